@@ -1,0 +1,1 @@
+//! A shared library that serves the malloc family by jemalloc.

@@ -1,0 +1,3 @@
+//! How allocators are measured: the library behind the `heaplab` command.
+
+pub mod results;

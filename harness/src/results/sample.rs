@@ -1,0 +1,205 @@
+//! The rows of the CSV files, one structure each: the only bridge between measuring and reporting.
+//!
+//! Integers in base units with the unit in the name. An empty cell (`None`) means not measured;
+//! 0 means measured zero. Columns are in the order of the fields and are described in
+//! results/README.md.
+
+use serde::{Deserialize, Serialize};
+
+/// What one worker measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pass {
+    /// Events per second, without instrumentation of any event.
+    Throughput,
+    /// The time of every call.
+    Latency,
+    /// Memory over trace time.
+    Memory,
+    /// A pattern in every object, verified at its free.
+    Check,
+}
+
+/// How a worker ended. Anything but `Ok` is a row all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Measured, and nothing is wrong.
+    Ok,
+    /// Ended by the harness after its time was over.
+    Timeout,
+    /// Ended by a signal.
+    Crash,
+    /// The allocator could not serve a request, or the system ended the worker for its memory.
+    Oom,
+    /// The combination cannot be measured (for example a background thread at virtual pace).
+    Refused,
+    /// Another malloc served than the one asked for.
+    NotInjected,
+    /// This version of the allocator does not know a setting, or did not take it.
+    UnknownSetting,
+    /// A check pass found an object overwritten, misaligned, or a calloc that was not zero.
+    CheckFailed,
+    /// A load generator failed.
+    LoadFailed,
+    /// Anything else; `status_detail` says what.
+    Error,
+}
+
+/// One worker's result: a row of `samples.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The run's name: the same in every row of one run.
+    pub run_id: String,
+    /// Block of the randomised design, from 0: each block holds every variant once.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Allocator's name: the variant's part before ':'.
+    pub allocator: String,
+    /// Version as the allocator itself states it.
+    pub allocator_version: Option<String>,
+    /// Settings as `NAME=VALUE`, separated by spaces; empty for none.
+    pub settings: String,
+    /// CPU count that the allocator was shown.
+    pub cpus: u32,
+    /// What was measured.
+    pub pass: Pass,
+    /// `max`, `real`, `xK` or `virtual`.
+    pub pace: String,
+    /// `causal` or `strict`.
+    pub order: String,
+    /// `page`, `none`, `first` or `full`.
+    pub touch: String,
+    /// How the worker ended.
+    pub status: Status,
+    /// Why, where the status is not `ok`; warnings of this sample otherwise, separated by "; ".
+    pub status_detail: Option<String>,
+    /// Events replayed, as the trace counts them.
+    pub events: Option<u64>,
+    /// Threads that ran.
+    pub threads: Option<u64>,
+    /// Wall time from the release of the first event to the end of the last.
+    pub wall_ns: Option<u64>,
+    /// Time spent in creating threads, a part of `wall_ns`.
+    pub thread_start_ns: Option<u64>,
+    /// User CPU time of the replay.
+    pub cpu_user_ns: Option<u64>,
+    /// System CPU time of the replay.
+    pub cpu_system_ns: Option<u64>,
+    /// Largest requested bytes live at once, as the trace has it.
+    pub requested_peak_bytes: Option<u64>,
+    /// Largest requested bytes that this replay reached.
+    pub requested_peak_reached_bytes: Option<u64>,
+    /// Requested bytes, time-weighted mean over trace time.
+    pub requested_mean_bytes: Option<u64>,
+    /// Largest sum of usable sizes over checkpoints.
+    pub usable_peak_bytes: Option<u64>,
+    /// Largest resident bytes over checkpoints.
+    pub resident_peak_bytes: Option<u64>,
+    /// Resident bytes, time-weighted mean over trace time.
+    pub resident_mean_bytes: Option<u64>,
+    /// Resident bytes after the last event, before the drain.
+    pub resident_end_bytes: Option<u64>,
+    /// Requested bytes after the last event, before the drain.
+    pub requested_end_bytes: Option<u64>,
+    /// Resident bytes at once after every object was freed.
+    pub resident_drained_bytes: Option<u64>,
+    /// Resident bytes after 60 s more of trace time with the stated nudge.
+    pub resident_settled_bytes: Option<u64>,
+    /// Resident bytes after the allocator's own purge call; empty where it has none.
+    pub resident_purged_bytes: Option<u64>,
+    /// At the requested peak: resident bytes.
+    pub at_peak_resident_bytes: Option<u64>,
+    /// At the requested peak: requested bytes live.
+    pub at_peak_requested_bytes: Option<u64>,
+    /// At the requested peak: usable minus requested (internal fragmentation).
+    pub at_peak_internal_bytes: Option<u64>,
+    /// At the requested peak: live bytes whose pages are not resident.
+    pub at_peak_untouched_bytes: Option<u64>,
+    /// At the requested peak: resident minus the pages of live blocks (caches, free pages, metadata).
+    pub at_peak_held_bytes: Option<u64>,
+    /// After the last event: `usable - requested`.
+    pub at_end_internal_bytes: Option<u64>,
+    /// After the last event: live bytes whose pages are not resident.
+    pub at_end_untouched_bytes: Option<u64>,
+    /// After the last event: resident minus the pages of live blocks.
+    pub at_end_held_bytes: Option<u64>,
+    /// `LazyFree` after the last event: pages given back by MADV_FREE that still count as resident.
+    pub lazyfree_bytes: Option<u64>,
+    /// `AnonHugePages` after the last event.
+    pub anon_huge_bytes: Option<u64>,
+    /// The harness's own share of RssAnon that was taken off every resident figure.
+    pub resident_constant_bytes: Option<u64>,
+    /// Minor page faults of the replay.
+    pub page_faults_minor: Option<u64>,
+    /// Major page faults of the replay.
+    pub page_faults_major: Option<u64>,
+    /// Context switches of the replay, voluntary and not.
+    pub context_switches: Option<u64>,
+    /// Virtual size after the last event.
+    pub virtual_bytes: Option<u64>,
+    /// Memory mappings after the last event.
+    pub mappings: Option<u64>,
+    /// Page tables (VmPTE) after the last event.
+    pub page_table_bytes: Option<u64>,
+    /// Calls of the supplied clock.
+    pub clock_reads: Option<u64>,
+    /// Times that a thread waited for an operation on the same object.
+    pub waits: Option<u64>,
+    /// Sleeping threads that were woken.
+    pub wakeups: Option<u64>,
+    /// Times that a thread waited for a window to open.
+    pub window_stalls: Option<u64>,
+    /// Whether the trace was cut off and only its whole chunks were used.
+    pub truncated: bool,
+    /// File that the malloc in use lies in.
+    pub library_path: Option<String>,
+    /// SHA-256 of that file, in hexadecimal.
+    pub library_hash: Option<String>,
+}
+
+/// One checkpoint of a memory pass: a row of `timeline.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelinePoint {
+    /// The run's name.
+    pub run_id: String,
+    /// Block of the sample.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Trace time since the first event; an event's index where the trace has no times.
+    pub time_ns: u64,
+    /// Requested bytes live.
+    pub requested_bytes: u64,
+    /// Sum of usable sizes of live objects.
+    pub usable_bytes: u64,
+    /// Resident bytes, the harness's constant taken off.
+    pub resident_bytes: u64,
+}
+
+/// One bucket of a latency histogram: a row of `latency.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyBucket {
+    /// The run's name.
+    pub run_id: String,
+    /// Block of the sample.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, or `timer`: two reads of the timer with nothing between.
+    pub operation: String,
+    /// `call`; `touch`: the call and the first touch of what it returned; `switched`: a call during
+    /// which the thread was switched out (in neither of the other two).
+    pub scope: String,
+    /// Upper end of the bucket (two significant digits).
+    pub value_ns: u64,
+    /// Calls in the bucket.
+    pub count: u64,
+}

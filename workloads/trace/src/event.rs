@@ -1,0 +1,192 @@
+//! What a trace holds: events, and the samples and marks that stand beside them.
+//!
+//! Plain data, no I/O. An object is named by an [`ObjectId`], never by an address: ids count up
+//! from 0 in the order in which objects first appear, so an allocation always brings the next id.
+
+use serde::{Deserialize, Serialize};
+
+/// Identity of one object, from its allocation to its free. A realloc keeps it.
+///
+/// Ids are dense and count up from 0 in order of first allocation.
+pub type ObjectId = u64;
+
+/// A recorded thread: dense numbers from 0 in order of first appearance.
+///
+/// Thread 0 is the recorded process's initial thread. A thread identifier of the operating system
+/// that comes back after its thread ended is another thread.
+pub type ThreadId = u32;
+
+/// One entry of a trace: an allocation event, or something that stands beside the events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// An event of a thread.
+    Event(Event),
+    /// A sample of the recorded process's anonymous resident memory.
+    Resident(ResidentSample),
+    /// A named moment: a phase of a load model begins, or the program called `malloc_trim`.
+    Mark(Mark),
+    /// The name of a thread, as the operating system had it.
+    ThreadName {
+        /// The thread that is named.
+        thread: ThreadId,
+        /// Its name; at most 255 bytes of UTF-8.
+        name: String,
+    },
+}
+
+/// One malloc, calloc, aligned allocation, realloc, free, thread start or thread end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Start of the call in ns since the recording began; the event's index where the trace has no times.
+    /// Never less than the time of the event before it.
+    pub time_ns: u64,
+    /// The thread that made the call.
+    pub thread: ThreadId,
+    /// What was called, and what came of it.
+    pub action: Action,
+}
+
+/// What an event did. Sizes and alignments are in bytes, as the program asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The thread begins.
+    ThreadStart,
+    /// The thread ends: its caches and its arena are given back.
+    ThreadEnd,
+    /// `malloc(size)`.
+    Malloc {
+        /// The new object.
+        object: ObjectId,
+        /// Requested bytes; 0 is legal and yields an object.
+        size: u64,
+    },
+    /// `calloc`, with the product of its two arguments.
+    Calloc {
+        /// The new object.
+        object: ObjectId,
+        /// Requested bytes.
+        size: u64,
+    },
+    /// `memalign`, `posix_memalign`, `aligned_alloc`, `valloc`, `pvalloc`, aligned `operator new`.
+    AlignedAlloc {
+        /// The new object.
+        object: ObjectId,
+        /// Requested bytes.
+        size: u64,
+        /// Requested alignment: a power of two.
+        alignment: u64,
+    },
+    /// `realloc(NULL, size)`.
+    ReallocNull {
+        /// The new object.
+        object: ObjectId,
+        /// Requested bytes.
+        size: u64,
+    },
+    /// `realloc(p, size)` that succeeded: the object stays and its size changes.
+    Realloc {
+        /// The object that is resized.
+        object: ObjectId,
+        /// Its new size.
+        size: u64,
+    },
+    /// `realloc(p, 0)` that returned NULL: the object ends.
+    ReallocFree {
+        /// The object that ends.
+        object: ObjectId,
+    },
+    /// `free(p)`, `operator delete` and their kin.
+    Free {
+        /// The object that ends.
+        object: ObjectId,
+    },
+    /// `free(NULL)`.
+    FreeNull,
+    /// A call that was logged and has no effect that can be replayed.
+    Ignored {
+        /// The function that was called.
+        call: Call,
+        /// Why it has no effect.
+        reason: IgnoredReason,
+        /// Requested bytes; 0 for a free.
+        size: u64,
+    },
+}
+
+/// The function families that events are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// `malloc`, `operator new`.
+    Malloc,
+    /// `calloc`.
+    Calloc,
+    /// `memalign` and its kin.
+    AlignedAlloc,
+    /// `realloc`, with whatever arguments.
+    Realloc,
+    /// `free`, with whatever argument.
+    Free,
+}
+
+/// Why a logged call has no effect on the replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IgnoredReason {
+    /// The call returned NULL: nothing was allocated, and a reallocated object is as it was.
+    Failed,
+    /// A free of an address at which no object was seen.
+    Unseen,
+}
+
+/// Anonymous resident memory of the recorded process at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResidentSample {
+    /// When it was taken, in ns on the events' clock.
+    pub time_ns: u64,
+    /// `RssAnon` of the process in bytes.
+    pub resident_bytes: u64,
+}
+
+/// A named moment of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// When, in ns on the events' clock.
+    pub time_ns: u64,
+    /// What begins or happens; at most 255 bytes of UTF-8.
+    pub name: String,
+}
+
+impl Action {
+    /// The function family of the call; none for a thread's start and end.
+    pub fn call(&self) -> Option<Call> {
+        Some(match self {
+            Action::ThreadStart | Action::ThreadEnd => return None,
+            Action::Malloc { .. } => Call::Malloc,
+            Action::Calloc { .. } => Call::Calloc,
+            Action::AlignedAlloc { .. } => Call::AlignedAlloc,
+            Action::ReallocNull { .. } | Action::Realloc { .. } | Action::ReallocFree { .. } => Call::Realloc,
+            Action::Free { .. } | Action::FreeNull => Call::Free,
+            Action::Ignored { call, .. } => *call,
+        })
+    }
+
+    /// The object that this event begins, with its size.
+    pub fn allocated(&self) -> Option<(ObjectId, u64)> {
+        match *self {
+            Action::Malloc { object, size }
+            | Action::Calloc { object, size }
+            | Action::AlignedAlloc { object, size, .. }
+            | Action::ReallocNull { object, size } => Some((object, size)),
+            _ => None,
+        }
+    }
+
+    /// The object that this event ends.
+    pub fn freed(&self) -> Option<ObjectId> {
+        match *self {
+            Action::Free { object } | Action::ReallocFree { object } => Some(object),
+            _ => None,
+        }
+    }
+}
