@@ -1,2 +1,7 @@
-//! The command.
-fn main() {}
+//! The `heaplab` command. Everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    heaplab::cli::main()
+}

@@ -1,0 +1,90 @@
+//! The command line: arguments in, exit status out. It holds no logic of its own.
+//!
+//! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
+//! 3 finished but some samples are not ok.
+
+mod doctor;
+mod list;
+mod report;
+mod run;
+mod simulate;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ended when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All well: exit 0.
+    Done,
+    /// A check that the command made found a fault, and said so: exit 1.
+    Failed,
+    /// Finished, but some samples are not ok: exit 3.
+    Incomplete,
+    /// Stopped by SIGINT or SIGTERM: exit 130.
+    Interrupted,
+}
+
+/// A mistake in what the user asked for: exit 2. The text says what was found and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+#[derive(Parser)]
+#[command(name = "heaplab", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Replay workloads under each allocator and measure
+    Run(run::Args),
+    /// Make tables, plots and report.md from a run's CSV files
+    Report(report::Args),
+    /// Write the trace of a load model
+    Simulate(simulate::Args),
+    /// Look at, check, and import traces
+    #[command(subcommand)]
+    Trace(trace::Command),
+    /// List what can be run, and with what
+    #[command(subcommand)]
+    List(list::Command),
+    /// Say what on this machine would spoil a measurement, and how to mend it
+    Doctor(doctor::Args),
+}
+
+/// Reads the arguments, runs the command, and turns what came of it into an exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::main(args),
+        Command::Report(args) => report::main(args),
+        Command::Simulate(args) => simulate::main(args),
+        Command::Trace(command) => trace::main(command),
+        Command::List(command) => list::main(command),
+        Command::Doctor(args) => doctor::main(args),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("heaplab: {error:#}");
+            ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the reader of our standard output went away, which is no fault.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
