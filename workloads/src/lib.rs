@@ -1,1 +1,4 @@
 //! What is executed.
+#![forbid(unsafe_code)]
+
+pub mod stream;

@@ -1,0 +1,67 @@
+//! A trace as it comes: the header, then one record after another, wherever they come from.
+//!
+//! A file, an imported log and a running simulation look the same from here, so that a program can
+//! be compiled from any of them without a file in between. A stream is pulled: it does nothing
+//! between two calls of [`RecordStream::next`], and holds no more than what is live at that moment.
+//! It must not look ahead, buffer the whole trace, or know who reads it.
+
+use heaplab_trace::{Header, Record};
+
+/// A source of records in time order. Ids, threads and times obey the rules of [`heaplab_trace::Event`].
+pub trait RecordStream {
+    /// What the trace says of itself; known before the first record.
+    fn header(&self) -> &Header;
+
+    /// The next record, or none behind the last one. After an error or the end it is not called again.
+    fn next(&mut self) -> Result<Option<Record>, StreamError>;
+
+    /// Whether the source was cut off and ended early: its whole part was given out, and it is less
+    /// than was recorded. Meaningful once [`RecordStream::next`] has returned none.
+    fn truncated(&self) -> bool {
+        false
+    }
+
+    /// Where the last record's time will be, if it is known in advance: what a progress bar measures against.
+    fn expected_last_time_ns(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
+    fn header(&self) -> &Header {
+        (**self).header()
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        (**self).next()
+    }
+
+    fn truncated(&self) -> bool {
+        (**self).truncated()
+    }
+
+    fn expected_last_time_ns(&self) -> Option<u64> {
+        (**self).expected_last_time_ns()
+    }
+}
+
+/// A stream could not go on: the file is damaged, the log cannot be read, ...
+#[derive(Debug, thiserror::Error)]
+#[error("{name}")]
+pub struct StreamError {
+    /// The workload or file that was being read.
+    pub name: String,
+    /// What happened.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StreamError {
+    /// An error of the workload or file `name`.
+    pub fn new(
+        name: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StreamError {
+        StreamError { name: name.into(), source: source.into() }
+    }
+}
