@@ -1,5 +1,20 @@
-//! The files of a run's directory.
+//! The files of a run's directory: the only bridge between measuring and reporting.
+//!
+//! [`RunDirectory`] writes them while workers run, [`load`] reads them, here or on another
+//! machine. Neither knows how a figure is measured or shown. Columns are described in
+//! results/README.md, and a test holds that file against the fields of the rows.
 
+mod columns;
+mod directory;
+mod error;
+mod reader;
+mod rows;
+mod run_file;
 mod sample;
 
+pub use columns::columns;
+pub use directory::{RunDirectory, SampleKey, write_whole};
+pub use error::ResultsError;
+pub use reader::{LatencyFigures, Run, TimelineFigures, load};
+pub use run_file::{RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{LatencyBucket, Pass, Sample, Status, TimelinePoint};

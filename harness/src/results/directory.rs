@@ -1,0 +1,164 @@
+//! Writes a run's directory: rows as they come, so that an interrupted run is a valid smaller run.
+//!
+//! Data goes one way, from the workers' results into the files. A sample's points and buckets are
+//! written before its row in samples.csv: a row there says that all of the sample is on disk.
+//! NOTE: nothing is synced to the device: rows survive the process, not a crash of the machine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::rows::{RowFile, io};
+use super::{LatencyBucket, Pass, ResultsError, RunFile, Sample, Status, TimelinePoint, columns, reader};
+
+/// What one sample is a sample of: no two ok rows of samples.csv have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleKey {
+    /// Block of the randomised design.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// What was measured.
+    pub pass: Pass,
+}
+
+impl Sample {
+    /// What this is a sample of.
+    pub fn key(&self) -> SampleKey {
+        SampleKey {
+            block: self.block,
+            workload: self.workload.clone(),
+            variant: self.variant.clone(),
+            pass: self.pass,
+        }
+    }
+}
+
+/// A run's directory, open for writing. It belongs to one process at a time.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    file: RunFile,
+    samples: RowFile,
+    timeline: RowFile,
+    latency: RowFile,
+    done: BTreeSet<SampleKey>,
+}
+
+impl RunDirectory {
+    /// Begins a run in `directory`, which is made if it is not there. One that holds a run is refused.
+    pub fn create(directory: &Path, file: RunFile) -> Result<RunDirectory, ResultsError> {
+        fs::create_dir_all(directory).map_err(io(directory, "create"))?;
+        if ["run.toml", "samples.csv"].iter().any(|name| directory.join(name).exists()) {
+            return Err(ResultsError::HoldsRun { path: directory.to_owned() });
+        }
+        let samples = RowFile::create(directory.join("samples.csv"), columns::<Sample>())?;
+        samples.lock(directory)?;
+        let run = RunDirectory {
+            path: directory.to_owned(),
+            file,
+            samples,
+            timeline: RowFile::create(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
+            latency: RowFile::create(directory.join("latency.csv"), columns::<LatencyBucket>())?,
+            done: BTreeSet::new(),
+        };
+        run.write_run_file()?;
+        Ok(run)
+    }
+
+    /// Goes on with the run in `directory`: [`RunDirectory::done`] says what need not be made again.
+    ///
+    /// Torn last rows are cut off, and points and buckets of samples that did not end well are
+    /// dropped, so that a sample which is made again does not count twice.
+    pub fn resume(directory: &Path) -> Result<RunDirectory, ResultsError> {
+        let mut file = reader::read_run_file(directory)?;
+        file.finished = false;
+        let samples = RowFile::open(directory.join("samples.csv"))?;
+        samples.lock(directory)?;
+        let run = reader::load(directory)?;
+        let done: BTreeSet<SampleKey> =
+            run.samples.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect();
+        reader::keep_rows_of_ok_samples::<TimelinePoint>(&run, "timeline.csv", Pass::Memory)?;
+        reader::keep_rows_of_ok_samples::<LatencyBucket>(&run, "latency.csv", Pass::Latency)?;
+        let run = RunDirectory {
+            path: directory.to_owned(),
+            file,
+            samples,
+            timeline: RowFile::open(directory.join("timeline.csv"))?,
+            latency: RowFile::open(directory.join("latency.csv"))?,
+            done,
+        };
+        run.write_run_file()?;
+        Ok(run)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `run.toml` says.
+    pub fn file(&self) -> &RunFile {
+        &self.file
+    }
+
+    /// The samples that are there and ok. Those that failed are made again, and are not among them.
+    pub fn done(&self) -> &BTreeSet<SampleKey> {
+        &self.done
+    }
+
+    /// Writes one sample with its points and buckets. They count only for a sample that is ok.
+    pub fn append(
+        &mut self,
+        sample: &Sample,
+        timeline: &[TimelinePoint],
+        latency: &[LatencyBucket],
+    ) -> Result<(), ResultsError> {
+        if sample.status == Status::Ok {
+            self.timeline.append(timeline)?;
+            self.latency.append(latency)?;
+        }
+        self.samples.append(std::slice::from_ref(sample))?;
+        if sample.status == Status::Ok {
+            self.done.insert(sample.key());
+        }
+        Ok(())
+    }
+
+    /// Changes what `run.toml` says, and writes it anew.
+    pub fn update(&mut self, change: impl FnOnce(&mut RunFile)) -> Result<(), ResultsError> {
+        change(&mut self.file);
+        self.write_run_file()
+    }
+
+    /// Says that every sample was taken.
+    pub fn finish(&mut self) -> Result<(), ResultsError> {
+        self.update(|file| file.finished = true)
+    }
+
+    fn write_run_file(&self) -> Result<(), ResultsError> {
+        let path = self.path.join("run.toml");
+        let text = toml::to_string(&self.file)
+            .map_err(|error| ResultsError::RunFile { path: path.clone(), detail: error.to_string() })?;
+        write_whole(&path, text.as_bytes())
+    }
+}
+
+/// Writes a file so that it appears under its name only when it is complete.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(io(path, "write"))?;
+    file.write_all(content).map_err(io(path, "write"))?;
+    file.persist(path).map_err(|error| io(path, "write")(error.error))?;
+    Ok(())
+}

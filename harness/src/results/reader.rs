@@ -1,0 +1,324 @@
+//! Reads a run's directory, its own or from another machine.
+//!
+//! Samples are held, points and buckets are streamed: memory does not grow with their number. An
+//! interrupted run reads as a smaller run. A torn last row, and rows of a sample that never
+//! ended, are left out and noted, never guessed at.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Take};
+use std::path::{Path, PathBuf};
+
+use csv::ByteRecord;
+use serde::de::DeserializeOwned;
+
+use super::rows::{io, whole_length};
+use super::{
+    LatencyBucket, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint, columns, write_whole,
+};
+
+/// A run as its directory holds it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What `run.toml` says.
+    pub file: RunFile,
+    /// One sample for each block, workload, variant and pass: the last that was made.
+    pub samples: Vec<Sample>,
+    /// What was left out or is missing, in sentences for the user.
+    pub notes: Vec<String>,
+}
+
+/// The figures of one row of `timeline.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimelineFigures {
+    /// Trace time since the first event; an event's index where the trace has no times.
+    pub time_ns: u64,
+    /// Requested bytes live.
+    pub requested_bytes: u64,
+    /// Sum of usable sizes of live objects.
+    pub usable_bytes: u64,
+    /// Resident bytes.
+    pub resident_bytes: u64,
+}
+
+/// The figures of one row of `latency.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatencyFigures<'a> {
+    /// `malloc`, ..., or `timer`.
+    pub operation: &'a str,
+    /// `call`, `touch` or `switched`.
+    pub scope: &'a str,
+    /// Upper end of the bucket.
+    pub value_ns: u64,
+    /// Calls in the bucket.
+    pub count: u64,
+}
+
+/// Reads `run.toml` and `samples.csv`.
+pub fn load(directory: &Path) -> Result<Run, ResultsError> {
+    let file = read_run_file(directory)?;
+    let mut notes = Vec::new();
+    if !file.finished {
+        notes.push("the run was interrupted or is still going on: some samples may be missing".to_owned());
+    }
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut places = HashMap::new();
+    let mut rows = Rows::open::<Sample>(&directory.join("samples.csv"), &mut notes)?;
+    let header = rows.header.clone();
+    while rows.next(&mut notes)? {
+        let sample: Sample =
+            rows.record.deserialize(Some(&header)).map_err(|error| rows.error(describe(&error)))?;
+        match places.get(&sample.key()) {
+            Some(&place) => samples[place] = sample,
+            None => {
+                places.insert(sample.key(), samples.len());
+                samples.push(sample);
+            }
+        }
+    }
+    Ok(Run { directory: directory.to_owned(), file, samples, notes })
+}
+
+/// Reads `run.toml` alone.
+pub(super) fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
+    let path = directory.join("run.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ResultsError::NoRun { path: directory.to_owned() });
+        }
+        other => other.map_err(io(&path, "read"))?,
+    };
+    let invalid =
+        |error: toml::de::Error| ResultsError::RunFile { path: path.clone(), detail: error.to_string() };
+    // The schema comes first: a later one may lack every other field that is known here.
+    let table: toml::Table = text.parse().map_err(invalid)?;
+    match table.get("schema").and_then(toml::Value::as_integer) {
+        None => {
+            let detail = "it states no schema: it was not written by heaplab run".to_owned();
+            Err(ResultsError::RunFile { path, detail })
+        }
+        Some(found) if found > i64::from(SCHEMA) => {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            Err(ResultsError::NewerSchema { path, found, known: SCHEMA })
+        }
+        Some(_) => toml::from_str(&text).map_err(invalid),
+    }
+}
+
+impl Run {
+    /// Streams `timeline.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Returns notes on what was left out.
+    pub fn each_timeline_point(
+        &self,
+        mut take: impl FnMut(usize, TimelineFigures),
+    ) -> Result<Vec<String>, ResultsError> {
+        self.each_row::<TimelinePoint>("timeline.csv", Pass::Memory, |place, rows| {
+            take(
+                place,
+                TimelineFigures {
+                    time_ns: rows.number("time_ns")?,
+                    requested_bytes: rows.number("requested_bytes")?,
+                    usable_bytes: rows.number("usable_bytes")?,
+                    resident_bytes: rows.number("resident_bytes")?,
+                },
+            );
+            Ok(())
+        })
+    }
+
+    /// Streams `latency.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Returns notes on what was left out.
+    pub fn each_latency_bucket(
+        &self,
+        mut take: impl FnMut(usize, LatencyFigures<'_>),
+    ) -> Result<Vec<String>, ResultsError> {
+        self.each_row::<LatencyBucket>("latency.csv", Pass::Latency, |place, rows| {
+            take(
+                place,
+                LatencyFigures {
+                    operation: rows.text("operation")?,
+                    scope: rows.text("scope")?,
+                    value_ns: rows.number("value_ns")?,
+                    count: rows.number("count")?,
+                },
+            );
+            Ok(())
+        })
+    }
+
+    /// Streams the rows of ok samples of one pass.
+    fn each_row<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        pass: Pass,
+        mut take: impl FnMut(usize, &Rows) -> Result<(), ResultsError>,
+    ) -> Result<Vec<String>, ResultsError> {
+        let mut notes = Vec::new();
+        let places = self.ok_places(pass);
+        let path = self.directory.join(name);
+        if !path.exists() {
+            if !places.is_empty() {
+                notes.push(format!("{name} is missing: what it held is not in this report"));
+            }
+            return Ok(notes);
+        }
+        let mut rows = Rows::open::<T>(&path, &mut notes)?;
+        let mut owner = Owner::default();
+        let mut orphans = 0u64;
+        while rows.next(&mut notes)? {
+            match owner.find(&rows, &places)? {
+                Some(place) => take(place, &rows)?,
+                None => orphans += 1,
+            }
+        }
+        if orphans > 0 {
+            notes.push(format!(
+                "{orphans} rows of {name} belong to no sample that ended well, and were left out"
+            ));
+        }
+        Ok(notes)
+    }
+
+    /// Where the ok samples of one pass stand, by block, workload and variant.
+    fn ok_places(&self, pass: Pass) -> HashMap<(u32, &str, &str), usize> {
+        let ok = |sample: &Sample| sample.pass == pass && sample.status == Status::Ok;
+        let places = self.samples.iter().enumerate().filter(|(_, sample)| ok(sample));
+        places.map(|(place, sample)| ((sample.block, &*sample.workload, &*sample.variant), place)).collect()
+    }
+}
+
+/// Writes a file of points or buckets anew with the rows of ok samples alone, if it holds others.
+pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
+    run: &Run,
+    name: &str,
+    pass: Pass,
+) -> Result<(), ResultsError> {
+    let path = run.directory.join(name);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| io(&path, "write")(std::io::Error::other(error));
+    writer.write_record(columns::<T>()).map_err(failed)?;
+    let notes = run.each_row::<T>(name, pass, |_, rows| {
+        let fields = columns::<T>().iter().map(|column| rows.text(column));
+        let fields = fields.collect::<Result<Vec<&str>, ResultsError>>()?;
+        writer.write_record(fields).map_err(failed)
+    })?;
+    if notes.is_empty() && path.exists() {
+        return Ok(());
+    }
+    let content = writer.into_inner().map_err(|error| io(&path, "write")(error.into_error()))?;
+    write_whole(&path, &content)
+}
+
+/// The rows of one CSV file, one at a time in the same buffer.
+struct Rows {
+    path: PathBuf,
+    reader: csv::Reader<BufReader<Take<File>>>,
+    header: ByteRecord,
+    record: ByteRecord,
+    places: HashMap<String, usize>,
+}
+
+impl Rows {
+    /// Opens a file and holds its header against the fields of `T`. Notes a torn last row.
+    fn open<T: DeserializeOwned>(path: &Path, notes: &mut Vec<String>) -> Result<Rows, ResultsError> {
+        let mut file = File::open(path).map_err(io(path, "read"))?;
+        let length = whole_length(&mut file).map_err(io(path, "read"))?;
+        if length.torn_bytes > 0 {
+            notes.push(torn_note(path));
+        }
+        let source = BufReader::with_capacity(256 * 1024, file.take(length.whole_bytes));
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(source);
+        let header = reader.byte_headers().map_err(|error| row_error(path, 1, describe(&error)))?.clone();
+        let names =
+            header.iter().enumerate().map(|(at, name)| (String::from_utf8_lossy(name).into_owned(), at));
+        let places: HashMap<String, usize> = names.collect();
+        if let Some(column) = columns::<T>().iter().find(|column| !places.contains_key(**column)) {
+            return Err(ResultsError::MissingColumn { path: path.to_owned(), column: (*column).to_owned() });
+        }
+        Ok(Rows { path: path.to_owned(), reader, header, record: ByteRecord::new(), places })
+    }
+
+    /// Reads the next row; false at the end.
+    fn next(&mut self, notes: &mut Vec<String>) -> Result<bool, ResultsError> {
+        let read = self.reader.read_byte_record(&mut self.record);
+        if !read.map_err(|error| self.error(describe(&error)))? {
+            return Ok(false);
+        }
+        if self.record.len() == self.header.len() {
+            return Ok(true);
+        }
+        // A quoted cell may hold a line end: a row torn behind one is the last, and too short.
+        if self.record.len() < self.header.len() && self.reader.is_done() {
+            notes.push(torn_note(&self.path));
+            return Ok(false);
+        }
+        Err(self.error(format!("{} cells instead of {}", self.record.len(), self.header.len())))
+    }
+
+    fn cell(&self, column: &str) -> Result<&[u8], ResultsError> {
+        let cell = self.places.get(column).and_then(|&at| self.record.get(at));
+        cell.ok_or_else(|| ResultsError::MissingColumn { path: self.path.clone(), column: column.to_owned() })
+    }
+
+    fn text(&self, column: &str) -> Result<&str, ResultsError> {
+        std::str::from_utf8(self.cell(column)?)
+            .map_err(|_| self.error(format!("column `{column}` is not UTF-8")))
+    }
+
+    fn number<N: std::str::FromStr>(&self, column: &str) -> Result<N, ResultsError> {
+        let text = self.text(column)?;
+        text.parse()
+            .map_err(|_| self.error(format!("column `{column}`: \"{text}\" is not a number of its range")))
+    }
+
+    fn error(&self, detail: String) -> ResultsError {
+        row_error(&self.path, self.record.position().map_or(0, csv::Position::line), detail)
+    }
+}
+
+/// Finds the sample of a row. PERF: rows of one sample stand together, so the last answer mostly
+/// holds, and two short comparisons replace a hash of three strings.
+#[derive(Default)]
+struct Owner {
+    block: Vec<u8>,
+    workload: Vec<u8>,
+    variant: Vec<u8>,
+    place: Option<usize>,
+}
+
+impl Owner {
+    fn find(
+        &mut self,
+        rows: &Rows,
+        places: &HashMap<(u32, &str, &str), usize>,
+    ) -> Result<Option<usize>, ResultsError> {
+        let (block, workload, variant) = (rows.cell("block")?, rows.cell("workload")?, rows.cell("variant")?);
+        if self.block != block || self.workload != workload || self.variant != variant {
+            let key = (rows.number("block")?, rows.text("workload")?, rows.text("variant")?);
+            self.place = places.get(&key).copied();
+            self.block = block.to_vec();
+            self.workload = workload.to_vec();
+            self.variant = variant.to_vec();
+        }
+        Ok(self.place)
+    }
+}
+
+fn torn_note(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("the last row of {name} is cut off, and was left out")
+}
+
+fn row_error(path: &Path, line: u64, detail: String) -> ResultsError {
+    ResultsError::Row { path: path.to_owned(), line, detail }
+}
+
+/// A csv error without the position that our own message has already.
+fn describe(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
+        _ => error.to_string(),
+    }
+}

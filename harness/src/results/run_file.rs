@@ -1,0 +1,141 @@
+//! `run.toml`: all that is needed to make a run again, and to read its CSV files.
+//!
+//! Plain data. It is written when a run begins (`finished = false`) and again when it ends.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pass;
+
+/// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
+pub const SCHEMA: u32 = 1;
+
+/// The content of `run.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Schema of the directory's files.
+    pub schema: u32,
+    /// Version of heaplab that measured.
+    pub heaplab_version: String,
+    /// The run's name, as in every row.
+    pub run_id: String,
+    /// When the run began, in UTC, as `2030-01-31T12:00:00Z`.
+    pub started_utc: String,
+    /// The command line that began the run, program name first.
+    pub argv: Vec<String>,
+    /// Seed of the order of variants and of every simulated workload.
+    /// NOTE: TOML integers end at 2^63 - 1, so it is written as text.
+    #[serde(with = "seed_as_text")]
+    pub seed: u64,
+    /// Whether every sample of the run was taken.
+    #[serde(default)]
+    pub finished: bool,
+    /// What the machine or the run's circumstances spoil, as shown to the user.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What was asked for.
+    pub options: RunOptions,
+    /// The workloads in the order in which they were named.
+    #[serde(default)]
+    pub workloads: Vec<RunWorkload>,
+    /// The variants in the order in which they were named.
+    #[serde(default)]
+    pub variants: Vec<RunVariant>,
+    /// What was found of the machine: CPU, kernel, libc, THP, governor, ...
+    #[serde(default)]
+    pub machine: toml::Table,
+}
+
+/// The options of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// The passes that were asked for.
+    pub passes: Vec<Pass>,
+    /// Samples of each workload, variant and pass: the number of blocks.
+    pub reps: u32,
+    /// Order that was asked for; empty for each pass's default. A sample states the one that it had.
+    #[serde(default)]
+    pub order: Option<String>,
+    /// Pace that was asked for; empty for each pass's default. A sample states the one that it had.
+    #[serde(default)]
+    pub pace: Option<String>,
+    /// Touch policy.
+    pub touch: String,
+    /// CPU count that was asked for; empty for each trace's own.
+    #[serde(default)]
+    pub cpus: Option<u32>,
+    /// Checkpoints of a memory pass in equal steps of trace time.
+    pub checkpoints: u64,
+    /// Events of a window at most.
+    pub window_events: u64,
+    /// A worker's time is over after so many seconds.
+    pub timeout_s: u64,
+}
+
+/// A workload of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunWorkload {
+    /// Its name, as in every row.
+    pub name: String,
+    /// Where its trace comes from: a definition's name, or a file.
+    pub source: String,
+    /// SHA-256 of its trace in hexadecimal.
+    #[serde(default)]
+    pub trace_hash: Option<String>,
+    /// SHA-256 of its compiled program in hexadecimal.
+    #[serde(default)]
+    pub program_hash: Option<String>,
+    /// Whether its event times are real; if not, an event's index stands for its time.
+    pub has_times: bool,
+    /// CPUs that the recorded process could use.
+    #[serde(default)]
+    pub cpus: Option<u32>,
+    /// Events of the trace.
+    #[serde(default)]
+    pub events: Option<u64>,
+    /// Threads of the trace.
+    #[serde(default)]
+    pub threads: Option<u64>,
+    /// Trace time from the first event to the last.
+    #[serde(default)]
+    pub duration_ns: Option<u64>,
+    /// Largest sum of requested bytes that are live at once.
+    #[serde(default)]
+    pub requested_peak_bytes: Option<u64>,
+    /// Whether the trace was cut off and only its whole chunks are used.
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+/// A variant of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunVariant {
+    /// Its label, as in every row.
+    pub label: String,
+    /// Allocator's name.
+    pub allocator: String,
+    /// Version as the allocator itself states it.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Settings as `NAME=VALUE`.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// The library that is preloaded; empty for none.
+    #[serde(default)]
+    pub library_path: Option<String>,
+    /// SHA-256 of the library in hexadecimal.
+    #[serde(default)]
+    pub library_hash: Option<String>,
+}
+
+mod seed_as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(seed)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| D::Error::custom(format!("seed \"{text}\" is not a number of 64 bits")))
+    }
+}
