@@ -76,7 +76,8 @@ pub enum Action {
         /// Requested alignment: a power of two.
         alignment: u64,
     },
-    /// `realloc(NULL, size)`.
+    /// `realloc(NULL, size)`, or a realloc of an address at which no object was seen: all that a
+    /// replay can do with either is to allocate.
     ReallocNull {
         /// The new object.
         object: ObjectId,
@@ -102,6 +103,14 @@ pub enum Action {
     },
     /// `free(NULL)`.
     FreeNull,
+    /// The object ends here although no call says so: its address was given out again, and its free
+    /// was never logged. A replay frees it. It is no event, for nobody logged it: it counts nowhere
+    /// but in [`frees_missed`](crate::Summary::frees_missed), and it bears the time and the thread
+    /// of the allocation behind it, which proves that the object had ended.
+    FreeMissed {
+        /// The object that ends.
+        object: ObjectId,
+    },
     /// A call that was logged and has no effect that can be replayed.
     Ignored {
         /// The function that was called.
@@ -135,7 +144,7 @@ pub enum Call {
 pub enum IgnoredReason {
     /// The call returned NULL: nothing was allocated, and a reallocated object is as it was.
     Failed,
-    /// A free of an address at which no object was seen.
+    /// A free, or a realloc to 0, of an address at which no object was seen.
     Unseen,
 }
 
@@ -158,10 +167,15 @@ pub struct Mark {
 }
 
 impl Action {
-    /// The function family of the call; none for a thread's start and end.
+    /// Whether this is an event, that is: somebody logged it. Only a [`FreeMissed`](Action::FreeMissed) is not.
+    pub fn is_event(&self) -> bool {
+        !matches!(self, Action::FreeMissed { .. })
+    }
+
+    /// The function family of the call; none for a thread's start and end, and for what is no event.
     pub fn call(&self) -> Option<Call> {
         Some(match self {
-            Action::ThreadStart | Action::ThreadEnd => return None,
+            Action::ThreadStart | Action::ThreadEnd | Action::FreeMissed { .. } => return None,
             Action::Malloc { .. } => Call::Malloc,
             Action::Calloc { .. } => Call::Calloc,
             Action::AlignedAlloc { .. } => Call::AlignedAlloc,
@@ -171,7 +185,7 @@ impl Action {
         })
     }
 
-    /// The object that this event begins, with its size.
+    /// The object that begins here, with its size.
     pub fn allocated(&self) -> Option<(ObjectId, u64)> {
         match *self {
             Action::Malloc { object, size }
@@ -182,10 +196,10 @@ impl Action {
         }
     }
 
-    /// The object that this event ends.
+    /// The object that ends here.
     pub fn freed(&self) -> Option<ObjectId> {
         match *self {
-            Action::Free { object } | Action::ReallocFree { object } => Some(object),
+            Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => Some(object),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ pub struct Note {
 /// Counts are of calls as they were logged: a `realloc(NULL, n)` is a realloc, a `free(NULL)` a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Summary {
-    /// All events: calls, thread starts and thread ends.
+    /// All events: calls, thread starts and thread ends, as they were logged.
     pub events: u64,
     /// Distinct threads.
     pub threads: u64,
@@ -67,7 +67,7 @@ pub struct Summary {
     pub aligned_alloc: u64,
     /// `realloc` calls, of NULL and to 0 included.
     pub realloc: u64,
-    /// `realloc(NULL, n)` calls.
+    /// `realloc(NULL, n)` calls, and those reallocs of an unseen address that could only allocate.
     pub realloc_null: u64,
     /// `free` calls, of NULL included.
     pub free: u64,
@@ -79,7 +79,7 @@ pub struct Summary {
     pub thread_ends: u64,
     /// Calls that returned NULL.
     pub failed: u64,
-    /// Frees of an object that was never seen.
+    /// Frees, and reallocs to 0, of an object that was never seen.
     pub unseen_frees: u64,
     /// Frees and reallocs by another thread than the object's last allocating or reallocating one.
     pub cross_thread: u64,
@@ -105,4 +105,6 @@ pub struct Summary {
     pub frees_missed: u64,
     /// Events that the recorder knows it lost.
     pub lost: u64,
+    /// Reallocs of an object that was never seen, counted in `realloc_null` too.
+    pub unseen_reallocs: u64,
 }
