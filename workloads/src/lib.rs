@@ -1,4 +1,5 @@
 //! What is executed.
 #![forbid(unsafe_code)]
 
+pub mod program;
 pub mod stream;

@@ -1,0 +1,485 @@
+//! Compiling: events in, windows of operations out.
+//!
+//! What is settled here, once, need not be asked in the replay: which slot, which operations of two
+//! threads on one object can meet in the two windows that are in flight (only those wait and publish),
+//! and how far a block is written to. The replay's loop is then a walk over arrays.
+
+use std::collections::hash_map::Entry;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
+use rustc_hash::FxHashMap;
+
+use super::block::{Block, Place, ProgramWriter, SegmentDraft};
+use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, touch_units};
+use super::slots::Slots;
+use super::{Order, ProgramInfo, Windows};
+use crate::stream::{RecordStream, StreamError};
+
+/// A calloc of at least this many bytes usually comes zeroed from the system and is not written to at once:
+/// only its first page is touched.
+const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
+/// Only blocks above this size can be touched in a page that a later shrink takes away.
+const PAGE_BYTES: u64 = 4096;
+/// More threads than any process has; protects against a damaged file.
+const THREADS_MAX: u32 = 1 << 22;
+
+/// A trace that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The records could not be read.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The program file could not be written.
+    #[error("cannot write the program file {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The records contradict each other.
+    #[error("event {event} of the trace: {what}; `heaplab trace verify` tells more")]
+    Law {
+        /// Index of the event.
+        event: u64,
+        /// The law that is broken.
+        what: String,
+    },
+    /// More than a program can hold.
+    #[error("the trace has more {what} than a program can hold ({limit})")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How many it can hold.
+        limit: u64,
+    },
+}
+
+/// An object that is live at the current event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    pub(super) size: u64,
+    /// The operation on it that came last.
+    place: Place,
+    /// File offset of that operation's touch length, once it is written; 0 before, and for small blocks.
+    touch_offset: u64,
+    pub(super) slot: u32,
+    /// The thread of that operation.
+    pub(super) thread: ThreadId,
+}
+
+/// Where a thread stands.
+#[derive(Debug, Clone, Copy)]
+struct Thread {
+    /// The window in which it has a segment, and which.
+    window: u64,
+    segment: u32,
+    seen: bool,
+    ended: bool,
+}
+
+/// The compiler's state between two events.
+pub(super) struct Compiler {
+    order: Order,
+    cut: Windows,
+    has_times: bool,
+    pub(super) writer: ProgramWriter,
+    pub(super) live: FxHashMap<ObjectId, Live>,
+    pub(super) slots: Slots,
+    /// By slot: how often an operation on it was published.
+    generations: Vec<u32>,
+    threads: Vec<Thread>,
+    pub(super) current: Block,
+    held: Option<Block>,
+    spare: Vec<SegmentDraft>,
+    first_time: Option<u64>,
+    requested: u64,
+    peak: (u64, u64),
+    /// Sum of requested bytes times the ns that they were live.
+    byte_ns: u128,
+    events: u64,
+}
+
+/// Compiles the records of `stream` into a program file at `path`.
+///
+/// `progress` is told the number of events now and then.
+///
+/// # Errors
+///
+/// The stream's own, a file that cannot be written, and records that break a trace's laws.
+pub fn compile(
+    stream: &mut dyn RecordStream,
+    path: &Path,
+    order: Order,
+    cut: Windows,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ProgramInfo, CompileError> {
+    let write_error = |source| CompileError::Write { path: path.to_path_buf(), source };
+    let writer = ProgramWriter::create(path).map_err(write_error)?;
+    let mut compiler = Compiler::new(writer, order, cut, stream.header().has_times);
+    let in_file = |error: Fault| error.at(path);
+    while let Some(record) = stream.next()? {
+        if let Record::Event(event) = record {
+            compiler.event(&event).map_err(in_file)?;
+            if compiler.events.is_multiple_of(1 << 16) {
+                progress(compiler.events);
+            }
+        }
+    }
+    compiler.close_window(None).map_err(in_file)?;
+    compiler.write_held().map_err(in_file)?;
+    let mut info = compiler.info(stream.header().cpus, stream.truncated());
+    compiler.write_drain().map_err(in_file)?;
+    info.slots = compiler.slots.count();
+    info.file_bytes = compiler.writer.finish().map_err(write_error)?;
+    progress(info.events);
+    Ok(info)
+}
+
+/// An error that does not know the file's name yet.
+pub(super) enum Fault {
+    Write(io::Error),
+    Other(CompileError),
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> CompileError {
+        match self {
+            Fault::Write(source) => CompileError::Write { path: path.to_path_buf(), source },
+            Fault::Other(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Write(error)
+    }
+}
+
+impl From<CompileError> for Fault {
+    fn from(error: CompileError) -> Fault {
+        Fault::Other(error)
+    }
+}
+
+impl Compiler {
+    fn new(writer: ProgramWriter, order: Order, cut: Windows, has_times: bool) -> Compiler {
+        Compiler {
+            order,
+            cut,
+            has_times,
+            writer,
+            live: FxHashMap::default(),
+            slots: Slots::default(),
+            generations: Vec::new(),
+            threads: Vec::new(),
+            current: Block::new(0, 0, 0),
+            held: None,
+            spare: Vec::new(),
+            first_time: None,
+            requested: 0,
+            peak: (0, 0),
+            byte_ns: 0,
+            events: 0,
+        }
+    }
+
+    fn law(&self, what: impl Into<String>) -> Fault {
+        CompileError::Law { event: self.events, what: what.into() }.into()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), Fault> {
+        let first = *self.first_time.get_or_insert(event.time_ns);
+        let Some(time) = event.time_ns.checked_sub(first).filter(|time| *time >= self.current.head.last_time)
+        else {
+            return Err(self.law("its time is before its predecessor's"));
+        };
+        let gap = time - self.current.head.last_time;
+        self.byte_ns += u128::from(gap) * u128::from(self.requested);
+        let barrier = self.has_times && gap > self.cut.gap_ns;
+        let late = self.has_times
+            && self.cut.time_ns.is_some_and(|span| time - self.current.head.first_time > span);
+        if barrier || late {
+            self.close_window(Some((time, if barrier { WINDOW_BARRIER } else { 0 })))?;
+        }
+        self.action(event.thread, event.action)?;
+        if event.action.is_event() {
+            self.current.head.events += 1;
+            self.events += 1;
+        }
+        let head = &mut self.current.head;
+        head.last_time = time;
+        head.requested_end = self.requested;
+        head.requested_max = head.requested_max.max(self.requested);
+        if self.requested > self.peak.0 {
+            self.peak = (self.requested, self.current.number);
+        }
+        let bytes = self.cut.bytes.max(self.requested / self.cut.live_share);
+        if head.events >= self.cut.events || self.current.allocated_bytes >= bytes {
+            self.close_window(Some((time, 0)))?;
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, thread: ThreadId, action: Action) -> Result<(), Fault> {
+        match action {
+            Action::ThreadStart => {
+                self.segment(thread)?;
+            }
+            Action::ThreadEnd => {
+                let segment = self.segment(thread)?;
+                self.current.segments[segment as usize].ends_thread = true;
+                self.threads[thread as usize].ended = true;
+            }
+            Action::Malloc { object, size } => self.allocate(thread, object, Code::Malloc, size, 0)?,
+            Action::Calloc { object, size } => self.allocate(thread, object, Code::Calloc, size, 0)?,
+            Action::AlignedAlloc { object, size, alignment } => {
+                if !alignment.is_power_of_two() {
+                    return Err(self.law(format!("alignment {alignment} is not a power of two")));
+                }
+                let log2 = alignment.trailing_zeros() as u8;
+                self.allocate(thread, object, Code::AlignedAlloc, size, log2)?;
+            }
+            Action::ReallocNull { object, size } => {
+                self.allocate(thread, object, Code::ReallocNull, size, 0)?;
+            }
+            Action::Realloc { object, size } => self.reallocate(thread, object, size)?,
+            // NOTE: realloc(p, 0) frees on glibc and makes a new minimal block on jemalloc 5.3. What was
+            // recorded is an end of the object, so every allocator gets a free.
+            Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => {
+                self.free(thread, object)?;
+            }
+            Action::FreeNull => {
+                self.push(thread, Op::new(Code::FreeNull, 0, 0))?;
+            }
+            Action::Ignored { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn allocate(
+        &mut self,
+        thread: ThreadId,
+        object: ObjectId,
+        code: Code,
+        size: u64,
+        alignment_log2: u8,
+    ) -> Result<(), Fault> {
+        let segment = self.segment(thread)? as usize;
+        let own = &mut self.current.segments[segment].freed_slots;
+        let limit = CompileError::Limit { what: "objects live at once", limit: u64::from(u32::MAX) };
+        let slot = self.slots.take(own).ok_or(limit)?;
+        if self.generations.len() <= slot as usize {
+            self.generations.resize(slot as usize + 1, 0);
+        }
+        let mut op = Op::new(code, slot, size);
+        op.alignment_log2 = alignment_log2;
+        op.generation = self.generations[slot as usize];
+        let untouched = code == Code::Calloc && size >= UNTOUCHED_CALLOC_BYTES;
+        op.touch = touch_units(if untouched { PAGE_BYTES } else { size });
+        let place = self.push_to(segment, op);
+        let Entry::Vacant(entry) = self.live.entry(object) else {
+            return Err(self.law(format!("object {object} is allocated while it is live")));
+        };
+        entry.insert(Live { size, place, touch_offset: 0, slot, thread });
+        self.grow(size)?;
+        if size > PAGE_BYTES {
+            self.current.large.push((object, place));
+        }
+        Ok(())
+    }
+
+    fn reallocate(&mut self, thread: ThreadId, object: ObjectId, size: u64) -> Result<(), Fault> {
+        let Some(live) = self.live.get(&object).copied() else {
+            return Err(self.law(format!("object {object} is reallocated and is not live")));
+        };
+        if size < live.size {
+            self.shorten_touch(&live, size)?;
+        }
+        let segment = self.segment(thread)? as usize;
+        let mut op = Op::new(Code::Realloc, live.slot, size);
+        op.old_size = live.size;
+        op.touch = touch_units(size);
+        self.order_behind(&live, thread, &mut op);
+        let place = self.push_to(segment, op);
+        self.live.insert(object, Live { size, place, touch_offset: 0, thread, ..live });
+        self.requested -= live.size;
+        self.grow(size)?;
+        if size > PAGE_BYTES {
+            self.current.large.push((object, place));
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, thread: ThreadId, object: ObjectId) -> Result<(), Fault> {
+        let Some(live) = self.live.remove(&object) else {
+            return Err(self.law(format!("object {object} is freed and is not live")));
+        };
+        let segment = self.segment(thread)? as usize;
+        let mut op = Op::new(Code::Free, live.slot, live.size);
+        self.order_behind(&live, thread, &mut op);
+        self.push_to(segment, op);
+        self.requested -= live.size;
+        match self.order {
+            Order::Causal => self.current.segments[segment].freed_slots.push(live.slot),
+            Order::Strict => self.slots.give(live.slot),
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, size: u64) -> Result<(), Fault> {
+        let limit = CompileError::Limit { what: "requested bytes live at once", limit: u64::MAX };
+        self.requested = self.requested.checked_add(size).ok_or(limit)?;
+        self.current.allocated_bytes = self.current.allocated_bytes.saturating_add(size);
+        Ok(())
+    }
+
+    /// Makes `op` wait for the operation on the same object before it, where the two can meet: other threads,
+    /// and windows that can be in flight together.
+    fn order_behind(&mut self, live: &Live, thread: ThreadId, op: &mut Op) {
+        let generation = &mut self.generations[live.slot as usize];
+        op.generation = *generation;
+        if self.order == Order::Strict || live.thread == thread {
+            return;
+        }
+        let before = match self.current.op_mut(live.place) {
+            Some(before) => before,
+            None => match self.held.as_mut().and_then(|held| held.op_mut(live.place)) {
+                Some(before) => before,
+                None => return,
+            },
+        };
+        before.flags |= OP_PUBLISHES;
+        before.generation = *generation;
+        *generation = generation.wrapping_add(1);
+        op.flags |= OP_WAITS;
+        op.generation = *generation;
+    }
+
+    /// A block that is about to shrink to `size` was written to no further than that: a receive buffer of
+    /// 128 KB that is cut to what came.
+    fn shorten_touch(&mut self, live: &Live, size: u64) -> Result<(), Fault> {
+        let touch = touch_units(size);
+        let held = self.held.as_mut().and_then(|held| held.op_mut(live.place));
+        if let Some(op) = self.current.op_mut(live.place).or(held) {
+            op.touch = op.touch.min(touch);
+        } else if live.touch_offset != 0 {
+            self.writer.patch_touch(live.touch_offset, touch)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, thread: ThreadId, op: Op) -> Result<Place, Fault> {
+        let segment = self.segment(thread)? as usize;
+        Ok(self.push_to(segment, op))
+    }
+
+    pub(super) fn push_to(&mut self, segment: usize, op: Op) -> Place {
+        let ops = &mut self.current.segments[segment].ops;
+        ops.push(op);
+        Place { window: self.current.number, segment: segment as u32, op: ops.len() as u32 - 1 }
+    }
+
+    /// The segment that the thread's next operation goes to.
+    pub(super) fn segment(&mut self, thread: ThreadId) -> Result<u32, Fault> {
+        if thread >= THREADS_MAX {
+            return Err(CompileError::Limit { what: "threads", limit: u64::from(THREADS_MAX) }.into());
+        }
+        let index = thread as usize;
+        if index >= self.threads.len() {
+            let unseen = Thread { window: u64::MAX, segment: 0, seen: false, ended: false };
+            self.threads.resize(index + 1, unseen);
+        }
+        if self.threads[index].ended {
+            return Err(self.law(format!("thread {thread} acts after its end")));
+        }
+        let last = self.current.segments.len().wrapping_sub(1) as u32;
+        let state = &mut self.threads[index];
+        state.seen = true;
+        if state.window == self.current.number && (self.order == Order::Causal || state.segment == last) {
+            return Ok(state.segment);
+        }
+        (state.window, state.segment) = (self.current.number, last.wrapping_add(1));
+        let mut draft = self.spare.pop().unwrap_or_default();
+        draft.thread = thread;
+        self.current.segments.push(draft);
+        Ok(state.segment)
+    }
+
+    /// Threads that started and did not end, in order; the initial thread always.
+    pub(super) fn threads_at_end(&self) -> Vec<ThreadId> {
+        let alive = |(thread, state): (usize, &Thread)| {
+            (thread == 0 || (state.seen && !state.ended)).then_some(thread as ThreadId)
+        };
+        self.threads.iter().enumerate().filter_map(alive).collect()
+    }
+
+    /// Closes the current window; the next one, if any, begins at a time with flags.
+    pub(super) fn close_window(&mut self, next: Option<(u64, u32)>) -> Result<(), Fault> {
+        if self.current.segments.is_empty() {
+            if let Some((time, flags)) = next {
+                (self.current.head.first_time, self.current.head.last_time) = (time, time);
+                self.current.head.flags |= flags;
+            }
+            return Ok(());
+        }
+        let (time, flags) = next.unwrap_or((self.current.head.last_time, 0));
+        let number = self.current.number;
+        for segment in &mut self.current.segments {
+            self.slots.age(number, &mut segment.freed_slots);
+        }
+        self.slots.begin_window(number + 1);
+        self.write_held()?;
+        let mut block = Block::new(number + 1, time, flags);
+        block.head.requested_end = self.requested;
+        block.head.requested_max = self.requested;
+        std::mem::swap(&mut block, &mut self.current);
+        self.held = Some(block);
+        Ok(())
+    }
+
+    /// Writes the window that was held back, and remembers where the large blocks' touch lengths lie.
+    pub(super) fn write_held(&mut self) -> Result<(), Fault> {
+        let Some(mut block) = self.held.take() else { return Ok(()) };
+        self.writer.write(&block)?;
+        for (object, place) in block.large.drain(..) {
+            if let Some(live) = self.live.get_mut(&object).filter(|live| live.place == place) {
+                live.touch_offset = self.writer.touch_offset(place);
+            }
+        }
+        for mut segment in block.segments.drain(..) {
+            segment.ops.clear();
+            segment.ends_thread = false;
+            self.spare.push(segment);
+        }
+        Ok(())
+    }
+
+    fn info(&self, cpus: Option<u32>, truncated: bool) -> ProgramInfo {
+        let duration_ns = self.current.head.last_time;
+        let mean = self.byte_ns.checked_div(u128::from(duration_ns)).unwrap_or(u128::from(self.requested));
+        ProgramInfo {
+            order: self.order,
+            cut: self.cut,
+            has_times: self.has_times,
+            cpus,
+            events: self.events,
+            threads: self.threads.iter().filter(|thread| thread.seen).count() as u32,
+            thread_table: self.threads.len().max(1) as u32,
+            slots: self.slots.count(),
+            windows: self.current.number,
+            peak_window: self.peak.1,
+            requested_peak_bytes: self.peak.0,
+            requested_mean_bytes: u64::try_from(mean).unwrap_or(u64::MAX),
+            requested_end_bytes: self.requested,
+            live_at_end: self.live.len() as u64,
+            duration_ns,
+            truncated,
+            drain_offset: self.writer.offset(),
+            file_bytes: 0,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Programs: a trace compiled for replay, as a file that every worker maps.
+//!
+//! Data goes one way: records in, blocks out, one window after another. Memory is bounded by the
+//! live objects and two windows, not by the trace's length. It knows nothing of allocators.
+
+mod block;
+mod compile;
+mod drain;
+pub mod layout;
+mod slots;
+
+use serde::{Deserialize, Serialize};
+
+pub use compile::{CompileError, compile};
+pub use drain::{NUDGE_INTERVAL_NS, NUDGE_ROUNDS};
+
+/// In which order the operations of different threads are replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// A thread's own order, each object's order, and two windows at most in flight.
+    Causal,
+    /// The trace's own total order.
+    Strict,
+}
+
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Order::Causal => "causal",
+            Order::Strict => "strict",
+        })
+    }
+}
+
+/// How a trace is cut into windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Windows {
+    /// A window closes behind this many events.
+    pub events: u64,
+    /// A window closes when its allocations reach this many bytes, or `live_share` if that is more.
+    pub bytes: u64,
+    /// The same as a part of the bytes that are live: one over this number.
+    pub live_share: u64,
+    /// A window closes before an event this much later than its first; none where only order counts.
+    pub time_ns: Option<u64>,
+    /// A gap between two events longer than this is a barrier.
+    pub gap_ns: u64,
+}
+
+impl Windows {
+    /// Default number of events in a window.
+    ///
+    /// PERF: 1,000 cost twice as much in waking threads; 50,000 let the live set drift by 6 %.
+    pub const EVENTS: u64 = 5_000;
+
+    /// The windows for an order: narrow ones cost nothing in strict order, where they only say when the clock
+    /// moves and a checkpoint may be taken.
+    pub fn new(order: Order, events: u64, timed: bool) -> Windows {
+        let (bytes, live_share) = match order {
+            Order::Causal => (4 << 20, 16),
+            Order::Strict => (1 << 20, 64),
+        };
+        let time_ns = timed.then_some(1_000_000);
+        Windows { events, bytes, live_share, time_ns, gap_ns: 10_000_000 }
+    }
+}
+
+/// What a worker must know of a program before it maps it, and what reports say of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramInfo {
+    /// The order that it was compiled for.
+    pub order: Order,
+    /// The windows that it was cut into.
+    pub cut: Windows,
+    /// Whether its times are real; if not they count events.
+    pub has_times: bool,
+    /// CPUs of the recorded machine, if known.
+    pub cpus: Option<u32>,
+    /// Events of the trace.
+    pub events: u64,
+    /// Threads of the trace.
+    pub threads: u32,
+    /// Thread ids are below this number.
+    pub thread_table: u32,
+    /// Slots that it needs.
+    pub slots: u32,
+    /// Windows, without those of drain and nudge.
+    pub windows: u64,
+    /// The window with the largest live bytes.
+    pub peak_window: u64,
+    /// Largest requested bytes live at once.
+    pub requested_peak_bytes: u64,
+    /// Requested bytes, time-weighted mean over trace time.
+    pub requested_mean_bytes: u64,
+    /// Requested bytes live at the end.
+    pub requested_end_bytes: u64,
+    /// Objects live at the end.
+    pub live_at_end: u64,
+    /// Time from the first event to the last.
+    pub duration_ns: u64,
+    /// Whether the trace was cut off.
+    pub truncated: bool,
+    /// Where the blocks that free what is left begin.
+    pub drain_offset: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+}
