@@ -199,7 +199,9 @@ impl Action {
     /// The object that ends here.
     pub fn freed(&self) -> Option<ObjectId> {
         match *self {
-            Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => Some(object),
+            Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => {
+                Some(object)
+            }
             _ => None,
         }
     }
