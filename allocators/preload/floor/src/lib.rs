@@ -1,1 +1,287 @@
-//! A shared library that serves the malloc family by floor.
+//! A shared library that serves the malloc family by floor, for LD_PRELOAD.
+//!
+//! floor is the least that an allocator can do: an allocation pops a free block of its size class from a
+//! list of the calling thread, a free pushes it there; nothing is split, merged or given back. A replay
+//! on it measures the harness: what is left of the time is the replay's own, and its resident memory
+//! holds the harness's constant. It is no allocator to deploy and is never ranked.
+//!
+//! Read bottom-up: [`classes`], `pool`, `heap`, `storage`, `thread`, and the exported functions here. No function may
+//! allocate through Rust or panic: this library is the allocator, also of the panic.
+//!
+//! Side effects: 16 bytes of header an object, size classes up to a fifth above the request, realloc by
+//! copying (a block is kept only where it fits and is not half empty), fresh pages where no list has a block.
+#![allow(unsafe_code)]
+
+mod classes;
+mod heap;
+mod pool;
+mod storage;
+mod thread;
+
+use core::ffi::{c_char, c_int, c_void};
+use core::ptr;
+
+use classes::{GRAIN_BYTES, LARGEST_BYTES, class_bytes, class_of};
+use heap::{Block, Header, Heap};
+
+/// Runs when the library is loaded, before `main`. Allocations before it are served too.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static PREPARE: extern "C" fn() = thread::prepare;
+
+/// NULL with ENOMEM.
+#[cold]
+#[inline(never)]
+pub(crate) fn refuse() -> *mut c_void {
+    // SAFETY: errno's address is valid in every thread.
+    unsafe { *libc::__errno_location() = libc::ENOMEM };
+    ptr::null_mut()
+}
+
+/// An object of `class`, and whether it is fresh; NULL with ENOMEM where memory is refused.
+///
+/// # Safety
+/// `class` is below `classes::CLASSES`.
+#[inline(always)]
+pub(crate) unsafe fn allocate(heap: &mut Heap, class: usize) -> (*mut c_void, bool) {
+    // SAFETY: the caller keeps the contract.
+    let (block, fresh) = unsafe { heap.allocate(class) };
+    (block.cast(), fresh)
+}
+
+/// Takes an object back.
+///
+/// # Safety
+/// `object` was allocated here and not freed since.
+#[inline(always)]
+pub(crate) unsafe fn free_object(heap: &mut Heap, object: *mut c_void) {
+    // SAFETY: a header stands before every object.
+    unsafe {
+        let header = object.cast::<Header>().sub(1);
+        heap.free((*header).class, (*header).block);
+    }
+}
+
+/// Memory for `size` bytes, and whether it is fresh; NULL with ENOMEM where it is refused.
+#[inline(always)]
+fn allocate_size(size: usize) -> (*mut c_void, bool) {
+    if size > LARGEST_BYTES {
+        return (refuse(), false);
+    }
+    // SAFETY: the heap is the calling thread's, no other reference to it is in use, and the size has a class.
+    unsafe { allocate(&mut *storage::heap(), class_of(size)) }
+}
+
+/// Memory for `size` bytes at a multiple of `alignment`, a power of two.
+fn allocate_aligned(alignment: usize, size: usize) -> *mut c_void {
+    if alignment <= GRAIN_BYTES {
+        return allocate_size(size).0;
+    }
+    let Some(bytes) = size.checked_add(alignment) else {
+        return refuse();
+    };
+    let (block, _) = allocate_size(bytes);
+    if block.is_null() {
+        return block;
+    }
+    let offset = (block as usize).wrapping_neg() & alignment.wrapping_sub(1);
+    let object = block.cast::<u8>().wrapping_add(offset);
+    if offset > 0 {
+        // SAFETY: both addresses are multiples of 16, so 16 bytes of the block lie before the object.
+        unsafe {
+            let class = (*block.cast::<Header>().sub(1)).class;
+            object.cast::<Header>().sub(1).write(Header { class, block: block.cast::<Block>() });
+        }
+    }
+    object.cast()
+}
+
+/// Bytes from `object` to the end of its block.
+///
+/// # Safety
+/// `object` was allocated here and not freed since.
+#[inline(always)]
+unsafe fn usable_bytes(object: *const c_void) -> usize {
+    // SAFETY: a header stands before every object.
+    let header = unsafe { &*object.cast::<Header>().sub(1) };
+    class_bytes(header.class).wrapping_sub((object as usize).wrapping_sub(header.block as usize))
+}
+
+/// `malloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
+    allocate_size(size).0
+}
+
+/// `calloc(3)`: fresh memory is zero already, recycled memory is zeroed.
+#[unsafe(no_mangle)]
+pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    let Some(bytes) = count.checked_mul(size) else {
+        return refuse();
+    };
+    let (object, fresh) = allocate_size(bytes);
+    if !object.is_null() && !fresh {
+        // SAFETY: the object has at least `bytes`.
+        unsafe { object.cast::<u8>().write_bytes(0, bytes) };
+    }
+    object
+}
+
+/// `realloc(3)`. To 0 it frees and returns NULL, as the C library's does.
+///
+/// # Safety
+/// `object` is NULL or was returned by this library and not freed since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_void {
+    if object.is_null() {
+        return allocate_size(size).0;
+    }
+    // SAFETY: the caller keeps the contract; the two blocks do not overlap.
+    unsafe {
+        if size == 0 {
+            free_object(&mut *storage::heap(), object);
+            return ptr::null_mut();
+        }
+        let usable_bytes = usable_bytes(object);
+        if size <= usable_bytes && size >= usable_bytes / 2 {
+            return object;
+        }
+        let (moved, _) = allocate_size(size);
+        if !moved.is_null() {
+            ptr::copy_nonoverlapping(object.cast::<u8>(), moved.cast::<u8>(), size.min(usable_bytes));
+            free_object(&mut *storage::heap(), object);
+        }
+        moved
+    }
+}
+
+/// `reallocarray(3)`.
+///
+/// # Safety
+/// As of [`realloc`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(object: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: the caller keeps the contract.
+        Some(bytes) => unsafe { realloc(object, bytes) },
+        None => refuse(),
+    }
+}
+
+/// `free(3)`.
+///
+/// # Safety
+/// `object` is NULL or was returned by this library and not freed since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free(object: *mut c_void) {
+    if !object.is_null() {
+        // SAFETY: the caller keeps the contract; the heap is the calling thread's.
+        unsafe { free_object(&mut *storage::heap(), object) };
+    }
+}
+
+/// `cfree`, an old name of [`free`].
+///
+/// # Safety
+/// As of [`free`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cfree(object: *mut c_void) {
+    // SAFETY: the caller keeps the contract.
+    unsafe { free(object) }
+}
+
+/// C23's `free_sized`.
+///
+/// # Safety
+/// As of [`free`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(object: *mut c_void, _size: usize) {
+    // SAFETY: the caller keeps the contract.
+    unsafe { free(object) }
+}
+
+/// C23's `free_aligned_sized`.
+///
+/// # Safety
+/// As of [`free`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(object: *mut c_void, _alignment: usize, _size: usize) {
+    // SAFETY: the caller keeps the contract.
+    unsafe { free(object) }
+}
+
+/// `posix_memalign(3)`: leaves errno and, where it fails, `result` as they are.
+///
+/// # Safety
+/// `result` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
+        return libc::EINVAL;
+    }
+    // SAFETY: errno's address is valid in every thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { *errno };
+    let object = allocate_aligned(alignment, size);
+    // SAFETY: as above, and the caller's `result` can be written to.
+    unsafe {
+        *errno = before;
+        if object.is_null() {
+            return libc::ENOMEM;
+        }
+        *result = object;
+    }
+    0
+}
+
+/// `aligned_alloc(3)`: EINVAL unless the alignment is a power of two.
+#[unsafe(no_mangle)]
+pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    if !alignment.is_power_of_two() {
+        // SAFETY: errno's address is valid in every thread.
+        unsafe { *libc::__errno_location() = libc::EINVAL };
+        return ptr::null_mut();
+    }
+    allocate_aligned(alignment, size)
+}
+
+/// `memalign(3)`: as [`aligned_alloc`].
+#[unsafe(no_mangle)]
+pub extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+    aligned_alloc(alignment, size)
+}
+
+/// `valloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn valloc(size: usize) -> *mut c_void {
+    // SAFETY: sysconf has no preconditions.
+    aligned_alloc(unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize, size)
+}
+
+/// `pvalloc(3)`: whole pages.
+#[unsafe(no_mangle)]
+pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    // SAFETY: sysconf has no preconditions.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    match size.max(1).checked_next_multiple_of(page_bytes) {
+        Some(bytes) => aligned_alloc(page_bytes, bytes),
+        None => refuse(),
+    }
+}
+
+/// `malloc_usable_size(3)`.
+///
+/// # Safety
+/// `object` is NULL or was returned by this library and not freed since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_usable_size(object: *const c_void) -> usize {
+    // SAFETY: the caller keeps the contract.
+    if object.is_null() { 0 } else { unsafe { usable_bytes(object) } }
+}
+
+/// floor's version, by which it is identified.
+#[unsafe(no_mangle)]
+pub extern "C" fn heaplab_floor_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}

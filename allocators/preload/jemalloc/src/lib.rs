@@ -1,1 +1,121 @@
-//! A shared library that serves the malloc family by jemalloc.
+//! A shared library that serves the malloc family by jemalloc, for LD_PRELOAD.
+//!
+//! jemalloc is compiled in with its names prefixed (`_rjem_malloc`); each function here is one
+//! jump to it, so that a call costs what it costs in a jemalloc that was built to be preloaded. Nothing may be added on the way: this library must behave as jemalloc
+//! does, and only the names differ.
+//!
+//! What this build is, beside a distribution's (Debian's libjemalloc2, 5.3.0):
+//! - version 5.3.1, as `mallctl("version")` says;
+//! - settings are read from `_RJEM_MALLOC_CONF` (there `MALLOC_CONF`), from the variable alone: the
+//!   symlink that is looked at besides is `/etc/_rjem_malloc.conf`;
+//! - without statistics (`--disable-stats`; Debian has them) and without profiling (Debian has it,
+//!   compiled in and off): `stats.*` and `prof.*` are not there to be read;
+//! - no C++ operators: libstdc++'s call malloc, so that a sized delete costs what a free does;
+//! - thread-local storage in the initial-exec model, thread ends seen through a pthread key, and
+//!   `pthread_atfork` handlers registered, all three as in a distribution's build.
+//!
+//! `malloc_trim` and `mallinfo` are not exported, as in a distribution's build: a program that calls
+//! them reaches the C library's, which then serves nothing.
+#![allow(unsafe_code)]
+
+use core::ffi::c_void;
+
+use tikv_jemalloc_sys as jemalloc;
+
+/// The allocator's functions that are jumped to, declared without their arguments.
+mod allocator {
+    unsafe extern "C" {
+        pub(crate) fn _rjem_malloc();
+        pub(crate) fn _rjem_calloc();
+        pub(crate) fn _rjem_realloc();
+        pub(crate) fn _rjem_free();
+        pub(crate) fn _rjem_free_sized();
+        pub(crate) fn _rjem_free_aligned_sized();
+        pub(crate) fn _rjem_posix_memalign();
+        pub(crate) fn _rjem_aligned_alloc();
+        pub(crate) fn _rjem_valloc();
+        pub(crate) fn _rjem_memalign();
+        pub(crate) fn _rjem_malloc_usable_size();
+        pub(crate) fn _rjem_mallctl();
+    }
+}
+
+/// Exports functions of the C library's names, each of them one jump to the allocator's function of the
+/// same signature: arguments and result stay in their registers.
+macro_rules! forward {
+    ($($(#[$doc:meta])* $name:ident => $target:ident,)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the function's own documentation says. It is declared without its arguments.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!("jmp {target}", target = sym allocator::$target);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!("b {target}", target = sym allocator::$target);
+        }
+    )*};
+}
+
+forward! {
+    /// `malloc(3)`.
+    malloc => _rjem_malloc,
+    /// `calloc(3)`.
+    calloc => _rjem_calloc,
+    /// `realloc(3)`.
+    realloc => _rjem_realloc,
+    /// `free(3)`.
+    free => _rjem_free,
+    /// `cfree`, an old name of `free`.
+    cfree => _rjem_free,
+    /// C23's `free_sized`.
+    free_sized => _rjem_free_sized,
+    /// C23's `free_aligned_sized`.
+    free_aligned_sized => _rjem_free_aligned_sized,
+    /// `posix_memalign(3)`.
+    posix_memalign => _rjem_posix_memalign,
+    /// `aligned_alloc(3)`.
+    aligned_alloc => _rjem_aligned_alloc,
+    /// `valloc(3)`.
+    valloc => _rjem_valloc,
+    /// `memalign(3)`.
+    memalign => _rjem_memalign,
+    /// `malloc_usable_size(3)`.
+    malloc_usable_size => _rjem_malloc_usable_size,
+    /// jemalloc's `mallctl`, by which it is identified, its settings are read back and its memory is purged.
+    mallctl => _rjem_mallctl,
+}
+
+/// `reallocarray(3)`: ENOMEM where the product overflows, the object left as it is.
+///
+/// # Safety
+/// `object` is NULL or was returned by this library and not freed since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(object: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: the caller keeps realloc's contract, which is this function's.
+        Some(bytes) => unsafe { jemalloc::realloc(object, bytes) },
+        None => refuse(),
+    }
+}
+
+/// `pvalloc(3)`: whole pages.
+#[unsafe(no_mangle)]
+pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    // SAFETY: sysconf has no preconditions.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    match size.max(1).checked_next_multiple_of(page_bytes) {
+        // SAFETY: the page size is a power of two.
+        Some(bytes) => unsafe { jemalloc::aligned_alloc(page_bytes, bytes) },
+        None => refuse(),
+    }
+}
+
+/// NULL with ENOMEM.
+fn refuse() -> *mut c_void {
+    // SAFETY: errno's address is valid in every thread.
+    unsafe { *libc::__errno_location() = libc::ENOMEM };
+    core::ptr::null_mut()
+}
