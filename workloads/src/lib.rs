@@ -1,5 +1,6 @@
 //! What is executed.
 #![forbid(unsafe_code)]
 
+pub mod import;
 pub mod program;
 pub mod stream;

@@ -1,0 +1,333 @@
+//! From addresses to objects: the bookkeeping that every kind of log needs.
+//!
+//! A log tells of calls with raw addresses, and addresses are reused; a trace has objects with
+//! identities. The ledger holds which object is live at which address, and writes the trace. It
+//! knows no log's syntax.
+//!
+//! What a log cannot say right is mended here, and counted:
+//!
+//! - A free of an address at which nothing is live stays in the trace, without effect. A realloc of
+//!   one begins a new object. A call that failed stays, without effect; after a failed realloc the
+//!   object is as it was. A realloc to 0 that returned NULL ends its object.
+//! - An address that is given out while an object is live at it. Two things can have happened.
+//!   Either the object was released by another thread and that call is logged late, behind the
+//!   allocation that it made possible: the next [`LOOK_AHEAD`] calls are searched for it, and it is
+//!   moved before the allocation. (A call that began after the allocation had ended cannot be it;
+//!   that is known where the log has times.) Or its free was never logged: then the object ends
+//!   there, by a [`FreeMissed`](Action::FreeMissed), which is no event. So the calls that were logged
+//!   remain exactly those in the trace, and the live set remains what it was.
+//! - A time that goes back is raised to that of the event before. A call that was moved takes the
+//!   time of the allocation it was moved before, if its own is later.
+//! - A thread identifier that comes back after its thread's end is a new thread. A thread's start
+//!   is not made up: a replay starts a thread before its first event.
+
+use std::collections::{HashMap, VecDeque};
+
+use heaplab_trace::{
+    Action, Call as Family, Event, IgnoredReason, ObjectId, Record, SourceCounts, ThreadId, TraceFile,
+};
+use rustc_hash::FxBuildHasher;
+
+use super::ImportError;
+
+/// Calls that are searched for one that was logged late. Other threads log some thousands of calls
+/// while one is switched out between a call and its line.
+pub(super) const LOOK_AHEAD: usize = 4096;
+/// A late realloc may itself meet an address that is still live, and so on; no real log does so often.
+const NESTED_MOST: u32 = 8;
+/// Calls between two reports of progress.
+const REPORT_EVERY: u64 = 1 << 14;
+
+/// A source of calls in the order of their lines.
+pub(super) trait Log {
+    /// The next call; none at the end.
+    fn next_call(&mut self) -> Result<Option<Call>, ImportError>;
+}
+
+/// One call as it was logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Call {
+    /// The operating system's identifier of the thread.
+    pub(super) thread: u64,
+    /// Its times, in logs that have them.
+    pub(super) times: Option<Times>,
+    pub(super) what: What,
+}
+
+/// When a call began and ended, on any clock. The end of a thread has its time in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
+}
+
+/// What was called, and what came of it. Address 0 is NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Allocate { by: Allocation, address: u64, size: u64 },
+    Reallocate { address: u64, old_address: u64, size: u64 },
+    Free { address: u64 },
+    ThreadEnd,
+}
+
+/// The function that allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allocation {
+    Malloc,
+    Calloc,
+    Aligned(u64),
+}
+
+impl What {
+    /// The address at which an object begins to be.
+    fn occupied(&self) -> Option<u64> {
+        match *self {
+            What::Allocate { address, .. } if address != 0 => Some(address),
+            What::Reallocate { address, old_address, .. } if address != 0 && address != old_address => {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
+
+    /// The address at which an object ceases to be.
+    fn released(&self) -> Option<u64> {
+        match *self {
+            What::Free { address } if address != 0 => Some(address),
+            What::Reallocate { address, old_address, size }
+                if old_address != 0 && address != old_address && (address != 0 || size == 0) =>
+            {
+                Some(old_address)
+            }
+            _ => None,
+        }
+    }
+
+    fn mentions(&self, wanted: u64) -> bool {
+        match *self {
+            What::Allocate { address, .. } | What::Free { address } => address == wanted,
+            What::Reallocate { address, old_address, .. } => address == wanted || old_address == wanted,
+            What::ThreadEnd => false,
+        }
+    }
+}
+
+/// Which object is live at which address, and the trace that is being written.
+pub(super) struct Ledger<'a> {
+    trace: &'a mut TraceFile,
+    objects: HashMap<u64, ObjectId, FxBuildHasher>,
+    next_object: ObjectId,
+    threads: HashMap<u64, ThreadId, FxBuildHasher>,
+    next_thread: ThreadId,
+    /// Calls that were read and are not yet written; empty but for the first call and after a conflict.
+    ahead: VecDeque<Call>,
+    /// The clock's value at the first event.
+    base_ns: Option<u64>,
+    last_time_ns: u64,
+    events: u64,
+    counts: SourceCounts,
+}
+
+impl<'a> Ledger<'a> {
+    /// A ledger that writes to `trace`, with the call that was read to know what its header must say.
+    pub(super) fn new(first: Option<Call>, trace: &'a mut TraceFile) -> Ledger<'a> {
+        Ledger {
+            trace,
+            objects: HashMap::default(),
+            next_object: 0,
+            threads: HashMap::default(),
+            next_thread: 0,
+            ahead: first.into_iter().collect(),
+            base_ns: None,
+            last_time_ns: 0,
+            events: 0,
+            counts: SourceCounts::default(),
+        }
+    }
+
+    /// Writes all calls of `log`, calling `report` with the number of events now and then.
+    pub(super) fn write_all<L: Log>(
+        mut self,
+        log: &mut L,
+        mut report: impl FnMut(u64),
+    ) -> Result<(), ImportError> {
+        loop {
+            let call = match self.ahead.pop_front() {
+                Some(call) => call,
+                None => match log.next_call()? {
+                    Some(call) => call,
+                    None => break,
+                },
+            };
+            self.enter(call, log, 0)?;
+            if self.events.is_multiple_of(REPORT_EVERY) {
+                report(self.events);
+            }
+        }
+        report(self.events);
+        self.trace.set_source_counts(self.counts);
+        Ok(())
+    }
+
+    /// Writes `call`, and before it whatever must have ended for it to be possible.
+    fn enter<L: Log>(&mut self, call: Call, log: &mut L, nested: u32) -> Result<(), ImportError> {
+        if let Some(address) = call.what.occupied()
+            && self.objects.contains_key(&address)
+        {
+            self.vacate(address, &call, log, nested)?;
+        }
+        let thread = self.thread(call.thread);
+        let time_ns = self.time(call.times);
+        let action = self.action(&call.what);
+        if action == Action::ThreadEnd {
+            self.threads.remove(&call.thread);
+        }
+        self.events += 1;
+        Ok(self.trace.push(&Record::Event(Event { time_ns, thread, action }))?)
+    }
+
+    /// Ends the object at `address`, which `call` is about to occupy.
+    fn vacate<L: Log>(
+        &mut self,
+        address: u64,
+        call: &Call,
+        log: &mut L,
+        nested: u32,
+    ) -> Result<(), ImportError> {
+        while self.ahead.len() < LOOK_AHEAD {
+            match log.next_call()? {
+                Some(next) => self.ahead.push_back(next),
+                None => break,
+            }
+        }
+        if nested < NESTED_MOST
+            && let Some(mut late) = self.take_late(address, call)
+        {
+            if let (Some(late), Some(call)) = (&mut late.times, call.times) {
+                late.start_ns = late.start_ns.min(call.start_ns);
+            }
+            self.counts.frees_hoisted += 1;
+            self.enter(late, log, nested + 1)?;
+        }
+        if let Some(object) = self.objects.remove(&address) {
+            let thread = self.thread(call.thread);
+            // The allocation that follows counts its own time, if it must be raised.
+            let time_ns = self.relative(call.times).max(self.last_time_ns);
+            let action = Action::FreeMissed { object };
+            self.trace.push(&Record::Event(Event { time_ns, thread, action }))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the call that released `address` before `call`, and was logged behind it.
+    fn take_late(&mut self, address: u64, call: &Call) -> Option<Call> {
+        let position = self.ahead.iter().position(|later| later.what.mentions(address))?;
+        let later = &self.ahead[position];
+        let possible = match (later.times, call.times) {
+            (Some(later), Some(call)) => later.start_ns <= call.end_ns,
+            _ => true,
+        };
+        // A thread's own lines are in the order of its calls.
+        let late = later.what.released() == Some(address) && later.thread != call.thread && possible;
+        if late { self.ahead.remove(position) } else { None }
+    }
+
+    fn action(&mut self, what: &What) -> Action {
+        match *what {
+            What::ThreadEnd => Action::ThreadEnd,
+            What::Allocate { by, address: 0, size } => failed(by.family(), size),
+            What::Allocate { by, address, size } => {
+                let object = self.begin(address);
+                match by {
+                    Allocation::Malloc => Action::Malloc { object, size },
+                    Allocation::Calloc => Action::Calloc { object, size },
+                    Allocation::Aligned(alignment) => Action::AlignedAlloc { object, size, alignment },
+                }
+            }
+            What::Free { address: 0 } => Action::FreeNull,
+            What::Free { address } => match self.objects.remove(&address) {
+                Some(object) => Action::Free { object },
+                None => unseen(Family::Free),
+            },
+            What::Reallocate { address, old_address, size } => self.reallocate(address, old_address, size),
+        }
+    }
+
+    fn reallocate(&mut self, address: u64, old_address: u64, size: u64) -> Action {
+        if address == 0 {
+            if size > 0 || old_address == 0 {
+                return failed(Family::Realloc, size);
+            }
+            return match self.objects.remove(&old_address) {
+                Some(object) => Action::ReallocFree { object },
+                None => unseen(Family::Realloc),
+            };
+        }
+        if old_address == 0 {
+            return Action::ReallocNull { object: self.begin(address), size };
+        }
+        match self.objects.remove(&old_address) {
+            Some(object) => {
+                self.objects.insert(address, object);
+                Action::Realloc { object, size }
+            }
+            None => {
+                self.counts.unseen_reallocs += 1;
+                Action::ReallocNull { object: self.begin(address), size }
+            }
+        }
+    }
+
+    fn begin(&mut self, address: u64) -> ObjectId {
+        let object = self.next_object;
+        self.next_object += 1;
+        self.objects.insert(address, object);
+        object
+    }
+
+    fn thread(&mut self, identifier: u64) -> ThreadId {
+        *self.threads.entry(identifier).or_insert_with(|| {
+            let thread = self.next_thread;
+            // Beyond 2^32 threads the trace refuses the number, as it refuses any that is not the next.
+            self.next_thread = thread.saturating_add(1);
+            thread
+        })
+    }
+
+    /// The time of the event that comes now, raised if it goes back.
+    fn time(&mut self, times: Option<Times>) -> u64 {
+        let went_back = match (times, self.base_ns) {
+            (Some(times), Some(base_ns)) => times.start_ns < base_ns.saturating_add(self.last_time_ns),
+            _ => false,
+        };
+        self.counts.times_raised += u64::from(went_back);
+        self.last_time_ns = self.relative(times).max(self.last_time_ns);
+        self.last_time_ns
+    }
+
+    /// The time on the trace's clock: since the first event, or the event's index.
+    fn relative(&mut self, times: Option<Times>) -> u64 {
+        match times {
+            Some(times) => times.start_ns.saturating_sub(*self.base_ns.get_or_insert(times.start_ns)),
+            None => self.events,
+        }
+    }
+}
+
+impl Allocation {
+    fn family(self) -> Family {
+        match self {
+            Allocation::Malloc => Family::Malloc,
+            Allocation::Calloc => Family::Calloc,
+            Allocation::Aligned(_) => Family::AlignedAlloc,
+        }
+    }
+}
+
+fn failed(call: Family, size: u64) -> Action {
+    Action::Ignored { call, reason: IgnoredReason::Failed, size }
+}
+
+fn unseen(call: Family) -> Action {
+    Action::Ignored { call, reason: IgnoredReason::Unseen, size: 0 }
+}

@@ -1,0 +1,126 @@
+//! The file that a log is in, and the container around it: plain, gzip, zstd, or zip with one member.
+//!
+//! The container is told by the file's first bytes, never by its name. Content is streamed.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use zip::ZipArchive;
+
+use super::ImportError;
+
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const ZIP: &[u8] = b"PK\x03\x04";
+const ZIP_EMPTY: &[u8] = b"PK\x05\x06";
+const TRACE: &[u8] = b"\x89HLT\r\n\x1a\n";
+
+/// An open log file.
+pub(super) struct Source {
+    file: Counted,
+    path: PathBuf,
+    total_bytes: u64,
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> Result<Source, ImportError> {
+        let fail = |source| ImportError::Io { path: path.to_path_buf(), doing: "open", source };
+        let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_dir() {
+            return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let file = Counted { file, read_bytes: Rc::new(Cell::new(0)) };
+        Ok(Source { file, path: path.to_path_buf(), total_bytes: metadata.len() })
+    }
+
+    /// Bytes read of the file, kept up to date.
+    pub(super) fn position(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.file.read_bytes)
+    }
+
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Calls `consume` with the content, container taken off. A callback, because the member of a
+    /// zip file borrows the file's directory.
+    pub(super) fn read<T>(
+        mut self,
+        consume: impl FnOnce(&mut dyn Read) -> Result<T, ImportError>,
+    ) -> Result<T, ImportError> {
+        let path = self.path;
+        let fail = |source| ImportError::Io { path: path.clone(), doing: "read", source };
+        // The head is put back in front instead of seeking, so that a pipe can be read as well.
+        let mut head = Vec::new();
+        self.file.by_ref().take(TRACE.len() as u64).read_to_end(&mut head).map_err(fail)?;
+        if head.starts_with(TRACE) {
+            return Err(ImportError::AlreadyTrace { path });
+        }
+        if head.starts_with(ZIP) || head.starts_with(ZIP_EMPTY) {
+            self.file.seek(SeekFrom::Start(0)).map_err(fail)?;
+            return read_zip(self.file, &path, consume);
+        }
+        let mut content = head.as_slice().chain(self.file);
+        if head.starts_with(GZIP) {
+            consume(&mut MultiGzDecoder::new(BufReader::new(content)))
+        } else if head.starts_with(ZSTD) {
+            consume(&mut zstd::stream::read::Decoder::new(content).map_err(fail)?)
+        } else {
+            consume(&mut content)
+        }
+    }
+}
+
+fn read_zip<T>(
+    file: Counted,
+    path: &Path,
+    consume: impl FnOnce(&mut dyn Read) -> Result<T, ImportError>,
+) -> Result<T, ImportError> {
+    let fail = |problem: String| ImportError::Container { path: path.to_path_buf(), problem };
+    let mut archive = ZipArchive::new(BufReader::new(file))
+        .map_err(|error| fail(format!("cannot read the zip file: {error}")))?;
+    let mut members = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive
+            .by_index_raw(index)
+            .map_err(|error| fail(format!("cannot read the zip file: {error}")))?;
+        if member.is_file() {
+            members.push(index);
+        }
+    }
+    let [index] = members[..] else {
+        let count = members.len();
+        return Err(fail(format!(
+            "the zip file holds {count} files, not one log: unpack it and import the log"
+        )));
+    };
+    let mut member = archive
+        .by_index(index)
+        .map_err(|error| fail(format!("cannot read the log in the zip file: {error}")))?;
+    consume(&mut member)
+}
+
+/// A file that counts what is read of it.
+struct Counted {
+    file: File,
+    read_bytes: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read_bytes.set(self.read_bytes.get() + read as u64);
+        Ok(read)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.file.seek(position)
+    }
+}
