@@ -1,10 +1,263 @@
-//! `heaplab trace`.
+//! `heaplab trace`: look at, check and import traces.
 
-use super::Outcome;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use heaplab_trace::{FORMAT_VERSION, Header, Summary, TraceReader, Truncation, summary, verify};
+use heaplab_workloads::import::{self, Kind};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::{Outcome, Usage};
 
 #[derive(clap::Subcommand)]
-pub(super) enum Command {}
+pub(super) enum Command {
+    /// Print what a trace says of itself and its totals
+    Info {
+        /// The trace
+        file: PathBuf,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Read all of a trace: checksums, laws, totals, index; exit 1 at the first fault
+    Verify {
+        /// The trace
+        file: PathBuf,
+    },
+    /// Make a trace of another tool's log (plain, gzip, zstd or zip)
+    Import {
+        /// The log
+        file: PathBuf,
+        /// The tool that wrote the log: android; without it, what the first line shows
+        #[arg(long, value_name = "KIND")]
+        from: Option<String>,
+        /// The trace to write; replaced only when the new one is complete
+        #[arg(short, long, value_name = "FILE.hlt")]
+        output: PathBuf,
+    },
+}
 
-pub(super) fn main(_command: Command) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Failed)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// One row a line, the name first
+    Table,
+    /// An object
+    Json,
+}
+
+pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Info { file, format } => print_info(&file, format),
+        Command::Verify { file } => print_verification(&file),
+        Command::Import { file, from, output } => import_log(&file, from.as_deref(), &output),
+    }
+}
+
+/// What `info` prints; its JSON is this structure.
+#[derive(serde::Serialize)]
+struct Info<'a> {
+    file: String,
+    file_bytes: u64,
+    format_version: u32,
+    header: &'a Header,
+    lacks: Vec<String>,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_at_byte: Option<u64>,
+    summary: Summary,
+}
+
+fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
+    // A whole file has its totals at its end; those of one that was cut off must be counted.
+    let (header, summary, truncation) = match summary(path)? {
+        Some(summary) => (TraceReader::open(path)?.header().clone(), summary, None),
+        None => {
+            let verified = verify(path)?;
+            (verified.header, verified.summary, verified.truncation)
+        }
+    };
+    if let Some(cut) = truncation {
+        eprintln!("heaplab: warning: {}", describe_cut(path, &cut));
+    }
+    let info = Info {
+        file: path.display().to_string(),
+        file_bytes: std::fs::metadata(path)?.len(),
+        format_version: FORMAT_VERSION,
+        header: &header,
+        lacks: list_lacks(&header),
+        truncated: truncation.is_some(),
+        truncated_at_byte: truncation.map(|cut| cut.offset),
+        summary,
+    };
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?,
+        Format::Table => {
+            let mut rows = describe(&info);
+            rows.extend(list_totals(&info.summary, header.has_times));
+            print_rows(&mut out, &rows)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_verification(path: &Path) -> anyhow::Result<Outcome> {
+    let verified = verify(path)?;
+    if let Some(cut) = verified.truncation {
+        eprintln!("heaplab: {}", describe_cut(path, &cut));
+        return Ok(Outcome::Failed);
+    }
+    writeln!(
+        io::stdout().lock(),
+        "{}: whole: {} events in {} chunks, {} bytes; every checksum, law and total holds",
+        path.display(),
+        verified.summary.events,
+        verified.chunks,
+        verified.file_bytes,
+    )?;
+    Ok(Outcome::Done)
+}
+
+fn import_log(log: &Path, from: Option<&str>, output: &Path) -> anyhow::Result<Outcome> {
+    let kind = match from {
+        Some(name) => Some(Kind::from_str(name).map_err(|unknown| Usage(unknown.to_string()))?),
+        None => None,
+    };
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template("import {bar:40} {percent:>3} %  {msg} events  {eta} left")?);
+    let imported = import::import(log, kind, output, &mut |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.read_bytes);
+        bar.set_message(progress.events.to_string());
+    });
+    bar.finish_and_clear();
+    let imported = imported?;
+    for warning in list_repairs(&imported.summary) {
+        eprintln!("heaplab: warning: {}: {warning}", log.display());
+    }
+    let mut rows = vec![
+        ("trace", output.display().to_string()),
+        ("source", imported.header.source.clone()),
+        ("lacks", list_lacks(&imported.header).join("; ")),
+    ];
+    rows.retain(|(_, value)| !value.is_empty());
+    rows.extend(list_totals(&imported.summary, imported.header.has_times));
+    print_rows(&mut io::stdout().lock(), &rows)?;
+    Ok(Outcome::Done)
+}
+
+fn describe_cut(path: &Path, cut: &Truncation) -> String {
+    format!(
+        "{}: cut off: its whole part ends at byte {} of {}; {} chunks with {} events can be used",
+        path.display(),
+        cut.offset,
+        cut.file_bytes,
+        cut.chunks,
+        cut.events,
+    )
+}
+
+/// What the source could not tell, and what that means for a replay.
+fn list_lacks(header: &Header) -> Vec<String> {
+    let lacks = [
+        (header.has_times, "times (an event's index stands for its time)"),
+        (header.has_threads, "threads (all events are of one thread)"),
+        (header.has_alignment, "alignment (aligned allocations stand as plain ones)"),
+    ];
+    lacks.into_iter().filter(|(has, _)| !has).map(|(_, lack)| lack.to_string()).collect()
+}
+
+/// What was mended in an imported log, in words.
+fn list_repairs(summary: &Summary) -> Vec<String> {
+    let repairs = [
+        (summary.unseen_frees, "frees of an object that was never seen: without effect"),
+        (summary.unseen_reallocs, "reallocs of an object that was never seen: taken as new objects"),
+        (summary.frees_hoisted, "frees logged late: moved before the allocation at their address"),
+        (
+            summary.frees_missed,
+            "allocations at a live address whose free was never logged: the older object ends there",
+        ),
+        (summary.times_raised, "times that went back: raised to the time before"),
+        (summary.lost, "events lost by the recorder"),
+    ];
+    repairs
+        .into_iter()
+        .filter(|&(count, _)| count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+}
+
+fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
+    let header = info.header;
+    let mut rows = vec![
+        ("file", info.file.clone()),
+        ("file_bytes", with_unit(info.file_bytes)),
+        ("format_version", info.format_version.to_string()),
+        ("source", header.source.clone()),
+        ("program", header.program.clone()),
+        ("cpus", header.cpus.map(|cpus| cpus.to_string()).unwrap_or_default()),
+        (
+            "allocator",
+            header.allocator.as_ref().map(|by| format!("{} {}", by.name, by.version)).unwrap_or_default(),
+        ),
+    ];
+    rows.extend(header.notes.iter().map(|note| ("note", format!("{}: {}", note.name, note.value))));
+    rows.push(("lacks", info.lacks.join("; ")));
+    rows.retain(|(_, value)| !value.is_empty());
+    let truncated = info.truncated_at_byte.map_or("no".to_string(), |byte| format!("yes, at byte {byte}"));
+    rows.push(("truncated", truncated));
+    rows
+}
+
+/// The totals, under the names that they have in JSON: exact integers, a human unit in brackets.
+fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static str, String)> {
+    let count = |count: u64| count.to_string();
+    let time = |ns: u64| if has_times { format!("{ns} ({:.3} s)", ns as f64 / 1e9) } else { ns.to_string() };
+    vec![
+        ("events", count(summary.events)),
+        ("threads", count(summary.threads)),
+        ("malloc", count(summary.malloc)),
+        ("calloc", count(summary.calloc)),
+        ("aligned_alloc", count(summary.aligned_alloc)),
+        ("realloc", count(summary.realloc)),
+        ("realloc_null", count(summary.realloc_null)),
+        ("free", count(summary.free)),
+        ("free_null", count(summary.free_null)),
+        ("thread_starts", count(summary.thread_starts)),
+        ("thread_ends", count(summary.thread_ends)),
+        ("failed", count(summary.failed)),
+        ("unseen_frees", count(summary.unseen_frees)),
+        ("unseen_reallocs", count(summary.unseen_reallocs)),
+        ("cross_thread", count(summary.cross_thread)),
+        ("objects", count(summary.objects)),
+        ("live_at_end", count(summary.live_at_end)),
+        ("live_at_end_bytes", with_unit(summary.live_at_end_bytes)),
+        ("requested_peak_bytes", with_unit(summary.requested_peak_bytes)),
+        ("first_time_ns", time(summary.first_time_ns)),
+        ("last_time_ns", time(summary.last_time_ns)),
+        ("resident_samples", count(summary.resident_samples)),
+        ("times_raised", count(summary.times_raised)),
+        ("frees_hoisted", count(summary.frees_hoisted)),
+        ("frees_missed", count(summary.frees_missed)),
+        ("lost", count(summary.lost)),
+    ]
+}
+
+fn with_unit(bytes: u64) -> String {
+    if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", HumanBytes(bytes)) }
+}
+
+fn print_rows(out: &mut dyn Write, rows: &[(&'static str, String)]) -> io::Result<()> {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in rows {
+        // A name or a path may hold what would forge a row or drive a terminal.
+        let value: String = value.chars().flat_map(show).collect();
+        writeln!(out, "{name:width$}  {value}")?;
+    }
+    Ok(())
+}
+
+fn show(character: char) -> Vec<char> {
+    if character.is_control() { character.escape_default().collect() } else { vec![character] }
 }

@@ -1,0 +1,285 @@
+//! `heaplab trace` as a process: stdout, stderr and exit status of each command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use heaplab_trace::{Action, Event, Header, Record, TraceFile};
+
+const LOG: &str = "\
+12: malloc 0x7b40001000 48
+12: calloc 0x7b40002000 16 24
+15: memalign 0x7b40004000 64 70000
+15: realloc 0x7b40003000 0x7b40001000 200
+15: realloc 0x7b40005000 0x0 32
+15: free 0x7b40002000
+12: free 0x0
+15: realloc 0x0 0x7b40005000 0
+15: thread_done 0x0
+";
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The trace of `log`.
+    fn import(&self, log: &str) -> PathBuf {
+        let output = self.path("out.hlt");
+        let log = self.write("log.txt", log);
+        let done = trace(&["import", text(&log), "-o", text(&output)]);
+        assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+        output
+    }
+
+    /// A trace of three chunks.
+    fn long_trace(&self) -> PathBuf {
+        let path = self.path("long.hlt");
+        let header = Header { source: "test".into(), has_times: true, ..Header::default() };
+        let mut file = TraceFile::create(&path, &header).unwrap();
+        for object in 0..140_000 {
+            let action = Action::Malloc { object, size: 10 };
+            file.push(&Record::Event(Event { time_ns: object * 1000, thread: 0, action })).unwrap();
+        }
+        file.finish().unwrap();
+        path
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn trace(arguments: &[&str]) -> Output {
+    Command::new(assert_cmd::cargo::cargo_bin!("heaplab")).arg("trace").args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// The value of the row `name` of a table.
+fn row<'a>(table: &'a str, name: &str) -> Option<&'a str> {
+    table.lines().find_map(|line| {
+        let (found, value) = line.split_once(' ')?;
+        (found == name).then_some(value.trim_start())
+    })
+}
+
+#[test]
+fn import_prints_exact_counts() {
+    let place = Place::new();
+    let (log, output) = (place.write("log.txt", LOG), place.path("out.hlt"));
+    let done = trace(&["import", text(&log), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stderr(&done)), (Some(0), ""));
+    let expected = [
+        ("trace", text(&output)),
+        ("source", "android"),
+        ("lacks", "times (an event's index stands for its time)"),
+        ("events", "9"),
+        ("threads", "2"),
+        ("malloc", "1"),
+        ("calloc", "1"),
+        ("aligned_alloc", "1"),
+        ("realloc", "3"),
+        ("realloc_null", "1"),
+        ("free", "2"),
+        ("free_null", "1"),
+        ("thread_ends", "1"),
+        ("cross_thread", "2"),
+        ("live_at_end", "2"),
+        ("live_at_end_bytes", "70200 (68.55 KiB)"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(row(stdout(&done), name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn info_says_the_same_in_both_formats() {
+    let place = Place::new();
+    let file = place.import(LOG);
+    let table = trace(&["info", text(&file)]);
+    assert_eq!((table.status.code(), stderr(&table)), (Some(0), ""));
+    let json = trace(&["info", text(&file), "--format", "json"]);
+    assert_eq!((json.status.code(), stderr(&json)), (Some(0), ""));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["header"]["source"], "android");
+    assert_eq!(json["header"]["notes"][0]["value"], "log.txt");
+    assert_eq!(json["truncated"], false);
+    let totals = json["summary"].as_object().unwrap();
+    assert_eq!(totals.len(), 26);
+    for (name, value) in totals {
+        let shown = row(stdout(&table), name).unwrap_or_else(|| panic!("{name} is not in the table"));
+        assert_eq!(shown.split(' ').next(), Some(value.to_string().as_str()), "{name}");
+    }
+    assert_eq!(row(stdout(&table), "truncated"), Some("no"));
+    assert_eq!(row(stdout(&table), "lacks"), Some("times (an event's index stands for its time)"));
+}
+
+#[test]
+fn times_are_shown_in_seconds_beside_the_integer() {
+    let place = Place::new();
+    let file = place.import("1: malloc 0x10 8 5000000000 5000000100\n1: free 0x10 6500000000 6500000100\n");
+    let done = trace(&["info", text(&file)]);
+    assert_eq!(row(stdout(&done), "last_time_ns"), Some("1500000000 (1.500 s)"));
+    assert_eq!(row(stdout(&done), "lacks"), None);
+}
+
+#[test]
+fn import_warns_of_what_it_mended() {
+    let place = Place::new();
+    let log = "1: malloc 0x10 8\n2: malloc 0x10 9\n2: free 0x30\n2: realloc 0x50 0x40 8\n1: malloc 0x50 3\n2: free 0x50";
+    let (log, output) = (place.write("log.txt", log), place.path("out.hlt"));
+    let done = trace(&["import", "--from", "android", text(&log), "-o", text(&output)]);
+    assert_eq!(done.status.code(), Some(0));
+    assert_eq!(row(stdout(&done), "events"), Some("6"));
+    let warnings: Vec<&str> = stderr(&done).lines().collect();
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|line| line.starts_with(&format!("heaplab: warning: {}: 1 ", log.display())))
+    );
+    for (warning, what) in
+        warnings.iter().zip(["frees of", "reallocs of", "frees logged late", "allocations at a live"])
+    {
+        assert!(warning.contains(what), "{warning}");
+    }
+    let verified = trace(&["verify", text(&output)]);
+    assert_eq!((verified.status.code(), stderr(&verified)), (Some(0), ""));
+}
+
+#[test]
+fn import_that_fails_leaves_an_older_trace_alone() {
+    let place = Place::new();
+    let file = place.import(LOG);
+    let before = fs::read(&file).unwrap();
+    let log = place.write("bad.txt", "1: malloc 0x10 8\n1: free 10\n");
+    let done = trace(&["import", text(&log), "-o", text(&file)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+    let expected = format!(
+        "heaplab: {}:2: expected a hexadecimal pointer that begins with 0x, found \"1: free 10\"\n",
+        log.display()
+    );
+    assert_eq!(stderr(&done), expected);
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 3, "nothing temporary is left");
+}
+
+#[test]
+fn an_unknown_kind_is_a_usage_error_with_the_list() {
+    let place = Place::new();
+    let (log, output) = (place.write("log.txt", LOG), place.path("out.hlt"));
+    let done = trace(&["import", "--from", "bogus", text(&log), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(2), ""));
+    assert_eq!(stderr(&done), "heaplab: unknown kind of log \"bogus\": the kinds are android\n");
+    let other = place.write("other.txt", "hello\n");
+    let done = trace(&["import", text(&other), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+    assert!(stderr(&done).contains("name its kind with --from (android)"), "{}", stderr(&done));
+    assert!(!output.exists());
+}
+
+#[test]
+fn verify_says_that_a_whole_trace_is_whole() {
+    let place = Place::new();
+    let file = place.long_trace();
+    let done = trace(&["verify", text(&file)]);
+    assert_eq!((done.status.code(), stderr(&done)), (Some(0), ""));
+    let bytes = fs::metadata(&file).unwrap().len();
+    let expected = format!(
+        "{}: whole: 140000 events in 3 chunks, {bytes} bytes; every checksum, law and total holds\n",
+        file.display()
+    );
+    assert_eq!(stdout(&done), expected);
+}
+
+#[test]
+fn a_truncated_trace_fails_verify_and_is_used_by_info() {
+    let place = Place::new();
+    let file = place.long_trace();
+    let bytes = fs::read(&file).unwrap();
+    let chunks: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"CHNK").collect();
+    let cut = place.write("cut.hlt", &bytes[..chunks[2] + 100]);
+    let message = format!(
+        "{}: cut off: its whole part ends at byte {} of {}; 2 chunks with 131072 events can be used\n",
+        cut.display(),
+        chunks[2],
+        chunks[2] + 100
+    );
+    let done = trace(&["verify", text(&cut)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+    assert_eq!(stderr(&done), format!("heaplab: {message}"));
+    let done = trace(&["info", text(&cut)]);
+    assert_eq!(done.status.code(), Some(0));
+    assert_eq!(stderr(&done), format!("heaplab: warning: {message}"));
+    assert_eq!(row(stdout(&done), "events"), Some("131072"));
+    assert_eq!(row(stdout(&done), "truncated"), Some(format!("yes, at byte {}", chunks[2]).as_str()));
+}
+
+#[test]
+fn a_damaged_chunk_is_an_error_with_its_offset() {
+    let place = Place::new();
+    let file = place.long_trace();
+    let mut bytes = fs::read(&file).unwrap();
+    let chunk = (1..bytes.len()).filter(|&at| bytes[at..].starts_with(b"CHNK")).nth(1).unwrap();
+    bytes[chunk + 60] ^= 1;
+    let damaged = place.write("damaged.hlt", &bytes);
+    let done = trace(&["verify", text(&damaged)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+    let expected = format!(
+        "heaplab: {}: damaged at byte {chunk}: the checksum of the chunk's payload does not fit\n",
+        damaged.display()
+    );
+    assert_eq!(stderr(&done), expected);
+}
+
+#[test]
+fn what_is_no_trace_is_refused() {
+    let place = Place::new();
+    let log = place.write("log.txt", LOG);
+    let directory = place.directory.path().to_path_buf();
+    let cases = [
+        (place.path("none.hlt"), "cannot open: No such file or directory (os error 2)"),
+        (log, "not a heaplab trace (a foreign log must be imported first: heaplab trace import)"),
+        (
+            place.write("empty.hlt", ""),
+            "not a heaplab trace (a foreign log must be imported first: heaplab trace import)",
+        ),
+        (directory.clone(), "cannot read: Is a directory (os error 21)"),
+    ];
+    for (path, what) in cases {
+        for command in ["info", "verify"] {
+            let done = trace(&[command, text(&path)]);
+            assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+            assert_eq!(stderr(&done), format!("heaplab: {}: {what}\n", path.display()));
+        }
+    }
+    for (log, output) in [
+        (place.path("none.txt"), place.path("out.hlt")),
+        (directory.clone(), place.path("out.hlt")),
+        (place.path("log.txt"), directory),
+    ] {
+        let done = trace(&["import", text(&log), "-o", text(&output)]);
+        assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+        assert!(stderr(&done).starts_with("heaplab: /"), "{}", stderr(&done));
+    }
+}
