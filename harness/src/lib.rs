@@ -1,4 +1,11 @@
 //! How allocators are measured: the library behind the `heaplab` command.
+//!
+//! One direction: plan, worker, measure, results, stats, report, cli; a module uses only what stands
+//! before it.
 
 pub mod cli;
+pub mod plan;
+pub mod report;
 pub mod results;
+pub mod stats;
+pub mod worker;

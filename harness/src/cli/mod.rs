@@ -55,6 +55,9 @@ enum Command {
     List(list::Command),
     /// Say what on this machine would spoil a measurement, and how to mend it
     Doctor(doctor::Args),
+    /// Take one sample: a job on stdin, an answer on stdout
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Reads the arguments, runs the command, and turns what came of it into an exit status.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
         Command::Doctor(args) => doctor::main(args),
+        Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

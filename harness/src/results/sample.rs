@@ -6,45 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one worker measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pass {
-    /// Events per second, without instrumentation of any event.
-    Throughput,
-    /// The time of every call.
-    Latency,
-    /// Memory over trace time.
-    Memory,
-    /// A pattern in every object, verified at its free.
-    Check,
-}
-
-/// How a worker ended. Anything but `Ok` is a row all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// Measured, and nothing is wrong.
-    Ok,
-    /// Ended by the harness after its time was over.
-    Timeout,
-    /// Ended by a signal.
-    Crash,
-    /// The allocator could not serve a request, or the system ended the worker for its memory.
-    Oom,
-    /// The combination cannot be measured (for example a background thread at virtual pace).
-    Refused,
-    /// Another malloc served than the one asked for.
-    NotInjected,
-    /// This version of the allocator does not know a setting, or did not take it.
-    UnknownSetting,
-    /// A check pass found an object overwritten, misaligned, or a calloc that was not zero.
-    CheckFailed,
-    /// A load generator failed.
-    LoadFailed,
-    /// Anything else; `status_detail` says what.
-    Error,
-}
+pub use crate::plan::Pass;
+pub use crate::worker::Status;
 
 /// One worker's result: a row of `samples.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

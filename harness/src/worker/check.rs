@@ -1,0 +1,135 @@
+//! The check pass: every object is filled with a pattern of its own, which is verified when it is
+//! freed or reallocated; blocks must be aligned and callocs zero. An allocator that hands out a block
+//! twice, or loses bytes in a realloc, is found; so is a replay that mixes up objects.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heaplab_workloads::program::layout::{Code, Op};
+
+use super::engine::Engine;
+use super::local::Local;
+use super::ops::Instrument;
+use super::{Status, fail};
+
+/// Patterns handed out so far.
+static SEEDS: AtomicU64 = AtomicU64::new(1);
+
+/// Fills and verifies.
+pub(super) struct Checked;
+
+impl Instrument for Checked {
+    fn start(_local: &mut Local) {}
+    fn called(_local: &mut Local, _op: &Op) {}
+    fn touched(_local: &mut Local, _op: &Op) {}
+
+    fn placed(engine: &Engine, _local: &mut Local, op: &Op, block: *mut c_void) {
+        if block.is_null() {
+            return;
+        }
+        check_block(op, block);
+        let note = &engine.slots.notes[op.slot as usize];
+        // SAFETY: the block has `size` bytes and is this object's alone; malloc'd bytes may be unset, but are
+        // written before they are read, except where the allocator itself promises their value.
+        let bytes = unsafe {
+            let size = op.size as usize;
+            if op.code == Code::Malloc as u8
+                || op.code == Code::AlignedAlloc as u8
+                || op.code == Code::ReallocNull as u8
+            {
+                block.cast::<u8>().write_bytes(0, size);
+            } else if op.code == Code::Realloc as u8 && op.size > op.old_size {
+                let old = op.old_size as usize;
+                block.cast::<u8>().add(old).write_bytes(0, size - old);
+            }
+            std::slice::from_raw_parts_mut(block.cast::<u8>(), size)
+        };
+        if op.code == Code::Calloc as u8
+            && let Some(place) = bytes.iter().position(|byte| *byte != 0)
+        {
+            fault(op, &format!("calloc returned a block whose byte {place} is not zero"));
+        }
+        if op.code == Code::Realloc as u8 {
+            let kept = bytes.len().min(op.old_size as usize);
+            verify(op, &bytes[..kept], note.load(Ordering::Relaxed), "after a realloc");
+        }
+        let seed = SEEDS.fetch_add(1, Ordering::Relaxed);
+        note.store(seed, Ordering::Relaxed);
+        fill(bytes, seed);
+    }
+
+    fn leaving(engine: &Engine, _local: &mut Local, op: &Op, block: *mut c_void) {
+        if block.is_null() {
+            return;
+        }
+        let size = if op.code == Code::Realloc as u8 { op.old_size } else { op.size };
+        // SAFETY: the object's block has that many bytes, and `placed` wrote them all.
+        let bytes = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), size as usize) };
+        verify(op, bytes, engine.slots.notes[op.slot as usize].load(Ordering::Relaxed), "while it was live");
+    }
+
+    fn done(_engine: &Engine, _local: &mut Local) {}
+}
+
+/// Alignment and usable size as the standard and the request promise them.
+fn check_block(op: &Op, block: *mut c_void) {
+    let asked = if op.code == Code::AlignedAlloc as u8 { 1u64 << (op.alignment_log2 & 63) } else { 1 };
+    // A block smaller than 16 bytes need only be aligned for what fits into it.
+    let natural = if op.size >= 16 {
+        16
+    } else if op.size >= 8 {
+        8
+    } else {
+        1
+    };
+    let alignment = asked.max(natural);
+    if !(block.addr() as u64).is_multiple_of(alignment) {
+        fault(op, &format!("the block at {block:p} is not aligned to {alignment}"));
+    }
+    // SAFETY: the block was just returned by the allocator.
+    let usable = unsafe { libc::malloc_usable_size(block) } as u64;
+    if usable < op.size {
+        fault(op, &format!("malloc_usable_size says {usable}"));
+    }
+}
+
+/// The pattern's eight bytes at a word's index: different for each object and place.
+fn word(seed: u64, index: usize) -> [u8; 8] {
+    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(index as u64).to_ne_bytes()
+}
+
+fn fill(bytes: &mut [u8], seed: u64) {
+    for (index, chunk) in bytes.chunks_mut(8).enumerate() {
+        chunk.copy_from_slice(&word(seed, index)[..chunk.len()]);
+    }
+}
+
+fn verify(op: &Op, bytes: &[u8], seed: u64, when: &str) {
+    for (index, chunk) in bytes.chunks(8).enumerate() {
+        if *chunk != word(seed, index)[..chunk.len()] {
+            fault(
+                op,
+                &format!("bytes {} to {} were overwritten {when}", index * 8, index * 8 + chunk.len() - 1),
+            );
+        }
+    }
+}
+
+fn fault(op: &Op, what: &str) -> ! {
+    fail::stop(Status::CheckFailed, &format!("object of {} bytes in slot {}: {what}", op.size, op.slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_differ_between_objects_and_places() {
+        let (mut one, mut other) = ([0; 29], [0; 29]);
+        fill(&mut one, 1);
+        fill(&mut other, 2);
+        assert_ne!(one, other);
+        assert_ne!(one[..8], one[8..16]);
+        assert_eq!(one[24..], word(1, 3)[..5]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Checkpoints of the memory pass: taken by the thread that closes or opens a window, on a fixed grid
+//! of trace time and at each new requested maximum. Never by a sampling thread: it would see nothing
+//! at a pace where a minute takes a millisecond.
+//!
+//! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
+//! peak also `smaps_rollup` and a mincore of the pages of live blocks, which touch none of them.
+
+use std::sync::atomic::Ordering;
+
+use heaplab_workloads::program::layout::Window;
+
+use super::engine::Engine;
+use super::job::Breakdown;
+use super::memory::{self, Rollup, Statm};
+use super::status::Status;
+use super::{clock, fail};
+
+/// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
+/// must not be read at every byte.
+const NEW_MAXIMUM_SHARE: u64 = 256;
+
+/// The checkpoints of a replay.
+pub(super) struct Checkpoints {
+    statm: Statm,
+    constant_bytes: u64,
+    duration: u64,
+    steps: u64,
+    /// The next point of the grid, from 1.
+    next_step: u64,
+    maximum: u64,
+    /// The last point, as long as nothing was executed since.
+    idle: Option<[u64; 4]>,
+    /// Trace time, requested, usable and resident bytes.
+    pub(super) points: Vec<[u64; 4]>,
+    pub(super) at_peak: Option<Breakdown>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(steps: u32, duration: u64, constant_bytes: u64) -> std::io::Result<Checkpoints> {
+        Ok(Checkpoints {
+            statm: Statm::open()?,
+            constant_bytes,
+            duration,
+            steps: u64::from(steps.max(1)),
+            next_step: 0,
+            maximum: 0,
+            idle: None,
+            points: Vec::with_capacity(steps as usize * 2),
+            at_peak: None,
+        })
+    }
+
+    /// Trace time of the next point of the grid.
+    fn next_time(&self) -> u64 {
+        (u128::from(self.duration) * u128::from(self.next_step) / u128::from(self.steps)) as u64
+    }
+
+    /// A window is about to open: takes the points of the idle time before it. `due_ns` is the real time of a
+    /// trace time, at a pace that keeps it; `advance` moves a virtual clock.
+    pub(super) fn before_window(
+        &mut self,
+        engine: &Engine,
+        head: &Window,
+        due_ns: impl Fn(u64) -> Option<u64>,
+        advance: impl Fn(u64),
+    ) {
+        while self.next_step <= self.steps && self.next_time() <= head.first_time {
+            let time = self.next_time();
+            advance(time);
+            if let Some(due) = due_ns(time) {
+                clock::sleep_until_ns(due);
+                self.idle = None;
+            }
+            self.take(engine, time);
+            self.next_step += 1;
+        }
+        self.idle = None;
+    }
+
+    /// Window `number` is complete.
+    pub(super) fn after_window(&mut self, engine: &Engine, number: u64, head: &Window) {
+        let is_peak = number == engine.info.peak_window;
+        let is_maximum = head.requested_max > self.maximum + self.maximum / NEW_MAXIMUM_SHARE;
+        let mut on_grid = false;
+        while self.next_step <= self.steps && self.next_time() <= head.last_time {
+            self.next_step += 1;
+            on_grid = true;
+        }
+        if is_maximum {
+            self.maximum = head.requested_max;
+        }
+        if is_peak || is_maximum || on_grid {
+            self.take(engine, head.last_time);
+        }
+        if is_peak {
+            let breakdown = clock::hold_still(|| break_down(engine, self.constant_bytes));
+            self.at_peak = Some(breakdown.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
+        }
+    }
+
+    fn take(&mut self, engine: &Engine, time: u64) {
+        let point = match self.idle {
+            Some([_, requested, usable, resident]) => [time, requested, usable, resident],
+            None => {
+                let resident = clock::hold_still(|| self.statm.anonymous_bytes());
+                let resident = resident.unwrap_or_else(|error| {
+                    fail::stop(Status::Error, &format!("cannot read /proc/self/statm: {error}"))
+                });
+                let resident = resident.saturating_sub(self.constant_bytes);
+                let count =
+                    |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed).max(0) as u64;
+                [time, count(&engine.counts.requested), count(&engine.counts.usable), resident]
+            }
+        };
+        self.idle = Some(point);
+        self.points.push(point);
+    }
+
+    /// Time-weighted mean of resident bytes over trace time: each point holds until the next.
+    pub(super) fn resident_mean_bytes(&self) -> Option<u64> {
+        mean(&self.points, self.duration)
+    }
+}
+
+/// Resident memory now, by the exact reading, and where it goes.
+pub(super) fn break_down(engine: &Engine, constant_bytes: u64) -> Result<Breakdown, String> {
+    let resident = Rollup::read()?.anonymous_bytes.saturating_sub(constant_bytes);
+    let usable = engine.counts.usable.load(Ordering::Relaxed).max(0) as u64;
+    memory::break_down(&engine.slots, usable, resident)
+        .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))
+}
+
+fn mean(points: &[[u64; 4]], duration: u64) -> Option<u64> {
+    let last = points.last()?;
+    let mut sum = 0u128;
+    for pair in points.windows(2) {
+        sum += u128::from(pair[1][0] - pair[0][0]) * u128::from(pair[0][3]);
+    }
+    sum += u128::from(duration.saturating_sub(last[0])) * u128::from(last[3]);
+    let whole = u128::from(duration.saturating_sub(points[0][0]));
+    sum.checked_div(whole).map(|mean| mean as u64).or(Some(last[3]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mean;
+
+    #[test]
+    fn the_mean_is_weighted_by_time() {
+        let points = [[0, 0, 0, 100], [10, 0, 0, 300], [90, 0, 0, 0]];
+        assert_eq!(mean(&points, 100), Some((10 * 100 + 80 * 300) / 100));
+        assert_eq!(mean(&points[..1], 100), Some(100));
+        assert_eq!(mean(&[[0, 0, 0, 7]], 0), Some(7));
+        assert_eq!(mean(&[], 10), None);
+    }
+}

@@ -1,0 +1,389 @@
+//! The replay: which thread executes what, when.
+//!
+//! Windows are opened in order, at most two at a time; opening one offers its segments to their
+//! threads. In causal order all segments of a window are offered at once and the last thread to finish
+//! closes it; in strict order one segment is offered at a time, like a baton. Whoever closes a window
+//! opens the next, moves the clock, keeps the pace and takes the checkpoint: there is no other thread.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use heaplab_workloads::program::layout::{
+    FIRST_BLOCK, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, Window,
+};
+use heaplab_workloads::program::{Order, ProgramInfo};
+
+use super::checkpoint::Checkpoints;
+use super::clock;
+use super::futex::Lock;
+use super::gate;
+use super::latency::Histograms;
+use super::local::Local;
+use super::mapping::Table;
+use super::ops::Runner;
+use super::program::{Block, Program};
+use super::tables::{Offer, Slots, ThreadState};
+use super::threads::Threads;
+use super::usage::Usage;
+use crate::plan::Pace;
+
+/// The parts of a replay, one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The trace itself.
+    Trace,
+    /// What is left is freed.
+    Drain,
+    /// Small calls for a minute of trace time.
+    Nudge,
+}
+
+impl Phase {
+    fn holds(self, head: &Window) -> bool {
+        let kind = head.flags & (WINDOW_DRAIN | WINDOW_NUDGE);
+        let own = match self {
+            Phase::Trace => 0,
+            Phase::Drain => WINDOW_DRAIN,
+            Phase::Nudge => WINDOW_NUDGE,
+        };
+        head.segments > 0 && kind == own
+    }
+}
+
+/// What all threads count together.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) requested: AtomicI64,
+    pub(super) requested_peak: AtomicI64,
+    pub(super) usable: AtomicI64,
+    pub(super) waits: AtomicU64,
+    pub(super) wakeups: AtomicU64,
+    pub(super) window_stalls: AtomicU64,
+}
+
+/// A replay and all that it works on. Lives until the process ends.
+pub(super) struct Engine {
+    pub(super) program: Program,
+    pub(super) info: ProgramInfo,
+    pub(super) pace: Pace,
+    pub(super) slots: Slots,
+    pub(super) states: Table<ThreadState>,
+    pub(super) threads: Threads,
+    pub(super) runner: Runner,
+    pub(super) counts: Counts,
+    pub(super) histograms: Option<Histograms>,
+    /// Segments of an open window that are not finished, at its number modulo four.
+    remaining: [AtomicU32; 4],
+    /// One segment at a time. Changes between phases only.
+    strict: AtomicBool,
+    lock: Lock,
+    /// Reached under `lock` in causal order, by the holder of the baton in strict order.
+    control: UnsafeCell<Control>,
+}
+
+// SAFETY: `control` is reached by one thread at a time, as said there; everything else may be shared.
+unsafe impl Sync for Engine {}
+
+/// Where the replay stands.
+pub(super) struct Control {
+    phase: Phase,
+    /// File offset of the block to open next, and its number.
+    next: u64,
+    next_number: u64,
+    /// Windows before this number are complete.
+    done: u64,
+    /// Of the windows that may be open, at their number modulo four.
+    complete: [bool; 4],
+    heads: [u64; 4],
+    /// What the allocator's clock shows at time 0 of the phase, at virtual pace.
+    clock_base_ns: u64,
+    /// The real clock at time 0 of the trace.
+    start_ns: u64,
+    pub(super) checkpoints: Option<Checkpoints>,
+    pub(super) begin: Option<Usage>,
+    pub(super) end: Option<Usage>,
+}
+
+impl Engine {
+    #[allow(clippy::too_many_arguments)] // the parts are made one by one, each with its own error
+    pub(super) fn new(
+        program: Program,
+        info: ProgramInfo,
+        pace: Pace,
+        slots: Slots,
+        states: Table<ThreadState>,
+        runner: Runner,
+        histograms: Option<Histograms>,
+        checkpoints: Option<Checkpoints>,
+    ) -> Result<Engine, usize> {
+        let control = Control {
+            phase: Phase::Trace,
+            next: FIRST_BLOCK,
+            next_number: 0,
+            done: 0,
+            complete: [false; 4],
+            heads: [0; 4],
+            clock_base_ns: 0,
+            start_ns: 0,
+            checkpoints,
+            begin: None,
+            end: None,
+        };
+        Ok(Engine {
+            strict: AtomicBool::new(info.order == Order::Strict),
+            threads: Threads::new(info.thread_table)?,
+            program,
+            info,
+            pace,
+            slots,
+            states,
+            runner,
+            counts: Counts::default(),
+            histograms,
+            remaining: Default::default(),
+            lock: Lock::new(),
+            control: UnsafeCell::new(control),
+        })
+    }
+
+    /// Executes a phase; the calling thread is the recorded initial thread, and returns when all is done.
+    ///
+    /// Only the process's initial thread may call this, one phase after another.
+    pub(super) fn run_phase(&'static self, phase: Phase, local: &mut Local, taken: &mut u32) {
+        {
+            let _guard = self.lock.hold();
+            // SAFETY: no replayed thread has a segment, so that none reaches the control; see `control`.
+            let control = unsafe { &mut *self.control.get() };
+            control.phase = phase;
+            if phase != Phase::Trace {
+                self.strict.store(true, Ordering::Relaxed);
+            }
+            self.threads.join_ended();
+            if self.pace == Pace::Virtual || phase == Phase::Nudge {
+                control.clock_base_ns = clock::make_virtual();
+            }
+            control.begin = Some(Usage::read());
+            control.start_ns = clock::real_ns();
+            self.open_next(control);
+        }
+        self.replay_segments(0, local, taken);
+    }
+
+    /// The control, between two phases.
+    pub(super) fn with_control<R>(&self, action: impl FnOnce(&mut Control) -> R) -> R {
+        let _guard = self.lock.hold();
+        // SAFETY: called between phases only, when no replayed thread has a segment.
+        action(unsafe { &mut *self.control.get() })
+    }
+
+    /// Takes and executes the segments of one thread, until it ends or, for the initial thread, until the
+    /// phase is over.
+    pub(super) fn replay_segments(&'static self, thread: u32, local: &mut Local, taken: &mut u32) {
+        let state = &self.states[thread as usize];
+        loop {
+            gate::wait_for_offer(self, &state.offered, *taken);
+            let offer = &state.inbox[(*taken % 4) as usize];
+            *taken = taken.wrapping_add(1);
+            let index = offer.segment.load(Ordering::Relaxed);
+            if index == Offer::END {
+                return;
+            }
+            let window = offer.window.load(Ordering::Relaxed);
+            let address = offer.block.load(Ordering::Relaxed);
+            // SAFETY: the address was made by `offer` from a block of the mapped program.
+            let block = unsafe { Block::at(std::ptr::with_exposed_provenance(address as usize)) };
+            let segment = &block.segments()[index as usize];
+            self.threads.join_ended_in_turn();
+            (self.runner)(self, block.ops(segment), local);
+            let ends = segment.flags & SEGMENT_ENDS_THREAD != 0 && thread != 0;
+            self.finish_segment(block, index, window, thread, ends, local);
+            if ends {
+                return;
+            }
+        }
+    }
+
+    fn finish_segment(
+        &'static self,
+        block: Block<'static>,
+        index: u32,
+        window: u32,
+        thread: u32,
+        ends: bool,
+        local: &mut Local,
+    ) {
+        self.add_counts(local);
+        let strict = self.strict.load(Ordering::Relaxed);
+        if ends {
+            self.threads.end(thread, strict);
+        }
+        if !strict {
+            if self.remaining[(window % 4) as usize].fetch_sub(1, Ordering::AcqRel) == 1 {
+                let _guard = self.lock.hold();
+                // SAFETY: the lock is held.
+                let control = unsafe { &mut *self.control.get() };
+                control.complete[(window % 4) as usize] = true;
+                self.advance(control);
+            }
+            return;
+        }
+        match block.segments().get(index as usize + 1) {
+            Some(next) => self.offer(next, block, index + 1, window),
+            None => {
+                // SAFETY: this thread has the baton until it offers the next segment.
+                let control = unsafe { &mut *self.control.get() };
+                control.complete[(window % 4) as usize] = true;
+                self.advance(control);
+            }
+        }
+    }
+
+    fn add_counts(&self, local: &mut Local) {
+        let before = self.counts.requested.fetch_add(local.requested, Ordering::Relaxed);
+        let peak = before + local.requested_peak;
+        if peak > self.counts.requested_peak.load(Ordering::Relaxed) {
+            self.counts.requested_peak.fetch_max(peak, Ordering::Relaxed);
+        }
+        if local.usable != 0 {
+            self.counts.usable.fetch_add(local.usable, Ordering::Relaxed);
+        }
+        (local.requested, local.requested_peak, local.usable) = (0, 0, 0);
+        if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
+            log.flush(histograms);
+        }
+    }
+
+    /// Counts complete windows, and opens what may be opened then.
+    fn advance(&'static self, control: &mut Control) {
+        let mut moved = false;
+        while control.complete[(control.done % 4) as usize] {
+            control.complete[(control.done % 4) as usize] = false;
+            // SAFETY: the head is that of an open window of the mapped program.
+            let head = unsafe { self.head(control, control.done) };
+            if let Some(checkpoints) = &mut control.checkpoints
+                && control.phase == Phase::Trace
+            {
+                checkpoints.after_window(self, control.done, head);
+            }
+            control.done += 1;
+            moved = true;
+        }
+        if moved {
+            self.move_clock(control);
+            self.open_next(control);
+        }
+    }
+
+    unsafe fn head(&self, control: &Control, number: u64) -> &'static Window {
+        let address = control.heads[(number % 4) as usize];
+        // SAFETY: by the caller's word the window was opened, which noted its address.
+        unsafe { Block::at(std::ptr::with_exposed_provenance(address as usize)) }.head
+    }
+
+    /// The allocator's clock is never past the oldest open window.
+    fn move_clock(&self, control: &Control) {
+        let shown = self.pace == Pace::Virtual || control.phase == Phase::Nudge;
+        if shown && control.done < control.next_number {
+            // SAFETY: the window is open.
+            let head = unsafe { self.head(control, control.done) };
+            clock::advance_to(control.clock_base_ns + head.first_time);
+        }
+    }
+
+    /// Opens windows until two are open, one must wait for those before it, or the phase is over.
+    fn open_next(&'static self, control: &mut Control) {
+        loop {
+            let open = control.next_number - control.done;
+            let block = self.program.block(control.next);
+            if !control.phase.holds(block.head) {
+                if open == 0 {
+                    self.end_phase(control);
+                }
+                return;
+            }
+            // The window behind the peak waits too: the peak is measured at rest.
+            let strict = self.strict.load(Ordering::Relaxed);
+            let alone = strict
+                || block.head.flags & WINDOW_BARRIER != 0
+                || (control.checkpoints.is_some() && control.next_number == self.info.peak_window + 1);
+            if open >= if alone { 1 } else { 2 } {
+                return;
+            }
+            self.open(control, block);
+            if strict {
+                return;
+            }
+        }
+    }
+
+    fn open(&'static self, control: &mut Control, block: Block<'static>) {
+        let (number, head) = (control.next_number, block.head);
+        control.next = head.next;
+        control.next_number += 1;
+        control.heads[(number % 4) as usize] = block.address().expose_provenance() as u64;
+        if control.phase == Phase::Trace {
+            self.keep_pace(control, head);
+        }
+        self.move_clock(control);
+        let slot = (number % 4) as usize;
+        self.remaining[slot].store(head.segments, Ordering::Relaxed);
+        let window = number as u32;
+        if self.strict.load(Ordering::Relaxed) {
+            self.offer(&block.segments()[0], block, 0, window);
+            return;
+        }
+        for (index, segment) in (0..).zip(block.segments()) {
+            self.offer(segment, block, index, window);
+        }
+    }
+
+    /// Waits until the window is due, and takes the checkpoints of the idle time before it.
+    fn keep_pace(&self, control: &mut Control, head: &Window) {
+        let due_ns = |time: u64| match self.pace {
+            Pace::Times(factor) => Some(control.start_ns + (time as f64 / factor) as u64),
+            Pace::Max | Pace::Virtual => None,
+        };
+        if let Some(checkpoints) = &mut control.checkpoints {
+            checkpoints.before_window(self, head, due_ns, |time| {
+                if self.pace == Pace::Virtual && control.done + 1 == control.next_number {
+                    clock::advance_to(control.clock_base_ns + time);
+                }
+            });
+        }
+        if let Some(due) = due_ns(head.first_time) {
+            clock::sleep_until_ns(due);
+        }
+    }
+
+    /// Offers a segment to its thread, which is created if this is its first.
+    fn offer(&'static self, segment: &Segment, block: Block<'static>, index: u32, window: u32) {
+        let address = block.address().expose_provenance() as u64;
+        self.put_offer(segment.thread, address, index, window);
+        let state = &self.states[segment.thread as usize];
+        if segment.thread != 0 && state.started.load(Ordering::Relaxed) == 0 {
+            state.started.store(1, Ordering::Relaxed);
+            self.threads.create(self, segment.thread);
+        }
+    }
+
+    fn put_offer(&self, thread: u32, block: u64, index: u32, window: u32) {
+        let state = &self.states[thread as usize];
+        let count = state.offered.load(Ordering::Relaxed) >> 1;
+        let offer = &state.inbox[(count % 4) as usize];
+        offer.block.store(block, Ordering::Relaxed);
+        offer.segment.store(index, Ordering::Relaxed);
+        offer.window.store(window, Ordering::Relaxed);
+        gate::add_offer(self, &state.offered);
+    }
+
+    fn end_phase(&self, control: &mut Control) {
+        if control.phase == Phase::Trace {
+            self.threads.join_ended();
+            control.end = Some(Usage::read());
+            if self.pace == Pace::Virtual {
+                clock::advance_to(control.clock_base_ns + self.info.duration_ns);
+            }
+        }
+        self.put_offer(0, 0, Offer::END, 0);
+    }
+}

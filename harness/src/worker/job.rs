@@ -1,0 +1,111 @@
+//! What the parent asks of a worker, and what the worker answers: one JSON object each way.
+
+use std::path::PathBuf;
+
+use heaplab_workloads::program::ProgramInfo;
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+use crate::plan::{Pace, Pass, Touch};
+
+/// One sample to take. Comes in on stdin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The program file.
+    pub program: PathBuf,
+    /// What was learnt when it was compiled.
+    pub info: ProgramInfo,
+    /// The variant's specification: which allocator must serve, with which settings.
+    pub variant: String,
+    /// What to measure.
+    pub pass: Pass,
+    /// How fast trace time goes by.
+    pub pace: Pace,
+    /// How much of a block is written to.
+    pub touch: Touch,
+    /// Checkpoints in equal steps of trace time (memory pass).
+    pub checkpoints: u32,
+    /// The harness's own share of RssAnon, to be taken off.
+    pub resident_constant_bytes: u64,
+}
+
+/// What came of it. Goes out on stdout.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Reply {
+    /// How it ended, as far as the worker could tell.
+    pub status: Status,
+    /// Why, where it is not `ok`.
+    pub status_detail: Option<String>,
+    /// What does not make the sample wrong but must be known.
+    pub warnings: Vec<String>,
+    /// Version as the allocator itself states it.
+    pub allocator_version: Option<String>,
+    /// File that the malloc in use lies in.
+    pub library_path: Option<PathBuf>,
+    /// The figures.
+    pub measured: Measured,
+    /// Checkpoints: trace time in ns, requested, usable and resident bytes.
+    pub timeline: Vec<[u64; 4]>,
+    /// Latency histograms.
+    pub latency: Vec<Histogram>,
+}
+
+/// Calls of one operation by their duration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// The operation's name, or `timer`.
+    pub operation: String,
+    /// `call`, `touch` or `switched`.
+    pub scope: String,
+    /// Upper end of each bucket in ns, and the calls in it.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// The figures of a sample; what a pass does not measure is none. Names and units are those of
+/// [`crate::results::Sample`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // described once, at the columns of samples.csv
+pub struct Measured {
+    pub wall_ns: Option<u64>,
+    pub thread_start_ns: Option<u64>,
+    pub cpu_user_ns: Option<u64>,
+    pub cpu_system_ns: Option<u64>,
+    pub requested_peak_reached_bytes: Option<u64>,
+    pub usable_peak_bytes: Option<u64>,
+    pub resident_peak_bytes: Option<u64>,
+    pub resident_mean_bytes: Option<u64>,
+    pub resident_end_bytes: Option<u64>,
+    pub requested_end_bytes: Option<u64>,
+    pub resident_drained_bytes: Option<u64>,
+    pub resident_settled_bytes: Option<u64>,
+    pub resident_purged_bytes: Option<u64>,
+    pub at_peak: Option<Breakdown>,
+    pub at_end: Option<Breakdown>,
+    pub lazyfree_bytes: Option<u64>,
+    pub anon_huge_bytes: Option<u64>,
+    pub page_faults_minor: Option<u64>,
+    pub page_faults_major: Option<u64>,
+    pub context_switches: Option<u64>,
+    pub virtual_bytes: Option<u64>,
+    pub mappings: Option<u64>,
+    pub page_table_bytes: Option<u64>,
+    pub clock_reads: Option<u64>,
+    pub waits: Option<u64>,
+    pub wakeups: Option<u64>,
+    pub window_stalls: Option<u64>,
+}
+
+/// Where resident and requested bytes go at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breakdown {
+    /// Resident bytes, the constant taken off.
+    pub resident_bytes: u64,
+    /// Requested bytes live.
+    pub requested_bytes: u64,
+    /// Usable minus requested.
+    pub internal_bytes: u64,
+    /// Live bytes whose pages are not resident.
+    pub untouched_bytes: u64,
+    /// Resident minus the pages of live blocks.
+    pub held_bytes: u64,
+}

@@ -1,0 +1,261 @@
+//! The latency pass: the time of every call, by the time-stamp counter.
+//!
+//! Each thread keeps a log of raw durations and empties it into the shared histograms between calls.
+//! A call is timed alone, and again with the first touch of what it returned. Nothing is subtracted:
+//! the timer's own distribution is a row beside the others. Calls in which the thread was switched out
+//! say how long the machine was busy elsewhere; they are counted apart.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+
+use hdrhistogram::Histogram as Buckets;
+use heaplab_workloads::program::layout::{Code, Op};
+
+use super::engine::Engine;
+use super::futex::Lock;
+use super::job::Histogram;
+use super::local::Local;
+use super::ops::Instrument;
+use super::{clock, usage};
+
+const OPERATIONS: [&str; 6] = ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer"];
+const TIMER: usize = 5;
+const SCOPES: [&str; 3] = ["call", "touch", "switched"];
+const CALL: usize = 0;
+const TOUCH: usize = 1;
+const SWITCHED: usize = 2;
+
+/// Entries of a log.
+const LOG_ENTRIES: usize = 1024;
+/// Only a call or a pause longer than this is asked whether the thread was switched out in it: asking is a
+/// system call, and a switch takes longer than this.
+const SUSPICIOUS_NS: u64 = 5_000;
+/// How long the counter is held against the clock.
+const CALIBRATION_NS: u64 = 20_000_000;
+/// Reads of the timer for its own distribution.
+const TIMER_READS: usize = 100_000;
+/// Durations above this are counted as this.
+const LONGEST_NS: u64 = 100_000_000_000;
+
+/// The time-stamp counter, not before earlier instructions are done.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn ticks() -> u64 {
+    // SAFETY: both instructions exist on every x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_lfence();
+        std::arch::x86_64::_rdtsc()
+    }
+}
+
+/// Elsewhere the real clock serves.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn ticks() -> u64 {
+    clock::real_ns()
+}
+
+/// The latency histograms of a replay, of all threads together.
+pub(super) struct Histograms {
+    /// ns of a tick, times 2^32.
+    scale: u64,
+    suspicious_ticks: u64,
+    lock: Lock,
+    buckets: UnsafeCell<Vec<Buckets<u64>>>,
+}
+
+// SAFETY: `buckets` is reached only while `lock` is held.
+unsafe impl Sync for Histograms {}
+
+impl Histograms {
+    /// Empty histograms, but for the timer's own, which is measured here.
+    pub(super) fn new() -> Histograms {
+        let scale = calibrate();
+        let empty = || {
+            // NOTE: these bounds are right for hdrhistogram whatever is measured.
+            Buckets::new_with_bounds(1, LONGEST_NS, 2).unwrap_or_else(|error| unreachable!("{error}"))
+        };
+        let buckets = (0..OPERATIONS.len() * SCOPES.len()).map(|_| empty()).collect();
+        let suspicious_ticks = ((u128::from(SUSPICIOUS_NS) << 32) / u128::from(scale)) as u64;
+        let histograms =
+            Histograms { scale, suspicious_ticks, lock: Lock::new(), buckets: UnsafeCell::new(buckets) };
+        let mut log = Log::new(&histograms);
+        for _ in 0..TIMER_READS {
+            let before = ticks();
+            log.put(TIMER, CALL, ticks() - before);
+            if log.length == LOG_ENTRIES {
+                log.flush(&histograms);
+            }
+        }
+        log.flush(&histograms);
+        histograms
+    }
+
+    /// What was recorded.
+    pub(super) fn read(&self) -> Vec<Histogram> {
+        let _guard = self.lock.hold();
+        // SAFETY: the lock is held.
+        let buckets = unsafe { &*self.buckets.get() };
+        let named = |(index, recorded): (usize, &Buckets<u64>)| Histogram {
+            operation: OPERATIONS[index / SCOPES.len()].to_owned(),
+            scope: SCOPES[index % SCOPES.len()].to_owned(),
+            buckets: recorded
+                .iter_recorded()
+                .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+                .collect(),
+        };
+        buckets.iter().enumerate().filter(|(_, recorded)| !recorded.is_empty()).map(named).collect()
+    }
+}
+
+/// ns of a tick, times 2^32.
+fn calibrate() -> u64 {
+    let (begin_ns, begin) = (clock::real_ns(), ticks());
+    while clock::real_ns() < begin_ns + CALIBRATION_NS {
+        std::hint::spin_loop();
+    }
+    let (ns, passed) = (clock::real_ns() - begin_ns, ticks() - begin);
+    ((u128::from(ns) << 32) / u128::from(passed.max(1))).max(1) as u64
+}
+
+/// Durations of one thread that are not in the histograms yet.
+pub(super) struct Log {
+    /// Ticks, above 5 bits for operation and scope.
+    entries: [u64; LOG_ENTRIES],
+    length: usize,
+    suspicious_ticks: u64,
+    /// Where the current call began, how long it took, and where its touch began.
+    begin: u64,
+    call: u64,
+    middle: u64,
+    /// Where the last measurement ended, and how often the thread had been switched out at most then.
+    last: u64,
+    switches: u64,
+    /// The current call was switched out.
+    switched: bool,
+}
+
+impl Log {
+    pub(super) fn new(histograms: &Histograms) -> Box<Log> {
+        Box::new(Log {
+            entries: [0; LOG_ENTRIES],
+            length: 0,
+            suspicious_ticks: histograms.suspicious_ticks,
+            begin: 0,
+            call: 0,
+            middle: 0,
+            last: 0,
+            switches: usage::thread_switches(),
+            switched: false,
+        })
+    }
+
+    #[inline(always)]
+    fn put(&mut self, operation: usize, scope: usize, ticks: u64) {
+        // NOTE: callers empty the log before it is full.
+        if let Some(entry) = self.entries.get_mut(self.length) {
+            *entry = ticks << 5 | (operation << 2 | scope) as u64;
+            self.length += 1;
+        }
+    }
+
+    /// Moves the durations to the histograms.
+    pub(super) fn flush(&mut self, histograms: &Histograms) {
+        let _guard = histograms.lock.hold();
+        // SAFETY: the lock is held.
+        let buckets = unsafe { &mut *histograms.buckets.get() };
+        for entry in &self.entries[..self.length] {
+            let ns = (u128::from(entry >> 5) * u128::from(histograms.scale)) >> 32;
+            let (operation, scope) = ((entry >> 2 & 7) as usize, (entry & 3) as usize);
+            buckets[operation * SCOPES.len() + scope].saturating_record((ns as u64).max(1));
+        }
+        self.length = 0;
+    }
+
+    /// Whether the thread was switched out since it was last asked.
+    fn was_switched(&mut self) -> bool {
+        let now = usage::thread_switches();
+        std::mem::replace(&mut self.switches, now) != now
+    }
+
+    #[inline(always)]
+    fn start(&mut self) {
+        self.begin = ticks();
+        if self.begin - self.last > self.suspicious_ticks {
+            self.was_switched();
+            self.begin = ticks();
+        }
+    }
+
+    #[inline(always)]
+    fn called(&mut self, operation: usize) {
+        self.middle = ticks();
+        self.call = self.middle - self.begin;
+        self.switched = self.call > self.suspicious_ticks && self.was_switched();
+        self.put(operation, if self.switched { SWITCHED } else { CALL }, self.call);
+        if self.call > self.suspicious_ticks {
+            self.middle = ticks();
+        }
+        self.last = self.middle;
+    }
+
+    #[inline(always)]
+    fn touched(&mut self, operation: usize) {
+        let touch = ticks() - self.middle;
+        if !self.switched {
+            self.switched = touch > self.suspicious_ticks && self.was_switched();
+            self.put(operation, if self.switched { SWITCHED } else { TOUCH }, self.call + touch);
+        }
+        self.last = ticks();
+    }
+}
+
+/// The row that an operation is counted in; none for `free(NULL)`.
+fn operation(op: &Op) -> Option<usize> {
+    const ROWS: [Option<usize>; 7] = [Some(0), Some(1), Some(2), Some(3), Some(3), Some(4), None];
+    const _: () =
+        assert!(Code::Realloc as usize == 4 && Code::Free as usize == 5 && Code::FreeNull as usize == 6);
+    ROWS.get(op.code as usize).copied().flatten()
+}
+
+/// Two stamps around each call: the latency pass.
+pub(super) struct Timed;
+
+impl Instrument for Timed {
+    #[inline(always)]
+    fn start(local: &mut Local) {
+        if let Some(log) = &mut local.log {
+            log.start();
+        }
+    }
+
+    #[inline(always)]
+    fn called(local: &mut Local, op: &Op) {
+        if let (Some(log), Some(operation)) = (&mut local.log, operation(op)) {
+            log.called(operation);
+        }
+    }
+
+    #[inline(always)]
+    fn touched(local: &mut Local, op: &Op) {
+        if let (Some(log), Some(operation)) = (&mut local.log, operation(op)) {
+            log.touched(operation);
+        }
+    }
+
+    #[inline(always)]
+    fn placed(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
+
+    #[inline(always)]
+    fn leaving(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
+
+    #[inline(always)]
+    fn done(engine: &Engine, local: &mut Local) {
+        // An operation makes two entries at most.
+        if let (Some(log), Some(histograms)) = (&mut local.log, &engine.histograms)
+            && log.length + 2 > LOG_ENTRIES
+        {
+            log.flush(histograms);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the kernel says of this process's memory, and where resident bytes go.
+//!
+//! `statm` is read at each checkpoint (some microseconds); `smaps_rollup`, which walks every page table
+//! (some 20 ms per GB), only at the peak, at the end and behind the drain.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+
+use procfs::process::Process;
+
+use super::job::Breakdown;
+use super::tables::Slots;
+
+pub(super) const PAGE_BYTES: u64 = 4096;
+
+/// Anonymous resident memory, read cheaply.
+pub(super) struct Statm(File);
+
+impl Statm {
+    pub(super) fn open() -> io::Result<Statm> {
+        File::open("/proc/self/statm").map(Statm)
+    }
+
+    /// Resident pages less shared ones (of files and shared mappings), in bytes.
+    pub(super) fn anonymous_bytes(&self) -> io::Result<u64> {
+        let mut text = [0; 256];
+        let length = self.0.read_at(&mut text, 0)?;
+        let mut fields = std::str::from_utf8(&text[..length])
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .map(|field| field.parse::<u64>().unwrap_or(0));
+        match (fields.nth(1), fields.next()) {
+            (Some(resident), Some(shared)) => Ok(resident.saturating_sub(shared) * PAGE_BYTES),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/self/statm has too few fields")),
+        }
+    }
+}
+
+/// Sums over all mappings of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rollup {
+    pub(super) anonymous_bytes: u64,
+    pub(super) lazyfree_bytes: u64,
+    pub(super) anon_huge_bytes: u64,
+}
+
+impl Rollup {
+    pub(super) fn read() -> Result<Rollup, String> {
+        let rollup = Process::myself()
+            .and_then(|process| process.smaps_rollup())
+            .map_err(|error| format!("cannot read /proc/self/smaps_rollup: {error}"))?;
+        let maps = rollup.memory_map_rollup.0;
+        let sum = |name: &str| maps.iter().filter_map(|map| map.extension.map.get(name)).sum::<u64>();
+        Ok(Rollup {
+            anonymous_bytes: sum("Anonymous"),
+            lazyfree_bytes: sum("LazyFree"),
+            anon_huge_bytes: sum("AnonHugePages"),
+        })
+    }
+}
+
+/// The address space at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Space {
+    pub(super) virtual_bytes: u64,
+    pub(super) page_table_bytes: u64,
+    pub(super) mappings: u64,
+}
+
+impl Space {
+    pub(super) fn read() -> Result<Space, String> {
+        let process = Process::myself().map_err(|error| format!("cannot read /proc/self: {error}"))?;
+        let status = process.status().map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
+        let maps = std::fs::read("/proc/self/maps")
+            .map_err(|error| format!("cannot read /proc/self/maps: {error}"))?;
+        Ok(Space {
+            virtual_bytes: status.vmsize.unwrap_or(0) * 1024,
+            page_table_bytes: status.vmpte.unwrap_or(0) * 1024,
+            mappings: maps.iter().filter(|byte| **byte == b'\n').count() as u64,
+        })
+    }
+}
+
+/// Where resident and requested bytes go, over the live objects of a memory pass at rest.
+pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) -> io::Result<Breakdown> {
+    let mut blocks: Vec<(u64, u64)> = Vec::new();
+    for (pointer, size) in slots.pointers.iter().zip(slots.sizes.iter()) {
+        let size = size.load(Ordering::Relaxed);
+        if size > 0 {
+            blocks.push((pointer.load(Ordering::Relaxed).addr() as u64, size - 1));
+        }
+    }
+    blocks.sort_unstable();
+    let requested_bytes: u64 = blocks.iter().map(|block| block.1).sum();
+    let (mut untouched_bytes, mut live_pages) = (0, 0);
+    let mut rest = &blocks[..];
+    while !rest.is_empty() {
+        let count = adjoining(rest);
+        let (group, behind) = rest.split_at(count);
+        rest = behind;
+        let (untouched, pages) = inspect(group)?;
+        untouched_bytes += untouched;
+        live_pages += pages;
+    }
+    Ok(Breakdown {
+        resident_bytes,
+        requested_bytes,
+        internal_bytes: usable_bytes.saturating_sub(requested_bytes),
+        untouched_bytes,
+        held_bytes: resident_bytes.saturating_sub(live_pages * PAGE_BYTES),
+    })
+}
+
+fn page_of(address: u64) -> u64 {
+    address / PAGE_BYTES
+}
+
+/// The page behind a block's last one; a block of no bytes still has the page that it lies in.
+fn end_page(block: (u64, u64)) -> u64 {
+    page_of(block.0 + block.1.max(1) - 1) + 1
+}
+
+/// How many blocks from the first on lie on pages without a gap, so that one call asks for all.
+fn adjoining(blocks: &[(u64, u64)]) -> usize {
+    let mut end = end_page(blocks[0]);
+    let mut count = 1;
+    for block in &blocks[1..] {
+        if page_of(block.0) > end {
+            break;
+        }
+        end = end.max(end_page(*block));
+        count += 1;
+    }
+    count
+}
+
+/// Bytes of these blocks on pages that are not resident, and how many distinct pages of theirs are.
+fn inspect(blocks: &[(u64, u64)]) -> io::Result<(u64, u64)> {
+    let first = page_of(blocks[0].0);
+    let end = blocks.iter().map(|block| end_page(*block)).max().unwrap_or(first);
+    let mut resident = vec![0u8; (end - first) as usize];
+    // SAFETY: the range holds live blocks without a gap between their pages, so that it is mapped; the
+    // vector has a byte for each page.
+    let error = unsafe {
+        libc::mincore(
+            std::ptr::with_exposed_provenance_mut((first * PAGE_BYTES) as usize),
+            ((end - first) * PAGE_BYTES) as usize,
+            resident.as_mut_ptr(),
+        )
+    };
+    if error != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let is_resident = |page: u64| resident[(page - first) as usize] & 1 == 1;
+    let (mut untouched, mut pages, mut counted) = (0, 0, first);
+    for &(address, size) in blocks {
+        for page in page_of(address)..end_page((address, size)) {
+            if !is_resident(page) {
+                let from = address.max(page * PAGE_BYTES);
+                let to = (address + size).min((page + 1) * PAGE_BYTES);
+                untouched += to.saturating_sub(from);
+            } else if page >= counted {
+                pages += 1;
+            }
+            counted = counted.max(page + 1);
+        }
+    }
+    Ok((untouched, pages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_a_group_are_counted_once() {
+        // Two pages, of which the second is touched; three blocks, one of them over both pages.
+        let bytes = 4 * PAGE_BYTES as usize;
+        let base = super::super::mapping::map_shared(bytes);
+        let first = (base.expose_provenance() as u64).next_multiple_of(PAGE_BYTES);
+        // SAFETY: within the mapping.
+        unsafe { base.add(PAGE_BYTES as usize).write_volatile(1) };
+        let blocks = [(first, 100), (first + 4000, 200), (first + 5000, 50)];
+        assert_eq!(adjoining(&blocks), 3);
+        assert_eq!(inspect(&blocks).unwrap(), (100 + 96, 1));
+    }
+
+    #[test]
+    fn a_gap_of_a_page_ends_a_group() {
+        let page = |page: u64| page * PAGE_BYTES;
+        assert_eq!(adjoining(&[(page(1), 10), (page(2), 10), (page(4), 1)]), 2);
+        assert_eq!(adjoining(&[(page(1), page(3)), (page(2), 10), (page(4), 1)]), 3);
+        assert_eq!(end_page((page(1), 0)), 2);
+    }
+
+    #[test]
+    fn statm_sees_what_is_touched() {
+        let statm = Statm::open().unwrap();
+        let before = statm.anonymous_bytes().unwrap();
+        let bytes = 32 << 20;
+        // SAFETY: a new private mapping.
+        let block = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(block, libc::MAP_FAILED);
+        // SAFETY: the mapping has that many bytes.
+        unsafe { block.cast::<u8>().write_bytes(1, bytes) };
+        let grown = statm.anonymous_bytes().unwrap() - before;
+        assert!(grown >= bytes as u64 && grown < bytes as u64 + (4 << 20), "{grown}");
+        assert!(Rollup::read().unwrap().anonymous_bytes >= bytes as u64);
+    }
+}

@@ -1,0 +1,72 @@
+//! The process that is measured: one variant, one program, one pass.
+//!
+//! A worker is this binary again, with the variant's library preloaded. The job comes in on stdin, the
+//! answer goes out on stdout, and the process ends. Everything of the harness lies outside of the heap
+//! under test: a private heap, tables and stacks on shared mappings, the program in a mapped file.
+//! It must not use std's clock, sleeping or waiting with time-outs: they would read the clock that it
+//! supplies itself.
+#![allow(unsafe_code)] // this is where malloc is called; every block says why it may
+
+mod check;
+mod checkpoint;
+mod clock;
+mod cpus;
+mod engine;
+mod fail;
+mod futex;
+mod gate;
+mod heap;
+mod job;
+mod latency;
+mod local;
+mod mapping;
+mod memory;
+mod ops;
+mod program;
+mod replay;
+mod status;
+mod tables;
+mod threads;
+mod tracked;
+mod usage;
+mod warm;
+
+use std::io::{Read, Write};
+
+pub use heap::PrivateHeap;
+pub use job::{Breakdown, Histogram, Job, Measured, Reply};
+pub use status::Status;
+
+pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
+
+/// Reads a job from stdin, does it, and answers on stdout.
+///
+/// # Errors
+///
+/// A job that cannot be read. Everything later is an answer with a status.
+pub fn main() -> Result<(), String> {
+    end_with_parent();
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|error| format!("cannot read the job: {error}"))?;
+    let job: Job = serde_json::from_str(&text).map_err(|error| format!("the job is not valid: {error}"))?;
+    write_reply(&replay::run(job));
+    Ok(())
+}
+
+/// Asks the kernel to end this process with its parent, and to choose it first when memory runs out.
+fn end_with_parent() {
+    // SAFETY: takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
+        eprintln!("heaplab worker: cannot offer itself to the out-of-memory killer: {error}");
+    }
+}
+
+fn write_reply(reply: &Reply) {
+    let written = serde_json::to_vec(reply)
+        .map_err(std::io::Error::from)
+        .and_then(|text| std::io::stdout().lock().write_all(&text));
+    if let Err(error) = written {
+        eprintln!("heaplab worker: cannot answer: {error}");
+    }
+}

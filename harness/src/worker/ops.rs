@@ -1,0 +1,216 @@
+//! The loop that calls the allocator: one walk over a segment's operations.
+//!
+//! PERF: no hash, no allocation, no division, no system call and no lock on the common path. What a
+//! pass adds is a type parameter, so that the throughput pass carries nothing of the others.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use heaplab_workloads::program::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, TOUCH_UNIT};
+
+use super::engine::Engine;
+use super::local::Local;
+use super::{fail, gate};
+use crate::plan::Touch;
+use crate::worker::Status;
+
+/// What a pass does around the calls.
+pub(super) trait Instrument {
+    /// Right before a call.
+    fn start(local: &mut Local);
+    /// Right behind a call.
+    fn called(local: &mut Local, op: &Op);
+    /// Behind the first touch of what the call returned.
+    fn touched(local: &mut Local, op: &Op);
+    /// An object has a new block.
+    fn placed(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void);
+    /// An object's block is about to be freed or reallocated.
+    fn leaving(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void);
+    /// Behind an operation.
+    fn done(engine: &Engine, local: &mut Local);
+}
+
+/// Nothing around the calls: the throughput pass.
+pub(super) struct Bare;
+
+impl Instrument for Bare {
+    #[inline(always)]
+    fn start(_local: &mut Local) {}
+    #[inline(always)]
+    fn called(_local: &mut Local, _op: &Op) {}
+    #[inline(always)]
+    fn touched(_local: &mut Local, _op: &Op) {}
+    #[inline(always)]
+    fn placed(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
+    #[inline(always)]
+    fn leaving(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
+    #[inline(always)]
+    fn done(_engine: &Engine, _local: &mut Local) {}
+}
+
+/// A loop for one pass and one touch policy.
+pub(super) type Runner = fn(&Engine, &[Op], &mut Local);
+
+/// The loop of a pass for a touch policy.
+pub(super) fn runner<I: Instrument>(touch: Touch) -> Runner {
+    match touch {
+        Touch::None => run::<I, NONE>,
+        Touch::First => run::<I, FIRST>,
+        Touch::Page => run::<I, PAGE>,
+        Touch::Full => run::<I, FULL>,
+    }
+}
+
+const NONE: u8 = 0;
+const FIRST: u8 = 1;
+const PAGE: u8 = 2;
+const FULL: u8 = 3;
+
+const MALLOC: u8 = Code::Malloc as u8;
+const CALLOC: u8 = Code::Calloc as u8;
+const ALIGNED_ALLOC: u8 = Code::AlignedAlloc as u8;
+const REALLOC_NULL: u8 = Code::ReallocNull as u8;
+const REALLOC: u8 = Code::Realloc as u8;
+const FREE: u8 = Code::Free as u8;
+
+fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut Local) {
+    for op in ops {
+        if op.flags & OP_WAITS != 0 {
+            gate::wait_for_generation(engine, op);
+        }
+        // SAFETY: the compiler counted the slots, and the table has as many.
+        let pointer = unsafe { engine.slots.pointers.get_unchecked(op.slot as usize) };
+        match op.code {
+            MALLOC | CALLOC | ALIGNED_ALLOC | REALLOC_NULL => {
+                allocate::<I, TOUCH>(engine, op, pointer, local)
+            }
+            REALLOC => reallocate::<I, TOUCH>(engine, op, pointer, local),
+            FREE => {
+                let block = pointer.load(Ordering::Relaxed);
+                I::leaving(engine, local, op, block);
+                I::start(local);
+                // SAFETY: the operations before this one on the object are done, so that its block is live.
+                unsafe { libc::free(block) };
+                I::called(local, op);
+                local.shrink(op.size);
+            }
+            _ => {
+                I::start(local);
+                // SAFETY: freeing NULL does nothing.
+                unsafe { libc::free(ptr::null_mut()) };
+                I::called(local, op);
+            }
+        }
+        if op.flags & OP_PUBLISHES != 0 {
+            gate::publish_generation(engine, op);
+        }
+        I::done(engine, local);
+    }
+}
+
+#[inline(always)]
+fn allocate<I: Instrument, const TOUCH: u8>(
+    engine: &Engine,
+    op: &Op,
+    pointer: &AtomicPtr<c_void>,
+    local: &mut Local,
+) {
+    let size = op.size as usize;
+    I::start(local);
+    // SAFETY: these functions take any number; `aligned` is a power of two.
+    let block = unsafe {
+        match op.code {
+            MALLOC => libc::malloc(size),
+            CALLOC => libc::calloc(1, size),
+            REALLOC_NULL => libc::realloc(ptr::null_mut(), size),
+            _ => aligned(op.alignment_log2, size),
+        }
+    };
+    I::called(local, op);
+    if block.is_null() && size > 0 {
+        no_memory(op);
+    }
+    // SAFETY: the block is new, has `size` bytes, and nobody else knows it.
+    unsafe { touch::<TOUCH>(block, 0, op) };
+    I::touched(local, op);
+    pointer.store(block, Ordering::Relaxed);
+    I::placed(engine, local, op, block);
+    local.grow(op.size);
+}
+
+#[inline(always)]
+fn reallocate<I: Instrument, const TOUCH: u8>(
+    engine: &Engine,
+    op: &Op,
+    pointer: &AtomicPtr<c_void>,
+    local: &mut Local,
+) {
+    let old = pointer.load(Ordering::Relaxed);
+    I::leaving(engine, local, op, old);
+    I::start(local);
+    // NOTE: a realloc to 0 bytes would free on some allocators; a trace holds it as a free, so this size is not 0
+    // but in a trace made by hand.
+    // SAFETY: the operations before this one on the object are done, so that its block is live.
+    let block = unsafe { libc::realloc(old, (op.size as usize).max(1)) };
+    I::called(local, op);
+    if block.is_null() {
+        no_memory(op);
+    }
+    // SAFETY: the block has `size` bytes and nobody else knows it.
+    unsafe { touch::<TOUCH>(block, op.old_size as usize, op) };
+    I::touched(local, op);
+    pointer.store(block, Ordering::Relaxed);
+    I::placed(engine, local, op, block);
+    local.shrink(op.old_size);
+    local.grow(op.size);
+}
+
+/// `posix_memalign` with at least the alignment that it accepts; null when it fails.
+#[inline]
+unsafe fn aligned(alignment_log2: u8, size: usize) -> *mut c_void {
+    let alignment = (1usize << (alignment_log2 & 63)).max(size_of::<*mut c_void>());
+    let mut block = ptr::null_mut();
+    // SAFETY: `block` is a place for the result.
+    let error = unsafe { libc::posix_memalign(&raw mut block, alignment, size) };
+    if error == 0 { block } else { ptr::null_mut() }
+}
+
+/// Writes to a block from `from` to the operation's touch length, as the policy says.
+#[inline(always)]
+unsafe fn touch<const TOUCH: u8>(block: *mut c_void, from: usize, op: &Op) {
+    const PAGE_BYTES: usize = 4096;
+    let block = block.cast::<u8>();
+    let to = (u64::from(op.touch) * TOUCH_UNIT).min(op.size) as usize;
+    if TOUCH == NONE || from >= to {
+        return;
+    }
+    if TOUCH == FULL {
+        // SAFETY: `to` is at most the block's size.
+        unsafe { ptr::write_bytes(block.add(from), 0xA5, to - from) };
+        return;
+    }
+    // SAFETY: `from` is below `to`, which is at most the block's size; so is every address between them.
+    unsafe {
+        if TOUCH == FIRST {
+            if from == 0 {
+                block.write_volatile(0xA5);
+            }
+            return;
+        }
+        block.add(from).write_volatile(0xA5);
+        let start = block.addr() + from;
+        let mut next = (start & !(PAGE_BYTES - 1)) + PAGE_BYTES;
+        while next < block.addr() + to {
+            block.add(next - block.addr()).write_volatile(0xA5);
+            next += PAGE_BYTES;
+        }
+        block.add(to - 1).write_volatile(0xA5);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn no_memory(op: &Op) -> ! {
+    fail::stop(Status::Oom, &format!("the allocator returned NULL for {} bytes", op.size))
+}

@@ -1,0 +1,142 @@
+//! One sample, from job to answer.
+
+use super::check::Checked;
+use super::checkpoint::{self, Checkpoints};
+use super::engine::{Engine, Phase};
+use super::job::{Job, Reply};
+use super::latency::{Histograms, Log, Timed};
+use super::local::Local;
+use super::mapping::Table;
+use super::memory::{Rollup, Space};
+use super::ops::{self, Bare};
+use super::program::Program;
+use super::tables::Slots;
+use super::tracked::Tracked;
+use super::warm::warm_memory;
+use super::{Status, clock, fail};
+use crate::plan::{Pass, Touch};
+
+/// Does the job.
+pub(super) fn run(job: Job) -> Reply {
+    let mut reply = Reply { status: Status::Ok, ..Reply::default() };
+    if job.pace.needs_times() && !job.info.has_times {
+        reply.status = Status::Refused;
+        reply.status_detail = Some(format!("pace {} needs a trace with times", job.pace));
+        return reply;
+    }
+    fail::know(&reply);
+    match replay(&job, &mut reply) {
+        Ok(()) => {}
+        Err(what) => {
+            reply.status = Status::Error;
+            reply.status_detail = Some(what);
+        }
+    }
+    reply
+}
+
+fn replay(job: &Job, reply: &mut Reply) -> Result<(), String> {
+    let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
+    let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
+    let mut taken = 0;
+    warm_memory(job.info.requested_peak_bytes);
+    let reads = clock::reads();
+    engine.run_phase(Phase::Trace, &mut local, &mut taken);
+    reply.measured.clock_reads = Some(clock::reads() - reads);
+    note_replay(engine, reply);
+    match job.pass {
+        Pass::Throughput => {}
+        Pass::Latency => reply.latency = engine.histograms.as_ref().map(Histograms::read).unwrap_or_default(),
+        Pass::Memory => measure_memory(job, engine, &mut local, &mut taken, reply)?,
+        Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
+    }
+    Ok(())
+}
+
+fn prepare(job: &Job) -> Result<Engine, String> {
+    let program = Program::open(&job.program)
+        .map_err(|error| format!("cannot map the program {}: {error}", job.program.display()))?;
+    let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
+    let noted = matches!(job.pass, Pass::Memory | Pass::Check);
+    let slots = Slots::new(job.info.slots, noted).map_err(no_memory)?;
+    let states = Table::new(job.info.thread_table as usize).map_err(no_memory)?;
+    let runner = match job.pass {
+        Pass::Throughput => ops::runner::<Bare>(job.touch),
+        Pass::Latency => ops::runner::<Timed>(job.touch),
+        Pass::Memory => ops::runner::<Tracked>(job.touch),
+        Pass::Check => ops::runner::<Checked>(Touch::None),
+    };
+    let histograms = (job.pass == Pass::Latency).then(Histograms::new);
+    let checkpoints = match job.pass {
+        Pass::Memory => Some(
+            Checkpoints::new(job.checkpoints, job.info.duration_ns, job.resident_constant_bytes)
+                .map_err(|error| format!("cannot open /proc/self/statm: {error}"))?,
+        ),
+        _ => None,
+    };
+    Engine::new(program, job.info.clone(), job.pace, slots, states, runner, histograms, checkpoints)
+        .map_err(no_memory)
+}
+
+/// What every pass learns of the replay itself.
+fn note_replay(engine: &Engine, reply: &mut Reply) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let measured = &mut reply.measured;
+    let usage = engine.with_control(|control| control.begin.take().zip(control.end.take()));
+    if let Some((begin, end)) = usage {
+        measured.wall_ns = Some(end.real_ns - begin.real_ns);
+        measured.cpu_user_ns = Some(end.user_ns.saturating_sub(begin.user_ns));
+        measured.cpu_system_ns = Some(end.system_ns.saturating_sub(begin.system_ns));
+        measured.page_faults_minor = Some(end.faults_minor - begin.faults_minor);
+        measured.page_faults_major = Some(end.faults_major - begin.faults_major);
+        measured.context_switches = Some(end.switches - begin.switches);
+    }
+    let counts = &engine.counts;
+    measured.thread_start_ns = Some(engine.threads.start_ns());
+    measured.requested_peak_reached_bytes = Some(counts.requested_peak.load(Relaxed).max(0) as u64);
+    measured.waits = Some(counts.waits.load(Relaxed));
+    measured.wakeups = Some(counts.wakeups.load(Relaxed));
+    measured.window_stalls = Some(counts.window_stalls.load(Relaxed));
+}
+
+/// The memory pass behind the last event: the end, the drain, the nudge, the purge.
+fn measure_memory(
+    job: &Job,
+    engine: &'static Engine,
+    local: &mut Local,
+    taken: &mut u32,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let constant = job.resident_constant_bytes;
+    let resident = || Rollup::read().map(|rollup| rollup.anonymous_bytes.saturating_sub(constant));
+    let measured = &mut reply.measured;
+
+    let rollup = clock::hold_still(Rollup::read)?;
+    let end = clock::hold_still(|| checkpoint::break_down(engine, constant))?;
+    let space = clock::hold_still(Space::read)?;
+    measured.at_end = Some(end);
+    measured.resident_end_bytes = Some(end.resident_bytes);
+    measured.requested_end_bytes = Some(end.requested_bytes);
+    measured.lazyfree_bytes = Some(rollup.lazyfree_bytes);
+    measured.anon_huge_bytes = Some(rollup.anon_huge_bytes);
+    measured.virtual_bytes = Some(space.virtual_bytes);
+    measured.page_table_bytes = Some(space.page_table_bytes);
+    measured.mappings = Some(space.mappings);
+    engine.with_control(|control| {
+        if let Some(checkpoints) = control.checkpoints.take() {
+            measured.resident_mean_bytes = checkpoints.resident_mean_bytes();
+            measured.at_peak = checkpoints.at_peak;
+            let at_peak = checkpoints.at_peak.map_or(0, |peak| peak.resident_bytes);
+            let largest = |column: usize| checkpoints.points.iter().map(|point| point[column]).max();
+            measured.usable_peak_bytes = largest(2);
+            measured.resident_peak_bytes = largest(3).map(|peak| peak.max(at_peak).max(end.resident_bytes));
+            reply.timeline = checkpoints.points;
+        }
+    });
+
+    engine.run_phase(Phase::Drain, local, taken);
+    measured.resident_drained_bytes = Some(clock::hold_still(resident)?);
+    engine.run_phase(Phase::Nudge, local, taken);
+    measured.resident_settled_bytes = Some(resident()?);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! The replayed threads: created at their first segment, joined after their end, on stacks that count
+//! in no `RssAnon`.
+//!
+//! They are POSIX threads without std's wrapper, which would allocate and read the clock.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use super::clock;
+use super::engine::Engine;
+use super::fail;
+use super::futex::Lock;
+use super::latency::Log;
+use super::local::Local;
+use super::mapping::{Table, map_shared};
+use super::status::Status;
+
+/// Bytes of a stack. NOTE: without a guard page, because each one would split the mapping and meet the
+/// system's limit of mappings; allocators use a few KB.
+const STACK_BYTES: usize = 256 << 10;
+/// Stacks that are mapped at once.
+const STACKS_A_TIME: usize = 64;
+/// How many ended threads are asked whether they have gone, when a stack is wanted.
+const ASKED: usize = 8;
+
+/// The engine that every replayed thread works for.
+static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+
+unsafe extern "C" {
+    fn pthread_tryjoin_np(thread: libc::pthread_t, result: *mut *mut c_void) -> libc::c_int;
+}
+
+/// The threads of a replay.
+pub(super) struct Threads {
+    /// Handle and stack address of each created thread.
+    handles: Table<AtomicU64>,
+    stacks: Table<AtomicU64>,
+    /// Threads that ended or are about to, and stacks that are free.
+    lock: Lock,
+    pool: UnsafeCell<Pool>,
+    /// A thread ended in strict order, and the next one must see it gone first.
+    in_turn: AtomicBool,
+    start_ns: AtomicU64,
+}
+
+#[derive(Default)]
+struct Pool {
+    ended: Vec<u32>,
+    free: Vec<u64>,
+}
+
+// SAFETY: `pool` is reached only while `lock` is held.
+unsafe impl Sync for Threads {}
+
+impl Threads {
+    pub(super) fn new(count: u32) -> Result<Threads, usize> {
+        // NOTE: room for all is made now, because a replay must not allocate.
+        let pool = Pool {
+            ended: Vec::with_capacity(count as usize),
+            free: Vec::with_capacity(count as usize + STACKS_A_TIME),
+        };
+        Ok(Threads {
+            handles: Table::new(count as usize)?,
+            stacks: Table::new(count as usize)?,
+            lock: Lock::new(),
+            pool: UnsafeCell::new(pool),
+            in_turn: AtomicBool::new(false),
+            start_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// Time spent in creating threads.
+    pub(super) fn start_ns(&self) -> u64 {
+        self.start_ns.load(Ordering::Relaxed)
+    }
+
+    /// Creates a thread that takes its segments from `engine`.
+    pub(super) fn create(&self, engine: &'static Engine, thread: u32) {
+        let begin = clock::real_ns();
+        ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+        let stack = self.take_stack();
+        let handle = start_thread(stack, thread);
+        self.handles[thread as usize].store(handle, Ordering::Relaxed);
+        self.stacks[thread as usize].store(stack, Ordering::Relaxed);
+        self.start_ns.fetch_add(clock::real_ns() - begin, Ordering::Relaxed);
+    }
+
+    /// The calling thread ends behind its segment. `in_turn`: no other may go on before it is gone.
+    pub(super) fn end(&self, thread: u32, in_turn: bool) {
+        self.with_pool(|pool| pool.ended.push(thread));
+        self.in_turn.store(in_turn, Ordering::Relaxed);
+    }
+
+    /// In strict order: waits until the thread that had the turn before is gone, if it ended.
+    #[inline]
+    pub(super) fn join_ended_in_turn(&self) {
+        if self.in_turn.load(Ordering::Relaxed) {
+            self.in_turn.store(false, Ordering::Relaxed);
+            self.join_ended();
+        }
+    }
+
+    /// Waits until every ended thread is gone, except the calling one.
+    pub(super) fn join_ended(&self) {
+        // SAFETY: asks for the calling thread's own handle.
+        let own = unsafe { libc::pthread_self() };
+        self.with_pool(|pool| {
+            pool.ended.retain(|thread| {
+                let handle = self.handles[*thread as usize].load(Ordering::Relaxed);
+                if handle == own {
+                    return true;
+                }
+                // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
+                unsafe { libc::pthread_join(handle, std::ptr::null_mut()) };
+                pool.free.push(self.stacks[*thread as usize].load(Ordering::Relaxed));
+                false
+            });
+        });
+    }
+
+    fn with_pool<R>(&self, action: impl FnOnce(&mut Pool) -> R) -> R {
+        let _guard = self.lock.hold();
+        // SAFETY: the lock is held.
+        action(unsafe { &mut *self.pool.get() })
+    }
+
+    /// The lowest address of a free stack.
+    fn take_stack(&self) -> u64 {
+        self.with_pool(|pool| {
+            if pool.free.is_empty() {
+                self.reclaim(pool);
+            }
+            if pool.free.is_empty() {
+                let stacks = map_shared(STACK_BYTES * STACKS_A_TIME);
+                if stacks.is_null() {
+                    fail::stop(Status::Error, "the system gives no memory for another thread's stack");
+                }
+                let first = stacks.expose_provenance() as u64;
+                pool.free.extend((0..STACKS_A_TIME as u64).map(|index| first + index * STACK_BYTES as u64));
+            }
+            pool.free.pop().unwrap_or(0)
+        })
+    }
+
+    /// Takes back the stacks of threads that are gone already, without waiting.
+    fn reclaim(&self, pool: &mut Pool) {
+        for index in (0..pool.ended.len().min(ASKED)).rev() {
+            let thread = pool.ended[index] as usize;
+            let handle = self.handles[thread].load(Ordering::Relaxed);
+            // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
+            if unsafe { pthread_tryjoin_np(handle, std::ptr::null_mut()) } == 0 {
+                pool.free.push(self.stacks[thread].load(Ordering::Relaxed));
+                pool.ended.swap_remove(index);
+            }
+        }
+    }
+}
+
+/// Starts a POSIX thread on a stack of ours.
+fn start_thread(stack: u64, thread: u32) -> u64 {
+    let mut handle = 0;
+    // SAFETY: the attributes are initialised before they are used; the stack is STACK_BYTES of mapped memory
+    // that no other thread uses; `entry` takes a number in the form of a pointer.
+    let error = unsafe {
+        let mut attributes = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attributes);
+        let stack = std::ptr::with_exposed_provenance_mut(stack as usize);
+        libc::pthread_attr_setstack(&raw mut attributes, stack, STACK_BYTES);
+        let argument = std::ptr::without_provenance_mut(thread as usize);
+        let error = libc::pthread_create(&raw mut handle, &raw const attributes, entry, argument);
+        libc::pthread_attr_destroy(&raw mut attributes);
+        error
+    };
+    if error != 0 {
+        let reason = std::io::Error::from_raw_os_error(error);
+        fail::stop(Status::Error, &format!("thread {thread} cannot be created: {reason}"));
+    }
+    handle
+}
+
+extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
+    let thread = argument.addr() as u32;
+    // SAFETY: `create` stored the engine before it created this thread, and an engine lives for ever.
+    let engine: &'static Engine = unsafe { &*ENGINE.load(Ordering::Acquire) };
+    let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
+    engine.replay_segments(thread, &mut local, &mut 0);
+    std::ptr::null_mut()
+}

@@ -1,0 +1,44 @@
+//! What the process has used so far, by the kernel's account.
+
+use super::clock;
+
+/// Time, CPU and events of the whole process at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    pub(super) real_ns: u64,
+    pub(super) user_ns: u64,
+    pub(super) system_ns: u64,
+    pub(super) faults_minor: u64,
+    pub(super) faults_major: u64,
+    pub(super) switches: u64,
+}
+
+impl Usage {
+    pub(super) fn read() -> Usage {
+        let usage = read(libc::RUSAGE_SELF);
+        let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+        Usage {
+            real_ns: clock::real_ns(),
+            user_ns: ns(usage.ru_utime),
+            system_ns: ns(usage.ru_stime),
+            faults_minor: usage.ru_minflt as u64,
+            faults_major: usage.ru_majflt as u64,
+            switches: (usage.ru_nvcsw + usage.ru_nivcsw) as u64,
+        }
+    }
+}
+
+/// How often the calling thread was switched out so far.
+pub(super) fn thread_switches() -> u64 {
+    let usage = read(libc::RUSAGE_THREAD);
+    (usage.ru_nvcsw + usage.ru_nivcsw) as u64
+}
+
+fn read(whose: libc::c_int) -> libc::rusage {
+    // SAFETY: all zeros are an rusage, and the place for it is valid; the call fails on a wrong `whose` only.
+    unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(whose, &raw mut usage);
+        usage
+    }
+}
