@@ -1,0 +1,189 @@
+//! A run, analysed once: what tables, sentences and plots all show.
+
+use std::collections::HashMap;
+
+use super::ReportError;
+use super::latency::Latencies;
+use super::summary::{Figures, SummaryRow};
+use crate::results::{Pass, Run, RunWorkload, Sample, Status};
+use crate::stats::{Ratio, geometric_mean};
+
+/// The baseline unless another is named.
+pub const DEFAULT_BASELINE: &str = "ptmalloc2";
+
+/// The allocator that measures the harness and is never ranked.
+pub(super) const FLOOR: &str = "floor";
+
+/// How far a memory sample's requested peak may be from the trace's before it is flagged.
+const REACHED_TOLERANCE: f64 = 0.01;
+
+/// A run with its statistics.
+#[derive(Debug)]
+pub struct Analysis<'r> {
+    /// The run.
+    pub run: &'r Run,
+    /// The variant that ratios refer to; none if it is not in the run.
+    pub baseline: Option<String>,
+    /// Workloads in the order of run.toml.
+    pub workloads: Vec<String>,
+    /// Variants in the order of run.toml.
+    pub variants: Vec<String>,
+    /// The rows of summary.csv.
+    pub summary: Vec<SummaryRow>,
+    /// What is missing or was left out, and what spoils the run, in sentences.
+    pub notes: Vec<String>,
+    pub(super) figures: Figures,
+    pub(super) latencies: Latencies,
+    places: HashMap<(String, String, String), usize>,
+}
+
+impl<'r> Analysis<'r> {
+    /// Analyses a run. Without a name the baseline is [`DEFAULT_BASELINE`], if the run has it.
+    pub fn new(run: &'r Run, baseline: Option<&str>) -> Result<Analysis<'r>, ReportError> {
+        let named = run.file.workloads.iter().map(|workload| workload.name.as_str());
+        let workloads = distinct(named, run.samples.iter().map(|sample| sample.workload.as_str()));
+        let named = run.file.variants.iter().map(|variant| variant.label.as_str());
+        let variants = distinct(named, run.samples.iter().map(|sample| sample.variant.as_str()));
+        let baseline = match baseline {
+            Some(named) if !variants.iter().any(|variant| variant == named) => {
+                let known = if variants.is_empty() { "none".to_owned() } else { variants.join(", ") };
+                return Err(ReportError::UnknownBaseline { named: named.to_owned(), known });
+            }
+            Some(named) => Some(named.to_owned()),
+            None => variants.iter().find(|variant| *variant == DEFAULT_BASELINE).cloned(),
+        };
+        let mut notes = run.notes.clone();
+        let latencies = Latencies::read(run, &mut notes)?;
+        notes.extend(describe_failures(&run.samples));
+        notes.extend(describe_drift_from_trace(&run.samples));
+        let figures = Figures::read(run, &latencies);
+        let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
+        let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
+        let places = summary.iter().enumerate().map(|(place, row)| (key(row), place)).collect();
+        Ok(Analysis { run, baseline, workloads, variants, summary, notes, figures, latencies, places })
+    }
+
+    /// A row of the summary; none if no variant of the workload measured the metric.
+    pub fn row(&self, workload: &str, variant: &str, metric: &str) -> Option<&SummaryRow> {
+        let key = (workload.to_owned(), variant.to_owned(), metric.to_owned());
+        self.places.get(&key).map(|&place| &self.summary[place])
+    }
+
+    /// The median of a metric.
+    pub fn median(&self, workload: &str, variant: &str, metric: &str) -> Option<f64> {
+        self.row(workload, variant, metric)?.median
+    }
+
+    /// Ratio of a variant to any other within blocks.
+    pub fn ratio(&self, workload: &str, variant: &str, base: &str, metric: &str) -> Option<Ratio> {
+        self.figures.ratio(workload, variant, base, metric)
+    }
+
+    /// Whether every sample is ok, and there is one.
+    pub fn is_complete(&self) -> bool {
+        self.run.file.finished
+            && !self.run.samples.is_empty()
+            && self.run.samples.iter().all(|sample| sample.status == Status::Ok)
+    }
+
+    /// The allocator of a variant.
+    pub(super) fn allocator<'a>(&'a self, variant: &'a str) -> &'a str {
+        let known = self.run.file.variants.iter().find(|known| known.label == variant);
+        known.map_or_else(|| variant.split(':').next().unwrap_or(variant), |known| &known.allocator)
+    }
+
+    /// Whether a variant is `floor`, which is shown and never ranked.
+    pub(super) fn is_floor(&self, variant: &str) -> bool {
+        self.allocator(variant) == FLOOR
+    }
+
+    /// What run.toml says of a workload.
+    pub(super) fn workload(&self, name: &str) -> Option<&RunWorkload> {
+        self.run.file.workloads.iter().find(|workload| workload.name == name)
+    }
+
+    /// Whether trace times of a workload are real.
+    pub(super) fn has_times(&self, workload: &str) -> bool {
+        self.workload(workload).is_none_or(|workload| workload.has_times)
+    }
+
+    /// The ok samples of a workload and pass, with their places.
+    pub(super) fn ok_samples<'a>(
+        &'a self,
+        workload: &'a str,
+        pass: Pass,
+    ) -> impl Iterator<Item = (usize, &'a Sample)> + 'a {
+        let samples = self.run.samples.iter().enumerate();
+        samples.filter(move |(_, sample)| {
+            sample.status == Status::Ok && sample.pass == pass && sample.workload == workload
+        })
+    }
+
+    /// Workloads that every ranked variant finished without a failed sample of the metric's pass.
+    pub(super) fn finished_by_all(&self, metric: &str) -> Vec<&str> {
+        let ranked: Vec<&String> = self.variants.iter().filter(|variant| !self.is_floor(variant)).collect();
+        let finished = |workload: &&String| {
+            ranked.iter().all(|variant| {
+                self.row(workload, variant, metric).is_some_and(|row| row.failed == 0 && row.median.is_some())
+            })
+        };
+        self.workloads.iter().filter(finished).map(String::as_str).collect()
+    }
+
+    /// Geometric mean of a variant's ratios over workloads.
+    pub(super) fn mean_ratio(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<f64> {
+        let ratios = workloads.iter().map(|workload| self.row(workload, variant, metric)?.ratio);
+        geometric_mean(&ratios.collect::<Option<Vec<f64>>>()?)
+    }
+}
+
+/// Names in order of first appearance.
+fn distinct<'a>(first: impl Iterator<Item = &'a str>, then: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    first.chain(then).filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+}
+
+/// One sentence for each variant, workload, pass and status that is not ok.
+fn describe_failures(samples: &[Sample]) -> Vec<String> {
+    let mut failures: std::collections::BTreeMap<_, (u64, &Sample)> = std::collections::BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
+        let key = (&sample.workload, &sample.variant, sample.pass, sample.status);
+        failures.entry(key).or_insert((0, sample)).0 += 1;
+    }
+    let sentences = failures.into_values().map(|(count, sample)| {
+        let why = sample.status_detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        format!(
+            "{}, {}: {count} {} sample{} ended as {}{why}",
+            sample.workload,
+            sample.variant,
+            word(&sample.pass),
+            if count == 1 { "" } else { "s" },
+            word(&sample.status),
+        )
+    });
+    sentences.collect()
+}
+
+/// Memory samples whose live set was not the trace's.
+fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
+    let mut flagged: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.pass == Pass::Memory && sample.status == Status::Ok) {
+        if let (Some(trace), Some(reached)) = (sample.requested_peak_bytes, sample.requested_peak_reached_bytes)
+            && trace.abs_diff(reached) as f64 > trace as f64 * REACHED_TOLERANCE
+        {
+            *flagged.entry((&sample.workload, &sample.variant)).or_default() += 1;
+        }
+    }
+    let sentence = |((workload, variant), count)| {
+        format!("{workload}, {variant}: {count} memory samples reached a requested peak more than 1 % off the trace's own")
+    };
+    flagged.into_iter().map(sentence).collect()
+}
+
+/// A value of an enumeration as the CSV files write it.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,137 @@
+//! Axes: where the ticks of a linear or a logarithmic scale stand, and what they say.
+
+use super::units;
+
+/// What an axis counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Bytes, in binary units.
+    Bytes,
+    /// Nanoseconds, up to days.
+    Time,
+    /// A plain number.
+    Count,
+}
+
+/// A linear scale from 0.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Axis {
+    /// Its upper end; above 0.
+    pub(super) max: f64,
+    /// Values of the ticks with their labels.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// A scale that holds 0 to `max`, with at most `most_ticks` above 0 at round values.
+    pub(super) fn new(max: f64, unit: Unit, most_ticks: usize) -> Axis {
+        let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
+        let (size, name) = unit_of(max, unit);
+        let step = round_step(max / size / most_ticks.max(1) as f64);
+        let count = (max / size / step * (1.0 + 1e-9)).floor() as usize;
+        let ticks = (0..=count.min(most_ticks)).map(|at| {
+            let value = at as f64 * step;
+            let digits = if step < 1.0 { (-step.log10()).ceil().clamp(0.0, 9.0) as usize } else { 0 };
+            (value * size, format!("{value:.digits$} {name}").trim_end().to_owned())
+        });
+        Axis { max, ticks: ticks.collect() }
+    }
+
+    /// Where a value stands, as a fraction of the axis.
+    pub(super) fn fraction(&self, value: f64) -> f64 {
+        (value / self.max).clamp(0.0, 1.0)
+    }
+}
+
+/// A logarithmic scale over whole decades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LogAxis {
+    low: i32,
+    high: i32,
+}
+
+impl LogAxis {
+    /// A scale that holds all positive values from `low` to `high`. Zero stands at its lower end.
+    pub(super) fn new(low: f64, high: f64) -> LogAxis {
+        let decade = |value: f64| if value.is_finite() && value > 0.0 { value.log10() } else { 0.0 };
+        let low = decade(low).floor() as i32;
+        LogAxis { low, high: (decade(high).ceil() as i32).max(low + 1) }
+    }
+
+    /// Where a value stands, as a fraction of the axis.
+    pub(super) fn fraction(&self, value: f64) -> f64 {
+        if value <= 0.0 {
+            return 0.0;
+        }
+        ((value.log10() - f64::from(self.low)) / f64::from(self.high - self.low)).clamp(0.0, 1.0)
+    }
+
+    /// The decades with their labels in units of time.
+    pub(super) fn decades(&self) -> Vec<(f64, String)> {
+        let label = |value: f64| {
+            let (size, name) = unit_of(value * 1.0000001, Unit::Time);
+            format!("{} {name}", units::significant((value / size).round()).trim_end_matches(".00").trim_end_matches(".0"))
+        };
+        (self.low..=self.high).map(|decade| 10f64.powi(decade)).map(|value| (value, label(value))).collect()
+    }
+}
+
+/// The largest unit that `max` holds at least once, with its name.
+fn unit_of(max: f64, unit: Unit) -> (f64, &'static str) {
+    let units: &[(f64, &str)] = match unit {
+        Unit::Bytes => {
+            &[(1.0, "B"), (1024.0, "KiB"), (1048576.0, "MiB"), (1073741824.0, "GiB"), (1099511627776.0, "TiB")]
+        }
+        Unit::Time => &[
+            (1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s"), (120e9, "min"), (7200e9, "h"), (172_800e9, "d"),
+        ],
+        Unit::Count => &[(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")],
+    };
+    let (from, name) = units.iter().rev().find(|(size, _)| max >= *size).unwrap_or(&units[0]);
+    // Minutes, hours and days begin at two of them, so that 90 s stay seconds.
+    let size = if matches!(*name, "min" | "h" | "d") { from / 2.0 } else { *from };
+    (size, name)
+}
+
+/// The next of 1, 2, 5, 10, ... that is not below `least`.
+fn round_step(least: f64) -> f64 {
+    let decade = 10f64.powf(least.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade);
+    steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(decade * 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(max: f64, unit: Unit) -> Vec<String> {
+        Axis::new(max, unit, 5).ticks.into_iter().map(|tick| tick.1).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_in_their_unit() {
+        assert_eq!(labels(106.0 * 1048576.0, Unit::Bytes), ["0 MiB", "50 MiB", "100 MiB"]);
+        assert_eq!(labels(90e9, Unit::Time), ["0 s", "20 s", "40 s", "60 s", "80 s"]);
+        assert_eq!(labels(3600e9, Unit::Time), ["0 min", "20 min", "40 min", "60 min"]);
+        assert_eq!(labels(2.4e6, Unit::Count), ["0.0 M", "0.5 M", "1.0 M", "1.5 M", "2.0 M"]);
+    }
+
+    #[test]
+    fn no_value_breaks_an_axis() {
+        for max in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, 1e300, u64::MAX as f64] {
+            for unit in [Unit::Bytes, Unit::Time, Unit::Count] {
+                let axis = Axis::new(max, unit, 6);
+                assert!(axis.max > 0.0 && axis.ticks.len() <= 7, "{max}: {axis:?}");
+            }
+            let log = LogAxis::new(max, max);
+            assert!((0.0..=1.0).contains(&log.fraction(5.0)));
+        }
+    }
+
+    #[test]
+    fn decades_carry_units_of_time() {
+        let labels: Vec<String> = LogAxis::new(0.0, 2e6).decades().into_iter().map(|tick| tick.1).collect();
+        assert_eq!(labels, ["1 ns", "10 ns", "100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms"]);
+        assert_eq!(LogAxis::new(0.0, 100.0).fraction(0.0), 0.0);
+    }
+}

@@ -1,0 +1,29 @@
+//! What can go wrong in making a report.
+
+use std::path::PathBuf;
+
+use crate::results::ResultsError;
+
+/// A report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The run's files could not be read, or the report's not be written.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// The baseline that was named is not in the run.
+    #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
+    UnknownBaseline {
+        /// What was named.
+        named: String,
+        /// The run's variants.
+        known: String,
+    },
+    /// A plot could not be drawn or written.
+    #[error("{path}: cannot draw the plot: {detail}")]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}

@@ -1,0 +1,63 @@
+//! Tables, sentences and plots of a run, from its files alone.
+//!
+//! Data goes one way: [`crate::results::Run`] -> [`Analysis`] -> summary.csv, report.md, PNGs and the
+//! terminal. Nothing is measured here, and nothing is read but the run's directory, so a run from
+//! another machine reads the same. Human units appear in this module and nowhere else.
+
+mod analysis;
+mod answer;
+mod axis;
+mod canvas;
+mod error;
+mod grid;
+mod latency;
+mod markdown;
+mod metrics;
+mod palette;
+mod plots;
+mod summary;
+mod table;
+mod timeline;
+mod units;
+
+use std::path::PathBuf;
+
+pub use analysis::{Analysis, DEFAULT_BASELINE};
+pub use answer::answer;
+pub use error::ReportError;
+pub use grid::Style;
+pub use plots::Plot;
+pub use summary::SummaryRow;
+pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
+
+use crate::results::{ResultsError, write_whole};
+
+/// What a report consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// `summary.csv`.
+    pub summary: PathBuf,
+    /// `report.md`.
+    pub markdown: PathBuf,
+    /// The plots that could be drawn.
+    pub plots: Vec<Plot>,
+    /// What is missing or was left out, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Writes summary.csv, plots/*.png and report.md into the run's directory.
+pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
+    let directory = &analysis.run.directory;
+    let summary = directory.join("summary.csv");
+    let content = table::summary_csv(analysis).map_err(|source| ResultsError::Io {
+        path: summary.clone(),
+        action: "write",
+        source,
+    })?;
+    write_whole(&summary, &content)?;
+    let mut notes = analysis.notes.clone();
+    let plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
+    let markdown = directory.join("report.md");
+    write_whole(&markdown, markdown::markdown(analysis, &plots, &notes).as_bytes())?;
+    Ok(Report { summary, markdown, plots, notes })
+}

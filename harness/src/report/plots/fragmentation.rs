@@ -1,0 +1,127 @@
+//! Fragmentation at the requested peak: what resident memory consists of.
+//!
+//! The four segments add up to resident, exactly:
+//!
+//!     resident = requested and touched        requested - untouched
+//!              + lost inside blocks           usable - requested
+//!              + rest of live blocks' pages   (resident - held) - the two above
+//!              + held                         pages without any live block
+//!
+//! Untouched memory was requested and has no page: it is drawn as an outline behind the bar. Where
+//! untouched bytes lie in the unrequested end of blocks, the first two exceed the pages of live
+//! blocks; the second is then made smaller, since what has no page is not lost.
+
+use std::path::Path;
+
+use super::super::analysis::Analysis;
+use super::super::axis::{Axis, Unit};
+use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
+use super::super::palette::{Colour, Look, MUTED, PAPER, mix};
+use super::super::timeline::median_sample;
+use super::super::{ReportError, units};
+use super::frame::{Bars, Key, MARGIN, SMALL, legend, title};
+use crate::results::{Pass, Sample};
+
+const ROW: f64 = 76.0;
+const NAMES: [&str; 4] = ["requested, touched", "lost inside blocks", "rest of their pages", "held"];
+/// How far each segment's colour is mixed with white.
+const LIGHTNESS: [f64; 4] = [0.0, 0.35, 0.6, 0.82];
+
+/// What resident memory consists of, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Split {
+    /// In the order of `NAMES`; their sum is resident.
+    pub(super) segments: [u64; 4],
+    /// Requested, and without a page.
+    pub(super) untouched: u64,
+}
+
+impl Split {
+    /// The split of a sample; none if one of its figures was not measured.
+    pub(super) fn of(sample: &Sample) -> Option<Split> {
+        let resident = sample.at_peak_resident_bytes?;
+        let untouched = sample.at_peak_untouched_bytes?;
+        let held = sample.at_peak_held_bytes?.min(resident);
+        let of_live = resident - held;
+        let requested = sample.at_peak_requested_bytes?.saturating_sub(untouched).min(of_live);
+        let internal = sample.at_peak_internal_bytes?.min(of_live - requested);
+        Some(Split { segments: [requested, internal, of_live - requested - internal, held], untouched })
+    }
+
+    fn resident(&self) -> u64 {
+        self.segments.iter().sum()
+    }
+}
+
+/// Draws the plot; false if no memory sample was taken.
+pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path: &Path) -> Result<bool, ReportError> {
+    let tried = |variant: &str| {
+        let mut samples = analysis.run.samples.iter();
+        samples.any(|sample| sample.pass == Pass::Memory && sample.workload == workload && sample.variant == variant)
+    };
+    let rows: Vec<(&str, Look, Option<Split>)> = analysis
+        .variants
+        .iter()
+        .zip(looks)
+        .filter(|(variant, _)| tried(variant))
+        .map(|(variant, look)| {
+            let place = median_sample(analysis, workload, variant, |sample| sample.at_peak_resident_bytes);
+            (variant.as_str(), *look, place.and_then(|place| Split::of(&analysis.run.samples[place])))
+        })
+        .collect();
+    let splits = || rows.iter().filter_map(|(_, _, split)| *split);
+    if splits().next().is_none() {
+        return Ok(false);
+    }
+    let max = splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
+    let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
+    draw(path, 210.0 + ROW * rows.len() as f64 + 90.0, |canvas| {
+        let subtitle = "What resident memory consists of when the program holds the most. Of each variant the block whose \
+                        resident memory there is the median.";
+        let top = title(canvas, &format!("{workload}: fragmentation at the requested peak"), subtitle);
+        let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
+        let mut entries: Vec<(Key, String)> =
+            (0..4).map(|at| (Key::Box(grey(at)), NAMES[at].to_owned())).collect();
+        entries.push((Key::Outline(MUTED), "untouched (requested, not resident)".to_owned()));
+        let top = legend(canvas, top, &entries);
+        let labels: Vec<&str> = rows.iter().map(|(variant, _, _)| *variant).collect();
+        let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 120.0);
+        bars.draw_ticks(canvas, &axis);
+        for (at, (variant, look, split)) in rows.iter().enumerate() {
+            let y = bars.top + ROW * (at as f64 + 0.5);
+            bars.draw_label(canvas, y - 10.0, variant, "");
+            match split {
+                Some(split) => draw_row(canvas, &bars, &axis, look.colour, split, y),
+                None => canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED)),
+            }
+        }
+        let caption = "The four shades add up to resident. Held: caches, free pages and metadata, in pages without a live \
+                       block. Rest of their pages: headers and free space beside live blocks.";
+        canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
+    })?;
+    Ok(true)
+}
+
+fn draw_row(canvas: &mut Canvas<'_>, bars: &Bars, axis: &Axis, colour: Colour, split: &Split, y: f64) {
+    let (top, bottom) = (y - 28.0, y + 6.0);
+    let mut sum = 0u64;
+    for (at, segment) in split.segments.iter().enumerate() {
+        let left = bars.x(axis, sum as f64);
+        sum += segment;
+        canvas.rect((left, bars.x(axis, sum as f64)), (top, bottom), mix(colour, PAPER, LIGHTNESS[at]), 1.0);
+    }
+    let end = bars.x(axis, sum as f64);
+    let outer = bars.x(axis, sum.saturating_add(split.untouched) as f64);
+    if outer - end >= 1.0 {
+        canvas.outline((end + 1.0, outer), (top + 1.0, bottom - 1.0), 1.4, colour, Some((4.0, 3.0)));
+    }
+    let resident = units::bytes(sum as f64);
+    canvas.text((outer + 10.0, (top + bottom) / 2.0), Anchor::Left, &resident, BODY.bold());
+    let parts = NAMES.iter().zip(&split.segments).map(|(name, &bytes)| format!("{name} {}", units::bytes(bytes as f64)));
+    let mut line = parts.collect::<Vec<String>>().join("  +  ");
+    if split.untouched > 0 {
+        line += &format!(";  untouched {}", units::bytes(split.untouched as f64));
+    }
+    let line = canvas.fit(&line, WIDTH - MARGIN - bars.left, SMALL);
+    canvas.text((bars.left + 4.0, bottom + 14.0), Anchor::Left, &line, SMALL);
+}

@@ -1,0 +1,123 @@
+//! What all plots share: title, legend, rows of bars, ticks.
+
+use super::super::axis::Axis;
+use super::super::canvas::{Anchor, BODY, Canvas, Type, WIDTH};
+use super::super::palette::{Colour, GRID, INK, Look, MUTED};
+
+/// Space at the left and right edge.
+pub(super) const MARGIN: f64 = 36.0;
+/// Small, quiet text.
+pub(super) const SMALL: Type = Type { size: 14.5, bold: false, colour: MUTED };
+/// Widest label of a row; longer ones are cut in their middle.
+const WIDEST_LABEL: f64 = 330.0;
+
+/// Draws title and subtitle; returns where the plot may begin.
+pub(super) fn title(canvas: &mut Canvas<'_>, title: &str, subtitle: &str) -> f64 {
+    let kind = BODY.sized(25.0).bold();
+    let fitted = canvas.fit(title, WIDTH - 2.0 * MARGIN, kind);
+    canvas.text((MARGIN, 38.0), Anchor::Left, &fitted, kind);
+    let below = canvas.paragraph((MARGIN, 70.0), WIDTH - 2.0 * MARGIN, subtitle, BODY.sized(16.0).coloured(MUTED));
+    70.0 + below + 6.0
+}
+
+/// How an entry of a legend is marked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key {
+    Line(Look),
+    Box(Colour),
+    Outline(Colour),
+}
+
+/// Draws a legend in as many lines as it takes; returns where the plot may begin.
+pub(super) fn legend(canvas: &mut Canvas<'_>, top: f64, entries: &[(Key, String)]) -> f64 {
+    let kind = BODY.sized(16.0);
+    let (mut x, mut y) = (MARGIN, top + 10.0);
+    for (key, label) in entries {
+        let label = canvas.fit(label, WIDTH - 2.0 * MARGIN - 60.0, kind);
+        let width = 44.0 + canvas.text_width(&label, kind);
+        if x > MARGIN && x + width > WIDTH - MARGIN {
+            x = MARGIN;
+            y += 27.0;
+        }
+        match *key {
+            Key::Line(look) => canvas.line(&[(x, y), (x + 34.0, y)], 3.0, look.colour, look.dash),
+            Key::Box(colour) => canvas.rect((x + 8.0, x + 34.0), (y - 8.0, y + 8.0), colour, 1.0),
+            Key::Outline(colour) => canvas.outline((x + 8.0, x + 34.0), (y - 8.0, y + 8.0), 1.5, colour, Some((4.0, 3.0))),
+        }
+        canvas.text((x + 42.0, y), Anchor::Left, &label, kind);
+        x += width + 30.0;
+    }
+    y + 24.0
+}
+
+/// The part of a plot that holds horizontal bars: names at the left, figures at the right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bars {
+    pub(super) left: f64,
+    pub(super) right: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
+}
+
+impl Bars {
+    /// Space for bars between the widest of the labels and a column of `figures` pixels.
+    pub(super) fn new(canvas: &Canvas<'_>, top: f64, height: f64, labels: &[&str], figures: f64) -> Bars {
+        let widths = labels.iter().map(|label| canvas.text_width(label, BODY.bold()));
+        let widest = widths.fold(60.0, f64::max).min(WIDEST_LABEL);
+        Bars { left: MARGIN + widest + 18.0, right: WIDTH - MARGIN - figures, top, bottom: top + height }
+    }
+
+    /// Where a value stands.
+    pub(super) fn x(&self, axis: &Axis, value: f64) -> f64 {
+        self.left + (self.right - self.left) * axis.fraction(value)
+    }
+
+    /// Draws upright grid lines and the ticks' labels below.
+    pub(super) fn draw_ticks(&self, canvas: &mut Canvas<'_>, axis: &Axis) {
+        for (value, label) in &axis.ticks {
+            let x = self.x(axis, *value);
+            let colour = if *value == 0.0 { MUTED } else { GRID };
+            canvas.line(&[(x, self.top), (x, self.bottom)], 1.3, colour, None);
+            canvas.text((x, self.bottom + 16.0), Anchor::Middle, label, SMALL);
+        }
+    }
+
+    /// Draws a row's name, and a quiet remark below it.
+    pub(super) fn draw_label(&self, canvas: &mut Canvas<'_>, y: f64, label: &str, remark: &str) {
+        let kind = BODY.bold();
+        let label = canvas.fit(label, self.left - MARGIN - 18.0, kind);
+        let up = if remark.is_empty() { 0.0 } else { 10.0 };
+        canvas.text((self.left - 18.0, y - up), Anchor::Right, &label, kind);
+        canvas.text((self.left - 18.0, y + 11.0), Anchor::Right, remark, SMALL);
+    }
+}
+
+/// An area with its own two scales.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Panel {
+    pub(super) left: f64,
+    pub(super) right: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
+}
+
+impl Panel {
+    /// A point at fractions of width and height, from the lower left corner.
+    pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        (self.left + (self.right - self.left) * x, self.bottom - (self.bottom - self.top) * y)
+    }
+
+    /// Draws a level grid line with its label at the left.
+    pub(super) fn draw_level(&self, canvas: &mut Canvas<'_>, fraction: f64, label: &str) {
+        let y = self.at(0.0, fraction).1;
+        canvas.line(&[(self.left, y), (self.right, y)], 1.3, if fraction == 0.0 { MUTED } else { GRID }, None);
+        canvas.text((self.left - 9.0, y), Anchor::Right, label, SMALL.coloured(INK));
+    }
+
+    /// Draws an upright grid line, and its label below unless that is empty.
+    pub(super) fn draw_upright(&self, canvas: &mut Canvas<'_>, fraction: f64, label: &str) {
+        let x = self.at(fraction, 0.0).0;
+        canvas.line(&[(x, self.top), (x, self.bottom)], 1.3, GRID, None);
+        canvas.text((x, self.bottom + 16.0), Anchor::Middle, label, SMALL.coloured(INK));
+    }
+}

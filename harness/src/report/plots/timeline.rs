@@ -1,0 +1,120 @@
+//! Memory over trace time: resident above, with requested as its floor, and usable below.
+
+use std::path::Path;
+
+use super::super::ReportError;
+use super::super::analysis::Analysis;
+use super::super::axis::{Axis, Unit};
+use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
+use super::super::palette::{Look, MUTED};
+use super::super::timeline::{Timeline, Timelines};
+use super::frame::{Key, MARGIN, Panel, legend, title};
+
+const REQUESTED: super::super::palette::Colour = (0xd3, 0xd7, 0xdc);
+
+/// Draws the plot; false if no checkpoint was taken.
+pub(super) fn plot(
+    analysis: &Analysis<'_>,
+    timelines: &Timelines,
+    workload: &str,
+    looks: &[Look],
+    path: &Path,
+) -> Result<bool, ReportError> {
+    let shown: Vec<(&String, Look, &Timeline)> = analysis
+        .variants
+        .iter()
+        .zip(looks)
+        .filter_map(|(variant, look)| {
+            Some((variant, *look, timelines.get(&(workload.to_owned(), variant.clone()))?))
+        })
+        .collect();
+    let Some(&(_, _, longest)) = shown.iter().max_by_key(|(_, _, timeline)| timeline.stretches.len()) else {
+        return Ok(false);
+    };
+    let stretches = || shown.iter().flat_map(|(_, _, timeline)| &timeline.stretches);
+    let largest = |figure: fn(&super::super::timeline::Stretch) -> u64| stretches().map(figure).max().unwrap_or(0) as f64;
+    let resident = largest(|stretch| stretch.resident_bytes.1.max(stretch.requested_bytes));
+    let has_times = analysis.has_times(workload);
+    let time = Axis::new(largest(|stretch| stretch.time_ns), if has_times { Unit::Time } else { Unit::Count }, 8);
+    let resident = Axis::new(resident * 1.05, Unit::Bytes, 6);
+    let internal = Axis::new(largest(|stretch| stretch.internal_bytes) * 1.08, Unit::Bytes, 3);
+    draw(path, 830.0 + 27.0 * (shown.len() as f64 / 4.0).floor(), |canvas| {
+        let heading = format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
+        let subtitle = "Of each variant the block whose mean resident memory is the median.";
+        let top = title(canvas, &heading, subtitle);
+        let mut entries: Vec<(Key, String)> =
+            shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone())).collect();
+        entries.push((Key::Box(REQUESTED), "requested".to_owned()));
+        let top = legend(canvas, top, &entries);
+        let upper = Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 26.0, bottom: top + 416.0 };
+        let lower = Panel { top: upper.bottom + 50.0, bottom: upper.bottom + 190.0, ..upper };
+        draw_requested(canvas, &upper, &time, &resident, longest);
+        draw_grid(canvas, &upper, &time, &resident, false);
+        draw_grid(canvas, &lower, &time, &internal, true);
+        let heads = [(&upper, "resident, and what the program requested"), (&lower, "usable - requested: lost inside blocks")];
+        for (panel, text) in heads {
+            canvas.text((panel.left, panel.top - 16.0), Anchor::Left, text, BODY.sized(16.0).bold());
+        }
+        for (_, look, timeline) in &shown {
+            draw_line(canvas, &upper, &time, &resident, *look, timeline, |stretch| stretch.resident_bytes);
+            draw_line(canvas, &lower, &time, &internal, *look, timeline, |stretch| {
+                (stretch.internal_bytes, stretch.internal_bytes)
+            });
+        }
+        let name = if has_times { "trace time" } else { "event index: the trace has no times" };
+        let middle = (lower.left + lower.right) / 2.0;
+        canvas.text((middle, lower.bottom + 42.0), Anchor::Middle, name, BODY.sized(16.0).coloured(MUTED));
+    })?;
+    Ok(true)
+}
+
+fn draw_grid(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
+    for (value, label) in &time.ticks {
+        panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
+    }
+    for (value, label) in &bytes.ticks {
+        panel.draw_level(canvas, bytes.fraction(*value), label);
+    }
+}
+
+fn draw_requested(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, timeline: &Timeline) {
+    for (at, stretch) in timeline.stretches.iter().enumerate() {
+        let next = timeline.stretches.get(at + 1).unwrap_or(stretch);
+        let (left, top) = panel.at(time.fraction(stretch.time_ns as f64), bytes.fraction(stretch.requested_bytes as f64));
+        let right = panel.at(time.fraction(next.time_ns as f64), 0.0).0;
+        canvas.rect((left, right), (top, panel.bottom), REQUESTED, 1.0);
+    }
+}
+
+/// A line through the figures, which hold from one checkpoint until the next differs.
+fn draw_line(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    time: &Axis,
+    bytes: &Axis,
+    look: Look,
+    timeline: &Timeline,
+    figure: fn(&super::super::timeline::Stretch) -> (u64, u64),
+) {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for stretch in &timeline.stretches {
+        let (least, largest) = figure(stretch);
+        let x = time.fraction(stretch.time_ns as f64);
+        let at = |value: u64| panel.at(x, bytes.fraction(value as f64));
+        points.push(at(least));
+        if largest != least {
+            points.push(at(largest));
+        }
+    }
+    // PERF: points nearer than half a pixel to the last one change nothing.
+    let mut kept: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+    for point in points {
+        if kept.last().is_none_or(|last| (point.0 - last.0).abs() + (point.1 - last.1).abs() >= 0.5) {
+            kept.push(point);
+        }
+    }
+    if let [only] = kept[..] {
+        canvas.dot(only, 4.0, look.colour, 1.0);
+    }
+    canvas.line(&kept, 2.2, look.colour, look.dash);
+}

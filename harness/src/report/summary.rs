@@ -1,0 +1,195 @@
+//! summary.csv: one row for each workload, variant, pass and metric.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::latency::{Latencies, TIMER};
+use super::metrics::{Metric, metrics};
+use crate::results::{Pass, Run, Sample, Status};
+use crate::stats::{NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict};
+
+/// A metric of one variant on one workload, over all blocks. An empty cell means not measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SummaryRow {
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// The pass that measured it.
+    pub pass: Pass,
+    /// Its name, which ends in its unit.
+    pub metric: String,
+    /// Samples that measured it.
+    pub n: u64,
+    /// Samples of this pass that are not ok.
+    pub failed: u64,
+    /// Median over blocks.
+    pub median: Option<f64>,
+    /// Lower end of the median's interval.
+    pub low: Option<f64>,
+    /// Upper end of the median's interval.
+    pub high: Option<f64>,
+    /// Coverage of that interval, as a fraction.
+    pub coverage: Option<f64>,
+    /// Ratio to the baseline within blocks.
+    pub ratio: Option<f64>,
+    /// Lower end of the ratio's interval.
+    pub ratio_low: Option<f64>,
+    /// Upper end of the ratio's interval.
+    pub ratio_high: Option<f64>,
+    /// Coverage of that interval, as a fraction.
+    pub ratio_coverage: Option<f64>,
+    /// What the ratio shows.
+    pub verdict: Option<Verdict>,
+}
+
+/// Values by block.
+type Values = BTreeMap<u32, f64>;
+
+/// All values of a run's metrics, by workload, variant and metric.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    values: HashMap<(String, String), HashMap<String, Values>>,
+    failed: HashMap<(String, String, Pass), u64>,
+    /// Every metric's name and pass, in the order of summary.csv.
+    metrics: Vec<(String, Pass)>,
+}
+
+impl Figures {
+    /// Reads all metrics off the ok samples.
+    pub(super) fn read(run: &Run, latencies: &Latencies) -> Figures {
+        let mut figures = Figures::default();
+        let of_samples: Vec<Metric> = metrics().collect();
+        let mut of_latency: BTreeMap<String, ()> = BTreeMap::new();
+        for (place, sample) in run.samples.iter().enumerate() {
+            if sample.status != Status::Ok {
+                let key = (sample.workload.clone(), sample.variant.clone(), sample.pass);
+                *figures.failed.entry(key).or_default() += 1;
+                continue;
+            }
+            for metric in of_samples.iter().filter(|metric| metric.pass == sample.pass) {
+                if let Some(value) = (metric.value)(sample) {
+                    figures.add(sample, metric.name, value);
+                }
+            }
+            for (name, value) in latencies.of_samples.get(&place).into_iter().flatten() {
+                figures.add(sample, name, *value);
+                of_latency.insert(name.clone(), ());
+            }
+        }
+        figures.metrics = of_samples.iter().map(|metric| (metric.name.to_owned(), metric.pass)).collect();
+        figures.metrics.extend(of_latency.into_keys().map(|name| (name, Pass::Latency)));
+        figures
+    }
+
+    fn add(&mut self, sample: &Sample, metric: &str, value: f64) {
+        let of_variant = self.values.entry((sample.workload.clone(), sample.variant.clone())).or_default();
+        match of_variant.get_mut(metric) {
+            Some(values) => values.insert(sample.block, value),
+            None => of_variant.entry(metric.to_owned()).or_default().insert(sample.block, value),
+        };
+    }
+
+    /// The values of a metric by block.
+    pub(super) fn values(&self, workload: &str, variant: &str, metric: &str) -> Option<&Values> {
+        self.values.get(&(workload.to_owned(), variant.to_owned()))?.get(metric)
+    }
+
+    /// Ratio of one variant to another within the blocks in which both were measured.
+    pub(super) fn ratio(&self, workload: &str, variant: &str, base: &str, metric: &str) -> Option<Ratio> {
+        let base = self.values(workload, base, metric)?;
+        let values = self.values(workload, variant, metric)?.iter();
+        let pairs: Vec<(f64, f64)> = values.filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
+        paired_ratio(&pairs)
+    }
+
+    /// Samples of a pass that are not ok.
+    pub(super) fn failed(&self, workload: &str, variant: &str, pass: Pass) -> u64 {
+        self.failed.get(&(workload.to_owned(), variant.to_owned(), pass)).copied().unwrap_or(0)
+    }
+
+    /// All rows of summary.csv. A metric has rows for all variants of a workload if any measured it.
+    pub(super) fn rows(
+        &self,
+        run: &Run,
+        workloads: &[String],
+        variants: &[String],
+        baseline: Option<&str>,
+        latencies: &Latencies,
+    ) -> Vec<SummaryRow> {
+        let mut tried: HashMap<(&str, &str, Pass), ()> = HashMap::new();
+        for sample in &run.samples {
+            tried.insert((&sample.workload, &sample.variant, sample.pass), ());
+        }
+        let mut rows = Vec::new();
+        for workload in workloads {
+            let resolution_ns = latencies.resolution_ns(workload);
+            for (metric, pass) in &self.metrics {
+                let measured = variants.iter().any(|variant| self.values(workload, variant, metric).is_some());
+                let headline = metrics().any(|first| first.pass == *pass && first.name == *metric && is_headline(&first));
+                if !measured && !headline {
+                    continue;
+                }
+                for variant in variants.iter().filter(|variant| tried.contains_key(&(workload, variant, *pass))) {
+                    rows.push(self.row(workload, variant, *pass, metric, baseline, resolution_ns));
+                }
+            }
+        }
+        rows
+    }
+
+    fn row(
+        &self,
+        workload: &str,
+        variant: &str,
+        pass: Pass,
+        metric: &str,
+        baseline: Option<&str>,
+        resolution_ns: Option<f64>,
+    ) -> SummaryRow {
+        let values: Vec<f64> =
+            self.values(workload, variant, metric).into_iter().flat_map(BTreeMap::values).copied().collect();
+        let interval = median_interval(&values);
+        let base = baseline.filter(|base| *base != variant);
+        let ratio = base.and_then(|base| self.ratio(workload, variant, base, metric));
+        let within = ratio.and_then(|ratio| ratio.interval);
+        let middle = median(&values);
+        let unresolved = pass == Pass::Latency && is_time_of_call(metric) && {
+            let of_base = base.and_then(|base| self.values(workload, base, metric));
+            let of_base = of_base.and_then(|values| median(&values.values().copied().collect::<Vec<f64>>()));
+            let under = |value: Option<f64>| value.zip(resolution_ns).is_some_and(|(value, least)| value < least);
+            under(middle) || under(of_base)
+        };
+        SummaryRow {
+            workload: workload.to_owned(),
+            variant: variant.to_owned(),
+            pass,
+            metric: metric.to_owned(),
+            n: values.len() as u64,
+            failed: self.failed(workload, variant, pass),
+            median: middle,
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+            coverage: interval.map(|interval| interval.coverage),
+            ratio: ratio.map(|ratio| ratio.estimate),
+            ratio_low: within.map(|interval| interval.low),
+            ratio_high: within.map(|interval| interval.high),
+            ratio_coverage: within.map(|interval| interval.coverage),
+            verdict: ratio.map(|ratio| match verdict(&ratio, NOISE_THRESHOLD) {
+                Verdict::TooFew => Verdict::TooFew,
+                _ if unresolved => Verdict::UnderResolution,
+                other => other,
+            }),
+        }
+    }
+}
+
+/// Metrics that have rows even where nothing was measured, so that failures are seen.
+fn is_headline(metric: &Metric) -> bool {
+    matches!(metric.name, super::metrics::WALL_PER_EVENT | super::metrics::RESIDENT_PEAK | "events")
+}
+
+fn is_time_of_call(metric: &str) -> bool {
+    metric.ends_with("_ns") && !metric.starts_with(TIMER)
+}

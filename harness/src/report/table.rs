@@ -1,0 +1,139 @@
+//! The table of a run: speed and memory of each variant, side by side and never as one score.
+
+use std::io::{self, Write};
+
+use super::analysis::Analysis;
+use super::grid::{Grid, Style};
+use super::metrics::{RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
+use super::summary::SummaryRow;
+use super::units;
+use crate::results::{Pass, SampleKey};
+use crate::stats::Verdict;
+
+/// In which form the summary is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people: framed on a terminal, else one row a line.
+    #[default]
+    Table,
+    /// Every row of summary.csv as an array of objects.
+    Json,
+    /// summary.csv itself.
+    Csv,
+    /// The table as markdown.
+    Markdown,
+}
+
+/// Prints the table of each workload.
+pub fn print_table(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -> io::Result<()> {
+    if style.framed {
+        for workload in &analysis.workloads {
+            writeln!(out, "{workload}")?;
+            workload_grid(analysis, workload).print(out, style)?;
+        }
+        return Ok(());
+    }
+    // One table of all workloads: a line says by itself what it is about.
+    let mut all = Grid::default();
+    for workload in &analysis.workloads {
+        let grid = workload_grid(analysis, workload);
+        all.header = grid.header;
+        all.header.insert(1, "workload".to_owned());
+        all.rows.extend(grid.rows.into_iter().map(|mut row| {
+            row.insert(1, workload.clone());
+            row
+        }));
+    }
+    all.print(out, style)
+}
+
+/// Prints the summary in the form that was asked for.
+pub fn print_summary(analysis: &Analysis<'_>, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Table => print_table(analysis, out, Style::of_stdout()),
+        Format::Markdown => analysis.workloads.iter().try_for_each(|workload| {
+            writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
+            writeln!(out, "{}", workload_grid(analysis, workload).markdown())
+        }),
+        Format::Csv => out.write_all(&summary_csv(analysis)?),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &analysis.summary)?;
+            writeln!(out)
+        }
+    }
+}
+
+/// The content of summary.csv.
+pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(SUMMARY_COLUMNS)?;
+    for row in &analysis.summary {
+        writer.serialize(row)?;
+    }
+    writer.into_inner().map_err(|error| error.into_error())
+}
+
+/// The columns of summary.csv, in the order of [`SummaryRow`]'s fields.
+pub const SUMMARY_COLUMNS: [&str; 15] = [
+    "workload", "variant", "pass", "metric", "n", "failed", "median", "low", "high", "coverage", "ratio",
+    "ratio_low", "ratio_high", "ratio_coverage", "verdict",
+];
+
+/// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
+pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
+    let header = ["variant", "samples", "time/event", "interval", "vs baseline", "peak", "interval", "vs baseline"];
+    let header = header.into_iter().chain(["mean", "end", "settled"]).map(str::to_owned).collect();
+    let (floors, ranked): (Vec<&String>, Vec<&String>) =
+        analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
+    let rows = ranked.into_iter().chain(floors).map(|variant| {
+        let row = |metric| analysis.row(workload, variant, metric);
+        let bytes = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
+        let is_floor = analysis.is_floor(variant);
+        let against = |row: Option<&SummaryRow>| if is_floor { "not ranked".to_owned() } else { describe_ratio(analysis, variant, row) };
+        let (speed, peak) = (row(WALL_PER_EVENT), row(RESIDENT_PEAK));
+        vec![
+            variant.clone(),
+            count_samples(analysis, workload, variant),
+            cell(speed.and_then(|row| row.median), units::nanoseconds),
+            interval(speed, units::nanoseconds),
+            against(speed),
+            cell(peak.and_then(|row| row.median), units::bytes),
+            interval(peak, units::bytes),
+            against(peak),
+            bytes(RESIDENT_MEAN),
+            bytes(RESIDENT_END),
+            bytes(RESIDENT_SETTLED),
+        ]
+    });
+    Grid { header, rows: rows.collect() }
+}
+
+/// Ok samples of all samples.
+fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str) -> String {
+    let of_variant = |key: &SampleKey| key.workload == workload && key.variant == variant;
+    let all = analysis.run.samples.iter().filter(|sample| of_variant(&sample.key())).count() as u64;
+    let passes = [Pass::Throughput, Pass::Latency, Pass::Memory, Pass::Check];
+    let failed: u64 = passes.iter().map(|&pass| analysis.figures.failed(workload, variant, pass)).sum();
+    if failed == 0 { format!("{all}") } else { format!("{} of {all}", all - failed) }
+}
+
+fn describe_ratio(analysis: &Analysis<'_>, variant: &str, row: Option<&SummaryRow>) -> String {
+    if analysis.baseline.as_deref() == Some(variant) {
+        return "baseline".to_owned();
+    }
+    match row.and_then(|row| row.ratio.zip(row.verdict)) {
+        None => "-".to_owned(),
+        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), Verdict::as_str(verdict)),
+    }
+}
+
+fn interval(row: Option<&SummaryRow>, show: fn(f64) -> String) -> String {
+    match row.and_then(|row| row.low.zip(row.high)) {
+        None => "-".to_owned(),
+        Some((low, high)) => format!("{} to {}", show(low), show(high)),
+    }
+}
+
+fn cell(value: Option<f64>, show: fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}

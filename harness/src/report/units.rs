@@ -1,0 +1,74 @@
+//! Figures as people read them: three significant digits and a unit. Nowhere but in reports.
+
+/// Bytes in binary units: `1.25 GiB`.
+pub(super) fn bytes(value: f64) -> String {
+    scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+/// Nanoseconds in the unit that suits: `19.5 ns`, `1.20 ms`.
+pub(super) fn nanoseconds(value: f64) -> String {
+    scaled(value, 1000.0, &["ns", "us", "ms", "s", "ks", "Ms"])
+}
+
+/// A count with a decimal prefix: `51.2 M`.
+pub(super) fn count(value: f64) -> String {
+    scaled(value, 1000.0, &["", "k", "M", "G", "T", "P", "E"]).trim_end().to_owned()
+}
+
+/// A ratio with three decimals from 0.1 to 10, three significant digits elsewhere.
+pub(super) fn ratio(value: f64) -> String {
+    if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { significant(value) }
+}
+
+/// A fraction as per cent: `97.9 %`.
+pub(super) fn percent(fraction: f64) -> String {
+    format!("{:.1} %", fraction * 100.0)
+}
+
+fn scaled(value: f64, step: f64, units: &[&str]) -> String {
+    let mut value = value;
+    let mut at = 0;
+    // 999.5 would be shown as 1000 of the smaller unit.
+    while value.abs() >= step - 0.5 && at + 1 < units.len() {
+        value /= step;
+        at += 1;
+    }
+    format!("{} {}", if at == 0 && value.fract() == 0.0 { format!("{value}") } else { significant(value) }, units[at])
+}
+
+/// Three significant digits without an exponent, from 0.001 on.
+pub(super) fn significant(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 0.001 => format!("{value:.1e}"),
+        size if size < 0.01 => format!("{value:.5}"),
+        size if size < 0.1 => format!("{value:.4}"),
+        size if size < 0.9995 => format!("{value:.3}"),
+        size if size < 9.995 => format!("{value:.2}"),
+        size if size < 99.95 => format!("{value:.1}"),
+        size if size < 1e9 => format!("{value:.0}"),
+        _ => format!("{value:.2e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well_at_every_size() {
+        let of_bytes = [(0.0, "0 B"), (1000.0, "1000 B"), (1024.0, "1.00 KiB"), (106_430_464.0, "102 MiB"), (2e10, "18.6 GiB")];
+        for (value, text) in of_bytes {
+            assert_eq!(bytes(value), text);
+        }
+        for (value, text) in [(19.53, "19.5 ns"), (999.7, "1.00 us"), (1.2e6, "1.20 ms"), (0.0, "0 ns")] {
+            assert_eq!(nanoseconds(value), text);
+        }
+        for (value, text) in [(51_234_567.0, "51.2 M"), (7.0, "7"), (1234.0, "1.23 k")] {
+            assert_eq!(count(value), text);
+        }
+        for (value, text) in [(0.7131, "0.713"), (1.0, "1.000"), (34.21, "34.2"), (0.0123, "0.0123")] {
+            assert_eq!(ratio(value), text);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Means over workloads.
+
+/// The geometric mean of positive values; none of no values, or where one is not positive.
+///
+/// Ratios are averaged so, because the mean of a ratio and that of its inverse then agree.
+///
+/// ```
+/// assert_eq!(heaplab::stats::geometric_mean(&[2.0, 0.5]), Some(1.0));
+/// assert_eq!(heaplab::stats::geometric_mean(&[2.0, 0.0]), None);
+/// ```
+pub fn geometric_mean(values: &[f64]) -> Option<f64> {
+    if values.is_empty() || values.iter().any(|&value| !(value.is_finite() && value > 0.0)) {
+        return None;
+    }
+    Some((values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp())
+}

@@ -1,0 +1,84 @@
+//! Whether a difference was shown.
+
+use serde::{Serialize, Serializer};
+
+use super::Ratio;
+
+/// A difference below this fraction is not told from a benchmark's own noise: layouts of code and
+/// memory alone move replays by 1 to 2 %.
+pub const NOISE_THRESHOLD: f64 = 0.02;
+
+/// What can be said of a variant against the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Fewer than [`super::MIN_BLOCKS`] blocks: nothing can be said.
+    TooFew,
+    /// The whole interval lies below 1 by more than the noise threshold.
+    Smaller,
+    /// The whole interval lies above 1 by more than the noise threshold.
+    Larger,
+    /// Neither. It is not a proof that both are the same.
+    NoDifference,
+    /// A latency below what the timer resolves.
+    UnderResolution,
+}
+
+impl Verdict {
+    /// The words of tables and of summary.csv.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::TooFew => "too few",
+            Verdict::Smaller => "smaller",
+            Verdict::Larger => "larger",
+            Verdict::NoDifference => "no difference shown",
+            Verdict::UnderResolution => "under resolution",
+        }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The verdict on a ratio: the whole interval must be outside 1 / (1 + noise) to 1 + noise.
+pub fn verdict(ratio: &Ratio, noise: f64) -> Verdict {
+    match ratio.interval {
+        None => Verdict::TooFew,
+        Some(interval) if interval.low > 1.0 + noise => Verdict::Larger,
+        Some(interval) if interval.high < 1.0 / (1.0 + noise) => Verdict::Smaller,
+        Some(_) => Verdict::NoDifference,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{Interval, paired_ratio};
+
+    fn with_interval(low: f64, high: f64) -> Ratio {
+        Ratio { estimate: 1.0, interval: Some(Interval { low, high, coverage: 0.96 }), blocks: 10 }
+    }
+
+    #[test]
+    fn a_difference_must_exclude_one_and_clear_the_noise() {
+        assert_eq!(verdict(&with_interval(1.03, 1.10), 0.02), Verdict::Larger);
+        assert_eq!(verdict(&with_interval(1.01, 1.10), 0.02), Verdict::NoDifference);
+        assert_eq!(verdict(&with_interval(0.90, 0.97), 0.02), Verdict::Smaller);
+        assert_eq!(verdict(&with_interval(0.90, 0.99), 0.02), Verdict::NoDifference);
+        assert_eq!(verdict(&with_interval(0.50, 2.00), 0.02), Verdict::NoDifference);
+    }
+
+    #[test]
+    fn five_blocks_are_too_few_however_clear_they_look() {
+        let ratio = paired_ratio(&[(9.0, 1.0); 5]).expect("positive");
+        assert_eq!(verdict(&ratio, NOISE_THRESHOLD), Verdict::TooFew);
+    }
+
+    #[test]
+    fn a_variant_against_itself_shows_no_difference() {
+        let ratio = paired_ratio(&[(7.0, 7.0); 10]).expect("positive");
+        assert_eq!(verdict(&ratio, NOISE_THRESHOLD), Verdict::NoDifference);
+    }
+}
