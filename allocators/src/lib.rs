@@ -1,1 +1,30 @@
-//! With what.
+//! With what: the registry of allocators, their settings, and the proof of which one serves.
+//!
+//! Read in this order: [`family`] (what kinds of allocator there are), [`cache`] and [`registry`] (names, and
+//! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
+//! [`environment`] (the variables that a worker gets for it). Those are for the parent. [`loaded`] and
+//! [`purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
+//! were taken; [`hash`] names a library file by its contents.
+//!
+//! Nothing here measures, and nothing here allocates from the allocator under test but what the C library's
+//! own look-ups do.
+
+pub mod cache;
+pub mod environment;
+pub mod family;
+pub mod hash;
+pub mod loaded;
+pub mod probe;
+pub mod purge;
+pub mod readback;
+pub mod registry;
+mod symbol;
+pub mod variant;
+
+pub use environment::is_allocator_variable;
+pub use family::Family;
+pub use hash::hash_file;
+pub use loaded::{Expectation, Loaded, identify};
+pub use purge::{has_timers, purge};
+pub use readback::{Proof, Verdict};
+pub use variant::{Setting, Variant, VariantError};

@@ -1,0 +1,298 @@
+//! From a variant to the environment variables of its worker, and which variables belong to allocators at all.
+//!
+//! Each family has its own way of being told: glibc by `MALLOC_*` variables and by tunables in one
+//! GLIBC_TUNABLES, jemalloc by one configuration string, mimalloc by `MIMALLOC_*`, tcmalloc by `TCMALLOC_*`.
+//! Names may be written as the allocator's own or as the variable's.
+
+use crate::family::Family;
+use crate::variant::{Setting, Variant};
+
+/// Why a variant has no environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvironmentError {
+    /// LD_PRELOAD separates by spaces and colons and knows no quoting.
+    #[error("{path}: a path with a space or a colon cannot be preloaded; link it under another name")]
+    Unpreloadable {
+        /// The library.
+        path: String,
+    },
+    /// A comma within a value of jemalloc's would begin the next option.
+    #[error("{name}={value}: jemalloc's options are separated by commas; write {name}=VALUE,OTHER=VALUE")]
+    Comma {
+        /// The setting.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// Variables of every allocator that we know of: removed from a worker's environment, so that what the user's
+/// shell happens to have set changes nothing.
+///
+/// ```
+/// assert!(heaplab_allocators::is_allocator_variable("MALLOC_ARENA_MAX"));
+/// assert!(!heaplab_allocators::is_allocator_variable("HOME"));
+/// ```
+pub fn is_allocator_variable(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "LD_PRELOAD",
+        "GLIBC_TUNABLES",
+        "MALLOCSTATS",
+        "HEAPPROFILE",
+        "HEAPCHECK",
+        "SCUDO_OPTIONS",
+        "MALLOC_CONF",
+    ];
+    const PREFIXES: [&str; 5] = ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_"];
+    NAMES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        // mimalloc reads its variables without regard to case
+        || name.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("MIMALLOC_"))
+}
+
+/// The variables of a variant's worker.
+pub(crate) fn of_variant(
+    variant: &Variant,
+    cpus: Option<u32>,
+) -> Result<Vec<(String, String)>, EnvironmentError> {
+    let mut variables = Vec::new();
+    if let Some(library) = &variant.library {
+        let path = library.to_string_lossy().into_owned();
+        if path.contains([' ', ':']) {
+            return Err(EnvironmentError::Unpreloadable { path });
+        }
+        variables.push(("LD_PRELOAD".into(), path));
+    }
+    let settings = &variant.settings;
+    match variant.family {
+        Family::Ptmalloc2 => variables.extend(glibc_variables(settings, cpus)),
+        Family::Jemalloc => {
+            let conf = jemalloc_conf(settings, cpus)?;
+            // Ours is built with its names prefixed, that of its variable too.
+            let name = if variant.allocator == "jemalloc" { "_RJEM_MALLOC_CONF" } else { "MALLOC_CONF" };
+            if !conf.is_empty() {
+                variables.push((name.into(), conf));
+            }
+        }
+        Family::Mimalloc => {
+            variables.extend(settings.iter().map(|setting| {
+                (format!("MIMALLOC_{}", mimalloc_option(&setting.name).to_uppercase()), setting.value.clone())
+            }));
+        }
+        Family::Tcmalloc => {
+            variables.extend(
+                settings.iter().map(|setting| (tcmalloc_variable(&setting.name), setting.value.clone())),
+            );
+        }
+        Family::Floor | Family::Other => {
+            variables.extend(settings.iter().map(|setting| (setting.name.clone(), setting.value.clone())));
+        }
+    }
+    Ok(variables)
+}
+
+/// glibc's variables that are other names of a tunable.
+const GLIBC_ALIASES: [(&str, &str); 8] = [
+    ("MALLOC_CHECK_", "glibc.malloc.check"),
+    ("MALLOC_TOP_PAD_", "glibc.malloc.top_pad"),
+    ("MALLOC_PERTURB_", "glibc.malloc.perturb"),
+    ("MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max"),
+    ("MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"),
+    ("MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
+    ("MALLOC_ARENA_MAX", "glibc.malloc.arena_max"),
+    ("MALLOC_ARENA_TEST", "glibc.malloc.arena_test"),
+];
+
+/// Settings of ptmalloc2 as tunables; a variable that is no other name of one stays as it is.
+pub(crate) fn glibc_options(settings: &[Setting]) -> Vec<Setting> {
+    let option = |name: &str, value: &str| Setting { name: name.into(), value: value.into() };
+    settings
+        .iter()
+        .flat_map(|setting| match setting.name.as_str() {
+            "GLIBC_TUNABLES" => setting
+                .value
+                .split(':')
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| option(name, value))
+                .collect(),
+            name => match GLIBC_ALIASES.iter().find(|(alias, _)| *alias == name) {
+                Some((_, tunable)) => vec![option(tunable, &setting.value)],
+                None if is_short(name) => vec![option(&format!("glibc.malloc.{name}"), &setting.value)],
+                None => vec![setting.clone()],
+            },
+        })
+        .collect()
+}
+
+/// Whether a name is written as the allocator's own, not as a variable's or a tunable's.
+fn is_short(name: &str) -> bool {
+    !name.contains('.') && !name.contains(|c: char| c.is_ascii_uppercase())
+}
+
+fn glibc_variables(settings: &[Setting], cpus: Option<u32>) -> Vec<(String, String)> {
+    let is_variable = |setting: &&Setting| {
+        setting.name != "GLIBC_TUNABLES" && !setting.name.contains('.') && !is_short(&setting.name)
+    };
+    let mut variables: Vec<_> = settings
+        .iter()
+        .filter(is_variable)
+        .map(|setting| (setting.name.clone(), setting.value.clone()))
+        .collect();
+    let others: Vec<Setting> = settings.iter().filter(|setting| !is_variable(setting)).cloned().collect();
+    let tunables: Vec<_> =
+        glibc_options(&others).iter().map(|option| format!("{}={}", option.name, option.value)).collect();
+    if !tunables.is_empty() {
+        variables.push(("GLIBC_TUNABLES".into(), tunables.join(":")));
+    }
+    let chosen = glibc_options(settings).iter().any(|option| option.name == "glibc.malloc.arena_max");
+    if let (Some(cpus), false) = (cpus, chosen) {
+        // glibc, 64 bits: at most 8 arenas for each CPU.
+        variables.push(("MALLOC_ARENA_MAX".into(), (u64::from(cpus) * 8).to_string()));
+    }
+    variables
+}
+
+/// Settings of jemalloc as options of its configuration string.
+pub(crate) fn jemalloc_options(settings: &[Setting]) -> Vec<Setting> {
+    settings
+        .iter()
+        .flat_map(|setting| {
+            if !setting.name.ends_with("MALLOC_CONF") {
+                return vec![setting.clone()];
+            }
+            let pairs = setting.value.split(',').filter(|pair| !pair.is_empty());
+            pairs
+                .map(|pair| pair.split_once(':').unwrap_or((pair, "")))
+                .map(|(name, value)| Setting { name: name.into(), value: value.into() })
+                .collect()
+        })
+        .collect()
+}
+
+fn jemalloc_conf(settings: &[Setting], cpus: Option<u32>) -> Result<String, EnvironmentError> {
+    let mut options = jemalloc_options(settings);
+    if let Some(comma) = options.iter().find(|option| option.value.contains(',')) {
+        return Err(EnvironmentError::Comma { name: comma.name.clone(), value: comma.value.clone() });
+    }
+    let chosen = options.iter().any(|option| matches!(option.name.as_str(), "narenas" | "percpu_arena"));
+    if let (Some(cpus), false) = (cpus, chosen) {
+        // jemalloc: 4 arenas for each CPU, and 1 where there is one CPU.
+        let narenas = if cpus > 1 { u64::from(cpus) * 4 } else { 1 };
+        options.push(Setting { name: "narenas".into(), value: narenas.to_string() });
+    }
+    let pairs = options.iter().map(|option| format!("{}:{}", option.name, option.value));
+    Ok(pairs.collect::<Vec<_>>().join(","))
+}
+
+/// The name of a mimalloc option as mimalloc prints it.
+pub(crate) fn mimalloc_option(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    lower.strip_prefix("mimalloc_").map(str::to_string).unwrap_or(lower)
+}
+
+/// The name of tcmalloc's variable.
+pub(crate) fn tcmalloc_variable(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    if upper.starts_with("TCMALLOC_") { upper } else { format!("TCMALLOC_{upper}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variant(allocator: &str, family: Family, settings: &[(&str, &str)]) -> Variant {
+        let settings =
+            settings.iter().map(|(name, value)| Setting { name: (*name).into(), value: (*value).into() });
+        let library = (family != Family::Ptmalloc2).then(|| "/l.so".into());
+        Variant {
+            label: String::new(),
+            allocator: allocator.into(),
+            family,
+            settings: settings.collect(),
+            library,
+        }
+    }
+
+    /// The environment as `NAME=VALUE` lines, without LD_PRELOAD.
+    fn lines(allocator: &str, family: Family, settings: &[(&str, &str)], cpus: Option<u32>) -> Vec<String> {
+        let variables = of_variant(&variant(allocator, family, settings), cpus).expect("an environment");
+        let own = variables.iter().filter(|(name, _)| name != "LD_PRELOAD");
+        own.map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn ptmalloc2_takes_variables_and_tunables() {
+        let settings = [("MALLOC_TOP_PAD_", "0"), ("glibc.malloc.tcache_count", "0"), ("mxfast", "16")];
+        assert_eq!(
+            lines("ptmalloc2", Family::Ptmalloc2, &settings, None),
+            ["MALLOC_TOP_PAD_=0", "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=16"]
+        );
+    }
+
+    #[test]
+    fn cpus_set_the_arenas_unless_the_user_did() {
+        let glibc = |settings: &[(&str, &str)]| lines("ptmalloc2", Family::Ptmalloc2, settings, Some(32));
+        assert_eq!(glibc(&[]), ["MALLOC_ARENA_MAX=256"]);
+        assert_eq!(glibc(&[("MALLOC_ARENA_MAX", "2")]), ["MALLOC_ARENA_MAX=2"]);
+        assert_eq!(glibc(&[("arena_max", "2")]), ["GLIBC_TUNABLES=glibc.malloc.arena_max=2"]);
+        assert_eq!(
+            glibc(&[("GLIBC_TUNABLES", "glibc.malloc.mxfast=1:glibc.malloc.arena_max=2")]),
+            ["GLIBC_TUNABLES=glibc.malloc.mxfast=1:glibc.malloc.arena_max=2"]
+        );
+        let jemalloc =
+            |settings: &[(&str, &str)], cpus| lines("jemalloc", Family::Jemalloc, settings, Some(cpus));
+        assert_eq!(jemalloc(&[], 32), ["_RJEM_MALLOC_CONF=narenas:128"]);
+        assert_eq!(jemalloc(&[], 1), ["_RJEM_MALLOC_CONF=narenas:1"]);
+        assert_eq!(jemalloc(&[("narenas", "3")], 32), ["_RJEM_MALLOC_CONF=narenas:3"]);
+        assert_eq!(jemalloc(&[("percpu_arena", "percpu")], 32), ["_RJEM_MALLOC_CONF=percpu_arena:percpu"]);
+    }
+
+    #[test]
+    fn jemalloc_takes_options_and_whole_strings() {
+        let settings = [("MALLOC_CONF", "dirty_decay_ms:0,slab_sizes:1-64:17"), ("narenas", "4")];
+        let conf = "MALLOC_CONF=dirty_decay_ms:0,slab_sizes:1-64:17,narenas:4";
+        assert_eq!(lines("jemalloc-system", Family::Jemalloc, &settings, None), [conf]);
+        assert_eq!(lines("jemalloc", Family::Jemalloc, &settings, None), [format!("_RJEM_{conf}")]);
+        let comma = variant("jemalloc", Family::Jemalloc, &[("narenas", "4,b")]);
+        assert!(of_variant(&comma, None).is_err());
+    }
+
+    #[test]
+    fn mimalloc_tcmalloc_and_others() {
+        let both = [("purge_delay", "0"), ("MIMALLOC_ARENA_RESERVE", "1M")];
+        assert_eq!(
+            lines("mimalloc", Family::Mimalloc, &both, Some(8)),
+            ["MIMALLOC_PURGE_DELAY=0", "MIMALLOC_ARENA_RESERVE=1M"]
+        );
+        let both = [("TCMALLOC_RELEASE_RATE", "10"), ("heap_limit_mb", "5")];
+        assert_eq!(
+            lines("tcmalloc", Family::Tcmalloc, &both, None),
+            ["TCMALLOC_RELEASE_RATE=10", "TCMALLOC_HEAP_LIMIT_MB=5"]
+        );
+        assert_eq!(lines("mine", Family::Other, &[("Foo", "1")], Some(8)), ["Foo=1"]);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_preloaded_is_refused() {
+        let mut variant = variant("mine", Family::Other, &[]);
+        variant.library = Some("/a b.so".into());
+        assert!(of_variant(&variant, None).expect_err("a space").to_string().starts_with("/a b.so: "));
+    }
+
+    #[test]
+    fn variables_of_allocators() {
+        for name in [
+            "MALLOC_CONF",
+            "_RJEM_MALLOC_CONF",
+            "mimalloc_verbose",
+            "TCMALLOC_X",
+            "GLIBC_TUNABLES",
+            "LD_PRELOAD",
+        ] {
+            assert!(is_allocator_variable(name), "{name}");
+        }
+        for name in ["PATH", "MALLO", "HEAPLAB_PRELOAD_DIR", "é"] {
+            assert!(!is_allocator_variable(name), "{name}");
+        }
+    }
+}

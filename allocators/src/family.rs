@@ -1,0 +1,35 @@
+//! What kinds of allocator there are: those whose settings, purge call and version we know, and all others.
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of allocator. Builds and versions of one kind are different allocators of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// The GNU C library's.
+    Ptmalloc2,
+    /// jemalloc, prefixed or not.
+    Jemalloc,
+    /// gperftools' tcmalloc.
+    Tcmalloc,
+    /// mimalloc, of any generation.
+    Mimalloc,
+    /// Ours: it measures the harness and is never ranked.
+    Floor,
+    /// Any other, of which nothing is known but its library.
+    Other,
+}
+
+impl Family {
+    /// The family's name, as it is written in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Ptmalloc2 => "ptmalloc2",
+            Family::Jemalloc => "jemalloc",
+            Family::Tcmalloc => "tcmalloc",
+            Family::Mimalloc => "mimalloc",
+            Family::Floor => "floor",
+            Family::Other => "other",
+        }
+    }
+}

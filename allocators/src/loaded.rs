@@ -1,0 +1,222 @@
+//! Which allocator serves this process: the proof of identity.
+//!
+//! Called in the process that is measured. The file that the malloc in use lies in is found by its address,
+//! because nothing else proves anything: a wrong path in LD_PRELOAD runs on, silently, on ptmalloc2, and a
+//! library that is mapped need not serve. The version is what the allocator itself states.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::family::Family;
+use crate::symbol::{self, Object};
+
+/// The functions that must come from one library: a block of one allocator freed by another is a crash.
+const FUNCTIONS: [&CStr; 8] = [
+    c"malloc",
+    c"calloc",
+    c"realloc",
+    c"free",
+    c"posix_memalign",
+    c"aligned_alloc",
+    c"memalign",
+    c"malloc_usable_size",
+];
+
+/// The allocator that serves this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The file that malloc lies in.
+    pub library_path: PathBuf,
+    /// What the library shows itself to be.
+    pub family: Family,
+    /// Its version as it states it; empty if it states none.
+    pub version: String,
+    /// Functions of the malloc family that lie in another file than malloc, which no allocator survives.
+    pub strays: Vec<String>,
+}
+
+/// What must be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The allocator's name, for messages.
+    pub allocator: String,
+    /// Its library; none if the C library's own malloc is meant.
+    pub library: Option<PathBuf>,
+}
+
+/// malloc lies in no file that the loader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the malloc that this process calls lies in no file that the loader knows")]
+pub struct IdentifyError;
+
+/// Finds out which allocator serves this process.
+///
+/// Allocates nothing from it but the loader's error texts for the symbols that it does not have.
+pub fn identify() -> Result<Loaded, IdentifyError> {
+    let object = serving_object().ok_or(IdentifyError)?;
+    let (family, version) = state_version(&object);
+    let strays = FUNCTIONS
+        .iter()
+        .filter(|name| symbol::find_in(&object, name).is_none())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    Ok(Loaded { library_path: object.path, family, version, strays })
+}
+
+/// The object that the malloc in use lies in.
+pub(crate) fn serving_object() -> Option<Object> {
+    // The address as this program itself calls it, not as a search would find it.
+    symbol::object_of(libc::malloc as *const c_void)
+}
+
+impl Loaded {
+    /// Whether this is what was expected; if not, why.
+    ///
+    /// Files are compared by device and inode, so a link is as good as its target.
+    pub fn matches(&self, expected: &Expectation) -> Result<(), String> {
+        let served = self.library_path.display();
+        if !self.strays.is_empty() {
+            return Err(format!(
+                "{}: malloc lies in {served}, but {} not: the library does not serve the whole malloc family",
+                expected.allocator,
+                self.strays.join(", "),
+            ));
+        }
+        match &expected.library {
+            None if self.family == Family::Ptmalloc2 => Ok(()),
+            None => Err(format!("{}: malloc lies in {served}, not in the C library", expected.allocator)),
+            Some(library) if is_same_file(library, &self.library_path) => Ok(()),
+            Some(library) => Err(format!(
+                "{}: malloc lies in {served}, not in {}: the loader did not preload it, or it exports no malloc",
+                expected.allocator,
+                library.display(),
+            )),
+        }
+    }
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (std::fs::metadata(a), std::fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// Family and version, from the functions by which each family states it.
+fn state_version(object: &Object) -> (Family, String) {
+    // The C library first: its symbol is always there, and a search that fails costs an error text.
+    if symbol::find_in(object, c"gnu_get_libc_version").is_some() {
+        // SAFETY: the C library's function, without preconditions; its text is static.
+        let text = unsafe { text_of(libc::gnu_get_libc_version()) };
+        return (Family::Ptmalloc2, text);
+    }
+    if let Some(version) = state_jemalloc(object) {
+        return (Family::Jemalloc, version);
+    }
+    if let Some(version) = state_mimalloc(object) {
+        return (Family::Mimalloc, version);
+    }
+    if let Some(version) = state_tcmalloc(object) {
+        return (Family::Tcmalloc, version);
+    }
+    if let Some(address) = symbol::find_in(object, c"heaplab_floor_version") {
+        // SAFETY: floor's function has this type, and its text is static.
+        let text = unsafe {
+            let state = std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> *const c_char>(address);
+            text_of(state())
+        };
+        return (Family::Floor, text);
+    }
+    (Family::Other, String::new())
+}
+
+fn state_jemalloc(object: &Object) -> Option<String> {
+    let mallctl = symbol::mallctl_in(object)?;
+    let mut version: *const c_char = ptr::null();
+    let mut bytes = size_of_val(&version);
+    // SAFETY: "version" yields a pointer to a static text.
+    unsafe {
+        let failed =
+            mallctl(c"version".as_ptr(), (&raw mut version).cast(), &mut bytes, ptr::null_mut(), 0) != 0;
+        (!failed).then(|| text_of(version))
+    }
+}
+
+fn state_mimalloc(object: &Object) -> Option<String> {
+    let address =
+        symbol::find_in(object, c"mi_version").or_else(|| symbol::find_in(object, c"heaplab_mi_version"))?;
+    // SAFETY: mimalloc's function has this type in every version, and no preconditions.
+    let number = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(address)() };
+    Some(mimalloc_version(number))
+}
+
+/// mimalloc's number as text. NOTE: up to 3.1 it has three digits (2.0.9 is 209), later 30302 is 3.3.2.
+fn mimalloc_version(number: c_int) -> String {
+    let (major, minor, patch) = if number < 10_000 {
+        (number / 100, number / 10 % 10, number % 10)
+    } else {
+        (number / 10_000, number / 100 % 100, number % 100)
+    };
+    format!("{major}.{minor}.{patch}")
+}
+
+fn state_tcmalloc(object: &Object) -> Option<String> {
+    type Version = unsafe extern "C" fn(*mut c_int, *mut c_int, *mut *const c_char) -> *const c_char;
+    let address = symbol::find_in(object, c"tc_version")?;
+    let (mut major, mut minor, mut patch) = (0, 0, ptr::null());
+    // SAFETY: gperftools' function has this type; the patch is a static text.
+    unsafe {
+        std::mem::transmute::<*mut c_void, Version>(address)(&mut major, &mut minor, &mut patch);
+        Some(format!("{major}.{minor}{}", text_of(patch)))
+    }
+}
+
+/// A static C text.
+///
+/// # Safety
+/// `text` is NULL or points to a text that ends with NUL.
+unsafe fn text_of(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller keeps the contract.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_test_is_served_by_the_c_library() {
+        let loaded = identify().expect("malloc lies somewhere");
+        assert_eq!(loaded.family, Family::Ptmalloc2);
+        assert_eq!(loaded.strays, [] as [String; 0]);
+        assert!(loaded.version.starts_with("2."), "{}", loaded.version);
+        assert_eq!(loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None }), Ok(()));
+        let other = Expectation { allocator: "mine".into(), library: Some("/no/such.so".into()) };
+        let text = loaded.matches(&other).expect_err("another file");
+        assert!(text.starts_with("mine: malloc lies in ") && text.contains("not in /no/such.so"), "{text}");
+        let own = Expectation { allocator: "mine".into(), library: Some(loaded.library_path.clone()) };
+        assert_eq!(loaded.matches(&own), Ok(()));
+    }
+
+    #[test]
+    fn a_library_that_serves_a_part_does_not_match() {
+        let mut loaded = identify().expect("malloc lies somewhere");
+        loaded.strays = vec!["memalign".into()];
+        let text = loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None });
+        assert!(text.expect_err("a stray").contains("but memalign not"));
+    }
+
+    #[test]
+    fn mimallocs_numbers_in_both_forms() {
+        let texts = [209, 217, 224, 20302, 30302].map(mimalloc_version);
+        assert_eq!(texts, ["2.0.9", "2.1.7", "2.2.4", "2.3.2", "3.3.2"]);
+    }
+}

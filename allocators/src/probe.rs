@@ -1,0 +1,174 @@
+//! A trial run of a variant: a short-lived process in the variant's environment says which allocator serves it
+//! and which settings that allocator took.
+//!
+//! The parent asks once for each variant, before anything is measured: starting a child from within a worker
+//! would disturb what the worker measures. [`prove`] is the parent's side, [`answer`] the child's.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::{self, EnvironmentError};
+use crate::family::Family;
+use crate::hash::{HashError, hash_file};
+use crate::loaded::{IdentifyError, Loaded, identify};
+use crate::readback::{self, Proof, glibc, jemalloc, mimalloc};
+use crate::variant::Variant;
+
+/// A trial that says nothing in this time will never say anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a child of a trial run says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The allocator that serves it.
+    pub loaded: Loaded,
+    /// What it could read back itself.
+    pub proofs: Vec<Proof>,
+}
+
+/// What is known of a variant after its trial run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// The allocator that serves.
+    pub loaded: Loaded,
+    /// SHA-256 of its library file.
+    pub library_hash: String,
+    /// What became of each setting.
+    pub proofs: Vec<Proof>,
+}
+
+/// Why a trial run told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The variant has no environment.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The child could not be started.
+    #[error("{allocator}: the trial run could not be started: {source}")]
+    Start {
+        /// The allocator.
+        allocator: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The child did not end.
+    #[error("{allocator}: the trial run did not end within {} s", PATIENCE.as_secs())]
+    Timeout {
+        /// The allocator.
+        allocator: String,
+    },
+    /// The child ended otherwise than with an answer.
+    #[error("{allocator}: the trial run ended without an answer ({status}){}", .stderr.lines().last().map(|line| format!(": {line}")).unwrap_or_default())]
+    Failed {
+        /// The allocator.
+        allocator: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote.
+        stderr: String,
+    },
+    /// The library file could not be read.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl Proven {
+    /// Why samples of this variant are `unknown-setting`; none if every setting was taken.
+    pub fn unknown_setting(&self) -> Option<String> {
+        join(self.proofs.iter().filter_map(Proof::fault))
+    }
+
+    /// What readers of its samples must know; none if all is proven.
+    pub fn warning(&self) -> Option<String> {
+        join(self.proofs.iter().filter_map(Proof::warning))
+    }
+}
+
+fn join(texts: impl Iterator<Item = String>) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// The child's side: what serves this process, and what it took of the variant's settings.
+pub fn answer(variant: &Variant) -> Result<Answer, IdentifyError> {
+    let loaded = identify()?;
+    let proofs = readback::in_process(variant, &loaded);
+    Ok(Answer { loaded, proofs })
+}
+
+/// Runs `command`, which prints an [`Answer`] as JSON for the variant, in the variant's environment, and completes
+/// what it says by what only the parent can find out.
+///
+/// `command` must be the program that the workers run, so that both load the same libraries.
+pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Result<Proven, ProbeError> {
+    let variables = variant.environment(cpus)?;
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(environment::is_allocator_variable) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    // Any library may turn out to be mimalloc; to others the variable means nothing.
+    let (name, value) = mimalloc::VERBOSE;
+    if !variables.iter().any(|(set, _)| set == name) {
+        command.env(name, value);
+    }
+    let (answer, stderr) = ask(command, &variant.allocator)?;
+    let options = readback::options(variant, answer.loaded.family);
+    let mut proofs = answer.proofs;
+    match answer.loaded.family {
+        Family::Jemalloc => jemalloc::heed_complaints(&mut proofs, &stderr),
+        Family::Mimalloc => proofs = mimalloc::judge_options(&options, &stderr),
+        Family::Ptmalloc2 => proofs = glibc::judge_options(&options, &variables),
+        Family::Tcmalloc | Family::Floor | Family::Other => {}
+    }
+    let library_hash = hash_file(&answer.loaded.library_path)?;
+    Ok(Proven { loaded: answer.loaded, library_hash, proofs })
+}
+
+/// Runs the child and reads its answer and what it wrote to stderr.
+fn ask(mut command: Command, allocator: &str) -> Result<(Answer, String), ProbeError> {
+    let start_error = |source| ProbeError::Start { allocator: allocator.into(), source };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(start_error)?;
+    let (stdout, stderr) = match read_streams(&mut child) {
+        Some(streams) => streams,
+        None => {
+            // Killing fails only where the child has ended already, and then the wait ends at once.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(ProbeError::Timeout { allocator: allocator.into() });
+        }
+    };
+    let status = child.wait().map_err(start_error)?;
+    match serde_json::from_slice(&stdout) {
+        Ok(answer) if status.success() => Ok((answer, stderr)),
+        _ => Err(ProbeError::Failed { allocator: allocator.into(), status, stderr }),
+    }
+}
+
+/// Both streams up to their ends; none if they do not end in time.
+fn read_streams(child: &mut Child) -> Option<(Vec<u8>, String)> {
+    /// More than this is no answer.
+    const LONGEST: u64 = 1 << 20;
+    let read = |stream: Option<Box<dyn Read + Send>>| {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // A stream that breaks off is as good as one that ends: the answer is then incomplete.
+            let _ = stream.map(|stream| stream.take(LONGEST).read_to_end(&mut bytes));
+            let _ = sender.send(bytes);
+        });
+        receiver
+    };
+    let stdout = read(child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>));
+    let stderr = read(child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>));
+    let stdout = stdout.recv_timeout(PATIENCE).ok()?;
+    let stderr = stderr.recv_timeout(PATIENCE).ok()?;
+    Some((stdout, String::from_utf8_lossy(&stderr).into_owned()))
+}

@@ -1,0 +1,100 @@
+//! glibc's tunables, as the dynamic loader lists them for a given environment.
+//!
+//! `ld.so --list-tunables` prints the value that each tunable has, those set by `MALLOC_*` variables included. It
+//! is run by the parent, once for each variant: a line is `glibc.malloc.arena_max: 0x2 (min: 0x1, max: ...)`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::jemalloc::parse_number;
+use super::{Proof, Verdict};
+use crate::environment;
+use crate::symbol;
+use crate::variant::Setting;
+
+/// Judges each option by the loader's list under the variant's variables.
+pub(crate) fn judge_options(options: &[Setting], variables: &[(String, String)]) -> Vec<Proof> {
+    if options.is_empty() {
+        return Vec::new();
+    }
+    let listed = loader_path().ok_or("the dynamic loader was not found".to_string());
+    let listed = listed.and_then(|loader| list_tunables(&loader, variables));
+    let judge_one = |option: &Setting| match &listed {
+        Ok(listed) => judge(option, listed),
+        Err(reason) => Verdict::Unprovable { reason: reason.clone() },
+    };
+    options.iter().map(|option| Proof::new(option, judge_one(option))).collect()
+}
+
+/// The loader of this process, which is that of its workers too: they run the same file.
+fn loader_path() -> Option<PathBuf> {
+    symbol::find(c"__tls_get_addr").and_then(|address| symbol::object_of(address)).map(|object| object.path)
+}
+
+fn list_tunables(loader: &Path, variables: &[(String, String)]) -> Result<String, String> {
+    let mut command = Command::new(loader);
+    command.arg("--list-tunables").stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(environment::is_allocator_variable) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let output = command.output().map_err(|error| format!("{}: {error}", loader.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() && text.contains("glibc.malloc.") {
+        Ok(text)
+    } else {
+        Err(format!("{} does not list tunables", loader.display()))
+    }
+}
+
+fn judge(option: &Setting, listed: &str) -> Verdict {
+    let mark = format!("{}: ", option.name);
+    let Some(rest) = listed.lines().find_map(|line| line.strip_prefix(&mark)) else {
+        return Verdict::Unknown;
+    };
+    let found = rest.split(" (").next().unwrap_or(rest).trim();
+    match (parse_number(found), parse_number(&option.value)) {
+        (Some(found), Some(asked)) if found == asked => Verdict::Taken,
+        _ => Verdict::Differs { found: found.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdicts(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Vec<Verdict> {
+        let settings: Vec<Setting> = settings
+            .iter()
+            .map(|(name, value)| Setting { name: (*name).into(), value: (*value).into() })
+            .collect();
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        judge_options(&settings, &variables).into_iter().map(|proof| proof.verdict).collect()
+    }
+
+    #[test]
+    fn the_real_loader_tells_what_it_took() {
+        let settings = [
+            ("glibc.malloc.arena_max", "2"),
+            ("glibc.malloc.mxfast", "0x40"),
+            ("glibc.malloc.nonsense", "1"),
+        ];
+        let variables = [("MALLOC_ARENA_MAX", "2"), ("GLIBC_TUNABLES", "glibc.malloc.mxfast=0x40")];
+        assert_eq!(verdicts(&settings, &variables), [Verdict::Taken, Verdict::Taken, Verdict::Unknown]);
+    }
+
+    #[test]
+    fn a_value_out_of_range_was_not_taken() {
+        let settings = [("glibc.malloc.perturb", "300")];
+        let found = verdicts(&settings, &[("MALLOC_PERTURB_", "300")]);
+        assert!(matches!(&found[0], Verdict::Differs { .. }), "{found:?}");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_tunable_is_unknown() {
+        assert_eq!(verdicts(&[("MALLOC_NONSENSE", "1")], &[("MALLOC_NONSENSE", "1")]), [Verdict::Unknown]);
+    }
+}

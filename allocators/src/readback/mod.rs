@@ -1,0 +1,114 @@
+//! Settings read back from the allocator that they were given to: whether it took them.
+//!
+//! No allocator fails on a setting that it does not know, and most say nothing: only what it answers when asked
+//! proves anything. [`in_process`] asks the allocator that serves this process; it is cheap, and a worker may
+//! call it. What an allocator tells only in text at its start ([`mimalloc`], jemalloc's complaints) and what
+//! only the loader tells ([`glibc`]) is read by the parent, once for each variant: see [`crate::probe`].
+
+pub(crate) mod glibc;
+pub(crate) mod jemalloc;
+pub(crate) mod mimalloc;
+pub(crate) mod tcmalloc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment;
+use crate::family::Family;
+use crate::loaded::Loaded;
+use crate::variant::{Setting, Variant};
+
+/// What reading a setting back showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The allocator has this value.
+    Taken,
+    /// This version knows the setting, and has no way to show its value.
+    Known,
+    /// This version has the setting, with another value.
+    Differs {
+        /// The value that it has.
+        found: String,
+    },
+    /// This version has no such setting.
+    Unknown,
+    /// Nothing can be said.
+    Unprovable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What became of one setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The setting as the allocator names it.
+    pub name: String,
+    /// The value that was asked for.
+    pub value: String,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+impl Proof {
+    pub(crate) fn new(setting: &Setting, verdict: Verdict) -> Proof {
+        Proof { name: setting.name.clone(), value: setting.value.clone(), verdict }
+    }
+
+    /// Why this setting makes the sample `unknown-setting`; none if it does not.
+    pub fn fault(&self) -> Option<String> {
+        let Proof { name, value, verdict } = self;
+        match verdict {
+            Verdict::Unknown => Some(format!("this version has no setting {name}")),
+            Verdict::Differs { found } => {
+                Some(format!("{name} was not taken: {value} was asked for, {found} is set"))
+            }
+            Verdict::Taken | Verdict::Known | Verdict::Unprovable { .. } => None,
+        }
+    }
+
+    /// What a reader of the sample must know of this setting; none if it was proven.
+    pub fn warning(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Unprovable { reason } => {
+                Some(format!("{}={} is not proven: {reason}", self.name, self.value))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The variant's settings under the names that an allocator of `family` gives them.
+///
+/// A library given by its path is known by what it shows itself to be, and its settings by their variables.
+pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
+    let named = |setting: &Setting, name: String| Setting { name, value: setting.value.clone() };
+    let settings = &variant.settings;
+    match family {
+        Family::Ptmalloc2 => environment::glibc_options(settings),
+        Family::Jemalloc => environment::jemalloc_options(settings),
+        Family::Mimalloc => {
+            settings.iter().map(|s| named(s, environment::mimalloc_option(&s.name))).collect()
+        }
+        Family::Tcmalloc => {
+            settings.iter().map(|s| named(s, environment::tcmalloc_variable(&s.name))).collect()
+        }
+        Family::Floor | Family::Other => settings.clone(),
+    }
+}
+
+/// Reads the variant's settings back from the allocator that serves this process, as far as it can be asked.
+///
+/// jemalloc and tcmalloc answer; ptmalloc2 and mimalloc are asked by the parent, and yield nothing here.
+pub fn in_process(variant: &Variant, loaded: &Loaded) -> Vec<Proof> {
+    let options = options(variant, loaded.family);
+    match loaded.family {
+        Family::Jemalloc => jemalloc::read_options(&options),
+        Family::Tcmalloc => tcmalloc::read_variables(&options, &loaded.library_path),
+        Family::Ptmalloc2 | Family::Mimalloc => Vec::new(),
+        Family::Floor | Family::Other => {
+            let verdict = || Verdict::Unprovable { reason: "heaplab cannot ask this allocator".into() };
+            options.iter().map(|option| Proof::new(option, verdict())).collect()
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! gperftools' variables: whether the library reads them, and for those that it shows, their values.
+//!
+//! tcmalloc reads a variable by its literal name, so the library file must hold that name: one that it does not
+//! hold is unknown to this version. Some values can be asked for through the C interface of its extension.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::path::Path;
+
+use super::jemalloc::parse_number;
+use super::{Proof, Verdict};
+use crate::loaded::serving_object;
+use crate::symbol::{self, Object};
+use crate::variant::Setting;
+
+/// Variables whose value can be read, and the numeric property that shows it.
+const PROPERTIES: [(&str, &CStr); 3] = [
+    ("TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES", c"tcmalloc.max_total_thread_cache_bytes"),
+    ("TCMALLOC_AGGRESSIVE_DECOMMIT", c"tcmalloc.aggressive_memory_decommit"),
+    ("TCMALLOC_HEAP_LIMIT_MB", c"tcmalloc.heap_limit_mb"),
+];
+
+/// Reads each variable back from the tcmalloc that serves this process and lies in `library`.
+pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof> {
+    if variables.is_empty() {
+        return Vec::new();
+    }
+    let contents = std::fs::read(library).unwrap_or_default();
+    let object = serving_object();
+    variables
+        .iter()
+        .map(|variable| {
+            let verdict = if !holds_name(&contents, &variable.name) {
+                Verdict::Unknown
+            } else {
+                let property = PROPERTIES.iter().find(|(name, _)| *name == variable.name);
+                let found = property.and_then(|(_, property)| read_property(object.as_ref()?, property));
+                found.map_or(Verdict::Known, |found| judge(&variable.name, &variable.value, found))
+            };
+            Proof::new(variable, verdict)
+        })
+        .collect()
+}
+
+/// Whether the file holds the name as a C text of its own.
+fn holds_name(contents: &[u8], name: &str) -> bool {
+    let mut text = vec![0];
+    text.extend_from_slice(name.as_bytes());
+    text.push(0);
+    contents.windows(text.len()).any(|window| window == text)
+}
+
+fn read_property(object: &Object, property: &CStr) -> Option<usize> {
+    type GetNumericProperty = unsafe extern "C" fn(*const c_char, *mut usize) -> c_int;
+    let address = symbol::find_in(object, c"MallocExtension_GetNumericProperty")?;
+    let mut value = 0;
+    // SAFETY: gperftools' function has this type and writes to `value` alone.
+    let known = unsafe {
+        std::mem::transmute::<*mut c_void, GetNumericProperty>(address)(property.as_ptr(), &mut value)
+    };
+    (known != 0).then_some(value)
+}
+
+/// Whether `found` is what gperftools makes of the value that was asked for.
+fn judge(name: &str, asked: &str, found: usize) -> Verdict {
+    let expected = match name {
+        // A flag: gperftools takes these first letters for true, and nothing too.
+        "TCMALLOC_AGGRESSIVE_DECOMMIT" => {
+            Some(i128::from(asked.is_empty() || asked.starts_with(['t', 'T', 'y', 'Y', '1'])))
+        }
+        // Kept between 512 KiB and 1 GiB.
+        "TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES" => parse_number(asked).map(|n| n.clamp(512 << 10, 1 << 30)),
+        _ => parse_number(asked),
+    };
+    let exact = parse_number(asked).is_none_or(|asked| asked == found as i128);
+    let is_flag = name == "TCMALLOC_AGGRESSIVE_DECOMMIT";
+    if expected == Some(found as i128) && (is_flag || exact) {
+        Verdict::Taken
+    } else {
+        Verdict::Differs { found: found.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_counts_only_as_a_whole_text() {
+        let contents = b"\0TCMALLOC_RELEASE_RATE\0TCMALLOC_X2\0";
+        assert!(holds_name(contents, "TCMALLOC_RELEASE_RATE"));
+        assert!(!holds_name(contents, "TCMALLOC_X"));
+        assert!(!holds_name(contents, "TCMALLOC_RELEASE"));
+    }
+
+    #[test]
+    fn flags_numbers_and_clamped_values() {
+        assert_eq!(judge("TCMALLOC_AGGRESSIVE_DECOMMIT", "yes", 1), Verdict::Taken);
+        assert_eq!(judge("TCMALLOC_HEAP_LIMIT_MB", "100", 100), Verdict::Taken);
+        assert_eq!(
+            judge("TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES", "1", 512 << 10),
+            Verdict::Differs { found: "524288".into() }
+        );
+    }
+}

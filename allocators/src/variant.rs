@@ -1,0 +1,310 @@
+//! A variant: an allocator plus settings, parsed from the text that a user writes.
+//!
+//! ```text
+//! NAME[:SETTING=VALUE[,SETTING=VALUE ...]]        jemalloc:dirty_decay_ms=0,narenas=4
+//! NAME=/path/lib.so[:VARIABLE=VALUE[,...]]        mine=/opt/lib.so:FOO=1
+//! ```
+//!
+//! A piece without `=` continues the value before it, so that a value may hold commas
+//! (`jemalloc:MALLOC_CONF=dirty_decay_ms:0,narenas:4`). Whether the allocator knows a setting is not decided
+//! here: that is proven by reading it back (see [`crate::readback`]).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment;
+use crate::family::Family;
+use crate::loaded::Expectation;
+use crate::registry::{self, Absent, Entry};
+
+/// One setting, as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its name: the allocator's own, or that of its environment variable.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// An allocator plus settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// What it is called in results: the whole text, or NAME alone where a path was given.
+    pub label: String,
+    /// The allocator's name: the text before `:` or `=`.
+    pub allocator: String,
+    /// The allocator's family; [`Family::Other`] where a path was given.
+    pub family: Family,
+    /// Settings in the order in which they were written.
+    pub settings: Vec<Setting>,
+    /// The library to preload; none for ptmalloc2. Absolute.
+    pub library: Option<PathBuf>,
+}
+
+/// What is wrong with the text of a variant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VariantError {
+    /// No allocator of this name.
+    #[error(
+        "unknown allocator {name:?}; there are {}, and any NAME=/path/to/library.so",
+        registry::ENTRIES.map(|entry| entry.name).join(", ")
+    )]
+    UnknownAllocator {
+        /// What was asked for.
+        name: String,
+    },
+    /// A name that cannot be one.
+    #[error("variant {spec:?}: {name:?} is no name; use letters, digits, '-', '_' and '.'")]
+    BadName {
+        /// The whole text.
+        spec: String,
+        /// The part that is wrong.
+        name: String,
+    },
+    /// A path form under the name of an allocator that there is.
+    #[error(
+        "variant {spec:?}: {name} is the name of an allocator that heaplab knows; give your library another name"
+    )]
+    TakenName {
+        /// The whole text.
+        spec: String,
+        /// The name.
+        name: String,
+    },
+    /// A setting that is not NAME=VALUE.
+    #[error("variant {spec:?}: {piece:?} is no setting; write SETTING=VALUE, several separated by commas")]
+    BadSetting {
+        /// The whole text.
+        spec: String,
+        /// The part that is wrong.
+        piece: String,
+    },
+    /// Settings for an allocator that has none.
+    #[error("variant {spec:?}: {allocator} has no settings")]
+    NoSettings {
+        /// The whole text.
+        spec: String,
+        /// The allocator.
+        allocator: String,
+    },
+    /// A library that is not there or cannot be read.
+    #[error("variant {spec:?}: {}: {reason}", path.display())]
+    BadLibrary {
+        /// The whole text.
+        spec: String,
+        /// The library.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A known allocator whose library is not on this machine.
+    #[error(transparent)]
+    Absent(#[from] Absent),
+}
+
+impl Variant {
+    /// The variant that `spec` describes, its library found on this machine.
+    ///
+    /// ```
+    /// use heaplab_allocators::{Family, Variant};
+    ///
+    /// let variant = Variant::parse("ptmalloc2:MALLOC_ARENA_MAX=2")?;
+    /// assert_eq!(variant.label, "ptmalloc2:MALLOC_ARENA_MAX=2");
+    /// assert_eq!((variant.allocator.as_str(), variant.family), ("ptmalloc2", Family::Ptmalloc2));
+    /// assert_eq!((variant.settings[0].name.as_str(), variant.library), ("MALLOC_ARENA_MAX", None));
+    /// # Ok::<(), heaplab_allocators::VariantError>(())
+    /// ```
+    pub fn parse(spec: &str) -> Result<Variant, VariantError> {
+        parse_with(spec, Entry::locate)
+    }
+
+    /// What must be loaded in a worker of this variant.
+    pub fn expectation(&self) -> Expectation {
+        Expectation { allocator: self.allocator.clone(), library: self.library.clone() }
+    }
+
+    /// The environment of a worker: LD_PRELOAD and the settings' variables. `cpus` is the CPU count that
+    /// the allocator shall choose its arenas for; none leaves the choice to it.
+    ///
+    /// All variables that [`crate::is_allocator_variable`] names must be removed before these are set.
+    pub fn environment(
+        &self,
+        cpus: Option<u32>,
+    ) -> Result<Vec<(String, String)>, environment::EnvironmentError> {
+        environment::of_variant(self, cpus)
+    }
+
+    /// Settings as one text for `samples.csv`: `NAME=VALUE`, separated by spaces.
+    pub fn settings_text(&self) -> String {
+        let texts = self.settings.iter().map(|setting| format!("{}={}", setting.name, setting.value));
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether the settings ask for a background thread, whose timed waits are in real time: such a
+    /// variant cannot be replayed at virtual pace.
+    pub fn sleeps_in_real_time(&self) -> bool {
+        let options = environment::jemalloc_options(&self.settings);
+        matches!(self.family, Family::Jemalloc | Family::Other)
+            && options
+                .iter()
+                .rev()
+                .find(|option| option.name == "background_thread")
+                .is_some_and(|o| o.value == "true")
+    }
+}
+
+/// [`Variant::parse`], with the search for libraries given: so it can be tried without any library.
+fn parse_with(
+    spec: &str,
+    locate: impl Fn(&Entry) -> Result<Option<PathBuf>, Absent>,
+) -> Result<Variant, VariantError> {
+    let name_end = spec.find([':', '=']).unwrap_or(spec.len());
+    let (name, rest) = spec.split_at(name_end);
+    if !is_name(name) {
+        return Err(VariantError::BadName { spec: spec.into(), name: name.into() });
+    }
+    if let Some(rest) = rest.strip_prefix('=') {
+        return parse_path_form(spec, name, rest);
+    }
+    let entry = registry::find(name).ok_or_else(|| VariantError::UnknownAllocator { name: name.into() })?;
+    let settings = match rest.strip_prefix(':') {
+        Some(text) => parse_settings(spec, text)?,
+        None => Vec::new(),
+    };
+    if entry.family == Family::Floor && !settings.is_empty() {
+        return Err(VariantError::NoSettings { spec: spec.into(), allocator: name.into() });
+    }
+    Ok(Variant {
+        label: spec.into(),
+        allocator: name.into(),
+        family: entry.family,
+        settings,
+        library: locate(entry)?,
+    })
+}
+
+fn parse_path_form(spec: &str, name: &str, rest: &str) -> Result<Variant, VariantError> {
+    if registry::find(name).is_some() {
+        return Err(VariantError::TakenName { spec: spec.into(), name: name.into() });
+    }
+    // NOTE: a path may hold colons; settings begin at the first that is followed by NAME=.
+    let begins_settings = |&(colon, _): &(usize, &str)| {
+        rest[colon + 1..].split_once('=').is_some_and(|(name, _)| is_name(name))
+    };
+    let (path, settings) = match rest.match_indices(':').find(begins_settings) {
+        Some((colon, _)) => (&rest[..colon], parse_settings(spec, &rest[colon + 1..])?),
+        None => (rest, Vec::new()),
+    };
+    let path = Path::new(path);
+    let bad = |reason: String| VariantError::BadLibrary { spec: spec.into(), path: path.into(), reason };
+    let file = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    if !file.is_file() {
+        return Err(bad("not a file".into()));
+    }
+    let library = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
+    Ok(Variant {
+        label: name.into(),
+        allocator: name.into(),
+        family: Family::Other,
+        settings,
+        library: Some(library),
+    })
+}
+
+fn parse_settings(spec: &str, text: &str) -> Result<Vec<Setting>, VariantError> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for piece in text.split(',') {
+        match (piece.split_once('='), settings.last_mut()) {
+            (Some((name, value)), _) if is_name(name) && !value.contains(['\0', '\n']) => {
+                settings.push(Setting { name: name.into(), value: value.into() });
+            }
+            (None, Some(before)) if !piece.is_empty() => {
+                before.value.push(',');
+                before.value.push_str(piece);
+            }
+            _ => return Err(VariantError::BadSetting { spec: spec.into(), piece: piece.into() }),
+        }
+    }
+    Ok(settings)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(spec: &str) -> Result<Variant, VariantError> {
+        parse_with(spec, |entry| {
+            Ok((entry.family != Family::Ptmalloc2).then(|| format!("/lib/{}.so", entry.name).into()))
+        })
+    }
+
+    fn settings(spec: &str) -> Vec<(String, String)> {
+        let variant = parse(spec).expect("a variant");
+        variant.settings.into_iter().map(|setting| (setting.name, setting.value)).collect()
+    }
+
+    #[test]
+    fn names_settings_and_paths() {
+        assert_eq!(settings("jemalloc"), []);
+        let pairs = [("dirty_decay_ms", "0"), ("narenas", "4")].map(|(n, v)| (n.to_string(), v.to_string()));
+        assert_eq!(settings("jemalloc:dirty_decay_ms=0,narenas=4"), pairs);
+        let conf = [("MALLOC_CONF".to_string(), "dirty_decay_ms:0,narenas:4".to_string())];
+        assert_eq!(settings("jemalloc:MALLOC_CONF=dirty_decay_ms:0,narenas:4"), conf);
+        assert_eq!(parse("tcmalloc:TCMALLOC_RELEASE_RATE=10").expect("a variant").family, Family::Tcmalloc);
+    }
+
+    #[test]
+    fn a_path_form_is_labelled_by_its_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a:b.so");
+        std::fs::write(&path, "").expect("a file");
+        let variant = parse(&format!("mine={}:FOO=1,BAR=x", path.display())).expect("a variant");
+        assert_eq!((variant.label.as_str(), variant.allocator.as_str()), ("mine", "mine"));
+        assert_eq!((variant.family, variant.library), (Family::Other, Some(path)));
+        assert_eq!(variant.settings.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_name_what_is_wrong() {
+        let text = |spec: &str| parse(spec).expect_err("a mistake").to_string();
+        assert_eq!(
+            text("jemaloc"),
+            "unknown allocator \"jemaloc\"; there are ptmalloc2, jemalloc, tcmalloc, mimalloc, floor, \
+             jemalloc-system, mimalloc-system, and any NAME=/path/to/library.so"
+        );
+        assert!(text("jemalloc:narenas").contains("\"narenas\" is no setting"));
+        assert!(text("jemalloc:").contains("\"\" is no setting"));
+        assert!(text("floor:a=1").contains("floor has no settings"));
+        assert!(text("mine=/no/such.so").contains("/no/such.so: No such file"));
+        assert!(text("jemalloc=/no/such.so").contains("another name"));
+        assert!(text("").contains("is no name"));
+    }
+
+    #[test]
+    fn background_threads_are_seen_in_every_spelling() {
+        let sleeps = |spec: &str| parse(spec).expect("a variant").sleeps_in_real_time();
+        assert!(sleeps("jemalloc:background_thread=true"));
+        assert!(sleeps("jemalloc:MALLOC_CONF=narenas:1,background_thread:true"));
+        assert!(!sleeps("jemalloc:background_thread=false"));
+        assert!(!sleeps("jemalloc:background_thread=true,background_thread=false"));
+        assert!(!sleeps("mimalloc"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(spec in "\\PC{0,60}") {
+            let _ = parse(&spec);
+        }
+
+        #[test]
+        fn settings_survive(name in "[a-z_]{1,12}", value in "[a-z0-9:=]{0,12}") {
+            prop_assert_eq!(settings(&format!("mimalloc:{name}={value}")), [(name, value)]);
+        }
+    }
+}
