@@ -151,7 +151,11 @@ fn describe_failures(samples: &[Sample]) -> Vec<String> {
         failures.entry(key).or_insert((0, sample)).0 += 1;
     }
     let sentences = failures.into_values().map(|(count, sample)| {
-        let why = sample.status_detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let detail = sample
+            .status_detail
+            .as_deref()
+            .map(|detail| detail.split_whitespace().collect::<Vec<&str>>().join(" "));
+        let why = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
         format!(
             "{}, {}: {count} {} sample{} ended as {}{why}",
             sample.workload,
@@ -168,14 +172,17 @@ fn describe_failures(samples: &[Sample]) -> Vec<String> {
 fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
     let mut flagged: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.pass == Pass::Memory && sample.status == Status::Ok) {
-        if let (Some(trace), Some(reached)) = (sample.requested_peak_bytes, sample.requested_peak_reached_bytes)
+        if let (Some(trace), Some(reached)) =
+            (sample.requested_peak_bytes, sample.requested_peak_reached_bytes)
             && trace.abs_diff(reached) as f64 > trace as f64 * REACHED_TOLERANCE
         {
             *flagged.entry((&sample.workload, &sample.variant)).or_default() += 1;
         }
     }
     let sentence = |((workload, variant), count)| {
-        format!("{workload}, {variant}: {count} memory samples reached a requested peak more than 1 % off the trace's own")
+        format!(
+            "{workload}, {variant}: {count} memory samples reached a requested peak more than 1 % off the trace's own"
+        )
     };
     flagged.into_iter().map(sentence).collect()
 }

@@ -16,6 +16,8 @@ struct Question {
     /// Says that a variant is best: "NAME needs the least memory at the peak".
     best: &'static str,
     show: fn(f64) -> String,
+    /// What the figure is of, after its unit.
+    each: &'static str,
 }
 
 const QUESTIONS: [Question; 2] = [
@@ -25,19 +27,17 @@ const QUESTIONS: [Question; 2] = [
         pass: Pass::Memory,
         best: "needs the least resident memory at its peak",
         show: units::bytes,
+        each: "",
     },
     Question {
         name: "speed",
         metric: WALL_PER_EVENT,
         pass: Pass::Throughput,
         best: "is the fastest",
-        show: show_per_event,
+        show: units::nanoseconds,
+        each: " an event",
     },
 ];
-
-fn show_per_event(value: f64) -> String {
-    format!("{} an event", units::nanoseconds(value))
-}
 
 /// The answers of a run, a sentence each. Speed and memory are never weighed against each other.
 pub fn answer(analysis: &Analysis<'_>) -> Vec<String> {
@@ -47,7 +47,9 @@ pub fn answer(analysis: &Analysis<'_>) -> Vec<String> {
     }
     for workload in &analysis.workloads {
         for question in &QUESTIONS {
-            let asked = |sample: &crate::results::Sample| sample.pass == question.pass && &sample.workload == workload;
+            let asked = |sample: &crate::results::Sample| {
+                sample.pass == question.pass && &sample.workload == workload
+            };
             if analysis.run.samples.iter().any(asked) {
                 let found = answer_question(analysis, workload, question);
                 sentences.push(format!("{workload}, {}: {found}", question.name));
@@ -70,7 +72,10 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
     };
     let value = describe_value(best, question);
     let Some(&next) = rest.first() else {
-        return format!("only {} finished every sample ({value}): there is nothing to compare it with.", best.variant);
+        return format!(
+            "only {} finished every sample ({value}): there is nothing to compare it with.",
+            best.variant
+        );
     };
     if (best.n as usize) < MIN_BLOCKS || (next.n as usize) < MIN_BLOCKS {
         let blocks = best.n.min(next.n);
@@ -80,7 +85,8 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
         );
     }
     let of_next = analysis.ratio(workload, &best.variant, &next.variant, question.metric);
-    let baseline = analysis.baseline.as_deref().filter(|base| finished.iter().any(|row| row.variant == *base));
+    let baseline =
+        analysis.baseline.as_deref().filter(|base| finished.iter().any(|row| row.variant == *base));
     let against = match baseline {
         Some(base) if base != best.variant => base,
         _ => &next.variant,
@@ -100,8 +106,12 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
             };
             format!("{} {}: {value}, {measured}{then}.", best.variant, question.best)
         }
-        _ => format!(
-            "no difference shown between {} (the least median: {value}) and {against}: {measured}.",
+        None => format!(
+            "no verdict, since zero has no ratio; the least median is that of {}: {value}.",
+            best.variant
+        ),
+        Some(_) => format!(
+            "no difference shown between {} (the least median, {value}) and {against}: {measured}.",
             best.variant
         ),
     }
@@ -114,7 +124,8 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> Option
     if workloads.len() < 2 {
         return None;
     }
-    let others = analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
+    let others =
+        analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
     let means = others.filter_map(|variant| {
         let mean = analysis.mean_ratio(&workloads, variant, question.metric)?;
         Some(format!("{variant} {}", units::ratio(mean)))
@@ -131,10 +142,15 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> Option
 }
 
 fn describe_value(row: &SummaryRow, question: &Question) -> String {
-    let middle = row.median.map(question.show).unwrap_or_default();
+    let middle = format!("{}{}", row.median.map(question.show).unwrap_or_default(), question.each);
     match (row.low, row.high, row.coverage) {
         (Some(low), Some(high), Some(coverage)) => {
-            format!("{middle} ({} to {}, {})", (question.show)(low), (question.show)(high), units::percent(coverage))
+            format!(
+                "{middle} ({} to {}, {})",
+                (question.show)(low),
+                (question.show)(high),
+                units::percent(coverage)
+            )
         }
         _ => middle,
     }

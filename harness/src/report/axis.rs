@@ -27,12 +27,19 @@ impl Axis {
     pub(super) fn new(max: f64, unit: Unit, most_ticks: usize) -> Axis {
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
         let (size, name) = unit_of(max, unit);
-        let step = round_step(max / size / most_ticks.max(1) as f64);
+        let least = max / size / most_ticks.max(1) as f64;
+        // There is no part of a byte.
+        let step = round_step(if unit == Unit::Bytes && size == 1.0 { least.max(1.0) } else { least });
         let count = (max / size / step * (1.0 + 1e-9)).floor() as usize;
         let ticks = (0..=count.min(most_ticks)).map(|at| {
             let value = at as f64 * step;
             let digits = if step < 1.0 { (-step.log10()).ceil().clamp(0.0, 9.0) as usize } else { 0 };
-            (value * size, format!("{value:.digits$} {name}").trim_end().to_owned())
+            let label = if at == 0 {
+                "0".to_owned()
+            } else {
+                format!("{value:.digits$} {name}").trim_end().to_owned()
+            };
+            (value * size, label)
         });
         Axis { max, ticks: ticks.collect() }
     }
@@ -48,14 +55,17 @@ impl Axis {
 pub(super) struct LogAxis {
     low: i32,
     high: i32,
+    /// Whether values below the lowest decade stand at it.
+    open: bool,
 }
 
 impl LogAxis {
-    /// A scale that holds all positive values from `low` to `high`. Zero stands at its lower end.
-    pub(super) fn new(low: f64, high: f64) -> LogAxis {
+    /// A scale that holds all positive values from `low` to `high`. Zero, if it `has_zero`, stands at
+    /// its lower end, and the label there says so.
+    pub(super) fn new(low: f64, high: f64, has_zero: bool) -> LogAxis {
         let decade = |value: f64| if value.is_finite() && value > 0.0 { value.log10() } else { 0.0 };
         let low = decade(low).floor() as i32;
-        LogAxis { low, high: (decade(high).ceil() as i32).max(low + 1) }
+        LogAxis { low, high: (decade(high).ceil() as i32).max(low + 1), open: has_zero }
     }
 
     /// Where a value stands, as a fraction of the axis.
@@ -70,20 +80,38 @@ impl LogAxis {
     pub(super) fn decades(&self) -> Vec<(f64, String)> {
         let label = |value: f64| {
             let (size, name) = unit_of(value * 1.0000001, Unit::Time);
-            format!("{} {name}", units::significant((value / size).round()).trim_end_matches(".00").trim_end_matches(".0"))
+            format!(
+                "{} {name}",
+                units::significant((value / size).round()).trim_end_matches(".00").trim_end_matches(".0")
+            )
         };
-        (self.low..=self.high).map(|decade| 10f64.powi(decade)).map(|value| (value, label(value))).collect()
+        let decades = (self.low..=self.high).map(|decade| {
+            let value = 10f64.powi(decade);
+            let sign = if self.open && decade == self.low { "≤ " } else { "" };
+            (value, format!("{sign}{}", label(value)))
+        });
+        decades.collect()
     }
 }
 
 /// The largest unit that `max` holds at least once, with its name.
 fn unit_of(max: f64, unit: Unit) -> (f64, &'static str) {
     let units: &[(f64, &str)] = match unit {
-        Unit::Bytes => {
-            &[(1.0, "B"), (1024.0, "KiB"), (1048576.0, "MiB"), (1073741824.0, "GiB"), (1099511627776.0, "TiB")]
-        }
+        Unit::Bytes => &[
+            (1.0, "B"),
+            (1024.0, "KiB"),
+            (1048576.0, "MiB"),
+            (1073741824.0, "GiB"),
+            (1099511627776.0, "TiB"),
+        ],
         Unit::Time => &[
-            (1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s"), (120e9, "min"), (7200e9, "h"), (172_800e9, "d"),
+            (1.0, "ns"),
+            (1e3, "us"),
+            (1e6, "ms"),
+            (1e9, "s"),
+            (120e9, "min"),
+            (7200e9, "h"),
+            (172_800e9, "d"),
         ],
         Unit::Count => &[(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")],
     };
@@ -110,10 +138,10 @@ mod tests {
 
     #[test]
     fn ticks_are_round_in_their_unit() {
-        assert_eq!(labels(106.0 * 1048576.0, Unit::Bytes), ["0 MiB", "50 MiB", "100 MiB"]);
-        assert_eq!(labels(90e9, Unit::Time), ["0 s", "20 s", "40 s", "60 s", "80 s"]);
-        assert_eq!(labels(3600e9, Unit::Time), ["0 min", "20 min", "40 min", "60 min"]);
-        assert_eq!(labels(2.4e6, Unit::Count), ["0.0 M", "0.5 M", "1.0 M", "1.5 M", "2.0 M"]);
+        assert_eq!(labels(106.0 * 1048576.0, Unit::Bytes), ["0", "50 MiB", "100 MiB"]);
+        assert_eq!(labels(90e9, Unit::Time), ["0", "20 s", "40 s", "60 s", "80 s"]);
+        assert_eq!(labels(3600e9, Unit::Time), ["0", "20 min", "40 min", "60 min"]);
+        assert_eq!(labels(2.4e6, Unit::Count), ["0", "0.5 M", "1.0 M", "1.5 M", "2.0 M"]);
     }
 
     #[test]
@@ -123,15 +151,16 @@ mod tests {
                 let axis = Axis::new(max, unit, 6);
                 assert!(axis.max > 0.0 && axis.ticks.len() <= 7, "{max}: {axis:?}");
             }
-            let log = LogAxis::new(max, max);
+            let log = LogAxis::new(max, max, false);
             assert!((0.0..=1.0).contains(&log.fraction(5.0)));
         }
     }
 
     #[test]
     fn decades_carry_units_of_time() {
-        let labels: Vec<String> = LogAxis::new(0.0, 2e6).decades().into_iter().map(|tick| tick.1).collect();
-        assert_eq!(labels, ["1 ns", "10 ns", "100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms"]);
-        assert_eq!(LogAxis::new(0.0, 100.0).fraction(0.0), 0.0);
+        let labels: Vec<String> =
+            LogAxis::new(0.0, 2e6, true).decades().into_iter().map(|tick| tick.1).collect();
+        assert_eq!(labels, ["≤ 1 ns", "10 ns", "100 ns", "1 us", "10 us", "100 us", "1 ms", "10 ms"]);
+        assert_eq!(LogAxis::new(0.0, 100.0, true).fraction(0.0), 0.0);
     }
 }

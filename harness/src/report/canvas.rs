@@ -9,7 +9,9 @@ use std::path::Path;
 
 use ab_glyph::{Font, FontRef, ScaleFont, point};
 use plotters::coord::Shift;
-use plotters::prelude::{BitMapBackend, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, Polygon, RGBAColor, Rectangle};
+use plotters::prelude::{
+    BitMapBackend, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, Polygon, RGBAColor, Rectangle,
+};
 use plotters::style::{Color, ShapeStyle};
 
 use super::ReportError;
@@ -69,8 +71,13 @@ pub(super) struct Canvas<'a> {
     failure: Option<String>,
 }
 
-/// Draws one plot and writes it; the file appears when it is complete.
-pub(super) fn draw(path: &Path, height: f64, paint: impl FnOnce(&mut Canvas<'_>)) -> Result<(), ReportError> {
+/// Draws one plot and writes it; the file appears when it is complete. `height` is the most that it
+/// may take, and `paint` returns what it took.
+pub(super) fn draw(
+    path: &Path,
+    height: f64,
+    paint: impl FnOnce(&mut Canvas<'_>) -> f64,
+) -> Result<(), ReportError> {
     let failed = |detail: String| ReportError::Plot { path: path.to_owned(), detail };
     let (width, height) = (WIDTH as u32, height.clamp(100.0, MAX_HEIGHT) as u32);
     let large = (width * SCALE, height * SCALE);
@@ -79,13 +86,14 @@ pub(super) fn draw(path: &Path, height: f64, paint: impl FnOnce(&mut Canvas<'_>)
     let (regular, semibold) = (font(REGULAR)?, font(SEMIBOLD)?);
     let area = BitMapBackend::with_buffer(&mut buffer, large).into_drawing_area();
     let mut canvas = Canvas { area, regular, semibold, failure: None };
-    paint(&mut canvas);
+    let used = paint(&mut canvas).clamp(1.0, f64::from(height)) as u32;
     let failure = canvas.failure.take();
     drop(canvas);
     if let Some(detail) = failure {
         return Err(failed(detail));
     }
-    write_png(path, &average(&buffer, (width, height)), (width, height)).map_err(failed)
+    buffer.truncate((large.0 * used * SCALE * 3) as usize);
+    write_png(path, &average(&buffer, (width, used)), (width, used)).map_err(failed)
 }
 
 fn write_png(path: &Path, pixels: &[u8], size: (u32, u32)) -> Result<(), String> {
@@ -124,29 +132,48 @@ impl Canvas<'_> {
         let (left, right) = (place(x.0.min(x.1)), place(x.0.max(x.1)));
         let (top, bottom) = (place(y.0.min(y.1)), place(y.0.max(y.1)));
         if right > left && bottom > top {
-            // Both corners belong to plotters' rectangle.
-            let shape = Rectangle::new([(left, top), (right - 1, bottom - 1)], filled(colour, alpha));
+            let shape = Rectangle::new([(left, top), (right, bottom)], filled(colour, alpha));
             self.keep(|area| area.draw(&shape).map_err(|error| error.to_string()));
         }
     }
 
     /// A rectangle's outline.
-    pub(super) fn outline(&mut self, x: (f64, f64), y: (f64, f64), width: f64, colour: Colour, dash: Option<(f64, f64)>) {
+    pub(super) fn outline(
+        &mut self,
+        x: (f64, f64),
+        y: (f64, f64),
+        width: f64,
+        colour: Colour,
+        dash: Option<(f64, f64)>,
+    ) {
         let corners = [(x.0, y.0), (x.1, y.0), (x.1, y.1), (x.0, y.1), (x.0, y.0)];
         self.line(&corners, width, colour, dash);
     }
 
     /// A line through points, with round joints.
-    pub(super) fn line(&mut self, points: &[(f64, f64)], width: f64, colour: Colour, dash: Option<(f64, f64)>) {
+    pub(super) fn line(
+        &mut self,
+        points: &[(f64, f64)],
+        width: f64,
+        colour: Colour,
+        dash: Option<(f64, f64)>,
+    ) {
         let mut along = 0.0;
+        let mut joined = false;
         for (from, to) in points.iter().zip(points.iter().skip(1)) {
             let length = (to.0 - from.0).hypot(to.1 - from.1);
             if !length.is_finite() || length == 0.0 {
                 continue;
             }
-            let at = |part: f64| (from.0 + (to.0 - from.0) * part / length, from.1 + (to.1 - from.1) * part / length);
+            let at = |part: f64| {
+                (from.0 + (to.0 - from.0) * part / length, from.1 + (to.1 - from.1) * part / length)
+            };
             let Some((on, off)) = dash.filter(|(on, off)| on + off > 0.0) else {
+                if joined {
+                    self.dot(*from, width / 2.0 - 0.25, colour, 1.0);
+                }
                 self.segment(*from, *to, width, colour);
+                joined = true;
                 continue;
             };
             let mut done = 0.0;
@@ -176,23 +203,28 @@ impl Canvas<'_> {
             self.rect((x.0 - dx, x.1 + dx), (y.0 - dy, y.1 + dy), colour, 1.0);
         } else {
             let (dx, dy) = ((to.1 - from.1) / length * width / 2.0, (from.0 - to.0) / length * width / 2.0);
-            let corners =
-                [(from.0 + dx, from.1 + dy), (to.0 + dx, to.1 + dy), (to.0 - dx, to.1 - dy), (from.0 - dx, from.1 - dy)];
+            let corners = [
+                (from.0 + dx, from.1 + dy),
+                (to.0 + dx, to.1 + dy),
+                (to.0 - dx, to.1 - dy),
+                (from.0 - dx, from.1 - dy),
+            ];
             self.polygon(&corners, colour, 1.0);
         }
-        self.dot(to, width / 2.0, colour, 1.0);
     }
 
     /// A filled polygon.
     pub(super) fn polygon(&mut self, corners: &[(f64, f64)], colour: Colour, alpha: f64) {
-        let corners: Vec<(i32, i32)> = corners.iter().map(|corner| (place(corner.0), place(corner.1))).collect();
+        let corners: Vec<(i32, i32)> =
+            corners.iter().map(|corner| (place(corner.0), place(corner.1))).collect();
         let shape = Polygon::new(corners, filled(colour, alpha));
         self.keep(|area| area.draw(&shape).map_err(|error| error.to_string()));
     }
 
     /// A filled circle.
     pub(super) fn dot(&mut self, centre: (f64, f64), radius: f64, colour: Colour, alpha: f64) {
-        let shape = Circle::new((place(centre.0), place(centre.1)), place(radius).max(1), filled(colour, alpha));
+        let shape =
+            Circle::new((place(centre.0), place(centre.1)), place(radius).max(1), filled(colour, alpha));
         self.keep(|area| area.draw(&shape).map_err(|error| error.to_string()));
     }
 
@@ -218,7 +250,9 @@ impl Canvas<'_> {
             let glyph = glyph.with_scale_and_position(scale_of(kind), point(left + x, baseline));
             if let Some(outline) = font.outline_glyph(glyph) {
                 let corner = outline.px_bounds().min;
-                outline.draw(|x, y, cover| pixels.push((corner.x as i32 + x as i32, corner.y as i32 + y as i32, cover)));
+                outline.draw(|x, y, cover| {
+                    pixels.push((corner.x as i32 + x as i32, corner.y as i32 + y as i32, cover))
+                });
             }
         }
         for (x, y, cover) in pixels.into_iter().filter(|pixel| pixel.2 > 0.0) {
@@ -257,7 +291,8 @@ impl Canvas<'_> {
             let ends = (letters[..head].iter(), letters[letters.len() - tail..].iter());
             ends.0.chain(['…'].iter()).chain(ends.1).collect::<String>()
         };
-        let longest = (0..letters.len()).rev().map(cut).find(|shorter| self.text_width(shorter, kind) <= width);
+        let longest =
+            (0..letters.len()).rev().map(cut).find(|shorter| self.text_width(shorter, kind) <= width);
         longest.unwrap_or_default()
     }
 

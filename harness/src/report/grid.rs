@@ -20,9 +20,11 @@ impl Style {
     }
 }
 
-/// Rows of cells under a header. The first column is a name; all others are figures.
+/// Rows of cells under a header. Leading columns are names, all others figures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Grid {
+    /// Leading columns that hold names, and stand left.
+    pub(super) names: usize,
     /// Names of the columns.
     pub(super) header: Vec<String>,
     /// Cells; each row as long as the header.
@@ -38,18 +40,27 @@ impl Grid {
             format!("{left}{}{right}", bars.join(cross))
         };
         let line = |row: &[String]| {
-            let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
+            let cells =
+                row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at < self.names {
+                    true => format!("{cell:<width$}"),
+                    false => format!("{cell:>width$}"),
+                });
             let cells: Vec<String> = cells.collect();
-            if style.framed { format!("│ {} │", cells.join(" │ ")) } else { cells.join("  ").trim_end().to_owned() }
+            if style.framed {
+                format!("│ {} │", cells.join(" │ "))
+            } else {
+                cells.join("  ").trim_end().to_owned()
+            }
         };
         if style.framed {
             writeln!(out, "{}", rule("┌", "┬", "┐"))?;
         }
         let header = line(&self.header);
-        if style.colour { writeln!(out, "\x1b[1m{header}\x1b[0m")? } else { writeln!(out, "{header}")? }
+        if style.colour {
+            writeln!(out, "\x1b[1m{header}\x1b[0m")?
+        } else {
+            writeln!(out, "{header}")?
+        }
         if style.framed {
             writeln!(out, "{}", rule("├", "┼", "┤"))?;
         }
@@ -67,7 +78,7 @@ impl Grid {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let escape = |row: &Vec<String>| row.iter().map(|cell| escape_markdown(cell)).collect();
         let mut text = line(escape(&self.header));
-        let marks = (0..self.header.len()).map(|at| if at == 0 { "---" } else { "---:" }.to_owned());
+        let marks = (0..self.header.len()).map(|at| if at < self.names { "---" } else { "---:" }.to_owned());
         text += &line(marks.collect());
         text.extend(self.rows.iter().map(|row| line(escape(row))));
         text

@@ -67,7 +67,8 @@ impl Latencies {
             latencies.add(run, of, histograms);
         }
         if scattered {
-            let detail = "rows of one sample do not stand together: the file was sorted or merged by hand".to_owned();
+            let detail =
+                "rows of one sample do not stand together: the file was sorted or merged by hand".to_owned();
             return Err(ResultsError::Row { path: run.directory.join("latency.csv"), line: 0, detail });
         }
         Ok(latencies)
@@ -76,7 +77,8 @@ impl Latencies {
     /// Median of the timer's own distribution over a workload's variants; none if not measured.
     pub(super) fn timer_median_ns(&self, workload: &str) -> Option<f64> {
         let of_variants = self.histograms.iter().filter(|((of, _), _)| of == workload);
-        let timers = of_variants.flat_map(|(_, histograms)| histograms).filter(|(timed, _)| timed.operation == TIMER);
+        let timers =
+            of_variants.flat_map(|(_, histograms)| histograms).filter(|(timed, _)| timed.operation == TIMER);
         let medians = timers.filter_map(|(_, histogram)| percentile(&buckets(histogram), 0.5));
         median(&medians.map(|value| value as f64).collect::<Vec<f64>>())
     }
@@ -94,7 +96,9 @@ impl Latencies {
         for (timed, histogram) in histograms {
             let name = |what: &str| format!("{}_{}_{what}", timed.operation, timed.scope);
             let sorted = buckets(&histogram);
-            let figures = FRACTIONS.iter().map(|&(what, fraction)| (format!("{what}_ns"), percentile(&sorted, fraction)));
+            let figures = FRACTIONS
+                .iter()
+                .map(|&(what, fraction)| (format!("{what}_ns"), percentile(&sorted, fraction)));
             for (what, value) in figures.chain([("max_ns".to_owned(), percentile(&sorted, 1.0))]) {
                 metrics.extend(value.map(|value| (name(&what), value as f64)));
             }

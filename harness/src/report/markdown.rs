@@ -5,7 +5,9 @@
 use super::analysis::{Analysis, word};
 use super::answer::answer;
 use super::grid::{Grid, escape_markdown};
-use super::metrics::{EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
+use super::metrics::{
+    EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+};
 use super::plots::Plot;
 use super::table::workload_grid;
 use super::units;
@@ -85,20 +87,24 @@ fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
                     })
                 });
                 if cells.iter().any(Option::is_some) {
-                    let name = if scope == "touch" { format!("{operation} + touch") } else { operation.to_owned() };
+                    let name =
+                        if scope == "touch" { format!("{operation} + touch") } else { operation.to_owned() };
                     let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
                     rows.push([name, variant.clone()].into_iter().chain(cells).collect());
                 }
             }
         }
     }
-    Grid { header, rows }
+    Grid { names: 2, header, rows }
 }
 
 fn resolution(analysis: &Analysis<'_>, workload: &str) -> String {
     let least = analysis.latencies.resolution_ns(workload);
     least.map_or_else(String::new, |least| {
-        format!(" (below {}, three times the timer's median, values are under resolution)", units::nanoseconds(least))
+        format!(
+            " (below {}, three times the timer's median, values are under resolution)",
+            units::nanoseconds(least)
+        )
     })
 }
 
@@ -115,14 +121,15 @@ fn over_workloads(analysis: &Analysis<'_>) -> String {
         Some(count) => format!("{name} ({count} workloads)"),
         None => (*name).to_owned(),
     });
-    let others = analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
+    let others =
+        analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
     let rows = others.map(|variant| {
         let means = metrics.iter().zip(&finished).map(|(metric, workloads)| {
             analysis.mean_ratio(workloads, variant, metric).map_or_else(|| "-".to_owned(), units::ratio)
         });
         [variant.clone()].into_iter().chain(means).collect()
     });
-    let grid = Grid { header: header.collect(), rows: rows.collect() };
+    let grid = Grid { names: 1, header: header.collect(), rows: rows.collect() };
     format!(
         "\n## Over all workloads\n\nGeometric mean of the ratios to {}, over the workloads that every variant \
          finished.\n\n{}",
@@ -137,7 +144,11 @@ fn measured(analysis: &Analysis<'_>) -> String {
     let asked = |value: &Option<String>| value.clone().unwrap_or_else(|| "each pass's default".to_owned());
     let cpus = options.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
     let mut items = vec![
-        format!("passes: {}; {} blocks, each with every variant once, in seeded random order", passes.join(", "), options.reps),
+        format!(
+            "passes: {}; {} blocks, each with every variant once, in seeded random order",
+            passes.join(", "),
+            options.reps
+        ),
         format!("order: {}; pace: {}; touch: {}", asked(&options.order), asked(&options.pace), options.touch),
         format!("CPUs that allocators were shown: {cpus}"),
         format!(
@@ -174,11 +185,22 @@ fn circumstances(analysis: &Analysis<'_>) -> String {
     let header = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let variants = file.variants.iter().map(|variant| {
         let version = variant.version.clone().or_else(|| measured_version(analysis, &variant.label));
-        vec![variant.label.clone(), known(&version), variant.settings.join(" "), known(&variant.library_path), known(&variant.library_hash)]
+        vec![
+            variant.label.clone(),
+            known(&version),
+            variant.settings.join(" "),
+            known(&variant.library_path),
+            known(&variant.library_hash),
+        ]
     });
-    let variants = Grid { header: header(&["variant", "version", "settings", "library", "SHA-256"]), rows: variants.collect() };
+    let variants = Grid {
+        names: 5,
+        header: header(&["variant", "version", "settings", "library", "SHA-256"]),
+        rows: variants.collect(),
+    };
     let workloads = file.workloads.iter().map(|workload| {
-        let peak = workload.requested_peak_bytes.map_or_else(|| "-".to_owned(), |peak| units::bytes(peak as f64));
+        let peak =
+            workload.requested_peak_bytes.map_or_else(|| "-".to_owned(), |peak| units::bytes(peak as f64));
         let times = if workload.has_times { "real" } else { "none: the event's index stands for it" };
         vec![
             workload.name.clone(),
@@ -190,13 +212,14 @@ fn circumstances(analysis: &Analysis<'_>) -> String {
             known(&workload.trace_hash),
         ]
     });
-    let names = ["workload", "source", "events", "threads", "requested peak", "times", "SHA-256 of the trace"];
-    let workloads = Grid { header: header(&names), rows: workloads.collect() };
+    let names =
+        ["workload", "source", "events", "threads", "requested peak", "times", "SHA-256 of the trace"];
+    let workloads = Grid { names: 2, header: header(&names), rows: workloads.collect() };
     let machine = file.machine.iter().map(|(name, value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         vec![name.clone(), value]
     });
-    let machine = Grid { header: header(&["machine", ""]), rows: machine.collect() };
+    let machine = Grid { names: 2, header: header(&["machine", ""]), rows: machine.collect() };
     let command: Vec<String> = file.argv.iter().map(|word| quote(word)).collect();
     format!(
         "\n## Variants\n\n{}\n## Workloads\n\n{}\n## Machine\n\n{}\n## To repeat\n\n    {}\n\nheaplab {}, seed {}, begun {}.\n",
@@ -212,7 +235,12 @@ fn circumstances(analysis: &Analysis<'_>) -> String {
 
 /// The version that samples state, where run.toml does not.
 fn measured_version(analysis: &Analysis<'_>, variant: &str) -> Option<String> {
-    analysis.run.samples.iter().filter(|sample| sample.variant == variant).find_map(|sample| sample.allocator_version.clone())
+    analysis
+        .run
+        .samples
+        .iter()
+        .filter(|sample| sample.variant == variant)
+        .find_map(|sample| sample.allocator_version.clone())
 }
 
 fn bullets(sentences: &[String]) -> String {
@@ -227,7 +255,11 @@ fn escape_lines(sentence: &str) -> String {
 /// A word as a POSIX shell reads it back.
 fn quote(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

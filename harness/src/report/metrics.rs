@@ -43,9 +43,17 @@ macro_rules! columns {
 /// Every metric, in the order of summary.csv.
 pub(super) fn metrics() -> impl Iterator<Item = Metric> {
     let throughput = [
-        Metric { name: WALL_PER_EVENT, pass: Pass::Throughput, value: |sample| per_event(sample, sample.wall_ns) },
+        Metric {
+            name: WALL_PER_EVENT,
+            pass: Pass::Throughput,
+            value: |sample| per_event(sample, sample.wall_ns),
+        },
         Metric { name: EVENTS_PER_SECOND, pass: Pass::Throughput, value: events_per_second },
-        Metric { name: "cpu_ns_per_event", pass: Pass::Throughput, value: |sample| per_event(sample, cpu_ns(sample)) },
+        Metric {
+            name: "cpu_ns_per_event",
+            pass: Pass::Throughput,
+            value: |sample| per_event(sample, cpu_ns(sample)),
+        },
         Metric {
             name: "page_faults_minor_per_event",
             pass: Pass::Throughput,

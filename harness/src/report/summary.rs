@@ -100,7 +100,8 @@ impl Figures {
     pub(super) fn ratio(&self, workload: &str, variant: &str, base: &str, metric: &str) -> Option<Ratio> {
         let base = self.values(workload, base, metric)?;
         let values = self.values(workload, variant, metric)?.iter();
-        let pairs: Vec<(f64, f64)> = values.filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
+        let pairs: Vec<(f64, f64)> =
+            values.filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
         paired_ratio(&pairs)
     }
 
@@ -126,12 +127,16 @@ impl Figures {
         for workload in workloads {
             let resolution_ns = latencies.resolution_ns(workload);
             for (metric, pass) in &self.metrics {
-                let measured = variants.iter().any(|variant| self.values(workload, variant, metric).is_some());
-                let headline = metrics().any(|first| first.pass == *pass && first.name == *metric && is_headline(&first));
+                let measured =
+                    variants.iter().any(|variant| self.values(workload, variant, metric).is_some());
+                let headline = metrics()
+                    .any(|first| first.pass == *pass && first.name == *metric && is_headline(&first));
                 if !measured && !headline {
                     continue;
                 }
-                for variant in variants.iter().filter(|variant| tried.contains_key(&(workload, variant, *pass))) {
+                for variant in
+                    variants.iter().filter(|variant| tried.contains_key(&(workload, variant, *pass)))
+                {
                     rows.push(self.row(workload, variant, *pass, metric, baseline, resolution_ns));
                 }
             }
@@ -158,7 +163,8 @@ impl Figures {
         let unresolved = pass == Pass::Latency && is_time_of_call(metric) && {
             let of_base = base.and_then(|base| self.values(workload, base, metric));
             let of_base = of_base.and_then(|values| median(&values.values().copied().collect::<Vec<f64>>()));
-            let under = |value: Option<f64>| value.zip(resolution_ns).is_some_and(|(value, least)| value < least);
+            let under =
+                |value: Option<f64>| value.zip(resolution_ns).is_some_and(|(value, least)| value < least);
             under(middle) || under(of_base)
         };
         SummaryRow {

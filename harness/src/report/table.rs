@@ -37,6 +37,7 @@ pub fn print_table(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -
     let mut all = Grid::default();
     for workload in &analysis.workloads {
         let grid = workload_grid(analysis, workload);
+        all.names = grid.names + 1;
         all.header = grid.header;
         all.header.insert(1, "workload".to_owned());
         all.rows.extend(grid.rows.into_iter().map(|mut row| {
@@ -75,13 +76,27 @@ pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
 
 /// The columns of summary.csv, in the order of [`SummaryRow`]'s fields.
 pub const SUMMARY_COLUMNS: [&str; 15] = [
-    "workload", "variant", "pass", "metric", "n", "failed", "median", "low", "high", "coverage", "ratio",
-    "ratio_low", "ratio_high", "ratio_coverage", "verdict",
+    "workload",
+    "variant",
+    "pass",
+    "metric",
+    "n",
+    "failed",
+    "median",
+    "low",
+    "high",
+    "coverage",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "ratio_coverage",
+    "verdict",
 ];
 
 /// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
-    let header = ["variant", "samples", "time/event", "interval", "vs baseline", "peak", "interval", "vs baseline"];
+    let header =
+        ["variant", "samples", "time/event", "interval", "vs baseline", "peak", "interval", "vs baseline"];
     let header = header.into_iter().chain(["mean", "end", "settled"]).map(str::to_owned).collect();
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
         analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
@@ -89,23 +104,26 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
         let row = |metric| analysis.row(workload, variant, metric);
         let bytes = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
         let is_floor = analysis.is_floor(variant);
-        let against = |row: Option<&SummaryRow>| if is_floor { "not ranked".to_owned() } else { describe_ratio(analysis, variant, row) };
+        let against = |row: Option<&SummaryRow>, words: fn(Verdict) -> &'static str| match is_floor {
+            true => "not ranked".to_owned(),
+            false => describe_ratio(analysis, variant, row, words),
+        };
         let (speed, peak) = (row(WALL_PER_EVENT), row(RESIDENT_PEAK));
         vec![
             variant.clone(),
             count_samples(analysis, workload, variant),
             cell(speed.and_then(|row| row.median), units::nanoseconds),
             interval(speed, units::nanoseconds),
-            against(speed),
+            against(speed, Verdict::of_time),
             cell(peak.and_then(|row| row.median), units::bytes),
             interval(peak, units::bytes),
-            against(peak),
+            against(peak, Verdict::as_str),
             bytes(RESIDENT_MEAN),
             bytes(RESIDENT_END),
             bytes(RESIDENT_SETTLED),
         ]
     });
-    Grid { header, rows: rows.collect() }
+    Grid { names: 1, header, rows: rows.collect() }
 }
 
 /// Ok samples of all samples.
@@ -117,13 +135,18 @@ fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str) -> Stri
     if failed == 0 { format!("{all}") } else { format!("{} of {all}", all - failed) }
 }
 
-fn describe_ratio(analysis: &Analysis<'_>, variant: &str, row: Option<&SummaryRow>) -> String {
+fn describe_ratio(
+    analysis: &Analysis<'_>,
+    variant: &str,
+    row: Option<&SummaryRow>,
+    words: fn(Verdict) -> &'static str,
+) -> String {
     if analysis.baseline.as_deref() == Some(variant) {
         return "baseline".to_owned();
     }
     match row.and_then(|row| row.ratio.zip(row.verdict)) {
         None => "-".to_owned(),
-        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), Verdict::as_str(verdict)),
+        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
     }
 }
 

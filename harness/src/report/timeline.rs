@@ -95,11 +95,13 @@ pub(super) fn read(analysis: &Analysis<'_>, notes: &mut Vec<String>) -> Result<T
             timeline.push(point);
         }
     })?);
-    let named = shown.into_iter().filter(|(_, timeline)| !timeline.stretches.is_empty()).map(|(place, mut timeline)| {
-        timeline.stretches.sort_by_key(|stretch| stretch.time_ns);
-        let sample = &analysis.run.samples[place];
-        ((sample.workload.clone(), sample.variant.clone()), timeline)
-    });
+    let named = shown.into_iter().filter(|(_, timeline)| !timeline.stretches.is_empty()).map(
+        |(place, mut timeline)| {
+            timeline.stretches.sort_by_key(|stretch| stretch.time_ns);
+            let sample = &analysis.run.samples[place];
+            ((sample.workload.clone(), sample.variant.clone()), timeline)
+        },
+    );
     Ok(named.collect())
 }
 
@@ -111,7 +113,8 @@ pub(super) fn median_sample(
     figure: fn(&Sample) -> Option<u64>,
 ) -> Option<usize> {
     let samples = analysis.ok_samples(workload, Pass::Memory).filter(|(_, sample)| sample.variant == variant);
-    let mut figures: Vec<(u64, usize)> = samples.filter_map(|(place, sample)| Some((figure(sample)?, place))).collect();
+    let mut figures: Vec<(u64, usize)> =
+        samples.filter_map(|(place, sample)| Some((figure(sample)?, place))).collect();
     figures.sort_unstable();
     figures.get(figures.len().saturating_sub(1) / 2).map(|&(_, place)| place)
 }
@@ -129,7 +132,12 @@ mod tests {
                 654_321 => 1,
                 _ => 500,
             };
-            timeline.push(TimelineFigures { time_ns, requested_bytes: 400, usable_bytes: 450, resident_bytes });
+            timeline.push(TimelineFigures {
+                time_ns,
+                requested_bytes: 400,
+                usable_bytes: 450,
+                resident_bytes,
+            });
         }
         let stretches = &timeline.stretches;
         assert!((MOST_STRETCHES / 2..=MOST_STRETCHES).contains(&stretches.len()), "{}", stretches.len());

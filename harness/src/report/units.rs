@@ -33,7 +33,11 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
         value /= step;
         at += 1;
     }
-    format!("{} {}", if at == 0 && value.fract() == 0.0 { format!("{value}") } else { significant(value) }, units[at])
+    format!(
+        "{} {}",
+        if at == 0 && value.fract() == 0.0 { format!("{value}") } else { significant(value) },
+        units[at]
+    )
 }
 
 /// Three significant digits without an exponent, from 0.001 on.
@@ -57,7 +61,13 @@ mod tests {
 
     #[test]
     fn figures_read_well_at_every_size() {
-        let of_bytes = [(0.0, "0 B"), (1000.0, "1000 B"), (1024.0, "1.00 KiB"), (106_430_464.0, "102 MiB"), (2e10, "18.6 GiB")];
+        let of_bytes = [
+            (0.0, "0 B"),
+            (1000.0, "1000 B"),
+            (1024.0, "1.00 KiB"),
+            (106_430_464.0, "102 MiB"),
+            (2e10, "18.6 GiB"),
+        ];
         for (value, text) in of_bytes {
             assert_eq!(bytes(value), text);
         }

@@ -44,7 +44,10 @@ pub fn median_interval(values: &[f64]) -> Option<Interval> {
 /// coverage. `tails` yields P(statistic < k) for k = 1, 2, ...
 pub(super) fn rank_of_coverage(tails: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
     let coverages = tails.map(|tail| 1.0 - 2.0 * tail).enumerate();
-    coverages.take_while(|&(_, coverage)| coverage >= WANTED_COVERAGE).last().map(|(at, coverage)| (at + 1, coverage))
+    coverages
+        .take_while(|&(_, coverage)| coverage >= WANTED_COVERAGE)
+        .last()
+        .map(|(at, coverage)| (at + 1, coverage))
 }
 
 pub(super) fn sorted(values: &[f64]) -> Vec<f64> {

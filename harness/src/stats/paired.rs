@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn equal_factors_in_every_block_are_found_through_any_drift() {
-        let pairs: Vec<(f64, f64)> = (1..=10).map(|drift| (f64::from(drift) * 3.0, f64::from(drift) * 2.0)).collect();
+        let pairs: Vec<(f64, f64)> =
+            (1..=10).map(|drift| (f64::from(drift) * 3.0, f64::from(drift) * 2.0)).collect();
         let ratio = paired_ratio(&pairs).expect("positive");
         let interval = ratio.interval.expect("ten blocks");
         for value in [ratio.estimate, interval.low, interval.high] {

@@ -34,6 +34,24 @@ impl Verdict {
             Verdict::UnderResolution => "under resolution",
         }
     }
+
+    /// The same of events per second: more of them is faster.
+    pub fn of_speed(self) -> &'static str {
+        match self {
+            Verdict::Smaller => "slower",
+            Verdict::Larger => "faster",
+            other => other.as_str(),
+        }
+    }
+
+    /// The same of time: more of it is slower.
+    pub fn of_time(self) -> &'static str {
+        match self {
+            Verdict::Smaller => "faster",
+            Verdict::Larger => "slower",
+            other => other.as_str(),
+        }
+    }
 }
 
 impl Serialize for Verdict {

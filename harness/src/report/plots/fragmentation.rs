@@ -24,8 +24,10 @@ use crate::results::{Pass, Sample};
 
 const ROW: f64 = 76.0;
 const NAMES: [&str; 4] = ["requested, touched", "lost inside blocks", "rest of their pages", "held"];
+/// The same, short, for the line below a bar.
+const SHORT: [&str; 4] = ["touched", "inside", "rest", "held"];
 /// How far each segment's colour is mixed with white.
-const LIGHTNESS: [f64; 4] = [0.0, 0.35, 0.6, 0.82];
+const LIGHTNESS: [f64; 4] = [0.0, 0.35, 0.58, 0.78];
 
 /// What resident memory consists of, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +56,17 @@ impl Split {
 }
 
 /// Draws the plot; false if no memory sample was taken.
-pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path: &Path) -> Result<bool, ReportError> {
+pub(super) fn plot(
+    analysis: &Analysis<'_>,
+    workload: &str,
+    looks: &[Look],
+    path: &Path,
+) -> Result<bool, ReportError> {
     let tried = |variant: &str| {
         let mut samples = analysis.run.samples.iter();
-        samples.any(|sample| sample.pass == Pass::Memory && sample.workload == workload && sample.variant == variant)
+        samples.any(|sample| {
+            sample.pass == Pass::Memory && sample.workload == workload && sample.variant == variant
+        })
     };
     let rows: Vec<(&str, Look, Option<Split>)> = analysis
         .variants
@@ -73,9 +82,10 @@ pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path
     if splits().next().is_none() {
         return Ok(false);
     }
-    let max = splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
+    let max =
+        splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
-    draw(path, 210.0 + ROW * rows.len() as f64 + 90.0, |canvas| {
+    draw(path, 420.0 + ROW * rows.len() as f64, |canvas| {
         let subtitle = "What resident memory consists of when the program holds the most. Of each variant the block whose \
                         resident memory there is the median.";
         let top = title(canvas, &format!("{workload}: fragmentation at the requested peak"), subtitle);
@@ -85,19 +95,22 @@ pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path
         entries.push((Key::Outline(MUTED), "untouched (requested, not resident)".to_owned()));
         let top = legend(canvas, top, &entries);
         let labels: Vec<&str> = rows.iter().map(|(variant, _, _)| *variant).collect();
-        let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 120.0);
+        let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 170.0);
         bars.draw_ticks(canvas, &axis);
         for (at, (variant, look, split)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
             bars.draw_label(canvas, y - 10.0, variant, "");
             match split {
                 Some(split) => draw_row(canvas, &bars, &axis, look.colour, split, y),
-                None => canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED)),
+                None => {
+                    canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED))
+                }
             }
         }
         let caption = "The four shades add up to resident. Held: caches, free pages and metadata, in pages without a live \
                        block. Rest of their pages: headers and free space beside live blocks.";
-        canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
+        let below = canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
+        bars.bottom + 48.0 + below + 12.0
     })?;
     Ok(true)
 }
@@ -115,9 +128,12 @@ fn draw_row(canvas: &mut Canvas<'_>, bars: &Bars, axis: &Axis, colour: Colour, s
     if outer - end >= 1.0 {
         canvas.outline((end + 1.0, outer), (top + 1.0, bottom - 1.0), 1.4, colour, Some((4.0, 3.0)));
     }
-    let resident = units::bytes(sum as f64);
+    let resident = format!("{} resident", units::bytes(sum as f64));
     canvas.text((outer + 10.0, (top + bottom) / 2.0), Anchor::Left, &resident, BODY.bold());
-    let parts = NAMES.iter().zip(&split.segments).map(|(name, &bytes)| format!("{name} {}", units::bytes(bytes as f64)));
+    let parts = SHORT
+        .iter()
+        .zip(&split.segments)
+        .map(|(name, &bytes)| format!("{name} {}", units::bytes(bytes as f64)));
     let mut line = parts.collect::<Vec<String>>().join("  +  ");
     if split.untouched > 0 {
         line += &format!(";  untouched {}", units::bytes(split.untouched as f64));

@@ -16,7 +16,8 @@ pub(super) fn title(canvas: &mut Canvas<'_>, title: &str, subtitle: &str) -> f64
     let kind = BODY.sized(25.0).bold();
     let fitted = canvas.fit(title, WIDTH - 2.0 * MARGIN, kind);
     canvas.text((MARGIN, 38.0), Anchor::Left, &fitted, kind);
-    let below = canvas.paragraph((MARGIN, 70.0), WIDTH - 2.0 * MARGIN, subtitle, BODY.sized(16.0).coloured(MUTED));
+    let below =
+        canvas.paragraph((MARGIN, 70.0), WIDTH - 2.0 * MARGIN, subtitle, BODY.sized(16.0).coloured(MUTED));
     70.0 + below + 6.0
 }
 
@@ -42,7 +43,9 @@ pub(super) fn legend(canvas: &mut Canvas<'_>, top: f64, entries: &[(Key, String)
         match *key {
             Key::Line(look) => canvas.line(&[(x, y), (x + 34.0, y)], 3.0, look.colour, look.dash),
             Key::Box(colour) => canvas.rect((x + 8.0, x + 34.0), (y - 8.0, y + 8.0), colour, 1.0),
-            Key::Outline(colour) => canvas.outline((x + 8.0, x + 34.0), (y - 8.0, y + 8.0), 1.5, colour, Some((4.0, 3.0))),
+            Key::Outline(colour) => {
+                canvas.outline((x + 8.0, x + 34.0), (y - 8.0, y + 8.0), 1.5, colour, Some((4.0, 3.0)))
+            }
         }
         canvas.text((x + 42.0, y), Anchor::Left, &label, kind);
         x += width + 30.0;
@@ -110,7 +113,12 @@ impl Panel {
     /// Draws a level grid line with its label at the left.
     pub(super) fn draw_level(&self, canvas: &mut Canvas<'_>, fraction: f64, label: &str) {
         let y = self.at(0.0, fraction).1;
-        canvas.line(&[(self.left, y), (self.right, y)], 1.3, if fraction == 0.0 { MUTED } else { GRID }, None);
+        canvas.line(
+            &[(self.left, y), (self.right, y)],
+            1.3,
+            if fraction == 0.0 { MUTED } else { GRID },
+            None,
+        );
         canvas.text((self.left - 9.0, y), Anchor::Right, label, SMALL.coloured(INK));
     }
 

@@ -8,7 +8,7 @@ use super::super::analysis::Analysis;
 use super::super::axis::LogAxis;
 use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
 use super::super::latency::{Histogram, TIMER, Timed, buckets};
-use super::super::palette::{GRID, Look, MUTED, SHADE};
+use super::super::palette::{Look, MUTED, SHADE};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];
@@ -16,7 +16,13 @@ const PANEL: f64 = 360.0;
 const TIMER_LOOK: Look = Look { colour: (0x9a, 0xa0, 0xa6), dash: Some((5.0, 4.0)) };
 /// The percentiles at which upright lines stand.
 const MARKS: [(f64, &str); 7] = [
-    (0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"),
+    (0.0, "0"),
+    (0.5, "50"),
+    (0.9, "90"),
+    (0.99, "99"),
+    (0.999, "99.9"),
+    (0.9999, "99.99"),
+    (0.99999, "99.999"),
 ];
 
 /// A curve of one panel.
@@ -33,31 +39,36 @@ pub(super) fn plot(
     looks: &[Look],
     path: &Path,
 ) -> Result<bool, ReportError> {
-    let of_variant = |variant: &String| analysis.latencies.histograms.get(&(workload.to_owned(), variant.clone()));
+    let of_variant =
+        |variant: &String| analysis.latencies.histograms.get(&(workload.to_owned(), variant.clone()));
     let curves = |operation: &str| -> Vec<Curve> {
         let timed = Timed { operation: operation.to_owned(), scope: scope.to_owned() };
         let variants = analysis.variants.iter().zip(looks);
         let found = variants.filter_map(|(variant, look)| Some((of_variant(variant)?.get(&timed)?, look)));
         found.map(|(histogram, look)| Curve { look: *look, buckets: buckets(histogram) }).collect()
     };
-    let panels: Vec<(&str, Vec<Curve>)> =
-        OPERATIONS.iter().map(|operation| (*operation, curves(operation))).filter(|panel| !panel.1.is_empty()).collect();
+    let panels: Vec<(&str, Vec<Curve>)> = OPERATIONS
+        .iter()
+        .map(|operation| (*operation, curves(operation)))
+        .filter(|panel| !panel.1.is_empty())
+        .collect();
     if panels.is_empty() {
         return Ok(false);
     }
     let timer = timer_curve(analysis, workload);
     let all = || panels.iter().flat_map(|panel| &panel.1).chain(&timer).flat_map(|curve| &curve.buckets);
     let least = all().map(|bucket| bucket.0).filter(|&value| value > 0).min().unwrap_or(1) as f64;
-    let time = LogAxis::new(least, all().map(|bucket| bucket.0).max().unwrap_or(1) as f64);
-    let calls = panels.iter().flat_map(|panel| &panel.1).map(|curve| total(&curve.buckets)).max().unwrap_or(1);
+    let most = all().map(|bucket| bucket.0).max().unwrap_or(1) as f64;
+    let time = LogAxis::new(least, most, all().any(|bucket| bucket.0 == 0));
+    let calls =
+        panels.iter().flat_map(|panel| &panel.1).map(|curve| total(&curve.buckets)).max().unwrap_or(1);
     let nines = (calls as f64).log10().clamp(1.0, 6.0);
     let shown: Vec<(&String, &Look)> =
         analysis.variants.iter().zip(looks).filter(|(variant, _)| of_variant(variant).is_some()).collect();
     let rows = panels.len().div_ceil(2) as f64;
-    draw(path, 180.0 + PANEL * rows + 27.0 * (shown.len() as f64 / 4.0).floor(), |canvas| {
+    draw(path, 260.0 + PANEL * rows + 27.0 * shown.len() as f64, |canvas| {
         let what = if scope == "touch" { "call and first touch" } else { "call alone" };
-        let subtitle = "Percentile of calls against time, both logarithmic; lower is better. Grey dashes are the timer \
-                        itself; below three times its median nothing is told apart (shaded).";
+        let subtitle = "Time of the calls by percentile; lower is better. Shaded: below three times the timer's own median.";
         let top = title(canvas, &format!("{workload}: latency, {what}"), subtitle);
         let mut entries: Vec<(Key, String)> =
             shown.iter().map(|(variant, look)| (Key::Line(**look), (*variant).clone())).collect();
@@ -69,12 +80,18 @@ pub(super) fn plot(
             let (column, row) = (at as f64 % columns, (at as f64 / columns).floor());
             let left = MARGIN + width * column;
             let top = top + PANEL * row;
-            let panel = Panel { left: left + 66.0, right: left + width - 26.0, top: top + 34.0, bottom: top + PANEL - 62.0 };
+            let panel = Panel {
+                left: left + 66.0,
+                right: left + width - 26.0,
+                top: top + 34.0,
+                bottom: top + PANEL - 62.0,
+            };
             draw_panel(canvas, &panel, operation, &time, nines, analysis.latencies.resolution_ns(workload));
             for curve in timer.iter().chain(curves) {
                 draw_curve(canvas, &panel, &time, nines, curve);
             }
         }
+        top + PANEL * rows
     })?;
     Ok(true)
 }
@@ -99,13 +116,6 @@ fn draw_panel(
         }
     }
     for (value, label) in time.decades() {
-        for minor in 2..10 {
-            let y = time.fraction(value * f64::from(minor));
-            let at = panel.at(0.0, y);
-            if y < 1.0 {
-                canvas.line(&[at, (at.0 + 5.0, at.1)], 1.0, GRID, None);
-            }
-        }
         panel.draw_level(canvas, time.fraction(value), &label);
     }
     if let Some(y) = resolution_ns.map(|least| panel.at(0.0, time.fraction(least)).1)

@@ -12,12 +12,19 @@ mod timeline;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ReportError;
 use super::analysis::Analysis;
-use super::palette::looks;
-use super::timeline::read;
+use super::palette::{Look, looks};
+use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
+
+/// The kinds, in the order in which a report shows them.
+const KINDS: [&str; 6] = ["throughput", "memory", "fragmentation", "settled", "latency", "latency-touch"];
+
+/// Sheets that are drawn at once: each takes 30 MB.
+const MOST_THREADS: usize = 4;
 
 /// A plot that was drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,25 +51,63 @@ pub(super) fn draw_all(
     let looks = looks(analysis);
     let timelines = read(analysis, notes)?;
     let mut taken = HashSet::new();
+    let stems: Vec<String> =
+        analysis.workloads.iter().map(|workload| file_stem(workload, &mut taken)).collect();
+    // PERF: 20 ms a plot, most of it in pixels; each thread takes the next workload.
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(stems.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut drawn = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(stem) = stems.get(at) else {
+                return Ok(drawn);
+            };
+            let stem = directory.join(stem);
+            drawn.push((at, draw_workload(analysis, &timelines, &looks, &analysis.workloads[at], &stem)?));
+        }
+    };
+    let results: Vec<Result<Vec<(usize, Vec<Plot>)>, ReportError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut drawn: Vec<(usize, Vec<Plot>)> = Vec::new();
+    for result in results {
+        drawn.extend(result?);
+    }
+    drawn.sort_by_key(|(at, _)| *at);
+    Ok(drawn.into_iter().flat_map(|(_, plots)| plots).collect())
+}
+
+/// Draws all kinds of one workload; `stem` is the path without kind and extension.
+fn draw_workload(
+    analysis: &Analysis<'_>,
+    timelines: &Timelines,
+    looks: &[Look],
+    workload: &str,
+    stem: &Path,
+) -> Result<Vec<Plot>, ReportError> {
     let mut plots = Vec::new();
-    for workload in &analysis.workloads {
-        let stem = file_stem(workload, &mut taken);
-        let mut draw = |kind: &'static str, plot: &dyn Fn(&Path) -> Result<bool, ReportError>| {
-            let path = directory.join(format!("{stem}-{kind}.png"));
-            if plot(&path)? {
-                plots.push(Plot { workload: workload.clone(), kind, path });
-            } else {
-                // A plot of an earlier report must not stand beside this one.
-                remove_if_there(&path)?;
-            }
-            Ok::<(), ReportError>(())
+    for kind in KINDS {
+        let mut name = stem.as_os_str().to_owned();
+        name.push(format!("-{kind}.png"));
+        let path = PathBuf::from(name);
+        let drawn = match kind {
+            "throughput" => throughput::plot(analysis, workload, looks, &path)?,
+            "memory" => timeline::plot(analysis, timelines, workload, looks, &path)?,
+            "fragmentation" => fragmentation::plot(analysis, workload, looks, &path)?,
+            "settled" => settled::plot(analysis, workload, looks, &path)?,
+            "latency" => latency::plot(analysis, workload, "call", looks, &path)?,
+            _ => latency::plot(analysis, workload, "touch", looks, &path)?,
         };
-        draw("throughput", &|path| throughput::plot(analysis, workload, &looks, path))?;
-        draw("memory", &|path| timeline::plot(analysis, &timelines, workload, &looks, path))?;
-        draw("fragmentation", &|path| fragmentation::plot(analysis, workload, &looks, path))?;
-        draw("settled", &|path| settled::plot(analysis, workload, &looks, path))?;
-        draw("latency", &|path| latency::plot(analysis, workload, "call", &looks, path))?;
-        draw("latency-touch", &|path| latency::plot(analysis, workload, "touch", &looks, path))?;
+        if drawn {
+            plots.push(Plot { workload: workload.to_owned(), kind, path });
+        } else {
+            // A plot of an earlier report must not stand beside this one.
+            remove_if_there(&path)?;
+        }
     }
     Ok(plots)
 }
@@ -78,7 +123,8 @@ fn remove_if_there(path: &Path) -> Result<(), ReportError> {
 
 /// A file name of a workload's name, which may be a path; no two workloads get the same.
 fn file_stem(workload: &str, taken: &mut HashSet<String>) -> String {
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+    let plain =
+        |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
     let name: String = workload.chars().map(plain).take(100).collect();
     let name = match name.trim_start_matches(['.', '-']) {
         "" => "workload",

@@ -20,17 +20,25 @@ const BAR: f64 = 21.0;
 const GROUP: f64 = BAR * 4.0 + 20.0;
 
 /// Draws the plot; false if nothing of it was measured.
-pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path: &Path) -> Result<bool, ReportError> {
+pub(super) fn plot(
+    analysis: &Analysis<'_>,
+    workload: &str,
+    looks: &[Look],
+    path: &Path,
+) -> Result<bool, ReportError> {
     let median = |variant: &str, metric| analysis.median(workload, variant, metric);
     let tried = |variant: &str| analysis.row(workload, variant, RESIDENT_END).is_some();
-    let rows: Vec<(&String, &Look)> = analysis.variants.iter().zip(looks).filter(|(variant, _)| tried(variant)).collect();
-    let medians = rows.iter().flat_map(|(variant, _)| STAGES.iter().filter_map(|(_, metric, _)| median(variant, metric)));
+    let rows: Vec<(&String, &Look)> =
+        analysis.variants.iter().zip(looks).filter(|(variant, _)| tried(variant)).collect();
+    let medians = rows
+        .iter()
+        .flat_map(|(variant, _)| STAGES.iter().filter_map(|(_, metric, _)| median(variant, metric)));
     let max = medians.fold(f64::NAN, f64::max);
     if max.is_nan() {
         return Ok(false);
     }
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
-    let height = 160.0 + GROUP * rows.len() as f64 + 60.0;
+    let height = 260.0 + GROUP * rows.len() as f64;
     draw(path, height, |canvas| {
         let subtitle = "Resident memory, median over blocks: at the end of the trace; drained, at once after every object was \
                         freed; settled, 60 s of trace time later; purged, after the allocator's own purge call.";
@@ -52,9 +60,15 @@ pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path
                 };
                 let x = bars.x(&axis, value);
                 canvas.rect((bars.left, x), (y - 8.5, y + 8.5), mix(look.colour, PAPER, *lightness), 1.0);
-                canvas.text((x + 10.0, y), Anchor::Left, &units::bytes(value), BODY.sized(15.0).coloured(INK));
+                canvas.text(
+                    (x + 10.0, y),
+                    Anchor::Left,
+                    &units::bytes(value),
+                    BODY.sized(15.0).coloured(INK),
+                );
             }
         }
+        bars.bottom + 40.0
     })?;
     Ok(true)
 }

@@ -14,7 +14,12 @@ use super::frame::{Bars, SMALL, title};
 const ROW: f64 = 62.0;
 
 /// Draws the plot; false if no throughput sample was taken.
-pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path: &Path) -> Result<bool, ReportError> {
+pub(super) fn plot(
+    analysis: &Analysis<'_>,
+    workload: &str,
+    looks: &[Look],
+    path: &Path,
+) -> Result<bool, ReportError> {
     let rows: Vec<(&SummaryRow, Look)> = analysis
         .variants
         .iter()
@@ -30,12 +35,13 @@ pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path
     };
     let max = rows.iter().flat_map(|(row, _)| values(row)).fold(0.0, f64::max);
     let axis = Axis::new(max * 1.04, Unit::Count, 6);
-    let height = 130.0 + ROW * rows.len() as f64 + 70.0;
+    let height = 250.0 + ROW * rows.len() as f64;
     draw(path, height, |canvas| {
-        let subtitle = "Events per second, longer is better. Dots are samples, bars their median, black its interval.";
+        let subtitle =
+            "Events per second, longer is better. Dots are samples, bars their median, black its interval.";
         let top = title(canvas, &format!("{workload}: throughput"), subtitle);
         let labels: Vec<&str> = rows.iter().map(|(row, _)| row.variant.as_str()).collect();
-        let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 330.0);
+        let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 356.0);
         bars.draw_ticks(canvas, &axis);
         for (at, (row, look)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
@@ -43,6 +49,7 @@ pub(super) fn plot(analysis: &Analysis<'_>, workload: &str, looks: &[Look], path
         }
         let middle = (bars.left + bars.right) / 2.0;
         canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, "events per second", BODY.sized(16.0));
+        bars.bottom + 72.0
     })?;
     Ok(true)
 }
@@ -105,6 +112,8 @@ pub(super) fn describe_ratio(analysis: &Analysis<'_>, row: &SummaryRow) -> Strin
     }
     match row.ratio.zip(row.verdict) {
         None => samples,
-        Some((ratio, verdict)) => format!("{samples}; {} x baseline: {}", units::ratio(ratio), verdict.as_str()),
+        Some((ratio, verdict)) => {
+            format!("{samples}; {} x baseline: {}", units::ratio(ratio), verdict.of_speed())
+        }
     }
 }

@@ -32,26 +32,34 @@ pub(super) fn plot(
         return Ok(false);
     };
     let stretches = || shown.iter().flat_map(|(_, _, timeline)| &timeline.stretches);
-    let largest = |figure: fn(&super::super::timeline::Stretch) -> u64| stretches().map(figure).max().unwrap_or(0) as f64;
+    let largest = |figure: fn(&super::super::timeline::Stretch) -> u64| {
+        stretches().map(figure).max().unwrap_or(0) as f64
+    };
     let resident = largest(|stretch| stretch.resident_bytes.1.max(stretch.requested_bytes));
     let has_times = analysis.has_times(workload);
-    let time = Axis::new(largest(|stretch| stretch.time_ns), if has_times { Unit::Time } else { Unit::Count }, 8);
+    let time =
+        Axis::new(largest(|stretch| stretch.time_ns), if has_times { Unit::Time } else { Unit::Count }, 8);
     let resident = Axis::new(resident * 1.05, Unit::Bytes, 6);
     let internal = Axis::new(largest(|stretch| stretch.internal_bytes) * 1.08, Unit::Bytes, 3);
-    draw(path, 830.0 + 27.0 * (shown.len() as f64 / 4.0).floor(), |canvas| {
-        let heading = format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
+    draw(path, 900.0 + 27.0 * shown.len() as f64, |canvas| {
+        let heading =
+            format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
         let subtitle = "Of each variant the block whose mean resident memory is the median.";
         let top = title(canvas, &heading, subtitle);
         let mut entries: Vec<(Key, String)> =
             shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone())).collect();
         entries.push((Key::Box(REQUESTED), "requested".to_owned()));
         let top = legend(canvas, top, &entries);
-        let upper = Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 26.0, bottom: top + 416.0 };
+        let upper =
+            Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 26.0, bottom: top + 416.0 };
         let lower = Panel { top: upper.bottom + 50.0, bottom: upper.bottom + 190.0, ..upper };
         draw_requested(canvas, &upper, &time, &resident, longest);
         draw_grid(canvas, &upper, &time, &resident, false);
         draw_grid(canvas, &lower, &time, &internal, true);
-        let heads = [(&upper, "resident, and what the program requested"), (&lower, "usable - requested: lost inside blocks")];
+        let heads = [
+            (&upper, "resident, and what the program requested"),
+            (&lower, "usable - requested: lost inside blocks"),
+        ];
         for (panel, text) in heads {
             canvas.text((panel.left, panel.top - 16.0), Anchor::Left, text, BODY.sized(16.0).bold());
         }
@@ -64,6 +72,7 @@ pub(super) fn plot(
         let name = if has_times { "trace time" } else { "event index: the trace has no times" };
         let middle = (lower.left + lower.right) / 2.0;
         canvas.text((middle, lower.bottom + 42.0), Anchor::Middle, name, BODY.sized(16.0).coloured(MUTED));
+        lower.bottom + 70.0
     })?;
     Ok(true)
 }
@@ -80,7 +89,8 @@ fn draw_grid(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, 
 fn draw_requested(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, timeline: &Timeline) {
     for (at, stretch) in timeline.stretches.iter().enumerate() {
         let next = timeline.stretches.get(at + 1).unwrap_or(stretch);
-        let (left, top) = panel.at(time.fraction(stretch.time_ns as f64), bytes.fraction(stretch.requested_bytes as f64));
+        let (left, top) =
+            panel.at(time.fraction(stretch.time_ns as f64), bytes.fraction(stretch.requested_bytes as f64));
         let right = panel.at(time.fraction(next.time_ns as f64), 0.0).0;
         canvas.rect((left, right), (top, panel.bottom), REQUESTED, 1.0);
     }
