@@ -20,9 +20,18 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
 
 /// Wakes one thread that sleeps on `word`.
 pub(super) fn wake_one(word: &AtomicU32) {
+    wake(word, 1);
+}
+
+/// Wakes every thread that sleeps on `word`.
+pub(super) fn wake_all(word: &AtomicU32) {
+    wake(word, i32::MAX);
+}
+
+fn wake(word: &AtomicU32, threads: i32) {
     // SAFETY: the kernel uses the address as a name only.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, threads);
     }
 }
 

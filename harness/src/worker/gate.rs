@@ -51,11 +51,14 @@ fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
 }
 
 /// Sets the count in `word` and wakes who sleeps on it. Returns whether somebody did.
+///
+/// NOTE: all of them. Two threads can sleep on one slot, the second for what the first will do; woken
+/// alone, the second would sleep again and the first would never be woken.
 #[inline]
 fn set(word: &AtomicU32, count: u32) -> bool {
     let asleep = word.swap(count << 1, Ordering::AcqRel) & ASLEEP != 0;
     if asleep {
-        futex::wake_one(word);
+        futex::wake_all(word);
     }
     asleep
 }
