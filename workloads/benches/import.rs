@@ -101,16 +101,6 @@ fn bench_trace(criterion: &mut Criterion) {
             assert_eq!(count, LINES);
         })
     });
-    group.bench_function("decode_chunks", |bencher| {
-        bencher.iter(|| {
-            let mut reader = TraceReader::new(bytes.as_slice()).unwrap();
-            let (mut chunk, mut count) = (Vec::new(), 0);
-            while reader.read_chunk(&mut chunk).unwrap() {
-                count += black_box(&chunk).len() as u64;
-            }
-            assert_eq!(count, LINES);
-        })
-    });
     group.bench_function("verify", |bencher| {
         bencher.iter(|| assert_eq!(verify(&file).unwrap().summary.events, LINES));
     });

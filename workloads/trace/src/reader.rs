@@ -156,23 +156,6 @@ impl<R: Read> TraceReader<R> {
         }
     }
 
-    /// The rest of the open chunk, or the whole next one, in place of what `records` held; false at the end.
-    ///
-    /// PERF: about 1.3 times as fast as [`read_record`](TraceReader::read_record) for a caller who can use a slice.
-    pub fn read_chunk(&mut self, records: &mut Vec<Record>) -> Result<bool, TraceError> {
-        records.clear();
-        if self.records_left == 0 && !self.begin_chunk()? {
-            return Ok(false);
-        }
-        while self.records_left > 0 {
-            match self.decode_record() {
-                Ok(record) => records.push(record),
-                Err(problem) => return Err(self.record_fault(problem)),
-            }
-        }
-        Ok(true)
-    }
-
     #[inline]
     fn decode_record(&mut self) -> Result<Record, RecordFault> {
         let record = chunk::decode(&self.raw, &mut self.at, &mut self.state)?;

@@ -32,8 +32,8 @@ enum ThreadState {
 #[derive(Default)]
 pub(crate) struct Tally {
     summary: Summary,
-    // PERF: ids are dense, so one multiplication spreads them; the default hasher took a third of
-    // the writer's time.
+    // PERF: ids are dense, so one multiplication spreads them; with the default hasher an import
+    // took 6 to 22 % longer.
     live: HashMap<ObjectId, Live, FxBuildHasher>,
     // A hostile trace may hold any sizes: the sum must neither wrap nor stick at a bound.
     live_bytes: u128,

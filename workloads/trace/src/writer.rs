@@ -13,11 +13,11 @@ use crate::tally::Tally;
 use crate::{Header, Record, Summary};
 
 /// A chunk ends at this many records...
-// PERF: 16 Ki records compress 3 % worse; more lose more of a file that is cut off.
+// PERF: chunks of 16 Ki records made files 1 to 7 % larger; larger chunks lose more when a file is cut off.
 const CHUNK_RECORDS: u32 = 64 << 10;
 /// ...or at this many bytes, whichever is first.
 const CHUNK_RAW_BYTES: usize = 1 << 20;
-// PERF: level 3 makes files 5 to 10 % smaller, and takes twice the time of all else here.
+// PERF: level 3 made files 4 to 7 % smaller, and an import 4 to 26 % slower.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Totals that only the source of a trace can know, because they tell of its repairs and losses.
