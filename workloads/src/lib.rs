@@ -3,4 +3,5 @@
 
 pub mod import;
 pub mod program;
+pub mod simulate;
 pub mod stream;

@@ -1,0 +1,177 @@
+//! What the server keeps between requests: a cache with a limit in bytes, and entries that expire.
+//!
+//! It holds blocks and says which are to be freed; when, and by which thread, is for the caller.
+
+use std::collections::BTreeMap;
+
+use super::definition::{CachePlan, Policy};
+use super::distribution::Random;
+use super::heap::Block;
+
+/// A bounded cache of what requests left behind.
+#[derive(Debug)]
+pub(super) struct Cache {
+    plan: CachePlan,
+    entries: Vec<Entry>,
+    /// Index into `entries` by the moment of last use: the first is the one to go.
+    by_use: BTreeMap<u64, usize>,
+    uses: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    used: u64,
+    expires_ns: u64,
+    bytes: u64,
+    blocks: Vec<Block>,
+}
+
+impl Cache {
+    pub(super) fn new(plan: CachePlan) -> Cache {
+        Cache { plan, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
+    }
+
+    /// Puts `blocks` in for as long as a drawn lifetime, and moves what has to leave into `evicted`:
+    /// the blocks themselves if they are more than the limit.
+    pub(super) fn insert(
+        &mut self,
+        blocks: Vec<Block>,
+        now_ns: u64,
+        random: &mut Random,
+        evicted: &mut impl Extend<Block>,
+    ) {
+        let bytes: u64 = blocks.iter().map(Block::size).sum();
+        if bytes > self.plan.limit_bytes {
+            evicted.extend(blocks);
+            return;
+        }
+        while self.bytes + bytes > self.plan.limit_bytes {
+            let Some(index) = self.choose_victim(random) else { break };
+            evicted.extend(self.remove(index));
+        }
+        let expires_ns = now_ns.saturating_add(self.plan.lifetime.draw(random));
+        self.uses += 1;
+        self.by_use.insert(self.uses, self.entries.len());
+        self.bytes += bytes;
+        self.entries.push(Entry { used: self.uses, expires_ns, bytes, blocks });
+    }
+
+    /// Uses an entry at random, if there is one.
+    pub(super) fn hit(&mut self, random: &mut Random) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let index = random.below(self.entries.len() as u64) as usize;
+        self.uses += 1;
+        let entry = &mut self.entries[index];
+        self.by_use.remove(&entry.used);
+        entry.used = self.uses;
+        self.by_use.insert(self.uses, index);
+    }
+
+    /// Moves the blocks of every entry that has expired into `expired`.
+    pub(super) fn sweep(&mut self, now_ns: u64, expired: &mut Vec<Block>) {
+        let mut index = 0;
+        while index < self.entries.len() {
+            if self.entries[index].expires_ns <= now_ns {
+                expired.extend(self.remove(index));
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn choose_victim(&mut self, random: &mut Random) -> Option<usize> {
+        match self.plan.policy {
+            Policy::Lru => self.by_use.first_key_value().map(|(_, index)| *index),
+            Policy::Random if self.entries.is_empty() => None,
+            Policy::Random => Some(random.below(self.entries.len() as u64) as usize),
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Vec<Block> {
+        let entry = self.entries.swap_remove(index);
+        self.by_use.remove(&entry.used);
+        if let Some(moved) = self.entries.get(index) {
+            self.by_use.insert(moved.used, index);
+        }
+        self.bytes -= entry.bytes;
+        entry.blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::distribution::{Shape, Times};
+    use super::super::heap::Heap;
+    use super::*;
+
+    fn cache(policy: Policy) -> Cache {
+        Cache::new(CachePlan {
+            policy,
+            limit_bytes: 1000,
+            requests: 1.0,
+            objects: 1.0,
+            hits: 1.0,
+            lifetime: Times { shape: Shape::Fixed, mean_ns: 50 },
+            sweep_ns: 1,
+        })
+    }
+
+    fn sizes(blocks: &[Block]) -> Vec<u64> {
+        blocks.iter().map(Block::size).collect()
+    }
+
+    #[test]
+    fn the_limit_holds_and_the_least_recent_leaves() {
+        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), Heap::default(), Random::new(1, 0));
+        let mut evicted = Vec::new();
+        for size in [300, 301, 302] {
+            cache.insert(vec![heap.malloc(0, size)], 0, &mut random, &mut evicted);
+        }
+        assert_eq!(sizes(&evicted), [0u64; 0]);
+        cache.insert(vec![heap.malloc(0, 500)], 0, &mut random, &mut evicted);
+        assert_eq!(sizes(&evicted), [300, 301]);
+        assert_eq!(cache.bytes(), 802);
+        cache.insert(vec![heap.malloc(0, 1001)], 0, &mut random, &mut evicted);
+        assert_eq!(sizes(&evicted), [300, 301, 1001]);
+    }
+
+    #[test]
+    fn a_hit_saves_an_entry() {
+        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), Heap::default(), Random::new(1, 0));
+        let mut evicted = Vec::new();
+        cache.insert(vec![heap.malloc(0, 400)], 0, &mut random, &mut evicted);
+        cache.insert(vec![heap.malloc(0, 401)], 0, &mut random, &mut evicted);
+        let least_recent = |cache: &Cache| *cache.by_use.first_key_value().unwrap().1;
+        while least_recent(&cache) != 1 {
+            cache.hit(&mut random);
+        }
+        cache.insert(vec![heap.malloc(0, 500)], 0, &mut random, &mut evicted);
+        assert_eq!(sizes(&evicted), [401]);
+    }
+
+    #[test]
+    fn what_is_too_old_is_swept() {
+        for policy in [Policy::Lru, Policy::Random] {
+            let (mut cache, mut heap, mut random) = (cache(policy), Heap::default(), Random::new(1, 0));
+            let mut gone = Vec::new();
+            for (size, now) in [(100, 0), (101, 10), (102, 20)] {
+                cache.insert(vec![heap.malloc(0, size)], now, &mut random, &mut gone);
+            }
+            cache.sweep(49, &mut gone);
+            assert_eq!(sizes(&gone), [0u64; 0]);
+            cache.sweep(60, &mut gone);
+            gone.sort_by_key(Block::size);
+            assert_eq!(sizes(&gone), [100, 101]);
+            assert_eq!(cache.bytes(), 102);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What the model did, counted as it ran: for its laws to be checked against, and for reports.
+
+/// Totals of a simulation so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that clients began to send.
+    pub requests: u64,
+    /// Arrivals of an open loop that found no idle connection.
+    pub refused: u64,
+    /// Requests whose response was sent whole.
+    pub completed: u64,
+    /// Payload bytes of all requests.
+    pub payload_bytes: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections closed.
+    pub closed: u64,
+    /// Threads of the pool that were started.
+    pub threads_started: u64,
+    /// Requests that a worker began to handle.
+    pub handled: u64,
+    /// Sum of the times that those waited in the queue.
+    pub waited_ns: u128,
+    /// Sum of the times that workers took for requests that they finished.
+    pub served_ns: u128,
+    /// Requests in the queue, over time.
+    pub queue: Level,
+    /// Workers that handle a request, over time.
+    pub busy: Level,
+    /// Open connections, over time.
+    pub open: Level,
+}
+
+/// A number that changes, with its integral over virtual time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Level {
+    value: u64,
+    highest: u64,
+    since_ns: u64,
+    integral_ns: u128,
+}
+
+impl Level {
+    /// Sets the number from `now_ns` on.
+    pub(super) fn set(&mut self, now_ns: u64, value: u64) {
+        self.integral_ns += u128::from(self.value) * u128::from(now_ns - self.since_ns);
+        self.since_ns = now_ns;
+        self.value = value;
+        self.highest = self.highest.max(value);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// The largest that it was.
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// Its mean from time 0 to `now_ns`.
+    pub fn mean(&self, now_ns: u64) -> f64 {
+        let rest = u128::from(self.value) * u128::from(now_ns.saturating_sub(self.since_ns));
+        (self.integral_ns + rest) as f64 / now_ns.max(1) as f64
+    }
+}

@@ -1,0 +1,129 @@
+//! Good and bad definitions, and what is said of the bad ones.
+
+use super::*;
+use crate::simulate::{SHIPPED, shipped};
+
+fn parse(text: &str, overrides: &[&str]) -> Result<Definition, DefinitionError> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    Definition::parse(text, "mine.toml", &overrides, &|name| shipped(name).map(|(_, text)| text))
+}
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    parse(text, overrides).unwrap_err().to_string()
+}
+
+const MINE: &str = "name = \"mine\"\n";
+
+#[test]
+fn shipped_definitions_are_good_and_named_as_they_are_found() {
+    for (name, text) in SHIPPED {
+        let definition = parse(text, &[]).unwrap();
+        assert_eq!(definition.name, *name);
+    }
+}
+
+#[test]
+fn a_definition_starts_from_monitor_server() {
+    let root = parse(shipped("monitor-server").unwrap().1, &[]).unwrap();
+    let mine = parse("name = \"mine\"\nworkers = 3\n[payload]\nmedian = \"2KB\"\n", &[]).unwrap();
+    assert_eq!((mine.workers, mine.payload.median_bytes), (3, 2000));
+    let same = Definition { name: root.name.clone(), workers: 25, payload: root.payload, ..mine };
+    assert_eq!(same, root);
+    let based = parse("name = \"mine\"\nbase = \"monitor-server-vm\"\n", &[]).unwrap();
+    assert_eq!(based.connections, 80);
+}
+
+#[test]
+fn a_list_of_phases_replaces_the_bases() {
+    let text = "name = \"mine\"\n[[phases]]\nname = \"all\"\nshare = 1\nrate = 2\npayload = 1\n";
+    assert_eq!(parse(text, &[]).unwrap().phases.len(), 1);
+    assert_eq!(parse(&format!("{MINE}phases = []"), &[]).unwrap().phases, []);
+    assert_eq!(parse(MINE, &["phases.2.rate=7"]).unwrap().phases[2].rate, 7.0);
+}
+
+#[test]
+fn overrides_reach_any_field() {
+    let overrides =
+        ["connections=200", "payload.median=64KiB", "pool.wake=lifo", "free_at_end=true", "cpus=32"];
+    let definition = parse(MINE, &overrides).unwrap();
+    assert_eq!((definition.connections, definition.cpus), (200, Some(32)));
+    assert_eq!(definition.payload.median_bytes, 65536);
+    assert_eq!((definition.pool.wake, definition.free_at_end), (Wake::Lifo, true));
+}
+
+#[test]
+fn an_unknown_key_is_answered_with_the_keys_that_there_are() {
+    let text = message("name = \"mine\"\n[payload]\nmedain = \"64KiB\"\n", &[]);
+    assert_eq!(
+        text,
+        "mine.toml: unknown key payload.medain (found \"64KiB\"): the keys are payload.alpha, \
+         payload.distribution, payload.max, payload.median, payload.min, payload.sigma"
+    );
+    let text = message(MINE, &["colour=red"]);
+    assert!(text.starts_with("--set: unknown key colour (found \"red\"): the keys are "), "{text}");
+    assert!(text.contains("connections") && text.contains("workers"), "{text}");
+    let text = message("name = \"mine\"\npool = 3\n", &[]);
+    assert!(text.contains("unknown key pool (found 3): the keys are pool.recycle_after"), "{text}");
+    assert!(message(MINE, &["base=api-gateway"]).contains("unknown key base"));
+    assert!(message(MINE, &["phases.9.rate=1"]).contains("unknown key phases.9.rate"));
+}
+
+#[test]
+fn bare_sizes_and_times_are_refused() {
+    let text = message(MINE, &["payload.median=65536"]);
+    assert_eq!(
+        text,
+        "--set: payload.median is 65536, which is not allowed: it must be a size with its unit, such as \
+         \"64KiB\" (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB), from 1KB to 800KB"
+    );
+    assert!(message(MINE, &["duration=60"]).contains("duration is 60"));
+    assert!(message(MINE, &["arrivals.rate=20"]).contains("\"20/s\""));
+    assert!(message(MINE, &["workers=25KiB"]).contains("workers is \"25KiB\""));
+    assert!(message(MINE, &["workers=2.5"]).contains("workers is 2.5"));
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    let cases = [
+        ("workers=0", "workers is 0, which is not allowed: it must be a whole number without a unit, from 1"),
+        ("workers=-1", "workers is -1"),
+        ("arrivals.rate=-3/s", "arrivals.rate is \"-3/s\""),
+        ("payload.max=5GiB", "payload.max is \"5GiB\""),
+        ("payload.max=1KB", "payload.median is \"48KB\""),
+        ("payload.min=900KB", "payload.min is \"900KB\""),
+        ("payload.distribution=gauss", "one of \"fixed\", \"exponential\", \"lognormal\", \"pareto\""),
+        ("payload.distribution=pareto", "payload.alpha is missing"),
+        ("service.base=0s", "service.base is \"0s\""),
+        ("cache.objects=1.5", "cache.objects is 1.5"),
+        ("cache.objects=nan", "cache.objects is nan"),
+        ("free_at_end=1", "free_at_end is 1, which is not allowed: it must be true or false"),
+        ("connections=1000000", "connections is 1000000, which is not allowed: it must be at most 262144"),
+        ("duration=-1s", "duration is \"-1s\""),
+        ("duration=200000h", "duration is \"200000h\""),
+        ("phases.1.name=", "phases.1.name is \"\""),
+    ];
+    for (set, expected) in cases {
+        let text = message(MINE, &[set]);
+        assert!(text.contains(expected), "{set}: {text}");
+    }
+    let text = message(MINE, &["heap_limit=1TiB", "payload.max=1TB", "parsed.bytes_per_object=1B"]);
+    assert!(text.contains("parsed.bytes_per_object is \"1B\"") && text.contains("at least "), "{text}");
+}
+
+#[test]
+fn what_is_no_definition_is_refused() {
+    assert!(message("name = ", &[]).starts_with("mine.toml: not a TOML file: "));
+    assert_eq!(
+        message("", &[]),
+        "mine.toml: name is missing: it must be text of 1 to 255 bytes without control characters"
+    );
+    assert!(message("name = \"a\"\nbase = \"no-such\"", &[]).contains("base is no-such"));
+    assert!(message("name = \"a\"\nbase = \"none\"", &[]).contains("heap_limit is missing"));
+    assert!(message(MINE, &["workers"]).contains("--set \"workers\": not KEY=VALUE"));
+    assert!(message(MINE, &["=3"]).contains("not KEY=VALUE"));
+    for text in
+        ["[[phases]]\n", "phases = [1, 2]", "phases = 3", "payload = [[]]", "name = \"\u{7}\"", "\"\" = 1"]
+    {
+        assert!(parse(&format!("{MINE}{text}"), &[]).is_err(), "{text}");
+    }
+}

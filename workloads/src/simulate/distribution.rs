@@ -1,0 +1,226 @@
+//! Random draws: a seed in, sizes and times out, the same on every machine.
+//!
+//! The generator is ChaCha8 by name, whose stream is fixed by its specification; logarithms,
+//! exponentials and powers come from the `libm` crate, because those of the platform's C library
+//! differ in the last bit. Uniform draws are made here, since `rand` may change its own between
+//! versions. Each purpose has its own stream of the generator: turning the payload's parameters
+//! does not change when requests arrive.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// One stream of random numbers.
+#[derive(Debug, Clone)]
+pub(super) struct Random {
+    rng: ChaCha8Rng,
+    /// The second of two normal draws, which come in pairs.
+    normal: Option<f64>,
+}
+
+impl Random {
+    /// Stream number `stream` of `seed`.
+    pub(super) fn new(seed: u64, stream: u64) -> Random {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        Random { rng, normal: None }
+    }
+
+    /// Uniform in [0, 1).
+    #[inline]
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+    }
+
+    /// Uniform in 0 to `count` - 1, for a `count` above 0.
+    #[inline]
+    pub(super) fn below(&mut self, count: u64) -> u64 {
+        ((u128::from(self.rng.next_u64()) * u128::from(count)) >> 64) as u64
+    }
+
+    /// True with probability `share`.
+    #[inline]
+    pub(super) fn chance(&mut self, share: f64) -> bool {
+        self.unit() < share
+    }
+
+    /// Exponential with mean 1.
+    pub(super) fn exponential(&mut self) -> f64 {
+        // 1 - u is in (0, 1]: its logarithm is finite.
+        -libm::log(1.0 - self.unit())
+    }
+
+    /// Normal with mean 0 and deviation 1 (Box and Muller).
+    pub(super) fn normal(&mut self) -> f64 {
+        if let Some(normal) = self.normal.take() {
+            return normal;
+        }
+        let radius = libm::sqrt(2.0 * self.exponential());
+        let angle = 2.0 * core::f64::consts::PI * self.unit();
+        self.normal = Some(radius * libm::sin(angle));
+        radius * libm::cos(angle)
+    }
+}
+
+/// The shape of a distribution. What it is scaled by differs: sizes by their median, times by their mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shape {
+    /// Always the same.
+    Fixed,
+    /// Memoryless.
+    Exponential,
+    /// The logarithm is normal with deviation `sigma`.
+    Lognormal {
+        /// Deviation of the natural logarithm.
+        sigma: f64,
+    },
+    /// A power law's tail with exponent `alpha`.
+    Pareto {
+        /// Exponent of the tail.
+        alpha: f64,
+    },
+}
+
+/// A distribution of sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sizes {
+    /// Its shape.
+    pub shape: Shape,
+    /// Half of the draws lie below.
+    pub median_bytes: u64,
+    /// Smaller draws are raised to this.
+    pub min_bytes: u64,
+    /// Larger draws are cut to this.
+    pub max_bytes: u64,
+}
+
+impl Sizes {
+    /// A draw, with `factor` on the median.
+    pub(super) fn draw(&self, random: &mut Random, factor: f64) -> u64 {
+        let median = self.median_bytes as f64 * factor;
+        let size = match self.shape {
+            Shape::Fixed => median,
+            Shape::Exponential => median * random.exponential() / core::f64::consts::LN_2,
+            Shape::Lognormal { sigma } => median * libm::exp(sigma * random.normal()),
+            // Half of the draws lie above lowest * 2^(1/alpha).
+            Shape::Pareto { alpha } => {
+                median * libm::pow(2.0, -1.0 / alpha) * libm::pow(1.0 - random.unit(), -1.0 / alpha)
+            }
+        };
+        (size as u64).clamp(self.min_bytes, self.max_bytes)
+    }
+}
+
+/// A distribution of small sizes as a table of quantiles: for what is drawn for every object.
+///
+/// PERF: a lookup instead of a logarithm, a root, a sine and an exponential: 4 ns instead of 45. The
+/// price is that the tail ends at the table's outermost quantile, 1 in 8,192.
+#[derive(Debug, Clone)]
+pub(super) struct SizeTable {
+    sizes: Vec<u32>,
+}
+
+/// Entries of a [`SizeTable`]: a power of two.
+const TABLE_ENTRIES: usize = 4096;
+
+impl SizeTable {
+    /// The table of `sizes`, which must be below 4 GiB.
+    pub(super) fn new(sizes: &Sizes) -> SizeTable {
+        // Quantiles of a large, fixed sample: one way for every shape, an empirical one included.
+        let mut random = Random::new(0, 0);
+        const DRAWS: usize = 16;
+        let mut sample: Vec<u64> = (0..TABLE_ENTRIES * DRAWS).map(|_| sizes.draw(&mut random, 1.0)).collect();
+        sample.sort_unstable();
+        let middle = |entry: usize| sample[entry * DRAWS + DRAWS / 2];
+        SizeTable { sizes: (0..TABLE_ENTRIES).map(|entry| middle(entry) as u32).collect() }
+    }
+
+    /// A draw.
+    #[inline]
+    pub(super) fn draw(&self, random: &mut Random) -> u64 {
+        let index = (random.rng.next_u32() >> 20) as usize;
+        u64::from(self.sizes[index])
+    }
+
+    /// The mean of the draws in bytes.
+    #[cfg(test)]
+    pub(super) fn mean(&self) -> f64 {
+        self.sizes.iter().map(|size| f64::from(*size)).sum::<f64>() / self.sizes.len() as f64
+    }
+}
+
+/// A distribution of times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// Its shape.
+    pub shape: Shape,
+    /// Its mean in ns.
+    pub mean_ns: u64,
+}
+
+impl Times {
+    /// A draw, at least `1` ns and at most a thousand means.
+    pub(super) fn draw(&self, random: &mut Random) -> u64 {
+        let mean = self.mean_ns as f64;
+        let factor = match self.shape {
+            Shape::Fixed => 1.0,
+            Shape::Exponential => random.exponential(),
+            // The mean of a lognormal is exp(sigma^2 / 2) times its median.
+            Shape::Lognormal { sigma } => libm::exp(sigma * random.normal() - sigma * sigma / 2.0),
+            Shape::Pareto { alpha } => (alpha - 1.0) / alpha * libm::pow(1.0 - random.unit(), -1.0 / alpha),
+        };
+        ((mean * factor.min(1000.0)) as u64).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DRAWS: usize = 200_000;
+
+    fn sizes(shape: Shape) -> Sizes {
+        Sizes { shape, median_bytes: 10_000, min_bytes: 0, max_bytes: u64::MAX }
+    }
+
+    #[test]
+    fn half_of_the_sizes_lie_below_the_median() {
+        let shapes = [Shape::Exponential, Shape::Lognormal { sigma: 1.0 }, Shape::Pareto { alpha: 1.5 }];
+        for shape in shapes {
+            let mut random = Random::new(1, 0);
+            let below = (0..DRAWS).filter(|_| sizes(shape).draw(&mut random, 1.0) < 10_000).count();
+            let share = below as f64 / DRAWS as f64;
+            assert!((share - 0.5).abs() < 0.005, "{shape:?}: {share}");
+        }
+    }
+
+    #[test]
+    fn times_have_their_mean() {
+        let shapes =
+            [Shape::Fixed, Shape::Exponential, Shape::Lognormal { sigma: 0.8 }, Shape::Pareto { alpha: 3.0 }];
+        for shape in shapes {
+            let mut random = Random::new(1, 0);
+            let times = Times { shape, mean_ns: 1_000_000 };
+            let mean = (0..DRAWS).map(|_| times.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
+            assert!((mean / 1e6 - 1.0).abs() < 0.02, "{shape:?}: {mean}");
+        }
+    }
+
+    #[test]
+    fn a_table_draws_as_its_distribution_does() {
+        let sizes = Sizes { max_bytes: 1 << 20, ..sizes(Shape::Lognormal { sigma: 0.8 }) };
+        let table = SizeTable::new(&sizes);
+        let expected = 10_000.0 * libm::exp(0.32);
+        assert!((table.mean() / expected - 1.0).abs() < 0.01, "{}", table.mean());
+        let mut random = Random::new(1, 0);
+        let mean = (0..DRAWS).map(|_| table.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
+        assert!((mean / expected - 1.0).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn streams_and_seeds_differ() {
+        let first = |seed, stream| Random::new(seed, stream).rng.next_u64();
+        assert_eq!(first(1, 1), first(1, 1));
+        assert_ne!(first(1, 1), first(1, 2));
+        assert_ne!(first(1, 1), first(2, 1));
+    }
+}

@@ -1,0 +1,349 @@
+//! A definition's fields by their dotted keys: TOML text and overrides in, checked values out.
+//!
+//! All tables are flattened into one map ("payload.median", "phases.0.rate"), so that a base
+//! definition, a file and `--set` are laid over each other by the same rule: the later wins. Each
+//! value is taken once; what is left at the end is a key that nobody knows. This module checks
+//! single values; how they fit together is for [`definition`](super::definition) to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{Table, Value};
+
+use super::units::{Quantity, show_size, show_time};
+
+/// What is wrong with a definition or an override.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// The text is not TOML.
+    #[error("{origin}: not a TOML file: {message}")]
+    Syntax {
+        /// The file, or `--set`.
+        origin: String,
+        /// What the parser found, with its line.
+        message: String,
+    },
+    /// A field has a value that it cannot have.
+    #[error("{origin}: {key} is {found}, which is not allowed: it must be {allowed}")]
+    Value {
+        /// The file, or `--set`.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// The value as it was written.
+        found: String,
+        /// What may stand there.
+        allowed: String,
+    },
+    /// There is no such field.
+    #[error("{origin}: unknown key {key} (found {found}): the keys are {allowed}")]
+    UnknownKey {
+        /// The file, or `--set`.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// The value as it was written.
+        found: String,
+        /// The keys that stand at this place.
+        allowed: String,
+    },
+    /// A field that has no value from anywhere.
+    #[error("{origin}: {key} is missing: it must be {allowed}")]
+    Missing {
+        /// The file.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// What may stand there.
+        allowed: String,
+    },
+    /// The text of an override is not KEY=VALUE.
+    #[error("--set {found:?}: not KEY=VALUE, as in payload.median=64KiB")]
+    Override {
+        /// The text.
+        found: String,
+    },
+}
+
+/// Fields by dotted key, each with where it comes from.
+#[derive(Debug, Clone)]
+pub(super) struct Fields {
+    origin: String,
+    values: BTreeMap<String, (Value, String)>,
+    known: BTreeSet<String>,
+}
+
+impl Fields {
+    /// The fields of TOML `text`; `origin` is its name in messages.
+    pub(super) fn parse(text: &str, origin: &str) -> Result<Fields, DefinitionError> {
+        let table = text.parse::<Table>().map_err(|error| {
+            let message = error.to_string().trim_end().to_string();
+            DefinitionError::Syntax { origin: origin.to_string(), message }
+        })?;
+        let mut fields =
+            Fields { origin: origin.to_string(), values: BTreeMap::new(), known: BTreeSet::new() };
+        flatten(Value::Table(table), String::new(), origin, &mut fields.values);
+        Ok(fields)
+    }
+
+    /// Fills in from `base` what is not set here. A list is taken from there as a whole or not at all.
+    pub(super) fn fill_from(&mut self, base: Fields) {
+        let empty = self.values.iter().filter(|(_, (value, _))| value.is_array()).map(|(key, _)| key.clone());
+        let lists: BTreeSet<String> =
+            self.values.keys().filter_map(|key| list_of(key)).chain(empty).collect();
+        for (key, value) in base.values {
+            if !list_of(&key).is_some_and(|list| lists.contains(&list)) {
+                self.values.entry(key).or_insert(value);
+            }
+        }
+    }
+
+    /// Lays `KEY=VALUE` over the field, known or not.
+    pub(super) fn set(&mut self, text: &str) -> Result<(), DefinitionError> {
+        let bad = || DefinitionError::Override { found: text.to_string() };
+        let (key, value) = text.split_once('=').ok_or_else(bad)?;
+        let (key, value) = (key.trim(), value.trim());
+        if key.is_empty() {
+            return Err(bad());
+        }
+        self.values.insert(key.to_string(), (bare_value(value), "--set".to_string()));
+        Ok(())
+    }
+
+    /// A number of things, from `least` to `most`.
+    pub(super) fn count(&mut self, key: &str, least: u64, most: u64) -> Result<u64, DefinitionError> {
+        let allowed = format!("a whole number without a unit, from {least} to {most}");
+        let value = self.take(key, &allowed)?;
+        let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+        match number {
+            Some(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(self.refuse(key, &allowed)),
+        }
+    }
+
+    /// As [`count`](Fields::count), or none if the key is absent.
+    pub(super) fn optional_count(
+        &mut self,
+        key: &str,
+        least: u64,
+        most: u64,
+    ) -> Result<Option<u64>, DefinitionError> {
+        self.know(key);
+        if self.states(key) { self.count(key, least, most).map(Some) } else { Ok(None) }
+    }
+
+    /// A number without a unit, from `least` to `most`.
+    pub(super) fn number(&mut self, key: &str, least: f64, most: f64) -> Result<f64, DefinitionError> {
+        let allowed = format!("a number without a unit, from {least} to {most}");
+        let value = self.take(key, &allowed)?;
+        let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+        match number {
+            Some(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(self.refuse(key, &allowed)),
+        }
+    }
+
+    /// A size in bytes, from `least` to `most`.
+    pub(super) fn size(&mut self, key: &str, least: u64, most: u64) -> Result<u64, DefinitionError> {
+        let bounds = (least as f64, most as f64);
+        self.quantity(key, Quantity::Size, bounds, show_size).map(|bytes| bytes as u64)
+    }
+
+    /// A time in nanoseconds, from `least` to `most`.
+    pub(super) fn time_ns(&mut self, key: &str, least: f64, most: f64) -> Result<u64, DefinitionError> {
+        self.quantity(key, Quantity::Time, (least, most), show_time).map(|ns| ns as u64)
+    }
+
+    /// A rate in events per second, from `least` to `most`.
+    pub(super) fn rate(&mut self, key: &str, least: f64, most: f64) -> Result<f64, DefinitionError> {
+        self.quantity(key, Quantity::Rate, (least, most), |rate| format!("{rate}/s"))
+    }
+
+    /// Bytes per second, from `least` to `most`.
+    pub(super) fn throughput(&mut self, key: &str, least: f64, most: f64) -> Result<f64, DefinitionError> {
+        self.quantity(key, Quantity::Throughput, (least, most), |bytes| format!("{}/s", show_size(bytes)))
+    }
+
+    /// Text of 1 to 255 bytes without control characters: it is a name in the trace.
+    pub(super) fn text(&mut self, key: &str) -> Result<String, DefinitionError> {
+        let allowed = "text of 1 to 255 bytes without control characters";
+        let value = self.take(key, allowed)?;
+        match value.as_str() {
+            Some(text) if (1..=255).contains(&text.len()) && !text.chars().any(char::is_control) => {
+                Ok(text.to_string())
+            }
+            _ => Err(self.refuse(key, allowed)),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Result<bool, DefinitionError> {
+        let value = self.take(key, "true or false")?;
+        value.as_bool().ok_or_else(|| self.refuse(key, "true or false"))
+    }
+
+    /// One of the named `choices`.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Result<T, DefinitionError> {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let allowed = format!("one of {}", names.join(", "));
+        let value = self.take(key, &allowed)?;
+        let found = value.as_str().and_then(|text| choices.iter().find(|(name, _)| *name == text));
+        found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(key, &allowed))
+    }
+
+    /// Takes the name in `base` away, so that the base's own base can take its place.
+    pub(super) fn take_base(&mut self) -> Result<Option<String>, DefinitionError> {
+        let name = if self.states("base") { self.text("base").map(Some) } else { Ok(None) };
+        self.known.remove("base");
+        self.values.remove("base");
+        name
+    }
+
+    /// An error about a `base` that is `found`.
+    pub(super) fn bad_base(&self, found: &str) -> DefinitionError {
+        DefinitionError::Value {
+            origin: self.origin.clone(),
+            key: "base".to_string(),
+            found: shorten(found),
+            allowed: "the name of a shipped definition, or \"none\" for one that states every field"
+                .to_string(),
+        }
+    }
+
+    /// Whether `key` has a value.
+    pub(super) fn states(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// Makes `key` one that may be present, whether or not it is taken.
+    pub(super) fn know(&mut self, key: &str) {
+        self.known.insert(key.to_string());
+    }
+
+    /// Whether the list `key` has an element `index`.
+    pub(super) fn has_element(&self, key: &str, index: usize) -> bool {
+        let element = format!("{key}.{index}");
+        let prefix = format!("{element}.");
+        let first = self.values.range(prefix.clone()..).next();
+        self.states(&element) || first.is_some_and(|(found, _)| found.starts_with(&prefix))
+    }
+
+    /// Checks that `key` is a list of tables: only an empty one has a value of its own.
+    pub(super) fn list(&mut self, key: &str) -> Result<(), DefinitionError> {
+        match self.values.get(key) {
+            Some((Value::Array(array), _)) if array.is_empty() => {
+                self.know(key);
+                Ok(())
+            }
+            Some(_) => Err(self.refuse(key, "a list of tables")),
+            None => Ok(()),
+        }
+    }
+
+    /// An error about the value of `key`, which was taken already.
+    pub(super) fn refuse(&self, key: &str, allowed: &str) -> DefinitionError {
+        let (found, origin) = self.shown(key);
+        DefinitionError::Value { origin, key: key.to_string(), found, allowed: allowed.to_string() }
+    }
+
+    /// Ends the reading: a key that was not taken is unknown.
+    pub(super) fn finish(self) -> Result<(), DefinitionError> {
+        let Some(key) = self.values.keys().find(|key| !self.known.contains(*key)) else { return Ok(()) };
+        let (found, origin) = self.shown(key);
+        let allowed = self.neighbours(key);
+        Err(DefinitionError::UnknownKey { origin, key: key.clone(), found, allowed })
+    }
+
+    /// The known keys that stand at the place of `key`: in its table if there is one, else at the top.
+    fn neighbours(&self, key: &str) -> String {
+        let own_table = format!("{key}.");
+        let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+        let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;
+        let below: Vec<&String> = self.known.iter().filter(|known| known.starts_with(&own_table)).collect();
+        let beside: Vec<&String> = self.known.iter().filter(in_table).collect();
+        let found = [below, beside].into_iter().find(|keys| !keys.is_empty());
+        let keys: Vec<&str> = match found {
+            Some(keys) => keys.into_iter().map(String::as_str).collect(),
+            None => self.known.iter().map(String::as_str).collect(),
+        };
+        keys.join(", ")
+    }
+
+    fn quantity(
+        &mut self,
+        key: &str,
+        quantity: Quantity,
+        (least, most): (f64, f64),
+        show: impl Fn(f64) -> String,
+    ) -> Result<f64, DefinitionError> {
+        let allowed = format!("{}, from {} to {}", quantity.allowed(), show(least), show(most));
+        let value = self.take(key, &allowed)?;
+        match value.as_str().and_then(|text| quantity.parse(text)) {
+            Some(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(self.refuse(key, &allowed)),
+        }
+    }
+
+    fn take(&mut self, key: &str, allowed: &str) -> Result<Value, DefinitionError> {
+        self.know(key);
+        self.values.get(key).map(|(value, _)| value.clone()).ok_or_else(|| DefinitionError::Missing {
+            origin: self.origin.clone(),
+            key: key.to_string(),
+            allowed: allowed.to_string(),
+        })
+    }
+
+    /// The value of `key` as it was written, and where.
+    fn shown(&self, key: &str) -> (String, String) {
+        match self.values.get(key) {
+            Some((value, origin)) => (shorten(&value.to_string()), origin.clone()),
+            None => ("missing".to_string(), self.origin.clone()),
+        }
+    }
+}
+
+/// A value from the command line: a number or a truth value if it reads as one, else text.
+fn bare_value(text: &str) -> Value {
+    let typed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    match typed {
+        Some(value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::String(_))) => value,
+        _ => Value::String(text.to_string()),
+    }
+}
+
+fn flatten(value: Value, key: String, origin: &str, into: &mut BTreeMap<String, (Value, String)>) {
+    let join = |name: &str| if key.is_empty() { name.to_string() } else { format!("{key}.{name}") };
+    match value {
+        Value::Table(table) => {
+            for (name, value) in table {
+                flatten(value, join(&name), origin, into);
+            }
+        }
+        Value::Array(array) if !array.is_empty() && array.iter().all(is_filled_table) => {
+            for (index, value) in array.into_iter().enumerate() {
+                flatten(value, join(&index.to_string()), origin, into);
+            }
+        }
+        value => {
+            into.insert(key, (value, origin.to_string()));
+        }
+    }
+}
+
+fn is_filled_table(value: &Value) -> bool {
+    value.as_table().is_some_and(|table| !table.is_empty())
+}
+
+/// The name of the list that `key` lies in: "phases" for "phases.0.rate".
+fn list_of(key: &str) -> Option<String> {
+    let (list, rest) = key.split_once('.')?;
+    let index = rest.split('.').next()?;
+    index.bytes().all(|byte| byte.is_ascii_digit()).then(|| list.to_string())
+}
+
+/// Cuts what was found to the length of a message.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
+    }
+}

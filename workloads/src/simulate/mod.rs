@@ -1,0 +1,196 @@
+//! Load models: a definition in, a trace out.
+//!
+//! A discrete-event simulation in virtual time of a server that does not exist yet, or that cannot
+//! be recorded: an event loop, a pool of workers, long-lived connections. It depends on nothing but
+//! its definition, overrides, duration and seed: the same arguments make the same bytes on every
+//! machine. It is pulled record by record and holds what is live at that moment, however long it runs.
+//!
+//! The parts, in the order in which data goes through them: `units` and `fields` read values,
+//! `definition` makes parameters of them; `distribution` draws, `schedule` orders; `heap` makes the
+//! events that `cache`, `request`, `pool`, `event_loop` and `server` ask for; `counts` counts them.
+//!
+//! ```
+//! use heaplab_workloads::simulate::{Options, Simulation, shipped};
+//! use heaplab_workloads::stream::RecordStream;
+//!
+//! let (name, text) = shipped("monitor-server").unwrap();
+//! let options = Options { duration_ns: Some(100_000_000), ..Options::default() };
+//! let mut simulation = Simulation::new(text, name, &options)?;
+//! assert_eq!(simulation.header().source, "simulate");
+//! assert!(simulation.next()?.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cache;
+mod counts;
+mod definition;
+mod distribution;
+mod event_loop;
+mod fields;
+mod heap;
+mod pool;
+mod request;
+mod schedule;
+mod server;
+mod units;
+
+use heaplab_trace::{Header, Note, Record};
+use sha2::{Digest, Sha256};
+
+pub use counts::{Counts, Level};
+pub use definition::{
+    Arrivals, CachePlan, Connection, Definition, Parsed, Phase, Policy, Pool, Process, Receive, Response,
+    Service, Startup, Temporary, Wake,
+};
+pub use distribution::{Shape, Sizes, Times};
+pub use fields::DefinitionError;
+pub use units::parse_time_ns;
+
+use crate::stream::{RecordStream, StreamError};
+use server::Server;
+use units::show_size;
+
+/// The definitions that come with heaplab: name and text.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("monitor-server", include_str!("../../definitions/monitor-server.toml")),
+    ("monitor-server-vm", include_str!("../../definitions/monitor-server-vm.toml")),
+    ("api-gateway", include_str!("../../definitions/api-gateway.toml")),
+];
+
+/// The shipped definition `name`, with its text.
+pub fn shipped(name: &str) -> Option<(&'static str, &'static str)> {
+    SHIPPED.iter().find(|(shipped, _)| *shipped == name).copied()
+}
+
+/// What is asked of a simulation beside its definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Simulated time in ns; the definition's own if none. It is the same as an override of `duration`.
+    pub duration_ns: Option<u64>,
+    /// What all random draws follow from.
+    pub seed: u64,
+    /// Fields of the definition that are set otherwise, each KEY=VALUE.
+    pub overrides: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { duration_ns: None, seed: DEFAULT_SEED, overrides: Vec::new() }
+    }
+}
+
+/// The seed where none is asked for.
+pub const DEFAULT_SEED: u64 = 1;
+
+/// Records made ahead of the reader, at most, but for the calls of one actor's turn.
+const AHEAD: usize = 1024;
+
+/// A simulation that runs as its records are read.
+#[derive(Debug)]
+pub struct Simulation {
+    header: Header,
+    server: Server,
+}
+
+/// More is live than the definition allows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "after {time_ns} ns of simulated time {live} are live, and heap_limit is {limit}: raise heap_limit, \
+     or lower the load, the payload or what is kept"
+)]
+pub struct HeapLimitReached {
+    /// When, in simulated time.
+    pub time_ns: u64,
+    live: String,
+    limit: String,
+}
+
+impl Simulation {
+    /// Reads the definition in `text`, which `origin` names in messages, and makes ready to run it.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the definition or of an override. Nothing has happened then.
+    pub fn new(text: &str, origin: &str, options: &Options) -> Result<Simulation, DefinitionError> {
+        let base = |name: &str| shipped(name).map(|(_, text)| text);
+        let mut definition = Definition::parse(text, origin, &options.overrides, &base)?;
+        if let Some(duration_ns) = options.duration_ns {
+            definition.duration_ns = duration_ns;
+        }
+        let header = header(&definition, text, options);
+        Ok(Simulation { header, server: Server::new(definition, options.seed) })
+    }
+
+    /// The parameters, overrides included.
+    pub fn definition(&self) -> &Definition {
+        &self.server.definition
+    }
+
+    /// What the model did so far; it may be ahead of what was read.
+    pub fn counts(&self) -> &Counts {
+        &self.server.counts
+    }
+
+    /// The virtual time so far, in ns.
+    pub fn now_ns(&self) -> u64 {
+        self.server.now_ns
+    }
+
+    fn check_limit(&self) -> Result<(), HeapLimitReached> {
+        let (live, limit) = (self.server.heap.live_bytes(), self.server.definition.heap_limit_bytes);
+        if live <= limit {
+            return Ok(());
+        }
+        let (live, limit) = (show_size(live as f64), show_size(limit as f64));
+        Err(HeapLimitReached { time_ns: self.server.now_ns, live, limit })
+    }
+}
+
+impl RecordStream for Simulation {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        if let Some(record) = self.server.heap.take_record() {
+            return Ok(Some(record));
+        }
+        while self.server.heap.pending() < AHEAD && !self.server.is_finished() {
+            self.server.step(AHEAD);
+            self.check_limit().map_err(|error| StreamError::new(&self.server.definition.name, error))?;
+        }
+        Ok(self.server.heap.take_record())
+    }
+
+    fn expected_last_time_ns(&self) -> Option<u64> {
+        Some(self.server.definition.duration_ns)
+    }
+}
+
+/// Everything that the trace follows from, and nothing else: no date, host or path.
+fn header(definition: &Definition, text: &str, options: &Options) -> Header {
+    let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut notes = vec![
+        ("heaplab_version", env!("CARGO_PKG_VERSION").to_string()),
+        ("definition", text.to_string()),
+        ("definition_sha256", hash),
+        ("seed", options.seed.to_string()),
+        ("duration_ns", definition.duration_ns.to_string()),
+    ];
+    notes.extend(options.overrides.iter().map(|text| ("override", text.clone())));
+    let note = |(name, value): (&str, String)| Note { name: name.to_string(), value };
+    Header {
+        source: "simulate".to_string(),
+        program: definition.name.clone(),
+        has_times: true,
+        has_threads: true,
+        has_alignment: true,
+        cpus: definition.cpus,
+        notes: notes.into_iter().map(note).collect(),
+        ..Header::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

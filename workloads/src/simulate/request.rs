@@ -1,0 +1,283 @@
+//! A worker's handling of one request, one call of the allocator at a time.
+//!
+//! The order of calls is that of a handler that decodes, parses, works and answers: copies of the
+//! payload; parsed objects, some of which grow once, with temporary objects between them; the
+//! encoded response in a growing buffer; then everything is freed but what the cache keeps and the
+//! response, which the event loop frees. Calls are spread evenly over the service time, so that
+//! workers that are busy at once interleave.
+
+use std::collections::VecDeque;
+
+use heaplab_trace::ThreadId;
+
+use super::cache::Cache;
+use super::definition::Definition;
+use super::distribution::{Random, SizeTable};
+use super::heap::{Block, Heap};
+
+/// A request as the event loop hands it over.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The connection that waits for the response.
+    pub(super) connection: u32,
+    /// The receive buffer: allocated by the loop, freed by the worker.
+    pub(super) buffer: Block,
+    /// When it was handed over.
+    pub(super) queued_ns: u64,
+}
+
+/// What the handling of a request draws on.
+pub(super) struct Surroundings<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) tables: &'a Tables,
+    pub(super) heap: &'a mut Heap,
+    pub(super) cache: &'a mut Cache,
+    pub(super) objects: &'a mut Random,
+    pub(super) keeping: &'a mut Random,
+}
+
+/// Sizes of the objects that are made by the thousand.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) startup: SizeTable,
+    pub(super) connection: SizeTable,
+    pub(super) thread: SizeTable,
+    pub(super) container: SizeTable,
+    pub(super) string: SizeTable,
+    pub(super) temporary: SizeTable,
+}
+
+impl Tables {
+    pub(super) fn new(definition: &Definition) -> Tables {
+        Tables {
+            startup: SizeTable::new(&definition.startup.size),
+            connection: SizeTable::new(&definition.connection.size),
+            thread: SizeTable::new(&definition.pool.size),
+            container: SizeTable::new(&definition.parsed.container),
+            string: SizeTable::new(&definition.parsed.string),
+            temporary: SizeTable::new(&definition.temporary.size),
+        }
+    }
+}
+
+/// What comes after a step.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Another one, at this time.
+    Next(u64),
+    /// None: the response is ready for the event loop.
+    Done(Block),
+}
+
+/// A request that is being handled.
+#[derive(Debug)]
+pub(super) struct Job {
+    thread: ThreadId,
+    started_ns: u64,
+    service_ns: u64,
+    /// Calls made, and the time from one to the next.
+    calls: u64,
+    gap_ns: u64,
+    stage: Stage,
+    payload_bytes: u64,
+    buffer: Option<Block>,
+    /// Made for the whole of the request: its handler's object, then the copies of the payload.
+    held: Vec<Block>,
+    parsed: Vec<Block>,
+    parsed_left: u64,
+    /// The last container, while it is smaller than it will be: its index and its full size.
+    growing: Option<(usize, u64)>,
+    temporaries_owed: f64,
+    temporary: Option<Block>,
+    response: Option<Block>,
+    response_bytes: u64,
+    release: VecDeque<Block>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Copy,
+    Parse,
+    Encode,
+    Release,
+    Answer,
+}
+
+impl Job {
+    /// Begins to handle `request` on `thread` at `now_ns`, to be done after `service_ns`.
+    pub(super) fn new(
+        definition: &Definition,
+        request: Request,
+        thread: ThreadId,
+        now_ns: u64,
+        service_ns: u64,
+    ) -> Job {
+        let payload_bytes = request.buffer.size();
+        let parsed_left = payload_bytes / definition.parsed.bytes_per_object;
+        let response_bytes =
+            ((payload_bytes as f64 * definition.response.ratio) as u64).max(definition.response.min_bytes);
+        let expected = expected_calls(definition, parsed_left);
+        Job {
+            thread,
+            started_ns: now_ns,
+            service_ns,
+            calls: 0,
+            gap_ns: (service_ns as f64 / expected) as u64,
+            stage: Stage::Copy,
+            payload_bytes,
+            buffer: Some(request.buffer),
+            held: Vec::new(),
+            parsed: Vec::new(),
+            parsed_left,
+            growing: None,
+            temporaries_owed: 0.0,
+            temporary: None,
+            response: None,
+            response_bytes,
+            release: VecDeque::new(),
+        }
+    }
+
+    /// Makes one call, and says when the next one is due.
+    pub(super) fn step(&mut self, now_ns: u64, around: &mut Surroundings<'_>) -> Step {
+        match self.stage {
+            Stage::Copy => self.copy(around),
+            Stage::Parse => self.parse(around),
+            Stage::Encode => self.encode(now_ns, around),
+            Stage::Release => self.release(around),
+            Stage::Answer => {
+                if let Some(response) = self.response.take() {
+                    return Step::Done(response);
+                }
+            }
+        }
+        self.calls += 1;
+        // The service time holds to the ns: the response leaves then, however many calls there were.
+        let after_ns = match self.stage {
+            Stage::Answer => self.service_ns,
+            _ => self.calls.saturating_mul(self.gap_ns).min(self.service_ns),
+        };
+        Step::Next(self.started_ns.saturating_add(after_ns).max(now_ns))
+    }
+
+    fn copy(&mut self, around: &mut Surroundings<'_>) {
+        let size = match self.held.is_empty() {
+            true => around.tables.container.draw(around.objects),
+            false => self.payload_bytes,
+        };
+        self.held.push(around.heap.malloc(self.thread, size));
+        if self.held.len() as u64 > u64::from(around.definition.parsed.copies) {
+            self.stage = if self.parsed_left > 0 { Stage::Parse } else { Stage::Encode };
+        }
+    }
+
+    /// A temporary is freed before all else; then the last container gets its full size once there is
+    /// something behind it; then comes the next object.
+    fn parse(&mut self, around: &mut Surroundings<'_>) {
+        let thread = self.thread;
+        if let Some(temporary) = self.temporary.take() {
+            around.heap.free(thread, temporary);
+        } else if self.temporaries_owed >= 1.0 {
+            self.temporaries_owed -= 1.0;
+            let size = around.tables.temporary.draw(around.objects);
+            self.temporary = Some(around.heap.malloc(thread, size));
+        } else if let Some((index, size)) =
+            self.growing.take_if(|(index, _)| *index + 1 < self.parsed.len() || self.parsed_left == 0)
+        {
+            around.heap.realloc(thread, &mut self.parsed[index], size);
+        } else if self.parsed_left > 0 {
+            self.parsed_left -= 1;
+            self.temporaries_owed += around.definition.temporary.per_object;
+            self.parse_object(around);
+        }
+        let pending = self.temporary.is_some() || self.temporaries_owed >= 1.0 || self.growing.is_some();
+        if self.parsed_left == 0 && !pending {
+            self.stage = Stage::Encode;
+        }
+    }
+
+    fn parse_object(&mut self, around: &mut Surroundings<'_>) {
+        let plan = &around.definition.parsed;
+        let mut size;
+        if around.objects.chance(plan.containers) {
+            size = around.tables.container.draw(around.objects);
+            if size > 1 && around.objects.chance(plan.grown) {
+                self.growing = Some((self.parsed.len(), size));
+                size /= 2;
+            }
+        } else {
+            size = around.tables.string.draw(around.objects);
+        }
+        self.parsed.push(around.heap.malloc(self.thread, size));
+    }
+
+    /// The response grows as the receive buffer does, and is cut to its length.
+    fn encode(&mut self, now_ns: u64, around: &mut Surroundings<'_>) {
+        let plan = &around.definition.receive;
+        let target = self.response_bytes;
+        match &mut self.response {
+            None => {
+                let size = plan.buffer_bytes.min(target);
+                self.response = Some(around.heap.malloc(self.thread, size));
+            }
+            Some(response) if response.size() < target => {
+                let size = grown(response.size(), plan.growth);
+                around.heap.realloc(self.thread, response, size);
+            }
+            Some(response) => around.heap.realloc(self.thread, response, target),
+        }
+        if self.response.as_ref().is_some_and(|response| response.size() == target) {
+            self.choose_release(now_ns, around);
+            self.stage = Stage::Release;
+        }
+    }
+
+    /// Decides what the cache keeps, and puts everything else in the order in which it is freed.
+    fn choose_release(&mut self, now_ns: u64, around: &mut Surroundings<'_>) {
+        let plan = &around.definition.cache;
+        if around.keeping.chance(plan.hits) {
+            around.cache.hit(around.keeping);
+        }
+        if !around.keeping.chance(plan.requests) {
+            self.release.extend(self.parsed.drain(..));
+        } else {
+            let mut kept = Vec::new();
+            for object in self.parsed.drain(..) {
+                if around.keeping.chance(plan.objects) {
+                    kept.push(object);
+                } else {
+                    self.release.push_back(object);
+                }
+            }
+            // The first that is held is the handler's own object: only a copy is kept.
+            if self.held.len() > 1 {
+                kept.extend(self.held.pop());
+            }
+            around.cache.insert(kept, now_ns, around.keeping, &mut self.release);
+        }
+        self.release.extend(self.held.drain(..).rev());
+        self.release.extend(self.buffer.take());
+    }
+
+    fn release(&mut self, around: &mut Surroundings<'_>) {
+        if let Some(block) = self.release.pop_front() {
+            around.heap.free(self.thread, block);
+        }
+        if self.release.is_empty() {
+            self.stage = Stage::Answer;
+        }
+    }
+}
+
+/// The next size of a growing buffer.
+pub(super) fn grown(bytes: u64, growth: f64) -> u64 {
+    ((bytes as f64 * growth) as u64).max(bytes + 1)
+}
+
+/// About how many calls a request with `objects` parsed objects makes; what its cache evicts comes on top.
+fn expected_calls(definition: &Definition, objects: u64) -> f64 {
+    let plan = &definition.parsed;
+    let per_object = 2.0 + 2.0 * definition.temporary.per_object + plan.containers * plan.grown;
+    // Twice a copy and the handler's object, the receive buffer, the response with some growth.
+    2.0 * (f64::from(plan.copies) + 1.0) + objects as f64 * per_object + 8.0
+}

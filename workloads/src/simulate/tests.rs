@@ -1,0 +1,356 @@
+//! The laws of the model, and of the traces that it makes.
+
+use heaplab_trace::{Action, TraceWriter};
+use proptest::prelude::*;
+
+use super::*;
+
+fn simulation(seed: u64, duration_s: f64, overrides: &[&str]) -> Simulation {
+    let (name, text) = shipped("monitor-server").unwrap();
+    let overrides = overrides.iter().map(ToString::to_string).collect();
+    let options = Options { duration_ns: Some((duration_s * 1e9) as u64), seed, overrides };
+    Simulation::new(text, name, &options).unwrap()
+}
+
+/// One phase, nothing at the start: the steady state that queueing theory speaks of.
+const STEADY: &[&str] = &[
+    "startup.objects=0",
+    "startup.time=0s",
+    "connection.ramp=0s",
+    "connection.lifetime.mean=90000h",
+    "phases.0.rate=1",
+    "phases.1.rate=1",
+    "phases.2.rate=1",
+    "phases.2.payload=1",
+    "phases.3.rate=1",
+    "phases.3.payload=1",
+    "phases.4.rate=1",
+    "cache.requests=0",
+    "temporary.per_object=0",
+    "parsed.bytes_per_object=1MB",
+];
+
+fn steady<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    STEADY.iter().chain(more).copied().collect()
+}
+
+/// Runs to the end.
+fn drain(simulation: &mut Simulation) -> u64 {
+    let mut records = 0;
+    while simulation.next().unwrap().is_some() {
+        records += 1;
+    }
+    records
+}
+
+/// The trace as a file. The writer refuses what breaks a law: ids that are not dense, an object that
+/// is freed twice, time that goes back, a thread that acts after its end.
+fn file(simulation: &mut Simulation) -> (Vec<u8>, heaplab_trace::Summary) {
+    let mut bytes = Vec::new();
+    let mut writer = TraceWriter::new(&mut bytes, simulation.header()).unwrap();
+    while let Some(record) = simulation.next().unwrap() {
+        writer.push(&record).unwrap();
+    }
+    let summary = writer.finish().unwrap();
+    (bytes, summary)
+}
+
+fn near(found: f64, expected: f64, share: f64) {
+    assert!((found / expected - 1.0).abs() < share, "found {found}, expected {expected} within {share}");
+}
+
+#[test]
+fn the_open_loop_has_its_rate_and_its_mean_payload() {
+    let overrides = ["arrivals.process=open", "arrivals.rate=50/s", "payload.max=4000KB", "payload.min=1B"];
+    let mut simulation = simulation(3, 2000.0, &steady(&overrides));
+    drain(&mut simulation);
+    let counts = simulation.counts();
+    near(counts.requests as f64 / 2000.0, 50.0, 0.01);
+    assert_eq!(counts.refused, 0);
+    // The mean of a lognormal is exp(sigma^2 / 2) times its median.
+    near(counts.payload_bytes as f64 / counts.requests as f64, 48e3 * libm::exp(0.5), 0.02);
+}
+
+#[test]
+fn phases_change_the_rate_of_open_and_closed_loops() {
+    for process in ["open", "closed"] {
+        let overrides = [
+            &format!("arrivals.process={process}")[..],
+            "phases.0.rate=0",
+            "phases.0.share=5",
+            "phases.1.rate=2",
+            "phases.1.share=5",
+            "phases.2.share=0.000001",
+            "phases.3.share=0.000001",
+            "phases.4.share=0.000001",
+        ];
+        let overrides = steady(&overrides);
+        let mut simulation = simulation(5, 1000.0, &overrides);
+        let mut quiet = None;
+        while !simulation.server.is_finished() {
+            simulation.server.step(1);
+            while simulation.server.heap.take_record().is_some() {}
+            if simulation.now_ns() > 499_000_000_000 {
+                quiet.get_or_insert(simulation.counts().requests);
+            }
+        }
+        assert_eq!(quiet, Some(0), "{process}");
+        // 500 s at twice the rate. A closed loop has 130 clients that think 3.25 s there, and wait for
+        // the answer about 24 ms.
+        let expected = if process == "open" { 20_000.0 } else { 500.0 * 130.0 / (3.25 + 0.024) };
+        near(simulation.counts().requests as f64, expected, 0.03);
+    }
+}
+
+/// Little's law ties three figures that are counted apart, and the waiting time of a queue with
+/// Poisson arrivals, one server and constant service is known: load / (2 (1 - load)) services.
+#[test]
+fn the_queue_obeys_little_and_pollaczek() {
+    let overrides = [
+        "arrivals.process=open",
+        "arrivals.rate=70/s",
+        "connections=5000",
+        "connection.objects=0",
+        "workers=1",
+        "service.base=10ms",
+        "service.throughput=1000000GB/s",
+        "service.sigma=0",
+        "payload.distribution=fixed",
+    ];
+    let mut simulation = simulation(7, 3000.0, &steady(&overrides));
+    drain(&mut simulation);
+    let (counts, now) = (simulation.counts(), simulation.now_ns());
+    let waited_s = counts.waited_ns as f64 / counts.handled as f64 / 1e9;
+    near(waited_s, 0.7 / (2.0 * 0.3) * 0.010, 0.05);
+    near(counts.queue.mean(now), counts.handled as f64 / (now as f64 / 1e9) * waited_s, 0.001);
+    near(counts.busy.mean(now), 0.7, 0.02);
+}
+
+#[test]
+fn most_workers_are_idle_at_the_default_load() {
+    let mut simulation = simulation(1, 60.0, &[]);
+    drain(&mut simulation);
+    let now = simulation.now_ns();
+    assert!(simulation.counts().busy.mean(now) < 5.0);
+    assert!(simulation.counts().busy.highest() > 2);
+    assert!((120..=130).contains(&simulation.counts().open.value()));
+}
+
+#[test]
+fn blocks_cross_threads_in_both_directions() {
+    let mut simulation = simulation(1, 20.0, &[]);
+    let mut owner = Vec::new();
+    let (mut from_loop, mut from_worker, mut between_workers) = (0, 0, 0);
+    while let Some(record) = simulation.next().unwrap() {
+        let Record::Event(event) = record else { continue };
+        if event.action.allocated().is_some() {
+            owner.push(event.thread);
+        }
+        if let Some(object) = event.action.freed() {
+            match (owner[object as usize], event.thread) {
+                (0, 1..) => from_loop += 1,
+                (1.., 0) => from_worker += 1,
+                (a, b) if a != b => between_workers += 1,
+                _ => {}
+            }
+        }
+    }
+    let requests = simulation.counts().completed;
+    assert!(from_loop >= requests && from_worker >= requests, "{from_loop} {from_worker} {requests}");
+    // Nothing of it is forced out of the cache in so short a time.
+    assert_eq!(between_workers, 0);
+}
+
+#[test]
+fn busy_workers_interleave() {
+    let mut simulation = simulation(1, 20.0, &["arrivals.think.mean=1s"]);
+    let (mut switches, mut last) = (0u64, 0);
+    while let Some(record) = simulation.next().unwrap() {
+        if let Record::Event(event) = record {
+            switches += u64::from(event.thread != last);
+            last = event.thread;
+        }
+    }
+    assert!(switches > 20 * simulation.counts().completed, "{switches} {}", simulation.counts().completed);
+}
+
+#[test]
+fn the_wake_up_order_decides_how_many_workers_are_used() {
+    let used = |wake: &str| {
+        let mut simulation = simulation(1, 60.0, &[wake, "pool.thread_objects=0", "phases.2.rate=1"]);
+        let mut used = std::collections::BTreeSet::new();
+        while let Some(record) = simulation.next().unwrap() {
+            if let Record::Event(event) = record
+                && event.action.allocated().is_some()
+            {
+                used.insert(event.thread);
+            }
+        }
+        used.len()
+    };
+    assert_eq!(used("pool.wake=fifo"), 26);
+    assert!(used("pool.wake=lifo") < 15);
+}
+
+#[test]
+fn workers_are_recycled() {
+    let mut simulation = simulation(1, 60.0, &["pool.recycle_after=10", "free_at_end=true"]);
+    let (_, summary) = file(&mut simulation);
+    let counts = simulation.counts();
+    assert!(counts.threads_started > 25 + counts.completed / 10 / 2);
+    assert_eq!(
+        (summary.thread_starts, summary.thread_ends),
+        (counts.threads_started, counts.threads_started)
+    );
+    assert_eq!(summary.live_at_end, 0);
+}
+
+#[test]
+fn equal_arguments_make_equal_bytes_and_others_do_not() {
+    let bytes = |seed, set: &[&str]| file(&mut simulation(seed, 5.0, set)).0;
+    assert_eq!(bytes(1, &[]), bytes(1, &[]));
+    assert_ne!(bytes(1, &[]), bytes(2, &[]));
+    assert_ne!(bytes(1, &[]), bytes(1, &["workers=24"]));
+}
+
+#[test]
+fn turning_the_payload_does_not_change_when_connections_open() {
+    let opened = |set: &str| {
+        let mut simulation = simulation(1, 60.0, &[set, "connection.lifetime.mean=20s"]);
+        drain(&mut simulation);
+        simulation.counts().threads_started
+    };
+    assert_eq!(opened("payload.median=48KB"), opened("payload.median=20KB"));
+}
+
+/// A seed means the same trace for ever: whoever changes this changes every published figure.
+#[test]
+fn the_first_million_events_are_the_known_ones() {
+    for (name, text) in SHIPPED {
+        let mut simulation = Simulation::new(text, name, &Options::default()).unwrap();
+        let mut hash = Sha256::new();
+        let mut events = 0;
+        while events < 1_000_000 {
+            let Some(record) = simulation.next().unwrap() else { break };
+            events += u64::from(matches!(record, Record::Event(_)));
+            hash.update(format!("{record:?}\n"));
+        }
+        let hash: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = match *name {
+            "monitor-server" => "304631a3dc45490a",
+            "monitor-server-vm" => "?",
+            "api-gateway" => "?",
+            name => panic!("{name} has no golden hash"),
+        };
+        assert_eq!(hash, expected, "{name}");
+    }
+}
+
+#[test]
+fn the_heap_limit_ends_a_simulation_that_grows_without_bound() {
+    let overrides = ["heap_limit=8MiB", "cache.limit=8MiB", "connections=100", "startup.objects=1000"];
+    let mut simulation =
+        simulation(1, 600.0, &[&overrides[..], &["cache.requests=1", "payload.max=800KB"]].concat());
+    let error = loop {
+        match simulation.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the limit was not met"),
+            Err(error) => break error,
+        }
+    };
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("heap_limit is 8MiB"), "{source}");
+}
+
+/// The records ahead of the reader and the live objects are all that is held: both are bounded
+/// whatever the duration.
+#[test]
+fn what_is_held_does_not_grow_with_the_duration() {
+    let mut simulation = simulation(1, 3600.0, &["phases.2.rate=1", "parsed.bytes_per_object=4KiB"]);
+    let (mut live, mut highest) = (0i64, [0i64; 2]);
+    while let Some(record) = simulation.next().unwrap() {
+        assert!(simulation.server.heap.pending() <= AHEAD + 10_000);
+        let Record::Event(event) = record else { continue };
+        live += i64::from(event.action.allocated().is_some()) - i64::from(event.action.freed().is_some());
+        let half = usize::from(event.time_ns > 1_800_000_000_000);
+        highest[half] = highest[half].max(live);
+    }
+    assert!(highest[1] < highest[0] * 5 / 4, "{highest:?}");
+    assert!(simulation.server.schedule.len() < 1000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the parameters: a lawful trace, and everything is freed at the end when that is asked.
+    #[test]
+    fn every_model_makes_a_lawful_trace(
+        seed in any::<u64>(),
+        connections in 1u32..60, workers in 1u32..8, recycle in 0u32..5, copies in 0u32..4,
+        think_ms in 1u32..2000, lifetime_ms in 1u32..3000, median in 1u32..300_000, chunk in 256u32..70_000,
+        per_object in 20u32..5000, temporaries in 0.0f64..3.0, grown in 0.0f64..1.0, kept in 0.0f64..1.0,
+        limit_kib in 0u32..2048, ratio in 0.0f64..3.0, growth in 1.05f64..4.0,
+        open in any::<bool>(), lifo in any::<bool>(), random_policy in any::<bool>(), shape in 0usize..4,
+        free_at_end in any::<bool>(), duration_ms in 1u32..4000,
+    ) {
+        let shape = ["fixed", "exponential", "lognormal", "pareto"][shape];
+        let overrides = [
+            format!("connections={connections}"),
+            format!("workers={workers}"),
+            format!("pool.recycle_after={recycle}"),
+            format!("parsed.copies={copies}"),
+            format!("arrivals.think.mean={think_ms}ms"),
+            format!("connection.lifetime.mean={lifetime_ms}ms"),
+            format!("connection.reconnect.mean={lifetime_ms}us"),
+            format!("payload.median={median}B"),
+            "payload.min=1B".to_string(),
+            format!("payload.distribution={shape}"),
+            "payload.alpha=1.1".to_string(),
+            format!("receive.chunk={chunk}B"),
+            format!("receive.growth={growth}"),
+            format!("parsed.bytes_per_object={per_object}B"),
+            format!("parsed.grown={grown}"),
+            format!("temporary.per_object={temporaries}"),
+            format!("cache.requests={kept}"),
+            format!("cache.limit={limit_kib}KiB"),
+            "cache.lifetime.mean=500ms".to_string(),
+            format!("cache.policy={}", if random_policy { "random" } else { "lru" }),
+            format!("response.ratio={ratio}"),
+            format!("arrivals.process={}", if open { "open" } else { "closed" }),
+            format!("pool.wake={}", if lifo { "lifo" } else { "fifo" }),
+            format!("free_at_end={free_at_end}"),
+            "startup.objects=100".to_string(),
+            "connection.ramp=100ms".to_string(),
+            "startup.time=100ms".to_string(),
+        ];
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        let mut simulation = simulation(seed, f64::from(duration_ms) / 1e3, &overrides);
+        let (_, summary) = file(&mut simulation);
+        if free_at_end {
+            prop_assert_eq!(summary.live_at_end, 0);
+            let counts = simulation.counts();
+            prop_assert_eq!(counts.completed, counts.requests);
+            prop_assert_eq!(counts.opened, counts.closed);
+        } else {
+            prop_assert!(summary.last_time_ns < u64::from(duration_ms) * 1_000_000);
+            prop_assert!(summary.live_at_end > 0);
+        }
+    }
+}
+
+#[test]
+fn a_recycled_thread_ends_before_the_next_begins() {
+    let mut simulation = simulation(1, 30.0, &["pool.recycle_after=5"]);
+    let mut running = 0i32;
+    while let Some(record) = simulation.next().unwrap() {
+        if let Record::Event(event) = record {
+            match event.action {
+                Action::ThreadStart => running += 1,
+                Action::ThreadEnd => running -= 1,
+                _ => {}
+            }
+            assert!(running <= 25);
+        }
+    }
+    assert_eq!(running, 25);
+}
