@@ -119,6 +119,17 @@ impl Variant {
         parse_with(spec, Entry::locate)
     }
 
+    /// The text that yields this variant when it is parsed: how another process is told of it.
+    pub fn spec(&self) -> String {
+        let library = self.library.as_deref().filter(|_| self.family == Family::Other);
+        let Some(library) = library else {
+            return self.label.clone();
+        };
+        let settings: Vec<_> = self.settings.iter().map(|s| format!("{}={}", s.name, s.value)).collect();
+        let settings = if settings.is_empty() { String::new() } else { format!(":{}", settings.join(",")) };
+        format!("{}={}{settings}", self.allocator, library.display())
+    }
+
     /// What must be loaded in a worker of this variant.
     pub fn expectation(&self) -> Expectation {
         Expectation { allocator: self.allocator.clone(), library: self.library.clone() }
@@ -265,6 +276,7 @@ mod tests {
         let path = directory.path().join("a:b.so");
         std::fs::write(&path, "").expect("a file");
         let variant = parse(&format!("mine={}:FOO=1,BAR=x", path.display())).expect("a variant");
+        assert_eq!(parse(&variant.spec()).expect("its own text"), variant);
         assert_eq!((variant.label.as_str(), variant.allocator.as_str()), ("mine", "mine"));
         assert_eq!((variant.family, variant.library), (Family::Other, Some(path)));
         assert_eq!(variant.settings.len(), 2);

@@ -4,6 +4,7 @@
 //! before it.
 
 pub mod cli;
+pub mod doctor;
 pub mod plan;
 pub mod report;
 pub mod results;

@@ -1,10 +1,102 @@
 //! `heaplab list`.
 
-use super::Outcome;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use heaplab_allocators::registry::{ENTRIES, Entry};
+use heaplab_allocators::{Variant, probe};
+use serde::Serialize;
+
+use super::{Format, Outcome, columns, probe as probe_command};
 
 #[derive(clap::Subcommand)]
-pub(super) enum Command {}
+pub(super) enum Command {
+    /// The allocators that have a name, and where their libraries lie
+    Allocators(Args),
+}
 
-pub(super) fn main(_command: Command) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Failed)
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// How the list is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Allocators(args) => list_allocators(args.format),
+    }
+}
+
+/// An allocator of the list.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    /// `present`, `absent` or `broken`.
+    state: &'static str,
+    version: Option<String>,
+    library: Option<PathBuf>,
+    library_hash: Option<String>,
+    /// How to get it, or what is wrong with it.
+    detail: Option<String>,
+}
+
+fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
+    let listed = ENTRIES.iter().map(look_at).collect::<anyhow::Result<Vec<Listed>>>()?;
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
+        Format::Table => {
+            let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            let rows: Vec<Vec<String>> = listed
+                .into_iter()
+                .map(|listed| {
+                    let library = listed.library.map(|path| path.display().to_string());
+                    vec![
+                        listed.name.to_owned(),
+                        listed.state.to_owned(),
+                        cell(listed.version),
+                        cell(library.or(listed.detail)),
+                    ]
+                })
+                .collect();
+            columns::print(&mut out, &["name", "state", "version", "library"], &rows)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Loads the allocator into a short-lived process, which says what it is.
+fn look_at(entry: &Entry) -> anyhow::Result<Listed> {
+    let mut listed = Listed {
+        name: entry.name,
+        state: "absent",
+        version: None,
+        library: None,
+        library_hash: None,
+        detail: None,
+    };
+    let variant = match Variant::parse(entry.name) {
+        Ok(variant) => variant,
+        Err(_) => {
+            listed.detail = entry.install_command();
+            return Ok(listed);
+        }
+    };
+    let command = probe_command::command(&variant).context("this program's own file cannot be found")?;
+    let expectation = variant.expectation();
+    match probe::prove(command, &variant, None) {
+        Ok(proven) => match proven.loaded.matches(&expectation) {
+            Ok(()) => {
+                listed.state = "present";
+                listed.version = Some(proven.loaded.version);
+                listed.library = Some(proven.loaded.library_path);
+                listed.library_hash = Some(proven.library_hash);
+            }
+            Err(reason) => (listed.state, listed.detail) = ("broken", Some(reason)),
+        },
+        Err(error) => (listed.state, listed.detail) = ("broken", Some(error.to_string())),
+    }
+    Ok(listed)
 }

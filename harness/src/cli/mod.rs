@@ -3,8 +3,10 @@
 //! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
 //! 3 finished but some samples are not ok.
 
+mod columns;
 mod doctor;
 mod list;
+pub(crate) mod probe;
 mod report;
 mod run;
 mod simulate;
@@ -25,6 +27,16 @@ pub enum Outcome {
     Incomplete,
     /// Stopped by SIGINT or SIGTERM: exit 130.
     Interrupted,
+}
+
+/// In which form a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people: one row a line, the name first.
+    #[default]
+    Table,
+    /// An array of objects.
+    Json,
 }
 
 /// A mistake in what the user asked for: exit 2. The text says what was found and what is allowed.
@@ -58,6 +70,9 @@ enum Command {
     /// Take one sample: a job on stdin, an answer on stdout
     #[command(hide = true)]
     Worker,
+    /// Say which allocator serves, and what it took of a variant's settings
+    #[command(hide = true)]
+    Probe(probe::Args),
 }
 
 /// Reads the arguments, runs the command, and turns what came of it into an exit status.
@@ -70,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
         Command::Doctor(args) => doctor::main(args),
+        Command::Probe(args) => probe::main(args),
         Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
     };
     match result {

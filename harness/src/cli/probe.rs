@@ -1,0 +1,31 @@
+//! `heaplab probe`, hidden: says as JSON which allocator serves this process and what it took of the settings.
+//!
+//! The parent runs it once for each variant, in the variant's environment.
+
+use std::io::Write;
+use std::process::Command;
+
+use heaplab_allocators::Variant;
+use heaplab_allocators::probe::answer;
+
+use super::{Outcome, Usage};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The variant, as after `-a`
+    variant: String,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let variant = Variant::parse(&args.variant).map_err(|error| Usage(error.to_string()))?;
+    let answer = answer(&variant)?;
+    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&answer)?)?;
+    Ok(Outcome::Done)
+}
+
+/// The command that runs this program as the probe of a variant.
+pub(crate) fn command(variant: &Variant) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["probe", "--", &variant.spec()]);
+    Ok(command)
+}

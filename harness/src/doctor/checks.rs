@@ -1,0 +1,359 @@
+//! The judgement: which readings would spoil a measurement, and the command that mends each.
+//!
+//! Pure: everything comes from [`Readings`].
+
+use serde::Serialize;
+
+use super::readings::{AllocatorPresence, Readings};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Does no harm to comparisons, but a reader should know it.
+    Note,
+    /// Spoils figures.
+    Warning,
+}
+
+/// One finding: a row of `heaplab doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: &'static str,
+    /// What was found; `not readable` where there is no such file.
+    pub found: String,
+    /// Whether it spoils anything.
+    pub level: Level,
+    /// What it spoils, and the command that mends it; empty where all is well.
+    pub advice: String,
+}
+
+const NOT_READABLE: &str = "not readable";
+const MIB: u64 = 1 << 20;
+
+fn check(what: &'static str, found: impl ToString, level: Level, advice: &str) -> Check {
+    let advice = if level == Level::Ok { String::new() } else { advice.to_owned() };
+    Check { what, found: found.to_string(), level, advice }
+}
+
+/// A check of a reading that may be missing: then it is a note without a judgement.
+fn judged<T: ToString>(
+    what: &'static str,
+    reading: &Option<T>,
+    advice: &str,
+    judge: impl Fn(&T) -> Level,
+) -> Check {
+    match reading {
+        Some(value) => check(what, value.to_string(), judge(value), advice),
+        None => check(what, NOT_READABLE, Level::Note, "not judged: this system does not show it"),
+    }
+}
+
+fn unless(good: bool, level: Level) -> Level {
+    if good { Level::Ok } else { level }
+}
+
+/// Judges all readings, in the order in which they are printed.
+pub fn examine(readings: &Readings) -> Vec<Check> {
+    let mut checks = examine_cpu(readings);
+    checks.extend(examine_timers(readings));
+    checks.extend(examine_memory(readings));
+    checks.extend(examine_limits(readings));
+    checks.extend(readings.allocators.iter().map(examine_allocator));
+    if let Some(link) = &readings.malloc_conf_link {
+        let advice =
+            format!("changes every jemalloc, whatever its settings; remove it: rm {}", link.display());
+        checks.push(check("jemalloc's system-wide settings", link.display(), Level::Warning, &advice));
+    }
+    checks
+}
+
+fn examine_cpu(readings: &Readings) -> Vec<Check> {
+    let machine = &readings.machine;
+    let cpus = machine.cpus.unwrap_or(1);
+    let virtual_machine = machine.virtual_machine == Some(true);
+    let governor = match (&machine.governor, virtual_machine) {
+        (None, true) => check("frequency governor", "none: a virtual machine's host decides", Level::Ok, ""),
+        (governor, _) => judged(
+            "frequency governor",
+            governor,
+            "times follow the frequency; fix it: cpupower frequency-set -g performance",
+            |governor| unless(governor == "performance", Level::Warning),
+        ),
+    };
+    let mut checks = vec![
+        judged(
+            "CPUs",
+            &machine.cpus,
+            "threads of the workload take turns with all else on one CPU",
+            |&cpus| unless(cpus > 1, Level::Note),
+        ),
+        governor,
+    ];
+    if let Some(turbo) = machine.turbo {
+        let advice = "the frequency falls as the CPU heats up; switch it off: \
+                      echo 0 > /sys/devices/system/cpu/cpufreq/boost (Intel: echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo)";
+        checks.push(check("turbo", on_or_off(turbo), unless(!turbo, Level::Note), advice));
+    }
+    if let Some(smt) = machine.smt {
+        let advice = "CPUs that share a core slow each other; switch it off: echo off > /sys/devices/system/cpu/smt/control";
+        checks.push(check("SMT", on_or_off(smt), unless(!smt, Level::Note), advice));
+    }
+    let load = readings.load_percent.map(|load| format!("{}.{:02}", load / 100, load % 100));
+    checks.push(judged(
+        "load average, 1 minute",
+        &load,
+        "other processes take CPU time and caches; end them, or wait until it is under a quarter of the CPUs: uptime",
+        |_| unless(readings.load_percent.is_some_and(|load| load <= cpus * 25), Level::Warning),
+    ));
+    let steal = readings.steal_permille.map(|steal| format!("{}.{} %", steal / 10, steal % 10));
+    checks.push(judged(
+        "time taken by the host",
+        &steal,
+        "the host gives this machine's CPUs to others; measure on a machine of its own, or take more repetitions",
+        |_| unless(readings.steal_permille.is_some_and(|steal| steal < 10), Level::Warning),
+    ));
+    if virtual_machine {
+        let advice = "the host backs memory late and moves CPUs; trust ratios within blocks, not times";
+        checks.push(check("virtual machine", "yes", Level::Note, advice));
+    }
+    checks
+}
+
+fn on_or_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+fn examine_timers(readings: &Readings) -> Vec<Check> {
+    let steady =
+        readings.tsc_is_steady.map(|steady| if steady { "constant, nonstop" } else { "rate varies" });
+    let step = readings.timer_step_ns.map(|step| format!("{step} ns"));
+    vec![
+        judged(
+            "TSC",
+            &steady,
+            "the latency pass times calls with it; leave that pass out: --pass throughput --pass memory",
+            |_| unless(readings.tsc_is_steady == Some(true), Level::Warning),
+        ),
+        judged(
+            "clock source",
+            &readings.machine.clocksource,
+            "the kernel does not trust the TSC, or each clock read is a system call; \
+             try: echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
+            |source| unless(matches!(source.as_str(), "tsc" | "arch_sys_counter"), Level::Warning),
+        ),
+        judged("clock's smallest step", &step, "short times are coarse; use longer workloads", |_| {
+            unless(readings.timer_step_ns.is_some_and(|step| step <= 1000), Level::Warning)
+        }),
+    ]
+}
+
+fn examine_memory(readings: &Readings) -> Vec<Check> {
+    let machine = &readings.machine;
+    let bytes = |value: u64| format!("{} MiB", value / MIB);
+    let mut checks = vec![
+        judged(
+            "transparent huge pages",
+            &machine.thp,
+            "changes resident memory more than allocators do; set what your hosts have, for example: \
+             echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+            |thp| unless(thp != "always", Level::Warning),
+        ),
+        judged(
+            "huge page defragmentation",
+            &machine.thp_defrag,
+            "page faults stall while memory is compacted; set: echo madvise > /sys/kernel/mm/transparent_hugepage/defrag",
+            |defrag| unless(defrag != "always", Level::Note),
+        ),
+        judged(
+            "memory available",
+            &readings.available_bytes.map(bytes),
+            "workers may run out of memory; free some, or choose smaller workloads",
+            |_| {
+                unless(
+                    readings.available_bytes.is_some_and(|available| available >= 2048 * MIB),
+                    Level::Warning,
+                )
+            },
+        ),
+    ];
+    if let Some(used) = readings.swap_used_bytes {
+        let advice =
+            "swapped pages are not resident: memory figures are too small; switch it off: swapoff -a";
+        let found = format!("{} of {}", bytes(used), bytes(machine.swap_bytes.unwrap_or(0)));
+        let level = match (used, machine.swap_bytes) {
+            (0, Some(0)) => Level::Ok,
+            (0, _) => Level::Note,
+            _ => Level::Warning,
+        };
+        checks.push(check("swap in use", found, level, advice));
+    }
+    checks.push(judged(
+        "overcommit",
+        &machine.overcommit,
+        "allocators reserve more than they use, and are refused; set: sysctl vm.overcommit_memory=0",
+        |&overcommit| unless(overcommit != 2, Level::Warning),
+    ));
+    checks
+}
+
+fn examine_limits(readings: &Readings) -> Vec<Check> {
+    let bytes = |value: Option<u64>| value.map_or("none".to_owned(), |value| format!("{} MiB", value / MIB));
+    let at_least =
+        |value: Option<u64>, least: u64| unless(value.is_none_or(|value| value >= least), Level::Warning);
+    vec![
+        check(
+            "memory limit of the control group",
+            bytes(readings.cgroup_memory_bytes),
+            at_least(readings.cgroup_memory_bytes, 2048 * MIB),
+            "workers are ended when they reach it; run outside of the group, or raise its memory.max",
+        ),
+        judged(
+            "mappings per process (vm.max_map_count)",
+            &readings.max_map_count,
+            "allocators of many small mappings are refused more; set: sysctl vm.max_map_count=262144",
+            |&count| unless(count >= 65530, Level::Warning),
+        ),
+        check(
+            "processes and threads (ulimit -u)",
+            readings.process_limit.map_or("none".to_owned(), |limit| limit.to_string()),
+            at_least(readings.process_limit, 4096),
+            "workloads of many threads cannot start them; set: ulimit -u unlimited",
+        ),
+        check(
+            "stack (ulimit -s)",
+            bytes(readings.stack_limit_bytes),
+            at_least(readings.stack_limit_bytes, MIB),
+            "too small for the initial thread; set: ulimit -s 8192",
+        ),
+        check(
+            "virtual size (ulimit -v)",
+            bytes(readings.virtual_limit_bytes),
+            unless(readings.virtual_limit_bytes.is_none(), Level::Warning),
+            "allocators reserve address space that they do not use, and are refused; set: ulimit -v unlimited",
+        ),
+        judged(
+            "address randomization",
+            &readings.address_randomization,
+            "each process has the same addresses: less spread than your hosts will see; set: sysctl kernel.randomize_va_space=2",
+            |&mode| unless(mode == 2, Level::Note),
+        ),
+        match readings.ptrace_scope {
+            None => check("ptrace scope", "no restriction", Level::Ok, ""),
+            Some(scope) => check(
+                "ptrace scope",
+                scope,
+                unless(scope < 2, Level::Note),
+                "debuggers cannot attach to a worker; nothing that is measured needs them",
+            ),
+        },
+    ]
+}
+
+fn examine_allocator(allocator: &AllocatorPresence) -> Check {
+    let (found, level) = match &allocator.library {
+        Ok(Some(library)) => (library.display().to_string(), Level::Ok),
+        Ok(None) => ("the C library's own".to_owned(), Level::Ok),
+        Err(_) => ("absent".to_owned(), Level::Warning),
+    };
+    let what = match allocator.name.as_str() {
+        "ptmalloc2" => "ptmalloc2",
+        "jemalloc" => "jemalloc",
+        "tcmalloc" => "tcmalloc",
+        "mimalloc" => "mimalloc",
+        _ => "allocator",
+    };
+    let advice = match &allocator.install_command {
+        Some(command) => format!("cannot be measured; install it: {command}"),
+        None => String::new(),
+    };
+    check(what, found, level, &advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Machine;
+
+    /// A machine on which nothing is wrong.
+    fn good() -> Readings {
+        Readings {
+            machine: Machine {
+                cpus: Some(8),
+                governor: Some("performance".into()),
+                thp: Some("madvise".into()),
+                thp_defrag: Some("madvise".into()),
+                clocksource: Some("tsc".into()),
+                swap_bytes: Some(0),
+                overcommit: Some(0),
+                ..Machine::default()
+            },
+            load_percent: Some(12),
+            steal_permille: Some(0),
+            available_bytes: Some(8 << 30),
+            swap_used_bytes: Some(0),
+            address_randomization: Some(2),
+            ptrace_scope: Some(1),
+            max_map_count: Some(65530),
+            stack_limit_bytes: Some(8 << 20),
+            tsc_is_steady: Some(true),
+            timer_step_ns: Some(30),
+            ..Readings::default()
+        }
+    }
+
+    fn level(readings: &Readings, what: &str) -> (Level, String) {
+        let found = examine(readings).into_iter().find(|check| check.what == what);
+        found.map(|check| (check.level, check.advice)).expect("a check of this name")
+    }
+
+    #[test]
+    fn a_good_machine_is_not_blamed() {
+        let blamed: Vec<_> = examine(&good()).into_iter().filter(|check| check.level != Level::Ok).collect();
+        assert_eq!(blamed, []);
+    }
+
+    #[test]
+    fn what_is_not_readable_is_said_and_not_judged() {
+        let checks = examine(&Readings::default());
+        assert!(checks.iter().all(|check| check.level != Level::Warning), "{checks:#?}");
+        assert!(checks.iter().any(|check| check.found == NOT_READABLE));
+    }
+
+    #[test]
+    fn each_spoiler_is_a_warning_with_a_command() {
+        let spoilers: [(&str, fn(&mut Readings), &str); 8] = [
+            ("frequency governor", |r| r.machine.governor = Some("powersave".into()), "cpupower"),
+            ("transparent huge pages", |r| r.machine.thp = Some("always".into()), "echo madvise"),
+            ("load average, 1 minute", |r| r.load_percent = Some(401), "uptime"),
+            ("swap in use", |r| r.swap_used_bytes = Some(5 << 20), "swapoff -a"),
+            ("overcommit", |r| r.machine.overcommit = Some(2), "sysctl vm.overcommit_memory=0"),
+            ("clock source", |r| r.machine.clocksource = Some("hpet".into()), "echo tsc"),
+            ("virtual size (ulimit -v)", |r| r.virtual_limit_bytes = Some(1 << 30), "ulimit -v unlimited"),
+            ("memory limit of the control group", |r| r.cgroup_memory_bytes = Some(1 << 30), "memory.max"),
+        ];
+        for (what, spoil, command) in spoilers {
+            let mut readings = good();
+            spoil(&mut readings);
+            let (level, advice) = level(&readings, what);
+            assert_eq!(level, Level::Warning, "{what}");
+            assert!(advice.contains(command), "{what}: {advice}");
+        }
+    }
+
+    #[test]
+    fn an_absent_allocator_names_its_package() {
+        let mut readings = good();
+        readings.allocators.push(AllocatorPresence {
+            name: "tcmalloc".into(),
+            library: Err("absent".into()),
+            install_command: Some("apt-get install libtcmalloc-minimal4".into()),
+        });
+        let (level, advice) = level(&readings, "tcmalloc");
+        assert_eq!(level, Level::Warning);
+        assert!(advice.ends_with("apt-get install libtcmalloc-minimal4"));
+    }
+}

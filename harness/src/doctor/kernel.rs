@@ -1,0 +1,121 @@
+//! Small readings from the kernel's files and calls. What cannot be read is none.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::time::Instant;
+
+/// The text of a file without the white space around it.
+pub(super) fn read_text(path: &str) -> Option<String> {
+    std::fs::read_to_string(Path::new(path)).ok().map(|text| text.trim().to_owned())
+}
+
+/// The number that a file holds.
+pub(super) fn read_number(path: &str) -> Option<u64> {
+    read_text(path)?.parse().ok()
+}
+
+/// The word in brackets, which is how sysfs marks a choice: `always [madvise] never`.
+pub(super) fn chosen_word(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(word, _)| word.to_owned())
+}
+
+/// The value after `name :` in the first such line of a file like /proc/cpuinfo.
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim())
+}
+
+/// A line of /proc/meminfo in bytes.
+pub(super) fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
+    let kib: u64 = field(text, name)?.strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Share of time that the host took from this machine, since its start, in thousandths.
+pub(super) fn steal_permille(stat: &str) -> Option<u64> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = line.split_whitespace().filter_map(|ticks| ticks.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guest time is in user already.
+    let total: u64 = ticks.iter().take(8).sum();
+    (total > 0).then(|| ticks.get(7).map(|steal| steal * 1000 / total)).flatten()
+}
+
+/// The memory limit of this process's control group in bytes; none if it has none.
+pub(super) fn cgroup_memory_limit() -> Option<u64> {
+    let group = read_text("/proc/self/cgroup")?;
+    let path_of = |controller: &str| {
+        group.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (name, path) = (parts.next()?, parts.next()?);
+            (name == controller).then(|| path.to_owned())
+        })
+    };
+    let unified = path_of("").map(|path| format!("/sys/fs/cgroup{path}/memory.max"));
+    let legacy = path_of("memory").map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
+    // Within a container the group's own directory is the root of what it sees.
+    let seen = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].map(String::from);
+    let limit = unified.into_iter().chain(legacy).chain(seen).find_map(|path| read_number(&path))?;
+    // The first version writes "none" as the largest number of whole pages.
+    (limit < 1 << 62).then_some(limit)
+}
+
+/// A resource limit; none if it is unlimited or cannot be read.
+pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes to `limit` alone.
+    let failed = unsafe { libc::getrlimit(resource, &mut limit) } != 0;
+    (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// CPUs that this process may use.
+pub(super) fn usable_cpus() -> Option<u64> {
+    std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64)
+}
+
+/// The C library's version.
+pub(super) fn libc_version() -> String {
+    // SAFETY: the C library's static text.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    format!("glibc {}", version.to_string_lossy())
+}
+
+/// The smallest step that was seen between two readings of the clock.
+pub(super) fn timer_step_ns() -> Option<u64> {
+    const READINGS: usize = 1000;
+    let mut smallest = None;
+    let mut before = Instant::now();
+    for _ in 0..READINGS {
+        let now = Instant::now();
+        let step = now.duration_since(before).as_nanos() as u64;
+        if step > 0 && smallest.is_none_or(|smallest| step < smallest) {
+            smallest = Some(step);
+        }
+        before = now;
+    }
+    smallest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_fields_and_sizes() {
+        assert_eq!(chosen_word("always [madvise] never").as_deref(), Some("madvise"));
+        assert_eq!(chosen_word("madvise"), None);
+        assert_eq!(field("model name\t: A: B\nflags : x", "model name"), Some("A: B"));
+        assert_eq!(meminfo_bytes("MemTotal:       24 kB\n", "MemTotal"), Some(24 << 10));
+        assert_eq!(meminfo_bytes("MemTotal: lots\n", "MemTotal"), None);
+    }
+
+    #[test]
+    fn steal_is_a_share_of_all_time() {
+        assert_eq!(steal_permille("cpu  50 0 0 40 0 0 0 10 5 0\ncpu0 1"), Some(100));
+        assert_eq!(steal_permille("cpu  0 0 0 0 0 0 0 0"), None);
+        assert_eq!(steal_permille(""), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The machine as a run keeps it: what a reader needs to know of where the figures come from.
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel::{self, chosen_word, read_number, read_text};
+
+/// The facts of `run.toml`'s table `machine`. What could not be read is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// Operating system, release and architecture of the kernel.
+    pub kernel: Option<String>,
+    /// The distribution, as it calls itself.
+    pub distribution: Option<String>,
+    /// The C library and its version.
+    pub libc: Option<String>,
+    /// The CPU as it names itself.
+    pub cpu_model: Option<String>,
+    /// CPUs that this process may use.
+    pub cpus: Option<u64>,
+    /// Whether several of them share a core.
+    pub smt: Option<bool>,
+    /// Whether the machine is a virtual one.
+    pub virtual_machine: Option<bool>,
+    /// All memory.
+    pub memory_bytes: Option<u64>,
+    /// All swap.
+    pub swap_bytes: Option<u64>,
+    /// Size of a page.
+    pub page_bytes: Option<u64>,
+    /// Transparent huge pages: `always`, `madvise` or `never`.
+    pub thp: Option<String>,
+    /// When the kernel defragments memory to make one.
+    pub thp_defrag: Option<String>,
+    /// Frequency governor of the first CPU.
+    pub governor: Option<String>,
+    /// Whether the CPU may raise its frequency.
+    pub turbo: Option<bool>,
+    /// The kernel's clock.
+    pub clocksource: Option<String>,
+    /// `vm.overcommit_memory`.
+    pub overcommit: Option<u64>,
+}
+
+impl Machine {
+    /// Reads this machine.
+    pub fn read() -> Machine {
+        let cpuinfo = read_text("/proc/cpuinfo").unwrap_or_default();
+        let meminfo = read_text("/proc/meminfo").unwrap_or_default();
+        Machine {
+            kernel: kernel_name(),
+            distribution: read_text("/etc/os-release").and_then(|text| distribution(&text)),
+            libc: Some(kernel::libc_version()),
+            cpu_model: kernel::field(&cpuinfo, "model name").map(str::to_owned),
+            cpus: kernel::usable_cpus(),
+            smt: read_number("/sys/devices/system/cpu/smt/active").map(|active| active == 1),
+            virtual_machine: kernel::field(&cpuinfo, "flags")
+                .map(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
+            memory_bytes: kernel::meminfo_bytes(&meminfo, "MemTotal"),
+            swap_bytes: kernel::meminfo_bytes(&meminfo, "SwapTotal"),
+            page_bytes: procfs_page_bytes(),
+            thp: read_text("/sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen_word(&text)),
+            thp_defrag: read_text("/sys/kernel/mm/transparent_hugepage/defrag")
+                .and_then(|text| chosen_word(&text)),
+            governor: read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            turbo: turbo(),
+            clocksource: read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            overcommit: read_number("/proc/sys/vm/overcommit_memory"),
+        }
+    }
+}
+
+fn kernel_name() -> Option<String> {
+    let release = read_text("/proc/sys/kernel/osrelease")?;
+    let system = read_text("/proc/sys/kernel/ostype")?;
+    Some(format!("{system} {release} {}", std::env::consts::ARCH))
+}
+
+fn procfs_page_bytes() -> Option<u64> {
+    Some(procfs::page_size())
+}
+
+fn distribution(os_release: &str) -> Option<String> {
+    let name = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches('"').to_owned())
+}
+
+/// Intel's driver says whether turbo is off, the others whether boost is on.
+fn turbo() -> Option<bool> {
+    let off = read_number("/sys/devices/system/cpu/intel_pstate/no_turbo").map(|off| off == 0);
+    off.or_else(|| read_number("/sys/devices/system/cpu/cpufreq/boost").map(|on| on == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_kernel_memory_and_cpus() {
+        let machine = Machine::read();
+        assert!(machine.kernel.is_some_and(|kernel| kernel.starts_with("Linux ")));
+        assert!(machine.memory_bytes.is_some_and(|bytes| bytes > 0));
+        assert!(machine.cpus.is_some_and(|cpus| cpus > 0));
+    }
+
+    #[test]
+    fn a_machine_can_be_kept_in_a_run_file() {
+        let machine = Machine { thp: Some("always".into()), cpus: Some(2), ..Machine::default() };
+        let table = toml::Table::try_from(&machine).expect("a table");
+        assert_eq!(table.len(), 2, "what was not read is left out");
+        assert_eq!(table.try_into::<Machine>().expect("a machine"), machine);
+    }
+
+    #[test]
+    fn a_distributions_name_loses_its_quotes() {
+        assert_eq!(distribution("ID=x\nPRETTY_NAME=\"A B 1\"\n").as_deref(), Some("A B 1"));
+    }
+}

@@ -1,0 +1,209 @@
+//! The allocators as they are loaded into real processes: found, identified, and asked for their settings.
+
+mod support;
+
+use serde_json::Value;
+use support::heaplab;
+
+/// The list of allocators as JSON.
+fn list() -> Vec<Value> {
+    let output =
+        heaplab().args(["list", "allocators", "--format", "json"]).assert().success().get_output().clone();
+    serde_json::from_slice(&output.stdout).expect("an array")
+}
+
+fn entry(name: &str) -> Value {
+    list().into_iter().find(|entry| entry["name"] == name).expect("every name is listed")
+}
+
+fn library(name: &str) -> String {
+    let entry = entry(name);
+    assert_eq!(entry["state"], "present", "{entry}");
+    entry["library"].as_str().expect("a path").to_owned()
+}
+
+/// What the probe says in a process that `variables` are set for.
+fn probe(variant: &str, variables: &[(&str, &str)]) -> Value {
+    let mut command = heaplab();
+    command.args(["probe", variant]).envs(variables.iter().copied());
+    let output = command.assert().success().get_output().clone();
+    serde_json::from_slice(&output.stdout).expect("an answer")
+}
+
+#[test]
+fn every_default_allocator_serves_under_its_own_name_and_version() {
+    let versions = [
+        ("ptmalloc2", "2."),
+        ("jemalloc", "5.3.1-"),
+        ("tcmalloc", "2."),
+        ("mimalloc", "3.3."),
+        ("floor", env!("CARGO_PKG_VERSION")),
+    ];
+    let list = list();
+    for (name, version) in versions {
+        let entry = list.iter().find(|entry| entry["name"] == name).expect("every name is listed");
+        assert_eq!(entry["state"], "present", "{entry}");
+        assert!(entry["version"].as_str().is_some_and(|found| found.starts_with(version)), "{entry}");
+        assert_eq!(entry["library_hash"].as_str().map(str::len), Some(64), "{entry}");
+    }
+}
+
+#[test]
+fn the_table_has_one_line_for_each_allocator() {
+    let output = heaplab().args(["list", "allocators"]).assert().success().get_output().clone();
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), 8, "{text}");
+    assert!(text.lines().nth(2).is_some_and(|line| line.starts_with("jemalloc ")), "{text}");
+}
+
+#[test]
+fn an_absent_library_names_what_to_do() {
+    let empty = tempfile::tempdir().expect("a directory");
+    let program = empty.path().join("heaplab");
+    std::fs::copy(env!("CARGO_BIN_EXE_heaplab"), &program).expect("the program is copied");
+    let output = std::process::Command::new(&program)
+        .args(["list", "allocators"])
+        .env_remove("HEAPLAB_PRELOAD_DIR")
+        .output()
+        .expect("heaplab runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let line = text.lines().find(|line| line.starts_with("jemalloc ")).expect("a line");
+    assert!(
+        line.contains("absent") && line.contains("cargo build --release -p heaplab-preload-jemalloc"),
+        "{line}"
+    );
+}
+
+#[test]
+fn settings_are_read_back_in_the_process_itself() {
+    let jemalloc = library("jemalloc");
+    let spec = "jemalloc:dirty_decay_ms=0,narenas=3,nonsense=1";
+    let conf = "dirty_decay_ms:0,narenas:3,nonsense:1";
+    let answer = probe(spec, &[("LD_PRELOAD", &jemalloc), ("_RJEM_MALLOC_CONF", conf)]);
+    assert_eq!(answer["loaded"]["family"], "jemalloc");
+    assert_eq!(answer["loaded"]["strays"], serde_json::json!([]));
+    let verdicts: Vec<&Value> =
+        answer["proofs"].as_array().expect("proofs").iter().map(|proof| &proof["verdict"]).collect();
+    assert_eq!(verdicts, ["taken", "taken", "unknown"]);
+
+    // Not given to the process at all: the values are the defaults.
+    let answer = probe("jemalloc:dirty_decay_ms=0", &[("LD_PRELOAD", &jemalloc)]);
+    assert_eq!(answer["proofs"][0]["verdict"]["differs"]["found"], "10000");
+}
+
+#[test]
+fn tcmalloc_shows_values_and_its_library_names() {
+    let tcmalloc = library("tcmalloc");
+    let spec = "tcmalloc:TCMALLOC_HEAP_LIMIT_MB=900,TCMALLOC_RELEASE_RATE=10,TCMALLOC_NONSENSE=1";
+    let variables = [
+        ("LD_PRELOAD", tcmalloc.as_str()),
+        ("TCMALLOC_HEAP_LIMIT_MB", "900"),
+        ("TCMALLOC_RELEASE_RATE", "10"),
+        ("TCMALLOC_NONSENSE", "1"),
+    ];
+    let answer = probe(spec, &variables);
+    let verdicts: Vec<&Value> =
+        answer["proofs"].as_array().expect("proofs").iter().map(|proof| &proof["verdict"]).collect();
+    assert_eq!(verdicts, ["taken", "known", "unknown"]);
+}
+
+#[test]
+fn a_wrong_preload_is_seen() {
+    let answer = probe("jemalloc", &[("LD_PRELOAD", "/no/such/library.so")]);
+    assert_eq!(answer["loaded"]["family"], "ptmalloc2");
+}
+
+#[test]
+fn an_unknown_allocator_is_a_usage_error() {
+    let output = heaplab().args(["probe", "jemaloc"]).assert().code(2).get_output().clone();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("unknown allocator \"jemaloc\"; there are ptmalloc2, jemalloc"), "{text}");
+}
+
+/// The parent's side: what [`heaplab_allocators::probe::prove`] finds for real variants.
+mod proven {
+    use std::process::Command;
+
+    use heaplab_allocators::probe::{Proven, prove};
+    use heaplab_allocators::{Expectation, Variant};
+
+    /// A trial run of the variant, its library set from the list.
+    fn try_out(spec: &str, cpus: Option<u32>) -> (Proven, Expectation) {
+        try_out_as(spec, spec, cpus)
+    }
+
+    /// A trial run in the environment of `spec`, whose process is asked for the settings of `asked`.
+    fn try_out_as(spec: &str, asked: &str, cpus: Option<u32>) -> (Proven, Expectation) {
+        let name = spec.split(':').next().expect("a name");
+        let listed = super::entry(name);
+        let directory = listed["library"].as_str().expect("a path").rsplit_once('/').expect("a directory").0;
+        // The library's path is what this test knows better than the registry: the test program lies elsewhere.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heaplab"));
+        command.args(["probe", asked]).env("HEAPLAB_PRELOAD_DIR", directory);
+        let mut variant = Variant::parse(&format!("ptmalloc2{}", &spec[name.len()..])).expect("a variant");
+        variant.allocator = name.into();
+        variant.label = spec.into();
+        if name != "ptmalloc2" {
+            variant.library = Some(listed["library"].as_str().expect("a path").into());
+            variant.family = serde_json::from_value(family(name).into()).expect("a family");
+        }
+        (prove(command, &variant, cpus).expect("an answer"), variant.expectation())
+    }
+
+    fn family(name: &str) -> &str {
+        name.split('-').next().expect("a name")
+    }
+
+    #[test]
+    fn good_settings_are_taken_by_each_allocator() {
+        for spec in [
+            "ptmalloc2:MALLOC_ARENA_MAX=2,glibc.malloc.tcache_count=0",
+            "jemalloc:dirty_decay_ms=0,MALLOC_CONF=narenas:4,slab_sizes:1-64:17",
+            "mimalloc:purge_delay=0,MIMALLOC_ARENA_RESERVE=64MiB",
+            "tcmalloc:TCMALLOC_AGGRESSIVE_DECOMMIT=1,TCMALLOC_RELEASE_RATE=10",
+        ] {
+            let (proven, expected) = try_out(spec, None);
+            assert_eq!(proven.unknown_setting(), None, "{spec}: {proven:#?}");
+            assert!(proven.proofs.len() >= 2, "{spec}: {proven:#?}");
+            assert_eq!(proven.loaded.matches(&expected), Ok(()), "{spec}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_untaken_settings_are_told() {
+        for (spec, told) in [
+            ("ptmalloc2:MALLOC_NONSENSE=1", "no setting MALLOC_NONSENSE"),
+            ("ptmalloc2:MALLOC_PERTURB_=300", "glibc.malloc.perturb was not taken: 300 was asked for"),
+            ("jemalloc:nonsense=1", "no setting nonsense"),
+            (
+                "jemalloc:percpu_arena=maybe",
+                "percpu_arena was not taken: maybe was asked for, disabled is set",
+            ),
+            ("mimalloc:nonsense=1", "no setting nonsense"),
+            ("mimalloc:purge_delay=soon", "purge_delay was not taken: soon was asked for"),
+            ("tcmalloc:TCMALLOC_NONSENSE=1", "no setting TCMALLOC_NONSENSE"),
+        ] {
+            let (proven, _) = try_out(spec, None);
+            let fault = proven.unknown_setting().unwrap_or_default();
+            assert!(fault.contains(told), "{spec}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_count_reaches_jemalloc() {
+        // The variant asks for nothing, and its process for what 3 CPUs give.
+        let (proven, _) = try_out_as("jemalloc", "jemalloc:narenas=12", Some(3));
+        assert_eq!(proven.proofs.len(), 1);
+        assert_eq!(proven.unknown_setting(), None);
+        let (proven, _) = try_out_as("jemalloc", "jemalloc:narenas=12", Some(4));
+        let fault = proven.unknown_setting().unwrap_or_default();
+        assert!(fault.contains("narenas was not taken: 12 was asked for, 16 is set"), "{fault}");
+    }
+
+    #[test]
+    fn the_hash_tells_builds_apart() {
+        let (ours, _) = try_out("jemalloc", None);
+        let (other, _) = try_out("mimalloc", None);
+        assert_ne!(ours.library_hash, other.library_hash);
+    }
+}
