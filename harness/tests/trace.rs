@@ -218,12 +218,12 @@ fn a_truncated_trace_fails_verify_and_is_used_by_info() {
     let file = place.long_trace();
     let bytes = fs::read(&file).unwrap();
     let chunks: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"CHNK").collect();
-    let cut = place.write("cut.hlt", &bytes[..chunks[2] + 100]);
+    let cut = place.write("cut.hlt", &bytes[..chunks[2] + 60]);
     let message = format!(
         "{}: cut off: its whole part ends at byte {} of {}; 2 chunks with 131072 events can be used\n",
         cut.display(),
         chunks[2],
-        chunks[2] + 100
+        chunks[2] + 60
     );
     let done = trace(&["verify", text(&cut)]);
     assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
