@@ -108,8 +108,7 @@ impl ProgramWriter {
         let mut first_op = 0;
         for segment in &block.segments {
             let flags = if segment.ends_thread { SEGMENT_ENDS_THREAD } else { 0 };
-            let row =
-                Segment { thread: segment.thread, ops: segment.ops.len() as u32, first_op, flags };
+            let row = Segment { thread: segment.thread, ops: segment.ops.len() as u32, first_op, flags };
             self.file.write_all(&row.to_bytes())?;
             self.segment_offsets
                 .push(self.offset + ops_offset as u64 + u64::from(first_op) * size_of::<Op>() as u64);

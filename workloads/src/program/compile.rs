@@ -200,8 +200,8 @@ impl Compiler {
         let gap = time - self.current.head.last_time;
         self.byte_ns += u128::from(gap) * u128::from(self.requested);
         let barrier = self.has_times && gap > self.cut.gap_ns;
-        let late = self.has_times
-            && self.cut.time_ns.is_some_and(|span| time - self.current.head.first_time > span);
+        let late =
+            self.has_times && self.cut.time_ns.is_some_and(|span| time - self.current.head.first_time > span);
         if barrier || late {
             self.close_window(Some((time, if barrier { WINDOW_BARRIER } else { 0 })))?;
         }

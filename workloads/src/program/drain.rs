@@ -19,7 +19,8 @@ pub const NUDGE_INTERVAL_NS: u64 = 100_000_000;
 /// Blocks that are live at once in a round, and how often they are.
 const NUDGE_BLOCKS: u32 = 10;
 const NUDGE_SIZES: [u64; 20] = [
-    16, 24, 48, 64, 96, 128, 200, 256, 400, 512, 800, 1024, 1600, 2048, 4096, 6000, 8192, 12_000, 16_384, 32_768,
+    16, 24, 48, 64, 96, 128, 200, 256, 400, 512, 800, 1024, 1600, 2048, 4096, 6000, 8192, 12_000, 16_384,
+    32_768,
 ];
 /// Operations in one window of the drain.
 const DRAIN_WINDOW: usize = 5_000;
@@ -36,7 +37,8 @@ impl Compiler {
             .collect();
         left.sort_unstable();
         for window in left.chunks(DRAIN_WINDOW) {
-            let ops = window.iter().map(|(thread, _, slot, size)| (*thread, Op::new(Code::Free, *slot, *size)));
+            let ops =
+                window.iter().map(|(thread, _, slot, size)| (*thread, Op::new(Code::Free, *slot, *size)));
             self.write_extra(WINDOW_DRAIN, 0, ops.collect())?;
         }
         // The slots of the nudge may be any, because no object is left; there must only be enough.
@@ -98,7 +100,8 @@ mod tests {
         let ops = nudge_ops(3, 41);
         assert_eq!(ops.len(), 200);
         for size in NUDGE_SIZES {
-            let of = |code: Code| ops.iter().filter(|(_, op)| op.code == code as u8 && op.size == size).count();
+            let of =
+                |code: Code| ops.iter().filter(|(_, op)| op.code == code as u8 && op.size == size).count();
             assert_eq!(of(Code::Malloc), 5, "{size}");
             assert_eq!(of(Code::Free), 5, "{size}");
         }
