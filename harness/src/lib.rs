@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod measure;
 pub mod plan;
 pub mod report;
 pub mod results;

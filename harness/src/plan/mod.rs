@@ -2,6 +2,10 @@
 //!
 //! Pure: it decides, and starts nothing.
 
+mod blocks;
 mod options;
+mod settings;
 
+pub use blocks::{Step, steps};
 pub use options::{Pace, Pass, Touch};
+pub use settings::Settings;

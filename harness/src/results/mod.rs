@@ -11,6 +11,7 @@ mod reader;
 mod rows;
 mod run_file;
 mod sample;
+mod taken;
 
 pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey, write_whole};
@@ -18,3 +19,4 @@ pub use error::ResultsError;
 pub use reader::{LatencyFigures, Run, TimelineFigures, load};
 pub use run_file::{RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{LatencyBucket, Pass, Sample, Status, TimelinePoint};
+pub use taken::Rows;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use heaplab_allocators::Variant;
 use heaplab_workloads::program::ProgramInfo;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,8 @@ pub struct Job {
     pub program: PathBuf,
     /// What was learnt when it was compiled.
     pub info: ProgramInfo,
-    /// The variant's specification: which allocator must serve, with which settings.
-    pub variant: String,
+    /// Which allocator must serve, with which settings.
+    pub variant: Variant,
     /// What to measure.
     pub pass: Pass,
     /// How fast trace time goes by.

@@ -1,5 +1,7 @@
 //! One sample, from job to answer.
 
+use heaplab_allocators::{Family, identify, purge, readback};
+
 use super::check::Checked;
 use super::checkpoint::{self, Checkpoints};
 use super::engine::{Engine, Phase};
@@ -24,8 +26,16 @@ pub(super) fn run(job: Job) -> Reply {
         reply.status_detail = Some(format!("pace {} needs a trace with times", job.pace));
         return reply;
     }
+    let family = match prove_identity(&job, &mut reply) {
+        Ok(family) => family,
+        Err((status, what)) => {
+            reply.status = status;
+            reply.status_detail = Some(what);
+            return reply;
+        }
+    };
     fail::know(&reply);
-    match replay(&job, &mut reply) {
+    match replay(&job, family, &mut reply) {
         Ok(()) => {}
         Err(what) => {
             reply.status = Status::Error;
@@ -35,7 +45,18 @@ pub(super) fn run(job: Job) -> Reply {
     reply
 }
 
-fn replay(job: &Job, reply: &mut Reply) -> Result<(), String> {
+/// Finds out who serves malloc, and whether it is who was asked for, with the settings that were asked for.
+fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Family, (Status, String)> {
+    let loaded = identify().map_err(|error| (Status::NotInjected, error.to_string()))?;
+    reply.allocator_version = Some(loaded.version.clone());
+    reply.library_path = Some(loaded.library_path.clone());
+    loaded.matches(&job.variant.expectation()).map_err(|what| (Status::NotInjected, what))?;
+    let faults: Vec<String> =
+        readback::in_process(&job.variant, &loaded).iter().filter_map(readback::Proof::fault).collect();
+    if faults.is_empty() { Ok(loaded.family) } else { Err((Status::UnknownSetting, faults.join("; "))) }
+}
+
+fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
     let mut taken = 0;
@@ -47,7 +68,7 @@ fn replay(job: &Job, reply: &mut Reply) -> Result<(), String> {
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => reply.latency = engine.histograms.as_ref().map(Histograms::read).unwrap_or_default(),
-        Pass::Memory => measure_memory(job, engine, &mut local, &mut taken, reply)?,
+        Pass::Memory => measure_memory(job, family, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
     }
     Ok(())
@@ -102,6 +123,7 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
 /// The memory pass behind the last event: the end, the drain, the nudge, the purge.
 fn measure_memory(
     job: &Job,
+    family: Family,
     engine: &'static Engine,
     local: &mut Local,
     taken: &mut u32,
@@ -138,5 +160,8 @@ fn measure_memory(
     measured.resident_drained_bytes = Some(clock::hold_still(resident)?);
     engine.run_phase(Phase::Nudge, local, taken);
     measured.resident_settled_bytes = Some(resident()?);
+    if purge(family).is_some() {
+        measured.resident_purged_bytes = Some(resident()?);
+    }
     Ok(())
 }

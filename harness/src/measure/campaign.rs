@@ -1,0 +1,211 @@
+//! A run's samples, one after another, in randomised blocks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use heaplab_allocators::probe::Proven;
+use heaplab_allocators::{Variant, has_timers};
+use heaplab_workloads::program::{Order, ProgramInfo};
+
+use super::child::{End, run_worker};
+use super::constant::measure_constant;
+use super::programs::Programs;
+use crate::plan::{Pace, Pass, Settings, Step};
+use crate::worker::{Job, Reply, Status};
+
+/// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
+const PEAK_TOLERANCE: u64 = 100;
+
+/// A variant and what its trial run proved.
+pub struct Variation {
+    /// The allocator and its settings.
+    pub variant: Variant,
+    /// What serves, and which settings it took; or why that is not known.
+    pub proven: Result<Proven, String>,
+}
+
+/// A workload of the run, as far as taking samples needs to know it.
+pub struct Subject {
+    /// Its name.
+    pub name: String,
+    /// Whether its times are real.
+    pub has_times: bool,
+}
+
+/// One sample, as it was taken.
+pub struct Taken<'a> {
+    /// Which one of the plan.
+    pub step: Step,
+    /// Its workload.
+    pub subject: &'a Subject,
+    /// Its variant.
+    pub variation: &'a Variation,
+    /// The program's figures.
+    pub info: &'a ProgramInfo,
+    /// The order that it was replayed in.
+    pub order: Order,
+    /// The pace.
+    pub pace: Pace,
+    /// CPU count that the allocator was shown.
+    pub cpus: u32,
+    /// What was taken off resident figures.
+    pub resident_constant_bytes: u64,
+    /// What the worker said, or what its end means.
+    pub reply: Reply,
+}
+
+/// Samples could not be taken at all; a sample that fails is not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The harness's own share of memory is not known.
+    #[error("the harness's own share of resident memory cannot be measured on floor: {0}")]
+    Constant(String),
+    /// A worker could not be started.
+    #[error("a worker cannot be started")]
+    Start(#[source] std::io::Error),
+    /// A program that the plan needs was not compiled.
+    #[error("workload {workload} was not compiled for {order} order")]
+    NoProgram {
+        /// The workload.
+        workload: String,
+        /// The order.
+        order: Order,
+    },
+}
+
+/// All that a run's samples have in common.
+pub struct Campaign<'a> {
+    /// The run's choices.
+    pub settings: &'a Settings,
+    /// Its workloads, compiled.
+    pub subjects: &'a [Subject],
+    /// Its variants.
+    pub variations: &'a [Variation],
+    /// The compiled workloads.
+    pub programs: &'a Programs,
+    /// CPU count of this machine.
+    pub machine_cpus: u32,
+    /// Set when the run shall stop.
+    pub stop: &'a AtomicBool,
+}
+
+impl Campaign<'_> {
+    /// Takes the samples of `steps`, and hands each to `keep`. Returns false when it was stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError`], and what `keep` says.
+    pub fn run<E: From<MeasureError>>(
+        &self,
+        steps: &[Step],
+        mut begin: impl FnMut(&Step),
+        mut keep: impl FnMut(Taken<'_>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let constant = if self.settings.passes.contains(&Pass::Memory) {
+            measure_constant(self.programs.directory()).map_err(MeasureError::Constant)?
+        } else {
+            0
+        };
+        for step in steps {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            begin(step);
+            match self.take(step, constant)? {
+                Some(taken) => keep(taken)?,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&self, step: &Step, constant: u64) -> Result<Option<Taken<'_>>, MeasureError> {
+        let (subject, variation) = (&self.subjects[step.workload], &self.variations[step.variant]);
+        let order = self.settings.order(step.pass);
+        let pace = self.settings.pace(step.pass, subject.has_times);
+        let (path, info) = self
+            .programs
+            .get(step.workload, order, pace.needs_times())
+            .ok_or_else(|| MeasureError::NoProgram { workload: subject.name.clone(), order })?;
+        let cpus = self.settings.cpus.or(info.cpus).unwrap_or(self.machine_cpus);
+        let mut taken = Taken {
+            step: *step,
+            subject,
+            variation,
+            info,
+            order,
+            pace,
+            cpus,
+            resident_constant_bytes: constant,
+            reply: Reply::default(),
+        };
+        if let Some((status, detail)) = refusal(variation, pace) {
+            taken.reply.status = status;
+            taken.reply.status_detail = Some(detail);
+            return Ok(Some(taken));
+        }
+        let shown_cpus = (cpus != self.machine_cpus).then_some(cpus);
+        let environment = match variation.variant.environment(shown_cpus) {
+            Ok(environment) => environment,
+            Err(error) => {
+                taken.reply.status_detail = Some(error.to_string());
+                return Ok(Some(taken));
+            }
+        };
+        let job = Job {
+            program: path.clone(),
+            info: info.clone(),
+            variant: variation.variant.clone(),
+            pass: step.pass,
+            pace,
+            touch: self.settings.touch,
+            checkpoints: self.settings.checkpoints,
+            resident_constant_bytes: constant,
+        };
+        let end = run_worker(&job, &environment, shown_cpus, self.settings.timeout, self.stop);
+        match end.map_err(MeasureError::Start)? {
+            End::Stopped => Ok(None),
+            End::Reply(reply) => {
+                taken.reply = *reply;
+                add_warnings(&mut taken);
+                Ok(Some(taken))
+            }
+        }
+    }
+}
+
+/// Why no worker needs to be started for a sample.
+fn refusal(variation: &Variation, pace: Pace) -> Option<(Status, String)> {
+    if pace == Pace::Virtual && variation.variant.sleeps_in_real_time() {
+        let what =
+            "its background thread sleeps in real time, which virtual pace does not have; use --pace real";
+        return Some((Status::Refused, what.to_owned()));
+    }
+    match &variation.proven {
+        Ok(proven) => proven.unknown_setting().map(|what| (Status::UnknownSetting, what)),
+        Err(what) => Some((Status::Error, what.clone())),
+    }
+}
+
+/// What a reader of the sample must know although it is ok.
+fn add_warnings(taken: &mut Taken<'_>) {
+    let reply = &mut taken.reply;
+    if reply.status != Status::Ok {
+        return;
+    }
+    if let Ok(proven) = &taken.variation.proven {
+        reply.warnings.extend(proven.warning());
+        let timed = has_timers(proven.loaded.family, &proven.loaded.version);
+        if timed && taken.pace == Pace::Virtual && reply.measured.clock_reads == Some(0) {
+            reply.warnings.push("the allocator has timers and never read the supplied clock".to_owned());
+        }
+    }
+    let (peak, reached) = (taken.info.requested_peak_bytes, reply.measured.requested_peak_reached_bytes);
+    if taken.step.pass == Pass::Memory
+        && let Some(reached) = reached
+        && reached.abs_diff(peak) > peak / PEAK_TOLERANCE
+    {
+        reply.warnings.push(format!(
+            "the replay reached {reached} requested bytes where the trace has {peak}: more than 1 % off"
+        ));
+    }
+}

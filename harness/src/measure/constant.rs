@@ -1,0 +1,60 @@
+//! The harness's own share of a worker's anonymous resident memory: what a worker on `floor` with an
+//! empty program has. It is taken off every resident figure.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use heaplab_allocators::Variant;
+use heaplab_trace::{Header, Record};
+use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::stream::{RecordStream, StreamError};
+
+use super::child::{End, run_worker};
+use crate::plan::{Pace, Pass, Touch};
+use crate::worker::{Job, Status};
+
+/// A trace without a record.
+struct Empty(Header);
+
+impl RecordStream for Empty {
+    fn header(&self) -> &Header {
+        &self.0
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        Ok(None)
+    }
+}
+
+/// Resident bytes of a worker that does nothing, in bytes.
+///
+/// # Errors
+///
+/// A sentence, when there is no `floor` or its worker fails.
+pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
+    let floor = Variant::parse("floor").map_err(|error| error.to_string())?;
+    let program = directory.join("empty.program");
+    let cut = Windows::new(Order::Strict, Windows::EVENTS, false);
+    let info = compile(&mut Empty(Header::default()), &program, Order::Strict, cut, &mut |_| {})
+        .map_err(|error| error.to_string())?;
+    let environment = floor.environment(None).map_err(|error| error.to_string())?;
+    let job = Job {
+        program,
+        info,
+        variant: floor,
+        pass: Pass::Memory,
+        pace: Pace::Max,
+        touch: Touch::None,
+        checkpoints: 1,
+        resident_constant_bytes: 0,
+    };
+    match run_worker(&job, &environment, None, Duration::from_secs(60), &AtomicBool::new(false)) {
+        Ok(End::Reply(reply)) if reply.status == Status::Ok => {
+            reply.measured.resident_end_bytes.ok_or_else(|| "it measured nothing".to_owned())
+        }
+        Ok(End::Reply(reply)) => Err(reply.status_detail.unwrap_or_default()),
+        Ok(End::Stopped) => Err("it was stopped".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

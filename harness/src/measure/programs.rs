@@ -1,0 +1,83 @@
+//! The programs of a run: each workload compiled once for each order and cut, in a directory that goes
+//! away with the run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use heaplab_workloads::program::{CompileError, Order, ProgramInfo, Windows, compile};
+use heaplab_workloads::stream::{RecordStream, StreamError};
+use tempfile::TempDir;
+
+/// What decides a program: the workload, the order, and whether windows follow time.
+type Key = (usize, Order, bool);
+
+/// Compiled programs by what they were compiled from and for.
+pub struct Programs {
+    directory: TempDir,
+    compiled: HashMap<Key, (PathBuf, ProgramInfo)>,
+}
+
+/// A program could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramsError {
+    /// There is no place for them.
+    #[error("cannot make a directory for programs in {}; set TMPDIR to one that can be written", std::env::temp_dir().display())]
+    Directory(#[source] std::io::Error),
+    /// The workload could not be opened.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// It could not be compiled.
+    #[error("workload {workload}")]
+    Compile {
+        /// The workload.
+        workload: String,
+        /// Why.
+        #[source]
+        source: CompileError,
+    },
+}
+
+impl Programs {
+    /// No programs yet.
+    ///
+    /// # Errors
+    ///
+    /// When the system's directory for temporary files cannot be written.
+    pub fn new() -> Result<Programs, ProgramsError> {
+        let directory =
+            tempfile::Builder::new().prefix("heaplab-").tempdir().map_err(ProgramsError::Directory)?;
+        Ok(Programs { directory, compiled: HashMap::new() })
+    }
+
+    /// Where other files of the run may lie.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A program that is there already.
+    #[must_use]
+    pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&(PathBuf, ProgramInfo)> {
+        self.compiled.get(&(workload, order, timed))
+    }
+
+    /// Compiles the records of workload number `workload`.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, and the compiler's.
+    pub fn compile(
+        &mut self,
+        workload: usize,
+        name: &str,
+        stream: &mut dyn RecordStream,
+        cut: Windows,
+        order: Order,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<&(PathBuf, ProgramInfo), ProgramsError> {
+        let key = (workload, order, cut.time_ns.is_some());
+        let path = self.directory.path().join(format!("{workload}-{order}-{}.program", u8::from(key.2)));
+        let info = compile(stream, &path, order, cut, progress)
+            .map_err(|source| ProgramsError::Compile { workload: name.to_owned(), source })?;
+        Ok(self.compiled.entry(key).insert_entry((path, info)).into_mut())
+    }
+}

@@ -1,0 +1,143 @@
+//! From what a worker said to the rows of the files.
+
+use super::{LatencyBucket, Pass, Sample, Status, TimelinePoint};
+use crate::measure::Taken;
+use crate::plan::Touch;
+use crate::worker::Breakdown;
+
+/// The rows of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// Its row of `samples.csv`.
+    pub sample: Sample,
+    /// Its rows of `timeline.csv`.
+    pub timeline: Vec<TimelinePoint>,
+    /// Its rows of `latency.csv`.
+    pub latency: Vec<LatencyBucket>,
+}
+
+impl Rows {
+    /// The rows of a sample as it was taken in run `run_id` with a touch policy.
+    #[must_use]
+    pub fn new(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Rows {
+        Rows {
+            sample: sample(run_id, touch, taken),
+            timeline: timeline(run_id, taken),
+            latency: latency(run_id, taken),
+        }
+    }
+}
+
+fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
+    let (reply, info, variant) = (&taken.reply, taken.info, &taken.variation.variant);
+    let measured = &reply.measured;
+    let proven = taken.variation.proven.as_ref().ok();
+    let ok = reply.status == Status::Ok;
+    let memory = ok && taken.step.pass == Pass::Memory;
+    let peak = |value: fn(&Breakdown) -> u64| measured.at_peak.as_ref().map(value);
+    let end = |value: fn(&Breakdown) -> u64| measured.at_end.as_ref().map(value);
+    // The file that served, and its hash if it is the file that the trial run hashed.
+    let library_path = reply.library_path.as_ref().map(|path| path.display().to_string());
+    let hashed = proven.filter(|proven| reply.library_path.as_ref() == Some(&proven.loaded.library_path));
+    Sample {
+        run_id: run_id.to_owned(),
+        block: taken.step.block,
+        workload: taken.subject.name.clone(),
+        variant: variant.label.clone(),
+        allocator: variant.allocator.clone(),
+        allocator_version: reply.allocator_version.clone(),
+        settings: variant.settings_text(),
+        cpus: taken.cpus,
+        pass: taken.step.pass,
+        pace: taken.pace.to_string(),
+        order: taken.order.to_string(),
+        touch: touch.to_string(),
+        status: reply.status,
+        status_detail: detail(taken),
+        events: ok.then_some(info.events),
+        threads: ok.then_some(u64::from(info.threads)),
+        wall_ns: measured.wall_ns,
+        thread_start_ns: measured.thread_start_ns,
+        cpu_user_ns: measured.cpu_user_ns,
+        cpu_system_ns: measured.cpu_system_ns,
+        requested_peak_bytes: ok.then_some(info.requested_peak_bytes),
+        requested_peak_reached_bytes: measured.requested_peak_reached_bytes,
+        requested_mean_bytes: memory.then_some(info.requested_mean_bytes),
+        usable_peak_bytes: measured.usable_peak_bytes,
+        resident_peak_bytes: measured.resident_peak_bytes,
+        resident_mean_bytes: measured.resident_mean_bytes,
+        resident_end_bytes: measured.resident_end_bytes,
+        requested_end_bytes: measured.requested_end_bytes,
+        resident_drained_bytes: measured.resident_drained_bytes,
+        resident_settled_bytes: measured.resident_settled_bytes,
+        resident_purged_bytes: measured.resident_purged_bytes,
+        at_peak_resident_bytes: peak(|at| at.resident_bytes),
+        at_peak_requested_bytes: peak(|at| at.requested_bytes),
+        at_peak_internal_bytes: peak(|at| at.internal_bytes),
+        at_peak_untouched_bytes: peak(|at| at.untouched_bytes),
+        at_peak_held_bytes: peak(|at| at.held_bytes),
+        at_end_internal_bytes: end(|at| at.internal_bytes),
+        at_end_untouched_bytes: end(|at| at.untouched_bytes),
+        at_end_held_bytes: end(|at| at.held_bytes),
+        lazyfree_bytes: measured.lazyfree_bytes,
+        anon_huge_bytes: measured.anon_huge_bytes,
+        resident_constant_bytes: memory.then_some(taken.resident_constant_bytes),
+        page_faults_minor: measured.page_faults_minor,
+        page_faults_major: measured.page_faults_major,
+        context_switches: measured.context_switches,
+        virtual_bytes: measured.virtual_bytes,
+        mappings: measured.mappings,
+        page_table_bytes: measured.page_table_bytes,
+        clock_reads: measured.clock_reads,
+        waits: measured.waits,
+        wakeups: measured.wakeups,
+        window_stalls: measured.window_stalls,
+        truncated: info.truncated,
+        library_path,
+        library_hash: hashed.map(|proven| proven.library_hash.clone()),
+    }
+}
+
+/// Why the status is what it is, or the warnings of a sample that is ok.
+fn detail(taken: &Taken<'_>) -> Option<String> {
+    let reply = &taken.reply;
+    let parts: Vec<&str> = reply
+        .status_detail
+        .iter()
+        .chain(&reply.warnings)
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
+    let point = |&[time_ns, requested_bytes, usable_bytes, resident_bytes]: &[u64; 4]| TimelinePoint {
+        run_id: run_id.to_owned(),
+        block: taken.step.block,
+        workload: taken.subject.name.clone(),
+        variant: taken.variation.variant.label.clone(),
+        time_ns,
+        requested_bytes,
+        usable_bytes,
+        resident_bytes,
+    };
+    taken.reply.timeline.iter().map(point).collect()
+}
+
+fn latency(run_id: &str, taken: &Taken<'_>) -> Vec<LatencyBucket> {
+    let mut rows = Vec::new();
+    for histogram in &taken.reply.latency {
+        rows.extend(histogram.buckets.iter().map(|&(value_ns, count)| LatencyBucket {
+            run_id: run_id.to_owned(),
+            block: taken.step.block,
+            workload: taken.subject.name.clone(),
+            variant: taken.variation.variant.label.clone(),
+            operation: histogram.operation.clone(),
+            scope: histogram.scope.clone(),
+            value_ns,
+            count,
+        }));
+    }
+    rows
+}
