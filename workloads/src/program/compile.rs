@@ -414,7 +414,8 @@ impl Compiler {
         let alive = |(thread, state): (usize, &Thread)| {
             (thread == 0 || (state.seen && !state.ended)).then_some(thread as ThreadId)
         };
-        self.threads.iter().enumerate().filter_map(alive).collect()
+        let alive: Vec<ThreadId> = self.threads.iter().enumerate().filter_map(alive).collect();
+        if alive.is_empty() { vec![0] } else { alive }
     }
 
     /// Closes the current window; the next one, if any, begins at a time with flags.

@@ -16,12 +16,10 @@ use super::layout::{Code, Op, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, touch_
 pub const NUDGE_ROUNDS: u64 = 600;
 /// Trace time between two rounds.
 pub const NUDGE_INTERVAL_NS: u64 = 100_000_000;
-/// Blocks that are live at once in a round, and how often they are.
-const NUDGE_BLOCKS: u32 = 10;
-const NUDGE_SIZES: [u64; 20] = [
-    16, 24, 48, 64, 96, 128, 200, 256, 400, 512, 800, 1024, 1600, 2048, 4096, 6000, 8192, 12_000, 16_384,
-    32_768,
-];
+/// Pairs of malloc and free in a round.
+const NUDGE_PAIRS: u64 = 100;
+/// Their sizes, in turn.
+const NUDGE_SIZES: [u64; 10] = [64, 100, 200, 400, 800, 1_500, 3_000, 6_000, 10_000, 16_000];
 /// Operations in one window of the drain.
 const DRAIN_WINDOW: usize = 5_000;
 
@@ -41,16 +39,14 @@ impl Compiler {
                 window.iter().map(|(thread, _, slot, size)| (*thread, Op::new(Code::Free, *slot, *size)));
             self.write_extra(WINDOW_DRAIN, 0, ops.collect())?;
         }
-        // The slots of the nudge may be any, because no object is left; there must only be enough.
-        while self.slots.count() < NUDGE_BLOCKS {
-            if self.slots.take(&mut Vec::new()).is_none() {
-                break;
-            }
+        // The nudge's slot may be any, because no object is left; there must only be one.
+        if self.slots.count() == 0 {
+            self.slots.take(&mut Vec::new());
         }
         for round in 0..NUDGE_ROUNDS {
             let thread = alive[(round % alive.len() as u64) as usize];
             let time = (round + 1) * NUDGE_INTERVAL_NS;
-            self.write_extra(WINDOW_NUDGE, time, nudge_ops(thread, round))?;
+            self.write_extra(WINDOW_NUDGE, time, nudge_ops(thread))?;
         }
         Ok(())
     }
@@ -71,22 +67,13 @@ impl Compiler {
     }
 }
 
-/// One round: ten times ten blocks, allocated and then freed in the same order.
-fn nudge_ops(thread: ThreadId, round: u64) -> Vec<(ThreadId, Op)> {
-    let mut ops = Vec::with_capacity(200);
-    let mut next = round as usize;
-    for _ in 0..10 {
-        let sizes: Vec<u64> = (0..NUDGE_BLOCKS as usize)
-            .map(|block| NUDGE_SIZES[(next + block * 7) % NUDGE_SIZES.len()])
-            .collect();
-        next += 1;
-        for (slot, size) in (0..).zip(&sizes) {
-            let touch = touch_units(*size);
-            ops.push((thread, Op { touch, ..Op::new(Code::Malloc, slot, *size) }));
-        }
-        for (slot, size) in (0..).zip(&sizes) {
-            ops.push((thread, Op::new(Code::Free, slot, *size)));
-        }
+/// One round: pairs of every size in turn.
+fn nudge_ops(thread: ThreadId) -> Vec<(ThreadId, Op)> {
+    let mut ops = Vec::with_capacity(2 * NUDGE_PAIRS as usize);
+    for pair in 0..NUDGE_PAIRS as usize {
+        let size = NUDGE_SIZES[pair % NUDGE_SIZES.len()];
+        ops.push((thread, Op { touch: touch_units(size), ..Op::new(Code::Malloc, 0, size) }));
+        ops.push((thread, Op::new(Code::Free, 0, size)));
     }
     ops
 }
@@ -97,13 +84,14 @@ mod tests {
 
     #[test]
     fn a_round_is_a_hundred_pairs_of_every_size() {
-        let ops = nudge_ops(3, 41);
+        let ops = nudge_ops(3);
         assert_eq!(ops.len(), 200);
+        for pair in ops.chunks(2) {
+            assert_eq!((pair[0].1.code, pair[1].1.code), (Code::Malloc as u8, Code::Free as u8));
+            assert_eq!(pair[0].1.size, pair[1].1.size);
+        }
         for size in NUDGE_SIZES {
-            let of =
-                |code: Code| ops.iter().filter(|(_, op)| op.code == code as u8 && op.size == size).count();
-            assert_eq!(of(Code::Malloc), 5, "{size}");
-            assert_eq!(of(Code::Free), 5, "{size}");
+            assert_eq!(ops.iter().filter(|(_, op)| op.size == size).count(), 20);
         }
     }
 }

@@ -8,6 +8,8 @@ mod compile;
 mod drain;
 pub mod layout;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

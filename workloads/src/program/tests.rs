@@ -1,0 +1,380 @@
+//! Programs are replayed here by a model with a random scheduler: whatever the threads' luck, every
+//! operation must find its slot as the trace left it, and nobody may wait for ever.
+
+use std::collections::HashMap;
+
+use heaplab_trace::{Action, Event, Header, Record};
+use proptest::prelude::*;
+
+use super::layout::{
+    Code, FIRST_BLOCK, OP_PUBLISHES, OP_WAITS, Op, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER,
+    WINDOW_DRAIN, WINDOW_NUDGE, Window,
+};
+use super::{CompileError, Order, ProgramInfo, Windows, compile};
+use crate::stream::{RecordStream, StreamError};
+
+struct Events {
+    header: Header,
+    events: std::vec::IntoIter<Event>,
+}
+
+impl RecordStream for Events {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        Ok(self.events.next().map(Record::Event))
+    }
+}
+
+/// A block read back from the file's bytes.
+struct Block {
+    head: Window,
+    segments: Vec<(Segment, Vec<Op>)>,
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn read_op(bytes: &[u8]) -> Op {
+    Op {
+        size: u64_at(bytes, 0),
+        old_size: u64_at(bytes, 8),
+        slot: u32_at(bytes, 16),
+        generation: u32_at(bytes, 20),
+        touch: u32_at(bytes, 24),
+        code: bytes[28],
+        flags: bytes[29],
+        alignment_log2: bytes[30],
+        reserved: bytes[31],
+    }
+}
+
+fn read_blocks(bytes: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = FIRST_BLOCK as usize;
+    loop {
+        assert_eq!(at % 32, 0);
+        let head = Window {
+            next: u64_at(bytes, at),
+            first_time: u64_at(bytes, at + 8),
+            last_time: u64_at(bytes, at + 16),
+            requested_end: u64_at(bytes, at + 24),
+            requested_max: u64_at(bytes, at + 32),
+            events: u64_at(bytes, at + 40),
+            segments: u32_at(bytes, at + 48),
+            flags: u32_at(bytes, at + 52),
+            ops: u32_at(bytes, at + 56),
+            reserved: 0,
+        };
+        if head.segments == 0 {
+            assert_eq!(at + 64, bytes.len());
+            return blocks;
+        }
+        let ops = at + Window::ops_offset(head.segments);
+        let segments = (0..head.segments as usize).map(|index| {
+            let row = at + 64 + index * 16;
+            let segment = Segment {
+                thread: u32_at(bytes, row),
+                ops: u32_at(bytes, row + 4),
+                first_op: u32_at(bytes, row + 8),
+                flags: u32_at(bytes, row + 12),
+            };
+            let op = |op: u32| read_op(&bytes[ops + (segment.first_op + op) as usize * 32..][..32]);
+            (segment, (0..segment.ops).map(op).collect())
+        });
+        blocks.push(Block { head, segments: segments.collect() });
+        at = head.next as usize;
+    }
+}
+
+fn compile_events(
+    events: &[Event],
+    order: Order,
+    cut: Windows,
+) -> Result<(ProgramInfo, Vec<Block>), CompileError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    let header = Header { has_times: true, ..Header::default() };
+    let mut stream = Events { header, events: events.to_vec().into_iter() };
+    let info = compile(&mut stream, &path, order, cut, &mut |_| {})?;
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(info.file_bytes, bytes.len() as u64);
+    Ok((info, read_blocks(&bytes)))
+}
+
+/// A random history that keeps a trace's laws.
+fn history() -> impl Strategy<Value = Vec<Event>> {
+    let call = (0u32..5, 0u8..8, any::<prop::sample::Index>(), 0u64..20_000, 0u64..3_000_000);
+    prop::collection::vec(call, 0..400).prop_map(|calls| {
+        let (mut live, mut next, mut time) = (Vec::new(), 0, 0);
+        let mut ended = [false; 5];
+        let mut events = Vec::new();
+        for (thread, kind, index, size, wait) in calls {
+            if ended[thread as usize] {
+                continue;
+            }
+            time += if wait > 2_900_000 { wait * 10 } else { wait / 100 };
+            let mut new = || {
+                live.push(next);
+                next += 1;
+                next - 1
+            };
+            let action = match kind {
+                0 | 1 => Action::Malloc { object: new(), size },
+                2 => Action::Calloc { object: new(), size },
+                3 => Action::ReallocNull { object: new(), size },
+                4 | 5 if !live.is_empty() => {
+                    Action::Free { object: live.swap_remove(index.index(live.len())) }
+                }
+                6 if !live.is_empty() => {
+                    Action::Realloc { object: live[index.index(live.len())], size: size + 1 }
+                }
+                7 if size < 200 && thread > 0 => {
+                    ended[thread as usize] = true;
+                    Action::ThreadEnd
+                }
+                _ => Action::FreeNull,
+            };
+            events.push(Event { time_ns: time, thread, action });
+        }
+        events
+    })
+}
+
+/// What the model knows while it replays.
+#[derive(Default)]
+struct Model {
+    /// Size of the object in each slot.
+    slots: HashMap<u32, u64>,
+    generations: HashMap<u32, u32>,
+    executed: u64,
+}
+
+impl Model {
+    /// Executes an operation if it need not wait; says whether it did.
+    fn execute(&mut self, op: &Op) -> bool {
+        if op.flags & OP_WAITS != 0 && self.generations.get(&op.slot).copied().unwrap_or(0) != op.generation {
+            return false;
+        }
+        const REALLOC: u8 = Code::Realloc as u8;
+        const FREE: u8 = Code::Free as u8;
+        const FREE_NULL: u8 = Code::FreeNull as u8;
+        match op.code {
+            FREE_NULL => {}
+            FREE => assert_eq!(self.slots.remove(&op.slot), Some(op.size), "a free finds its object"),
+            REALLOC => {
+                let old = self.slots.insert(op.slot, op.size);
+                assert_eq!(old, Some(op.old_size), "a realloc finds its object");
+            }
+            _ => assert_eq!(self.slots.insert(op.slot, op.size), None, "an allocation finds an empty slot"),
+        }
+        if op.flags & OP_PUBLISHES != 0 {
+            self.generations.insert(op.slot, op.generation + 1);
+        }
+        self.executed += 1;
+        true
+    }
+}
+
+/// A segment that is being executed.
+struct Running<'a> {
+    window: usize,
+    thread: u32,
+    ops: &'a [Op],
+    at: usize,
+}
+
+/// Replays blocks as the worker does in causal order, with the next thread to take a step drawn from `luck`.
+fn replay_causal(blocks: &[Block], luck: &[usize]) -> Model {
+    let mut model = Model::default();
+    let mut running: Vec<Running<'_>> = Vec::new();
+    let (mut done, mut opened, mut turn) = (0, 0, 0);
+    loop {
+        while opened < blocks.len() {
+            let alone = blocks[opened].head.flags & WINDOW_BARRIER != 0;
+            if opened - done >= if alone { 1 } else { 2 } {
+                break;
+            }
+            for (segment, ops) in &blocks[opened].segments {
+                running.push(Running { window: opened, thread: segment.thread, ops, at: 0 });
+            }
+            opened += 1;
+        }
+        if running.is_empty() {
+            return model;
+        }
+        let first = luck[turn % luck.len()] % running.len();
+        turn += 1;
+        let mut moved = false;
+        for offset in 0..running.len() {
+            let index = (first + offset) % running.len();
+            let (window, thread) = (running[index].window, running[index].thread);
+            let earlier = running.iter().any(|other| other.thread == thread && other.window < window);
+            if earlier {
+                continue;
+            }
+            let this = &mut running[index];
+            if this.at == this.ops.len() {
+                running.remove(index);
+                moved = true;
+            } else if model.execute(&this.ops[this.at]) {
+                this.at += 1;
+                moved = true;
+            }
+            if moved {
+                break;
+            }
+        }
+        assert!(moved, "every thread waits for another");
+        while done < opened && running.iter().all(|segment| segment.window > done) {
+            done += 1;
+        }
+    }
+}
+
+fn trace_blocks(blocks: Vec<Block>) -> (Vec<Block>, Vec<Block>) {
+    blocks.into_iter().partition(|block| block.head.flags & (WINDOW_DRAIN | WINDOW_NUDGE) == 0)
+}
+
+fn narrow() -> Windows {
+    Windows { events: 7, bytes: 60_000, live_share: 4, time_ns: Some(1_000_000), gap_ns: 10_000_000 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn causal_order_is_right_whatever_the_threads_luck(
+        events in history(),
+        luck in prop::collection::vec(0usize..64, 1..50),
+    ) {
+        let (info, blocks) = compile_events(&events, Order::Causal, narrow()).unwrap();
+        let (trace, extra) = trace_blocks(blocks);
+        prop_assert_eq!(info.windows, trace.len() as u64);
+        let model = replay_causal(&trace, &luck);
+        prop_assert_eq!(model.slots.len() as u64, info.live_at_end);
+        prop_assert_eq!(model.slots.values().sum::<u64>(), info.requested_end_bytes);
+        prop_assert!(model.slots.keys().all(|slot| *slot < info.slots));
+        let drained = extra.iter().filter(|block| block.head.flags & WINDOW_DRAIN != 0);
+        prop_assert_eq!(drained.map(|block| u64::from(block.head.ops)).sum::<u64>(), info.live_at_end);
+    }
+
+    #[test]
+    fn strict_order_is_the_traces_own(events in history()) {
+        let (info, blocks) = compile_events(&events, Order::Strict, narrow()).unwrap();
+        let mut model = Model::default();
+        let mut order = Vec::new();
+        for (segment, ops) in blocks.iter().flat_map(|block| &block.segments) {
+            for op in ops {
+                prop_assert_eq!(op.flags & (OP_WAITS | OP_PUBLISHES), 0);
+                prop_assert!(model.execute(op));
+            }
+            order.extend(std::iter::repeat_n(segment.thread, ops.len()));
+        }
+        prop_assert!(model.slots.is_empty(), "the drain leaves nothing");
+        let calls = events.iter().filter(|event| event.action != Action::ThreadEnd).map(|event| event.thread);
+        prop_assert!(calls.eq(order.into_iter().take(events.len() - count_ends(&events))));
+        let mut peak = (0i64, 0i64);
+        let mut sizes = HashMap::new();
+        for event in &events {
+            if let Some(object) = event.action.freed() {
+                peak.0 -= sizes.remove(&object).unwrap_or(0) as i64;
+            }
+            if let Some((object, size)) = event.action.allocated() {
+                sizes.insert(object, size);
+                peak.0 += size as i64;
+            }
+            if let Action::Realloc { object, size } = event.action {
+                peak.0 += size as i64 - sizes.insert(object, size).unwrap_or(0) as i64;
+            }
+            peak.1 = peak.1.max(peak.0);
+        }
+        prop_assert_eq!(info.requested_peak_bytes, peak.1 as u64);
+    }
+}
+
+fn count_ends(events: &[Event]) -> usize {
+    events.iter().filter(|event| event.action == Action::ThreadEnd).count()
+}
+
+fn at(time_ns: u64, thread: u32, action: Action) -> Event {
+    Event { time_ns, thread, action }
+}
+
+#[test]
+fn a_block_that_shrinks_next_is_touched_no_further() {
+    let events = [
+        at(0, 0, Action::Malloc { object: 0, size: 128 << 10 }),
+        at(1, 0, Action::Malloc { object: 1, size: 128 << 10 }),
+        // Far enough behind for the first blocks to be in the file already.
+        at(50_000_000, 0, Action::Malloc { object: 2, size: 16 }),
+        at(100_000_000, 0, Action::Malloc { object: 3, size: 16 }),
+        at(150_000_000, 0, Action::Malloc { object: 4, size: 16 }),
+        at(200_000_000, 0, Action::Realloc { object: 0, size: 1000 }),
+        at(200_000_001, 0, Action::Realloc { object: 1, size: 256 << 10 }),
+    ];
+    for order in [Order::Causal, Order::Strict] {
+        let (_, blocks) = compile_events(&events, order, narrow()).unwrap();
+        let ops: Vec<Op> =
+            blocks.iter().flat_map(|block| &block.segments).flat_map(|(_, ops)| ops.clone()).collect();
+        assert_eq!(ops[0].touch, 1000u32.div_ceil(64), "{order}");
+        assert_eq!(u64::from(ops[1].touch) * 64, 128 << 10, "{order}: it grows");
+    }
+}
+
+#[test]
+fn a_large_calloc_is_touched_in_its_first_page() {
+    let events = [
+        at(0, 0, Action::Calloc { object: 1, size: 100 }),
+        at(1, 0, Action::Calloc { object: 0, size: 1 << 20 }),
+    ];
+    let (_, blocks) = compile_events(&events, Order::Strict, narrow()).unwrap();
+    let ops = &blocks[0].segments[0].1;
+    assert_eq!((ops[0].touch, ops[1].touch * 64), (2, 4096));
+}
+
+#[test]
+fn an_ended_thread_ends_behind_its_segment_and_its_objects_go_to_the_initial_thread() {
+    let events = [
+        at(0, 0, Action::FreeNull),
+        at(1, 1, Action::ThreadStart),
+        at(2, 1, Action::Malloc { object: 0, size: 10 }),
+        at(3, 1, Action::ThreadEnd),
+    ];
+    let (info, blocks) = compile_events(&events, Order::Causal, narrow()).unwrap();
+    assert_eq!((info.events, info.threads, info.live_at_end), (4, 2, 1));
+    let (segment, ops) = &blocks[0].segments[1];
+    assert_eq!((segment.thread, segment.flags, ops.len()), (1, SEGMENT_ENDS_THREAD, 1));
+    let drain = blocks.iter().find(|block| block.head.flags & WINDOW_DRAIN != 0).unwrap();
+    assert_eq!(drain.segments[0].0.thread, 0);
+}
+
+#[test]
+fn what_breaks_a_traces_laws_is_an_error_that_names_the_event() {
+    let malloc = Action::Malloc { object: 0, size: 1 };
+    let free = Action::Free { object: 0 };
+    for (events, word) in [
+        (vec![at(0, 0, free)], "not live"),
+        (vec![at(0, 0, malloc), at(0, 0, malloc)], "while it is live"),
+        (vec![at(5, 0, malloc), at(4, 0, free)], "before its predecessor"),
+        (vec![at(0, 1, Action::ThreadEnd), at(1, 1, malloc)], "after its end"),
+        (vec![at(0, 0, Action::AlignedAlloc { object: 0, size: 1, alignment: 3 })], "power of two"),
+        (vec![at(0, u32::MAX, malloc)], "threads"),
+    ] {
+        let Err(error) = compile_events(&events, Order::Causal, narrow()) else { panic!("{word}") };
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_trace_is_an_empty_program() {
+    let (info, blocks) = compile_events(&[], Order::Strict, narrow()).unwrap();
+    assert_eq!((info.events, info.windows, info.thread_table, info.live_at_end), (0, 0, 1, 0));
+    assert!(blocks.iter().all(|block| block.head.flags & WINDOW_NUDGE != 0));
+}
