@@ -56,6 +56,7 @@ impl<'r> Analysis<'r> {
         let latencies = Latencies::read(run, &mut notes)?;
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
+        notes.extend(describe_remarks(&run.samples));
         let figures = Figures::read(run, &latencies);
         let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
         let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
@@ -185,6 +186,28 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
         )
     };
     flagged.into_iter().map(sentence).collect()
+}
+
+/// What ok samples remark, and workloads whose trace was cut off.
+fn describe_remarks(samples: &[Sample]) -> Vec<String> {
+    let mut remarks: std::collections::BTreeMap<(&str, &str, &str), u64> = std::collections::BTreeMap::new();
+    let mut truncated = std::collections::BTreeSet::new();
+    for sample in samples.iter().filter(|sample| sample.status == Status::Ok) {
+        if let Some(remark) = &sample.status_detail {
+            *remarks.entry((&sample.workload, &sample.variant, remark)).or_default() += 1;
+        }
+        if sample.truncated {
+            truncated.insert(&sample.workload);
+        }
+    }
+    let cut = truncated
+        .into_iter()
+        .map(|name| format!("{name}: the trace was cut off; only its whole chunks were used"));
+    let said = remarks.into_iter().map(|((workload, variant, remark), count)| {
+        let remark = remark.split_whitespace().collect::<Vec<&str>>().join(" ");
+        format!("{workload}, {variant}, {count} samples: {remark}")
+    });
+    cut.chain(said).collect()
 }
 
 /// A value of an enumeration as the CSV files write it.

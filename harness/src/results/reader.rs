@@ -67,7 +67,7 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
     let mut places = HashMap::new();
     let mut rows = Rows::open::<Sample>(&directory.join("samples.csv"), &mut notes)?;
     let header = rows.header.clone();
-    while rows.next(&mut notes)? {
+    while rows.next()? {
         let sample: Sample =
             rows.record.deserialize(Some(&header)).map_err(|error| rows.error(describe(&error)))?;
         match places.get(&sample.key()) {
@@ -167,7 +167,7 @@ impl Run {
         let mut rows = Rows::open::<T>(&path, &mut notes)?;
         let mut owner = Owner::default();
         let mut orphans = 0u64;
-        while rows.next(&mut notes)? {
+        while rows.next()? {
             match owner.find(&rows, &places)? {
                 Some(place) => take(place, &rows)?,
                 None => orphans += 1,
@@ -241,18 +241,13 @@ impl Rows {
     }
 
     /// Reads the next row; false at the end.
-    fn next(&mut self, notes: &mut Vec<String>) -> Result<bool, ResultsError> {
+    fn next(&mut self) -> Result<bool, ResultsError> {
         let read = self.reader.read_byte_record(&mut self.record);
         if !read.map_err(|error| self.error(describe(&error)))? {
             return Ok(false);
         }
         if self.record.len() == self.header.len() {
             return Ok(true);
-        }
-        // A quoted cell may hold a line end: a row torn behind one is the last, and too short.
-        if self.record.len() < self.header.len() && self.reader.is_done() {
-            notes.push(torn_note(&self.path));
-            return Ok(false);
         }
         Err(self.error(format!("{} cells instead of {}", self.record.len(), self.header.len())))
     }

@@ -2,7 +2,8 @@
 //!
 //! A batch is written whole or, where the system refuses, cut off again, so that the rows before
 //! it stay valid. A process that is killed in a write can leave a torn last row: [`whole_length`]
-//! finds where the whole rows end.
+//! finds where the whole rows end. For that to hold, no cell has a line end of its own: those in a
+//! text become spaces.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -61,7 +62,7 @@ impl RowFile {
             writer.serialize(row).map_err(|error| self.unwritable(std::io::Error::other(error)))?;
         }
         let text = writer.into_inner().map_err(|error| self.unwritable(error.into_error()))?;
-        self.write(&text)
+        self.write(&without_inner_line_ends(text))
     }
 
     fn write(&mut self, text: &[u8]) -> Result<(), ResultsError> {
@@ -82,6 +83,20 @@ impl RowFile {
     fn unwritable(&self, source: std::io::Error) -> ResultsError {
         ResultsError::Io { path: self.path.clone(), action: "write", source }
     }
+}
+
+/// Replaces line ends within quotes by spaces. A quote in a cell is doubled, so counting them tells
+/// inside from outside.
+fn without_inner_line_ends(mut text: Vec<u8>) -> Vec<u8> {
+    let mut quoted = false;
+    for byte in &mut text {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if quoted => *byte = b' ',
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Where the whole rows of a file end.
@@ -144,6 +159,16 @@ mod tests {
             rows.append(&[(5, 6)]).expect("appends");
             assert_eq!(std::fs::read_to_string(&path).expect("readable"), "a,b\n1,2\n5,6\n");
         }
+    }
+
+    #[test]
+    fn every_row_is_one_line() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("rows.csv");
+        let mut rows = RowFile::create(path.clone(), &["a", "b"]).expect("creates");
+        rows.append(&[("it said \"no\r\nmore\"", 1), ("x,\n", 2)]).expect("appends");
+        let text = std::fs::read_to_string(&path).expect("readable");
+        assert_eq!(text, "a,b\n\"it said \"\"no  more\"\"\",1\n\"x, \",2\n");
     }
 
     #[test]

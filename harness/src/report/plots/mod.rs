@@ -26,6 +26,9 @@ const KINDS: [&str; 6] = ["throughput", "memory", "fragmentation", "settled", "l
 /// Sheets that are drawn at once: each takes 30 MB.
 const MOST_THREADS: usize = 4;
 
+/// Plots by the place of their workload.
+type Drawn = Vec<(usize, Vec<Plot>)>;
+
 /// A plot that was drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plot {
@@ -58,7 +61,7 @@ pub(super) fn draw_all(
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(stems.len());
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut drawn = Vec::new();
+        let mut drawn = Drawn::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(stem) = stems.get(at) else {
@@ -68,12 +71,12 @@ pub(super) fn draw_all(
             drawn.push((at, draw_workload(analysis, &timelines, &looks, &analysis.workloads[at], &stem)?));
         }
     };
-    let results: Vec<Result<Vec<(usize, Vec<Plot>)>, ReportError>> = std::thread::scope(|scope| {
+    let results: Vec<Result<Drawn, ReportError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
         joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    let mut drawn: Vec<(usize, Vec<Plot>)> = Vec::new();
+    let mut drawn = Drawn::new();
     for result in results {
         drawn.extend(result?);
     }
