@@ -3,7 +3,7 @@
 //! Read in this order: [`family`] (what kinds of allocator there are), [`cache`] and [`registry`] (names, and
 //! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
 //! [`environment`] (the variables that a worker gets for it). Those are for the parent. [`loaded`] and
-//! [`purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
+//! [`mod@purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
 //! were taken; [`hash`] names a library file by its contents.
 //!
 //! Nothing here measures, and nothing here allocates from the allocator under test but what the C library's

@@ -2,8 +2,8 @@
 //!
 //! No allocator fails on a setting that it does not know, and most say nothing: only what it answers when asked
 //! proves anything. [`in_process`] asks the allocator that serves this process; it is cheap, and a worker may
-//! call it. What an allocator tells only in text at its start ([`mimalloc`], jemalloc's complaints) and what
-//! only the loader tells ([`glibc`]) is read by the parent, once for each variant: see [`crate::probe`].
+//! call it. What an allocator tells only in text at its start (mimalloc, jemalloc's complaints) and what
+//! only the loader tells (glibc) is read by the parent, once for each variant: see [`crate::probe`].
 
 pub(crate) mod glibc;
 pub(crate) mod jemalloc;

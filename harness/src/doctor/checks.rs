@@ -323,9 +323,12 @@ mod tests {
         assert!(checks.iter().any(|check| check.found == NOT_READABLE));
     }
 
+    /// A check, what spoils it, and a part of the command that mends it.
+    type Spoiler = (&'static str, fn(&mut Readings), &'static str);
+
     #[test]
     fn each_spoiler_is_a_warning_with_a_command() {
-        let spoilers: [(&str, fn(&mut Readings), &str); 8] = [
+        let spoilers: [Spoiler; 8] = [
             ("frequency governor", |r| r.machine.governor = Some("powersave".into()), "cpupower"),
             ("transparent huge pages", |r| r.machine.thp = Some("always".into()), "echo madvise"),
             ("load average, 1 minute", |r| r.load_percent = Some(401), "uptime"),

@@ -5,8 +5,8 @@
 //! on it measures the harness: what is left of the time is the replay's own, and its resident memory
 //! holds the harness's constant. It is no allocator to deploy and is never ranked.
 //!
-//! Read bottom-up: [`classes`], `pool`, `heap`, `storage`, `thread`, and the exported functions here. No function may
-//! allocate through Rust or panic: this library is the allocator, also of the panic.
+//! Read bottom-up: `classes`, `pool`, `heap`, `storage`, `thread`, and the exported functions here. No
+//! function may allocate through Rust or panic: this library is the allocator, also of the panic.
 //!
 //! Side effects: 16 bytes of header an object, size classes up to a fifth above the request, realloc by
 //! copying (a block is kept only where it fits and is not half empty), fresh pages where no list has a block.

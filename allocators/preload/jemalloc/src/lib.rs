@@ -1,21 +1,22 @@
 //! A shared library that serves the malloc family by jemalloc, for LD_PRELOAD.
 //!
-//! jemalloc is compiled in with its names prefixed (`_rjem_malloc`); each function here is one
-//! jump to it, so that a call costs what it costs in a jemalloc that was built to be preloaded. Nothing may be added on the way: this library must behave as jemalloc
-//! does, and only the names differ.
+//! jemalloc is compiled in with its names prefixed (`_rjem_malloc`); each function here is one jump to it,
+//! so that a call costs what it costs in a jemalloc that was built to be preloaded. Nothing may be added
+//! on the way: this library must behave as jemalloc does, and only the names differ.
 //!
 //! What this build is, beside a distribution's (Debian's libjemalloc2, 5.3.0):
 //! - version 5.3.1, as `mallctl("version")` says;
-//! - settings are read from `_RJEM_MALLOC_CONF` (there `MALLOC_CONF`), from the variable alone: the
-//!   symlink that is looked at besides is `/etc/_rjem_malloc.conf`;
-//! - without statistics (`--disable-stats`; Debian has them) and without profiling (Debian has it,
-//!   compiled in and off): `stats.*` and `prof.*` are not there to be read;
+//! - settings are read from `_RJEM_MALLOC_CONF` (there `MALLOC_CONF`), and from the text of a link
+//!   `/etc/_rjem_malloc.conf` (there `/etc/malloc.conf`);
+//! - without statistics and without profiling (`config.stats` and `config.prof`, which Debian compiles in,
+//!   profiling being off): `stats.*` and `prof.*` are not there to be read, and the counters' share of the
+//!   slow paths is saved. All other `config.*` are the same;
 //! - no C++ operators: libstdc++'s call malloc, so that a sized delete costs what a free does;
 //! - thread-local storage in the initial-exec model, thread ends seen through a pthread key, and
 //!   `pthread_atfork` handlers registered, all three as in a distribution's build.
 //!
 //! `malloc_trim` and `mallinfo` are not exported, as in a distribution's build: a program that calls
-//! them reaches the C library's, which then serves nothing.
+//! them reaches the C library's, which then has nothing to give.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;

@@ -1,11 +1,11 @@
 //! A shared library that serves the malloc family by mimalloc, for LD_PRELOAD.
 //!
-//! mimalloc is compiled in under its own names (`mi_malloc`); each function here is one jump to it. Nothing may be added on the way: this library must behave as
-//! mimalloc does, and only the names differ.
+//! mimalloc is compiled in under its own names (`mi_malloc`); each function here is one jump to it. Nothing
+//! may be added on the way: this library must behave as mimalloc does, and only the names differ.
 //!
 //! What this build is, beside a distribution's (Debian's libmimalloc2.0, 2.0.9):
 //! - version 3.3.2: the crate builds the third generation unless its feature `v2` is asked for. The
-//!   two differ more than other allocators do from each other (purges after 1 s, not 10 ms; pages
+//!   two differ more than other allocators do from each other (purges after 1 s, not 25 ms; pages
 //!   are owned by threads, not segments);
 //! - settings are read from `MIMALLOC_*`, as there;
 //! - no C++ operators: libstdc++'s call malloc;
