@@ -5,6 +5,7 @@
 //! would disturb what the worker measures. [`prove`] is the parent's side, [`answer`] the child's.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -92,6 +93,15 @@ impl Proven {
 fn join(texts: impl Iterator<Item = String>) -> Option<String> {
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// The command that runs `program` (this one, for which `std::env::current_exe` stands) as the child.
+///
+/// It must answer `probe -- SPEC` by printing [`answer`] for the variant of that text as JSON.
+pub fn command(program: &Path, variant: &Variant) -> Command {
+    let mut command = Command::new(program);
+    command.args(["probe", "--", &variant.spec()]);
+    command
 }
 
 /// The child's side: what serves this process, and what it took of the variant's settings.
