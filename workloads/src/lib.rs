@@ -1,6 +1,7 @@
 //! What is executed.
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod import;
 pub mod program;
 pub mod simulate;

@@ -1,10 +1,77 @@
-//! `heaplab simulate`.
+//! `heaplab simulate`: write the trace of a load model.
 
-use super::Outcome;
+use std::io;
+use std::path::PathBuf;
+
+use heaplab_trace::{Record, TraceFile};
+use heaplab_workloads::catalog::{self, CatalogError};
+use heaplab_workloads::simulate::{DEFAULT_SEED, Options, parse_time_ns};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::trace::{list_totals, print_rows};
+use super::{Outcome, Usage};
 
 #[derive(clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// A load model's name, or the path of a definition (FILE.toml)
+    workload: String,
+    /// The trace to write; replaced only when the new one is complete
+    #[arg(short, long, value_name = "FILE.hlt")]
+    output: PathBuf,
+    /// Simulated time, such as 60s or 24h; without it, the definition's
+    #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
+    duration: Option<u64>,
+    /// What all random draws follow from: the same seed makes the same bytes
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    seed: u64,
+    /// Set a field of the definition, such as connections=200 or payload.median=64KiB
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
 
-pub(super) fn main(_args: Args) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Failed)
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let workload = catalog::find(&args.workload).map_err(as_usage)?;
+    if !workload.is_model() {
+        let hint = "simulate takes a load model (see `heaplab list workloads`) or a definition, FILE.toml";
+        return Err(Usage(format!("{} is a recording: {hint}", workload.name)).into());
+    }
+    let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides };
+    let mut stream = workload.open(&options).map_err(as_usage)?;
+    let mut trace = TraceFile::create(&args.output, stream.header())?;
+    let bar = progress_bar(stream.expected_last_time_ns())?;
+    let mut records: u64 = 0;
+    while let Some(record) = stream.next()? {
+        records += 1;
+        if records.is_multiple_of(1 << 16)
+            && let Record::Event(event) = &record
+        {
+            bar.set_position(event.time_ns);
+            bar.set_message(records.to_string());
+        }
+        trace.push(&record)?;
+    }
+    bar.finish_and_clear();
+    let summary = trace.finish()?;
+    let mut rows = vec![
+        ("trace", args.output.display().to_string()),
+        ("workload", workload.name),
+        ("seed", args.seed.to_string()),
+    ];
+    rows.extend(list_totals(&summary, true));
+    print_rows(&mut io::stdout().lock(), &rows)?;
+    Ok(Outcome::Done)
+}
+
+/// A bar over simulated time; indicatif draws it only on a terminal.
+fn progress_bar(last_time_ns: Option<u64>) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(last_time_ns.unwrap_or(0));
+    bar.set_style(ProgressStyle::with_template(
+        "simulate {bar:40} {percent:>3} %  {msg} records  {eta} left",
+    )?);
+    Ok(bar)
+}
+
+/// What the user got wrong ends with another status than what went wrong.
+fn as_usage(error: CatalogError) -> anyhow::Error {
+    if error.is_usage() { Usage(format!("{:#}", anyhow::Error::from(error))).into() } else { error.into() }
 }

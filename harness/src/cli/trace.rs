@@ -211,7 +211,7 @@ fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// The totals, under the names that they have in JSON: exact integers, a human unit in brackets.
-fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static str, String)> {
+pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static str, String)> {
     let count = |count: u64| count.to_string();
     let time = |ns: u64| if has_times { format!("{ns} ({:.3} s)", ns as f64 / 1e9) } else { ns.to_string() };
     vec![
@@ -248,7 +248,7 @@ fn with_unit(bytes: u64) -> String {
     if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", HumanBytes(bytes)) }
 }
 
-fn print_rows(out: &mut dyn Write, rows: &[(&'static str, String)]) -> io::Result<()> {
+pub(super) fn print_rows(out: &mut dyn Write, rows: &[(&'static str, String)]) -> io::Result<()> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
         // A name or a path may hold what would forge a row or drive a terminal.

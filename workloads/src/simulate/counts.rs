@@ -21,7 +21,7 @@ pub struct Counts {
     pub handled: u64,
     /// Sum of the times that those waited in the queue.
     pub waited_ns: u128,
-    /// Sum of the times that workers took for requests that they finished.
+    /// Sum of the times that workers take for the requests that they began.
     pub served_ns: u128,
     /// Requests in the queue, over time.
     pub queue: Level,

@@ -309,7 +309,7 @@ fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
         pool: Pool {
             wake: fields.choice("pool.wake", &[("fifo", Wake::Fifo), ("lifo", Wake::Lifo)])?,
             recycle_after: fields.count("pool.recycle_after", 0, u32::MAX.into())?,
-            thread_objects: fields.count("pool.thread_objects", 0, 100_000)? as u32,
+            thread_objects: fields.count("pool.thread_objects", 0, 10_000)? as u32,
             size: sizes(fields, "pool.size", small)?,
         },
         service: Service {
@@ -336,7 +336,7 @@ fn read_connection(fields: &mut Fields, heap: u64) -> Result<Connection, Definit
         ramp_ns: fields.time_ns("connection.ramp", 0.0, MAX_TIME_NS)?,
         lifetime: times(fields, "connection.lifetime")?,
         reconnect: times(fields, "connection.reconnect")?,
-        objects: fields.count("connection.objects", 0, 100_000)? as u32,
+        objects: fields.count("connection.objects", 0, 10_000)? as u32,
         size: sizes(fields, "connection.size", heap.min(MAX_SMALL))?,
         buffer_bytes: fields.size("connection.buffer", 1, heap)?,
     })

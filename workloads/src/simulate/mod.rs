@@ -48,7 +48,7 @@ pub use units::parse_time_ns;
 
 use crate::stream::{RecordStream, StreamError};
 use server::Server;
-use units::show_size;
+use units::{MAX_TIME_NS, show_size};
 
 /// The definitions that come with heaplab: name and text.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -62,10 +62,14 @@ pub fn shipped(name: &str) -> Option<(&'static str, &'static str)> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).copied()
 }
 
+fn shipped_text(name: &str) -> Option<&'static str> {
+    shipped(name).map(|(_, text)| text)
+}
+
 /// What is asked of a simulation beside its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Simulated time in ns; the definition's own if none. It is the same as an override of `duration`.
+    /// Simulated time in ns, 100,000 hours at most; the definition's own if none.
     pub duration_ns: Option<u64>,
     /// What all random draws follow from.
     pub seed: u64,
@@ -112,13 +116,22 @@ impl Simulation {
     ///
     /// A fault of the definition or of an override. Nothing has happened then.
     pub fn new(text: &str, origin: &str, options: &Options) -> Result<Simulation, DefinitionError> {
-        let base = |name: &str| shipped(name).map(|(_, text)| text);
-        let mut definition = Definition::parse(text, origin, &options.overrides, &base)?;
+        let mut definition = Definition::parse(text, origin, &options.overrides, &shipped_text)?;
         if let Some(duration_ns) = options.duration_ns {
-            definition.duration_ns = duration_ns;
+            definition.duration_ns = duration_ns.min(MAX_TIME_NS as u64);
         }
         let header = header(&definition, text, options);
         Ok(Simulation { header, server: Server::new(definition, options.seed) })
+    }
+
+    /// Name and description of the definition in `text`.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the definition.
+    pub fn describe(text: &str, origin: &str) -> Result<(String, String), DefinitionError> {
+        let definition = Definition::parse(text, origin, &[], &shipped_text)?;
+        Ok((definition.name, definition.description))
     }
 
     /// The parameters, overrides included.

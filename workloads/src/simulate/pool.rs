@@ -41,6 +41,11 @@ impl Pool {
         self.workers.push(Worker { thread, own, handled: 0, job: None });
     }
 
+    /// Places in the pool.
+    pub(super) fn workers(&self) -> u32 {
+        self.workers.len() as u32
+    }
+
     /// Puts `request` at the end of the queue.
     pub(super) fn submit(&mut self, request: Request) {
         self.queue.push_back(request);

@@ -94,8 +94,6 @@ pub(super) struct Server {
     pool: Pool,
     cache: Cache,
     startup: Vec<Block>,
-    /// Whether the threads run: the start is over.
-    started: bool,
     finished: bool,
 }
 
@@ -117,7 +115,6 @@ impl Server {
             pool: Pool::new(definition.pool.wake),
             cache: Cache::new(definition.cache.clone()),
             startup: Vec::new(),
-            started: false,
             finished: false,
             definition,
         };
@@ -255,7 +252,7 @@ impl Server {
         (thread, own)
     }
 
-    /// The next of the first objects; after the last one the server serves.
+    /// The next of the first objects, then the next thread of the pool; after the last one the server serves.
     fn start_up(&mut self) -> Option<u64> {
         if self.finishing {
             return None;
@@ -267,10 +264,11 @@ impl Server {
             let part = self.startup.len() as f64 / plan.objects as f64;
             return Some((plan.time_ns as f64 * part) as u64);
         }
-        self.started = true;
-        for index in 0..self.definition.workers {
+        let index = self.pool.workers();
+        if index < self.definition.workers {
             let (thread, own) = self.start_thread(index);
             self.pool.add(thread, own);
+            return Some(self.now_ns);
         }
         let connection = &self.definition.connection;
         for client in 0..self.definition.connections {

@@ -1,0 +1,131 @@
+//! `heaplab simulate` as a process: stdout, stderr, exit status, and the file that it leaves or does not.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use heaplab_trace::{Record, TraceReader};
+
+fn simulate(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::cargo_bin("heaplab").unwrap();
+    command.arg("simulate").args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// The value of row `name`.
+fn row<'a>(output: &'a Output, name: &str) -> &'a str {
+    let line = stdout(output).lines().find(|line| line.split_whitespace().next() == Some(name));
+    line.unwrap_or_else(|| panic!("no row {name} in {}", stdout(output)))[name.len()..].trim()
+}
+
+/// Asserts exit status 2, the words on stderr, and that nothing was written.
+fn assert_usage(directory: &Path, arguments: &[&str], words: &[&str]) {
+    let before = fs::read_dir(directory).unwrap().count();
+    let output = simulate(directory, arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    for word in words {
+        assert!(stderr(&output).contains(word), "{arguments:?}: {}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(directory).unwrap().count(), before, "{arguments:?} wrote something");
+}
+
+#[test]
+fn a_shipped_model_becomes_a_trace_with_the_counts_that_are_printed() {
+    let place = tempfile::tempdir().unwrap();
+    let output =
+        simulate(place.path(), &["monitor-server", "--duration", "5s", "--seed", "7", "-o", "a.hlt"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    let mut reader = TraceReader::open(&place.path().join("a.hlt")).unwrap();
+    let (mut events, mut phases, mut names) = (0u64, Vec::new(), 0);
+    while let Some(record) = reader.read_record().unwrap() {
+        match record {
+            Record::Event(_) => events += 1,
+            Record::Mark(mark) => phases.push(mark.name),
+            Record::ThreadName { .. } => names += 1,
+            Record::Resident(_) => panic!("a simulation has no resident memory"),
+        }
+    }
+    assert_eq!(row(&output, "events"), events.to_string());
+    assert_eq!((row(&output, "threads"), names, row(&output, "seed")), ("26", 26, "7"));
+    assert_eq!(phases, ["warm-up", "steady", "peak", "idle night", "recovery"]);
+    let notes: Vec<&str> = reader.header().notes.iter().map(|note| note.name.as_str()).collect();
+    assert_eq!(notes, ["heaplab_version", "definition", "definition_sha256", "seed", "duration_ns"]);
+}
+
+#[test]
+fn equal_arguments_leave_equal_bytes_wherever_the_files_lie() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let arguments = ["monitor-server", "--duration", "2s", "--set", "workers=3", "-o"];
+    let bytes = |place: &Path, name: &str, more: &[&str]| {
+        let output = simulate(place, &[&arguments[..], &[name], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        fs::read(place.join(name)).unwrap()
+    };
+    let first = bytes(here.path(), "a.hlt", &[]);
+    assert_eq!(first, bytes(there.path(), "b.hlt", &[]));
+    assert_ne!(first, bytes(here.path(), "c.hlt", &["--seed", "2"]));
+    assert_ne!(first, bytes(here.path(), "d.hlt", &["--set", "connections=9"]));
+}
+
+#[test]
+fn a_definition_of_the_users_is_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let text = "name = \"mine\"\nworkers = 2\nfree_at_end = true\n[startup]\nobjects = 10\n";
+    fs::write(place.path().join("mine.toml"), text).unwrap();
+    let output = simulate(place.path(), &["mine.toml", "--duration", "3s", "-o", "mine.hlt"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!((row(&output, "workload"), row(&output, "threads")), ("mine", "3"));
+    assert_eq!((row(&output, "live_at_end"), row(&output, "thread_ends")), ("0", "2"));
+}
+
+#[test]
+fn what_is_wrong_with_the_arguments_is_said_and_nothing_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let there = place.path();
+    fs::write(there.join("bad.toml"), "name = \"bad\"\n[payload]\nmedian = 64\n").unwrap();
+    fs::write(there.join("typo.toml"), "name = \"bad\"\nworker = 64\n").unwrap();
+    fs::write(there.join("broken.toml"), "name = \n").unwrap();
+    let out = ["-o", "x.hlt"];
+    let with = |arguments: &[&'static str]| [arguments, &out[..]].concat();
+    assert_usage(there, &with(&["bad.toml"]), &["bad.toml", "payload.median is 64", "\"64KiB\""]);
+    assert_usage(there, &with(&["typo.toml"]), &["typo.toml", "unknown key worker ", "workers"]);
+    assert_usage(there, &with(&["broken.toml"]), &["broken.toml: not a TOML file"]);
+    assert_usage(there, &with(&["none.toml"]), &["none.toml", "cannot open"]);
+    assert_usage(there, &with(&["no-such"]), &["no-such", "monitor-server", "api-gateway"]);
+    assert_usage(there, &with(&["threaded"]), &["threaded is a recording"]);
+    let model = "monitor-server";
+    assert_usage(there, &with(&[model, "--set", "workers=0"]), &["--set: workers is 0", "from 1 to"]);
+    assert_usage(there, &with(&[model, "--set", "arrivals.rate=-1/s"]), &["arrivals.rate is \"-1/s\""]);
+    assert_usage(there, &with(&[model, "--set", "payload.max=8GiB"]), &["payload.max is \"8GiB\"", "4GiB"]);
+    assert_usage(there, &with(&[model, "--set", "payload.median"]), &["KEY=VALUE"]);
+    assert_usage(there, &with(&[model, "--duration", "60"]), &["\"60\" is not a time with its unit"]);
+    assert_usage(there, &[model], &["--output"]);
+}
+
+#[test]
+fn a_model_that_outgrows_its_heap_fails_and_leaves_no_file() {
+    let place = tempfile::tempdir().unwrap();
+    let sets = ["--set", "heap_limit=4MiB", "--set", "cache.limit=4MiB", "--set", "connections=100"];
+    let output = simulate(place.path(), &[&["monitor-server", "-o", "x.hlt"], &sets[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("heap_limit is 4MiB"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let output = simulate(place.path(), &["monitor-server", "-o", "no/such/x.hlt"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no/such/x.hlt"), "{}", stderr(&output));
+}
