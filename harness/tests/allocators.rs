@@ -120,6 +120,17 @@ fn an_unknown_allocator_is_a_usage_error() {
     assert!(text.contains("unknown allocator \"jemaloc\"; there are ptmalloc2, jemalloc"), "{text}");
 }
 
+#[test]
+fn workloads_are_listed_with_their_kind() {
+    let output =
+        heaplab().args(["list", "workloads", "--format", "json"]).assert().success().get_output().clone();
+    let workloads: Vec<Value> = serde_json::from_slice(&output.stdout).expect("an array");
+    let model =
+        workloads.iter().find(|workload| workload["name"] == "monitor-server").expect("the load model");
+    assert_eq!(model["kind"], "model");
+    assert_ne!(model["description"], "");
+}
+
 /// The parent's side: what [`heaplab_allocators::probe::prove`] finds for real variants.
 mod proven {
     use std::process::Command;
@@ -158,6 +169,7 @@ mod proven {
     fn good_settings_are_taken_by_each_allocator() {
         for spec in [
             "ptmalloc2:MALLOC_ARENA_MAX=2,glibc.malloc.tcache_count=0",
+            "jemalloc-system:dirty_decay_ms=0,muzzy_decay_ms=5",
             "jemalloc:dirty_decay_ms=0,MALLOC_CONF=narenas:4,slab_sizes:1-64:17",
             "mimalloc:purge_delay=0,MIMALLOC_ARENA_RESERVE=64MiB",
             "tcmalloc:TCMALLOC_AGGRESSIVE_DECOMMIT=1,TCMALLOC_RELEASE_RATE=10",
@@ -205,5 +217,60 @@ mod proven {
         let (ours, _) = try_out("jemalloc", None);
         let (other, _) = try_out("mimalloc", None);
         assert_ne!(ours.library_hash, other.library_hash);
+    }
+}
+
+/// Each allocator's own purge call, in processes that it serves.
+mod purging {
+    use std::process::Command;
+
+    use heaplab_allocators::{Family, identify, purge};
+
+    const ALLOCATED_BYTES: usize = 64 << 20;
+    const BLOCK_BYTES: usize = 1 << 10;
+
+    #[test]
+    fn a_purge_gives_back_what_was_freed() {
+        for name in ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"] {
+            let mut command = Command::new(std::env::current_exe().expect("this test program"));
+            command.args(["--ignored", "--exact", "purging::in_a_process_of_its_own", "--nocapture"]);
+            if name != "ptmalloc2" {
+                command.env("LD_PRELOAD", super::library(name));
+            }
+            let output = command.output().expect("this test program runs");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+            assert!(text.contains(&format!("purged {name}")), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    #[ignore = "run by a_purge_gives_back_what_was_freed, under each allocator"]
+    fn in_a_process_of_its_own() {
+        let loaded = identify().expect("malloc lies somewhere");
+        let blocks: Vec<Vec<u8>> = (0..ALLOCATED_BYTES / BLOCK_BYTES).map(|_| vec![1; BLOCK_BYTES]).collect();
+        // Above all others: without it ptmalloc2 gives the heap's end back by itself.
+        let pin = vec![1u8; BLOCK_BYTES];
+        let full_bytes = resident_bytes();
+        assert!(full_bytes >= ALLOCATED_BYTES, "{full_bytes}");
+        drop(blocks);
+        assert_eq!(purge(loaded.family), Some(()));
+        let purged_bytes = resident_bytes();
+        assert!(
+            purged_bytes < ALLOCATED_BYTES / 4,
+            "{}: {full_bytes}, then {purged_bytes}",
+            loaded.family.name()
+        );
+        assert_eq!(pin.len(), BLOCK_BYTES);
+        assert_eq!(purge(Family::Floor), None);
+        println!("purged {}", loaded.family.name());
+    }
+
+    /// Anonymous resident memory of this process.
+    fn resident_bytes() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib << 10
     }
 }

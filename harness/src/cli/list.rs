@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use anyhow::Context;
 use heaplab_allocators::registry::{ENTRIES, Entry};
 use heaplab_allocators::{Variant, probe};
+use heaplab_workloads::catalog;
 use serde::Serialize;
 
-use super::{Format, Outcome, columns, probe as probe_command};
+use super::{Format, Outcome, columns};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
+    /// The workloads that have a name
+    Workloads(Args),
     /// The allocators that have a name, and where their libraries lie
     Allocators(Args),
 }
@@ -25,8 +28,39 @@ pub(super) struct Args {
 
 pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Workloads(args) => list_workloads(args.format),
         Command::Allocators(args) => list_allocators(args.format),
     }
+}
+
+/// A workload of the list.
+#[derive(Serialize)]
+struct ListedWorkload {
+    name: String,
+    /// `model` or `trace`.
+    kind: &'static str,
+    description: String,
+}
+
+fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
+    let listed: Vec<ListedWorkload> = catalog::list()
+        .into_iter()
+        .map(|workload| ListedWorkload {
+            kind: if workload.is_model() { "model" } else { "trace" },
+            name: workload.name,
+            description: workload.description,
+        })
+        .collect();
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
+        Format::Table => {
+            let rows: Vec<Vec<String>> =
+                listed.into_iter().map(|it| vec![it.name, it.kind.to_owned(), it.description]).collect();
+            columns::print(&mut out, &["name", "kind", "description"], &rows)?;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 /// An allocator of the list.
@@ -84,9 +118,9 @@ fn look_at(entry: &Entry) -> anyhow::Result<Listed> {
             return Ok(listed);
         }
     };
-    let command = probe_command::command(&variant).context("this program's own file cannot be found")?;
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let expectation = variant.expectation();
-    match probe::prove(command, &variant, None) {
+    match probe::prove(probe::command(&program, &variant), &variant, None) {
         Ok(proven) => match proven.loaded.matches(&expectation) {
             Ok(()) => {
                 listed.state = "present";

@@ -6,7 +6,7 @@
 mod columns;
 mod doctor;
 mod list;
-pub(crate) mod probe;
+mod probe;
 mod report;
 mod run;
 mod simulate;

@@ -3,7 +3,6 @@
 //! The parent runs it once for each variant, in the variant's environment.
 
 use std::io::Write;
-use std::process::Command;
 
 use heaplab_allocators::Variant;
 use heaplab_allocators::probe::answer;
@@ -21,11 +20,4 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let answer = answer(&variant)?;
     writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&answer)?)?;
     Ok(Outcome::Done)
-}
-
-/// The command that runs this program as the probe of a variant.
-pub(crate) fn command(variant: &Variant) -> std::io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["probe", "--", &variant.spec()]);
-    Ok(command)
 }
