@@ -60,6 +60,14 @@ impl Programs {
         self.compiled.get(&(workload, order, timed))
     }
 
+    /// All programs of a workload, strict ones last.
+    #[must_use]
+    pub fn of_workload(&self, workload: usize) -> Vec<&(PathBuf, ProgramInfo)> {
+        let mut found: Vec<_> = self.compiled.iter().filter(|(key, _)| key.0 == workload).collect();
+        found.sort_by_key(|((_, order, timed), _)| (*order == Order::Strict, *timed));
+        found.into_iter().map(|(_, program)| program).collect()
+    }
+
     /// Compiles the records of workload number `workload`.
     ///
     /// # Errors

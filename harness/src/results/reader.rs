@@ -82,7 +82,7 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
 }
 
 /// Reads `run.toml` alone.
-pub(super) fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
+pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
     let path = directory.join("run.toml");
     let text = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -1,0 +1,164 @@
+//! From arguments to what is asked for: workloads, variants and settings, all checked.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Parser;
+use heaplab_allocators::{Variant, VariantError};
+use heaplab_workloads::catalog::{self, CatalogError, Workload};
+use heaplab_workloads::simulate::Options;
+
+use super::{Args, usage};
+use crate::cli::{Cli, Command};
+use crate::plan::{Pass, Settings};
+use crate::results;
+
+/// The variants of a run for which none is named.
+const DEFAULT_VARIANTS: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
+/// The passes of a run for which none is named.
+const DEFAULT_PASSES: [Pass; 3] = [Pass::Throughput, Pass::Latency, Pass::Memory];
+
+/// What a run is asked to measure.
+pub(super) struct Plan {
+    /// The workloads, each with what is asked of a simulation.
+    pub(super) workloads: Vec<(Workload, Options)>,
+    pub(super) variants: Vec<Variant>,
+    pub(super) settings: Settings,
+    /// The command line that asked for it.
+    pub(super) argv: Vec<String>,
+}
+
+impl Plan {
+    /// The plan of these arguments.
+    pub(super) fn new(args: &Args) -> anyhow::Result<Plan> {
+        let argv = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let plan = Plan {
+            workloads: find_workloads(args)?,
+            variants: parse_variants(&args.allocators)?,
+            settings: settings(args),
+            argv,
+        };
+        if let Some(baseline) = &args.baseline
+            && !plan.variants.iter().any(|variant| variant.label == *baseline)
+        {
+            let labels: Vec<&str> = plan.variants.iter().map(|variant| variant.label.as_str()).collect();
+            return Err(usage(format!(
+                "baseline {baseline:?} is none of the variants {}",
+                labels.join(", ")
+            )));
+        }
+        Ok(plan)
+    }
+
+    /// The plan of the run in `directory`, which its run.toml holds. Whatever else the user gave must be the same.
+    pub(super) fn resumed(args: &Args, directory: &Path) -> anyhow::Result<Plan> {
+        let run = results::read_run_file(directory)?;
+        let recorded = Cli::try_parse_from(&run.argv)
+            .ok()
+            .and_then(|cli| match cli.command {
+                Command::Run(recorded) => Some(recorded),
+                _ => None,
+            })
+            .with_context(|| {
+                format!("{}: its argv is not a `heaplab run`", directory.join("run.toml").display())
+            })?;
+        let plan = Plan { argv: run.argv, ..Plan::new(&recorded)? };
+        let bare = Args { resume: true, output: args.output.clone(), format: args.format, ..bare_args()? };
+        if !same(args, &bare) && !same(args, &recorded) {
+            return Err(usage(format!(
+                "{} was made by `{}`: to go on with it, give no other arguments than --resume -o",
+                directory.display(),
+                plan.argv.join(" ")
+            )));
+        }
+        Ok(plan)
+    }
+}
+
+/// The arguments of a `heaplab run` without any.
+fn bare_args() -> anyhow::Result<Args> {
+    match Cli::try_parse_from(["heaplab", "run"])?.command {
+        Command::Run(args) => Ok(args),
+        _ => anyhow::bail!("`heaplab run` is not what it was"),
+    }
+}
+
+/// Whether two sets of arguments ask for the same samples.
+fn same(one: &Args, other: &Args) -> bool {
+    let asked = |args: &Args| {
+        let blind =
+            Args { output: None, resume: false, format: Default::default(), baseline: None, ..args.clone() };
+        format!("{blind:?}")
+    };
+    asked(one) == asked(other)
+}
+
+fn settings(args: &Args) -> Settings {
+    let mut passes = if args.passes.is_empty() { DEFAULT_PASSES.to_vec() } else { args.passes.clone() };
+    passes.sort_unstable();
+    passes.dedup();
+    Settings {
+        passes,
+        reps: args.reps,
+        order: args.order,
+        pace: args.pace,
+        touch: args.touch,
+        cpus: args.cpus,
+        checkpoints: args.checkpoints,
+        window_events: args.window,
+        timeout: args.timeout,
+        seed: args.seed,
+    }
+}
+
+fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
+    let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides.clone() };
+    if args.workloads.is_empty() {
+        if !args.overrides.is_empty() {
+            return Err(usage("--set needs a load model: name the workload that it is for"));
+        }
+        let quick = |(workload, options): (Workload, Options)| {
+            let duration_ns = options.duration_ns.map(|quick| args.duration.unwrap_or(quick));
+            (workload, Options { seed: args.seed, duration_ns, ..options })
+        };
+        return Ok(catalog::quick_suite().into_iter().map(quick).collect());
+    }
+    let mut names = HashSet::new();
+    let mut workloads = Vec::new();
+    for name in &args.workloads {
+        let workload = catalog::find(name).map_err(as_usage)?;
+        if !names.insert(workload.name.clone()) {
+            return Err(usage(format!(
+                "two workloads are called {:?}: rename a file, or leave one away",
+                workload.name
+            )));
+        }
+        workloads.push((workload, options.clone()));
+    }
+    Ok(workloads)
+}
+
+fn parse_variants(specs: &[String]) -> anyhow::Result<Vec<Variant>> {
+    let specs: Vec<&str> = match specs {
+        [] => DEFAULT_VARIANTS.to_vec(),
+        _ => specs.iter().map(String::as_str).collect(),
+    };
+    let mut variants: Vec<Variant> = Vec::new();
+    for spec in specs {
+        let variant = Variant::parse(spec).map_err(|error| match error {
+            VariantError::Absent(absent) => anyhow::Error::from(absent),
+            other => usage(other.to_string()),
+        })?;
+        if variants.iter().any(|other| other.label == variant.label) {
+            return Err(usage(format!("variant {:?} is named twice", variant.label)));
+        }
+        variants.push(variant);
+    }
+    Ok(variants)
+}
+
+/// What the user got wrong ends with another status than what went wrong.
+pub(super) fn as_usage(error: CatalogError) -> anyhow::Error {
+    if error.is_usage() { usage(format!("{:#}", anyhow::Error::from(error))) } else { error.into() }
+}

@@ -1,0 +1,134 @@
+//! What must be there before the first sample: variants proven, workloads compiled.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use heaplab_allocators::probe::{self, prove};
+use heaplab_trace::{Header, Record};
+use heaplab_workloads::program::{Order, Windows};
+use heaplab_workloads::stream::{RecordStream, StreamError};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::plan::{Plan, as_usage};
+use super::{stopped, usage};
+use crate::measure::{Programs, Subject, Variation};
+
+/// The workloads of a run as programs.
+pub(super) struct Compiled {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) programs: Programs,
+}
+
+/// Runs each variant once without a workload: what serves, and which settings it took.
+pub(super) fn prove_variants(plan: &Plan) -> anyhow::Result<Vec<Variation>> {
+    let program = std::env::current_exe().context("cannot find the running program")?;
+    let mut variations = Vec::new();
+    for variant in &plan.variants {
+        let proven = prove(probe::command(&program, variant), variant, plan.settings.cpus)
+            .map_err(|error| error.to_string());
+        for what in proven.iter().filter_map(|proven| proven.warning()) {
+            eprintln!("heaplab: {}: {what}", variant.label);
+        }
+        variations.push(Variation { variant: variant.clone(), proven });
+    }
+    Ok(variations)
+}
+
+/// Compiles each workload for every order and cut that its passes need; none if the run was stopped.
+pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Option<Compiled>> {
+    let mut compiled = Compiled { subjects: Vec::new(), programs: Programs::new()? };
+    for (index, (workload, options)) in plan.workloads.iter().enumerate() {
+        let mut subject: Option<Subject> = None;
+        let mut made = BTreeSet::new();
+        for &pass in &plan.settings.passes {
+            let mut stream = None;
+            let has_times = match &subject {
+                Some(subject) => subject.has_times,
+                None => {
+                    let opened = workload.open(options).map_err(as_usage)?;
+                    let has_times = opened.header().has_times;
+                    stream = Some(opened);
+                    has_times
+                }
+            };
+            if let Some(pace) = plan.settings.pace.filter(|pace| pace.needs_times() && !has_times) {
+                return Err(usage(format!(
+                    "pace {pace} needs times, and {} has none: leave --pace away, or use --pace max",
+                    workload.name
+                )));
+            }
+            subject.get_or_insert_with(|| Subject { name: workload.name.clone(), has_times });
+            let order = plan.settings.order(pass);
+            let timed = plan.settings.pace(pass, has_times).needs_times();
+            if !made.insert((order == Order::Strict, timed)) {
+                continue;
+            }
+            let stream = match stream {
+                Some(stream) => stream,
+                None => workload.open(options).map_err(as_usage)?,
+            };
+            let cut = Windows::new(order, plan.settings.window_events, timed);
+            if !compile_one(&mut compiled.programs, index, &workload.name, stream, cut, order, stop)? {
+                return Ok(None);
+            }
+        }
+        compiled.subjects.extend(subject);
+    }
+    Ok(Some(compiled))
+}
+
+/// Compiles one stream; false if the run was stopped.
+fn compile_one(
+    programs: &mut Programs,
+    index: usize,
+    name: &str,
+    stream: Box<dyn RecordStream + Send>,
+    cut: Windows,
+    order: Order,
+    stop: &AtomicBool,
+) -> anyhow::Result<bool> {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("compile {msg}: {human_pos} events, {per_sec}")?);
+    bar.set_message(format!("{name} ({order})"));
+    let mut stream = Stoppable { stream, stop };
+    let done = programs.compile(index, name, &mut stream, cut, order, &mut |events| bar.set_position(events));
+    bar.finish_and_clear();
+    match done {
+        Err(_) if stopped(stop) => Ok(false),
+        Err(error) => Err(error.into()),
+        Ok((_, info)) => {
+            if info.truncated {
+                eprintln!(
+                    "heaplab: {name} is cut off: its {} events up to the last whole chunk are used",
+                    info.events
+                );
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// A stream that ends with an error when the run is to stop.
+struct Stoppable<'a> {
+    stream: Box<dyn RecordStream + Send>,
+    stop: &'a AtomicBool,
+}
+
+impl RecordStream for Stoppable<'_> {
+    fn header(&self) -> &Header {
+        self.stream.header()
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        if stopped(self.stop) {
+            return Err(StreamError::new("the run", "stopped"));
+        }
+        self.stream.next()
+    }
+
+    fn truncated(&self) -> bool {
+        self.stream.truncated()
+    }
+}

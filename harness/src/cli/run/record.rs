@@ -1,0 +1,176 @@
+//! Takes the samples and keeps them: the run's directory, its run.toml, and a progress bar.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use heaplab_allocators::hash_file;
+use heaplab_workloads::catalog::{Source, Workload};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Args;
+use super::plan::Plan;
+use super::prepare::Compiled;
+use crate::doctor::{Level, Machine, Readings, examine};
+use crate::measure::{Campaign, Variation};
+use crate::plan::Step;
+use crate::results::{Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Status};
+
+/// Makes the run's directory, or opens the one to go on with.
+pub(super) fn open_directory(
+    args: &Args,
+    plan: &Plan,
+    compiled: &Compiled,
+    variations: &[Variation],
+) -> anyhow::Result<RunDirectory> {
+    if let Some(directory) = args.output.as_deref().filter(|_| args.resume) {
+        return Ok(RunDirectory::resume(directory)?);
+    }
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let run_id = format!("{}-{}", now.replace(['-', ':'], ""), directory_name(&plan.workloads));
+    let directory = args.output.clone().unwrap_or_else(|| Path::new("results").join(&run_id));
+    let warnings = machine_warnings();
+    for warning in &warnings {
+        eprintln!("heaplab: {warning}");
+    }
+    let settings = &plan.settings;
+    let file = RunFile {
+        schema: SCHEMA,
+        heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),
+        run_id,
+        started_utc: now,
+        argv: plan.argv.clone(),
+        seed: settings.seed,
+        finished: false,
+        warnings,
+        options: RunOptions {
+            passes: settings.passes.clone(),
+            reps: settings.reps,
+            order: settings.order.map(|order| order.to_string()),
+            pace: settings.pace.map(|pace| pace.to_string()),
+            touch: settings.touch.to_string(),
+            cpus: settings.cpus,
+            checkpoints: u64::from(settings.checkpoints),
+            window_events: settings.window_events,
+            timeout_s: settings.timeout.as_secs(),
+        },
+        workloads: describe_workloads(plan, compiled)?,
+        variants: variations.iter().map(describe_variant).collect(),
+        machine: toml::Table::try_from(Machine::read()).context("the machine's facts")?,
+    };
+    Ok(RunDirectory::create(&directory, file)?)
+}
+
+/// What a directory is called by: its only workload, or `quick`, or how many there are.
+fn directory_name(workloads: &[(Workload, heaplab_workloads::simulate::Options)]) -> String {
+    let names: Vec<&str> = workloads.iter().map(|(workload, _)| workload.name.as_str()).collect();
+    let quick = heaplab_workloads::catalog::quick_suite();
+    match names[..] {
+        [name] => name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+            .collect(),
+        _ if quick.iter().map(|(workload, _)| workload.name.as_str()).eq(names.iter().copied()) => {
+            "quick".to_owned()
+        }
+        _ => format!("{}-workloads", names.len()),
+    }
+}
+
+fn machine_warnings() -> Vec<String> {
+    let spoils = |check: &crate::doctor::Check| check.level == Level::Warning;
+    let sentence = |check: crate::doctor::Check| format!("{}: {}; {}", check.what, check.found, check.advice);
+    examine(&Readings::read()).into_iter().filter(spoils).map(sentence).collect()
+}
+
+fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<RunWorkload>> {
+    let mut described = Vec::new();
+    for (index, (workload, options)) in plan.workloads.iter().enumerate() {
+        let (source, path) = match &workload.source {
+            Source::Definition { origin, .. } => {
+                let mut source = format!("definition {origin}, seed {}", options.seed);
+                if let Some(duration) = options.duration_ns {
+                    source += &format!(", {} s", duration as f64 / 1e9);
+                }
+                options.overrides.iter().for_each(|set| source += &format!(", {set}"));
+                (source, None)
+            }
+            Source::ShippedLog { file_name, .. } => (format!("shipped {file_name}"), None),
+            Source::Trace { path } | Source::Log { path } => (path.display().to_string(), Some(path)),
+        };
+        let programs = compiled.programs.of_workload(index);
+        let Some((program, info)) = programs.first() else { continue };
+        described.push(RunWorkload {
+            name: workload.name.clone(),
+            source,
+            trace_hash: path.map(|path: &PathBuf| hash_file(path)).transpose()?,
+            program_hash: Some(hash_file(program)?),
+            has_times: info.has_times,
+            cpus: info.cpus,
+            events: Some(info.events),
+            threads: Some(u64::from(info.threads)),
+            duration_ns: info.has_times.then_some(info.duration_ns),
+            requested_peak_bytes: Some(info.requested_peak_bytes),
+            truncated: info.truncated,
+        });
+    }
+    Ok(described)
+}
+
+fn describe_variant(variation: &Variation) -> RunVariant {
+    let (variant, proven) = (&variation.variant, variation.proven.as_ref().ok());
+    RunVariant {
+        label: variant.label.clone(),
+        allocator: variant.allocator.clone(),
+        version: proven.map(|proven| proven.loaded.version.clone()).filter(|version| !version.is_empty()),
+        settings: variant
+            .settings
+            .iter()
+            .map(|setting| format!("{}={}", setting.name, setting.value))
+            .collect(),
+        library_path: variant.library.as_ref().map(|path| path.display().to_string()),
+        library_hash: proven.map(|proven| proven.library_hash.clone()),
+    }
+}
+
+/// Takes the samples of `steps` and keeps each as it comes; false if the run was stopped.
+pub(super) fn take_samples(
+    plan: &Plan,
+    compiled: &Compiled,
+    variations: &[Variation],
+    steps: &[Step],
+    directory: &mut RunDirectory,
+    stop: &AtomicBool,
+) -> anyhow::Result<bool> {
+    let bar = ProgressBar::new(steps.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?);
+    let campaign = Campaign {
+        settings: &plan.settings,
+        subjects: &compiled.subjects,
+        variations,
+        programs: &compiled.programs,
+        machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        stop,
+    };
+    let run_id = directory.file().run_id.clone();
+    let begin = |step: &Step| {
+        let (subject, variation) = (&compiled.subjects[step.workload], &variations[step.variant]);
+        bar.set_message(format!("{} {} {}", subject.name, step.pass, variation.variant.label));
+    };
+    let finished = campaign.run(steps, begin, |taken| -> anyhow::Result<()> {
+        let rows = Rows::new(&run_id, plan.settings.touch, &taken);
+        directory.append(&rows.sample, &rows.timeline, &rows.latency)?;
+        if let Some(detail) = rows.sample.status_detail.as_ref().filter(|_| rows.sample.status != Status::Ok)
+        {
+            let name = &rows.sample.variant;
+            bar.suspend(|| {
+                eprintln!("heaplab: {} {} under {name}: {detail}", taken.subject.name, taken.step.pass);
+            });
+        }
+        bar.inc(1);
+        Ok(())
+    });
+    bar.finish_and_clear();
+    finished
+}
