@@ -106,22 +106,23 @@ fn write_png(path: &Path, pixels: &[u8], size: (u32, u32)) -> Result<(), String>
     std::fs::rename(&unfinished, path).map_err(|error| error.to_string())
 }
 
-/// Averages squares of SCALE by SCALE pixels.
+/// Averages squares of three by three pixels of three channels.
+/// PERF: plain indices, because iterators over chunks took 5 times as long in a debug build.
 fn average(large: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
-    let (width, scale) = (width as usize, SCALE as usize);
+    const { assert!(SCALE == 3) };
+    let width = width as usize;
+    let stride = width * 9;
     let mut small = Vec::with_capacity(width * height as usize * 3);
-    for rows in large.chunks_exact(width * scale * 3 * scale) {
-        let mut sums = vec![0u32; width * 3];
-        for row in rows.chunks_exact(width * scale * 3) {
-            for (pixel, sum) in row.chunks_exact(scale * 3).zip(sums.chunks_exact_mut(3)) {
-                for part in pixel.chunks_exact(3) {
-                    for (channel, value) in sum.iter_mut().zip(part) {
-                        *channel += u32::from(*value);
-                    }
-                }
+    for rows in large.chunks_exact(stride * 3) {
+        let (first, rest) = rows.split_at(stride);
+        let (second, third) = rest.split_at(stride);
+        for pixel in 0..width {
+            for at in pixel * 9..pixel * 9 + 3 {
+                let of_row =
+                    |row: &[u8]| u32::from(row[at]) + u32::from(row[at + 3]) + u32::from(row[at + 6]);
+                small.push(((of_row(first) + of_row(second) + of_row(third)) / 9) as u8);
             }
         }
-        small.extend(sums.iter().map(|sum| (sum / (SCALE * SCALE)) as u8));
     }
     small
 }

@@ -2,10 +2,12 @@
 //!
 //! The four segments add up to resident, exactly:
 //!
-//!     resident = requested and touched        requested - untouched
-//!              + lost inside blocks           usable - requested
-//!              + rest of live blocks' pages   (resident - held) - the two above
-//!              + held                         pages without any live block
+//! ```text
+//! resident = requested and touched        requested - untouched
+//!          + lost inside blocks           usable - requested
+//!          + rest of live blocks' pages   (resident - held) - the two above
+//!          + held                         pages without any live block
+//! ```
 //!
 //! Untouched memory was requested and has no page: it is drawn as an outline behind the bar. Where
 //! untouched bytes lie in the unrequested end of blocks, the first two exceed the pages of live
