@@ -1,0 +1,55 @@
+//! How fast a trace becomes a program, in events a second: from records in memory, in both orders, with
+//! few threads and with hundreds.
+
+#[path = "support/generated.rs"]
+mod generated;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use generated::{Generated, Shape};
+use heaplab_trace::{Event, Header, Record};
+use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::stream::{RecordStream, StreamError};
+
+const EVENTS: u64 = 800_000;
+
+/// Events that were made before: making them is not measured.
+struct Made<'a> {
+    header: Header,
+    events: std::slice::Iter<'a, Event>,
+}
+
+impl RecordStream for Made<'_> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        Ok(self.events.next().map(|event| Record::Event(*event)))
+    }
+}
+
+fn bench_compile(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    let path = directory.path().join("out.program");
+    let mut group = criterion.benchmark_group("compile");
+    group.sample_size(10).throughput(Throughput::Elements(EVENTS));
+    for threads in [8, 393] {
+        let shape = Shape { events: EVENTS, threads, live_objects: 50_000, crossing_percent: 10 };
+        let mut generated = Generated::new(shape);
+        let events: Vec<Event> = std::iter::from_fn(|| generated.next_event()).collect();
+        for order in [Order::Causal, Order::Strict] {
+            let cut = Windows::new(order, Windows::EVENTS, false);
+            group.bench_function(BenchmarkId::new(order.to_string(), format!("{threads} threads")), |bencher| {
+                bencher.iter(|| {
+                    let mut stream = Made { header: generated.header().clone(), events: events.iter() };
+                    let info = compile(&mut stream, &path, order, cut, &mut |_| {}).expect("a lawful trace");
+                    assert_eq!((info.events, info.threads), (EVENTS, threads));
+                })
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench_compile);
+criterion_main!(benches);
