@@ -2,9 +2,12 @@
 //! calls for a minute of trace time, so that memory after the load can be compared.
 //!
 //! Every object is freed by the thread that allocated or reallocated it last, if that still lives,
-//! else by the initial thread. The nudge is 600 rounds, 100 ms apart, each by the next of the living
-//! threads: 100 pairs of malloc and free, ten blocks at a time, of 16 B to 32 KB. Without any call no
-//! allocator returns a page: they look at the clock only when they are called.
+//! else by the initial thread. The nudge is 600 rounds, 100 ms apart, each 100 mallocs of 64 B to 16 KB
+//! and their frees: without any call no allocator returns a page, for they look at the clock only on
+//! their slow paths. (One block live at a time was tried: thread caches served it all, and jemalloc
+//! never looked.) The initial thread makes them all, as the event loop of an idle server does while
+//! its pool sleeps; made by each thread in turn, they filled the caches of threads that had been idle
+//! and added up to 0.4 MB for each.
 
 use heaplab_trace::ThreadId;
 
@@ -17,7 +20,7 @@ pub const NUDGE_ROUNDS: u64 = 600;
 /// Trace time between two rounds.
 pub const NUDGE_INTERVAL_NS: u64 = 100_000_000;
 /// Pairs of malloc and free in a round.
-const NUDGE_PAIRS: u64 = 100;
+const NUDGE_PAIRS: u32 = 100;
 /// Their sizes, in turn.
 const NUDGE_SIZES: [u64; 10] = [64, 100, 200, 400, 800, 1_500, 3_000, 6_000, 10_000, 16_000];
 /// Operations in one window of the drain.
@@ -39,14 +42,11 @@ impl Compiler {
                 window.iter().map(|(thread, _, slot, size)| (*thread, Op::new(Code::Free, *slot, *size)));
             self.write_extra(WINDOW_DRAIN, 0, ops.collect())?;
         }
-        // The nudge's slot may be any, because no object is left; there must only be one.
-        if self.slots.count() == 0 {
-            self.slots.take(&mut Vec::new());
-        }
+        // The nudge's slots may be any, because no object is left; there must only be enough.
+        while self.slots.count() < NUDGE_PAIRS && self.slots.take(&mut Vec::new()).is_some() {}
         for round in 0..NUDGE_ROUNDS {
-            let thread = alive[(round % alive.len() as u64) as usize];
             let time = (round + 1) * NUDGE_INTERVAL_NS;
-            self.write_extra(WINDOW_NUDGE, time, nudge_ops(thread))?;
+            self.write_extra(WINDOW_NUDGE, time, nudge_ops())?;
         }
         Ok(())
     }
@@ -67,15 +67,12 @@ impl Compiler {
     }
 }
 
-/// One round: pairs of every size in turn.
-fn nudge_ops(thread: ThreadId) -> Vec<(ThreadId, Op)> {
-    let mut ops = Vec::with_capacity(2 * NUDGE_PAIRS as usize);
-    for pair in 0..NUDGE_PAIRS as usize {
-        let size = NUDGE_SIZES[pair % NUDGE_SIZES.len()];
-        ops.push((thread, Op { touch: touch_units(size), ..Op::new(Code::Malloc, 0, size) }));
-        ops.push((thread, Op::new(Code::Free, 0, size)));
-    }
-    ops
+/// One round: blocks of every size in turn, all live at once, freed in the order in which they came.
+fn nudge_ops() -> Vec<(ThreadId, Op)> {
+    let size = |slot: u32| NUDGE_SIZES[slot as usize % NUDGE_SIZES.len()];
+    let malloc = |slot| Op { touch: touch_units(size(slot)), ..Op::new(Code::Malloc, slot, size(slot)) };
+    let free = |slot| Op::new(Code::Free, slot, size(slot));
+    (0..NUDGE_PAIRS).map(malloc).chain((0..NUDGE_PAIRS).map(free)).map(|op| (0, op)).collect()
 }
 
 #[cfg(test)]
@@ -84,14 +81,15 @@ mod tests {
 
     #[test]
     fn a_round_is_a_hundred_pairs_of_every_size() {
-        let ops = nudge_ops(3);
+        let ops = nudge_ops();
         assert_eq!(ops.len(), 200);
-        for pair in ops.chunks(2) {
-            assert_eq!((pair[0].1.code, pair[1].1.code), (Code::Malloc as u8, Code::Free as u8));
-            assert_eq!(pair[0].1.size, pair[1].1.size);
+        let (mallocs, frees) = ops.split_at(100);
+        for (malloc, free) in mallocs.iter().zip(frees) {
+            assert_eq!((malloc.1.code, free.1.code), (Code::Malloc as u8, Code::Free as u8));
+            assert_eq!((malloc.1.size, malloc.1.slot), (free.1.size, free.1.slot));
         }
         for size in NUDGE_SIZES {
-            assert_eq!(ops.iter().filter(|(_, op)| op.size == size).count(), 20);
+            assert_eq!(mallocs.iter().filter(|(_, op)| op.size == size).count(), 10);
         }
     }
 }
