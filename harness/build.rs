@@ -1,4 +1,4 @@
-//! Exports the functions that the binary supplies to the allocator under test.
+//! Exports the functions that a worker supplies to the allocator under test.
 //!
 //! An executable's symbols are found first by every library, but only if they are in its dynamic
 //! symbol table.
@@ -10,5 +10,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for symbol in SUPPLIED {
         println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol={symbol}");
+        // A benchmark runs itself again as a worker.
+        println!("cargo::rustc-link-arg-benches=-Wl,--export-dynamic-symbol={symbol}");
     }
 }

@@ -39,7 +39,8 @@ fn bench_compile(criterion: &mut Criterion) {
         let events: Vec<Event> = std::iter::from_fn(|| generated.next_event()).collect();
         for order in [Order::Causal, Order::Strict] {
             let cut = Windows::new(order, Windows::EVENTS, false);
-            group.bench_function(BenchmarkId::new(order.to_string(), format!("{threads} threads")), |bencher| {
+            let id = BenchmarkId::new(order.to_string(), format!("{threads} threads"));
+            group.bench_function(id, |bencher| {
                 bencher.iter(|| {
                     let mut stream = Made { header: generated.header().clone(), events: events.iter() };
                     let info = compile(&mut stream, &path, order, cut, &mut |_| {}).expect("a lawful trace");

@@ -1,0 +1,118 @@
+//! How long the replay takes for an event: with hundreds of threads on each allocator, and with one on `floor`.
+
+use anyhow::Context;
+use heaplab::measure::{Taken, Variation};
+use heaplab::plan::{Pass, Touch};
+use heaplab_allocators::registry::DEFAULTS;
+use heaplab_workloads::catalog;
+use heaplab_workloads::program::{Order, ProgramInfo};
+use heaplab_workloads::simulate::Options;
+use heaplab_workloads::stream::RecordStream;
+
+use crate::generated::{Generated, Shape};
+use crate::workers::{Wanted, Workers, vary, wall_ns};
+use crate::{Choices, median};
+
+/// The trace that was named, or else the made-up one, with its name.
+fn open(choices: &Choices) -> anyhow::Result<(String, Box<dyn RecordStream>)> {
+    match &choices.trace {
+        Some(name) => {
+            let workload = catalog::find(name)?;
+            let stream = workload.open(&Options::default())?;
+            Ok((workload.name, Box::new(stream)))
+        }
+        None => Ok(("made up".to_owned(), Box::new(Generated::new(choices.shape(1))))),
+    }
+}
+
+/// What is printed of one replay.
+#[derive(Clone, Copy)]
+struct Figures {
+    wall_ns: u64,
+    thread_start_ns: u64,
+    waits: u64,
+    wakeups: u64,
+    window_stalls: u64,
+}
+
+fn figures(taken: &Taken<'_>) -> Option<Figures> {
+    let measured = &taken.reply.measured;
+    Some(Figures {
+        wall_ns: measured.wall_ns?,
+        thread_start_ns: measured.thread_start_ns?,
+        waits: measured.waits?,
+        wakeups: measured.wakeups?,
+        window_stalls: measured.window_stalls?,
+    })
+}
+
+/// Causal replay at pace `max`, touch `page`, of real threads.
+pub(crate) fn print_threaded(choices: &Choices) -> anyhow::Result<()> {
+    let mut workers = Workers::new()?;
+    let (name, mut stream) = open(choices)?;
+    let (workload, info) = workers.add(&name, &mut *stream, Order::Causal)?;
+    let wanted = Wanted { workload, order: Order::Causal, pass: Pass::Throughput, touch: Touch::Page };
+    let variations =
+        DEFAULTS.iter().chain(&["floor"]).map(|spec| vary(spec)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut taken: Vec<Vec<Figures>> = variations.iter().map(|_| Vec::new()).collect();
+    for rep in 0..choices.reps {
+        for turn in 0..variations.len() {
+            let variant = (rep + turn) % variations.len();
+            taken[variant].push(workers.take(wanted, &variations[variant], figures)?);
+        }
+    }
+    println!(
+        "\ncausal replay of {name}, pace max, touch page: {} events, {} threads",
+        info.events, info.threads
+    );
+    println!(
+        "promised: at most 200 ns of wall time per event with jemalloc on 2 cores, thread starts included"
+    );
+    println!(
+        "{:<12} {:>10} {:>10} {:>10} {:>13} {:>8} {:>8} {:>8}",
+        "variant", "median ns", "least ns", "most ns", "starting ns", "waits", "wakeups", "stalls"
+    );
+    for (variation, taken) in variations.iter().zip(&taken) {
+        print_row(variation, taken, &info);
+    }
+    Ok(())
+}
+
+fn print_row(variation: &Variation, taken: &[Figures], info: &ProgramInfo) {
+    let column = |figure: fn(&Figures) -> u64| taken.iter().map(|one| figure(one) as f64).collect::<Vec<_>>();
+    let events = info.events.max(1) as f64;
+    let wall = column(|one| one.wall_ns);
+    let least = wall.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = wall.iter().copied().fold(0.0, f64::max);
+    println!(
+        "{:<12} {:>10.1} {:>10.1} {:>10.1} {:>13.1} {:>8.0} {:>8.0} {:>8.0}",
+        variation.variant.label,
+        median(wall) / events,
+        least / events,
+        most / events,
+        median(column(|one| one.thread_start_ns)) / events,
+        median(column(|one| one.waits)),
+        median(column(|one| one.wakeups)),
+        median(column(|one| one.window_stalls)),
+    );
+}
+
+/// One thread on `floor`, touch `none`, and few live objects: the replay's own loop.
+pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
+    let events = if choices.test { 20_000 } else { 2_000_000 };
+    let shape = Shape { events, threads: 1, live_objects: 1_000, crossing_percent: 0 };
+    let mut workers = Workers::new()?;
+    let floor = vary("floor")?;
+    println!("\none thread on floor, touch none: {events} events");
+    println!("promised: at most 8 ns per event in the replay loop");
+    for order in [Order::Causal, Order::Strict] {
+        let (workload, _) = workers.add("single", &mut Generated::new(shape), order)?;
+        let wanted = Wanted { workload, order, pass: Pass::Throughput, touch: Touch::None };
+        let walls = (0..choices.reps)
+            .map(|_| workers.take(wanted, &floor, wall_ns).map(|wall| wall as f64 / events as f64))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let least = walls.iter().copied().reduce(f64::min).context("at least one repetition")?;
+        println!("{:<12} {:>10.2} ns, least {least:.2} ns", order.to_string(), median(walls));
+    }
+    Ok(())
+}
