@@ -4,6 +4,7 @@
 //! pass adds is a type parameter, so that the throughput pass carries nothing of the others.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -73,6 +74,7 @@ const ALIGNED_ALLOC: u8 = Code::AlignedAlloc as u8;
 const REALLOC_NULL: u8 = Code::ReallocNull as u8;
 const REALLOC: u8 = Code::Realloc as u8;
 const FREE: u8 = Code::Free as u8;
+const WORK: u8 = Code::Work as u8;
 
 fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut Local) {
     for op in ops {
@@ -95,6 +97,8 @@ fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut 
                 I::called(local, op);
                 local.shrink(op.size);
             }
+            // SAFETY: the operations before this one on the object are done, and it has at least `size` bytes.
+            WORK => unsafe { work(pointer.load(Ordering::Relaxed), op) },
             _ => {
                 I::start(local);
                 // SAFETY: freeing NULL does nothing.
@@ -206,6 +210,19 @@ unsafe fn touch<const TOUCH: u8>(block: *mut c_void, from: usize, op: &Op) {
             next += PAGE_BYTES;
         }
         block.add(to - 1).write_volatile(0xA5);
+    }
+}
+
+/// Reads and writes back each byte that is worked on. What the bytes hold stays, so that the check pass
+/// finds its pattern whole; the cache lines become this CPU's own, which is what false sharing is about.
+#[inline(never)]
+unsafe fn work(block: *mut c_void, op: &Op) {
+    let block = block.cast::<MaybeUninit<u8>>();
+    for _ in 0..op.old_size {
+        for index in 0..op.size as usize {
+            // SAFETY: by the caller's word the byte is the object's, and only the thread whose turn it is works on it.
+            unsafe { block.add(index).write_volatile(block.add(index).read_volatile()) };
+        }
     }
 }
 

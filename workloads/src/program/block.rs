@@ -42,6 +42,8 @@ pub(super) struct Block {
     pub(super) segments: Vec<SegmentDraft>,
     /// Bytes allocated by its events.
     pub(super) allocated_bytes: u64,
+    /// Its operations that are work on an object, which are no events.
+    pub(super) works: u64,
     /// Allocations larger than a page: a later shrinking realloc may shorten what they touch.
     pub(super) large: Vec<(ObjectId, Place)>,
 }
@@ -61,7 +63,7 @@ impl Block {
             ops: 0,
             reserved: 0,
         };
-        Block { number, head, segments: Vec::new(), allocated_bytes: 0, large: Vec::new() }
+        Block { number, head, segments: Vec::new(), allocated_bytes: 0, works: 0, large: Vec::new() }
     }
 
     /// The operation at `place`, if the place is in this window.

@@ -5,17 +5,17 @@
 //! and how far a block is written to. The replay's loop is then a walk over arrays.
 
 use std::collections::hash_map::Entry;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
 use super::block::{Block, Place, ProgramWriter, SegmentDraft};
+use super::error::{CompileError, Fault};
 use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, touch_units};
 use super::slots::Slots;
 use super::{Order, ProgramInfo, Windows};
-use crate::stream::{RecordStream, StreamError};
+use crate::stream::RecordStream;
 
 /// A calloc of at least this many bytes usually comes zeroed from the system and is not written to at once:
 /// only its first page is touched.
@@ -24,38 +24,6 @@ const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
 const PAGE_BYTES: u64 = 4096;
 /// More threads than any process has; protects against a damaged file.
 const THREADS_MAX: u32 = 1 << 22;
-
-/// A trace that cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// The records could not be read.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The program file could not be written.
-    #[error("cannot write the program file {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The records contradict each other.
-    #[error("event {event} of the trace: {what}; `heaplab trace verify` tells more")]
-    Law {
-        /// Index of the event.
-        event: u64,
-        /// The law that is broken.
-        what: String,
-    },
-    /// More than a program can hold.
-    #[error("the trace has more {what} than a program can hold ({limit})")]
-    Limit {
-        /// Of what.
-        what: &'static str,
-        /// How many it can hold.
-        limit: u64,
-    },
-}
 
 /// An object that is live at the current event.
 #[derive(Debug, Clone, Copy)]
@@ -138,33 +106,6 @@ pub fn compile(
     Ok(info)
 }
 
-/// An error that does not know the file's name yet.
-pub(super) enum Fault {
-    Write(io::Error),
-    Other(CompileError),
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> CompileError {
-        match self {
-            Fault::Write(source) => CompileError::Write { path: path.to_path_buf(), source },
-            Fault::Other(error) => error,
-        }
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Fault {
-        Fault::Write(error)
-    }
-}
-
-impl From<CompileError> for Fault {
-    fn from(error: CompileError) -> Fault {
-        Fault::Other(error)
-    }
-}
-
 impl Compiler {
     fn new(writer: ProgramWriter, order: Order, cut: Windows, has_times: bool) -> Compiler {
         Compiler {
@@ -218,7 +159,7 @@ impl Compiler {
             self.peak = (self.requested, self.current.number);
         }
         let bytes = self.cut.bytes.max(self.requested / self.cut.live_share);
-        if head.events >= self.cut.events || self.current.allocated_bytes >= bytes {
+        if head.events + self.current.works >= self.cut.events || self.current.allocated_bytes >= bytes {
             self.close_window(Some((time, 0)))?;
         }
         Ok(())
@@ -252,6 +193,7 @@ impl Compiler {
             Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => {
                 self.free(thread, object)?;
             }
+            Action::Work { object, bytes, repeats } => self.work(thread, object, bytes, repeats)?,
             Action::FreeNull => {
                 self.push(thread, Op::new(Code::FreeNull, 0, 0))?;
             }
@@ -327,6 +269,25 @@ impl Compiler {
             Order::Causal => self.current.segments[segment].freed_slots.push(live.slot),
             Order::Strict => self.slots.give(live.slot),
         }
+        Ok(())
+    }
+
+    fn work(&mut self, thread: ThreadId, object: ObjectId, bytes: u64, repeats: u32) -> Result<(), Fault> {
+        let Some(live) = self.live.get(&object).copied() else {
+            return Err(self.law(format!("object {object} is worked on and is not live")));
+        };
+        if bytes > live.size {
+            return Err(
+                self.law(format!("work on {bytes} bytes of object {object}, which has {}", live.size))
+            );
+        }
+        let segment = self.segment(thread)? as usize;
+        let mut op = Op::new(Code::Work, live.slot, bytes);
+        op.old_size = u64::from(repeats);
+        self.order_behind(&live, thread, &mut op);
+        let place = self.push_to(segment, op);
+        self.live.insert(object, Live { place, touch_offset: 0, thread, ..live });
+        self.current.works += 1;
         Ok(())
     }
 

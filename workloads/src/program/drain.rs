@@ -12,7 +12,8 @@
 use heaplab_trace::ThreadId;
 
 use super::block::Block;
-use super::compile::{Compiler, Fault};
+use super::compile::Compiler;
+use super::error::Fault;
 use super::layout::{Code, Op, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, touch_units};
 
 /// Rounds of the nudge.

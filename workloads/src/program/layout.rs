@@ -49,6 +49,8 @@ pub enum Code {
     Free = 5,
     /// `free(NULL)`.
     FreeNull = 6,
+    /// Reads and writes back each of the first `size` bytes of what lies in the slot, `old_size` times over.
+    Work = 7,
 }
 
 /// The operation waits until the slot's generation has reached its own.
@@ -70,9 +72,9 @@ pub const SEGMENT_ENDS_THREAD: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Op {
-    /// Requested bytes; of a free, the bytes that the object had.
+    /// Requested bytes; of a free, the bytes that the object had; of work, the bytes that are worked on.
     pub size: u64,
-    /// Of a realloc, the bytes that the object had before.
+    /// Of a realloc, the bytes that the object had before; of work, how many times over it is done.
     pub old_size: u64,
     /// Where the object's pointer is kept.
     pub slot: u32,

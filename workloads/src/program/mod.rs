@@ -6,6 +6,7 @@
 mod block;
 mod compile;
 mod drain;
+mod error;
 pub mod layout;
 mod slots;
 #[cfg(test)]
@@ -13,8 +14,9 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use compile::{CompileError, compile};
+pub use compile::compile;
 pub use drain::{NUDGE_INTERVAL_NS, NUDGE_ROUNDS};
+pub use error::CompileError;
 
 /// In which order the operations of different threads are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

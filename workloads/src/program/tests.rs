@@ -110,7 +110,7 @@ fn compile_events(
 
 /// A random history that keeps a trace's laws.
 fn history() -> impl Strategy<Value = Vec<Event>> {
-    let call = (0u32..5, 0u8..8, any::<prop::sample::Index>(), 0u64..20_000, 0u64..3_000_000);
+    let call = (0u32..5, 0u8..9, any::<prop::sample::Index>(), 0u64..20_000, 0u64..3_000_000);
     prop::collection::vec(call, 0..400).prop_map(|calls| {
         let (mut live, mut next, mut time) = (Vec::new(), 0, 0);
         let mut ended = [false; 5];
@@ -135,6 +135,10 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
                 6 if !live.is_empty() => {
                     Action::Realloc { object: live[index.index(live.len())], size: size + 1 }
                 }
+                8 if !live.is_empty() => {
+                    let object = live[index.index(live.len())];
+                    Action::Work { object, bytes: 0, repeats: WORK_REPEATS }
+                }
                 7 if size < 200 && thread > 0 => {
                     ended[thread as usize] = true;
                     Action::ThreadEnd
@@ -146,6 +150,9 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
         events
     })
 }
+
+/// How often a history's work is done over.
+const WORK_REPEATS: u32 = 3;
 
 /// What the model knows while it replays.
 #[derive(Default)]
@@ -165,7 +172,13 @@ impl Model {
         const REALLOC: u8 = Code::Realloc as u8;
         const FREE: u8 = Code::Free as u8;
         const FREE_NULL: u8 = Code::FreeNull as u8;
+        const WORK: u8 = Code::Work as u8;
         match op.code {
+            WORK => {
+                let size = self.slots.get(&op.slot).copied();
+                assert!(size.is_some_and(|size| size >= op.size), "work finds its object");
+                assert_eq!(op.old_size, u64::from(WORK_REPEATS));
+            }
             FREE_NULL => {}
             FREE => assert_eq!(self.slots.remove(&op.slot), Some(op.size), "a free finds its object"),
             REALLOC => {

@@ -32,6 +32,8 @@
 //!  12    Resident       bytes                   (T must be 0)
 //!  13    Mark           length, UTF-8           (T must be 0)
 //!  14    ThreadName     thread, length, UTF-8   (T and time must be 0)
+//!  15    further        1 byte: a further kind, then its fields
+//!          0  Work      distance, bytes, repeats
 //! ```
 //!
 //! A worked example: a chunk whose head says time 500, next object 0.
@@ -41,6 +43,7 @@
 //! 13 80 03           501 ns, thread 0: calloc, 384 bytes -> object 1
 //! 66 e8 07 01 01 c8 01
 //!                   1501 ns (e8 07 = 1000 more), thread 1: realloc object 0 (1 below the newest) to 200 (c8 01)
+//! 0f 00 01 40 03    1501 ns, thread 1: works on the first 64 (40) bytes of object 0, 3 times over
 //! 08 00             1501 ns, thread 1: free object 1 (the newest)
 //! ```
 //!
@@ -66,6 +69,8 @@ const FREE_MISSED: u8 = 11;
 const RESIDENT: u8 = 12;
 const MARK: u8 = 13;
 const THREAD_NAME: u8 = 14;
+const FURTHER: u8 = 15;
+const FURTHER_WORK: u8 = 0;
 
 const KIND_MASK: u8 = 0x0f;
 const TIME_SAME: u8 = 0x00;
@@ -148,6 +153,13 @@ fn encode_event(event: &Event, state: &mut State, out: &mut Vec<u8>) {
             head(FREE_MISSED);
             varint::put(out, newest - object);
         }
+        Action::Work { object, bytes, repeats } => {
+            head(FURTHER);
+            out.push(FURTHER_WORK);
+            varint::put(out, newest - object);
+            varint::put(out, bytes);
+            varint::put(out, u64::from(repeats));
+        }
         Action::Ignored { call, reason, size } => {
             head(IGNORED);
             out.push(call as u8 | (reason as u8) << 4);
@@ -189,7 +201,7 @@ fn encode_name(name: &str, out: &mut Vec<u8>) {
 pub(crate) fn decode(bytes: &[u8], at: &mut usize, state: &mut State) -> Result<Record, RecordFault> {
     let head = *bytes.get(*at).ok_or(RecordFault::Cut)?;
     *at += 1;
-    if head & KIND_MASK >= RESIDENT {
+    if matches!(head & KIND_MASK, RESIDENT..=THREAD_NAME) {
         return decode_beside(head, bytes, at, state);
     }
     decode_time(head, bytes, at, state)?;
@@ -246,6 +258,7 @@ fn decode_action(head: u8, bytes: &[u8], at: &mut usize, state: &mut State) -> R
         THREAD_START => Action::ThreadStart,
         THREAD_END => Action::ThreadEnd,
         IGNORED => decode_ignored(bytes, at)?,
+        FURTHER => decode_further(bytes, at, state)?,
         _ => return Err(RecordFault::Unknown(head)),
     })
 }
@@ -258,6 +271,18 @@ fn decode_ignored(bytes: &[u8], at: &mut usize) -> Result<Action, RecordFault> {
     let call = *calls.get(usize::from(what & 0x0f)).ok_or(RecordFault::Unknown(what))?;
     let reason = *reasons.get(usize::from(what >> 4)).ok_or(RecordFault::Unknown(what))?;
     Ok(Action::Ignored { call, reason, size: varint::get(bytes, at)? })
+}
+
+fn decode_further(bytes: &[u8], at: &mut usize, state: &State) -> Result<Action, RecordFault> {
+    let kind = *bytes.get(*at).ok_or(RecordFault::Cut)?;
+    *at += 1;
+    if kind != FURTHER_WORK {
+        return Err(RecordFault::Unknown(kind));
+    }
+    let object = decode_object(bytes, at, state)?;
+    let amount = varint::get(bytes, at)?;
+    let repeats = u32::try_from(varint::get(bytes, at)?).map_err(|_| RecordFault::Number)?;
+    Ok(Action::Work { object, bytes: amount, repeats })
 }
 
 fn decode_beside(head: u8, bytes: &[u8], at: &mut usize, state: &mut State) -> Result<Record, RecordFault> {
@@ -330,6 +355,7 @@ mod tests {
             event(500, 0, Action::Malloc { object: 0, size: 48 }),
             event(501, 0, Action::Calloc { object: 1, size: 384 }),
             event(1501, 1, Action::Realloc { object: 0, size: 200 }),
+            event(1501, 1, Action::Work { object: 0, bytes: 64, repeats: 3 }),
             event(1501, 1, Action::Free { object: 1 }),
         ];
         let start = State { time_ns: 500, ..State::default() };
@@ -337,8 +363,9 @@ mod tests {
         for record in &records {
             encode(record, &mut state, &mut bytes);
         }
-        let drawn = [0x02, 0x30, 0x13, 0x80, 0x03, 0x66, 0xe8, 0x07, 0x01, 0x01, 0xc8, 0x01, 0x08, 0x00];
-        assert_eq!(bytes, drawn);
+        let drawn = "02 30 13 80 03 66 e8 07 01 01 c8 01 0f 00 01 40 03 08 00";
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex.join(" "), drawn);
         let (mut state, mut at) = (start, 0);
         for record in &records {
             assert_eq!(decode(&bytes, &mut at, &mut state).as_ref(), Ok(record));

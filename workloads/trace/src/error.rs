@@ -183,9 +183,19 @@ pub enum Law {
         /// The one that comes next.
         expected: u64,
     },
-    /// Only a live object can be freed or reallocated.
-    #[error("frees or reallocates object {0}, which is not live")]
+    /// Only a live object can be freed, reallocated or worked on.
+    #[error("frees, reallocates or works on object {0}, which is not live")]
     NotLive(u64),
+    /// Work stays within its object.
+    #[error("works on {bytes} bytes of object {object}, which has {size}")]
+    Work {
+        /// The object.
+        object: u64,
+        /// The bytes that are worked on.
+        bytes: u64,
+        /// The bytes that it has.
+        size: u64,
+    },
     /// Time does not go back.
     #[error("time goes back from {before} to {found} ns")]
     Time {

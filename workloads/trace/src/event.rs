@@ -111,6 +111,17 @@ pub enum Action {
         /// The object that ends.
         object: ObjectId,
     },
+    /// The thread works on a live object's memory: it reads and writes back each of its first `bytes`, `repeats`
+    /// times over. It is no event, for it asks nothing of malloc, and it bears the time of the event before it.
+    /// Only workloads that are about where objects lie have it: recordings do not.
+    Work {
+        /// The object.
+        object: ObjectId,
+        /// How many of its bytes, from the first; never more than its size.
+        bytes: u64,
+        /// How many times over.
+        repeats: u32,
+    },
     /// A call that was logged and has no effect that can be replayed.
     Ignored {
         /// The function that was called.
@@ -167,15 +178,18 @@ pub struct Mark {
 }
 
 impl Action {
-    /// Whether this is an event, that is: somebody logged it. Only a [`FreeMissed`](Action::FreeMissed) is not.
+    /// Whether this is an event, that is: a call, or a thread's start or end, that somebody logged. A
+    /// [`FreeMissed`](Action::FreeMissed) and a [`Work`](Action::Work) are none.
     pub fn is_event(&self) -> bool {
-        !matches!(self, Action::FreeMissed { .. })
+        !matches!(self, Action::FreeMissed { .. } | Action::Work { .. })
     }
 
     /// The function family of the call; none for a thread's start and end, and for what is no event.
     pub fn call(&self) -> Option<Call> {
         Some(match self {
-            Action::ThreadStart | Action::ThreadEnd | Action::FreeMissed { .. } => return None,
+            Action::ThreadStart | Action::ThreadEnd | Action::FreeMissed { .. } | Action::Work { .. } => {
+                return None;
+            }
             Action::Malloc { .. } => Call::Malloc,
             Action::Calloc { .. } => Call::Calloc,
             Action::AlignedAlloc { .. } => Call::AlignedAlloc,

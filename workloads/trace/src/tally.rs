@@ -155,6 +155,11 @@ impl Tally {
             Action::AlignedAlloc { alignment, .. } if !alignment.is_power_of_two() => {
                 Err(Law::Alignment(alignment))
             }
+            Action::Work { object, bytes, .. } => match self.live.get(&object) {
+                None => Err(Law::NotLive(object)),
+                Some(live) if bytes > live.size => Err(Law::Work { object, bytes, size: live.size }),
+                Some(_) => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -260,6 +265,7 @@ mod tests {
             event(1, 6, Action::Realloc { object: 0, size: 300 }),
             event(1, 7, Action::Calloc { object: 1, size: 50 }),
             event(1, 8, Action::Free { object: 0 }),
+            event(1, 8, Action::Work { object: 1, bytes: 50, repeats: 9 }),
             event(0, 9, Action::FreeMissed { object: 1 }),
             event(0, 9, Action::Malloc { object: 2, size: 7 }),
         ])
@@ -291,6 +297,11 @@ mod tests {
             (event(0, 9, Action::Malloc { object: 0, size: 1 }), Law::ObjectOrder { found: 0, expected: 1 }),
             (event(0, 9, Action::Free { object: 1 }), Law::NotLive(1)),
             (event(0, 9, Action::Realloc { object: 7, size: 1 }), Law::NotLive(7)),
+            (event(0, 9, Action::Work { object: 7, bytes: 0, repeats: 1 }), Law::NotLive(7)),
+            (
+                event(0, 9, Action::Work { object: 0, bytes: 2, repeats: 1 }),
+                Law::Work { object: 0, bytes: 2, size: 1 },
+            ),
             (event(0, 8, Action::FreeNull), Law::Time { before: 9, found: 8 }),
             (event(2, 9, Action::FreeNull), Law::ThreadOrder { found: 2, expected: 1 }),
             (event(0, 9, Action::ThreadStart), Law::ThreadRestarted(0)),

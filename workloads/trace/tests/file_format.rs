@@ -13,12 +13,13 @@ type Step = (u8, u32, u64, u64, u16);
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let size = prop_oneof![0u64..4096, any::<u64>()];
     let time = prop_oneof![Just(0u64), Just(1), 0u64..1_000_000];
-    proptest::collection::vec((0u8..20, 0u32..6, size, time, any::<u16>()), 0..most)
+    proptest::collection::vec((0u8..21, 0u32..6, size, time, any::<u16>()), 0..most)
 }
 
 /// Turns steps into records that obey every law.
 fn records(steps: &[Step]) -> Vec<Record> {
     let (mut live, mut next, mut time_ns, mut threads) = (Vec::new(), 0u64, 0u64, Vec::new());
+    let mut works = 0u32;
     let mut records = Vec::new();
     for &(kind, thread, size, delta_ns, pick) in steps {
         time_ns += delta_ns;
@@ -50,6 +51,10 @@ fn records(steps: &[Step]) -> Vec<Record> {
             10 if !live.is_empty() => Action::ReallocFree { object: live.swap_remove(picked) },
             11..=13 if !live.is_empty() => Action::Free { object: live.swap_remove(picked) },
             14 if !live.is_empty() => Action::FreeMissed { object: live.swap_remove(picked) },
+            20 if !live.is_empty() => {
+                works += 1;
+                Action::Work { object: live[picked], bytes: 0, repeats: works.rotate_right(3) }
+            }
             15 => Action::Ignored { call: Call::Realloc, reason: IgnoredReason::Failed, size },
             16 => Action::Ignored { call: Call::Free, reason: IgnoredReason::Unseen, size: 0 },
             _ => Action::FreeNull,
@@ -213,7 +218,7 @@ fn verify_finds_a_free_of_a_dead_object_that_no_checksum_shows() {
             assert_eq!(offset, end as u64);
             assert_eq!(
                 fault.to_string(),
-                "record 0 of the chunk: frees or reallocates object 0, which is not live"
+                "record 0 of the chunk: frees, reallocates or works on object 0, which is not live"
             );
         }
         other => panic!("{other:?}"),
@@ -263,7 +268,7 @@ fn a_law_is_kept_by_the_writer_and_the_trace_goes_on() {
     let refused = writer.push(&event(Action::Free { object: 3 })).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "<trace>: record 1 cannot be written: frees or reallocates object 3, which is not live"
+        "<trace>: record 1 cannot be written: frees, reallocates or works on object 3, which is not live"
     );
     writer.push(&event(Action::Free { object: 0 })).unwrap();
     assert_eq!(writer.finish().unwrap().events, 2);

@@ -1,0 +1,68 @@
+//! What can go wrong while a trace is compiled.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::stream::StreamError;
+
+/// A trace that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The records could not be read.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The program file could not be written.
+    #[error("cannot write the program file {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The records contradict each other.
+    #[error("event {event} of the trace: {what}; `heaplab trace verify` tells more")]
+    Law {
+        /// Index of the event.
+        event: u64,
+        /// The law that is broken.
+        what: String,
+    },
+    /// More than a program can hold.
+    #[error("the trace has more {what} than a program can hold ({limit})")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How many it can hold.
+        limit: u64,
+    },
+}
+
+/// An error that does not know the file's name yet.
+pub(super) enum Fault {
+    /// The program file could not be written.
+    Write(io::Error),
+    /// Anything else.
+    Other(CompileError),
+}
+
+impl Fault {
+    /// The error, about the program file at `path`.
+    pub(super) fn at(self, path: &Path) -> CompileError {
+        match self {
+            Fault::Write(source) => CompileError::Write { path: path.to_path_buf(), source },
+            Fault::Other(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Write(error)
+    }
+}
+
+impl From<CompileError> for Fault {
+    fn from(error: CompileError) -> Fault {
+        Fault::Other(error)
+    }
+}
