@@ -62,6 +62,27 @@ fn a_shipped_model_becomes_a_trace_with_the_counts_that_are_printed() {
     assert_eq!(notes, ["heaplab_version", "definition", "definition_sha256", "seed", "duration_ns"]);
 }
 
+/// The definition's text stands whole in the header, and as one short row where it is printed.
+#[test]
+fn trace_info_shows_what_the_trace_follows_from() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["monitor-server", "--duration", "1s", "--set", "workers=3", "-o", "a.hlt"];
+    assert_eq!(simulate(place.path(), &arguments).status.code(), Some(0));
+    let info = |format: &str| {
+        let mut command = Command::cargo_bin("heaplab").unwrap();
+        let output = command.args(["trace", "info", "a.hlt", "--format", format]);
+        output.current_dir(place.path()).output().unwrap()
+    };
+    let table = info("table");
+    let table = stdout(&table);
+    for row in ["override: workers=3", "seed: 1", "duration_ns: 1000000000", "definition_sha256: "] {
+        assert!(table.contains(row), "{table}");
+    }
+    let definition = table.lines().find(|line| line.contains("definition: ")).unwrap();
+    assert!(definition.contains(" lines, ") && definition.len() < 120, "{definition}");
+    assert!(stdout(&info("json")).contains("base = \\\"none\\\""));
+}
+
 #[test]
 fn equal_arguments_leave_equal_bytes_wherever_the_files_lie() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

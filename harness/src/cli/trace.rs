@@ -202,12 +202,21 @@ fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
             header.allocator.as_ref().map(|by| format!("{} {}", by.name, by.version)).unwrap_or_default(),
         ),
     ];
-    rows.extend(header.notes.iter().map(|note| ("note", format!("{}: {}", note.name, note.value))));
+    rows.extend(header.notes.iter().map(|note| ("note", format!("{}: {}", note.name, shorten(&note.value)))));
     rows.push(("lacks", info.lacks.join("; ")));
     rows.retain(|(_, value)| !value.is_empty());
     let truncated = info.truncated_at_byte.map_or("no".to_string(), |byte| format!("yes, at byte {byte}"));
     rows.push(("truncated", truncated));
     rows
+}
+
+/// What fits into a row of a note; a definition's text is a page.
+fn shorten(value: &str) -> String {
+    const MOST_CHARS: usize = 100;
+    if value.lines().count() <= 1 && value.chars().count() <= MOST_CHARS {
+        return value.to_string();
+    }
+    format!("{} lines, {} bytes (whole in --format json)", value.lines().count(), value.len())
 }
 
 /// The totals, under the names that they have in JSON: exact integers, a human unit in brackets.

@@ -153,6 +153,8 @@ pub struct Service {
     pub bytes_per_s: f64,
     /// `service.sigma`: of the factor's logarithm.
     pub sigma: f64,
+    /// `service.slice`: a worker's calls that are due in this time are made back to back at its begin.
+    pub slice_ns: u64,
 }
 
 /// What a worker makes of a request.
@@ -316,6 +318,7 @@ fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
             base_ns: fields.time_ns("service.base", 1e3, MAX_TIME_NS)?,
             bytes_per_s: fields.throughput("service.throughput", 1.0, 1e15)?,
             sigma: fields.number("service.sigma", 0.0, 5.0)?,
+            slice_ns: fields.time_ns("service.slice", 1.0, MAX_TIME_NS)?,
         },
         parsed: read_parsed(fields, small)?,
         temporary: Temporary {

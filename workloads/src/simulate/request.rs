@@ -3,8 +3,8 @@
 //! The order of calls is that of a handler that decodes, parses, works and answers: copies of the
 //! payload; parsed objects, some of which grow once, with temporary objects between them; the
 //! encoded response in a growing buffer; then everything is freed but what the cache keeps and the
-//! response, which the event loop frees. Calls are spread evenly over the service time, so that
-//! workers that are busy at once interleave.
+//! response, which the event loop frees. Calls are due evenly over the service time; those that
+//! are due in one slice are made at its begin, so that workers that are busy at once take turns.
 
 use std::collections::VecDeque;
 
@@ -63,7 +63,9 @@ impl Tables {
 /// What comes after a step.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Another one, at this time.
+    /// Another one, in the same slice.
+    Within,
+    /// Another one, in a slice that begins at this time.
     Next(u64),
     /// None: the response is ready for the event loop.
     Done(Block),
@@ -78,6 +80,9 @@ pub(super) struct Job {
     /// Calls made, and the time from one to the next.
     calls: u64,
     gap_ns: u64,
+    /// Length of a slice, and the end of the one that runs.
+    slice_ns: u64,
+    slice_end_ns: u64,
     stage: Stage,
     payload_bytes: u64,
     buffer: Option<Block>,
@@ -123,6 +128,8 @@ impl Job {
             service_ns,
             calls: 0,
             gap_ns: (service_ns as f64 / expected) as u64,
+            slice_ns: definition.service.slice_ns,
+            slice_end_ns: 0,
             stage: Stage::Copy,
             payload_bytes,
             buffer: Some(request.buffer),
@@ -140,6 +147,9 @@ impl Job {
 
     /// Makes one call, and says when the next one is due.
     pub(super) fn step(&mut self, now_ns: u64, around: &mut Surroundings<'_>) -> Step {
+        if now_ns >= self.slice_end_ns {
+            self.slice_end_ns = now_ns.saturating_add(self.slice_ns);
+        }
         match self.stage {
             Stage::Copy => self.copy(around),
             Stage::Parse => self.parse(around),
@@ -152,12 +162,15 @@ impl Job {
             }
         }
         self.calls += 1;
-        // The service time holds to the ns: the response leaves then, however many calls there were.
-        let after_ns = match self.stage {
-            Stage::Answer => self.service_ns,
-            _ => self.calls.saturating_mul(self.gap_ns).min(self.service_ns),
-        };
-        Step::Next(self.started_ns.saturating_add(after_ns).max(now_ns))
+        if self.stage == Stage::Answer {
+            // The service time holds to the ns: the response leaves then, however many calls there were.
+            return Step::Next(self.started_ns.saturating_add(self.service_ns).max(now_ns));
+        }
+        let due_ns = self.calls.saturating_mul(self.gap_ns).min(self.service_ns);
+        match self.started_ns.saturating_add(due_ns) {
+            due_ns if due_ns < self.slice_end_ns => Step::Within,
+            due_ns => Step::Next(due_ns),
+        }
     }
 
     fn copy(&mut self, around: &mut Surroundings<'_>) {

@@ -2,7 +2,8 @@
 //!
 //! One event loop (thread 0) and a pool. Each actor's turn makes a few calls of the heap and enters
 //! when it acts again. A handler of the event loop takes no virtual time, as its calls are few: they
-//! bear the time at which it ran. A worker's calls are spread over its service time.
+//! bear the time at which it ran. A worker's calls are spread over its service time in slices: those of
+//! a slice are made back to back at its begin, and nobody comes between.
 
 use heaplab_trace::ThreadId;
 
@@ -94,6 +95,8 @@ pub(super) struct Server {
     pool: Pool,
     cache: Cache,
     startup: Vec<Block>,
+    /// Who was stopped within a turn because enough records wait: goes on before anybody else acts.
+    stopped: Option<Actor>,
     finished: bool,
 }
 
@@ -115,6 +118,7 @@ impl Server {
             pool: Pool::new(definition.pool.wake),
             cache: Cache::new(definition.cache.clone()),
             startup: Vec::new(),
+            stopped: None,
             finished: false,
             definition,
         };
@@ -135,7 +139,8 @@ impl Server {
     /// Lets the next actor act, and go on as long as nobody else comes before it and fewer than
     /// `most` records wait.
     pub(super) fn step(&mut self, most: usize) {
-        let Some((time_ns, actor)) = self.schedule.take() else {
+        let stopped = self.stopped.take().map(|actor| (self.now_ns, actor));
+        let Some((time_ns, actor)) = stopped.or_else(|| self.schedule.take()) else {
             self.finished = true;
             return;
         };
@@ -143,7 +148,7 @@ impl Server {
         loop {
             self.now_ns = due_ns;
             self.heap.set_time(due_ns);
-            match self.act(actor) {
+            match self.act(actor, most) {
                 Some(next_ns) if self.schedule.is_next(next_ns) && self.heap.pending() < most => {
                     due_ns = next_ns;
                 }
@@ -153,10 +158,10 @@ impl Server {
         }
     }
 
-    /// One turn of `actor`; gives the time of its next if that is known.
-    fn act(&mut self, actor: Actor) -> Option<u64> {
+    /// One turn of `actor`; gives the time of its next if that is known. A long turn stops when `most` records wait.
+    fn act(&mut self, actor: Actor, most: usize) -> Option<u64> {
         match actor {
-            Actor::Work(worker) => self.work(worker),
+            Actor::Work(worker) => self.work(worker, most),
             Actor::Startup => self.start_up(),
             Actor::Read(client) => self.read(client),
             Actor::Write(client) => self.write(client),
@@ -201,7 +206,8 @@ impl Server {
         service_ns.max(1)
     }
 
-    fn work(&mut self, index: u32) -> Option<u64> {
+    /// A slice of the work of worker `index`: the calls that are due in it.
+    fn work(&mut self, index: u32, most: usize) -> Option<u64> {
         let worker = self.pool.worker(index);
         let (client, job) = worker.job.as_mut()?;
         let mut around = Surroundings {
@@ -212,22 +218,33 @@ impl Server {
             objects: &mut self.randoms.objects,
             keeping: &mut self.randoms.keeping,
         };
-        match job.step(self.now_ns, &mut around) {
-            Step::Next(next_ns) => Some(next_ns),
-            Step::Done(response) => {
-                let client = *client;
-                worker.job = None;
-                worker.handled += 1;
-                let recycled = worker.handled == self.definition.pool.recycle_after;
-                if recycled {
-                    self.recycle(index);
+        loop {
+            match job.step(self.now_ns, &mut around) {
+                Step::Within if around.heap.pending() >= most => {
+                    self.stopped = Some(Actor::Work(index));
+                    return None;
                 }
-                self.respond(client, response);
-                self.pool.rest(index);
-                self.assign();
-                None
+                Step::Within => {}
+                Step::Next(next_ns) => return Some(next_ns),
+                Step::Done(response) => {
+                    let client = *client;
+                    self.end_job(index, client, response);
+                    return None;
+                }
             }
         }
+    }
+
+    fn end_job(&mut self, index: u32, client: u32, response: Block) {
+        let worker = self.pool.worker(index);
+        worker.job = None;
+        worker.handled += 1;
+        if worker.handled == self.definition.pool.recycle_after {
+            self.recycle(index);
+        }
+        self.respond(client, response);
+        self.pool.rest(index);
+        self.assign();
     }
 
     /// Ends the thread of worker `index` and starts another in its place.

@@ -3,6 +3,7 @@
 use heaplab_trace::{Action, TraceWriter};
 use proptest::prelude::*;
 
+use super::server::LOOP;
 use super::*;
 
 fn simulation(seed: u64, duration_s: f64, overrides: &[&str]) -> Simulation {
@@ -161,17 +162,54 @@ fn blocks_cross_threads_in_both_directions() {
     assert_eq!(between_workers, 0);
 }
 
-#[test]
-fn busy_workers_interleave() {
-    let mut simulation = simulation(1, 20.0, &["arrivals.think.mean=1s"]);
-    let (mut switches, mut last) = (0u64, 0);
+/// Runs to the end; gives the mean number of events that one thread makes in a row.
+fn mean_run(mut simulation: Simulation) -> f64 {
+    let (mut events, mut runs, mut last) = (0u64, 0u64, None);
     while let Some(record) = simulation.next().unwrap() {
         if let Record::Event(event) = record {
-            switches += u64::from(event.thread != last);
-            last = event.thread;
+            events += 1;
+            runs += u64::from(last != Some(event.thread));
+            last = Some(event.thread);
         }
     }
-    assert!(switches > 20 * simulation.counts().completed, "{switches} {}", simulation.counts().completed);
+    events as f64 / runs as f64
+}
+
+#[test]
+fn busy_workers_take_turns_in_slices() {
+    let busy = |slice: &str| {
+        mean_run(simulation(1, 20.0, &["arrivals.think.mean=1s", &format!("service.slice={slice}")]))
+    };
+    let (call_by_call, sliced, whole) = (busy("1ns"), busy("5ms"), busy("1h"));
+    assert!(call_by_call < 3.0, "{call_by_call}");
+    assert!(sliced > 10.0 * call_by_call && whole > 1.2 * sliced, "{call_by_call} {sliced} {whole}");
+}
+
+/// A slice's calls bear the time of its begin, and no other thread's call stands between them, even
+/// where reading stops in their midst.
+#[test]
+fn nobody_comes_into_a_slice() {
+    let overrides = ["service.slice=1h", "service.base=1s", "arrivals.think.mean=1s", "startup.objects=0"];
+    let mut simulation = simulation(1, 20.0, &[&overrides[..], &["parsed.bytes_per_object=20B"]].concat());
+    let (mut turns, mut last, mut longest, mut length) = (Vec::new(), None, 0, 0);
+    while let Some(record) = simulation.next().unwrap() {
+        let Record::Event(event) = record else { continue };
+        if event.thread == LOOP || event.action == Action::ThreadStart {
+            last = None;
+            continue;
+        }
+        length = if last == Some((event.thread, event.time_ns)) { length + 1 } else { 1 };
+        longest = longest.max(length);
+        if length == 1 {
+            turns.push((event.thread, event.time_ns));
+        }
+        last = Some((event.thread, event.time_ns));
+    }
+    assert!(longest > AHEAD, "{longest}");
+    let count = turns.len();
+    turns.sort_unstable();
+    turns.dedup();
+    assert_eq!(turns.len(), count);
 }
 
 #[test]
@@ -237,9 +275,9 @@ fn the_first_million_events_are_the_known_ones() {
         }
         let hash: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let expected = match *name {
-            "monitor-server" => "6c86430c29e4360f",
-            "monitor-server-vm" => "f6ba88056ad82f16",
-            "api-gateway" => "2801f79cb7470fcb",
+            "monitor-server" => "a5840f7005ad7aff",
+            "monitor-server-vm" => "8177fa4296a2c51c",
+            "api-gateway" => "f2eecf5b13f80fce",
             name => panic!("{name} has no golden hash"),
         };
         assert_eq!(hash, expected, "{name}");
