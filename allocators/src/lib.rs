@@ -24,7 +24,7 @@ pub mod variant;
 pub use environment::is_allocator_variable;
 pub use family::Family;
 pub use hash::hash_file;
-pub use loaded::{Expectation, Loaded, identify};
+pub use loaded::{Expectation, Loaded, c_library_version, identify};
 pub use purge::{has_timers, purge};
 pub use readback::{Proof, Verdict};
 pub use variant::{Setting, Variant, VariantError};

@@ -111,9 +111,7 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 fn state_version(object: &Object) -> (Family, String) {
     // The C library first: its symbol is always there, and a search that fails costs an error text.
     if symbol::find_in(object, c"gnu_get_libc_version").is_some() {
-        // SAFETY: the C library's function, without preconditions; its text is static.
-        let text = unsafe { text_of(libc::gnu_get_libc_version()) };
-        return (Family::Ptmalloc2, text);
+        return (Family::Ptmalloc2, c_library_version());
     }
     if let Some(version) = state_jemalloc(object) {
         return (Family::Jemalloc, version);
@@ -133,6 +131,13 @@ fn state_version(object: &Object) -> (Family, String) {
         return (Family::Floor, text);
     }
     (Family::Other, String::new())
+}
+
+/// The C library's version, whichever allocator serves.
+#[must_use]
+pub fn c_library_version() -> String {
+    // SAFETY: the C library's function, without preconditions; its text is static.
+    unsafe { text_of(libc::gnu_get_libc_version()) }
 }
 
 fn state_jemalloc(object: &Object) -> Option<String> {

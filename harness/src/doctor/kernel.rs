@@ -1,9 +1,9 @@
 //! Small readings from the kernel's files and calls. What cannot be read is none.
-#![allow(unsafe_code)]
 
-use std::ffi::CStr;
 use std::path::Path;
 use std::time::Instant;
+
+use procfs::process::{Limit, LimitValue, Limits, Process};
 
 /// The text of a file without the white space around it.
 pub(super) fn read_text(path: &str) -> Option<String> {
@@ -63,24 +63,18 @@ pub(super) fn cgroup_memory_limit() -> Option<u64> {
     (limit < 1 << 62).then_some(limit)
 }
 
-/// A resource limit; none if it is unlimited or cannot be read.
-pub(super) fn soft_limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes to `limit` alone.
-    let failed = unsafe { libc::getrlimit(resource, &mut limit) } != 0;
-    (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+/// A resource limit of this process; none if it is unlimited or cannot be read.
+pub(super) fn soft_limit(which: fn(Limits) -> Limit) -> Option<u64> {
+    let limits = Process::myself().and_then(|process| process.limits()).ok()?;
+    match which(limits).soft_limit {
+        LimitValue::Value(value) => Some(value),
+        LimitValue::Unlimited => None,
+    }
 }
 
 /// CPUs that this process may use.
 pub(super) fn usable_cpus() -> Option<u64> {
     std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64)
-}
-
-/// The C library's version.
-pub(super) fn libc_version() -> String {
-    // SAFETY: the C library's static text.
-    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
-    format!("glibc {}", version.to_string_lossy())
 }
 
 /// The smallest step that was seen between two readings of the clock.

@@ -49,7 +49,7 @@ impl Machine {
         Machine {
             kernel: kernel_name(),
             distribution: read_text("/etc/os-release").and_then(|text| distribution(&text)),
-            libc: Some(kernel::libc_version()),
+            libc: Some(format!("glibc {}", heaplab_allocators::c_library_version())),
             cpu_model: kernel::field(&cpuinfo, "model name").map(str::to_owned),
             cpus: kernel::usable_cpus(),
             smt: read_number("/sys/devices/system/cpu/smt/active").map(|active| active == 1),

@@ -72,9 +72,9 @@ impl Readings {
             address_randomization: read_number("/proc/sys/kernel/randomize_va_space"),
             ptrace_scope: read_number("/proc/sys/kernel/yama/ptrace_scope"),
             max_map_count: read_number("/proc/sys/vm/max_map_count"),
-            process_limit: kernel::soft_limit(libc::RLIMIT_NPROC),
-            stack_limit_bytes: kernel::soft_limit(libc::RLIMIT_STACK),
-            virtual_limit_bytes: kernel::soft_limit(libc::RLIMIT_AS),
+            process_limit: kernel::soft_limit(|limits| limits.max_processes),
+            stack_limit_bytes: kernel::soft_limit(|limits| limits.max_stack_size),
+            virtual_limit_bytes: kernel::soft_limit(|limits| limits.max_address_space),
             tsc_is_steady: read_text("/proc/cpuinfo").and_then(|text| tsc_is_steady(&text)),
             timer_step_ns: kernel::timer_step_ns(),
             malloc_conf_link: ["/etc/malloc.conf", "/etc/_rjem_malloc.conf"]

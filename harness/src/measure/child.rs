@@ -42,7 +42,6 @@ pub(super) fn run_worker(
     if let Some(mut stdin) = child.0.stdin.take() {
         let _ = stdin.write_all(&job);
     }
-    #[allow(clippy::disallowed_methods)] // the parent's clock is the real one
     let deadline = Instant::now() + timeout;
     let answer = loop {
         match answers.recv_timeout(LOOK) {
@@ -53,7 +52,6 @@ pub(super) fn run_worker(
         if stop.load(Ordering::Relaxed) {
             return Ok(End::Stopped);
         }
-        #[allow(clippy::disallowed_methods)] // as above
         if Instant::now() >= deadline {
             let detail = format!("ended after {} s", timeout.as_secs_f64());
             return Ok(End::Reply(Box::new(failure(Status::Timeout, detail))));

@@ -6,6 +6,7 @@
 //! It must not use std's clock, sleeping or waiting with time-outs: they would read the clock that it
 //! supplies itself.
 #![allow(unsafe_code)] // this is where malloc is called; every block says why it may
+#![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
 mod check;
 mod checkpoint;
@@ -63,9 +64,11 @@ fn end_with_parent() {
 }
 
 fn write_reply(reply: &Reply) {
-    let written = serde_json::to_vec(reply)
-        .map_err(std::io::Error::from)
-        .and_then(|text| std::io::stdout().lock().write_all(&text));
+    let written = serde_json::to_vec(reply).map_err(std::io::Error::from).and_then(|text| {
+        let mut stdout = std::io::stdout().lock();
+        // NOTE: flushed here, because a worker that fails ends without its exit handlers.
+        stdout.write_all(&text).and_then(|()| stdout.flush())
+    });
     if let Err(error) = written {
         eprintln!("heaplab worker: cannot answer: {error}");
     }

@@ -1,0 +1,235 @@
+//! The order of layers: trace -> workloads -> allocators -> harness (plan -> worker -> measure -> results
+//! -> stats -> report -> cli). A module uses only what stands left of it, and `unsafe` lives in few places.
+//!
+//! Sources are read as tokens, so that comments and texts count for nothing and macros' arguments count.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+
+/// Our crates, each with the place of its manifest and those of ours that it may use.
+const CRATES: [(&str, &str, &[&str]); 7] = [
+    ("workloads/trace", "heaplab_trace", &[]),
+    ("workloads", "heaplab_workloads", &["heaplab_trace"]),
+    ("allocators", "heaplab_allocators", &[]),
+    ("allocators/preload/jemalloc", "heaplab_preload_jemalloc", &[]),
+    ("allocators/preload/mimalloc", "heaplab_preload_mimalloc", &[]),
+    ("allocators/preload/floor", "heaplab_preload_floor", &[]),
+    ("harness", "heaplab", &["heaplab_trace", "heaplab_workloads", "heaplab_allocators"]),
+];
+
+/// The harness's modules in their order: each uses those before it.
+const MODULES: [&str; 7] = ["plan", "worker", "measure", "results", "stats", "report", "cli"];
+/// Stands beside `plan`: uses none of the others, and only `cli` uses it.
+const BESIDE: &str = "doctor";
+
+/// Where `unsafe` may be written: where malloc is called, and where it is served.
+const UNSAFE_PLACES: [&str; 4] =
+    ["harness/src/worker/", "harness/benches/", "allocators/src/", "allocators/preload/"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+}
+
+/// Every Rust file below `directory`, by its path from the workspace.
+fn rust_files(directory: &str) -> Vec<(String, TokenStream)> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let tokens = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let name = path.strip_prefix(root()).expect("within the workspace");
+                found.push((name.to_str().expect("UTF-8").to_owned(), tokens));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{directory} holds sources");
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    found
+}
+
+/// A path's segments, one list for each path that the tokens name; a group `a::{b, c}` is two.
+fn paths(tokens: TokenStream) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut at = 0;
+    while at < tokens.len() {
+        at = match &tokens[at] {
+            TokenTree::Ident(_) => read_path(&tokens, at, &[], &mut found),
+            TokenTree::Group(group) => {
+                found.extend(paths(group.stream()));
+                at + 1
+            }
+            _ => at + 1,
+        };
+    }
+    found
+}
+
+/// Reads one path from `at` on, behind `prefix`; returns the place behind it.
+fn read_path(tokens: &[TokenTree], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
+    let mut path = prefix.to_vec();
+    loop {
+        match tokens.get(at) {
+            Some(TokenTree::Ident(name)) => path.push(name.to_string()),
+            Some(TokenTree::Group(group)) if !path.is_empty() => {
+                // A group of a use tree: each of its members goes on from here.
+                let members: Vec<TokenTree> = group.stream().into_iter().collect();
+                let mut begin = 0;
+                while begin < members.len() {
+                    begin = match &members[begin] {
+                        TokenTree::Ident(_) => read_path(&members, begin, &path, found),
+                        _ => begin + 1,
+                    };
+                }
+                return at + 1;
+            }
+            _ => break,
+        }
+        at += 1;
+        let colons = tokens[at.min(tokens.len())..].iter().take(2);
+        let is_colon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':');
+        if colons.filter(|token| is_colon(token)).count() < 2 {
+            break;
+        }
+        at += 2;
+    }
+    found.push(path);
+    at
+}
+
+/// The harness's module that a path names; none for another crate's. `depth` is how many modules the naming
+/// module lies below the crate's root; an inline module only adds to it, and never leaves its own layer.
+fn harness_module(path: &[String], depth: usize) -> Option<&str> {
+    let supers = path.iter().take_while(|segment| *segment == "super").count();
+    let first = match path.first()?.as_str() {
+        "crate" | "heaplab" => path.get(1)?,
+        "super" if supers >= depth => path.get(supers)?,
+        _ => return None,
+    };
+    MODULES.into_iter().chain([BESIDE]).find(|module| first == module)
+}
+
+/// Whether `from` may use `to`.
+fn may_use(from: &str, to: &str) -> bool {
+    let place = |name: &str| MODULES.iter().position(|module| *module == name);
+    match (place(from), place(to)) {
+        _ if from == to => true,
+        (Some(from), Some(to)) => to < from,
+        (Some(_), None) => from == "cli",
+        (None, _) => false,
+    }
+}
+
+/// The faults of one file of the harness.
+fn upward_uses(name: &str, tokens: TokenStream) -> Vec<String> {
+    let within = name.strip_prefix("harness/src/").expect("a source of the harness");
+    let from = within.split(['/', '.']).next().expect("a module");
+    // The file of a module: worker/engine.rs is crate::worker::engine, worker/mod.rs is crate::worker.
+    let depth = within.split('/').count() - usize::from(within.ends_with("/mod.rs"));
+    let used: BTreeSet<String> = paths(tokens)
+        .iter()
+        .filter_map(|path| harness_module(path, depth))
+        .filter(|to| !may_use(from, to))
+        .map(|to| format!("{name}: {from} uses {to}"))
+        .collect();
+    used.into_iter().collect()
+}
+
+/// How often a word stands in the tokens.
+fn count_word(tokens: TokenStream, word: &str) -> usize {
+    tokens
+        .into_iter()
+        .map(|token| match token {
+            TokenTree::Ident(ident) => usize::from(ident == word),
+            TokenTree::Group(group) => count_word(group.stream(), word),
+            _ => 0,
+        })
+        .sum()
+}
+
+#[test]
+fn the_harness_goes_one_way() {
+    let mut faults = Vec::new();
+    let mut modules = BTreeSet::new();
+    for (name, tokens) in rust_files("harness/src") {
+        if name == "harness/src/main.rs" || name == "harness/src/lib.rs" {
+            continue;
+        }
+        modules.insert(name.split(['/', '.']).nth(2).expect("a module").to_owned());
+        faults.extend(upward_uses(&name, tokens));
+    }
+    assert_eq!(faults, [] as [String; 0]);
+    let known: BTreeSet<String> = MODULES.into_iter().chain([BESIDE]).map(str::to_owned).collect();
+    assert_eq!(modules, known, "a new module gets its place in the order");
+}
+
+#[test]
+fn a_use_against_the_order_is_found_in_every_form() {
+    let faults = |name: &str, source: &str| upward_uses(name, source.parse().expect("tokens"));
+    let engine = "harness/src/worker/engine.rs";
+    for source in [
+        "use crate::results::Sample;",
+        "use crate::{plan::Pass, results::{Sample, Rows}};",
+        "use super::super::results;",
+        "fn f() { print!(\"{}\", crate::results::COUNT); }",
+        "impl From<crate::results::Sample> for X {}",
+    ] {
+        assert_eq!(faults(engine, source), ["harness/src/worker/engine.rs: worker uses results"], "{source}");
+    }
+    for source in ["use crate::plan::Pass;", "use super::results;", "// crate::cli", "use results::Sample;"] {
+        assert_eq!(faults(engine, source), [] as [String; 0], "{source}");
+    }
+    let module = "harness/src/worker/mod.rs";
+    assert_eq!(faults(module, "use super::cli::Usage;"), ["harness/src/worker/mod.rs: worker uses cli"]);
+    assert_eq!(faults("harness/src/report/mod.rs", "use crate::doctor::Check;").len(), 1);
+    assert_eq!(faults("harness/src/cli/doctor.rs", "use crate::doctor::Check;").len(), 0);
+    assert_eq!(faults("harness/src/doctor/mod.rs", "use crate::plan::Pass;").len(), 1);
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let members = manifest["workspace"]["members"].as_array().expect("members");
+    let members: BTreeSet<&str> = members.iter().filter_map(|member| member.as_str()).collect();
+    assert_eq!(members, CRATES.iter().map(|(place, ..)| *place).collect(), "every crate has its place");
+    for (place, own, allowed) in CRATES {
+        let path = root().join(place).join("Cargo.toml");
+        let manifest: toml::Table =
+            std::fs::read_to_string(&path).expect("a manifest").parse().expect("TOML");
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(kind).and_then(|table| table.as_table()) else { continue };
+            for name in dependencies.keys().map(|name| name.replace('-', "_")) {
+                let ours = CRATES.iter().any(|(_, own, _)| *own == name);
+                assert!(!ours || allowed.contains(&name.as_str()), "{own} depends on {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_lives_where_malloc_is_called_or_served() {
+    let mut strays = Vec::new();
+    for (name, tokens) in ["workloads", "allocators", "harness"].into_iter().flat_map(rust_files) {
+        let count = count_word(tokens, "unsafe");
+        if count > 0 && !UNSAFE_PLACES.iter().any(|place| name.starts_with(place)) {
+            strays.push(format!("{name}: {count}"));
+        }
+    }
+    assert_eq!(strays, [] as [String; 0]);
+}
+
+#[test]
+fn crates_without_unsafe_forbid_it() {
+    for library in ["workloads/trace/src/lib.rs", "workloads/src/lib.rs"] {
+        let text = std::fs::read_to_string(root().join(library)).expect("a library");
+        assert!(text.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{library}");
+    }
+}
