@@ -5,11 +5,12 @@ use super::memory::PAGE_BYTES;
 
 /// Maps, writes to and unmaps about as much memory as the replay will need.
 pub(super) fn warm_memory(requested_peak_bytes: u64) {
-    let wanted = requested_peak_bytes.saturating_add(requested_peak_bytes / 2);
-    let bytes = wanted.min(available_bytes() / 2) as usize;
-    if bytes == 0 {
+    let bytes = requested_peak_bytes.saturating_add(requested_peak_bytes / 2);
+    // What does not fit will not be replayed either.
+    if bytes == 0 || bytes > available_bytes() {
         return;
     }
+    let bytes = bytes as usize;
     // SAFETY: a new private mapping, written within its length and unmapped again.
     unsafe {
         let pages = libc::mmap(

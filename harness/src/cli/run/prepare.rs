@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::plan::{Plan, as_usage};
 use super::{stopped, usage};
 use crate::measure::{Programs, Subject, Variation};
+use crate::worker::CPUS_VARIABLE;
 
 /// The workloads of a run as programs.
 pub(super) struct Compiled {
@@ -25,8 +26,11 @@ pub(super) fn prove_variants(plan: &Plan) -> anyhow::Result<Vec<Variation>> {
     let program = std::env::current_exe().context("cannot find the running program")?;
     let mut variations = Vec::new();
     for variant in &plan.variants {
-        let proven = prove(probe::command(&program, variant), variant, plan.settings.cpus)
-            .map_err(|error| error.to_string());
+        let mut command = probe::command(&program, variant);
+        if let Some(cpus) = plan.settings.cpus {
+            command.env(CPUS_VARIABLE, cpus.to_string());
+        }
+        let proven = prove(command, variant, plan.settings.cpus).map_err(|error| error.to_string());
         for what in proven.iter().filter_map(|proven| proven.warning()) {
             eprintln!("heaplab: {}: {what}", variant.label);
         }

@@ -1,0 +1,361 @@
+//! `heaplab run` as a process: what it measures, what it refuses, and what becomes of faults.
+
+#[path = "support/rows.rs"]
+mod rows;
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rows::{Row, column, read_samples};
+use support::heaplab;
+use tempfile::TempDir;
+
+/// A directory with a small log of four threads: growth, hand-over, alignment, zeroed blocks.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        fs::write(place.path("small.log"), small_log()).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// `heaplab run` with these arguments, to the directory `out`.
+    fn run(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        let mut command = heaplab();
+        command.current_dir(self.0.path()).args(["run", "-o", "out"]).args(arguments);
+        command.assert()
+    }
+
+    fn samples(&self) -> Vec<Row> {
+        read_samples(&self.path("out"))
+    }
+
+    /// A preload library made of faulty.c with the fault of that name.
+    fn faulty(&self, fault: &str) -> String {
+        let library = self.path(&format!("{fault}.so"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/faulty.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-fno-builtin", &format!("-DFAULT_{fault}"), "-o"]);
+        assert!(compiler.arg(&library).arg(source).status().expect("a C compiler").success());
+        format!("faulty={}", library.display())
+    }
+}
+
+/// Four threads that allocate, grow, hand on and free, 8 calls a round.
+fn small_log() -> String {
+    let mut log = String::new();
+    for round in 0..1500u64 {
+        let (thread, other) = (1 + round % 4, 1 + (round + 1) % 4);
+        let at = |block: u64| 0x10_0000 + (round * 8 + block) * 0x1_0000;
+        let (size, grown) = (16 + round % 900, 2000 + round);
+        writeln!(log, "{thread}: malloc {:#x} {size}", at(0)).unwrap();
+        writeln!(log, "{thread}: calloc {:#x} 4 {size}", at(1)).unwrap();
+        writeln!(log, "{thread}: memalign {:#x} 64 {size}", at(2)).unwrap();
+        writeln!(log, "{other}: realloc {:#x} {:#x} {grown}", at(3), at(0)).unwrap();
+        writeln!(log, "{thread}: free {:#x}", at(1)).unwrap();
+        writeln!(log, "{other}: free {:#x}", at(2)).unwrap();
+        writeln!(log, "{thread}: free 0x0").unwrap();
+        if round % 10 != 0 {
+            writeln!(log, "{thread}: free {:#x}", at(3)).unwrap();
+        }
+    }
+    log
+}
+
+#[test]
+fn every_pass_measures_what_its_columns_say() {
+    let place = Place::new();
+    let assert =
+        place.run(&["small.log", "--pass", "throughput,latency,memory,check", "--reps", "1"]).success();
+    let output = assert.get_output();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.trim_end().ends_with("out"), "the directory's path is printed last: {stdout}");
+    let samples = place.samples();
+    assert_eq!(samples.len(), 4 * 4);
+    for sample in &samples {
+        assert_eq!(column(sample, "status"), "ok", "{}", column(sample, "status_detail"));
+        assert_eq!(column(sample, "events"), "11850");
+        assert_eq!(column(sample, "threads"), "4");
+        assert!(!column(sample, "library_path").is_empty() && column(sample, "library_hash").len() == 64);
+        assert!(!column(sample, "allocator_version").is_empty());
+        let strict = matches!(column(sample, "pass"), "memory" | "check");
+        assert_eq!(column(sample, "order"), if strict { "strict" } else { "causal" });
+        assert_eq!(column(sample, "pace"), "max", "the log has no times");
+        let memory = column(sample, "pass") == "memory";
+        assert_eq!(column(sample, "resident_peak_bytes").is_empty(), !memory);
+        if memory {
+            let number = |name: &str| column(sample, name).parse::<u64>().unwrap();
+            assert_eq!(number("requested_peak_bytes"), number("requested_peak_reached_bytes"));
+            assert!(number("resident_end_bytes") > number("requested_end_bytes") / 2);
+            assert!(number("resident_purged_bytes") <= number("resident_settled_bytes"));
+            assert!(number("usable_peak_bytes") >= number("requested_end_bytes"));
+        }
+    }
+    let lines = |name: &str| fs::read_to_string(place.path("out").join(name)).unwrap().lines().count();
+    assert!(lines("timeline.csv") > 100 && lines("latency.csv") > 100 && lines("summary.csv") > 20);
+    for plot in ["throughput", "memory", "fragmentation", "latency"] {
+        let bytes = fs::read(place.path(&format!("out/plots/small-{plot}.png"))).unwrap();
+        assert_eq!(&bytes[1..4], b"PNG");
+    }
+    assert!(fs::read_to_string(place.path("out/report.md")).unwrap().contains("small"));
+}
+
+#[test]
+fn orders_and_touch_policies_replay_the_same_objects() {
+    for (order, touch) in [("causal", "none"), ("causal", "full"), ("strict", "first"), ("strict", "page")] {
+        let place = Place::new();
+        let how = ["--order", order, "--touch", touch, "--window", "64"];
+        place
+            .run(&[&["small.log", "--pass", "check,throughput", "--reps", "2"][..], &how].concat())
+            .success();
+        for sample in place.samples() {
+            assert_eq!(column(&sample, "status"), "ok", "{}", column(&sample, "status_detail"));
+            assert_eq!((column(&sample, "order"), column(&sample, "touch")), (order, touch));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_there_is() {
+    let place = Place::new();
+    for (arguments, words) in [
+        (vec!["no-such"], vec!["no-such", "monitor-server", "threaded"]),
+        (
+            vec!["small.log", "-a", "dlmalloc"],
+            vec!["dlmalloc", "ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"],
+        ),
+        (vec!["small.log", "-a", "floor", "-a", "floor"], vec!["named twice"]),
+        (vec!["small.log", "--pass", "speed"], vec!["speed", "throughput"]),
+        (vec!["small.log", "--pace", "virtual"], vec!["has none", "--pace max"]),
+        (vec!["small.log", "--set", "workers=3"], vec!["--set"]),
+        (vec!["monitor-server", "--set", "workers=0"], vec!["workers"]),
+        (vec!["missing.hlt"], vec!["missing.hlt"]),
+    ] {
+        let assert = place.run(&arguments).failure().code(2);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(words.iter().all(|word| stderr.contains(word)), "{arguments:?}: {stderr}");
+        assert!(!place.path("out").exists(), "nothing is written: {arguments:?}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_known_is_a_status() {
+    let place = Place::new();
+    let jemalloc = ["-a", "jemalloc:no_such_option=1", "-a", "jemalloc:dirty_decay_ms=0"];
+    let glibc = ["-a", "ptmalloc2:MALLOC_ARENA_MAX=2", "-a", "ptmalloc2:MALLOC_NONSENSE_=2"];
+    place
+        .run(&[&["small.log", "--pass", "throughput", "--reps", "1"][..], &jemalloc, &glibc].concat())
+        .code(3);
+    let status = |variant: &str| {
+        let samples = place.samples();
+        let sample = samples.iter().find(|sample| column(sample, "variant") == variant).unwrap();
+        column(sample, "status").to_owned()
+    };
+    assert_eq!(status("jemalloc:no_such_option=1"), "unknown-setting");
+    assert_eq!(status("jemalloc:dirty_decay_ms=0"), "ok");
+    assert_eq!(status("ptmalloc2:MALLOC_ARENA_MAX=2"), "ok");
+    assert_eq!(status("ptmalloc2:MALLOC_NONSENSE_=2"), "unknown-setting");
+}
+
+/// One run of the small log under a faulty library; the status and its detail.
+fn status_of(fault: &str, more: &[&str]) -> (String, String) {
+    let place = Place::new();
+    let faulty = place.faulty(fault);
+    let code = place
+        .run(&[&["small.log", "--reps", "1", "-a", &faulty][..], more].concat())
+        .get_output()
+        .status
+        .code();
+    let sample = place.samples().remove(0);
+    let status = column(&sample, "status").to_owned();
+    assert_eq!(code, Some(if status == "ok" { 0 } else { 3 }), "{status}");
+    (status, column(&sample, "status_detail").to_owned())
+}
+
+#[test]
+fn faults_of_an_allocator_are_statuses() {
+    let (status, detail) = status_of("CRASH", &["--pass", "throughput"]);
+    assert_eq!(status, "crash");
+    assert!(detail.contains("SIGABRT"), "{detail}");
+    let (status, detail) = status_of("HANG", &["--pass", "throughput", "--timeout", "2s"]);
+    assert_eq!((status.as_str(), detail.as_str()), ("timeout", "ended after 2 s"));
+    let (status, detail) = status_of("REALLOC", &["--pass", "check"]);
+    assert_eq!(status, "check-failed");
+    assert!(detail.contains("after a realloc"), "{detail}");
+    let (status, detail) = status_of("CALLOC", &["--pass", "check"]);
+    assert_eq!(status, "check-failed");
+    assert!(detail.contains("byte 7 is not zero"), "{detail}");
+    let (status, detail) = status_of("NONE", &["--pass", "check"]);
+    assert_eq!(status, "ok", "{detail}");
+}
+
+#[test]
+fn the_cpu_count_is_what_was_asked_for() {
+    assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "7"]).0, "ok");
+    assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "8"]).0, "error");
+}
+
+#[test]
+fn a_library_without_malloc_is_not_injected() {
+    let place = Place::new();
+    let source = place.path("empty.c");
+    fs::write(&source, "int nothing;\n").unwrap();
+    let library = place.text("empty.so");
+    let compiled = Command::new("cc").args(["-shared", "-o", &library]).arg(&source).status().unwrap();
+    assert!(compiled.success());
+    place
+        .run(&["small.log", "--pass", "throughput", "--reps", "1", "-a", &format!("mine={library}")])
+        .code(3);
+    assert_eq!(column(&place.samples()[0], "status"), "not-injected");
+}
+
+#[test]
+fn a_size_that_no_machine_has_is_oom_and_the_run_goes_on() {
+    let place = Place::new();
+    fs::write(place.path("huge.log"), "1: malloc 0x1000 48\n1: malloc 0x2000 1152921504606846976\n").unwrap();
+    place.run(&["huge.log", "small.log", "--pass", "throughput", "--reps", "1"]).code(3);
+    for sample in place.samples() {
+        let huge = column(&sample, "workload") == "huge";
+        assert_eq!(column(&sample, "status"), if huge { "oom" } else { "ok" });
+        if huge {
+            assert!(column(&sample, "status_detail").contains("1152921504606846976 bytes"));
+        }
+    }
+}
+
+#[test]
+fn a_cut_trace_is_used_up_to_its_last_whole_chunk_and_a_damaged_one_is_not() {
+    let place = Place::new();
+    let trace = place.path("model.hlt");
+    heaplab()
+        .args(["simulate", "monitor-server", "--duration", "15s", "-o", trace.to_str().unwrap()])
+        .assert()
+        .success();
+    let whole = fs::read(&trace).unwrap();
+    fs::write(place.path("cut.hlt"), &whole[..whole.len() * 3 / 4]).unwrap();
+    let assert = place.run(&["cut.hlt", "--pass", "throughput", "--reps", "1", "-a", "jemalloc"]).success();
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("cut off"));
+    let sample = place.samples().remove(0);
+    assert_eq!((column(&sample, "status"), column(&sample, "truncated")), ("ok", "true"));
+
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0x55;
+    fs::write(place.path("damaged.hlt"), damaged).unwrap();
+    let mut command = heaplab();
+    let assert =
+        command.current_dir(place.0.path()).args(["run", "damaged.hlt", "-o", "other"]).assert().code(1);
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("damaged.hlt"));
+    assert!(!place.path("other").exists());
+}
+
+#[test]
+fn an_empty_trace_is_measured_too() {
+    let place = Place::new();
+    fs::write(place.path("one.log"), "1: free 0x0\n").unwrap();
+    place.run(&["one.log", "--pass", "throughput,memory", "--reps", "1"]).success();
+    for sample in place.samples().iter().filter(|sample| column(sample, "pass") == "memory") {
+        assert_eq!(column(sample, "requested_peak_bytes"), "0");
+        let constant: u64 = column(sample, "resident_constant_bytes").parse().unwrap();
+        assert!(constant > 0 && constant < 1 << 20, "the harness's own share: {constant}");
+    }
+}
+
+/// Starts a run that takes long, and waits until it has kept its first rows.
+fn start_long_run(place: &Place) -> std::process::Child {
+    let mut command = Command::new(heaplab().get_program());
+    for (name, value) in heaplab().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+        .current_dir(place.0.path())
+        .args([
+            "run",
+            "small.log",
+            "--pass",
+            "throughput",
+            "--reps",
+            "400",
+            "-a",
+            "floor",
+            "-a",
+            "ptmalloc2",
+            "-o",
+            "out",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::read_to_string(place.path("out/samples.csv")).is_ok_and(|rows| rows.lines().count() >= 4)
+        == false
+    {
+        assert!(Instant::now() < deadline, "the run begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+/// Processes whose parent is `parent`, by the kernel's list.
+fn children_of(parent: u32) -> Vec<u32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+fn a_stopped_run_keeps_its_rows_and_is_resumed() {
+    let place = Place::new();
+    let mut child = start_long_run(&place);
+    let workers = children_of(child.id());
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let begin = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(begin.elapsed() < Duration::from_secs(10), "it stops at once");
+    for worker in workers {
+        assert!(!Path::new(&format!("/proc/{worker}")).exists(), "no worker is left behind");
+    }
+    let kept = place.samples().len();
+    assert!(kept >= 3 && kept < 800, "{kept}");
+    heaplab().current_dir(place.0.path()).args(["report", "out"]).assert().code(3);
+
+    heaplab().current_dir(place.0.path()).args(["run", "small.log", "-o", "out"]).assert().code(1);
+    let other = ["run", "small.log", "--reps", "3", "-o", "out", "--resume"];
+    heaplab().current_dir(place.0.path()).args(other).assert().code(2);
+    heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert().success();
+    let samples = place.samples();
+    assert_eq!(samples.len(), 800);
+    assert!(fs::read_to_string(place.path("out/run.toml")).unwrap().contains("finished = true"));
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_worker() {
+    let place = Place::new();
+    let mut child = start_long_run(&place);
+    let workers = children_of(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    for worker in workers {
+        while Path::new(&format!("/proc/{worker}")).exists() {
+            assert!(Instant::now() < deadline, "worker {worker} is left behind");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+/* A malloc with a fault that is chosen when it is compiled: what a harness must notice.
+ *
+ * Blocks are never reused; each has its size before it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char *next, *end;
+static unsigned long calls;
+static volatile int lock;
+
+static void *take(size_t size, size_t alignment) {
+    while (__sync_lock_test_and_set(&lock, 1)) {
+    }
+    calls++;
+#ifdef FAULT_CRASH
+    if (calls > 2000) abort();
+#endif
+#ifdef FAULT_HANG
+    if (calls > 2000) for (;;) pause();
+#endif
+#ifdef FAULT_CPUS
+    if (sysconf(_SC_NPROCESSORS_ONLN) != 7) abort();
+#endif
+    uintptr_t block = ((uintptr_t)next + 16 + alignment - 1) & ~(uintptr_t)(alignment - 1);
+    if (size > (size_t)1 << 40) {
+        __sync_lock_release(&lock);
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (!next || block + size > (uintptr_t)end) {
+        size_t bytes = (size + alignment + (64 << 20)) & ~(size_t)4095;
+        next = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (next == MAP_FAILED) abort();
+        end = next + bytes;
+        block = ((uintptr_t)next + 16 + alignment - 1) & ~(uintptr_t)(alignment - 1);
+    }
+    ((size_t *)block)[-1] = size;
+    next = (char *)block + size;
+    __sync_lock_release(&lock);
+    return (void *)block;
+}
+
+void *malloc(size_t size) { return take(size, 16); }
+void free(void *block) { (void)block; }
+size_t malloc_usable_size(void *block) { return block ? ((size_t *)block)[-1] : 0; }
+
+void *calloc(size_t count, size_t size) {
+    void *block = take(count * size, 16);
+#ifdef FAULT_CALLOC
+    if (block && calls > 2000 && count * size > 8) ((char *)block)[7] = 1;
+#endif
+    return block;
+}
+
+void *realloc(void *old, size_t size) {
+    void *block = take(size, 16);
+    size_t kept = malloc_usable_size(old);
+#ifdef FAULT_REALLOC
+    if (calls > 2000) kept /= 2;
+#endif
+    if (old && block) memcpy(block, old, kept < size ? kept : size);
+    return block;
+}
+
+int posix_memalign(void **result, size_t alignment, size_t size) {
+    *result = take(size, alignment < 16 ? 16 : alignment);
+    return *result ? 0 : ENOMEM;
+}
+
+void *aligned_alloc(size_t alignment, size_t size) { return take(size, alignment < 16 ? 16 : alignment); }
+void *memalign(size_t alignment, size_t size) { return take(size, alignment < 16 ? 16 : alignment); }
+void *valloc(size_t size) { return take(size, 4096); }
+void *pvalloc(size_t size) { return take((size + 4095) & ~(size_t)4095, 4096); }
+void *reallocarray(void *old, size_t count, size_t size) { return realloc(old, count * size); }
