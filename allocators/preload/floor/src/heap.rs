@@ -4,7 +4,8 @@
 //! allocation pops a block, a free pushes it, on the calling thread's list, whichever thread it came
 //! from. Nothing is ever given back to the system.
 //!
-//! A thread that frees what others allocate would hoard for ever, and those others would fault in fresh
+//! Large blocks are not kept by a thread at all, but by the pool. For the others:
+//! a thread that frees what others allocate would hoard for ever, and those others would fault in fresh
 //! pages for ever. So a list is bounded: when it is full it becomes the spare, and a second full list
 //! goes to the pool, whole and without being walked; an empty one is refilled from there in the same way.
 
@@ -96,8 +97,10 @@ impl Heap {
         // SAFETY: the class is in range, and the block is the caller's to give.
         unsafe {
             let list = self.lists.as_mut_ptr().add(class);
-            if (*list).room == 0 {
-                self.make_room(class);
+            if (*list).room == 0 && !self.make_room(class) {
+                (*block).next = ptr::null_mut();
+                pool::give_list(class, block);
+                return;
             }
             (*block).next = (*list).first;
             (*list).first = block;
@@ -127,20 +130,24 @@ impl Heap {
                 return (self.carve(class), true);
             }
             (*list).first = (*full).next;
-            (*list).room = 1;
+            (*list).room = list_limit(class).min(1);
             (full, false)
         }
     }
 
-    /// Empties a full list: it becomes the spare, and an older spare goes to the pool.
+    /// Empties a full list: it becomes the spare, and an older spare goes to the pool. False where a thread
+    /// keeps no blocks of this class.
     #[cold]
     #[inline(never)]
-    unsafe fn make_room(&mut self, class: usize) {
+    unsafe fn make_room(&mut self, class: usize) -> bool {
         thread::begin(self);
         // SAFETY: the class is in range.
         let list = unsafe { &mut *self.lists.as_mut_ptr().add(class) };
         if list.room != 0 {
-            return; // an adopted heap had room
+            return true; // an adopted heap had room
+        }
+        if list_limit(class) == 0 {
+            return false;
         }
         if !list.first.is_null() {
             if !list.spare.is_null() {
@@ -149,6 +156,7 @@ impl Heap {
             list.spare = core::mem::replace(&mut list.first, ptr::null_mut());
         }
         list.room = list_limit(class);
+        true
     }
 
     /// A block of fresh memory, its header written; NULL with ENOMEM where memory is refused.
