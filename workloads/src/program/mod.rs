@@ -60,9 +60,13 @@ impl Windows {
 
     /// The windows for an order: narrow ones cost nothing in strict order, where they only say when the clock
     /// moves and a checkpoint may be taken.
+    ///
+    /// PERF: in causal order 1 MiB of allocations keeps the largest live bytes within 1 % of the trace's; with
+    /// 4 MiB a trace of 12 MB live, in blocks of up to 200 KB, went 3 to 9 % above. Its replay took 10 to 15 %
+    /// longer for it; a server model's and a phone's took the same time.
     pub fn new(order: Order, events: u64, timed: bool) -> Windows {
         let (bytes, live_share) = match order {
-            Order::Causal => (4 << 20, 16),
+            Order::Causal => (1 << 20, 16),
             Order::Strict => (1 << 20, 64),
         };
         let time_ns = timed.then_some(1_000_000);
