@@ -1,0 +1,168 @@
+//! What README.md and the documents say is so: their commands run, their links lead somewhere, and the
+//! figures are those of the committed reference run.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use support::heaplab;
+use tempfile::TempDir;
+
+/// Stands in README.md for a library of the reader's own.
+const OWN_LIBRARY: &str = "/path/to/libmine.so";
+/// Where the figures in README.md come from.
+const REFERENCE: &str = "results/reference/quick";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Documents in markdown that are ours.
+fn documents() -> Vec<String> {
+    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md"]
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    for entry in std::fs::read_dir(root().join("docs")).expect("documents") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        if name.ends_with(".md") {
+            names.push(format!("docs/{name}"));
+        }
+    }
+    names
+}
+
+/// The `heaplab ...` lines of the code blocks of a document.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let mut in_block = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        }
+        let command = line.trim_start().strip_prefix("heaplab ");
+        if let Some(command) = command.filter(|_| in_block || line.starts_with("    ")) {
+            let words = shlex::split(command.split(" #").next().unwrap_or(command));
+            found.push(words.unwrap_or_else(|| panic!("not a shell's words: {command}")));
+        }
+    }
+    found
+}
+
+/// A directory in which README.md's commands find what they name.
+fn workplace() -> TempDir {
+    let directory = TempDir::new().expect("a directory");
+    std::os::unix::fs::symlink(root().join("workloads"), directory.path().join("workloads")).expect("a link");
+    directory
+}
+
+/// A run as README.md has it takes minutes: here each sample is taken once, and a model simulates two seconds.
+fn shorten(words: &mut Vec<String>) {
+    if words[0] != "run" || words.iter().any(|word| word == "--resume") {
+        return;
+    }
+    let is_quick_suite = words.len() == 1 || words[1].starts_with('-');
+    let mut set = |option: &str, value: &str, add: bool| match words.iter().position(|word| word == option) {
+        Some(at) => words[at + 1] = value.to_owned(),
+        None if add => words.extend([option, value].map(str::to_owned)),
+        None => {}
+    };
+    set("--reps", "1", true);
+    // A recording has no duration to set: only what names one, and the quick suite, is cut short.
+    set("--duration", "2s", is_quick_suite);
+}
+
+/// The floor's library, which stands for a reader's own.
+fn own_library() -> String {
+    let output = heaplab().args(["list", "allocators", "--format", "json"]).output().expect("a list");
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
+    let floor = list.iter().find(|entry| entry["name"] == "floor").expect("floor");
+    floor["library"].as_str().expect("a path").to_owned()
+}
+
+#[test]
+fn every_command_in_the_readme_runs() {
+    let directory = workplace();
+    let commands = commands(&read("README.md"));
+    assert!(commands.len() >= 10, "README.md shows each command: {commands:?}");
+    for words in &commands {
+        let mut run: Vec<String> =
+            words.iter().map(|word| word.replace(OWN_LIBRARY, &own_library())).collect();
+        shorten(&mut run);
+        let output = heaplab().args(&run).current_dir(directory.path()).output().expect("it starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "heaplab {}: {}\n{complaint}", words.join(" "), output.status);
+        assert!(!output.stdout.is_empty() || run[0] == "simulate" || run[1] == "import", "{words:?}");
+    }
+}
+
+#[test]
+fn the_readme_shows_every_command() {
+    let help = String::from_utf8(heaplab().arg("--help").output().expect("help").stdout).expect("UTF-8");
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.contains(&"run") && names.contains(&"report"), "{help}");
+    let shown = commands(&read("README.md"));
+    for name in names {
+        assert!(shown.iter().any(|words| words[0] == name), "README.md has no example of heaplab {name}");
+    }
+}
+
+#[test]
+fn options_in_the_documents_are_known() {
+    for document in documents() {
+        for mut words in commands(&read(&document)) {
+            // Help is printed only if everything before it was understood.
+            words.push("--help".to_owned());
+            let output = heaplab().args(&words).output().expect("it starts");
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{document}: heaplab {}\n{complaint}", words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn links_lead_to_files() {
+    for document in documents() {
+        let text = read(&document);
+        let directory = root().join(&document).parent().expect("a directory").to_path_buf();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            assert!(directory.join(target).exists(), "{document} links to {target}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn the_figures_are_those_of_the_reference_run() {
+    let reference = root().join(REFERENCE);
+    assert!(
+        reference.join("samples.csv").is_file(),
+        "there is no {REFERENCE}: make it by scripts/reference, which puts its table into README.md"
+    );
+    // In a copy, because a report writes into the run's directory.
+    let copy = TempDir::new().expect("a directory");
+    for entry in std::fs::read_dir(&reference).expect("the run's files").map(|entry| entry.expect("an entry"))
+    {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
+        }
+    }
+    let output =
+        heaplab().args(["report", "--format", "markdown"]).arg(copy.path()).output().expect("a report");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).expect("UTF-8");
+    let readme = read("README.md");
+    assert!(readme.contains(table.trim()), "README.md is not up to date: run scripts/readme-table\n{table}");
+    let report = std::fs::read_to_string(copy.path().join("report.md")).expect("a report");
+    let answers =
+        report.lines().skip_while(|line| *line != "## Answer").filter(|line| line.starts_with("- "));
+    for answer in answers {
+        assert!(readme.contains(answer), "README.md is not up to date: run scripts/readme-table\n{answer}");
+    }
+}
