@@ -359,3 +359,27 @@ fn a_run_that_is_killed_leaves_no_worker() {
         }
     }
 }
+
+#[test]
+fn threads_that_end_at_once_are_joined_and_their_stacks_used_again() {
+    let place = Place::new();
+    let mut log = String::new();
+    for thread in 0..600u64 {
+        let (block, size) = (0x10_0000 + thread * 0x1000, 100 + thread);
+        writeln!(log, "{}: malloc {block:#x} {size}", 100 + thread).unwrap();
+        if thread > 0 {
+            writeln!(log, "{}: free {:#x}", 100 + thread, block - 0x1000).unwrap();
+            writeln!(log, "{}: thread_done 0x0", 100 + thread).unwrap();
+        }
+    }
+    fs::write(place.path("threads.log"), log).unwrap();
+    for order in ["strict", "causal"] {
+        let _ = fs::remove_dir_all(place.path("out"));
+        let how = ["--order", order, "--pass", "throughput,check", "--reps", "4"];
+        place.run(&[&["threads.log", "-a", "ptmalloc2", "-a", "jemalloc"][..], &how].concat()).success();
+        for sample in place.samples() {
+            assert_eq!(column(&sample, "status"), "ok", "{}", column(&sample, "status_detail"));
+            assert_eq!(column(&sample, "threads"), "600");
+        }
+    }
+}

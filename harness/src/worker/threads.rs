@@ -80,9 +80,8 @@ impl Threads {
         let begin = clock::real_ns();
         ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
         let stack = self.take_stack();
-        let handle = start_thread(stack, thread);
-        self.handles[thread as usize].store(handle, Ordering::Relaxed);
         self.stacks[thread as usize].store(stack, Ordering::Relaxed);
+        start_thread(stack, thread);
         self.start_ns.fetch_add(clock::real_ns() - begin, Ordering::Relaxed);
     }
 
@@ -158,7 +157,7 @@ impl Threads {
 }
 
 /// Starts a POSIX thread on a stack of ours.
-fn start_thread(stack: u64, thread: u32) -> u64 {
+fn start_thread(stack: u64, thread: u32) {
     let mut handle = 0;
     // SAFETY: the attributes are initialised before they are used; the stack is STACK_BYTES of mapped memory
     // that no other thread uses; `entry` takes a number in the form of a pointer.
@@ -176,13 +175,15 @@ fn start_thread(stack: u64, thread: u32) -> u64 {
         let reason = std::io::Error::from_raw_os_error(error);
         fail::stop(Status::Error, &format!("thread {thread} cannot be created: {reason}"));
     }
-    handle
 }
 
 extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
     let thread = argument.addr() as u32;
     // SAFETY: `create` stored the engine before it created this thread, and an engine lives for ever.
     let engine: &'static Engine = unsafe { &*ENGINE.load(Ordering::Acquire) };
+    // NOTE: noted by the thread itself: it may have ended before its creator learns the handle.
+    // SAFETY: asks for the calling thread's own handle.
+    engine.threads.handles[thread as usize].store(unsafe { libc::pthread_self() }, Ordering::Release);
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
     engine.replay_segments(thread, &mut local, &mut 0);
     std::ptr::null_mut()

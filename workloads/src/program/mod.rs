@@ -58,6 +58,9 @@ impl Windows {
     /// PERF: 1,000 cost twice as much in waking threads; 50,000 let the live set drift by 6 %.
     pub const EVENTS: u64 = 5_000;
 
+    /// Most events of a window in strict order: a short trace shall have its 2,000 checkpoints too.
+    const STRICT_EVENTS: u64 = 64;
+
     /// The windows for an order: narrow ones cost nothing in strict order, where they only say when the clock
     /// moves and a checkpoint may be taken.
     ///
@@ -65,9 +68,9 @@ impl Windows {
     /// 4 MiB a trace of 12 MB live, in blocks of up to 200 KB, went 3 to 9 % above. Its replay took 10 to 15 %
     /// longer for it; a server model's and a phone's took the same time.
     pub fn new(order: Order, events: u64, timed: bool) -> Windows {
-        let (bytes, live_share) = match order {
-            Order::Causal => (1 << 20, 16),
-            Order::Strict => (1 << 20, 64),
+        let (events, bytes, live_share) = match order {
+            Order::Causal => (events, 1 << 20, 16),
+            Order::Strict => (events.min(Self::STRICT_EVENTS), 1 << 20, 64),
         };
         let time_ns = timed.then_some(1_000_000);
         Windows { events, bytes, live_share, time_ns, gap_ns: 10_000_000 }
