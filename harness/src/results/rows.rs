@@ -145,7 +145,7 @@ mod tests {
     fn a_full_disk_is_an_error_that_names_the_file() {
         let file = OpenOptions::new().append(true).open("/dev/full").expect("every Linux has it");
         let mut rows = RowFile { path: PathBuf::from("/somewhere/samples.csv"), file, length_bytes: 0 };
-        let message = rows.append(&[("a", 1)]).expect_err("no space").to_string();
+        let message = format!("{:#}", anyhow::Error::from(rows.append(&[("a", 1)]).expect_err("no space")));
         assert!(message.starts_with("/somewhere/samples.csv: cannot write: No space left"), "{message}");
     }
 
