@@ -302,9 +302,7 @@ fn start_long_run(place: &Place) -> std::process::Child {
         .stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while fs::read_to_string(place.path("out/samples.csv")).is_ok_and(|rows| rows.lines().count() >= 4)
-        == false
-    {
+    while !fs::read_to_string(place.path("out/samples.csv")).is_ok_and(|rows| rows.lines().count() >= 4) {
         assert!(Instant::now() < deadline, "the run begins");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -332,7 +330,7 @@ fn a_stopped_run_keeps_its_rows_and_is_resumed() {
         assert!(!Path::new(&format!("/proc/{worker}")).exists(), "no worker is left behind");
     }
     let kept = place.samples().len();
-    assert!(kept >= 3 && kept < 800, "{kept}");
+    assert!((3..800).contains(&kept), "{kept}");
     heaplab().current_dir(place.0.path()).args(["report", "out"]).assert().code(3);
 
     heaplab().current_dir(place.0.path()).args(["run", "small.log", "-o", "out"]).assert().code(1);

@@ -13,17 +13,17 @@ use super::layout::{
 use super::{CompileError, Order, ProgramInfo, Windows, compile};
 use crate::stream::{RecordStream, StreamError};
 
-struct Events {
+struct Events<'a> {
     header: Header,
-    events: std::vec::IntoIter<Event>,
+    events: std::slice::Iter<'a, Event>,
 }
 
-impl RecordStream for Events {
+impl RecordStream for Events<'_> {
     fn header(&self) -> &Header {
         &self.header
     }
     fn next(&mut self) -> Result<Option<Record>, StreamError> {
-        Ok(self.events.next().map(Record::Event))
+        Ok(self.events.next().copied().map(Record::Event))
     }
 }
 
@@ -101,7 +101,7 @@ fn compile_events(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("program");
     let header = Header { has_times: true, ..Header::default() };
-    let mut stream = Events { header, events: events.to_vec().into_iter() };
+    let mut stream = Events { header, events: events.iter() };
     let info = compile(&mut stream, &path, order, cut, &mut |_| {})?;
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(info.file_bytes, bytes.len() as u64);
