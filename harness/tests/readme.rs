@@ -160,8 +160,10 @@ fn the_figures_are_those_of_the_reference_run() {
     let readme = read("README.md");
     assert!(readme.contains(table.trim()), "README.md is not up to date: run scripts/readme-table\n{table}");
     let report = std::fs::read_to_string(copy.path().join("report.md")).expect("a report");
-    let answers =
-        report.lines().skip_while(|line| *line != "## Answer").filter(|line| line.starts_with("- "));
+    let section = report.lines().skip_while(|line| *line != "## Answer").skip(1);
+    let section = section.take_while(|line| !line.starts_with("## "));
+    let answers: Vec<&str> = section.filter(|line| line.starts_with("- ")).collect();
+    assert!(!answers.is_empty(), "the report answers: {report}");
     for answer in answers {
         assert!(readme.contains(answer), "README.md is not up to date: run scripts/readme-table\n{answer}");
     }
