@@ -28,8 +28,9 @@ proptest! {
     }
 
     #[test]
-    fn lists_are_bounded(class in 0usize..CLASSES) {
-        prop_assert!((2..=256).contains(&list_limit(class)));
+    fn lists_are_bounded_and_large_blocks_are_in_none(class in 0usize..CLASSES) {
+        let limits = if class_bytes(class) < 16 << 10 { 2..=256 } else { 0..=0 };
+        prop_assert!(limits.contains(&list_limit(class)), "{} of {}", list_limit(class), class_bytes(class));
     }
 }
 
