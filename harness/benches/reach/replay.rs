@@ -1,16 +1,16 @@
 //! How long the replay takes for an event: with hundreds of threads on each allocator, and with one on `floor`.
 
-use anyhow::Context;
 use heaplab::measure::{Taken, Variation};
 use heaplab::plan::{Pass, Touch};
 use heaplab_allocators::registry::DEFAULTS;
+use heaplab_trace::{Action, Event, Header, Record};
 use heaplab_workloads::catalog;
 use heaplab_workloads::program::{Order, ProgramInfo};
 use heaplab_workloads::simulate::Options;
-use heaplab_workloads::stream::RecordStream;
+use heaplab_workloads::stream::{RecordStream, StreamError};
 
 use crate::generated::{Generated, Shape};
-use crate::workers::{Wanted, Workers, vary, wall_ns};
+use crate::workers::{Wanted, Workers, vary};
 use crate::{Choices, median};
 
 /// The trace that was named, or else the made-up one, with its name.
@@ -97,7 +97,10 @@ fn print_row(variation: &Variation, taken: &[Figures], info: &ProgramInfo) {
     );
 }
 
-/// One thread on `floor`, touch `none`, and few live objects: the replay's own loop.
+/// One thread on `floor`, touch `none`: the replay's own loop.
+///
+/// Pairs of one size leave nothing but the loop and `floor`. The made-up mix is what the processor cannot
+/// foresee: a mispredicted branch or two for each event, and the copies of its reallocs, are in its figure.
 pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
     let events = if choices.test { 20_000 } else { 2_000_000 };
     let shape = Shape { events, threads: 1, live_objects: 1_000, crossing_percent: 0 };
@@ -105,14 +108,56 @@ pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
     let floor = vary("floor")?;
     println!("\none thread on floor, touch none: {events} events");
     println!("promised: at most 8 ns per event in the replay loop");
+    println!("{:<16} {:>10} {:>10} {:>10}", "", "median ns", "least ns", "CPU ns");
     for order in [Order::Causal, Order::Strict] {
-        let (workload, _) = workers.add("single", &mut Generated::new(shape), order)?;
-        let wanted = Wanted { workload, order, pass: Pass::Throughput, touch: Touch::None };
-        let walls = (0..choices.reps)
-            .map(|_| workers.take(wanted, &floor, wall_ns).map(|wall| wall as f64 / events as f64))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let least = walls.iter().copied().reduce(f64::min).context("at least one repetition")?;
-        println!("{:<12} {:>10.2} ns, least {least:.2} ns", order.to_string(), median(walls));
+        let pairs: Box<dyn RecordStream> = Box::new(Pairs { header: Header::default(), events, made: 0 });
+        let mix: Box<dyn RecordStream> = Box::new(Generated::new(shape));
+        for (name, mut stream) in [("pairs", pairs), ("mix", mix)] {
+            let (workload, _) = workers.add(name, &mut *stream, order)?;
+            let wanted = Wanted { workload, order, pass: Pass::Throughput, touch: Touch::None };
+            let taken = (0..choices.reps)
+                .map(|_| workers.take(wanted, &floor, wall_and_cpu))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let per_event = |ns: u64| ns as f64 / events as f64;
+            let walls: Vec<f64> = taken.iter().map(|one| per_event(one.0)).collect();
+            let least = walls.iter().copied().fold(f64::INFINITY, f64::min);
+            let cpu = median(taken.iter().map(|one| per_event(one.1)).collect());
+            println!("{:<16} {:>10.2} {least:>10.2} {cpu:>10.2}", format!("{name}, {order}"), median(walls));
+        }
     }
     Ok(())
+}
+
+/// Wall time, and CPU time of user and system, in ns.
+fn wall_and_cpu(taken: &Taken<'_>) -> Option<(u64, u64)> {
+    let measured = &taken.reply.measured;
+    Some((measured.wall_ns?, measured.cpu_user_ns? + measured.cpu_system_ns?))
+}
+
+/// A block of 64 bytes, allocated and freed again and again.
+struct Pairs {
+    header: Header,
+    events: u64,
+    made: u64,
+}
+
+impl RecordStream for Pairs {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        if self.made == self.events {
+            return Ok(None);
+        }
+        let object = self.made / 2;
+        let action = if self.made.is_multiple_of(2) {
+            Action::Malloc { object, size: 64 }
+        } else {
+            Action::Free { object }
+        };
+        let time_ns = self.made;
+        self.made += 1;
+        Ok(Some(Record::Event(Event { time_ns, thread: 0, action })))
+    }
 }
