@@ -1,7 +1,7 @@
 //! Workloads by name or by path: what the user names in, a stream of records out.
 //!
-//! A shipped definition, a shipped log, and a file of the user's (`.hlt`, `.toml`, or another tool's
-//! log) all end as a [`RecordStream`]. Nothing is simulated or read through before the stream is pulled,
+//! A shipped definition, a stress pattern, a shipped log, and a file of the user's (`.hlt`, `.toml`, or
+//! another tool's log) all end as a [`RecordStream`]. Nothing is simulated or read through before the stream is pulled,
 //! but for a log: it is imported into a temporary trace first, which lives as long as the stream.
 
 use std::borrow::Cow;
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::import::{self, ImportError};
 use crate::simulate::{self, DefinitionError, Options, Simulation};
 use crate::stream::{RecordStream, StreamError};
+use crate::stress::{PATTERNS, Stress};
 
 /// Where a workload's records come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub enum Source {
         text: Cow<'static, str>,
         /// Its name in messages: the shipped one's, or the file's path.
         origin: String,
+    },
+    /// A stress pattern.
+    Stress {
+        /// Its name.
+        name: &'static str,
     },
     /// A trace file.
     Trace {
@@ -134,7 +140,7 @@ const TRACE_MAGIC: &[u8] = b"\x89HLT\r\n\x1a\n";
 /// The longest definition that is read.
 const MAX_DEFINITION_BYTES: u64 = 1 << 20;
 
-/// Every workload that is shipped, load models first.
+/// Every workload that is shipped: load models, recordings, stress patterns.
 pub fn list() -> Vec<Workload> {
     let models = simulate::SHIPPED.iter().map(|(name, text)| {
         let description = Simulation::describe(text, name).map(|(_, description)| description);
@@ -150,7 +156,12 @@ pub fn list() -> Vec<Workload> {
         description: log.description.to_string(),
         source: Source::ShippedLog { bytes: log.bytes, file_name: log.file_name },
     });
-    models.chain(logs).collect()
+    let patterns = PATTERNS.iter().map(|pattern| Workload {
+        name: pattern.name.to_string(),
+        description: pattern.description.to_string(),
+        source: Source::Stress { name: pattern.name },
+    });
+    models.chain(logs).chain(patterns).collect()
 }
 
 /// What runs where no workload is named: each with the options that make it quick.
@@ -184,9 +195,9 @@ pub fn find(name_or_path: &str) -> Result<Workload, CatalogError> {
 }
 
 impl Workload {
-    /// Whether it is a load model, which takes options.
+    /// Whether it is a load model or a stress pattern, which take options.
     pub fn is_model(&self) -> bool {
-        matches!(self.source, Source::Definition { .. })
+        matches!(self.source, Source::Definition { .. } | Source::Stress { .. })
     }
 
     /// Begins its trace. A recording has no use for a seed; a duration and overrides it refuses.
@@ -200,6 +211,7 @@ impl Workload {
         }
         Ok(match &self.source {
             Source::Definition { text, origin } => Box::new(Simulation::new(text, origin, options)?),
+            Source::Stress { name } => Box::new(Stress::new(name, options)?),
             Source::Trace { path } => Box::new(TraceStream::open(&self.name, path, None)?),
             Source::Log { path } => Box::new(self.import(path, temporary_directory()?)?),
             Source::ShippedLog { bytes, file_name } => {

@@ -6,3 +6,4 @@ pub mod import;
 pub mod program;
 pub mod simulate;
 pub mod stream;
+pub mod stress;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use heaplab_allocators::registry::{ENTRIES, Entry};
 use heaplab_allocators::{Variant, probe};
-use heaplab_workloads::catalog;
+use heaplab_workloads::catalog::{self, Source};
 use serde::Serialize;
 
 use super::{Format, Outcome, columns};
@@ -37,7 +37,7 @@ pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
 #[derive(Serialize)]
 struct ListedWorkload {
     name: String,
-    /// `model` or `trace`.
+    /// `model`, `stress` or `trace`.
     kind: &'static str,
     description: String,
 }
@@ -46,7 +46,11 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
     let listed: Vec<ListedWorkload> = catalog::list()
         .into_iter()
         .map(|workload| ListedWorkload {
-            kind: if workload.is_model() { "model" } else { "trace" },
+            kind: match workload.source {
+                Source::Stress { .. } => "stress",
+                Source::Definition { .. } => "model",
+                _ => "trace",
+            },
             name: workload.name,
             description: workload.description,
         })

@@ -44,7 +44,7 @@ pub use definition::{
 };
 pub use distribution::{Shape, Sizes, Times};
 pub use fields::DefinitionError;
-pub use units::parse_time_ns;
+pub use units::{parse_size_bytes, parse_time_ns};
 
 use crate::stream::{RecordStream, StreamError};
 use server::Server;

@@ -82,6 +82,19 @@ pub fn parse_time_ns(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Parses a size such as "64KiB" into bytes.
+///
+/// # Errors
+///
+/// What was found and what is allowed, in words.
+pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
+    match Quantity::Size.parse(text) {
+        Some(bytes) if (0.0..=u64::MAX as f64).contains(&bytes) => Ok(bytes as u64),
+        Some(_) => Err(format!("{text:?} is no size that a machine has")),
+        None => Err(format!("{text:?} is not {}", Quantity::Size.allowed())),
+    }
+}
+
 /// The longest time that a definition may name: 100,000 hours, so that no sum of times overflows.
 pub(super) const MAX_TIME_NS: f64 = 100_000.0 * 3600e9;
 

@@ -96,6 +96,11 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
                 options.overrides.iter().for_each(|set| source += &format!(", {set}"));
                 (source, None)
             }
+            Source::Stress { name } => {
+                let mut source = format!("stress pattern {name}, seed {}", options.seed);
+                options.overrides.iter().for_each(|set| source += &format!(", {set}"));
+                (source, None)
+            }
             Source::ShippedLog { file_name, .. } => (format!("shipped {file_name}"), None),
             Source::Trace { path } | Source::Log { path } => (path.display().to_string(), Some(path)),
         };
