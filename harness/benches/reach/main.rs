@@ -5,7 +5,7 @@
 //! TRACE is a workload's name or a file; without it a trace of 393 threads is made up. The figures are
 //! medians over repetitions, variants taking turns; they are printed and not judged, because what a
 //! machine does besides decides them too: the load average stands at the head and at the end.
-//! With `--test` everything runs once, small.
+//! With `--test`, and as `cargo test` starts it, everything runs once, small.
 
 #[path = "../../../workloads/benches/support/generated.rs"]
 mod generated;
@@ -20,7 +20,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use generated::Shape;
 use heaplab::worker::PrivateHeap;
 
@@ -37,22 +37,31 @@ struct Choices {
 }
 
 impl Choices {
-    fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Choices> {
+    /// None where the arguments choose other tests than this one.
+    fn read(arguments: &[String]) -> anyhow::Result<Option<Choices>> {
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        // As criterion does: cargo says `--bench` where it wants figures, and hands on filters where it tests.
+        if has("--test") || !has("--bench") {
+            let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
+            let chosen = filters.peek().is_none() || filters.any(|filter| "reach".contains(filter.as_str()));
+            return Ok(chosen.then_some(Choices { trace: None, reps: 1, test: true }));
+        }
         let mut choices = Choices { trace: None, reps: 9, test: false };
-        let mut arguments = arguments.peekable();
+        let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--test" => (choices.test, choices.reps) = (true, 1),
+                "--bench" => {}
                 "--reps" => {
                     let value = arguments.next().context("--reps needs a number")?;
                     choices.reps = value.parse::<usize>().context("--reps needs a number")?.max(1);
                 }
-                // cargo's own.
-                "--bench" => {}
-                _ => choices.trace = Some(argument),
+                option if option.starts_with('-') => {
+                    bail!("unknown option {option}: there are [TRACE], --reps N and --test")
+                }
+                trace => choices.trace = Some(trace.to_owned()),
             }
         }
-        Ok(choices)
+        Ok(Some(choices))
     }
 
     /// The made-up trace, `length` times as long as usual.
@@ -67,14 +76,23 @@ fn main() -> ExitCode {
     if let Some(served) = workers::serve().or_else(stages::serve) {
         return served;
     }
-    workers::find_libraries();
-    match Choices::read(std::env::args().skip(1)).and_then(|choices| print_all(&choices)) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("reach: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(choices) = Choices::read(&arguments)? else {
+        println!("reach: not chosen by the arguments {arguments:?}");
+        return Ok(());
+    };
+    workers::find_libraries();
+    print_all(&choices)
 }
 
 fn print_all(choices: &Choices) -> anyhow::Result<()> {

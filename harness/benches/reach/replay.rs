@@ -10,7 +10,7 @@ use heaplab_workloads::simulate::Options;
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
 use crate::generated::{Generated, Shape};
-use crate::workers::{Wanted, Workers, vary};
+use crate::workers::{Wanted, Workers, vary, wall_ns};
 use crate::{Choices, median};
 
 /// The trace that was named, or else the made-up one, with its name.
@@ -131,7 +131,7 @@ pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
 /// Wall time, and CPU time of user and system, in ns.
 fn wall_and_cpu(taken: &Taken<'_>) -> Option<(u64, u64)> {
     let measured = &taken.reply.measured;
-    Some((measured.wall_ns?, measured.cpu_user_ns? + measured.cpu_system_ns?))
+    Some((wall_ns(taken)?, measured.cpu_user_ns? + measured.cpu_system_ns?))
 }
 
 /// A block of 64 bytes, allocated and freed again and again.
