@@ -166,13 +166,9 @@ pub fn list() -> Vec<Workload> {
 
 /// What runs where no workload is named: each with the options that make it quick.
 pub fn quick_suite() -> Vec<(Workload, Options)> {
-    let minute = Options { duration_ns: Some(60_000_000_000), ..Options::default() };
-    let options = |workload: &Workload| match workload.name.as_str() {
-        "monitor-server" => Some(minute.clone()),
-        "threaded" => Some(Options::default()),
-        _ => None,
-    };
-    list().into_iter().filter_map(|workload| options(&workload).map(|options| (workload, options))).collect()
+    const QUICK: [&str; 2] = ["monitor-server", "threaded"];
+    let quick = list().into_iter().filter(|workload| QUICK.contains(&workload.name.as_str()));
+    quick.map(|workload| (workload, Options::default())).collect()
 }
 
 /// The workload of that name, or else the file at that path.

@@ -110,8 +110,8 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::super::distribution::{Shape, Times};
-    use super::super::heap::Heap;
     use super::*;
+    use crate::simulate::tests::bare_heap;
 
     fn cache(policy: Policy) -> Cache {
         Cache::new(CachePlan {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_limit_holds_and_the_least_recent_leaves() {
-        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), Heap::default(), Random::new(1, 0));
+        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), bare_heap(), Random::new(1, 0));
         let mut evicted = Vec::new();
         for size in [300, 301, 302] {
             cache.insert(vec![heap.malloc(0, size)], 0, &mut random, &mut evicted);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_hit_saves_an_entry() {
-        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), Heap::default(), Random::new(1, 0));
+        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), bare_heap(), Random::new(1, 0));
         let mut evicted = Vec::new();
         cache.insert(vec![heap.malloc(0, 400)], 0, &mut random, &mut evicted);
         cache.insert(vec![heap.malloc(0, 401)], 0, &mut random, &mut evicted);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn what_is_too_old_is_swept() {
         for policy in [Policy::Lru, Policy::Random] {
-            let (mut cache, mut heap, mut random) = (cache(policy), Heap::default(), Random::new(1, 0));
+            let (mut cache, mut heap, mut random) = (cache(policy), bare_heap(), Random::new(1, 0));
             let mut gone = Vec::new();
             for (size, now) in [(100, 0), (101, 10), (102, 20)] {
                 cache.insert(vec![heap.malloc(0, size)], now, &mut random, &mut gone);

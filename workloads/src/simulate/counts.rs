@@ -31,6 +31,21 @@ pub struct Counts {
     pub open: Level,
 }
 
+/// What an interpreter's layers did, if the model has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeapCounts {
+    /// Arenas of pools that were taken.
+    pub arenas_taken: u64,
+    /// Arenas of pools that were given back.
+    pub arenas_freed: u64,
+    /// Objects that were out of reach and waited for a collection.
+    pub buried: u64,
+    /// Of those, the ones that a collection freed.
+    pub collected: u64,
+    /// Collections, by the generation that was collected with all younger ones.
+    pub collections: [u64; 3],
+}
+
 /// A number that changes, with its integral over virtual time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Level {

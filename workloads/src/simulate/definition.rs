@@ -1,20 +1,13 @@
-//! What a load model is made of: a definition's text in, checked parameters out.
+//! What a load model is made of: its parameters, as `read` makes them of a definition's text.
 //!
-//! Every parameter of the model is a field here, with its key, its bounds and its unit; what each
+//! Every parameter of the model is a field here, with its key and its unit; its bounds stand in `read`; what each
 //! stands for and where its value comes from is told in docs/workloads.md. There are no defaults in
 //! the code: `monitor-server` states every field, and another definition starts from the one that
 //! its `base` names (`monitor-server` unless it says otherwise).
 
-use super::distribution::{Shape, Sizes, Times};
-use super::fields::{DefinitionError, Fields};
-use super::units::{MAX_TIME_NS, show_size};
+use super::distribution::{Sizes, Times};
 
-/// The definition that others start from: the one that states every field.
-const ROOT: &str = "monitor-server";
-/// The `base` of a definition that states every field itself.
-const NO_BASE: &str = "none";
-/// The longest chain of bases.
-const MAX_BASES: usize = 8;
+mod read;
 
 /// A load model's parameters. Sizes are in bytes, times in ns.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +28,12 @@ pub struct Definition {
     pub connections: u32,
     /// `workers`: threads of the pool.
     pub workers: u32,
+    /// `runtime`
+    pub runtime: Runtime,
+    /// `pymalloc`: whether the runtime's small objects lie in its pools. If not, each is malloc's.
+    pub pymalloc: bool,
+    /// `gc`, `collector.*`
+    pub collector: CollectorPlan,
     /// `startup.*`
     pub startup: Startup,
     /// `arrivals.*`
@@ -59,6 +58,40 @@ pub struct Definition {
     pub response: Response,
     /// `phases`: in order; none means one phase with all factors 1.
     pub phases: Vec<Phase>,
+}
+
+/// What stands between the program's objects and malloc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Nothing: a compiled language.
+    None,
+    /// CPython 2.7: pools for up to 256 bytes in arenas of 256 KiB by malloc, and a collector.
+    CPython27,
+    /// CPython 3.10 and later: pools for up to 512 bytes in mapped arenas of 1 MiB, and a collector.
+    CPython3,
+}
+
+/// The collector of cyclic garbage; a program without a runtime has none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorPlan {
+    /// `gc`
+    pub gc: Gc,
+    /// `collector.cyclic`: share of parsed objects and payload copies that a cycle holds.
+    pub cyclic: f64,
+    /// `collector.threshold0` to `collector.threshold2`: see [`Gc::Threshold`].
+    pub thresholds: [u64; 3],
+}
+
+/// When the collector runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gc {
+    /// When the containers allocated less those freed are more than the first threshold; an older
+    /// generation after more collections of the next younger one than its threshold.
+    Threshold,
+    /// So, and all generations at the end of each request's handling.
+    PerRequest,
+    /// Never.
+    Off,
 }
 
 /// What the process allocates before it serves: modules, code, constants.
@@ -231,221 +264,6 @@ pub struct Phase {
     pub rate: f64,
     /// `phases.N.payload`: factor on the payload's median.
     pub payload: f64,
-}
-
-/// The longest list of phases.
-const MAX_PHASES: usize = 1000;
-/// Most parsed objects of one request.
-const MAX_OBJECTS: u64 = 10_000_000;
-/// Largest size of the objects that a model makes by the thousand.
-const MAX_SMALL: u64 = 64 << 20;
-
-impl Definition {
-    /// Reads the definition in `text`, which `origin` names in messages, with `overrides` of the
-    /// form KEY=VALUE laid over it. `base` gives the text of a shipped definition.
-    ///
-    /// # Errors
-    ///
-    /// The first fault, with file, key, what was found and what is allowed.
-    pub fn parse(
-        text: &str,
-        origin: &str,
-        overrides: &[String],
-        base: &dyn Fn(&str) -> Option<&'static str>,
-    ) -> Result<Definition, DefinitionError> {
-        let mut fields = Fields::parse(text, origin)?;
-        fields.text("name")?;
-        lay_over_bases(&mut fields, base)?;
-        for text in overrides {
-            fields.set(text)?;
-        }
-        let definition = read(&mut fields)?;
-        check(&definition, &fields)?;
-        fields.finish()?;
-        Ok(definition)
-    }
-}
-
-/// Fills in what `fields` leave out from its base, from the base's base, and so on to the root.
-fn lay_over_bases(
-    fields: &mut Fields,
-    base: &dyn Fn(&str) -> Option<&'static str>,
-) -> Result<(), DefinitionError> {
-    for _ in 0..MAX_BASES {
-        let wanted = fields.take_base()?.unwrap_or_else(|| ROOT.to_string());
-        if wanted == NO_BASE {
-            return Ok(());
-        }
-        let Some(text) = base(&wanted) else { return Err(fields.bad_base(&wanted)) };
-        fields.fill_from(Fields::parse(text, &wanted)?);
-    }
-    Err(fields.bad_base("a circle"))
-}
-
-fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
-    let heap = fields.size("heap_limit", 1 << 20, 1 << 44)?;
-    let small = heap.min(MAX_SMALL);
-    Ok(Definition {
-        name: fields.text("name")?,
-        description: fields.text("description")?,
-        duration_ns: fields.time_ns("duration", 1e6, MAX_TIME_NS)?,
-        heap_limit_bytes: heap,
-        cpus: fields.optional_count("cpus", 1, 65_536)?.map(|cpus| cpus as u32),
-        free_at_end: fields.flag("free_at_end")?,
-        connections: fields.count("connections", 1, 1_000_000)? as u32,
-        workers: fields.count("workers", 1, 10_000)? as u32,
-        startup: Startup {
-            objects: fields.count("startup.objects", 0, 100_000_000)?,
-            time_ns: fields.time_ns("startup.time", 0.0, MAX_TIME_NS)?,
-            size: sizes(fields, "startup.size", small)?,
-        },
-        arrivals: Arrivals {
-            process: fields
-                .choice("arrivals.process", &[("closed", Process::Closed), ("open", Process::Open)])?,
-            rate_per_s: fields.rate("arrivals.rate", 1e-6, 1e6)?,
-            think: times(fields, "arrivals.think")?,
-        },
-        payload: sizes(fields, "payload", heap)?,
-        connection: read_connection(fields, heap)?,
-        receive: read_receive(fields, heap)?,
-        pool: Pool {
-            wake: fields.choice("pool.wake", &[("fifo", Wake::Fifo), ("lifo", Wake::Lifo)])?,
-            recycle_after: fields.count("pool.recycle_after", 0, u32::MAX.into())?,
-            thread_objects: fields.count("pool.thread_objects", 0, 10_000)? as u32,
-            size: sizes(fields, "pool.size", small)?,
-        },
-        service: Service {
-            base_ns: fields.time_ns("service.base", 1e3, MAX_TIME_NS)?,
-            bytes_per_s: fields.throughput("service.throughput", 1.0, 1e15)?,
-            sigma: fields.number("service.sigma", 0.0, 5.0)?,
-            slice_ns: fields.time_ns("service.slice", 1.0, MAX_TIME_NS)?,
-        },
-        parsed: read_parsed(fields, small)?,
-        temporary: Temporary {
-            per_object: fields.number("temporary.per_object", 0.0, 1000.0)?,
-            size: sizes(fields, "temporary.size", small)?,
-        },
-        cache: read_cache(fields, heap)?,
-        response: Response {
-            ratio: fields.number("response.ratio", 0.0, 1000.0)?,
-            min_bytes: fields.size("response.min", 1, heap)?,
-        },
-        phases: read_phases(fields)?,
-    })
-}
-
-fn read_connection(fields: &mut Fields, heap: u64) -> Result<Connection, DefinitionError> {
-    Ok(Connection {
-        ramp_ns: fields.time_ns("connection.ramp", 0.0, MAX_TIME_NS)?,
-        lifetime: times(fields, "connection.lifetime")?,
-        reconnect: times(fields, "connection.reconnect")?,
-        objects: fields.count("connection.objects", 0, 10_000)? as u32,
-        size: sizes(fields, "connection.size", heap.min(MAX_SMALL))?,
-        buffer_bytes: fields.size("connection.buffer", 1, heap)?,
-    })
-}
-
-fn read_receive(fields: &mut Fields, heap: u64) -> Result<Receive, DefinitionError> {
-    Ok(Receive {
-        chunk_bytes: fields.size("receive.chunk", 256, heap)?,
-        buffer_bytes: fields.size("receive.buffer", 1, heap)?,
-        growth: fields.number("receive.growth", 1.05, 16.0)?,
-        bytes_per_s: fields.throughput("receive.bandwidth", 1.0, 1e15)?,
-    })
-}
-
-fn read_parsed(fields: &mut Fields, small: u64) -> Result<Parsed, DefinitionError> {
-    Ok(Parsed {
-        copies: fields.count("parsed.copies", 0, 1000)? as u32,
-        bytes_per_object: fields.size("parsed.bytes_per_object", 1, 1 << 44)?,
-        containers: fields.number("parsed.containers", 0.0, 1.0)?,
-        grown: fields.number("parsed.grown", 0.0, 1.0)?,
-        container: sizes(fields, "parsed.container", small)?,
-        string: sizes(fields, "parsed.string", small)?,
-    })
-}
-
-fn read_cache(fields: &mut Fields, heap: u64) -> Result<CachePlan, DefinitionError> {
-    Ok(CachePlan {
-        policy: fields.choice("cache.policy", &[("lru", Policy::Lru), ("random", Policy::Random)])?,
-        limit_bytes: fields.size("cache.limit", 0, heap)?,
-        requests: fields.number("cache.requests", 0.0, 1.0)?,
-        objects: fields.number("cache.objects", 0.0, 1.0)?,
-        hits: fields.number("cache.hits", 0.0, 1.0)?,
-        lifetime: times(fields, "cache.lifetime")?,
-        sweep_ns: fields.time_ns("cache.sweep", 1e6, MAX_TIME_NS)?,
-    })
-}
-
-fn read_phases(fields: &mut Fields) -> Result<Vec<Phase>, DefinitionError> {
-    fields.list("phases")?;
-    let mut phases = Vec::new();
-    while fields.has_element("phases", phases.len()) && phases.len() < MAX_PHASES {
-        let key = |name: &str| format!("phases.{}.{name}", phases.len());
-        let phase = Phase {
-            name: fields.text(&key("name"))?,
-            share: fields.number(&key("share"), 1e-6, 1e6)?,
-            rate: fields.number(&key("rate"), 0.0, 1000.0)?,
-            payload: fields.number(&key("payload"), 0.001, 1000.0)?,
-        };
-        phases.push(phase);
-    }
-    Ok(phases)
-}
-
-fn sizes(fields: &mut Fields, key: &str, most: u64) -> Result<Sizes, DefinitionError> {
-    let shape = shape(fields, key, 0.1)?;
-    let max_bytes = fields.size(&format!("{key}.max"), 1, most)?;
-    let min_bytes = fields.size(&format!("{key}.min"), 1, max_bytes)?;
-    let median_bytes = fields.size(&format!("{key}.median"), min_bytes, max_bytes)?;
-    Ok(Sizes { shape, median_bytes, min_bytes, max_bytes })
-}
-
-fn times(fields: &mut Fields, key: &str) -> Result<Times, DefinitionError> {
-    // Below an exponent of 1 a power law has no mean.
-    let shape = shape(fields, key, 1.01)?;
-    Ok(Times { shape, mean_ns: fields.time_ns(&format!("{key}.mean"), 1e3, MAX_TIME_NS)? })
-}
-
-fn shape(fields: &mut Fields, key: &str, least_alpha: f64) -> Result<Shape, DefinitionError> {
-    let (sigma, alpha) = (format!("{key}.sigma"), format!("{key}.alpha"));
-    fields.know(&sigma);
-    fields.know(&alpha);
-    let choices = [("fixed", 'f'), ("exponential", 'e'), ("lognormal", 'l'), ("pareto", 'p')];
-    Ok(match fields.choice(&format!("{key}.distribution"), &choices)? {
-        'f' => Shape::Fixed,
-        'e' => Shape::Exponential,
-        'l' => Shape::Lognormal { sigma: fields.number(&sigma, 0.0, 5.0)? },
-        _ => Shape::Pareto { alpha: fields.number(&alpha, least_alpha, 100.0)? },
-    })
-}
-
-/// What single fields cannot show: values that contradict each other.
-fn check(definition: &Definition, fields: &Fields) -> Result<(), DefinitionError> {
-    let largest = definition.payload.max_bytes;
-    if largest / definition.parsed.bytes_per_object > MAX_OBJECTS {
-        let least = show_size(largest.div_ceil(MAX_OBJECTS) as f64);
-        let allowed =
-            format!("at least {least}, so that payload.max makes at most {MAX_OBJECTS} objects a request");
-        return Err(fields.refuse("parsed.bytes_per_object", &allowed));
-    }
-    let heap = u128::from(definition.heap_limit_bytes);
-    let standing = [
-        ("startup.objects", definition.startup.objects, definition.startup.size.min_bytes.max(16)),
-        ("connections", definition.connections.into(), definition.connection.buffer_bytes),
-    ];
-    for (key, count, bytes) in standing {
-        if u128::from(count) * u128::from(bytes) > heap {
-            let limit = show_size(definition.heap_limit_bytes as f64);
-            let allowed = format!(
-                "at most {}: each takes {} or more, and heap_limit is {limit}",
-                definition.heap_limit_bytes / bytes,
-                show_size(bytes as f64)
-            );
-            return Err(fields.refuse(key, &allowed));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -141,6 +141,21 @@ impl SizeTable {
         u64::from(self.sizes[index])
     }
 
+    /// The table of those sizes that are `wanted`, and their share.
+    pub(super) fn retain(mut self, wanted: impl Fn(u64) -> bool) -> (SizeTable, f64) {
+        let all = self.sizes.clone();
+        self.sizes.retain(|size| wanted(u64::from(*size)));
+        let share = self.sizes.len() as f64 / all.len() as f64;
+        if self.sizes.is_empty() {
+            self.sizes = all;
+        } else {
+            // As many entries again, since a draw takes any of a power of two.
+            let left = std::mem::take(&mut self.sizes);
+            self.sizes = (0..TABLE_ENTRIES).map(|entry| left[entry * left.len() / TABLE_ENTRIES]).collect();
+        }
+        (self, share)
+    }
+
     /// The mean of the draws in bytes.
     #[cfg(test)]
     pub(super) fn mean(&self) -> f64 {

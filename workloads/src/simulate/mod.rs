@@ -6,8 +6,9 @@
 //! machine. It is pulled record by record and holds what is live at that moment, however long it runs.
 //!
 //! The parts, in the order in which data goes through them: `units` and `fields` read values,
-//! `definition` makes parameters of them; `distribution` draws, `schedule` orders; `heap` makes the
-//! events that `cache`, `request`, `pool`, `event_loop` and `server` ask for; `counts` counts them.
+//! `definition` makes parameters of them; `distribution` draws, `schedule` orders; `log` makes the events,
+//! `pools` and `collector` are an interpreter's layers before them, and `heap` joins these for what `cache`,
+//! `request`, `pool`, `event_loop` and `server` ask; `counts` counts.
 //!
 //! ```
 //! use heaplab_workloads::simulate::{Options, Simulation, shipped};
@@ -22,13 +23,16 @@
 //! ```
 
 mod cache;
+mod collector;
 mod counts;
 mod definition;
 mod distribution;
 mod event_loop;
 mod fields;
 mod heap;
+mod log;
 mod pool;
+mod pools;
 mod request;
 mod schedule;
 mod server;
@@ -37,10 +41,10 @@ mod units;
 use heaplab_trace::{Header, Note, Record};
 use sha2::{Digest, Sha256};
 
-pub use counts::{Counts, Level};
+pub use counts::{Counts, HeapCounts, Level};
 pub use definition::{
-    Arrivals, CachePlan, Connection, Definition, Parsed, Phase, Policy, Pool, Process, Receive, Response,
-    Service, Startup, Temporary, Wake,
+    Arrivals, CachePlan, CollectorPlan, Connection, Definition, Gc, Parsed, Phase, Policy, Pool, Process,
+    Receive, Response, Runtime, Service, Startup, Temporary, Wake,
 };
 pub use distribution::{Shape, Sizes, Times};
 pub use fields::DefinitionError;
@@ -142,6 +146,11 @@ impl Simulation {
     /// What the model did so far; it may be ahead of what was read.
     pub fn counts(&self) -> &Counts {
         &self.server.counts
+    }
+
+    /// What the interpreter's layers did so far; all 0 without a runtime.
+    pub fn heap_counts(&self) -> &HeapCounts {
+        self.server.heap.counts()
     }
 
     /// The virtual time so far, in ns.

@@ -13,7 +13,7 @@ use heaplab_trace::ThreadId;
 use super::cache::Cache;
 use super::definition::Definition;
 use super::distribution::{Random, SizeTable};
-use super::heap::{Block, Heap};
+use super::heap::{Block, Heap, Kind};
 
 /// A request as the event loop hands it over.
 #[derive(Debug)]
@@ -45,17 +45,27 @@ pub(super) struct Tables {
     pub(super) container: SizeTable,
     pub(super) string: SizeTable,
     pub(super) temporary: SizeTable,
+    /// Temporary objects for each parsed one.
+    pub(super) temporaries: f64,
 }
 
 impl Tables {
-    pub(super) fn new(definition: &Definition) -> Tables {
+    /// The tables of `definition`, on `heap`.
+    ///
+    /// PERF: a temporary that lies in a pool takes a place and gives it back at once: it makes no event,
+    /// and leaves the pools as they were but where it needed a pool of its own for that moment. Only the
+    /// others are drawn: five in six of a Python request's objects are such temporaries.
+    pub(super) fn new(definition: &Definition, heap: &Heap) -> Tables {
+        let temporary = SizeTable::new(&definition.temporary.size);
+        let (temporary, share) = temporary.retain(|size| !heap.pools_serve(size));
         Tables {
+            temporaries: definition.temporary.per_object * share,
             startup: SizeTable::new(&definition.startup.size),
             connection: SizeTable::new(&definition.connection.size),
             thread: SizeTable::new(&definition.pool.size),
             container: SizeTable::new(&definition.parsed.container),
             string: SizeTable::new(&definition.parsed.string),
-            temporary: SizeTable::new(&definition.temporary.size),
+            temporary,
         }
     }
 }
@@ -112,6 +122,7 @@ impl Job {
     /// Begins to handle `request` on `thread` at `now_ns`, to be done after `service_ns`.
     pub(super) fn new(
         definition: &Definition,
+        tables: &Tables,
         request: Request,
         thread: ThreadId,
         now_ns: u64,
@@ -121,7 +132,7 @@ impl Job {
         let parsed_left = payload_bytes / definition.parsed.bytes_per_object;
         let response_bytes =
             ((payload_bytes as f64 * definition.response.ratio) as u64).max(definition.response.min_bytes);
-        let expected = expected_calls(definition, parsed_left);
+        let expected = expected_calls(definition, tables, parsed_left);
         Job {
             thread,
             started_ns: now_ns,
@@ -174,11 +185,11 @@ impl Job {
     }
 
     fn copy(&mut self, around: &mut Surroundings<'_>) {
-        let size = match self.held.is_empty() {
-            true => around.tables.container.draw(around.objects),
-            false => self.payload_bytes,
+        let (size, kind) = match self.held.is_empty() {
+            true => (around.tables.container.draw(around.objects), Kind::Container),
+            false => (self.payload_bytes, Kind::Leaf),
         };
-        self.held.push(around.heap.malloc(self.thread, size));
+        self.held.push(around.heap.object(self.thread, size, kind));
         if self.held.len() as u64 > u64::from(around.definition.parsed.copies) {
             self.stage = if self.parsed_left > 0 { Stage::Parse } else { Stage::Encode };
         }
@@ -200,7 +211,7 @@ impl Job {
             around.heap.realloc(thread, &mut self.parsed[index], size);
         } else if self.parsed_left > 0 {
             self.parsed_left -= 1;
-            self.temporaries_owed += around.definition.temporary.per_object;
+            self.temporaries_owed += around.tables.temporaries;
             self.parse_object(around);
         }
         let pending = self.temporary.is_some() || self.temporaries_owed >= 1.0 || self.growing.is_some();
@@ -211,17 +222,17 @@ impl Job {
 
     fn parse_object(&mut self, around: &mut Surroundings<'_>) {
         let plan = &around.definition.parsed;
-        let mut size;
+        let (mut size, kind);
         if around.objects.chance(plan.containers) {
-            size = around.tables.container.draw(around.objects);
+            (size, kind) = (around.tables.container.draw(around.objects), Kind::Container);
             if size > 1 && around.objects.chance(plan.grown) {
                 self.growing = Some((self.parsed.len(), size));
                 size /= 2;
             }
         } else {
-            size = around.tables.string.draw(around.objects);
+            (size, kind) = (around.tables.string.draw(around.objects), Kind::Leaf);
         }
-        self.parsed.push(around.heap.malloc(self.thread, size));
+        self.parsed.push(around.heap.object(self.thread, size, kind));
     }
 
     /// The response grows as the receive buffer does, and is cut to its length.
@@ -277,6 +288,7 @@ impl Job {
             around.heap.free(self.thread, block);
         }
         if self.release.is_empty() {
+            around.heap.end_request(self.thread);
             self.stage = Stage::Answer;
         }
     }
@@ -288,9 +300,9 @@ pub(super) fn grown(bytes: u64, growth: f64) -> u64 {
 }
 
 /// About how many calls a request with `objects` parsed objects makes; what its cache evicts comes on top.
-fn expected_calls(definition: &Definition, objects: u64) -> f64 {
+fn expected_calls(definition: &Definition, tables: &Tables, objects: u64) -> f64 {
     let plan = &definition.parsed;
-    let per_object = 2.0 + 2.0 * definition.temporary.per_object + plan.containers * plan.grown;
+    let per_object = 2.0 + 2.0 * tables.temporaries + plan.containers * plan.grown;
     // Twice a copy and the handler's object, the receive buffer, the response with some growth.
     2.0 * (f64::from(plan.copies) + 1.0) + objects as f64 * per_object + 8.0
 }

@@ -103,13 +103,15 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(definition: Definition, seed: u64) -> Server {
         let duration_ns = definition.duration_ns;
+        let heap = Heap::new(&definition, Random::new(seed, 8));
+        let tables = Tables::new(&definition, &heap);
         let mut server = Server {
-            heap: Heap::default(),
+            heap,
             schedule: Schedule::new(),
             now_ns: 0,
             load: LoadClock::new(phase_ends(&definition).map(|(_, end, rate)| (end, rate)).collect()),
             randoms: Randoms::new(seed),
-            tables: Tables::new(&definition),
+            tables,
             clients: (0..definition.connections).map(|_| Client::default()).collect(),
             idle: Vec::new(),
             counts: Counts::default(),
@@ -190,7 +192,7 @@ impl Server {
             let service_ns = self.draw_service(request.buffer.size());
             let client = request.connection;
             let worker = self.pool.worker(index);
-            let job = Job::new(&self.definition, request, worker.thread, now_ns, service_ns);
+            let job = Job::new(&self.definition, &self.tables, request, worker.thread, now_ns, service_ns);
             worker.job = Some((client, job));
             self.schedule.enter(now_ns, Actor::Work(index));
         }
@@ -352,6 +354,7 @@ impl Server {
         for block in rest {
             self.heap.free(LOOP, block);
         }
+        self.heap.shut_down(LOOP);
         self.finished = true;
     }
 }

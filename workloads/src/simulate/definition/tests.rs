@@ -1,7 +1,7 @@
 //! Good and bad definitions, and what is said of the bad ones.
 
 use super::*;
-use crate::simulate::{SHIPPED, shipped};
+use crate::simulate::{DefinitionError, SHIPPED, shipped};
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Definition, DefinitionError> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();

@@ -1,0 +1,210 @@
+//! CPython's collector of cyclic garbage (its gcmodule.c): what is out of reach in, when it is found out.
+//!
+//! Containers are counted from their allocation. When the youngest generation has grown by more than
+//! its threshold, the thread that allocates collects: the oldest generation whose turn it is, and all
+//! younger ones. What is found out of reach is freed; what is not becomes a generation older, so that
+//! what is dropped later waits for a rarer collection. Objects that no cycle holds never come here but to
+//! be counted. This module frees nothing itself: it says what is to be freed, by the one who asked.
+
+use super::definition::{CollectorPlan, Gc};
+use super::heap::Block;
+
+/// The youngest is 0.
+pub(super) const GENERATIONS: usize = 3;
+/// The oldest: to collect it is to collect all.
+pub(super) const OLDEST: usize = GENERATIONS - 1;
+
+/// When an object was born, for its generation: before the next collection after this number of them.
+pub(super) type Birth = u32;
+
+/// The collector's books.
+#[derive(Debug)]
+pub(super) struct Collector {
+    plan: CollectorPlan,
+    /// Growth of the youngest generation, then collections of the next younger one, since the last of its own.
+    counts: [u64; GENERATIONS],
+    /// Containers in each generation, garbage included.
+    tracked: [u64; GENERATIONS],
+    garbage: [Vec<Block>; GENERATIONS],
+    /// Collections so far, and the number of the last one that went beyond the youngest generation.
+    collections: Birth,
+    last_of_older: Birth,
+    /// What survived the last full collection, and what has come to it since.
+    long_lived: u64,
+    long_lived_pending: u64,
+}
+
+impl Collector {
+    pub(super) fn new(plan: CollectorPlan) -> Collector {
+        Collector {
+            plan,
+            counts: [0; GENERATIONS],
+            tracked: [0; GENERATIONS],
+            garbage: Default::default(),
+            collections: 0,
+            last_of_older: 0,
+            long_lived: 0,
+            long_lived_pending: 0,
+        }
+    }
+
+    /// The share of objects that a cycle holds.
+    pub(super) fn cyclic(&self) -> f64 {
+        self.plan.cyclic
+    }
+
+    /// Whether each request ends with a collection of all generations.
+    pub(super) fn collects_per_request(&self) -> bool {
+        self.plan.gc == Gc::PerRequest
+    }
+
+    /// Counts the allocation of a container. Gives the generation that is to be collected first, if one is.
+    pub(super) fn count_container(&mut self) -> Option<usize> {
+        self.counts[0] += 1;
+        match self.plan.gc {
+            Gc::Off => None,
+            Gc::Threshold | Gc::PerRequest => self.due(),
+        }
+    }
+
+    /// Takes an object in; gives its birth.
+    pub(super) fn take_in(&mut self, container: bool) -> Birth {
+        self.tracked[0] += u64::from(container);
+        self.collections
+    }
+
+    /// A container that was born then is freed.
+    pub(super) fn forget_container(&mut self, birth: Birth) {
+        let generation = self.generation(birth);
+        self.tracked[generation] -= 1;
+        self.counts[0] = self.counts[0].saturating_sub(1);
+    }
+
+    /// `block`, which a cycle holds, is out of reach from now on.
+    pub(super) fn bury(&mut self, block: Block) {
+        let generation = self.generation(block.birth());
+        self.garbage[generation].push(block);
+    }
+
+    /// Collects `generation` and all younger ones; what is to be freed goes into `found`.
+    pub(super) fn collect(&mut self, generation: usize, found: &mut Vec<Block>) {
+        self.counts[..=generation].fill(0);
+        if let Some(count) = self.counts.get_mut(generation + 1) {
+            *count += 1;
+        }
+        let first = found.len();
+        for garbage in &mut self.garbage[..=generation] {
+            found.append(garbage);
+        }
+        // Found containers are counted off here; the caller frees them without asking again.
+        let dead = found[first..].iter().filter(|block| block.is_container()).count() as u64;
+        let survivors = self.tracked[..=generation].iter().sum::<u64>() - dead;
+        self.tracked[..=generation].fill(0);
+        self.tracked[(generation + 1).min(OLDEST)] += survivors;
+        match generation {
+            0 => {}
+            OLDEST => (self.long_lived, self.long_lived_pending) = (survivors, 0),
+            _ => self.long_lived_pending += survivors,
+        }
+        self.collections = self.collections.wrapping_add(1);
+        if generation > 0 {
+            self.last_of_older = self.collections;
+        }
+    }
+
+    /// The oldest generation that is over its threshold. A full collection also waits until a quarter
+    /// as many objects have come to the old ones, lest its cost grow with the square of their number.
+    fn due(&self) -> Option<usize> {
+        if self.counts[0] <= self.plan.thresholds[0] {
+            return None;
+        }
+        (0..GENERATIONS).rev().find(|generation| {
+            self.counts[*generation] > self.plan.thresholds[*generation]
+                && (*generation < OLDEST || self.long_lived_pending >= self.long_lived / 4)
+        })
+    }
+
+    /// The generation of what was born at `birth`: its first collection made it one older than the
+    /// generation that was collected, and any later one of an older generation made it the oldest.
+    fn generation(&self, birth: Birth) -> usize {
+        if birth == self.collections {
+            0
+        } else if self.last_of_older > birth {
+            OLDEST
+        } else {
+            1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collector() -> Collector {
+        Collector::new(CollectorPlan { gc: Gc::Threshold, cyclic: 0.0, thresholds: [700, 10, 10] })
+    }
+
+    /// Allocates `count` containers that stay, collecting when it is time; gives what was collected.
+    fn fill(collector: &mut Collector, count: u64) -> [u64; GENERATIONS] {
+        let mut collections = [0; GENERATIONS];
+        for _ in 0..count {
+            if let Some(generation) = collector.count_container() {
+                collector.collect(generation, &mut Vec::new());
+                collections[generation] += 1;
+            }
+            collector.take_in(true);
+        }
+        collections
+    }
+
+    #[test]
+    fn a_collection_comes_with_the_allocation_behind_the_threshold() {
+        assert_eq!(fill(&mut collector(), 700), [0, 0, 0]);
+        assert_eq!(fill(&mut collector(), 701), [1, 0, 0]);
+        // Each later round takes 701 again. Every twelfth goes one generation further, and the one
+        // behind the eleventh of those goes through all.
+        assert_eq!(fill(&mut collector(), 11 * 701), [11, 0, 0]);
+        assert_eq!(fill(&mut collector(), 12 * 701), [11, 1, 0]);
+        assert_eq!(fill(&mut collector(), 132 * 701), [121, 11, 0]);
+        assert_eq!(fill(&mut collector(), 133 * 701), [121, 11, 1]);
+        assert_eq!(fill(&mut collector(), 145 * 701), [132, 12, 1]);
+    }
+
+    #[test]
+    fn frees_count_against_allocations() {
+        let mut collector = collector();
+        for _ in 0..10_000 {
+            assert_eq!(collector.count_container(), None);
+            let birth = collector.take_in(true);
+            collector.forget_container(birth);
+        }
+    }
+
+    #[test]
+    fn survivors_grow_older() {
+        let mut collector = collector();
+        let birth = collector.take_in(true);
+        assert_eq!(collector.generation(birth), 0);
+        collector.collect(0, &mut Vec::new());
+        assert_eq!(collector.generation(birth), 1);
+        collector.collect(0, &mut Vec::new());
+        assert_eq!((collector.generation(birth), collector.tracked), (1, [0, 1, 0]));
+        collector.collect(1, &mut Vec::new());
+        assert_eq!((collector.generation(birth), collector.tracked), (2, [0, 0, 1]));
+        let younger = collector.take_in(true);
+        collector.collect(1, &mut Vec::new());
+        assert_eq!(collector.generation(younger), 2);
+    }
+
+    #[test]
+    fn many_old_objects_delay_a_full_collection() {
+        let mut collector = collector();
+        fill(&mut collector, 133 * 701);
+        assert_eq!(collector.long_lived, 133 * 701 - 1);
+        // A quarter of these have come long before the next is due.
+        assert_eq!(fill(&mut collector, 133 * 701), [121, 11, 1]);
+        collector.long_lived = 10_000_000;
+        assert_eq!(fill(&mut collector, 300 * 701)[2], 0);
+    }
+}
