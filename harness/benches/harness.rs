@@ -1,13 +1,14 @@
 //! Measures the harness itself: a trace decoded, compiled, and replayed on `floor`.
 //!
-//! The replay is single-threaded, touches nothing, and has a small live set, so that what is left is the
-//! replay's loop and `floor`'s few instructions; its figure is the time of one iteration over a million
-//! events, or one over the events per second.
+//! The replay is of one thread that allocates and frees a block again and again and touches nothing, so that
+//! what is left is the replay's loop and `floor`'s few instructions: one over the events per second.
 
 #[path = "../../workloads/benches/support/generated.rs"]
 mod generated;
 #[path = "../tests/support/libraries.rs"]
 mod libraries;
+#[path = "support/pairs.rs"]
+mod pairs;
 #[path = "support/workers.rs"]
 mod workers;
 
@@ -23,13 +24,14 @@ use heaplab::worker::PrivateHeap;
 use heaplab_trace::{Header, Record, TraceReader, TraceWriter};
 use heaplab_workloads::program::{Order, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
+use pairs::Pairs;
 use workers::{Wanted, Workers, vary, wall_ns};
 
 #[global_allocator]
 static HEAP: PrivateHeap = PrivateHeap::new();
 
 const THREADED: Shape = Shape { events: 800_000, threads: 393, live_objects: 50_000, crossing_percent: 10 };
-const SINGLE: Shape = Shape { events: 1_000_000, threads: 1, live_objects: 1_000, crossing_percent: 0 };
+const PAIR_EVENTS: u64 = 1_000_000;
 
 fn main() -> ExitCode {
     if let Some(served) = workers::serve() {
@@ -102,7 +104,7 @@ fn bench_trace(criterion: &mut Criterion) -> anyhow::Result<()> {
 fn bench_replay(criterion: &mut Criterion) -> anyhow::Result<()> {
     let floor = vary("floor")?;
     let mut workers = Workers::new()?;
-    let (workload, info) = workers.add("single", &mut Generated::new(SINGLE), Order::Causal)?;
+    let (workload, info) = workers.add("single", &mut Pairs::new(PAIR_EVENTS), Order::Causal)?;
     let wanted = Wanted { workload, order: Order::Causal, pass: Pass::Throughput, touch: Touch::None };
     let mut failure = None;
     let mut group = criterion.benchmark_group("harness");

@@ -1,5 +1,5 @@
 //! Runs the quick suite as a user would, few times, and leaves the CSV files and plots in
-//! `heaplab-bench` in cargo's target directory, replaced at each run. Its last line is that path.
+//! `heaplab-bench` in cargo's target directory, replaced at each run. `heaplab run` prints that path last.
 //!
 //! With `--test` it takes one sample of each kind of the smaller workload, in a directory that goes away.
 
@@ -47,9 +47,7 @@ fn run() -> anyhow::Result<()> {
             .with_context(|| format!("cannot replace {}", directory.display()))?;
     }
     measure(&["--reps", REPS], &directory)?;
-    check(&directory)?;
-    println!("{}", directory.display());
-    Ok(())
+    check(&directory)
 }
 
 fn measure(arguments: &[&str], directory: &Path) -> anyhow::Result<()> {

@@ -12,6 +12,8 @@ mod generated;
 #[path = "../../tests/support/libraries.rs"]
 mod libraries;
 mod log;
+#[path = "../support/pairs.rs"]
+mod pairs;
 mod replay;
 mod share;
 mod stages;

@@ -3,13 +3,13 @@
 use heaplab::measure::{Taken, Variation};
 use heaplab::plan::{Pass, Touch};
 use heaplab_allocators::registry::DEFAULTS;
-use heaplab_trace::{Action, Event, Header, Record};
 use heaplab_workloads::catalog;
 use heaplab_workloads::program::{Order, ProgramInfo};
 use heaplab_workloads::simulate::Options;
-use heaplab_workloads::stream::{RecordStream, StreamError};
+use heaplab_workloads::stream::RecordStream;
 
 use crate::generated::{Generated, Shape};
+use crate::pairs::Pairs;
 use crate::workers::{Wanted, Workers, vary, wall_ns};
 use crate::{Choices, median};
 
@@ -110,7 +110,7 @@ pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
     println!("promised: at most 8 ns per event in the replay loop");
     println!("{:<16} {:>10} {:>10} {:>10}", "", "median ns", "least ns", "CPU ns");
     for order in [Order::Causal, Order::Strict] {
-        let pairs: Box<dyn RecordStream> = Box::new(Pairs { header: Header::default(), events, made: 0 });
+        let pairs: Box<dyn RecordStream> = Box::new(Pairs::new(events));
         let mix: Box<dyn RecordStream> = Box::new(Generated::new(shape));
         for (name, mut stream) in [("pairs", pairs), ("mix", mix)] {
             let (workload, _) = workers.add(name, &mut *stream, order)?;
@@ -132,32 +132,4 @@ pub(crate) fn print_single(choices: &Choices) -> anyhow::Result<()> {
 fn wall_and_cpu(taken: &Taken<'_>) -> Option<(u64, u64)> {
     let measured = &taken.reply.measured;
     Some((wall_ns(taken)?, measured.cpu_user_ns? + measured.cpu_system_ns?))
-}
-
-/// A block of 64 bytes, allocated and freed again and again.
-struct Pairs {
-    header: Header,
-    events: u64,
-    made: u64,
-}
-
-impl RecordStream for Pairs {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn next(&mut self) -> Result<Option<Record>, StreamError> {
-        if self.made == self.events {
-            return Ok(None);
-        }
-        let object = self.made / 2;
-        let action = if self.made.is_multiple_of(2) {
-            Action::Malloc { object, size: 64 }
-        } else {
-            Action::Free { object }
-        };
-        let time_ns = self.made;
-        self.made += 1;
-        Ok(Some(Record::Event(Event { time_ns, thread: 0, action })))
-    }
 }
