@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::ReportError;
 use super::latency::Latencies;
 use super::summary::{Figures, SummaryRow};
+use super::units::bytes;
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{Ratio, geometric_mean};
 
@@ -14,6 +15,8 @@ pub const DEFAULT_BASELINE: &str = "ptmalloc2";
 /// The allocator that measures the harness and is never ranked.
 pub(super) const FLOOR: &str = "floor";
 
+/// The part of resident memory from which huge pages are noted.
+const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;
 /// How far a memory sample's requested peak may be from the trace's before it is flagged.
 const REACHED_TOLERANCE: f64 = 0.01;
 
@@ -56,6 +59,7 @@ impl<'r> Analysis<'r> {
         let latencies = Latencies::read(run, &mut notes)?;
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
+        notes.extend(describe_huge_pages(run));
         notes.extend(describe_remarks(&run.samples));
         let figures = Figures::read(run, &latencies);
         let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
@@ -186,6 +190,31 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
         )
     };
     flagged.into_iter().map(sentence).collect()
+}
+
+/// Variants of whose resident memory huge pages are a good part: another host, set otherwise, would show another figure.
+fn describe_huge_pages(run: &Run) -> Vec<String> {
+    let mut largest: std::collections::BTreeMap<(&str, &str), (u64, u64)> = std::collections::BTreeMap::new();
+    for sample in run.samples.iter().filter(|sample| sample.status == Status::Ok) {
+        if let (Some(huge), Some(resident)) = (sample.anon_huge_bytes, sample.resident_end_bytes)
+            && huge as f64 > resident as f64 * HUGE_PAGES_WORTH_A_NOTE
+        {
+            let key = (sample.workload.as_str(), sample.variant.as_str());
+            let known = largest.entry(key).or_default();
+            *known = (*known).max((huge, resident));
+        }
+    }
+    let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
+    let sentence = |((workload, variant), (huge, resident)): (_, (u64, u64))| {
+        format!(
+            "{workload}, {variant}: {} of {} resident at the end are transparent huge pages (the system's setting \
+             is {setting}), which count whole however little of them is used: measure under the setting of the \
+             hosts that you plan for",
+            bytes(huge as f64),
+            bytes(resident as f64),
+        )
+    };
+    largest.into_iter().map(sentence).collect()
 }
 
 /// What ok samples remark, and workloads whose trace was cut off.
