@@ -159,7 +159,7 @@ pub struct LatencyBucket {
     /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, or `timer`: two reads of the timer with nothing between.
     pub operation: String,
     /// `call`; `touch`: the call and the first touch of what it returned; `switched`: a call during
-    /// which the thread was switched out (in neither of the other two).
+    /// which the thread was switched out although it could have run on (in neither of the other two).
     pub scope: String,
     /// Upper end of the bucket (two significant digits).
     pub value_ns: u64,

@@ -28,10 +28,12 @@ impl Usage {
     }
 }
 
-/// How often the calling thread was switched out so far.
-pub(super) fn thread_switches() -> u64 {
-    let usage = read(libc::RUSAGE_THREAD);
-    (usage.ru_nvcsw + usage.ru_nivcsw) as u64
+/// How often the calling thread was switched out so far although it could have run on.
+///
+/// NOTE: not when it slept: a thread sleeps in a call because the allocator, or the kernel on its behalf, waits
+/// for a lock, and that is the call's own time.
+pub(super) fn thread_preemptions() -> u64 {
+    read(libc::RUSAGE_THREAD).ru_nivcsw as u64
 }
 
 fn read(whose: libc::c_int) -> libc::rusage {
@@ -40,5 +42,45 @@ fn read(whose: libc::c_int) -> libc::rusage {
         let mut usage = std::mem::zeroed();
         libc::getrusage(whose, &raw mut usage);
         usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::worker::futex;
+
+    #[test]
+    fn a_wait_for_a_lock_is_no_preemption() {
+        // Every round sleeps until the other thread wakes it: a thousand switches, of which none was forced.
+        const ROUNDS: u32 = 1_000;
+        let turn = AtomicU32::new(0);
+        let play = |own: u32| {
+            let slept = || read(libc::RUSAGE_THREAD).ru_nvcsw as u64;
+            let (sleeps, preemptions) = (slept(), thread_preemptions());
+            for round in 0..ROUNDS {
+                let mine = round * 2 + own;
+                loop {
+                    let value = turn.load(std::sync::atomic::Ordering::Acquire);
+                    if value == mine {
+                        break;
+                    }
+                    futex::wait(&turn, value);
+                }
+                turn.store(mine + 1, std::sync::atomic::Ordering::Release);
+                futex::wake_all(&turn);
+            }
+            (slept() - sleeps, thread_preemptions() - preemptions)
+        };
+        let (sleeps, preemptions) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| play(1));
+            let own = play(0);
+            let other = other.join().unwrap();
+            (own.0 + other.0, own.1 + other.1)
+        });
+        assert!(sleeps >= u64::from(ROUNDS) / 2, "{sleeps}");
+        assert!(preemptions < sleeps / 2, "{preemptions} of {sleeps}");
     }
 }
