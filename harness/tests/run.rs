@@ -128,6 +128,41 @@ fn orders_and_touch_policies_replay_the_same_objects() {
     }
 }
 
+/// In causal order two windows are open, and a point of the idle time between them must not come before the one
+/// behind the first: the mean went beyond every machine's memory.
+#[test]
+fn in_causal_order_too_the_mean_is_below_the_peak() {
+    let mut log = String::new();
+    for index in 0..3000u64 {
+        let time = 1_000_000_000 + index * 2_000_000;
+        let (thread, address, size) = (1 + index % 3, 0x10_0000 + index * 0x1_0000, 1000 + index);
+        writeln!(log, "{thread}: malloc {address:#x} {size} {time} {}", time + 10).unwrap();
+    }
+    for pace in ["virtual", "max"] {
+        let place = Place::new();
+        fs::write(place.path("small.log"), &log).unwrap();
+        let how = ["--order", "causal", "--pace", pace, "-a", "ptmalloc2", "-a", "jemalloc"];
+        place.run(&[&["small.log", "--pass", "memory", "--reps", "1"][..], &how].concat()).success();
+        for sample in place.samples() {
+            let number = |name: &str| column(&sample, name).parse::<u64>().unwrap();
+            let (mean, peak) = (number("resident_mean_bytes"), number("resident_peak_bytes"));
+            assert!(mean > peak / 4 && mean < peak, "mean {mean}, peak {peak}");
+        }
+    }
+}
+
+/// NULL is a right answer to malloc(0) and to an alignment that no machine has, if nothing is asked for.
+#[test]
+fn an_object_of_no_bytes_may_have_no_block() {
+    let place = Place::new();
+    fs::write(place.path("small.log"), "1: memalign 0x10 4611686018427387904 0\n1: malloc 0x20 100\n")
+        .unwrap();
+    place.run(&["small.log", "--pass", "memory,check", "--reps", "1"]).success();
+    for sample in place.samples() {
+        assert_eq!(column(&sample, "status"), "ok", "{}", column(&sample, "status_detail"));
+    }
+}
+
 #[test]
 fn what_is_not_there_is_named_with_what_there_is() {
     let place = Place::new();

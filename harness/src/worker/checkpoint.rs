@@ -55,8 +55,8 @@ impl Checkpoints {
         (u128::from(self.duration) * u128::from(self.next_step) / u128::from(self.steps)) as u64
     }
 
-    /// A window is about to open: takes the points of the idle time before it. `due_ns` is the real time of a
-    /// trace time, at a pace that keeps it; `advance` moves a virtual clock.
+    /// A window is about to open while none is: takes the points of the idle time before it. `due_ns` is the
+    /// real time of a trace time, at a pace that keeps it; `advance` moves a virtual clock.
     pub(super) fn before_window(
         &mut self,
         engine: &Engine,
@@ -74,6 +74,11 @@ impl Checkpoints {
             self.take(engine, time);
             self.next_step += 1;
         }
+        self.work_begins();
+    }
+
+    /// Something is executed from now on.
+    pub(super) fn work_begins(&mut self) {
         self.idle = None;
     }
 

@@ -88,8 +88,10 @@ pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) 
     let mut blocks: Vec<(u64, u64)> = Vec::new();
     for (pointer, size) in slots.pointers.iter().zip(slots.sizes.iter()) {
         let size = size.load(Ordering::Relaxed);
-        if size > 0 {
-            blocks.push((pointer.load(Ordering::Relaxed).addr() as u64, size - 1));
+        let address = pointer.load(Ordering::Relaxed).addr() as u64;
+        // NOTE: an object of no bytes may have no block: NULL is a right answer to malloc(0).
+        if size > 0 && address > 0 {
+            blocks.push((address, size - 1));
         }
     }
     blocks.sort_unstable();
@@ -185,6 +187,14 @@ mod tests {
         let blocks = [(first, 100), (first + 4000, 200), (first + 5000, 50)];
         assert_eq!(adjoining(&blocks), 3);
         assert_eq!(inspect(&blocks).unwrap(), (100 + 96, 1));
+    }
+
+    #[test]
+    fn an_object_without_a_block_is_on_no_page() {
+        let slots = Slots::new(1, true).unwrap();
+        slots.sizes[0].store(1, Ordering::Relaxed);
+        let expected = Breakdown { resident_bytes: 9, held_bytes: 9, ..Breakdown::default() };
+        assert_eq!(break_down(&slots, 0, 9).unwrap(), expected);
     }
 
     #[test]
