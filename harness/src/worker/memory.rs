@@ -15,6 +15,18 @@ use super::tables::Slots;
 
 pub(super) const PAGE_BYTES: u64 = 4096;
 
+/// Why memory cannot be measured on a system with pages of this size; none if it can.
+///
+/// `statm` counts pages, and mincore wants addresses of pages: with pages of 64 KB every figure would be a
+/// sixteenth of what it is.
+pub(super) fn refuse_pages(page_bytes: i64) -> Option<String> {
+    (page_bytes != PAGE_BYTES as i64).then(|| {
+        format!(
+            "this system's pages have {page_bytes} bytes, and the memory pass counts in pages of {PAGE_BYTES}"
+        )
+    })
+}
+
 /// Anonymous resident memory, read cheaply.
 pub(super) struct Statm(File);
 
@@ -187,6 +199,14 @@ mod tests {
         let blocks = [(first, 100), (first + 4000, 200), (first + 5000, 50)];
         assert_eq!(adjoining(&blocks), 3);
         assert_eq!(inspect(&blocks).unwrap(), (100 + 96, 1));
+    }
+
+    #[test]
+    fn pages_of_another_size_are_refused() {
+        // SAFETY: takes a number, gives a number.
+        assert_eq!(refuse_pages(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }), None);
+        let why = refuse_pages(65_536).unwrap();
+        assert!(why.contains("65536") && why.contains("4096"), "{why}");
     }
 
     #[test]

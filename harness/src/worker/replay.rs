@@ -9,7 +9,7 @@ use super::job::{Job, Reply};
 use super::latency::{Histograms, Log, Timed};
 use super::local::Local;
 use super::mapping::Table;
-use super::memory::{Rollup, Space};
+use super::memory::{self, Rollup, Space};
 use super::ops::{self, Bare};
 use super::program::Program;
 use super::tables::Slots;
@@ -24,6 +24,15 @@ pub(super) fn run(job: Job) -> Reply {
     if job.pace.needs_times() && !job.info.has_times {
         reply.status = Status::Refused;
         reply.status_detail = Some(format!("pace {} needs a trace with times", job.pace));
+        return reply;
+    }
+    // SAFETY: takes a number, gives a number.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if job.pass == Pass::Memory
+        && let Some(why) = memory::refuse_pages(page_bytes)
+    {
+        reply.status = Status::Refused;
+        reply.status_detail = Some(why);
         return reply;
     }
     let family = match prove_identity(&job, &mut reply) {
