@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Our crates, each with the place of its manifest and those of ours that it may use.
-const CRATES: [(&str, &str, &[&str]); 7] = [
+const CRATES: [(&str, &str, &[&str]); 8] = [
     ("workloads/trace", "heaplab_trace", &[]),
-    ("workloads", "heaplab_workloads", &["heaplab_trace"]),
+    ("workloads/raw", "heaplab_raw", &[]),
+    ("workloads", "heaplab_workloads", &["heaplab_raw", "heaplab_trace"]),
     ("allocators", "heaplab_allocators", &[]),
     ("allocators/preload/jemalloc", "heaplab_preload_jemalloc", &[]),
     ("allocators/preload/mimalloc", "heaplab_preload_mimalloc", &[]),
     ("allocators/preload/floor", "heaplab_preload_floor", &[]),
-    ("harness", "heaplab", &["heaplab_trace", "heaplab_workloads", "heaplab_allocators"]),
+    ("harness", "heaplab", &["heaplab_raw", "heaplab_trace", "heaplab_workloads", "heaplab_allocators"]),
 ];
 
 /// The harness's modules in their order: each uses those before it.
@@ -228,7 +229,7 @@ fn unsafe_lives_where_malloc_is_called_or_served() {
 
 #[test]
 fn crates_without_unsafe_forbid_it() {
-    for library in ["workloads/trace/src/lib.rs", "workloads/src/lib.rs"] {
+    for library in ["workloads/trace/src/lib.rs", "workloads/raw/src/lib.rs", "workloads/src/lib.rs"] {
         let text = std::fs::read_to_string(root().join(library)).expect("a library");
         assert!(text.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{library}");
     }
