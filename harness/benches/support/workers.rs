@@ -111,6 +111,7 @@ impl Workers {
             subjects: &self.subjects,
             variations: std::slice::from_ref(variation),
             programs: &self.programs,
+            memory_limit_bytes: None,
             machine_cpus: self.machine_cpus,
             stop: &AtomicBool::new(false),
         };

@@ -45,7 +45,7 @@ pub(super) fn steal_permille(stat: &str) -> Option<u64> {
 }
 
 /// The memory limit of this process's control group in bytes; none if it has none.
-pub(super) fn cgroup_memory_limit() -> Option<u64> {
+pub fn cgroup_memory_limit() -> Option<u64> {
     let group = read_text("/proc/self/cgroup")?;
     let path_of = |controller: &str| {
         group.lines().find_map(|line| {

@@ -10,5 +10,6 @@ mod machine;
 mod readings;
 
 pub use checks::{Check, Level, examine};
+pub use kernel::cgroup_memory_limit;
 pub use machine::Machine;
 pub use readings::{AllocatorPresence, Readings};

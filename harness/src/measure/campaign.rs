@@ -84,6 +84,8 @@ pub struct Campaign<'a> {
     pub programs: &'a Programs,
     /// CPU count of this machine.
     pub machine_cpus: u32,
+    /// What a control group lets a worker have; none without a limit.
+    pub memory_limit_bytes: Option<u64>,
     /// Set when the run shall stop.
     pub stop: &'a AtomicBool,
 }
@@ -160,6 +162,7 @@ impl Campaign<'_> {
             touch: self.settings.touch,
             checkpoints: self.settings.checkpoints,
             resident_constant_bytes: constant,
+            memory_limit_bytes: self.memory_limit_bytes,
         };
         let end = run_worker(&job, &environment, shown_cpus, self.settings.timeout, self.stop);
         match end.map_err(MeasureError::Start)? {

@@ -28,6 +28,8 @@ pub struct Job {
     pub checkpoints: u32,
     /// The harness's own share of RssAnon, to be taken off.
     pub resident_constant_bytes: u64,
+    /// What a control group lets the worker have; none without a limit.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// What came of it. Goes out on stdout.

@@ -47,6 +47,10 @@ pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
 /// A job that cannot be read. Everything later is an answer with a status.
 pub fn main() -> Result<(), String> {
     end_with_parent();
+    // A fault of the harness must not read as the allocator's crash, whichever thread finds it.
+    std::panic::set_hook(Box::new(|fault| {
+        fail::stop(Status::Error, &format!("the harness failed: {fault}"))
+    }));
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| format!("cannot read the job: {error}"))?;
     let job: Job = serde_json::from_str(&text).map_err(|error| format!("the job is not valid: {error}"))?;

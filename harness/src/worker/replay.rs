@@ -69,7 +69,7 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
     let mut taken = 0;
-    warm_memory(job.info.requested_peak_bytes);
+    warm_memory(job.info.requested_peak_bytes, job.memory_limit_bytes);
     let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
     reply.measured.clock_reads = Some(clock::reads() - reads);

@@ -3,11 +3,12 @@
 
 use super::memory::PAGE_BYTES;
 
-/// Maps, writes to and unmaps about as much memory as the replay will need.
-pub(super) fn warm_memory(requested_peak_bytes: u64) {
-    let bytes = requested_peak_bytes.saturating_add(requested_peak_bytes / 2);
-    // What does not fit will not be replayed either.
-    if bytes == 0 || bytes > available_bytes() {
+/// Maps, writes to and unmaps about as much memory as the replay will need, but no more than the system and
+/// its control group would give without ending the worker.
+pub(super) fn warm_memory(requested_peak_bytes: u64, limit_bytes: Option<u64>) {
+    let most = available_bytes().min(limit_bytes.unwrap_or(u64::MAX));
+    let bytes = requested_peak_bytes.saturating_add(requested_peak_bytes / 2).min(most / 4 * 3);
+    if bytes == 0 {
         return;
     }
     let bytes = bytes as usize;

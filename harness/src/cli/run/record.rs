@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Args;
 use super::plan::Plan;
 use super::prepare::Compiled;
-use crate::doctor::{Level, Machine, Readings, examine};
+use crate::doctor::{Level, Machine, Readings, cgroup_memory_limit, examine};
 use crate::measure::{Campaign, Variation};
 use crate::plan::Step;
 use crate::results::{Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Status};
@@ -156,6 +156,7 @@ pub(super) fn take_samples(
         variations,
         programs: &compiled.programs,
         machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        memory_limit_bytes: cgroup_memory_limit(),
         stop,
     };
     let run_id = directory.file().run_id.clone();
