@@ -78,7 +78,8 @@ pub(super) fn metrics() -> impl Iterator<Item = Metric> {
         at_peak_resident_bytes, at_peak_requested_bytes, at_peak_internal_bytes,
         at_peak_untouched_bytes, at_peak_held_bytes,
         at_end_internal_bytes, at_end_untouched_bytes, at_end_held_bytes,
-        lazyfree_bytes, anon_huge_bytes, virtual_bytes, mappings, page_table_bytes, clock_reads,
+        lazyfree_bytes, anon_huge_bytes, virtual_bytes, mappings, page_table_bytes,
+        page_table_harness_bytes, library_file_bytes, clock_reads,
     );
     let ratios = [Metric { name: PEAK_RATIO, pass: Pass::Memory, value: peak_ratio }];
     let of_check = columns!(Check: events);

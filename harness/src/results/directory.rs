@@ -76,7 +76,7 @@ impl RunDirectory {
     pub fn resume(directory: &Path) -> Result<RunDirectory, ResultsError> {
         let mut file = reader::read_run_file(directory)?;
         file.finished = false;
-        let samples = RowFile::open(directory.join("samples.csv"))?;
+        let samples = RowFile::open(directory.join("samples.csv"), columns::<Sample>())?;
         samples.lock(directory)?;
         let run = reader::load(directory)?;
         let done: BTreeSet<SampleKey> =
@@ -87,8 +87,8 @@ impl RunDirectory {
             path: directory.to_owned(),
             file,
             samples,
-            timeline: RowFile::open(directory.join("timeline.csv"))?,
-            latency: RowFile::open(directory.join("latency.csv"))?,
+            timeline: RowFile::open(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
+            latency: RowFile::open(directory.join("latency.csv"), columns::<LatencyBucket>())?,
             done,
         };
         run.write_run_file()?;

@@ -61,6 +61,14 @@ pub enum ResultsError {
         /// The column.
         column: String,
     },
+    /// A file that rows are to be added to has other columns.
+    #[error(
+        "{path}: its columns are not those that this heaplab writes: go on with the heaplab that began the run, or begin another"
+    )]
+    OtherColumns {
+        /// The file.
+        path: PathBuf,
+    },
     /// A row that is not the last cannot be read.
     #[error("{path}, line {line}: {detail}")]
     Row {

@@ -234,7 +234,10 @@ impl Rows {
         let header = reader.byte_headers().map_err(|error| row_error(path, 1, describe(&error)))?.clone();
         let names: Vec<String> =
             header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        if let Some(column) = columns::<T>().iter().find(|column| !names.iter().any(|name| name == *column)) {
+        let is_missing = |column: &&&str| {
+            !Sample::LATER_COLUMNS.contains(*column) && !names.iter().any(|name| name == **column)
+        };
+        if let Some(column) = columns::<T>().iter().find(is_missing) {
             return Err(ResultsError::MissingColumn { path: path.to_owned(), column: (*column).to_owned() });
         }
         Ok(Rows { path: path.to_owned(), reader, header, record: ByteRecord::new(), names })

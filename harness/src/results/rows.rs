@@ -32,11 +32,17 @@ impl RowFile {
         Ok(rows)
     }
 
-    /// Opens a file that has a header, and cuts off a torn last row.
-    pub(super) fn open(path: PathBuf) -> Result<RowFile, ResultsError> {
+    /// Opens a file that has these columns, and cuts off a torn last row.
+    pub(super) fn open(path: PathBuf, columns: &[&str]) -> Result<RowFile, ResultsError> {
         let mut file =
             OpenOptions::new().read(true).append(true).open(&path).map_err(io(&path, "open for writing"))?;
         let length_bytes = whole_length(&mut file).map_err(io(&path, "read"))?.whole_bytes;
+        let header = format!("{}\n", columns.join(","));
+        let mut found = vec![0; header.len().min(usize::try_from(length_bytes).unwrap_or(usize::MAX))];
+        file.read_exact(&mut found).map_err(io(&path, "read"))?;
+        if found != header.as_bytes() {
+            return Err(ResultsError::OtherColumns { path });
+        }
         let rows = RowFile { path, file, length_bytes };
         rows.file.set_len(length_bytes).map_err(io(&rows.path, "cut off the torn last row of"))?;
         Ok(rows)
@@ -155,9 +161,21 @@ mod tests {
         let path = dir.path().join("rows.csv");
         for torn in ["", "3,4", "\"3"] {
             std::fs::write(&path, format!("a,b\n1,2\n{torn}")).expect("writable");
-            let mut rows = RowFile::open(path.clone()).expect("opens");
+            let mut rows = RowFile::open(path.clone(), &["a", "b"]).expect("opens");
             rows.append(&[(5, 6)]).expect("appends");
             assert_eq!(std::fs::read_to_string(&path).expect("readable"), "a,b\n1,2\n5,6\n");
+        }
+    }
+
+    #[test]
+    fn rows_of_other_columns_are_not_mixed_and_nothing_is_cut_off() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("rows.csv");
+        for content in ["a,b\n1,2\n3", "a\n1\n", "", "a,b,c"] {
+            std::fs::write(&path, content).expect("writable");
+            let error = RowFile::open(path.clone(), &["a", "b", "c"]).expect_err("other columns");
+            assert!(error.to_string().contains("rows.csv: its columns are not those"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).expect("readable"), content);
         }
     }
 

@@ -122,6 +122,15 @@ pub struct Sample {
     pub library_path: Option<String>,
     /// SHA-256 of that file, in hexadecimal.
     pub library_hash: Option<String>,
+    /// The part of `page_table_bytes` that maps what is the harness's own: tables, stacks, the program.
+    pub page_table_harness_bytes: Option<u64>,
+    /// Resident pages of that library file after the last event that processes share: its code and constants.
+    pub library_file_bytes: Option<u64>,
+}
+
+impl Sample {
+    /// Columns that a file of an earlier heaplab may lack: its samples then did not measure them.
+    pub(super) const LATER_COLUMNS: [&str; 2] = ["page_table_harness_bytes", "library_file_bytes"];
 }
 
 /// One checkpoint of a memory pass: a row of `timeline.csv`.

@@ -95,6 +95,8 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         truncated: info.truncated,
         library_path,
         library_hash: hashed.map(|proven| proven.library_hash.clone()),
+        page_table_harness_bytes: measured.page_table_harness_bytes,
+        library_file_bytes: measured.library_file_bytes,
     }
 }
 

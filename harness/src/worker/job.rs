@@ -92,6 +92,8 @@ pub struct Measured {
     pub virtual_bytes: Option<u64>,
     pub mappings: Option<u64>,
     pub page_table_bytes: Option<u64>,
+    pub page_table_harness_bytes: Option<u64>,
+    pub library_file_bytes: Option<u64>,
     pub clock_reads: Option<u64>,
     pub waits: Option<u64>,
     pub wakeups: Option<u64>,

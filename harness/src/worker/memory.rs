@@ -73,28 +73,6 @@ impl Rollup {
     }
 }
 
-/// The address space at one moment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Space {
-    pub(super) virtual_bytes: u64,
-    pub(super) page_table_bytes: u64,
-    pub(super) mappings: u64,
-}
-
-impl Space {
-    pub(super) fn read() -> Result<Space, String> {
-        let process = Process::myself().map_err(|error| format!("cannot read /proc/self: {error}"))?;
-        let status = process.status().map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
-        let maps = std::fs::read("/proc/self/maps")
-            .map_err(|error| format!("cannot read /proc/self/maps: {error}"))?;
-        Ok(Space {
-            virtual_bytes: status.vmsize.unwrap_or(0) * 1024,
-            page_table_bytes: status.vmpte.unwrap_or(0) * 1024,
-            mappings: maps.iter().filter(|byte| **byte == b'\n').count() as u64,
-        })
-    }
-}
-
 /// Where resident and requested bytes go, over the live objects of a memory pass at rest.
 pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) -> io::Result<Breakdown> {
     let mut blocks: Vec<(u64, u64)> = Vec::new();

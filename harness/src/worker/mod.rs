@@ -25,6 +25,7 @@ mod memory;
 mod ops;
 mod program;
 mod replay;
+mod space;
 mod status;
 mod tables;
 mod threads;

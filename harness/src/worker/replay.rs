@@ -9,9 +9,10 @@ use super::job::{Job, Reply};
 use super::latency::{Histograms, Log, Timed};
 use super::local::Local;
 use super::mapping::Table;
-use super::memory::{self, Rollup, Space};
+use super::memory::{self, Rollup};
 use super::ops::{self, Bare};
 use super::program::Program;
+use super::space::Space;
 use super::tables::Slots;
 use super::tracked::Tracked;
 use super::warm::warm_memory;
@@ -140,11 +141,12 @@ fn measure_memory(
 ) -> Result<(), String> {
     let constant = job.resident_constant_bytes;
     let resident = || Rollup::read().map(|rollup| rollup.anonymous_bytes.saturating_sub(constant));
+    let library = reply.library_path.clone();
     let measured = &mut reply.measured;
 
     let rollup = clock::hold_still(Rollup::read)?;
     let end = clock::hold_still(|| checkpoint::break_down(engine, constant))?;
-    let space = clock::hold_still(Space::read)?;
+    let space = clock::hold_still(|| Space::read(library.as_deref()))?;
     measured.at_end = Some(end);
     measured.resident_end_bytes = Some(end.resident_bytes);
     measured.requested_end_bytes = Some(end.requested_bytes);
@@ -152,6 +154,8 @@ fn measure_memory(
     measured.anon_huge_bytes = Some(rollup.anon_huge_bytes);
     measured.virtual_bytes = Some(space.virtual_bytes);
     measured.page_table_bytes = Some(space.page_table_bytes);
+    measured.page_table_harness_bytes = space.page_table_harness_bytes;
+    measured.library_file_bytes = space.library_file_bytes;
     measured.mappings = Some(space.mappings);
     engine.with_control(|control| {
         if let Some(checkpoints) = control.checkpoints.take() {
