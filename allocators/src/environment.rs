@@ -5,6 +5,7 @@
 //! Names may be written as the allocator's own or as the variable's.
 
 use crate::family::Family;
+use crate::process;
 use crate::variant::{Setting, Variant};
 
 /// Why a variant has no environment.
@@ -63,7 +64,9 @@ pub(crate) fn of_variant(
         }
         variables.push(("LD_PRELOAD".into(), path));
     }
-    let settings = &variant.settings;
+    let settings: Vec<Setting> =
+        variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned().collect();
+    let settings = settings.as_slice();
     match variant.family {
         Family::Ptmalloc2 => variables.extend(glibc_variables(settings, cpus)),
         Family::Jemalloc => {
@@ -269,7 +272,10 @@ mod tests {
             lines("tcmalloc", Family::Tcmalloc, &both, None),
             ["TCMALLOC_RELEASE_RATE=10", "TCMALLOC_HEAP_LIMIT_MB=5"]
         );
-        assert_eq!(lines("mine", Family::Other, &[("Foo", "1")], Some(8)), ["Foo=1"]);
+        assert_eq!(
+            lines("mine", Family::Other, &[("Foo", "1"), ("process.thp", "never")], Some(8)),
+            ["Foo=1"]
+        );
     }
 
     #[test]

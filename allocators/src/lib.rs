@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`family`] (what kinds of allocator there are), [`cache`] and [`registry`] (names, and
 //! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
-//! [`environment`] (the variables that a worker gets for it). Those are for the parent. [`loaded`] and
+//! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`] (variants over
+//! values of settings). Those are for the parent. Settings of the process are in `process`. [`loaded`] and
 //! [`mod@purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
 //! were taken; [`hash`] names a library file by its contents.
 //!
@@ -15,9 +16,12 @@ pub mod family;
 pub mod hash;
 pub mod loaded;
 pub mod probe;
+mod process;
 pub mod purge;
 pub mod readback;
 pub mod registry;
+pub mod settings;
+pub mod sweep;
 mod symbol;
 pub mod variant;
 
@@ -27,4 +31,5 @@ pub use hash::hash_file;
 pub use loaded::{Expectation, Loaded, c_library_version, identify};
 pub use purge::{has_timers, purge};
 pub use readback::{Proof, Verdict};
+pub use sweep::{Sweep, SweepError};
 pub use variant::{Setting, Variant, VariantError};

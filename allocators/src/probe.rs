@@ -123,6 +123,7 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
         }
     }
     command.envs(variables.iter().map(|(name, value)| (name, value)));
+    variant.prepare_process(&mut command);
     // Any library may turn out to be mimalloc; to others the variable means nothing.
     let (name, value) = mimalloc::VERBOSE;
     if !variables.iter().any(|(set, _)| set == name) {
@@ -130,13 +131,15 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
     }
     let (answer, stderr) = ask(command, &variant.allocator)?;
     let options = readback::options(variant, answer.loaded.family);
-    let mut proofs = answer.proofs;
+    let (of_process, mut proofs): (Vec<Proof>, Vec<Proof>) =
+        answer.proofs.into_iter().partition(Proof::is_of_process);
     match answer.loaded.family {
         Family::Jemalloc => jemalloc::heed_complaints(&mut proofs, &stderr),
         Family::Mimalloc => proofs = mimalloc::judge_options(&options, &stderr),
         Family::Ptmalloc2 => proofs = glibc::judge_options(&options, &variables),
         Family::Tcmalloc | Family::Floor | Family::Other => {}
     }
+    proofs.extend(of_process);
     let library_hash = hash_file(&answer.loaded.library_path)?;
     Ok(Proven { loaded: answer.loaded, library_hash, proofs })
 }

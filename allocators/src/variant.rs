@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment;
 use crate::family::Family;
 use crate::loaded::Expectation;
+use crate::process;
 use crate::registry::{self, Absent, Entry};
 
 /// One setting, as the user wrote it.
@@ -87,6 +88,18 @@ pub enum VariantError {
         spec: String,
         /// The allocator.
         allocator: String,
+    },
+    /// A setting of the process that there is not.
+    #[error("variant {spec:?}: {name}={value} cannot be asked of a process: {allowed}")]
+    BadProcessSetting {
+        /// The whole text.
+        spec: String,
+        /// The setting.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What can be asked for.
+        allowed: String,
     },
     /// A library that is not there or cannot be read.
     #[error("variant {spec:?}: {}: {reason}", path.display())]
@@ -183,7 +196,7 @@ fn parse_with(
         Some(text) => parse_settings(spec, text)?,
         None => Vec::new(),
     };
-    if entry.family == Family::Floor && !settings.is_empty() {
+    if entry.family == Family::Floor && !settings.iter().all(process::is_of_process) {
         return Err(VariantError::NoSettings { spec: spec.into(), allocator: name.into() });
     }
     Ok(Variant {
@@ -237,6 +250,12 @@ fn parse_settings(spec: &str, text: &str) -> Result<Vec<Setting>, VariantError> 
             _ => return Err(VariantError::BadSetting { spec: spec.into(), piece: piece.into() }),
         }
     }
+    for setting in settings.iter().filter(|setting| process::is_of_process(setting)) {
+        if let Some(allowed) = process::fault(setting) {
+            let Setting { name, value } = setting.clone();
+            return Err(VariantError::BadProcessSetting { spec: spec.into(), name, value, allowed });
+        }
+    }
     Ok(settings)
 }
 
@@ -267,6 +286,7 @@ mod tests {
         assert_eq!(settings("jemalloc:dirty_decay_ms=0,narenas=4"), pairs);
         let conf = [("MALLOC_CONF".to_string(), "dirty_decay_ms:0,narenas:4".to_string())];
         assert_eq!(settings("jemalloc:MALLOC_CONF=dirty_decay_ms:0,narenas:4"), conf);
+        assert_eq!(settings("floor:process.thp=never").len(), 1);
         assert_eq!(parse("tcmalloc:TCMALLOC_RELEASE_RATE=10").expect("a variant").family, Family::Tcmalloc);
     }
 
@@ -293,6 +313,10 @@ mod tests {
         assert!(text("jemalloc:narenas").contains("\"narenas\" is no setting"));
         assert!(text("jemalloc:").contains("\"\" is no setting"));
         assert!(text("floor:a=1").contains("floor has no settings"));
+        assert_eq!(
+            text("jemalloc:process.thp=always"),
+            "variant \"jemalloc:process.thp=always\": process.thp=always cannot be asked of a process: there are never and madvise"
+        );
         assert!(text("mine=/no/such.so").contains("/no/such.so: No such file"));
         assert!(text("jemalloc=/no/such.so").contains("another name"));
         assert!(text("").contains("is no name"));

@@ -104,7 +104,7 @@ fn tcmalloc_shows_values_and_its_library_names() {
     let answer = probe(spec, &variables);
     let verdicts: Vec<&Value> =
         answer["proofs"].as_array().expect("proofs").iter().map(|proof| &proof["verdict"]).collect();
-    assert_eq!(verdicts, ["taken", "known", "unknown"]);
+    assert_eq!(verdicts, ["taken", "taken", "unknown"]);
 }
 
 #[test]
@@ -131,12 +131,29 @@ fn workloads_are_listed_with_their_kind() {
     assert_ne!(model["description"], "");
 }
 
+#[test]
+fn settings_and_sweeps_are_listed_with_what_they_do() {
+    let text = |what: &str| {
+        let output = heaplab().args(["list", what]).assert().success().get_output().clone();
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let settings = text("settings");
+    for line in
+        ["MALLOC_ARENA_MAX ", "dirty_decay_ms ", "purge_delay ", "TCMALLOC_RELEASE_RATE ", "process.thp "]
+    {
+        assert!(settings.lines().any(|listed| listed.starts_with(line)), "{line}: {settings}");
+    }
+    let sweeps = text("sweeps");
+    assert_eq!(sweeps.lines().count(), 1 + heaplab_allocators::sweep::SHIPPED.len(), "{sweeps}");
+    assert!(sweeps.lines().nth(1).is_some_and(|line| line.starts_with("glibc ")), "{sweeps}");
+}
+
 /// The parent's side: what [`heaplab_allocators::probe::prove`] finds for real variants.
 mod proven {
     use std::process::Command;
 
     use heaplab_allocators::probe::{Proven, prove};
-    use heaplab_allocators::{Expectation, Variant};
+    use heaplab_allocators::{Expectation, Variant, Verdict};
 
     /// A trial run of the variant, its library set from the list.
     fn try_out(spec: &str, cpus: Option<u32>) -> (Proven, Expectation) {
@@ -198,6 +215,32 @@ mod proven {
             let (proven, _) = try_out(spec, None);
             let fault = proven.unknown_setting().unwrap_or_default();
             assert!(fault.contains(told), "{spec}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn every_setting_that_is_known_is_taken() {
+        for setting in heaplab_allocators::settings::KNOWN {
+            let family = setting.family.map_or("ptmalloc2", heaplab_allocators::Family::name);
+            let spec = format!("{family}:{}={}", setting.name, setting.example);
+            let (proven, _) = try_out(&spec, None);
+            let [proof] = proven.proofs.as_slice() else { panic!("{spec}: {proven:#?}") };
+            // What the system does not have is told apart from what the allocator does not know.
+            let known =
+                matches!(proof.verdict, Verdict::Taken | Verdict::Known | Verdict::WithoutEffect { .. });
+            assert!(known, "{spec}: {proof:?}");
+        }
+    }
+
+    #[test]
+    fn huge_pages_are_refused_to_the_process_before_its_allocator_begins() {
+        for family in ["ptmalloc2", "mimalloc"] {
+            let (proven, _) = try_out(&format!("{family}:process.thp=never"), None);
+            assert_eq!(proven.proofs[0].verdict, Verdict::Taken, "{proven:#?}");
+            // Not asked of the process: it is found out.
+            let (proven, _) = try_out_as(family, &format!("{family}:process.thp=never"), None);
+            let fault = proven.unknown_setting().unwrap_or_default();
+            assert_eq!(fault, "process.thp was not taken: never was asked for, default is set");
         }
     }
 

@@ -20,7 +20,10 @@ pub(crate) fn judge_options(options: &[Setting], variables: &[(String, String)])
     let listed = loader_path().ok_or("the dynamic loader was not found".to_string());
     let listed = listed.and_then(|loader| list_tunables(&loader, variables));
     let judge_one = |option: &Setting| match &listed {
-        Ok(listed) => judge(option, listed),
+        Ok(listed) => match judge(option, listed) {
+            Verdict::Taken => huge_pages::judge(option).unwrap_or(Verdict::Taken),
+            other => other,
+        },
         Err(reason) => Verdict::Unprovable { reason: reason.clone() },
     };
     options.iter().map(|option| Proof::new(option, judge_one(option))).collect()
@@ -61,9 +64,64 @@ fn judge(option: &Setting, listed: &str) -> Verdict {
     }
 }
 
+/// `glibc.malloc.hugetlb`, which is taken everywhere and changes something only where the system has such pages.
+mod huge_pages {
+    use super::{Setting, Verdict, parse_number};
+
+    /// The verdict where it has no effect on this system.
+    pub(super) fn judge(option: &Setting) -> Option<Verdict> {
+        if option.name != "glibc.malloc.hugetlb" {
+            return None;
+        }
+        let mode = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+        let reserved = count_reserved().unwrap_or(0);
+        let reason = without_effect(parse_number(&option.value)?, &mode, reserved)?;
+        Some(Verdict::WithoutEffect { reason })
+    }
+
+    /// Huge pages of all sizes that the system has, or may make on demand.
+    fn count_reserved() -> Option<u64> {
+        let mut count = 0;
+        for size in std::fs::read_dir("/sys/kernel/mm/hugepages").ok()? {
+            for name in ["nr_hugepages", "nr_overcommit_hugepages"] {
+                let text = std::fs::read_to_string(size.as_ref().ok()?.path().join(name)).ok()?;
+                count += text.trim().parse::<u64>().ok()?;
+            }
+        }
+        Some(count)
+    }
+
+    /// Why a value changes nothing; none if it does.
+    pub(super) fn without_effect(value: i128, mode: &str, reserved: u64) -> Option<String> {
+        let chosen = mode.split(['[', ']']).nth(1).unwrap_or("not known");
+        match value {
+            0 => None,
+            1 if chosen == "madvise" => None,
+            1 => Some(format!(
+                "it asks by madvise, which glibc does only where the system's setting of transparent huge pages is \
+                 madvise, and it is {chosen}"
+            )),
+            _ if reserved > 0 => None,
+            _ => Some("the system has reserved no huge pages (vm.nr_hugepages is 0)".into()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_that_there_are_not_change_nothing() {
+        let reason = |value, mode, reserved| huge_pages::without_effect(value, mode, reserved);
+        assert_eq!(reason(0, "always madvise [never]", 0), None);
+        assert_eq!(reason(1, "always [madvise] never", 0), None);
+        assert!(reason(1, "[always] madvise never", 9).is_some_and(|why| why.ends_with("and it is always")));
+        assert!(
+            reason(2, "always [madvise] never", 0).is_some_and(|why| why.contains("reserved no huge pages"))
+        );
+        assert_eq!(reason(2, "", 8), None);
+    }
 
     fn verdicts(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Vec<Verdict> {
         let settings: Vec<Setting> = settings

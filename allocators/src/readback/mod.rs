@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment;
 use crate::family::Family;
 use crate::loaded::Loaded;
+use crate::process;
 use crate::variant::{Setting, Variant};
 
 /// What reading a setting back showed.
@@ -32,6 +33,11 @@ pub enum Verdict {
     },
     /// This version has no such setting.
     Unknown,
+    /// The allocator has this value, and on this system it changes nothing.
+    WithoutEffect {
+        /// Why.
+        reason: String,
+    },
     /// Nothing can be said.
     Unprovable {
         /// Why.
@@ -55,6 +61,11 @@ impl Proof {
         Proof { name: setting.name.clone(), value: setting.value.clone(), verdict }
     }
 
+    /// Whether it is a setting of the process and not of its allocator.
+    pub(crate) fn is_of_process(&self) -> bool {
+        process::is_name(&self.name)
+    }
+
     /// Why this setting makes the sample `unknown-setting`; none if it does not.
     pub fn fault(&self) -> Option<String> {
         let Proof { name, value, verdict } = self;
@@ -62,6 +73,9 @@ impl Proof {
             Verdict::Unknown => Some(format!("this version has no setting {name}")),
             Verdict::Differs { found } => {
                 Some(format!("{name} was not taken: {value} was asked for, {found} is set"))
+            }
+            Verdict::WithoutEffect { reason } => {
+                Some(format!("{name}={value} changes nothing here: {reason}"))
             }
             Verdict::Taken | Verdict::Known | Verdict::Unprovable { .. } => None,
         }
@@ -83,7 +97,9 @@ impl Proof {
 /// A library given by its path is known by what it shows itself to be, and its settings by their variables.
 pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
     let named = |setting: &Setting, name: String| Setting { name, value: setting.value.clone() };
-    let settings = &variant.settings;
+    let settings: Vec<Setting> =
+        variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned().collect();
+    let settings = settings.as_slice();
     match family {
         Family::Ptmalloc2 => environment::glibc_options(settings),
         Family::Jemalloc => environment::jemalloc_options(settings),
@@ -93,16 +109,17 @@ pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
         Family::Tcmalloc => {
             settings.iter().map(|s| named(s, environment::tcmalloc_variable(&s.name))).collect()
         }
-        Family::Floor | Family::Other => settings.clone(),
+        Family::Floor | Family::Other => settings.to_vec(),
     }
 }
 
-/// Reads the variant's settings back from the allocator that serves this process, as far as it can be asked.
+/// Reads the variant's settings back from the allocator that serves this process, as far as it can be asked, and from
+/// the process itself.
 ///
 /// jemalloc and tcmalloc answer; ptmalloc2 and mimalloc are asked by the parent, and yield nothing here.
 pub fn in_process(variant: &Variant, loaded: &Loaded) -> Vec<Proof> {
     let options = options(variant, loaded.family);
-    match loaded.family {
+    let mut proofs = match loaded.family {
         Family::Jemalloc => jemalloc::read_options(&options),
         Family::Tcmalloc => tcmalloc::read_variables(&options, &loaded.library_path),
         Family::Ptmalloc2 | Family::Mimalloc => Vec::new(),
@@ -110,5 +127,7 @@ pub fn in_process(variant: &Variant, loaded: &Loaded) -> Vec<Proof> {
             let verdict = || Verdict::Unprovable { reason: "heaplab cannot ask this allocator".into() };
             options.iter().map(|option| Proof::new(option, verdict())).collect()
         }
-    }
+    };
+    proofs.extend(process::read_back(&variant.settings));
+    proofs
 }

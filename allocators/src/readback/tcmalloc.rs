@@ -20,6 +20,9 @@ const PROPERTIES: [(&str, &CStr); 3] = [
     ("TCMALLOC_HEAP_LIMIT_MB", c"tcmalloc.heap_limit_mb"),
 ];
 
+/// How eagerly free pages are given back: no property, but a function of the extension.
+const RELEASE_RATE: &str = "TCMALLOC_RELEASE_RATE";
+
 /// Reads each variable back from the tcmalloc that serves this process and lies in `library`.
 pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof> {
     if variables.is_empty() {
@@ -32,6 +35,9 @@ pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof
         .map(|variable| {
             let verdict = if !holds_name(&contents, &variable.name) {
                 Verdict::Unknown
+            } else if variable.name == RELEASE_RATE {
+                let found = object.as_ref().and_then(read_release_rate);
+                found.map_or(Verdict::Known, |found| judge_rate(&variable.value, found))
             } else {
                 let property = PROPERTIES.iter().find(|(name, _)| *name == variable.name);
                 let found = property.and_then(|(_, property)| read_property(object.as_ref()?, property));
@@ -59,6 +65,28 @@ fn read_property(object: &Object, property: &CStr) -> Option<usize> {
         std::mem::transmute::<*mut c_void, GetNumericProperty>(address)(property.as_ptr(), &mut value)
     };
     (known != 0).then_some(value)
+}
+
+/// The release rate, which the C interface does not show: C++'s, by its mangled names.
+fn read_release_rate(object: &Object) -> Option<f64> {
+    type Instance = unsafe extern "C" fn() -> *mut c_void;
+    type GetMemoryReleaseRate = unsafe extern "C" fn(*mut c_void) -> f64;
+    let instance = symbol::find_in(object, c"_ZN15MallocExtension8instanceEv")?;
+    let get = symbol::find_in(object, c"_ZN22TCMallocImplementation20GetMemoryReleaseRateEv")?;
+    // SAFETY: gperftools' functions have these types, and its extension is that implementation's.
+    let rate = unsafe {
+        let instance = std::mem::transmute::<*mut c_void, Instance>(instance)();
+        std::mem::transmute::<*mut c_void, GetMemoryReleaseRate>(get)(instance)
+    };
+    Some(rate)
+}
+
+/// gperftools reads the rate by strtod.
+fn judge_rate(asked: &str, found: f64) -> Verdict {
+    match asked.trim().parse::<f64>() {
+        Ok(asked) if asked == found => Verdict::Taken,
+        _ => Verdict::Differs { found: found.to_string() },
+    }
 }
 
 /// Whether `found` is what gperftools makes of the value that was asked for.
@@ -91,6 +119,12 @@ mod tests {
         assert!(holds_name(contents, "TCMALLOC_RELEASE_RATE"));
         assert!(!holds_name(contents, "TCMALLOC_X"));
         assert!(!holds_name(contents, "TCMALLOC_RELEASE"));
+    }
+
+    #[test]
+    fn a_rate_is_a_number_as_c_reads_it() {
+        assert_eq!(judge_rate("2.50", 2.5), Verdict::Taken);
+        assert_eq!(judge_rate("fast", 0.0), Verdict::Differs { found: "0".into() });
     }
 
     #[test]

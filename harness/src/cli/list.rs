@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use heaplab_allocators::registry::{ENTRIES, Entry};
-use heaplab_allocators::{Variant, probe};
+use heaplab_allocators::settings::KNOWN;
+use heaplab_allocators::{Sweep, Variant, probe, sweep};
 use heaplab_workloads::catalog::{self, Source};
 use serde::Serialize;
 
@@ -17,6 +18,10 @@ pub(super) enum Command {
     Workloads(Args),
     /// The allocators that have a name, and where their libraries lie
     Allocators(Args),
+    /// Settings of allocators that are worth knowing, and what each does
+    Settings(Args),
+    /// The sweeps that come with heaplab: variants over values of settings
+    Sweeps(Args),
 }
 
 #[derive(clap::Args)]
@@ -30,6 +35,8 @@ pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Workloads(args) => list_workloads(args.format),
         Command::Allocators(args) => list_allocators(args.format),
+        Command::Settings(args) => list_settings(args.format),
+        Command::Sweeps(args) => list_sweeps(args.format),
     }
 }
 
@@ -137,4 +144,71 @@ fn look_at(entry: &Entry) -> anyhow::Result<Listed> {
         Err(error) => (listed.state, listed.detail) = ("broken", Some(error.to_string())),
     }
     Ok(listed)
+}
+
+/// A setting of the list.
+#[derive(Serialize)]
+struct ListedSetting {
+    name: &'static str,
+    /// The allocators that have it, or `any`.
+    allocators: String,
+    /// What it does, with the default in brackets.
+    description: &'static str,
+    /// A variant that has it.
+    example: String,
+}
+
+fn list_settings(format: Format) -> anyhow::Result<Outcome> {
+    let list = |setting: &heaplab_allocators::settings::KnownSetting| {
+        let of_family = ENTRIES.iter().filter(|entry| Some(entry.family) == setting.family);
+        let names: Vec<&str> = of_family.map(|entry| entry.name).collect();
+        let example = names.first().unwrap_or(&"ptmalloc2");
+        ListedSetting {
+            name: setting.name,
+            example: format!("{example}:{}={}", setting.name, setting.example),
+            allocators: if names.is_empty() { "any".to_owned() } else { names.join(", ") },
+            description: setting.what,
+        }
+    };
+    let listed: Vec<ListedSetting> = KNOWN.iter().map(list).collect();
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
+        Format::Table => {
+            let row = |it: ListedSetting| vec![it.name.to_owned(), it.allocators, it.description.to_owned()];
+            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
+            columns::print(&mut out, &["name", "allocators", "what it does (default)"], &rows)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// A sweep of the list.
+#[derive(Serialize)]
+struct ListedSweep {
+    name: &'static str,
+    description: String,
+    variants: Vec<String>,
+}
+
+fn list_sweeps(format: Format) -> anyhow::Result<Outcome> {
+    let list = |(name, text): (&'static str, &str)| {
+        Sweep::parse(text, name).map(|sweep| ListedSweep {
+            name,
+            description: sweep.description,
+            variants: sweep.variants,
+        })
+    };
+    let listed = sweep::SHIPPED.into_iter().map(list).collect::<Result<Vec<_>, _>>()?;
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
+        Format::Table => {
+            let row =
+                |it: ListedSweep| vec![it.name.to_owned(), it.variants.len().to_string(), it.description];
+            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
+            columns::print(&mut out, &["name", "variants", "description"], &rows)?;
+        }
+    }
+    Ok(Outcome::Done)
 }

@@ -35,7 +35,9 @@ pub(super) fn run_worker(
     timeout: Duration,
     stop: &AtomicBool,
 ) -> std::io::Result<End> {
-    let mut child = Running(command(environment, cpus)?.spawn()?);
+    let mut command = command(environment, cpus)?;
+    job.variant.prepare_process(&mut command);
+    let mut child = Running(command.spawn()?);
     let answers = read_streams(&mut child.0);
     let job = serde_json::to_vec(job)?;
     // A worker that dies before it has read its job closes the pipe; how it died is found below.

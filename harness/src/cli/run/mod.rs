@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
     #[arg(short, long = "allocator", value_name = "VARIANT")]
     allocators: Vec<String>,
+    /// Variants over values of settings: a sweep by name (see `heaplab list sweeps`), or a file (.toml); beside those named by -a
+    #[arg(long = "sweep", value_name = "NAME|FILE")]
+    sweeps: Vec<String>,
     /// What to measure: throughput, latency, memory, check [default: throughput, latency, memory]
     #[arg(long = "pass", value_name = "PASS", value_delimiter = ',')]
     passes: Vec<Pass>,
@@ -102,6 +105,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Some(directory) if args.resume => Plan::resumed(&args, directory)?,
         _ => Plan::new(&args)?,
     };
+    plan.notes.iter().for_each(|note| eprintln!("heaplab: {note}"));
     let variations = prepare::prove_variants(&plan)?;
     let compiled = match prepare::compile_workloads(&plan, &stop)? {
         Some(compiled) => compiled,

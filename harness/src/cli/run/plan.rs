@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Parser;
-use heaplab_allocators::{Variant, VariantError};
+use heaplab_allocators::{Sweep, SweepError, Variant, VariantError};
 use heaplab_workloads::catalog::{self, CatalogError, Workload};
 use heaplab_workloads::simulate::Options;
 
 use super::{Args, usage};
 use crate::cli::{Cli, Command};
-use crate::plan::{Pass, Settings};
+use crate::plan::{Pace, Pass, Settings};
 use crate::results;
 
 /// The variants of a run for which none is named.
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) workloads: Vec<(Workload, Options)>,
     pub(super) variants: Vec<Variant>,
     pub(super) settings: Settings,
+    /// What was left out, in sentences.
+    pub(super) notes: Vec<String>,
     /// The command line that asked for it.
     pub(super) argv: Vec<String>,
 }
@@ -33,12 +35,9 @@ impl Plan {
     /// The plan of these arguments.
     pub(super) fn new(args: &Args) -> anyhow::Result<Plan> {
         let argv = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let plan = Plan {
-            workloads: find_workloads(args)?,
-            variants: parse_variants(&args.allocators)?,
-            settings: settings(args),
-            argv,
-        };
+        let settings = settings(args);
+        let (variants, notes) = find_variants(args, &settings)?;
+        let plan = Plan { workloads: find_workloads(args)?, variants, settings, notes, argv };
         if let Some(baseline) = &args.baseline
             && !plan.variants.iter().any(|variant| variant.label == *baseline)
         {
@@ -64,6 +63,15 @@ impl Plan {
                 format!("{}: its argv is not a `heaplab run`", directory.join("run.toml").display())
             })?;
         let plan = Plan { argv: run.argv, ..Plan::new(&recorded)? };
+        let labels = |variants: &mut dyn Iterator<Item = &str>| variants.collect::<Vec<_>>().join(", ");
+        let then = labels(&mut run.variants.iter().map(|variant| variant.label.as_str()));
+        let now = labels(&mut plan.variants.iter().map(|variant| variant.label.as_str()));
+        if then != now {
+            return Err(usage(format!(
+                "{} was begun with the variants {then}, and its sweep now makes {now}: begin another run",
+                directory.display()
+            )));
+        }
         let bare = Args { resume: true, output: args.output.clone(), format: args.format, ..bare_args()? };
         if !same(args, &bare) && !same(args, &recorded) {
             return Err(usage(format!(
@@ -139,23 +147,53 @@ fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
     Ok(workloads)
 }
 
-fn parse_variants(specs: &[String]) -> anyhow::Result<Vec<Variant>> {
-    let specs: Vec<&str> = match specs {
-        [] => DEFAULT_VARIANTS.to_vec(),
-        _ => specs.iter().map(String::as_str).collect(),
+/// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.
+fn find_variants(args: &Args, settings: &Settings) -> anyhow::Result<(Vec<Variant>, Vec<String>)> {
+    let named: Vec<&str> = match args.allocators.as_slice() {
+        [] if args.sweeps.is_empty() => DEFAULT_VARIANTS.to_vec(),
+        specs => specs.iter().map(String::as_str).collect(),
     };
     let mut variants: Vec<Variant> = Vec::new();
-    for spec in specs {
-        let variant = Variant::parse(spec).map_err(|error| match error {
-            VariantError::Absent(absent) => anyhow::Error::from(absent),
-            other => usage(other.to_string()),
-        })?;
+    for spec in named {
+        let variant = parse_variant(spec)?;
         if variants.iter().any(|other| other.label == variant.label) {
             return Err(usage(format!("variant {:?} is named twice", variant.label)));
         }
         variants.push(variant);
     }
-    Ok(variants)
+    let mut notes = Vec::new();
+    for name in &args.sweeps {
+        let sweep = Sweep::find(name).map_err(|error| match error {
+            SweepError::Io { ref source, .. } if source.kind() != std::io::ErrorKind::NotFound => {
+                error.into()
+            }
+            _ => usage(format!("{:#}", anyhow::Error::from(error))),
+        })?;
+        for spec in &sweep.variants {
+            let variant = parse_variant(spec).with_context(|| format!("sweep {name}"))?;
+            if variant.sleeps_in_real_time() && may_be_virtual(settings) {
+                notes.push(format!(
+                    "{spec} of the sweep {name} is left out: its background thread sleeps in real time, which virtual \
+                     pace does not have; measure it with --pace real"
+                ));
+            } else if !variants.iter().any(|other| other.label == variant.label) {
+                variants.push(variant);
+            }
+        }
+    }
+    Ok((variants, notes))
+}
+
+/// Whether any pass replays a trace with times at virtual pace.
+fn may_be_virtual(settings: &Settings) -> bool {
+    settings.passes.iter().any(|&pass| settings.pace(pass, true) == Pace::Virtual)
+}
+
+fn parse_variant(spec: &str) -> anyhow::Result<Variant> {
+    Variant::parse(spec).map_err(|error| match error {
+        VariantError::Absent(absent) => anyhow::Error::from(absent),
+        other => usage(other.to_string()),
+    })
 }
 
 /// What the user got wrong ends with another status than what went wrong.

@@ -30,10 +30,11 @@ pub(super) fn open_directory(
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let run_id = format!("{}-{}", now.replace(['-', ':'], ""), directory_name(&plan.workloads));
     let directory = args.output.clone().unwrap_or_else(|| Path::new("results").join(&run_id));
-    let warnings = machine_warnings();
+    let mut warnings = machine_warnings();
     for warning in &warnings {
         eprintln!("heaplab: {warning}");
     }
+    warnings.extend(plan.notes.iter().cloned());
     let settings = &plan.settings;
     let file = RunFile {
         schema: SCHEMA,
