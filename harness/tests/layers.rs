@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Our crates, each with the place of its manifest and those of ours that it may use.
-const CRATES: [(&str, &str, &[&str]); 8] = [
+const CRATES: [(&str, &str, &[&str]); 9] = [
     ("workloads/trace", "heaplab_trace", &[]),
     ("workloads/raw", "heaplab_raw", &[]),
+    ("workloads/recorder", "heaplab_recorder", &["heaplab_raw"]),
     ("workloads", "heaplab_workloads", &["heaplab_raw", "heaplab_trace"]),
     ("allocators", "heaplab_allocators", &[]),
     ("allocators/preload/jemalloc", "heaplab_preload_jemalloc", &[]),
@@ -25,9 +26,14 @@ const MODULES: [&str; 7] = ["plan", "worker", "measure", "results", "stats", "re
 /// Stands beside `plan`: uses none of the others, and only `cli` uses it.
 const BESIDE: &str = "doctor";
 
-/// Where `unsafe` may be written: where malloc is called, and where it is served.
-const UNSAFE_PLACES: [&str; 4] =
-    ["harness/src/worker/", "harness/benches/", "allocators/src/", "allocators/preload/"];
+/// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
+const UNSAFE_PLACES: [&str; 5] = [
+    "harness/src/worker/",
+    "harness/benches/",
+    "allocators/src/",
+    "allocators/preload/",
+    "workloads/recorder/",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
@@ -216,7 +222,7 @@ fn crates_depend_in_one_direction() {
 }
 
 #[test]
-fn unsafe_lives_where_malloc_is_called_or_served() {
+fn unsafe_lives_where_malloc_is_called_served_or_recorded() {
     let mut strays = Vec::new();
     for (name, tokens) in ["workloads", "allocators", "harness"].into_iter().flat_map(rust_files) {
         let count = count_word(tokens, "unsafe");

@@ -1,0 +1,154 @@
+//! The chunks that a thread writes to: parts of the image's file, mapped shared.
+//!
+//! What is stored there is in the page cache and outlives the process, whatever ends it; it counts in no
+//! RssAnon. The file is opened by its path and closed again each time, because programs close descriptors
+//! that they do not know.
+
+use core::ptr;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use heaplab_raw::{
+    CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, PAGE_BYTES,
+    RECORD_ROOM_BYTES, Tick,
+};
+
+use crate::thread::Thread;
+use crate::{control, process, system};
+
+/// Lengths of a thread's first chunks. A thread that records little takes little of the disk.
+const FIRST_LENGTHS: [usize; 2] = [FIRST_CHUNK_BYTES, 64 << 10];
+
+/// Gives the thread room to write to, at the time of `word`. False where there is none: the event is lost.
+#[cold]
+pub(crate) fn take(thread: &Thread, word: u64) -> bool {
+    if thread.number.get() == 0 {
+        thread.number.set(system::thread());
+    }
+    let rest = if thread.sequence.get() == 0 { take_rest(thread) } else { None };
+    let taken = rest.map_or_else(|| map_new(thread), Ok);
+    match taken {
+        Ok((chunk, bytes)) => {
+            if thread.sequence.get() == 0 {
+                thread.ordinal.set(process::image().map_or(0, |image| image.take_thread()));
+            }
+            begin(thread, word, chunk, bytes);
+            true
+        }
+        Err(errno) => {
+            // Descriptors that a program has used up, it may close again.
+            if !matches!(errno, libc::EMFILE | libc::ENFILE) {
+                process::fail(errno);
+            }
+            if let Some(image) = process::image() {
+                image.add_lost(1);
+            }
+            false
+        }
+    }
+}
+
+/// What an ended thread left of its chunk, cut off at a page.
+fn take_rest(thread: &Thread) -> Option<(*mut u8, usize)> {
+    let (chunk, cursor, end) = (thread.chunk.get(), thread.cursor.get(), thread.chunk_end.get());
+    if chunk.is_null() {
+        return None;
+    }
+    let used_bytes = (cursor as usize).wrapping_sub(chunk as usize).next_multiple_of(PAGE_BYTES);
+    let rest = chunk.wrapping_add(used_bytes);
+    let rest_bytes = (end as usize).wrapping_sub(rest as usize);
+    if rest >= end || read_head(chunk).is_none() {
+        return None;
+    }
+    let head = ChunkHead { bytes: used_bytes as u32, ..read_head(chunk)? };
+    write_head(chunk, &head);
+    Some((rest, rest_bytes))
+}
+
+/// A new part of the file, in place of what the thread had mapped.
+fn map_new(thread: &Thread) -> Result<(*mut u8, usize), i32> {
+    let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
+    if let Some(errno) = page.failure() {
+        return Err(errno);
+    }
+    let bytes = FIRST_LENGTHS.get(thread.sequence.get() as usize).copied().unwrap_or(CHUNK_BYTES);
+    let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
+    let offset = image.take_chunk(bytes as u64);
+    page.add_taken(bytes as u64);
+    let mapped = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
+        Err(libc::EFBIG)
+    } else {
+        system::allocate(descriptor, offset, bytes)
+            // SAFETY: a new mapping.
+            .and_then(|_| unsafe { system::map_file(0, descriptor, offset, bytes) })
+    };
+    system::close(descriptor);
+    let chunk = mapped? as *mut u8;
+    if bytes > FIRST_CHUNK_BYTES {
+        // PERF: a page costs less this way than by a fault of its own. Kernels before 5.14 do not know it.
+        let _ = system::advise(chunk as usize, bytes, libc::MADV_POPULATE_WRITE);
+    }
+    let mapping = thread.mapping.get();
+    if !mapping.is_null() {
+        let old_bytes = (thread.chunk_end.get() as usize).wrapping_sub(mapping as usize);
+        // SAFETY: the thread's own chunk, and chunks of threads before it that ended.
+        unsafe { system::unmap(mapping as usize, old_bytes) };
+    }
+    thread.mapping.set(chunk);
+    Ok((chunk, bytes))
+}
+
+/// Lets the thread write to `bytes` at `chunk`, which are zeros.
+fn begin(thread: &Thread, word: u64, chunk: *mut u8, bytes: usize) {
+    let head = ChunkHead {
+        image: process::image_id(),
+        bytes: bytes as u32,
+        thread: thread.ordinal.get(),
+        tid: thread.number.get(),
+        sequence: thread.sequence.get(),
+        tick: Tick(word),
+        last_address: thread.last_address.get(),
+    };
+    write_head(chunk, &head);
+    thread.chunk.set(chunk);
+    thread.chunk_end.set(chunk.wrapping_add(bytes));
+    thread.cursor.set(chunk.wrapping_add(CHUNK_HEAD_BYTES));
+    thread.limit.set(chunk.wrapping_add(bytes.wrapping_sub(RECORD_ROOM_BYTES)));
+    thread.sequence.set(thread.sequence.get().wrapping_add(1));
+    thread.written_tick.set(word);
+}
+
+fn read_head(chunk: *mut u8) -> Option<ChunkHead> {
+    // SAFETY: a chunk of the thread's own, which has a head.
+    ChunkHead::from_words(&unsafe { chunk.cast::<[u64; CHUNK_HEAD_WORDS]>().read() }).ok()
+}
+
+/// Stores a head, its checksum last.
+fn write_head(chunk: *mut u8, head: &ChunkHead) {
+    let words = head.to_words();
+    let place = chunk.cast::<u64>();
+    for (at, word) in words.iter().enumerate() {
+        compiler_fence(Ordering::Release);
+        // SAFETY: a chunk has room for a head, and begins at a page.
+        unsafe { place.wrapping_add(at).write_volatile(*word) };
+    }
+}
+
+/// Stores a record where the thread writes; the caller has seen to the room.
+#[inline(always)]
+pub(crate) fn store(thread: &Thread, word: u64, bytes: usize) {
+    let cursor = thread.cursor.get();
+    // SAFETY: the cursor is at most the limit, behind which there is room for any record.
+    unsafe { cursor.cast::<u64>().write_unaligned(word) };
+    thread.cursor.set(cursor.wrapping_add(bytes));
+}
+
+/// As [`store`], of any record: the first word last, so that a record is whole as soon as it is there.
+pub(crate) fn store_any(thread: &Thread, record: &Encoded) {
+    if record.bytes > 8 {
+        let second = thread.cursor.get().wrapping_add(8);
+        // SAFETY: as above.
+        unsafe { ptr::write_unaligned(second.cast::<u64>(), record.second) };
+        compiler_fence(Ordering::Release);
+    }
+    store(thread, record.first, record.bytes);
+}

@@ -1,0 +1,107 @@
+//! jemalloc's own functions, where the next allocator has them.
+//!
+//! NOTE: they are exported always, so that they are seen. A program that asks by a weak reference whether
+//! `mallocx` is there finds it while it is recorded; without jemalloc behind, it allocates nothing.
+
+use core::ffi::{c_int, c_void};
+
+use heaplab_raw::{Allocation, Event};
+
+use crate::malloc::{aligned, allocated, freed, resized};
+use crate::{next, record};
+
+/// The binary logarithm of the alignment in the flags.
+const ALIGNMENT_MASK: c_int = 0x3f;
+/// The flag that asks for zeros.
+const ZERO: c_int = 0x40;
+
+/// `mallocx`.
+///
+/// # Safety
+/// As of jemalloc's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
+    let Some(function) = next::MALLOCX.find() else { return refuse() };
+    // SAFETY: the caller keeps the contract.
+    record::behind(|| unsafe { function(size, flags) }, |&block| describe(block, size, flags))
+}
+
+/// `rallocx`.
+///
+/// # Safety
+/// As of jemalloc's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *mut c_void {
+    let Some(function) = next::RALLOCX.find() else { return refuse() };
+    // SAFETY: the caller keeps the contract.
+    resized(block, size, || unsafe { function(block, size, flags) })
+}
+
+/// `xallocx`: resizes a block where it is, up to `size` and `extra`; returns what it has then.
+///
+/// # Safety
+/// As of jemalloc's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xallocx(
+    block: *mut c_void,
+    size: usize,
+    extra: usize,
+    flags: c_int,
+) -> usize {
+    let Some(function) = next::XALLOCX.find() else { return 0 };
+    let Some(thread) = record::enter() else {
+        // SAFETY: the caller keeps the contract.
+        return unsafe { function(block, size, extra, flags) };
+    };
+    // SAFETY: the caller keeps the contract.
+    let usable_bytes = unsafe { function(block, size, extra, flags) };
+    let address = block as u64;
+    if usable_bytes >= size {
+        record::put(thread, Event::ReallocBegin { address });
+        let size = usable_bytes.min(size.saturating_add(extra)) as u64;
+        record::leave(thread, Event::ReallocEnd { address, size });
+    } else {
+        // It stays as it was: to the program no failure, and to a replay nothing.
+        thread.tick.set(thread.written_tick.get());
+    }
+    usable_bytes
+}
+
+/// `dallocx`.
+///
+/// # Safety
+/// As of jemalloc's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
+    if let Some(function) = next::DALLOCX.find() {
+        // SAFETY: the caller keeps the contract.
+        record::before(freed(block), || unsafe { function(block, flags) });
+    }
+}
+
+/// `sdallocx`.
+///
+/// # Safety
+/// As of jemalloc's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn sdallocx(block: *mut c_void, size: usize, flags: c_int) {
+    if let Some(function) = next::SDALLOCX.find() {
+        // SAFETY: the caller keeps the contract.
+        record::before(freed(block), || unsafe { function(block, size, flags) });
+    }
+}
+
+fn describe(block: *mut c_void, size: usize, flags: c_int) -> Event {
+    let alignment_log2 = flags & ALIGNMENT_MASK;
+    if alignment_log2 > 0 {
+        return aligned(block, 1 << alignment_log2, size);
+    }
+    let by = if flags & ZERO == 0 { Allocation::Malloc } else { Allocation::Calloc };
+    allocated(by, block, size)
+}
+
+fn refuse() -> *mut c_void {
+    // SAFETY: errno's address is valid in every thread.
+    unsafe { *libc::__errno_location() = libc::ENOMEM };
+    core::ptr::null_mut()
+}

@@ -1,0 +1,42 @@
+//! The library that a recorded program is started with (LD_PRELOAD): every call of the malloc family is
+//! forwarded to the next allocator and written down.
+//!
+//! It must be cheap and safe in programs that know nothing of it. Cheap: on the common path an event is a
+//! load of a shared word, a comparison, and one store into a page that the thread alone writes to; no lock,
+//! no shared write, no system call, no reading of a clock. Safe: nothing is added to a block and no size is
+//! changed; no function allocates, panics, or changes errno; what cannot be recorded is forwarded all the
+//! same. What is written is drawn in `heaplab-raw`.
+//!
+//! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `process`, `arena`, `next`, `chunk`,
+//! `ending`, `record`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`, `mappings`,
+//! `creation`.
+#![allow(unsafe_code)]
+
+mod arena;
+mod chunk;
+mod control;
+mod creation;
+mod ending;
+mod jemalloc;
+mod malloc;
+mod mappings;
+mod next;
+mod operators;
+mod pool;
+mod process;
+mod record;
+mod storage;
+mod system;
+mod thread;
+mod tuning;
+
+/// Runs when the library is loaded, before `main`. Calls before it are recorded too.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static PREPARE: extern "C" fn() = prepare;
+
+extern "C" fn prepare() {
+    next::resolve();
+    ending::prepare();
+    record::begin_process();
+}

@@ -1,0 +1,109 @@
+//! The states of a process's threads: taken when a thread begins, used again when its owner is gone.
+//!
+//! A thread's state outlives the thread by a little, because destructors that run after ours still free.
+//! So an ended state waits in a queue, and the next thread takes the oldest whose owner the kernel no longer
+//! knows, with what is left of its chunk: a program of a thousand short threads stays small.
+
+use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::system;
+use crate::thread::Thread;
+
+/// Bytes that states are mapped by.
+const REGION_BYTES: usize = 64 << 10;
+
+/// The states. All zeros is an empty pool, unlocked: a forked child begins with that.
+pub(crate) struct Pool {
+    lock: AtomicU32,
+    lists: UnsafeCell<Lists>,
+}
+
+struct Lists {
+    /// States that were never used.
+    fresh: *const Thread,
+    fresh_end: *const Thread,
+    /// States of threads that said they end, the oldest first, and the last of them.
+    ended: *const Thread,
+    last_ended: *const Thread,
+    /// States that were taken for a thread that was never made.
+    unused: *const Thread,
+}
+
+impl Pool {
+    /// A state for a new thread; none where the kernel refuses memory. The caller's own state is BUSY, so that
+    /// a signal's handler cannot come back here.
+    pub(crate) fn take(&self, process: u32) -> Option<&'static Thread> {
+        let found = self.with_lists(|lists| {
+            lists.take_unused().or_else(|| lists.take_ended(process)).or_else(|| lists.take_fresh())
+        });
+        // SAFETY: what the lists hold are states in memory that is never unmapped.
+        let thread = unsafe { found?.as_ref()? };
+        thread.renew();
+        Some(thread)
+    }
+
+    /// The thread of this state will end soon.
+    pub(crate) fn give(&self, thread: &'static Thread) {
+        thread.number.set(system::thread());
+        thread.next.set(ptr::null());
+        self.with_lists(|lists| {
+            // SAFETY: the last of the queue is a state in memory that is never unmapped.
+            match unsafe { lists.last_ended.as_ref() } {
+                Some(last) if !lists.ended.is_null() => last.next.set(thread),
+                _ => lists.ended = thread,
+            }
+            lists.last_ended = thread;
+        });
+    }
+
+    /// The thread of this state never came to be.
+    pub(crate) fn give_unused(&self, thread: &'static Thread) {
+        self.with_lists(|lists| {
+            thread.next.set(lists.unused);
+            lists.unused = thread;
+        });
+    }
+
+    fn with_lists<T>(&self, work: impl FnOnce(&mut Lists) -> T) -> T {
+        while self.lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            system::give_way();
+        }
+        // SAFETY: the lock is held, and `work` is one of this module's closures, which do not come back.
+        let result = work(unsafe { &mut *self.lists.get() });
+        self.lock.store(0, Ordering::Release);
+        result
+    }
+}
+
+impl Lists {
+    fn take_unused(&mut self) -> Option<*const Thread> {
+        // SAFETY: what the lists hold are states in memory that is never unmapped.
+        let first = unsafe { self.unused.as_ref()? };
+        self.unused = first.next.get();
+        Some(first)
+    }
+
+    fn take_ended(&mut self, process: u32) -> Option<*const Thread> {
+        // SAFETY: as above.
+        let first = unsafe { self.ended.as_ref()? };
+        if !system::has_ended(process, first.number.get()) {
+            return None;
+        }
+        self.ended = first.next.get();
+        Some(first)
+    }
+
+    fn take_fresh(&mut self) -> Option<*const Thread> {
+        if self.fresh == self.fresh_end {
+            let place = system::map_private(REGION_BYTES).ok()?;
+            system::advise(place, REGION_BYTES, libc::MADV_WIPEONFORK).ok()?;
+            self.fresh = place as *const Thread;
+            self.fresh_end = self.fresh.wrapping_add(REGION_BYTES / size_of::<Thread>());
+        }
+        let first = self.fresh;
+        self.fresh = first.wrapping_add(1);
+        Some(first)
+    }
+}

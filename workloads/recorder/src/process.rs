@@ -1,0 +1,298 @@
+//! What a process is to the recording: not looked at yet, recorded, or left alone; and its image.
+//!
+//! A process begins an image when its first event comes, behind a start, an exec, or a fork that is
+//! followed. What it must not take over from its parent lies in memory that a fork wipes.
+
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use heaplab_raw::{
+    CONTROL_NAME, Image, ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, State, Text, Tick, image_name,
+};
+
+use crate::pool::Pool;
+use crate::{arena, control, next, system};
+
+/// The directory of the recording. Set by the command that records, for the program and its children.
+const DIRECTORY_VARIABLE: &[u8] = b"HEAPLAB_RECORD_DIR=";
+
+/// Nobody has looked yet whether this process is recorded.
+const FRESH: u32 = 0;
+/// A thread is looking.
+const STARTING: u32 = 1;
+/// It is recorded.
+const RECORDED: u32 = 2;
+/// It is not, and never will be.
+const LEFT_ALONE: u32 = 3;
+static MODE: AtomicU32 = AtomicU32::new(FRESH);
+
+/// What a forked child must find empty.
+pub(crate) struct Life {
+    /// [`Life::LIVE`], or 0 behind a fork.
+    mark: AtomicU64,
+    /// The head page of the image, mapped.
+    image: AtomicPtr<[AtomicU64; PAGE_WORDS]>,
+    /// The process's number.
+    pub(crate) process: AtomicU32,
+    /// The states of its threads.
+    pub(crate) pool: Pool,
+}
+
+impl Life {
+    const LIVE: u64 = 1;
+}
+
+/// Where the process's Life is, once it is recorded: memory that a fork wipes and keeps mapped.
+static LIFE: AtomicPtr<Life> = AtomicPtr::new(core::ptr::null_mut());
+/// The last image of this process or, just behind a fork, of its parent; as `ImageId` in one word.
+static IMAGE_ID: AtomicU64 = AtomicU64::new(u64::MAX);
+
+const PATH_MOST_BYTES: usize = 4096;
+
+/// The path of the recording's directory, and behind it the name of a file of it.
+struct Path {
+    bytes: UnsafeCell<[u8; PATH_MOST_BYTES]>,
+    directory_bytes: AtomicU32,
+}
+
+// SAFETY: written while a process has one thread that records: in `start`, and behind a fork.
+unsafe impl Sync for Path {}
+
+static PATH: Path = Path { bytes: UnsafeCell::new([0; PATH_MOST_BYTES]), directory_bytes: AtomicU32::new(0) };
+
+/// Whether this process is recorded; looks at its first call. The caller's state is BUSY.
+pub(crate) fn is_recorded() -> bool {
+    match MODE.load(Ordering::Acquire) {
+        RECORDED => life().is_some() || begin_child(),
+        FRESH => start(),
+        _ => false,
+    }
+}
+
+/// Whether nothing will ever be recorded in this process.
+pub(crate) fn is_left_alone() -> bool {
+    MODE.load(Ordering::Relaxed) == LEFT_ALONE
+}
+
+/// The process's Life; none where it is not recorded or was just forked.
+pub(crate) fn life() -> Option<&'static Life> {
+    // SAFETY: NULL, or a mapping that is never unmapped and in which all zeros is a Life.
+    let life = unsafe { LIFE.load(Ordering::Acquire).as_ref()? };
+    (life.mark.load(Ordering::Acquire) == Life::LIVE).then_some(life)
+}
+
+/// The process's image; none where it has none.
+pub(crate) fn image() -> Option<Image<'static>> {
+    // SAFETY: NULL, or a mapping that is never unmapped.
+    let words = unsafe { life()?.image.load(Ordering::Acquire).as_ref()? };
+    Image::open(words).ok()
+}
+
+/// Who the process's image is.
+pub(crate) fn image_id() -> ImageId {
+    let word = IMAGE_ID.load(Ordering::Relaxed);
+    ImageId { pid: word as u32, ordinal: (word >> 32) as u32 }
+}
+
+/// The path of the image's file.
+pub(crate) fn image_path() -> &'static CStr {
+    // SAFETY: the bytes end with a NUL and change only where there is one thread.
+    unsafe { CStr::from_ptr(PATH.bytes.get().cast::<c_char>()) }
+}
+
+/// Says that recording had to stop, here and, by the command, everywhere.
+pub(crate) fn fail(errno: i32) {
+    if let Some(page) = control::page() {
+        page.set_failure(errno);
+    }
+    if let Some(image) = image() {
+        image.set_failure(errno);
+    }
+}
+
+/// Looks whether this process is to be recorded, and begins its image if it is.
+fn start() -> bool {
+    let Some(directory) = directory() else { return false };
+    if MODE.compare_exchange(FRESH, STARTING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        return false;
+    }
+    let is_recorded = next::resolve() && begin_first(directory);
+    MODE.store(if is_recorded { RECORDED } else { LEFT_ALONE }, Ordering::Release);
+    is_recorded
+}
+
+/// The recording's directory; none while the C library has no environment yet.
+fn directory() -> Option<&'static [u8]> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the C library's list, which ends with NULL. Nobody changes it before the first event of a
+    // process but its own first thread, which is here.
+    unsafe {
+        if environ.is_null() {
+            return None;
+        }
+        let mut at = environ;
+        while let Some(text) = at.read().as_ref() {
+            if let Some(directory) = CStr::from_ptr(text).to_bytes().strip_prefix(DIRECTORY_VARIABLE) {
+                return Some(directory);
+            }
+            at = at.add(1);
+        }
+    }
+    // Started without the command: there is no recording.
+    MODE.store(LEFT_ALONE, Ordering::Release);
+    None
+}
+
+fn begin_first(directory: &[u8]) -> bool {
+    if !set_directory(directory) || !set_file(CONTROL_NAME.as_bytes()) {
+        return false;
+    }
+    let Ok(page) = control::map(image_path()) else { return false };
+    let process = system::process();
+    if page.claim_process(process) != process && !page.follow_forks() {
+        return false; // a child of the recorded process that became another program
+    }
+    begin_life(None)
+}
+
+/// Behind a fork: begins an image of the child's own if children are followed.
+fn begin_child() -> bool {
+    let parent = image_id();
+    let is_recorded = control::page().is_some_and(|page| page.follow_forks()) && begin_life(Some(parent));
+    if !is_recorded {
+        MODE.store(LEFT_ALONE, Ordering::Release);
+    }
+    is_recorded
+}
+
+fn begin_life(parent: Option<ImageId>) -> bool {
+    let Some(page) = control::page() else { return false };
+    if matches!(page.tick().state(), Some(State::Stopped | State::Failed) | None) {
+        return false;
+    }
+    let id = ImageId { pid: system::process(), ordinal: page.take_ordinal() };
+    let (name, length) = image_name(id);
+    let begun = name.get(..length).is_some_and(set_file).then(|| begin_image(id, parent));
+    match begun {
+        Some(Ok(())) => true,
+        Some(Err(errno)) => {
+            page.set_failure(errno);
+            false
+        }
+        None => false,
+    }
+}
+
+fn begin_image(id: ImageId, parent: Option<ImageId>) -> Result<(), i32> {
+    if system::largest_file_bytes() < PAGE_BYTES as u64 {
+        return Err(libc::EFBIG);
+    }
+    let descriptor = system::open(image_path(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)?;
+    let mapped = system::allocate(descriptor, 0, PAGE_BYTES).and_then(|_| {
+        // SAFETY: a new mapping.
+        unsafe { system::map_file(0, descriptor, 0, PAGE_BYTES) }
+    });
+    system::close(descriptor);
+    let words = mapped? as *mut [AtomicU64; PAGE_WORDS];
+    let life = map_life()?;
+    // SAFETY: just mapped, shared, and never unmapped.
+    describe(id, parent, unsafe { &*words });
+    life.process.store(id.pid, Ordering::Relaxed);
+    life.image.store(words, Ordering::Release);
+    life.mark.store(Life::LIVE, Ordering::Release);
+    IMAGE_ID.store(u64::from(id.pid) | u64::from(id.ordinal) << 32, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The memory of the Life: mapped once, and found wiped behind a fork.
+fn map_life() -> Result<&'static Life, i32> {
+    // SAFETY: NULL, or a mapping that is never unmapped and in which all zeros is a Life.
+    if let Some(life) = unsafe { LIFE.load(Ordering::Acquire).as_ref() } {
+        return Ok(life);
+    }
+    let bytes = size_of::<Life>().next_multiple_of(PAGE_BYTES);
+    let place = system::map_private(bytes)?;
+    system::advise(place, bytes, libc::MADV_WIPEONFORK)?;
+    LIFE.store(place as *mut Life, Ordering::Release);
+    // SAFETY: as above.
+    Ok(unsafe { &*(place as *const Life) })
+}
+
+/// Writes the image's head page.
+fn describe(id: ImageId, parent: Option<ImageId>, words: &'static [AtomicU64; PAGE_WORDS]) {
+    let affinity = system::affinity();
+    let head = ImageHead {
+        id,
+        parent,
+        tick: Tick(control::word()),
+        cpus_online: count_cpus_online(),
+        cpus_allowed: affinity.iter().map(|word| word.count_ones()).sum(),
+        affinity,
+        monotonic_ns: system::monotonic_ns(),
+    };
+    let image = Image::publish(words, &head, &[]);
+    let mut text = [0; 1536];
+    let length = system::read_link(c"/proc/self/exe", &mut text);
+    image.set_text(Text::Program, text.get(..length).unwrap_or(&[]));
+    let length = system::read_file(c"/proc/self/cmdline", &mut text);
+    image.set_text(Text::Command, text.get(..length).unwrap_or(&[]));
+    if let Some((_, path)) = next::object_of(next::MALLOC.address()) {
+        // SAFETY: the loader's text, which ends with a NUL.
+        image.set_text(Text::Allocator, unsafe { CStr::from_ptr(path) }.to_bytes());
+    }
+    image.add_bootstrap(arena::calls());
+}
+
+fn count_cpus_online() -> u32 {
+    let mut text = [0; 256];
+    let length = system::read_file(c"/sys/devices/system/cpu/online", &mut text);
+    count_listed(text.get(..length).unwrap_or(&[]))
+}
+
+/// The CPUs of a list as the kernel writes it: `0-3,8,10-11`.
+fn count_listed(text: &[u8]) -> u32 {
+    let (mut count, mut first, mut number) = (0_u32, None, None);
+    for &byte in text.iter().chain(b"\n") {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u32::from(byte.wrapping_sub(b'0'));
+                number = Some(number.unwrap_or(0_u32).wrapping_mul(10).wrapping_add(digit));
+            }
+            b'-' => first = number.take(),
+            _ => {
+                if let Some(last) = number.take() {
+                    count =
+                        count.wrapping_add(last.wrapping_sub(first.take().unwrap_or(last)).wrapping_add(1));
+                }
+            }
+        }
+    }
+    count
+}
+
+fn set_directory(directory: &[u8]) -> bool {
+    // SAFETY: see PATH.
+    let bytes = unsafe { &mut *PATH.bytes.get() };
+    let Some(place) = bytes.get_mut(..directory.len()) else { return false };
+    place.copy_from_slice(directory);
+    PATH.directory_bytes.store(directory.len() as u32, Ordering::Relaxed);
+    true
+}
+
+/// Puts a file's name behind the directory.
+fn set_file(name: &[u8]) -> bool {
+    // SAFETY: see PATH.
+    let bytes = unsafe { &mut *PATH.bytes.get() };
+    let from = PATH.directory_bytes.load(Ordering::Relaxed) as usize;
+    let Some(rest) = bytes.get_mut(from..) else { return false };
+    let [slash, rest @ ..] = rest else { return false };
+    let Some(place) = rest.get_mut(..name.len()) else { return false };
+    *slash = b'/';
+    place.copy_from_slice(name);
+    let Some(end) = rest.get_mut(name.len()) else { return false };
+    *end = 0;
+    true
+}

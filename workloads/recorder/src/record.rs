@@ -1,0 +1,170 @@
+//! Writing events down: the common path, and everything that leaves it.
+//!
+//! An event compares the clock's word with the one that its thread saw last. Where both are equal, the
+//! thread records, nothing has changed since, and no time has passed that would be told: the record is
+//! stored, and that is all. Everything else is rare and goes through [`attend`].
+//!
+//! While a call of the allocator runs, and while a record is made, the thread's word is replaced by the depth
+//! of the stack, which is no word of the clock: what the allocator or a signal's handler calls in between is
+//! forwarded and not recorded. If the call never returns, because a handler jumped out of it, the next call
+//! sees that it comes from no deeper, and recording goes on.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use heaplab_raw::{Event, Tick, encode};
+
+use crate::thread::{BUSY, NOBODY, Thread};
+use crate::{chunk, control, ending, process, storage};
+
+/// Calls `function`, which is one event, and records it behind the call.
+#[inline]
+pub(crate) fn behind<T>(function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
+    let Some(thread) = enter() else { return function() };
+    let result = function();
+    leave(thread, event(&result));
+    result
+}
+
+/// Records an event and calls `function`, which ends what the event is about.
+#[inline]
+pub(crate) fn before<T>(event: Event, function: impl FnOnce() -> T) -> T {
+    let Some(thread) = enter() else { return function() };
+    put(thread, event);
+    let result = function();
+    thread.tick.set(thread.written_tick.get());
+    result
+}
+
+/// Records an event that stands for no call.
+pub(crate) fn note(event: Event) {
+    before(event, || ());
+}
+
+/// Takes the thread off the common path: until [`leave`], nothing else of it is recorded. None where the
+/// call is no event, or not recorded.
+#[inline(always)]
+pub(crate) fn enter() -> Option<&'static Thread> {
+    enter_at(storage::depth())
+}
+
+#[inline(always)]
+pub(crate) fn enter_at(depth: u64) -> Option<&'static Thread> {
+    let thread = storage::thread();
+    if thread.tick.get() == control::word() {
+        thread.tick.set(depth);
+        compiler_fence(Ordering::SeqCst);
+        return Some(thread);
+    }
+    attend(depth)
+}
+
+/// Records an event of a thread that [entered](enter), and puts it back.
+#[cold]
+#[inline(never)]
+pub(crate) fn leave(thread: &Thread, event: Event) {
+    if refresh(thread) {
+        put(thread, event);
+    }
+    compiler_fence(Ordering::SeqCst);
+    thread.tick.set(thread.written_tick.get());
+}
+
+/// Writes an event where there is room, as [`enter`] and [`refresh`] saw to.
+pub(crate) fn put(thread: &Thread, event: Event) {
+    if thread.cursor.get() > thread.limit.get() && !refresh(thread) {
+        return;
+    }
+    chunk::store_any(thread, &encode(event, thread.last_address.get()));
+    if let Some(address) = event.address() {
+        thread.last_address.set(address);
+    }
+}
+
+/// What the common path is not for: a thread's first event, another time or state, a full chunk, a fork, a
+/// call from within a call, a process that is not recorded. Gives the thread where it may record.
+#[cold]
+#[inline(never)]
+pub(crate) fn attend(depth: u64) -> Option<&'static Thread> {
+    let mut thread = storage::thread();
+    if thread.is(&BUSY) || process::is_left_alone() {
+        return None;
+    }
+    if thread.is(&NOBODY) || thread.mark.get() != Thread::LIVE {
+        thread = begin()?;
+    }
+    let inside = thread.tick.get();
+    if inside != 0 && inside.is_multiple_of(8) && depth < inside {
+        return None; // a call from within a call
+    }
+    thread.tick.set(depth);
+    compiler_fence(Ordering::SeqCst);
+    if refresh(thread) {
+        return Some(thread);
+    }
+    thread.tick.set(0);
+    None
+}
+
+/// Begins the process's image, and its first thread, without an event.
+pub(crate) fn begin_process() {
+    if let Some(thread) = enter() {
+        thread.tick.set(thread.written_tick.get());
+    }
+}
+
+/// Gives a thread its state, at its first event or behind a fork.
+fn begin() -> Option<&'static Thread> {
+    // SAFETY: errno's address is valid in every thread.
+    let errno = unsafe { *libc::__errno_location() };
+    storage::set_thread(&BUSY);
+    let thread = if process::is_recorded() { take_state() } else { None };
+    if thread.is_some() {
+        ending::watch();
+    }
+    storage::set_thread(thread.unwrap_or(&NOBODY));
+    // SAFETY: as above. The loader and the C library were asked, and may have set it.
+    unsafe { *libc::__errno_location() = errno };
+    let thread = thread?;
+    if crate::system::thread() == process::life()?.process.load(Ordering::Relaxed) {
+        mark_begin(thread);
+    }
+    Some(thread)
+}
+
+/// A state for a new thread of this process, which is recorded. The caller's own is BUSY.
+pub(crate) fn take_state() -> Option<&'static Thread> {
+    let life = process::life()?;
+    life.pool.take(life.process.load(Ordering::Relaxed))
+}
+
+/// Records that the thread begins, if anything is recorded now.
+pub(crate) fn mark_begin(thread: &Thread) {
+    thread.tick.set(storage::depth());
+    if refresh(thread) {
+        put(thread, Event::ThreadBegin);
+    }
+    thread.tick.set(0);
+}
+
+/// Brings the thread up to the present: writes down the time, and takes room where there is none. False where
+/// nothing can be recorded now. The thread's word is the caller's affair.
+fn refresh(thread: &Thread) -> bool {
+    let word = control::word();
+    if !Tick(word).is_recording() {
+        return false;
+    }
+    if !has_room(thread) && !chunk::take(thread, word) {
+        return false;
+    }
+    if thread.written_tick.get() != word {
+        let tick = encode(Event::Tick { elapsed_us: Tick(word).elapsed_us() }, 0);
+        chunk::store_any(thread, &tick);
+        thread.written_tick.set(word);
+    }
+    has_room(thread) || chunk::take(thread, word)
+}
+
+fn has_room(thread: &Thread) -> bool {
+    // In a state that is new, both are NULL, or what an ended thread left.
+    thread.sequence.get() > 0 && thread.cursor.get() <= thread.limit.get()
+}

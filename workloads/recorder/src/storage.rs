@@ -1,0 +1,109 @@
+//! Where a thread finds its state: one pointer of thread-local storage.
+//!
+//! PERF: a preloaded library may use the initial-exec model, two loads; `thread_local!` calls
+//! `__tls_get_addr` in a shared library, which took 3 ns more for a malloc and a free together. Rust has no
+//! stable switch for it, hence the assembly.
+//!
+//! The pointer is never NULL: a thread that nobody has seen yet has [`NOBODY`], so that the common path
+//! needs no test for it.
+
+use crate::thread::{NOBODY, Thread};
+
+core::arch::global_asm!(
+    ".pushsection .tdata.heaplab_recorder_thread, \"awT\", @progbits",
+    ".globl heaplab_recorder_thread",
+    ".hidden heaplab_recorder_thread",
+    ".type heaplab_recorder_thread, @object",
+    ".size heaplab_recorder_thread, 8",
+    ".balign 8",
+    "heaplab_recorder_thread:",
+    ".quad {nobody}",
+    ".popsection",
+    nobody = sym NOBODY,
+);
+
+/// The calling thread's state, or [`NOBODY`].
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn thread() -> &'static Thread {
+    let thread: *const Thread;
+    // SAFETY: reads a constant of the global offset table, and the thread's own pointer by it. What that
+    // points to is a Thread for ever.
+    unsafe {
+        core::arch::asm!(
+            "mov {thread}, qword ptr [rip + heaplab_recorder_thread@GOTTPOFF]",
+            "mov {thread}, qword ptr fs:[{thread}]",
+            thread = out(reg) thread,
+            options(readonly, nostack, preserves_flags),
+        );
+        &*thread
+    }
+}
+
+/// Gives the calling thread its state.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_thread(thread: &'static Thread) {
+    // SAFETY: writes the thread's own pointer.
+    unsafe {
+        core::arch::asm!(
+            "mov {offset}, qword ptr [rip + heaplab_recorder_thread@GOTTPOFF]",
+            "mov qword ptr fs:[{offset}], {thread}",
+            offset = out(reg) _,
+            thread = in(reg) thread,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The calling thread's state, or [`NOBODY`].
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn thread() -> &'static Thread {
+    let thread: *const Thread;
+    // SAFETY: reads a constant of the global offset table, and the thread's own pointer by it. What that
+    // points to is a Thread for ever.
+    unsafe {
+        core::arch::asm!(
+            "mrs {thread}, tpidr_el0",
+            "adrp {offset}, :gottprel:heaplab_recorder_thread",
+            "ldr {offset}, [{offset}, #:gottprel_lo12:heaplab_recorder_thread]",
+            "ldr {thread}, [{thread}, {offset}]",
+            thread = out(reg) thread,
+            offset = out(reg) _,
+            options(readonly, nostack, preserves_flags),
+        );
+        &*thread
+    }
+}
+
+/// Gives the calling thread its state.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn set_thread(thread: &'static Thread) {
+    // SAFETY: writes the thread's own pointer.
+    unsafe {
+        core::arch::asm!(
+            "mrs {base}, tpidr_el0",
+            "adrp {offset}, :gottprel:heaplab_recorder_thread",
+            "ldr {offset}, [{offset}, #:gottprel_lo12:heaplab_recorder_thread]",
+            "str {thread}, [{base}, {offset}]",
+            base = out(reg) _,
+            offset = out(reg) _,
+            thread = in(reg) thread,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// How deep the stack is here, as an address: a multiple of 8, so never a word of the control page.
+#[inline(always)]
+pub(crate) fn depth() -> u64 {
+    let depth: u64;
+    // SAFETY: reads a register.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        core::arch::asm!("mov {}, rsp", out(reg) depth, options(nomem, nostack, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        core::arch::asm!("mov {}, sp", out(reg) depth, options(nomem, nostack, preserves_flags));
+    }
+    depth
+}

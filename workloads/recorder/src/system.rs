@@ -1,0 +1,210 @@
+//! System calls, made directly: they leave errno alone, and no other library stands between.
+//!
+//! The recorder works in the middle of other people's calls, where errno is theirs and where the C
+//! library's functions may be interposed, cancellation points, or not yet usable.
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// What a system call gave: its result, or the errno.
+pub(crate) type Outcome = Result<usize, i32>;
+
+/// # Safety
+/// As the call itself demands.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> Outcome {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the caller keeps the call's contract; the kernel changes rcx, r11 and memory.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            out("rcx") _, out("r11") _,
+            options(nostack),
+        );
+    }
+    outcome(result)
+}
+
+/// # Safety
+/// As the call itself demands.
+#[cfg(target_arch = "aarch64")]
+unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> Outcome {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the caller keeps the call's contract.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") number as isize,
+            inlateout("x0") a as isize => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
+            options(nostack),
+        );
+    }
+    outcome(result)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("the recorder makes its system calls itself, and knows how on x86-64 and AArch64 alone");
+
+fn outcome(result: isize) -> Outcome {
+    if (-4095..0).contains(&result) { Err(result.wrapping_neg() as i32) } else { Ok(result as usize) }
+}
+
+/// Opens a file, with O_CLOEXEC.
+pub(crate) fn open(path: &CStr, flags: i32) -> Outcome {
+    let at = libc::AT_FDCWD as isize as usize;
+    let flags = (flags | libc::O_CLOEXEC) as usize;
+    // SAFETY: the path ends with a NUL; the kernel only reads it.
+    unsafe { call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o600, 0, 0]) }
+}
+
+/// Closes a descriptor that [`open`] gave.
+pub(crate) fn close(descriptor: usize) {
+    // SAFETY: the descriptor is ours. Linux closes it whatever the call says.
+    let _ = unsafe { call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]) };
+}
+
+/// Reserves the bytes of a file and makes it that long, so that writing there cannot fail later.
+pub(crate) fn allocate(descriptor: usize, offset: u64, bytes: usize) -> Outcome {
+    // SAFETY: numbers alone.
+    let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, offset as usize, bytes, 0, 0]) };
+    match reserved {
+        // The file system cannot: written zeros do the same.
+        Err(libc::EOPNOTSUPP | libc::ENOSYS) => write_zeros(descriptor, offset, bytes),
+        other => other,
+    }
+}
+
+fn write_zeros(descriptor: usize, offset: u64, bytes: usize) -> Outcome {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let mut done = 0;
+    while done < bytes {
+        let most = ZEROS.len().min(bytes.wrapping_sub(done));
+        let at = (offset as usize).wrapping_add(done);
+        // SAFETY: the kernel only reads the zeros.
+        match unsafe { call(libc::SYS_pwrite64, [descriptor, ZEROS.as_ptr() as usize, most, at, 0, 0]) } {
+            Ok(0) => return Err(libc::ENOSPC),
+            Ok(written) => done = done.wrapping_add(written),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
+}
+
+/// Maps a part of a file, shared, writable if asked; `at` 0 lets the kernel choose, else the place is replaced.
+///
+/// # Safety
+/// What lies at `at` is the recorder's own.
+pub(crate) unsafe fn map_file(at: usize, descriptor: usize, offset: u64, bytes: usize) -> Outcome {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = libc::MAP_SHARED | if at == 0 { 0 } else { libc::MAP_FIXED };
+    // SAFETY: a new mapping, or one in place of the recorder's own memory.
+    unsafe { call(libc::SYS_mmap, [at, bytes, protection, flags as usize, descriptor, offset as usize]) }
+}
+
+/// Fresh private memory.
+pub(crate) fn map_private(bytes: usize) -> Outcome {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+    // SAFETY: a new mapping touches nothing that exists.
+    unsafe { call(libc::SYS_mmap, [0, bytes, protection, flags, usize::MAX, 0]) }
+}
+
+/// Unmaps.
+///
+/// # Safety
+/// The range is the recorder's own and not used any more.
+pub(crate) unsafe fn unmap(at: usize, bytes: usize) {
+    // SAFETY: as above. It fails only for a range that is none.
+    let _ = unsafe { call(libc::SYS_munmap, [at, bytes, 0, 0, 0, 0]) };
+}
+
+/// Advises the kernel about the recorder's own memory.
+pub(crate) fn advise(at: usize, bytes: usize, advice: i32) -> Outcome {
+    // SAFETY: of the advices used here, none loses contents in this process.
+    unsafe { call(libc::SYS_madvise, [at, bytes, advice as usize, 0, 0, 0]) }
+}
+
+/// The process's number.
+pub(crate) fn process() -> u32 {
+    // SAFETY: without arguments.
+    unsafe { call(libc::SYS_getpid, [0; 6]) }.unwrap_or(0) as u32
+}
+
+/// The calling thread's number.
+pub(crate) fn thread() -> u32 {
+    // SAFETY: without arguments.
+    unsafe { call(libc::SYS_gettid, [0; 6]) }.unwrap_or(0) as u32
+}
+
+/// Whether the process has no such thread any more.
+pub(crate) fn has_ended(process: u32, thread: u32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    let found = unsafe { call(libc::SYS_tgkill, [process as usize, thread as usize, 0, 0, 0, 0]) };
+    found == Err(libc::ESRCH)
+}
+
+/// Lets another thread run.
+pub(crate) fn give_way() {
+    // SAFETY: without arguments.
+    let _ = unsafe { call(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// The largest file that the process may write. NOTE: to exceed it is no error alone, but a SIGXFSZ.
+pub(crate) fn largest_file_bytes() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let place = &raw mut limit as usize;
+    // SAFETY: the kernel writes the limit there.
+    let _ = unsafe { call(libc::SYS_prlimit64, [0, libc::RLIMIT_FSIZE as usize, 0, place, 0, 0]) };
+    limit.rlim_cur
+}
+
+/// The CPUs that the calling thread may use, a bit each.
+pub(crate) fn affinity() -> [u64; 16] {
+    let mut cpus = [0; 16];
+    let place = &raw mut cpus as usize;
+    // SAFETY: the kernel writes at most the bytes given.
+    let _ = unsafe { call(libc::SYS_sched_getaffinity, [0, size_of_val(&cpus), place, 0, 0, 0]) };
+    cpus
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let place = &raw mut now as usize;
+    // SAFETY: the kernel writes the time there.
+    let _ = unsafe { call(libc::SYS_clock_gettime, [libc::CLOCK_MONOTONIC as usize, place, 0, 0, 0, 0]) };
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// Reads the file at `path` from its beginning: how many bytes there are, at most those of `to`.
+pub(crate) fn read_file(path: &CStr, to: &mut [u8]) -> usize {
+    let Ok(descriptor) = open(path, libc::O_RDONLY) else { return 0 };
+    let mut length: usize = 0;
+    while length < to.len() {
+        let place = to.as_mut_ptr().wrapping_add(length) as usize;
+        let room = to.len().wrapping_sub(length);
+        // SAFETY: the kernel writes at most `room` bytes, which lie in `to`.
+        match unsafe { call(libc::SYS_read, [descriptor, place, room, 0, 0, 0]) } {
+            Ok(0) => break,
+            Ok(read) => length = length.wrapping_add(read),
+            Err(libc::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    close(descriptor);
+    length
+}
+
+/// Where a symbolic link leads: how many bytes there are, at most those of `to`.
+pub(crate) fn read_link(path: &CStr, to: &mut [u8]) -> usize {
+    let at = libc::AT_FDCWD as isize as usize;
+    let (place, room) = (to.as_mut_ptr() as usize, to.len());
+    // SAFETY: the kernel writes at most `room` bytes, which lie in `to`.
+    unsafe { call(libc::SYS_readlinkat, [at, path.as_ptr() as usize, place, room, 0, 0]) }.unwrap_or(0)
+}
