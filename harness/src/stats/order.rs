@@ -18,7 +18,7 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Exact coverage, at least [`WANTED_COVERAGE`].
+    /// Its coverage: exact and at least [`WANTED_COVERAGE`], but for a bootstrap's, where it is nominal.
     pub coverage: f64,
 }
 

@@ -7,11 +7,13 @@
 //! Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). It assumes that
 //! log ratios are symmetric about their median; ties make it cover more, never less.
 
+use std::sync::OnceLock;
+
 use super::order::{Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted};
 
 /// Up to so many blocks the estimate is Hodges-Lehmann's; above, the median of the ratios with its
 /// order-statistic interval, which at that number is as narrow for every use here.
-/// PERF: the exact distribution costs n^3 / 2 steps, 0.5 ms at 100.
+/// PERF: the exact distribution costs n^3 / 2 steps, 0.5 ms at 100, once in a process.
 const MOST_BLOCKS_OF_WALSH: usize = 100;
 
 /// A variant's ratio to the baseline.
@@ -49,21 +51,35 @@ pub fn paired_ratio(pairs: &[(f64, f64)]) -> Option<Ratio> {
 }
 
 fn hodges_lehmann(differences: &[f64]) -> Option<(f64, Option<Interval>)> {
-    let mut averages = Vec::with_capacity(differences.len() * (differences.len() + 1) / 2);
-    for (at, first) in differences.iter().enumerate() {
-        averages.extend(differences[at..].iter().map(|second| (first + second) / 2.0));
-    }
+    let mut averages = walsh_averages(differences);
     averages.sort_by(f64::total_cmp);
     let estimate = median_of_sorted(&averages)?;
     if differences.len() < MIN_BLOCKS {
         return Some((estimate, None));
     }
-    let interval = rank_of_coverage(signed_rank_tails(differences.len())).map(|(rank, coverage)| Interval {
+    let interval = signed_rank(differences.len()).map(|(rank, coverage)| Interval {
         low: averages[rank - 1],
         high: averages[averages.len() - rank],
         coverage,
     });
     Some((estimate, interval))
+}
+
+/// The averages of every two differences, and of each with itself, in no order.
+pub(super) fn walsh_averages(differences: &[f64]) -> Vec<f64> {
+    let mut averages = Vec::with_capacity(differences.len() * (differences.len() + 1) / 2);
+    for (at, first) in differences.iter().enumerate() {
+        averages.extend(differences[at..].iter().map(|second| (first + second) / 2.0));
+    }
+    averages
+}
+
+/// Which of the sorted averages of `n` differences, counted from either side, ends the interval, and its coverage.
+/// None with fewer than [`MIN_BLOCKS`] or more than [`MOST_BLOCKS_OF_WALSH`].
+pub(super) fn signed_rank(n: usize) -> Option<(usize, f64)> {
+    static RANKS: [OnceLock<Option<(usize, f64)>>; MOST_BLOCKS_OF_WALSH + 1] =
+        [const { OnceLock::new() }; MOST_BLOCKS_OF_WALSH + 1];
+    *RANKS.get(n)?.get_or_init(|| rank_of_coverage(signed_rank_tails(n)))
 }
 
 /// P(T+ < k) for k = 1 to n(n+1)/2 of Wilcoxon's signed-rank statistic: each of the ranks 1 to n

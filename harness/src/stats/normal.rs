@@ -1,0 +1,42 @@
+//! The standard normal distribution, for the adjustments of the bootstrap and for large samples.
+
+use std::f64::consts::SQRT_2;
+
+/// P(Z < z).
+pub(super) fn normal_below(z: f64) -> f64 {
+    libm::erfc(-z / SQRT_2) / 2.0
+}
+
+/// The z below which lies `probability`; none outside of 0 to 1, both excluded.
+///
+/// By bisection: it is asked a few times for each interval, and what inverts the distribution is then the distribution itself.
+pub(super) fn normal_quantile(probability: f64) -> Option<f64> {
+    if !(probability > 0.0 && probability < 1.0) {
+        return None;
+    }
+    // P(Z < -39) is below the smallest positive number.
+    let (mut low, mut high) = (-39.0, 39.0);
+    loop {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            return Some(middle);
+        }
+        if normal_below(middle) < probability { low = middle } else { high = middle }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantile_inverts_the_distribution() {
+        for probability in [1e-300, 1e-9, 0.025, 0.3, 0.5, 0.8, 0.975, 1.0 - 1e-12] {
+            let z = normal_quantile(probability).expect("inside");
+            assert!((normal_below(z) / probability - 1.0).abs() < 1e-9, "{probability}: {z}");
+        }
+        for probability in [0.0, 1.0, -0.5, 1.5, f64::NAN] {
+            assert_eq!(normal_quantile(probability), None, "{probability}");
+        }
+    }
+}
