@@ -17,8 +17,6 @@ use rand_chacha::ChaCha8Rng;
 
 /// Experiments for each figure.
 const EXPERIMENTS: usize = 1000;
-/// Those of a bootstrap, of which each draws its samples 10,000 times.
-const BOOTSTRAPS: usize = 200;
 /// The blocks of an experiment.
 const BLOCKS: [usize; 3] = [6, 10, 20];
 /// What the variant's time is to that of the baseline, where they differ.
@@ -94,8 +92,7 @@ fn run(machine: &mut Machine, blocks: usize, factor: f64, scale: f64) -> Vec<(f6
 
 /// The middle of the noise of one sample in the hour of a run: over its own drift, by many draws.
 fn middle_of_hour(machine: &mut Machine, drifts: &[f64]) -> f64 {
-    let draws = 4000;
-    let values = (0..draws).map(|at| {
+    let values = (0..200 * drifts.len()).map(|at| {
         machine.drift = drifts[at % drifts.len()];
         machine.sample(100.0, 1.0)
     });
@@ -112,12 +109,8 @@ fn middle_of_ratios(factor: f64, scale: f64) -> f64 {
 }
 
 /// How often an experiment's interval holds its truth, in per cent; an experiment answers with both.
-fn coverage(
-    part: usize,
-    experiments: usize,
-    mut experiment: impl FnMut(u64) -> (Option<Interval>, f64),
-) -> f64 {
-    let experiments = (experiments / part).max(2);
+fn coverage(part: usize, mut experiment: impl FnMut(u64) -> (Option<Interval>, f64)) -> f64 {
+    let experiments = (EXPERIMENTS / part).max(2);
     let held = (0..experiments).filter(|&seed| {
         let (interval, truth) = experiment(seed as u64);
         interval.is_some_and(|interval| interval.low <= truth && truth <= interval.high)
@@ -141,8 +134,16 @@ fn within(ratio: Option<Ratio>) -> Option<Interval> {
 
 fn print_coverage(part: usize) {
     print_head("intervals of 95 % that hold the truth, by blocks");
+    let middle = middle_of_hour(&mut Machine::new(1, 0.0), &[0.0; 100]);
+    print_row("median of one variant, no drift", |blocks| {
+        coverage(part, |seed| {
+            let mut machine = Machine::new(seed, 0.0);
+            let values: Vec<f64> = (0..blocks).map(|_| machine.sample(100.0, 1.0)).collect();
+            (median_interval(&values), middle)
+        })
+    });
     print_row("median of one variant", |blocks| {
-        coverage(part, EXPERIMENTS, |seed| {
+        coverage(part, |seed| {
             let mut machine = Machine::new(seed, DRIFT);
             let mut drifts = Vec::new();
             let block = |_| {
@@ -159,33 +160,47 @@ fn print_coverage(part: usize) {
     {
         let truth = middle_of_ratios(FACTOR, scale);
         print_row(name, |blocks| {
-            coverage(part, EXPERIMENTS, |seed| {
+            coverage(part, |seed| {
                 let pairs = run(&mut Machine::new(seed, DRIFT), blocks, FACTOR, scale);
                 (within(paired_ratio(&pairs)), truth)
             })
         });
     }
     print_row("two runs, on a machine without drift", |blocks| {
-        coverage(part, EXPERIMENTS, |seed| (two_runs(seed, blocks, 0.0, FACTOR, false), FACTOR))
+        coverage(part, |seed| (two_runs(seed, blocks, 0.0, FACTOR, false), FACTOR))
     });
     print_row("two runs, drifting, as ratios to the baseline within blocks", |blocks| {
-        coverage(part, EXPERIMENTS, |seed| (two_runs(seed, blocks, DRIFT, FACTOR, true), FACTOR))
+        coverage(part, |seed| (two_runs(seed, blocks, DRIFT, FACTOR, true), FACTOR))
     });
     print_row("two runs, drifting, as they are (do not)", |blocks| {
-        coverage(part, EXPERIMENTS, |seed| (two_runs(seed, blocks, DRIFT, FACTOR, false), FACTOR))
+        coverage(part, |seed| (two_runs(seed, blocks, DRIFT, FACTOR, false), FACTOR))
     });
-    print_row("bootstrap of a derived quantity: 1 - ratio of two means", |blocks| {
-        coverage(part, BOOTSTRAPS, |seed| {
-            let pairs = run(&mut Machine::new(seed, DRIFT), blocks, FACTOR, 1.0);
-            (bca_interval(&[&pairs], seed, saving), 1.0 - FACTOR)
-        })
-    });
+    for (name, statistic) in [
+        (
+            "bootstrap: saving by the means of two variants (do not)",
+            saving as fn(&[Vec<(f64, f64)>]) -> Option<f64>,
+        ),
+        ("bootstrap: saving by the medians of two variants", middle_saving),
+    ] {
+        print_row(name, |blocks| {
+            coverage(part, |seed| {
+                let pairs = run(&mut Machine::new(seed, DRIFT), blocks, FACTOR, 1.0);
+                (bca_interval(&[&pairs], seed, statistic), 1.0 - FACTOR)
+            })
+        });
+    }
 }
 
 /// Saving of the first of each pair against the second, by means.
 fn saving(groups: &[Vec<(f64, f64)>]) -> Option<f64> {
     let (one, other) = groups[0].iter().fold((0.0, 0.0), |(a, b), pair| (a + pair.0, b + pair.1));
     Some(1.0 - one / other)
+}
+
+/// The same by the medians of each.
+fn middle_saving(groups: &[Vec<(f64, f64)>]) -> Option<f64> {
+    let (one, other): (Vec<f64>, Vec<f64>) = groups[0].iter().copied().unzip();
+    Some(1.0 - median(&one)? / median(&other)?)
 }
 
 /// The interval of a variant's change between two runs, of which the second comes a hundred blocks later.

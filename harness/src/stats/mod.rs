@@ -16,6 +16,7 @@ mod percentile;
 mod power;
 mod separate;
 mod spread;
+mod student;
 mod verdict;
 
 pub use bootstrap::{RESAMPLES, bca_interval};

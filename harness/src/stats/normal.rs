@@ -9,19 +9,23 @@ pub(super) fn normal_below(z: f64) -> f64 {
 
 /// The z below which lies `probability`; none outside of 0 to 1, both excluded.
 ///
-/// By bisection: it is asked a few times for each interval, and what inverts the distribution is then the distribution itself.
+/// P(Z < -39) is below the smallest positive number.
 pub(super) fn normal_quantile(probability: f64) -> Option<f64> {
-    if !(probability > 0.0 && probability < 1.0) {
-        return None;
-    }
-    // P(Z < -39) is below the smallest positive number.
-    let (mut low, mut high) = (-39.0, 39.0);
+    (probability > 0.0 && probability < 1.0).then(|| invert(normal_below, probability, 39.0))
+}
+
+/// Where a rising function reaches `value`, between -`most` and `most`.
+///
+/// By bisection: it is asked a few times for each interval, and what inverts the distribution is then the
+/// distribution itself.
+pub(super) fn invert(function: impl Fn(f64) -> f64, value: f64, most: f64) -> f64 {
+    let (mut low, mut high) = (-most, most);
     loop {
         let middle = f64::midpoint(low, high);
         if middle <= low || middle >= high {
-            return Some(middle);
+            return middle;
         }
-        if normal_below(middle) < probability { low = middle } else { high = middle }
+        if function(middle) < value { low = middle } else { high = middle }
     }
 }
 

@@ -138,6 +138,11 @@ def normal_cases():
     return [{"z": z, "below": float(stats.norm.cdf(z))} for z in places]
 
 
+def student_cases():
+    places = [(1, 0.5), (2, -2.0), (5, 2.570581835636314), (9, 2.2621571627409915), (10, -4.0), (19, 1.1), (120, 2.0)]
+    return [{"t": t, "freedom": freedom, "below": float(stats.t.cdf(t, freedom))} for freedom, t in places]
+
+
 answers = {
     "scipy": scipy.__version__,
     "medians": [median_case(values) for values in (skewed(6), skewed(9), skewed(10), skewed(25), with_ties(20))],
@@ -148,5 +153,6 @@ answers = {
     "ranks": rank_cases(),
     "bootstraps": bootstrap_cases(),
     "normal": normal_cases(),
+    "student": student_cases(),
 }
 pathlib.Path(__file__).with_name("answers.json").write_text(json.dumps(answers, indent=1) + "\n")
