@@ -127,7 +127,7 @@ fn info_says_the_same_in_both_formats() {
     assert_eq!(json["header"]["notes"][0]["value"], "log.txt");
     assert_eq!(json["truncated"], false);
     let totals = json["summary"].as_object().unwrap();
-    assert_eq!(totals.len(), 26);
+    assert_eq!(totals.len(), 27);
     for (name, value) in totals {
         let shown = row(stdout(&table), name).unwrap_or_else(|| panic!("{name} is not in the table"));
         assert_eq!(shown.split(' ').next(), Some(value.to_string().as_str()), "{name}");

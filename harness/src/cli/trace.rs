@@ -178,6 +178,7 @@ fn list_repairs(summary: &Summary) -> Vec<String> {
             summary.frees_missed,
             "allocations at a live address whose free was never logged: the older object ends there",
         ),
+        (summary.order_guessed, "events whose order among threads is a guess"),
         (summary.times_raised, "times that went back: raised to the time before"),
         (summary.lost, "events lost by the recorder"),
     ];
@@ -250,6 +251,7 @@ pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static s
         ("frees_hoisted", count(summary.frees_hoisted)),
         ("frees_missed", count(summary.frees_missed)),
         ("lost", count(summary.lost)),
+        ("order_guessed", count(summary.order_guessed)),
     ]
 }
 

@@ -107,4 +107,7 @@ pub struct Summary {
     pub lost: u64,
     /// Reallocs of an object that was never seen, counted in `realloc_null` too.
     pub unseen_reallocs: u64,
+    /// Events whose place among those of other threads could not be proven: no order of their tick in which
+    /// allocations and frees of each address alternate was found, and they stand where they were met.
+    pub order_guessed: u64,
 }

@@ -276,6 +276,7 @@ summary_fields!(
     frees_missed,
     lost,
     unseen_reallocs,
+    order_guessed,
 );
 
 pub(crate) fn summary_to_bytes(summary: &Summary) -> Vec<u8> {

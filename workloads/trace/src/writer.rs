@@ -31,6 +31,8 @@ pub struct SourceCounts {
     pub unseen_reallocs: u64,
     /// See [`Summary::lost`].
     pub lost: u64,
+    /// See [`Summary::order_guessed`].
+    pub order_guessed: u64,
 }
 
 impl SourceCounts {
@@ -41,13 +43,14 @@ impl SourceCounts {
             frees_hoisted: summary.frees_hoisted,
             unseen_reallocs: summary.unseen_reallocs,
             lost: summary.lost,
+            order_guessed: summary.order_guessed,
         }
     }
 
     /// The summary with these counts in it.
     pub(crate) fn put_into(self, summary: Summary) -> Summary {
-        let SourceCounts { times_raised, frees_hoisted, unseen_reallocs, lost } = self;
-        Summary { times_raised, frees_hoisted, unseen_reallocs, lost, ..summary }
+        let SourceCounts { times_raised, frees_hoisted, unseen_reallocs, lost, order_guessed } = self;
+        Summary { times_raised, frees_hoisted, unseen_reallocs, lost, order_guessed, ..summary }
     }
 }
 
