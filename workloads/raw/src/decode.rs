@@ -116,6 +116,11 @@ impl Decoder {
         self.at
     }
 
+    /// Says that what was read was taken off the front of the content.
+    pub fn rebase(&mut self) {
+        self.at = 0;
+    }
+
     /// The next event of `content`; none at its end. After a fault it stands where it stood.
     #[inline(always)]
     pub fn next(&mut self, content: &[u8]) -> Result<Option<Event>, Fault> {

@@ -59,6 +59,14 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
     },
+    /// A raw recording that cannot be used at all.
+    #[error("{}: {problem}", path.display())]
+    Raw {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// The trace cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),

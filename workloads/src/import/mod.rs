@@ -11,6 +11,7 @@ mod android;
 mod error;
 mod ledger;
 mod lines;
+pub mod raw;
 mod source;
 
 use std::fs;

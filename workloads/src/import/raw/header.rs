@@ -1,0 +1,206 @@
+//! What the trace says of itself: from the image's first page, the control page and the command's facts.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use heaplab_raw::{Image, ImageId, ImageState, Text};
+use heaplab_trace::{Header, Note, RecordedAllocator};
+use sha2::{Digest, Sha256};
+
+use super::Problems;
+use super::samples::Facts;
+
+/// What becomes the allocator of the header and no note.
+const ALLOCATOR_FACTS: [&str; 3] = ["allocator.name", "allocator.version", "allocator.hash"];
+
+/// The header of the trace of `id`; `image` is its first page, if that can be read.
+pub(super) fn make(
+    id: ImageId,
+    image: Option<Image<'_>>,
+    facts: &Facts,
+    wall_clock_ns: Option<u64>,
+    problems: &Problems,
+) -> Header {
+    let mut notes = Notes::default();
+    notes.add("pid", id.pid);
+    notes.add("image", id.ordinal);
+    if let Some(nanoseconds) = wall_clock_ns {
+        notes.add("recording_began_unix_ns", nanoseconds);
+    }
+    let mut header = Header {
+        source: "recorder".to_string(),
+        has_times: true,
+        has_threads: true,
+        has_alignment: true,
+        allocator: allocator(id, image, facts),
+        ..Header::default()
+    };
+    if let Some(image) = image {
+        let head = image.head();
+        header.program = command_line(&image.text(Text::Command).collect::<Vec<u8>>());
+        header.cpus = (head.cpus_allowed > 0).then_some(head.cpus_allowed);
+        describe_image(image, &mut notes);
+    }
+    for (name, value) in process_facts(id, facts) {
+        notes.add(name, value);
+    }
+    for problem in problems.told() {
+        notes.add("missing", problem);
+    }
+    header.notes = notes.0;
+    header
+}
+
+#[derive(Default)]
+struct Notes(Vec<Note>);
+
+impl Notes {
+    fn add(&mut self, name: &str, value: impl ToString) {
+        self.0.push(Note { name: name.to_string(), value: value.to_string() });
+    }
+}
+
+fn describe_image(image: Image<'_>, notes: &mut Notes) {
+    let head = image.head();
+    notes.add("executable", lossy(image, Text::Program));
+    if let Some(parent) = head.parent {
+        notes.add("parent_image", format!("{}-{}", parent.pid, parent.ordinal));
+    }
+    notes.add("cpus_online", head.cpus_online);
+    notes.add("affinity", cpu_list(&head.affinity));
+    notes.add("allocator_library", lossy(image, Text::Allocator));
+    for (name, calls, bytes) in image.mappings() {
+        notes.add(&format!("{name}_calls"), calls);
+        notes.add(&format!("{name}_bytes"), bytes);
+    }
+    notes.add("bootstrap_calls", image.bootstrap());
+    notes.add(
+        "ended",
+        match image.state() {
+            Some(ImageState::Exited) => "by itself",
+            Some(ImageState::Replaced) => "by exec",
+            _ => "not by itself: killed, or still running",
+        },
+    );
+    if let Some(errno) = image.failure() {
+        notes.add("recording_failed", io::Error::from_raw_os_error(errno));
+    }
+}
+
+/// What the command knew of the process, its own facts last: those come behind the recording's.
+fn process_facts(id: ImageId, facts: &Facts) -> Vec<(&str, &str)> {
+    let of = |pid: u32| facts.texts.iter().filter(move |(of, ..)| *of == pid);
+    of(0)
+        .chain(of(id.pid))
+        .map(|(_, name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| !ALLOCATOR_FACTS.contains(name))
+        .collect()
+}
+
+/// The allocator as the command stated it; what it did not state is taken from the library that the image
+/// names, if that is still there.
+fn allocator(id: ImageId, image: Option<Image<'_>>, facts: &Facts) -> Option<RecordedAllocator> {
+    let [name, version, hash] = ALLOCATOR_FACTS.map(|name| facts.text(id.pid, name).map(str::to_string));
+    let library = image.map(|image| lossy(image, Text::Allocator)).filter(|path| !path.is_empty());
+    if name.is_none() && library.is_none() {
+        return None;
+    }
+    let library = library.unwrap_or_default();
+    Some(RecordedAllocator {
+        name: name.unwrap_or_else(|| allocator_name(&library)),
+        version: version.unwrap_or_default(),
+        hash: hash.or_else(|| hash_file(Path::new(&library)).ok()).unwrap_or_default(),
+    })
+}
+
+/// The name of the allocator that a library is, by its file's name.
+fn allocator_name(library: &str) -> String {
+    let file = library.rsplit('/').next().unwrap_or(library);
+    if file.starts_with("libc.") || file.starts_with("libc-") {
+        return "ptmalloc2".to_string();
+    }
+    let known = ["jemalloc", "tcmalloc", "mimalloc", "floor"].into_iter().find(|name| file.contains(name));
+    known.unwrap_or(file).to_string()
+}
+
+fn hash_file(path: &Path) -> io::Result<String> {
+    struct Hash(Sha256);
+    impl io::Write for Hash {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hash = Hash(Sha256::new());
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn lossy(image: Image<'_>, text: Text) -> String {
+    String::from_utf8_lossy(&image.text(text).collect::<Vec<u8>>()).into_owned()
+}
+
+/// Arguments as a shell would take them: those with anything unusual in quotes.
+fn command_line(arguments: &[u8]) -> String {
+    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
+    let quoted = arguments.split(|&byte| byte == 0).map(|argument| {
+        let text = String::from_utf8_lossy(argument);
+        let plain = |character: char| character.is_alphanumeric() || "/._-+=:,@%".contains(character);
+        if !text.is_empty() && text.chars().all(plain) {
+            text.into_owned()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
+    });
+    if arguments.is_empty() { String::new() } else { quoted.collect::<Vec<String>>().join(" ") }
+}
+
+/// CPUs as taskset writes them: `0-3,8`.
+fn cpu_list(affinity: &[u64]) -> String {
+    let has = |cpu: usize| affinity.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
+    let mut list = Vec::new();
+    let mut cpu = 0;
+    while cpu < affinity.len() * 64 {
+        let first = cpu;
+        while has(cpu) {
+            cpu += 1;
+        }
+        match cpu - first {
+            0 => {}
+            1 => list.push(first.to_string()),
+            _ => list.push(format!("{first}-{}", cpu - 1)),
+        }
+        cpu += 1;
+    }
+    list.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_listed_as_ranges() {
+        assert_eq!(cpu_list(&[0b1_0000_1111, 1]), "0-3,8,64");
+        assert_eq!(cpu_list(&[0, 0]), "");
+        assert_eq!(cpu_list(&[u64::MAX]), "0-63");
+    }
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        assert_eq!(command_line(b"python3\0-c\0print('a b')\0\0"), r"python3 -c 'print('\''a b'\'')' ''");
+        assert_eq!(command_line(b"true\0"), "true");
+        assert_eq!(command_line(b""), "");
+    }
+
+    #[test]
+    fn allocators_are_known_by_their_files() {
+        assert_eq!(allocator_name("/lib/x86_64-linux-gnu/libc.so.6"), "ptmalloc2");
+        assert_eq!(allocator_name("/usr/lib/libtcmalloc_minimal.so.4"), "tcmalloc");
+        assert_eq!(allocator_name("/opt/libsnmalloc.so"), "libsnmalloc.so");
+    }
+}

@@ -1,0 +1,263 @@
+//! All threads' steps as one trace: tick by tick, each tick in the order that `settle` finds.
+//!
+//! What is held at a time: a window of each thread that is being read, one tick's steps, the live blocks.
+//! A clock that stands still (the command died, the program went on) is one tick without end: it is done
+//! in rounds of bounded length.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::path::Path;
+
+use heaplab_raw::MarkKind;
+use heaplab_trace::{Event, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile};
+
+use super::heap::{Entry, Heap, Output, ThreadState};
+use super::samples::Residents;
+use super::settle::{Lane, Settler};
+use super::stream::Stream;
+use super::{ImportError, Problems};
+
+/// Steps of all threads in a round, about.
+const ROUND_STEPS: usize = 1 << 18;
+/// Steps of one thread in a round, at least.
+const LANE_STEPS_LEAST: usize = 256;
+/// Events between two reports of progress.
+const REPORT_EVERY: u64 = 1 << 16;
+
+/// What the trace says of a thread beside its events.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ThreadFacts {
+    pub(super) name: Option<String>,
+}
+
+/// Writes records as a trace has them: threads numbered as they appear, times from the image's beginning.
+pub(super) struct Sink<'a> {
+    trace: &'a mut TraceFile,
+    directory: &'a Path,
+    residents: Residents,
+    base_us: u64,
+    /// The trace's thread of each stream, once it appeared.
+    threads: Vec<Option<ThreadId>>,
+    facts: Vec<ThreadFacts>,
+    next_thread: ThreadId,
+    events: u64,
+}
+
+impl<'a> Sink<'a> {
+    /// The trace gets thread 0, the initial one, at once: it is `initial` of the streams, if any is.
+    pub(super) fn new(
+        trace: &'a mut TraceFile,
+        directory: &'a Path,
+        residents: Residents,
+        base_us: u64,
+        facts: Vec<ThreadFacts>,
+        initial: Option<usize>,
+        initial_name: &str,
+    ) -> Result<Sink<'a>, ImportError> {
+        let threads = vec![None; facts.len()];
+        let mut sink =
+            Sink { trace, directory, residents, base_us, threads, facts, next_thread: 1, events: 0 };
+        let name = initial.and_then(|stream| sink.facts[stream].name.clone());
+        let name = name.unwrap_or_else(|| initial_name.to_string());
+        sink.trace.push(&Record::ThreadName { thread: 0, name })?;
+        if let Some(stream) = initial {
+            sink.threads[stream] = Some(0);
+        }
+        Ok(sink)
+    }
+
+    fn time_ns(&self, tick_us: u64) -> u64 {
+        tick_us.saturating_sub(self.base_us).saturating_mul(1000)
+    }
+
+    /// Writes resident samples that were taken before `tick_us`.
+    fn write_residents(&mut self, tick_us: u64) -> Result<(), ImportError> {
+        let fail = |source: io::Error| ImportError::Io {
+            path: self.directory.join(heaplab_raw::SAMPLES_NAME),
+            doing: "read",
+            source,
+        };
+        while let Some((at_us, resident_bytes)) = self.residents.next_before(tick_us).map_err(fail)? {
+            let time_ns = at_us.saturating_sub(self.base_us).saturating_mul(1000);
+            self.trace.push(&Record::Resident(ResidentSample { time_ns, resident_bytes }))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, tick_us: u64, out: &mut Output) -> Result<(), ImportError> {
+        let time_ns = self.time_ns(tick_us);
+        for (stream, entry) in out.drain(..) {
+            match entry {
+                Entry::Action(action) => {
+                    let thread = self.thread(stream)?;
+                    self.trace.push(&Record::Event(Event { time_ns, thread, action }))?;
+                    self.events += 1;
+                }
+                Entry::Mark { kind, argument, value } => {
+                    let name = mark_name(kind, argument, value);
+                    self.trace.push(&Record::Mark(Mark { time_ns, name }))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn thread(&mut self, stream: u32) -> Result<ThreadId, ImportError> {
+        match self.threads[stream as usize] {
+            Some(thread) => Ok(thread),
+            None => self.enter_thread(stream as usize),
+        }
+    }
+
+    #[cold]
+    fn enter_thread(&mut self, stream: usize) -> Result<ThreadId, ImportError> {
+        let thread = self.next_thread;
+        self.next_thread = thread.saturating_add(1);
+        self.threads[stream] = Some(thread);
+        if let Some(name) = self.facts[stream].name.take() {
+            self.trace.push(&Record::ThreadName { thread, name })?;
+        }
+        Ok(thread)
+    }
+}
+
+fn mark_name(kind: MarkKind, argument: i32, value: i16) -> String {
+    match kind {
+        MarkKind::MallocTrim => format!("malloc_trim({argument})"),
+        MarkKind::Mallopt => format!("mallopt({argument}, {value})"),
+    }
+}
+
+/// Merges `streams` into `sink`; gives the totals that the trace cannot know, and how many calls were the
+/// machinery of threads. `report` is called with the bytes that were read and the events now and then.
+pub(super) fn merge(
+    streams: &mut [Stream<'_>],
+    sink: &mut Sink<'_>,
+    problems: &mut Problems,
+    mut report: impl FnMut(u64, u64),
+) -> Result<(SourceCounts, u64), ImportError> {
+    let mut queue: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
+    queue.extend(streams.iter().enumerate().map(|(at, stream)| Reverse((stream.begin_us(), at as u32))));
+    let mut merge = Merge {
+        states: vec![ThreadState::default(); streams.len()],
+        streams,
+        heap: Heap::default(),
+        settler: Settler::default(),
+        lanes: Vec::new(),
+        spare: Vec::new(),
+        out: Output::new(),
+    };
+    let mut reported = 0;
+    while let Some(&Reverse((tick_us, _))) = queue.peek() {
+        sink.write_residents(tick_us)?;
+        while let Some(&Reverse((at_us, stream))) = queue.peek() {
+            if at_us > tick_us {
+                break;
+            }
+            queue.pop();
+            match merge.streams[stream as usize].next_tick(problems)? {
+                Some(next_us) if next_us > tick_us => queue.push(Reverse((next_us, stream))),
+                Some(_) => merge.open_lane(stream),
+                None => {}
+            }
+        }
+        merge.run_tick(tick_us, sink, problems)?;
+        for lane in std::mem::take(&mut merge.lanes) {
+            if let Some(next_us) = merge.close_lane(lane, problems)? {
+                queue.push(next_us);
+            }
+        }
+        if sink.events - reported >= REPORT_EVERY {
+            reported = sink.events;
+            report(merge.read_bytes(), reported);
+        }
+    }
+    sink.write_residents(u64::MAX)?;
+    report(merge.read_bytes(), sink.events);
+    let counts = merge.heap.counts;
+    let ticks_raised = merge.streams.iter().map(|stream| stream.ticks_raised).sum();
+    let source_counts = SourceCounts {
+        times_raised: ticks_raised,
+        unseen_reallocs: counts.unseen_reallocs,
+        lost: counts.lost,
+        order_guessed: counts.order_guessed,
+        ..SourceCounts::default()
+    };
+    Ok((source_counts, counts.machinery))
+}
+
+struct Merge<'a, 'f> {
+    streams: &'a mut [Stream<'f>],
+    states: Vec<ThreadState>,
+    heap: Heap,
+    settler: Settler,
+    /// Threads that have steps in this tick.
+    lanes: Vec<Lane>,
+    /// Lanes whose memory can be used again.
+    spare: Vec<Lane>,
+    out: Output,
+}
+
+impl Merge<'_, '_> {
+    fn read_bytes(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.read_bytes).sum()
+    }
+
+    fn open_lane(&mut self, stream: u32) {
+        let mut lane = self.spare.pop().unwrap_or_default();
+        lane.steps.clear();
+        lane.stream = stream;
+        lane.state = self.states[stream as usize];
+        self.lanes.push(lane);
+    }
+
+    /// Takes the thread's state back; gives its place in the queue, if it goes on.
+    fn close_lane(
+        &mut self,
+        lane: Lane,
+        problems: &mut Problems,
+    ) -> Result<Option<Reverse<(u64, u32)>>, ImportError> {
+        let stream = lane.stream;
+        self.states[stream as usize] = lane.state;
+        self.spare.push(lane);
+        let next_us = self.streams[stream as usize].next_tick(problems)?;
+        Ok(next_us.map(|next_us| Reverse((next_us, stream))))
+    }
+
+    /// Does all steps of the tick, in one round as a rule.
+    fn run_tick(
+        &mut self,
+        tick_us: u64,
+        sink: &mut Sink<'_>,
+        problems: &mut Problems,
+    ) -> Result<(), ImportError> {
+        let most = (ROUND_STEPS / self.lanes.len().max(1)).max(LANE_STEPS_LEAST);
+        loop {
+            let mut has_more = false;
+            let mut grew = false;
+            for lane in &mut self.lanes {
+                let before = lane.steps.len();
+                let stream = &mut self.streams[lane.stream as usize];
+                has_more |= stream.take_tick(tick_us, &mut lane.steps, most, problems)?;
+                grew |= lane.steps.len() > before;
+            }
+            if grew || !has_more {
+                self.settler.settle(&mut self.lanes, has_more, &mut self.heap, &mut self.out);
+            } else {
+                self.settler.settle_by_guess(&mut self.lanes, &mut self.heap, &mut self.out);
+            }
+            if !has_more {
+                self.heap.end_disputes(&mut self.out);
+            }
+            sink.write(tick_us, &mut self.out)?;
+            for lane in &mut self.lanes {
+                lane.steps.drain(..lane.done);
+            }
+            if !has_more {
+                return Ok(());
+            }
+        }
+    }
+}

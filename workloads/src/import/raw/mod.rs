@@ -1,0 +1,278 @@
+//! Recordings in progress, or what a crash has left of one: a directory of raw files in, traces out.
+//!
+//! The parts, in the order in which data goes through them: `index` finds the chunks of an image, `stream`
+//! reads each thread's records as steps, `merge` takes them tick by tick, `settle` orders each tick over
+//! `heap`, which knows what is live at which address; `samples` and `header` bring what the command saw.
+//!
+//! What can be read is read: each thing that is missing or damaged is told as a problem, with its place.
+
+mod header;
+mod heap;
+mod index;
+mod merge;
+mod samples;
+mod settle;
+mod stream;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, Text, image_name, parse_image_name};
+use heaplab_trace::{Header, Summary, TraceFile};
+
+use super::{ImportError, Progress};
+use index::{Chunk, Index};
+use merge::{Sink, ThreadFacts};
+use samples::{Facts, Residents};
+use stream::Stream;
+
+pub use writer::RawWriter;
+
+/// What was found missing or damaged, in words; the first ones, and how many more there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Problems {
+    told: Vec<String>,
+    more: u64,
+}
+
+impl Problems {
+    /// More than this are counted and not told.
+    const TOLD_MOST: usize = 20;
+
+    fn add(&mut self, problem: String) {
+        if self.told.len() < Problems::TOLD_MOST {
+            self.told.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// In words, the last of them the count of those that are not.
+    fn told(&self) -> Vec<String> {
+        let mut told = self.told.clone();
+        if self.more > 0 {
+            told.push(format!("{} more of this kind", self.more));
+        }
+        told
+    }
+}
+
+/// What the import of an image made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageReport {
+    /// The header of the trace.
+    pub header: Header,
+    /// Its totals.
+    pub summary: Summary,
+    /// What was missing or damaged, in words.
+    pub problems: Vec<String>,
+    /// Allocations and frees within `pthread_create`, which a replay makes for itself.
+    pub machinery: u64,
+}
+
+/// A directory that a recorder writes, or wrote.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    directory: PathBuf,
+    /// In the order in which they began.
+    images: Vec<ImageId>,
+    /// The process that the command started, if the control page says so.
+    process: Option<u32>,
+    wall_clock_ns: Option<u64>,
+    problems: Problems,
+}
+
+impl Recording {
+    /// Looks at `directory`: which images it holds. One without any is refused.
+    pub fn open(directory: &Path) -> Result<Recording, ImportError> {
+        let fail = |doing| move |source| ImportError::Io { path: directory.to_path_buf(), doing, source };
+        let mut images = Vec::new();
+        for entry in fs::read_dir(directory).map_err(fail("open"))? {
+            let name = entry.map_err(fail("read"))?.file_name();
+            images.extend(name.to_str().and_then(parse_image_name));
+        }
+        if images.is_empty() {
+            return Err(ImportError::Raw {
+                path: directory.to_path_buf(),
+                problem: "holds no raw recording: a file PID-ORDINAL.raw for each process is expected"
+                    .to_string(),
+            });
+        }
+        images.sort_by_key(|image| (image.ordinal, image.pid));
+        let mut recording = Recording {
+            directory: directory.to_path_buf(),
+            images,
+            process: None,
+            wall_clock_ns: None,
+            problems: Problems::default(),
+        };
+        recording.read_control().map_err(fail("read"))?;
+        Ok(recording)
+    }
+
+    /// Its images, in the order in which they began.
+    pub fn images(&self) -> &[ImageId] {
+        &self.images
+    }
+
+    /// The image that the recording is about: what the process that the command started became last.
+    pub fn main_image(&self) -> ImageId {
+        let process = self.process.unwrap_or(self.images[0].pid);
+        let own = self.images.iter().rev().find(|image| image.pid == process);
+        own.copied().unwrap_or(self.images[0])
+    }
+
+    /// The name of the trace of `image` where that of the main image is `output`: `NAME.PID-ORDINAL.hlt`.
+    pub fn output_of(&self, image: ImageId, output: &Path) -> PathBuf {
+        if image == self.main_image() {
+            return output.to_path_buf();
+        }
+        output.with_extension(format!("{}-{}.hlt", image.pid, image.ordinal))
+    }
+
+    /// Writes the trace of `image` to `output`, which appears when it is complete.
+    pub fn import(
+        &self,
+        image: ImageId,
+        output: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ImageReport, ImportError> {
+        let (name, length) = image_name(image);
+        let path = self.directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
+        let fail = |source| ImportError::Io { path: path.clone(), doing: "open", source };
+        let file = File::open(&path).map_err(fail)?;
+        let mut problems = self.problems.clone();
+        let index = Index::read(&file, &path, image, &mut problems)?;
+        let facts = Facts::read(&self.directory, &mut problems).map_err(|source| ImportError::Io {
+            path: self.directory.join(heaplab_raw::SAMPLES_NAME),
+            doing: "read",
+            source,
+        })?;
+        let job = Job { recording: self, image, path: &path, file: &file, index: &index, facts: &facts };
+        job.run(output, problems, progress)
+    }
+
+    fn read_control(&mut self) -> io::Result<()> {
+        let words = match File::open(self.directory.join(CONTROL_NAME)) {
+            Ok(file) => index::read_page(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.problems.add(format!("{CONTROL_NAME} is missing: when the recording began is unknown"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        match Control::open(&words) {
+            Ok(control) => {
+                self.process = u32::try_from(control.process()).ok().filter(|pid| *pid != 0);
+                self.wall_clock_ns = Some(control.wall_clock_ns()).filter(|time| *time != 0);
+            }
+            Err(fault) => self.problems.add(format!("{CONTROL_NAME} cannot be used: {fault}")),
+        }
+        Ok(())
+    }
+}
+
+/// The import of one image.
+struct Job<'a> {
+    recording: &'a Recording,
+    image: ImageId,
+    path: &'a Path,
+    file: &'a File,
+    index: &'a Index,
+    facts: &'a Facts,
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        output: &Path,
+        mut problems: Problems,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ImageReport, ImportError> {
+        let image = self.index.image();
+        let wall_clock_ns = self.recording.wall_clock_ns;
+        let header = header::make(self.image, image, self.facts, wall_clock_ns, &problems);
+        let mut streams = self.streams();
+        let base_us = match image {
+            Some(image) => image.head().tick.elapsed_us(),
+            None => streams.iter().map(Stream::begin_us).min().unwrap_or(0),
+        };
+        let until_us = self.end_us();
+        let directory = &self.recording.directory;
+        let residents = Residents::open(directory, self.image.pid, base_us, until_us)
+            .map_err(|source| ImportError::Io { path: directory.clone(), doing: "read", source })?;
+        let initial = streams.iter().position(|stream| stream.tid() == self.image.pid);
+        let mut trace = TraceFile::create(output, &header)?;
+        let mut sink = Sink::new(
+            &mut trace,
+            directory,
+            residents,
+            base_us,
+            self.thread_facts(&streams, until_us),
+            initial,
+            &self.initial_name(),
+        )?;
+        let total_bytes = self.index.file_bytes;
+        let report = |read_bytes: u64, events| {
+            progress(Progress { read_bytes: read_bytes.min(total_bytes), total_bytes, events });
+        };
+        let (mut counts, machinery) = merge::merge(&mut streams, &mut sink, &mut problems, report)?;
+        counts.lost = counts.lost.max(image.map_or(0, |image| image.lost()));
+        trace.set_source_counts(counts);
+        Ok(ImageReport { header, summary: trace.finish()?, problems: problems.told(), machinery })
+    }
+
+    /// A stream for each thread of the image.
+    fn streams(&self) -> Vec<Stream<'_>> {
+        let same_thread = |one: &Chunk, other: &Chunk| one.head.thread == other.head.thread;
+        let threads = self.index.chunks.chunk_by(same_thread);
+        threads.map(|chunks| Stream::new(self.file, self.path, chunks)).collect()
+    }
+
+    /// When the process became another image, if it did: samples from then on are not this one's.
+    fn end_us(&self) -> u64 {
+        let mut later = self
+            .recording
+            .images
+            .iter()
+            .filter(|image| image.pid == self.image.pid && image.ordinal > self.image.ordinal);
+        let begin = later.next().and_then(|next| {
+            let (name, length) = image_name(*next);
+            let path = self.recording.directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
+            let page = index::read_page(&File::open(path).ok()?).ok()?;
+            Image::open(&page).ok().map(|image| image.head().tick.elapsed_us())
+        });
+        begin.unwrap_or(u64::MAX)
+    }
+
+    fn thread_facts(&self, streams: &[Stream<'_>], until_us: u64) -> Vec<ThreadFacts> {
+        // The kernel gives a thread's identifier to another one once it has ended.
+        let begins: BTreeSet<(u32, u64)> =
+            streams.iter().map(|stream| (stream.tid(), stream.begin_us())).collect();
+        let names = streams.iter().map(|stream| {
+            let (tid, begin_us) = (stream.tid(), stream.begin_us());
+            let next = begins.range((tid, begin_us + 1)..).next();
+            let from_us = if begins.range((tid, 0)..(tid, begin_us)).next().is_some() { begin_us } else { 0 };
+            let until_us = next.filter(|(of, _)| *of == tid).map_or(until_us, |(_, begin_us)| *begin_us);
+            let name = self.facts.thread_name(self.image.pid, tid, from_us, until_us);
+            ThreadFacts { name: name.map(str::to_string) }
+        });
+        names.collect()
+    }
+
+    /// The initial thread's name where it was never seen: the kernel gives it the executable's.
+    fn initial_name(&self) -> String {
+        let program: Vec<u8> =
+            self.index.image().map(|image| image.text(Text::Program).collect()).unwrap_or_default();
+        let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        String::from_utf8_lossy(&name[..name.len().min(15)]).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod truth;

@@ -1,0 +1,184 @@
+//! The command's file of samples: read twice as a stream, because it grows with the recording's length.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use heaplab_raw::{SAMPLES_NAME, SampleRecord, read_sample, samples_head};
+
+use super::Problems;
+
+/// A record of the file, on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Sample {
+    Resident { elapsed_us: u64, pid: u32, resident_bytes: u64 },
+    ThreadName { elapsed_us: u64, pid: u32, tid: u32, name: String },
+    ProcessGone { pid: u32, status: u32 },
+    Fact { pid: u32, text: String },
+    Other,
+}
+
+/// What the file says once, whatever its length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Of the recording and of each process: pid (0: the recording), name, value.
+    pub(super) texts: Vec<(u32, String, String)>,
+    /// By process and thread, each in order of time.
+    names: HashMap<(u32, u32), Vec<(u64, String)>>,
+    /// Status of a process that ended, as wait(2) gives it.
+    pub(super) statuses: Vec<(u32, u32)>,
+}
+
+impl Facts {
+    /// Reads the file of `directory`; a missing one is a problem, and no error.
+    pub(super) fn read(directory: &Path, problems: &mut Problems) -> io::Result<Facts> {
+        let mut facts = Facts::default();
+        let Some(mut file) = SampleFile::open(directory, problems)? else { return Ok(facts) };
+        while let Some(sample) = file.next(problems)? {
+            match sample {
+                Sample::ThreadName { elapsed_us, pid, tid, name } => {
+                    facts.names.entry((pid, tid)).or_default().push((elapsed_us, name));
+                }
+                Sample::ProcessGone { pid, status } => facts.statuses.push((pid, status)),
+                Sample::Fact { pid, text } => {
+                    let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+                    facts.texts.push((pid, name.to_string(), value.to_string()));
+                }
+                Sample::Resident { .. } | Sample::Other => {}
+            }
+        }
+        Ok(facts)
+    }
+
+    /// A text of the process `pid`, else of the recording.
+    pub(super) fn text(&self, pid: u32, name: &str) -> Option<&str> {
+        let find = |of: u32| self.texts.iter().rev().find(|(pid, known, _)| *pid == of && known == name);
+        find(pid).or_else(|| find(0)).map(|(.., value)| value.as_str())
+    }
+
+    /// The last name that the thread `tid` of `pid` was seen to have between two ticks.
+    pub(super) fn thread_name(&self, pid: u32, tid: u32, from_us: u64, until_us: u64) -> Option<&str> {
+        let mut names = self.names.get(&(pid, tid))?.iter().rev();
+        let found = names.find(|(seen_us, _)| (from_us..until_us).contains(seen_us));
+        found.map(|(_, name)| name.as_str())
+    }
+}
+
+/// Resident samples of one process in one span of time, as they come.
+pub(super) struct Residents {
+    file: Option<SampleFile>,
+    pid: u32,
+    from_us: u64,
+    until_us: u64,
+    next: Option<(u64, u64)>,
+}
+
+impl Residents {
+    /// Of `pid`, from `from_us` on and before `until_us`.
+    pub(super) fn open(directory: &Path, pid: u32, from_us: u64, until_us: u64) -> io::Result<Residents> {
+        // What is wrong with the file was told when its facts were read.
+        let file = SampleFile::open(directory, &mut Problems::default())?;
+        let mut residents = Residents { file, pid, from_us, until_us, next: None };
+        residents.advance()?;
+        Ok(residents)
+    }
+
+    /// The next sample that was taken before `tick_us`: its time, and `RssAnon` in bytes.
+    pub(super) fn next_before(&mut self, tick_us: u64) -> io::Result<Option<(u64, u64)>> {
+        let found = self.next.filter(|(at_us, _)| *at_us < tick_us);
+        if found.is_some() {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    fn advance(&mut self) -> io::Result<()> {
+        self.next = None;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        while let Some(sample) = file.next(&mut Problems::default())? {
+            if let Sample::Resident { elapsed_us, pid, resident_bytes } = sample
+                && pid == self.pid
+                && (self.from_us..self.until_us).contains(&elapsed_us)
+            {
+                self.next = Some((elapsed_us, resident_bytes));
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct SampleFile {
+    reader: BufReader<File>,
+    /// The file's head and one record.
+    record: Vec<u8>,
+    ended: bool,
+}
+
+impl SampleFile {
+    fn open(directory: &Path, problems: &mut Problems) -> io::Result<Option<SampleFile>> {
+        let file = match File::open(directory.join(SAMPLES_NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                problems.add(format!("{SAMPLES_NAME} is missing: no resident memory, no names of threads"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut reader = BufReader::new(file);
+        let mut record = Vec::new();
+        let length = samples_head().len();
+        reader.by_ref().take(length as u64).read_to_end(&mut record)?;
+        let ended = record.len() < length;
+        if ended {
+            problems.add(format!("{SAMPLES_NAME} is cut off in its head"));
+        }
+        Ok(Some(SampleFile { reader, record, ended }))
+    }
+
+    fn next(&mut self, problems: &mut Problems) -> io::Result<Option<Sample>> {
+        let head = samples_head().len();
+        while !self.ended {
+            self.record.truncate(head);
+            self.reader.by_ref().take(2).read_to_end(&mut self.record)?;
+            if self.record.len() == head {
+                break;
+            }
+            if let Some(&length) = self.record.get(head + 1) {
+                self.reader.by_ref().take(u64::from(length)).read_to_end(&mut self.record)?;
+            }
+            let mut at = 0;
+            match read_sample(&self.record, &mut at) {
+                Ok(Some(record)) => return Ok(Some(own(&record))),
+                Ok(None) => {}
+                Err(fault) => {
+                    problems.add(format!("{SAMPLES_NAME}: {fault}: what follows is not read"));
+                    self.ended = true;
+                }
+            }
+        }
+        self.ended = true;
+        Ok(None)
+    }
+}
+
+fn own(record: &SampleRecord<'_>) -> Sample {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match *record {
+        SampleRecord::Resident { elapsed_us, pid, resident_bytes } => {
+            Sample::Resident { elapsed_us, pid, resident_bytes }
+        }
+        SampleRecord::ThreadName { elapsed_us, pid, tid, name } => {
+            // Bytes that are no UTF-8 become three each; a name in a trace has at most 255.
+            let mut name = text(name);
+            while name.len() > 255 {
+                name.pop();
+            }
+            Sample::ThreadName { elapsed_us, pid, tid, name }
+        }
+        SampleRecord::ProcessGone { pid, status, .. } => Sample::ProcessGone { pid, status },
+        SampleRecord::Fact { pid, text: fact } => Sample::Fact { pid, text: text(fact) },
+        SampleRecord::ThreadGone { .. } => Sample::Other,
+    }
+}

@@ -1,0 +1,401 @@
+//! The order of one tick: which thread's step comes when.
+//!
+//! Each thread's own order is known; between threads only the tick is, about a millisecond. What orders
+//! them further is that allocations and frees of one address alternate. So:
+//!
+//! - Steps are taken as if each thread's were spread evenly over the tick. One whose address is not as it
+//!   must be (an allocation where something is live, a free where nothing is) waits for the step of another
+//!   thread that will change that.
+//! - If no other thread has such a step in the tick, and no other order of those that it had could help,
+//!   waiting is of no use: the free was never recorded, or the block never seen.
+//! - If all that are left wait for each other, somewhere an address went to the wrong thread of two that
+//!   used it within the tick. Then the tick is undone and done again, with the rule that one of the waiting
+//!   steps comes before a step that had changed its address; and so on with more such rules, depth first. In any true order, the first step that is not yet taken waits because of a step that comes later in
+//!   that order: so one of the rules that can be added is true. A search that was led astray by an early
+//!   rule is hardly ever mended by its last ones; so each is given up after some tries, and begun anew with
+//!   rules in another order.
+//! - If it may not, one of the waiting steps is done regardless, and counted as guessed.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use rustc_hash::FxBuildHasher;
+
+use super::heap::{Heap, Output, ThreadState};
+use super::stream::{Need, Step};
+
+/// Tries of a tick before a step is guessed.
+const TRIES_MOST: u32 = 5000;
+// PERF: of 1,500 calls of 8 threads on one list of free addresses, 9 of 48 searches found nothing in 5,000
+// tries without a limit; with it all did, the longest in 1,963.
+const TRIES_OF_A_DIVE: u32 = 40;
+/// Steps of all tries of a tick.
+const STEPS_MOST: usize = 1 << 19;
+/// The length of a tick in the units in which steps are spread over it.
+const TICK_UNITS: u64 = 1 << 40;
+// PERF: threads take turns of a 64th of a tick; turns of single steps cost a heap operation each.
+const TURN_UNITS: u64 = TICK_UNITS / 64;
+
+/// The steps of one thread in a tick.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Number of the thread's stream.
+    pub(super) stream: u32,
+    pub(super) steps: Vec<Step>,
+    /// How many of them are done.
+    pub(super) done: usize,
+    /// The thread at the beginning of the tick, and now.
+    before: ThreadState,
+    pub(super) state: ThreadState,
+    /// Where in the tick the next step is.
+    at_units: u64,
+    step_units: u64,
+}
+
+impl Lane {
+    fn rewind(&mut self) {
+        self.done = 0;
+        self.state = self.before;
+        self.step_units = TICK_UNITS / self.steps.len().max(1) as u64;
+        self.at_units = self.step_units / 2;
+    }
+}
+
+/// Names a step: its lane, and its place there.
+type Place = (u32, u32);
+
+/// A step that must come before another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rule {
+    before: Place,
+    after: Place,
+}
+
+/// What becomes of a step whose address is not as it must be, and that other threads' steps may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// It waits; when all do, the try has failed.
+    Search,
+    /// It waits; when all do, one is done regardless.
+    Guess,
+}
+
+/// Settles the order of ticks; keeps its tables from one to the next.
+#[derive(Default)]
+pub(super) struct Settler {
+    ready: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Lanes that wait for a change at an address.
+    waiting: HashMap<u64, Vec<u32>, FxBuildHasher>,
+    /// Lanes that wait for a rule's first step.
+    waiting_rule: Vec<u32>,
+    users: Users,
+    tries: u32,
+    steps: usize,
+    /// Searches of this tick that were given up, and the tries at which the present one is.
+    dives: u64,
+    dive_end: u32,
+}
+
+/// Which steps of the tick are about an address: made when it is first asked.
+#[derive(Default)]
+struct Users {
+    made: bool,
+    last: HashMap<u64, u32, FxBuildHasher>,
+    /// Place, what it needs, and the entry before it of the same address.
+    entries: Vec<(Place, Need, Option<u32>)>,
+}
+
+impl Users {
+    fn make(&mut self, lanes: &[Lane]) {
+        self.made = true;
+        self.last.clear();
+        self.entries.clear();
+        for (lane, found) in lanes.iter().enumerate() {
+            for (at, step) in found.steps.iter().enumerate() {
+                let need = step.need();
+                if need != Need::Nothing {
+                    let entry = self.entries.len() as u32;
+                    let before = self.last.insert(step.address, entry);
+                    self.entries.push(((lane as u32, at as u32), need, before));
+                }
+            }
+        }
+    }
+
+    fn of(&self, address: u64) -> impl Iterator<Item = (Place, Need)> + '_ {
+        let mut next = self.last.get(&address).copied();
+        std::iter::from_fn(move || {
+            let &(place, need, before) = self.entries.get(next? as usize)?;
+            next = before;
+            Some((place, need))
+        })
+    }
+}
+
+impl Settler {
+    /// Does all steps of `lanes`, in an order that is possible if there is one. If `has_more`, further steps
+    /// of the tick are still to come: then it may leave steps undone that wait for them.
+    pub(super) fn settle(&mut self, lanes: &mut [Lane], has_more: bool, heap: &mut Heap, out: &mut Output) {
+        for lane in lanes.iter_mut() {
+            lane.before = lane.state;
+            lane.rewind();
+        }
+        if let [lane] = lanes {
+            return settle_alone(lane, heap, out);
+        }
+        self.users.made = false;
+        (self.tries, self.steps, self.dives) = (0, 0, 0);
+        let mark = heap.mark();
+        let begin = out.len();
+        let rewind = |lanes: &mut [Lane], heap: &mut Heap, out: &mut Output| {
+            heap.undo(&mark);
+            out.truncate(begin);
+            lanes.iter_mut().for_each(Lane::rewind);
+        };
+        let mut found = self.attempt(lanes, &[], Mode::Search, heap, out) || has_more;
+        while !found && self.tries < TRIES_MOST && self.steps < STEPS_MOST {
+            if self.possible_rules(lanes, &[]).is_empty() {
+                break;
+            }
+            self.dive_end = self.tries + TRIES_OF_A_DIVE;
+            found = self.search(lanes, &mut Vec::new(), &rewind, heap, out);
+            if !found {
+                self.dives += 1;
+                rewind(lanes, heap, out);
+                found = self.attempt(lanes, &[], Mode::Search, heap, out);
+            }
+        }
+        if !found {
+            rewind(lanes, heap, out);
+            self.attempt(lanes, &[], Mode::Guess, heap, out);
+        }
+        heap.keep();
+    }
+
+    /// Does waiting steps of which further ones do not help: a step is guessed, as often as needed.
+    pub(super) fn settle_by_guess(&mut self, lanes: &mut [Lane], heap: &mut Heap, out: &mut Output) {
+        for lane in lanes.iter_mut() {
+            lane.before = lane.state;
+            lane.rewind();
+        }
+        self.users.made = false;
+        self.attempt(lanes, &[], Mode::Guess, heap, out);
+    }
+
+    /// Finds rules under which the tick can be done, and leaves it done; called, and left if it fails, with
+    /// a try that got stuck.
+    fn search(
+        &mut self,
+        lanes: &mut [Lane],
+        rules: &mut Vec<Rule>,
+        rewind: &dyn Fn(&mut [Lane], &mut Heap, &mut Output),
+        heap: &mut Heap,
+        out: &mut Output,
+    ) -> bool {
+        for rule in self.possible_rules(lanes, rules) {
+            if self.tries >= self.dive_end || self.steps >= STEPS_MOST {
+                return false;
+            }
+            rules.push(rule);
+            rewind(lanes, heap, out);
+            if self.attempt(lanes, rules, Mode::Search, heap, out)
+                || self.search(lanes, rules, rewind, heap, out)
+            {
+                return true;
+            }
+            rules.pop();
+        }
+        false
+    }
+
+    /// The rules that may get a stuck try going: a waiting step before one that changed its address.
+    fn possible_rules(&self, lanes: &[Lane], rules: &[Rule]) -> Vec<Rule> {
+        let mut found = Vec::new();
+        for (lane, waiting) in lanes.iter().enumerate() {
+            let Some(step) = waiting.steps.get(waiting.done) else { continue };
+            if step.need() == Need::Nothing {
+                continue;
+            }
+            let before = (lane as u32, waiting.done as u32);
+            for (after, need) in self.users.of(step.address) {
+                let done = (after.1 as usize) < lanes[after.0 as usize].done;
+                let rule = Rule { before, after };
+                if done && after.0 != before.0 && need != Need::Held && !rules.contains(&rule) {
+                    let units = lanes[after.0 as usize].step_units * u64::from(after.1);
+                    let rank = if self.dives == 0 { units } else { self.shuffle(rule) };
+                    found.push((Reverse(rank), rule));
+                }
+            }
+        }
+        // The latest change first: it is the nearest to what got stuck.
+        found.sort_by_key(|(units, _)| *units);
+        found.into_iter().map(|(_, rule)| rule).collect()
+    }
+
+    /// A number for `rule` that is another one in each dive.
+    fn shuffle(&self, rule: Rule) -> u64 {
+        let name = [rule.before.0, rule.before.1, rule.after.0, rule.after.1, self.tries];
+        name.into_iter().fold(self.dives, |sum, part| {
+            (sum.rotate_left(23) ^ u64::from(part)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
+    /// Does what can be done of the tick under `rules`; says whether that is all.
+    fn attempt(
+        &mut self,
+        lanes: &mut [Lane],
+        rules: &[Rule],
+        mode: Mode,
+        heap: &mut Heap,
+        out: &mut Output,
+    ) -> bool {
+        self.tries += 1;
+        self.ready.clear();
+        self.waiting.clear();
+        self.waiting_rule.clear();
+        for (lane, found) in lanes.iter().enumerate() {
+            self.ready.push(Reverse((found.at_units, lane as u32)));
+        }
+        loop {
+            while let Some(Reverse((_, lane))) = self.ready.pop() {
+                self.run(lane, lanes, rules, heap, out);
+            }
+            if self.waiting.is_empty() && self.waiting_rule.is_empty() {
+                return true;
+            }
+            if mode == Mode::Search {
+                return false;
+            }
+            self.guess(lanes, heap, out);
+        }
+    }
+
+    /// Does steps of `lane` until it is another's turn, or a step must wait.
+    fn run(&mut self, lane: u32, lanes: &mut [Lane], rules: &[Rule], heap: &mut Heap, out: &mut Output) {
+        let mut until = self.turn_end();
+        loop {
+            let own = &mut lanes[lane as usize];
+            let Some(&step) = own.steps.get(own.done) else { return };
+            if own.at_units > until {
+                self.ready.push(Reverse((own.at_units, lane)));
+                return;
+            }
+            let place = (lane, own.done as u32);
+            if !rules.is_empty() && waits_by_rule(place, rules, lanes) {
+                self.waiting_rule.push(lane);
+                return;
+            }
+            let own = &mut lanes[lane as usize];
+            if !heap.try_step(&step, own.stream, &mut own.state, out) {
+                if self.is_worth_waiting(lane, &step, lanes) {
+                    self.waiting.entry(step.address).or_default().push(lane);
+                    return;
+                }
+                let own = &mut lanes[lane as usize];
+                heap.do_unproven(&step, own.stream, &mut own.state, out);
+            }
+            let own = &mut lanes[lane as usize];
+            own.done += 1;
+            own.at_units += own.step_units;
+            self.steps += 1;
+            if self.wake(&step, place, rules, lanes) {
+                until = self.turn_end();
+            }
+        }
+    }
+
+    fn turn_end(&self) -> u64 {
+        self.ready.peek().map_or(u64::MAX, |Reverse((next, _))| next + TURN_UNITS)
+    }
+
+    /// Whether other threads' steps can make, or in another order had made, the address of `step` as it must
+    /// be. If not, a call is missing from the recording.
+    fn is_worth_waiting(&mut self, lane: u32, step: &Step, lanes: &[Lane]) -> bool {
+        if !self.users.made {
+            self.users.make(lanes);
+        }
+        let wanted = if step.need() == Need::Vacant { Need::Released } else { Need::Vacant };
+        // Live blocks at the address, now and when all of the tick is done.
+        let mut live = i64::from(step.need() == Need::Vacant);
+        let mut is_shared = false;
+        for ((other, at), need) in self.users.of(step.address) {
+            let is_done = (at as usize) < lanes[other as usize].done;
+            if other != lane {
+                if !is_done && need == wanted {
+                    return true;
+                }
+                is_shared |= need != Need::Held;
+            }
+            live += match need {
+                Need::Vacant if !is_done => 1,
+                Need::Released if !is_done => -1,
+                _ => 0,
+            };
+        }
+        // As many allocations as frees, up to one: they alternate in some order.
+        is_shared && (0..=1).contains(&live)
+    }
+
+    /// Lets lanes go on that waited for what `step` changed; says whether there were any.
+    fn wake(&mut self, step: &Step, place: Place, rules: &[Rule], lanes: &[Lane]) -> bool {
+        let mut woken = false;
+        if !self.waiting.is_empty()
+            && step.need() != Need::Nothing
+            && let Some(waiting) = self.waiting.remove(&step.address)
+        {
+            for lane in waiting {
+                self.ready.push(Reverse((lanes[lane as usize].at_units, lane)));
+            }
+            woken = true;
+        }
+        if !self.waiting_rule.is_empty() && rules.iter().any(|rule| rule.before == place) {
+            for lane in self.waiting_rule.drain(..) {
+                self.ready.push(Reverse((lanes[lane as usize].at_units, lane)));
+            }
+            woken = true;
+        }
+        woken
+    }
+
+    /// Does one of the waiting steps regardless: an allocation if there is one, the earliest of them.
+    fn guess(&mut self, lanes: &mut [Lane], heap: &mut Heap, out: &mut Output) {
+        let waiting = self.waiting.values().flatten().copied();
+        let Some(lane) = waiting.min_by_key(|&lane| {
+            let own = &lanes[lane as usize];
+            (own.steps[own.done].need() != Need::Vacant, own.at_units, lane)
+        }) else {
+            return;
+        };
+        let own = &mut lanes[lane as usize];
+        let step = own.steps[own.done];
+        heap.do_guessed(&step, own.stream, &mut own.state, out);
+        own.done += 1;
+        own.at_units += own.step_units;
+        let at = own.at_units;
+        let place = (lane, own.done as u32 - 1);
+        if let Some(waiting) = self.waiting.get_mut(&step.address) {
+            waiting.retain(|&waits| waits != lane);
+            if waiting.is_empty() {
+                self.waiting.remove(&step.address);
+            }
+        }
+        self.ready.push(Reverse((at, lane)));
+        self.wake(&step, place, &[], lanes);
+    }
+}
+
+fn waits_by_rule(place: Place, rules: &[Rule], lanes: &[Lane]) -> bool {
+    rules
+        .iter()
+        .any(|rule| rule.after == place && lanes[rule.before.0 as usize].done <= rule.before.1 as usize)
+}
+
+/// A tick of one thread has one order.
+fn settle_alone(lane: &mut Lane, heap: &mut Heap, out: &mut Output) {
+    for step in &lane.steps {
+        if !heap.try_step(step, lane.stream, &mut lane.state, out) {
+            heap.do_unproven(step, lane.stream, &mut lane.state, out);
+        }
+    }
+    lane.done = lane.steps.len();
+}
