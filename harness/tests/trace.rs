@@ -19,6 +19,9 @@ const LOG: &str = "\
 15: thread_done 0x0
 ";
 
+const LACKS_TIMES: &str = "times (an event's index stands for its time; only --pace max can be measured)";
+const KINDS: &str = "android, heaptrack, valgrind, mtrace, logalloc, malloc-bench, webkit";
+
 struct Place {
     directory: tempfile::TempDir,
 }
@@ -94,7 +97,7 @@ fn import_prints_exact_counts() {
     let expected = [
         ("trace", text(&output)),
         ("source", "android"),
-        ("lacks", "times (an event's index stands for its time)"),
+        ("lacks", LACKS_TIMES),
         ("events", "9"),
         ("threads", "2"),
         ("malloc", "1"),
@@ -133,7 +136,7 @@ fn info_says_the_same_in_both_formats() {
         assert_eq!(shown.split(' ').next(), Some(value.to_string().as_str()), "{name}");
     }
     assert_eq!(row(stdout(&table), "truncated"), Some("no"));
-    assert_eq!(row(stdout(&table), "lacks"), Some("times (an event's index stands for its time)"));
+    assert_eq!(row(stdout(&table), "lacks"), Some(LACKS_TIMES));
 }
 
 #[test]
@@ -190,11 +193,15 @@ fn an_unknown_kind_is_a_usage_error_with_the_list() {
     let (log, output) = (place.write("log.txt", LOG), place.path("out.hlt"));
     let done = trace(&["import", "--from", "bogus", text(&log), "-o", text(&output)]);
     assert_eq!((done.status.code(), stdout(&done)), (Some(2), ""));
-    assert_eq!(stderr(&done), "heaplab: unknown kind of log \"bogus\": the kinds are android\n");
+    assert_eq!(stderr(&done), format!("heaplab: unknown kind of log \"bogus\": the kinds are {KINDS}\n"));
     let other = place.write("other.txt", "hello\n");
     let done = trace(&["import", text(&other), "-o", text(&output)]);
     assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
-    assert!(stderr(&done).contains("name its kind with --from (android)"), "{}", stderr(&done));
+    let expected = format!(
+        "heaplab: {}: no known kind of log begins like this (its first 6 bytes were looked at; they begin with \"hello\\n\"): name its kind with --from ({KINDS})\n",
+        other.display()
+    );
+    assert_eq!(stderr(&done), expected);
     assert!(!output.exists());
 }
 

@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use heaplab_trace::{Header, Record, TraceReader, TraceWriter, verify};
-use heaplab_workloads::import::import;
+use heaplab_workloads::import::{Options, import};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -58,7 +58,7 @@ fn bench_import(criterion: &mut Criterion) {
         fs::write(&log, make_log(with_times)).unwrap();
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let imported = import(&log, None, &output, &mut |_| {}).unwrap();
+                let imported = import(&log, &Options::default(), &output, &mut |_| {}).unwrap();
                 assert_eq!(imported.summary.events, LINES);
             })
         });
@@ -70,7 +70,7 @@ fn bench_trace(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let (log, file) = (directory.path().join("log"), directory.path().join("out.hlt"));
     fs::write(&log, make_log(true)).unwrap();
-    import(&log, None, &file, &mut |_| {}).unwrap();
+    import(&log, &Options::default(), &file, &mut |_| {}).unwrap();
     let bytes = fs::read(&file).unwrap();
     println!("trace: {} bytes for {LINES} events", bytes.len());
     let records: Vec<Record> = TraceReader::open(&file).unwrap().map(Result::unwrap).collect();

@@ -2,7 +2,8 @@
 //!
 //! A shipped definition, a stress pattern, a shipped log, and a file of the user's (`.hlt`, `.toml`, or
 //! another tool's log) all end as a [`RecordStream`]. Nothing is simulated or read through before the stream is pulled,
-//! but for a log: it is imported into a temporary trace first, which lives as long as the stream.
+//! but for a log: it is imported into a temporary trace first, which lives as long as the stream. Who opens a log
+//! more than once imports it once, by [`Workload::import_as`].
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use heaplab_trace::{Header, Record, TraceError, TraceReader};
 use tempfile::TempDir;
 
-use crate::import::{self, ImportError};
+use crate::import::{self, ImportError, Progress};
 use crate::simulate::{self, DefinitionError, Options, Simulation};
 use crate::stream::{RecordStream, StreamError};
 use crate::stress::{PATTERNS, Stress};
@@ -60,6 +61,15 @@ pub struct Workload {
     pub description: String,
     /// Where its records come from.
     pub source: Source,
+}
+
+/// What became of a log.
+#[derive(Debug)]
+pub struct Imported {
+    /// The workload as a trace.
+    pub workload: Workload,
+    /// What the user should know of the log: see [`import::ImportReport::warnings`].
+    pub warnings: Vec<String>,
 }
 
 /// A name or a file that is no workload, or one that cannot be opened.
@@ -213,14 +223,43 @@ impl Workload {
             Source::Definition { text, origin } => Box::new(Simulation::new(text, origin, options)?),
             Source::Stress { name } => Box::new(Stress::new(name, options)?),
             Source::Trace { path } => Box::new(TraceStream::open(&self.name, path, None)?),
-            Source::Log { path } => Box::new(self.import(path, temporary_directory()?)?),
+            Source::Log { .. } | Source::ShippedLog { .. } => {
+                let directory = temporary_directory()?;
+                let path = directory.path().join("imported.hlt");
+                self.import_as(options, &path, &mut |_| {})?;
+                Box::new(TraceStream::open(&self.name, &path, Some(directory))?)
+            }
+        })
+    }
+
+    /// Imports the log that this workload is as the trace `trace`, and gives the workload that this trace is: who
+    /// opens a workload more than once imports it once. None if it is no log.
+    ///
+    /// # Errors
+    ///
+    /// A log that cannot be imported, a trace that cannot be written, options that a recording does not take.
+    pub fn import_as(
+        &self,
+        options: &Options,
+        trace: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Imported>, CatalogError> {
+        if !self.is_model() {
+            self.refuse_model_options(options)?;
+        }
+        let any = import::Options::default();
+        let report = match &self.source {
+            Source::Log { path } => import::import(path, &any, trace, progress)?,
             Source::ShippedLog { bytes, file_name } => {
                 let directory = temporary_directory()?;
                 let path = directory.path().join(file_name);
                 fs::write(&path, bytes).map_err(|source| io_error(&path, "write", source))?;
-                Box::new(self.import(&path, directory)?)
+                import::import(&path, &any, trace, progress)?
             }
-        })
+            _ => return Ok(None),
+        };
+        let source = Source::Trace { path: trace.to_path_buf() };
+        Ok(Some(Imported { workload: Workload { source, ..self.clone() }, warnings: report.warnings }))
     }
 
     fn refuse_model_options(&self, options: &Options) -> Result<(), CatalogError> {
@@ -232,12 +271,6 @@ impl Workload {
             return Ok(());
         };
         Err(CatalogError::NotAModel { name: self.name.clone(), asked, known: names(Workload::is_model) })
-    }
-
-    fn import(&self, log: &Path, directory: TempDir) -> Result<TraceStream, CatalogError> {
-        let trace = directory.path().join("imported.hlt");
-        import::import(log, None, &trace, &mut |_| {})?;
-        TraceStream::open(&self.name, &trace, Some(directory))
     }
 }
 
@@ -374,13 +407,30 @@ mod tests {
         let log = find(&text(&place("small.log"))).unwrap();
         assert_eq!(count(&log, &Options::default()).1, 2);
 
-        import::import(&place("small.log"), None, &place("small.hlt"), &mut |_| {}).unwrap();
+        import::import(&place("small.log"), &import::Options::default(), &place("small.hlt"), &mut |_| {})
+            .unwrap();
         fs::copy(place("small.hlt"), place("without-extension")).unwrap();
         for name in ["small.hlt", "without-extension"] {
             let trace = find(&text(&place(name))).unwrap();
             assert!(matches!(trace.source, Source::Trace { .. }));
             assert_eq!(count(&trace, &Options::default()).1, 2);
         }
+    }
+
+    #[test]
+    fn a_log_is_imported_once_for_all_that_open_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, trace) = (directory.path().join("small.log"), directory.path().join("small.hlt"));
+        fs::write(&log, "1: malloc 0x1000 8\n1: free 0x2000\n").unwrap();
+        let log = find(log.to_str().unwrap()).unwrap();
+        let imported = log.import_as(&Options::default(), &trace, &mut |_| {}).unwrap().unwrap();
+        assert_eq!(imported.workload.source, Source::Trace { path: trace.clone() });
+        assert_eq!(imported.workload.name, "small");
+        assert_eq!(imported.warnings, ["1 frees of an object that was never seen: without effect"]);
+        assert_eq!(count(&imported.workload, &Options::default()).1, 2);
+        assert!(imported.workload.import_as(&Options::default(), &trace, &mut |_| {}).unwrap().is_none());
+        let asked = Options { duration_ns: Some(1), ..Options::default() };
+        assert!(log.import_as(&asked, &trace, &mut |_| {}).unwrap_err().is_usage());
     }
 
     #[test]

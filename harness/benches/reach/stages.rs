@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use heaplab_workloads::catalog::{self, Source};
-use heaplab_workloads::import::import;
+use heaplab_workloads::import::{self, import};
 use heaplab_workloads::program::{Order, Windows, compile};
 use heaplab_workloads::simulate::Options;
 
@@ -43,7 +43,7 @@ fn run_stage(stage: &str, input: &Path, output: &Path) -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods)] // no worker: nobody supplies the clock
     let begin = Instant::now();
     let events = match stage {
-        "import" => import(input, None, output, &mut |_| {})?.summary.events,
+        "import" => import(input, &import::Options::default(), output, &mut |_| {})?.summary.events,
         _ => {
             let order = if stage == "strict" { Order::Strict } else { Order::Causal };
             let mut stream = catalog::find(&input.to_string_lossy())?.open(&Options::default())?;

@@ -50,7 +50,8 @@ impl Programs {
     }
 
     /// Where other files of the run may lie.
-    pub(super) fn directory(&self) -> &Path {
+    #[must_use]
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 

@@ -174,7 +174,15 @@ fn measured(analysis: &Analysis<'_>) -> String {
         "\"No difference shown\" does not prove that there is none.",
     ]
     .map(str::to_owned);
+    let caveats = [&list_lacks(analysis)[..], &caveats].concat();
     format!("\n## What was measured, and how\n\n{}\n### Caveats\n\n{}", bullets(&items), bullets(&caveats))
+}
+
+/// What cannot be known of a workload, because its trace's source could not tell it.
+fn list_lacks(analysis: &Analysis<'_>) -> Vec<String> {
+    let workloads = analysis.run.file.workloads.iter();
+    let sentence = |name: &str, lack: &String| format!("{name}: its trace lacks {lack}");
+    workloads.flat_map(|workload| workload.lacks.iter().map(|lack| sentence(&workload.name, lack))).collect()
 }
 
 /// Variants, workloads, machine, and the command that makes it again.

@@ -86,6 +86,9 @@ pub struct RunWorkload {
     pub program_hash: Option<String>,
     /// Whether its event times are real; if not, an event's index stands for its time.
     pub has_times: bool,
+    /// What its source could not tell, and what that means for the figures. Sentences.
+    #[serde(default)]
+    pub lacks: Vec<String>,
     /// CPUs that the recorded process could use.
     #[serde(default)]
     pub cpus: Option<u32>,
@@ -96,10 +99,10 @@ pub struct RunWorkload {
     #[serde(default)]
     pub threads: Option<u64>,
     /// Trace time from the first event to the last.
-    #[serde(default)]
+    #[serde(default, with = "wide")]
     pub duration_ns: Option<u64>,
     /// Largest sum of requested bytes that are live at once.
-    #[serde(default)]
+    #[serde(default, with = "wide")]
     pub requested_peak_bytes: Option<u64>,
     /// Whether the trace was cut off and only its whole chunks are used.
     #[serde(default)]
@@ -137,5 +140,62 @@ mod seed_as_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| D::Error::custom(format!("seed \"{text}\" is not a number of 64 bits")))
+    }
+}
+
+/// NOTE: TOML integers end at 2^63 - 1, and a trace may hold any size and any time: a number above is written as text.
+mod wide {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Integer(i64),
+        Text(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let encode =
+            |number: u64| i64::try_from(number).map_or(Number::Text(number.to_string()), Number::Integer);
+        number.map(encode).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        let decode = |number| match number {
+            Number::Integer(integer) => {
+                u64::try_from(integer).map_err(|_| D::Error::custom(format!("{integer} is below 0")))
+            }
+            Number::Text(text) => {
+                text.parse().map_err(|_| D::Error::custom(format!("\"{text}\" is not a number of 64 bits")))
+            }
+        };
+        Option::<Number>::deserialize(deserializer)?.map(decode).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_those_of_toml_are_written_as_text() {
+        for (number, written) in [
+            (Some(0), "duration_ns = 0\n"),
+            (Some(i64::MAX as u64), "duration_ns = 9223372036854775807\n"),
+            (Some(i64::MAX as u64 + 1), "duration_ns = \"9223372036854775808\"\n"),
+            (Some(u64::MAX), "duration_ns = \"18446744073709551615\"\n"),
+            (None, ""),
+        ] {
+            let workload =
+                RunWorkload { duration_ns: number, requested_peak_bytes: number, ..RunWorkload::default() };
+            let text = toml::to_string(&workload).unwrap();
+            assert!(text.contains(written), "{text}");
+            assert_eq!(toml::from_str::<RunWorkload>(&text).unwrap(), workload);
+        }
+        for (text, problem) in [("-1", "-1 is below 0"), ("\"x\"", "\"x\" is not a number of 64 bits")] {
+            let text = format!("name = \"a\"\nsource = \"b\"\nhas_times = true\nduration_ns = {text}\n");
+            let error = toml::from_str::<RunWorkload>(&text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -14,9 +14,12 @@
 //!
 //! An alignment that is no power of two is raised to the next one, as C libraries do.
 
+use heaplab_trace::Header;
+
 use super::ImportError;
 use super::ledger::{Allocation, Call, Log, Times, What};
 use super::lines::Lines;
+use super::number::{self, decimal, hexadecimal};
 
 /// What a line should have held.
 type Expected = &'static str;
@@ -47,20 +50,32 @@ impl Log for AndroidLog<'_> {
                 self.has_times = Some(call.times.is_some());
                 Ok(Some(call))
             }
-            Err(expected) => {
-                let line = line.to_vec();
-                Err(self.lines.malformed(&line, expected))
-            }
+            Err(expected) => self.lines.refuse(expected),
         }
+    }
+
+    fn describe(&self, header: &mut Header) {
+        header.has_times = self.has_times == Some(true);
+        header.has_threads = true;
+        header.has_alignment = true;
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.lines.warnings()
     }
 }
 
+/// Whether a log that begins with this line is such a log.
+pub(super) fn recognises(first_line: &[u8]) -> bool {
+    parse(first_line).is_ok()
+}
+
 /// The call that a line tells of.
-pub(super) fn parse(line: &[u8]) -> Result<Call, Expected> {
+fn parse(line: &[u8]) -> Result<Call, Expected> {
     let mut fields = Fields { rest: Some(line) };
     let thread = fields.next("`TID: CALL POINTER ...`")?;
     let thread = thread.strip_suffix(b":").ok_or("`TID: CALL POINTER ...`")?;
-    let thread = decimal(thread, "a decimal thread id before the colon")?;
+    let thread = decimal(thread).ok_or("a decimal thread id before the colon")?;
     let name = fields.next("a call behind the thread id")?;
     let what = match name {
         b"malloc" => {
@@ -92,19 +107,15 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Expected> {
 
 fn calloc(fields: &mut Fields<'_>) -> Result<What, Expected> {
     let (address, count, size) = (fields.pointer()?, fields.size()?, fields.size()?);
-    let size = match count.checked_mul(size) {
-        Some(size) => size,
-        // That is why it failed.
-        None if address == 0 => u64::MAX,
-        None => return Err("a calloc whose two numbers have a product below 2^64, because it succeeded"),
-    };
+    let size = number::product(address, count, size)
+        .ok_or("a calloc whose two numbers have a product below 2^64, because it succeeded")?;
     Ok(What::Allocate { by: Allocation::Calloc, address, size })
 }
 
 fn memalign(fields: &mut Fields<'_>) -> Result<What, Expected> {
     let address = fields.pointer()?;
     let alignment = fields.number("a decimal alignment")?;
-    let alignment = alignment.checked_next_power_of_two().ok_or("an alignment of at most 2^63")?;
+    let alignment = number::alignment(alignment).ok_or("an alignment of at most 2^63")?;
     Ok(What::Allocate { by: Allocation::Aligned(alignment), address, size: fields.size()? })
 }
 
@@ -140,7 +151,7 @@ impl<'a> Fields<'a> {
     }
 
     fn number(&mut self, expected: Expected) -> Result<u64, Expected> {
-        decimal(self.next(expected)?, expected)
+        decimal(self.next(expected)?).ok_or(expected)
     }
 
     fn size(&mut self) -> Result<u64, Expected> {
@@ -153,41 +164,12 @@ impl<'a> Fields<'a> {
 
     fn pointer(&mut self) -> Result<u64, Expected> {
         let expected = "a hexadecimal pointer that begins with 0x";
-        hexadecimal(self.next(expected)?.strip_prefix(b"0x").ok_or(expected)?, expected)
+        hexadecimal(self.next(expected)?.strip_prefix(b"0x").ok_or(expected)?).ok_or(expected)
     }
 
     fn end(&self) -> Result<(), Expected> {
         if self.rest.is_some() { Err("the end of the line behind the last field") } else { Ok(()) }
     }
-}
-
-fn decimal(digits: &[u8], expected: Expected) -> Result<u64, Expected> {
-    if digits.is_empty() {
-        return Err(expected);
-    }
-    digits.iter().try_fold(0u64, |value, &digit| {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(expected);
-        }
-        value.checked_mul(10).and_then(|value| value.checked_add(digit.into())).ok_or(expected)
-    })
-}
-
-fn hexadecimal(digits: &[u8], expected: Expected) -> Result<u64, Expected> {
-    // Leading zeros aside, 16 digits are 64 bits.
-    if digits.is_empty() || digits.len() > 16 {
-        return Err(expected);
-    }
-    digits.iter().try_fold(0u64, |value, &digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            b'A'..=b'F' => digit - b'A' + 10,
-            _ => return Err(expected),
-        };
-        Ok(value << 4 | u64::from(digit))
-    })
 }
 
 #[cfg(test)]

@@ -28,12 +28,64 @@ pub enum ImportError {
         problem: String,
     },
     /// No kind of log begins like this one.
-    #[error("{}: no known kind of log begins like this: name its kind with --from ({known})", path.display())]
+    #[error(
+        "{}: no known kind of log begins like this (its first {looked_at} bytes were looked at; they begin with {found}): name its kind with --from ({known})",
+        path.display()
+    )]
     UnknownLog {
         /// The file.
         path: PathBuf,
+        /// How many bytes of its content were looked at.
+        looked_at: usize,
+        /// The first few of them.
+        found: String,
         /// The kinds that there are.
         known: String,
+    },
+    /// Several kinds of log begin like this one.
+    #[error(
+        "{}: by its first {looked_at} bytes the log may be of several kinds ({candidates}): name its kind with --from (of all there are: {known})",
+        path.display()
+    )]
+    AmbiguousLog {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes of its content were looked at.
+        looked_at: usize,
+        /// The kinds that begin so.
+        candidates: String,
+        /// The kinds that there are.
+        known: String,
+    },
+    /// A log of a kind that does not tell processes apart was to be read for one of them.
+    #[error("{}: logs of kind {kind} do not tell processes apart: leave --process away", path.display())]
+    NoProcesses {
+        /// The log.
+        path: PathBuf,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// The log has no call of the process that was asked for.
+    #[error("{}: has no call of process {wanted}: the processes are {found}", path.display())]
+    UnknownProcess {
+        /// The log.
+        path: PathBuf,
+        /// The process that was asked for.
+        wanted: u64,
+        /// Those that were seen.
+        found: String,
+    },
+    /// More than any program has: the log is broken, or was made to fill memory.
+    #[error("{}: more than {most} {what} behind event {events}: no program is known to have so many, and the log is not read on", path.display())]
+    TooMany {
+        /// The log.
+        path: PathBuf,
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: u64,
+        /// Events before.
+        events: u64,
     },
     /// The file is a trace already.
     #[error("{}: is a heaplab trace already, and can be used as it is", path.display())]
@@ -51,6 +103,18 @@ pub enum ImportError {
         /// What the line should have held.
         expected: &'static str,
         /// The line, shortened if it is long.
+        found: String,
+    },
+    /// The content at some byte is not what such a log holds there.
+    #[error("{}: byte {offset} of the content: expected {expected}, found {found}", path.display())]
+    MalformedBytes {
+        /// The log.
+        path: PathBuf,
+        /// Place in the content, container taken off, from 0.
+        offset: u64,
+        /// What should have been there.
+        expected: &'static str,
+        /// What is there.
         found: String,
     },
     /// The log and the trace are the same file.

@@ -13,7 +13,8 @@
 //!   Either the object was released by another thread and that call is logged late, behind the
 //!   allocation that it made possible: the next [`LOOK_AHEAD`] calls are searched for it, and it is
 //!   moved before the allocation. (A call that began after the allocation had ended cannot be it;
-//!   that is known where the log has times.) Or its free was never logged: then the object ends
+//!   that is known where the log has times. Nor can one by the allocating thread; where the log does not
+//!   tell threads apart, two releases must follow, for two objects.) Or its free was never logged: then the object ends
 //!   there, by a [`FreeMissed`](Action::FreeMissed), which is no event. So the calls that were logged
 //!   remain exactly those in the trace, and the live set remains what it was.
 //! - A time that goes back is raised to that of the event before. A call that was moved takes the
@@ -22,9 +23,11 @@
 //!   is not made up: a replay starts a thread before its first event.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 
 use heaplab_trace::{
-    Action, Call as Family, Event, IgnoredReason, ObjectId, Record, SourceCounts, ThreadId, TraceFile,
+    Action, Call as Family, Event, Header, IgnoredReason, Mark, ObjectId, Record, SourceCounts, ThreadId,
+    TraceFile,
 };
 use rustc_hash::FxBuildHasher;
 
@@ -35,13 +38,29 @@ use super::ImportError;
 pub(super) const LOOK_AHEAD: usize = 4096;
 /// A late realloc may itself meet an address that is still live, and so on; no real log does so often.
 const NESTED_MOST: u32 = 8;
+/// Objects that may be live at once. No program is known to have more, and they would take 2 GB here; what
+/// has is a broken log, or one that was made to fill memory.
+const LIVE_MOST: usize = 28_000_000;
+/// Threads that a log may have.
+const THREADS_MOST: ThreadId = 1 << 24;
 /// Calls between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 14;
 
 /// A source of calls in the order of their lines.
 pub(super) trait Log {
-    /// The next call; none at the end.
+    /// The next call; none at the end. After the end it is not called again.
     fn next_call(&mut self) -> Result<Option<Call>, ImportError>;
+
+    /// Says in the trace's header what the log holds and what it does not. Called when the first call was read.
+    fn describe(&self, header: &mut Header);
+
+    /// What the user should know of the log. Called when all was read.
+    fn warnings(&self) -> Vec<String>;
+
+    /// Whether the log held what was asked for. Called when all was read.
+    fn check(&self) -> Result<(), ImportError> {
+        Ok(())
+    }
 }
 
 /// One call as it was logged.
@@ -64,10 +83,22 @@ pub(super) struct Times {
 /// What was called, and what came of it. Address 0 is NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    Allocate { by: Allocation, address: u64, size: u64 },
-    Reallocate { address: u64, old_address: u64, size: u64 },
-    Free { address: u64 },
+    Allocate {
+        by: Allocation,
+        address: u64,
+        size: u64,
+    },
+    Reallocate {
+        address: u64,
+        old_address: u64,
+        size: u64,
+    },
+    Free {
+        address: u64,
+    },
     ThreadEnd,
+    /// A named moment, which is no call.
+    Mark(&'static str),
 }
 
 /// The function that allocated.
@@ -107,7 +138,7 @@ impl What {
         match *self {
             What::Allocate { address, .. } | What::Free { address } => address == wanted,
             What::Reallocate { address, old_address, .. } => address == wanted || old_address == wanted,
-            What::ThreadEnd => false,
+            What::ThreadEnd | What::Mark(_) => false,
         }
     }
 }
@@ -115,6 +146,9 @@ impl What {
 /// Which object is live at which address, and the trace that is being written.
 pub(super) struct Ledger<'a> {
     trace: &'a mut TraceFile,
+    path: &'a Path,
+    /// Whether the log tells threads apart.
+    has_threads: bool,
     objects: HashMap<u64, ObjectId, FxBuildHasher>,
     next_object: ObjectId,
     threads: HashMap<u64, ThreadId, FxBuildHasher>,
@@ -129,10 +163,18 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// A ledger that writes to `trace`, with the call that was read to know what its header must say.
-    pub(super) fn new(first: Option<Call>, trace: &'a mut TraceFile) -> Ledger<'a> {
+    /// A ledger of the log at `path` that writes to `trace`, with the call that was read to know what its header
+    /// must say.
+    pub(super) fn new(
+        first: Option<Call>,
+        header: &Header,
+        path: &'a Path,
+        trace: &'a mut TraceFile,
+    ) -> Ledger<'a> {
         Ledger {
             trace,
+            path,
+            has_threads: header.has_threads,
             objects: HashMap::default(),
             next_object: 0,
             threads: HashMap::default(),
@@ -176,14 +218,30 @@ impl<'a> Ledger<'a> {
         {
             self.vacate(address, &call, log, nested)?;
         }
-        let thread = self.thread(call.thread);
+        let action = match self.act(&call.what) {
+            Effect::Action(action) => action,
+            Effect::Mark(name) => return self.mark(name, call.times),
+        };
+        let thread = self.thread(call.thread)?;
         let time_ns = self.time(call.times);
-        let action = self.action(&call.what);
+        if self.objects.len() > LIVE_MOST {
+            return Err(self.too_many("objects live at once", LIVE_MOST as u64));
+        }
         if action == Action::ThreadEnd {
             self.threads.remove(&call.thread);
         }
         self.events += 1;
         Ok(self.trace.push(&Record::Event(Event { time_ns, thread, action }))?)
+    }
+
+    /// Writes a named moment at the time of the event before it, for it has no index of its own.
+    fn mark(&mut self, name: &str, times: Option<Times>) -> Result<(), ImportError> {
+        let time_ns = match times {
+            Some(_) => self.relative(times).max(self.last_time_ns),
+            None => self.last_time_ns,
+        };
+        self.last_time_ns = time_ns;
+        Ok(self.trace.push(&Record::Mark(Mark { time_ns, name: name.to_string() }))?)
     }
 
     /// Ends the object at `address`, which `call` is about to occupy.
@@ -210,7 +268,7 @@ impl<'a> Ledger<'a> {
             self.enter(late, log, nested + 1)?;
         }
         if let Some(object) = self.objects.remove(&address) {
-            let thread = self.thread(call.thread);
+            let thread = self.thread(call.thread)?;
             // The allocation that follows counts its own time, if it must be raised.
             let time_ns = self.relative(call.times).max(self.last_time_ns);
             let action = Action::FreeMissed { object };
@@ -221,19 +279,27 @@ impl<'a> Ledger<'a> {
 
     /// Takes the call that released `address` before `call`, and was logged behind it.
     fn take_late(&mut self, address: u64, call: &Call) -> Option<Call> {
-        let position = self.ahead.iter().position(|later| later.what.mentions(address))?;
+        let mut mentions = (0..self.ahead.len()).filter(|&at| self.ahead[at].what.mentions(address));
+        let position = mentions.next()?;
         let later = &self.ahead[position];
-        let possible = match (later.times, call.times) {
+        let in_time = match (later.times, call.times) {
             (Some(later), Some(call)) => later.start_ns <= call.end_ns,
             _ => true,
         };
-        // A thread's own lines are in the order of its calls.
-        let late = later.what.released() == Some(address) && later.thread != call.thread && possible;
+        let another = if self.has_threads {
+            // A thread's own lines are in the order of its calls.
+            later.thread != call.thread
+        } else {
+            // The first of two releases in a row is of the older object, else there is nothing that the second releases.
+            mentions.next().is_some_and(|at| self.ahead[at].what.released() == Some(address))
+        };
+        let late = later.what.released() == Some(address) && another && in_time;
         if late { self.ahead.remove(position) } else { None }
     }
 
-    fn action(&mut self, what: &What) -> Action {
-        match *what {
+    fn act(&mut self, what: &What) -> Effect {
+        Effect::Action(match *what {
+            What::Mark(name) => return Effect::Mark(name),
             What::ThreadEnd => Action::ThreadEnd,
             What::Allocate { by, address: 0, size } => failed(by.family(), size),
             What::Allocate { by, address, size } => {
@@ -250,7 +316,7 @@ impl<'a> Ledger<'a> {
                 None => unseen(Family::Free),
             },
             What::Reallocate { address, old_address, size } => self.reallocate(address, old_address, size),
-        }
+        })
     }
 
     fn reallocate(&mut self, address: u64, old_address: u64, size: u64) -> Action {
@@ -285,13 +351,21 @@ impl<'a> Ledger<'a> {
         object
     }
 
-    fn thread(&mut self, identifier: u64) -> ThreadId {
-        *self.threads.entry(identifier).or_insert_with(|| {
-            let thread = self.next_thread;
-            // Beyond 2^32 threads the trace refuses the number, as it refuses any that is not the next.
-            self.next_thread = thread.saturating_add(1);
-            thread
-        })
+    fn thread(&mut self, identifier: u64) -> Result<ThreadId, ImportError> {
+        if let Some(&thread) = self.threads.get(&identifier) {
+            return Ok(thread);
+        }
+        if self.next_thread >= THREADS_MOST {
+            return Err(self.too_many("threads", THREADS_MOST.into()));
+        }
+        let thread = self.next_thread;
+        self.threads.insert(identifier, thread);
+        self.next_thread += 1;
+        Ok(thread)
+    }
+
+    fn too_many(&self, what: &'static str, most: u64) -> ImportError {
+        ImportError::TooMany { path: self.path.to_path_buf(), what, most, events: self.events }
     }
 
     /// The time of the event that comes now, raised if it goes back.
@@ -312,6 +386,12 @@ impl<'a> Ledger<'a> {
             None => self.events,
         }
     }
+}
+
+/// What of a call stands in the trace.
+enum Effect {
+    Action(Action),
+    Mark(&'static str),
 }
 
 impl Allocation {

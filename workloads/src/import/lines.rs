@@ -2,9 +2,12 @@
 //!
 //! A line ends at a line feed, a carriage return before it is not part of it, and the last one may
 //! end at the end of the stream. A line has a greatest length, so that a file without line feeds
-//! cannot fill memory.
+//! cannot fill memory; of a longer one, where it is allowed, the rest is read and let go.
+//!
+//! A log whose program was killed may end inside a line. That line is left away, and a warning says so.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::ImportError;
@@ -22,8 +25,16 @@ pub(super) struct Lines<'a> {
     /// What of the buffer was read and not handed out.
     start: usize,
     end: usize,
-    /// The number of the line that was handed out last; 0 before the first.
+    /// Where the line that was handed out last lies in the buffer.
+    last: Range<usize>,
+    /// Its number; 0 before the first.
     number: u64,
+    /// Whether it ended at the end of the stream, without a line feed.
+    unended: bool,
+    /// Whether it was left away for that reason.
+    left_away: bool,
+    /// Whether only a part of it was handed out, and the rest is still to be skipped.
+    inside_long: bool,
     exhausted: bool,
 }
 
@@ -35,28 +46,56 @@ impl<'a> Lines<'a> {
             buffer: vec![0; BLOCK_BYTES],
             start: 0,
             end: 0,
+            last: 0..0,
             number: 0,
+            unended: false,
+            left_away: false,
+            inside_long: false,
             exhausted: false,
         }
     }
 
-    /// The next line, without its end; none behind the last.
+    /// The next line, without its end; none behind the last. One that is too long is an error.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, ImportError> {
-        let Some((length, behind)) = self.find_end()? else { return Ok(None) };
-        let start = self.start;
-        self.start += behind;
-        self.number += 1;
-        Ok(Some(without_return(&self.buffer[start..start + length])))
+        match self.take_line()? {
+            Some(Taken::Whole) => Ok(Some(self.last())),
+            Some(Taken::Part) => Err(self.malformed("a line of at most 64 KiB")),
+            None => Ok(None),
+        }
     }
 
-    /// The line that [`next`](Lines::next) will give.
-    pub(super) fn peek(&mut self) -> Result<Option<&[u8]>, ImportError> {
-        let Some((length, _)) = self.find_end()? else { return Ok(None) };
-        Ok(Some(without_return(&self.buffer[self.start..self.start + length])))
+    /// As [`next`](Lines::next), but of a line that is too long its first 64 KiB: for kinds of log in which
+    /// lines stand that an import has no use for.
+    #[inline]
+    pub(super) fn next_or_part(&mut self) -> Result<Option<&[u8]>, ImportError> {
+        Ok(self.take_line()?.map(|_| self.last()))
+    }
+
+    /// What is to be done about the line handed out last, which is not `expected`: an error, or, where the log
+    /// was cut off inside it, the end.
+    pub(super) fn refuse<T>(&mut self, expected: &'static str) -> Result<Option<T>, ImportError> {
+        if self.unended && self.number > 1 {
+            self.left_away = true;
+            return Ok(None);
+        }
+        Err(self.malformed(expected))
+    }
+
+    /// The log that the lines are of.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the user should know when all was read.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let warning = || format!("the log ends inside line {}: that line is left away", self.number);
+        self.left_away.then(warning).into_iter().collect()
     }
 
     /// The error that the line handed out last is not `expected`.
-    pub(super) fn malformed(&self, line: &[u8], expected: &'static str) -> ImportError {
+    fn malformed(&self, expected: &'static str) -> ImportError {
+        let line = self.last();
         let mut found = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES)]).into_owned();
         if line.len() > SHOWN_BYTES {
             found.push_str("...");
@@ -64,7 +103,44 @@ impl<'a> Lines<'a> {
         ImportError::Malformed { path: self.path.clone(), line: self.number, expected, found }
     }
 
-    /// Length of the next line, and of it with its line feed.
+    fn last(&self) -> &[u8] {
+        let line = &self.buffer[self.last.clone()];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+
+    /// Makes the next line the last one handed out; whether it is there in whole.
+    #[inline]
+    fn take_line(&mut self) -> Result<Option<Taken>, ImportError> {
+        if self.inside_long {
+            self.skip_rest()?;
+        }
+        let Some((length, behind)) = self.find_end()? else { return Ok(None) };
+        self.last = self.start..self.start + length;
+        self.start += behind;
+        self.number += 1;
+        self.unended = length == behind && self.exhausted;
+        self.inside_long = length == behind && !self.exhausted;
+        Ok(Some(if self.inside_long { Taken::Part } else { Taken::Whole }))
+    }
+
+    /// Goes behind the line of which a part was handed out.
+    fn skip_rest(&mut self) -> Result<(), ImportError> {
+        self.inside_long = false;
+        loop {
+            let held = &self.buffer[self.start..self.end];
+            if let Some(length) = held.iter().position(|&byte| byte == b'\n') {
+                self.start += length + 1;
+                return Ok(());
+            }
+            self.start = self.end;
+            if self.exhausted {
+                return Ok(());
+            }
+            self.read_block()?;
+        }
+    }
+
+    /// Length of the next line, and of it with its line feed, if it has one. One that is too long ends where it becomes so.
     fn find_end(&mut self) -> Result<Option<(usize, usize)>, ImportError> {
         let mut searched = 0;
         loop {
@@ -74,9 +150,7 @@ impl<'a> Lines<'a> {
             }
             searched = held.len();
             if searched > LINE_MOST_BYTES {
-                let head = held[..SHOWN_BYTES].to_vec();
-                self.number += 1;
-                return Err(self.malformed(&head, "a line of at most 64 KiB"));
+                return Ok(Some((searched, searched)));
             }
             if self.exhausted {
                 return Ok((searched > 0).then_some((searched, searched)));
@@ -104,8 +178,10 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// How much of a line was taken.
+enum Taken {
+    Whole,
+    Part,
 }
 
 #[cfg(test)]
@@ -148,6 +224,32 @@ mod tests {
         let text: String = (0..100_000).map(|number| format!("{number}\n")).collect();
         let found = all(text.as_bytes(), usize::MAX);
         assert_eq!((found.len(), found[99_999].as_str()), (100_000, "99999"));
+    }
+
+    #[test]
+    fn the_rest_of_a_long_line_is_let_go() {
+        let text = [b"a\n".to_vec(), vec![b'x'; 1 << 20], b"\nlast\n".to_vec()].concat();
+        for step in [1000, 70_000, usize::MAX] {
+            let mut input = Dribble(&text, step);
+            let mut lines = Lines::new(&mut input, Path::new("log"));
+            assert_eq!(lines.next_or_part().unwrap().unwrap(), b"a");
+            let part = lines.next_or_part().unwrap().unwrap();
+            assert!(part.len() > LINE_MOST_BYTES && part.iter().all(|&byte| byte == b'x'));
+            assert_eq!(lines.next_or_part().unwrap().unwrap(), b"last");
+            assert!(lines.next_or_part().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_left_away() {
+        let mut input = &b"a\nb"[..];
+        let mut lines = Lines::new(&mut input, Path::new("log"));
+        assert_eq!(lines.next().unwrap().unwrap(), b"a");
+        assert!(lines.refuse::<()>("a word").is_err());
+        assert_eq!(lines.next().unwrap().unwrap(), b"b");
+        assert_eq!(lines.warnings(), [""; 0]);
+        assert!(lines.refuse::<()>("a word").unwrap().is_none());
+        assert_eq!(lines.warnings(), ["the log ends inside line 2: that line is left away"]);
     }
 
     #[test]

@@ -1,72 +1,62 @@
 //! Traces from the logs of other tools: a foreign log in, a `.hlt` file out.
 //!
 //! The parts, in the order in which data goes through them: `source` opens the file and its
-//! container (plain, gzip, zstd or zip), `lines` cuts it into lines, one module for each kind of log
-//! parses them into calls with raw addresses, and `ledger` gives the objects behind the addresses
-//! their identities, mends what a log cannot say right, and writes the trace.
+//! container (plain, gzip, zstd or zip), `kind` tells what log it is by its first bytes, `lines` or `records`
+//! cuts it, one module for each kind of log parses it into calls with raw addresses, and `ledger` gives
+//! the objects behind the addresses their identities, mends what a log cannot say right, and writes the trace.
+//!
+//! What a kind of log does not hold is said in the trace's header: threads, times and alignment by its
+//! flags, all else by notes called `not_in_log`.
 //!
 //! A log is read once and streamed: memory grows with its live objects and threads, not with its length.
 
 mod android;
 mod error;
+mod heaptrack;
+mod kind;
 mod ledger;
 mod lines;
+mod logalloc;
+mod malloc_bench;
+mod mtrace;
+mod number;
+mod process;
 pub mod raw;
+mod records;
 mod source;
+mod valgrind;
+mod webkit;
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::str::FromStr;
 
 use heaplab_trace::{Header, Note, Summary, TraceFile};
 
 pub use error::ImportError;
+pub use kind::{Kind, UnknownKind};
 
 use android::AndroidLog;
+use heaptrack::HeaptrackLog;
 use ledger::{Ledger, Log};
 use lines::Lines;
+use logalloc::LogallocLog;
+use malloc_bench::MallocBenchLog;
+use mtrace::MtraceLog;
+use process::Process;
+use records::Records;
 use source::Source;
+use valgrind::ValgrindLog;
+use webkit::WebkitLog;
 
-/// The tools whose logs can be imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The text that Android's malloc_debug records and its memory_replay reads.
-    Android,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Kind; 1] = [Kind::Android];
-
-    /// Its name on the command line and in a trace's header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Android => "android",
-        }
-    }
-
-    /// The kind of a log by its first line; none if no kind has such lines.
-    pub fn guess(first_line: &[u8]) -> Option<Kind> {
-        android::parse(first_line).is_ok().then_some(Kind::Android)
-    }
-}
-
-/// A name that is no kind's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind of log {0:?}: the kinds are {known}", known = kind_names())]
-pub struct UnknownKind(String);
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(name: &str) -> Result<Kind, UnknownKind> {
-        let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| UnknownKind(name.to_string()))
-    }
-}
-
-fn kind_names() -> String {
-    Kind::ALL.map(Kind::name).join(", ")
+/// What is known of a log before it is read. By default nothing: its kind is guessed from its content, and of
+/// several processes the first is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The kind of log; none to guess it.
+    pub kind: Option<Kind>,
+    /// The process whose calls are wanted, where a log may hold several.
+    pub process: Option<u64>,
 }
 
 /// How far an import is.
@@ -89,14 +79,16 @@ pub struct ImportReport {
     pub header: Header,
     /// Its totals, repairs among them.
     pub summary: Summary,
+    /// What the user should know: what was mended, what was left away. Sentences without the log's name.
+    pub warnings: Vec<String>,
 }
 
-/// Imports the log at `input`, of `kind` or of the kind that its first line shows, as the trace `output`.
+/// Imports the log at `input` as the trace `output`.
 ///
 /// `output` appears, or is replaced, only when the trace is complete. `progress` is called now and then.
 pub fn import(
     input: &Path,
-    kind: Option<Kind>,
+    options: &Options,
     output: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ImportReport, ImportError> {
@@ -106,43 +98,95 @@ pub fn import(
     let report =
         |events| progress(Progress { read_bytes: read_bytes.get().min(total_bytes), total_bytes, events });
     source.read(|content| {
-        let mut lines = Lines::new(content, input);
-        let kind = match kind {
+        let head = read_head(content, input)?;
+        let kind = match options.kind {
             Some(kind) => kind,
-            None => guess_kind(&mut lines, input)?,
+            None => guess_kind(&head, input)?,
         };
+        let process = Process::new(options.process);
+        if options.process.is_some() && !kind.has_processes() {
+            return Err(ImportError::NoProcesses { path: input.to_path_buf(), kind: kind.name() });
+        }
+        let content = &mut head.as_slice().chain(content);
+        let trace = Destination { kind, input, output };
         match kind {
-            Kind::Android => write_trace(kind, AndroidLog::new(lines), input, output, report),
+            Kind::Android => trace.write(AndroidLog::new(Lines::new(content, input)), report),
+            Kind::Heaptrack => trace.write(HeaptrackLog::new(Lines::new(content, input)), report),
+            Kind::Valgrind => trace.write(ValgrindLog::new(Lines::new(content, input), process), report),
+            Kind::Mtrace => trace.write(MtraceLog::new(Lines::new(content, input)), report),
+            Kind::Logalloc => trace.write(LogallocLog::new(Lines::new(content, input), process), report),
+            Kind::MallocBench => trace.write(MallocBenchLog::new(Records::new(content, input)), report),
+            Kind::Webkit => trace.write(WebkitLog::new(Records::new(content, input)), report),
         }
     })
 }
 
-fn guess_kind(lines: &mut Lines<'_>, input: &Path) -> Result<Kind, ImportError> {
-    let kind = lines.peek()?.and_then(Kind::guess);
-    kind.ok_or_else(|| ImportError::UnknownLog { path: input.to_path_buf(), known: kind_names() })
+/// What the kind of a log is told by.
+fn read_head(content: &mut dyn Read, input: &Path) -> Result<Vec<u8>, ImportError> {
+    let mut head = Vec::new();
+    let read = content.take(kind::HEAD_BYTES as u64).read_to_end(&mut head);
+    read.map_err(|source| ImportError::Io { path: input.to_path_buf(), doing: "read", source })?;
+    Ok(head)
 }
 
-fn write_trace<L: Log>(
+fn guess_kind(head: &[u8], input: &Path) -> Result<Kind, ImportError> {
+    let (path, looked_at, known) = (input.to_path_buf(), head.len(), Kind::names());
+    match kind::guess(head)[..] {
+        [kind] => Ok(kind),
+        [] => {
+            let found = format!("\"{}\"", head[..head.len().min(40)].escape_ascii());
+            Err(ImportError::UnknownLog { path, looked_at, found, known })
+        }
+        ref several => {
+            Err(ImportError::AmbiguousLog { path, looked_at, candidates: kind::names(several), known })
+        }
+    }
+}
+
+/// Where the calls of a log go.
+struct Destination<'a> {
     kind: Kind,
-    mut log: L,
-    input: &Path,
-    output: &Path,
-    report: impl FnMut(u64),
-) -> Result<ImportReport, ImportError> {
-    // The header stands before the first event, and only the first call tells whether there are times.
-    let first = log.next_call()?;
-    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
-    let header = Header {
-        source: kind.name().to_string(),
-        has_times: first.as_ref().is_some_and(|call| call.times.is_some()),
-        has_threads: true,
-        has_alignment: true,
-        notes: vec![Note { name: "imported_from".to_string(), value: name }],
-        ..Header::default()
-    };
-    let mut trace = TraceFile::create(output, &header)?;
-    Ledger::new(first, &mut trace).write_all(&mut log, report)?;
-    Ok(ImportReport { kind, header, summary: trace.finish()? })
+    input: &'a Path,
+    output: &'a Path,
+}
+
+impl Destination<'_> {
+    fn write<L: Log>(self, mut log: L, report: impl FnMut(u64)) -> Result<ImportReport, ImportError> {
+        let Destination { kind, input, output } = self;
+        // The header stands before the first event, and only the first call tells whether there are times.
+        let first = log.next_call()?;
+        let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
+        let mut header = Header {
+            source: kind.name().to_string(),
+            notes: vec![Note { name: "imported_from".to_string(), value: name }],
+            ..Header::default()
+        };
+        log.describe(&mut header);
+        let mut trace = TraceFile::create(output, &header)?;
+        Ledger::new(first, &header, input, &mut trace).write_all(&mut log, report)?;
+        log.check()?;
+        let summary = trace.finish()?;
+        let warnings = [log.warnings(), list_repairs(&summary)].concat();
+        Ok(ImportReport { kind, header, summary, warnings })
+    }
+}
+
+/// What was mended, in words.
+fn list_repairs(summary: &Summary) -> Vec<String> {
+    let repairs = [
+        (summary.unseen_frees, "frees of an object that was never seen: without effect"),
+        (summary.unseen_reallocs, "reallocs of an object that was never seen: taken as new objects"),
+        (summary.frees_hoisted, "frees logged late: moved before the allocation at their address"),
+        (
+            summary.frees_missed,
+            "allocations at a live address whose free was never logged: the older object ends there",
+        ),
+        (summary.order_guessed, "events whose order among threads is a guess"),
+        (summary.times_raised, "times that went back: raised to the time before"),
+        (summary.lost, "events lost by the recorder"),
+    ];
+    let found = repairs.into_iter().filter(|&(count, _)| count > 0);
+    found.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
 /// A log that is replaced by its own trace is lost.

@@ -90,19 +90,28 @@ fn read_zip<T>(
             .by_index_raw(index)
             .map_err(|error| fail(format!("cannot read the zip file: {error}")))?;
         if member.is_file() {
-            members.push(index);
+            members.push((index, String::from_utf8_lossy(member.name_raw()).into_owned()));
         }
     }
-    let [index] = members[..] else {
-        let count = members.len();
-        return Err(fail(format!(
-            "the zip file holds {count} files, not one log: unpack it and import the log"
-        )));
+    let [(index, _)] = members[..] else {
+        return Err(fail(describe_members(&members)));
     };
     let mut member = archive
         .by_index(index)
         .map_err(|error| fail(format!("cannot read the log in the zip file: {error}")))?;
     consume(&mut member)
+}
+
+/// That a zip file does not hold one log, with the names of what it holds.
+fn describe_members(members: &[(usize, String)]) -> String {
+    const NAMED_MOST: usize = 8;
+    let mut names: Vec<String> =
+        members.iter().take(NAMED_MOST).map(|(_, name)| name.escape_debug().to_string()).collect();
+    if members.len() > NAMED_MOST {
+        names.push("...".to_string());
+    }
+    let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!("the zip file holds {} files{names}, not one log: unpack it and import the log", members.len())
 }
 
 /// A file that counts what is read of it.

@@ -18,7 +18,7 @@ fn import_bytes(bytes: &[u8], kind: Option<Kind>) -> Result<Imported, ImportErro
     let directory = tempfile::tempdir().unwrap();
     let (log, output) = (directory.path().join("log.txt"), directory.path().join("out.hlt"));
     fs::write(&log, bytes).unwrap();
-    let report = import(&log, kind, &output, &mut |_| {});
+    let report = import(&log, &Options { kind, ..Options::default() }, &output, &mut |_| {});
     if report.is_err() {
         assert!(!output.exists(), "an import that fails leaves nothing");
     }
@@ -253,7 +253,13 @@ fn what_is_wrong_is_named_with_its_line() {
         message(b"1: malloc 0x10 8\n1: free 0x10 5 6\n", None),
         "log.txt:2: expected no times, as on the lines before, found \"1: free 0x10 5 6\""
     );
-    assert!(message(b"v 10600 3\n", None).ends_with("begins like this: name its kind with --from (android)"));
+    assert_eq!(
+        message(b"hello\n", None),
+        format!(
+            "log.txt: no known kind of log begins like this (its first 6 bytes were looked at; they begin with \"hello\\n\"): name its kind with --from ({})",
+            Kind::names()
+        )
+    );
     assert!(message(b"", None).contains("no known kind of log"));
     assert!(message(b"\x00\xff\x7f", android).starts_with("log.txt:1: expected `TID: CALL POINTER ...`"));
     assert!(message(b"\x89HLT\r\n\x1a\nrest", None).contains("is a heaplab trace already"));
@@ -286,8 +292,9 @@ fn containers_are_taken_off() {
     }
     let two = zip_of(&[("a.txt", b"1: free 0x0\n"), ("b.txt", b"1: free 0x0\n")]);
     assert!(
-        message(&two, None)
-            .ends_with("the zip file holds 2 files, not one log: unpack it and import the log")
+        message(&two, None).ends_with(
+            "the zip file holds 2 files (a.txt, b.txt), not one log: unpack it and import the log"
+        )
     );
 }
 
@@ -296,7 +303,8 @@ fn a_log_is_not_replaced_by_its_trace() {
     let directory = tempfile::tempdir().unwrap();
     let log: PathBuf = directory.path().join("log.txt");
     fs::write(&log, "1: free 0x0\n").unwrap();
-    let error = import(&log, None, &directory.path().join("./log.txt"), &mut |_| {}).unwrap_err();
+    let error =
+        import(&log, &Options::default(), &directory.path().join("./log.txt"), &mut |_| {}).unwrap_err();
     assert!(matches!(error, ImportError::SameFile { .. }));
     assert_eq!(fs::read(&log).unwrap(), b"1: free 0x0\n");
 }

@@ -30,6 +30,24 @@ pub struct Header {
     pub notes: Vec<Note>,
 }
 
+impl Header {
+    /// What the source could not tell of every trace's matters, and what that means for a replay. Sentences.
+    pub fn lacks(&self) -> Vec<String> {
+        let lacks = [
+            (self.has_times, "times (an event's index stands for its time; only --pace max can be measured)"),
+            (
+                self.has_threads,
+                "threads (all events are of one thread, in either order: nothing is said of contention, nor of objects that cross threads)",
+            ),
+            (
+                self.has_alignment,
+                "alignment (aligned allocations stand as plain ones: what alignment costs is not measured)",
+            ),
+        ];
+        lacks.into_iter().filter(|(has, _)| !has).map(|(_, lack)| lack.to_string()).collect()
+    }
+}
+
 /// The allocator that served the recorded process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RecordedAllocator {

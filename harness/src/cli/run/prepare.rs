@@ -6,18 +6,23 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use heaplab_allocators::probe::{self, prove};
 use heaplab_trace::{Header, Record};
+use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
+use heaplab_workloads::simulate::Options;
 use heaplab_workloads::stream::{RecordStream, StreamError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::plan::{Plan, as_usage};
 use super::{stopped, usage};
+use crate::cli::trace::import::Bar;
 use crate::measure::{Programs, Subject, Variation};
 use crate::worker::CPUS_VARIABLE;
 
 /// The workloads of a run as programs.
 pub(super) struct Compiled {
     pub(super) subjects: Vec<Subject>,
+    /// What each workload's source could not tell: [`Header::lacks`].
+    pub(super) lacks: Vec<Vec<String>>,
     pub(super) programs: Programs,
 }
 
@@ -41,8 +46,10 @@ pub(super) fn prove_variants(plan: &Plan) -> anyhow::Result<Vec<Variation>> {
 
 /// Compiles each workload for every order and cut that its passes need; none if the run was stopped.
 pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Option<Compiled>> {
-    let mut compiled = Compiled { subjects: Vec::new(), programs: Programs::new()? };
+    let mut compiled = Compiled { subjects: Vec::new(), lacks: Vec::new(), programs: Programs::new()? };
     for (index, (workload, options)) in plan.workloads.iter().enumerate() {
+        let imported = import_once(&compiled.programs, index, workload, options)?;
+        let workload = imported.as_ref().unwrap_or(workload);
         let mut subject: Option<Subject> = None;
         let mut made = BTreeSet::new();
         for &pass in &plan.settings.passes {
@@ -52,6 +59,7 @@ pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Resul
                 None => {
                     let opened = workload.open(options).map_err(as_usage)?;
                     let has_times = opened.header().has_times;
+                    compiled.lacks.push(say_lacks(&workload.name, opened.header()));
                     stream = Some(opened);
                     has_times
                 }
@@ -78,8 +86,38 @@ pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Resul
             }
         }
         compiled.subjects.extend(subject);
+        if let (Some(_), Source::Trace { path }) = (&imported, &workload.source) {
+            std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(Some(compiled))
+}
+
+/// The trace of a workload that is a log, in the run's temporary place: every program is compiled from it.
+fn import_once(
+    programs: &Programs,
+    index: usize,
+    workload: &Workload,
+    options: &Options,
+) -> anyhow::Result<Option<Workload>> {
+    let trace = programs.directory().join(format!("{index}.hlt"));
+    let bar = Bar::new(&format!("import {}", workload.name))?;
+    let imported = workload.import_as(options, &trace, &mut |progress| bar.show(progress));
+    bar.finish();
+    let Some(imported) = imported.map_err(as_usage)? else { return Ok(None) };
+    for warning in &imported.warnings {
+        eprintln!("heaplab: {}: {warning}", workload.name);
+    }
+    Ok(Some(imported.workload))
+}
+
+/// Says what cannot be measured with a trace, because its source could not tell it.
+fn say_lacks(name: &str, header: &Header) -> Vec<String> {
+    let lacks = header.lacks();
+    for lack in &lacks {
+        eprintln!("heaplab: {name}: its trace lacks {lack}");
+    }
+    lacks
 }
 
 /// Compiles one stream; false if the run was stopped.

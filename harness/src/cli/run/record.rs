@@ -113,6 +113,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             trace_hash: path.map(|path: &PathBuf| hash_file(path)).transpose()?,
             program_hash: Some(hash_file(program)?),
             has_times: info.has_times,
+            lacks: compiled.lacks.get(index).cloned().unwrap_or_default(),
             cpus: info.cpus,
             events: Some(info.events),
             threads: Some(u64::from(info.threads)),

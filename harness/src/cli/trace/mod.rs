@@ -1,14 +1,14 @@
 //! `heaplab trace`: look at, check and import traces.
 
+pub(super) mod import;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use heaplab_trace::{FORMAT_VERSION, Header, Summary, TraceReader, Truncation, summary, verify};
-use heaplab_workloads::import::{self, Kind};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 
-use super::{Outcome, Usage};
+use super::Outcome;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -26,16 +26,7 @@ pub(super) enum Command {
         file: PathBuf,
     },
     /// Make a trace of another tool's log (plain, gzip, zstd or zip)
-    Import {
-        /// The log
-        file: PathBuf,
-        /// The tool that wrote the log: android; without it, what the first line shows
-        #[arg(long, value_name = "KIND")]
-        from: Option<String>,
-        /// The trace to write; replaced only when the new one is complete
-        #[arg(short, long, value_name = "FILE.hlt")]
-        output: PathBuf,
-    },
+    Import(import::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +41,7 @@ pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Info { file, format } => print_info(&file, format),
         Command::Verify { file } => print_verification(&file),
-        Command::Import { file, from, output } => import_log(&file, from.as_deref(), &output),
+        Command::Import(args) => import::main(&args),
     }
 }
 
@@ -85,7 +76,7 @@ fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
         file_bytes: std::fs::metadata(path)?.len(),
         format_version: FORMAT_VERSION,
         header: &header,
-        lacks: list_lacks(&header),
+        lacks: header.lacks(),
         truncated: truncation.is_some(),
         truncated_at_byte: truncation.map(|cut| cut.offset),
         summary,
@@ -119,34 +110,6 @@ fn print_verification(path: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn import_log(log: &Path, from: Option<&str>, output: &Path) -> anyhow::Result<Outcome> {
-    let kind = match from {
-        Some(name) => Some(Kind::from_str(name).map_err(|unknown| Usage(unknown.to_string()))?),
-        None => None,
-    };
-    let bar = ProgressBar::new(0);
-    bar.set_style(ProgressStyle::with_template("import {bar:40} {percent:>3} %  {msg} events  {eta} left")?);
-    let imported = import::import(log, kind, output, &mut |progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.read_bytes);
-        bar.set_message(progress.events.to_string());
-    });
-    bar.finish_and_clear();
-    let imported = imported?;
-    for warning in list_repairs(&imported.summary) {
-        eprintln!("heaplab: warning: {}: {warning}", log.display());
-    }
-    let mut rows = vec![
-        ("trace", output.display().to_string()),
-        ("source", imported.header.source.clone()),
-        ("lacks", list_lacks(&imported.header).join("; ")),
-    ];
-    rows.retain(|(_, value)| !value.is_empty());
-    rows.extend(list_totals(&imported.summary, imported.header.has_times));
-    print_rows(&mut io::stdout().lock(), &rows)?;
-    Ok(Outcome::Done)
-}
-
 fn describe_cut(path: &Path, cut: &Truncation) -> String {
     format!(
         "{}: cut off: its whole part ends at byte {} of {}; {} chunks with {} events can be used",
@@ -156,37 +119,6 @@ fn describe_cut(path: &Path, cut: &Truncation) -> String {
         cut.chunks,
         cut.events,
     )
-}
-
-/// What the source could not tell, and what that means for a replay.
-fn list_lacks(header: &Header) -> Vec<String> {
-    let lacks = [
-        (header.has_times, "times (an event's index stands for its time)"),
-        (header.has_threads, "threads (all events are of one thread)"),
-        (header.has_alignment, "alignment (aligned allocations stand as plain ones)"),
-    ];
-    lacks.into_iter().filter(|(has, _)| !has).map(|(_, lack)| lack.to_string()).collect()
-}
-
-/// What was mended in an imported log, in words.
-fn list_repairs(summary: &Summary) -> Vec<String> {
-    let repairs = [
-        (summary.unseen_frees, "frees of an object that was never seen: without effect"),
-        (summary.unseen_reallocs, "reallocs of an object that was never seen: taken as new objects"),
-        (summary.frees_hoisted, "frees logged late: moved before the allocation at their address"),
-        (
-            summary.frees_missed,
-            "allocations at a live address whose free was never logged: the older object ends there",
-        ),
-        (summary.order_guessed, "events whose order among threads is a guess"),
-        (summary.times_raised, "times that went back: raised to the time before"),
-        (summary.lost, "events lost by the recorder"),
-    ];
-    repairs
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect()
 }
 
 fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {

@@ -1,0 +1,88 @@
+//! `heaplab trace import`: a trace of another tool's log.
+
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use heaplab_workloads::import::{self, ImportError, Kind, Options, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{list_totals, print_rows};
+use crate::cli::{Outcome, Usage};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The log
+    file: PathBuf,
+    #[arg(long, value_name = "KIND", help = from_help())]
+    from: Option<String>,
+    /// The process to import, of a log that holds several [default: that of the first call]
+    #[arg(long, value_name = "ID")]
+    process: Option<u64>,
+    /// The trace to write; replaced only when the new one is complete
+    #[arg(short, long, value_name = "FILE.hlt")]
+    output: PathBuf,
+}
+
+fn from_help() -> String {
+    format!("The kind of log: {} [default: what the content shows]", Kind::names())
+}
+
+pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
+    let kind = match &args.from {
+        Some(name) => Some(Kind::from_str(name).map_err(|unknown| Usage(unknown.to_string()))?),
+        None => None,
+    };
+    let bar = Bar::new("import")?;
+    let options = Options { kind, process: args.process };
+    let imported = import::import(&args.file, &options, &args.output, &mut |progress| bar.show(progress));
+    bar.finish();
+    let imported = imported.map_err(as_usage)?;
+    for warning in &imported.warnings {
+        eprintln!("heaplab: warning: {}: {warning}", args.file.display());
+    }
+    let mut rows =
+        vec![("trace", args.output.display().to_string()), ("source", imported.header.source.clone())];
+    rows.extend(
+        imported.header.notes.iter().skip(1).map(|note| ("note", format!("{}: {}", note.name, note.value))),
+    );
+    rows.push(("lacks", imported.header.lacks().join("; ")));
+    rows.retain(|(_, value)| !value.is_empty());
+    rows.extend(list_totals(&imported.summary, imported.header.has_times));
+    print_rows(&mut io::stdout().lock(), &rows)?;
+    Ok(Outcome::Done)
+}
+
+/// An option that this log cannot take is the user's mistake, as opposed to a fault of the log.
+fn as_usage(error: ImportError) -> anyhow::Error {
+    match error {
+        ImportError::NoProcesses { .. } | ImportError::UnknownProcess { .. } => {
+            Usage(error.to_string()).into()
+        }
+        other => other.into(),
+    }
+}
+
+/// How far an import is, on a terminal.
+pub(in crate::cli) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(in crate::cli) fn new(what: &str) -> anyhow::Result<Bar> {
+        let bar = ProgressBar::new(0);
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:40} {percent:>3} %  {msg} events  {eta} left")?;
+        bar.set_style(style);
+        bar.set_prefix(what.to_owned());
+        Ok(Bar(bar))
+    }
+
+    pub(in crate::cli) fn show(&self, progress: Progress) {
+        self.0.set_length(progress.total_bytes);
+        self.0.set_position(progress.read_bytes);
+        self.0.set_message(progress.events.to_string());
+    }
+
+    pub(in crate::cli) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,128 @@
+//! The kinds of log that can be imported: their names, and how each is told by its content.
+//!
+//! To add one: a variant, a row of [`Kind::name`] and [`Kind::recognises`], its place in [`Kind::ALL`],
+//! and the arm of [`import`](super::import) that reads it. The command line, its messages and the guess
+//! all come from these.
+
+use std::str::FromStr;
+
+use super::{android, heaptrack, logalloc, malloc_bench, mtrace, valgrind, webkit};
+
+/// The tools whose logs can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The text that Android's malloc_debug records and its memory_replay reads.
+    Android,
+    /// What heaptrack records, raw or interpreted.
+    Heaptrack,
+    /// What valgrind logs with `--trace-malloc=yes`.
+    Valgrind,
+    /// The log of glibc's mtrace(3).
+    Mtrace,
+    /// The text of Firefox's logalloc, as it is logged or munged for its replay.
+    Logalloc,
+    /// The protobuf of ClaytonKnittel's malloc-bench.
+    MallocBench,
+    /// The `.ops` files of WebKit's MallocBench.
+    Webkit,
+}
+
+/// How much of a log its kind is told by.
+pub(super) const HEAD_BYTES: usize = 64 << 10;
+/// Lines that are looked at: a tool's banner and some words of the program may stand before the first call.
+const HEAD_LINES: usize = 256;
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: &'static [Kind] = &[
+        Kind::Android,
+        Kind::Heaptrack,
+        Kind::Valgrind,
+        Kind::Mtrace,
+        Kind::Logalloc,
+        Kind::MallocBench,
+        Kind::Webkit,
+    ];
+
+    /// Its name on the command line and in a trace's header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Android => "android",
+            Kind::Heaptrack => "heaptrack",
+            Kind::Valgrind => "valgrind",
+            Kind::Mtrace => "mtrace",
+            Kind::Logalloc => "logalloc",
+            Kind::MallocBench => "malloc-bench",
+            Kind::Webkit => "webkit",
+        }
+    }
+
+    /// Whether its logs may hold several processes, and tell them apart.
+    pub(super) fn has_processes(self) -> bool {
+        matches!(self, Kind::Valgrind | Kind::Logalloc)
+    }
+
+    /// Whether a log that begins with `head` is of this kind.
+    fn recognises(self, head: &Head<'_>) -> bool {
+        match self {
+            Kind::Android => head.first_line().is_some_and(android::recognises),
+            Kind::Heaptrack => head.first_line().is_some_and(heaptrack::recognises),
+            // A banner stands before the first call, and the program may have written before it began to trace.
+            Kind::Valgrind => head.lines().any(valgrind::recognises),
+            Kind::Mtrace => head.lines().any(mtrace::recognises),
+            Kind::Logalloc => head.first_line().is_some_and(logalloc::recognises),
+            Kind::MallocBench => malloc_bench::recognises(head.bytes),
+            Kind::Webkit => webkit::recognises(head.bytes),
+        }
+    }
+
+    /// The names of all kinds, for messages.
+    pub fn names() -> String {
+        names(Kind::ALL)
+    }
+}
+
+/// The kinds that a log which begins with `head` may be of.
+pub(super) fn guess(head: &[u8]) -> Vec<Kind> {
+    let head = Head { bytes: head };
+    Kind::ALL.iter().copied().filter(|kind| kind.recognises(&head)).collect()
+}
+
+/// The names of these kinds, for messages.
+pub(super) fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The first bytes of a log, [`HEAD_BYTES`] at most.
+pub(super) struct Head<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// The lines that are there in whole, and the last one of a log that ends without a line feed.
+    fn lines(&self) -> impl Iterator<Item = &'a [u8]> {
+        let whole = self.bytes.len() < HEAD_BYTES;
+        let last = self.bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+        let used = if whole { self.bytes } else { &self.bytes[..last] };
+        let lines = used.split(|&byte| byte == b'\n').take(HEAD_LINES);
+        lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn first_line(&self) -> Option<&'a [u8]> {
+        self.lines().next()
+    }
+}
+
+/// A name that is no kind's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind of log {0:?}: the kinds are {known}", known = Kind::names())]
+pub struct UnknownKind(String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Kind, UnknownKind> {
+        let found = Kind::ALL.iter().copied().find(|kind| kind.name() == name);
+        found.ok_or_else(|| UnknownKind(name.to_string()))
+    }
+}
