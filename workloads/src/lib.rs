@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
+pub mod export;
 pub mod import;
 pub mod program;
 pub mod simulate;

@@ -59,7 +59,7 @@ enum Command {
     Report(report::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
-    /// Look at, check, and import traces
+    /// Look at, check, import and export traces
     #[command(subcommand)]
     Trace(trace::Command),
     /// List what can be run, and with what

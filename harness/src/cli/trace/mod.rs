@@ -1,5 +1,6 @@
-//! `heaplab trace`: look at, check and import traces.
+//! `heaplab trace`: look at, check, import and export traces.
 
+mod export;
 pub(super) mod import;
 
 use std::io::{self, Write};
@@ -27,6 +28,8 @@ pub(super) enum Command {
     },
     /// Make a trace of another tool's log (plain, gzip, zstd or zip)
     Import(import::Args),
+    /// Write a trace as text: for Android's memory_replay, or as a CSV table
+    Export(export::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +45,7 @@ pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
         Command::Info { file, format } => print_info(&file, format),
         Command::Verify { file } => print_verification(&file),
         Command::Import(args) => import::main(&args),
+        Command::Export(args) => export::main(&args),
     }
 }
 
