@@ -1,8 +1,9 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: plan, worker, measure, results, stats, report, cli; a module uses only what stands
+//! One direction: plan, worker, measure, results, stats, capacity, report, cli; a module uses only what stands
 //! before it.
 
+pub mod capacity;
 pub mod cli;
 pub mod doctor;
 pub mod measure;

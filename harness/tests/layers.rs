@@ -1,5 +1,5 @@
 //! The order of layers: trace -> workloads -> allocators -> harness (plan -> worker -> measure -> results
-//! -> stats -> report -> cli). A module uses only what stands left of it, and `unsafe` lives in few places.
+//! -> stats -> capacity -> report -> cli). A module uses only what stands left of it, and `unsafe` lives in few places.
 //!
 //! Sources are read as tokens, so that comments and texts count for nothing and macros' arguments count.
 
@@ -22,7 +22,7 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 7] = ["plan", "worker", "measure", "results", "stats", "report", "cli"];
+const MODULES: [&str; 8] = ["plan", "worker", "measure", "results", "stats", "capacity", "report", "cli"];
 /// Stands beside `plan`: uses none of the others, and only `cli` uses it.
 const BESIDE: &str = "doctor";
 

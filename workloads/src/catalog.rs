@@ -210,6 +210,16 @@ impl Workload {
         matches!(self.source, Source::Definition { .. } | Source::Stress { .. })
     }
 
+    /// Clients that a load model of a server has under these options; none of anything else.
+    ///
+    /// # Errors
+    ///
+    /// A bad definition or override.
+    pub fn connections(&self, options: &Options) -> Result<Option<u32>, CatalogError> {
+        let Source::Definition { text, origin } = &self.source else { return Ok(None) };
+        Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
+    }
+
     /// Begins its trace. A recording has no use for a seed; a duration and overrides it refuses.
     ///
     /// # Errors
@@ -360,6 +370,19 @@ fn io_error(path: &Path, doing: &'static str, source: io::Error) -> CatalogError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_model_has_connections_and_nothing_else_has() {
+        let of = |name: &str, overrides: &[&str]| {
+            let overrides = overrides.iter().map(|text| text.to_string()).collect();
+            find(name).unwrap().connections(&Options { overrides, ..Options::default() })
+        };
+        assert_eq!(of("monitor-server", &[]).unwrap(), Some(130));
+        assert_eq!(of("monitor-server", &["connections=7"]).unwrap(), Some(7));
+        assert_eq!(of("threaded", &[]).unwrap(), None);
+        assert_eq!(of("larson", &[]).unwrap(), None);
+        assert!(of("monitor-server", &["connections=none"]).unwrap_err().is_usage());
+    }
 
     fn count(workload: &Workload, options: &Options) -> (Header, u64) {
         let mut stream = workload.open(options).unwrap();

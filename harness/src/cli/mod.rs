@@ -6,6 +6,7 @@
 mod columns;
 mod doctor;
 mod list;
+mod plan;
 mod probe;
 mod report;
 mod run;
@@ -57,6 +58,8 @@ enum Command {
     Run(run::Args),
     /// Make tables, plots and report.md from a run's CSV files
     Report(report::Args),
+    /// Say how many processes fit on a host under each variant, and what a fleet takes
+    Plan(plan::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
     /// Look at, check, import and export traces
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Report(args) => report::main(args),
+        Command::Plan(args) => plan::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),

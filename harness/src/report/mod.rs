@@ -8,6 +8,7 @@ mod analysis;
 mod answer;
 mod axis;
 mod canvas;
+mod capacity;
 mod error;
 mod grid;
 mod latency;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 pub use analysis::{Analysis, DEFAULT_BASELINE};
 pub use answer::answer;
+pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub use grid::Style;
 pub use plots::Plot;

@@ -107,6 +107,12 @@ pub struct RunWorkload {
     /// Whether the trace was cut off and only its whole chunks are used.
     #[serde(default)]
     pub truncated: bool,
+    /// The load model that it is a simulation of; the same for all of its loads.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Clients of that model.
+    #[serde(default)]
+    pub connections: Option<u32>,
 }
 
 /// A variant of a run.

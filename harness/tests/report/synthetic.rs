@@ -24,6 +24,8 @@ pub(crate) struct Shape {
     /// Every variant behaves as the first.
     pub(crate) alike: bool,
     pub(crate) finished: bool,
+    /// Whether a workload `m:connections=N` is the model `m` with N connections, and memory grows with them.
+    pub(crate) loads: bool,
 }
 
 impl Shape {
@@ -39,6 +41,7 @@ impl Shape {
             zero: false,
             alike: false,
             finished: true,
+            loads: false,
         }
     }
 
@@ -77,6 +80,8 @@ impl Shape {
             events: Some(EVENTS),
             threads: Some(26),
             requested_peak_bytes: Some((100.0 * MIB * self.scale) as u64),
+            model: self.connections(name).map(|_| name.split(':').next().unwrap_or_default().to_owned()),
+            connections: self.connections(name),
             ..RunWorkload::default()
         };
         let variant = |label: &String| RunVariant {
@@ -114,6 +119,11 @@ impl Shape {
         }
     }
 
+    /// The connections in a workload's name.
+    fn connections(&self, workload: &str) -> Option<u32> {
+        workload.rsplit_once("connections=").filter(|_| self.loads)?.1.parse().ok()
+    }
+
     fn append(&self, run: &mut RunDirectory, place: Place<'_>) {
         let own = u64::from(place.block) << 16 | (place.at as u64) << 8 | place.pass as u64;
         let place = Place { at: if self.alike { 0 } else { place.at }, ..place };
@@ -141,7 +151,7 @@ impl Shape {
             ("allocator", allocator(place.variant)),
             ("cpus", "2".to_owned()),
             ("pass", heaplab_word(&place.pass)),
-            ("pace", "max".to_owned()),
+            ("pace", if place.pass == Pass::Memory && self.has_times { "virtual" } else { "max" }.to_owned()),
             ("order", "causal".to_owned()),
             ("touch", "page".to_owned()),
             ("status", heaplab_word(&if ok { Status::Ok } else { Status::Timeout })),
@@ -170,7 +180,8 @@ impl Shape {
         random: &mut Random,
         cells: &mut Vec<(&'static str, String)>,
     ) -> Vec<TimelinePoint> {
-        let unit = if self.zero { 0.0 } else { MIB * self.scale };
+        let load = self.connections(place.workload).map_or(1.0, |connections| f64::from(connections) / 100.0);
+        let unit = if self.zero { 0.0 } else { MIB * self.scale * load };
         let overhead = (1.08 + 0.09 * (place.at % 4) as f64) * random.near_one(0.02);
         let mut held = 0.0f64;
         let mut points = Vec::new();
@@ -209,6 +220,10 @@ impl Shape {
             ("at_peak_internal_bytes", 3.0 * unit),
             ("at_peak_untouched_bytes", 9.0 * unit),
             ("at_peak_held_bytes", 100.0 * unit * (overhead - 1.0)),
+            ("page_table_bytes", 900.0 * 1024.0),
+            ("page_table_harness_bytes", 600.0 * 1024.0),
+            ("library_file_bytes", 1.25 * MIB),
+            ("threads", 26.0),
         ];
         cells.extend(figures.map(|(name, value)| (name, (value as u64).to_string())));
         if place.at != 2 {

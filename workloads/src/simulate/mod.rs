@@ -138,6 +138,15 @@ impl Simulation {
         Ok((definition.name, definition.description))
     }
 
+    /// The parameters that the definition in `text` has under these overrides.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the definition or of an override.
+    pub fn parameters(text: &str, origin: &str, overrides: &[String]) -> Result<Definition, DefinitionError> {
+        Definition::parse(text, origin, overrides, &shipped_text)
+    }
+
     /// The parameters, overrides included.
     pub fn definition(&self) -> &Definition {
         &self.server.definition

@@ -78,6 +78,9 @@ pub(super) struct Args {
     /// Set a field of a load model, such as connections=200
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Run each load model once with each of these numbers of connections, such as 40,80,160
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    connections: Vec<u32>,
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,

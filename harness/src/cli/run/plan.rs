@@ -122,9 +122,17 @@ fn settings(args: &Args) -> Settings {
 
 fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
     let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides.clone() };
+    let sets_connections =
+        |set: &&String| set.split('=').next().is_some_and(|key| key.trim() == "connections");
+    if let Some(set) = args.overrides.iter().find(sets_connections).filter(|_| !args.connections.is_empty()) {
+        return Err(usage(format!("--set {set} and --connections contradict each other: leave one away")));
+    }
     if args.workloads.is_empty() {
         if !args.overrides.is_empty() {
             return Err(usage("--set needs a load model: name the workload that it is for"));
+        }
+        if !args.connections.is_empty() {
+            return Err(usage("--connections needs a load model: name the workload that it is for"));
         }
         let quick = |(workload, options): (Workload, Options)| {
             let duration_ns = options.duration_ns.map(|quick| args.duration.unwrap_or(quick));
@@ -135,16 +143,41 @@ fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
     let mut names = HashSet::new();
     let mut workloads = Vec::new();
     for name in &args.workloads {
-        let workload = catalog::find(name).map_err(as_usage)?;
-        if !names.insert(workload.name.clone()) {
-            return Err(usage(format!(
-                "two workloads are called {:?}: rename a file, or leave one away",
-                workload.name
-            )));
+        for (workload, options) in at_each_load(catalog::find(name).map_err(as_usage)?, &options, args)? {
+            if !names.insert(workload.name.clone()) {
+                return Err(usage(format!(
+                    "two workloads are called {:?}: rename a file, or leave one away",
+                    workload.name
+                )));
+            }
+            workloads.push((workload, options));
         }
-        workloads.push((workload, options.clone()));
     }
     Ok(workloads)
+}
+
+/// The workload as it is, or once with each number of connections that was asked for.
+fn at_each_load(
+    workload: Workload,
+    options: &Options,
+    args: &Args,
+) -> anyhow::Result<Vec<(Workload, Options)>> {
+    if args.connections.is_empty() {
+        return Ok(vec![(workload, options.clone())]);
+    }
+    if workload.connections(options).map_err(as_usage)?.is_none() {
+        return Err(usage(format!(
+            "{} is no load model of a server, and has no connections: leave --connections away",
+            workload.name
+        )));
+    }
+    let load = |connections: &u32| {
+        let name = format!("{}:connections={connections}", workload.name);
+        let mut options = options.clone();
+        options.overrides.push(format!("connections={connections}"));
+        (Workload { name, ..workload.clone() }, options)
+    };
+    Ok(args.connections.iter().map(load).collect())
 }
 
 /// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.

@@ -105,6 +105,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             Source::ShippedLog { file_name, .. } => (format!("shipped {file_name}"), None),
             Source::Trace { path } | Source::Log { path } => (path.display().to_string(), Some(path)),
         };
+        let connections = workload.connections(options)?;
         let programs = compiled.programs.of_workload(index);
         let Some((program, info)) = programs.first() else { continue };
         described.push(RunWorkload {
@@ -120,9 +121,16 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             duration_ns: info.has_times.then_some(info.duration_ns),
             requested_peak_bytes: Some(info.requested_peak_bytes),
             truncated: info.truncated,
+            model: connections.map(|_| model_of(workload)),
+            connections,
         });
     }
     Ok(described)
+}
+
+/// The name that a load model has at any load.
+fn model_of(workload: &Workload) -> String {
+    workload.name.split(":connections=").next().unwrap_or(&workload.name).to_owned()
 }
 
 fn describe_variant(variation: &Variation) -> RunVariant {

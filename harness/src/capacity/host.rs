@@ -1,0 +1,381 @@
+//! Types of host, and what a process's need means on each: how many fit, how many hosts a fleet takes.
+
+use serde::Serialize;
+
+use super::need::{BlockNeed, Need};
+use crate::stats::{
+    Interval, NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict,
+};
+
+/// A type of host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Host {
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// Processes that run on it today.
+    pub processes: u64,
+    /// Its CPUs; none if that was not said.
+    pub cpus: Option<u32>,
+    /// What one costs, in any unit.
+    pub cost: f64,
+}
+
+/// What is asked of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The types of host.
+    pub hosts: Vec<Host>,
+    /// Memory of each host that is kept for the system and others.
+    pub reserve_bytes: u64,
+    /// Memory of a process that is not its heap's, and that no other shares.
+    pub non_heap_bytes: u64,
+    /// Pages that all processes of a host share, beside the allocator's library: program and other libraries.
+    pub shared_bytes: u64,
+    /// Part by which a process is taken to be larger than was measured.
+    pub margin: f64,
+    /// Processes of the fleet; none for those of [`TODAYS_HOSTS`] hosts as they run today.
+    pub fleet: Option<u64>,
+}
+
+/// So many hosts of each type are planned for where no fleet is named: hosts then read as per cent of today's.
+pub const TODAYS_HOSTS: u64 = 100;
+
+/// A request that cannot be planned for.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// There is no host.
+    #[error("no host is named: give --host-memory and --processes, once for each type of host")]
+    NoHost,
+    /// A host's memory is all reserved or shared.
+    #[error(
+        "a host of {memory_bytes} bytes has nothing left for processes: {taken_bytes} bytes are reserved (--reserve) or shared (--shared)"
+    )]
+    NothingLeft {
+        /// The host's memory.
+        memory_bytes: u64,
+        /// What is taken off.
+        taken_bytes: u64,
+    },
+    /// A number that must be positive and is not.
+    #[error("{name} is {found}: give {allowed}")]
+    OutOfRange {
+        /// Which.
+        name: &'static str,
+        /// What was given.
+        found: String,
+        /// What can be.
+        allowed: &'static str,
+    },
+}
+
+impl Request {
+    /// Finds what cannot be planned for.
+    ///
+    /// # Errors
+    ///
+    /// The first fault.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let out_of_range =
+            |name, found: String, allowed| Err(RequestError::OutOfRange { name, found, allowed });
+        if self.hosts.is_empty() {
+            return Err(RequestError::NoHost);
+        }
+        if !(self.margin.is_finite() && (0.0..=10.0).contains(&self.margin)) {
+            return out_of_range("--margin", format!("{}%", self.margin * 100.0), "0% to 1000%");
+        }
+        if self.fleet == Some(0) {
+            return out_of_range("--fleet", "0".to_owned(), "a number of processes, 1 at least");
+        }
+        for host in &self.hosts {
+            let taken_bytes = self.reserve_bytes.saturating_add(self.shared_bytes);
+            if host.memory_bytes <= taken_bytes {
+                return Err(RequestError::NothingLeft { memory_bytes: host.memory_bytes, taken_bytes });
+            }
+            if host.processes == 0 {
+                return out_of_range(
+                    "--processes",
+                    "0".to_owned(),
+                    "the processes that run on the host today, 1 at least",
+                );
+            }
+            if !(host.cost.is_finite() && host.cost > 0.0) {
+                return out_of_range("--host-cost", host.cost.to_string(), "what a host costs, above 0");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A variant of a workload on a type of host. Empty means not measured, or not to be said.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HostRow {
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// The host's memory.
+    pub host_memory_bytes: u64,
+    /// The host's CPUs; empty if not said.
+    pub host_cpus: Option<u32>,
+    /// CPUs that the allocator was shown in the run; empty if not one number.
+    pub run_cpus: Option<u32>,
+    /// Blocks that measured it.
+    pub n: u64,
+    /// Memory samples that are not ok.
+    pub failed: u64,
+    /// Resident bytes at the 99th percentile of trace time, median over blocks.
+    pub resident_p99_bytes: Option<u64>,
+    /// Page tables of the heap, median over blocks.
+    pub page_table_bytes: Option<u64>,
+    /// Memory of a process that no other shares: both of these and what is not the heap's, median over blocks.
+    pub process_bytes: Option<u64>,
+    /// Lower end of its interval; empty below 6 blocks.
+    pub process_low_bytes: Option<u64>,
+    /// Upper end of it.
+    pub process_high_bytes: Option<u64>,
+    /// Coverage of that interval.
+    pub coverage: Option<f64>,
+    /// Process over baseline's, within blocks.
+    pub ratio: Option<f64>,
+    /// Lower end of the ratio's interval.
+    pub ratio_low: Option<f64>,
+    /// Upper end of it.
+    pub ratio_high: Option<f64>,
+    /// Coverage of that interval.
+    pub ratio_coverage: Option<f64>,
+    /// What the ratio shows.
+    pub verdict: Option<Verdict>,
+    /// What a process is planned with: the interval's upper end (without one the median) and the margin.
+    pub planned_bytes: Option<u64>,
+    /// Pages that all processes of a host share.
+    pub shared_bytes: u64,
+    /// Processes that fit on the host.
+    pub fits: Option<u64>,
+    /// Processes that run on it today.
+    pub processes_today: u64,
+    /// Memory that a host needs for these, the reserve and the shared pages included.
+    pub today_bytes: Option<u64>,
+    /// Whether they fit.
+    pub fits_today: Option<bool>,
+    /// Processes of the fleet.
+    pub fleet: u64,
+    /// Hosts for the fleet; empty where not one process fits.
+    pub hosts: Option<u64>,
+    /// What these cost.
+    pub cost: Option<f64>,
+    /// Part of the baseline's cost that is saved, below 0 if it costs more; empty for the baseline and where no difference is shown.
+    pub saving: Option<f64>,
+}
+
+/// Every variant of every workload on every host, with savings against `baseline`.
+///
+/// ```
+/// use heaplab::capacity::{Host, Request, plan_hosts};
+/// let host = Host { memory_bytes: 16 << 30, processes: 10, cpus: None, cost: 1.0 };
+/// let request = Request { hosts: vec![host], reserve_bytes: 0, non_heap_bytes: 0, shared_bytes: 0, margin: 0.1, fleet: Some(100) };
+/// assert_eq!(request.check(), Ok(()));
+/// assert_eq!(plan_hosts(&[], &request, None), []);
+/// ```
+pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> Vec<HostRow> {
+    let mut rows: Vec<HostRow> = Vec::new();
+    let mut workloads: Vec<&str> = needs.iter().map(|need| need.workload.as_str()).collect();
+    workloads.dedup();
+    for workload in workloads {
+        let needs: Vec<&Need> = needs.iter().filter(|need| need.workload == workload).collect();
+        let base = baseline.and_then(|name| needs.iter().find(|need| need.variant == name).copied());
+        for host in &request.hosts {
+            let of_host: Vec<HostRow> = needs.iter().map(|need| place(need, base, host, request)).collect();
+            let base_cost =
+                of_host.iter().find(|row| Some(row.variant.as_str()) == baseline).and_then(|row| row.cost);
+            rows.extend(of_host.into_iter().map(|row| HostRow { saving: saving(&row, base_cost), ..row }));
+        }
+    }
+    rows
+}
+
+/// One variant on one host, but for the saving.
+fn place(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> HostRow {
+    let bytes = |value: f64| value.max(0.0).ceil() as u64;
+    let non_heap = request.non_heap_bytes as f64;
+    let values = |figure: fn(&BlockNeed) -> f64| need.blocks.values().map(figure).collect::<Vec<f64>>();
+    let process: Vec<f64> = values(BlockNeed::process_bytes).iter().map(|bytes| bytes + non_heap).collect();
+    let (middle, interval) = (median(&process), median_interval(&process));
+    let ratio = base.filter(|base| base.variant != need.variant).and_then(|base| ratio(need, base, non_heap));
+    let within: Option<Interval> = ratio.and_then(|ratio| ratio.interval);
+    let planned =
+        interval.map_or(middle, |interval| Some(interval.high)).map(|high| high * (1.0 + request.margin));
+    let shared_bytes = request.shared_bytes.saturating_add(need.library_bytes.unwrap_or(0));
+    let taken = request.reserve_bytes.saturating_add(shared_bytes) as f64;
+    // A process of no bytes was not measured, and any number of them would fit.
+    let planned = planned.filter(|planned| *planned > 0.0);
+    let fits = planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64);
+    let fleet = request.fleet.unwrap_or(host.processes.saturating_mul(TODAYS_HOSTS));
+    let hosts = fits.filter(|fits| *fits > 0).map(|fits| fleet.div_ceil(fits));
+    HostRow {
+        workload: need.workload.clone(),
+        variant: need.variant.clone(),
+        host_memory_bytes: host.memory_bytes,
+        host_cpus: host.cpus,
+        run_cpus: need.cpus.first().copied().filter(|_| need.cpus.len() == 1),
+        n: need.blocks.len() as u64,
+        failed: need.failed,
+        resident_p99_bytes: median(&values(|block| block.resident_p99_bytes)).map(bytes),
+        page_table_bytes: median(&values(|block| block.page_table_bytes)).map(bytes),
+        process_bytes: middle.map(bytes),
+        process_low_bytes: interval.map(|interval| bytes(interval.low)),
+        process_high_bytes: interval.map(|interval| bytes(interval.high)),
+        coverage: interval.map(|interval| interval.coverage),
+        ratio: ratio.map(|ratio| ratio.estimate),
+        ratio_low: within.map(|interval| interval.low),
+        ratio_high: within.map(|interval| interval.high),
+        ratio_coverage: within.map(|interval| interval.coverage),
+        verdict: ratio.map(|ratio| verdict(&ratio, NOISE_THRESHOLD)),
+        planned_bytes: planned.map(bytes),
+        shared_bytes,
+        fits,
+        processes_today: host.processes,
+        today_bytes: planned.map(|planned| bytes(taken + planned * host.processes as f64)),
+        fits_today: fits.map(|fits| fits >= host.processes),
+        fleet,
+        hosts,
+        cost: hosts.map(|hosts| hosts as f64 * host.cost),
+        saving: None,
+    }
+}
+
+/// A process's memory over the baseline's, within the blocks that measured both.
+fn ratio(need: &Need, base: &Need, non_heap: f64) -> Option<Ratio> {
+    let pairs: Vec<(f64, f64)> = need
+        .blocks
+        .iter()
+        .filter_map(|(block, own)| {
+            let base = base.blocks.get(block)?;
+            Some((own.process_bytes() + non_heap, base.process_bytes() + non_heap))
+        })
+        .collect();
+    paired_ratio(&pairs)
+}
+
+/// What is saved, where a difference in memory was shown.
+fn saving(row: &HostRow, base_cost: Option<f64>) -> Option<f64> {
+    let shown = matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
+    let (cost, base_cost) = row.cost.zip(base_cost).filter(|_| shown)?;
+    Some(1.0 - cost / base_cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MIB: f64 = 1_048_576.0;
+
+    fn need(variant: &str, blocks: u32, mib: f64) -> Need {
+        let block = |at: u32| {
+            let resident_p99_bytes = (mib + f64::from(at % 3)) * MIB;
+            (at, BlockNeed { resident_p99_bytes, page_table_bytes: MIB })
+        };
+        Need {
+            workload: "w".to_owned(),
+            variant: variant.to_owned(),
+            blocks: (0..blocks).map(block).collect(),
+            cpus: [2].into(),
+            library_bytes: Some(4 * MIB as u64),
+            ..Need::default()
+        }
+    }
+
+    fn request(memory: f64, processes: u64) -> Request {
+        let host = Host { memory_bytes: (memory * MIB) as u64, processes, cpus: Some(2), cost: 3.0 };
+        Request {
+            hosts: vec![host],
+            reserve_bytes: 100 * MIB as u64,
+            non_heap_bytes: 20 * MIB as u64,
+            shared_bytes: 6 * MIB as u64,
+            margin: 0.25,
+            fleet: Some(1000),
+        }
+    }
+
+    #[test]
+    fn a_host_holds_what_its_memory_allows() {
+        // A process: 77 to 79 MiB resident, 1 of page tables, 20 not the heap's: 98 to 100; with the margin 125.
+        let rows = plan_hosts(&[need("ptmalloc2", 9, 77.0)], &request(1360.0, 11), Some("ptmalloc2"));
+        let row = &rows[0];
+        assert_eq!((row.process_bytes, row.process_high_bytes), (Some(99 << 20), Some(100 << 20)));
+        assert_eq!((row.planned_bytes, row.shared_bytes), (Some(125 << 20), 10 << 20));
+        // 1360 less 100 reserved and 10 shared are 1250.
+        assert_eq!((row.fits, row.fits_today), (Some(10), Some(false)));
+        assert_eq!(row.today_bytes, Some((100 + 10 + 11 * 125) << 20));
+        assert_eq!((row.hosts, row.cost, row.saving), (Some(100), Some(300.0), None));
+    }
+
+    #[test]
+    fn savings_need_a_difference_that_was_shown() {
+        let all = [
+            need("ptmalloc2", 9, 200.0),
+            need("small", 9, 80.0),
+            need("same", 9, 200.5),
+            need("few", 3, 80.0),
+        ];
+        let rows = plan_hosts(&all, &request(4000.0, 10), Some("ptmalloc2"));
+        let row = |name: &str| rows.iter().find(|row| row.variant == name).expect("a row");
+        assert_eq!(row("small").verdict, Some(Verdict::Smaller));
+        assert!(row("small").saving.is_some_and(|saving| saving > 0.5));
+        assert_eq!((row("same").verdict, row("same").saving), (Some(Verdict::NoDifference), None));
+        assert_eq!((row("few").verdict, row("few").saving), (Some(Verdict::TooFew), None));
+        assert!(
+            row("few").planned_bytes.is_some() && row("few").coverage.is_none(),
+            "the median and the margin"
+        );
+        let without = plan_hosts(&all, &request(4000.0, 10), None);
+        assert!(without.iter().all(|row| row.ratio.is_none() && row.saving.is_none()));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_empty() {
+        let failed = Need { blocks: Default::default(), failed: 7, ..need("x", 0, 0.0) };
+        let row = &plan_hosts(&[failed], &request(4000.0, 10), Some("x"))[0];
+        assert_eq!(
+            (row.n, row.failed, row.process_bytes, row.fits, row.fits_today),
+            (0, 7, None, None, None)
+        );
+        let tiny = plan_hosts(&[need("x", 9, 1e7)], &request(4000.0, 10), None);
+        assert_eq!((tiny[0].fits, tiny[0].hosts, tiny[0].cost), (Some(0), None, None));
+    }
+
+    #[test]
+    fn requests_without_sense_are_refused() {
+        let good = request(4000.0, 10);
+        let with = |change: &dyn Fn(&mut Request)| {
+            let mut request = good.clone();
+            change(&mut request);
+            request.check().expect_err("no sense").to_string()
+        };
+        assert!(with(&|it| it.hosts.clear()).starts_with("no host is named"));
+        assert!(with(&|it| it.reserve_bytes = u64::MAX).contains("nothing left"));
+        assert!(with(&|it| it.hosts[0].processes = 0).starts_with("--processes is 0"));
+        for cost in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(with(&|it| it.hosts[0].cost = cost).starts_with("--host-cost is "), "{cost}");
+        }
+        assert!(with(&|it| it.margin = -0.1).starts_with("--margin is -10%"));
+        assert!(with(&|it| it.fleet = Some(0)).starts_with("--fleet is 0"));
+    }
+
+    proptest! {
+        #[test]
+        fn more_memory_and_less_need_never_fit_fewer(
+            mib in 1.0f64..1e4, more in 0.0f64..1e4, memory in 200.0f64..1e6, wider in 0.0f64..1e6,
+        ) {
+            let fits = |mib: f64, memory: f64| {
+                plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None)[0].fits.expect("measured")
+            };
+            prop_assert!(fits(mib, memory) >= fits(mib + more, memory));
+            prop_assert!(fits(mib, memory + wider) >= fits(mib, memory));
+            let row = plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None).remove(0);
+            let used = row.fits.expect("measured") as f64 * row.planned_bytes.expect("measured") as f64;
+            // A byte each is the rounding of what is shown.
+            prop_assert!(used <= memory * MIB + row.fits.expect("measured") as f64);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Memory of a connection: a line through what a process needs at several loads of one model.
+
+use serde::Serialize;
+
+use super::need::Need;
+use crate::stats::{Interval, bca_interval, median};
+
+/// A process's memory as a line over its number of connections. Empty means not to be said.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionRow {
+    /// The load model.
+    pub model: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Connections of the runs, ascending.
+    pub connections: Vec<u32>,
+    /// Samples of all loads.
+    pub n: u64,
+    /// Memory that one more connection takes.
+    pub connection_bytes: Option<f64>,
+    /// Lower end of its interval; empty where a load has fewer than 6 samples.
+    pub connection_low_bytes: Option<f64>,
+    /// Upper end of it.
+    pub connection_high_bytes: Option<f64>,
+    /// Memory of a process without a connection, where the line meets 0. May be below 0.
+    pub base_bytes: Option<f64>,
+    /// Lower end of its interval.
+    pub base_low_bytes: Option<f64>,
+    /// Upper end of it.
+    pub base_high_bytes: Option<f64>,
+    /// Coverage of both intervals, nominal.
+    pub coverage: Option<f64>,
+    /// Largest distance of a load's median from the line, over that median.
+    pub bend: Option<f64>,
+}
+
+/// The lines of every model and variant. `needs` are those of one run or of several; `seed` decides the resamples.
+///
+/// Fitted by least squares over all samples; intervals by [`bca_interval`], each load resampled by itself. Fewer than two
+/// loads have no line.
+pub fn fit_connections(needs: &[Need], seed: u64) -> Vec<ConnectionRow> {
+    let mut keys: Vec<(&str, &str)> = Vec::new();
+    for need in needs {
+        let key = need.load.as_ref().map(|(model, _)| (model.as_str(), need.variant.as_str()));
+        keys.extend(key.filter(|key| !keys.contains(key)));
+    }
+    keys.into_iter().map(|(model, variant)| fit(needs, model, variant, seed)).collect()
+}
+
+/// The samples of one load.
+struct Load {
+    connections: u32,
+    bytes: Vec<f64>,
+}
+
+fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
+    let loads = loads(needs, model, variant);
+    let connections: Vec<u32> = loads.iter().map(|load| load.connections).collect();
+    let groups: Vec<&[f64]> = loads.iter().map(|load| load.bytes.as_slice()).collect();
+    let whole: Vec<Vec<f64>> = loads.iter().map(|load| load.bytes.clone()).collect();
+    let line = line(&connections, &whole);
+    let interval = |figure: fn((f64, f64)) -> f64| -> Option<Interval> {
+        bca_interval(&groups, seed, |groups| self::line(&connections, groups).map(figure))
+    };
+    let (slope, base) = match line {
+        Some(_) => (interval(|line| line.0), interval(|line| line.1)),
+        None => (None, None),
+    };
+    ConnectionRow {
+        model: model.to_owned(),
+        variant: variant.to_owned(),
+        n: loads.iter().map(|load| load.bytes.len() as u64).sum(),
+        connection_bytes: line.map(|line| line.0),
+        connection_low_bytes: slope.map(|interval| interval.low),
+        connection_high_bytes: slope.map(|interval| interval.high),
+        base_bytes: line.map(|line| line.1),
+        base_low_bytes: base.map(|interval| interval.low),
+        base_high_bytes: base.map(|interval| interval.high),
+        coverage: slope.map(|interval| interval.coverage),
+        bend: line.and_then(|line| bend(&loads, line)),
+        connections,
+    }
+}
+
+/// The samples by load, ascending; two runs at the same load are one load.
+fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
+    let mut loads: Vec<Load> = Vec::new();
+    for need in needs.iter().filter(|need| need.variant == variant && !need.blocks.is_empty()) {
+        let Some((_, connections)) = need.load.as_ref().filter(|(name, _)| name == model) else { continue };
+        let bytes = need.blocks.values().map(|block| block.process_bytes());
+        match loads.iter_mut().find(|load| load.connections == *connections) {
+            Some(load) => load.bytes.extend(bytes),
+            None => loads.push(Load { connections: *connections, bytes: bytes.collect() }),
+        }
+    }
+    loads.sort_by_key(|load| load.connections);
+    loads
+}
+
+/// Slope and value at 0 of the line of least squares; none with fewer than two loads.
+fn line(connections: &[u32], groups: &[Vec<f64>]) -> Option<(f64, f64)> {
+    if connections.len() < 2 {
+        return None;
+    }
+    let points = || {
+        let of_load = connections.iter().zip(groups);
+        of_load.flat_map(|(connections, bytes)| bytes.iter().map(|bytes| (f64::from(*connections), *bytes)))
+    };
+    let count = points().count() as f64;
+    let (mean_x, mean_y) = (
+        points().map(|point| point.0).sum::<f64>() / count,
+        points().map(|point| point.1).sum::<f64>() / count,
+    );
+    let (mut squares, mut products) = (0.0, 0.0);
+    for (x, y) in points() {
+        squares += (x - mean_x) * (x - mean_x);
+        products += (x - mean_x) * (y - mean_y);
+    }
+    let slope = products / squares;
+    slope.is_finite().then_some((slope, mean_y - slope * mean_x))
+}
+
+fn bend(loads: &[Load], (slope, base): (f64, f64)) -> Option<f64> {
+    let distances = loads.iter().filter_map(|load| {
+        let middle = median(&load.bytes).filter(|middle| *middle > 0.0)?;
+        Some((middle - (base + slope * f64::from(load.connections))).abs() / middle)
+    });
+    distances.max_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::need::BlockNeed;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn need(connections: u32, bytes: impl Iterator<Item = f64>) -> Need {
+        let block = |resident_p99_bytes| BlockNeed { resident_p99_bytes, page_table_bytes: 0.0 };
+        Need {
+            workload: format!("m:{connections}"),
+            variant: "v".to_owned(),
+            load: Some(("m".to_owned(), connections)),
+            blocks: (0..).zip(bytes.map(block)).collect(),
+            ..Need::default()
+        }
+    }
+
+    #[test]
+    fn a_line_without_noise_is_found_exactly() {
+        let at = |connections: u32| {
+            need(connections, std::iter::repeat_n(1e6 + 500.0 * f64::from(connections), 6))
+        };
+        let row = fit_connections(&[at(80), at(20), at(140)], 1).remove(0);
+        assert_eq!((row.connections, row.n), (vec![20, 80, 140], 18));
+        let near = |value: Option<f64>, wanted: f64| {
+            assert!((value.expect("a line") - wanted).abs() < 1e-3 * wanted)
+        };
+        near(row.connection_bytes, 500.0);
+        near(row.base_bytes, 1e6);
+        near(row.connection_low_bytes, 500.0);
+        near(row.connection_high_bytes, 500.0);
+        assert!(row.bend.is_some_and(|bend| bend < 1e-9));
+    }
+
+    #[test]
+    fn the_interval_holds_the_slope_and_a_bend_is_seen() {
+        let noise = [-900.0, 400.0, 0.0, 700.0, -300.0, 100.0, -50.0, 250.0];
+        let at = |connections: u32, more: f64| {
+            need(
+                connections,
+                noise.into_iter().map(move |noise| 1e5 + 700.0 * f64::from(connections) + noise + more),
+            )
+        };
+        let row = fit_connections(&[at(50, 0.0), at(100, 0.0), at(200, 0.0)], 1).remove(0);
+        let (low, high) =
+            (row.connection_low_bytes.expect("eight"), row.connection_high_bytes.expect("eight"));
+        assert!(low < 700.0 && 700.0 < high && high - low < 20.0, "{low} {high}");
+        let bent = fit_connections(&[at(50, 0.0), at(100, 60_000.0), at(200, 0.0)], 1).remove(0);
+        assert!(bent.bend.is_some_and(|bend| bend > 0.1), "{:?}", bent.bend);
+    }
+
+    #[test]
+    fn one_load_or_few_samples_say_less() {
+        let at = |connections: u32, count: usize| {
+            need(connections, std::iter::repeat_n(f64::from(connections), count))
+        };
+        let one = fit_connections(&[at(80, 9), at(80, 9)], 1).remove(0);
+        assert_eq!((one.n, one.connection_bytes, one.bend), (18, None, None));
+        let few = fit_connections(&[at(80, 9), at(90, 5)], 1).remove(0);
+        assert!(few.connection_bytes.is_some() && few.connection_low_bytes.is_none());
+        assert_eq!(fit_connections(&[Need::default()], 1), []);
+    }
+
+    proptest! {
+        #[test]
+        fn the_line_goes_with_its_data(slope in -1e3f64..1e6, base in 0f64..1e9, first in 1u32..500, step in 1u32..500) {
+            let connections: Vec<u32> = (0..4).map(|at| first + at * step).collect();
+            let groups: Vec<Vec<f64>> =
+                connections.iter().map(|x| vec![base + slope * f64::from(*x); 3]).collect();
+            let (found_slope, found_base) = line(&connections, &groups).expect("a line");
+            prop_assert!((found_slope - slope).abs() < 1e-6 * (slope.abs() + base / f64::from(step)) + 1e-6);
+            prop_assert!((found_base - base).abs() < 1e-6 * (base + slope.abs() * f64::from(first + 4 * step)) + 1e-3);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `heaplab plan`: how many processes fit on a host, per variant, from a run's files.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use heaplab_workloads::simulate::parse_size_bytes;
+
+use super::{Outcome, Usage};
+use crate::capacity::{Capacity, Host, Need, Request, fit_connections, plan_hosts, read_needs};
+use crate::report::{DEFAULT_BASELINE, Format, print_capacity, warn_of_hosts};
+use crate::results::{self, Pass, Run, Status};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Directories of runs with a memory pass; more than one for the loads of --per-connection
+    #[arg(required = true, value_name = "DIR")]
+    directories: Vec<PathBuf>,
+    /// Memory of a host, such as 16GiB; once for each type of host
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
+    host_memory: Vec<u64>,
+    /// Processes that run on such a host today; once for each type of host
+    #[arg(long, value_name = "N")]
+    processes: Vec<u64>,
+    /// CPUs of a host: once for all, or for each type
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    host_cpus: Vec<u32>,
+    /// What a host costs, in any unit: once for all, or for each type [default: 1]
+    #[arg(long, value_name = "COST")]
+    host_cost: Vec<f64>,
+    /// Memory of each host that is kept for the system and others
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
+    reserve: u64,
+    /// Memory of a process that is not its heap's: stacks, the program's data, mapped files that it wrote to
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
+    non_heap: u64,
+    /// Pages that all processes of a host share: code of the program and of its libraries
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
+    shared: u64,
+    /// By how much a process is taken to be larger than it was measured
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_percent, allow_hyphen_values = true)]
+    margin: f64,
+    /// Processes of the fleet [default: those of 100 hosts as they run today]
+    #[arg(long, value_name = "N")]
+    fleet: Option<u64>,
+    /// Memory of a connection, from runs of a load model at several loads (`heaplab run MODEL --connections N,...`)
+    #[arg(long)]
+    per_connection: bool,
+    /// The variant that savings refer to [default: ptmalloc2, if the run has it]
+    #[arg(long, value_name = "VARIANT")]
+    baseline: Option<String>,
+    /// In which form the plan is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let request = request(&args)?;
+    let runs = args.directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
+    let mut notes = Vec::new();
+    let needs = read_all(&runs, &mut notes)?;
+    let baseline = baseline(&needs, args.baseline.as_deref())?;
+    let hosts = plan_hosts(&needs, &request, baseline.as_deref());
+    let connections =
+        if args.per_connection { fit_connections(&needs, runs[0].file.seed) } else { Vec::new() };
+    if args.per_connection && connections.is_empty() {
+        notes.push("--per-connection: no workload of the run is a load model of a server".to_owned());
+    }
+    let capacity = Capacity { request, baseline, needs, hosts, connections, notes };
+    for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
+        eprintln!("heaplab: {note}");
+    }
+    print_capacity(&capacity, args.format, &mut std::io::stdout().lock()).context("standard output")?;
+    Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, and no fault.
+fn is_complete(run: &Run) -> bool {
+    let failed = |sample: &results::Sample| sample.pass == Pass::Memory && sample.status != Status::Ok;
+    run.file.finished && !run.samples.iter().any(failed)
+}
+
+fn request(args: &Args) -> anyhow::Result<Request> {
+    let types = args.host_memory.len();
+    if args.processes.len() != types {
+        return Err(usage(format!(
+            "{types} --host-memory and {} --processes: give both once for each type of host",
+            args.processes.len()
+        )));
+    }
+    let cpus = for_each("--host-cpus", &args.host_cpus, types)?;
+    let costs = for_each("--host-cost", &args.host_cost, types)?;
+    let host = |at: usize| Host {
+        memory_bytes: args.host_memory[at],
+        processes: args.processes[at],
+        cpus: cpus.get(at).copied(),
+        cost: costs.get(at).copied().unwrap_or(1.0),
+    };
+    let request = Request {
+        hosts: (0..types).map(host).collect(),
+        reserve_bytes: args.reserve,
+        non_heap_bytes: args.non_heap,
+        shared_bytes: args.shared,
+        margin: args.margin,
+        fleet: args.fleet,
+    };
+    if types > 0 || !args.per_connection {
+        request.check().map_err(|error| usage(error.to_string()))?;
+    }
+    Ok(request)
+}
+
+/// A value for each type of host: none, one for all, or as many as there are.
+fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Vec<T>> {
+    match given {
+        [] => Ok(Vec::new()),
+        [one] => Ok(vec![*one; types]),
+        all if all.len() == types => Ok(all.to_vec()),
+        _ => Err(usage(format!(
+            "{} {name} for {types} types of host: give it once for all, or once for each",
+            given.len()
+        ))),
+    }
+}
+
+/// The needs of all runs. A workload that an earlier run has too is named with its directory.
+fn read_all(runs: &[Run], notes: &mut Vec<String>) -> anyhow::Result<Vec<Need>> {
+    let mut all: Vec<Need> = Vec::new();
+    for run in runs {
+        let path = run.directory.display();
+        let mut of_run = run.notes.clone();
+        let mut needs = read_needs(run, &mut of_run)?;
+        if needs.is_empty() {
+            anyhow::bail!("{path} holds no memory sample: measure with `heaplab run --pass memory`");
+        }
+        let measured = |name: &str| needs.iter().any(|need| need.workload == name);
+        let missing = run.file.workloads.iter().filter(|workload| !measured(&workload.name));
+        of_run.extend(missing.map(|workload| format!("{}: no memory sample, so no plan", workload.name)));
+        for need in &mut needs {
+            if all.iter().any(|earlier| earlier.workload == need.workload) {
+                need.workload = format!("{} ({path})", need.workload);
+            }
+        }
+        all.extend(needs);
+        let name = |note: String| if runs.len() > 1 { format!("{path}: {note}") } else { note };
+        notes.extend(of_run.into_iter().map(name));
+    }
+    Ok(all)
+}
+
+fn baseline(needs: &[Need], named: Option<&str>) -> anyhow::Result<Option<String>> {
+    let has = |name: &str| needs.iter().any(|need| need.variant == name);
+    match named {
+        Some(named) if !has(named) => {
+            let mut known: Vec<&str> = needs.iter().map(|need| need.variant.as_str()).collect();
+            known.sort_unstable();
+            known.dedup();
+            Err(usage(format!(
+                "no variant `{named}` in this run to be the baseline: it has {}",
+                known.join(", ")
+            )))
+        }
+        Some(named) => Ok(Some(named.to_owned())),
+        None => Ok(has(DEFAULT_BASELINE).then(|| DEFAULT_BASELINE.to_owned())),
+    }
+}
+
+/// A percentage, such as 10%, as a fraction.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number.filter(|number| number.is_finite()) {
+        Some(number) => Ok(number / 100.0),
+        None => Err(format!("{text:?} is no percentage: write it such as 10%")),
+    }
+}
+
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    Usage(text.into()).into()
+}

@@ -1,0 +1,360 @@
+//! `heaplab plan` as a process, on runs made by [`synthetic`] and on one that is measured.
+
+mod support;
+
+#[path = "report/synthetic.rs"]
+#[allow(dead_code)] // shared with the report's tests
+mod synthetic;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use support::heaplab;
+use synthetic::Shape;
+
+const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
+const HOST: [&str; 4] = ["--host-memory", "1GiB", "--processes", "8"];
+
+fn written(shape: &Shape) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    shape.write(directory.path());
+    directory
+}
+
+fn plan(directory: &Path, arguments: &[&str]) -> Output {
+    heaplab().arg("plan").arg(directory).args(arguments).output().expect("it runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// Replaces the text of a file.
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(path).expect("readable");
+    fs::write(path, change(text)).expect("writable");
+}
+
+#[test]
+fn the_plan_of_a_run_in_words() {
+    let directory = written(&Shape::new(&["floor", "ptmalloc2", "jemalloc", "tcmalloc"], 10));
+    let more = ["--host-cpus", "2", "--reserve", "64MiB", "--non-heap", "12MiB", "--shared", "8MiB"];
+    let output = plan(directory.path(), &[&HOST[..], &more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    insta::assert_snapshot!(stdout(&output));
+    insta::assert_snapshot!(stderr(&output), @"");
+}
+
+#[test]
+fn several_types_of_host_and_their_cpus() {
+    let directory = written(&Shape::new(&FOUR[..2], 10));
+    let hosts = [
+        "--host-memory",
+        "1GiB",
+        "--processes",
+        "8",
+        "--host-memory",
+        "16GiB",
+        "--processes",
+        "150",
+        "--host-cpus",
+        "2",
+        "--host-cpus",
+        "64",
+        "--host-cost",
+        "1",
+        "--host-cost",
+        "9.5",
+        "--fleet",
+        "3000",
+        "--margin",
+        "25%",
+    ];
+    let output = plan(directory.path(), &[&hosts[..], &["--format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("a host of 16.0 GiB has 64 CPUs, and the run showed its allocators 2")
+            && !stderr(&output).contains("1.00 GiB"),
+        "{}",
+        stderr(&output)
+    );
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let hosts = document["hosts"].as_array().expect("rows");
+    assert_eq!(hosts.len(), 4);
+    for row in hosts {
+        let number = |name: &str| row[name].as_f64().expect("a number");
+        let fits = ((number("host_memory_bytes") - number("shared_bytes")) / number("planned_bytes")).floor();
+        assert_eq!(number("fits"), fits, "{row}");
+        assert_eq!(number("hosts"), (3000.0 / fits).ceil(), "{row}");
+        let cost = if number("host_memory_bytes") > 2e9 { 9.5 } else { 1.0 };
+        assert_eq!(number("cost"), number("hosts") * cost, "{row}");
+        let with_margin = number("process_high_bytes") * 1.25;
+        assert!((number("planned_bytes") - with_margin).abs() <= 2.0, "{row}");
+        assert!(
+            number("page_table_bytes") == 300.0 * 1024.0
+                && number("process_low_bytes") <= number("process_bytes")
+        );
+    }
+    assert!(document["assumptions"].as_array().expect("sentences").len() >= 5);
+    let csv = stdout(&plan(directory.path(), &[&HOST[..], &["--format", "csv"]].concat()));
+    assert!(csv.starts_with("workload,variant,host_memory_bytes,") && csv.lines().count() == 3, "{csv}");
+    let markdown = stdout(&plan(directory.path(), &[&HOST[..], &["--format", "markdown"]].concat()));
+    assert!(markdown.starts_with("### monitor-server on hosts of 1.00 GiB\n\n| variant |"), "{markdown}");
+    assert!(markdown.contains("### Assumptions\n\n- A process: "), "{markdown}");
+}
+
+#[test]
+fn the_memory_of_a_connection() {
+    let workloads = [50, 100, 200].map(|load| format!("monitor-server:connections={load}")).to_vec();
+    let shape = Shape { loads: true, workloads, checkpoints: 100, ..Shape::new(&FOUR[..2], 8) };
+    let directory = written(&shape);
+    let output = plan(directory.path(), &["--per-connection"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    insta::assert_snapshot!(stdout(&output));
+
+    // The same loads from three runs.
+    let runs: Vec<tempfile::TempDir> = [50, 100, 200]
+        .map(|load| {
+            let workloads = vec![format!("monitor-server:connections={load}")];
+            written(&Shape { loads: true, workloads, checkpoints: 100, ..Shape::new(&FOUR[..2], 8) })
+        })
+        .into();
+    let paths = runs.iter().map(tempfile::TempDir::path);
+    let apart = heaplab().arg("plan").args(paths).arg("--per-connection").output().expect("it runs");
+    assert_eq!(stdout(&apart), stdout(&output));
+
+    let one = plan(runs[0].path(), &["--per-connection"]);
+    assert!(
+        stdout(&one).contains("ptmalloc2: measured at 50 connections alone, and a line takes two loads"),
+        "{}",
+        stdout(&one)
+    );
+    let none = plan(written(&Shape::new(&FOUR[..1], 6)).path(), &["--per-connection"]);
+    assert!(stderr(&none).contains("no workload of the run is a load model"), "{}", stderr(&none));
+    let few = written(&Shape {
+        loads: true,
+        workloads: vec!["m:connections=5".into(), "m:connections=9".into()],
+        ..Shape::new(&FOUR[..1], 5)
+    });
+    assert!(
+        stdout(&plan(few.path(), &["--per-connection"]))
+            .contains("too few samples for an interval: it takes 6 of each load")
+    );
+}
+
+#[test]
+fn what_a_run_lacks_is_said() {
+    let told = |shape: &Shape, status: i32| {
+        let directory = written(shape);
+        let output = plan(directory.path(), &HOST);
+        assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
+        (stdout(&output), stderr(&output))
+    };
+    let (out, _) = told(&Shape::new(&FOUR[..2], 5), 0);
+    assert!(out.contains("too few blocks for a verdict (5, and it takes 6)"), "{out}");
+    assert!(out.lines().nth(2).is_some_and(|line| line.contains("too few")), "{out}");
+
+    let (out, said) = told(&Shape { broken: Some("jemalloc".to_owned()), ..Shape::new(&FOUR[..2], 6) }, 3);
+    assert!(
+        said.contains(
+            "monitor-server, jemalloc: 6 memory samples are not ok and left out: no end after 600 s, stopped"
+        ),
+        "{said}"
+    );
+    let row = out.lines().nth(2).expect("a row");
+    assert!(row.starts_with("jemalloc ") && row.contains("0 of 6"), "{out}");
+
+    let (out, _) = told(&Shape { broken: Some("ptmalloc2".to_owned()), ..Shape::new(&FOUR[..1], 6) }, 3);
+    assert!(
+        out.contains("no variant was measured")
+            && out.contains("no variant of which every sample is ok fits once"),
+        "{out}"
+    );
+
+    let (out, _) = told(&Shape::new(&["jemalloc"], 6), 0);
+    assert!(out.contains("there is no baseline to compare it with"), "{out}");
+
+    let (_, said) = told(&Shape { finished: false, ..Shape::new(&FOUR[..1], 6) }, 3);
+    assert!(said.contains("the run was interrupted"), "{said}");
+
+    let (_, said) = told(&Shape { has_times: false, ..Shape::new(&FOUR[..1], 6) }, 0);
+    assert!(said.contains("the trace has no times"), "{said}");
+
+    let (out, _) = told(&Shape { alike: true, ..Shape::new(&FOUR, 10) }, 0);
+    assert!(out.matches("no difference shown").count() >= 3, "{out}");
+
+    let (out, _) = told(&Shape { zero: true, ..Shape::new(&FOUR[..1], 6) }, 0);
+    assert!(out.contains("ptmalloc2"), "{out}");
+    let (out, _) = told(&Shape { scale: 1e9, ..Shape::new(&FOUR[..1], 6) }, 0);
+    assert!(
+        out.contains("fits once") && out.contains("do not fit under ptmalloc2 (a host would need "),
+        "{out}"
+    );
+}
+
+#[test]
+fn runs_that_cannot_be_planned_with_are_named() {
+    let empty = written(&Shape { finished: false, ..Shape::new(&FOUR, 0) });
+    let output = plan(empty.path(), &HOST);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    assert!(
+        stderr(&output).contains("holds no memory sample: measure with `heaplab run --pass memory`"),
+        "{}",
+        stderr(&output)
+    );
+
+    let directory = written(&Shape::new(&FOUR[..2], 6));
+    let path = directory.path();
+    let toml = fs::read_to_string(path.join("run.toml")).expect("readable");
+    let samples = fs::read_to_string(path.join("samples.csv")).expect("readable");
+    let fails = |told: &str| {
+        let output = plan(path, &HOST);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    };
+    edit(&path.join("run.toml"), |text| text.replacen("schema = 1", "schema = 99", 1));
+    fails("run.toml: schema 99 is newer than 1");
+    fs::write(path.join("run.toml"), &toml).expect("writable");
+    edit(&path.join("samples.csv"), |text| text.replacen("page_table_bytes", "tables", 1));
+    fails("samples.csv: column `page_table_bytes` is missing");
+    fs::write(path.join("samples.csv"), &samples).expect("writable");
+    edit(&path.join("timeline.csv"), |text| text.replacen("resident_bytes", "resident", 1));
+    fails("timeline.csv: column `resident_bytes` is missing");
+    edit(&path.join("timeline.csv"), |text| {
+        text.replacen("resident", "resident_bytes", 1).replacen(",150000000,", ",x,", 1)
+    });
+    fails("timeline.csv, line 3: column `time_ns`: \"x\" is not a number");
+
+    fs::remove_file(path.join("timeline.csv")).expect("removable");
+    let output = plan(path, &HOST);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("timeline.csv is missing"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("timeline.csv has no point of 6 memory samples"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("no variant was measured"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_torn_row_leaves_its_sample_out_or_the_point() {
+    let directory = written(&Shape::new(&FOUR[..2], 7));
+    for name in ["samples.csv", "timeline.csv"] {
+        edit(&directory.path().join(name), |text| text[..text.len() - 9].to_owned());
+    }
+    let output = plan(directory.path(), &HOST);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the last row of samples.csv is cut off"), "{}", stderr(&output));
+    let cell = |line: usize| {
+        stdout(&output).lines().nth(line).expect("a row").split_whitespace().nth(4).map(str::to_owned)
+    };
+    assert_eq!((cell(1).as_deref(), cell(2).as_deref()), (Some("7"), Some("6")), "{}", stdout(&output));
+}
+
+#[test]
+fn a_run_of_an_earlier_heaplab_has_no_page_tables_of_its_own() {
+    let directory = written(&Shape::new(&FOUR[..2], 6));
+    edit(&directory.path().join("samples.csv"), |text| {
+        let mut lines =
+            text.lines().map(|line| line.rsplitn(3, ',').nth(2).expect("two cells more").to_owned() + "\n");
+        lines.by_ref().collect()
+    });
+    let output = plan(directory.path(), &HOST);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("page tables hold the harness's own"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("shared pages of the allocator's library were not measured"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn mistakes_are_usage_errors() {
+    let directory = written(&Shape::new(&FOUR[..2], 6));
+    for (arguments, told) in [
+        (&[][..], "no host is named: give --host-memory and --processes"),
+        (&["--host-memory", "16GiB"], "1 --host-memory and 0 --processes"),
+        (&["--host-memory", "16", "--processes", "1"], "\"16\" is not a size with its unit"),
+        (&["--host-memory", "16GiB", "--processes", "0"], "--processes is 0"),
+        (
+            &["--host-memory", "1MiB", "--processes", "1", "--reserve", "1GiB"],
+            "has nothing left for processes",
+        ),
+        (&["--host-memory", "0B", "--processes", "1"], "has nothing left for processes"),
+        (&["--host-memory", "16GiB", "--processes", "1", "--host-cost", "nan"], "--host-cost is NaN"),
+        (
+            &["--host-memory", "16GiB", "--processes", "1", "--host-cost", "1", "--host-cost", "2"],
+            "2 --host-cost for 1 types",
+        ),
+        (&["--host-memory", "16GiB", "--processes", "1", "--host-cpus", "0"], "0 is not in 1..=1024"),
+        (
+            &["--host-memory", "16GiB", "--processes", "1", "--margin", "0.1"],
+            "no percentage: write it such as 10%",
+        ),
+        (&["--host-memory", "16GiB", "--processes", "1", "--margin", "-5%"], "--margin is -5%"),
+        (&["--host-memory", "16GiB", "--processes", "1", "--fleet", "0"], "--fleet is 0"),
+        (
+            &["--host-memory", "16GiB", "--processes", "1", "--baseline", "x"],
+            "no variant `x` in this run to be the baseline: it has jemalloc, ptmalloc2",
+        ),
+    ] {
+        let output = plan(directory.path(), arguments);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr(&output).contains(told), "{arguments:?}: {}", stderr(&output));
+    }
+    let output = plan(Path::new("/no/such/run"), &HOST);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/no/such/run holds no run"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_run_at_several_loads_is_measured_and_planned_with() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = |more: &[&str]| {
+        let common = [
+            "run",
+            "--duration",
+            "1s",
+            "--reps",
+            "1",
+            "--pass",
+            "memory",
+            "--checkpoints",
+            "20",
+            "-a",
+            "ptmalloc2",
+            "-o",
+            "out",
+        ];
+        heaplab().args(common).args(more).current_dir(directory.path()).output().expect("it starts")
+    };
+    for (more, told) in [
+        (&["threaded", "--connections", "5"][..], "threaded is no load model of a server"),
+        (&["--connections", "5"], "--connections needs a load model"),
+        (&["monitor-server", "--connections", "5", "--set", "connections=6"], "contradict each other"),
+        (
+            &["monitor-server", "--connections", "5,5"],
+            "two workloads are called \"monitor-server:connections=5\"",
+        ),
+        (&["monitor-server", "--connections", "0"], "0 is not in 1.."),
+    ] {
+        let output = run(more);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{more:?}: {}", stderr(&output));
+    }
+    let output = run(&["monitor-server", "--connections", "4,16"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = plan(
+        &directory.path().join("out"),
+        &["--per-connection", "--host-memory", "1GiB", "--processes", "2"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(
+        text.contains("monitor-server:connections=16") && text.contains("two loads always lie on a line"),
+        "{text}"
+    );
+}
