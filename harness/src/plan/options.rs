@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What one worker measures.
+/// What one sample measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pass {
@@ -17,10 +17,12 @@ pub enum Pass {
     Memory,
     /// A pattern in every object, verified at its free.
     Check,
+    /// No replay: the real program, looked at from outside.
+    Exec,
 }
 
 impl Pass {
-    /// Every pass, in the order in which they are run.
+    /// Every pass of a replay, in the order in which they are run.
     pub const ALL: [Pass; 4] = [Pass::Throughput, Pass::Latency, Pass::Memory, Pass::Check];
 }
 
@@ -31,6 +33,7 @@ impl fmt::Display for Pass {
             Pass::Latency => "latency",
             Pass::Memory => "memory",
             Pass::Check => "check",
+            Pass::Exec => "exec",
         })
     }
 }

@@ -37,7 +37,7 @@ impl Settings {
     #[must_use]
     pub fn order(&self, pass: Pass) -> Order {
         self.order.unwrap_or(match pass {
-            Pass::Throughput | Pass::Latency => Order::Causal,
+            Pass::Throughput | Pass::Latency | Pass::Exec => Order::Causal,
             Pass::Memory | Pass::Check => Order::Strict,
         })
     }
@@ -49,6 +49,7 @@ impl Settings {
             Pass::Throughput | Pass::Latency => Pace::Max,
             Pass::Memory | Pass::Check if has_times => Pace::Virtual,
             Pass::Memory | Pass::Check => Pace::Max,
+            Pass::Exec => Pace::Times(1.0),
         })
     }
 }

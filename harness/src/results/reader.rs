@@ -43,6 +43,19 @@ pub struct TimelineFigures {
     pub resident_bytes: u64,
 }
 
+/// The figures of one row of `timeline.csv` that is of a real program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramFigures {
+    /// Time since the program's start.
+    pub time_ns: u64,
+    /// Anonymous resident bytes of its process tree.
+    pub resident_bytes: u64,
+    /// All resident bytes.
+    pub rss_bytes: Option<u64>,
+    /// Proportional share of memory.
+    pub pss_bytes: Option<u64>,
+}
+
 /// The figures of one row of `latency.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatencyFigures<'a> {
@@ -114,7 +127,7 @@ impl Run {
         &self,
         mut take: impl FnMut(usize, TimelineFigures),
     ) -> Result<Vec<String>, ResultsError> {
-        self.each_row::<TimelinePoint>("timeline.csv", Pass::Memory, |place, rows| {
+        self.each_row::<TimelinePoint>("timeline.csv", &[Pass::Memory], |place, rows| {
             take(
                 place,
                 TimelineFigures {
@@ -128,13 +141,33 @@ impl Run {
         })
     }
 
+    /// Streams `timeline.csv` for real programs: each row's figures with the place of its sample in
+    /// [`Run::samples`]. Returns notes on what was left out.
+    pub fn each_program_point(
+        &self,
+        mut take: impl FnMut(usize, ProgramFigures),
+    ) -> Result<Vec<String>, ResultsError> {
+        self.each_row::<TimelinePoint>("timeline.csv", &[Pass::Exec], |place, rows| {
+            take(
+                place,
+                ProgramFigures {
+                    time_ns: rows.number("time_ns")?,
+                    resident_bytes: rows.number("resident_bytes")?,
+                    rss_bytes: rows.optional("rss_bytes")?,
+                    pss_bytes: rows.optional("pss_bytes")?,
+                },
+            );
+            Ok(())
+        })
+    }
+
     /// Streams `latency.csv`: each row's figures with the place of its sample in [`Run::samples`].
     /// Returns notes on what was left out.
     pub fn each_latency_bucket(
         &self,
         mut take: impl FnMut(usize, LatencyFigures<'_>),
     ) -> Result<Vec<String>, ResultsError> {
-        self.each_row::<LatencyBucket>("latency.csv", Pass::Latency, |place, rows| {
+        self.each_row::<LatencyBucket>("latency.csv", &[Pass::Latency], |place, rows| {
             take(
                 place,
                 LatencyFigures {
@@ -148,15 +181,15 @@ impl Run {
         })
     }
 
-    /// Streams the rows of ok samples of one pass.
+    /// Streams the rows of ok samples of these passes.
     fn each_row<T: DeserializeOwned>(
         &self,
         name: &str,
-        pass: Pass,
+        passes: &[Pass],
         mut take: impl FnMut(usize, &Rows) -> Result<(), ResultsError>,
     ) -> Result<Vec<String>, ResultsError> {
         let mut notes = Vec::new();
-        let places = self.ok_places(pass);
+        let places = self.ok_places(passes);
         let path = self.directory.join(name);
         if !path.exists() {
             if !places.is_empty() {
@@ -181,9 +214,9 @@ impl Run {
         Ok(notes)
     }
 
-    /// Where the ok samples of one pass stand, by block, workload and variant.
-    fn ok_places(&self, pass: Pass) -> HashMap<(u32, &str, &str), usize> {
-        let ok = |sample: &Sample| sample.pass == pass && sample.status == Status::Ok;
+    /// Where the ok samples of these passes stand, by block, workload and variant.
+    fn ok_places(&self, passes: &[Pass]) -> HashMap<(u32, &str, &str), usize> {
+        let ok = |sample: &Sample| passes.contains(&sample.pass) && sample.status == Status::Ok;
         let places = self.samples.iter().enumerate().filter(|(_, sample)| ok(sample));
         places.map(|(place, sample)| ((sample.block, &*sample.workload, &*sample.variant), place)).collect()
     }
@@ -193,14 +226,17 @@ impl Run {
 pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
     run: &Run,
     name: &str,
-    pass: Pass,
+    passes: &[Pass],
 ) -> Result<(), ResultsError> {
     let path = run.directory.join(name);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let failed = |error: csv::Error| io(&path, "write")(std::io::Error::other(error));
     writer.write_record(columns::<T>()).map_err(failed)?;
-    let notes = run.each_row::<T>(name, pass, |_, rows| {
-        let fields = columns::<T>().iter().map(|column| rows.text(column));
+    let notes = run.each_row::<T>(name, passes, |_, rows| {
+        let fields = columns::<T>().iter().map(|column| match rows.text(column) {
+            Err(ResultsError::MissingColumn { .. }) => Ok(""),
+            other => other,
+        });
         let fields = fields.collect::<Result<Vec<&str>, ResultsError>>()?;
         writer.write_record(fields).map_err(failed)
     })?;
@@ -270,6 +306,11 @@ impl Rows {
         let text = self.text(column)?;
         text.parse()
             .map_err(|_| self.error(format!("column `{column}`: \"{text}\" is not a number of its range")))
+    }
+
+    /// A number, or none where the cell is empty.
+    fn optional<N: std::str::FromStr>(&self, column: &str) -> Result<Option<N>, ResultsError> {
+        if self.text(column)?.is_empty() { Ok(None) } else { self.number(column).map(Some) }
     }
 
     fn error(&self, detail: String) -> ResultsError {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::plan::Pass;
 pub use crate::worker::Status;
 
-/// One worker's result: a row of `samples.csv`.
+/// One result, of a worker or of a real program: a row of `samples.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The run's name: the same in every row of one run.
@@ -126,14 +126,47 @@ pub struct Sample {
     pub page_table_harness_bytes: Option<u64>,
     /// Resident pages of that library file after the last event that processes share: its code and constants.
     pub library_file_bytes: Option<u64>,
+    /// Times that the program's process tree was looked at.
+    pub looks: Option<u64>,
+    /// Most processes of the tree at once.
+    pub processes: Option<u64>,
+    /// Time from the program's start until it was ready.
+    pub ready_ns: Option<u64>,
+    /// The program's exit status as a shell shows it: 128 + N when a signal ended it.
+    pub exit_status: Option<u32>,
+    /// Largest resident memory of the tree, that of files and shared memory included.
+    pub rss_peak_bytes: Option<u64>,
+    /// Largest proportional share of memory (PSS) of the tree.
+    pub pss_peak_bytes: Option<u64>,
+    /// Proportional share of memory, time-weighted mean.
+    pub pss_mean_bytes: Option<u64>,
+    /// Largest swapped memory of the tree.
+    pub swap_peak_bytes: Option<u64>,
 }
 
 impl Sample {
-    /// Columns that a file of an earlier heaplab may lack: its samples then did not measure them.
-    pub(super) const LATER_COLUMNS: [&str; 2] = ["page_table_harness_bytes", "library_file_bytes"];
+    /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
+    pub(super) const LATER_COLUMNS: [&str; 16] = [
+        "page_table_harness_bytes",
+        "library_file_bytes",
+        "looks",
+        "processes",
+        "ready_ns",
+        "exit_status",
+        "rss_peak_bytes",
+        "pss_peak_bytes",
+        "pss_mean_bytes",
+        "swap_peak_bytes",
+        "rss_bytes",
+        "pss_bytes",
+        "swap_bytes",
+        "program_threads",
+        "program_cpu_user_ns",
+        "program_cpu_system_ns",
+    ];
 }
 
-/// One checkpoint of a memory pass: a row of `timeline.csv`.
+/// One checkpoint of a memory pass, or one look at a real program: a row of `timeline.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelinePoint {
     /// The run's name.
@@ -147,11 +180,23 @@ pub struct TimelinePoint {
     /// Trace time since the first event; an event's index where the trace has no times.
     pub time_ns: u64,
     /// Requested bytes live.
-    pub requested_bytes: u64,
+    pub requested_bytes: Option<u64>,
     /// Sum of usable sizes of live objects.
-    pub usable_bytes: u64,
-    /// Resident bytes, the harness's constant taken off.
+    pub usable_bytes: Option<u64>,
+    /// Resident bytes: a replay's, the harness's constant taken off; a real program's anonymous ones.
     pub resident_bytes: u64,
+    /// Resident bytes of the real program's tree, those of files and shared memory included.
+    pub rss_bytes: Option<u64>,
+    /// Proportional share of memory of the tree.
+    pub pss_bytes: Option<u64>,
+    /// Swapped bytes of the tree.
+    pub swap_bytes: Option<u64>,
+    /// Threads of the tree.
+    pub program_threads: Option<u64>,
+    /// User CPU time that the tree has used until now.
+    pub program_cpu_user_ns: Option<u64>,
+    /// System CPU time that the tree has used until now.
+    pub program_cpu_system_ns: Option<u64>,
 }
 
 /// One bucket of a latency histogram: a row of `latency.csv`.

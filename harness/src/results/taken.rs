@@ -97,6 +97,14 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         library_hash: hashed.map(|proven| proven.library_hash.clone()),
         page_table_harness_bytes: measured.page_table_harness_bytes,
         library_file_bytes: measured.library_file_bytes,
+        looks: None,
+        processes: None,
+        ready_ns: None,
+        exit_status: None,
+        rss_peak_bytes: None,
+        pss_peak_bytes: None,
+        pss_mean_bytes: None,
+        swap_peak_bytes: None,
     }
 }
 
@@ -120,9 +128,15 @@ fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
         workload: taken.subject.name.clone(),
         variant: taken.variation.variant.label.clone(),
         time_ns,
-        requested_bytes,
-        usable_bytes,
+        requested_bytes: Some(requested_bytes),
+        usable_bytes: Some(usable_bytes),
         resident_bytes,
+        rss_bytes: None,
+        pss_bytes: None,
+        swap_bytes: None,
+        program_threads: None,
+        program_cpu_user_ns: None,
+        program_cpu_system_ns: None,
     };
     taken.reply.timeline.iter().map(point).collect()
 }

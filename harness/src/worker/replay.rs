@@ -80,6 +80,7 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
         Pass::Latency => reply.latency = engine.histograms.as_ref().map(Histograms::read).unwrap_or_default(),
         Pass::Memory => measure_memory(job, family, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
+        Pass::Exec => return Err("a real program is no replay".to_owned()),
     }
     Ok(())
 }
@@ -92,7 +93,7 @@ fn prepare(job: &Job) -> Result<Engine, String> {
     let slots = Slots::new(job.info.slots, noted).map_err(no_memory)?;
     let states = Table::new(job.info.thread_table as usize).map_err(no_memory)?;
     let runner = match job.pass {
-        Pass::Throughput => ops::runner::<Bare>(job.touch),
+        Pass::Throughput | Pass::Exec => ops::runner::<Bare>(job.touch),
         Pass::Latency => ops::runner::<Timed>(job.touch),
         Pass::Memory => ops::runner::<Tracked>(job.touch),
         Pass::Check => ops::runner::<Checked>(Touch::None),

@@ -200,9 +200,15 @@ impl Shape {
                 workload: place.workload.clone(),
                 variant: place.variant.clone(),
                 time_ns: if self.has_times { step * 150_000_000 } else { step * EVENTS / self.checkpoints },
-                requested_bytes: requested as u64,
-                usable_bytes: usable as u64,
+                requested_bytes: Some(requested as u64),
+                usable_bytes: Some(usable as u64),
                 resident_bytes: resident as u64,
+                rss_bytes: None,
+                pss_bytes: None,
+                swap_bytes: None,
+                program_threads: None,
+                program_cpu_user_ns: None,
+                program_cpu_system_ns: None,
             });
         }
         let mean = sum / self.checkpoints.max(1) as f64;
