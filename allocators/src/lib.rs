@@ -5,7 +5,7 @@
 //! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`] (variants over
 //! values of settings). Those are for the parent. Settings of the process are in `process`. [`loaded`] and
 //! [`mod@purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
-//! were taken; [`hash`] names a library file by its contents.
+//! were taken; [`injection`] is for real programs; [`hash`] names a library file by its contents.
 //!
 //! Nothing here measures, and nothing here allocates from the allocator under test but what the C library's
 //! own look-ups do.
@@ -14,6 +14,7 @@ pub mod cache;
 pub mod environment;
 pub mod family;
 pub mod hash;
+pub mod injection;
 pub mod loaded;
 pub mod probe;
 mod process;
@@ -28,6 +29,7 @@ pub mod variant;
 pub use environment::is_allocator_variable;
 pub use family::Family;
 pub use hash::hash_file;
+pub use injection::{Injection, Reports};
 pub use loaded::{Expectation, Loaded, c_library_version, identify};
 pub use purge::{has_timers, purge};
 pub use readback::{Proof, Verdict};

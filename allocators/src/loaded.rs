@@ -100,7 +100,8 @@ impl Loaded {
     }
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
+/// Whether two paths lead to one file.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     match (std::fs::metadata(a), std::fs::metadata(b)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => false,
@@ -131,6 +132,11 @@ fn state_version(object: &Object) -> (Family, String) {
         return (Family::Floor, text);
     }
     (Family::Other, String::new())
+}
+
+/// The file of the C library that this process runs on, whichever allocator serves.
+pub(crate) fn c_library_path() -> Option<PathBuf> {
+    symbol::object_of(libc::gnu_get_libc_version as *const c_void).map(|object| object.path)
 }
 
 /// The C library's version, whichever allocator serves.

@@ -156,6 +156,14 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name)
 }
 
+/// The library that reports which malloc serves a real program.
+pub fn locate_probe() -> Result<PathBuf, Absent> {
+    let source = Source::Workspace { package: "heaplab-preload-probe", file: "libheaplab_probe.so" };
+    let probe = Entry { name: "the probe of real programs", family: Family::Other, source };
+    // A library of this workspace is never none.
+    probe.locate().map(Option::unwrap_or_default)
+}
+
 /// Where libraries of this workspace are looked for, in order: the directory that the user names, beside the
 /// program, above it where it is a test's (target/debug/deps), and in lib/heaplab of an installation.
 fn workspace_directories() -> Vec<PathBuf> {

@@ -6,6 +6,7 @@
 pub mod capacity;
 pub mod cli;
 pub mod doctor;
+pub mod exec;
 pub mod measure;
 pub mod plan;
 pub mod report;

@@ -9,8 +9,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    LatencyBucket, Pass, ResultsError, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, Sample,
-    Status, TimelinePoint, columns, load,
+    LatencyBucket, Pass, ResultsError, RunDirectory, RunExec, RunFile, RunOptions, RunVariant, RunWorkload,
+    Sample, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -63,6 +63,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());
+    assert_eq!(described("### options.exec"), columns::<RunExec>());
     assert_eq!(described("### workloads"), columns::<RunWorkload>());
     assert_eq!(described("### variants"), columns::<RunVariant>());
 }

@@ -1,10 +1,11 @@
 //! The command line: arguments in, exit status out. It holds no logic of its own.
 //!
 //! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
-//! 3 finished but some samples are not ok.
+//! 3 finished but some samples are not ok. `exec` of one sample passes the program's own status on.
 
 mod columns;
 mod doctor;
+mod exec;
 mod list;
 mod plan;
 mod probe;
@@ -28,6 +29,8 @@ pub enum Outcome {
     Incomplete,
     /// Stopped by SIGINT or SIGTERM: exit 130.
     Interrupted,
+    /// The exit status of the program that was run, or a shell's for one that cannot be run.
+    Passed(u8),
 }
 
 /// In which form a list is printed.
@@ -56,6 +59,8 @@ struct Cli {
 enum Command {
     /// Replay workloads under each allocator and measure
     Run(run::Args),
+    /// Run the real program under each allocator, and measure it from outside
+    Exec(exec::Args),
     /// Make tables, plots and report.md from a run's CSV files
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
@@ -73,6 +78,9 @@ enum Command {
     /// Take one sample: a job on stdin, an answer on stdout
     #[command(hide = true)]
     Worker,
+    /// Keep a program that is measured: all that it starts is ended with it
+    #[command(hide = true)]
+    Keep,
     /// Say which allocator serves, and what it took of a variant's settings
     #[command(hide = true)]
     Probe(probe::Args),
@@ -83,6 +91,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::main(args),
+        Command::Exec(args) => exec::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Simulate(args) => simulate::main(args),
@@ -90,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::List(command) => list::main(command),
         Command::Doctor(args) => doctor::main(args),
         Command::Probe(args) => probe::main(args),
+        Command::Keep => crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
         Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
     };
     match result {
@@ -97,6 +107,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Ok(Outcome::Passed(status)) => ExitCode::from(status),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heaplab: {error:#}");

@@ -2,7 +2,7 @@
 //! apart, each with its interval and with what can be said against the baseline.
 
 use super::analysis::Analysis;
-use super::metrics::{RESIDENT_PEAK, WALL_PER_EVENT};
+use super::metrics::{PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK, WALL_PER_EVENT};
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::Pass;
@@ -20,7 +20,7 @@ struct Question {
     each: &'static str,
 }
 
-const QUESTIONS: [Question; 2] = [
+const QUESTIONS: [Question; 4] = [
     Question {
         name: "memory",
         metric: RESIDENT_PEAK,
@@ -36,6 +36,22 @@ const QUESTIONS: [Question; 2] = [
         best: "is the fastest",
         show: units::nanoseconds,
         each: " an event",
+    },
+    Question {
+        name: "memory of the program",
+        metric: PROGRAM_PEAK,
+        pass: Pass::Exec,
+        best: "needs the least anonymous resident memory at its peak",
+        show: units::bytes,
+        each: "",
+    },
+    Question {
+        name: "CPU time of the program",
+        metric: PROGRAM_CPU,
+        pass: Pass::Exec,
+        best: "takes the least CPU time",
+        show: units::nanoseconds,
+        each: "",
     },
 ];
 

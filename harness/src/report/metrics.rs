@@ -40,6 +40,63 @@ macro_rules! columns {
     };
 }
 
+/// CPU time of a real program: user and system.
+pub(super) const PROGRAM_CPU: &str = "program_cpu_ns";
+/// Wall time of a real program's sample.
+pub(super) const PROGRAM_WALL: &str = "program_wall_ns";
+/// Largest anonymous resident memory of a real program.
+pub(super) const PROGRAM_PEAK: &str = "program_resident_peak_bytes";
+/// Its mean over time.
+pub(super) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
+/// What it was at the sample's end.
+pub(super) const PROGRAM_END: &str = "program_resident_end_bytes";
+
+/// The figures of a real program. Their names tell them from those of a replay.
+const OF_PROGRAM: [Metric; 14] = [
+    Metric { name: PROGRAM_CPU, pass: Pass::Exec, value: |sample| number(cpu_ns(sample)) },
+    Metric { name: PROGRAM_WALL, pass: Pass::Exec, value: |sample| number(sample.wall_ns) },
+    Metric { name: "program_ready_ns", pass: Pass::Exec, value: |sample| number(sample.ready_ns) },
+    Metric { name: PROGRAM_PEAK, pass: Pass::Exec, value: |sample| number(sample.resident_peak_bytes) },
+    Metric { name: PROGRAM_MEAN, pass: Pass::Exec, value: |sample| number(sample.resident_mean_bytes) },
+    Metric { name: PROGRAM_END, pass: Pass::Exec, value: |sample| number(sample.resident_end_bytes) },
+    Metric {
+        name: "program_rss_peak_bytes",
+        pass: Pass::Exec,
+        value: |sample| number(sample.rss_peak_bytes),
+    },
+    Metric {
+        name: "program_pss_peak_bytes",
+        pass: Pass::Exec,
+        value: |sample| number(sample.pss_peak_bytes),
+    },
+    Metric {
+        name: "program_pss_mean_bytes",
+        pass: Pass::Exec,
+        value: |sample| number(sample.pss_mean_bytes),
+    },
+    Metric {
+        name: "program_swap_peak_bytes",
+        pass: Pass::Exec,
+        value: |sample| number(sample.swap_peak_bytes),
+    },
+    Metric {
+        name: "program_page_faults_minor",
+        pass: Pass::Exec,
+        value: |sample| number(sample.page_faults_minor),
+    },
+    Metric {
+        name: "program_page_faults_major",
+        pass: Pass::Exec,
+        value: |sample| number(sample.page_faults_major),
+    },
+    Metric {
+        name: "program_context_switches",
+        pass: Pass::Exec,
+        value: |sample| number(sample.context_switches),
+    },
+    Metric { name: "program_threads", pass: Pass::Exec, value: |sample| number(sample.threads) },
+];
+
 /// Every metric, in the order of summary.csv.
 pub(super) fn metrics() -> impl Iterator<Item = Metric> {
     let throughput = [
@@ -83,7 +140,7 @@ pub(super) fn metrics() -> impl Iterator<Item = Metric> {
     );
     let ratios = [Metric { name: PEAK_RATIO, pass: Pass::Memory, value: peak_ratio }];
     let of_check = columns!(Check: events);
-    throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check)
+    throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check).chain(OF_PROGRAM)
 }
 
 fn number(value: Option<u64>) -> Option<f64> {

@@ -193,7 +193,14 @@ impl Figures {
 
 /// Metrics that have rows even where nothing was measured, so that failures are seen.
 fn is_headline(metric: &Metric) -> bool {
-    matches!(metric.name, super::metrics::WALL_PER_EVENT | super::metrics::RESIDENT_PEAK | "events")
+    matches!(
+        metric.name,
+        super::metrics::WALL_PER_EVENT
+            | super::metrics::RESIDENT_PEAK
+            | super::metrics::PROGRAM_CPU
+            | super::metrics::PROGRAM_PEAK
+            | "events"
+    )
 }
 
 fn is_time_of_call(metric: &str) -> bool {

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Style};
-use super::metrics::{RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
+use super::metrics::{
+    PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK, PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN,
+    RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+};
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::{Pass, SampleKey};
@@ -95,6 +98,9 @@ pub const SUMMARY_COLUMNS: [&str; 15] = [
 
 /// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
+    if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
+        return program_grid(analysis, workload);
+    }
     let header =
         ["variant", "samples", "time/event", "interval", "vs baseline", "peak", "interval", "vs baseline"];
     let header = header.into_iter().chain(["mean", "end", "settled"]).map(str::to_owned).collect();
@@ -126,11 +132,37 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     Grid { names: 1, header, rows: rows.collect() }
 }
 
+/// The figures of a real program, a row a variant.
+fn program_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
+    let header =
+        ["variant", "samples", "CPU time", "interval", "vs baseline", "peak", "interval", "vs baseline"];
+    let header = header.into_iter().chain(["mean", "end", "wall"]).map(str::to_owned).collect();
+    let rows = analysis.variants.iter().map(|variant| {
+        let row = |metric| analysis.row(workload, variant, metric);
+        let median = |metric, show: fn(f64) -> String| cell(row(metric).and_then(|row| row.median), show);
+        let (cpu, peak) = (row(PROGRAM_CPU), row(PROGRAM_PEAK));
+        vec![
+            variant.clone(),
+            count_samples(analysis, workload, variant),
+            median(PROGRAM_CPU, units::nanoseconds),
+            interval(cpu, units::nanoseconds),
+            describe_ratio(analysis, variant, cpu, Verdict::as_str),
+            median(PROGRAM_PEAK, units::bytes),
+            interval(peak, units::bytes),
+            describe_ratio(analysis, variant, peak, Verdict::as_str),
+            median(PROGRAM_MEAN, units::bytes),
+            median(PROGRAM_END, units::bytes),
+            median(PROGRAM_WALL, units::nanoseconds),
+        ]
+    });
+    Grid { names: 1, header, rows: rows.collect() }
+}
+
 /// Ok samples of all samples.
 fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str) -> String {
     let of_variant = |key: &SampleKey| key.workload == workload && key.variant == variant;
     let all = analysis.run.samples.iter().filter(|sample| of_variant(&sample.key())).count() as u64;
-    let passes = [Pass::Throughput, Pass::Latency, Pass::Memory, Pass::Check];
+    let passes = [Pass::Throughput, Pass::Latency, Pass::Memory, Pass::Check, Pass::Exec];
     let failed: u64 = passes.iter().map(|&pass| analysis.figures.failed(workload, variant, pass)).sum();
     if failed == 0 { format!("{all}") } else { format!("{} of {all}", all - failed) }
 }

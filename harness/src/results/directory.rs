@@ -81,7 +81,7 @@ impl RunDirectory {
         let run = reader::load(directory)?;
         let done: BTreeSet<SampleKey> =
             run.samples.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect();
-        reader::keep_rows_of_ok_samples::<TimelinePoint>(&run, "timeline.csv", &[Pass::Memory, Pass::Exec])?;
+        reader::keep_rows_of_ok_samples::<TimelinePoint>(&run, "timeline.csv", &reader::TIMELINE_PASSES)?;
         reader::keep_rows_of_ok_samples::<LatencyBucket>(&run, "latency.csv", &[Pass::Latency])?;
         let run = RunDirectory {
             path: directory.to_owned(),

@@ -17,6 +17,6 @@ pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey, write_whole};
 pub use error::ResultsError;
 pub use reader::{LatencyFigures, ProgramFigures, Run, TimelineFigures, load, read_run_file};
-pub use run_file::{RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA};
+pub use run_file::{RunExec, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{LatencyBucket, Pass, Sample, Status, TimelinePoint};
 pub use taken::Rows;

@@ -17,6 +17,9 @@ use super::{
     LatencyBucket, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint, columns, write_whole,
 };
 
+/// The passes whose samples have rows in `timeline.csv`.
+pub(super) const TIMELINE_PASSES: [Pass; 2] = [Pass::Memory, Pass::Exec];
+
 /// A run as its directory holds it.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -127,7 +130,10 @@ impl Run {
         &self,
         mut take: impl FnMut(usize, TimelineFigures),
     ) -> Result<Vec<String>, ResultsError> {
-        self.each_row::<TimelinePoint>("timeline.csv", &[Pass::Memory], |place, rows| {
+        self.each_row::<TimelinePoint>("timeline.csv", &TIMELINE_PASSES, |place, rows| {
+            if self.samples[place].pass != Pass::Memory {
+                return Ok(());
+            }
             take(
                 place,
                 TimelineFigures {
@@ -147,7 +153,10 @@ impl Run {
         &self,
         mut take: impl FnMut(usize, ProgramFigures),
     ) -> Result<Vec<String>, ResultsError> {
-        self.each_row::<TimelinePoint>("timeline.csv", &[Pass::Exec], |place, rows| {
+        self.each_row::<TimelinePoint>("timeline.csv", &TIMELINE_PASSES, |place, rows| {
+            if self.samples[place].pass != Pass::Exec {
+                return Ok(());
+            }
             take(
                 place,
                 ProgramFigures {
@@ -259,7 +268,10 @@ struct Rows {
 
 impl Rows {
     /// Opens a file and holds its header against the fields of `T`. Notes a torn last row.
-    fn open<T: DeserializeOwned>(path: &Path, notes: &mut Vec<String>) -> Result<Rows, ResultsError> {
+    fn open<T: DeserializeOwned>(
+        path: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<Rows, ResultsError> {
         let mut file = File::open(path).map_err(io(path, "read"))?;
         let length = whole_length(&mut file).map_err(io(path, "read"))?;
         if length.torn_bytes > 0 {

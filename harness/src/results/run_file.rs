@@ -67,8 +67,30 @@ pub struct RunOptions {
     pub checkpoints: u64,
     /// Events of a window at most.
     pub window_events: u64,
-    /// A worker's time is over after so many seconds.
+    /// A worker's time is over after so many seconds; 0 where it never is.
     pub timeout_s: u64,
+    /// What a real program was run with; empty for a replay.
+    #[serde(default)]
+    pub exec: Option<RunExec>,
+}
+
+/// How a real program was run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunExec {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Command of the shell before each sample.
+    #[serde(default)]
+    pub prepare: Option<String>,
+    /// What showed that the program was ready.
+    #[serde(default)]
+    pub ready_when: Option<String>,
+    /// Command of the shell that loaded it.
+    #[serde(default)]
+    pub load: Option<String>,
+    /// The sample's time from there on.
+    #[serde(default)]
+    pub time_ns: Option<u64>,
 }
 
 /// A workload of a run.

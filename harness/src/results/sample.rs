@@ -10,7 +10,7 @@ pub use crate::plan::Pass;
 pub use crate::worker::Status;
 
 /// One result, of a worker or of a real program: a row of `samples.csv`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The run's name: the same in every row of one run.
     pub run_id: String,

@@ -97,14 +97,7 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         library_hash: hashed.map(|proven| proven.library_hash.clone()),
         page_table_harness_bytes: measured.page_table_harness_bytes,
         library_file_bytes: measured.library_file_bytes,
-        looks: None,
-        processes: None,
-        ready_ns: None,
-        exit_status: None,
-        rss_peak_bytes: None,
-        pss_peak_bytes: None,
-        pss_mean_bytes: None,
-        swap_peak_bytes: None,
+        ..Sample::default()
     }
 }
 

@@ -109,6 +109,7 @@ impl Shape {
                 checkpoints: self.checkpoints,
                 window_events: 5000,
                 timeout_s: 600,
+                exec: None,
             },
             workloads: self.workloads.iter().map(workload).collect(),
             variants: self.variants.iter().map(variant).collect(),

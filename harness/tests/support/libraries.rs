@@ -8,7 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// The packages of the preload libraries.
-const PACKAGES: [&str; 3] = ["heaplab-preload-jemalloc", "heaplab-preload-mimalloc", "heaplab-preload-floor"];
+const PACKAGES: [&str; 4] = [
+    "heaplab-preload-jemalloc",
+    "heaplab-preload-mimalloc",
+    "heaplab-preload-floor",
+    "heaplab-preload-probe",
+];
 
 static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     let libraries = build_libraries();

@@ -3,9 +3,9 @@
 //! arguments -> plan (what is asked for) -> subjects (compiled) and variations (proven) -> samples ->
 //! the run's directory -> report. All mistakes of the user are found before the directory is made.
 
-mod plan;
-mod prepare;
-mod record;
+pub(super) mod plan;
+pub(super) mod prepare;
+pub(super) mod record;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn parse_order(text: &str) -> Result<Order, String> {
     }
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_time_ns(text).map(Duration::from_nanos)
 }
 
@@ -109,7 +109,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         _ => Plan::new(&args)?,
     };
     plan.notes.iter().for_each(|note| eprintln!("heaplab: {note}"));
-    let variations = prepare::prove_variants(&plan)?;
+    let variations = prepare::prove_variants(&plan.variants, plan.settings.cpus)?;
     let compiled = match prepare::compile_workloads(&plan, &stop)? {
         Some(compiled) => compiled,
         None => return Ok(Outcome::Interrupted),
@@ -147,7 +147,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
 }
 
 /// A flag that SIGINT and SIGTERM set; a second one ends the process at once.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
@@ -184,11 +184,11 @@ fn report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result
 }
 
 /// Whether the run was asked to stop.
-fn stopped(stop: &AtomicBool) -> bool {
+pub(super) fn stopped(stop: &AtomicBool) -> bool {
     stop.load(Ordering::Relaxed)
 }
 
 /// What the user got wrong, as an error that ends with status 2.
-fn usage(text: impl Into<String>) -> anyhow::Error {
+pub(super) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
 }

@@ -182,18 +182,10 @@ fn at_each_load(
 
 /// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.
 fn find_variants(args: &Args, settings: &Settings) -> anyhow::Result<(Vec<Variant>, Vec<String>)> {
-    let named: Vec<&str> = match args.allocators.as_slice() {
-        [] if args.sweeps.is_empty() => DEFAULT_VARIANTS.to_vec(),
-        specs => specs.iter().map(String::as_str).collect(),
+    let mut variants = match args.allocators.as_slice() {
+        [] if !args.sweeps.is_empty() => Vec::new(),
+        specs => parse_variants(specs)?,
     };
-    let mut variants: Vec<Variant> = Vec::new();
-    for spec in named {
-        let variant = parse_variant(spec)?;
-        if variants.iter().any(|other| other.label == variant.label) {
-            return Err(usage(format!("variant {:?} is named twice", variant.label)));
-        }
-        variants.push(variant);
-    }
     let mut notes = Vec::new();
     for name in &args.sweeps {
         let sweep = Sweep::find(name).map_err(|error| match error {
@@ -220,6 +212,23 @@ fn find_variants(args: &Args, settings: &Settings) -> anyhow::Result<(Vec<Varian
 /// Whether any pass replays a trace with times at virtual pace.
 fn may_be_virtual(settings: &Settings) -> bool {
     settings.passes.iter().any(|&pass| settings.pace(pass, true) == Pace::Virtual)
+}
+
+/// The variants that are named, or the default ones.
+pub(in crate::cli) fn parse_variants(specs: &[String]) -> anyhow::Result<Vec<Variant>> {
+    let named: Vec<&str> = match specs {
+        [] => DEFAULT_VARIANTS.to_vec(),
+        specs => specs.iter().map(String::as_str).collect(),
+    };
+    let mut variants: Vec<Variant> = Vec::new();
+    for spec in named {
+        let variant = parse_variant(spec)?;
+        if variants.iter().any(|other| other.label == variant.label) {
+            return Err(usage(format!("variant {:?} is named twice", variant.label)));
+        }
+        variants.push(variant);
+    }
+    Ok(variants)
 }
 
 fn parse_variant(spec: &str) -> anyhow::Result<Variant> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
+use heaplab_allocators::Variant;
 use heaplab_allocators::probe::{self, prove};
 use heaplab_trace::{Header, Record};
 use heaplab_workloads::catalog::{Source, Workload};
@@ -27,15 +28,18 @@ pub(super) struct Compiled {
 }
 
 /// Runs each variant once without a workload: what serves, and which settings it took.
-pub(super) fn prove_variants(plan: &Plan) -> anyhow::Result<Vec<Variation>> {
+pub(in crate::cli) fn prove_variants(
+    variants: &[Variant],
+    cpus: Option<u32>,
+) -> anyhow::Result<Vec<Variation>> {
     let program = std::env::current_exe().context("cannot find the running program")?;
     let mut variations = Vec::new();
-    for variant in &plan.variants {
+    for variant in variants {
         let mut command = probe::command(&program, variant);
-        if let Some(cpus) = plan.settings.cpus {
+        if let Some(cpus) = cpus {
             command.env(CPUS_VARIABLE, cpus.to_string());
         }
-        let proven = prove(command, variant, plan.settings.cpus).map_err(|error| error.to_string());
+        let proven = prove(command, variant, cpus).map_err(|error| error.to_string());
         for what in proven.iter().filter_map(|proven| proven.warning()) {
             eprintln!("heaplab: {}: {what}", variant.label);
         }

@@ -55,6 +55,7 @@ pub(super) fn open_directory(
             checkpoints: u64::from(settings.checkpoints),
             window_events: settings.window_events,
             timeout_s: settings.timeout.as_secs(),
+            exec: None,
         },
         workloads: describe_workloads(plan, compiled)?,
         variants: variations.iter().map(describe_variant).collect(),
@@ -79,7 +80,7 @@ fn directory_name(workloads: &[(Workload, heaplab_workloads::simulate::Options)]
     }
 }
 
-fn machine_warnings() -> Vec<String> {
+pub(in crate::cli) fn machine_warnings() -> Vec<String> {
     let spoils = |check: &crate::doctor::Check| check.level == Level::Warning;
     let sentence = |check: crate::doctor::Check| format!("{}: {}; {}", check.what, check.found, check.advice);
     examine(&Readings::read()).into_iter().filter(spoils).map(sentence).collect()
@@ -133,7 +134,7 @@ fn model_of(workload: &Workload) -> String {
     workload.name.split(":connections=").next().unwrap_or(&workload.name).to_owned()
 }
 
-fn describe_variant(variation: &Variation) -> RunVariant {
+pub(in crate::cli) fn describe_variant(variation: &Variation) -> RunVariant {
     let (variant, proven) = (&variation.variant, variation.proven.as_ref().ok());
     RunVariant {
         label: variant.label.clone(),

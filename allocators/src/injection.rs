@@ -1,0 +1,185 @@
+//! A variant for a real program: the environment that preloads it, and the reports that prove it.
+//!
+//! Every variant preloads something. ptmalloc2 preloads the C library itself, because a program that is linked to
+//! another malloc would else run on that one. Last comes the probe, a library whose constructor appends what it
+//! finds in its process to a file (its format is drawn at heaplab-preload-probe). A process that a report is
+//! missing of was not reached.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::environment::EnvironmentError;
+use crate::loaded::{c_library_path, is_same_file};
+use crate::registry::{self, Absent};
+use crate::variant::Variant;
+
+/// Tells the probe where its report goes.
+pub const PROBE_FILE_VARIABLE: &str = "HEAPLAB_PROBE_FILE";
+
+/// What makes a real program run on a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injection {
+    /// The environment variables to set; those of [`crate::is_allocator_variable`] are removed before.
+    pub variables: Vec<(String, String)>,
+    /// The library that must serve.
+    pub library: PathBuf,
+}
+
+/// Why a variant cannot be preloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectionError {
+    /// The variant has no environment.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The probe is not there.
+    #[error(transparent)]
+    NoProbe(#[from] Absent),
+    /// The C library lies in no file that the loader knows.
+    #[error("the C library that this program runs on lies in no file that the loader knows")]
+    NoCLibrary,
+}
+
+impl Injection {
+    /// The injection of a variant, whose processes report to `report_file`.
+    pub fn new(variant: &Variant, report_file: &Path) -> Result<Injection, InjectionError> {
+        let library = match &variant.library {
+            Some(library) => library.clone(),
+            None => c_library_path().ok_or(InjectionError::NoCLibrary)?,
+        };
+        let probe = registry::locate_probe()?;
+        let mut preload = String::new();
+        for path in [&library, &probe] {
+            let path = path.to_string_lossy();
+            if path.contains([' ', ':']) {
+                return Err(EnvironmentError::Unpreloadable { path: path.into_owned() }.into());
+            }
+            preload += if preload.is_empty() { "" } else { ":" };
+            preload += &path;
+        }
+        let mut variables = variant.environment(None)?;
+        variables.retain(|(name, _)| name != "LD_PRELOAD");
+        variables.push(("LD_PRELOAD".into(), preload));
+        variables.push((PROBE_FILE_VARIABLE.into(), report_file.to_string_lossy().into_owned()));
+        Ok(Injection { variables, library })
+    }
+}
+
+/// What the probe found in one process, each time that it loaded a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The process.
+    pub process: u32,
+    /// The program that it ran.
+    pub program: PathBuf,
+    /// The file that its malloc lies in; none if the loader knows none.
+    pub library: Option<PathBuf>,
+    /// Functions of the malloc family that lie in another file.
+    pub strays: Vec<String>,
+}
+
+impl Report {
+    /// Whether the process ran on `library`; if not, what it ran on.
+    pub fn matches(&self, library: &Path) -> Result<(), String> {
+        let served = match &self.library {
+            Some(served) => served,
+            None => return Err("its malloc lies in no file that the loader knows".into()),
+        };
+        if !is_same_file(served, library) {
+            let own = if *served == self.program { "the program itself" } else { "another library" };
+            return Err(format!("its malloc lies in {}, {own}", served.display()));
+        }
+        if self.strays.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "malloc lies in {}, but {} not: the library does not serve the whole malloc family",
+            served.display(),
+            self.strays.join(", ")
+        ))
+    }
+}
+
+/// All reports of a run, the last of each process and program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reports {
+    by_process: HashMap<(u32, PathBuf), Report>,
+}
+
+impl Reports {
+    /// Reads what the probes wrote. A record that is cut off is left out, as if its process had not reported.
+    pub fn read(report_file: &Path) -> io::Result<Reports> {
+        Ok(Reports::parse(&std::fs::read(report_file)?))
+    }
+
+    fn parse(bytes: &[u8]) -> Reports {
+        let fields: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
+        let mut reports = Reports::default();
+        // Behind the last NUL stands nothing, or a record that is cut off.
+        for record in fields[..fields.len() - 1].chunks_exact(4) {
+            let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
+            let process = std::str::from_utf8(record[0]).ok().and_then(|text| text.parse().ok());
+            let Some(process) = process else { continue };
+            let report = Report {
+                process,
+                program: path(record[1]),
+                library: (!record[2].is_empty()).then(|| path(record[2])),
+                strays: String::from_utf8_lossy(record[3]).split_whitespace().map(str::to_owned).collect(),
+            };
+            reports.by_process.insert((process, report.program.clone()), report);
+        }
+        reports
+    }
+
+    /// Whether no process reported.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_process.is_empty()
+    }
+
+    /// The report of a process that runs `program`. A process that was forked without loading a program runs on
+    /// what its parent reported: then any report of the same program stands for it.
+    #[must_use]
+    pub fn of(&self, process: u32, program: &Path) -> Option<&Report> {
+        self.by_process
+            .get(&(process, program.to_path_buf()))
+            .or_else(|| self.by_process.values().find(|report| report.program == program))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_read_up_to_a_record_that_is_cut_off() {
+        let reports = Reports::parse(
+            b"12\0/bin/a b\0/l.so\0\x0013\0/bin/c\0\0valloc free\0x\0/bin/d\0\0\x0014\0/bin/e",
+        );
+        let first = reports.of(12, Path::new("/bin/a b")).expect("a report");
+        assert_eq!((first.library.as_deref(), first.strays.len()), (Some(Path::new("/l.so")), 0));
+        assert_eq!(reports.of(99, Path::new("/bin/c")).expect("a fork's").strays, ["valloc", "free"]);
+        assert_eq!(reports.of(14, Path::new("/bin/e")), None);
+        assert_eq!(reports.by_process.len(), 2);
+        assert!(Reports::parse(b"").is_empty());
+    }
+
+    #[test]
+    fn a_report_says_what_served_instead() {
+        let own = std::env::current_exe().expect("this program");
+        let report = |library: Option<&Path>, strays: &[&str]| Report {
+            process: 1,
+            program: own.clone(),
+            library: library.map(Path::to_path_buf),
+            strays: strays.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert_eq!(report(Some(&own), &[]).matches(&own), Ok(()));
+        let text = |report: Report| report.matches(&own).expect_err("another malloc");
+        assert!(text(report(Some(&own), &["free"])).contains("but free not"));
+        assert!(text(report(None, &[])).contains("no file"));
+        let inside = report(Some(&own), &[]).matches(Path::new("/no/such.so")).expect_err("another malloc");
+        assert!(inside.ends_with("the program itself"), "{inside}");
+    }
+}

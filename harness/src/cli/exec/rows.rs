@@ -1,0 +1,114 @@
+//! From a sample of a real program to the rows of the files.
+
+use std::time::Duration;
+
+use heaplab_allocators::hash_file;
+
+use crate::exec::{Ending, Series, Taken, Usage};
+use crate::measure::Variation;
+use crate::plan::{Pace, Step};
+use crate::results::{Sample, Status, TimelinePoint};
+
+/// A sample that was not taken because the variant, or what prepares it, does not allow it.
+pub(super) fn refused(detail: String) -> Taken {
+    Taken {
+        ending: Ending::Error,
+        detail: Some(detail),
+        warnings: Vec::new(),
+        exit_status: None,
+        wall: Duration::ZERO,
+        ready: None,
+        cpu_user_ns: 0,
+        cpu_system_ns: 0,
+        usage: Usage::default(),
+        series: Series::default(),
+        proven: false,
+    }
+}
+
+/// The row of samples.csv, and those of timeline.csv.
+pub(super) fn rows(
+    run_id: &str,
+    workload: &str,
+    step: &Step,
+    variation: &Variation,
+    taken: &Taken,
+) -> (Sample, Vec<TimelinePoint>) {
+    let variant = &variation.variant;
+    let point = |point: &crate::exec::Point| TimelinePoint {
+        run_id: run_id.to_owned(),
+        block: step.block,
+        workload: workload.to_owned(),
+        variant: variant.label.clone(),
+        time_ns: point.time_ns,
+        requested_bytes: None,
+        usable_bytes: None,
+        resident_bytes: point.anonymous_bytes,
+        rss_bytes: Some(point.rss_bytes),
+        pss_bytes: point.pss_bytes,
+        swap_bytes: Some(point.swap_bytes),
+        program_threads: Some(point.threads),
+        program_cpu_user_ns: Some(point.cpu_user_ns),
+        program_cpu_system_ns: Some(point.cpu_system_ns),
+    };
+    (sample(run_id, workload, step, variation, taken), taken.series.points.iter().map(point).collect())
+}
+
+fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Taken) -> Sample {
+    let variant = &variation.variant;
+    let proven = variation.proven.as_ref().ok().filter(|_| taken.proven);
+    let library = proven.map(|proven| &proven.loaded.library_path);
+    let details: Vec<&str> = taken.detail.iter().chain(&taken.warnings).map(String::as_str).collect();
+    let (series, ran) = (&taken.series, taken.wall > Duration::ZERO);
+    // What was never looked at is not measured: a program can be faster than the first look.
+    let peak = (series.looks > 0).then_some(series.peak);
+    Sample {
+        run_id: run_id.to_owned(),
+        block: step.block,
+        workload: workload.to_owned(),
+        variant: variant.label.clone(),
+        allocator: variant.allocator.clone(),
+        allocator_version: proven
+            .map(|proven| proven.loaded.version.clone())
+            .filter(|version| !version.is_empty()),
+        settings: variant.settings_text(),
+        cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        pass: step.pass,
+        pace: Pace::Times(1.0).to_string(),
+        status: status(taken.ending),
+        status_detail: (!details.is_empty()).then(|| details.join("; ")),
+        threads: peak.map(|peak| peak.threads),
+        wall_ns: ran.then_some(taken.wall.as_nanos() as u64),
+        cpu_user_ns: ran.then_some(taken.cpu_user_ns),
+        cpu_system_ns: ran.then_some(taken.cpu_system_ns),
+        resident_peak_bytes: peak.map(|peak| peak.anonymous_bytes),
+        resident_mean_bytes: series.anonymous_mean_bytes(),
+        resident_end_bytes: series.points.last().map(|point| point.anonymous_bytes),
+        page_faults_minor: ran.then_some(taken.usage.page_faults_minor),
+        page_faults_major: ran.then_some(taken.usage.page_faults_major),
+        context_switches: ran.then_some(taken.usage.context_switches),
+        library_path: library.map(|path| path.display().to_string()),
+        library_hash: library.and_then(|path| hash_file(path).ok()),
+        looks: Some(series.looks),
+        processes: peak.map(|peak| peak.processes),
+        ready_ns: taken.ready.map(|ready| ready.as_nanos() as u64),
+        exit_status: taken.exit_status,
+        rss_peak_bytes: peak.map(|peak| peak.rss_bytes),
+        pss_peak_bytes: peak.and_then(|peak| peak.pss_bytes),
+        pss_mean_bytes: series.pss_mean_bytes(),
+        swap_peak_bytes: peak.map(|peak| peak.swap_bytes),
+        ..Sample::default()
+    }
+}
+
+fn status(ending: Ending) -> Status {
+    match ending {
+        Ending::Ok => Status::Ok,
+        Ending::Timeout => Status::Timeout,
+        Ending::Crash => Status::Crash,
+        Ending::Oom => Status::Oom,
+        Ending::NotInjected => Status::NotInjected,
+        Ending::LoadFailed => Status::LoadFailed,
+        Ending::Error => Status::Error,
+    }
+}

@@ -1,0 +1,181 @@
+//! The keeper: a process of heaplab's own that is the parent of a program and of whatever that leaves behind.
+//!
+//! It takes the program's orphans for its children (PR_SET_CHILD_SUBREAPER), so that the tree below it is all that
+//! the program ever started; it reaps them, so that their use of the CPU adds up in its own account; and it
+//! kills them when it is told to or when heaplab is gone. The standard streams of the program are its own.
+//! It measures nothing.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeValLike;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::Pid;
+
+use super::message::{ExitStatus, Input, Job, Said, Told, Usage, receive, send};
+use super::tree::descendants;
+
+/// Names the socket on which heaplab waits for its keeper.
+pub const SOCKET_VARIABLE: &str = "HEAPLAB_KEEPER_SOCKET";
+
+/// Between two rounds of killing: a process may have started others meanwhile.
+const KILL_AGAIN: Duration = Duration::from_millis(5);
+
+/// The keeper's process.
+///
+/// # Errors
+///
+/// A sentence, where heaplab cannot be heard or the program's processes cannot be waited for.
+pub fn main() -> Result<(), String> {
+    let path =
+        std::env::var_os(SOCKET_VARIABLE).ok_or("a keeper is started by `heaplab exec`, not by hand")?;
+    let failed = |what: &'static str| move |error: std::io::Error| format!("keeper: cannot {what}: {error}");
+    let mut stream = UnixStream::connect(path).map_err(failed("reach heaplab"))?;
+    let mut listener = BufReader::new(stream.try_clone().map_err(failed("listen to heaplab"))?);
+    let Some(job) = receive::<Job>(&mut listener).map_err(failed("read its job"))? else {
+        return Ok(());
+    };
+    nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("keeper: subreaper: {error}"))?;
+    // The keeper outlives what ends the program: handlers, because what is ignored is inherited through exec.
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        signal_hook::flag::register(signal as i32, Arc::new(AtomicBool::new(false)))
+            .map_err(failed("handle signals"))?;
+    }
+    let program = match start(&job) {
+        Ok(program) => program,
+        Err(error) => {
+            let said = Said::NotStarted(error.raw_os_error().unwrap_or(0), error.to_string());
+            return send(&mut stream, &said).map_err(failed("tell heaplab"));
+        }
+    };
+    send(&mut stream, &Said::Started(program.id())).map_err(failed("tell heaplab"))?;
+    let program = Arc::new(Mutex::new(Some(program)));
+    let obeyed = Arc::clone(&program);
+    std::thread::spawn(move || obey(&mut listener, &obeyed));
+    reap(&mut stream, &program)
+}
+
+fn lock(program: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
+    program.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the program in its environment.
+fn start(job: &Job) -> std::io::Result<Child> {
+    let [program, arguments @ ..] = &job.command[..] else {
+        return Err(std::io::Error::other("no command"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(SOCKET_VARIABLE);
+    job.removed.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    command.envs(job.variables.iter().map(|(name, value)| (name, value)));
+    if let Some(variant) = &job.variant {
+        variant.prepare_process(&mut command);
+    }
+    match &job.input {
+        Input::Inherited => {}
+        Input::File(path) => {
+            command.stdin(File::open(path)?);
+        }
+        Input::Empty => {
+            command.stdin(Stdio::null());
+        }
+    }
+    command.spawn()
+}
+
+/// Waits for every process of the tree, until none is left.
+fn reap(stream: &mut UnixStream, program: &Mutex<Option<Child>>) -> Result<(), String> {
+    loop {
+        // Looked at first and reaped under the lock, so that no signal is sent to a number that is free again.
+        let ended = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Err(Errno::EINTR) => continue,
+            Err(Errno::ECHILD) => break,
+            // NOTE: a real-time signal, which has no name, ended one of them.
+            Err(Errno::EINVAL) => None,
+            other => other.map_err(|error| format!("keeper: cannot wait: {error}"))?.pid(),
+        };
+        let mut program = lock(program);
+        let is_program = |process: Pid| {
+            program.as_ref().is_some_and(|program| program.id() == process.as_raw().unsigned_abs())
+        };
+        if let Some(process) = ended.filter(|process| !is_program(*process)) {
+            // Reaped; how it ended is its parent's business, and that is gone.
+            let _ = waitpid(process, None);
+            continue;
+        }
+        match program.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => {
+                *program = None;
+                // If heaplab is gone, nobody needs to know: the other thread kills what is left.
+                let _ = send(stream, &Said::Ended(exit_status(status)));
+            }
+            _ => {
+                let _ = waitpid(None, Some(WaitPidFlag::WNOHANG));
+            }
+        }
+    }
+    let usage = used().map_err(|error| format!("keeper: cannot read its account: {error}"))?;
+    let _ = send(stream, &Said::Gone(usage));
+    Ok(())
+}
+
+fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Exited(code),
+        (None, signal) => ExitStatus::Killed(signal.unwrap_or(0)),
+    }
+}
+
+/// What all children, and theirs, used until they were waited for.
+fn used() -> nix::Result<Usage> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let count = |count: i64| count.unsigned_abs();
+    Ok(Usage {
+        cpu_user_ns: count(usage.user_time().num_microseconds()) * 1000,
+        cpu_system_ns: count(usage.system_time().num_microseconds()) * 1000,
+        page_faults_minor: count(usage.minor_page_faults()),
+        page_faults_major: count(usage.major_page_faults()),
+        context_switches: count(usage.voluntary_context_switches())
+            + count(usage.involuntary_context_switches()),
+    })
+}
+
+/// Does what heaplab says, and kills everything when it says nothing more.
+fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
+    loop {
+        match receive::<Told>(listener) {
+            Ok(Some(Told::TerminateProgram)) => {
+                if let Some(program) = lock(program).as_ref() {
+                    // It may be ending already.
+                    let _ = kill(Pid::from_raw(program.id() as i32), Signal::SIGTERM);
+                }
+            }
+            Ok(Some(Told::TerminateAll)) => signal_all(Signal::SIGTERM),
+            Ok(Some(Told::End) | None) | Err(_) => break,
+        }
+    }
+    // Ends with the process, when the other thread finds no child.
+    loop {
+        signal_all(Signal::SIGKILL);
+        std::thread::sleep(KILL_AGAIN);
+    }
+}
+
+/// Sends a signal to every process below this one.
+pub(super) fn signal_all(signal: Signal) {
+    for process in descendants(std::process::id()) {
+        // A process that has just ended is no fault.
+        let _ = kill(Pid::from_raw(process as i32), signal);
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs the real program under a variant and looks at it from outside.
+//!
+//! [`Keeper`] stands between heaplab and the program: every process that the program leaves behind becomes
+//! the keeper's child, so the whole tree is known, counted and ended. [`tree`] reads the tree's figures from
+//! /proc, [`series`] gathers them, [`ready`] tells when the program can be used, [`judge`] says from the probe's
+//! reports whether the variant served, and [`take`] puts it together for one sample.
+//!
+//! Nothing is kept or averaged here: a [`Taken`] goes out for each sample. Nothing here speaks to standard output,
+//! which is the program's.
+
+mod judge;
+mod keeper;
+mod message;
+mod program;
+mod ready;
+mod series;
+mod take;
+mod tree;
+
+pub use keeper::{SOCKET_VARIABLE, main as keep};
+pub use message::{ExitStatus, Input, Usage};
+pub use program::{CannotStart, find_program};
+pub use ready::Ready;
+pub use series::{Point, Series};
+pub use take::{Ending, Program, Taken, Until, prepare, take};

@@ -1,0 +1,226 @@
+//! The figures of a process tree over time: peaks and means of every look, and points for a plot.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::tree::{descendants, ended_children_ticks, proportional_bytes, read_member};
+
+/// Points that are kept at most; beyond, neighbours are joined and the larger stays.
+const MOST_POINTS: usize = 20_000;
+/// Reading the proportional share takes at most one part in this many of the time.
+const SHARE_COST: u32 = 100;
+
+/// One look at the tree, or several joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Point {
+    /// Time since the program's start.
+    pub time_ns: u64,
+    /// Anonymous resident bytes.
+    pub anonymous_bytes: u64,
+    /// Resident bytes, those of files and shared memory included.
+    pub rss_bytes: u64,
+    /// Proportional share, where it was read.
+    pub pss_bytes: Option<u64>,
+    /// Swapped bytes.
+    pub swap_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Processes.
+    pub processes: u64,
+    /// User CPU time until now.
+    pub cpu_user_ns: u64,
+    /// System CPU time until now.
+    pub cpu_system_ns: u64,
+}
+
+/// A process of the tree over its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) process: u32,
+    pub(super) program: PathBuf,
+    pub(super) anonymous_peak_bytes: u64,
+}
+
+/// The looks of one sample.
+#[derive(Debug, Clone, Default)]
+pub struct Series {
+    /// Points in order of time.
+    pub points: Vec<Point>,
+    /// Times that was looked.
+    pub looks: u64,
+    /// The largest of each figure.
+    pub peak: Point,
+    seen: HashMap<(u32, PathBuf), u64>,
+    /// Looks that a point stands for.
+    looks_each: u64,
+    joined: u64,
+    anonymous: Weighted,
+    share: Weighted,
+    next_share: Option<Instant>,
+}
+
+/// A time-weighted sum: each value holds until the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weighted {
+    sum: u128,
+    first: Option<u64>,
+    last: (u64, u64),
+}
+
+impl Weighted {
+    fn push(&mut self, time: u64, value: u64) {
+        match self.first {
+            None => self.first = Some(time),
+            Some(_) => {
+                self.sum += u128::from(time.saturating_sub(self.last.0)) * u128::from(self.last.1);
+            }
+        }
+        self.last = (time, value);
+    }
+
+    fn mean(&self) -> Option<u64> {
+        let whole = self.last.0.saturating_sub(self.first?);
+        Some(self.sum.checked_div(u128::from(whole)).map_or(self.last.1, |mean| mean as u64))
+    }
+}
+
+impl Series {
+    /// Looks at the tree below `keeper` at `time` since the program's start. False if there is no process.
+    pub(super) fn look(&mut self, keeper: u32, time: Duration) -> bool {
+        let mut point = Point { time_ns: time.as_nanos() as u64, ..Point::default() };
+        let mut ticks = ended_children_ticks(keeper);
+        let own = std::fs::read_link("/proc/self/exe").ok();
+        let share_from = Instant::now();
+        let mut share = self.next_share.is_none_or(|due| share_from >= due).then_some(0u64);
+        let mut share_cost = Duration::ZERO;
+        for process in descendants(keeper) {
+            let Some(member) = read_member(process) else { continue };
+            // NOTE: between fork and exec the child is still the keeper.
+            let Some(program) = member.program.filter(|program| Some(program) != own.as_ref()) else {
+                continue;
+            };
+            point.processes += 1;
+            point.threads += member.threads;
+            point.anonymous_bytes += member.anonymous_bytes;
+            point.rss_bytes += member.rss_bytes;
+            point.swap_bytes += member.swap_bytes;
+            ticks.0 += member.cpu_ticks.0;
+            ticks.1 += member.cpu_ticks.1;
+            let peak = self.seen.entry((process, program)).or_default();
+            *peak = (*peak).max(member.anonymous_bytes);
+            if share.is_some() {
+                let from = Instant::now();
+                share = share.zip(proportional_bytes(process)).map(|(sum, share)| sum + share);
+                share_cost += from.elapsed();
+            }
+        }
+        if point.processes == 0 {
+            return false;
+        }
+        if share.is_some() {
+            self.next_share = Some(share_from + share_cost * SHARE_COST);
+            point.pss_bytes = share;
+        }
+        let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
+        self.push(point);
+        true
+    }
+
+    /// The next look reads the proportional share, whatever that costs.
+    pub(super) fn want_share(&mut self) {
+        self.next_share = None;
+    }
+
+    /// Adds a point behind the others.
+    fn push(&mut self, point: Point) {
+        self.looks += 1;
+        self.anonymous.push(point.time_ns, point.anonymous_bytes);
+        if let Some(share) = point.pss_bytes {
+            self.share.push(point.time_ns, share);
+        }
+        self.peak = larger(&self.peak, &point);
+        let each = self.looks_each.max(1);
+        match self.points.last_mut() {
+            Some(last) if self.joined < each => {
+                *last = join(last, &point);
+                self.joined += 1;
+            }
+            _ => {
+                self.points.push(point);
+                self.joined = 1;
+            }
+        }
+        if self.points.len() > MOST_POINTS {
+            let pairs = self.points.chunks(2).map(|pair| pair[1..].iter().fold(pair[0], |a, b| join(&a, b)));
+            self.points = pairs.collect();
+            self.looks_each = each * 2;
+            self.joined = self.looks_each;
+        }
+    }
+
+    /// Time-weighted mean of anonymous resident bytes.
+    #[must_use]
+    pub fn anonymous_mean_bytes(&self) -> Option<u64> {
+        self.anonymous.mean()
+    }
+
+    /// Time-weighted mean of the proportional share.
+    #[must_use]
+    pub fn pss_mean_bytes(&self) -> Option<u64> {
+        self.share.mean()
+    }
+
+    /// Every process that was seen, the largest first.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let seen = self.seen.iter().map(|((process, program), peak)| Seen {
+            process: *process,
+            program: program.clone(),
+            anonymous_peak_bytes: *peak,
+        });
+        let mut seen: Vec<Seen> = seen.collect();
+        seen.sort_by_key(|seen| (std::cmp::Reverse(seen.anonymous_peak_bytes), seen.process));
+        seen
+    }
+}
+
+/// The larger of each figure.
+fn larger(a: &Point, b: &Point) -> Point {
+    Point {
+        time_ns: a.time_ns.max(b.time_ns),
+        anonymous_bytes: a.anonymous_bytes.max(b.anonymous_bytes),
+        rss_bytes: a.rss_bytes.max(b.rss_bytes),
+        pss_bytes: a.pss_bytes.max(b.pss_bytes),
+        swap_bytes: a.swap_bytes.max(b.swap_bytes),
+        threads: a.threads.max(b.threads),
+        processes: a.processes.max(b.processes),
+        cpu_user_ns: a.cpu_user_ns.max(b.cpu_user_ns),
+        cpu_system_ns: a.cpu_system_ns.max(b.cpu_system_ns),
+    }
+}
+
+/// Two neighbours as one point at the earlier's time.
+fn join(a: &Point, b: &Point) -> Point {
+    Point { time_ns: a.time_ns, ..larger(a, b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_series_is_thinned_and_keeps_peak_and_mean() {
+        let mut series = Series::default();
+        for time_ns in 0..100_000u64 {
+            let anonymous_bytes = if time_ns == 77_777 { 9_000 } else { 100 };
+            series.push(Point { time_ns, anonymous_bytes, ..Point::default() });
+        }
+        assert_eq!((series.looks, series.peak.anonymous_bytes), (100_000, 9_000));
+        assert!(series.points.len() <= MOST_POINTS && series.points.len() > MOST_POINTS / 4);
+        assert!(series.points.is_sorted_by_key(|point| point.time_ns));
+        assert!(series.points.iter().any(|point| point.anonymous_bytes == 9_000));
+        assert_eq!(series.anonymous_mean_bytes(), Some((99_998 * 100 + 9_000) / 99_999));
+        assert_eq!(series.pss_mean_bytes(), None);
+    }
+}

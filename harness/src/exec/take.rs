@@ -1,0 +1,473 @@
+//! One sample: the program started, looked at until its end or its load's, ended, and judged.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
+
+use super::judge::judge;
+use super::keeper::signal_all;
+use super::message::{ExitStatus, Input, Job, Said, Told, Usage};
+use super::program::{Event, Keeper, Output, Role};
+use super::ready::{Ready, accepts, pass_on};
+use super::series::Series;
+use super::tree::descendants;
+
+/// Between two looks at the process tree.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
+/// The same for what is left when the program itself has ended.
+const GRACE_OF_REST: Duration = Duration::from_secs(1);
+/// Processes that are just ending have this long until they count as having outlived the program.
+const PARTING: Duration = Duration::from_millis(200);
+
+/// When a sample ends, besides at the program's end.
+#[derive(Debug, Clone, Default)]
+pub struct Until {
+    /// What shows that the program can be used; if nothing does, it can be at once.
+    pub ready: Option<Ready>,
+    /// A program that is not ready by then never will be.
+    pub ready_within: Duration,
+    /// The sample ends this long after the program was ready.
+    pub time: Option<Duration>,
+    /// A command of the shell that is started when the program is ready, and whose end ends the sample.
+    pub load: Option<String>,
+    /// A sample that takes longer is ended.
+    pub timeout: Option<Duration>,
+}
+
+/// What is run.
+pub struct Program<'a> {
+    /// The command and its arguments.
+    pub command: &'a [OsString],
+    /// The file that the command leads to.
+    pub file: &'a Path,
+    /// The variant that it runs on.
+    pub variant: &'a Variant,
+    /// What makes it run on the variant.
+    pub injection: &'a Injection,
+    /// Where its processes report.
+    pub report_file: &'a Path,
+    /// Its standard input.
+    pub input: Input,
+    /// When the sample ends.
+    pub until: &'a Until,
+}
+
+/// How a sample ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Well.
+    Ok,
+    /// Ended by heaplab because its time was over.
+    Timeout,
+    /// The program was ended by a signal of its own making.
+    Crash,
+    /// The program was ended by SIGKILL, as the kernel does when memory runs out.
+    Oom,
+    /// Another malloc served than the variant's.
+    NotInjected,
+    /// The load failed.
+    LoadFailed,
+    /// Anything else.
+    Error,
+}
+
+/// One sample.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, where it is not ok.
+    pub detail: Option<String>,
+    /// What does not make the sample wrong but must be known.
+    pub warnings: Vec<String>,
+    /// The program's exit status as a shell shows it; none where heaplab ended it, or it never ran.
+    pub exit_status: Option<u32>,
+    /// From the program's start to the sample's end.
+    pub wall: Duration,
+    /// From the program's start until it was ready, where something shows that.
+    pub ready: Option<Duration>,
+    /// What the tree used until the sample's end.
+    pub cpu_user_ns: u64,
+    /// The same in the kernel.
+    pub cpu_system_ns: u64,
+    /// What the tree used in all, its end included.
+    pub usage: Usage,
+    /// What was seen.
+    pub series: Series,
+    /// Whether the variant's library was proven to serve.
+    pub proven: bool,
+}
+
+/// Why the looking stopped.
+enum Over {
+    Exited(ExitStatus),
+    NotStarted(String),
+    Time,
+    Load(ExitStatus),
+    NotReady,
+    Timeout,
+    Lost,
+    Stopped,
+}
+
+/// Runs a command of the shell beside the program, such as one that prepares a sample. None if it was stopped.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn prepare(command: &str, variant: &str, stop: &AtomicBool) -> io::Result<Option<u32>> {
+    let (sender, events) = channel();
+    let _keeper = Keeper::start(&shell(command, variant, None), Output::ToStderr, Role::Helper, sender)?;
+    loop {
+        match events.recv_timeout(INTERVAL) {
+            Ok(Event::Said(_, Said::Ended(status))) => return Ok(Some(status.code())),
+            Ok(Event::Said(_, Said::NotStarted(_, what))) => return Err(io::Error::other(what)),
+            Ok(Event::Lost(_)) | Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("its keeper ended"));
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+    }
+}
+
+/// The job of a command of the shell, which is told the variant and the program's number.
+fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
+    let mut variables = vec![("HEAPLAB_VARIANT".to_owned(), variant.to_owned())];
+    variables.extend(program.map(|process| ("HEAPLAB_PID".to_owned(), process.to_string())));
+    Job {
+        variant: None,
+        command: ["sh", "-c", command].map(OsString::from).to_vec(),
+        removed: Vec::new(),
+        variables,
+        input: Input::Empty,
+    }
+}
+
+/// Takes one sample. None if it was stopped; the program has ended then too.
+///
+/// # Errors
+///
+/// When heaplab's own part cannot be done. A program that fails is a sample.
+pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken>> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let (sender, events) = channel();
+    let waits_for_line = matches!(program.until.ready, Some(Ready::Line(_)));
+    let output = if waits_for_line { Output::Piped } else { Output::Inherited };
+    let removed = std::env::vars_os().map(|(name, _)| name);
+    let job = Job {
+        command: program.command.to_vec(),
+        variant: Some(program.variant.clone()),
+        removed: removed.filter(|name| name.to_str().is_some_and(is_allocator_variable)).collect(),
+        variables: program.injection.variables.clone(),
+        input: program.input.clone(),
+    };
+    let mut keeper = Keeper::start(&job, output, Role::Program, sender.clone())?;
+    let streams = pass_streams(program.until, &mut keeper, &sender);
+    let mut sampling = Sampling {
+        program,
+        keeper: Some(keeper),
+        load: None,
+        sender,
+        events,
+        series: Series::default(),
+        started: None,
+        ready: None,
+        ended: None,
+        usage: None,
+        load_ended: None,
+        failed: None,
+        finishing: false,
+    };
+    let over = sampling.run(stop)?;
+    let taken = sampling.finish(over)?;
+    for stream in streams {
+        if let Err(panic) = stream.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+    Ok(taken)
+}
+
+/// Reads the program's streams and passes them on, where a line is waited for.
+fn pass_streams(until: &Until, keeper: &mut Keeper, sender: &Sender<Event>) -> Vec<JoinHandle<()>> {
+    let Some(Ready::Line(line)) = &until.ready else { return Vec::new() };
+    let (stdout, stderr) = keeper.take_streams();
+    let stdout = stdout.map(|from| pass_on(from, io::stdout(), line.clone(), sender.clone(), Event::Ready));
+    let stderr = stderr.map(|from| pass_on(from, io::stderr(), line.clone(), sender.clone(), Event::Ready));
+    stdout.into_iter().chain(stderr).collect()
+}
+
+/// A sample that is being taken.
+struct Sampling<'a> {
+    program: &'a Program<'a>,
+    keeper: Option<Keeper>,
+    load: Option<Keeper>,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    series: Series,
+    started: Option<(u32, Instant)>,
+    ready: Option<Duration>,
+    ended: Option<(ExitStatus, Duration)>,
+    usage: Option<Usage>,
+    load_ended: Option<ExitStatus>,
+    /// What made the sample impossible.
+    failed: Option<Over>,
+    /// The sample is over, and the program is being ended.
+    finishing: bool,
+}
+
+impl Sampling<'_> {
+    /// Looks at the program until the sample is over.
+    fn run(&mut self, stop: &AtomicBool) -> io::Result<Over> {
+        let mut next = Instant::now();
+        loop {
+            match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.note(event)?,
+                // The sender is ours too, so the channel stays open.
+                Err(RecvTimeoutError::Disconnected) => return Ok(Over::Lost),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    if let (Some(Ready::Tcp(port)), None) = (&self.program.until.ready, self.ready)
+                        && self.started.is_some()
+                        && accepts(*port)
+                    {
+                        self.become_ready()?;
+                    }
+                    // A look that came late is not made up for.
+                    next = (next + INTERVAL).max(Instant::now());
+                }
+            }
+            if let Some(over) = self.over(stop) {
+                return Ok(over);
+            }
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+
+    fn look(&mut self) {
+        if let (Some(keeper), Some(_), None) = (&self.keeper, self.started, self.ended) {
+            self.series.look(keeper.id(), self.elapsed());
+        }
+    }
+
+    fn note(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Said(Role::Program, Said::Started(process)) => {
+                self.started = Some((process, Instant::now()));
+                if self.program.until.ready.is_none() {
+                    self.become_ready()?;
+                }
+            }
+            Event::Said(Role::Program, Said::NotStarted(_, what)) => {
+                self.failed = Some(Over::NotStarted(what))
+            }
+            Event::Said(Role::Program, Said::Ended(status)) => self.ended = Some((status, self.elapsed())),
+            Event::Said(Role::Program, Said::Gone(usage)) => self.usage = Some(usage),
+            Event::Said(Role::Helper, Said::Ended(status)) => self.load_ended = Some(status),
+            Event::Said(Role::Helper, Said::NotStarted(..)) | Event::Lost(Role::Helper) => {
+                self.load_ended = self.load_ended.or(Some(ExitStatus::Exited(127)));
+            }
+            Event::Said(Role::Helper, _) => {}
+            Event::Lost(Role::Program) if self.usage.is_none() && self.failed.is_none() => {
+                self.failed = Some(Over::Lost);
+            }
+            Event::Lost(Role::Program) => {}
+            Event::Ready if self.ready.is_none() => self.become_ready()?,
+            Event::Ready => {}
+        }
+        Ok(())
+    }
+
+    /// The program can be used from now on.
+    fn become_ready(&mut self) -> io::Result<()> {
+        self.ready = Some(self.elapsed());
+        let waited_for = !self.finishing && self.ended.is_none();
+        if let (Some(load), true, Some((process, _))) = (&self.program.until.load, waited_for, self.started) {
+            let job = shell(load, &self.program.variant.label, Some(process));
+            let keeper = Keeper::start(&job, Output::ToStderr, Role::Helper, self.sender.clone())?;
+            self.load = Some(keeper);
+        }
+        Ok(())
+    }
+
+    /// Whether the sample is over, and why.
+    fn over(&mut self, stop: &AtomicBool) -> Option<Over> {
+        let until = self.program.until;
+        if let Some(failed) = self.failed.take() {
+            return Some(failed);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Some(Over::Stopped);
+        }
+        if let Some((status, _)) = self.ended {
+            return Some(Over::Exited(status));
+        }
+        if let Some(status) = self.load_ended {
+            return Some(Over::Load(status));
+        }
+        let elapsed = self.elapsed();
+        match self.ready {
+            Some(ready) if until.time.is_some_and(|time| elapsed >= ready + time) => return Some(Over::Time),
+            None if self.started.is_some() && elapsed >= until.ready_within => return Some(Over::NotReady),
+            _ => {}
+        }
+        until.timeout.is_some_and(|timeout| elapsed >= timeout).then_some(Over::Timeout)
+    }
+
+    /// Waits until `done`, or for so long.
+    fn wait(&mut self, time: Duration, done: fn(&Self) -> bool) -> io::Result<bool> {
+        let deadline = Instant::now() + time;
+        while !done(self) {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.note(event)?,
+                Err(_) => return Ok(done(self)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends what still runs, and says what came of the sample.
+    fn finish(mut self, over: Over) -> io::Result<Option<Taken>> {
+        self.series.want_share();
+        self.look();
+        self.finishing = true;
+        let wall = self.ended.map_or_else(|| self.elapsed(), |(_, elapsed)| elapsed);
+        let at_end = self.series.points.last().copied().unwrap_or_default();
+        self.load = None;
+        let mut warnings = self.end_tree()?;
+        // Nothing of the tree is left when it is gone.
+        self.keeper = None;
+        if matches!(over, Over::Lost) {
+            // Without their keeper they are ours.
+            signal_all(Signal::SIGKILL);
+        }
+        if matches!(over, Over::Stopped) {
+            return Ok(None);
+        }
+        let by_itself = matches!(over, Over::Exited(_));
+        let usage = self.usage.unwrap_or_default();
+        let (mut ending, mut detail) = describe(&over, self.program.until);
+        let reports = Reports::read(self.program.report_file)?;
+        let library = &self.program.injection.library;
+        let verdict = judge(&reports, library, &self.series.seen(), self.program.file);
+        let proven = verdict.fault.is_none() && !matches!(over, Over::NotStarted(_) | Over::Lost);
+        match verdict.fault {
+            Some(fault) if ending == Ending::Ok => {
+                ending = Ending::NotInjected;
+                detail = Some(fault);
+            }
+            Some(fault) if !matches!(over, Over::NotStarted(_)) => warnings.push(fault),
+            _ => {}
+        }
+        warnings.extend(verdict.remarks);
+        Ok(Some(Taken {
+            ending,
+            detail,
+            warnings,
+            exit_status: self.ended.filter(|_| by_itself).map(|(status, _)| status.code()),
+            wall,
+            ready: self.ready.filter(|_| self.program.until.ready.is_some()),
+            cpu_user_ns: if by_itself { usage.cpu_user_ns } else { at_end.cpu_user_ns },
+            cpu_system_ns: if by_itself { usage.cpu_system_ns } else { at_end.cpu_system_ns },
+            usage,
+            series: self.series,
+            proven,
+        }))
+    }
+
+    /// Ends the program and what it left behind: asked first, killed then.
+    fn end_tree(&mut self) -> io::Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        let runs = self.started.is_some() && self.ended.is_none();
+        let tell = |sampling: &mut Self, told| {
+            if let Some(keeper) = sampling.keeper.as_mut() {
+                keeper.tell(told);
+            }
+        };
+        if runs {
+            tell(self, Told::TerminateProgram);
+            if !self.wait(GRACE, |sampling| sampling.ended.is_some())? {
+                warnings
+                    .push(format!("it did not end within {} s of SIGTERM and was killed", GRACE.as_secs()));
+            }
+        }
+        if self.started.is_some() && !self.wait(PARTING, |sampling| sampling.usage.is_some())? {
+            let left = self.keeper.as_ref().map_or(0, |keeper| descendants(keeper.id()).len());
+            if self.ended.is_some() && left > 0 {
+                let word = if left == 1 { "process" } else { "processes" };
+                warnings.push(format!(
+                    "{left} {word} outlived the program and {} ended",
+                    if left == 1 { "was" } else { "were" }
+                ));
+            }
+            tell(self, Told::TerminateAll);
+            self.wait(GRACE_OF_REST, |sampling| sampling.usage.is_some())?;
+        }
+        tell(self, Told::End);
+        if self.started.is_some() {
+            self.wait(GRACE, |sampling| sampling.usage.is_some())?;
+        }
+        Ok(warnings)
+    }
+}
+
+/// What the end of a sample means.
+fn describe(over: &Over, until: &Until) -> (Ending, Option<String>) {
+    let early = until.time.is_some() || until.load.is_some();
+    let (ending, detail) = match over {
+        Over::Exited(ExitStatus::Exited(0)) if !early => return (Ending::Ok, None),
+        Over::Exited(ExitStatus::Exited(code)) if early => (
+            Ending::Error,
+            format!("the program ended by itself, with status {code}, before its time was over"),
+        ),
+        Over::Exited(ExitStatus::Exited(code)) => (
+            Ending::Error,
+            format!(
+                "the program ended with status {code}; where that is no failure, run it as: sh -c 'CMD; true'"
+            ),
+        ),
+        Over::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
+            (Ending::Oom, "the program was killed by SIGKILL, as the kernel does when memory runs out".into())
+        }
+        Over::Exited(ExitStatus::Killed(signal)) => {
+            (Ending::Crash, format!("the program was killed by signal {signal}"))
+        }
+        Over::NotStarted(what) => (Ending::Error, format!("the program cannot be started: {what}")),
+        Over::Time | Over::Load(ExitStatus::Exited(0)) => return (Ending::Ok, None),
+        Over::Load(ExitStatus::Exited(code)) => {
+            (Ending::LoadFailed, format!("the load ended with status {code}"))
+        }
+        Over::Load(ExitStatus::Killed(signal)) => {
+            (Ending::LoadFailed, format!("the load was killed by signal {signal}"))
+        }
+        Over::NotReady => (
+            Ending::Timeout,
+            format!(
+                "the program was not ready after {} s (see --ready-within)",
+                until.ready_within.as_secs_f64()
+            ),
+        ),
+        Over::Timeout => {
+            (Ending::Timeout, format!("ended after {} s", until.timeout.unwrap_or_default().as_secs_f64()))
+        }
+        Over::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
+        Over::Stopped => (Ending::Error, "stopped".into()),
+    };
+    (ending, Some(detail))
+}
