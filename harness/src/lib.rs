@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod exec;
 pub mod measure;
 pub mod plan;
+pub mod predict;
 pub mod report;
 pub mod results;
 pub mod stats;

@@ -23,7 +23,8 @@ const CRATES: [(&str, &str, &[&str]); 10] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 8] = ["plan", "worker", "measure", "results", "stats", "capacity", "report", "cli"];
+const MODULES: [&str; 9] =
+    ["plan", "worker", "measure", "results", "stats", "predict", "capacity", "report", "cli"];
 /// Stand beside `plan`: each uses none of the others, and only `cli` uses it.
 const BESIDE: [&str; 2] = ["doctor", "exec"];
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    LatencyBucket, Pass, ResultsError, RunDirectory, RunExec, RunFile, RunOptions, RunVariant, RunWorkload,
-    Sample, Status, TimelinePoint, columns, load,
+    LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunExec, RunFile, RunOptions, RunVariant,
+    RunWorkload, Sample, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -60,6 +60,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## samples.csv"), columns::<Sample>());
     assert_eq!(described("## timeline.csv"), columns::<TimelinePoint>());
     assert_eq!(described("## latency.csv"), columns::<LatencyBucket>());
+    assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
     assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());

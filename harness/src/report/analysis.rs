@@ -6,6 +6,7 @@ use super::ReportError;
 use super::latency::Latencies;
 use super::summary::{Figures, SummaryRow};
 use super::units::bytes;
+use crate::predict::predict;
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{Ratio, geometric_mean};
 
@@ -61,7 +62,9 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_drift_from_trace(&run.samples));
         notes.extend(describe_huge_pages(run));
         notes.extend(describe_remarks(&run.samples));
-        let figures = Figures::read(run, &latencies);
+        let predictions = predict(run)?;
+        notes.extend(predictions.notes.iter().cloned());
+        let figures = Figures::read(run, &latencies, &predictions);
         let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
         let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
         let places = summary.iter().enumerate().map(|(place, row)| (key(row), place)).collect();

@@ -40,6 +40,10 @@ macro_rules! columns {
     };
 }
 
+/// Predicted memory of the whole recorded process: peak, mean, end. They come from several samples: see
+/// [`crate::predict`].
+pub(super) const PREDICTED: [&str; 3] =
+    ["predicted_resident_peak_bytes", "predicted_resident_mean_bytes", "predicted_resident_end_bytes"];
 /// CPU time of a real program: user and system.
 pub(super) const PROGRAM_CPU: &str = "program_cpu_ns";
 /// Wall time of a real program's sample.

@@ -20,6 +20,7 @@ mod summary;
 mod table;
 mod timeline;
 mod units;
+mod validation;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,8 @@ pub use grid::Style;
 pub use plots::Plot;
 pub use summary::SummaryRow;
 pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
+
+pub use validation::{print_validation, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
 

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::latency::{Latencies, TIMER};
+use super::metrics::PREDICTED;
 use super::metrics::{Metric, metrics};
+use crate::predict::Predictions;
 use crate::results::{Pass, Run, Sample, Status};
 use crate::stats::{NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict};
 
@@ -58,7 +60,7 @@ pub(super) struct Figures {
 
 impl Figures {
     /// Reads all metrics off the ok samples.
-    pub(super) fn read(run: &Run, latencies: &Latencies) -> Figures {
+    pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
         let mut figures = Figures::default();
         let of_samples: Vec<Metric> = metrics().collect();
         let mut of_latency: BTreeMap<String, ()> = BTreeMap::new();
@@ -73,12 +75,19 @@ impl Figures {
                     figures.add(sample, metric.name, value);
                 }
             }
+            if let Some(prediction) = predictions.of_samples.get(&place) {
+                let values = [prediction.peak_bytes, prediction.mean_bytes, prediction.end_bytes];
+                for (name, value) in PREDICTED.into_iter().zip(values) {
+                    figures.add(sample, name, value as f64);
+                }
+            }
             for (name, value) in latencies.of_samples.get(&place).into_iter().flatten() {
                 figures.add(sample, name, *value);
                 of_latency.insert(name.clone(), ());
             }
         }
         figures.metrics = of_samples.iter().map(|metric| (metric.name.to_owned(), metric.pass)).collect();
+        figures.metrics.extend(PREDICTED.map(|name| (name.to_owned(), Pass::Memory)));
         figures.metrics.extend(of_latency.into_keys().map(|name| (name, Pass::Latency)));
         figures
     }

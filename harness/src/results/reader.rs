@@ -257,7 +257,7 @@ pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
 }
 
 /// The rows of one CSV file, one at a time in the same buffer.
-struct Rows {
+pub(super) struct Rows {
     path: PathBuf,
     reader: csv::Reader<BufReader<Take<File>>>,
     header: ByteRecord,
@@ -268,7 +268,7 @@ struct Rows {
 
 impl Rows {
     /// Opens a file and holds its header against the fields of `T`. Notes a torn last row.
-    fn open<T: DeserializeOwned>(
+    pub(super) fn open<T: DeserializeOwned>(
         path: &Path,
         notes: &mut Vec<String>,
     ) -> Result<Rows, ResultsError> {
@@ -292,7 +292,7 @@ impl Rows {
     }
 
     /// Reads the next row; false at the end.
-    fn next(&mut self) -> Result<bool, ResultsError> {
+    pub(super) fn next(&mut self) -> Result<bool, ResultsError> {
         let read = self.reader.read_byte_record(&mut self.record);
         if !read.map_err(|error| self.error(describe(&error)))? {
             return Ok(false);
@@ -309,12 +309,12 @@ impl Rows {
         cell.ok_or_else(|| ResultsError::MissingColumn { path: self.path.clone(), column: column.to_owned() })
     }
 
-    fn text(&self, column: &str) -> Result<&str, ResultsError> {
+    pub(super) fn text(&self, column: &str) -> Result<&str, ResultsError> {
         std::str::from_utf8(self.cell(column)?)
             .map_err(|_| self.error(format!("column `{column}` is not UTF-8")))
     }
 
-    fn number<N: std::str::FromStr>(&self, column: &str) -> Result<N, ResultsError> {
+    pub(super) fn number<N: std::str::FromStr>(&self, column: &str) -> Result<N, ResultsError> {
         let text = self.text(column)?;
         text.parse()
             .map_err(|_| self.error(format!("column `{column}`: \"{text}\" is not a number of its range")))

@@ -135,6 +135,12 @@ pub struct RunWorkload {
     /// Clients of that model.
     #[serde(default)]
     pub connections: Option<u32>,
+    /// The allocator that the recorded process ran on; empty if that is not known, or nothing was recorded.
+    #[serde(default)]
+    pub recorded_allocator: Option<String>,
+    /// SHA-256 of its library in hexadecimal.
+    #[serde(default)]
+    pub recorded_library_hash: Option<String>,
 }
 
 /// A variant of a run.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use heaplab_allocators::Variant;
 use heaplab_allocators::probe::{self, prove};
-use heaplab_trace::{Header, Record};
+use heaplab_trace::{Header, Record, RecordedAllocator};
 use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::Options;
@@ -25,6 +25,34 @@ pub(super) struct Compiled {
     /// What each workload's source could not tell: [`Header::lacks`].
     pub(super) lacks: Vec<Vec<String>>,
     pub(super) programs: Programs,
+    /// What is known of the processes that were recorded, a workload each.
+    pub(super) recordings: Vec<Recording>,
+}
+
+/// What a trace tells of the process that it was recorded of.
+#[derive(Default)]
+pub(super) struct Recording {
+    /// The allocator that served it.
+    pub(super) allocator: Option<RecordedAllocator>,
+    /// Its anonymous resident memory: time since the first event in ns, and bytes.
+    pub(super) memory: Vec<(u64, u64)>,
+    first_event_ns: Option<u64>,
+}
+
+impl Recording {
+    /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::Event(event) => {
+                self.first_event_ns.get_or_insert(event.time_ns);
+            }
+            Record::Resident(sample) => {
+                let time = self.first_event_ns.and_then(|first| sample.time_ns.checked_sub(first));
+                self.memory.extend(time.map(|time| (time, sample.resident_bytes)));
+            }
+            Record::Mark(_) | Record::ThreadName { .. } => {}
+        }
+    }
 }
 
 /// Runs each variant once without a workload: what serves, and which settings it took.
@@ -50,12 +78,18 @@ pub(in crate::cli) fn prove_variants(
 
 /// Compiles each workload for every order and cut that its passes need; none if the run was stopped.
 pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Option<Compiled>> {
-    let mut compiled = Compiled { subjects: Vec::new(), lacks: Vec::new(), programs: Programs::new()? };
+    let mut compiled = Compiled {
+        subjects: Vec::new(),
+        lacks: Vec::new(),
+        programs: Programs::new()?,
+        recordings: Vec::new(),
+    };
     for (index, (workload, options)) in plan.workloads.iter().enumerate() {
         let imported = import_once(&compiled.programs, index, workload, options)?;
         let workload = imported.as_ref().unwrap_or(workload);
         let mut subject: Option<Subject> = None;
         let mut made = BTreeSet::new();
+        let mut recording = Recording::default();
         for &pass in &plan.settings.passes {
             let mut stream = None;
             let has_times = match &subject {
@@ -85,11 +119,15 @@ pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Resul
                 None => workload.open(options).map_err(as_usage)?,
             };
             let cut = Windows::new(order, plan.settings.window_events, timed);
+            // A later program of the same trace tells the same.
+            recording = Recording { allocator: stream.header().allocator.clone(), ..Recording::default() };
+            let stream = Stoppable { stream, stop, recording: &mut recording };
             if !compile_one(&mut compiled.programs, index, &workload.name, stream, cut, order, stop)? {
                 return Ok(None);
             }
         }
         compiled.subjects.extend(subject);
+        compiled.recordings.push(recording);
         if let (Some(_), Source::Trace { path }) = (&imported, &workload.source) {
             std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -129,7 +167,7 @@ fn compile_one(
     programs: &mut Programs,
     index: usize,
     name: &str,
-    stream: Box<dyn RecordStream + Send>,
+    mut stream: Stoppable<'_>,
     cut: Windows,
     order: Order,
     stop: &AtomicBool,
@@ -137,7 +175,6 @@ fn compile_one(
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("compile {msg}: {human_pos} events, {per_sec}")?);
     bar.set_message(format!("{name} ({order})"));
-    let mut stream = Stoppable { stream, stop };
     let done = programs.compile(index, name, &mut stream, cut, order, &mut |events| bar.set_position(events));
     bar.finish_and_clear();
     match done {
@@ -155,10 +192,11 @@ fn compile_one(
     }
 }
 
-/// A stream that ends with an error when the run is to stop.
+/// A stream that ends with an error when the run is to stop, and of which the recorded process's memory is taken down.
 struct Stoppable<'a> {
     stream: Box<dyn RecordStream + Send>,
     stop: &'a AtomicBool,
+    recording: &'a mut Recording,
 }
 
 impl RecordStream for Stoppable<'_> {
@@ -171,7 +209,11 @@ impl RecordStream for Stoppable<'_> {
         if stopped(self.stop) {
             return Err(StreamError::new("the run", "stopped"));
         }
-        self.stream.next()
+        let record = self.stream.next()?;
+        if let Some(record) = &record {
+            self.recording.note(record);
+        }
+        Ok(record)
     }
 
     fn truncated(&self) -> bool {

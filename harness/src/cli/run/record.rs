@@ -15,7 +15,9 @@ use super::prepare::Compiled;
 use crate::doctor::{Level, Machine, Readings, cgroup_memory_limit, examine};
 use crate::measure::{Campaign, Variation};
 use crate::plan::Step;
-use crate::results::{Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Status};
+use crate::results::{
+    RecordedPoint, Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Status,
+};
 
 /// Makes the run's directory, or opens the one to go on with.
 pub(super) fn open_directory(
@@ -61,7 +63,23 @@ pub(super) fn open_directory(
         variants: variations.iter().map(describe_variant).collect(),
         machine: toml::Table::try_from(Machine::read()).context("the machine's facts")?,
     };
-    Ok(RunDirectory::create(&directory, file)?)
+    let directory = RunDirectory::create(&directory, file)?;
+    directory.write_recorded(&recorded_points(plan, compiled))?;
+    Ok(directory)
+}
+
+/// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at.
+fn recorded_points(plan: &Plan, compiled: &Compiled) -> Vec<RecordedPoint> {
+    let workloads = plan.workloads.iter().zip(&compiled.recordings).zip(&compiled.subjects);
+    let timed = workloads.filter(|(_, subject)| subject.has_times);
+    let points = timed.flat_map(|(((workload, _), recording), _)| {
+        recording.memory.iter().map(|&(time_ns, resident_bytes)| RecordedPoint {
+            workload: workload.name.clone(),
+            time_ns,
+            resident_bytes,
+        })
+    });
+    points.collect()
 }
 
 /// What a directory is called by: its only workload, or `quick`, or how many there are.
@@ -109,6 +127,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
         let connections = workload.connections(options)?;
         let programs = compiled.programs.of_workload(index);
         let Some((program, info)) = programs.first() else { continue };
+        let recorded = compiled.recordings.get(index).and_then(|recording| recording.allocator.as_ref());
         described.push(RunWorkload {
             name: workload.name.clone(),
             source,
@@ -124,6 +143,10 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             truncated: info.truncated,
             model: connections.map(|_| model_of(workload)),
             connections,
+            recorded_allocator: recorded.map(|allocator| allocator.name.clone()),
+            recorded_library_hash: recorded
+                .map(|allocator| allocator.hash.clone())
+                .filter(|hash| !hash.is_empty()),
         });
     }
     Ok(described)

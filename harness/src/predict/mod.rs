@@ -1,0 +1,226 @@
+//! Predicts the memory of a whole process under a variant from a recording and its replays.
+//!
+//! ```text
+//! predicted(t, X) = recorded(t) - replayed(t, the build recorded under) + replayed(t, X)
+//! ```
+//!
+//! The difference cancels what is not malloc's: stacks, other mappings, what the program wrote into its data. All
+//! three are anonymous resident memory. The two replays are of one block, so that what disturbs one disturbs the other.
+//! A prediction is made at the times at which the recorder looked, because reality is looked at like that too.
+//!
+//! It reads a run's files and nothing else. It fits no constant.
+
+mod validation;
+
+use std::collections::HashMap;
+
+use crate::results::{Pass, ResultsError, Run, Sample, Status};
+
+pub use validation::{CLEAR_DIFFERENCE, Figure, Held, HeldCpu, Ranking, Validation, rank, validate};
+
+/// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
+const MOST_TIMES: usize = 4096;
+
+/// Predicted memory of one process under one variant, by one block's replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prediction {
+    /// Trace time in ns, and anonymous resident bytes.
+    pub points: Vec<(u64, u64)>,
+    /// The largest.
+    pub peak_bytes: u64,
+    /// Time-weighted mean.
+    pub mean_bytes: u64,
+    /// The last.
+    pub end_bytes: u64,
+}
+
+/// The predictions of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Predictions {
+    /// By the place of the memory sample in [`Run::samples`].
+    pub of_samples: HashMap<usize, Prediction>,
+    /// What was recorded, by workload: the times and bytes that predictions stand on.
+    pub recorded: HashMap<String, Vec<(u64, u64)>>,
+    /// Why a recording has no prediction, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Predicts for every ok memory sample of a workload whose recording knows its process's memory.
+pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
+    let mut predictions = Predictions::default();
+    for (workload, points) in run.recorded()? {
+        predictions.recorded.insert(workload, thin(points));
+    }
+    if predictions.recorded.is_empty() {
+        return Ok(predictions);
+    }
+    let replays = replays_at(run, &predictions.recorded)?;
+    let mut names: Vec<&String> = predictions.recorded.keys().collect();
+    names.sort();
+    for workload in names {
+        let recorded = &predictions.recorded[workload];
+        let base = match find_base(run, workload) {
+            Ok(base) => base,
+            Err(note) => {
+                predictions.notes.push(note);
+                continue;
+            }
+        };
+        let places = replays.keys().filter(|place| run.samples[**place].workload == *workload);
+        for &place in places {
+            let block = run.samples[place].block;
+            let of_block = |sample: &Sample| {
+                sample.block == block && sample.variant == base && sample.workload == *workload
+            };
+            let based = replays.keys().find(|place| of_block(&run.samples[**place]));
+            let Some(based) = based.map(|place| &replays[place]) else { continue };
+            predictions.of_samples.insert(place, combine(recorded, based, &replays[&place]));
+        }
+    }
+    Ok(predictions)
+}
+
+/// The variant that the workload was recorded under: the same library, by its hash, without settings.
+fn find_base(run: &Run, workload: &str) -> Result<String, String> {
+    let described = run.file.workloads.iter().find(|described| described.name == workload);
+    let Some(hash) = described.and_then(|described| described.recorded_library_hash.as_ref()) else {
+        return Err(format!(
+            "{workload}: it is not known which library served the recorded process, so its memory is not predicted"
+        ));
+    };
+    let same = |variant: &&crate::results::RunVariant| {
+        variant.library_hash.as_ref() == Some(hash) && variant.settings.is_empty()
+    };
+    match run.file.variants.iter().find(same) {
+        Some(variant) => Ok(variant.label.clone()),
+        None => {
+            let name = described.and_then(|described| described.recorded_allocator.as_deref());
+            let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");
+            Err(format!(
+                "{workload}: the whole process's memory is not predicted, because that needs a replay on the very build \
+                 that it was recorded under ({name}, SHA-256 {}): add it by -a",
+                &hash[..hash.len().min(12)]
+            ))
+        }
+    }
+}
+
+/// Resident bytes of each ok memory sample at the recorded times: a checkpoint holds until the next.
+fn replays_at(
+    run: &Run,
+    recorded: &HashMap<String, Vec<(u64, u64)>>,
+) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
+    let mut replays: HashMap<usize, Replay> = HashMap::new();
+    for (place, sample) in run.samples.iter().enumerate() {
+        if sample.pass == Pass::Memory
+            && sample.status == Status::Ok
+            && recorded.contains_key(&sample.workload)
+        {
+            replays.insert(place, Replay::default());
+        }
+    }
+    run.each_timeline_point(|place, point| {
+        if let Some(replay) = replays.get_mut(&place) {
+            replay.reach(&recorded[&run.samples[place].workload], point.time_ns);
+            replay.last_bytes = point.resident_bytes;
+        }
+    })?;
+    let finish = |(place, mut replay): (usize, Replay)| {
+        replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
+        (place, replay.bytes)
+    };
+    Ok(replays.into_iter().map(finish).collect())
+}
+
+/// One replay on its way through the recorded times.
+#[derive(Default)]
+struct Replay {
+    bytes: Vec<u64>,
+    last_bytes: u64,
+}
+
+impl Replay {
+    /// Takes down the last figure for every recorded time before `time`.
+    fn reach(&mut self, recorded: &[(u64, u64)], time: u64) {
+        while recorded.get(self.bytes.len()).is_some_and(|point| point.0 < time) {
+            self.bytes.push(self.last_bytes);
+        }
+        if time == u64::MAX {
+            self.bytes.resize(recorded.len(), self.last_bytes);
+        }
+    }
+}
+
+/// The formula, at each recorded time.
+fn combine(recorded: &[(u64, u64)], based: &[u64], replayed: &[u64]) -> Prediction {
+    let points: Vec<(u64, u64)> = recorded
+        .iter()
+        .zip(based.iter().zip(replayed))
+        .map(|(&(time, recorded), (&based, &replayed))| {
+            let predicted = i128::from(recorded) - i128::from(based) + i128::from(replayed);
+            (time, u64::try_from(predicted.max(0)).unwrap_or(u64::MAX))
+        })
+        .collect();
+    Prediction {
+        peak_bytes: points.iter().map(|point| point.1).max().unwrap_or(0),
+        mean_bytes: mean(&points),
+        end_bytes: points.last().map_or(0, |point| point.1),
+        points,
+    }
+}
+
+/// Time-weighted mean: each point holds until the next.
+pub(crate) fn mean(points: &[(u64, u64)]) -> u64 {
+    let sum: u128 =
+        points.windows(2).map(|pair| u128::from(pair[1].0 - pair[0].0) * u128::from(pair[0].1)).sum();
+    let whole = points.first().zip(points.last()).map_or(0, |(first, last)| last.0 - first.0);
+    let last = points.last().map_or(0, |point| point.1);
+    sum.checked_div(u128::from(whole)).map_or(last, |mean| mean as u64)
+}
+
+/// Joins neighbours until there are few enough.
+fn thin(points: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    if points.len() <= MOST_TIMES {
+        return points;
+    }
+    let each = points.len().div_ceil(MOST_TIMES);
+    points.chunks(each).filter_map(|chunk| chunk.iter().copied().max_by_key(|point| point.1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_mallocs_cancels() {
+        let recorded = [(0, 100), (10, 250), (30, 150)];
+        let same = combine(&recorded, &[50, 190, 90], &[50, 190, 90]);
+        assert_eq!(same.points, recorded);
+        let other = combine(&recorded, &[50, 190, 90], &[60, 100, 0]);
+        assert_eq!(other.points, [(0, 110), (10, 160), (30, 60)]);
+        assert_eq!((other.peak_bytes, other.end_bytes), (160, 60));
+        assert_eq!(other.mean_bytes, (110 * 10 + 160 * 20) / 30);
+        assert_eq!(combine(&recorded[..1], &[500], &[0]).points, [(0, 0)], "never below zero");
+    }
+
+    #[test]
+    fn a_checkpoint_holds_until_the_next() {
+        let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)];
+        let mut replay = Replay::default();
+        for (time, bytes) in [(0, 7), (5, 8), (7, 9)] {
+            replay.reach(&recorded, time);
+            replay.last_bytes = bytes;
+        }
+        replay.reach(&recorded, u64::MAX);
+        assert_eq!(replay.bytes, [7, 8, 9, 9]);
+    }
+
+    #[test]
+    fn long_recordings_keep_their_peaks() {
+        let points: Vec<(u64, u64)> =
+            (0..100_000).map(|time| (time, if time == 77_777 { 9 } else { 1 })).collect();
+        let thinned = thin(points);
+        assert!(thinned.len() <= MOST_TIMES);
+        assert!(thinned.contains(&(77_777, 9)) && thinned.is_sorted());
+    }
+}

@@ -1,0 +1,149 @@
+//! Prediction against reality as tables: what `heaplab validate` prints.
+
+use std::io::{self, Write};
+
+use super::grid::{Grid, Style};
+use super::units;
+use crate::predict::{CLEAR_DIFFERENCE, Figure, Held, Ranking, Validation};
+
+/// Prints the tables and sentences of a validation.
+pub fn print_validation(validation: &Validation, out: &mut dyn Write, style: Style) -> io::Result<()> {
+    memory_grid(validation).print(out, style)?;
+    writeln!(out)?;
+    if !validation.cpu.is_empty() {
+        cpu_grid(validation).print(out, style)?;
+        writeln!(out)?;
+    }
+    for sentence in sentences(validation) {
+        writeln!(out, "{sentence}")?;
+    }
+    Ok(())
+}
+
+/// The figures of memory as CSV: fractions and bytes as they are.
+pub fn validation_csv(validation: &Validation) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for held in &validation.memory {
+        writer.serialize(held)?;
+    }
+    writer.into_inner().map_err(|error| error.into_error())
+}
+
+fn memory_grid(validation: &Validation) -> Grid {
+    let header = [
+        "variant",
+        "memory",
+        "predicted",
+        "real",
+        "spread",
+        "error",
+        "if nothing changes",
+        "error of the heap",
+    ];
+    let row = |held: &Held| {
+        vec![
+            held.variant.clone(),
+            match held.figure {
+                Figure::Peak => "peak".to_owned(),
+                Figure::Mean => "mean".to_owned(),
+            },
+            units::bytes(held.predicted_bytes),
+            units::bytes(held.real_bytes),
+            format!("{:.1} %", held.real_spread * 100.0),
+            signed(held.error),
+            signed(held.null_error),
+            held.heap_error.map_or_else(|| "-".to_owned(), signed),
+        ]
+    };
+    Grid {
+        names: 2,
+        header: header.map(str::to_owned).to_vec(),
+        rows: validation.memory.iter().map(row).collect(),
+    }
+}
+
+fn cpu_grid(validation: &Validation) -> Grid {
+    let rows = validation.cpu.iter().map(|held| {
+        vec![held.variant.clone(), units::nanoseconds(held.replayed_ns), units::nanoseconds(held.real_ns)]
+    });
+    let header = ["variant", "CPU time of the replay", "CPU time of the program"];
+    Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+}
+
+fn signed(part: f64) -> String {
+    format!("{:+.1} %", part * 100.0)
+}
+
+/// What the tables come to: errors, rankings, and the parts.
+fn sentences(validation: &Validation) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for (figure, name) in [(Figure::Peak, "peak"), (Figure::Mean, "time-weighted mean")] {
+        if let Some((median, worst, null)) = validation.errors(figure) {
+            sentences.push(format!(
+                "{name}: median error {:.1} %, worst {:.1} %; of the prediction that nothing changes {:.1} % (an error \
+                 within reality's own spread counts as 0)",
+                median * 100.0,
+                worst * 100.0,
+                null * 100.0
+            ));
+        }
+        sentences.extend(validation.rank_memory(figure).map(|ranking| describe_ranking(name, ranking)));
+    }
+    sentences.extend(validation.rank_cpu().map(|ranking| describe_ranking("CPU time", ranking)));
+    sentences.extend(validation.parts.iter().cloned());
+    sentences
+}
+
+fn describe_ranking(name: &str, ranking: Ranking) -> String {
+    format!(
+        "order of the variants by {name}: Kendall's tau {:.2}; {} of the {} pairs that really differ by more than \
+         {:.0} % are the right way round",
+        ranking.tau,
+        ranking.right_pairs,
+        ranking.clear_pairs,
+        CLEAR_DIFFERENCE * 100.0
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predict::HeldCpu;
+
+    #[test]
+    fn a_validation_reads_aloud() {
+        let held = |variant: &str, predicted_bytes: f64, real_bytes: f64| Held {
+            variant: variant.to_owned(),
+            figure: Figure::Peak,
+            predicted_bytes,
+            real_bytes,
+            real_spread: 0.01,
+            error: (predicted_bytes - real_bytes) / real_bytes,
+            null_error: (100e6 - real_bytes) / real_bytes,
+            heap_error: Some(0.5),
+        };
+        let validation = Validation {
+            program: "server".to_owned(),
+            memory: vec![held("ptmalloc2", 100e6, 104e6), held("jemalloc", 60e6, 59.9e6)],
+            cpu: vec![HeldCpu { variant: "ptmalloc2".to_owned(), replayed_ns: 2e8, real_ns: 3e9 }],
+            parts: vec!["order: as it was".to_owned()],
+        };
+        let mut out = Vec::new();
+        print_validation(&validation, &mut out, Style { framed: false, colour: false }).expect("in memory");
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
+        variant    memory  predicted      real  spread   error  if nothing changes  error of the heap
+        ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -3.8 %            +50.0 %
+        jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %             +66.9 %            +50.0 %
+
+        variant    CPU time of the replay  CPU time of the program
+        ptmalloc2                  200 ms                   3.00 s
+
+        peak: median error 1.9 %, worst 3.8 %; of the prediction that nothing changes 35.4 % (an error within reality's own spread counts as 0)
+        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ by more than 10 % are the right way round
+        order: as it was
+        ");
+        let csv = String::from_utf8(validation_csv(&validation).expect("in memory")).expect("UTF-8");
+        assert!(csv.starts_with("variant,figure,predicted_bytes,"), "{csv}");
+        assert_eq!(csv.lines().count(), 3);
+    }
+}

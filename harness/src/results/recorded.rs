@@ -1,0 +1,71 @@
+//! `recorded.csv`: memory of the processes that the workloads were recorded of.
+//!
+//! Written once, when a run begins: a replay knows nothing of memory that is not malloc's, and a prediction for the
+//! whole process needs it.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::reader::Rows;
+use super::rows::io;
+use super::{ResultsError, Run, RunDirectory, columns, write_whole};
+
+const FILE: &str = "recorded.csv";
+
+/// One moment of a recorded process: a row of `recorded.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedPoint {
+    /// Workload's name.
+    pub workload: String,
+    /// Trace time since the first event.
+    pub time_ns: u64,
+    /// Anonymous resident bytes of the recorded process.
+    pub resident_bytes: u64,
+}
+
+/// Recorded memory of workloads, by name: trace time in ns and bytes, in order of time.
+pub type Recorded = HashMap<String, Vec<(u64, u64)>>;
+
+impl RunDirectory {
+    /// Writes what was recorded of the workloads' processes, if anything was.
+    pub fn write_recorded(&self, points: &[RecordedPoint]) -> Result<(), ResultsError> {
+        if points.is_empty() {
+            return Ok(());
+        }
+        let path = self.path().join(FILE);
+        let failed = |error: csv::Error| io(&path, "write")(std::io::Error::other(error));
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        writer.write_record(columns::<RecordedPoint>()).map_err(failed)?;
+        for point in points {
+            writer.serialize(point).map_err(failed)?;
+        }
+        let content = writer.into_inner().map_err(|error| io(&path, "write")(error.into_error()))?;
+        write_whole(&path, &content)
+    }
+}
+
+impl Run {
+    /// What was recorded of the workloads' processes; nothing where no workload is such a recording.
+    pub fn recorded(&self) -> Result<Recorded, ResultsError> {
+        let path = self.directory.join(FILE);
+        let mut recorded = Recorded::new();
+        if !path.exists() {
+            return Ok(recorded);
+        }
+        let mut notes = Vec::new();
+        let mut rows = Rows::open::<RecordedPoint>(&path, &mut notes)?;
+        while rows.next()? {
+            let point = (rows.number("time_ns")?, rows.number("resident_bytes")?);
+            let workload = rows.text("workload")?;
+            match recorded.get_mut(workload) {
+                Some(points) => points.push(point),
+                None => {
+                    recorded.insert(workload.to_owned(), vec![point]);
+                }
+            }
+        }
+        recorded.values_mut().for_each(|points| points.sort_by_key(|point| point.0));
+        Ok(recorded)
+    }
+}
