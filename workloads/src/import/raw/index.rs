@@ -163,12 +163,20 @@ impl Scan<'_> {
     }
 }
 
-/// Tells of chunks that a thread should have had, and drops those that are there twice.
+/// Tells of chunks that a thread should have had, and drops those that are there twice. A thread that is
+/// killed while it copies its full buffer away leaves the same chunk twice: the buffer, which stands first in
+/// the file and is whole, and as much of the copy as there is.
 fn check_sequences(chunks: &mut Vec<Chunk>, problems: &mut Problems) {
     let mut expected: Option<(u32, u32)> = None;
+    let mut before: Option<ChunkHead> = None;
     chunks.retain(|chunk| {
         let (thread, sequence) = (chunk.head.thread, chunk.head.sequence);
         let next = expected.filter(|(of, _)| *of == thread).map_or(0, |(_, next)| next);
+        let is_copy = before.is_some_and(|before| ChunkHead { bytes: chunk.head.bytes, ..before } == chunk.head);
+        before = Some(chunk.head);
+        if is_copy {
+            return false;
+        }
         if sequence < next {
             let offset = chunk.offset;
             problems.add(format!("at byte {offset}: chunk {sequence} of thread {thread} is there twice"));

@@ -73,6 +73,16 @@ pub struct ImageReport {
     pub machinery: u64,
 }
 
+/// Imports the image `image` of the recording in `directory`: see [`Recording::import`].
+pub fn import_image(
+    directory: &Path,
+    image: ImageId,
+    output: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ImageReport, ImportError> {
+    Recording::open(directory)?.import(image, output, progress)
+}
+
 /// A directory that a recorder writes, or wrote.
 #[derive(Debug, Clone)]
 pub struct Recording {

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use heaplab_raw::{
-    Allocation, Call, Event, FIRST_CHUNK_BYTES, ImageHead, ImageId, MarkKind, PAGE_BYTES, SampleRecord,
-    State, Text, Tick,
+    Allocation, CHUNK_HEAD_BYTES, Call, ChunkHead, Event, FIRST_CHUNK_BYTES, ImageHead, ImageId, MarkKind,
+    PAGE_BYTES, SampleRecord, State, Text, Tick,
 };
 use heaplab_trace::{Action, IgnoredReason, Record, TraceReader};
 use proptest::prelude::*;
@@ -314,12 +314,28 @@ fn a_chunk_of_another_image_or_twice_the_same_is_passed_over() {
     stranger.write(strange.path()).unwrap();
     let strange = fs::read(strange.path().join("9-4.raw")).unwrap();
     place.damage(|bytes| {
+        let chunk = |bytes: &[u8], head: ChunkHead| {
+            let head = head.to_words().into_iter().flat_map(u64::to_le_bytes);
+            head.chain(bytes[CHUNK_HEAD_BYTES..].iter().copied()).collect::<Vec<u8>>()
+        };
         let first = bytes[PAGE_BYTES..PAGE_BYTES + FIRST_CHUNK_BYTES].to_vec();
+        let head = ChunkHead {
+            image: ID,
+            bytes: FIRST_CHUNK_BYTES as u32,
+            thread: 0,
+            tid: 100,
+            sequence: 0,
+            tick: Tick::new(1000, State::Recording),
+            last_address: 0,
+        };
+        assert_eq!(chunk(&first, head), first);
         bytes.extend(&strange[PAGE_BYTES..]);
-        bytes.extend(first);
+        bytes.extend(&first);
+        bytes.extend(chunk(&first, ChunkHead { tick: Tick::new(2000, State::Recording), ..head }));
     });
     let (report, _) = place.import();
     let told = report.problems.join("\n");
+    assert_eq!(report.problems.len(), 2, "a buffer's copy is no problem: {told}");
     assert!(told.contains("a chunk of image 9-4"), "{told}");
     assert!(told.contains("chunk 0 of thread 0 is there twice"), "{told}");
     assert_eq!(report.summary, whole.summary);
