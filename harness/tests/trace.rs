@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use assert_cmd::Command;
+use heaplab_raw::{Allocation, Event as RawEvent, ImageHead, ImageId, Text};
 use heaplab_trace::{Action, Event, Header, Record, TraceFile};
+use heaplab_workloads::import::raw::RawWriter;
 
 const LOG: &str = "\
 12: malloc 0x7b40001000 48
@@ -20,7 +22,7 @@ const LOG: &str = "\
 ";
 
 const LACKS_TIMES: &str = "times (an event's index stands for its time; only --pace max can be measured)";
-const KINDS: &str = "android, heaptrack, valgrind, mtrace, logalloc, malloc-bench, webkit";
+const KINDS: &str = "android, heaptrack, valgrind, mtrace, logalloc, malloc-bench, webkit, raw";
 
 struct Place {
     directory: tempfile::TempDir,
@@ -289,4 +291,74 @@ fn what_is_no_trace_is_refused() {
         assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
         assert!(stderr(&done).starts_with("heaplab: /"), "{}", stderr(&done));
     }
+}
+
+/// What a recorder leaves behind that was killed: two images, the second of a child.
+fn raw_recording(place: &Place) -> PathBuf {
+    let directory = place.path("demo.hlt.raw");
+    fs::create_dir(&directory).unwrap();
+    for (pid, ordinal) in [(100, 0), (101, 1)] {
+        let id = ImageId { pid, ordinal };
+        let head = ImageHead { id, cpus_allowed: 2, ..ImageHead::default() };
+        let mut writer = RawWriter::new(head, &[(Text::Command, b"demo\0--serve\0")]);
+        let thread = writer.add_thread(pid);
+        for address in [0x1000, 0x2000, 0x1000] {
+            let event = RawEvent::Allocate { by: Allocation::Malloc, address, size: 24 };
+            writer.push(thread, 1500, event);
+        }
+        writer.write(&directory).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn a_raw_recording_is_imported_with_what_is_wrong_with_it() {
+    let place = Place::new();
+    let (directory, output) = (raw_recording(&place), place.path("demo.hlt"));
+    fs::remove_file(directory.join("samples")).unwrap();
+    let done = trace(&["import", text(&directory), "-o", text(&output)]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let warning = format!("heaplab: warning: {}:", directory.display());
+    let expected = [
+        format!("{warning} samples is missing: no resident memory, no names of threads"),
+        format!(
+            "{warning} 1 allocations at a live address whose free was never logged: the older object ends there"
+        ),
+        format!("{warning} another image is in {}: 3 events", place.path("demo.101-1.hlt").display()),
+    ];
+    assert_eq!(stderr(&done).lines().collect::<Vec<_>>(), expected);
+    for (name, value) in
+        [("source", "recorder"), ("malloc", "3"), ("frees_missed", "1"), ("order_guessed", "0")]
+    {
+        assert_eq!(row(stdout(&done), name), Some(value), "{name}");
+    }
+    let info = trace(&["info", text(&output)]);
+    assert_eq!(row(stdout(&info), "program"), Some("demo --serve"));
+    assert_eq!(row(stdout(&info), "cpus"), Some("2"));
+    assert_eq!(trace(&["verify", text(&place.path("demo.101-1.hlt"))]).status.code(), Some(0));
+}
+
+#[test]
+fn one_image_of_a_raw_recording_is_imported_by_its_file_or_its_process() {
+    let place = Place::new();
+    let directory = raw_recording(&place);
+    let file = directory.join("101-1.raw");
+    for arguments in [
+        vec!["import", text(&file)],
+        vec!["import", "--from", "raw", text(&file)],
+        vec!["import", "--from", "raw", "--process", "101", text(&directory)],
+    ] {
+        let output = place.path("out.hlt");
+        let done = trace(&[&arguments[..], &["-o", text(&output)]].concat());
+        assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+        assert_eq!(row(stdout(&done), "note"), Some("pid: 101"));
+        assert!(!stderr(&done).contains("another image"), "{}", stderr(&done));
+    }
+    let done = trace(&["import", "--process", "7", text(&directory), "-o", text(&place.path("out.hlt"))]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(
+        stderr(&done).contains("has no call of process 7: the processes are 100, 101"),
+        "{}",
+        stderr(&done)
+    );
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     MallocBench,
     /// The `.ops` files of WebKit's MallocBench.
     Webkit,
+    /// What our recorder leaves behind when it cannot finish: a directory, or one image's file in it.
+    Raw,
 }
 
 /// How much of a log its kind is told by.
@@ -42,6 +44,7 @@ impl Kind {
         Kind::Logalloc,
         Kind::MallocBench,
         Kind::Webkit,
+        Kind::Raw,
     ];
 
     /// Its name on the command line and in a trace's header.
@@ -54,12 +57,13 @@ impl Kind {
             Kind::Logalloc => "logalloc",
             Kind::MallocBench => "malloc-bench",
             Kind::Webkit => "webkit",
+            Kind::Raw => "raw",
         }
     }
 
     /// Whether its logs may hold several processes, and tell them apart.
     pub(super) fn has_processes(self) -> bool {
-        matches!(self, Kind::Valgrind | Kind::Logalloc)
+        matches!(self, Kind::Valgrind | Kind::Logalloc | Kind::Raw)
     }
 
     /// Whether a log that begins with `head` is of this kind.
@@ -73,6 +77,8 @@ impl Kind {
             Kind::Logalloc => head.first_line().is_some_and(logalloc::recognises),
             Kind::MallocBench => malloc_bench::recognises(head.bytes),
             Kind::Webkit => webkit::recognises(head.bytes),
+            // Told by where it lies, before it is opened.
+            Kind::Raw => false,
         }
     }
 

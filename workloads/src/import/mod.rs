@@ -93,6 +93,9 @@ pub fn import(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ImportReport, ImportError> {
     refuse_same_file(input, output)?;
+    if options.kind == Some(Kind::Raw) || (options.kind.is_none() && raw::recognises(input)) {
+        return raw::import(input, options.process, output, progress);
+    }
     let source = Source::open(input)?;
     let (read_bytes, total_bytes) = (source.position(), source.total_bytes());
     let report =
@@ -117,6 +120,8 @@ pub fn import(
             Kind::Logalloc => trace.write(LogallocLog::new(Lines::new(content, input), process), report),
             Kind::MallocBench => trace.write(MallocBenchLog::new(Records::new(content, input)), report),
             Kind::Webkit => trace.write(WebkitLog::new(Records::new(content, input)), report),
+            // A raw recording is no stream of bytes: it was taken above, and no content shows it.
+            Kind::Raw => raw::import(input, options.process, output, &mut |_| {}),
         }
     })
 }

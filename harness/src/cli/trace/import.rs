@@ -12,7 +12,7 @@ use crate::cli::{Outcome, Usage};
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The log
+    /// The log; of a raw recording its directory, or one image's file in it
     file: PathBuf,
     #[arg(long, value_name = "KIND", help = from_help())]
     from: Option<String>,
@@ -44,7 +44,12 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     let mut rows =
         vec![("trace", args.output.display().to_string()), ("source", imported.header.source.clone())];
     rows.extend(
-        imported.header.notes.iter().skip(1).map(|note| ("note", format!("{}: {}", note.name, note.value))),
+        imported
+            .header
+            .notes
+            .iter()
+            .filter(|note| note.name != "imported_from")
+            .map(|note| ("note", format!("{}: {}", note.name, note.value))),
     );
     rows.push(("lacks", imported.header.lacks().join("; ")));
     rows.retain(|(_, value)| !value.is_empty());

@@ -20,10 +20,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, Text, image_name, parse_image_name};
-use heaplab_trace::{Header, Summary, TraceFile};
+use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, PAGE_BYTES, Text, image_name, parse_image_name};
+use heaplab_trace::{Header, Note, Summary, TraceFile};
 
-use super::{ImportError, Progress};
+use super::{ImportError, ImportReport, Kind, Progress};
 use index::{Chunk, Index};
 use merge::{Sink, ThreadFacts};
 use samples::{Facts, Residents};
@@ -71,6 +71,57 @@ pub struct ImageReport {
     pub problems: Vec<String>,
     /// Allocations and frees within `pthread_create`, which a replay makes for itself.
     pub machinery: u64,
+}
+
+/// Whether `input` is a raw recording: a directory with one, or the file of an image.
+pub(super) fn recognises(input: &Path) -> bool {
+    if input.is_dir() {
+        return true;
+    }
+    let name = input.file_name().and_then(|name| name.to_str());
+    let is_image = || {
+        let page = index::read_page(&File::open(input).ok()?).ok()?;
+        Image::open(&page).ok().map(|image| image.head().id)
+    };
+    name.and_then(parse_image_name).is_some_and(|id| is_image() == Some(id))
+}
+
+/// Imports the recording, or the one image of it, that `input` is. Of a recording the trace is that of its main
+/// image, or of the last one of `process`; those of its other images are written beside it.
+pub(super) fn import(
+    input: &Path,
+    process: Option<u64>,
+    output: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ImportReport, ImportError> {
+    let (recording, image) = match input.file_name().and_then(|name| name.to_str()).and_then(parse_image_name)
+    {
+        Some(image) if !input.is_dir() => (Recording::open(&parent(input))?, Some(image)),
+        _ => (Recording::open(input)?, None),
+    };
+    let image = match (image, process) {
+        (None, Some(pid)) => Some(recording.last_image_of(pid)?),
+        (image, _) => image,
+    };
+    let ImageReport { mut header, summary, problems, .. } =
+        recording.import(image.unwrap_or(recording.main_image()), output, progress)?;
+    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
+    let mut warnings = [problems, super::list_repairs(&summary)].concat();
+    if image.is_none() {
+        for (path, other) in recording.import_others(output, progress)? {
+            warnings.push(format!("another image is in {}: {} events", path.display(), other.summary.events));
+        }
+    }
+    header.notes.push(Note { name: "imported_from".to_string(), value: name });
+    Ok(ImportReport { kind: Kind::Raw, header, summary, warnings })
+}
+
+/// The directory that a file is in.
+fn parent(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// Imports the image `image` of the recording in `directory`: see [`Recording::import`].
@@ -128,11 +179,48 @@ impl Recording {
         &self.images
     }
 
-    /// The image that the recording is about: what the process that the command started became last.
+    /// The image that the recording is about: what the process that the command started became last, of what
+    /// has recorded anything.
     pub fn main_image(&self) -> ImageId {
         let process = self.process.unwrap_or(self.images[0].pid);
-        let own = self.images.iter().rev().find(|image| image.pid == process);
-        own.copied().unwrap_or(self.images[0])
+        self.last_image_of(u64::from(process)).unwrap_or(self.images[0])
+    }
+
+    /// The last image of the process `pid` that holds anything.
+    fn last_image_of(&self, pid: u64) -> Result<ImageId, ImportError> {
+        let own = || self.images.iter().rev().filter(|image| u64::from(image.pid) == pid);
+        let found = own().find(|image| self.has_content(**image)).or_else(|| own().next());
+        found.copied().ok_or_else(|| {
+            let mut known: Vec<String> = self.images.iter().map(|image| image.pid.to_string()).collect();
+            known.dedup();
+            let (path, found) = (self.directory.clone(), known.join(", "));
+            ImportError::UnknownProcess { path, wanted: pid, found }
+        })
+    }
+
+    /// Whether the image's file has more than its head.
+    fn has_content(&self, image: ImageId) -> bool {
+        fs::metadata(self.path_of(image)).is_ok_and(|found| found.len() > PAGE_BYTES as u64)
+    }
+
+    fn path_of(&self, image: ImageId) -> PathBuf {
+        let (name, length) = image_name(image);
+        self.directory.join(String::from_utf8_lossy(&name[..length]).as_ref())
+    }
+
+    /// Imports every image but the main one that holds anything, beside `output`.
+    fn import_others(
+        &self,
+        output: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<(PathBuf, ImageReport)>, ImportError> {
+        let main = self.main_image();
+        let others = self.images.iter().filter(|image| **image != main && self.has_content(**image));
+        let imports = others.map(|&image| {
+            let path = self.output_of(image, output);
+            Ok((path.clone(), self.import(image, &path, progress)?))
+        });
+        imports.collect()
     }
 
     /// The name of the trace of `image` where that of the main image is `output`: `NAME.PID-ORDINAL.hlt`.
@@ -150,8 +238,7 @@ impl Recording {
         output: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImageReport, ImportError> {
-        let (name, length) = image_name(image);
-        let path = self.directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
+        let path = self.path_of(image);
         let fail = |source| ImportError::Io { path: path.clone(), doing: "open", source };
         let file = File::open(&path).map_err(fail)?;
         let mut problems = self.problems.clone();
@@ -250,9 +337,7 @@ impl Job<'_> {
             .iter()
             .filter(|image| image.pid == self.image.pid && image.ordinal > self.image.ordinal);
         let begin = later.next().and_then(|next| {
-            let (name, length) = image_name(*next);
-            let path = self.recording.directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
-            let page = index::read_page(&File::open(path).ok()?).ok()?;
+            let page = index::read_page(&File::open(self.recording.path_of(*next)).ok()?).ok()?;
             Image::open(&page).ok().map(|image| image.head().tick.elapsed_us())
         });
         begin.unwrap_or(u64::MAX)
