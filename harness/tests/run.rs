@@ -297,6 +297,46 @@ fn a_cut_trace_is_used_up_to_its_last_whole_chunk_and_a_damaged_one_is_not() {
 }
 
 #[test]
+fn a_log_is_imported_once_and_its_run_says_what_it_lacks() {
+    let place = Place::new();
+    let log = "= Start\n+ 0x10 0x30\n- 0x10\n- 0x20\n= End\n";
+    fs::write(place.path("mtrace.log"), log).unwrap();
+    let passes = "throughput,memory";
+    let assert = place.run(&["mtrace.log", "--pass", passes, "--reps", "1", "-a", "ptmalloc2"]).success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let said = |what: &str| stderr.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(
+        said("mtrace: 1 frees of an object that was never seen"),
+        1,
+        "two programs, one import: {stderr}"
+    );
+    for lack in ["times (", "threads (", "alignment ("] {
+        assert_eq!(said(&format!("mtrace: its trace lacks {lack}")), 1, "{stderr}");
+    }
+    let run: toml::Table = fs::read_to_string(place.path("out/run.toml")).unwrap().parse().unwrap();
+    assert_eq!(run["workloads"][0]["lacks"].as_array().map(Vec::len), Some(3));
+    let report = fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert!(report.contains("- mtrace: its trace lacks threads (all events are of one thread"), "{report}");
+}
+
+#[test]
+fn sizes_and_times_beyond_those_of_toml_are_kept() {
+    let place = Place::new();
+    let log =
+        "1: malloc 0x10 18446744073709551615 0 1\n1: free 0x10 18446744073709551615 18446744073709551615\n";
+    fs::write(place.path("huge.log"), log).unwrap();
+    let arguments = ["huge.log", "--pass", "throughput", "--pace", "max", "--reps", "1", "-a", "ptmalloc2"];
+    // No allocator can give as much: the sample fails, and the run says so.
+    place.run(&arguments).code(3);
+    let run: toml::Table = fs::read_to_string(place.path("out/run.toml")).unwrap().parse().unwrap();
+    for number in ["requested_peak_bytes", "duration_ns"] {
+        assert_eq!(run["workloads"][0][number].as_str(), Some("18446744073709551615"));
+    }
+    let mut report = heaplab();
+    report.arg("report").arg(place.path("out")).assert().code(3);
+}
+
+#[test]
 fn an_empty_trace_is_measured_too() {
     let place = Place::new();
     fs::write(place.path("one.log"), "1: free 0x0\n").unwrap();

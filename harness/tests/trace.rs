@@ -362,3 +362,112 @@ fn one_image_of_a_raw_recording_is_imported_by_its_file_or_its_process() {
         stderr(&done)
     );
 }
+
+#[test]
+fn export_writes_to_stdout_and_says_what_is_lost() {
+    let place = Place::new();
+    let file = place.import(LOG);
+    let done = trace(&["export", "--to", "android", text(&file)]);
+    assert_eq!(done.status.code(), Some(0));
+    let expected = "\
+1: malloc 0x10 48
+1: calloc 0x20 1 384
+2: memalign 0x30 64 70000
+2: realloc 0x10 0x10 200
+2: realloc 0x40 0x0 32
+2: free 0x20
+1: free 0x0
+2: realloc 0x0 0x40 0
+2: thread_done 0x0
+";
+    assert_eq!(stdout(&done), expected);
+    let lost = "\
+heaplab: not in the android text: addresses are made up (object N is at 16 (N + 1)) and obey no alignment
+heaplab: not in the android text: the header: notes
+";
+    assert_eq!(stderr(&done), lost);
+    // What was exported is a log like any other.
+    let log = place.write("exported.txt", &done.stdout);
+    let again = place.path("again.hlt");
+    assert_eq!(trace(&["import", text(&log), "-o", text(&again)]).status.code(), Some(0));
+    assert_eq!(stdout(&trace(&["export", "--to", "android", text(&again)])), expected);
+}
+
+#[test]
+fn export_to_a_file_replaces_it_when_complete() {
+    let place = Place::new();
+    let file = place.import(LOG);
+    let output = place.write("out.csv", "older");
+    let done = trace(&["export", "--to", "csv", text(&file), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(0), ""));
+    assert_eq!(stderr(&done), "heaplab: not in the csv text: the header: notes\n");
+    let table = fs::read_to_string(&output).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            "record,time_ns,thread,object,bytes,alignment,repeats,name",
+            "malloc,0,0,0,48,,,",
+            "calloc,1,0,1,384,,,"
+        ]
+    );
+    assert_eq!(lines.len(), 10);
+
+    let before = fs::read(&output).unwrap();
+    let damaged = place.write("damaged.hlt", &fs::read(&file).unwrap()[..20]);
+    let done = trace(&["export", "--to", "csv", text(&damaged), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
+    assert!(stderr(&done).contains("damaged.hlt"), "{}", stderr(&done));
+    assert_eq!(fs::read(&output).unwrap(), before, "an export that fails leaves an older file alone");
+    let done = trace(&["export", "--to", "csv", text(&file), "-o", text(&file)]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(stderr(&done).ends_with("is the trace itself: name another output\n"), "{}", stderr(&done));
+    let done = trace(&["export", "--to", "bogus", text(&file)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(2), ""));
+    assert_eq!(stderr(&done), "heaplab: unknown format \"bogus\": the formats are android, csv\n");
+    let names: Vec<_> =
+        fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_str().unwrap().starts_with('.')), "{names:?}");
+}
+
+#[test]
+fn a_process_is_chosen_or_refused() {
+    let place = Place::new();
+    let log = place.write("two.log", "7 1 malloc(48)=0x10\n8 1 malloc(5)=0x10\n7 1 free(0x10)\n");
+    let output = place.path("out.hlt");
+    let done = trace(&["import", text(&log), "-o", text(&output)]);
+    let warning =
+        "1 calls of other processes (8) are left away: the trace is of process 7 (another: --process ID)";
+    assert_eq!(stderr(&done), format!("heaplab: warning: {}: {warning}\n", log.display()));
+    assert_eq!((done.status.code(), row(stdout(&done), "events")), (Some(0), Some("2")));
+    let done = trace(&["import", "--process", "8", text(&log), "-o", text(&output)]);
+    assert_eq!(row(stdout(&done), "requested_peak_bytes"), Some("5"));
+    let done = trace(&["import", "--process", "9", text(&log), "-o", text(&output)]);
+    assert_eq!((done.status.code(), stdout(&done)), (Some(2), ""));
+    let expected = format!("heaplab: {}: has no call of process 9: the processes are 7, 8\n", log.display());
+    assert_eq!(stderr(&done), expected);
+}
+
+#[test]
+fn every_kind_of_log_is_documented() {
+    let document = include_str!("../../docs/importing.md");
+    let help = trace(&["import", "--help"]);
+    for kind in heaplab_workloads::import::Kind::ALL {
+        assert!(document.contains(&format!("| `{}` |", kind.name())), "{}", kind.name());
+        assert!(stdout(&help).contains(kind.name()), "{}", kind.name());
+    }
+}
+
+#[test]
+fn what_a_log_does_not_hold_is_said() {
+    let place = Place::new();
+    let file = place.import("= Start\n+ 0x10 0x30\n- 0x10\n= End\n");
+    let done = trace(&["info", text(&file)]);
+    let lacks = row(stdout(&done), "lacks").unwrap();
+    for lack in ["times (an event's index", "threads (all events are of one thread", "alignment (aligned"] {
+        assert!(lacks.contains(lack), "{lacks}");
+    }
+    let notes: Vec<&str> = stdout(&done).lines().filter(|line| line.starts_with("note ")).collect();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[1].contains("not_in_log: which function allocated"), "{notes:?}");
+}

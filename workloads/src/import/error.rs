@@ -75,6 +75,16 @@ pub enum ImportError {
         /// Those that were seen.
         found: String,
     },
+    /// A log was taken for one of a kind, and has nothing that such logs have.
+    #[error("{}: no line is {expected}: is the log of another kind? (the kinds are {known})", path.display())]
+    NoCalls {
+        /// The log.
+        path: PathBuf,
+        /// What should have been there.
+        expected: &'static str,
+        /// The kinds that there are.
+        known: String,
+    },
     /// More than any program has: the log is broken, or was made to fill memory.
     #[error("{}: more than {most} {what} behind event {events}: no program is known to have so many, and the log is not read on", path.display())]
     TooMany {

@@ -27,8 +27,9 @@ use super::number::hexadecimal;
 
 /// The newest version of the file's format that is known.
 const FILE_VERSION: u64 = 3;
-/// Infos that are held; each is a size and a place in the program, and no program has nearly so many.
-const INFOS_MOST: usize = 1 << 24;
+/// Infos that are held; each is a size and a place in the program, and no program has nearly so many. (Tests reach a
+/// smaller bound sooner.)
+pub(super) const INFOS_MOST: usize = if cfg!(test) { 20_000 } else { 1 << 24 };
 /// Time between two lines that tell it, and so how good times are.
 const TICK_NS: u64 = 10_000_000;
 /// How much of the program's command line is kept.

@@ -31,8 +31,6 @@ pub enum Kind {
 
 /// How much of a log its kind is told by.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
-/// Lines that are looked at: a tool's banner and some words of the program may stand before the first call.
-const HEAD_LINES: usize = 256;
 
 impl Kind {
     /// Every kind.
@@ -110,7 +108,7 @@ impl<'a> Head<'a> {
         let whole = self.bytes.len() < HEAD_BYTES;
         let last = self.bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
         let used = if whole { self.bytes } else { &self.bytes[..last] };
-        let lines = used.split(|&byte| byte == b'\n').take(HEAD_LINES);
+        let lines = used.split(|&byte| byte == b'\n');
         lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
     }
 

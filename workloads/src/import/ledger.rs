@@ -40,9 +40,10 @@ pub(super) const LOOK_AHEAD: usize = 4096;
 const NESTED_MOST: u32 = 8;
 /// Objects that may be live at once. No program is known to have more, and they would take 2 GB here; what
 /// has is a broken log, or one that was made to fill memory.
-const LIVE_MOST: usize = 28_000_000;
+/// (Tests reach a smaller bound sooner.)
+pub(super) const LIVE_MOST: usize = if cfg!(test) { 20_000 } else { 28_000_000 };
 /// Threads that a log may have.
-const THREADS_MOST: ThreadId = 1 << 24;
+pub(super) const THREADS_MOST: ThreadId = if cfg!(test) { 20_000 } else { 1 << 24 };
 /// Calls between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 14;
 

@@ -66,9 +66,9 @@ impl<'a> Records<'a> {
         Ok(true)
     }
 
-    /// Notes that the stream ended inside the piece that began at `begin`.
+    /// Notes that the stream ended inside the piece that began at `begin`; of pieces in pieces the outermost is noted last.
     pub(super) fn cut(&mut self, begin: u64) {
-        self.cut_off.get_or_insert(begin);
+        self.cut_off = Some(begin);
     }
 
     /// What the user should know when all was read.

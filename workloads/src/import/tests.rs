@@ -8,9 +8,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod formats;
+
 struct Imported {
     report: ImportReport,
     events: Vec<Event>,
+    /// Times and names.
+    marks: Vec<(u64, String)>,
 }
 
 /// Imports a file of `bytes` and reads the trace back.
@@ -24,11 +28,15 @@ fn import_bytes(bytes: &[u8], kind: Option<Kind>) -> Result<Imported, ImportErro
     }
     let report = report?;
     assert_eq!(verify(&output).unwrap().summary, report.summary);
-    let records = TraceReader::open(&output).unwrap().map(|record| match record.unwrap() {
-        Record::Event(event) => event,
-        other => panic!("{other:?}"),
-    });
-    Ok(Imported { report, events: records.collect() })
+    let mut imported = Imported { report, events: Vec::new(), marks: Vec::new() };
+    for record in TraceReader::open(&output).unwrap() {
+        match record.unwrap() {
+            Record::Event(event) => imported.events.push(event),
+            Record::Mark(mark) => imported.marks.push((mark.time_ns, mark.name)),
+            other => panic!("{other:?}"),
+        }
+    }
+    Ok(imported)
 }
 
 fn import_text(text: &str) -> Imported {

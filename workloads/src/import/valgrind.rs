@@ -21,11 +21,11 @@ use std::collections::VecDeque;
 
 use heaplab_trace::{Header, Note};
 
-use super::ImportError;
 use super::ledger::{Allocation, Call, Log, What};
 use super::lines::Lines;
 use super::number::{self, decimal, pointer};
 use super::process::Process;
+use super::{ImportError, Kind};
 
 /// Calls that may wait for their results: one for each thread that valgrind left inside a call.
 const OPEN_MOST: usize = 4096;
@@ -39,6 +39,8 @@ pub(super) struct ValgrindLog<'a> {
     lines: Lines<'a>,
     process: Process,
     command: String,
+    /// Whether there was a line of valgrind's own.
+    has_banner: bool,
     /// Calls of a line that were read and not handed out.
     ahead: VecDeque<What>,
     /// Calls whose results are not yet there, oldest first.
@@ -70,13 +72,14 @@ enum Asked {
 impl<'a> ValgrindLog<'a> {
     pub(super) fn new(lines: Lines<'a>, process: Process) -> ValgrindLog<'a> {
         let (ahead, open) = (VecDeque::new(), VecDeque::new());
-        ValgrindLog { lines, process, command: String::new(), ahead, open, unfinished: 0 }
+        ValgrindLog { lines, process, command: String::new(), has_banner: false, ahead, open, unfinished: 0 }
     }
 
     /// Reads one line more into `ahead`; false at the end.
     fn read_line(&mut self) -> Result<bool, ImportError> {
         let Some(line) = self.lines.next_or_part()? else { return Ok(false) };
         let Some((process, text)) = split(line) else {
+            self.has_banner |= line.starts_with(b"==");
             if let Some(command) = command(line).filter(|_| self.command.is_empty()) {
                 let shown = &command[..command.len().min(COMMAND_MOST_BYTES)];
                 self.command = String::from_utf8_lossy(shown).into_owned();
@@ -124,7 +127,14 @@ impl Log for ValgrindLog<'_> {
     }
 
     fn check(&self) -> Result<(), ImportError> {
-        self.process.check(self.lines.path())
+        self.process.check(self.lines.path())?;
+        // All lines are passed over that are no calls: those of any other text, too.
+        if self.process.taken().is_none() && !self.has_banner {
+            let expected = "a call as valgrind's --trace-malloc=yes writes it";
+            let path = self.lines.path().to_path_buf();
+            return Err(ImportError::NoCalls { path, expected, known: Kind::names() });
+        }
+        Ok(())
     }
 }
 

@@ -66,10 +66,12 @@ impl Log for WebkitLog<'_> {
 
 /// Whether a log that begins with `head` is such a log: its first records must all be what records are.
 pub(super) fn recognises(head: &[u8]) -> bool {
-    let mut records = head.as_chunks::<RECORD_BYTES>().0.iter().take(LOOKED_AT).peekable();
-    // A slot counts objects, and none has as many as an address has bits above 2^40: text fails here at once.
+    let records = head.as_chunks::<RECORD_BYTES>().0;
+    let records = &records[..records.len().min(LOOKED_AT)];
+    // A slot counts objects, of which no program has 2^40: the letters of a text are more at once. And one that asks for
+    // memory is among the first: a file of zeros is none.
     let is_record = |record: &[u8; RECORD_BYTES]| parse(record).is_ok() && number(record, 8) < 1 << 40;
-    records.peek().is_some() && records.all(is_record)
+    records.iter().all(is_record) && records.iter().any(|record| number(record, 16) > 0)
 }
 
 fn parse(record: &[u8; RECORD_BYTES]) -> Result<Call, Expected> {

@@ -149,7 +149,7 @@ fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
 
 /// What fits into a row of a note; a definition's text is a page.
 fn shorten(value: &str) -> String {
-    const MOST_CHARS: usize = 100;
+    const MOST_CHARS: usize = 200;
     if value.lines().count() <= 1 && value.chars().count() <= MOST_CHARS {
         return value.to_string();
     }
