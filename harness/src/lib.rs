@@ -1,10 +1,11 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: plan, worker, measure, results, stats, capacity, report, cli; a module uses only what stands
-//! before it.
+//! One direction: plan, worker, measure, results, stats, capacity, report, compare, cli; a module uses only what
+//! stands before it.
 
 pub mod capacity;
 pub mod cli;
+pub mod compare;
 pub mod doctor;
 pub mod exec;
 pub mod measure;

@@ -1,5 +1,5 @@
 //! The order of layers: trace -> workloads -> allocators -> harness (plan -> worker -> measure -> results
-//! -> stats -> capacity -> report -> cli). A module uses only what stands left of it, and `unsafe` lives in few places.
+//! -> stats -> capacity -> report -> compare -> cli). A module uses only what stands left of it, and `unsafe` lives in few places.
 //!
 //! Sources are read as tokens, so that comments and texts count for nothing and macros' arguments count.
 
@@ -23,8 +23,8 @@ const CRATES: [(&str, &str, &[&str]); 10] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 9] =
-    ["plan", "worker", "measure", "results", "stats", "predict", "capacity", "report", "cli"];
+const MODULES: [&str; 10] =
+    ["plan", "worker", "measure", "results", "stats", "predict", "capacity", "report", "compare", "cli"];
 /// Stand beside `plan`: each uses none of the others, and only `cli` uses it.
 const BESIDE: [&str; 2] = ["doctor", "exec"];
 

@@ -1,12 +1,15 @@
 //! The command line: arguments in, exit status out. It holds no logic of its own.
 //!
 //! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
-//! 3 finished but some samples are not ok. `exec` of one sample passes the program's own status on.
+//! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given. `exec` of
+//! one sample passes the program's own status on.
 
 mod columns;
+mod compare;
 mod doctor;
 mod exec;
 mod list;
+mod percent;
 mod plan;
 mod probe;
 mod report;
@@ -27,6 +30,8 @@ pub enum Outcome {
     Failed,
     /// Finished, but some samples are not ok: exit 3.
     Incomplete,
+    /// A comparison found a change for the worse past the limit that was given: exit 4.
+    Changed,
     /// Stopped by SIGINT or SIGTERM: exit 130.
     Interrupted,
     /// The exit status of the program that was run, or a shell's for one that cannot be run.
@@ -65,6 +70,8 @@ enum Command {
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
     Plan(plan::Args),
+    /// Compare the variants of a run, or two runs
+    Compare(compare::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
     /// Look at, check, import and export traces
@@ -94,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
+        Command::Compare(args) => compare::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
@@ -106,6 +114,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Ok(Outcome::Changed) => ExitCode::from(4),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Ok(Outcome::Passed(status)) => ExitCode::from(status),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! A run, analysed once: what tables, sentences and plots all show.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::ReportError;
 use super::latency::Latencies;
@@ -87,6 +87,19 @@ impl<'r> Analysis<'r> {
         self.figures.ratio(workload, variant, base, metric)
     }
 
+    /// The values of a metric by block; none if no ok sample measured it.
+    pub fn values(&self, workload: &str, variant: &str, metric: &str) -> Option<&BTreeMap<u32, f64>> {
+        self.figures.values(workload, variant, metric)
+    }
+
+    /// Whether a metric is the time of a call whose median is less than the timer can resolve.
+    pub fn is_under_resolution(&self, workload: &str, variant: &str, metric: &str) -> bool {
+        let row = self.row(workload, variant, metric);
+        let time = row.filter(|row| row.pass == Pass::Latency && super::summary::is_time_of_call(metric));
+        let median = time.and_then(|row| row.median);
+        median.zip(self.latencies.resolution_ns(workload)).is_some_and(|(median, least)| median < least)
+    }
+
     /// Whether every sample is ok, and there is one.
     pub fn is_complete(&self) -> bool {
         self.run.file.finished
@@ -101,7 +114,7 @@ impl<'r> Analysis<'r> {
     }
 
     /// Whether a variant is `floor`, which is shown and never ranked.
-    pub(super) fn is_floor(&self, variant: &str) -> bool {
+    pub fn is_floor(&self, variant: &str) -> bool {
         self.allocator(variant) == FLOOR
     }
 

@@ -22,18 +22,18 @@ impl Style {
 
 /// Rows of cells under a header. Leading columns are names, all others figures.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     /// Leading columns that hold names, and stand left.
-    pub(super) names: usize,
+    pub(crate) names: usize,
     /// Names of the columns.
-    pub(super) header: Vec<String>,
+    pub(crate) header: Vec<String>,
     /// Cells; each row as long as the header.
-    pub(super) rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Grid {
     /// Draws it for a terminal or a pipe.
-    pub(super) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let widths = self.widths();
         let rule = |left: &str, cross: &str, right: &str| {
             let bars: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
@@ -74,7 +74,7 @@ impl Grid {
     }
 
     /// Draws it as a markdown table.
-    pub(super) fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let escape = |row: &Vec<String>| row.iter().map(|cell| escape_markdown(cell)).collect();
         let mut text = line(escape(&self.header));
@@ -94,7 +94,7 @@ impl Grid {
 }
 
 /// Text that markdown shows as it is: labels hold `|`, `_`, `*` or `<` when their settings do.
-pub(super) fn escape_markdown(text: &str) -> String {
+pub(crate) fn escape_markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -19,7 +19,7 @@ mod plots;
 mod summary;
 mod table;
 mod timeline;
-mod units;
+pub(crate) mod units;
 mod validation;
 
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ pub use analysis::{Analysis, DEFAULT_BASELINE};
 pub use answer::answer;
 pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
+pub(crate) use grid::Grid;
 pub use grid::Style;
 pub use plots::Plot;
 pub use summary::SummaryRow;

@@ -212,6 +212,6 @@ fn is_headline(metric: &Metric) -> bool {
     )
 }
 
-fn is_time_of_call(metric: &str) -> bool {
+pub(super) fn is_time_of_call(metric: &str) -> bool {
     metric.ends_with("_ns") && !metric.starts_with(TIMER)
 }

@@ -1,27 +1,27 @@
 //! Figures as people read them: three significant digits and a unit. Nowhere but in reports.
 
 /// Bytes in binary units: `1.25 GiB`.
-pub(super) fn bytes(value: f64) -> String {
+pub(crate) fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
 /// Nanoseconds in the unit that suits: `19.5 ns`, `1.20 ms`.
-pub(super) fn nanoseconds(value: f64) -> String {
+pub(crate) fn nanoseconds(value: f64) -> String {
     scaled(value, 1000.0, &["ns", "us", "ms", "s", "ks", "Ms"])
 }
 
 /// A count with a decimal prefix: `51.2 M`.
-pub(super) fn count(value: f64) -> String {
+pub(crate) fn count(value: f64) -> String {
     scaled(value, 1000.0, &["", "k", "M", "G", "T", "P", "E"]).trim_end().to_owned()
 }
 
 /// A ratio with three decimals from 0.1 to 10, three significant digits elsewhere.
-pub(super) fn ratio(value: f64) -> String {
+pub(crate) fn ratio(value: f64) -> String {
     if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { significant(value) }
 }
 
 /// A fraction as per cent: `97.9 %`.
-pub(super) fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }
 
@@ -41,7 +41,7 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
 }
 
 /// Three significant digits without an exponent, from 0.001 on.
-pub(super) fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 0.001 => format!("{value:.1e}"),

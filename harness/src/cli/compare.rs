@@ -1,0 +1,136 @@
+//! `heaplab compare`: the variants of a run side by side, or two runs over time.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::percent::parse_percent;
+use super::{Outcome, Usage};
+use crate::compare::{
+    CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_variants,
+};
+use crate::report::{Analysis, Format, ReportError};
+use crate::results::{self, Run};
+use crate::stats::NOISE_THRESHOLD;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A run's directory; with a second, the old run
+    directory: PathBuf,
+    /// The new run's directory: each variant is compared with itself in the old run
+    new: Option<PathBuf>,
+    /// A metric by its name in summary.csv; once for each [default: wall_ns_per_event and resident_peak_bytes]
+    #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',')]
+    metrics: Vec<String>,
+    /// One run: the variant that ratios refer to [default: ptmalloc2, if the run has it]. Two runs: compare ratios to
+    /// this variant within blocks, so that a change of the machine cancels [default: figures as they are]
+    #[arg(long, value_name = "VARIANT")]
+    baseline: Option<String>,
+    /// A difference is named when its whole interval is beyond this [default: 2%]
+    #[arg(long, value_name = "PCT", value_parser = parse_percent)]
+    threshold: Option<f64>,
+    /// Exit with 4 if a difference for the worse is shown and is larger than this, or with 3 if that cannot be said of
+    /// every comparison
+    #[arg(long, value_name = "PCT", value_parser = parse_percent)]
+    fail_over: Option<f64>,
+    /// In which form the comparison is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let threshold = args.threshold.unwrap_or(NOISE_THRESHOLD);
+    let question = Question { metrics: args.metrics.clone(), threshold };
+    let first = results::load(&args.directory)?;
+    match &args.new {
+        None => of_variants(&args, &question, &first),
+        Some(new) => of_runs(&args, &question, &first, &results::load(new)?),
+    }
+}
+
+fn of_variants(args: &Args, question: &Question, run: &Run) -> anyhow::Result<Outcome> {
+    let analysis = analyse(run, args.baseline.as_deref())?;
+    if args.fail_over.is_some() && analysis.baseline.is_none() {
+        let text = "--fail-over needs a baseline, and ptmalloc2 is not in this run: name one with --baseline";
+        return Err(Usage(text.to_owned()).into());
+    }
+    let comparison = compare_variants(&analysis, question).map_err(as_usage)?;
+    say_all(&comparison.notes);
+    if comparison.rows.is_empty() {
+        eprintln!("heaplab: {}: there is nothing to compare", describe_lack(run));
+        return Ok(Outcome::Incomplete);
+    }
+    print_variants(&comparison, args.format, &mut std::io::stdout().lock()).context("standard output")?;
+    let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
+    Ok(judge(&findings, args.fail_over, analysis.is_complete()))
+}
+
+fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Result<Outcome> {
+    let (old, new) = (analyse(old, None)?, analyse(new, None)?);
+    let comparison = compare_runs(&old, &new, args.baseline.as_deref(), question).map_err(as_usage)?;
+    say_all(&comparison.notes);
+    if comparison.rows.is_empty() {
+        for run in [old.run, new.run] {
+            eprintln!("heaplab: {}", describe_lack(run));
+        }
+        eprintln!("heaplab: there is nothing to compare");
+        return Ok(Outcome::Incomplete);
+    }
+    if args.baseline.is_none() {
+        eprintln!(
+            "heaplab: two runs share no blocks: an interval covers the noise within each run, and not what changed on \
+             the machine between them; --baseline VARIANT compares ratios within blocks"
+        );
+    }
+    let mut out = std::io::stdout().lock();
+    print_runs(&comparison, args.format, &mut out).context("standard output")?;
+    if matches!(args.format, Format::Table) {
+        use std::io::Write;
+        let (made, shown) = comparison.counts();
+        writeln!(out, "\na difference is shown in {shown} of {made} comparisons")?;
+    }
+    let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
+    Ok(judge(&findings, args.fail_over, old.is_complete() && new.is_complete()))
+}
+
+fn analyse<'r>(run: &'r Run, baseline: Option<&str>) -> anyhow::Result<Analysis<'r>> {
+    Analysis::new(run, baseline).map_err(|error| match error {
+        ReportError::UnknownBaseline { .. } => Usage(error.to_string()).into(),
+        other => anyhow::Error::from(other),
+    })
+}
+
+/// Both kinds are names that the user gave and the run does not have.
+fn as_usage(error: CompareError) -> anyhow::Error {
+    Usage(error.to_string()).into()
+}
+
+fn say_all(notes: &[String]) {
+    notes.iter().for_each(|note| eprintln!("heaplab: {note}"));
+}
+
+fn describe_lack(run: &Run) -> String {
+    let directory: &Path = &run.directory;
+    let what = if run.samples.is_empty() { "holds no sample" } else { "measured none of these metrics" };
+    format!("{} {what}", directory.display())
+}
+
+/// Says what went past the limit and what cannot be judged; the exit status follows from it.
+fn judge(findings: &[Finding], limit: Option<f64>, complete: bool) -> Outcome {
+    let percent = limit.map(|limit| format!("{} %", limit * 100.0)).unwrap_or_default();
+    let mut over = false;
+    for finding in findings {
+        match finding {
+            Finding::Over(sentence) => {
+                over = true;
+                eprintln!("heaplab: more than {percent} worse: {sentence}");
+            }
+            Finding::Open(sentence) => eprintln!("heaplab: cannot be judged: {sentence}"),
+        }
+    }
+    match (over, complete && findings.is_empty()) {
+        (true, _) => Outcome::Changed,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Incomplete,
+    }
+}

@@ -1,0 +1,101 @@
+//! What differs between two runs beside their figures: machine, options, builds, and the work itself.
+
+use std::collections::BTreeSet;
+
+use crate::results::{RunFile, RunVariant, RunWorkload};
+
+/// Sentences on what differs. Each is a reason why a change of the figures need not be the allocator's.
+///
+/// The first is about the machine, if that differs. How often and until when was measured is no difference.
+pub fn describe_differences(old: &RunFile, new: &RunFile) -> Vec<String> {
+    let mut notes = Vec::new();
+    let machine = differing_facts(&old.machine, &new.machine);
+    if !machine.is_empty() {
+        notes.push(format!(
+            "the machines differ, and with them every figure of time: {}; compare ratios instead: --baseline VARIANT",
+            machine.join("; ")
+        ));
+    }
+    let options = differing_options(old, new);
+    if !options.is_empty() {
+        notes.push(format!("the runs were made with other options: {}", options.join("; ")));
+    }
+    if old.heaplab_version != new.heaplab_version {
+        notes.push(format!(
+            "heaplab itself differs: {} in the old run, {} in the new one",
+            old.heaplab_version, new.heaplab_version
+        ));
+    }
+    for one in &old.workloads {
+        let other = new.workloads.iter().find(|other| other.name == one.name);
+        notes.extend(other.and_then(|other| differing_work(one, other)));
+    }
+    for one in &old.variants {
+        let other = new.variants.iter().find(|other| other.label == one.label);
+        notes.extend(other.and_then(|other| differing_build(one, other)));
+    }
+    notes
+}
+
+fn differing_facts(old: &toml::Table, new: &toml::Table) -> Vec<String> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let of = |table: &toml::Table, name: &str| match table.get(name) {
+        None => "not known".to_owned(),
+        Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
+    let differing = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    differing.map(|name| format!("{name} {} against {}", of(old, name), of(new, name))).collect()
+}
+
+fn differing_options(old: &RunFile, new: &RunFile) -> Vec<String> {
+    let facts = |run: &RunFile| {
+        let options = &run.options;
+        let of_pass = |value: &Option<String>| value.clone().unwrap_or_else(|| "by pass".to_owned());
+        let cpus = options.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
+        [
+            ("order", of_pass(&options.order)),
+            ("pace", of_pass(&options.pace)),
+            ("touch", options.touch.clone()),
+            ("CPUs shown", cpus),
+            ("checkpoints", options.checkpoints.to_string()),
+            ("window", options.window_events.to_string()),
+        ]
+    };
+    let differing = facts(old).into_iter().zip(facts(new)).filter(|(one, other)| one != other);
+    differing.map(|((name, one), (_, other))| format!("{name} {one} against {other}")).collect()
+}
+
+fn differing_work(old: &RunWorkload, new: &RunWorkload) -> Option<String> {
+    let differs = |one: &Option<String>, other: &Option<String>| {
+        one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one != other)
+    };
+    if !differs(&old.program_hash, &new.program_hash) && !differs(&old.trace_hash, &new.trace_hash) {
+        return None;
+    }
+    let count = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+    Some(format!(
+        "{}: the runs did not replay the same program ({} events of {}, then {} of {}): what differs is not the \
+         allocator's alone",
+        old.name,
+        count(old.events),
+        old.source,
+        count(new.events),
+        new.source
+    ))
+}
+
+fn differing_build(old: &RunVariant, new: &RunVariant) -> Option<String> {
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
+    if old.version != new.version {
+        return Some(format!(
+            "{}: version {} in the old run, {} in the new one",
+            old.label,
+            known(&old.version),
+            known(&new.version)
+        ));
+    }
+    let other_build = old.library_hash.as_ref().zip(new.library_hash.as_ref()).is_some_and(|(a, b)| a != b);
+    other_build.then(|| {
+        format!("{}: the same version {}, in another build of its library", old.label, known(&old.version))
+    })
+}

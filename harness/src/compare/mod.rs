@@ -1,0 +1,38 @@
+//! Comparisons: the variants of one run side by side, or the same variants in two runs.
+//!
+//! Data goes one way: one or two analysed runs -> rows with a ratio, its interval and a verdict -> a table, CSV, JSON
+//! or markdown. Nothing is measured or written to a run here. What is missing on one side is a row that says so,
+//! never a row less.
+
+mod circumstances;
+mod error;
+mod metric;
+mod overall;
+mod print;
+mod runs;
+mod variants;
+
+pub use circumstances::describe_differences;
+pub use error::CompareError;
+pub use metric::{Better, better};
+pub use print::{print_runs, print_variants};
+pub use runs::{RUN_COLUMNS, RunComparison, RunRow, compare_runs};
+pub use variants::{VARIANT_COLUMNS, VariantComparison, VariantRow, compare_variants};
+
+/// What is asked of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Metrics by their names in summary.csv; none for the headlines of what was measured.
+    pub metrics: Vec<String>,
+    /// A difference is named when its whole interval is beyond this fraction: 0.02 for 2 %.
+    pub threshold: f64,
+}
+
+/// One comparison that went past a limit, or that cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// A difference for the worse is shown, and is larger than the limit. The sentence says which and how large.
+    Over(String),
+    /// Whether there is one cannot be said. The sentence says why.
+    Open(String),
+}

@@ -1,0 +1,143 @@
+//! A comparison as a table, as CSV, as JSON or as markdown.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::metric::{show, words};
+use super::runs::name_of_side;
+use super::{
+    Better, RUN_COLUMNS, RunComparison, RunRow, VARIANT_COLUMNS, VariantComparison, VariantRow, better,
+};
+use crate::report::{Format, Grid, Style, units};
+
+/// Prints the variants of a run, compared.
+pub fn print_variants(comparison: &VariantComparison, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    let header =
+        ["variant", "workload", "metric", "samples", "median", "interval", "vs baseline", "interval", "rank"];
+    let rows = comparison.rows.iter().map(|row| variant_cells(row, &comparison.unranked));
+    print(&header, rows.collect(), &VARIANT_COLUMNS, &comparison.rows, format, out)
+}
+
+/// Prints two runs, compared.
+pub fn print_runs(comparison: &RunComparison, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    let header = ["variant", "workload", "metric", "samples", "old", "new", "new/old", "interval", "verdict"];
+    print(
+        &header,
+        comparison.rows.iter().map(run_cells).collect(),
+        &RUN_COLUMNS,
+        &comparison.rows,
+        format,
+        out,
+    )
+}
+
+fn print<R: Serialize>(
+    header: &[&str],
+    cells: Vec<Vec<String>>,
+    columns: &[&str],
+    rows: &[R],
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let header = header.iter().map(|name| (*name).to_owned()).collect();
+    let grid = Grid { names: 3, header, rows: cells };
+    match format {
+        Format::Table => grid.print(out, Style::of_stdout()),
+        Format::Markdown => out.write_all(grid.markdown().as_bytes()),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, rows)?;
+            writeln!(out)
+        }
+        Format::Csv => {
+            let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+            writer.write_record(columns)?;
+            rows.iter().try_for_each(|row| writer.serialize(row))?;
+            writer.flush()
+        }
+    }
+}
+
+/// A metric's name with the way in which it is better.
+fn name_metric(metric: &str) -> String {
+    match better(metric) {
+        Better::Lower => format!("{metric} (lower is better)"),
+        Better::Higher => format!("{metric} (higher is better)"),
+        Better::Neither => metric.to_owned(),
+    }
+}
+
+fn variant_cells(row: &VariantRow, unranked: &[String]) -> Vec<String> {
+    let show = |value: f64| show(&row.metric, value);
+    let is_base = row.baseline.as_ref() == Some(&row.variant);
+    let is_unranked = unranked.contains(&row.variant);
+    let against = match row.ratio.zip(row.verdict) {
+        _ if is_base => "baseline".to_owned(),
+        Some((ratio, _)) if is_unranked => units::ratio(ratio),
+        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), words(&row.metric, verdict)),
+        None => "-".to_owned(),
+    };
+    let rank = if is_unranked { "not ranked" } else { row.rank.unwrap_or("-") };
+    // Over several workloads a value would mean bytes of this and of that: the ratio alone says something.
+    let of_one = |value: Option<f64>| value.filter(|_| row.workloads == 1);
+    vec![
+        row.variant.clone(),
+        row.workload.clone(),
+        name_metric(&row.metric),
+        samples(row.n, row.failed, row.outliers),
+        cell(of_one(row.median), show),
+        interval(of_one(row.low), row.high, show),
+        against,
+        interval(row.ratio_low, row.ratio_high, units::ratio),
+        rank.to_owned(),
+    ]
+}
+
+fn run_cells(row: &RunRow) -> Vec<String> {
+    let show = |value: f64| match &row.baseline {
+        Some(_) => units::ratio(value),
+        None => show(&row.metric, value),
+    };
+    let metric = name_metric(&row.metric);
+    let of_one = |value: Option<f64>| value.filter(|_| row.workloads == 1);
+    let verdict = match (row.missing, row.verdict) {
+        (Some(side), _) => format!("missing in {}", name_of_side(side)),
+        (None, Some(verdict)) => words(&row.metric, verdict).to_owned(),
+        (None, None) => "no ratio of 0".to_owned(),
+    };
+    vec![
+        row.variant.clone(),
+        row.workload.clone(),
+        match &row.baseline {
+            Some(baseline) => format!("{metric}, over {baseline}'s"),
+            None => metric,
+        },
+        format!("{} and {}", samples(row.old_n, row.old_failed, 0), samples(row.new_n, row.new_failed, 0)),
+        cell(of_one(row.old_median), show),
+        cell(of_one(row.new_median), show),
+        cell(row.ratio, units::ratio),
+        interval(row.ratio_low, row.ratio_high, units::ratio),
+        verdict,
+    ]
+}
+
+/// Samples that count, with what must be known of the others: `9 of 10`, `10, 1 outlier`.
+fn samples(n: u64, failed: u64, outliers: u64) -> String {
+    let count = if failed == 0 { format!("{n}") } else { format!("{n} of {}", n + failed) };
+    match outliers {
+        0 => count,
+        1 => format!("{count}, 1 outlier"),
+        several => format!("{count}, {several} outliers"),
+    }
+}
+
+fn cell(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+fn interval(low: Option<f64>, high: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    match low.zip(high) {
+        None => "-".to_owned(),
+        Some((low, high)) => format!("{} to {}", show(low), show(high)),
+    }
+}

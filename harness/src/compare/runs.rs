@@ -1,0 +1,294 @@
+//! Two runs: what became of each variant, workload by workload.
+//!
+//! They share no block. As they are, the interval covers the noise within each run and not what changed on the
+//! machine between them; as ratios to a baseline that both have, within blocks, it covers that too.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::metric::{choose, is_worse, size};
+use super::overall::{Values, is_finished, mean_by_block, name_of_mean};
+use super::{CompareError, Finding, Question, describe_differences};
+use crate::report::{Analysis, units};
+use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
+
+/// A metric of one variant in two runs. An empty cell means not measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRow {
+    /// Workload's name, or what the mean is over.
+    pub workload: String,
+    /// How many workloads it is about: 1, or those of a geometric mean.
+    pub workloads: u64,
+    /// The metric's name in summary.csv.
+    pub metric: String,
+    /// Variant's label.
+    pub variant: String,
+    /// The variant within whose blocks both runs' figures are ratios; empty where they are as they were measured.
+    pub baseline: Option<String>,
+    /// Where the variant or the workload is missing: `old`, `new` or `both`; empty where it is in both.
+    pub missing: Option<&'static str>,
+    /// Samples of the old run that measured it.
+    pub old_n: u64,
+    /// Samples of the old run that are not ok.
+    pub old_failed: u64,
+    /// Median of the old run.
+    pub old_median: Option<f64>,
+    /// Lower end of its interval.
+    pub old_low: Option<f64>,
+    /// Upper end of it.
+    pub old_high: Option<f64>,
+    /// Samples of the new run that measured it.
+    pub new_n: u64,
+    /// Samples of the new run that are not ok.
+    pub new_failed: u64,
+    /// Median of the new run.
+    pub new_median: Option<f64>,
+    /// Lower end of its interval.
+    pub new_low: Option<f64>,
+    /// Upper end of it.
+    pub new_high: Option<f64>,
+    /// New over old: Hodges-Lehmann's estimate of shift on logarithms.
+    pub ratio: Option<f64>,
+    /// Lower end of its interval.
+    pub ratio_low: Option<f64>,
+    /// Upper end of it.
+    pub ratio_high: Option<f64>,
+    /// Coverage of that interval, as a fraction.
+    pub ratio_coverage: Option<f64>,
+    /// Two-sided probability of the test of Mann and Whitney, exact up to 50 samples.
+    pub p: Option<f64>,
+    /// What the ratio shows.
+    pub verdict: Option<Verdict>,
+}
+
+/// The columns of a comparison of two runs, in the order of [`RunRow`]'s fields.
+pub const RUN_COLUMNS: [&str; 22] = [
+    "workload",
+    "workloads",
+    "metric",
+    "variant",
+    "baseline",
+    "missing",
+    "old_n",
+    "old_failed",
+    "old_median",
+    "old_low",
+    "old_high",
+    "new_n",
+    "new_failed",
+    "new_median",
+    "new_low",
+    "new_high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "ratio_coverage",
+    "p",
+    "verdict",
+];
+
+/// Two runs, compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunComparison {
+    /// By workload, then metric, then variant: the old run's order, then what the new one has besides.
+    pub rows: Vec<RunRow>,
+    /// What is missing or differs beside the figures, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Compares two runs, as they are or as ratios to a baseline.
+pub fn compare_runs(
+    old: &Analysis<'_>,
+    new: &Analysis<'_>,
+    baseline: Option<&str>,
+    question: &Question,
+) -> Result<RunComparison, CompareError> {
+    for run in [old, new] {
+        if let Some(named) = baseline.filter(|named| !run.variants.iter().any(|variant| variant == named)) {
+            let known = if run.variants.is_empty() { "none".to_owned() } else { run.variants.join(", ") };
+            let run = run.run.directory.display().to_string();
+            return Err(CompareError::UnknownBaseline { named: named.to_owned(), run, known });
+        }
+    }
+    let metrics = choose(&question.metrics, &[old, new])?;
+    let workloads = union(&old.workloads, &new.workloads);
+    let variants = union(&old.variants, &new.variants);
+    let variants: Vec<&str> = variants.into_iter().filter(|variant| Some(*variant) != baseline).collect();
+    let pair = Pair { old, new, baseline, question };
+    let mut rows = Vec::new();
+    for workload in &workloads {
+        for metric in &metrics {
+            let all = variants.iter().map(|variant| pair.row(&[*workload], metric, variant));
+            // What neither run tried is missing in neither.
+            rows.extend(all.filter(|row| row.missing != Some("both") || row.old_failed + row.new_failed > 0));
+        }
+    }
+    for metric in metrics.iter().filter(|_| workloads.len() > 1) {
+        for variant in &variants {
+            let finished = |workload: &&str| {
+                [Some(*variant), baseline].into_iter().flatten().all(|variant| {
+                    [old, new].into_iter().all(|run| is_finished(run, workload, variant, metric))
+                })
+            };
+            let common: Vec<&str> = workloads.iter().copied().filter(finished).collect();
+            if common.len() > 1 {
+                rows.push(pair.row(&common, metric, variant));
+            }
+        }
+    }
+    let mut notes = prefixed("old", &old.notes);
+    notes.extend(prefixed("new", &new.notes));
+    notes.extend(describe_differences(&old.run.file, &new.run.file));
+    notes.extend(describe_missing(&rows));
+    Ok(RunComparison { rows, notes })
+}
+
+impl RunComparison {
+    /// What is worse in the new run by more than `limit` (0.05 for 5 %), and what cannot be judged.
+    pub fn findings(&self, limit: f64) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for row in &self.rows {
+            let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
+            let failed = row.old_failed + row.new_failed;
+            match (row.ratio, row.verdict) {
+                (Some(ratio), Some(verdict)) if is_worse(&row.metric, verdict) && size(ratio) > limit => {
+                    findings
+                        .push(Finding::Over(format!("{what}: {} times the old run's", units::ratio(ratio))));
+                }
+                (Some(_), Some(Verdict::TooFew)) => {
+                    findings.push(Finding::Open(format!("{what}: fewer than {MIN_BLOCKS} blocks")));
+                }
+                (Some(_), Some(_)) if failed == 0 => {}
+                (Some(_), Some(_)) => {
+                    findings.push(Finding::Open(format!("{what}: {failed} samples failed")));
+                }
+                _ => {
+                    let why = match row.missing {
+                        Some(side) => format!("missing in {}", name_of_side(side)),
+                        None => "a value of 0 has no ratio".to_owned(),
+                    };
+                    findings.push(Finding::Open(format!("{what}: {why}")));
+                }
+            }
+        }
+        findings
+    }
+
+    /// How many comparisons were made, and how many of them show a difference.
+    pub fn counts(&self) -> (usize, usize) {
+        let of_one = || self.rows.iter().filter(|row| row.workloads == 1);
+        let shown = |row: &&RunRow| matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
+        (of_one().filter(|row| row.verdict.is_some()).count(), of_one().filter(shown).count())
+    }
+}
+
+fn prefixed(side: &str, notes: &[String]) -> Vec<String> {
+    notes.iter().map(|note| format!("{side} run: {note}")).collect()
+}
+
+/// The names of both, in the first's order, then the second's.
+fn union<'a>(first: &'a [String], second: &'a [String]) -> Vec<&'a str> {
+    let others = second.iter().filter(|name| !first.contains(name));
+    first.iter().chain(others).map(String::as_str).collect()
+}
+
+pub(super) fn name_of_side(side: &str) -> &'static str {
+    match side {
+        "old" => "the old run",
+        "new" => "the new run",
+        _ => "both runs",
+    }
+}
+
+/// One sentence for each variant that is missing on a workload, with the metrics that miss it.
+fn describe_missing(rows: &[RunRow]) -> Vec<String> {
+    let mut found: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
+    for row in rows {
+        if let Some(side) = row.missing {
+            found.entry((&row.workload, &row.variant, side)).or_default().push(&row.metric);
+        }
+    }
+    let sentence = |((workload, variant, side), metrics): ((&str, &str, &str), Vec<&str>)| {
+        format!("{workload}, {variant}: missing in {}: {}", name_of_side(side), metrics.join(", "))
+    };
+    found.into_iter().map(sentence).collect()
+}
+
+/// Two runs and how they are compared.
+struct Pair<'a> {
+    old: &'a Analysis<'a>,
+    new: &'a Analysis<'a>,
+    baseline: Option<&'a str>,
+    question: &'a Question,
+}
+
+impl Pair<'_> {
+    /// The values of one run by block: as measured, or as ratios to the baseline within the block.
+    fn values(&self, run: &Analysis<'_>, workloads: &[&str], metric: &str, variant: &str) -> Vec<f64> {
+        let by_block = |variant: &str| -> Values {
+            match workloads {
+                [workload] => run.values(workload, variant, metric).cloned(),
+                several => mean_by_block(run, several, variant, metric),
+            }
+            .unwrap_or_default()
+        };
+        let values = by_block(variant);
+        let Some(baseline) = self.baseline else { return values.into_values().collect() };
+        let base = by_block(baseline);
+        values.into_iter().filter_map(|(block, value)| Some(value / base.get(&block)?)).collect()
+    }
+
+    fn row(&self, workloads: &[&str], metric: &str, variant: &str) -> RunRow {
+        let [old, new] = [self.old, self.new].map(|run| self.values(run, workloads, metric, variant));
+        let failed = |run: &Analysis<'_>| -> u64 {
+            let rows = workloads.iter().filter_map(|workload| run.row(workload, variant, metric));
+            rows.map(|row| row.failed).sum()
+        };
+        let (of_old, of_new) = (median_interval(&old), median_interval(&new));
+        let ratio = separate_ratio(&new, &old);
+        let within = ratio.and_then(|ratio| ratio.interval);
+        let unresolved = || {
+            let of = |run: &Analysis<'_>| {
+                workloads.iter().any(|workload| run.is_under_resolution(workload, variant, metric))
+            };
+            of(self.old) || of(self.new)
+        };
+        RunRow {
+            workload: match workloads {
+                [workload] => (*workload).to_owned(),
+                several => name_of_mean(several.len()),
+            },
+            workloads: workloads.len() as u64,
+            metric: metric.to_owned(),
+            variant: variant.to_owned(),
+            baseline: self.baseline.map(str::to_owned),
+            missing: match (old.is_empty(), new.is_empty()) {
+                (true, true) => Some("both"),
+                (true, false) => Some("old"),
+                (false, true) => Some("new"),
+                (false, false) => None,
+            },
+            old_n: old.len() as u64,
+            old_failed: failed(self.old),
+            old_median: median(&old),
+            old_low: of_old.map(|interval| interval.low),
+            old_high: of_old.map(|interval| interval.high),
+            new_n: new.len() as u64,
+            new_failed: failed(self.new),
+            new_median: median(&new),
+            new_low: of_new.map(|interval| interval.low),
+            new_high: of_new.map(|interval| interval.high),
+            ratio: ratio.map(|ratio| ratio.estimate),
+            ratio_low: within.map(|interval| interval.low),
+            ratio_high: within.map(|interval| interval.high),
+            ratio_coverage: within.map(|interval| interval.coverage),
+            p: mann_whitney(&new, &old),
+            verdict: ratio.map(|ratio| match verdict(&ratio, self.question.threshold) {
+                Verdict::TooFew => Verdict::TooFew,
+                _ if unresolved() => Verdict::UnderResolution,
+                other => other,
+            }),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The variants of one run, side by side.
+
+use serde::Serialize;
+
+use super::metric::{choose, is_worse, size};
+use super::overall::{Values, is_finished, mean_by_block, name_of_mean};
+use super::{Better, CompareError, Finding, Question, better};
+use crate::report::{Analysis, units};
+use crate::stats::{
+    MIN_BLOCKS, Ratio, Verdict, common_places, median, median_interval, outliers, paired_ratio, verdict,
+};
+
+/// A variant's metric on one workload, or over several. An empty cell means not measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VariantRow {
+    /// Workload's name, or what the mean is over.
+    pub workload: String,
+    /// How many workloads it is about: 1, or those of a geometric mean.
+    pub workloads: u64,
+    /// The metric's name in summary.csv.
+    pub metric: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Samples that measured it.
+    pub n: u64,
+    /// Samples that are not ok.
+    pub failed: u64,
+    /// Samples that lie apart from the rest. They count all the same.
+    pub outliers: u64,
+    /// Median over blocks.
+    pub median: Option<f64>,
+    /// Lower end of the median's interval.
+    pub low: Option<f64>,
+    /// Upper end of it.
+    pub high: Option<f64>,
+    /// Coverage of that interval, as a fraction.
+    pub coverage: Option<f64>,
+    /// The variant that the ratio is to; empty where there is none.
+    pub baseline: Option<String>,
+    /// Ratio to the baseline within blocks.
+    pub ratio: Option<f64>,
+    /// Lower end of the ratio's interval.
+    pub ratio_low: Option<f64>,
+    /// Upper end of it.
+    pub ratio_high: Option<f64>,
+    /// Coverage of that interval, as a fraction.
+    pub ratio_coverage: Option<f64>,
+    /// What the ratio shows.
+    pub verdict: Option<Verdict>,
+    /// `best`: no other has a better median. `level`: no difference to the best is shown. `least` or `most`: the best
+    /// median, with too few blocks to say more. Empty: shown to be worse, not ranked, or no better side.
+    pub rank: Option<&'static str>,
+}
+
+/// The columns of a comparison of variants, in the order of [`VariantRow`]'s fields.
+pub const VARIANT_COLUMNS: [&str; 18] = [
+    "workload",
+    "workloads",
+    "metric",
+    "variant",
+    "n",
+    "failed",
+    "outliers",
+    "median",
+    "low",
+    "high",
+    "coverage",
+    "baseline",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "ratio_coverage",
+    "verdict",
+    "rank",
+];
+
+/// The variants of a run, compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VariantComparison {
+    /// By workload, then metric, then variant, in the run's order.
+    pub rows: Vec<VariantRow>,
+    /// What is missing, in sentences.
+    pub notes: Vec<String>,
+    /// The variants that are shown and not ranked.
+    pub unranked: Vec<String>,
+}
+
+/// Compares the variants of a run.
+pub fn compare_variants(run: &Analysis<'_>, question: &Question) -> Result<VariantComparison, CompareError> {
+    let metrics = choose(&question.metrics, &[run])?;
+    let mut comparison =
+        VariantComparison { rows: Vec::new(), notes: run.notes.clone(), unranked: Vec::new() };
+    comparison.unranked = run.variants.iter().filter(|variant| run.is_floor(variant)).cloned().collect();
+    for workload in &run.workloads {
+        for metric in &metrics {
+            let place = Place { run, question, workloads: &[workload], metric };
+            comparison.add(&place);
+        }
+    }
+    if run.workloads.len() > 1 {
+        for metric in &metrics {
+            let ranked = run.variants.iter().filter(|variant| !run.is_floor(variant));
+            let finished = ranked.map(|variant| {
+                let of = |workload: &String| is_finished(run, workload, variant, metric).then_some(());
+                run.workloads.iter().map(of).collect::<Vec<Option<()>>>()
+            });
+            let common = common_places(&finished.collect::<Vec<_>>());
+            let workloads: Vec<&str> = common.iter().map(|&place| run.workloads[place].as_str()).collect();
+            if workloads.len() > 1 {
+                comparison.add(&Place { run, question, workloads: &workloads, metric });
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+impl VariantComparison {
+    /// The variants that are worse than the baseline by more than `limit` (0.05 for 5 %), and what cannot be judged.
+    pub fn findings(&self, limit: f64) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for row in self.rows.iter().filter(|row| !self.unranked.contains(&row.variant)) {
+            if row.baseline.as_ref() == Some(&row.variant) {
+                continue;
+            }
+            let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
+            let Some((baseline, ratio, verdict)) =
+                row.baseline.as_ref().zip(row.ratio).zip(row.verdict).map(flat)
+            else {
+                let base = row.baseline.as_deref().map_or("there is no baseline".to_owned(), |base| {
+                    format!("there is no ratio to {base}: one of both has no sample that is ok, or a 0")
+                });
+                findings.push(Finding::Open(format!("{what}: {base}")));
+                continue;
+            };
+            if verdict == Verdict::TooFew {
+                findings.push(Finding::Open(format!("{what}: fewer than {MIN_BLOCKS} blocks")));
+            } else if is_worse(&row.metric, verdict) && size(ratio) > limit {
+                findings.push(Finding::Over(format!("{what}: {} times {baseline}", units::ratio(ratio))));
+            }
+        }
+        findings
+    }
+
+    fn add(&mut self, place: &Place<'_>) {
+        let rows: Vec<VariantRow> = place.run.variants.iter().map(|variant| place.row(variant)).collect();
+        // Samples that failed are in the run's own notes.
+        for row in rows.iter().filter(|row| row.n == 0 && row.failed == 0 && row.workloads == 1) {
+            self.notes.push(format!("{}, {}: {} was not measured", row.workload, row.variant, row.metric));
+        }
+        self.rows.extend(place.ranked(rows));
+    }
+}
+
+fn flat<A, B, C>(((a, b), c): ((A, B), C)) -> (A, B, C) {
+    (a, b, c)
+}
+
+/// What one group of rows is about.
+struct Place<'a> {
+    run: &'a Analysis<'a>,
+    question: &'a Question,
+    workloads: &'a [&'a str],
+    metric: &'a str,
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        match self.workloads {
+            [workload] => (*workload).to_owned(),
+            several => name_of_mean(several.len()),
+        }
+    }
+
+    fn values(&self, variant: &str) -> Values {
+        match self.workloads {
+            [workload] => self.run.values(workload, variant, self.metric).cloned(),
+            several => mean_by_block(self.run, several, variant, self.metric),
+        }
+        .unwrap_or_default()
+    }
+
+    fn ratio(&self, variant: &str, base: &str) -> Option<Ratio> {
+        let base = self.values(base);
+        let values = self.values(variant);
+        let pairs: Vec<(f64, f64)> =
+            values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
+        paired_ratio(&pairs)
+    }
+
+    /// What a ratio shows; a latency below what the timer resolves shows nothing.
+    fn verdict(&self, variant: &str, base: &str, ratio: &Ratio) -> Verdict {
+        let unresolved = |variant| {
+            self.workloads.iter().any(|workload| self.run.is_under_resolution(workload, variant, self.metric))
+        };
+        match verdict(ratio, self.question.threshold) {
+            Verdict::TooFew => Verdict::TooFew,
+            _ if unresolved(variant) || unresolved(base) => Verdict::UnderResolution,
+            other => other,
+        }
+    }
+
+    fn row(&self, variant: &str) -> VariantRow {
+        let values: Vec<f64> = self.values(variant).into_values().collect();
+        let failed =
+            self.workloads.iter().filter_map(|workload| self.run.row(workload, variant, self.metric));
+        let interval = median_interval(&values);
+        let base = self.run.baseline.as_deref();
+        let ratio = base.filter(|base| *base != variant).and_then(|base| self.ratio(variant, base));
+        let within = ratio.and_then(|ratio| ratio.interval);
+        VariantRow {
+            workload: self.name(),
+            workloads: self.workloads.len() as u64,
+            metric: self.metric.to_owned(),
+            variant: variant.to_owned(),
+            n: values.len() as u64,
+            failed: failed.map(|row| row.failed).sum(),
+            outliers: outliers(&values).into_iter().filter(|&outlier| outlier).count() as u64,
+            median: median(&values),
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+            coverage: interval.map(|interval| interval.coverage),
+            baseline: base.map(str::to_owned),
+            ratio: ratio.map(|ratio| ratio.estimate),
+            ratio_low: within.map(|interval| interval.low),
+            ratio_high: within.map(|interval| interval.high),
+            ratio_coverage: within.map(|interval| interval.coverage),
+            verdict: ratio.zip(base).map(|(ratio, base)| self.verdict(variant, base, &ratio)),
+            rank: None,
+        }
+    }
+
+    /// Marks the best, and those that are not shown to differ from it. A variant of which a sample failed is not ranked.
+    fn ranked(&self, mut rows: Vec<VariantRow>) -> Vec<VariantRow> {
+        let sign = match better(self.metric) {
+            Better::Lower => 1.0,
+            Better::Higher => -1.0,
+            Better::Neither => return rows,
+        };
+        let finished = |row: &VariantRow| row.failed == 0 && !self.run.is_floor(&row.variant);
+        let standing: Vec<(usize, f64)> = (0..rows.len())
+            .filter(|&at| finished(&rows[at]))
+            .filter_map(|at| Some((at, sign * rows[at].median?)))
+            .collect();
+        let Some(&(best, _)) = standing.iter().min_by(|one, other| one.1.total_cmp(&other.1)) else {
+            return rows;
+        };
+        let label = rows[best].variant.clone();
+        let mut judged = rows[best].n as usize >= MIN_BLOCKS;
+        for &(at, _) in standing.iter().filter(|&&(at, _)| at != best) {
+            let variant = &rows[at].variant;
+            match self.ratio(variant, &label).map(|ratio| self.verdict(variant, &label, &ratio)) {
+                Some(Verdict::TooFew) => judged = false,
+                Some(Verdict::NoDifference | Verdict::UnderResolution) => rows[at].rank = Some("level"),
+                // Of zero there is no ratio: equal medians are level.
+                None if rows[at].median == rows[best].median => rows[at].rank = Some("level"),
+                _ => {}
+            }
+        }
+        let few = if sign > 0.0 { "least" } else { "most" };
+        rows[best].rank = Some(if judged { "best" } else { few });
+        rows
+    }
+}

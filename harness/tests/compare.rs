@@ -1,0 +1,367 @@
+//! `heaplab compare` as a process: every table, what is named when it is missing, and each exit status.
+
+#[path = "report/synthetic.rs"]
+mod synthetic;
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use heaplab::compare::{RUN_COLUMNS, VARIANT_COLUMNS};
+use synthetic::Shape;
+use tempfile::TempDir;
+
+const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "floor"];
+
+/// What a process said and how it ended.
+struct Said {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn compare(directories: &[&Path], arguments: &[&str]) -> Said {
+    let mut command = Command::cargo_bin("heaplab").expect("the binary is built");
+    let output = command.arg("compare").args(directories).args(arguments).output().expect("it runs");
+    Said {
+        status: output.status.code().expect("it ended by itself"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+fn written(shape: &Shape) -> TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    shape.write(directory.path());
+    directory
+}
+
+/// A shape with few points, which no comparison reads.
+fn shape(variants: &[&str], blocks: u32) -> Shape {
+    Shape { checkpoints: 60, ..Shape::new(variants, blocks) }
+}
+
+fn several_workloads(variants: &[&str]) -> Shape {
+    Shape { workloads: ["one", "two", "three"].map(str::to_owned).to_vec(), ..shape(variants, 6) }
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(path).expect("readable");
+    fs::write(path, change(text)).expect("writable");
+}
+
+#[test]
+fn every_column_is_described_in_order() {
+    let readme = include_str!("../../results/README.md");
+    let described = |title: &str| -> Vec<&str> {
+        let section = readme.split(&format!("\n{title}\n")).nth(1).expect("a section of this title");
+        let section = section.split("\n#").next().unwrap_or_default();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| row.split('`').next().unwrap_or_default()).collect()
+    };
+    assert_eq!(described("## compare DIR"), VARIANT_COLUMNS);
+    assert_eq!(described("## compare OLD NEW"), RUN_COLUMNS);
+}
+
+#[test]
+fn variants_stand_side_by_side() {
+    let directory = written(&shape(&FOUR, 10));
+    let said = compare(&[directory.path()], &[]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    insta::assert_snapshot!(said.stdout, @r"
+    variant    workload        metric                                 samples    median             interval   vs baseline        interval        rank
+    ptmalloc2  monitor-server  wall_ns_per_event (lower is better)         10   47.5 ns   39.7 ns to 55.9 ns      baseline               -        best
+    jemalloc   monitor-server  wall_ns_per_event (lower is better)         10   54.2 ns   45.7 ns to 64.8 ns  1.147 slower  1.117 to 1.170           -
+    tcmalloc   monitor-server  wall_ns_per_event (lower is better)         10   61.9 ns   51.6 ns to 71.9 ns  1.303 slower  1.279 to 1.329           -
+    floor      monitor-server  wall_ns_per_event (lower is better)         10   70.4 ns   58.8 ns to 81.0 ns         1.461  1.441 to 1.483  not ranked
+    ptmalloc2  monitor-server  resident_peak_bytes (lower is better)       10  99.4 MiB  97.9 MiB to 100 MiB      baseline               -        best
+    jemalloc   monitor-server  resident_peak_bytes (lower is better)       10   109 MiB   108 MiB to 110 MiB  1.100 larger  1.089 to 1.109           -
+    tcmalloc   monitor-server  resident_peak_bytes (lower is better)       10   119 MiB   117 MiB to 120 MiB  1.197 larger  1.180 to 1.210           -
+    floor      monitor-server  resident_peak_bytes (lower is better)       10   124 MiB   122 MiB to 125 MiB         1.247  1.230 to 1.262  not ranked
+    ");
+}
+
+#[test]
+fn the_same_in_every_form() {
+    let directory = written(&shape(&FOUR[..2], 10));
+    let of = |format: &str| compare(&[directory.path()], &["--format", format]).stdout;
+    insta::assert_snapshot!(of("markdown"), @r"
+    | variant | workload | metric | samples | median | interval | vs baseline | interval | rank |
+    | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | ptmalloc2 | monitor-server | wall\_ns\_per\_event (lower is better) | 10 | 47.5 ns | 39.7 ns to 55.9 ns | baseline | - | best |
+    | jemalloc | monitor-server | wall\_ns\_per\_event (lower is better) | 10 | 54.2 ns | 45.7 ns to 64.8 ns | 1.147 slower | 1.117 to 1.170 | - |
+    | ptmalloc2 | monitor-server | resident\_peak\_bytes (lower is better) | 10 | 99.4 MiB | 97.9 MiB to 100 MiB | baseline | - | best |
+    | jemalloc | monitor-server | resident\_peak\_bytes (lower is better) | 10 | 109 MiB | 108 MiB to 110 MiB | 1.100 larger | 1.089 to 1.109 | - |
+    ");
+    let csv = of("csv");
+    assert_eq!(csv.lines().next(), Some(VARIANT_COLUMNS.join(",").as_str()));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&of("json")).expect("an array");
+    assert_eq!(rows.len(), csv.lines().count() - 1);
+    assert!(rows.iter().all(|row| VARIANT_COLUMNS.iter().all(|column| row.get(column).is_some())));
+    let names: Vec<&String> = rows[0].as_object().expect("an object").keys().collect();
+    assert_eq!(names.len(), VARIANT_COLUMNS.len());
+    let other = compare(&[directory.path(), directory.path()], &["--format", "csv"]).stdout;
+    assert_eq!(other.lines().next(), Some(RUN_COLUMNS.join(",").as_str()));
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_str(&compare(&[directory.path(); 2], &["--format", "json"]).stdout)
+            .expect("an array");
+    assert!(rows.iter().all(|row| RUN_COLUMNS.iter().all(|column| row.get(column).is_some())));
+}
+
+#[test]
+fn several_workloads_have_a_mean_over_those_that_all_finished() {
+    let directory = written(&several_workloads(&FOUR[..2]));
+    let said = compare(&[directory.path()], &["--metric", "resident_peak_bytes"]);
+    insta::assert_snapshot!(said.stdout, @r"
+    variant    workload                       metric                                 samples    median             interval   vs baseline        interval  rank
+    ptmalloc2  one                            resident_peak_bytes (lower is better)        6  99.0 MiB  97.9 MiB to 100 MiB      baseline               -  best
+    jemalloc   one                            resident_peak_bytes (lower is better)        6   109 MiB   107 MiB to 110 MiB  1.101 larger  1.081 to 1.115     -
+    ptmalloc2  two                            resident_peak_bytes (lower is better)        6  99.0 MiB  97.9 MiB to 100 MiB      baseline               -  best
+    jemalloc   two                            resident_peak_bytes (lower is better)        6   109 MiB   107 MiB to 110 MiB  1.101 larger  1.081 to 1.115     -
+    ptmalloc2  three                          resident_peak_bytes (lower is better)        6  99.0 MiB  97.9 MiB to 100 MiB      baseline               -  best
+    jemalloc   three                          resident_peak_bytes (lower is better)        6   109 MiB   107 MiB to 110 MiB  1.101 larger  1.081 to 1.115     -
+    ptmalloc2  geometric mean of 3 workloads  resident_peak_bytes (lower is better)        6         -                    -      baseline               -  best
+    jemalloc   geometric mean of 3 workloads  resident_peak_bytes (lower is better)        6         -                    -  1.101 larger  1.081 to 1.115     -
+    ");
+    let broken = written(&Shape { broken: Some("jemalloc".to_owned()), ..several_workloads(&FOUR[..2]) });
+    let said = compare(&[broken.path()], &["--metric", "resident_peak_bytes"]);
+    assert_eq!(said.status, 3);
+    assert!(!said.stdout.contains("geometric mean"), "jemalloc finished none: {}", said.stdout);
+    assert!(said.stdout.contains("0 of 6"), "and is in the table all the same: {}", said.stdout);
+    assert!(said.stderr.contains("three, jemalloc: 6 memory samples ended as timeout"), "{}", said.stderr);
+}
+
+#[test]
+fn the_rank_says_only_what_is_shown() {
+    let ranks = |shape: &Shape| -> Vec<String> {
+        let directory = written(shape);
+        let json =
+            compare(&[directory.path()], &["--metric", "resident_peak_bytes", "--format", "json"]).stdout;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("an array");
+        rows.iter().map(|row| row["rank"].as_str().unwrap_or("-").to_owned()).collect()
+    };
+    assert_eq!(ranks(&shape(&FOUR, 10)), ["best", "-", "-", "-"]);
+    assert_eq!(ranks(&shape(&FOUR, 5)), ["least", "-", "-", "-"]);
+    let alike = ranks(&Shape { alike: true, ..shape(&FOUR[..3], 10) });
+    assert_eq!(alike.iter().filter(|rank| *rank == "best").count(), 1, "{alike:?}");
+    assert_eq!(alike.iter().filter(|rank| *rank == "level").count(), 2, "{alike:?}");
+    let zero = ranks(&Shape { zero: true, ..shape(&FOUR[..2], 10) });
+    assert_eq!(zero, ["best", "level"], "of zero there is no ratio");
+    let failed = ranks(&Shape { broken: Some("ptmalloc2".to_owned()), ..shape(&FOUR[..2], 10) });
+    assert_eq!(failed, ["-", "best"]);
+}
+
+#[test]
+fn the_threshold_decides_what_is_named() {
+    let directory = written(&shape(&FOUR[..2], 10));
+    let metric = ["--metric", "resident_peak_bytes"];
+    let said = compare(&[directory.path()], &metric);
+    assert!(said.stdout.contains("larger"), "{}", said.stdout);
+    let said = compare(&[directory.path()], &[metric[0], metric[1], "--threshold", "40%"]);
+    assert!(
+        said.stdout.contains("no difference shown") && !said.stdout.contains("larger"),
+        "{}",
+        said.stdout
+    );
+    let said = compare(&[directory.path()], &["--threshold", "much"]);
+    assert_eq!(said.status, 2);
+    assert!(said.stderr.contains("`much` is not a percentage"), "{}", said.stderr);
+}
+
+#[test]
+fn names_that_the_run_does_not_have_are_answered_with_those_that_it_has() {
+    let directory = written(&shape(&FOUR, 6));
+    let said = compare(&[directory.path()], &["--metric", "speed"]);
+    assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+    assert!(
+        said.stderr.contains("no metric `speed`") && said.stderr.contains("resident_mean_bytes"),
+        "{}",
+        said.stderr
+    );
+    for directories in [&[directory.path()][..], &[directory.path(); 2][..]] {
+        let said = compare(directories, &["--baseline", "dlmalloc"]);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+        assert!(
+            said.stderr.contains("`dlmalloc`") && said.stderr.contains("ptmalloc2, jemalloc"),
+            "{}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn fail_over_ends_with_4_for_what_is_worse_and_shown() {
+    let directory = written(&shape(&FOUR, 10));
+    let said = compare(&[directory.path()], &["--fail-over", "5%", "--metric", "resident_peak_bytes"]);
+    assert_eq!(said.status, 4, "{}", said.stderr);
+    assert!(
+        said.stderr.contains(
+            "more than 5 % worse: monitor-server, jemalloc, resident_peak_bytes: 1.100 times ptmalloc2"
+        ),
+        "{}",
+        said.stderr
+    );
+    assert!(!said.stderr.contains("floor"), "it is not ranked: {}", said.stderr);
+    let said = compare(&[directory.path()], &["--fail-over", "60%"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    // The other way round both are better, which is no failure.
+    let better = ["--fail-over", "1%", "--baseline", "tcmalloc", "--metric", "resident_peak_bytes"];
+    assert_eq!(compare(&[directory.path()], &better).status, 0);
+}
+
+#[test]
+fn fail_over_does_not_pass_what_it_cannot_judge() {
+    let few = written(&shape(&FOUR[..2], 5));
+    let said = compare(&[few.path()], &["--fail-over", "5%"]);
+    assert_eq!(said.status, 3);
+    assert!(
+        said.stderr.contains("cannot be judged: monitor-server, jemalloc, wall_ns_per_event: fewer than 6"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(compare(&[few.path()], &[]).status, 0, "without a limit nothing is asked");
+    let failed = written(&Shape { broken: Some("jemalloc".to_owned()), ..shape(&FOUR[..2], 10) });
+    assert_eq!(compare(&[failed.path()], &["--fail-over", "5%"]).status, 3);
+    let other = written(&shape(&["ptmalloc2", "mimalloc"], 10));
+    let whole = written(&shape(&FOUR[..2], 10));
+    let said = compare(&[whole.path(), other.path()], &["--fail-over", "500%"]);
+    assert_eq!(said.status, 3);
+    assert!(
+        said.stderr.contains(
+            "cannot be judged: monitor-server, mimalloc, wall_ns_per_event: missing in the old run"
+        ),
+        "{}",
+        said.stderr
+    );
+    let without = written(&shape(&["jemalloc", "mimalloc"], 10));
+    let said = compare(&[without.path()], &["--fail-over", "5%"]);
+    assert_eq!(said.status, 2);
+    assert!(said.stderr.contains("--baseline"), "{}", said.stderr);
+}
+
+#[test]
+fn two_runs_stand_side_by_side_and_what_is_missing_is_named() {
+    let old = written(&Shape {
+        workloads: vec!["monitor-server".to_owned(), "gone".to_owned()],
+        ..shape(&FOUR[..2], 10)
+    });
+    let new = written(&Shape { scale: 1.3, ..shape(&["ptmalloc2", "tcmalloc"], 10) });
+    let said = compare(&[old.path(), new.path()], &[]);
+    assert_eq!(said.status, 0);
+    insta::assert_snapshot!(said.stdout, @r"
+    variant    workload        metric                                   samples       old      new  new/old        interval                 verdict
+    ptmalloc2  monitor-server  wall_ns_per_event (lower is better)    10 and 10   47.5 ns  61.8 ns    1.300  1.107 to 1.527                  slower
+    jemalloc   monitor-server  wall_ns_per_event (lower is better)     10 and 0   54.2 ns        -        -               -  missing in the new run
+    tcmalloc   monitor-server  wall_ns_per_event (lower is better)     0 and 10         -  70.5 ns        -               -  missing in the old run
+    ptmalloc2  monitor-server  resident_peak_bytes (lower is better)  10 and 10  99.4 MiB  129 MiB    1.300  1.287 to 1.313                  larger
+    jemalloc   monitor-server  resident_peak_bytes (lower is better)   10 and 0   109 MiB        -        -               -  missing in the new run
+    tcmalloc   monitor-server  resident_peak_bytes (lower is better)   0 and 10         -  141 MiB        -               -  missing in the old run
+    ptmalloc2  gone            wall_ns_per_event (lower is better)     10 and 0   47.5 ns        -        -               -  missing in the new run
+    jemalloc   gone            wall_ns_per_event (lower is better)     10 and 0   54.2 ns        -        -               -  missing in the new run
+    ptmalloc2  gone            resident_peak_bytes (lower is better)   10 and 0  99.4 MiB        -        -               -  missing in the new run
+    jemalloc   gone            resident_peak_bytes (lower is better)   10 and 0   109 MiB        -        -               -  missing in the new run
+
+    a difference is shown in 2 of 2 comparisons
+    ");
+    insta::assert_snapshot!(said.stderr, @r"
+    heaplab: gone, jemalloc: missing in the new run: wall_ns_per_event, resident_peak_bytes
+    heaplab: gone, ptmalloc2: missing in the new run: wall_ns_per_event, resident_peak_bytes
+    heaplab: monitor-server, jemalloc: missing in the new run: wall_ns_per_event, resident_peak_bytes
+    heaplab: monitor-server, tcmalloc: missing in the old run: wall_ns_per_event, resident_peak_bytes
+    heaplab: two runs share no blocks: an interval covers the noise within each run, and not what changed on the machine between them; --baseline VARIANT compares ratios within blocks
+    ");
+}
+
+#[test]
+fn ratios_to_a_baseline_cancel_what_the_machine_did() {
+    let old = written(&shape(&FOUR[..3], 10));
+    let new = written(&Shape { scale: 1.3, ..shape(&FOUR[..3], 10) });
+    let both = [old.path(), new.path()];
+    let said = compare(&both, &["--fail-over", "5%"]);
+    assert_eq!(said.status, 4);
+    assert!(said.stdout.contains("a difference is shown in 6 of 6 comparisons"), "{}", said.stdout);
+    let said = compare(&both, &["--fail-over", "5%", "--baseline", "ptmalloc2"]);
+    assert_eq!((said.status, said.stderr.contains("share no blocks")), (0, false), "{}", said.stderr);
+    insta::assert_snapshot!(said.stdout, @r"
+    variant   workload        metric                                                     samples    old    new  new/old        interval              verdict
+    jemalloc  monitor-server  wall_ns_per_event (lower is better), over ptmalloc2's    10 and 10  1.138  1.138    1.000  0.970 to 1.031  no difference shown
+    tcmalloc  monitor-server  wall_ns_per_event (lower is better), over ptmalloc2's    10 and 10  1.300  1.300    1.000  0.990 to 1.010  no difference shown
+    jemalloc  monitor-server  resident_peak_bytes (lower is better), over ptmalloc2's  10 and 10  1.102  1.102    1.000  0.986 to 1.014  no difference shown
+    tcmalloc  monitor-server  resident_peak_bytes (lower is better), over ptmalloc2's  10 and 10  1.202  1.202    1.000  0.983 to 1.017  no difference shown
+
+    a difference is shown in 0 of 4 comparisons
+    ");
+}
+
+#[test]
+fn what_differs_beside_the_figures_is_said() {
+    let (old, new) = (written(&shape(&FOUR[..1], 6)), written(&shape(&FOUR[..1], 6)));
+    edit(&new.path().join("run.toml"), |text| {
+        text.replace("Example 9000", "Example 9001")
+            .replace("touch = \"page\"", "touch = \"full\"")
+            .replace("version = \"1.2.3\"", "version = \"1.3.0\"")
+            .replace(&"ab".repeat(32), &"cd".repeat(32))
+            .replace("heaplab_version = \"0.1.0\"", "heaplab_version = \"0.2.0\"")
+    });
+    let said = compare(&[old.path(), new.path()], &["--metric", "resident_peak_bytes"]);
+    for what in [
+        "the machines differ, and with them every figure of time: cpu Example 9000 against Example 9001",
+        "other options: touch page against full",
+        "heaplab itself differs: 0.1.0 in the old run, 0.2.0 in the new one",
+        "monitor-server: the runs did not replay the same program",
+        "ptmalloc2: version 1.2.3 in the old run, 1.3.0 in the new one",
+    ] {
+        assert!(said.stderr.contains(what), "{what}: {}", said.stderr);
+    }
+    let said = compare(&[old.path(), old.path()], &[]);
+    assert!(
+        !said.stderr.contains("differ") && said.stdout.contains("in 0 of 2 comparisons"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn runs_that_hold_little_are_compared_as_far_as_they_go() {
+    let empty = written(&Shape { finished: false, ..shape(&FOUR, 0) });
+    let whole = written(&shape(&FOUR, 6));
+    let said = compare(&[empty.path()], &[]);
+    assert_eq!((said.status, said.stdout.as_str()), (3, ""));
+    assert!(said.stderr.contains("holds no sample: there is nothing to compare"), "{}", said.stderr);
+    let said = compare(&[empty.path(), empty.path()], &[]);
+    assert_eq!((said.status, said.stdout.as_str()), (3, ""));
+    let said = compare(&[empty.path(), whole.path()], &[]);
+    assert_eq!(said.status, 3, "the old run is not complete");
+    assert_eq!(said.stdout.matches("missing in the old run").count(), 8, "{}", said.stdout);
+    let one = written(&shape(&FOUR[..1], 6));
+    assert_eq!(compare(&[one.path()], &[]).status, 0);
+    let failed = written(&Shape { broken: Some("ptmalloc2".to_owned()), ..shape(&FOUR[..1], 6) });
+    let said = compare(&[failed.path()], &[]);
+    assert_eq!(said.status, 3);
+    assert!(said.stdout.contains("0 of 6") && said.stderr.contains("ended as timeout"), "{}", said.stdout);
+}
+
+#[test]
+fn runs_that_cannot_be_read_are_named() {
+    let whole = written(&shape(&FOUR, 6));
+    let broken = written(&shape(&FOUR, 6));
+    let complaint = || {
+        let said = compare(&[whole.path(), broken.path()], &[]);
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{}", said.stderr);
+        said.stderr
+    };
+    let samples = broken.path().join("samples.csv");
+    let content = fs::read_to_string(&samples).expect("readable");
+    edit(&samples, |text| text.replacen("resident_peak_bytes", "resident", 1));
+    assert!(complaint().contains("column `resident_peak_bytes` is missing"));
+    edit(&samples, |_| content.replacen(",ok,", ",ok\n", 1));
+    assert!(complaint().contains("samples.csv, line 2: "));
+    fs::write(&samples, &content[..content.len() - 20]).expect("writable");
+    let said = compare(&[whole.path(), broken.path()], &[]);
+    assert_eq!(said.status, 0);
+    assert!(said.stderr.contains("new run: the last row of samples.csv is cut off"), "{}", said.stderr);
+    edit(&broken.path().join("run.toml"), |text| text.replacen("schema = 1", "schema = 9", 1));
+    assert!(complaint().contains("schema 9 is newer than 1"));
+    fs::remove_file(broken.path().join("run.toml")).expect("removable");
+    assert!(complaint().contains("holds no run"));
+}
