@@ -1,0 +1,112 @@
+//! Prediction of a whole process's memory, from a trace with known memory to the summary.
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use heaplab_trace::{Action, Event, Header, Record, RecordedAllocator, ResidentSample, TraceWriter};
+use support::heaplab;
+
+const MIB: u64 = 1 << 20;
+/// What the recorded process has beside its heap.
+const NOT_HEAP: u64 = 50 * MIB;
+
+/// The library that serves a worker without a preload, by its hash.
+fn own_c_library() -> String {
+    let output = heaplab().args(["probe", "--", "ptmalloc2"]).output().expect("an answer");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let library = answer["loaded"]["library_path"].as_str().expect("a path");
+    heaplab_allocators::hash_file(Path::new(library)).expect("a hash")
+}
+
+/// A trace that holds up to 20 MiB in blocks of 20,000 bytes, of a process that has 50 MiB more.
+fn write_trace(path: &Path, hash: &str) {
+    let header = Header {
+        source: "recorder".into(),
+        has_times: true,
+        has_threads: true,
+        has_alignment: true,
+        allocator: Some(RecordedAllocator {
+            name: "ptmalloc2".into(),
+            version: "2.36".into(),
+            hash: hash.into(),
+        }),
+        ..Header::default()
+    };
+    let mut writer =
+        TraceWriter::new(std::fs::File::create(path).expect("a file"), &header).expect("a trace");
+    let blocks = 20 * MIB / 20_000;
+    let mut push = |record: Record| writer.push(&record).expect("a record");
+    let event = |time_ns, action| Record::Event(Event { time_ns, thread: 0, action });
+    for object in 0..blocks {
+        push(event(object * 1_000_000, Action::Malloc { object, size: 20_000 }));
+        if object % 10 == 9 {
+            let resident_bytes = NOT_HEAP + (object + 1) * 20_000;
+            push(Record::Resident(ResidentSample { time_ns: object * 1_000_000, resident_bytes }));
+        }
+    }
+    for object in 0..blocks {
+        push(event((blocks + object) * 1_000_000, Action::Free { object }));
+    }
+    push(Record::Resident(ResidentSample { time_ns: 2 * blocks * 1_000_000, resident_bytes: NOT_HEAP }));
+    writer.finish().expect("a whole trace");
+}
+
+/// Medians of a run's summary by variant and metric.
+fn summary(run: &Path) -> HashMap<(String, String), f64> {
+    let mut reader = csv::Reader::from_path(run.join("summary.csv")).expect("a summary");
+    let rows = reader.deserialize::<HashMap<String, String>>().map(|row| row.expect("a whole row"));
+    rows.filter_map(|row| {
+        Some(((row["variant"].clone(), row["metric"].clone()), row["median"].parse::<f64>().ok()?))
+    })
+    .collect()
+}
+
+#[test]
+fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_trace(&place.path().join("process.hlt"), &own_c_library());
+    let mut command = heaplab();
+    command.current_dir(place.path()).args([
+        "run",
+        "process.hlt",
+        "-o",
+        "out",
+        "--pass",
+        "memory",
+        "--reps",
+        "1",
+    ]);
+    command.args(["-a", "ptmalloc2", "-a", "jemalloc"]).assert().success();
+    let found = summary(&place.path().join("out"));
+    let of = |variant: &str, metric: &str| found[&(variant.to_owned(), metric.to_owned())];
+    let recorded_peak = (NOT_HEAP + 20 * MIB / 20_000 / 10 * 10 * 20_000) as f64;
+    assert_eq!(of("ptmalloc2", "predicted_resident_peak_bytes"), recorded_peak, "nothing changes");
+    assert_eq!(of("ptmalloc2", "predicted_resident_end_bytes"), NOT_HEAP as f64);
+    let difference = of("jemalloc", "resident_peak_bytes") - of("ptmalloc2", "resident_peak_bytes");
+    let predicted = of("jemalloc", "predicted_resident_peak_bytes") - recorded_peak;
+    assert!((predicted - difference).abs() < MIB as f64, "{predicted} instead of {difference}");
+    assert!(of("jemalloc", "predicted_resident_mean_bytes") > NOT_HEAP as f64);
+}
+
+#[test]
+fn without_the_build_recorded_under_it_says_what_to_add() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_trace(&place.path().join("process.hlt"), &own_c_library());
+    let mut command = heaplab();
+    command.current_dir(place.path()).args([
+        "run",
+        "process.hlt",
+        "-o",
+        "out",
+        "--pass",
+        "memory",
+        "--reps",
+        "1",
+    ]);
+    let assert = command.args(["-a", "jemalloc"]).assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("not predicted") && said.contains("ptmalloc2") && said.contains("-a"), "{said}");
+    assert!(!summary(&place.path().join("out")).keys().any(|key| key.1.starts_with("predicted")));
+}
