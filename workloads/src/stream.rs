@@ -25,6 +25,12 @@ pub trait RecordStream {
     fn expected_last_time_ns(&self) -> Option<u64> {
         None
     }
+
+    /// Of a load model: how far its clock is, which may be ahead of the records that were read, and the sum of the
+    /// times that requests were under way until then, both in ns.
+    fn requests_under_way(&self) -> Option<(u64, u128)> {
+        None
+    }
 }
 
 impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
@@ -42,6 +48,10 @@ impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
 
     fn expected_last_time_ns(&self) -> Option<u64> {
         (**self).expected_last_time_ns()
+    }
+
+    fn requests_under_way(&self) -> Option<(u64, u128)> {
+        (**self).requests_under_way()
     }
 }
 

@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 
 use super::definition::{CachePlan, Policy};
-use super::distribution::Random;
+use super::distribution::{Random, Tries};
 use super::heap::Block;
 
 /// A bounded cache of what requests left behind.
 #[derive(Debug)]
 pub(super) struct Cache {
     plan: CachePlan,
+    /// Whether an object of a request that leaves something stays.
+    stays: Tries,
     entries: Vec<Entry>,
     /// Index into `entries` by the moment of last use: the first is the one to go.
     by_use: BTreeMap<u64, usize>,
@@ -29,7 +31,27 @@ struct Entry {
 
 impl Cache {
     pub(super) fn new(plan: CachePlan) -> Cache {
-        Cache { plan, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
+        let stays = Tries::new(plan.objects);
+        Cache { plan, stays, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
+    }
+
+    /// Takes out of `objects` what is to be kept of them, into `kept`; gives the rest, if there is one.
+    pub(super) fn choose(
+        &mut self,
+        mut objects: Block,
+        random: &mut Random,
+        kept: &mut Vec<Block>,
+    ) -> Option<Block> {
+        let leaves = self.stays.successes(random, objects.leaves());
+        let containers = self.stays.successes(random, objects.containers());
+        if leaves + containers == objects.count() {
+            kept.push(objects);
+            return None;
+        }
+        if leaves + containers > 0 {
+            kept.push(objects.split(leaves, containers));
+        }
+        Some(objects)
     }
 
     /// Puts `blocks` in for as long as a drawn lifetime, and moves what has to leave into `evicted`:

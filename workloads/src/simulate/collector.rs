@@ -48,17 +48,13 @@ impl Collector {
         }
     }
 
-    /// The share of objects that a cycle holds.
-    pub(super) fn cyclic(&self) -> f64 {
-        self.plan.cyclic
-    }
-
     /// Whether each request ends with a collection of all generations.
     pub(super) fn collects_per_request(&self) -> bool {
         self.plan.gc == Gc::PerRequest
     }
 
     /// Counts the allocation of a container. Gives the generation that is to be collected first, if one is.
+    #[inline]
     pub(super) fn count_container(&mut self) -> Option<usize> {
         self.counts[0] += 1;
         match self.plan.gc {
@@ -67,20 +63,40 @@ impl Collector {
         }
     }
 
-    /// Takes an object in; gives its birth.
-    pub(super) fn take_in(&mut self, container: bool) -> Birth {
-        self.tracked[0] += u64::from(container);
+    /// Containers that can be counted before one for which a collection may be due.
+    #[inline]
+    pub(super) fn room(&self) -> u64 {
+        match self.plan.gc {
+            Gc::Off => u64::MAX,
+            Gc::Threshold | Gc::PerRequest => self.plan.thresholds[0].saturating_sub(self.counts[0]),
+        }
+    }
+
+    /// Counts the allocation of `containers`, for which there is [`room`](Collector::room).
+    #[inline]
+    pub(super) fn count_containers(&mut self, containers: u64) {
+        self.counts[0] += containers;
+    }
+
+    /// Takes objects in, `containers` of them such; gives their birth.
+    #[inline]
+    pub(super) fn take_in(&mut self, containers: u32) -> Birth {
+        self.tracked[0] += u64::from(containers);
         self.collections
     }
 
-    /// A container that was born then is freed.
-    pub(super) fn forget_container(&mut self, birth: Birth) {
+    /// Containers that were born then are freed.
+    #[inline]
+    pub(super) fn forget_containers(&mut self, birth: Birth, containers: u32) {
+        if containers == 0 {
+            return;
+        }
         let generation = self.generation(birth);
-        self.tracked[generation] -= 1;
-        self.counts[0] = self.counts[0].saturating_sub(1);
+        self.tracked[generation] -= u64::from(containers);
+        self.counts[0] = self.counts[0].saturating_sub(containers.into());
     }
 
-    /// `block`, which a cycle holds, is out of reach from now on.
+    /// `block`, whose objects cycles hold, is out of reach from now on.
     pub(super) fn bury(&mut self, block: Block) {
         let generation = self.generation(block.birth());
         self.garbage[generation].push(block);
@@ -97,7 +113,7 @@ impl Collector {
             found.append(garbage);
         }
         // Found containers are counted off here; the caller frees them without asking again.
-        let dead = found[first..].iter().filter(|block| block.is_container()).count() as u64;
+        let dead: u64 = found[first..].iter().map(|block| u64::from(block.containers())).sum();
         let survivors = self.tracked[..=generation].iter().sum::<u64>() - dead;
         self.tracked[..=generation].fill(0);
         self.tracked[(generation + 1).min(OLDEST)] += survivors;
@@ -153,7 +169,7 @@ mod tests {
                 collector.collect(generation, &mut Vec::new());
                 collections[generation] += 1;
             }
-            collector.take_in(true);
+            collector.take_in(1);
         }
         collections
     }
@@ -176,15 +192,15 @@ mod tests {
         let mut collector = collector();
         for _ in 0..10_000 {
             assert_eq!(collector.count_container(), None);
-            let birth = collector.take_in(true);
-            collector.forget_container(birth);
+            let birth = collector.take_in(1);
+            collector.forget_containers(birth, 1);
         }
     }
 
     #[test]
     fn survivors_grow_older() {
         let mut collector = collector();
-        let birth = collector.take_in(true);
+        let birth = collector.take_in(1);
         assert_eq!(collector.generation(birth), 0);
         collector.collect(0, &mut Vec::new());
         assert_eq!(collector.generation(birth), 1);
@@ -192,7 +208,7 @@ mod tests {
         assert_eq!((collector.generation(birth), collector.tracked), (1, [0, 1, 0]));
         collector.collect(1, &mut Vec::new());
         assert_eq!((collector.generation(birth), collector.tracked), (2, [0, 0, 1]));
-        let younger = collector.take_in(true);
+        let younger = collector.take_in(1);
         collector.collect(1, &mut Vec::new());
         assert_eq!(collector.generation(younger), 2);
     }

@@ -23,6 +23,8 @@ pub struct Counts {
     pub waited_ns: u128,
     /// Sum of the times that workers take for the requests that they began.
     pub served_ns: u128,
+    /// Requests from their first byte to the last of their response, over time.
+    pub in_flight: Level,
     /// Requests in the queue, over time.
     pub queue: Level,
     /// Workers that handle a request, over time.
@@ -74,9 +76,13 @@ impl Level {
         self.highest
     }
 
+    /// Its integral from time 0 to `now_ns`.
+    pub fn integral_ns(&self, now_ns: u64) -> u128 {
+        self.integral_ns + u128::from(self.value) * u128::from(now_ns.saturating_sub(self.since_ns))
+    }
+
     /// Its mean from time 0 to `now_ns`.
     pub fn mean(&self, now_ns: u64) -> f64 {
-        let rest = u128::from(self.value) * u128::from(now_ns.saturating_sub(self.since_ns));
-        (self.integral_ns + rest) as f64 / now_ns.max(1) as f64
+        self.integral_ns(now_ns) as f64 / now_ns.max(1) as f64
     }
 }

@@ -22,6 +22,8 @@ pub struct Definition {
     pub heap_limit_bytes: u64,
     /// `cpus`: CPUs of the modelled host, for the header; none if it has no say.
     pub cpus: Option<u32>,
+    /// `thinned`: of so many requests one is simulated: rates are those of the whole load, and come divided by it.
+    pub thinned: f64,
     /// `free_at_end`: whether the server shuts down in order and frees every object.
     pub free_at_end: bool,
     /// `connections`: clients, each with one connection that it opens again when it was closed.
@@ -58,6 +60,8 @@ pub struct Definition {
     pub response: Response,
     /// `phases`: in order; none means one phase with all factors 1.
     pub phases: Vec<Phase>,
+    /// Tables of empirical distributions: the distribution's key, and the text of its CSV.
+    pub tables: Vec<(String, String)>,
 }
 
 /// What stands between the program's objects and malloc.
@@ -114,6 +118,30 @@ pub struct Arrivals {
     pub rate_per_s: f64,
     /// `arrivals.think.*`: of a closed loop, from a response to the client's next request.
     pub think: Times,
+    /// `arrivals.curve`, `arrivals.period`
+    pub curve: Curve,
+    /// `arrivals.burst.*`
+    pub bursts: Bursts,
+}
+
+/// A rate that comes and goes, as in the course of a day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Factors on the rate in equal parts of the period; none is no curve.
+    pub factors: Vec<f64>,
+    /// After this it begins again.
+    pub period_ns: u64,
+}
+
+/// A process of two states: calm, and bursts with another rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bursts {
+    /// `arrivals.burst.rate`: factor on the rate in a burst; 1 is no bursts.
+    pub rate: f64,
+    /// `arrivals.burst.length.*`: how long a burst lasts.
+    pub length: Times,
+    /// `arrivals.burst.gap.*`: from the end of one to the begin of the next.
+    pub gap: Times,
 }
 
 /// What makes a client send.

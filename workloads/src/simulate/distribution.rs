@@ -9,6 +9,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::weights::SizeWeights;
+
 /// One stream of random numbers.
 #[derive(Debug, Clone)]
 pub(super) struct Random {
@@ -16,6 +18,9 @@ pub(super) struct Random {
     /// The second of two normal draws, which come in pairs.
     normal: Option<f64>,
 }
+
+/// Bound of [`Random::indices`].
+pub(super) const INDICES: usize = 1 << 14;
 
 impl Random {
     /// Stream number `stream` of `seed`.
@@ -43,6 +48,13 @@ impl Random {
         self.unit() < share
     }
 
+    /// Four numbers, each uniform in 0 to [`INDICES`] - 1.
+    #[inline]
+    pub(super) fn indices(&mut self) -> [usize; 4] {
+        let bits = self.rng.next_u64();
+        [0, 16, 32, 48].map(|shift| (bits >> shift) as usize % INDICES)
+    }
+
     /// Exponential with mean 1.
     pub(super) fn exponential(&mut self) -> f64 {
         // 1 - u is in (0, 1]: its logarithm is finite.
@@ -61,8 +73,83 @@ impl Random {
     }
 }
 
+/// Tries that succeed with the same probability, many at a time.
+///
+/// PERF: 64 tries are decided bit by bit of the probability, all at once, which takes 8 draws on average.
+#[derive(Debug, Clone)]
+pub(super) struct Tries {
+    /// The probability times 2^32.
+    limit: u64,
+    /// Outcomes that were not yet given out, and how many.
+    outcomes: u64,
+    left: u32,
+}
+
+impl Tries {
+    /// Tries that succeed with probability `share`, to 2^-32.
+    pub(super) fn new(share: f64) -> Tries {
+        Tries { limit: (share * (1u64 << 32) as f64) as u64, outcomes: 0, left: 0 }
+    }
+
+    /// How many of `count` tries succeed.
+    #[inline]
+    pub(super) fn successes(&mut self, random: &mut Random, count: u32) -> u32 {
+        if count < self.left { self.take(count) } else { self.take_more(random, count) }
+    }
+
+    /// The next `count` outcomes, of those that are left: fewer than 64.
+    #[inline]
+    fn take(&mut self, count: u32) -> u32 {
+        let mut outcomes = self.outcomes & ((1 << count) - 1);
+        self.outcomes >>= count;
+        self.left -= count;
+        // PERF: there is no instruction for it on every machine, and few succeed.
+        let mut successes = 0;
+        while outcomes != 0 {
+            outcomes &= outcomes - 1;
+            successes += 1;
+        }
+        successes
+    }
+
+    fn take_more(&mut self, random: &mut Random, mut count: u32) -> u32 {
+        let mut successes = 0;
+        loop {
+            let taken = count.min(self.left).min(63);
+            successes += self.take(taken);
+            count -= taken;
+            if count == 0 {
+                return successes;
+            }
+            if self.left == 0 {
+                self.refill(random);
+            }
+        }
+    }
+
+    fn refill(&mut self, random: &mut Random) {
+        let (mut below, mut equal) = (0, u64::MAX);
+        if self.limit >= 1 << 32 {
+            (below, equal) = (u64::MAX, 0);
+        }
+        for bit in (0..32).rev() {
+            if equal == 0 {
+                break;
+            }
+            let drawn = random.rng.next_u64();
+            if self.limit >> bit & 1 == 1 {
+                below |= equal & !drawn;
+                equal &= drawn;
+            } else {
+                equal &= !drawn;
+            }
+        }
+        (self.outcomes, self.left) = (below, 64);
+    }
+}
+
 /// The shape of a distribution. What it is scaled by differs: sizes by their median, times by their mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// Always the same.
     Fixed,
@@ -78,10 +165,12 @@ pub enum Shape {
         /// Exponent of the tail.
         alpha: f64,
     },
+    /// The sizes of a table; only for sizes.
+    Empirical(SizeWeights),
 }
 
 /// A distribution of sizes in bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sizes {
     /// Its shape.
     pub shape: Shape,
@@ -97,10 +186,11 @@ impl Sizes {
     /// A draw, with `factor` on the median.
     pub(super) fn draw(&self, random: &mut Random, factor: f64) -> u64 {
         let median = self.median_bytes as f64 * factor;
-        let size = match self.shape {
+        let size = match &self.shape {
             Shape::Fixed => median,
             Shape::Exponential => median * random.exponential() / core::f64::consts::LN_2,
             Shape::Lognormal { sigma } => median * libm::exp(sigma * random.normal()),
+            Shape::Empirical(table) => table.draw(random) as f64 * factor,
             // Half of the draws lie above lowest * 2^(1/alpha).
             Shape::Pareto { alpha } => {
                 median * libm::pow(2.0, -1.0 / alpha) * libm::pow(1.0 - random.unit(), -1.0 / alpha)
@@ -125,13 +215,7 @@ const TABLE_ENTRIES: usize = 4096;
 impl SizeTable {
     /// The table of `sizes`, which must be below 4 GiB.
     pub(super) fn new(sizes: &Sizes) -> SizeTable {
-        // Quantiles of a large, fixed sample: one way for every shape, an empirical one included.
-        let mut random = Random::new(0, 0);
-        const DRAWS: usize = 16;
-        let mut sample: Vec<u64> = (0..TABLE_ENTRIES * DRAWS).map(|_| sizes.draw(&mut random, 1.0)).collect();
-        sample.sort_unstable();
-        let middle = |entry: usize| sample[entry * DRAWS + DRAWS / 2];
-        SizeTable { sizes: (0..TABLE_ENTRIES).map(|entry| middle(entry) as u32).collect() }
+        SizeTable { sizes: quantiles(sizes, TABLE_ENTRIES) }
     }
 
     /// A draw.
@@ -163,8 +247,19 @@ impl SizeTable {
     }
 }
 
+/// The middles of `count` equal parts of the draws of `sizes`, from the smallest.
+pub(super) fn quantiles(sizes: &Sizes, count: usize) -> Vec<u32> {
+    // Of a large, fixed sample: one way for every shape, an empirical one included.
+    const SAMPLE: usize = 1 << 16;
+    let draws = SAMPLE.div_ceil(count.max(1));
+    let mut random = Random::new(0, 0);
+    let mut sample: Vec<u64> = (0..count * draws).map(|_| sizes.draw(&mut random, 1.0)).collect();
+    sample.sort_unstable();
+    (0..count).map(|part| sample[part * draws + draws / 2] as u32).collect()
+}
+
 /// A distribution of times.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Times {
     /// Its shape.
     pub shape: Shape,
@@ -176,8 +271,9 @@ impl Times {
     /// A draw, at least `1` ns and at most a thousand means.
     pub(super) fn draw(&self, random: &mut Random) -> u64 {
         let mean = self.mean_ns as f64;
-        let factor = match self.shape {
-            Shape::Fixed => 1.0,
+        let factor = match &self.shape {
+            // No time has a table: `definition` reads none.
+            Shape::Fixed | Shape::Empirical(_) => 1.0,
             Shape::Exponential => random.exponential(),
             // The mean of a lognormal is exp(sigma^2 / 2) times its median.
             Shape::Lognormal { sigma } => libm::exp(sigma * random.normal() - sigma * sigma / 2.0),
@@ -202,7 +298,8 @@ mod tests {
         let shapes = [Shape::Exponential, Shape::Lognormal { sigma: 1.0 }, Shape::Pareto { alpha: 1.5 }];
         for shape in shapes {
             let mut random = Random::new(1, 0);
-            let below = (0..DRAWS).filter(|_| sizes(shape).draw(&mut random, 1.0) < 10_000).count();
+            let sizes = sizes(shape.clone());
+            let below = (0..DRAWS).filter(|_| sizes.draw(&mut random, 1.0) < 10_000).count();
             let share = below as f64 / DRAWS as f64;
             assert!((share - 0.5).abs() < 0.005, "{shape:?}: {share}");
         }
@@ -214,7 +311,7 @@ mod tests {
             [Shape::Fixed, Shape::Exponential, Shape::Lognormal { sigma: 0.8 }, Shape::Pareto { alpha: 3.0 }];
         for shape in shapes {
             let mut random = Random::new(1, 0);
-            let times = Times { shape, mean_ns: 1_000_000 };
+            let times = Times { shape: shape.clone(), mean_ns: 1_000_000 };
             let mean = (0..DRAWS).map(|_| times.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
             assert!((mean / 1e6 - 1.0).abs() < 0.02, "{shape:?}: {mean}");
         }
@@ -229,6 +326,36 @@ mod tests {
         let mut random = Random::new(1, 0);
         let mean = (0..DRAWS).map(|_| table.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
         assert!((mean / expected - 1.0).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn tries_succeed_with_their_share() {
+        let mut random = Random::new(1, 0);
+        for share in [0.0, 1e-9, 0.1, 0.5, 1.0 / 3.0, 0.999, 1.0] {
+            let mut tries = Tries::new(share);
+            let (mut count, mut successes) = (0, 0);
+            for taken in (1..=200).cycle().take(5000) {
+                let found = tries.successes(&mut random, taken);
+                assert!(found <= taken);
+                count += taken;
+                successes += found;
+            }
+            let found = f64::from(successes) / f64::from(count);
+            assert!((found - share).abs() < 0.003, "{share}: {found}");
+            assert!(share == found || (1e-9..1.0).contains(&share), "{share}: {found}");
+        }
+    }
+
+    #[test]
+    fn indices_are_even() {
+        let mut random = Random::new(1, 0);
+        let mut eighths = [0; 8];
+        for _ in 0..20_000 {
+            for index in random.indices() {
+                eighths[index * 8 / INDICES] += 1;
+            }
+        }
+        assert!(eighths.iter().all(|count| (9_600..10_400).contains(count)), "{eighths:?}");
     }
 
     #[test]

@@ -101,6 +101,10 @@ impl Server {
         self.counts.open.set(self.now_ns, self.counts.opened - self.counts.closed);
     }
 
+    fn count_in_flight(&mut self) {
+        self.counts.in_flight.set(self.now_ns, self.counts.requests - self.counts.completed);
+    }
+
     /// The connection has nothing under way; in a closed loop its client begins to think.
     fn become_idle(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
@@ -158,6 +162,7 @@ impl Server {
         self.leave_idle(index);
         let payload_bytes = self.definition.payload.draw(&mut self.randoms.payloads, self.payload_factor);
         self.counts.requests += 1;
+        self.count_in_flight();
         self.counts.payload_bytes += payload_bytes;
         let piece_bytes = self.draw_piece(payload_bytes);
         self.clients[index as usize].exchange =
@@ -240,6 +245,7 @@ impl Server {
             self.heap.free(LOOP, response);
         }
         self.counts.completed += 1;
+        self.count_in_flight();
         if self.clients[index as usize].closing {
             self.close(index);
             self.end_if_idle();

@@ -6,10 +6,12 @@
 //! single values; how they fit together is for [`definition`](super::definition) to say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::units::{Quantity, show_size, show_time};
+use super::weights::{self, SizeWeights};
 
 /// What is wrong with a definition or an override.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +72,8 @@ pub(super) struct Fields {
     origin: String,
     values: BTreeMap<String, (Value, String)>,
     known: BTreeSet<String>,
+    /// Tables that were read: the distribution's key, and the text.
+    tables: Vec<(String, String)>,
 }
 
 impl Fields {
@@ -79,8 +83,12 @@ impl Fields {
             let message = error.to_string().trim_end().to_string();
             DefinitionError::Syntax { origin: origin.to_string(), message }
         })?;
-        let mut fields =
-            Fields { origin: origin.to_string(), values: BTreeMap::new(), known: BTreeSet::new() };
+        let mut fields = Fields {
+            origin: origin.to_string(),
+            values: BTreeMap::new(),
+            known: BTreeSet::new(),
+            tables: Vec::new(),
+        };
         flatten(Value::Table(table), String::new(), origin, &mut fields.values);
         Ok(fields)
     }
@@ -105,7 +113,13 @@ impl Fields {
         if key.is_empty() {
             return Err(bad());
         }
-        self.values.insert(key.to_string(), (bare_value(value), "--set".to_string()));
+        let value = bare_value(value);
+        if value.is_array() {
+            // A list is replaced as a whole.
+            let elements = format!("{key}.");
+            self.values.retain(|key, _| !key.starts_with(&elements));
+        }
+        self.values.insert(key.to_string(), (value, "--set".to_string()));
         Ok(())
     }
 
@@ -140,6 +154,50 @@ impl Fields {
             Some(number) if (least..=most).contains(&number) => Ok(number),
             _ => Err(self.refuse(key, &allowed)),
         }
+    }
+
+    /// A list of at most `count` numbers without a unit, each from `least` to `most`.
+    pub(super) fn numbers(
+        &mut self,
+        key: &str,
+        count: usize,
+        least: f64,
+        most: f64,
+    ) -> Result<Vec<f64>, DefinitionError> {
+        let allowed =
+            format!("a list of at most {count} numbers without a unit, each from {least} to {most}");
+        let value = self.take(key, &allowed)?;
+        let number = |value: &Value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+            number.filter(|number| (least..=most).contains(number))
+        };
+        let numbers = value.as_array().and_then(|list| list.iter().map(number).collect::<Option<Vec<f64>>>());
+        numbers.filter(|numbers| numbers.len() <= count).ok_or_else(|| self.refuse(key, &allowed))
+    }
+
+    /// The table in the CSV that `file` names, for the distribution `key`, of sizes within `bounds`. A relative path
+    /// begins where the definition lies that states it; one of `--set`, in the working directory.
+    pub(super) fn table(
+        &mut self,
+        key: &str,
+        file: &str,
+        bounds: (u64, u64),
+    ) -> Result<SizeWeights, DefinitionError> {
+        let allowed = "the path of a CSV of size,weight";
+        let value = self.take(file, allowed)?;
+        let path = value.as_str().filter(|path| !path.is_empty());
+        let path = path.ok_or_else(|| self.refuse(file, allowed))?;
+        let origin = self.shown(file).1;
+        let path = Path::new(&origin).parent().unwrap_or(Path::new("")).join(path);
+        let text = weights::read_file(&path, file, &origin)?;
+        let table = SizeWeights::parse(&text, &format!("{file} = {}", path.display()), bounds)?;
+        self.tables.push((key.to_string(), text));
+        Ok(table)
+    }
+
+    /// Takes the tables that were read.
+    pub(super) fn take_tables(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.tables)
     }
 
     /// A size in bytes, from `least` to `most`.
@@ -301,12 +359,12 @@ impl Fields {
     }
 }
 
-/// A value from the command line: a number or a truth value if it reads as one, else text.
+/// A value from the command line: a number, a truth value or a list if it reads as one, else text.
 fn bare_value(text: &str) -> Value {
     let typed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     match typed {
-        Some(value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::String(_))) => value,
-        _ => Value::String(text.to_string()),
+        Some(Value::Table(_) | Value::Datetime(_)) | None => Value::String(text.to_string()),
+        Some(value) => value,
     }
 }
 
@@ -341,7 +399,7 @@ fn list_of(key: &str) -> Option<String> {
 }
 
 /// Cuts what was found to the length of a message.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_string(),

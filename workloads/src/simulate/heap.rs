@@ -11,22 +11,25 @@ use heaplab_trace::{ObjectId, Record, ThreadId};
 use super::collector::{Birth, Collector, OLDEST};
 use super::counts::HeapCounts;
 use super::definition::{Definition, Runtime};
-use super::distribution::Random;
+use super::distribution::{Random, Tries};
 use super::log::Log;
 use super::pools::{Geometry, Pools};
 
-/// A live object. Whoever holds it has to free it.
+/// A live object, or several of one class in one pool. Whoever holds it has to free it.
 #[derive(Debug)]
 pub(super) struct Block {
     place: Place,
+    /// Bytes of each object.
     size: u64,
     birth: Birth,
-    container: bool,
-    /// Whether a cycle holds it: only a collection frees it.
-    cyclic: bool,
+    count: u16,
+    /// Those of its objects that the collector counts.
+    containers: u16,
+    /// Whether a collector may find that cycles hold it.
+    collected: bool,
 }
 
-/// Where an object lies.
+/// Where objects lie.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Malloc(ObjectId),
@@ -34,21 +37,48 @@ enum Place {
 }
 
 impl Block {
-    /// Its requested size in bytes.
+    /// Bytes of all of it: requested, or of the places in a pool that several objects take.
     pub(super) fn size(&self) -> u64 {
-        self.size
+        self.size * u64::from(self.count)
+    }
+
+    /// How many objects it is.
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.count.into()
     }
 
     /// When it was born, as the collector counts.
+    #[inline]
     pub(super) fn birth(&self) -> Birth {
         self.birth
     }
 
-    /// Whether the collector counts it.
-    pub(super) fn is_container(&self) -> bool {
-        self.container
+    /// How many of its objects the collector counts.
+    #[inline]
+    pub(super) fn containers(&self) -> u32 {
+        self.containers.into()
+    }
+
+    /// How many of its objects the collector does not count.
+    #[inline]
+    pub(super) fn leaves(&self) -> u32 {
+        self.count() - self.containers()
+    }
+
+    /// Takes so many of its `leaves` and `containers`, not all, out of it.
+    #[inline]
+    pub(super) fn split(&mut self, leaves: u32, containers: u32) -> Block {
+        debug_assert!(leaves + containers < self.count());
+        let (count, containers) = ((leaves + containers) as u16, containers as u16);
+        self.count -= count;
+        self.containers -= containers;
+        Block { count, containers, ..*self }
     }
 }
+
+/// How marks begin that tell of mapped arenas.
+pub(super) const ARENAS_MAPPED: &str = "arenas mapped: ";
 
 /// The heap of a simulated process.
 #[derive(Debug)]
@@ -57,6 +87,10 @@ pub(super) struct Heap {
     pools: Option<Pools>,
     collector: Option<Collector>,
     random: Random,
+    /// Whether cycles hold an object.
+    cyclic: Tries,
+    /// What a collection finds; empty between two of them.
+    found: Vec<Block>,
     /// The most arenas that were mapped at once.
     mapped_peak: u64,
     live_bytes: u64,
@@ -82,6 +116,8 @@ impl Heap {
             pools: geometry.map(Pools::new),
             collector: collected.then(|| Collector::new(definition.collector.clone())),
             random,
+            cyclic: Tries::new(definition.collector.cyclic),
+            found: Vec::new(),
             mapped_peak: 0,
             live_bytes: 0,
             counts: HeapCounts::default(),
@@ -98,31 +134,86 @@ impl Heap {
     #[inline]
     pub(super) fn malloc(&mut self, thread: ThreadId, size: u64) -> Block {
         let place = self.place(thread, size);
-        Block { place, size, birth: 0, container: false, cyclic: false }
+        Block { place, size, birth: 0, count: 1, containers: 0, collected: false }
     }
 
     /// An object that the collector knows of, by `thread`, who collects first if it is time.
     #[inline]
     pub(super) fn object(&mut self, thread: ThreadId, size: u64, kind: Kind) -> Block {
-        let mut block = self.malloc(thread, size);
-        let Some(collector) = &mut self.collector else { return block };
-        block.container = kind == Kind::Container;
-        if block.container
-            && let Some(generation) = collector.count_container()
+        if kind == Kind::Container
+            && let Some(generation) = self.count_container()
         {
             self.collect(thread, generation);
         }
+        self.adopt(thread, size, kind)
+    }
+
+    /// Counts the allocation of a container that is about to come. Gives the generation that is to be
+    /// collected first, if one is.
+    #[inline]
+    pub(super) fn count_container(&mut self) -> Option<usize> {
+        self.collector.as_mut().and_then(Collector::count_container)
+    }
+
+    /// Containers that can be allocated before one is behind which a collection may be due.
+    #[inline]
+    pub(super) fn container_room(&self) -> u64 {
+        self.collector.as_ref().map_or(u64::MAX, Collector::room)
+    }
+
+    /// Counts the allocation of `containers`, for which there is room.
+    #[inline]
+    pub(super) fn count_containers(&mut self, containers: u64) {
         if let Some(collector) = &mut self.collector {
-            block.birth = collector.take_in(block.container);
-            block.cyclic = self.random.chance(collector.cyclic());
+            collector.count_containers(containers);
+        }
+    }
+
+    /// An object that the collector knows of and has counted, by `thread`.
+    #[inline]
+    pub(super) fn adopt(&mut self, thread: ThreadId, size: u64, kind: Kind) -> Block {
+        let mut block = self.malloc(thread, size);
+        if let Some(collector) = &mut self.collector {
+            block.containers = u16::from(kind == Kind::Container);
+            block.collected = true;
+            block.birth = collector.take_in(block.containers());
         }
         block
     }
 
-    /// `realloc` of `block` to `size` by `thread`. An object in a pool may move, to another or to malloc;
-    /// what is malloc's stays malloc's.
+    /// So many `leaves` and `containers` of `class` of the pools, by `thread`, added to `blocks`. The collector
+    /// has counted them.
+    pub(super) fn adopt_small(
+        &mut self,
+        thread: ThreadId,
+        class: usize,
+        mut leaves: u32,
+        mut containers: u32,
+        blocks: &mut Vec<Block>,
+    ) {
+        let collected = self.collector.is_some();
+        let birth = self.collector.as_mut().map_or(0, |collector| collector.take_in(containers));
+        while leaves + containers > 0 {
+            let Some(pools) = &mut self.pools else { return };
+            let Some((pool, count)) = pools.allocate(class, leaves + containers) else {
+                self.add_arena(thread);
+                continue;
+            };
+            let size = pools.place_bytes(class);
+            // To a pool they are all alike.
+            let first = containers.min(count);
+            containers -= first;
+            leaves -= count - first;
+            let (place, count, containers) = (Place::Pool(pool), count as u16, first as u16);
+            blocks.push(Block { place, size, birth, count, containers, collected });
+        }
+    }
+
+    /// `realloc` of `block`, a single object, to `size` by `thread`. An object in a pool may move, to another or
+    /// to malloc; what is malloc's stays malloc's.
     #[inline]
     pub(super) fn realloc(&mut self, thread: ThreadId, block: &mut Block, size: u64) {
+        debug_assert!(block.count == 1);
         match block.place {
             Place::Malloc(object) => {
                 self.live_bytes = self.live_bytes - charge(block.size) + charge(size);
@@ -131,26 +222,31 @@ impl Heap {
             Place::Pool(pool) if self.pools.as_ref().is_some_and(|pools| pools.stays(pool, size)) => {}
             place @ Place::Pool(_) => {
                 block.place = self.place(thread, size);
-                self.leave(thread, place, block.size);
+                self.leave(thread, place, block.size, 1);
             }
         }
         block.size = size;
     }
 
-    /// Drops `block`: it is freed by `thread`, unless a cycle holds it.
+    /// Drops `block`: its objects are freed by `thread`, but for those that cycles hold.
     #[inline]
-    pub(super) fn free(&mut self, thread: ThreadId, block: Block) {
-        if let Some(collector) = &mut self.collector {
-            if block.cyclic {
-                self.counts.buried += 1;
+    pub(super) fn free(&mut self, thread: ThreadId, mut block: Block) {
+        if block.collected
+            && let Some(collector) = &mut self.collector
+        {
+            let containers = self.cyclic.successes(&mut self.random, block.containers());
+            let cyclic = containers + self.cyclic.successes(&mut self.random, block.leaves());
+            self.counts.buried += u64::from(cyclic);
+            if cyclic == block.count() {
                 collector.bury(block);
                 return;
             }
-            if block.container {
-                collector.forget_container(block.birth);
+            if cyclic > 0 {
+                collector.bury(block.split(cyclic - containers, containers));
             }
+            collector.forget_containers(block.birth, block.containers());
         }
-        self.leave(thread, block.place, block.size);
+        self.leave(thread, block.place, block.size, block.count());
     }
 
     /// A request was answered: `thread` collects, if that is how the server does it.
@@ -167,41 +263,32 @@ impl Heap {
         }
     }
 
-    /// Whether small objects of `size` bytes at most lie in pools, and are no events.
-    pub(super) fn pools_serve(&self, size: u64) -> bool {
-        self.pools.as_ref().is_some_and(|pools| pools.serves(size))
+    /// The class of the pools in which objects of `size` bytes lie, if they do: they are no events then.
+    pub(super) fn class(&self, size: u64) -> Option<usize> {
+        self.pools.as_ref().and_then(|pools| pools.class(size))
     }
 
-    fn collect(&mut self, thread: ThreadId, generation: usize) {
+    /// `thread` collects `generation` and all younger ones.
+    pub(super) fn collect(&mut self, thread: ThreadId, generation: usize) {
         let Some(collector) = &mut self.collector else { return };
-        let mut found = Vec::new();
+        let mut found = std::mem::take(&mut self.found);
         collector.collect(generation, &mut found);
         self.counts.collections[generation] += 1;
-        self.counts.collected += found.len() as u64;
-        for block in found {
-            self.leave(thread, block.place, block.size);
+        for block in found.drain(..) {
+            self.counts.collected += u64::from(block.count());
+            self.leave(thread, block.place, block.size, block.count());
         }
+        self.found = found;
     }
 
     /// Finds a place for `size` bytes, in a pool or by malloc.
     #[inline]
     fn place(&mut self, thread: ThreadId, size: u64) -> Place {
-        if let Some(pools) = &mut self.pools
-            && pools.serves(size)
-        {
-            loop {
-                if let Some(pool) = pools.allocate(size) {
-                    return Place::Pool(pool);
-                }
-                let geometry = *pools.geometry();
-                let by_malloc = geometry.arenas_by_malloc;
-                self.live_bytes += geometry.arena_bytes;
-                self.counts.arenas_taken += 1;
-                pools.add_arena(by_malloc.then(|| self.log.malloc(thread, geometry.arena_bytes)));
-                if !by_malloc && pools.held() > self.mapped_peak {
-                    self.mapped_peak = pools.held();
-                    let bytes = pools.held() * geometry.arena_bytes;
-                    self.log.mark(&format!("arenas mapped: {} of {bytes} bytes", pools.held()));
+        if let Some(class) = self.class(size) {
+            while let Some(pools) = &mut self.pools {
+                match pools.allocate(class, 1) {
+                    Some((pool, _)) => return Place::Pool(pool),
+                    None => self.add_arena(thread),
                 }
             }
         }
@@ -209,16 +296,32 @@ impl Heap {
         Place::Malloc(self.log.malloc(thread, size))
     }
 
-    /// Takes an object of `size` bytes from its place.
+    /// Adds an arena to the pools, if there are such.
+    #[cold]
+    fn add_arena(&mut self, thread: ThreadId) {
+        let Some(pools) = &mut self.pools else { return };
+        let geometry = *pools.geometry();
+        let by_malloc = geometry.arenas_by_malloc;
+        self.live_bytes += geometry.arena_bytes;
+        self.counts.arenas_taken += 1;
+        pools.add_arena(by_malloc.then(|| self.log.malloc(thread, geometry.arena_bytes)));
+        if !by_malloc && pools.held() > self.mapped_peak {
+            self.mapped_peak = pools.held();
+            let bytes = pools.held() * geometry.arena_bytes;
+            self.log.mark(&format!("{ARENAS_MAPPED}{} of {bytes} bytes", pools.held()));
+        }
+    }
+
+    /// Takes `count` objects of `size` bytes from their place.
     #[inline]
-    fn leave(&mut self, thread: ThreadId, place: Place, size: u64) {
+    fn leave(&mut self, thread: ThreadId, place: Place, size: u64, count: u32) {
         match (place, &mut self.pools) {
             (Place::Malloc(object), _) => {
                 self.live_bytes -= charge(size);
                 self.log.free(thread, object);
             }
             (Place::Pool(pool), Some(pools)) => {
-                if let Some(arena) = pools.free(pool) {
+                if let Some(arena) = pools.free(pool, count) {
                     self.counts.arenas_freed += 1;
                     self.live_bytes -= pools.geometry().arena_bytes;
                     if let Some(object) = arena {

@@ -5,10 +5,10 @@
 //! its definition, overrides, duration and seed: the same arguments make the same bytes on every
 //! machine. It is pulled record by record and holds what is live at that moment, however long it runs.
 //!
-//! The parts, in the order in which data goes through them: `units` and `fields` read values,
-//! `definition` makes parameters of them; `distribution` draws, `schedule` orders; `log` makes the events,
-//! `pools` and `collector` are an interpreter's layers before them, and `heap` joins these for what `cache`,
-//! `request`, `pool`, `event_loop` and `server` ask; `counts` counts.
+//! The parts, in the order in which data goes through them: `units`, `weights` and `fields` read values,
+//! `definition` makes parameters of them; `distribution` draws, `schedule` and `load` say when; `log` makes the events,
+//! `pools` and `collector` are an interpreter's layers before them, and `heap` joins these for what `objects`, `parse`,
+//! `cache`, `request`, `pool`, `event_loop` and `server` ask; `counts` counts.
 //!
 //! ```
 //! use heaplab_workloads::simulate::{Options, Simulation, shipped};
@@ -30,25 +30,30 @@ mod distribution;
 mod event_loop;
 mod fields;
 mod heap;
+mod load;
 mod log;
+mod objects;
+mod parse;
 mod pool;
 mod pools;
 mod request;
 mod schedule;
 mod server;
 mod units;
+mod weights;
 
-use heaplab_trace::{Header, Note, Record};
+use heaplab_trace::{Header, Mark, Note, Record};
 use sha2::{Digest, Sha256};
 
 pub use counts::{Counts, HeapCounts, Level};
 pub use definition::{
-    Arrivals, CachePlan, CollectorPlan, Connection, Definition, Gc, Parsed, Phase, Policy, Pool, Process,
-    Receive, Response, Runtime, Service, Startup, Temporary, Wake,
+    Arrivals, Bursts, CachePlan, CollectorPlan, Connection, Curve, Definition, Gc, Parsed, Phase, Policy,
+    Pool, Process, Receive, Response, Runtime, Service, Startup, Temporary, Wake,
 };
 pub use distribution::{Shape, Sizes, Times};
 pub use fields::DefinitionError;
 pub use units::{parse_size_bytes, parse_time_ns};
+pub use weights::SizeWeights;
 
 use crate::stream::{RecordStream, StreamError};
 use server::Server;
@@ -58,7 +63,11 @@ use units::{MAX_TIME_NS, show_size};
 pub const SHIPPED: &[(&str, &str)] = &[
     ("monitor-server", include_str!("../../definitions/monitor-server.toml")),
     ("monitor-server-vm", include_str!("../../definitions/monitor-server-vm.toml")),
+    ("monitor-server-gc", include_str!("../../definitions/monitor-server-gc.toml")),
+    ("monitor-server-night", include_str!("../../definitions/monitor-server-night.toml")),
+    ("monitor-server-1000h", include_str!("../../definitions/monitor-server-1000h.toml")),
     ("api-gateway", include_str!("../../definitions/api-gateway.toml")),
+    ("cache-churn", include_str!("../../definitions/cache-churn.toml")),
 ];
 
 /// The shipped definition `name`, with its text.
@@ -89,6 +98,12 @@ impl Default for Options {
 
 /// The seed where none is asked for.
 pub const DEFAULT_SEED: u64 = 1;
+
+/// The source that the header of a simulated trace names.
+pub const SIMULATE: &str = "simulate";
+
+/// Name of the header's note that says of how many requests one is in the trace, if not each is.
+pub const THINNED_NOTE: &str = "thinned";
 
 /// Records made ahead of the reader, at most, but for the calls of one actor's turn.
 const AHEAD: usize = 1024;
@@ -197,6 +212,16 @@ impl RecordStream for Simulation {
     fn expected_last_time_ns(&self) -> Option<u64> {
         Some(self.server.definition.duration_ns)
     }
+
+    fn requests_under_way(&self) -> Option<(u64, u128)> {
+        let now_ns = self.server.now_ns;
+        Some((now_ns, self.server.counts.in_flight.integral_ns(now_ns)))
+    }
+}
+
+/// Whether `mark` of a simulated trace is the begin of a phase.
+pub fn is_phase(mark: &Mark) -> bool {
+    !mark.name.starts_with(heap::ARENAS_MAPPED)
 }
 
 /// Everything that the trace follows from, and nothing else: no date, host or path.
@@ -210,9 +235,13 @@ fn header(definition: &Definition, text: &str, options: &Options) -> Header {
         ("duration_ns", definition.duration_ns.to_string()),
     ];
     notes.extend(options.overrides.iter().map(|text| ("override", text.clone())));
+    notes.extend(definition.tables.iter().map(|(key, text)| ("sizes", format!("{key}\n{text}"))));
+    if definition.thinned > 1.0 {
+        notes.push((THINNED_NOTE, definition.thinned.to_string()));
+    }
     let note = |(name, value): (&str, String)| Note { name: name.to_string(), value };
     Header {
-        source: "simulate".to_string(),
+        source: SIMULATE.to_string(),
         program: definition.name.clone(),
         has_times: true,
         has_threads: true,

@@ -5,8 +5,9 @@
 //! without one, a free pool of that arena is taken which has the fewest of them, so that the
 //! emptier ones have a chance to become empty. Only an arena whose pools are all free goes back.
 //! This module keeps the books. It makes no events: arenas are for its caller to take and to give back.
-
-use std::collections::BTreeSet;
+//!
+//! PERF: objects of one class are all alike to a pool, so that it counts them, and takes and gives back
+//! several at once. A request makes thousands and no event of most.
 
 use heaplab_trace::ObjectId;
 
@@ -61,6 +62,11 @@ impl Geometry {
         (self.arena_bytes / self.pool_bytes) as u32 - u32::from(self.arenas_by_malloc)
     }
 
+    /// Size classes.
+    pub(super) fn classes(&self) -> usize {
+        (self.small_bytes / self.class_bytes) as usize
+    }
+
     fn class(&self, size: u64) -> usize {
         ((size - 1) / self.class_bytes) as usize
     }
@@ -70,8 +76,10 @@ impl Geometry {
     }
 }
 
-/// No pool: the end of a list.
+/// No pool, no arena: the end of a list.
 const NONE: u32 = u32::MAX;
+/// Pools are numbered as if each arena had this many, the most that one has.
+const ARENA_STRIDE: u32 = 64;
 
 /// The pools of a process.
 #[derive(Debug)]
@@ -79,12 +87,16 @@ pub(super) struct Pools {
     geometry: Geometry,
     /// By class: the first pool that is neither full nor empty.
     heads: Vec<u32>,
+    /// By class: objects that a pool holds.
+    capacities: Vec<u32>,
     pools: Vec<Pool>,
     arenas: Vec<Arena>,
     /// Numbers of arenas that were given back.
     vacant: Vec<u32>,
-    /// Arenas with a free pool, by how many they have.
-    usable: BTreeSet<(u32, u32)>,
+    /// By the number of their free pools: the first of the arenas that have so many.
+    usable: [u32; ARENA_STRIDE as usize + 1],
+    /// The lists of `usable` that are not empty: a bit each, from one free pool on.
+    usable_bits: u64,
     held: u64,
 }
 
@@ -93,27 +105,38 @@ struct Pool {
     class: u32,
     used: u32,
     previous: u32,
+    /// Of a free pool: the next free one of its arena.
     next: u32,
 }
+
+const EMPTY: Pool = Pool { class: 0, used: 0, previous: NONE, next: NONE };
 
 #[derive(Debug)]
 struct Arena {
     /// The object that it is; none if it is mapped.
     object: Option<ObjectId>,
-    /// Its free pools; the last is the next to be taken.
-    free: Vec<u32>,
+    /// Free pools, those that were never taken included.
+    free: u32,
+    /// The last pool that was given back: the next to be taken.
+    first_free: u32,
+    /// The next pool that was never taken.
+    untouched: u32,
+    previous: u32,
+    next: u32,
 }
 
 impl Pools {
     pub(super) fn new(geometry: Geometry) -> Pools {
-        let classes = (geometry.small_bytes / geometry.class_bytes) as usize;
+        let classes = geometry.classes();
         Pools {
             geometry,
             heads: vec![NONE; classes],
+            capacities: (0..classes).map(|class| geometry.capacity(class)).collect(),
             pools: Vec::new(),
             arenas: Vec::new(),
             vacant: Vec::new(),
-            usable: BTreeSet::new(),
+            usable: [NONE; ARENA_STRIDE as usize + 1],
+            usable_bits: 0,
             held: 0,
         }
     }
@@ -127,44 +150,52 @@ impl Pools {
         self.held
     }
 
-    /// Whether an object of `size` bytes lies in a pool.
+    /// The class of an object of `size` bytes, if it lies in a pool.
     #[inline]
-    pub(super) fn serves(&self, size: u64) -> bool {
-        (1..=self.geometry.small_bytes).contains(&size)
+    pub(super) fn class(&self, size: u64) -> Option<usize> {
+        (1..=self.geometry.small_bytes).contains(&size).then(|| self.geometry.class(size))
+    }
+
+    /// Bytes of a place in the pools of `class`.
+    pub(super) fn place_bytes(&self, class: usize) -> u64 {
+        (class as u64 + 1) * self.geometry.class_bytes
     }
 
     /// Whether an object in `pool` stays where it is when it becomes one of `size` bytes: it does if it
     /// fits, and would not leave a quarter of its place.
     pub(super) fn stays(&self, pool: u32, size: u64) -> bool {
-        let place_bytes = (u64::from(self.pools[pool as usize].class) + 1) * self.geometry.class_bytes;
+        let place_bytes = self.place_bytes(self.pools[pool as usize].class as usize);
         size <= place_bytes && 4 * size > 3 * place_bytes
     }
 
-    /// Puts an object of `size` bytes into a pool; none if that takes another arena first.
+    /// Puts objects of `class` into a pool, `count` if there is room for so many; gives the pool and how many
+    /// it took. None if that takes another arena first.
     #[inline]
-    pub(super) fn allocate(&mut self, size: u64) -> Option<u32> {
-        let class = self.geometry.class(size);
-        let mut pool = self.heads[class];
-        if pool == NONE {
-            pool = self.take_free_pool()?;
-            self.pools[pool as usize] = Pool { class: class as u32, used: 0, previous: NONE, next: NONE };
-            self.heads[class] = pool;
+    pub(super) fn allocate(&mut self, class: usize, count: u32) -> Option<(u32, u32)> {
+        let mut number = self.heads[class];
+        if number == NONE {
+            number = self.take_free_pool()?;
+            self.pools[number as usize] = Pool { class: class as u32, ..EMPTY };
+            self.heads[class] = number;
         }
-        self.pools[pool as usize].used += 1;
-        if self.pools[pool as usize].used == self.geometry.capacity(class) {
-            self.unlink(pool);
+        let capacity = self.capacities[class];
+        let pool = &mut self.pools[number as usize];
+        let taken = count.min(capacity - pool.used);
+        pool.used += taken;
+        if pool.used == capacity {
+            self.unlink(number);
         }
-        Some(pool)
+        Some((number, taken))
     }
 
-    /// Takes an object out of `pool`. If an arena is to be given back with it: the arena's object, or
+    /// Takes `count` objects out of `pool`. If an arena is to be given back with them: the arena's object, or
     /// none within if it is mapped.
     #[inline]
-    pub(super) fn free(&mut self, pool: u32) -> Option<Option<ObjectId>> {
+    pub(super) fn free(&mut self, pool: u32, count: u32) -> Option<Option<ObjectId>> {
         let entry = &mut self.pools[pool as usize];
         let class = entry.class as usize;
-        let was_full = entry.used == self.geometry.capacity(class);
-        entry.used -= 1;
+        let was_full = entry.used == self.capacities[class];
+        entry.used -= count;
         let empty = entry.used == 0;
         match (was_full, empty) {
             (true, false) => self.link(pool, class),
@@ -176,44 +207,89 @@ impl Pools {
 
     /// Adds an arena: `object` if it is malloc's.
     pub(super) fn add_arena(&mut self, object: Option<ObjectId>) {
-        let count = self.geometry.pools();
         let number = self.vacant.pop().unwrap_or(self.arenas.len() as u32);
+        let free = self.geometry.pools();
+        let untouched = number * ARENA_STRIDE;
+        let arena = Arena { object, free, first_free: NONE, untouched, previous: NONE, next: NONE };
         if number as usize == self.arenas.len() {
-            self.arenas.push(Arena { object: None, free: Vec::new() });
-            let empty = Pool { class: 0, used: 0, previous: NONE, next: NONE };
-            self.pools.resize(self.pools.len() + count as usize, empty);
+            self.arenas.push(arena);
+            self.pools.resize(self.pools.len() + ARENA_STRIDE as usize, EMPTY);
+        } else {
+            self.arenas[number as usize] = arena;
         }
-        let arena = &mut self.arenas[number as usize];
-        arena.object = object;
-        // The lowest address is taken first.
-        arena.free.extend((number * count..(number + 1) * count).rev());
-        self.usable.insert((count, number));
+        self.enter_usable(number);
         self.held += 1;
     }
 
+    /// Takes a free pool of the arena that has the fewest: the last that was given back, else the lowest
+    /// that was never taken.
     fn take_free_pool(&mut self) -> Option<u32> {
-        let (free, number) = self.usable.pop_first()?;
-        if free > 1 {
-            self.usable.insert((free - 1, number));
+        if self.usable_bits == 0 {
+            return None;
         }
-        self.arenas[number as usize].free.pop()
+        let number = self.usable[self.usable_bits.trailing_zeros() as usize + 1];
+        self.leave_usable(number);
+        let arena = &mut self.arenas[number as usize];
+        let pool = if arena.first_free == NONE {
+            arena.untouched += 1;
+            arena.untouched - 1
+        } else {
+            let first = arena.first_free;
+            arena.first_free = self.pools[first as usize].next;
+            first
+        };
+        arena.free -= 1;
+        if arena.free > 0 {
+            self.enter_usable(number);
+        }
+        Some(pool)
     }
 
     fn give_back_pool(&mut self, pool: u32) -> Option<Option<ObjectId>> {
-        let count = self.geometry.pools();
-        let number = pool / count;
+        let number = pool / ARENA_STRIDE;
+        if self.arenas[number as usize].free > 0 {
+            self.leave_usable(number);
+        }
         let arena = &mut self.arenas[number as usize];
-        arena.free.push(pool);
-        let free = arena.free.len() as u32;
-        self.usable.remove(&(free - 1, number));
-        if free < count || (self.geometry.keeps_last && self.usable.is_empty()) {
-            self.usable.insert((free, number));
+        self.pools[pool as usize].next = arena.first_free;
+        arena.first_free = pool;
+        arena.free += 1;
+        let stays = self.geometry.keeps_last && self.usable_bits == 0;
+        if arena.free < self.geometry.pools() || stays {
+            self.enter_usable(number);
             return None;
         }
-        arena.free.clear();
         self.vacant.push(number);
         self.held -= 1;
         Some(arena.object.take())
+    }
+
+    /// Puts arena `number` first among those with as many free pools.
+    fn enter_usable(&mut self, number: u32) {
+        let arena = &mut self.arenas[number as usize];
+        let head = &mut self.usable[arena.free as usize];
+        (arena.previous, arena.next) = (NONE, *head);
+        let next = std::mem::replace(head, number);
+        self.usable_bits |= 1 << (arena.free - 1);
+        if next != NONE {
+            self.arenas[next as usize].previous = number;
+        }
+    }
+
+    /// Takes arena `number` from among those with as many free pools.
+    fn leave_usable(&mut self, number: u32) {
+        let Arena { free, previous, next, .. } = self.arenas[number as usize];
+        if previous == NONE {
+            self.usable[free as usize] = next;
+            if next == NONE {
+                self.usable_bits &= !(1 << (free - 1));
+            }
+        } else {
+            self.arenas[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.arenas[next as usize].previous = previous;
+        }
     }
 
     /// Puts `pool` at the head of the list of its class.
@@ -252,9 +328,14 @@ mod tests {
 
     /// Allocates, with an arena more if that is needed; says whether it was.
     fn allocate(pools: &mut Pools, size: u64, arenas: &mut u64) -> u32 {
+        allocate_some(pools, size, 1, arenas).0
+    }
+
+    fn allocate_some(pools: &mut Pools, size: u64, count: u32, arenas: &mut u64) -> (u32, u32) {
+        let class = pools.class(size).unwrap();
         loop {
-            if let Some(pool) = pools.allocate(size) {
-                return pool;
+            if let Some(taken) = pools.allocate(class, count) {
+                return taken;
             }
             pools.add_arena(Some(*arenas));
             *arenas += 1;
@@ -269,8 +350,8 @@ mod tests {
             allocate(&mut pools, 57, &mut arenas);
         }
         assert_eq!(arenas, 1);
-        assert!(pools.allocate(64).is_none());
-        assert_eq!((pools.serves(256), pools.serves(257), pools.serves(0)), (true, false, false));
+        assert!(pools.allocate(7, 1).is_none());
+        assert_eq!([256, 257, 0, 1].map(|size| pools.class(size)), [Some(31), None, None, Some(0)]);
     }
 
     #[test]
@@ -278,9 +359,9 @@ mod tests {
         let (mut pools, mut arenas) = (pools(Runtime::CPython27), 0);
         let places: Vec<u32> = (0..63 * 63).map(|_| allocate(&mut pools, 64, &mut arenas)).collect();
         for place in &places[1..] {
-            assert_eq!(pools.free(*place), None);
+            assert_eq!(pools.free(*place, 1), None);
         }
-        assert_eq!(pools.free(places[0]), Some(Some(0)));
+        assert_eq!(pools.free(places[0], 1), Some(Some(0)));
         assert_eq!(pools.held(), 0);
     }
 
@@ -288,11 +369,11 @@ mod tests {
     fn the_last_arena_of_cpython_3_stays() {
         let (mut pools, mut arenas) = (pools(Runtime::CPython3), 0);
         let place = allocate(&mut pools, 512, &mut arenas);
-        assert_eq!((pools.free(place), pools.held()), (None, 1));
+        assert_eq!((pools.free(place, 1), pools.held()), (None, 1));
         let places: Vec<u32> = (0..5000).map(|_| allocate(&mut pools, 512, &mut arenas)).collect();
         assert!(pools.held() > 2);
         for place in places {
-            pools.free(place);
+            pools.free(place, 1);
         }
         assert_eq!(pools.held(), 1);
     }
@@ -302,8 +383,8 @@ mod tests {
         let (mut pools, mut arenas) = (pools(Runtime::CPython27), 0);
         let places: Vec<u32> = (0..3 * 15).map(|_| allocate(&mut pools, 256, &mut arenas)).collect();
         assert_eq!((places[0], places[14], places[15], places[44]), (0, 0, 1, 2));
-        pools.free(places[20]);
-        pools.free(places[40]);
+        pools.free(places[20], 1);
+        pools.free(places[40], 1);
         assert_eq!([256; 3].map(|size| allocate(&mut pools, size, &mut arenas)), [2, 1, 3]);
     }
 
@@ -320,33 +401,65 @@ mod tests {
         /// and at the end all are back (but the one that CPython 3 keeps).
         #[test]
         fn the_books_balance(
-            steps in prop::collection::vec((any::<bool>(), 1u64..=256, any::<u32>()), 1..3000),
+            steps in prop::collection::vec((any::<bool>(), 1u64..=256, 1u32..40, any::<u32>()), 1..2000),
             three in any::<bool>(),
         ) {
             let mut pools = pools(if three { Runtime::CPython3 } else { Runtime::CPython27 });
             let (mut live, mut arenas) = (Vec::new(), 0u64);
             let mut in_arena = std::collections::BTreeMap::new();
-            let count = pools.geometry.pools();
-            for (grow, size, pick) in steps {
+            for (grow, size, count, pick) in steps {
                 if grow || live.is_empty() {
-                    let place = allocate(&mut pools, size, &mut arenas);
-                    *in_arena.entry(place / count).or_insert(0u32) += 1;
-                    live.push(place);
+                    let (place, taken) = allocate_some(&mut pools, size, count, &mut arenas);
+                    prop_assert!((1..=count).contains(&taken));
+                    *in_arena.entry(place / ARENA_STRIDE).or_insert(0u32) += taken;
+                    live.push((place, taken));
                     let pool = pools.pools[place as usize];
                     prop_assert!(pool.used <= pools.geometry.capacity(pool.class as usize));
                 } else {
-                    let place = live.swap_remove(pick as usize % live.len());
-                    let left = in_arena.get_mut(&(place / count)).unwrap();
-                    *left -= 1;
-                    let back = pools.free(place);
+                    let index = pick as usize % live.len();
+                    let (place, held) = live.swap_remove(index);
+                    let freed = count.min(held);
+                    if freed < held {
+                        live.push((place, held - freed));
+                    }
+                    let left = in_arena.get_mut(&(place / ARENA_STRIDE)).unwrap();
+                    *left -= freed;
+                    let back = pools.free(place, freed);
                     prop_assert!(back.is_none() || *left == 0);
                     prop_assert!(back.is_some() || *left > 0 || three);
                 }
             }
-            for place in live {
-                pools.free(place);
+            for (place, held) in live {
+                pools.free(place, held);
             }
             prop_assert_eq!(pools.held(), u64::from(three));
+        }
+
+        /// Several at once go where they would go one by one.
+        #[test]
+        fn several_at_once_are_the_same_as_one_by_one(
+            steps in prop::collection::vec((any::<bool>(), 1u64..=256, 1u32..100, any::<u32>()), 1..200),
+        ) {
+            let (mut whole, mut single) = (pools(Runtime::CPython27), pools(Runtime::CPython27));
+            let (mut arenas, mut other_arenas) = (0, 0);
+            let mut live = Vec::new();
+            for (grow, size, mut count, pick) in steps {
+                if grow || live.is_empty() {
+                    while count > 0 {
+                        let (place, taken) = allocate_some(&mut whole, size, count, &mut arenas);
+                        for _ in 0..taken {
+                            prop_assert_eq!(allocate(&mut single, size, &mut other_arenas), place);
+                        }
+                        live.push((place, taken));
+                        count -= taken;
+                    }
+                } else {
+                    let (place, held) = live.swap_remove(pick as usize % live.len());
+                    let back: Vec<_> = (0..held).filter_map(|_| single.free(place, 1)).collect();
+                    prop_assert_eq!(whole.free(place, held).into_iter().collect::<Vec<_>>(), back);
+                }
+                prop_assert_eq!(whole.held(), single.held());
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ use super::cache::Cache;
 use super::definition::Definition;
 use super::distribution::{Random, SizeTable};
 use super::heap::{Block, Heap, Kind};
+use super::objects::ObjectTable;
+use super::parse::Parser;
 
 /// A request as the event loop hands it over.
 #[derive(Debug)]
@@ -34,6 +36,14 @@ pub(super) struct Surroundings<'a> {
     pub(super) cache: &'a mut Cache,
     pub(super) objects: &'a mut Random,
     pub(super) keeping: &'a mut Random,
+    pub(super) spares: &'a mut Vec<Spare>,
+}
+
+/// Lists of blocks, empty, that earlier requests have made room in.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    parsed: Vec<Block>,
+    release: VecDeque<Block>,
 }
 
 /// Sizes of the objects that are made by the thousand.
@@ -42,8 +52,9 @@ pub(super) struct Tables {
     pub(super) startup: SizeTable,
     pub(super) connection: SizeTable,
     pub(super) thread: SizeTable,
-    pub(super) container: SizeTable,
-    pub(super) string: SizeTable,
+    pub(super) objects: ObjectTable,
+    /// Sizes of the object that a handler is.
+    pub(super) handler: SizeTable,
     pub(super) temporary: SizeTable,
     /// Temporary objects for each parsed one.
     pub(super) temporaries: f64,
@@ -57,27 +68,27 @@ impl Tables {
     /// others are drawn: five in six of a Python request's objects are such temporaries.
     pub(super) fn new(definition: &Definition, heap: &Heap) -> Tables {
         let temporary = SizeTable::new(&definition.temporary.size);
-        let (temporary, share) = temporary.retain(|size| !heap.pools_serve(size));
+        let (temporary, share) = temporary.retain(|size| heap.class(size).is_none());
         Tables {
             temporaries: definition.temporary.per_object * share,
             startup: SizeTable::new(&definition.startup.size),
             connection: SizeTable::new(&definition.connection.size),
             thread: SizeTable::new(&definition.pool.size),
-            container: SizeTable::new(&definition.parsed.container),
-            string: SizeTable::new(&definition.parsed.string),
+            objects: ObjectTable::new(&definition.parsed, heap),
+            handler: SizeTable::new(&definition.parsed.container),
             temporary,
         }
     }
 }
 
-/// What comes after a step.
+/// What comes after a turn.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// Another one, in the same slice.
-    Within,
-    /// Another one, in a slice that begins at this time.
+pub(super) enum Turn {
+    /// The rest of the slice: enough records wait.
+    Stopped,
+    /// Another slice, which begins at this time.
     Next(u64),
-    /// None: the response is ready for the event loop.
+    /// Nothing: the response is ready for the event loop.
     Done(Block),
 }
 
@@ -98,12 +109,7 @@ pub(super) struct Job {
     buffer: Option<Block>,
     /// Made for the whole of the request: its handler's object, then the copies of the payload.
     held: Vec<Block>,
-    parsed: Vec<Block>,
-    parsed_left: u64,
-    /// The last container, while it is smaller than it will be: its index and its full size.
-    growing: Option<(usize, u64)>,
-    temporaries_owed: f64,
-    temporary: Option<Block>,
+    parser: Parser,
     response: Option<Block>,
     response_bytes: u64,
     release: VecDeque<Block>,
@@ -127,12 +133,13 @@ impl Job {
         thread: ThreadId,
         now_ns: u64,
         service_ns: u64,
+        spare: Spare,
     ) -> Job {
         let payload_bytes = request.buffer.size();
-        let parsed_left = payload_bytes / definition.parsed.bytes_per_object;
+        let objects = payload_bytes / definition.parsed.bytes_per_object;
         let response_bytes =
             ((payload_bytes as f64 * definition.response.ratio) as u64).max(definition.response.min_bytes);
-        let expected = expected_calls(definition, tables, parsed_left);
+        let expected = expected_calls(definition, tables, objects);
         Job {
             thread,
             started_ns: now_ns,
@@ -145,98 +152,71 @@ impl Job {
             payload_bytes,
             buffer: Some(request.buffer),
             held: Vec::new(),
-            parsed: Vec::new(),
-            parsed_left,
-            growing: None,
-            temporaries_owed: 0.0,
-            temporary: None,
+            parser: Parser::new(objects, spare.parsed),
             response: None,
             response_bytes,
-            release: VecDeque::new(),
+            release: spare.release,
         }
     }
 
-    /// Makes one call, and says when the next one is due.
-    pub(super) fn step(&mut self, now_ns: u64, around: &mut Surroundings<'_>) -> Step {
+    /// Makes the calls that are due in a slice, from where it stopped if it did, until `most` records wait.
+    pub(super) fn run(&mut self, now_ns: u64, most: usize, around: &mut Surroundings<'_>) -> Turn {
         if now_ns >= self.slice_end_ns {
             self.slice_end_ns = now_ns.saturating_add(self.slice_ns);
         }
-        match self.stage {
-            Stage::Copy => self.copy(around),
-            Stage::Parse => self.parse(around),
-            Stage::Encode => self.encode(now_ns, around),
-            Stage::Release => self.release(around),
-            Stage::Answer => {
-                if let Some(response) = self.response.take() {
-                    return Step::Done(response);
-                }
+        if let Some(response) = self.response.take_if(|_| self.stage == Stage::Answer) {
+            return Turn::Done(response);
+        }
+        // The service time holds to the ns: the response leaves then, however many calls there were.
+        let end_ns = self.started_ns.saturating_add(self.service_ns).max(now_ns);
+        while self.stage != Stage::Answer {
+            let budget = self.calls_due().saturating_sub(self.calls);
+            if budget == 0 {
+                let due_ns = self.calls.saturating_mul(self.gap_ns).min(self.service_ns);
+                return Turn::Next(self.started_ns.saturating_add(due_ns));
             }
+            if around.heap.pending() >= most {
+                return Turn::Stopped;
+            }
+            self.calls += match self.stage {
+                Stage::Copy => self.copy(around),
+                Stage::Parse => self.parse(budget, most, around),
+                Stage::Encode => self.encode(now_ns, around),
+                Stage::Release => self.release(budget, most, around),
+                Stage::Answer => 0,
+            };
         }
-        self.calls += 1;
-        if self.stage == Stage::Answer {
-            // The service time holds to the ns: the response leaves then, however many calls there were.
-            return Step::Next(self.started_ns.saturating_add(self.service_ns).max(now_ns));
-        }
-        let due_ns = self.calls.saturating_mul(self.gap_ns).min(self.service_ns);
-        match self.started_ns.saturating_add(due_ns) {
-            due_ns if due_ns < self.slice_end_ns => Step::Within,
-            due_ns => Step::Next(due_ns),
-        }
+        Turn::Next(end_ns)
     }
 
-    fn copy(&mut self, around: &mut Surroundings<'_>) {
+    /// Calls that are due before the slice ends, from the first on.
+    fn calls_due(&self) -> u64 {
+        let time_ns = self.slice_end_ns - self.started_ns;
+        if self.service_ns < time_ns || self.gap_ns == 0 { u64::MAX } else { time_ns.div_ceil(self.gap_ns) }
+    }
+
+    fn copy(&mut self, around: &mut Surroundings<'_>) -> u64 {
         let (size, kind) = match self.held.is_empty() {
-            true => (around.tables.container.draw(around.objects), Kind::Container),
+            true => (around.tables.handler.draw(around.objects), Kind::Container),
             false => (self.payload_bytes, Kind::Leaf),
         };
         self.held.push(around.heap.object(self.thread, size, kind));
         if self.held.len() as u64 > u64::from(around.definition.parsed.copies) {
-            self.stage = if self.parsed_left > 0 { Stage::Parse } else { Stage::Encode };
+            self.stage = if self.parser.is_done() { Stage::Encode } else { Stage::Parse };
         }
+        1
     }
 
-    /// A temporary is freed before all else; then the last container gets its full size once there is
-    /// something behind it; then comes the next object.
-    fn parse(&mut self, around: &mut Surroundings<'_>) {
-        let thread = self.thread;
-        if let Some(temporary) = self.temporary.take() {
-            around.heap.free(thread, temporary);
-        } else if self.temporaries_owed >= 1.0 {
-            self.temporaries_owed -= 1.0;
-            let size = around.tables.temporary.draw(around.objects);
-            self.temporary = Some(around.heap.malloc(thread, size));
-        } else if let Some((index, size)) =
-            self.growing.take_if(|(index, _)| *index + 1 < self.parsed.len() || self.parsed_left == 0)
-        {
-            around.heap.realloc(thread, &mut self.parsed[index], size);
-        } else if self.parsed_left > 0 {
-            self.parsed_left -= 1;
-            self.temporaries_owed += around.tables.temporaries;
-            self.parse_object(around);
-        }
-        let pending = self.temporary.is_some() || self.temporaries_owed >= 1.0 || self.growing.is_some();
-        if self.parsed_left == 0 && !pending {
+    fn parse(&mut self, budget: u64, most: usize, around: &mut Surroundings<'_>) -> u64 {
+        let calls = self.parser.parse(self.thread, budget, most, around);
+        if self.parser.is_done() {
             self.stage = Stage::Encode;
         }
-    }
-
-    fn parse_object(&mut self, around: &mut Surroundings<'_>) {
-        let plan = &around.definition.parsed;
-        let (mut size, kind);
-        if around.objects.chance(plan.containers) {
-            (size, kind) = (around.tables.container.draw(around.objects), Kind::Container);
-            if size > 1 && around.objects.chance(plan.grown) {
-                self.growing = Some((self.parsed.len(), size));
-                size /= 2;
-            }
-        } else {
-            (size, kind) = (around.tables.string.draw(around.objects), Kind::Leaf);
-        }
-        self.parsed.push(around.heap.object(self.thread, size, kind));
+        calls
     }
 
     /// The response grows as the receive buffer does, and is cut to its length.
-    fn encode(&mut self, now_ns: u64, around: &mut Surroundings<'_>) {
+    fn encode(&mut self, now_ns: u64, around: &mut Surroundings<'_>) -> u64 {
         let plan = &around.definition.receive;
         let target = self.response_bytes;
         match &mut self.response {
@@ -254,6 +234,7 @@ impl Job {
             self.choose_release(now_ns, around);
             self.stage = Stage::Release;
         }
+        1
     }
 
     /// Decides what the cache keeps, and puts everything else in the order in which it is freed.
@@ -262,16 +243,14 @@ impl Job {
         if around.keeping.chance(plan.hits) {
             around.cache.hit(around.keeping);
         }
+        let parsed = self.parser.parsed().drain(..);
         if !around.keeping.chance(plan.requests) {
-            self.release.extend(self.parsed.drain(..));
+            self.release.extend(parsed);
         } else {
             let mut kept = Vec::new();
-            for object in self.parsed.drain(..) {
-                if around.keeping.chance(plan.objects) {
-                    kept.push(object);
-                } else {
-                    self.release.push_back(object);
-                }
+            for objects in parsed {
+                let rest = around.cache.choose(objects, around.keeping, &mut kept);
+                self.release.extend(rest);
             }
             // The first that is held is the handler's own object: only a copy is kept.
             if self.held.len() > 1 {
@@ -283,14 +262,20 @@ impl Job {
         self.release.extend(self.buffer.take());
     }
 
-    fn release(&mut self, around: &mut Surroundings<'_>) {
-        if let Some(block) = self.release.pop_front() {
+    fn release(&mut self, budget: u64, most: usize, around: &mut Surroundings<'_>) -> u64 {
+        let mut calls = 0;
+        while calls < budget && around.heap.pending() < most {
+            let Some(block) = self.release.pop_front() else { break };
+            calls += u64::from(block.count());
             around.heap.free(self.thread, block);
         }
         if self.release.is_empty() {
             around.heap.end_request(self.thread);
+            let parsed = std::mem::take(self.parser.parsed());
+            around.spares.push(Spare { parsed, release: std::mem::take(&mut self.release) });
             self.stage = Stage::Answer;
         }
+        calls
     }
 }
 
@@ -299,10 +284,11 @@ pub(super) fn grown(bytes: u64, growth: f64) -> u64 {
     ((bytes as f64 * growth) as u64).max(bytes + 1)
 }
 
-/// About how many calls a request with `objects` parsed objects makes; what its cache evicts comes on top.
+/// About how many calls a request with `objects` parsed objects makes, those that pools serve included; what
+/// its cache evicts comes on top.
 fn expected_calls(definition: &Definition, tables: &Tables, objects: u64) -> f64 {
     let plan = &definition.parsed;
-    let per_object = 2.0 + 2.0 * tables.temporaries + plan.containers * plan.grown;
+    let per_object = 2.0 + 2.0 * tables.temporaries + plan.grown * tables.objects.large_containers();
     // Twice a copy and the handler's object, the receive buffer, the response with some growth.
     2.0 * (f64::from(plan.copies) + 1.0) + objects as f64 * per_object + 8.0
 }

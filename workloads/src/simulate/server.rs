@@ -13,9 +13,10 @@ use super::definition::{Definition, Process};
 use super::distribution::Random;
 use super::event_loop::Client;
 use super::heap::{Block, Heap};
+use super::load::LoadClock;
 use super::pool::Pool;
-use super::request::{Job, Request, Step, Surroundings, Tables};
-use super::schedule::{LoadClock, Schedule};
+use super::request::{Job, Request, Spare, Surroundings, Tables, Turn};
+use super::schedule::Schedule;
 
 /// The thread of the event loop: the process's initial one.
 pub(super) const LOOP: ThreadId = 0;
@@ -95,6 +96,7 @@ pub(super) struct Server {
     pool: Pool,
     cache: Cache,
     startup: Vec<Block>,
+    spares: Vec<Spare>,
     /// Who was stopped within a turn because enough records wait: goes on before anybody else acts.
     stopped: Option<Actor>,
     finished: bool,
@@ -105,11 +107,13 @@ impl Server {
         let duration_ns = definition.duration_ns;
         let heap = Heap::new(&definition, Random::new(seed, 8));
         let tables = Tables::new(&definition, &heap);
+        let phases = phase_ends(&definition).map(|(_, end_ns, rate)| (end_ns, rate)).collect();
+        let load = LoadClock::new(&definition, phases, Random::new(seed, 9));
         let mut server = Server {
             heap,
             schedule: Schedule::new(),
             now_ns: 0,
-            load: LoadClock::new(phase_ends(&definition).map(|(_, end, rate)| (end, rate)).collect()),
+            load,
             randoms: Randoms::new(seed),
             tables,
             clients: (0..definition.connections).map(|_| Client::default()).collect(),
@@ -120,6 +124,7 @@ impl Server {
             pool: Pool::new(definition.pool.wake),
             cache: Cache::new(definition.cache.clone()),
             startup: Vec::new(),
+            spares: Vec::new(),
             stopped: None,
             finished: false,
             definition,
@@ -191,8 +196,10 @@ impl Server {
             self.counts.waited_ns += u128::from(now_ns - request.queued_ns);
             let service_ns = self.draw_service(request.buffer.size());
             let client = request.connection;
+            let spare = self.spares.pop().unwrap_or_default();
             let worker = self.pool.worker(index);
-            let job = Job::new(&self.definition, &self.tables, request, worker.thread, now_ns, service_ns);
+            let job =
+                Job::new(&self.definition, &self.tables, request, worker.thread, now_ns, service_ns, spare);
             worker.job = Some((client, job));
             self.schedule.enter(now_ns, Actor::Work(index));
         }
@@ -219,20 +226,18 @@ impl Server {
             cache: &mut self.cache,
             objects: &mut self.randoms.objects,
             keeping: &mut self.randoms.keeping,
+            spares: &mut self.spares,
         };
-        loop {
-            match job.step(self.now_ns, &mut around) {
-                Step::Within if around.heap.pending() >= most => {
-                    self.stopped = Some(Actor::Work(index));
-                    return None;
-                }
-                Step::Within => {}
-                Step::Next(next_ns) => return Some(next_ns),
-                Step::Done(response) => {
-                    let client = *client;
-                    self.end_job(index, client, response);
-                    return None;
-                }
+        match job.run(self.now_ns, most, &mut around) {
+            Turn::Stopped => {
+                self.stopped = Some(Actor::Work(index));
+                None
+            }
+            Turn::Next(next_ns) => Some(next_ns),
+            Turn::Done(response) => {
+                let client = *client;
+                self.end_job(index, client, response);
+                None
             }
         }
     }

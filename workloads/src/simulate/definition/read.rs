@@ -15,6 +15,8 @@ const NO_BASE: &str = "none";
 /// The longest chain of bases.
 const MAX_BASES: usize = 8;
 
+/// The longest list of a curve's parts.
+const MAX_PARTS: usize = 10_000;
 /// The longest list of phases.
 const MAX_PHASES: usize = 1000;
 /// Most parsed objects of one request.
@@ -73,6 +75,7 @@ fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
         duration_ns: fields.time_ns("duration", 1e6, MAX_TIME_NS)?,
         heap_limit_bytes: heap,
         cpus: fields.optional_count("cpus", 1, 65_536)?.map(|cpus| cpus as u32),
+        thinned: fields.number("thinned", 1.0, 1e6)?,
         free_at_end: fields.flag("free_at_end")?,
         connections: fields.count("connections", 1, 1_000_000)? as u32,
         workers: fields.count("workers", 1, 10_000)? as u32,
@@ -87,12 +90,7 @@ fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
             time_ns: fields.time_ns("startup.time", 0.0, MAX_TIME_NS)?,
             size: sizes(fields, "startup.size", small)?,
         },
-        arrivals: Arrivals {
-            process: fields
-                .choice("arrivals.process", &[("closed", Process::Closed), ("open", Process::Open)])?,
-            rate_per_s: fields.rate("arrivals.rate", 1e-6, 1e6)?,
-            think: times(fields, "arrivals.think")?,
-        },
+        arrivals: read_arrivals(fields)?,
         payload: sizes(fields, "payload", heap)?,
         connection: read_connection(fields, heap)?,
         receive: read_receive(fields, heap)?,
@@ -119,6 +117,26 @@ fn read(fields: &mut Fields) -> Result<Definition, DefinitionError> {
             min_bytes: fields.size("response.min", 1, heap)?,
         },
         phases: read_phases(fields)?,
+        tables: fields.take_tables(),
+    })
+}
+
+fn read_arrivals(fields: &mut Fields) -> Result<Arrivals, DefinitionError> {
+    let factors = fields.numbers("arrivals.curve", MAX_PARTS, 0.0, 1000.0)?;
+    if !factors.is_empty() && factors.iter().all(|factor| *factor == 0.0) {
+        return Err(fields.refuse("arrivals.curve", "a list in which one number at least is above 0"));
+    }
+    Ok(Arrivals {
+        process: fields
+            .choice("arrivals.process", &[("closed", Process::Closed), ("open", Process::Open)])?,
+        rate_per_s: fields.rate("arrivals.rate", 1e-6, 1e6)?,
+        think: times(fields, "arrivals.think", 1e3)?,
+        curve: Curve { factors, period_ns: fields.time_ns("arrivals.period", 1e9, MAX_TIME_NS)? },
+        bursts: Bursts {
+            rate: fields.number("arrivals.burst.rate", 0.0, 1000.0)?,
+            length: times(fields, "arrivals.burst.length", 1e6)?,
+            gap: times(fields, "arrivals.burst.gap", 1e6)?,
+        },
     })
 }
 
@@ -138,8 +156,8 @@ fn read_collector(fields: &mut Fields) -> Result<CollectorPlan, DefinitionError>
 fn read_connection(fields: &mut Fields, heap: u64) -> Result<Connection, DefinitionError> {
     Ok(Connection {
         ramp_ns: fields.time_ns("connection.ramp", 0.0, MAX_TIME_NS)?,
-        lifetime: times(fields, "connection.lifetime")?,
-        reconnect: times(fields, "connection.reconnect")?,
+        lifetime: times(fields, "connection.lifetime", 1e3)?,
+        reconnect: times(fields, "connection.reconnect", 1e3)?,
         objects: fields.count("connection.objects", 0, 10_000)? as u32,
         size: sizes(fields, "connection.size", heap.min(MAX_SMALL))?,
         buffer_bytes: fields.size("connection.buffer", 1, heap)?,
@@ -173,7 +191,7 @@ fn read_cache(fields: &mut Fields, heap: u64) -> Result<CachePlan, DefinitionErr
         requests: fields.number("cache.requests", 0.0, 1.0)?,
         objects: fields.number("cache.objects", 0.0, 1.0)?,
         hits: fields.number("cache.hits", 0.0, 1.0)?,
-        lifetime: times(fields, "cache.lifetime")?,
+        lifetime: times(fields, "cache.lifetime", 1e3)?,
         sweep_ns: fields.time_ns("cache.sweep", 1e6, MAX_TIME_NS)?,
     })
 }
@@ -195,29 +213,49 @@ fn read_phases(fields: &mut Fields) -> Result<Vec<Phase>, DefinitionError> {
 }
 
 fn sizes(fields: &mut Fields, key: &str, most: u64) -> Result<Sizes, DefinitionError> {
-    let shape = shape(fields, key, 0.1)?;
+    let (median, file) = (format!("{key}.median"), format!("{key}.file"));
+    fields.know(&median);
+    fields.know(&file);
+    let shape = shape(fields, key, 0.1, &[("empirical", 'e')])?;
     let max_bytes = fields.size(&format!("{key}.max"), 1, most)?;
     let min_bytes = fields.size(&format!("{key}.min"), 1, max_bytes)?;
-    let median_bytes = fields.size(&format!("{key}.median"), min_bytes, max_bytes)?;
-    Ok(Sizes { shape, median_bytes, min_bytes, max_bytes })
+    Ok(match shape {
+        Some(shape) => {
+            let median_bytes = fields.size(&median, min_bytes, max_bytes)?;
+            Sizes { shape, median_bytes, min_bytes, max_bytes }
+        }
+        None => {
+            let table = fields.table(key, &file, (min_bytes, max_bytes))?;
+            let median_bytes = table.median_bytes();
+            Sizes { shape: Shape::Empirical(table), median_bytes, min_bytes, max_bytes }
+        }
+    })
 }
 
-fn times(fields: &mut Fields, key: &str) -> Result<Times, DefinitionError> {
+fn times(fields: &mut Fields, key: &str, least_ns: f64) -> Result<Times, DefinitionError> {
     // Below an exponent of 1 a power law has no mean.
-    let shape = shape(fields, key, 1.01)?;
-    Ok(Times { shape, mean_ns: fields.time_ns(&format!("{key}.mean"), 1e3, MAX_TIME_NS)? })
+    let shape = shape(fields, key, 1.01, &[])?.unwrap_or(Shape::Fixed);
+    Ok(Times { shape, mean_ns: fields.time_ns(&format!("{key}.mean"), least_ns, MAX_TIME_NS)? })
 }
 
-fn shape(fields: &mut Fields, key: &str, least_alpha: f64) -> Result<Shape, DefinitionError> {
+/// The shape of the distribution `key`; none if it is one of those in `more`.
+fn shape(
+    fields: &mut Fields,
+    key: &str,
+    least_alpha: f64,
+    more: &[(&str, char)],
+) -> Result<Option<Shape>, DefinitionError> {
     let (sigma, alpha) = (format!("{key}.sigma"), format!("{key}.alpha"));
     fields.know(&sigma);
     fields.know(&alpha);
-    let choices = [("fixed", 'f'), ("exponential", 'e'), ("lognormal", 'l'), ("pareto", 'p')];
+    let choices =
+        [&[("fixed", 'f'), ("exponential", 'x'), ("lognormal", 'l'), ("pareto", 'p')], more].concat();
     Ok(match fields.choice(&format!("{key}.distribution"), &choices)? {
-        'f' => Shape::Fixed,
-        'e' => Shape::Exponential,
-        'l' => Shape::Lognormal { sigma: fields.number(&sigma, 0.0, 5.0)? },
-        _ => Shape::Pareto { alpha: fields.number(&alpha, least_alpha, 100.0)? },
+        'f' => Some(Shape::Fixed),
+        'x' => Some(Shape::Exponential),
+        'l' => Some(Shape::Lognormal { sigma: fields.number(&sigma, 0.0, 5.0)? }),
+        'p' => Some(Shape::Pareto { alpha: fields.number(&alpha, least_alpha, 100.0)? }),
+        _ => None,
     })
 }
 

@@ -27,7 +27,7 @@ fn a_definition_starts_from_monitor_server() {
     let root = parse(shipped("monitor-server").unwrap().1, &[]).unwrap();
     let mine = parse("name = \"mine\"\nworkers = 3\n[payload]\nmedian = \"2KB\"\n", &[]).unwrap();
     assert_eq!((mine.workers, mine.payload.median_bytes), (3, 2000));
-    let same = Definition { name: root.name.clone(), workers: 25, payload: root.payload, ..mine };
+    let same = Definition { name: root.name.clone(), workers: 25, payload: root.payload.clone(), ..mine };
     assert_eq!(same, root);
     let based = parse("name = \"mine\"\nbase = \"monitor-server-vm\"\n", &[]).unwrap();
     assert_eq!(based.connections, 80);
@@ -49,6 +49,37 @@ fn overrides_reach_any_field() {
     assert_eq!((definition.connections, definition.cpus), (200, Some(32)));
     assert_eq!(definition.payload.median_bytes, 65536);
     assert_eq!((definition.pool.wake, definition.free_at_end), (Wake::Lifo, true));
+    let definition = parse(MINE, &["arrivals.curve=[0.5, 2]", "phases=[]", "thinned=100"]).unwrap();
+    assert_eq!((definition.arrivals.curve.factors, definition.thinned), (vec![0.5, 2.0], 100.0));
+    assert_eq!(definition.phases, []);
+}
+
+/// The definition lies beside its table; an override's path begins in the working directory.
+#[test]
+fn tables_of_sizes_are_read_from_beside_the_definition() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(place("sizes.csv"), "size,weight\n2000,1\n40000,3\n").unwrap();
+    let text = "name = \"mine\"\n[payload]\ndistribution = \"empirical\"\nfile = \"sizes.csv\"\n";
+    let parse_at = |text: &str, origin: &str, overrides: &[String]| {
+        Definition::parse(text, origin, overrides, &|name| shipped(name).map(|(_, text)| text))
+    };
+    let definition = parse_at(text, &place("mine.toml"), &[]).unwrap();
+    assert_eq!(definition.payload.median_bytes, 40_000);
+    assert_eq!(definition.tables, [("payload".to_string(), "size,weight\n2000,1\n40000,3\n".to_string())]);
+    let set = format!("payload.file={}", place("sizes.csv"));
+    let set = ["payload.distribution=empirical".to_string(), set];
+    assert_eq!(parse_at(MINE, "mine.toml", &set).unwrap().payload, definition.payload);
+
+    std::fs::write(place("sizes.csv"), "2000,1\n,3\n").unwrap();
+    let error = parse_at(text, &place("mine.toml"), &[]).unwrap_err().to_string();
+    let words = ["payload.file = ", "sizes.csv, line 2: size is \"\"", "from 1000 to 800000"];
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    let error = parse_at(text, "elsewhere/mine.toml", &[]).unwrap_err().to_string();
+    let words = ["elsewhere/mine.toml: payload.file is \"elsewhere/sizes.csv\"", "that can be read"];
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    assert!(message(MINE, &["payload.distribution=empirical"]).contains("payload.file is missing"));
+    assert!(message(MINE, &["arrivals.think.distribution=empirical"]).contains("one of \"fixed\""));
 }
 
 #[test]
@@ -57,7 +88,7 @@ fn an_unknown_key_is_answered_with_the_keys_that_there_are() {
     assert_eq!(
         text,
         "mine.toml: unknown key payload.medain (found \"64KiB\"): the keys are payload.alpha, \
-         payload.distribution, payload.max, payload.median, payload.min, payload.sigma"
+         payload.distribution, payload.file, payload.max, payload.median, payload.min, payload.sigma"
     );
     let text = message(MINE, &["colour=red"]);
     assert!(text.starts_with("--set: unknown key colour (found \"red\"): the keys are "), "{text}");
@@ -91,7 +122,22 @@ fn impossible_values_are_refused() {
         ("payload.max=5GiB", "payload.max is \"5GiB\""),
         ("payload.max=1KB", "payload.median is \"48KB\""),
         ("payload.min=900KB", "payload.min is \"900KB\""),
-        ("payload.distribution=gauss", "one of \"fixed\", \"exponential\", \"lognormal\", \"pareto\""),
+        (
+            "payload.distribution=gauss",
+            "one of \"fixed\", \"exponential\", \"lognormal\", \"pareto\", \"empirical\"",
+        ),
+        ("thinned=0.5", "thinned is 0.5, which is not allowed: it must be a number without a unit, from 1"),
+        (
+            "arrivals.curve=[1, -1]",
+            "arrivals.curve is [1, -1], which is not allowed: it must be a list of at most",
+        ),
+        ("arrivals.curve=[0, 0]", "one number at least is above 0"),
+        ("arrivals.curve=1", "arrivals.curve is 1"),
+        ("arrivals.curve=[\"1/s\"]", "each from 0 to 1000"),
+        ("arrivals.period=24", "arrivals.period is 24"),
+        ("arrivals.burst.rate=-2", "arrivals.burst.rate is -2"),
+        ("arrivals.burst.length.mean=1us", "arrivals.burst.length.mean is \"1us\""),
+        ("arrivals.burst.gap.mean=30", "\"30s\""),
         ("payload.distribution=pareto", "payload.alpha is missing"),
         ("service.base=0s", "service.base is \"0s\""),
         ("cache.objects=1.5", "cache.objects is 1.5"),

@@ -1,0 +1,247 @@
+//! The load clock: how fast load comes at each moment of virtual time.
+//!
+//! It turns a wait that is counted in load into virtual time: at factor 3 it runs three times as fast, so that a
+//! client that began to think at night wakes up when the morning's load comes. The factor is a product: of the
+//! phase, of the daily curve, and of the state of a process that switches between calm and burst at
+//! random; one over all of it if only a part of the load is simulated. It is the same for arrivals of an
+//! open loop and thinking clients of a closed one.
+
+use std::collections::VecDeque;
+
+use super::definition::{Bursts, Curve, Definition};
+use super::distribution::Random;
+
+/// How fast load comes, from now on.
+#[derive(Debug, Clone)]
+pub(super) struct LoadClock {
+    /// End of each phase in ns, and its factor. Past the last one nothing comes.
+    phases: Vec<(u64, f64)>,
+    curve: Curve,
+    bursts: Switch,
+    thinned: f64,
+}
+
+impl LoadClock {
+    /// The clock of `definition`, whose phases end at these times in order with these factors; `random` is
+    /// for the bursts.
+    pub(super) fn new(definition: &Definition, phases: Vec<(u64, f64)>, random: Random) -> LoadClock {
+        let arrivals = &definition.arrivals;
+        LoadClock {
+            phases,
+            curve: arrivals.curve.clone(),
+            bursts: Switch::new(arrivals.bursts.clone(), random),
+            thinned: definition.thinned,
+        }
+    }
+
+    /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time does
+    /// not go back from call to call.
+    pub(super) fn after(&mut self, now_ns: u64, load_ns: f64) -> Option<u64> {
+        self.bursts.forget_before(now_ns);
+        let mut at_ns = now_ns;
+        let mut left_ns = load_ns;
+        while let Some((end_ns, factor)) = self.span(at_ns) {
+            let capacity_ns = (end_ns - at_ns) as f64 * factor;
+            if left_ns < capacity_ns {
+                return Some(at_ns.saturating_add((left_ns / factor) as u64).min(end_ns));
+            }
+            left_ns -= capacity_ns;
+            at_ns = end_ns;
+        }
+        None
+    }
+
+    /// The factor at `at_ns`, and until when it stays.
+    fn span(&mut self, at_ns: u64) -> Option<(u64, f64)> {
+        let next = self.phases.partition_point(|(end_ns, _)| *end_ns <= at_ns);
+        let &(mut end_ns, mut factor) = self.phases.get(next)?;
+        // What is nothing stays nothing: the parts of a quiet phase need no looking at.
+        if factor > 0.0 {
+            let (part_end_ns, part) = curve_at(&self.curve, at_ns);
+            end_ns = end_ns.min(part_end_ns);
+            factor *= part;
+        }
+        if factor > 0.0 {
+            let (state_end_ns, state) = self.bursts.at(at_ns);
+            end_ns = end_ns.min(state_end_ns);
+            factor *= state / self.thinned;
+        }
+        Some((end_ns, factor))
+    }
+}
+
+/// The factor of `curve` at `at_ns`, and until when it stays.
+fn curve_at(curve: &Curve, at_ns: u64) -> (u64, f64) {
+    if curve.factors.is_empty() {
+        return (u64::MAX, 1.0);
+    }
+    let (count, period_ns) = (curve.factors.len() as u128, u128::from(curve.period_ns));
+    let within_ns = u128::from(at_ns) % period_ns;
+    let part = within_ns * count / period_ns;
+    // The first ns at which the division gives the next part.
+    let end_ns = (part + 1) * period_ns;
+    let left_ns = end_ns.div_ceil(count) - within_ns;
+    (at_ns.saturating_add(left_ns as u64), curve.factors[part as usize])
+}
+
+/// A process of two states that takes turns between calm and burst.
+#[derive(Debug, Clone)]
+struct Switch {
+    plan: Bursts,
+    random: Random,
+    /// Ends of the states that are known and not yet over.
+    ends_ns: VecDeque<u64>,
+    /// End of the last state that is known.
+    last_ns: u64,
+    /// Whether the first, and the one behind the last, are bursts.
+    first_is_burst: bool,
+    next_is_burst: bool,
+}
+
+impl Switch {
+    fn new(plan: Bursts, random: Random) -> Switch {
+        Switch {
+            plan,
+            random,
+            ends_ns: VecDeque::new(),
+            last_ns: 0,
+            first_is_burst: false,
+            next_is_burst: false,
+        }
+    }
+
+    /// The factor at `at_ns`, and until when it stays; `at_ns` is not before what was forgotten.
+    fn at(&mut self, at_ns: u64) -> (u64, f64) {
+        if self.plan.rate == 1.0 {
+            return (u64::MAX, 1.0);
+        }
+        while self.last_ns <= at_ns {
+            let times = if self.next_is_burst { &self.plan.length } else { &self.plan.gap };
+            self.last_ns = self.last_ns.saturating_add(times.draw(&mut self.random));
+            self.ends_ns.push_back(self.last_ns);
+            self.next_is_burst = !self.next_is_burst;
+        }
+        let index = self.ends_ns.partition_point(|end_ns| *end_ns <= at_ns);
+        let burst = self.first_is_burst != (index % 2 == 1);
+        (self.ends_ns[index], if burst { self.plan.rate } else { 1.0 })
+    }
+
+    fn forget_before(&mut self, now_ns: u64) {
+        while self.ends_ns.front().is_some_and(|end_ns| *end_ns <= now_ns) {
+            self.ends_ns.pop_front();
+            self.first_is_burst = !self.first_is_burst;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::distribution::{Shape, Times};
+    use super::*;
+    use crate::simulate::tests::definition;
+
+    fn clock(phases: Vec<(u64, f64)>) -> LoadClock {
+        LoadClock::new(&definition(), phases, Random::new(1, 0))
+    }
+
+    fn bursts(rate: f64, length_ns: u64, gap_ns: u64) -> Bursts {
+        let times = |mean_ns| Times { shape: Shape::Exponential, mean_ns };
+        Bursts { rate, length: times(length_ns), gap: times(gap_ns) }
+    }
+
+    /// The load that comes until `end_ns`, by waits of `step`.
+    fn load(clock: &mut LoadClock, end_ns: u64, step: f64) -> f64 {
+        let (mut now, mut load) = (0, 0.0);
+        while let Some(next) = clock.after(now, step).filter(|next| *next < end_ns) {
+            now = next;
+            load += step;
+        }
+        load
+    }
+
+    #[test]
+    fn a_wait_goes_on_in_the_next_phase_at_its_pace() {
+        let mut clock = clock(vec![(100, 1.0), (200, 0.0), (300, 2.0)]);
+        assert_eq!(clock.after(0, 40.0), Some(40));
+        assert_eq!(clock.after(40, 60.0), Some(200));
+        assert_eq!(clock.after(50, 70.0), Some(210));
+        assert_eq!(clock.after(150, 199.0), Some(299));
+        assert_eq!(clock.after(150, 201.0), None);
+        assert_eq!(clock.after(300, 0.0), None);
+    }
+
+    #[test]
+    fn the_curve_comes_back_each_period() {
+        let mut clock = clock(vec![(1_000, 1.0)]);
+        clock.curve = Curve { factors: vec![0.0, 2.0, 1.0], period_ns: 100 };
+        // Parts of 34, 33 and 33 ns, since 100 cannot be divided by 3.
+        assert_eq!(clock.after(0, 0.0), Some(34));
+        assert_eq!(clock.after(0, 66.0), Some(67));
+        assert_eq!(clock.after(67, 33.0), Some(134));
+        assert_eq!(clock.after(134, 99.0), Some(234));
+        assert_eq!(clock.after(234, 1000.0), None);
+    }
+
+    #[test]
+    fn thinning_makes_waits_longer() {
+        let mut clock = clock(vec![(1_000_000, 2.0)]);
+        clock.thinned = 100.0;
+        assert_eq!(clock.after(0, 40.0), Some(2000));
+    }
+
+    #[test]
+    fn bursts_have_their_share_of_time_and_their_rate() {
+        let end = 1_000_000_000;
+        let mut clock = clock(vec![(end, 1.0)]);
+        clock.bursts = Switch::new(bursts(6.0, 10_000, 40_000), Random::new(3, 0));
+        // A fifth of the time at six times the rate.
+        let found = load(&mut clock, end, 100.0) / end as f64;
+        assert!((found / 2.0 - 1.0).abs() < 0.02, "{found}");
+        assert!(clock.bursts.ends_ns.len() < 100);
+    }
+
+    proptest! {
+        /// Waiting twice is waiting once for the sum, wherever the spans end.
+        #[test]
+        fn waits_add_up(
+            spans in prop::collection::vec((1_000u64..1_000_000, 0.1f64..8.0), 1..8),
+            now in 0u64..1_000_000, first in 0f64..1e6, second in 0f64..1e6,
+            factors in prop::collection::vec(0.1f64..3.0, 0..6), period_ns in 1_000u64..3_000_000,
+            rate in 0.1f64..9.0, length in 1_000u64..1_000_000, gap in 1_000u64..1_000_000,
+        ) {
+            let mut end = 0;
+            let spans = spans.into_iter().map(|(length, factor)| { end += length; (end, factor) }).collect();
+            let mut clock = clock(spans);
+            clock.curve = Curve { factors, period_ns };
+            clock.bursts = Switch::new(bursts(rate, length, gap), Random::new(1, 0));
+            let once = clock.clone().after(now, first + second);
+            let twice = clock.after(now, first).and_then(|middle| clock.after(middle, second));
+            // Each step rounds to whole ns, worth up to the largest factor in load over the smallest.
+            match (twice, once) {
+                (Some(twice), Some(once)) => {
+                    let between = load_between(&mut clock, twice.min(once), twice.max(once));
+                    prop_assert!(between <= 2.0 * 8.0 * 3.0 * 9.0, "{} {}: {}", twice, once, between);
+                }
+                (None, None) => {}
+                (twice, once) => {
+                    let found = twice.or(once).unwrap();
+                    let between = load_between(&mut clock, found, end);
+                    prop_assert!(between <= 2.0 * 8.0 * 3.0 * 9.0, "{}", between);
+                }
+            }
+        }
+    }
+
+    /// The load that comes between two times.
+    fn load_between(clock: &mut LoadClock, from_ns: u64, to_ns: u64) -> f64 {
+        let (mut at_ns, mut load) = (from_ns, 0.0);
+        while at_ns < to_ns {
+            let Some((end_ns, factor)) = clock.span(at_ns) else { break };
+            load += (end_ns.min(to_ns) - at_ns) as f64 * factor;
+            at_ns = end_ns;
+        }
+        load
+    }
+}

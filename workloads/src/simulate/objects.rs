@@ -1,0 +1,217 @@
+//! Parsed objects: what each one is, drawn at once, and runs of those that lie in pools.
+//!
+//! PERF: a request makes thousands of objects, most of which lie in an interpreter's pools and make no
+//! event. Whether one is a container, and its size, come from one lookup, and those of pools are only
+//! counted by class: a [`Run`] puts them into the pools together.
+
+use heaplab_trace::ThreadId;
+
+use super::definition::Parsed;
+use super::distribution::{INDICES, Random, quantiles};
+use super::heap::{Block, Heap, Kind};
+
+/// Size classes of the runtime that has the most.
+const CLASSES: usize = 64;
+/// Leaves by their class, then containers by theirs.
+const SLOTS: usize = 2 * CLASSES;
+/// In place of a slot: the object is malloc's.
+const NO_SLOT: u8 = u8::MAX;
+
+/// Sizes and kinds of parsed objects: an entry each for equal parts of all of them, containers first.
+#[derive(Debug)]
+pub(super) struct ObjectTable {
+    slots: Vec<u8>,
+    sizes: Vec<u32>,
+    containers: usize,
+}
+
+/// An object that was drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawn {
+    pub(super) size: u64,
+    pub(super) kind: Kind,
+    /// Whether it lies in a pool.
+    pub(super) is_small: bool,
+}
+
+impl ObjectTable {
+    /// The table of the objects of `plan` on `heap`.
+    pub(super) fn new(plan: &Parsed, heap: &Heap) -> ObjectTable {
+        let containers = (plan.containers * INDICES as f64).round() as usize;
+        let mut sizes = quantiles(&plan.container, containers);
+        sizes.extend(quantiles(&plan.string, INDICES - containers));
+        let slot = |(index, size): (usize, &u32)| {
+            let first = if index < containers { CLASSES } else { 0 };
+            let class = heap.class(u64::from(*size)).filter(|class| *class < CLASSES);
+            class.map_or(NO_SLOT, |class| (first + class) as u8)
+        };
+        ObjectTable { slots: sizes.iter().enumerate().map(slot).collect(), sizes, containers }
+    }
+
+    fn drawn(&self, index: usize) -> Drawn {
+        Drawn {
+            size: self.sizes[index].into(),
+            kind: if index < self.containers { Kind::Container } else { Kind::Leaf },
+            is_small: self.slots[index] != NO_SLOT,
+        }
+    }
+
+    /// The share of objects that are containers of malloc's.
+    pub(super) fn large_containers(&self) -> f64 {
+        let containers = &self.slots[..self.containers];
+        containers.iter().filter(|slot| **slot == NO_SLOT).count() as f64 / INDICES as f64
+    }
+}
+
+/// Objects of pools that were drawn and are not yet placed, counted by class and kind.
+#[derive(Debug)]
+pub(super) struct Run {
+    counts: [u32; SLOTS],
+    objects: u32,
+}
+
+impl Run {
+    pub(super) fn new() -> Run {
+        Run { counts: [0; SLOTS], objects: 0 }
+    }
+
+    /// Draws up to `count` objects and adds them, as long as they are pools' and no more than `room` of them
+    /// are containers. Gives how many it added, how many of these are containers, and the object that
+    /// was drawn behind them and is neither.
+    #[inline]
+    pub(super) fn draw(
+        &mut self,
+        table: &ObjectTable,
+        random: &mut Random,
+        count: u32,
+        room: u64,
+    ) -> (u32, u64, Option<Drawn>) {
+        let (mut added, mut containers, mut behind) = (0, 0, None);
+        'drawing: while added < count {
+            let indices = random.indices();
+            let slots = indices.map(|index| usize::from(table.slots[index]));
+            let of_these: u64 = slots.map(|slot| u64::from(slot >= CLASSES)).iter().sum();
+            // PERF: nearly always all four can be added at once.
+            let are_small = slots.iter().all(|slot| *slot < SLOTS);
+            if are_small && added + 4 <= count && containers + of_these <= room {
+                slots.iter().for_each(|slot| self.counts[*slot] += 1);
+                added += 4;
+                containers += of_these;
+                continue;
+            }
+            for (index, slot) in indices.into_iter().zip(slots) {
+                if added == count {
+                    break 'drawing;
+                }
+                let container = u64::from(slot >= CLASSES);
+                if slot >= SLOTS || containers + container > room {
+                    behind = Some(table.drawn(index));
+                    break 'drawing;
+                }
+                containers += container;
+                self.counts[slot] += 1;
+                added += 1;
+            }
+        }
+        self.objects += added;
+        (added, containers, behind)
+    }
+
+    /// Adds an object of `class`.
+    pub(super) fn add(&mut self, kind: Kind, class: usize) {
+        self.counts[class + if kind == Kind::Container { CLASSES } else { 0 }] += 1;
+        self.objects += 1;
+    }
+
+    /// Objects in it.
+    pub(super) fn objects(&self) -> u32 {
+        self.objects
+    }
+
+    /// Puts its objects into the pools, allocated by `thread`, and adds them to `blocks`.
+    pub(super) fn place(&mut self, thread: ThreadId, heap: &mut Heap, blocks: &mut Vec<Block>) {
+        if self.objects == 0 {
+            return;
+        }
+        let (leaves, containers) = self.counts.split_at_mut(CLASSES);
+        for (class, (leaves, containers)) in leaves.iter_mut().zip(containers).enumerate() {
+            if *leaves + *containers > 0 {
+                heap.adopt_small(thread, class, *leaves, *containers, blocks);
+                (*leaves, *containers) = (0, 0);
+            }
+        }
+        self.objects = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::tests::{bare_heap, definition, python_heap};
+
+    #[test]
+    fn draws_have_the_shares_that_are_asked_for() {
+        const DRAWS: u32 = 100_000;
+        let table = ObjectTable::new(&definition().parsed, &python_heap());
+        let (mut run, mut random) = (Run::new(), Random::new(1, 0));
+        let (mut drawn, mut containers, mut large, mut large_containers) = (0, 0, 0, 0);
+        while drawn < DRAWS {
+            let (added, of_these, behind) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
+            drawn += added;
+            containers += of_these;
+            if let Some(object) = behind {
+                assert!(!object.is_small && object.size > 256);
+                drawn += 1;
+                large += 1;
+                large_containers += u64::from(object.kind == Kind::Container);
+            }
+        }
+        let share = |count: u64| count as f64 / f64::from(DRAWS);
+        assert!((share(containers + large_containers) - 0.25).abs() < 0.005, "{containers}");
+        assert!((share(large_containers) - table.large_containers()).abs() < 0.002, "{large_containers}");
+        assert_eq!(u64::from(run.objects()) + large, u64::from(DRAWS));
+    }
+
+    #[test]
+    fn without_pools_every_object_is_malloc_s() {
+        let table = ObjectTable::new(&definition().parsed, &bare_heap());
+        let (mut run, mut random) = (Run::new(), Random::new(1, 0));
+        for _ in 0..100 {
+            let (added, containers, behind) = run.draw(&table, &mut random, 50, u64::MAX);
+            assert_eq!((added, containers), (0, 0));
+            assert!(behind.is_some_and(|object| !object.is_small));
+        }
+    }
+
+    #[test]
+    fn a_run_ends_before_a_container_that_is_too_much() {
+        let table = ObjectTable::new(&definition().parsed, &python_heap());
+        let (mut run, mut random) = (Run::new(), Random::new(1, 0));
+        for room in [0, 1, 7] {
+            let (added, containers, behind) = run.draw(&table, &mut random, 1000, room);
+            assert_eq!((containers, behind.map(|object| object.kind)), (room, Some(Kind::Container)));
+            assert!(u64::from(added) >= room);
+        }
+    }
+
+    #[test]
+    fn a_run_places_what_was_added() {
+        let (mut heap, mut run, mut blocks) = (python_heap(), Run::new(), Vec::new());
+        for index in 0..1000 {
+            let kind = if index % 4 == 0 { Kind::Container } else { Kind::Leaf };
+            run.add(kind, index % 32);
+        }
+        assert_eq!(run.objects(), 1000);
+        run.place(0, &mut heap, &mut blocks);
+        assert_eq!((run.objects(), run.counts), (0, [0; SLOTS]));
+        let objects: u32 = blocks.iter().map(Block::count).sum();
+        let containers: u32 = blocks.iter().map(Block::containers).sum();
+        assert_eq!((objects, containers), (1000, 250));
+        assert!(blocks.len() < 100);
+        for block in blocks {
+            heap.free(0, block);
+        }
+        heap.shut_down(0);
+        assert_eq!(heap.live_bytes(), 0);
+    }
+}

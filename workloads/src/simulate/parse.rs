@@ -1,0 +1,134 @@
+//! The part of a request's handling that makes objects: some thousands, with temporary ones between them.
+//!
+//! Objects of malloc's are made one by one, in the order in which they are drawn. Those of an interpreter's
+//! pools make no event: they are counted, and placed together before a collection could tell the difference.
+
+use heaplab_trace::ThreadId;
+
+use super::heap::{Block, Kind};
+use super::objects::{Drawn, Run};
+use super::request::Surroundings;
+
+/// Objects of pools that are placed together, at most: about as many as an arena holds.
+///
+/// PERF: the more at once, the more go into one pool. They live until the request is answered, so that
+/// placing them later, but before that, takes the same arenas.
+const RUN_MOST: u32 = 4096;
+
+/// A request while it is parsed.
+#[derive(Debug)]
+pub(super) struct Parser {
+    /// Objects that are still to be made.
+    left: u64,
+    /// Those that were drawn and are not yet placed.
+    run: Run,
+    parsed: Vec<Block>,
+    /// The last object, while it is smaller than it will be: its index and its full size.
+    growing: Option<(usize, u64)>,
+    temporaries_owed: f64,
+}
+
+impl Parser {
+    /// A parser that is to make `objects`, into `parsed`, which is empty.
+    pub(super) fn new(objects: u64, parsed: Vec<Block>) -> Parser {
+        Parser { left: objects, run: Run::new(), parsed, growing: None, temporaries_owed: 0.0 }
+    }
+
+    /// Whether all objects are made.
+    pub(super) fn is_done(&self) -> bool {
+        self.left == 0 && self.growing.is_none()
+    }
+
+    /// What was made.
+    pub(super) fn parsed(&mut self) -> &mut Vec<Block> {
+        &mut self.parsed
+    }
+
+    /// Makes objects by `thread` until `budget` calls are made (one object may go beyond it) or `most`
+    /// records wait. Gives the number of calls, objects in pools included.
+    pub(super) fn parse(
+        &mut self,
+        thread: ThreadId,
+        budget: u64,
+        most: usize,
+        around: &mut Surroundings<'_>,
+    ) -> u64 {
+        let mut calls = 0;
+        while self.left > 0 && calls < budget && around.heap.pending() < most {
+            // One that grows does so behind the next object.
+            let together = if self.growing.is_some() { 1 } else { RUN_MOST - self.run.objects() };
+            let count = self.left.min(budget - calls).min(together.into()) as u32;
+            let room = around.heap.container_room();
+            let (drawn, containers, behind) =
+                self.run.draw(&around.tables.objects, around.objects, count, room);
+            around.heap.count_containers(containers);
+            let made = u64::from(drawn) + u64::from(behind.is_some());
+            self.left -= made;
+            calls += made;
+            let growing = self.growing.take();
+            if let Some(object) = behind {
+                self.make(thread, object, around);
+            }
+            calls += self.grow(thread, growing, around);
+            calls += self.make_temporaries(thread, made, around);
+            if self.run.objects() >= RUN_MOST {
+                self.run.place(thread, around.heap, &mut self.parsed);
+            }
+        }
+        if self.left == 0 {
+            self.run.place(thread, around.heap, &mut self.parsed);
+            let growing = self.growing.take();
+            calls += self.grow(thread, growing, around);
+        }
+        calls
+    }
+
+    /// Makes an object that is malloc's, or whose allocation a collection comes before.
+    fn make(&mut self, thread: ThreadId, object: Drawn, around: &mut Surroundings<'_>) {
+        let container = object.kind == Kind::Container;
+        let due = if container { around.heap.count_container() } else { None };
+        if let Some(generation) = due {
+            self.run.place(thread, around.heap, &mut self.parsed);
+            around.heap.collect(thread, generation);
+        }
+        if object.is_small
+            && let Some(class) = around.heap.class(object.size)
+        {
+            // One that grows within the pools leaves its first place as it was: only the second counts.
+            self.run.add(object.kind, class);
+            return;
+        }
+        let mut size = object.size;
+        if container && size > 1 && around.objects.chance(around.definition.parsed.grown) {
+            size /= 2;
+            self.growing = Some((self.parsed.len(), object.size));
+        }
+        self.parsed.push(around.heap.adopt(thread, size, object.kind));
+    }
+
+    /// Gives the object of `growing` its full size; gives the number of calls.
+    fn grow(
+        &mut self,
+        thread: ThreadId,
+        growing: Option<(usize, u64)>,
+        around: &mut Surroundings<'_>,
+    ) -> u64 {
+        let Some((index, size)) = growing else { return 0 };
+        around.heap.realloc(thread, &mut self.parsed[index], size);
+        1
+    }
+
+    /// Makes and frees the temporary objects that come with `objects`; gives the number of calls.
+    fn make_temporaries(&mut self, thread: ThreadId, objects: u64, around: &mut Surroundings<'_>) -> u64 {
+        self.temporaries_owed += around.tables.temporaries * objects as f64;
+        let mut calls = 0;
+        while self.temporaries_owed >= 1.0 {
+            self.temporaries_owed -= 1.0;
+            let size = around.tables.temporary.draw(around.objects);
+            let temporary = around.heap.malloc(thread, size);
+            around.heap.free(thread, temporary);
+            calls += 2;
+        }
+        calls
+    }
+}
