@@ -131,6 +131,58 @@ fn what_is_wrong_with_the_arguments_is_said_and_nothing_is_written() {
     assert_usage(there, &with(&[model, "--set", "payload.median"]), &["KEY=VALUE"]);
     assert_usage(there, &with(&[model, "--duration", "60"]), &["\"60\" is not a time with its unit"]);
     assert_usage(there, &[model], &["--output"]);
+    assert_usage(there, &with(&["larson", "--plot", "x.png"]), &["larson has no times", "--plot"]);
+}
+
+#[test]
+fn a_table_of_sizes_with_a_hole_is_named_with_its_line_and_key() {
+    let place = tempfile::tempdir().unwrap();
+    let there = place.path();
+    fs::write(there.join("sizes.csv"), "size,weight\n2000,1\n30000,\n").unwrap();
+    let text = "name = \"mine\"\n[payload]\ndistribution = \"empirical\"\nfile = \"sizes.csv\"\n";
+    fs::write(there.join("mine.toml"), text).unwrap();
+    let words = ["payload.file = sizes.csv, line 3: weight is \"\"", "a number from 0"];
+    assert_usage(there, &["mine.toml", "-o", "x.hlt"], &words);
+    fs::write(there.join("sizes.csv"), "size,weight\n2000,1\n30000,2\n").unwrap();
+    let output = simulate(there, &["mine.toml", "--duration", "2s", "-o", "x.hlt"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let reader = TraceReader::open(&there.join("x.hlt")).unwrap();
+    let sizes = reader.header().notes.iter().find(|note| note.name == "sizes").unwrap();
+    assert_eq!(sizes.value, "payload\nsize,weight\n2000,1\n30000,2\n");
+}
+
+#[test]
+fn a_plot_of_the_load_is_drawn() {
+    let place = tempfile::tempdir().unwrap();
+    let output =
+        simulate(place.path(), &["api-gateway", "--duration", "2s", "-o", "a.hlt", "--plot", "a.png"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let png = fs::read(place.path().join("a.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{}", png.len());
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+}
+
+/// What the report has to know of a model goes through run.toml: its phases, and that only a part of the load is there.
+#[test]
+fn a_run_of_a_thinned_model_says_that_fragmentation_is_a_lower_bound() {
+    let place = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("heaplab").unwrap();
+    let model = ["monitor-server", "--duration", "4s", "--set", "thinned=3", "-a", "ptmalloc2"];
+    let how = ["--pass", "memory", "--reps", "1", "--checkpoints", "20", "-o", "out"];
+    let output = command.arg("run").args(model).args(how).current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let run: toml::Table = fs::read_to_string(place.path().join("out/run.toml")).unwrap().parse().unwrap();
+    let workload = &run["workloads"][0];
+    assert_eq!(workload["thinned"].as_str(), Some("3"));
+    let phases = workload["phases"].as_array().unwrap();
+    let phase =
+        |index: usize| (phases[index]["name"].as_str().unwrap(), phases[index]["time_ns"].as_integer());
+    assert_eq!((phases.len(), phase(0), phase(1)), (5, ("warm-up", Some(0)), ("steady", Some(400_000_000))));
+    let report = fs::read_to_string(place.path().join("out/report.md")).unwrap();
+    assert!(
+        report.contains("one request in 3 of the modelled load") && report.contains("lower bound"),
+        "{report}"
+    );
 }
 
 #[test]

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use heaplab_trace::{Record, TraceFile};
 use heaplab_workloads::catalog::{self, CatalogError};
-use heaplab_workloads::simulate::{DEFAULT_SEED, Options, parse_time_ns};
+use heaplab_workloads::simulate::{DEFAULT_SEED, Options, is_phase, parse_time_ns};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::trace::{list_totals, print_rows};
 use super::{Outcome, Usage};
+use crate::report::{Load, draw_load};
+
+/// Of so many records one is looked at for the plot.
+const PLOT_EVERY: u64 = 16;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -24,6 +28,9 @@ pub(super) struct Args {
     /// What all random draws follow from: the same seed makes the same bytes
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
+    /// Draw requests under way and live bytes over trace time, with its phases
+    #[arg(long, value_name = "FILE.png")]
+    plot: Option<PathBuf>,
     /// Set a field of the definition, such as connections=200 or payload.median=64KiB
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -37,21 +44,40 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     }
     let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides };
     let mut stream = workload.open(&options).map_err(as_usage)?;
+    if args.plot.is_some() && stream.expected_last_time_ns().is_none() {
+        return Err(
+            Usage(format!("{} has no times: --plot draws load models over theirs", workload.name)).into()
+        );
+    }
     let mut trace = TraceFile::create(&args.output, stream.header())?;
     let bar = progress_bar(stream.expected_last_time_ns())?;
     let mut records: u64 = 0;
+    let mut load = Load::new(stream.expected_last_time_ns().unwrap_or(0));
     while let Some(record) = stream.next()? {
         records += 1;
-        if records.is_multiple_of(1 << 16)
-            && let Record::Event(event) = &record
-        {
-            bar.set_position(event.time_ns);
-            bar.set_message(records.to_string());
-        }
         trace.push(&record)?;
+        match &record {
+            Record::Event(event) => {
+                if records.is_multiple_of(1 << 16) {
+                    bar.set_position(event.time_ns);
+                    bar.set_message(records.to_string());
+                }
+                if args.plot.is_some() && records.is_multiple_of(PLOT_EVERY) {
+                    load.set_live(event.time_ns, trace.summary().live_at_end_bytes);
+                    if let Some((time_ns, request_ns)) = stream.requests_under_way() {
+                        load.set_requests(time_ns, request_ns);
+                    }
+                }
+            }
+            Record::Mark(mark) if is_phase(mark) => load.begin_phase(mark.time_ns, &mark.name),
+            _ => {}
+        }
     }
     bar.finish_and_clear();
     let summary = trace.finish()?;
+    if let Some(path) = &args.plot {
+        draw_load(&load, &workload.name, &workload.description, path)?;
+    }
     let mut rows = vec![
         ("trace", args.output.display().to_string()),
         ("workload", workload.name),

@@ -61,6 +61,7 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
         notes.extend(describe_huge_pages(run));
+        notes.extend(describe_thinned(run));
         notes.extend(describe_remarks(&run.samples));
         let predictions = predict(run)?;
         notes.extend(predictions.notes.iter().cloned());
@@ -231,6 +232,19 @@ fn describe_huge_pages(run: &Run) -> Vec<String> {
         )
     };
     largest.into_iter().map(sentence).collect()
+}
+
+/// Workloads of whose load only a part is in the trace.
+fn describe_thinned(run: &Run) -> Vec<String> {
+    let thinned =
+        run.file.workloads.iter().filter_map(|workload| Some((&workload.name, workload.thinned.as_ref()?)));
+    let sentence = |(name, part): (&String, &String)| {
+        format!(
+            "{name}: one request in {part} of the modelled load is in the trace; fewer are under way at once than on \
+             the server, so that its fragmentation is a lower bound, and its resident memory too"
+        )
+    };
+    thinned.map(sentence).collect()
 }
 
 /// What ok samples remark, and workloads whose trace was cut off.

@@ -19,6 +19,6 @@ pub use directory::{RunDirectory, SampleKey, write_whole};
 pub use error::ResultsError;
 pub use reader::{LatencyFigures, ProgramFigures, Run, TimelineFigures, load, read_run_file};
 pub use recorded::{Recorded, RecordedPoint};
-pub use run_file::{RunExec, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA};
+pub use run_file::{RunExec, RunFile, RunOptions, RunPhase, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{LatencyBucket, Pass, Sample, Status, TimelinePoint};
 pub use taken::Rows;

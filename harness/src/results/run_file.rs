@@ -141,6 +141,21 @@ pub struct RunWorkload {
     /// SHA-256 of its library in hexadecimal.
     #[serde(default)]
     pub recorded_library_hash: Option<String>,
+    /// Of how many requests of the modelled load one is in the trace; empty if each is.
+    #[serde(default)]
+    pub thinned: Option<String>,
+    /// Phases of a load model in the order of their begin.
+    #[serde(default)]
+    pub phases: Vec<RunPhase>,
+}
+
+/// A phase of a load model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunPhase {
+    /// When it begins, in trace time.
+    pub time_ns: u64,
+    /// Its name.
+    pub name: String,
 }
 
 /// A variant of a run.

@@ -9,7 +9,7 @@ use heaplab_allocators::probe::{self, prove};
 use heaplab_trace::{Header, Record, RecordedAllocator};
 use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
-use heaplab_workloads::simulate::Options;
+use heaplab_workloads::simulate::{Options, SIMULATE, THINNED_NOTE, is_phase};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -17,6 +17,7 @@ use super::plan::{Plan, as_usage};
 use super::{stopped, usage};
 use crate::cli::trace::import::Bar;
 use crate::measure::{Programs, Subject, Variation};
+use crate::results::RunPhase;
 use crate::worker::CPUS_VARIABLE;
 
 /// The workloads of a run as programs.
@@ -29,7 +30,7 @@ pub(super) struct Compiled {
     pub(super) recordings: Vec<Recording>,
 }
 
-/// What a trace tells of the process that it was recorded of.
+/// What a trace tells of the process that it was recorded of, or of the load that was modelled.
 #[derive(Default)]
 pub(super) struct Recording {
     /// The allocator that served it.
@@ -37,9 +38,21 @@ pub(super) struct Recording {
     /// Its anonymous resident memory: time since the first event in ns, and bytes.
     pub(super) memory: Vec<(u64, u64)>,
     first_event_ns: Option<u64>,
+    /// Of how many requests of a load model one is in the trace, if not each is.
+    pub(super) thinned: Option<String>,
+    /// The phases of a load model.
+    pub(super) phases: Vec<RunPhase>,
+    is_model: bool,
 }
 
 impl Recording {
+    fn of(header: &Header) -> Recording {
+        let is_model = header.source == SIMULATE;
+        let mut notes = header.notes.iter().filter(|note| is_model && note.name == THINNED_NOTE);
+        let thinned = notes.next().map(|note| note.value.clone());
+        Recording { allocator: header.allocator.clone(), thinned, is_model, ..Recording::default() }
+    }
+
     /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.
     fn note(&mut self, record: &Record) {
         match record {
@@ -49,6 +62,9 @@ impl Recording {
             Record::Resident(sample) => {
                 let time = self.first_event_ns.and_then(|first| sample.time_ns.checked_sub(first));
                 self.memory.extend(time.map(|time| (time, sample.resident_bytes)));
+            }
+            Record::Mark(mark) if self.is_model && is_phase(mark) => {
+                self.phases.push(RunPhase { time_ns: mark.time_ns, name: mark.name.clone() });
             }
             Record::Mark(_) | Record::ThreadName { .. } => {}
         }
@@ -120,7 +136,7 @@ pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Resul
             };
             let cut = Windows::new(order, plan.settings.window_events, timed);
             // A later program of the same trace tells the same.
-            recording = Recording { allocator: stream.header().allocator.clone(), ..Recording::default() };
+            recording = Recording::of(stream.header());
             let stream = Stoppable { stream, stop, recording: &mut recording };
             if !compile_one(&mut compiled.programs, index, &workload.name, stream, cut, order, stop)? {
                 return Ok(None);

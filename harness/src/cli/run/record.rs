@@ -127,7 +127,8 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
         let connections = workload.connections(options)?;
         let programs = compiled.programs.of_workload(index);
         let Some((program, info)) = programs.first() else { continue };
-        let recorded = compiled.recordings.get(index).and_then(|recording| recording.allocator.as_ref());
+        let recording = compiled.recordings.get(index);
+        let recorded = recording.and_then(|recording| recording.allocator.as_ref());
         described.push(RunWorkload {
             name: workload.name.clone(),
             source,
@@ -147,6 +148,8 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             recorded_library_hash: recorded
                 .map(|allocator| allocator.hash.clone())
                 .filter(|hash| !hash.is_empty()),
+            thinned: recording.and_then(|recording| recording.thinned.clone()),
+            phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
         });
     }
     Ok(described)

@@ -6,6 +6,7 @@
 mod fragmentation;
 mod frame;
 mod latency;
+mod load;
 mod settled;
 mod throughput;
 mod timeline;
@@ -13,6 +14,8 @@ mod timeline;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use load::{Load, plot as draw_load};
 
 use super::ReportError;
 use super::analysis::Analysis;

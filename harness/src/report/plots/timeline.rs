@@ -9,6 +9,7 @@ use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
 use super::super::palette::{Look, MUTED};
 use super::super::timeline::{Timeline, Timelines};
 use super::frame::{Key, MARGIN, Panel, legend, title};
+use super::load::draw_boundaries;
 
 const REQUESTED: super::super::palette::Colour = (0xd3, 0xd7, 0xdc);
 
@@ -63,6 +64,7 @@ pub(super) fn plot(
         for (panel, text) in heads {
             canvas.text((panel.left, panel.top - 16.0), Anchor::Left, text, BODY.sized(16.0).bold());
         }
+        draw_phases(canvas, [&upper, &lower], &time, analysis, workload);
         for (_, look, timeline) in &shown {
             draw_line(canvas, &upper, &time, &resident, *look, timeline, |stretch| stretch.resident_bytes);
             draw_line(canvas, &lower, &time, &internal, *look, timeline, |stretch| {
@@ -84,6 +86,24 @@ fn draw_grid(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, 
     for (value, label) in &bytes.ticks {
         panel.draw_level(canvas, bytes.fraction(*value), label);
     }
+}
+
+/// Draws where the phases of a load model begin, with their names at the upper edge of the upper panel.
+fn draw_phases(
+    canvas: &mut Canvas<'_>,
+    [upper, lower]: [&Panel; 2],
+    time: &Axis,
+    analysis: &Analysis<'_>,
+    workload: &str,
+) {
+    let known = analysis.run.file.workloads.iter().find(|known| known.name == workload);
+    let phases = known.map_or(&[][..], |known| &known.phases);
+    let begins: Vec<(f64, &str)> =
+        phases.iter().map(|phase| (time.fraction(phase.time_ns as f64), phase.name.as_str())).collect();
+    // Names stand within, since the panel's title stands above.
+    let within = Panel { top: upper.top + 24.0, ..*upper };
+    draw_boundaries(canvas, &within, &begins, true);
+    draw_boundaries(canvas, lower, &begins, false);
 }
 
 fn draw_requested(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, timeline: &Timeline) {
