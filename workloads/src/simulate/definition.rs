@@ -9,6 +9,8 @@ use super::distribution::{Sizes, Times};
 
 mod read;
 
+pub use read::MAX_PHASES;
+
 /// A load model's parameters. Sizes are in bytes, times in ns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {

@@ -154,8 +154,12 @@ fn the_queue_obeys_little_and_pollaczek() {
 fn bursts_come_and_go() {
     let overrides =
         ["arrivals.process=open", "arrivals.rate=30/s", "arrivals.burst.rate=10", "arrivals.curve=[1, 3]"];
-    let bursts =
-        ["arrivals.burst.length.mean=200ms", "arrivals.burst.gap.mean=800ms", "arrivals.period=100s", "thinned=5"];
+    let bursts = [
+        "arrivals.burst.length.mean=200ms",
+        "arrivals.burst.gap.mean=800ms",
+        "arrivals.period=100s",
+        "thinned=5",
+    ];
     let mut simulation =
         simulation(3, 1000.0, &steady(&[&overrides[..], &bursts, &["connections=2000"]].concat()));
     let (mut arrivals, mut seconds) = (0, vec![0u64; 1000]);

@@ -9,7 +9,7 @@ use heaplab_allocators::probe::{self, prove};
 use heaplab_trace::{Header, Record, RecordedAllocator};
 use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
-use heaplab_workloads::simulate::{Options, SIMULATE, THINNED_NOTE, is_phase};
+use heaplab_workloads::simulate::{MAX_PHASES, Options, SIMULATE, THINNED_NOTE, is_phase};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -63,7 +63,13 @@ impl Recording {
                 let time = self.first_event_ns.and_then(|first| sample.time_ns.checked_sub(first));
                 self.memory.extend(time.map(|time| (time, sample.resident_bytes)));
             }
-            Record::Mark(mark) if self.is_model && is_phase(mark) => {
+            // TOML's integers end at 2^63 - 1, and no definition has more phases.
+            Record::Mark(mark)
+                if self.is_model
+                    && is_phase(mark)
+                    && mark.time_ns <= i64::MAX as u64
+                    && self.phases.len() < MAX_PHASES =>
+            {
                 self.phases.push(RunPhase { time_ns: mark.time_ns, name: mark.name.clone() });
             }
             Record::Mark(_) | Record::ThreadName { .. } => {}

@@ -18,7 +18,7 @@ const MAX_BASES: usize = 8;
 /// The longest list of a curve's parts.
 const MAX_PARTS: usize = 10_000;
 /// The longest list of phases.
-const MAX_PHASES: usize = 1000;
+pub const MAX_PHASES: usize = 1000;
 /// Most parsed objects of one request.
 const MAX_OBJECTS: u64 = 10_000_000;
 /// Largest size of the objects that a model makes by the thousand.
