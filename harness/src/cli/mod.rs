@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod simulate;
 mod trace;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,8 @@ enum Command {
     Run(run::Args),
     /// Run the real program under each allocator, and measure it from outside
     Exec(exec::Args),
+    /// Hold the memory that replays predict against the real program's
+    Validate(validate::Args),
     /// Make tables, plots and report.md from a run's CSV files
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Exec(args) => exec::main(args),
+        Command::Validate(args) => validate::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Compare(args) => compare::main(args),

@@ -22,4 +22,4 @@ pub use message::{ExitStatus, Input, Usage};
 pub use program::{CannotStart, find_program};
 pub use ready::Ready;
 pub use series::{Point, Series};
-pub use take::{Ending, Program, Taken, Until, prepare, take};
+pub use take::{Ending, GRACE, Program, Taken, Until, prepare, take};

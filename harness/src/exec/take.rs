@@ -22,15 +22,15 @@ use super::tree::descendants;
 
 /// Between two looks at the process tree.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+/// From SIGTERM to SIGKILL, unless more is allowed.
+pub const GRACE: Duration = Duration::from_secs(10);
 /// The same for what is left when the program itself has ended.
 const GRACE_OF_REST: Duration = Duration::from_secs(1);
 /// Processes that are just ending have this long until they count as having outlived the program.
 const PARTING: Duration = Duration::from_millis(200);
 
 /// When a sample ends, besides at the program's end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Until {
     /// What shows that the program can be used; if nothing does, it can be at once.
     pub ready: Option<Ready>,
@@ -42,6 +42,8 @@ pub struct Until {
     pub load: Option<String>,
     /// A sample that takes longer is ended.
     pub timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
 }
 
 /// What is run.
@@ -60,6 +62,8 @@ pub struct Program<'a> {
     pub input: Input,
     /// When the sample ends.
     pub until: &'a Until,
+    /// Whether what it writes to its standard output goes to our standard error.
+    pub to_stderr: bool,
 }
 
 /// How a sample ended.
@@ -165,7 +169,11 @@ pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken
     nix::sys::prctl::set_child_subreaper(true)?;
     let (sender, events) = channel();
     let waits_for_line = matches!(program.until.ready, Some(Ready::Line(_)));
-    let output = if waits_for_line { Output::Piped } else { Output::Inherited };
+    let output = match (waits_for_line, program.to_stderr) {
+        (true, _) => Output::Piped,
+        (false, true) => Output::ToStderr,
+        (false, false) => Output::Inherited,
+    };
     let removed = std::env::vars_os().map(|(name, _)| name);
     let job = Job {
         command: program.command.to_vec(),
@@ -175,7 +183,7 @@ pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken
         input: program.input.clone(),
     };
     let mut keeper = Keeper::start(&job, output, Role::Program, sender.clone())?;
-    let streams = pass_streams(program.until, &mut keeper, &sender);
+    let streams = pass_streams(program, &mut keeper, &sender);
     let mut sampling = Sampling {
         program,
         keeper: Some(keeper),
@@ -202,10 +210,12 @@ pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken
 }
 
 /// Reads the program's streams and passes them on, where a line is waited for.
-fn pass_streams(until: &Until, keeper: &mut Keeper, sender: &Sender<Event>) -> Vec<JoinHandle<()>> {
-    let Some(Ready::Line(line)) = &until.ready else { return Vec::new() };
+fn pass_streams(program: &Program<'_>, keeper: &mut Keeper, sender: &Sender<Event>) -> Vec<JoinHandle<()>> {
+    let Some(Ready::Line(line)) = &program.until.ready else { return Vec::new() };
     let (stdout, stderr) = keeper.take_streams();
-    let stdout = stdout.map(|from| pass_on(from, io::stdout(), line.clone(), sender.clone(), Event::Ready));
+    let to: Box<dyn io::Write + Send> =
+        if program.to_stderr { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    let stdout = stdout.map(|from| pass_on(from, to, line.clone(), sender.clone(), Event::Ready));
     let stderr = stderr.map(|from| pass_on(from, io::stderr(), line.clone(), sender.clone(), Event::Ready));
     stdout.into_iter().chain(stderr).collect()
 }
@@ -402,9 +412,10 @@ impl Sampling<'_> {
         };
         if runs {
             tell(self, Told::TerminateProgram);
-            if !self.wait(GRACE, |sampling| sampling.ended.is_some())? {
+            let grace = self.program.until.grace;
+            if !self.wait(grace, |sampling| sampling.ended.is_some())? {
                 warnings
-                    .push(format!("it did not end within {} s of SIGTERM and was killed", GRACE.as_secs()));
+                    .push(format!("it did not end within {} s of SIGTERM and was killed", grace.as_secs()));
             }
         }
         if self.started.is_some() && !self.wait(PARTING, |sampling| sampling.usage.is_some())? {

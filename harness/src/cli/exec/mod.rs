@@ -83,12 +83,12 @@ pub(super) struct Args {
 
 /// A condition with the text that it was written as.
 #[derive(Debug, Clone)]
-struct ReadyWhen {
-    text: String,
-    ready: Ready,
+pub(super) struct ReadyWhen {
+    pub(super) text: String,
+    pub(super) ready: Ready,
 }
 
-fn parse_ready(text: &str) -> Result<ReadyWhen, String> {
+pub(super) fn parse_ready(text: &str) -> Result<ReadyWhen, String> {
     Ok(ReadyWhen { text: text.to_owned(), ready: text.parse()? })
 }
 
@@ -180,6 +180,7 @@ impl Plan {
             time: args.time,
             load: args.load.clone(),
             timeout: args.timeout,
+            grace: exec::GRACE,
         };
         let own = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = args.name.clone().or(own).unwrap_or_else(|| "program".to_owned());
@@ -328,6 +329,7 @@ fn take_one(
         report_file,
         input: input.clone(),
         until: &plan.until,
+        to_stderr: false,
     };
     exec::take(&program, stop).with_context(|| format!("{} under {label}", plan.name))
 }

@@ -1,0 +1,79 @@
+//! `heaplab validate` as a process: records, predicts, runs, and holds one against the other.
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::heaplab;
+use tempfile::TempDir;
+
+/// A directory with program.c, compiled.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().expect("a directory");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/program.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-pthread", "-o"]).arg(place.path().join("program")).arg(source);
+    assert!(compiler.status().expect("a C compiler").success());
+    place
+}
+
+fn validation(directory: PathBuf) -> HashMap<(String, String), f64> {
+    let mut reader = csv::Reader::from_path(directory.join("validation.csv")).expect("a validation");
+    let rows = reader.deserialize::<HashMap<String, String>>().map(|row| row.expect("a whole row"));
+    rows.map(|row| {
+        let error = row["error"].parse().expect("a fraction");
+        ((row["variant"].clone(), row["figure"].clone()), error)
+    })
+    .collect()
+}
+
+#[test]
+fn a_program_that_ends_is_recorded_predicted_and_run() {
+    let place = place();
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "--reps", "1"]);
+    command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--", "./program"]);
+    let assert = command.args(["line", "said", "hold", "30", "sleep", "600"]).assert().success();
+    let output = assert.get_output();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for part in ["ptmalloc2", "jemalloc", "Kendall's tau", "not heap:", "order:", "time:", "validation.csv"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("said"), "the program's words go to standard error");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("said"));
+    let errors = validation(place.path().join("program.hlt.validation"));
+    assert_eq!(errors.len(), 4);
+    for variant in ["ptmalloc2", "jemalloc"] {
+        let error = errors[&(variant.to_owned(), "peak".to_owned())];
+        assert!(error.abs() < 0.25, "{variant}: {error}, {shown}");
+    }
+}
+
+#[test]
+fn a_server_is_recorded_under_its_load() {
+    let place = place();
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "server.hlt", "--reps", "1", "-o", "out"]);
+    command.args([
+        "-a",
+        "ptmalloc2",
+        "--ready-when",
+        "LINE:^ready$",
+        "--load",
+        "sleep 0.3",
+        "--",
+        "./program",
+    ]);
+    command.args(["line", "ready", "hold", "20", "sleep", "60000"]).assert().success();
+    let errors = validation(place.path().join("out"));
+    assert!(errors[&("ptmalloc2".to_owned(), "peak".to_owned())].abs() < 0.25, "{errors:?}");
+    // The recording is used again, and a load that fails is said.
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "other.hlt", "--reps", "1", "-a", "ptmalloc2"]);
+    command.args(["--load", "exit 3", "--", "./program", "sleep", "60000"]);
+    let assert = command.assert().code(1);
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("the load ended with status 3"), "{said}");
+}
