@@ -1,22 +1,29 @@
 //! The chunks that a thread writes to: parts of the image's file, mapped shared.
 //!
 //! What is stored there is in the page cache and outlives the process, whatever ends it; it counts in no
-//! RssAnon. The file is opened by its path and closed again each time, because programs close descriptors
-//! that they do not know.
+//! RssAnon. A thread that has filled two chunks keeps the second as a buffer: when that is full, it is copied
+//! to the file behind, and begun anew. Until the copy is whole, the buffer is; the reader takes the first of
+//! two that are alike.
+//!
+//! PERF: a fresh page of a file costs 3.5 us when it is mapped and written to, and 1.1 us when 16 of them are
+//! copied by one call.
+//!
+//! The file is opened by its path and closed again each time, because programs close descriptors that they
+//! do not know.
 
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use heaplab_raw::{
-    CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, PAGE_BYTES,
-    RECORD_ROOM_BYTES, Tick,
+    CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, PAGE_BYTES, RECORD_ROOM_BYTES,
+    Tick,
 };
 
 use crate::thread::Thread;
 use crate::{control, process, system};
 
-/// Lengths of a thread's first chunks. A thread that records little takes little of the disk.
-const FIRST_LENGTHS: [usize; 2] = [FIRST_CHUNK_BYTES, 64 << 10];
+/// A chunk of this length is a buffer: the thread stays with it. It fits into a second-level cache.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Gives the thread room to write to, at the time of `word`. False where there is none: the event is lost.
 #[cold]
@@ -25,7 +32,11 @@ pub(crate) fn take(thread: &Thread, word: u64) -> bool {
         thread.number.set(system::thread());
     }
     let rest = if thread.sequence.get() == 0 { take_rest(thread) } else { None };
-    let taken = rest.map_or_else(|| map_new(thread), Ok);
+    let taken = match rest {
+        Some(rest) => Ok(rest),
+        None if thread.sequence.get() > 0 && length(thread) >= BUFFER_BYTES => copy_out(thread),
+        None => map_new(thread),
+    };
     match taken {
         Ok((chunk, bytes)) => {
             if thread.sequence.get() == 0 {
@@ -64,13 +75,45 @@ fn take_rest(thread: &Thread) -> Option<(*mut u8, usize)> {
     Some((rest, rest_bytes))
 }
 
+/// Length of the thread's chunk.
+fn length(thread: &Thread) -> usize {
+    (thread.chunk_end.get() as usize).wrapping_sub(thread.chunk.get() as usize)
+}
+
+/// Copies the thread's buffer, which is full, to a new part of the file, and empties it.
+fn copy_out(thread: &Thread) -> Result<(*mut u8, usize), i32> {
+    let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
+    if let Some(errno) = page.failure() {
+        return Err(errno);
+    }
+    let (chunk, bytes) = (thread.chunk.get(), length(thread));
+    let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
+    let offset = image.take_chunk(bytes as u64);
+    page.add_taken(bytes as u64);
+    let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
+        Err(libc::EFBIG)
+    } else {
+        // SAFETY: the thread's own chunk.
+        unsafe { system::write(descriptor, chunk, bytes, offset) }
+    };
+    system::close(descriptor);
+    copied?;
+    // From this store on the copy is the chunk.
+    // SAFETY: the thread's own chunk, which begins with a head.
+    unsafe { chunk.cast::<u64>().write_volatile(0) };
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: as above.
+    unsafe { chunk.write_bytes(0, bytes) };
+    Ok((chunk, bytes))
+}
+
 /// A new part of the file, in place of what the thread had mapped.
 fn map_new(thread: &Thread) -> Result<(*mut u8, usize), i32> {
     let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
     if let Some(errno) = page.failure() {
         return Err(errno);
     }
-    let bytes = FIRST_LENGTHS.get(thread.sequence.get() as usize).copied().unwrap_or(CHUNK_BYTES);
+    let bytes = if thread.sequence.get() == 0 { FIRST_CHUNK_BYTES } else { BUFFER_BYTES };
     let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
     let offset = image.take_chunk(bytes as u64);
     page.add_taken(bytes as u64);

@@ -84,9 +84,25 @@ fn write_zeros(descriptor: usize, offset: u64, bytes: usize) -> Outcome {
     let mut done = 0;
     while done < bytes {
         let most = ZEROS.len().min(bytes.wrapping_sub(done));
+        // SAFETY: the zeros are there.
+        unsafe { write(descriptor, ZEROS.as_ptr(), most, offset.wrapping_add(done as u64))? };
+        done = done.wrapping_add(most);
+    }
+    Ok(done)
+}
+
+/// Writes all of the bytes at an offset of a file.
+///
+/// # Safety
+/// The bytes can be read.
+pub(crate) unsafe fn write(descriptor: usize, from: *const u8, bytes: usize, offset: u64) -> Outcome {
+    let mut done = 0;
+    while done < bytes {
+        let place = from.wrapping_add(done) as usize;
+        let rest = bytes.wrapping_sub(done);
         let at = (offset as usize).wrapping_add(done);
-        // SAFETY: the kernel only reads the zeros.
-        match unsafe { call(libc::SYS_pwrite64, [descriptor, ZEROS.as_ptr() as usize, most, at, 0, 0]) } {
+        // SAFETY: the caller keeps the contract; the kernel only reads.
+        match unsafe { call(libc::SYS_pwrite64, [descriptor, place, rest, at, 0, 0]) } {
             Ok(0) => return Err(libc::ENOSPC),
             Ok(written) => done = done.wrapping_add(written),
             Err(libc::EINTR) => {}
