@@ -11,6 +11,7 @@ pub mod exec;
 pub mod measure;
 pub mod plan;
 pub mod predict;
+pub mod record;
 pub mod report;
 pub mod results;
 pub mod stats;

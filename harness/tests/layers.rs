@@ -26,11 +26,12 @@ const CRATES: [(&str, &str, &[&str]); 10] = [
 const MODULES: [&str; 10] =
     ["plan", "worker", "measure", "results", "stats", "predict", "capacity", "report", "compare", "cli"];
 /// Stand beside `plan`: each uses none of the others, and only `cli` uses it.
-const BESIDE: [&str; 2] = ["doctor", "exec"];
+const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
-const UNSAFE_PLACES: [&str; 5] = [
+const UNSAFE_PLACES: [&str; 6] = [
     "harness/src/worker/",
+    "harness/src/record/control.rs",
     "harness/benches/",
     "allocators/src/",
     "allocators/preload/",

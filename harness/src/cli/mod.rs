@@ -12,6 +12,7 @@ mod list;
 mod percent;
 mod plan;
 mod probe;
+mod record;
 mod report;
 mod run;
 mod simulate;
@@ -75,6 +76,8 @@ enum Command {
     Plan(plan::Args),
     /// Compare the variants of a run, or two runs
     Compare(compare::Args),
+    /// Record a real program; its exit status is passed on
+    Record(record::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
     /// Look at, check, import and export traces
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Compare(args) => compare::main(args),
+        Command::Record(args) => record::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),

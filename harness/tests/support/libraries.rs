@@ -1,4 +1,4 @@
-//! The preload libraries, freshly built, for programs that cargo starts: tests and benchmarks.
+//! The preload libraries and the recorder's, freshly built, for programs that cargo starts: tests and benchmarks.
 //!
 //! Neither `cargo test` nor `cargo bench` builds a cdylib-only crate, so the libraries are built here, once
 //! for each program, in the profile of that program.
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// The packages of the preload libraries.
-const PACKAGES: [&str; 4] = [
+/// The packages of the libraries.
+const PACKAGES: [&str; 5] = [
     "heaplab-preload-jemalloc",
     "heaplab-preload-mimalloc",
     "heaplab-preload-floor",
     "heaplab-preload-probe",
+    "heaplab-recorder",
 ];
 
 static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {

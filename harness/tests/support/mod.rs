@@ -2,9 +2,17 @@
 
 mod libraries;
 
+use std::path::Path;
+
 /// The `heaplab` program, which finds the preload libraries of this build.
 pub(crate) fn heaplab() -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_heaplab"));
     command.env("HEAPLAB_PRELOAD_DIR", libraries::directory()).env_remove("NO_COLOR");
     command
+}
+
+/// Where the libraries of this build lie.
+#[allow(dead_code)] // not every program of tests asks
+pub(crate) fn library_directory() -> &'static Path {
+    libraries::directory()
 }

@@ -35,6 +35,11 @@ mod tuning;
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = prepare;
 
+/// Runs when the process ends by itself, behind `main` and the exit handlers.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static FINISH: extern "C" fn() = process::finish;
+
 extern "C" fn prepare() {
     next::resolve();
     ending::prepare();

@@ -10,10 +10,17 @@ use heaplab_raw::{Allocation, Call, Event, encode_free, encode_malloc};
 
 use crate::{chunk, control, next, record, storage};
 
-/// `malloc(3)`.
+/// `malloc(3)`: the function below, told how deep the stack is at the call.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc(size: usize) -> *mut c_void {
-    let depth = storage::depth();
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!("mov rsi, rsp", "jmp {}", sym malloc_at);
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!("mov x1, sp", "b {}", sym malloc_at);
+}
+
+extern "C" fn malloc_at(size: usize, depth: u64) -> *mut c_void {
     let thread = storage::thread();
     let tick = thread.tick.get();
     if tick != control::word() {
@@ -50,13 +57,22 @@ fn malloc_rarely(size: usize, depth: u64) -> *mut c_void {
     block
 }
 
-/// `free(3)`.
+/// `free(3)`, as [`malloc`].
 ///
 /// # Safety
 /// As of the next allocator's.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
-    let depth = storage::depth();
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!("mov rsi, rsp", "jmp {}", sym free_at);
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!("mov x1, sp", "b {}", sym free_at);
+}
+
+/// # Safety
+/// As of [`free`].
+unsafe extern "C" fn free_at(block: *mut c_void, depth: u64) {
     let thread = storage::thread();
     let tick = thread.tick.get();
     if tick == control::word()

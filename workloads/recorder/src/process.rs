@@ -8,7 +8,8 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use heaplab_raw::{
-    CONTROL_NAME, Image, ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, State, Text, Tick, image_name,
+    CONTROL_NAME, Image, ImageHead, ImageId, ImageState, PAGE_BYTES, PAGE_WORDS, State, Text, Tick,
+    image_name,
 };
 
 use crate::pool::Pool;
@@ -108,6 +109,13 @@ pub(crate) fn fail(errno: i32) {
     }
     if let Some(image) = image() {
         image.set_failure(errno);
+    }
+}
+
+/// Says that the process ends by itself. What is freed later is recorded all the same.
+pub(crate) extern "C" fn finish() {
+    if let Some(image) = image() {
+        image.set_state(ImageState::Exited);
     }
 }
 

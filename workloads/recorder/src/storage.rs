@@ -94,7 +94,8 @@ pub(crate) fn set_thread(thread: &'static Thread) {
     }
 }
 
-/// How deep the stack is here, as an address: a multiple of 8, so never a word of the control page.
+/// How deep the stack is here, as an address: a multiple of 8, so never a word of the control page. Where it
+/// must be compared exactly, it is taken before a function has made its frame: see `malloc`.
 #[inline(always)]
 pub(crate) fn depth() -> u64 {
     let depth: u64;

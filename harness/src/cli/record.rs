@@ -1,0 +1,120 @@
+//! `heaplab record`: record a real program. All of its own words go to stderr, and the program's exit status
+//! is passed on.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use heaplab_workloads::simulate::parse_size_bytes;
+use indicatif::HumanBytes;
+
+use super::{Outcome, Usage};
+use crate::record::{RecordError, Recorded, Recording, Requests, Settings, record};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The trace to write; replaced only when the new one is complete. While the program runs, the raw recording
+    /// is beside it, in FILE.raw
+    #[arg(short, long, value_name = "FILE.hlt", required_unless_present = "pid")]
+    output: Option<PathBuf>,
+    /// Record children too, each into a trace of its own, FILE.PID-N.hlt
+    #[arg(long)]
+    follow_forks: bool,
+    /// Record nothing until heaplab gets SIGUSR1; SIGUSR2 pauses again
+    #[arg(long)]
+    paused: bool,
+    /// Stop recording when the raw recording has this length, such as 2GiB; the program goes on
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
+    max_bytes: Option<u64>,
+    /// Stop recording so many seconds after it began; the program goes on
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    max_seconds: Option<Duration>,
+    /// Keep the raw recording
+    #[arg(long)]
+    keep_raw: bool,
+    /// Refused: a running process cannot be recorded
+    #[arg(long, value_name = "PID", hide = true)]
+    pid: Option<String>,
+    /// The program to record, and its arguments
+    #[arg(value_name = "COMMAND", required_unless_present = "pid", trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{text:?}: {error}"))
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let settings = settings(args)?;
+    let requests = Requests::by_signals().context("cannot handle signals")?;
+    let report = match record(&settings, &requests) {
+        Ok(report) => report,
+        Err(error) => {
+            return match error.start_code() {
+                Some(code) => {
+                    eprintln!("heaplab: {error}");
+                    Ok(Outcome::Passed(code))
+                }
+                None => Err(error.into()),
+            };
+        }
+    };
+    for warning in &report.warnings {
+        eprintln!("heaplab: warning: {warning}");
+    }
+    let code = report.exit_code();
+    // The program ran: whatever became of its recording, the exit status is the program's.
+    match report.result {
+        Ok(recorded) => describe(&recorded),
+        Err(error @ RecordError::Nothing { .. }) => eprintln!("heaplab: warning: {error}"),
+        Err(error) => eprintln!("heaplab: {:#}", anyhow::Error::from(error)),
+    }
+    Ok(Outcome::Passed(code))
+}
+
+fn settings(args: Args) -> Result<Settings, Usage> {
+    if let Some(pid) = args.pid {
+        return Err(Usage(format!(
+            "--pid {pid}: a running process cannot be recorded: what it allocated before is unknown, and putting a library into it is not safe; start it anew by `heaplab record -o FILE.hlt -- COMMAND`, and with --paused record a part of its life"
+        )));
+    }
+    let mut command = args.command.into_iter();
+    let (Some(program), Some(output)) = (command.next(), args.output) else {
+        return Err(Usage("record needs a trace to write (-o FILE.hlt) and a program to run".to_string()));
+    };
+    Ok(Settings {
+        program,
+        arguments: command.collect(),
+        output,
+        follow_forks: args.follow_forks,
+        is_paused: args.paused,
+        most_bytes: args.max_bytes,
+        most_time: args.max_seconds,
+        keeps_raw: args.keep_raw,
+    })
+}
+
+fn describe(recorded: &Recorded) {
+    for trace in &recorded.traces {
+        for problem in &trace.problems {
+            eprintln!("heaplab: warning: {}: {problem}", trace.path.display());
+        }
+        eprintln!("heaplab: {}", describe_trace(trace));
+    }
+}
+
+fn describe_trace(trace: &Recording) -> String {
+    let summary = &trace.summary;
+    let per_event = trace.file_bytes as f64 / summary.events.max(1) as f64;
+    format!(
+        "recorded {}: {} events, {} thread{}, {} ({per_event:.2} bytes an event), {} lost",
+        trace.path.display(),
+        summary.events,
+        summary.threads,
+        if summary.threads == 1 { "" } else { "s" },
+        HumanBytes(trace.file_bytes),
+        summary.lost,
+    )
+}

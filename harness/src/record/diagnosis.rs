@@ -1,0 +1,176 @@
+//! Why a program that ran recorded nothing, as far as its file shows it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Interpreters of scripts are followed this far.
+const MOST_SCRIPTS: usize = 4;
+const SET_USER: u32 = 0o4000;
+const SET_GROUP: u32 = 0o2000;
+
+/// Why nothing was recorded of `program`, in words that end a sentence.
+pub(super) fn explain(program: &OsStr) -> String {
+    let Some(mut path) = locate(program, std::env::var_os("PATH").as_deref()) else {
+        return "the program's file is not there any more".to_string();
+    };
+    for _ in 0..MOST_SCRIPTS {
+        match interpreter(&path) {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    let shown = path.display();
+    match File::open(&path).and_then(|file| Ok((file.metadata()?, file))) {
+        Ok((metadata, file)) => privilege(&path, &metadata)
+            .or_else(|| describe(&file))
+            .map(|reason| format!("{shown} {reason}"))
+            .unwrap_or_else(|| {
+                format!(
+                    "the library was not loaded into {shown}, or it could not write beside the trace; the program may have run another that is statically linked, or have cleared its environment"
+                )
+            }),
+        Err(error) => format!("{shown} cannot be read: {error}"),
+    }
+}
+
+/// The file that a name stands for, as execvp(3) finds it.
+fn locate(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).is_file().then(|| program.into());
+    }
+    let search = search.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    std::env::split_paths(search).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+/// The program that runs a script; none for what is no script.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    let mut line = Vec::new();
+    File::open(path).ok()?.take(256).read_to_end(&mut line).ok()?;
+    let line = line.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let mut words = line.split(|byte| b" \t".contains(byte)).filter(|word| !word.is_empty());
+    let first = PathBuf::from(OsString::from_vec(words.next()?.to_vec()));
+    match words.next() {
+        Some(name) if first.file_name() == Some(OsStr::new("env")) => {
+            locate(OsStr::from_bytes(name), std::env::var_os("PATH").as_deref())
+        }
+        _ => Some(first),
+    }
+}
+
+/// Whether the loader heeds no LD_PRELOAD because the program runs with rights that its caller has not.
+fn privilege(path: &Path, metadata: &Metadata) -> Option<String> {
+    let is_other_user =
+        metadata.mode() & SET_USER != 0 && metadata.uid() != rustix::process::getuid().as_raw();
+    let is_other_group =
+        metadata.mode() & SET_GROUP != 0 && metadata.gid() != rustix::process::getgid().as_raw();
+    let mut capabilities = [0; 64];
+    let has_capabilities = !rustix::process::getuid().is_root()
+        && rustix::fs::getxattr(path, "security.capability", &mut capabilities[..]).is_ok();
+    let what = match (is_other_user, is_other_group, has_capabilities) {
+        (true, ..) => "set-user-ID",
+        (_, true, _) => "set-group-ID",
+        (_, _, true) => "given capabilities",
+        _ => return None,
+    };
+    Some(format!(
+        "is {what}, and the loader preloads nothing into such a program: run it as the user that it becomes, or a copy without that"
+    ))
+}
+
+/// What an ELF file shows; none if a library could have been preloaded.
+fn describe(file: &File) -> Option<String> {
+    let mut head = [0; 64];
+    if file.read_exact_at(&mut head, 0).is_err() || &head[..4] != b"\x7fELF" {
+        return Some("is no ELF program".to_string());
+    }
+    if head[4] != 2 {
+        return Some("is a 32-bit program, and the recorder's library has 64 bits".to_string());
+    }
+    let machine = u16::from_le_bytes([head[18], head[19]]);
+    if machine != own_machine() {
+        return Some("is a program for another processor".to_string());
+    }
+    match loader(file, &head) {
+        None => {
+            Some("is statically linked: its malloc is inside it, and no library can stand before".to_string())
+        }
+        Some(loader) if loader.contains("ld-musl") => {
+            Some("uses the C library musl; the recorder's library is for glibc".to_string())
+        }
+        Some(_) => None,
+    }
+}
+
+/// The loader that an ELF program asks for (PT_INTERP); none for a static one.
+fn loader(file: &File, head: &[u8; 64]) -> Option<String> {
+    const PT_INTERP: u32 = 3;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let (table, entry_bytes, entries) = (number(&head[32..40]), number(&head[54..56]), number(&head[56..58]));
+    for entry in 0..entries {
+        let mut header = [0; 56];
+        file.read_exact_at(&mut header, table.checked_add(entry * entry_bytes)?).ok()?;
+        if number(&header[..4]) == u64::from(PT_INTERP) {
+            let mut name = vec![0; number(&header[32..40]).min(4096) as usize];
+            file.read_exact_at(&mut name, number(&header[8..16])).ok()?;
+            return Some(String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned());
+        }
+    }
+    None
+}
+
+fn own_machine() -> u16 {
+    const X86_64: u16 = 62;
+    const AARCH64: u16 = 183;
+    if cfg!(target_arch = "aarch64") { AARCH64 } else { X86_64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_test_could_have_been_recorded() {
+        let own = std::env::current_exe().expect("a program");
+        assert_eq!(describe(&File::open(own).expect("a file")), None);
+    }
+
+    #[test]
+    fn scripts_lead_to_their_interpreters() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = |text: &str| {
+            let path = directory.path().join("script");
+            std::fs::write(&path, text).expect("a script");
+            interpreter(&path)
+        };
+        assert_eq!(script("#! /bin/sh -e\ntrue\n"), Some("/bin/sh".into()));
+        assert_eq!(script("#!/bin/sh"), Some("/bin/sh".into()));
+        assert_eq!(script("#!"), None);
+        assert_eq!(script("\x7fELF"), None);
+        let found = script("#!/usr/bin/env sh\n").expect("a shell");
+        assert!(found.ends_with("sh") && found.is_absolute(), "{}", found.display());
+    }
+
+    #[test]
+    fn what_is_no_program_of_ours_is_said() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("x");
+        let of = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("a file");
+            describe(&File::open(&path).expect("a file")).expect("a reason")
+        };
+        assert_eq!(of(b"text"), "is no ELF program");
+        let mut head = [0_u8; 64];
+        head[..5].copy_from_slice(b"\x7fELF\x01");
+        assert!(of(&head).contains("32-bit"));
+        head[4] = 2;
+        assert!(of(&head).contains("another processor"));
+        head[18] = own_machine() as u8;
+        assert!(of(&head).contains("statically linked"));
+        head[56] = 9; // nine entries of a table that is not there
+        assert!(of(&head).contains("statically linked"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The directory of a recording in progress: `FILE.hlt.raw`, beside the trace that will be made of it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use heaplab_raw::{Image, ImageId, PAGE_WORDS, parse_image_name};
+
+use super::RecordError;
+
+/// Tells the library where the recording is. The library has the name too.
+pub(super) const DIRECTORY_VARIABLE: &str = "HEAPLAB_RECORD_DIR";
+
+/// The directory.
+pub(super) struct Directory {
+    path: PathBuf,
+}
+
+/// The head page of an image, as its file has it.
+pub(super) struct Head(Box<[AtomicU64; PAGE_WORDS]>);
+
+impl Directory {
+    /// Makes it for the trace `output`. One that is there holds what an earlier recording left, and stays.
+    pub(super) fn create(output: &Path) -> Result<Directory, RecordError> {
+        let mut path = output.as_os_str().to_owned();
+        path.push(".raw");
+        let path = PathBuf::from(path);
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RecordError::Unfinished { path });
+            }
+            Err(source) => {
+                return Err(RecordError::Io { what: "make the recording's directory", path, source });
+            }
+        }
+        // Recorded processes may have another current directory.
+        match path.canonicalize() {
+            Ok(path) => Ok(Directory { path }),
+            Err(source) => {
+                Err(RecordError::Io { what: "find the directory that was just made", path, source })
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The images that have a file, in the order in which they began.
+    pub(super) fn images(&self) -> Result<Vec<ImageId>, RecordError> {
+        let failed = |source| RecordError::Io {
+            what: "read the recording's directory",
+            path: self.path.clone(),
+            source,
+        };
+        let mut images = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            images.extend(name.to_str().and_then(parse_image_name));
+        }
+        images.sort_by_key(|image| image.ordinal);
+        Ok(images)
+    }
+
+    /// The path of an image's file.
+    pub(super) fn image_file(&self, image: ImageId) -> PathBuf {
+        let (name, length) = heaplab_raw::image_name(image);
+        self.file(&String::from_utf8_lossy(&name[..length]))
+    }
+
+    /// The head page of an image; none where none was written.
+    pub(super) fn head(&self, image: ImageId) -> Option<Head> {
+        let mut page = [0; heaplab_raw::PAGE_BYTES];
+        let mut file = fs::File::open(self.image_file(image)).ok()?;
+        io::Read::read_exact(&mut file, &mut page).ok()?;
+        let (words, _) = page.as_chunks::<8>();
+        let head = Head(Box::new(std::array::from_fn(|at| AtomicU64::new(u64::from_le_bytes(words[at])))));
+        Image::open(&head.0).is_ok().then_some(head)
+    }
+
+    /// Removes it with all that is in it.
+    pub(super) fn remove(&self) -> Result<(), RecordError> {
+        fs::remove_dir_all(&self.path).map_err(|source| RecordError::Io {
+            what: "remove the raw files",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+impl Head {
+    /// What the page says. It was read by [`Directory::head`], which looked at its mark.
+    pub(super) fn image(&self) -> Option<Image<'_>> {
+        Image::open(&self.0).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_recording_is_not_touched() {
+        let place = tempfile::tempdir().expect("a directory");
+        let output = place.path().join("x.hlt");
+        let directory = Directory::create(&output).expect("a directory");
+        assert!(directory.path().ends_with("x.hlt.raw"));
+        for name in ["12-3.raw", "99-0.raw", "control", "12-x.raw"] {
+            fs::write(directory.file(name), b"").expect("a file");
+        }
+        let images: Vec<_> = directory.images().expect("images");
+        assert_eq!(images, [ImageId { pid: 99, ordinal: 0 }, ImageId { pid: 12, ordinal: 3 }]);
+        assert!(directory.head(images[0]).is_none(), "an empty file has no head");
+        assert!(matches!(Directory::create(&output), Err(RecordError::Unfinished { .. })));
+        directory.remove().expect("removed");
+        assert!(!directory.path().exists());
+    }
+}

@@ -1,0 +1,93 @@
+//! What can go wrong with a recording.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use super::library::LIBRARY_VARIABLE;
+
+/// Why there is no recording, or no trace of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The recorder's library is in none of the places.
+    #[error(
+        "the recorder's library is in none of {}: build it with `cargo build --release --workspace`, or name its file in {LIBRARY_VARIABLE}",
+        .places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoLibrary {
+        /// Where it was looked for.
+        places: Vec<PathBuf>,
+    },
+    /// The loader would read the library's path as several.
+    #[error(
+        "{}: LD_PRELOAD cannot name a path with a space or a colon in it: copy the library elsewhere and name it in {LIBRARY_VARIABLE}",
+        .path.display()
+    )]
+    LibraryName {
+        /// The library.
+        path: PathBuf,
+    },
+    /// An earlier recording of that name was never made a trace.
+    #[error(
+        "{} is there already: the raw files of a recording that is in progress, or that was cut off; make a trace of them by `heaplab trace import --from raw {0}`, or remove them",
+        .path.display()
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The program did not start.
+    #[error("{}: {}", .program.display(), describe_start(.source))]
+    Start {
+        /// The program.
+        program: OsString,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program ran, and no process of it wrote anything.
+    #[error("nothing was recorded: {reason}")]
+    Nothing {
+        /// Why, as far as it can be seen.
+        reason: String,
+    },
+    /// The raw files could not be made a trace.
+    #[error(
+        "the recording could not be made a trace; its raw files are kept: when that is mended, `heaplab trace import --from raw {} -o FILE.hlt`",
+        .directory.display()
+    )]
+    Merge {
+        /// Where the raw files are.
+        directory: PathBuf,
+        /// What went wrong.
+        source: heaplab_workloads::import::ImportError,
+    },
+    /// A file or a call of the system failed.
+    #[error("cannot {what}: {}", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn describe_start(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound => "there is no such program".to_string(),
+        io::ErrorKind::PermissionDenied => "it may not be executed".to_string(),
+        _ => format!("it cannot be executed: {source}"),
+    }
+}
+
+impl RecordError {
+    /// The exit status of a shell that could not start a program either; none for what is no such error.
+    pub fn start_code(&self) -> Option<u8> {
+        match self {
+            RecordError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(127),
+            RecordError::Start { .. } => Some(126),
+            _ => None,
+        }
+    }
+}

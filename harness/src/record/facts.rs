@@ -1,0 +1,73 @@
+//! What the trace's header says of the recording: which allocator served each process, and where.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use heaplab_allocators::{Family, Variant, hash_file, identify, probe};
+use heaplab_raw::Text;
+
+use super::RecordError;
+use super::directory::Directory;
+use super::observer::{Observer, read_choice};
+
+/// An allocator as a header states it.
+struct Stated {
+    name: String,
+    version: String,
+    hash: String,
+}
+
+/// Writes what is known when the program has ended.
+pub(super) fn write(observer: &mut Observer, directory: &Directory) -> Result<(), RecordError> {
+    observer.fact(0, "heaplab", env!("CARGO_PKG_VERSION"));
+    if let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") {
+        observer.fact(0, "kernel", release.trim());
+    }
+    if let Ok(Some(choice)) = read_choice("/sys/kernel/mm/transparent_hugepage/enabled") {
+        observer.fact(0, "transparent_hugepages", &choice);
+    }
+    let mut known: BTreeMap<PathBuf, Stated> = BTreeMap::new();
+    for image in directory.images()? {
+        let Some(head) = directory.head(image) else { continue };
+        let path: Vec<u8> = head.image().map(|page| page.text(Text::Allocator).collect()).unwrap_or_default();
+        if path.is_empty() {
+            continue;
+        }
+        let path = PathBuf::from(OsString::from_vec(path));
+        let stated = known.entry(path).or_insert_with_key(|path| state(path));
+        observer.fact(image.pid, "allocator.name", &stated.name);
+        observer.fact(image.pid, "allocator.version", &stated.version);
+        observer.fact(image.pid, "allocator.hash", &stated.hash);
+    }
+    Ok(())
+}
+
+/// What a library is. Where it does not say, its file's name must do.
+fn state(library: &Path) -> Stated {
+    let file_name = library.file_name().unwrap_or(library.as_os_str()).to_string_lossy().into_owned();
+    let own = identify().ok().filter(|own| is_same(&own.library_path, library));
+    let (family, version) = match own {
+        Some(own) => (own.family, own.version),
+        None => ask(library).unwrap_or((Family::Other, String::new())),
+    };
+    let name = if family == Family::Other { file_name } else { family.name().to_string() };
+    // A library that was replaced while the program ran has no hash that could be proven.
+    Stated { name, version, hash: hash_file(library).unwrap_or_default() }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Asks the library itself, in a process that it serves.
+fn ask(library: &Path) -> Option<(Family, String)> {
+    let program = std::env::current_exe().ok()?;
+    let variant = Variant::parse(&format!("recorded={}", library.to_str()?)).ok()?;
+    let proven = probe::prove(probe::command(&program, &variant), &variant, None).ok()?;
+    Some((proven.loaded.family, proven.loaded.version))
+}

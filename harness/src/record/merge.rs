@@ -1,0 +1,123 @@
+//! From raw files to traces: one for each image that recorded something.
+//!
+//! The trace that was asked for is that of the last image of the program's own process: what it became by
+//! exec. Another image's has the process's number and the image's ordinal in its name.
+
+use std::path::{Path, PathBuf};
+
+use heaplab_raw::{ImageId, PAGE_BYTES};
+use heaplab_trace::Summary;
+use heaplab_workloads::import::raw;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::directory::Directory;
+use super::watch::Ended;
+use super::{RecordError, Settings, diagnosis};
+
+/// What was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The traces, the one that was asked for first.
+    pub traces: Vec<Recording>,
+}
+
+/// One trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Its file.
+    pub path: PathBuf,
+    /// How long that is.
+    pub file_bytes: u64,
+    /// Its totals.
+    pub summary: Summary,
+    /// What was missing or damaged in the raw files, in words.
+    pub problems: Vec<String>,
+}
+
+/// Makes the traces.
+pub(super) fn merge(
+    settings: &Settings,
+    directory: &Directory,
+    ended: &Ended,
+) -> Result<Recorded, RecordError> {
+    let mut images: Vec<ImageId> =
+        directory.images()?.into_iter().filter(|image| has_events(directory, *image)).collect();
+    let own = images.iter().rposition(|image| image.pid == ended.process);
+    let Some(last) = own.or(images.len().checked_sub(1)) else {
+        return Err(RecordError::Nothing { reason: explain(settings, directory, ended)? });
+    };
+    images[..=last].rotate_right(1);
+    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
+    let recording = raw::Recording::open(directory.path()).map_err(failed)?;
+    let mut traces = Vec::new();
+    for (at, image) in images.into_iter().enumerate() {
+        let path = if at == 0 { settings.output.clone() } else { name(&settings.output, image) };
+        traces.push(make(directory, &recording, image, path)?);
+    }
+    Ok(Recorded { traces })
+}
+
+/// Whether an image has more than its head.
+fn has_events(directory: &Directory, image: ImageId) -> bool {
+    let head = directory.head(image);
+    head.and_then(|head| head.image().map(|page| page.next_offset() > PAGE_BYTES as u64)).unwrap_or(false)
+}
+
+fn make(
+    directory: &Directory,
+    recording: &raw::Recording,
+    image: ImageId,
+    path: PathBuf,
+) -> Result<Recording, RecordError> {
+    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("merge {bar:40} {percent:>3} %  {msg} events  {eta} left")
+    {
+        bar.set_style(style);
+    }
+    let report = recording.import(image, &path, &mut |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.read_bytes);
+        bar.set_message(progress.events.to_string());
+    });
+    bar.finish_and_clear();
+    let report = report.map_err(failed)?;
+    let file_bytes = std::fs::metadata(&path)
+        .map_err(|source| RecordError::Io { what: "look at the trace", path: path.clone(), source })?
+        .len();
+    Ok(Recording { path, file_bytes, summary: report.summary, problems: report.problems })
+}
+
+/// The name of another image's trace: `server.hlt` and image 3 of process 4211 make `server.4211-3.hlt`.
+fn name(output: &Path, image: ImageId) -> PathBuf {
+    let extension = output.extension().unwrap_or("hlt".as_ref()).to_string_lossy();
+    output.with_extension(format!("{}-{}.{extension}", image.pid, image.ordinal))
+}
+
+fn explain(settings: &Settings, directory: &Directory, ended: &Ended) -> Result<String, RecordError> {
+    if !ended.was_recording() {
+        return Ok(
+            "it began paused, and was not told to record before the program ended: send SIGUSR1 to heaplab"
+                .to_string(),
+        );
+    }
+    if let Some(cause) = ended.failure() {
+        return Ok(format!("no room for it beside the trace: {cause}"));
+    }
+    if !directory.images()?.is_empty() {
+        return Ok("the program allocated nothing while it was recorded".to_string());
+    }
+    Ok(diagnosis::explain(&settings.program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_images_have_their_number_before_the_extension() {
+        let image = ImageId { pid: 4211, ordinal: 3 };
+        assert_eq!(name(Path::new("a/server.hlt"), image), Path::new("a/server.4211-3.hlt"));
+        assert_eq!(name(Path::new("server"), image), Path::new("server.4211-3.hlt"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Recording a program: it is started with the recorder's library, watched to its end, and what its
+//! processes wrote is merged into a trace.
+//!
+//! library (where the recorder's library lies) -> directory and control (what is shared with the recorded
+//! processes) -> watch (the clock, signals and limits, until the program ends) with observer (what is seen
+//! from outside: resident memory, names) -> facts (which allocator it was) -> merge (the traces). Where
+//! nothing was recorded, diagnosis says why.
+//!
+//! The clock is this process's: about every millisecond it stores the time where every event of the program
+//! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
+
+mod control;
+mod diagnosis;
+mod directory;
+mod error;
+mod facts;
+mod library;
+mod merge;
+mod observer;
+mod watch;
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use heaplab_raw::State;
+
+pub use error::RecordError;
+pub use library::LIBRARY_VARIABLE;
+pub use merge::{Recorded, Recording};
+pub use watch::{Requests, Stop};
+
+use control::Control;
+use directory::Directory;
+use observer::Observer;
+use watch::Watch;
+
+/// What is recorded, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program, looked for in PATH.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The trace to write; those of other images get their process's number into their names.
+    pub output: PathBuf,
+    /// Whether children are recorded too, each into a trace of its own.
+    pub follow_forks: bool,
+    /// Whether nothing is recorded until it is asked for.
+    pub is_paused: bool,
+    /// Recording stops when the raw files have this length together.
+    pub most_bytes: Option<u64>,
+    /// Recording stops at this time.
+    pub most_time: Option<Duration>,
+    /// Whether the raw files stay behind a good merge.
+    pub keeps_raw: bool,
+}
+
+/// How a recording ended.
+#[derive(Debug)]
+pub struct Report {
+    /// How the program ended.
+    pub status: ExitStatus,
+    /// What was recorded, or why nothing was.
+    pub result: Result<Recorded, RecordError>,
+    /// What readers of the trace must know.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// The exit status that passes on the program's: its own, or 128 and the signal that ended it.
+    pub fn exit_code(&self) -> u8 {
+        let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
+        code.map_or(1, |code| code as u8)
+    }
+}
+
+/// Records a program from its start to its end. `requests` may be set meanwhile, by signals.
+///
+/// # Errors
+///
+/// The program was not started: the library or the directory is not there, or the program is not. What goes
+/// wrong later is in the report, because the program has run and has a status.
+pub fn record(settings: &Settings, requests: &Requests) -> Result<Report, RecordError> {
+    let library = library::find()?;
+    let directory = Directory::create(&settings.output)?;
+    let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), settings.follow_forks)?;
+    let observer = Observer::create(&directory.file(heaplab_raw::SAMPLES_NAME))?;
+    let mut watch = Watch::new(settings, &directory, control, observer);
+    watch.begin()?;
+    let child = match start(settings, &library, directory.path()) {
+        Ok(child) => child,
+        Err(error) => {
+            directory.remove()?;
+            return Err(error);
+        }
+    };
+    let ended = watch.until_end(child, requests)?;
+    let mut warnings = ended.warnings(settings);
+    let result = match merge::merge(settings, &directory, &ended) {
+        Ok(recorded) if settings.keeps_raw => {
+            warnings.push(format!("the raw files are kept in {}", directory.path().display()));
+            Ok(recorded)
+        }
+        Ok(recorded) => directory.remove().map(|()| recorded),
+        Err(error @ RecordError::Nothing { .. }) => directory.remove().and(Err(error)),
+        Err(error) => Err(error),
+    };
+    Ok(Report { status: ended.status, result, warnings })
+}
+
+/// Starts the program with the library before all others that are preloaded.
+fn start(settings: &Settings, library: &Path, directory: &Path) -> Result<Child, RecordError> {
+    let mut preload = library.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    Command::new(&settings.program)
+        .args(&settings.arguments)
+        .env("LD_PRELOAD", preload)
+        .env(directory::DIRECTORY_VARIABLE, directory)
+        .spawn()
+        .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
+}
+
+/// The state that a recording begins with.
+fn first_state(settings: &Settings) -> State {
+    if settings.is_paused { State::Paused } else { State::Recording }
+}

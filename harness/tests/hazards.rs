@@ -1,0 +1,205 @@
+//! What programs do that a recorder must survive: one program and one test for each. In all of them the
+//! program's output and exit status are what they are without it.
+
+#[path = "support/recording.rs"]
+mod recording;
+mod support;
+
+use recording::{Recorded, compile, info};
+use serde_json::Value;
+
+/// What the traces of other images than the program's last say, in the order of their names.
+fn others(run: &Recorded) -> Vec<Value> {
+    let entries = std::fs::read_dir(run.directory.path()).expect("a directory");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "hlt"));
+    paths.retain(|path| !path.ends_with("trace.hlt"));
+    paths.sort();
+    paths.iter().map(|path| info(path)).collect()
+}
+
+#[test]
+fn a_fork_leaves_the_child_alone() {
+    let run = Recorded::hazard("fork.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!((run.total("malloc"), run.total("free"), run.total("live_at_end")), (150, 50, 100));
+    assert_eq!(others(&run).len(), 0);
+}
+
+#[test]
+fn a_followed_fork_has_a_trace_of_its_own() {
+    let run = Recorded::hazard("fork.c", &["--follow-forks"], &[]);
+    run.assert_whole();
+    assert_eq!((run.total("malloc"), run.total("free")), (150, 50));
+    let [child] = &others(&run)[..] else { panic!("one child: {}", run.said()) };
+    let child = &child["summary"];
+    assert_eq!(
+        (&child["malloc"], &child["free"], &child["unseen_frees"]),
+        (&30.into(), &130.into(), &100.into())
+    );
+}
+
+#[test]
+fn an_exec_begins_another_trace() {
+    let run = Recorded::hazard("exec.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(run.total("malloc"), 20, "what the process became last");
+    let [before] = &others(&run)[..] else { panic!("one image before: {}", run.said()) };
+    assert_eq!(before["summary"]["malloc"], 10);
+}
+
+#[test]
+fn a_vfork_is_the_parents_own_memory() {
+    let run = Recorded::hazard("vfork.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!((run.total("malloc"), run.total("free")), (21, 21));
+}
+
+#[test]
+fn no_end_loses_an_event() {
+    for way in ["_exit", "abort", "kill", "term"] {
+        let run = Recorded::hazard("end.c", &[], &[way]);
+        run.assert_whole();
+        assert_eq!((run.total("malloc"), run.total("free")), (1000, 1000), "{way}");
+    }
+}
+
+#[test]
+fn a_library_loaded_later_is_recorded_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let library = compile("dlopen_library.cc", directory.path(), &["-shared", "-fPIC"]);
+    let program = compile("dlopen.c", directory.path(), &[]);
+    let run = Recorded::run(directory, &program, &[], &[library.to_str().expect("UTF-8")], &[]);
+    run.assert_whole();
+    let sized = run.total("requested_peak_bytes");
+    assert!(sized >= 77_777, "{sized}");
+    // The loader's own blocks aside: 40 of the library, 10 of the program.
+    assert_eq!(count_sized(&run, 77_777), 50);
+}
+
+/// How many objects of that size a trace has.
+fn count_sized(run: &Recorded, size: u64) -> usize {
+    let path = run.directory.path().join("trace.hlt");
+    let mut reader = heaplab_trace::TraceReader::open(&path).expect("a trace");
+    let mut count = 0;
+    while let Some(record) = reader.read_record().expect("a record") {
+        if let heaplab_trace::Record::Event(event) = record
+            && event.action.allocated().is_some_and(|(_, bytes)| bytes == size)
+        {
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn frees_after_the_last_destructors_are_recorded() {
+    let run = Recorded::hazard("late_frees.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 50), 5);
+    assert_eq!(count_sized(&run, 60), 15);
+    assert_eq!(run.total("live_at_end"), 0);
+    assert_eq!((run.total("thread_starts"), run.total("thread_ends")), (6, 5));
+}
+
+#[test]
+fn threads_that_never_end_have_no_end() {
+    let run = Recorded::hazard("endless_threads.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 500), 100);
+    assert_eq!((run.total("threads"), run.total("thread_starts"), run.total("thread_ends")), (5, 5, 0));
+}
+
+#[test]
+fn threads_end_by_return_by_exit_and_by_cancellation() {
+    let run = Recorded::hazard("thread_ends.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 500), 300);
+    assert_eq!((run.total("threads"), run.total("thread_starts"), run.total("thread_ends")), (301, 301, 300));
+}
+
+#[test]
+fn a_program_may_close_every_descriptor() {
+    let run = Recorded::hazard("close_all.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!((run.total("malloc"), run.total("free")), (100_000, 100_000));
+}
+
+#[test]
+fn a_program_may_use_every_descriptor() {
+    let run = Recorded::hazard("all_descriptors.c", &[], &[]);
+    run.assert_unchanged();
+    let (lost, recorded) = (run.total("lost"), run.total("malloc") + run.total("free"));
+    assert!(lost > 0, "without a descriptor no buffer is emptied");
+    assert_eq!(lost + recorded, 202_000, "what is lost is counted");
+    assert_eq!(count_sized(&run, 200), 1000, "with descriptors again, recording goes on");
+    assert!(run.said().contains(&format!("{lost} lost")), "{}", run.said());
+}
+
+#[test]
+fn a_program_may_block_every_signal() {
+    let run = Recorded::hazard("blocked_signals.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!((count_sized(&run, 500), run.total("threads")), (100, 2));
+}
+
+#[test]
+fn a_call_that_never_returns_does_not_end_the_recording() {
+    let run = Recorded::hazard("jump.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 500), 20);
+}
+
+#[test]
+fn every_function_of_the_family_is_recorded_once() {
+    let run = Recorded::hazard("family.c", &[], &[]);
+    run.assert_whole();
+    let totals =
+        ["malloc", "calloc", "aligned_alloc", "realloc", "realloc_null", "free", "free_null", "failed"];
+    assert_eq!(totals.map(|name| run.total(name)), [4, 2, 6, 10, 1, 11, 2, 5]);
+    assert_eq!(run.total("live_at_end"), 0);
+}
+
+#[test]
+fn operators_are_recorded_once_wherever_they_lie() {
+    for allocator in ["", "libjemalloc.so.2", "libtcmalloc_minimal.so.4"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = compile("operators.cc", directory.path(), &[]);
+        let run = Recorded::run(directory, &program, &[], &[], &[("LD_PRELOAD", allocator)]);
+        run.assert_unchanged();
+        // The C++ library rounds the size of an aligned block up before it asks for it.
+        let counts = [1111, 1152].map(|size| count_sized(&run, size));
+        assert_eq!(
+            counts,
+            if allocator.is_empty() { [7, 6] } else { [13, 0] },
+            "{allocator}: {}",
+            run.said()
+        );
+        assert_eq!(run.total("lost"), 0, "{allocator}");
+        let name = run.trace()["header"]["allocator"]["name"].as_str().expect("a name").to_owned();
+        let expected = if allocator.is_empty() { "ptmalloc2" } else { allocator };
+        assert!(expected.contains(name.trim_end_matches("2")), "{allocator}: {name}");
+    }
+}
+
+#[test]
+fn calls_are_served_while_the_next_allocator_is_looked_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let library = compile("early_calls.c", directory.path(), &["-shared", "-fPIC"]);
+    let program = compile("end.c", directory.path(), &[]);
+    // Such an allocator serves the recorder, and no program alone: so it is preloaded behind the recorder.
+    let recorder = support::library_directory().join("libheaplab_recorder.so");
+    let preload = format!("LD_PRELOAD={}:{}", recorder.display(), library.display());
+    let arguments = [&preload, program.to_str().expect("UTF-8"), "_exit"];
+    let mut command = support::heaplab();
+    command
+        .args(["record", "-o"])
+        .arg(directory.path().join("trace.hlt"))
+        .args(["--", "env"])
+        .args(arguments);
+    let output = command.output().expect("it runs");
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(7), &b"ending\n"[..]));
+    let trace = info(&directory.path().join("trace.hlt"));
+    let totals = ["malloc", "calloc", "free"].map(|name| trace["summary"][name].as_u64());
+    assert_eq!(totals, [Some(1000), Some(0), Some(1000)], "the early call is in no recording");
+}
