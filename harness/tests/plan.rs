@@ -46,8 +46,12 @@ fn the_plan_of_a_run_in_words() {
     let more = ["--host-cpus", "2", "--reserve", "64MiB", "--non-heap", "12MiB", "--shared", "8MiB"];
     let output = plan(directory.path(), &[&HOST[..], &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    insta::assert_snapshot!(stdout(&output));
+    let path = directory.path().join("plots/monitor-server-plan.png");
+    let text = stdout(&output).replace(&path.display().to_string(), "PLOT");
+    insta::assert_snapshot!(text);
     insta::assert_snapshot!(stderr(&output), @"");
+    let image = fs::read(path).expect("a plot");
+    assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn a_report_is_complete_and_says_so() {
     let markdown = fs::read_to_string(directory.path().join("report.md")).expect("a report");
     assert!(markdown.contains("heaplab run monitor-server -o 'a directory'"), "the command to repeat");
     assert!(markdown.contains("THP is always") && markdown.contains("Example 9000"));
-    for kind in ["throughput", "memory", "fragmentation", "settled", "latency", "latency-touch"] {
+    for kind in ["throughput", "pareto", "memory", "fragmentation", "settled", "latency", "latency-touch"] {
         let name = format!("plots/monitor-server-{kind}.png");
         assert!(markdown.contains(&format!("({name})")), "{name}");
         let image = fs::read(directory.path().join(&name)).expect("a plot");

@@ -11,6 +11,8 @@ use crate::stats::percentile;
 
 /// The part of trace time in which a process has no more.
 const FRACTION: f64 = 0.99;
+/// Huge pages are noted where they are more than one over this of resident memory.
+const HUGE_PAGES_WORTH_A_NOTE: u64 = 4;
 /// Measures the harness and serves nobody.
 const FLOOR: &str = "floor";
 
@@ -95,6 +97,7 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         )
     }));
     notes.extend(describe_failures(run));
+    notes.extend(describe_huge_pages(run));
     notes.extend(describe_spoilt(run));
     Ok(needs.into_values().collect())
 }
@@ -162,6 +165,27 @@ fn describe_failures(run: &Run) -> Vec<String> {
         format!("{workload}, {variant}: {count} memory {samples} not ok and left out: {why}")
     };
     failures.into_iter().map(sentence).collect()
+}
+
+/// Variants of whose resident memory huge pages are a good part: hosts that are set otherwise hold another number.
+fn describe_huge_pages(run: &Run) -> Vec<String> {
+    let is_huge = |sample: &&Sample| {
+        let figures = sample.anon_huge_bytes.zip(sample.resident_end_bytes);
+        figures.is_some_and(|(huge, resident)| huge > resident / HUGE_PAGES_WORTH_A_NOTE)
+    };
+    let memory = run.samples.iter().filter(|sample| {
+        sample.pass == Pass::Memory && sample.status == Status::Ok && sample.allocator != FLOOR
+    });
+    let found: BTreeSet<(&str, &str)> =
+        memory.filter(is_huge).map(|sample| (sample.workload.as_str(), sample.variant.as_str())).collect();
+    let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
+    let sentence = |(workload, variant)| {
+        format!(
+            "{workload}, {variant}: a good part of its memory is transparent huge pages, by the setting of the machine that \
+             measured ({setting}): measure under that of the hosts"
+        )
+    };
+    found.into_iter().map(sentence).collect()
 }
 
 /// What makes the memory samples of a run a bad basis for a plan.

@@ -1,5 +1,6 @@
 //! `heaplab plan`: how many processes fit on a host, per variant, from a run's files.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -7,7 +8,7 @@ use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage};
 use crate::capacity::{Capacity, Host, Need, Request, fit_connections, plan_hosts, read_needs};
-use crate::report::{DEFAULT_BASELINE, Format, print_capacity, warn_of_hosts};
+use crate::report::{DEFAULT_BASELINE, Format, draw_plan, print_capacity, warn_of_hosts};
 use crate::results::{self, Pass, Run, Status};
 
 #[derive(clap::Args)]
@@ -69,7 +70,13 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
         eprintln!("heaplab: {note}");
     }
-    print_capacity(&capacity, args.format, &mut std::io::stdout().lock()).context("standard output")?;
+    let plots = draw_plan(&capacity, &runs[0].directory.join("plots"))?;
+    let out = &mut std::io::stdout().lock();
+    print_capacity(&capacity, args.format, out).context("standard output")?;
+    if matches!(args.format, Format::Table) && !plots.is_empty() {
+        writeln!(out)?;
+        plots.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
+    }
     Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
 }
 

@@ -94,6 +94,73 @@ impl LogAxis {
     }
 }
 
+/// A scale that need not begin at 0: linear where its values lie close together, else logarithmic.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Span {
+    low: f64,
+    high: f64,
+    /// Whether equal distances are equal ratios.
+    pub(super) is_logarithmic: bool,
+    /// Values of the ticks with their labels.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// From this ratio of largest to smallest value on a span is logarithmic.
+const LOGARITHMIC_FROM: f64 = 5.0;
+/// Space beyond the smallest and the largest value, as a part of the span.
+const PADDING: f64 = 0.08;
+
+impl Span {
+    /// A scale that holds `low` to `high`, with space beyond both.
+    pub(super) fn new(low: f64, high: f64, unit: Unit) -> Span {
+        // Beyond these nothing is measured, and products would leave the range of numbers.
+        let high = if high.is_finite() && high > 0.0 { high.clamp(1e-9, 1e24) } else { 1.0 };
+        let low = if low.is_finite() && low > 0.0 { low.clamp(high * 1e-12, high) } else { 0.0 };
+        let label = |value: f64| match unit {
+            Unit::Bytes => units::bytes(value),
+            Unit::Time => units::nanoseconds(value),
+            Unit::Count => units::count(value),
+        };
+        if low > 0.0 && high / low >= LOGARITHMIC_FROM {
+            let pad = (high / low).powf(PADDING);
+            let (low, high) = (low / pad, high * pad);
+            let ticks = logarithmic_ticks(low, high, unit).map(|value| (value, label(value))).collect();
+            return Span { low, high, is_logarithmic: true, ticks };
+        }
+        // Values that are all the same have a tenth of it around them.
+        let pad = ((high - low) * PADDING).max(high * 0.02);
+        let (low, high) = ((low - pad).max(0.0), high + pad);
+        let (size, _) = unit_of(high, unit);
+        let step = round_step((high - low) / size / 8.0) * size;
+        let first = (low / step).ceil() as i64;
+        let values = (first..first + 12).map(|at| at as f64 * step).filter(|value| *value <= high);
+        let ticks = values.map(|value| (value, label(value))).collect();
+        Span { low, high, is_logarithmic: false, ticks }
+    }
+
+    /// Where a value stands, as a fraction of the span.
+    pub(super) fn fraction(&self, value: f64) -> f64 {
+        let part = if self.is_logarithmic {
+            (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        };
+        part.clamp(0.0, 1.0)
+    }
+}
+
+/// Doublings of bytes, and else 1, 2, 5, 10, ..., every so manieth where there are too many.
+fn logarithmic_ticks(low: f64, high: f64, unit: Unit) -> impl Iterator<Item = f64> {
+    let all: Vec<f64> = if unit == Unit::Bytes {
+        (0..64).map(|power| 2f64.powi(power)).filter(|value| (low..=high).contains(value)).collect()
+    } else {
+        let decades = (-3..25).flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
+        decades.filter(|value| (low..=high).contains(value)).collect()
+    };
+    let every = all.len().div_ceil(8).max(1);
+    all.into_iter().step_by(every)
+}
+
 /// The largest unit that `max` holds at least once, with its name.
 fn unit_of(max: f64, unit: Unit) -> (f64, &'static str) {
     let units: &[(f64, &str)] = match unit {
@@ -153,6 +220,40 @@ mod tests {
             }
             let log = LogAxis::new(max, max, false);
             assert!((0.0..=1.0).contains(&log.fraction(5.0)));
+        }
+    }
+
+    #[test]
+    fn a_span_is_linear_where_values_are_close_and_logarithmic_where_they_are_not() {
+        let labels = |span: &Span| span.ticks.iter().map(|tick| tick.1.clone()).collect::<Vec<String>>();
+        let close = Span::new(70e6, 90e6, Unit::Count);
+        assert_eq!(labels(&close), ["70.0 M", "75.0 M", "80.0 M", "85.0 M", "90.0 M"]);
+        assert!(close.fraction(70e6) > 0.0 && close.fraction(90e6) < 1.0);
+        let mib = 1048576.0;
+        let far = Span::new(60.0 * mib, 700.0 * mib, Unit::Bytes);
+        assert_eq!(labels(&far), ["64.0 MiB", "128 MiB", "256 MiB", "512 MiB"]);
+        assert!(
+            (far.fraction(120.0 * mib)
+                - far.fraction(60.0 * mib)
+                - (far.fraction(240.0 * mib) - far.fraction(120.0 * mib)))
+            .abs()
+                < 1e-9
+        );
+        for (low, high) in [
+            (0.0, 0.0),
+            (f64::NAN, f64::NAN),
+            (5.0, 5.0),
+            (f64::MAX, 0.0),
+            (1e-300, 1e300),
+            (1.0, f64::INFINITY),
+        ] {
+            for unit in [Unit::Bytes, Unit::Time, Unit::Count] {
+                let span = Span::new(low, high, unit);
+                assert!(
+                    span.ticks.len() <= 12 && (0.0..=1.0).contains(&span.fraction(7.0)),
+                    "{low} {high}: {span:?}"
+                );
+            }
         }
     }
 

@@ -329,7 +329,7 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
             best.variant,
         );
     }
-    if base.variant == best.variant {
+    if best.hosts == base.hosts {
         return format!("no variant takes fewer than {}, {takes}.", base.variant);
     }
     match (base.hosts, best.saving) {
@@ -337,15 +337,11 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
             format!("{} takes the fewest, {takes}; {} does not fit once.", best.variant, base.variant)
         }
         (Some(hosts), Some(saving)) => format!(
-            "{} takes the fewest, {takes} where {} takes {}: {} of the cost.",
+            "{} takes the fewest, {takes} where {} takes {}: {} saved.",
             best.variant,
             base.variant,
             whole(hosts),
-            if saving >= 0.0 {
-                format!("{} saved", units::percent(saving))
-            } else {
-                format!("{} more", units::percent(-saving))
-            },
+            units::percent(saving),
         ),
         (Some(hosts), None) => format!(
             "{} takes the fewest, {takes} where {} takes {}, but no difference in memory was shown between them.",
@@ -398,11 +394,14 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
     if !capacity.hosts.is_empty() {
         let libraries =
             capacity.hosts.iter().map(|row| row.shared_bytes - request.shared_bytes.min(row.shared_bytes));
+        let libraries = match libraries.max() {
+            None | Some(0) => String::new(),
+            Some(most) => format!(", and up to {} of the allocator's library", bytes(most)),
+        };
         sentences.push(format!(
-            "A host: its memory less {} for the system (--reserve) and less what all processes share, once: {} of program and libraries (--shared), up to {} of the allocator's.",
+            "A host: its memory less {} for the system (--reserve) and less what all processes share, once: {} of program and libraries (--shared){libraries}.",
             bytes(request.reserve_bytes),
             bytes(request.shared_bytes),
-            bytes(libraries.max().unwrap_or(0)),
         ));
         sentences.push(format!(
             "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",

@@ -30,7 +30,7 @@ pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
-pub use plots::{Load, Plot, draw_load};
+pub use plots::{Load, Plot, draw_load, draw_plan};
 pub use summary::SummaryRow;
 pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
 

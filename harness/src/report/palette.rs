@@ -32,6 +32,12 @@ pub(super) struct Look {
     pub(super) dash: Option<(f64, f64)>,
 }
 
+/// The colour of an allocator's first variant; that of one without a colour of its own is the first of the others.
+pub(super) fn hue(allocator: &str) -> Colour {
+    let name = allocator.trim_end_matches("-system");
+    KNOWN.iter().find(|(known, _)| *known == name).map_or(OTHERS[0], |(_, colour)| *colour)
+}
+
 /// The looks of a run's variants, in their order.
 pub(super) fn looks(analysis: &Analysis<'_>) -> Vec<Look> {
     let family = |variant: &str| analysis.allocator(variant).trim_end_matches("-system").to_owned();

@@ -3,10 +3,13 @@
 //! They show what the summary holds and compute nothing of their own. A plot whose figures were
 //! not measured is not drawn, and the report says so.
 
+mod capacity;
 mod fragmentation;
 mod frame;
+mod labels;
 mod latency;
 mod load;
+mod pareto;
 mod settled;
 mod throughput;
 mod timeline;
@@ -15,6 +18,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use capacity::draw_plan;
 pub use load::{Load, plot as draw_load};
 
 use super::ReportError;
@@ -24,7 +28,8 @@ use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 
 /// The kinds, in the order in which a report shows them.
-const KINDS: [&str; 6] = ["throughput", "memory", "fragmentation", "settled", "latency", "latency-touch"];
+const KINDS: [&str; 7] =
+    ["throughput", "pareto", "memory", "fragmentation", "settled", "latency", "latency-touch"];
 
 /// Sheets that are drawn at once: each takes 30 MB.
 const MOST_THREADS: usize = 4;
@@ -37,7 +42,7 @@ type Drawn = Vec<(usize, Vec<Plot>)>;
 pub struct Plot {
     /// The workload.
     pub workload: String,
-    /// What it shows: `throughput`, `memory`, `fragmentation`, `settled`, `latency` or `latency-touch`.
+    /// What it shows: `throughput`, `pareto`, `memory`, `fragmentation`, `settled`, `latency` or `latency-touch`.
     pub kind: &'static str,
     /// The file.
     pub path: PathBuf,
@@ -102,6 +107,7 @@ fn draw_workload(
         let path = PathBuf::from(name);
         let drawn = match kind {
             "throughput" => throughput::plot(analysis, workload, looks, &path)?,
+            "pareto" => pareto::plot(analysis, workload, looks, &path)?,
             "memory" => timeline::plot(analysis, timelines, workload, looks, &path)?,
             "fragmentation" => fragmentation::plot(analysis, workload, looks, &path)?,
             "settled" => settled::plot(analysis, workload, looks, &path)?,

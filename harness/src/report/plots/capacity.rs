@@ -1,0 +1,165 @@
+//! A plan as a picture: what a host's memory holds when it runs as many processes as today, under each variant.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::super::axis::{Axis, Unit};
+use super::super::canvas::{Anchor, BODY, Canvas, draw};
+use super::super::capacity::{describe_host, describe_saving, rows_of, sections, whole};
+use super::super::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
+use super::super::{ReportError, units};
+use super::file_stem;
+use super::frame::{Bars, Key, SMALL, legend, title};
+use crate::capacity::{Capacity, Host, HostRow};
+use crate::results::ResultsError;
+
+const ROW: f64 = 58.0;
+/// Space of a host's heading.
+const HEADING: f64 = 46.0;
+/// Space for the figures at the right.
+const FIGURES: f64 = 330.0;
+/// A bar ends at so many times the host's memory, whatever a variant needs.
+const MOST_HOSTS: f64 = 2.5;
+/// What is kept for the system, and what all processes share.
+const TAKEN: Colour = (0xb9, 0xbe, 0xc4);
+/// What lies beyond the host's memory.
+const BEYOND: Colour = (0xb0, 0x2a, 0x30);
+
+/// Draws a plot of each workload into `directory`: `<workload>-plan.png`.
+///
+/// # Errors
+///
+/// The directory cannot be made, or a file not be written.
+pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    let mut workloads: Vec<&str> = sections(capacity).into_iter().map(|(workload, _)| workload).collect();
+    workloads.dedup();
+    if workloads.is_empty() {
+        return Ok(Vec::new());
+    }
+    std::fs::create_dir_all(directory).map_err(|source| ResultsError::Io {
+        path: directory.to_owned(),
+        action: "create",
+        source,
+    })?;
+    let mut taken = HashSet::new();
+    let paths = workloads.into_iter().map(|workload| {
+        let path = directory.join(format!("{}-plan.png", file_stem(workload, &mut taken)));
+        plot(capacity, workload, &path).map(|()| path)
+    });
+    paths.collect()
+}
+
+fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<(), ReportError> {
+    let hosts = &capacity.request.hosts;
+    let count = |host: &Host| rows_of(capacity, workload, host).count() as f64;
+    let height = 330.0 + hosts.iter().map(|host| HEADING + 70.0 + ROW * count(host)).sum::<f64>();
+    draw(path, height, |canvas| {
+        let subtitle = "Memory of a host that runs as many processes as today. A process is what it does not exceed in 99 % of trace time, \
+                        with its page tables; the margin is the interval's upper end and what --margin adds. The black line is the host's memory.";
+        let top = title(canvas, &format!("{workload}: what a host holds"), subtitle);
+        let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));
+        let entries = [
+            (Key::Box(TAKEN), "kept for the system, shared".to_owned()),
+            (shade(0.35), "not the heap's".to_owned()),
+            (shade(0.0), "heaps and page tables".to_owned()),
+            (shade(0.7), "margin".to_owned()),
+            (Key::Box(BEYOND), "beyond the host's memory".to_owned()),
+        ];
+        let mut y = legend(canvas, top, &entries) + 4.0;
+        for host in hosts {
+            let rows: Vec<&HostRow> = rows_of(capacity, workload, host).collect();
+            y = draw_host(canvas, capacity, host, &rows, y);
+        }
+        y
+    })?;
+    Ok(())
+}
+
+/// Draws the bars of one type of host from `top` on; returns where they end.
+fn draw_host(canvas: &mut Canvas<'_>, capacity: &Capacity, host: &Host, rows: &[&HostRow], top: f64) -> f64 {
+    let today = match host.processes {
+        1 => "1 process today".to_owned(),
+        count => format!("{} processes today", whole(count)),
+    };
+    canvas.text(
+        (super::frame::MARGIN, top + 18.0),
+        Anchor::Left,
+        &format!("A host of {}, {today}", describe_host(host)),
+        BODY.bold(),
+    );
+    let memory = host.memory_bytes as f64;
+    let largest = rows.iter().filter_map(|row| row.today_bytes).max().unwrap_or(0) as f64;
+    let axis = Axis::new((largest * 1.03).clamp(memory * 1.12, memory * MOST_HOSTS), Unit::Bytes, 6);
+    let labels: Vec<&str> = rows.iter().map(|row| row.variant.as_str()).collect();
+    let bars = Bars::new(canvas, top + HEADING, ROW * rows.len() as f64, &labels, FIGURES);
+    bars.draw_ticks(canvas, &axis);
+    for (at, row) in rows.iter().enumerate() {
+        draw_row(canvas, capacity, &bars, &axis, row, bars.top + ROW * (at as f64 + 0.5));
+    }
+    let x = bars.x(&axis, memory);
+    canvas.line(&[(x, bars.top - 4.0), (x, bars.bottom)], 2.6, INK, None);
+    bars.bottom + 62.0
+}
+
+fn draw_row(canvas: &mut Canvas<'_>, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
+    let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
+    bars.draw_label(canvas, y, &row.variant, &failed);
+    let (Some(process), Some(today), Some(fits)) = (row.process_bytes, row.today_bytes, row.fits) else {
+        canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED));
+        return;
+    };
+    let colour = hue(row.variant.split(':').next().unwrap_or(&row.variant));
+    let count = row.processes_today as f64;
+    let non_heap = capacity.request.non_heap_bytes as f64 * count;
+    let taken = (capacity.request.reserve_bytes.saturating_add(row.shared_bytes)) as f64;
+    let parts = [
+        (TAKEN, taken),
+        (mix(colour, PAPER, 0.35), taken + non_heap),
+        (colour, taken + process as f64 * count),
+        (mix(colour, PAPER, 0.7), today as f64),
+    ];
+    let (up, down) = (y - 16.0, y + 16.0);
+    let mut from = bars.left;
+    for (colour, end) in parts {
+        let to = bars.x(axis, end);
+        canvas.rect((from, to), (up, down), colour, 1.0);
+        from = to;
+    }
+    let memory = row.host_memory_bytes as f64;
+    if today as f64 > memory {
+        // A band above the bar, so that what the bar says stays to be seen.
+        canvas.rect((bars.x(axis, memory), bars.x(axis, today as f64)), (up - 7.0, up - 2.0), BEYOND, 1.0);
+    }
+    if today as f64 > axis.max {
+        canvas.rect((bars.right - 16.0, bars.right - 11.0), (up - 8.0, down + 1.0), SHADE, 1.0);
+        canvas.rect((bars.right - 8.0, bars.right - 3.0), (up - 8.0, down + 1.0), SHADE, 1.0);
+    }
+    let left = bars.right + 22.0;
+    let fit = match fits {
+        1 => "1 fits".to_owned(),
+        count => format!("{} fit", whole(count)),
+    };
+    let hosts = row.hosts.map_or_else(
+        || "no host holds one".to_owned(),
+        |hosts| format!("{} hosts for {}", whole(hosts), whole(row.fleet)),
+    );
+    canvas.text(
+        (left, y - 10.0),
+        Anchor::Left,
+        &format!("{fit}; {} each", units::bytes(row.planned_bytes.unwrap_or(0) as f64)),
+        BODY.bold(),
+    );
+    canvas.text((left, y + 12.0), Anchor::Left, &format!("{hosts}; {}", saving(capacity, row)), SMALL);
+}
+
+/// What is saved, in words.
+fn saving(capacity: &Capacity, row: &HostRow) -> String {
+    match row.saving {
+        Some(saving) if saving >= 0.0 => format!("{} saved", units::percent(saving)),
+        Some(saving) => format!("{} more", units::percent(-saving)),
+        None => match describe_saving(capacity, row).as_str() {
+            "-" => "nothing to compare with".to_owned(),
+            other => other.to_owned(),
+        },
+    }
+}
