@@ -460,7 +460,8 @@ mod tests {
     fn what_is_not_there_is_said_with_what_there_is() {
         let error = find("monitor-servr").unwrap_err();
         assert!(error.is_usage());
-        let known = "monitor-server, monitor-server-vm, api-gateway, threaded";
+        let known = "monitor-server, monitor-server-vm, monitor-server-gc, monitor-server-night, \
+                     monitor-server-1000h, api-gateway, cache-churn, threaded";
         assert!(error.to_string().contains(known), "{error}");
         for path in ["no/such/file", "none.hlt"] {
             let error = find(path).unwrap_err();
