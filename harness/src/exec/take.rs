@@ -198,6 +198,7 @@ pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken
         load_ended: None,
         failed: None,
         finishing: false,
+        ready_early: false,
     };
     let over = sampling.run(stop)?;
     let taken = sampling.finish(over)?;
@@ -237,6 +238,8 @@ struct Sampling<'a> {
     failed: Option<Over>,
     /// The sample is over, and the program is being ended.
     finishing: bool,
+    /// The line that shows that the program is ready came before it was known to run.
+    ready_early: bool,
 }
 
 impl Sampling<'_> {
@@ -280,7 +283,7 @@ impl Sampling<'_> {
         match event {
             Event::Said(Role::Program, Said::Started(process)) => {
                 self.started = Some((process, Instant::now()));
-                if self.program.until.ready.is_none() {
+                if self.program.until.ready.is_none() || self.ready_early {
                     self.become_ready()?;
                 }
             }
@@ -298,6 +301,8 @@ impl Sampling<'_> {
                 self.failed = Some(Over::Lost);
             }
             Event::Lost(Role::Program) => {}
+            // Its line can be heard before its keeper is.
+            Event::Ready if self.started.is_none() => self.ready_early = true,
             Event::Ready if self.ready.is_none() => self.become_ready()?,
             Event::Ready => {}
         }
