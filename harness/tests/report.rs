@@ -1,5 +1,11 @@
 //! Run directories and reports, as files and as a process. Every run here is made by [`synthetic`].
 
+#[path = "report/browser.rs"]
+mod browser;
+#[path = "report/loading.rs"]
+mod loading;
+#[path = "report/pages.rs"]
+mod pages;
 #[path = "report/synthetic.rs"]
 mod synthetic;
 
@@ -9,8 +15,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunExec, RunFile, RunOptions, RunVariant,
-    RunWorkload, Sample, Status, TimelinePoint, columns, load,
+    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunExec, RunFile,
+    RunOptions, RunVariant, RunWorkload, Sample, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -38,7 +44,8 @@ fn stderr(output: &std::process::Output) -> String {
 
 fn answers(directory: &Path) -> String {
     let run = load(directory).expect("a run");
-    answer(&Analysis::new(&run, None).expect("an analysis")).join("\n")
+    let answer = answer(&Analysis::new(&run, None).expect("an analysis"));
+    answer.all().map(String::as_str).collect::<Vec<&str>>().join("\n")
 }
 
 /// Replaces the text of a file.
@@ -61,6 +68,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## timeline.csv"), columns::<TimelinePoint>());
     assert_eq!(described("## latency.csv"), columns::<LatencyBucket>());
     assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
+    assert_eq!(described("## heapmap.csv"), columns::<HeapMapCell>());
     assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());
@@ -183,14 +191,14 @@ fn the_last_row_of_a_sample_counts() {
 fn torn_last_rows_are_left_out_and_reported() {
     let directory = written(&Shape::new(&FOUR, 1));
     let path = directory.path();
-    for name in ["samples.csv", "timeline.csv", "latency.csv"] {
+    for name in ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv"] {
         edit(&path.join(name), |text| text[..text.len() - 9].to_owned());
     }
     let run = load(path).expect("a smaller run");
     assert_eq!(run.samples.len(), 11);
     let analysis = Analysis::new(&run, None).expect("an analysis");
     let notes = write_report(&analysis).expect("a report").notes;
-    for name in ["samples.csv", "timeline.csv", "latency.csv"] {
+    for name in ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv"] {
         assert!(notes.contains(&format!("the last row of {name} is cut off, and was left out")), "{notes:?}");
     }
 }
@@ -247,7 +255,18 @@ fn a_report_is_complete_and_says_so() {
     let markdown = fs::read_to_string(directory.path().join("report.md")).expect("a report");
     assert!(markdown.contains("heaplab run monitor-server -o 'a directory'"), "the command to repeat");
     assert!(markdown.contains("THP is always") && markdown.contains("Example 9000"));
-    for kind in ["throughput", "pareto", "memory", "fragmentation", "settled", "latency", "latency-touch"] {
+    let kinds = [
+        "throughput",
+        "ratio",
+        "pareto",
+        "memory",
+        "fragmentation",
+        "heap",
+        "settled",
+        "latency",
+        "latency-touch",
+    ];
+    for kind in kinds {
         let name = format!("plots/monitor-server-{kind}.png");
         assert!(markdown.contains(&format!("({name})")), "{name}");
         let image = fs::read(directory.path().join(&name)).expect("a plot");
@@ -392,12 +411,12 @@ proptest! {
     /// Whatever a file holds, it is read, or refused with a message that names it.
     #[test]
     fn damaged_files_never_panic(
-        file in 0usize..4,
+        file in 0usize..5,
         at in 0.0f64..1.0,
         byte in any::<u8>(),
         cut in any::<bool>(),
     ) {
-        let name = ["samples.csv", "timeline.csv", "latency.csv", "run.toml"][file];
+        let name = ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "run.toml"][file];
         let directory = written(&Shape { checkpoints: 5, ..Shape::new(&FOUR[..1], 1) });
         let path = directory.path().join(name);
         let mut content = fs::read(&path).expect("readable");
@@ -410,7 +429,10 @@ proptest! {
         let outcome = load(directory.path()).map_err(|error| error.to_string()).and_then(|run| {
             let analysis = Analysis::new(&run, None).map_err(|error| error.to_string())?;
             print_table(&analysis, &mut Vec::new(), Style { framed: true, colour: true }).expect("in memory");
-            run.each_timeline_point(|_, _| ()).map(|_| answer(&analysis)).map_err(|error| error.to_string())
+            run.each_timeline_point(|_, _| ())
+                .and_then(|_| run.each_heap_cell(|_, _| ()))
+                .map(|_| answer(&analysis))
+                .map_err(|error| error.to_string())
         });
         if let Err(message) = outcome {
             prop_assert!(message.contains(name), "{}", message);

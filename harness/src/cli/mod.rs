@@ -6,9 +6,11 @@
 
 mod columns;
 mod compare;
+mod completions;
 mod doctor;
 mod exec;
 mod list;
+mod man;
 mod percent;
 mod plan;
 mod probe;
@@ -70,7 +72,7 @@ enum Command {
     Exec(exec::Args),
     /// Hold the memory that replays predict against the real program's
     Validate(validate::Args),
-    /// Make tables, plots and report.md from a run's CSV files
+    /// Make tables, plots, report.md and report.html from a run's CSV files
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
     Plan(plan::Args),
@@ -88,6 +90,10 @@ enum Command {
     List(list::Command),
     /// Say what on this machine would spoil a measurement, and how to mend it
     Doctor(doctor::Args),
+    /// Print a script that completes heaplab's commands in a shell
+    Completions(completions::Args),
+    /// Print a manual page, or write all of them into a directory
+    Man(man::Args),
     /// Take one sample: a job on stdin, an answer on stdout
     #[command(hide = true)]
     Worker,
@@ -114,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
         Command::Doctor(args) => doctor::main(args),
+        Command::Completions(args) => completions::main(args),
+        Command::Man(args) => man::main(args),
         Command::Probe(args) => probe::main(args),
         Command::Keep => crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
         Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
@@ -131,6 +139,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
         }
     }
+}
+
+/// The whole command line, as clap knows it.
+fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Whether the reader of our standard output went away, which is no fault.

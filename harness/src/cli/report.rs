@@ -1,4 +1,4 @@
-//! `heaplab report`: tables, plots and report.md from a run's files.
+//! `heaplab report`: tables, plots, report.md and report.html from a run's files.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,12 +35,12 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     print_summary(&analysis, args.format, out).context("standard output")?;
     if matches!(args.format, Format::Table) {
         writeln!(out)?;
-        for sentence in answer(&analysis) {
+        for sentence in answer(&analysis).all() {
             writeln!(out, "{sentence}")?;
         }
         writeln!(out)?;
         let plots = report.plots.iter().map(|plot| &plot.path);
-        for path in [&report.summary, &report.markdown].into_iter().chain(plots) {
+        for path in [&report.summary, &report.markdown, &report.html].into_iter().chain(plots) {
             writeln!(out, "{}", path.display())?;
         }
     }

@@ -162,6 +162,8 @@ impl Campaign<'_> {
             touch: self.settings.touch,
             checkpoints: self.settings.checkpoints,
             resident_constant_bytes: constant,
+            // One map shows what all would: memory at strict order hardly varies.
+            draws_heap_map: step.block == 0,
             memory_limit_bytes: self.memory_limit_bytes,
         };
         let end = run_worker(&job, &environment, shown_cpus, self.settings.timeout, self.stop);

@@ -48,6 +48,7 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         touch: Touch::None,
         checkpoints: 1,
         resident_constant_bytes: 0,
+        draws_heap_map: false,
         memory_limit_bytes: None,
     };
     match run_worker(&job, &environment, None, Duration::from_secs(60), &AtomicBool::new(false)) {

@@ -8,7 +8,7 @@ use super::summary::{Figures, SummaryRow};
 use super::units::bytes;
 use crate::predict::predict;
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
-use crate::stats::{Ratio, geometric_mean};
+use crate::stats::Ratio;
 
 /// The baseline unless another is named.
 pub const DEFAULT_BASELINE: &str = "ptmalloc2";
@@ -152,10 +152,15 @@ impl<'r> Analysis<'r> {
         self.workloads.iter().filter(finished).map(String::as_str).collect()
     }
 
-    /// Geometric mean of a variant's ratios over workloads.
-    pub(super) fn mean_ratio(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<f64> {
-        let ratios = workloads.iter().map(|workload| self.row(workload, variant, metric)?.ratio);
-        geometric_mean(&ratios.collect::<Option<Vec<f64>>>()?)
+    /// Geometric mean over workloads of a variant's ratio to another, within blocks; none where a value is 0.
+    pub(super) fn ratio_over(
+        &self,
+        workloads: &[&str],
+        variant: &str,
+        base: &str,
+        metric: &str,
+    ) -> Option<Ratio> {
+        self.figures.ratio_over(workloads, variant, base, metric)
     }
 }
 

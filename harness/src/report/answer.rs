@@ -1,6 +1,8 @@
 //! The sentences that answer "which one?": for each workload the least memory and the fastest,
 //! apart, each with its interval and with what can be said against the baseline.
 
+use serde::Serialize;
+
 use super::analysis::Analysis;
 use super::metrics::{PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK, WALL_PER_EVENT};
 use super::summary::SummaryRow;
@@ -55,25 +57,55 @@ const QUESTIONS: [Question; 4] = [
     },
 ];
 
-/// The answers of a run, a sentence each. Speed and memory are never weighed against each other.
-pub fn answer(analysis: &Analysis<'_>) -> Vec<String> {
-    let mut sentences = Vec::new();
-    if analysis.run.samples.is_empty() {
-        return vec!["The run holds no sample: there is nothing to answer.".to_owned()];
+/// What a run answers: a sentence on memory and one on speed, and the same for each workload where there
+/// are several. Speed and memory are never weighed against each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// Two sentences, or one where a pass was not measured.
+    pub sentences: Vec<String>,
+    /// The sentences of each workload, where there is more than one.
+    pub by_workload: Vec<String>,
+}
+
+impl Answer {
+    /// All sentences, the most general first.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.sentences.iter().chain(&self.by_workload)
     }
+}
+
+/// The answers of a run, a sentence each.
+pub fn answer(analysis: &Analysis<'_>) -> Answer {
+    if analysis.run.samples.is_empty() {
+        let nothing = "The run holds no sample: there is nothing to answer.".to_owned();
+        return Answer { sentences: vec![nothing], by_workload: Vec::new() };
+    }
+    let is_tried = |question: &Question, workload: &str| {
+        let mut samples = analysis.run.samples.iter();
+        samples.any(|sample| sample.pass == question.pass && sample.workload == workload)
+    };
+    let mut each = Vec::new();
     for workload in &analysis.workloads {
-        for question in &QUESTIONS {
-            let asked = |sample: &crate::results::Sample| {
-                sample.pass == question.pass && &sample.workload == workload
-            };
-            if analysis.run.samples.iter().any(asked) {
-                let found = answer_question(analysis, workload, question);
-                sentences.push(format!("{workload}, {}: {found}", question.name));
-            }
+        for question in QUESTIONS.iter().filter(|question| is_tried(question, workload)) {
+            let found = answer_question(analysis, workload, question);
+            each.push(format!("{workload}, {}: {found}", question.name));
         }
     }
-    sentences.extend(QUESTIONS.iter().filter_map(|question| answer_over_workloads(analysis, question)));
-    sentences
+    if analysis.workloads.len() < 2 {
+        return match each.is_empty() {
+            true => {
+                let neither =
+                    "Neither speed nor memory was measured: there is nothing to compare.".to_owned();
+                Answer { sentences: vec![neither], by_workload: Vec::new() }
+            }
+            false => Answer { sentences: each, by_workload: Vec::new() },
+        };
+    }
+    let asked = QUESTIONS
+        .iter()
+        .filter(|question| analysis.workloads.iter().any(|workload| is_tried(question, workload)));
+    let sentences = asked.map(|question| answer_over_workloads(analysis, question)).collect();
+    Answer { sentences, by_workload: each }
 }
 
 /// One question on one workload.
@@ -100,61 +132,101 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
             best.variant
         );
     }
-    let of_next = analysis.ratio(workload, &best.variant, &next.variant, question.metric);
     let baseline =
         analysis.baseline.as_deref().filter(|base| finished.iter().any(|row| row.variant == *base));
-    let against = match baseline {
-        Some(base) if base != best.variant => base,
-        _ => &next.variant,
+    let contest = Contest {
+        best: &best.variant,
+        next: &next.variant,
+        against: baseline.filter(|base| *base != best.variant).unwrap_or(&next.variant),
+        value,
+        least: "the least median",
     };
-    let ratio = analysis.ratio(workload, &best.variant, against, question.metric);
-    let shown = ratio.as_ref().map(|ratio| verdict(ratio, NOISE_THRESHOLD));
-    let measured = describe_ratio(ratio, against);
-    match shown {
-        Some(Verdict::Smaller) => {
-            let close = of_next.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) != Verdict::Smaller);
-            let then = if next.variant == against {
-                String::new()
-            } else if close {
-                format!("; between it and the next, {}, no difference shown", next.variant)
-            } else {
-                format!("; next is {}", next.variant)
-            };
-            format!("{} {}: {value}, {measured}{then}.", best.variant, question.best)
-        }
-        None => format!(
-            "no verdict, since zero has no ratio; the least median is that of {}: {value}.",
-            best.variant
-        ),
-        Some(_) => format!(
-            "no difference shown between {} (the least median, {value}) and {against}: {measured}.",
-            best.variant
-        ),
-    }
+    contest.decide(question, |against| analysis.ratio(workload, &best.variant, against, question.metric))
 }
 
-/// The geometric mean over workloads; none with fewer than two that all variants finished.
-fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> Option<String> {
-    let baseline = analysis.baseline.as_deref()?;
+/// One question on all workloads that every variant finished: geometric means of ratios.
+fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String {
     let workloads = analysis.finished_by_all(question.metric);
+    let of = format!("{}, over the {} workloads that every variant finished", question.name, workloads.len());
     if workloads.len() < 2 {
-        return None;
-    }
-    let others =
-        analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
-    let means = others.filter_map(|variant| {
-        let mean = analysis.mean_ratio(&workloads, variant, question.metric)?;
-        Some(format!("{variant} {}", units::ratio(mean)))
-    });
-    let means: Vec<String> = means.collect();
-    (!means.is_empty()).then(|| {
-        format!(
-            "over the {} workloads that every variant finished, {}: geometric mean of the ratio to {baseline}: {}.",
-            workloads.len(),
+        return format!(
+            "{}: {} of {} workloads was finished by every variant, so there is no mean over workloads.",
             question.name,
-            means.join(", ")
-        )
-    })
+            if workloads.is_empty() { "none" } else { "only one" },
+            analysis.workloads.len()
+        );
+    }
+    let ranked: Vec<&String> =
+        analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).collect();
+    let over = |variant: &str, base: &str| analysis.ratio_over(&workloads, variant, base, question.metric);
+    // Any variant serves as the common measure by which they are put in order.
+    let measure = analysis.baseline.as_deref().or(ranked.first().map(|first| first.as_str()));
+    let mut means: Vec<(&str, f64)> = Vec::new();
+    for variant in &ranked {
+        match measure.and_then(|measure| over(variant, measure)) {
+            Some(mean) => means.push((variant, mean.estimate)),
+            None => return format!("{of}: no mean, since zero has no ratio."),
+        }
+    }
+    means.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (Some(&(best, _)), Some(&(next, _))) = (means.first(), means.get(1)) else {
+        return format!("{of}: only one variant was measured, and there is nothing to compare it with.");
+    };
+    let contest = Contest {
+        best,
+        next,
+        against: analysis.baseline.as_deref().filter(|base| *base != best).unwrap_or(next),
+        value: "in the geometric mean".to_owned(),
+        least: "the least",
+    };
+    format!("{of}: {}", contest.decide(question, |against| over(best, against)))
+}
+
+/// The best of several variants, and what it is held against.
+struct Contest<'a> {
+    best: &'a str,
+    next: &'a str,
+    /// The baseline, or where that is the best itself, the next.
+    against: &'a str,
+    /// Its figure in words.
+    value: String,
+    /// What makes it the best where no difference is shown.
+    least: &'static str,
+}
+
+impl Contest<'_> {
+    /// Names the best if a difference is shown, by its ratio to another.
+    fn decide(&self, question: &Question, ratio: impl Fn(&str) -> Option<Ratio>) -> String {
+        let Contest { best, next, against, value, least } = self;
+        let of_against = ratio(against);
+        let shown = of_against.as_ref().map(|ratio| verdict(ratio, NOISE_THRESHOLD));
+        let measured = describe_ratio(of_against, against);
+        match shown {
+            Some(Verdict::Smaller) => {
+                let of_next = ratio(next);
+                let close = of_next.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) != Verdict::Smaller);
+                let then = if next == against {
+                    String::new()
+                } else if close {
+                    format!("; between it and the next, {next}, no difference shown")
+                } else {
+                    format!("; next is {next}")
+                };
+                format!("{best} {}: {value}, {measured}{then}.", question.best)
+            }
+            None => {
+                format!("no verdict, since zero has no ratio; {best} has {least}: {value}.")
+            }
+            Some(Verdict::TooFew) => {
+                format!(
+                    "too few blocks for a verdict (it takes {MIN_BLOCKS}); {best} has {least}: {value}, {measured}."
+                )
+            }
+            Some(_) => {
+                format!("no difference shown between {best} ({least}, {value}) and {against}: {measured}.")
+            }
+        }
+    }
 }
 
 fn describe_value(row: &SummaryRow, question: &Question) -> String {

@@ -161,6 +161,48 @@ fn logarithmic_ticks(low: f64, high: f64, unit: Unit) -> impl Iterator<Item = f6
     all.into_iter().step_by(every)
 }
 
+/// A logarithmic scale of ratios around 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RatioAxis {
+    low: f64,
+    high: f64,
+}
+
+impl RatioAxis {
+    /// A scale that holds `low` to `high`, and at least 0.9 to 1.1.
+    pub(super) fn new(low: f64, high: f64) -> RatioAxis {
+        let usable = |value: f64| if value.is_finite() && value > 0.0 { value.clamp(1e-6, 1e6) } else { 1.0 };
+        let (low, high) = (usable(low).min(0.9), usable(high).max(1.1));
+        // Dots at the ends stay whole.
+        let margin = (high / low).powf(0.04);
+        RatioAxis { low: low / margin, high: high * margin }
+    }
+
+    /// Where a ratio stands, as a fraction of the axis.
+    pub(super) fn fraction(&self, value: f64) -> f64 {
+        let value = if value > 0.0 { value } else { self.low };
+        ((value / self.low).ln() / (self.high / self.low).ln()).clamp(0.0, 1.0)
+    }
+
+    /// Round ratios with their labels, 1 among them, none nearer to the next than a fraction of the axis.
+    pub(super) fn ticks(&self, nearest: f64) -> Vec<(f64, String)> {
+        const ABOVE: [f64; 12] = [1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 1e2, 1e3, 1e4];
+        const BELOW: [f64; 12] = [0.9, 0.8, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4];
+        let mut ticks = vec![1.0];
+        for side in [ABOVE, BELOW] {
+            let mut last = 1.0;
+            for value in side {
+                let far = (self.fraction(value) - self.fraction(last)).abs() >= nearest;
+                if far && value > self.low && value < self.high {
+                    ticks.push(value);
+                    last = value;
+                }
+            }
+        }
+        ticks.into_iter().map(|value| (value, format!("{value}"))).collect()
+    }
+}
+
 /// The largest unit that `max` holds at least once, with its name.
 fn unit_of(max: f64, unit: Unit) -> (f64, &'static str) {
     let units: &[(f64, &str)] = match unit {
@@ -254,6 +296,19 @@ mod tests {
                     "{low} {high}: {span:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_scale_of_ratios_holds_one_and_keeps_its_labels_apart() {
+        let labels = |low, high| -> Vec<String> {
+            RatioAxis::new(low, high).ticks(0.15).into_iter().map(|tick| tick.1).collect()
+        };
+        assert_eq!(labels(1.0, 1.0), ["1", "1.1", "0.9"]);
+        assert_eq!(labels(0.5, 6.0), ["1", "1.5", "2", "3", "5", "0.7", "0.5"]);
+        for (low, high) in [(0.0, f64::NAN), (f64::INFINITY, -1.0), (1e-300, 1e300)] {
+            let axis = RatioAxis::new(low, high);
+            assert!((0.0..=1.0).contains(&axis.fraction(low)) && axis.ticks(0.1).len() < 12, "{axis:?}");
         }
     }
 

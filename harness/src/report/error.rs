@@ -26,4 +26,12 @@ pub enum ReportError {
         /// Why.
         detail: String,
     },
+    /// A page could not be made of its template: a fault of heaplab's own.
+    #[error("cannot make {name} of its template: {detail}")]
+    Template {
+        /// The page.
+        name: &'static str,
+        /// What the engine said.
+        detail: String,
+    },
 }

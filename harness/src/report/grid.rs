@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -21,7 +23,7 @@ impl Style {
 }
 
 /// Rows of cells under a header. Leading columns are names, all others figures.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Grid {
     /// Leading columns that hold names, and stand left.
     pub(crate) names: usize,

@@ -1,7 +1,7 @@
 //! Tables, sentences and plots of a run, from its files alone.
 //!
-//! Data goes one way: [`crate::results::Run`] -> [`Analysis`] -> summary.csv, report.md, PNGs and the
-//! terminal. Nothing is measured here, and nothing is read but the run's directory, so a run from
+//! Data goes one way: [`crate::results::Run`] -> [`Analysis`] -> summary.csv, PNGs, and one document, which
+//! becomes report.md and report.html, and the terminal. Nothing is measured here, and nothing is read but the run's directory, so a run from
 //! another machine reads the same. Human units appear in this module and nowhere else.
 
 mod analysis;
@@ -9,14 +9,19 @@ mod answer;
 mod axis;
 mod canvas;
 mod capacity;
+mod document;
 mod error;
 mod grid;
+mod heap_map;
 mod latency;
-mod markdown;
+mod letters;
 mod metrics;
+mod pages;
 mod palette;
 mod plots;
+mod raster;
 mod summary;
+mod svg;
 mod table;
 mod timeline;
 pub(crate) mod units;
@@ -25,7 +30,7 @@ mod validation;
 use std::path::PathBuf;
 
 pub use analysis::{Analysis, DEFAULT_BASELINE};
-pub use answer::answer;
+pub use answer::{Answer, answer};
 pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
@@ -37,6 +42,7 @@ pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
 pub use validation::{print_validation, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
+use document::Document;
 
 /// What a report consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +51,15 @@ pub struct Report {
     pub summary: PathBuf,
     /// `report.md`.
     pub markdown: PathBuf,
+    /// `report.html`.
+    pub html: PathBuf,
     /// The plots that could be drawn.
     pub plots: Vec<Plot>,
     /// What is missing or was left out, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Writes summary.csv, plots/*.png and report.md into the run's directory.
+/// Writes summary.csv, plots/*.png, report.md and report.html into the run's directory.
 pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
     let directory = &analysis.run.directory;
     let summary = directory.join("summary.csv");
@@ -63,7 +71,10 @@ pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
     write_whole(&summary, &content)?;
     let mut notes = analysis.notes.clone();
     let plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
-    let markdown = directory.join("report.md");
-    write_whole(&markdown, markdown::markdown(analysis, &plots, &notes).as_bytes())?;
-    Ok(Report { summary, markdown, plots, notes })
+    let document = Document::new(analysis, &plots, &notes);
+    let (markdown, html) = (directory.join("report.md"), directory.join("report.html"));
+    write_whole(&markdown, pages::markdown(&document)?.as_bytes())?;
+    write_whole(&html, pages::html(&document)?.as_bytes())?;
+    drop(document);
+    Ok(Report { summary, markdown, html, plots, notes })
 }

@@ -6,22 +6,43 @@
 use super::analysis::{Analysis, FLOOR};
 
 /// Red, green, blue.
-pub(super) type Colour = (u8, u8, u8);
+pub(super) type Rgb = (u8, u8, u8);
 
-pub(super) const INK: Colour = (0x22, 0x26, 0x2b);
-pub(super) const MUTED: Colour = (0x6b, 0x72, 0x7a);
-pub(super) const GRID: Colour = (0xe6, 0xe8, 0xeb);
-pub(super) const PAPER: Colour = (0xff, 0xff, 0xff);
-pub(super) const SHADE: Colour = (0xf2, 0xf3, 0xf5);
+/// A colour on white paper, and the one that stands for it on a dark page. PNGs are on white paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Colour {
+    pub(super) light: Rgb,
+    pub(super) dark: Rgb,
+}
+
+impl Colour {
+    pub(super) const fn new(light: Rgb, dark: Rgb) -> Colour {
+        Colour { light, dark }
+    }
+}
+
+pub(super) const INK: Colour = Colour::new((0x22, 0x26, 0x2b), (0xe6, 0xe8, 0xeb));
+pub(super) const MUTED: Colour = Colour::new((0x6b, 0x72, 0x7a), (0x9d, 0xa5, 0xae));
+pub(super) const GRID: Colour = Colour::new((0xe6, 0xe8, 0xeb), (0x30, 0x36, 0x3d));
+pub(super) const PAPER: Colour = Colour::new((0xff, 0xff, 0xff), (0x16, 0x19, 0x1d));
+pub(super) const SHADE: Colour = Colour::new((0xf2, 0xf3, 0xf5), (0x20, 0x25, 0x2a));
+/// What the program asked for, behind what it got.
+pub(super) const REQUESTED: Colour = Colour::new((0xd3, 0xd7, 0xdc), (0x3f, 0x47, 0x50));
 
 const KNOWN: [(&str, Colour); 4] = [
-    ("ptmalloc2", (0x00, 0x72, 0xb2)),
-    ("jemalloc", (0xd5, 0x5e, 0x00)),
-    ("tcmalloc", (0x00, 0x9e, 0x73)),
-    ("mimalloc", (0xcc, 0x79, 0xa7)),
+    ("ptmalloc2", Colour::new((0x00, 0x72, 0xb2), (0x3d, 0x9c, 0xdc))),
+    ("jemalloc", Colour::new((0xd5, 0x5e, 0x00), (0xee, 0x7b, 0x22))),
+    ("tcmalloc", Colour::new((0x00, 0x9e, 0x73), (0x1d, 0xb9, 0x8b))),
+    ("mimalloc", Colour::new((0xcc, 0x79, 0xa7), (0xdc, 0x8d, 0xba))),
 ];
-const OTHERS: [Colour; 5] =
-    [(0xe6, 0x9f, 0x00), (0x56, 0xb4, 0xe9), (0x88, 0x22, 0x55), (0x99, 0x99, 0x33), (0x5b, 0x3f, 0x8c)];
+const OTHERS: [Colour; 5] = [
+    Colour::new((0xe6, 0x9f, 0x00), (0xf0, 0xb4, 0x2c)),
+    Colour::new((0x56, 0xb4, 0xe9), (0x6c, 0xc4, 0xf5)),
+    Colour::new((0x88, 0x22, 0x55), (0xc2, 0x53, 0x8a)),
+    Colour::new((0x99, 0x99, 0x33), (0xb8, 0xb8, 0x4a)),
+    Colour::new((0x5b, 0x3f, 0x8c), (0x97, 0x7c, 0xd0)),
+];
+const OF_FLOOR: Colour = Colour::new((0x8a, 0x8f, 0x96), (0x8a, 0x8f, 0x96));
 
 /// How a variant is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +68,7 @@ pub(super) fn looks(analysis: &Analysis<'_>) -> Vec<Look> {
     for (at, name) in families.iter().enumerate() {
         let hue = match KNOWN.iter().find(|(known, _)| known == name) {
             Some((_, colour)) => *colour,
-            None if name == FLOOR => (0x8a, 0x8f, 0x96),
+            None if name == FLOOR => OF_FLOOR,
             None => {
                 let place = unknown.iter().position(|other| *other == name).unwrap_or_else(|| {
                     unknown.push(name);
@@ -73,8 +94,9 @@ fn variation(hue: Colour, n: usize) -> Look {
     }
 }
 
-/// `part` of the way from one colour to another.
+/// `part` of the way from one colour to another, on either paper.
 pub(super) fn mix(from: Colour, to: Colour, part: f64) -> Colour {
     let channel = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
-    (channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
+    let between = |a: Rgb, b: Rgb| (channel(a.0, b.0), channel(a.1, b.1), channel(a.2, b.2));
+    Colour::new(between(from.light, to.light), between(from.dark, to.dark))
 }

@@ -9,7 +9,9 @@ use super::metrics::PREDICTED;
 use super::metrics::{Metric, metrics};
 use crate::predict::Predictions;
 use crate::results::{Pass, Run, Sample, Status};
-use crate::stats::{NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict};
+use crate::stats::{
+    NOISE_THRESHOLD, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
+};
 
 /// A metric of one variant on one workload, over all blocks. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -111,6 +113,29 @@ impl Figures {
         let values = self.values(workload, variant, metric)?.iter();
         let pairs: Vec<(f64, f64)> =
             values.filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
+        paired_ratio(&pairs)
+    }
+
+    /// Ratio of one variant to another in the geometric mean over workloads, within the blocks in which all
+    /// of them were measured.
+    pub(super) fn ratio_over(
+        &self,
+        workloads: &[&str],
+        variant: &str,
+        base: &str,
+        metric: &str,
+    ) -> Option<Ratio> {
+        let of = |variant| -> Option<Vec<&Values>> {
+            workloads.iter().map(|workload| self.values(workload, variant, metric)).collect()
+        };
+        let (values, bases) = (of(variant)?, of(base)?);
+        let mean = |values: &[&Values], block: &u32| {
+            let of_block: Option<Vec<f64>> = values.iter().map(|values| values.get(block).copied()).collect();
+            Some(geometric_mean(&of_block?).unwrap_or(0.0))
+        };
+        let blocks = values.first()?.keys();
+        let pairs: Vec<(f64, f64)> =
+            blocks.filter_map(|block| Some((mean(&values, block)?, mean(&bases, block)?))).collect();
         paired_ratio(&pairs)
     }
 

@@ -96,6 +96,11 @@ pub const SUMMARY_COLUMNS: [&str; 15] = [
     "verdict",
 ];
 
+/// How the table of a workload is read: what its columns are, and which way is better.
+pub(super) const TABLE_NOTE: &str = "Lower is better in every column. time/event: elapsed time of the replay over \
+    its events. peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
+    minute after everything was freed. Values are medians over blocks, each with its interval.";
+
 /// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {

@@ -10,7 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::rows::{RowFile, io};
-use super::{LatencyBucket, Pass, ResultsError, RunFile, Sample, Status, TimelinePoint, columns, reader};
+use super::{
+    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, Status, TimelinePoint, columns,
+    reader,
+};
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,7 @@ pub struct RunDirectory {
     samples: RowFile,
     timeline: RowFile,
     latency: RowFile,
+    heap_map: RowFile,
     done: BTreeSet<SampleKey>,
 }
 
@@ -63,6 +67,7 @@ impl RunDirectory {
             samples,
             timeline: RowFile::create(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::create(directory.join("latency.csv"), columns::<LatencyBucket>())?,
+            heap_map: RowFile::create(directory.join("heapmap.csv"), columns::<HeapMapCell>())?,
             done: BTreeSet::new(),
         };
         run.write_run_file()?;
@@ -83,12 +88,20 @@ impl RunDirectory {
             run.samples.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect();
         reader::keep_rows_of_ok_samples::<TimelinePoint>(&run, "timeline.csv", &reader::TIMELINE_PASSES)?;
         reader::keep_rows_of_ok_samples::<LatencyBucket>(&run, "latency.csv", &[Pass::Latency])?;
+        let heap_map = directory.join("heapmap.csv");
+        if heap_map.exists() {
+            reader::keep_rows_of_ok_samples::<HeapMapCell>(&run, "heapmap.csv", &[Pass::Memory])?;
+        } else {
+            // A run that an earlier heaplab began.
+            RowFile::create(heap_map.clone(), columns::<HeapMapCell>())?;
+        }
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
             samples,
             timeline: RowFile::open(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::open(directory.join("latency.csv"), columns::<LatencyBucket>())?,
+            heap_map: RowFile::open(heap_map, columns::<HeapMapCell>())?,
             done,
         };
         run.write_run_file()?;
@@ -110,16 +123,13 @@ impl RunDirectory {
         &self.done
     }
 
-    /// Writes one sample with its points and buckets. They count only for a sample that is ok.
-    pub fn append(
-        &mut self,
-        sample: &Sample,
-        timeline: &[TimelinePoint],
-        latency: &[LatencyBucket],
-    ) -> Result<(), ResultsError> {
+    /// Writes one sample with its points, buckets and cells. They count only for a sample that is ok.
+    pub fn append(&mut self, rows: &Rows) -> Result<(), ResultsError> {
+        let sample = &rows.sample;
         if sample.status == Status::Ok {
-            self.timeline.append(timeline)?;
-            self.latency.append(latency)?;
+            self.timeline.append(&rows.timeline)?;
+            self.latency.append(&rows.latency)?;
+            self.heap_map.append(&rows.heap_map)?;
         }
         self.samples.append(std::slice::from_ref(sample))?;
         if sample.status == Status::Ok {

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::rows::{io, whole_length};
 use super::{
-    LatencyBucket, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint, columns, write_whole,
+    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint,
+    columns, write_whole,
 };
 
 /// The passes whose samples have rows in `timeline.csv`.
@@ -70,6 +71,25 @@ pub struct LatencyFigures<'a> {
     pub value_ns: u64,
     /// Calls in the bucket.
     pub count: u64,
+}
+
+/// The figures of one row of `heapmap.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeapFigures {
+    /// Block of the sample.
+    pub block: u32,
+    /// When the map was drawn.
+    pub moment: Moment,
+    /// Which stretch of memory the cell lies in.
+    pub region: u64,
+    /// Where it begins, from the region's start.
+    pub offset_bytes: u64,
+    /// Its length.
+    pub span_bytes: u64,
+    /// Bytes of it that are resident.
+    pub resident_bytes: u64,
+    /// Requested bytes of live objects in its resident pages.
+    pub live_bytes: u64,
 }
 
 /// Reads `run.toml` and `samples.csv`.
@@ -186,6 +206,42 @@ impl Run {
                     count: rows.number("count")?,
                 },
             );
+            Ok(())
+        })
+    }
+
+    /// Streams `heapmap.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
+    pub fn each_heap_cell(
+        &self,
+        mut take: impl FnMut(usize, HeapFigures),
+    ) -> Result<Vec<String>, ResultsError> {
+        if !self.directory.join("heapmap.csv").exists() {
+            return Ok(Vec::new());
+        }
+        self.each_row::<HeapMapCell>("heapmap.csv", &[Pass::Memory], |place, rows| {
+            let moment = match rows.text("moment")? {
+                "peak" => Moment::Peak,
+                "drained" => Moment::Drained,
+                other => {
+                    let detail = format!("column `moment`: \"{other}\" is neither peak nor drained");
+                    return Err(rows.error(detail));
+                }
+            };
+            let figures = HeapFigures {
+                block: rows.number("block")?,
+                moment,
+                region: rows.number("region")?,
+                offset_bytes: rows.number("offset_bytes")?,
+                span_bytes: rows.number("span_bytes")?,
+                resident_bytes: rows.number("resident_bytes")?,
+                live_bytes: rows.number("live_bytes")?,
+            };
+            if figures.live_bytes > figures.resident_bytes || figures.resident_bytes > figures.span_bytes {
+                let detail = "live, resident and span bytes do not ascend: the row was changed".to_owned();
+                return Err(rows.error(detail));
+            }
+            take(place, figures);
             Ok(())
         })
     }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::plan::Pass;
-pub use crate::worker::Status;
+pub use crate::worker::{Moment, Status};
 
 /// One result, of a worker or of a real program: a row of `samples.csv`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -219,4 +219,29 @@ pub struct LatencyBucket {
     pub value_ns: u64,
     /// Calls in the bucket.
     pub count: u64,
+}
+
+/// A piece of the heap's address space: a row of `heapmap.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapMapCell {
+    /// The run's name.
+    pub run_id: String,
+    /// Block of the sample.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// `peak`: when the program held the most; `drained`: at once after every object was freed.
+    pub moment: Moment,
+    /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
+    pub region: u64,
+    /// Where it begins, from the region's start.
+    pub offset_bytes: u64,
+    /// Its length.
+    pub span_bytes: u64,
+    /// Bytes of it that are resident; a cell without any has no row.
+    pub resident_bytes: u64,
+    /// Requested bytes of live objects in its resident pages.
+    pub live_bytes: u64,
 }

@@ -1,6 +1,6 @@
 //! From what a worker said to the rows of the files.
 
-use super::{LatencyBucket, Pass, Sample, Status, TimelinePoint};
+use super::{HeapMapCell, LatencyBucket, Pass, Sample, Status, TimelinePoint};
 use crate::measure::Taken;
 use crate::plan::Touch;
 use crate::worker::Breakdown;
@@ -14,6 +14,8 @@ pub struct Rows {
     pub timeline: Vec<TimelinePoint>,
     /// Its rows of `latency.csv`.
     pub latency: Vec<LatencyBucket>,
+    /// Its rows of `heapmap.csv`.
+    pub heap_map: Vec<HeapMapCell>,
 }
 
 impl Rows {
@@ -24,6 +26,7 @@ impl Rows {
             sample: sample(run_id, touch, taken),
             timeline: timeline(run_id, taken),
             latency: latency(run_id, taken),
+            heap_map: heap_map(run_id, taken),
         }
     }
 }
@@ -146,6 +149,25 @@ fn latency(run_id: &str, taken: &Taken<'_>) -> Vec<LatencyBucket> {
             scope: histogram.scope.clone(),
             value_ns,
             count,
+        }));
+    }
+    rows
+}
+
+fn heap_map(run_id: &str, taken: &Taken<'_>) -> Vec<HeapMapCell> {
+    let mut rows = Vec::new();
+    for map in &taken.reply.heap_maps {
+        rows.extend(map.cells.iter().map(|cell| HeapMapCell {
+            run_id: run_id.to_owned(),
+            block: taken.step.block,
+            workload: taken.subject.name.clone(),
+            variant: taken.variation.variant.label.clone(),
+            moment: map.moment,
+            region: cell.region,
+            offset_bytes: cell.offset_bytes,
+            span_bytes: cell.span_bytes,
+            resident_bytes: cell.resident_bytes,
+            live_bytes: cell.live_bytes,
         }));
     }
     rows

@@ -3,17 +3,18 @@
 //! at a pace where a minute takes a millisecond.
 //!
 //! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
-//! peak also `smaps_rollup` and a mincore of the pages of live blocks, which touch none of them.
+//! peak also `smaps_rollup` and a mincore of the pages of live blocks, which touch none of them, and in the
+//! first block the heap map.
 
 use std::sync::atomic::Ordering;
 
 use heaplab_workloads::program::layout::Window;
 
 use super::engine::Engine;
-use super::job::Breakdown;
+use super::job::{Breakdown, HeapCell};
 use super::memory::{self, Rollup, Statm};
 use super::status::Status;
-use super::{clock, fail};
+use super::{clock, fail, heap_map};
 
 /// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
 /// must not be read at every byte.
@@ -33,10 +34,17 @@ pub(super) struct Checkpoints {
     /// Trace time, requested, usable and resident bytes.
     pub(super) points: Vec<[u64; 4]>,
     pub(super) at_peak: Option<Breakdown>,
+    draws_heap_map: bool,
+    pub(super) heap_map: Option<Vec<HeapCell>>,
 }
 
 impl Checkpoints {
-    pub(super) fn new(steps: u32, duration: u64, constant_bytes: u64) -> std::io::Result<Checkpoints> {
+    pub(super) fn new(
+        steps: u32,
+        duration: u64,
+        constant_bytes: u64,
+        draws_heap_map: bool,
+    ) -> std::io::Result<Checkpoints> {
         Ok(Checkpoints {
             statm: Statm::open()?,
             constant_bytes,
@@ -47,6 +55,8 @@ impl Checkpoints {
             idle: None,
             points: Vec::with_capacity(steps as usize * 2),
             at_peak: None,
+            draws_heap_map,
+            heap_map: None,
         })
     }
 
@@ -100,6 +110,10 @@ impl Checkpoints {
         if is_peak {
             let breakdown = clock::hold_still(|| break_down(engine, self.constant_bytes));
             self.at_peak = Some(breakdown.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
+            if self.draws_heap_map {
+                let map = clock::hold_still(|| heap_map::draw(&engine.slots));
+                self.heap_map = Some(map.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
+            }
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Job {
     pub checkpoints: u32,
     /// The harness's own share of RssAnon, to be taken off.
     pub resident_constant_bytes: u64,
+    /// Whether a memory pass draws the map of its heap.
+    pub draws_heap_map: bool,
     /// What a control group lets the worker have; none without a limit.
     pub memory_limit_bytes: Option<u64>,
 }
@@ -51,6 +53,42 @@ pub struct Reply {
     pub timeline: Vec<[u64; 4]>,
     /// Latency histograms.
     pub latency: Vec<Histogram>,
+    /// Maps of the heap.
+    pub heap_maps: Vec<HeapMap>,
+}
+
+/// When a map of the heap was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Moment {
+    /// When the program held the most.
+    Peak,
+    /// At once after every object was freed.
+    Drained,
+}
+
+/// The heap at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapMap {
+    /// When.
+    pub moment: Moment,
+    /// Its cells that hold a resident page, in order of address.
+    pub cells: Vec<HeapCell>,
+}
+
+/// A piece of the heap's address space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapCell {
+    /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
+    pub region: u64,
+    /// Where it begins, from the region's start.
+    pub offset_bytes: u64,
+    /// Its length.
+    pub span_bytes: u64,
+    /// Bytes of it that are resident.
+    pub resident_bytes: u64,
+    /// Requested bytes of live objects in its resident pages.
+    pub live_bytes: u64,
 }
 
 /// Calls of one operation by their duration.

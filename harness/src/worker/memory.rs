@@ -73,8 +73,8 @@ impl Rollup {
     }
 }
 
-/// Where resident and requested bytes go, over the live objects of a memory pass at rest.
-pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) -> io::Result<Breakdown> {
+/// The blocks of live objects of a memory pass at rest, by address: (address, requested bytes).
+pub(super) fn live_blocks(slots: &Slots) -> Vec<(u64, u64)> {
     let mut blocks: Vec<(u64, u64)> = Vec::new();
     for (pointer, size) in slots.pointers.iter().zip(slots.sizes.iter()) {
         let size = size.load(Ordering::Relaxed);
@@ -85,6 +85,12 @@ pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) 
         }
     }
     blocks.sort_unstable();
+    blocks
+}
+
+/// Where resident and requested bytes go, over the live objects of a memory pass at rest.
+pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) -> io::Result<Breakdown> {
+    let blocks = live_blocks(slots);
     let requested_bytes: u64 = blocks.iter().map(|block| block.1).sum();
     let (mut untouched_bytes, mut live_pages) = (0, 0);
     let mut rest = &blocks[..];
@@ -128,13 +134,12 @@ fn adjoining(blocks: &[(u64, u64)]) -> usize {
     count
 }
 
-/// Bytes of these blocks on pages that are not resident, and how many distinct pages of theirs are.
-fn inspect(blocks: &[(u64, u64)]) -> io::Result<(u64, u64)> {
-    let first = page_of(blocks[0].0);
-    let end = blocks.iter().map(|block| end_page(*block)).max().unwrap_or(first);
+/// A byte for each page from `first` to the one before `end`, whose lowest bit says whether it is resident.
+/// All of them must be mapped.
+pub(super) fn resident_pages(first: u64, end: u64) -> io::Result<Vec<u8>> {
     let mut resident = vec![0u8; (end - first) as usize];
-    // SAFETY: the range holds live blocks without a gap between their pages, so that it is mapped; the
-    // vector has a byte for each page.
+    // SAFETY: the call reads no memory of the range, and fails where nothing is mapped; the vector has a byte
+    // for each page.
     let error = unsafe {
         libc::mincore(
             std::ptr::with_exposed_provenance_mut((first * PAGE_BYTES) as usize),
@@ -142,9 +147,14 @@ fn inspect(blocks: &[(u64, u64)]) -> io::Result<(u64, u64)> {
             resident.as_mut_ptr(),
         )
     };
-    if error != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    if error == 0 { Ok(resident) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes of these blocks on pages that are not resident, and how many distinct pages of theirs are.
+fn inspect(blocks: &[(u64, u64)]) -> io::Result<(u64, u64)> {
+    let first = page_of(blocks[0].0);
+    let end = blocks.iter().map(|block| end_page(*block)).max().unwrap_or(first);
+    let resident = resident_pages(first, end)?;
     let is_resident = |page: u64| resident[(page - first) as usize] & 1 == 1;
     let (mut untouched, mut pages, mut counted) = (0, 0, first);
     for &(address, size) in blocks {

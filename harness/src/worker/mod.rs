@@ -17,6 +17,7 @@ mod fail;
 mod futex;
 mod gate;
 mod heap;
+mod heap_map;
 mod job;
 mod latency;
 mod local;
@@ -36,7 +37,7 @@ mod warm;
 use std::io::{Read, Write};
 
 pub use heap::PrivateHeap;
-pub use job::{Breakdown, Histogram, Job, Measured, Reply};
+pub use job::{Breakdown, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply};
 pub use status::Status;
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;

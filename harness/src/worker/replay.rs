@@ -5,7 +5,7 @@ use heaplab_allocators::{Family, identify, purge, readback};
 use super::check::Checked;
 use super::checkpoint::{self, Checkpoints};
 use super::engine::{Engine, Phase};
-use super::job::{Job, Reply};
+use super::job::{HeapMap, Job, Moment, Reply};
 use super::latency::{Histograms, Log, Timed};
 use super::local::Local;
 use super::mapping::Table;
@@ -16,7 +16,7 @@ use super::space::Space;
 use super::tables::Slots;
 use super::tracked::Tracked;
 use super::warm::warm_memory;
-use super::{Status, clock, fail};
+use super::{Status, clock, fail, heap_map};
 use crate::plan::{Pass, Touch};
 
 /// Does the job.
@@ -101,8 +101,13 @@ fn prepare(job: &Job) -> Result<Engine, String> {
     let histograms = (job.pass == Pass::Latency).then(Histograms::new);
     let checkpoints = match job.pass {
         Pass::Memory => Some(
-            Checkpoints::new(job.checkpoints, job.info.duration_ns, job.resident_constant_bytes)
-                .map_err(|error| format!("cannot open /proc/self/statm: {error}"))?,
+            Checkpoints::new(
+                job.checkpoints,
+                job.info.duration_ns,
+                job.resident_constant_bytes,
+                job.draws_heap_map,
+            )
+            .map_err(|error| format!("cannot open /proc/self/statm: {error}"))?,
         ),
         _ => None,
     };
@@ -167,11 +172,17 @@ fn measure_memory(
             measured.usable_peak_bytes = largest(2);
             measured.resident_peak_bytes = largest(3).map(|peak| peak.max(at_peak).max(end.resident_bytes));
             reply.timeline = checkpoints.points;
+            let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
+            reply.heap_maps.extend(map);
         }
     });
 
     engine.run_phase(Phase::Drain, local, taken);
     measured.resident_drained_bytes = Some(clock::hold_still(resident)?);
+    if job.draws_heap_map {
+        let cells = clock::hold_still(|| heap_map::draw(&engine.slots))?;
+        reply.heap_maps.push(HeapMap { moment: Moment::Drained, cells });
+    }
     engine.run_phase(Phase::Nudge, local, taken);
     measured.resident_settled_bytes = Some(resident()?);
     if purge(family).is_some() {

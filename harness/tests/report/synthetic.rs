@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use heaplab::results::{
-    LatencyBucket, Pass, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Sample,
-    SampleKey, Status, TimelinePoint, columns,
+    HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunDirectory, RunFile, RunOptions, RunVariant,
+    RunWorkload, SCHEMA, Sample, SampleKey, Status, TimelinePoint, columns,
 };
 
 /// What the run is to look like.
@@ -13,6 +13,7 @@ pub(crate) struct Shape {
     pub(crate) workloads: Vec<String>,
     pub(crate) variants: Vec<String>,
     pub(crate) blocks: u32,
+    pub(crate) passes: Vec<Pass>,
     pub(crate) has_times: bool,
     /// Multiplies every size and time.
     pub(crate) scale: f64,
@@ -34,6 +35,7 @@ impl Shape {
             workloads: vec!["monitor-server".to_owned()],
             variants: variants.iter().map(|label| (*label).to_owned()).collect(),
             blocks,
+            passes: vec![Pass::Throughput, Pass::Latency, Pass::Memory],
             has_times: true,
             scale: 1.0,
             checkpoints: 400,
@@ -59,7 +61,7 @@ impl Shape {
         for block in 0..self.blocks {
             for workload in &self.workloads {
                 for (at, variant) in self.variants.iter().enumerate() {
-                    for pass in [Pass::Throughput, Pass::Latency, Pass::Memory] {
+                    for &pass in &self.passes {
                         let key =
                             SampleKey { block, workload: workload.clone(), variant: variant.clone(), pass };
                         if wanted(&key) {
@@ -100,7 +102,7 @@ impl Shape {
             finished: false,
             warnings: vec!["THP is always".to_owned()],
             options: RunOptions {
-                passes: vec![Pass::Throughput, Pass::Latency, Pass::Memory],
+                passes: self.passes.clone(),
                 reps: self.blocks,
                 order: None,
                 pace: None,
@@ -140,7 +142,13 @@ impl Shape {
                 _ => timeline = self.memory(&place, &mut random, &mut cells),
             }
         }
-        run.append(&sample(&cells), &timeline, &latency).expect("a sample is written");
+        let heap_map = if ok && place.block == 0 && place.pass == Pass::Memory {
+            self.heap_map(&place)
+        } else {
+            Vec::new()
+        };
+        run.append(&Rows { sample: sample(&cells), timeline, latency, heap_map })
+            .expect("a sample is written");
     }
 
     fn cells(&self, place: &Place<'_>, ok: bool) -> Vec<(&'static str, String)> {
@@ -237,6 +245,30 @@ impl Shape {
             cells.push(("resident_purged_bytes", ((mean * 0.05) as u64).to_string()));
         }
         points
+    }
+
+    /// Two regions at the peak, of which the second is held by little; a part of them after the drain.
+    fn heap_map(&self, place: &Place<'_>) -> Vec<HeapMapCell> {
+        let cell = |moment, region, at: u64| HeapMapCell {
+            run_id: RUN.to_owned(),
+            block: place.block,
+            workload: place.workload.clone(),
+            variant: place.variant.clone(),
+            moment,
+            region,
+            offset_bytes: at * 65_536,
+            span_bytes: 65_536,
+            resident_bytes: if at.is_multiple_of(7) { 20_480 } else { 65_536 },
+            live_bytes: match moment {
+                Moment::Peak if region == 0 => 20_480 - at % 5 * 4_000,
+                Moment::Peak => at % 3 / 2 * 100,
+                Moment::Drained => 0,
+            },
+        };
+        let count = 300 + 100 * place.at as u64;
+        let at_peak = (0..count).map(|at| cell(Moment::Peak, u64::from(at > count / 2), at));
+        let drained = (0..count / 3).map(|at| cell(Moment::Drained, 0, at * 2));
+        at_peak.chain(drained).collect()
     }
 
     fn latency(&self, place: &Place<'_>, random: &mut Random) -> Vec<LatencyBucket> {

@@ -280,9 +280,9 @@ fn take_samples(
         std::fs::File::create(&report_file).context("a file for reports")?;
         let Some(taken) = take_one(plan, variation, &report_file, &input, stop)? else { return Ok(None) };
         let rows = rows::rows(&run_id, &plan.name, step, variation, &taken);
-        directory.append(&rows.0, &rows.1, &[])?;
-        if let Some(detail) = &rows.0.status_detail {
-            let word = if rows.0.status == Status::Ok { "note" } else { "not ok" };
+        directory.append(&rows)?;
+        if let Some(detail) = &rows.sample.status_detail {
+            let word = if rows.sample.status == Status::Ok { "note" } else { "not ok" };
             eprintln!("heaplab: {} under {label}: {word}: {detail}", plan.name);
         }
         last = taken.exit_status;
@@ -365,7 +365,7 @@ fn report(path: &Path, baseline: Option<&str>) -> anyhow::Result<Outcome> {
     }
     let out = &mut std::io::stderr().lock();
     print_table(&analysis, out, Style { framed: false, colour: false })?;
-    for sentence in answer(&analysis) {
+    for sentence in answer(&analysis).all() {
         writeln!(out, "{sentence}")?;
     }
     for plot in &report.plots {

@@ -7,7 +7,7 @@ use heaplab_allocators::hash_file;
 use crate::exec::{Ending, Series, Taken, Usage};
 use crate::measure::Variation;
 use crate::plan::{Pace, Step};
-use crate::results::{Sample, Status, TimelinePoint};
+use crate::results::{Rows, Sample, Status, TimelinePoint};
 
 /// A sample that was not taken because the variant, or what prepares it, does not allow it.
 pub(super) fn refused(detail: String) -> Taken {
@@ -26,14 +26,8 @@ pub(super) fn refused(detail: String) -> Taken {
     }
 }
 
-/// The row of samples.csv, and those of timeline.csv.
-pub(super) fn rows(
-    run_id: &str,
-    workload: &str,
-    step: &Step,
-    variation: &Variation,
-    taken: &Taken,
-) -> (Sample, Vec<TimelinePoint>) {
+/// The rows of one sample.
+pub(super) fn rows(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Taken) -> Rows {
     let variant = &variation.variant;
     let point = |point: &crate::exec::Point| TimelinePoint {
         run_id: run_id.to_owned(),
@@ -51,7 +45,12 @@ pub(super) fn rows(
         program_cpu_user_ns: Some(point.cpu_user_ns),
         program_cpu_system_ns: Some(point.cpu_system_ns),
     };
-    (sample(run_id, workload, step, variation, taken), taken.series.points.iter().map(point).collect())
+    Rows {
+        sample: sample(run_id, workload, step, variation, taken),
+        timeline: taken.series.points.iter().map(point).collect(),
+        latency: Vec::new(),
+        heap_map: Vec::new(),
+    }
 }
 
 fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Taken) -> Sample {

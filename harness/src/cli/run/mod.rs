@@ -169,7 +169,7 @@ fn report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result
     print_summary(&analysis, format, out)?;
     if matches!(format, Format::Table) {
         writeln!(out)?;
-        for sentence in answer(&analysis) {
+        for sentence in answer(&analysis).all() {
             writeln!(out, "{sentence}")?;
         }
         writeln!(out)?;

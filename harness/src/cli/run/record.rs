@@ -203,7 +203,7 @@ pub(super) fn take_samples(
     };
     let finished = campaign.run(steps, begin, |taken| -> anyhow::Result<()> {
         let rows = Rows::new(&run_id, plan.settings.touch, &taken);
-        directory.append(&rows.sample, &rows.timeline, &rows.latency)?;
+        directory.append(&rows)?;
         if let Some(detail) = rows.sample.status_detail.as_ref().filter(|_| rows.sample.status != Status::Ok)
         {
             let name = &rows.sample.variant;

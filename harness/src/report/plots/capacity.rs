@@ -21,9 +21,9 @@ const FIGURES: f64 = 330.0;
 /// A bar ends at so many times the host's memory, whatever a variant needs.
 const MOST_HOSTS: f64 = 2.5;
 /// What is kept for the system, and what all processes share.
-const TAKEN: Colour = (0xb9, 0xbe, 0xc4);
+const TAKEN: Colour = Colour::new((0xb9, 0xbe, 0xc4), (0x5a, 0x62, 0x6b));
 /// What lies beyond the host's memory.
-const BEYOND: Colour = (0xb0, 0x2a, 0x30);
+const BEYOND: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
 /// Draws a plot of each workload into `directory`: `<workload>-plan.png`.
 ///
@@ -51,9 +51,7 @@ pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<PathBuf>, 
 
 fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<(), ReportError> {
     let hosts = &capacity.request.hosts;
-    let count = |host: &Host| rows_of(capacity, workload, host).count() as f64;
-    let height = 330.0 + hosts.iter().map(|host| HEADING + 70.0 + ROW * count(host)).sum::<f64>();
-    draw(path, height, |canvas| {
+    draw(path, |canvas| {
         let subtitle = "Memory of a host that runs as many processes as today. A process is what it does not exceed in 99 % of trace time, \
                         with its page tables; the margin is the interval's upper end and what --margin adds. The black line is the host's memory.";
         let top = title(canvas, &format!("{workload}: what a host holds"), subtitle);
@@ -76,7 +74,7 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<(), ReportEr
 }
 
 /// Draws the bars of one type of host from `top` on; returns where they end.
-fn draw_host(canvas: &mut Canvas<'_>, capacity: &Capacity, host: &Host, rows: &[&HostRow], top: f64) -> f64 {
+fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&HostRow], top: f64) -> f64 {
     let today = match host.processes {
         1 => "1 process today".to_owned(),
         count => format!("{} processes today", whole(count)),
@@ -101,7 +99,7 @@ fn draw_host(canvas: &mut Canvas<'_>, capacity: &Capacity, host: &Host, rows: &[
     bars.bottom + 62.0
 }
 
-fn draw_row(canvas: &mut Canvas<'_>, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
+fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
     let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
     bars.draw_label(canvas, y, &row.variant, &failed);
     let (Some(process), Some(today), Some(fits)) = (row.process_bytes, row.today_bytes, row.fits) else {

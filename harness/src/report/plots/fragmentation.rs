@@ -17,7 +17,7 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::palette::{Colour, Look, MUTED, PAPER, mix};
 use super::super::timeline::median_sample;
 use super::super::{ReportError, units};
@@ -57,13 +57,13 @@ impl Split {
     }
 }
 
-/// Draws the plot; false if no memory sample was taken.
+/// Draws the plot; none if no memory sample was taken.
 pub(super) fn plot(
     analysis: &Analysis<'_>,
     workload: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let tried = |variant: &str| {
         let mut samples = analysis.run.samples.iter();
         samples.any(|sample| {
@@ -82,14 +82,14 @@ pub(super) fn plot(
         .collect();
     let splits = || rows.iter().filter_map(|(_, _, split)| *split);
     if splits().next().is_none() {
-        return Ok(false);
+        return Ok(None);
     }
     let max =
         splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
-    draw(path, 420.0 + ROW * rows.len() as f64, |canvas| {
-        let subtitle = "What resident memory consists of when the program holds the most. Of each variant the block whose \
-                        resident memory there is the median.";
+    let svg = draw(path, |canvas| {
+        let subtitle = "What resident memory consists of when the program holds the most; shorter is better. Of each variant \
+                        the block whose resident memory there is the median.";
         let top = title(canvas, &format!("{workload}: fragmentation at the requested peak"), subtitle);
         let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
         let mut entries: Vec<(Key, String)> =
@@ -114,10 +114,10 @@ pub(super) fn plot(
         let below = canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
         bars.bottom + 48.0 + below + 12.0
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }
 
-fn draw_row(canvas: &mut Canvas<'_>, bars: &Bars, axis: &Axis, colour: Colour, split: &Split, y: f64) {
+fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, colour: Colour, split: &Split, y: f64) {
     let (top, bottom) = (y - 28.0, y + 6.0);
     let mut sum = 0u64;
     for (at, segment) in split.segments.iter().enumerate() {
@@ -131,7 +131,7 @@ fn draw_row(canvas: &mut Canvas<'_>, bars: &Bars, axis: &Axis, colour: Colour, s
         canvas.outline((end + 1.0, outer), (top + 1.0, bottom - 1.0), 1.4, colour, Some((4.0, 3.0)));
     }
     let resident = format!("{} resident", units::bytes(sum as f64));
-    canvas.text((outer + 10.0, (top + bottom) / 2.0), Anchor::Left, &resident, BODY.bold());
+    canvas.text_on_paper((outer + 10.0, (top + bottom) / 2.0), &resident, BODY.bold());
     let parts = SHORT
         .iter()
         .zip(&split.segments)
@@ -141,5 +141,5 @@ fn draw_row(canvas: &mut Canvas<'_>, bars: &Bars, axis: &Axis, colour: Colour, s
         line += &format!(";  untouched {}", units::bytes(split.untouched as f64));
     }
     let line = canvas.fit(&line, WIDTH - MARGIN - bars.left, SMALL);
-    canvas.text((bars.left + 4.0, bottom + 14.0), Anchor::Left, &line, SMALL);
+    canvas.text_on_paper((bars.left + 6.0, bottom + 14.0), &line, SMALL);
 }

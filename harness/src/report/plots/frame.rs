@@ -12,7 +12,7 @@ pub(super) const SMALL: Type = Type { size: 14.5, bold: false, colour: MUTED };
 const WIDEST_LABEL: f64 = 330.0;
 
 /// Draws title and subtitle; returns where the plot may begin.
-pub(super) fn title(canvas: &mut Canvas<'_>, title: &str, subtitle: &str) -> f64 {
+pub(super) fn title(canvas: &mut Canvas, title: &str, subtitle: &str) -> f64 {
     let kind = BODY.sized(25.0).bold();
     let fitted = canvas.fit(title, WIDTH - 2.0 * MARGIN, kind);
     canvas.text((MARGIN, 38.0), Anchor::Left, &fitted, kind);
@@ -30,7 +30,7 @@ pub(super) enum Key {
 }
 
 /// Draws a legend in as many lines as it takes; returns where the plot may begin.
-pub(super) fn legend(canvas: &mut Canvas<'_>, top: f64, entries: &[(Key, String)]) -> f64 {
+pub(super) fn legend(canvas: &mut Canvas, top: f64, entries: &[(Key, String)]) -> f64 {
     let kind = BODY.sized(16.0);
     let (mut x, mut y) = (MARGIN, top + 10.0);
     for (key, label) in entries {
@@ -64,7 +64,7 @@ pub(super) struct Bars {
 
 impl Bars {
     /// Space for bars between the widest of the labels and a column of `figures` pixels.
-    pub(super) fn new(canvas: &Canvas<'_>, top: f64, height: f64, labels: &[&str], figures: f64) -> Bars {
+    pub(super) fn new(canvas: &Canvas, top: f64, height: f64, labels: &[&str], figures: f64) -> Bars {
         let widths = labels.iter().map(|label| canvas.text_width(label, BODY.bold()));
         let widest = widths.fold(60.0, f64::max).min(WIDEST_LABEL);
         Bars { left: MARGIN + widest + 18.0, right: WIDTH - MARGIN - figures, top, bottom: top + height }
@@ -76,7 +76,7 @@ impl Bars {
     }
 
     /// Draws upright grid lines and the ticks' labels below.
-    pub(super) fn draw_ticks(&self, canvas: &mut Canvas<'_>, axis: &Axis) {
+    pub(super) fn draw_ticks(&self, canvas: &mut Canvas, axis: &Axis) {
         for (value, label) in &axis.ticks {
             let x = self.x(axis, *value);
             let colour = if *value == 0.0 { MUTED } else { GRID };
@@ -86,7 +86,7 @@ impl Bars {
     }
 
     /// Draws a row's name, and a quiet remark below it.
-    pub(super) fn draw_label(&self, canvas: &mut Canvas<'_>, y: f64, label: &str, remark: &str) {
+    pub(super) fn draw_label(&self, canvas: &mut Canvas, y: f64, label: &str, remark: &str) {
         let kind = BODY.bold();
         let label = canvas.fit(label, self.left - MARGIN - 18.0, kind);
         let up = if remark.is_empty() { 0.0 } else { 10.0 };
@@ -111,7 +111,7 @@ impl Panel {
     }
 
     /// Draws a level grid line with its label at the left.
-    pub(super) fn draw_level(&self, canvas: &mut Canvas<'_>, fraction: f64, label: &str) {
+    pub(super) fn draw_level(&self, canvas: &mut Canvas, fraction: f64, label: &str) {
         let y = self.at(0.0, fraction).1;
         canvas.line(
             &[(self.left, y), (self.right, y)],
@@ -123,7 +123,7 @@ impl Panel {
     }
 
     /// Draws an upright grid line, and its label below unless that is empty.
-    pub(super) fn draw_upright(&self, canvas: &mut Canvas<'_>, fraction: f64, label: &str) {
+    pub(super) fn draw_upright(&self, canvas: &mut Canvas, fraction: f64, label: &str) {
         let x = self.at(fraction, 0.0).0;
         canvas.line(&[(x, self.top), (x, self.bottom)], 1.3, GRID, None);
         canvas.text((x, self.bottom + 16.0), Anchor::Middle, label, SMALL.coloured(INK));

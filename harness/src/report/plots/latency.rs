@@ -6,14 +6,14 @@ use std::path::Path;
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::axis::LogAxis;
-use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::latency::{Histogram, TIMER, Timed, buckets};
 use super::super::palette::{Look, MUTED, SHADE};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];
 const PANEL: f64 = 360.0;
-const TIMER_LOOK: Look = Look { colour: (0x9a, 0xa0, 0xa6), dash: Some((5.0, 4.0)) };
+const TIMER_LOOK: Look = Look { colour: MUTED, dash: Some((5.0, 4.0)) };
 /// The percentiles at which upright lines stand.
 const MARKS: [(f64, &str); 7] = [
     (0.0, "0"),
@@ -31,14 +31,14 @@ struct Curve {
     buckets: Vec<(u64, u64)>,
 }
 
-/// Draws the plot of one scope; false if nothing of it was measured.
+/// Draws the plot of one scope; none if nothing of it was measured.
 pub(super) fn plot(
     analysis: &Analysis<'_>,
     workload: &str,
     scope: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let of_variant =
         |variant: &String| analysis.latencies.histograms.get(&(workload.to_owned(), variant.clone()));
     let curves = |operation: &str| -> Vec<Curve> {
@@ -53,7 +53,7 @@ pub(super) fn plot(
         .filter(|panel| !panel.1.is_empty())
         .collect();
     if panels.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let timer = timer_curve(analysis, workload);
     let all = || panels.iter().flat_map(|panel| &panel.1).chain(&timer).flat_map(|curve| &curve.buckets);
@@ -66,7 +66,7 @@ pub(super) fn plot(
     let shown: Vec<(&String, &Look)> =
         analysis.variants.iter().zip(looks).filter(|(variant, _)| of_variant(variant).is_some()).collect();
     let rows = panels.len().div_ceil(2) as f64;
-    draw(path, 260.0 + PANEL * rows + 27.0 * shown.len() as f64, |canvas| {
+    let svg = draw(path, |canvas| {
         let what = if scope == "touch" { "call and first touch" } else { "call alone" };
         let subtitle = "Time of the calls by percentile; lower is better. Shaded: below three times the timer's own median.";
         let top = title(canvas, &format!("{workload}: latency, {what}"), subtitle);
@@ -93,11 +93,11 @@ pub(super) fn plot(
         }
         top + PANEL * rows
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }
 
 fn draw_panel(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     panel: &Panel,
     operation: &str,
     time: &LogAxis,
@@ -128,7 +128,7 @@ fn draw_panel(
 }
 
 /// Steps: from the share of calls below a bucket to the share with it, the bucket's value.
-fn draw_curve(canvas: &mut Canvas<'_>, panel: &Panel, time: &LogAxis, nines: f64, curve: &Curve) {
+fn draw_curve(canvas: &mut Canvas, panel: &Panel, time: &LogAxis, nines: f64, curve: &Curve) {
     let total = total(&curve.buckets) as f64;
     let mut below = 0u128;
     let mut points = Vec::with_capacity(curve.buckets.len() * 2);

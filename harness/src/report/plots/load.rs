@@ -10,8 +10,8 @@ use super::frame::{MARGIN, Panel, SMALL, title};
 
 /// Steps of time in a plot.
 const STEPS: usize = 500;
-const REQUESTS: Colour = (0x00, 0x72, 0xb2);
-const LIVE: Colour = (0x00, 0x9e, 0x73);
+const REQUESTS: Colour = Colour::new((0x00, 0x72, 0xb2), (0x3d, 0x9c, 0xdc));
+const LIVE: Colour = Colour::new((0x00, 0x9e, 0x73), (0x1d, 0xb9, 0x8b));
 
 /// The load of a trace, gathered while its records go by.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub fn plot(load: &Load, name: &str, description: &str, path: &Path) -> Result<(
     let most = load.requests.iter().flatten().fold(0.0, |most: f64, mean| most.max(*mean));
     let requests = Axis::new(most * 1.08, Unit::Count, 5);
     let has_requests = load.requests.iter().any(Option::is_some);
-    draw(path, 900.0, |canvas| {
+    let drawn = draw(path, |canvas| {
         let mut top = title(canvas, name, description) + 34.0;
         let area = |top: f64, height: f64| Panel {
             left: MARGIN + 78.0,
@@ -107,10 +107,11 @@ pub fn plot(load: &Load, name: &str, description: &str, path: &Path) -> Result<(
             BODY.sized(16.0).coloured(MUTED),
         );
         panel.bottom + 66.0
-    })
+    });
+    drawn.map(|_| ())
 }
 
-fn draw_frame(canvas: &mut Canvas<'_>, panel: &Panel, axes: (&Axis, &Axis), labelled: bool, head: &str) {
+fn draw_frame(canvas: &mut Canvas, panel: &Panel, axes: (&Axis, &Axis), labelled: bool, head: &str) {
     let (time, level) = axes;
     for (value, label) in &time.ticks {
         panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
@@ -124,7 +125,7 @@ fn draw_frame(canvas: &mut Canvas<'_>, panel: &Panel, axes: (&Axis, &Axis), labe
 
 /// An area under fractions of the height, one for each step; a step without one is as the step before.
 fn draw_area(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     panel: &Panel,
     fractions: impl Iterator<Item = Option<f64>>,
     colour: Colour,
@@ -142,7 +143,7 @@ fn draw_area(
 }
 
 /// Draws where phases begin, and with `named` their names above the panel.
-fn draw_phases(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, load: &Load, named: bool) {
+fn draw_phases(canvas: &mut Canvas, panel: &Panel, time: &Axis, load: &Load, named: bool) {
     let phases: Vec<(f64, &str)> =
         load.phases.iter().map(|(time_ns, name)| (time.fraction(*time_ns as f64), name.as_str())).collect();
     draw_boundaries(canvas, panel, &phases, named);
@@ -150,7 +151,7 @@ fn draw_phases(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, load: &Load,
 
 /// Draws boundaries at fractions of the panel's width, and with `named` the name of what begins there above it, where
 /// there is room.
-pub(super) fn draw_boundaries(canvas: &mut Canvas<'_>, panel: &Panel, begins: &[(f64, &str)], named: bool) {
+pub(super) fn draw_boundaries(canvas: &mut Canvas, panel: &Panel, begins: &[(f64, &str)], named: bool) {
     for (index, (fraction, name)) in begins.iter().enumerate() {
         let x = panel.at(*fraction, 0.0).0;
         if *fraction > 0.0 {

@@ -1,15 +1,19 @@
-//! Plots: one PNG for each workload and kind, `plots/<workload>-<kind>.png`.
+//! Plots: one PNG for each workload and kind, `plots/<workload>-<kind>.png`, and `plots/all-<kind>.png`
+//! where there are several workloads.
 //!
 //! They show what the summary holds and compute nothing of their own. A plot whose figures were
-//! not measured is not drawn, and the report says so.
+//! not measured is not drawn.
 
 mod capacity;
 mod fragmentation;
 mod frame;
+mod heap;
 mod labels;
 mod latency;
 mod load;
+mod overview;
 mod pareto;
+mod ratio;
 mod settled;
 mod throughput;
 mod timeline;
@@ -23,15 +27,29 @@ pub use load::{Load, plot as draw_load};
 
 use super::ReportError;
 use super::analysis::Analysis;
+use super::canvas::Svg;
+use super::heap_map::HeapMaps;
 use super::palette::{Look, looks};
 use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 
 /// The kinds, in the order in which a report shows them.
-const KINDS: [&str; 7] =
-    ["throughput", "pareto", "memory", "fragmentation", "settled", "latency", "latency-touch"];
+const KINDS: [&str; 9] = [
+    "throughput",
+    "ratio",
+    "pareto",
+    "memory",
+    "fragmentation",
+    "heap",
+    "settled",
+    "latency",
+    "latency-touch",
+];
 
-/// Sheets that are drawn at once: each takes 30 MB.
+/// The kinds of a run with several workloads, all of them in one plot.
+const OVERVIEW_KINDS: [&str; 3] = ["speed", "memory-peak", "memory"];
+
+/// Sheets that are drawn at once: each takes 15 MB.
 const MOST_THREADS: usize = 4;
 
 /// Plots by the place of their workload.
@@ -40,12 +58,21 @@ type Drawn = Vec<(usize, Vec<Plot>)>;
 /// A plot that was drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plot {
-    /// The workload.
-    pub workload: String,
-    /// What it shows: `throughput`, `pareto`, `memory`, `fragmentation`, `settled`, `latency` or `latency-touch`.
+    /// The workload; none if it shows all of them.
+    pub workload: Option<String>,
+    /// What it shows: the end of its file's name.
     pub kind: &'static str,
     /// The file.
     pub path: PathBuf,
+    /// The same as an `svg` element.
+    pub(super) svg: Svg,
+}
+
+/// What plots show beside the summary.
+struct Sources {
+    looks: Vec<Look>,
+    timelines: Timelines,
+    heap_maps: HeapMaps,
 }
 
 /// Draws all plots of a run into `directory`. Adds to the notes what is missing.
@@ -59,9 +86,12 @@ pub(super) fn draw_all(
         action: "create",
         source,
     })?;
-    let looks = looks(analysis);
-    let timelines = read(analysis, notes)?;
-    let mut taken = HashSet::new();
+    let sources = Sources {
+        looks: looks(analysis),
+        timelines: read(analysis, notes)?,
+        heap_maps: HeapMaps::read(analysis.run, notes)?,
+    };
+    let mut taken = HashSet::from(["all".to_owned()]);
     let stems: Vec<String> =
         analysis.workloads.iter().map(|workload| file_stem(workload, &mut taken)).collect();
     // PERF: 20 ms a plot, most of it in pixels; each thread takes the next workload.
@@ -75,8 +105,10 @@ pub(super) fn draw_all(
             let Some(stem) = stems.get(at) else {
                 return Ok(drawn);
             };
-            let stem = directory.join(stem);
-            drawn.push((at, draw_workload(analysis, &timelines, &looks, &analysis.workloads[at], &stem)?));
+            drawn.push((
+                at,
+                draw_workload(analysis, &sources, &analysis.workloads[at], &directory.join(stem))?,
+            ));
         }
     };
     let results: Vec<Result<Drawn, ReportError>> = std::thread::scope(|scope| {
@@ -84,7 +116,7 @@ pub(super) fn draw_all(
         let joined = threads.into_iter().map(|thread| thread.join());
         joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    let mut drawn = Drawn::new();
+    let mut drawn = Drawn::from([(0, draw_overview(analysis, &sources, &directory.join("all"))?)]);
     for result in results {
         drawn.extend(result?);
     }
@@ -95,33 +127,64 @@ pub(super) fn draw_all(
 /// Draws all kinds of one workload; `stem` is the path without kind and extension.
 fn draw_workload(
     analysis: &Analysis<'_>,
-    timelines: &Timelines,
-    looks: &[Look],
+    sources: &Sources,
     workload: &str,
     stem: &Path,
 ) -> Result<Vec<Plot>, ReportError> {
+    let looks = &sources.looks;
     let mut plots = Vec::new();
     for kind in KINDS {
-        let mut name = stem.as_os_str().to_owned();
-        name.push(format!("-{kind}.png"));
-        let path = PathBuf::from(name);
+        let path = plot_path(stem, kind);
         let drawn = match kind {
             "throughput" => throughput::plot(analysis, workload, looks, &path)?,
+            "ratio" => ratio::plot(analysis, workload, looks, &path)?,
             "pareto" => pareto::plot(analysis, workload, looks, &path)?,
-            "memory" => timeline::plot(analysis, timelines, workload, looks, &path)?,
+            "memory" => timeline::plot(analysis, &sources.timelines, workload, looks, &path)?,
             "fragmentation" => fragmentation::plot(analysis, workload, looks, &path)?,
+            "heap" => heap::plot(analysis, &sources.heap_maps, workload, &path)?,
             "settled" => settled::plot(analysis, workload, looks, &path)?,
             "latency" => latency::plot(analysis, workload, "call", looks, &path)?,
             _ => latency::plot(analysis, workload, "touch", looks, &path)?,
         };
-        if drawn {
-            plots.push(Plot { workload: workload.to_owned(), kind, path });
-        } else {
-            // A plot of an earlier report must not stand beside this one.
-            remove_if_there(&path)?;
-        }
+        keep(drawn, Some(workload), kind, path, &mut plots)?;
     }
     Ok(plots)
+}
+
+/// Draws what shows all workloads together.
+fn draw_overview(analysis: &Analysis<'_>, sources: &Sources, stem: &Path) -> Result<Vec<Plot>, ReportError> {
+    let mut plots = Vec::new();
+    for kind in OVERVIEW_KINDS {
+        let path = plot_path(stem, kind);
+        let drawn = match kind {
+            "speed" => overview::plot_ratios(analysis, true, &sources.looks, &path)?,
+            "memory-peak" => overview::plot_ratios(analysis, false, &sources.looks, &path)?,
+            _ => overview::plot_timelines(analysis, &sources.timelines, &sources.looks, &path)?,
+        };
+        keep(drawn, None, kind, path, &mut plots)?;
+    }
+    Ok(plots)
+}
+
+fn plot_path(stem: &Path, kind: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push(format!("-{kind}.png"));
+    PathBuf::from(name)
+}
+
+/// Adds a plot that was drawn. One of an earlier report must not stand beside this one where it was not.
+fn keep(
+    drawn: Option<Svg>,
+    workload: Option<&str>,
+    kind: &'static str,
+    path: PathBuf,
+    plots: &mut Vec<Plot>,
+) -> Result<(), ReportError> {
+    match drawn {
+        Some(svg) => plots.push(Plot { workload: workload.map(str::to_owned), kind, path, svg }),
+        None => remove_if_there(&path)?,
+    }
+    Ok(())
 }
 
 fn remove_if_there(path: &Path) -> Result<(), ReportError> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::axis::{Span, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Type, WIDTH, draw};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
 use super::super::metrics::{EVENTS_PER_SECOND, RESIDENT_PEAK};
 use super::super::palette::{Colour, INK, Look, MUTED, PAPER, mix};
 use super::super::summary::SummaryRow;
@@ -24,7 +24,7 @@ const RADIUS: f64 = 7.0;
 const MOST_NAMES: usize = 10;
 const WIDEST_NAME: f64 = 300.0;
 /// The grey of variants that another beats.
-const BEATEN: Colour = (0xa3, 0xa8, 0xae);
+const BEATEN: Colour = Colour::new((0xa3, 0xa8, 0xae), (0x77, 0x7f, 0x88));
 
 /// A variant that was measured in both.
 struct Point<'a> {
@@ -48,12 +48,12 @@ pub(super) fn plot(
     workload: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let points = find_points(analysis, workload, looks);
     if points.len() < 2 {
-        return Ok(false);
+        return Ok(None);
     }
-    draw(path, 260.0 + HEIGHT + LINE * (points.len() + 2) as f64, |canvas| {
+    let svg = draw(path, |canvas| {
         let subtitle = "Throughput against resident memory at the peak, medians over blocks; thin lines are their intervals, cut at the edge. Upper left is better. \
                         The step line is the Pareto front: no other variant is as fast in as little memory. Grey ones are beaten in both, or \
                         equalled in one and beaten in the other.";
@@ -70,7 +70,7 @@ pub(super) fn plot(
         let below = panel.bottom + 74.0;
         draw_names(canvas, &panel, &points, &steps, place, below)
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }
 
 /// The variants that were measured in both, those of the front first, each part by memory.
@@ -113,7 +113,7 @@ fn span(points: &[Point<'_>], unit: Unit) -> Span {
     Span::new(least, largest, unit)
 }
 
-fn draw_scales(canvas: &mut Canvas<'_>, panel: &Panel, across: &Span, up: &Span) {
+fn draw_scales(canvas: &mut Canvas, panel: &Panel, across: &Span, up: &Span) {
     for (value, label) in &up.ticks {
         panel.draw_level(canvas, up.fraction(*value), label);
     }
@@ -158,7 +158,7 @@ fn front_steps(
     steps
 }
 
-fn draw_point(canvas: &mut Canvas<'_>, point: &Point<'_>, place: impl Fn((f64, f64)) -> (f64, f64)) {
+fn draw_point(canvas: &mut Canvas, point: &Point<'_>, place: impl Fn((f64, f64)) -> (f64, f64)) {
     let colour = if point.on_front { point.colour } else { BEATEN };
     for ends in intervals(point, &place) {
         canvas.line(&ends, 1.6, mix(colour, PAPER, 0.35), None);
@@ -177,7 +177,7 @@ fn intervals(point: &Point<'_>, place: impl Fn((f64, f64)) -> (f64, f64)) -> Vec
 
 /// Names or numbers at the points, and the list below; returns where it ends.
 fn draw_names(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     panel: &Panel,
     points: &[Point<'_>],
     steps: &[(f64, f64)],
@@ -235,7 +235,7 @@ fn draw_names(
 }
 
 /// One line of the list: number, name, figures.
-fn draw_line(canvas: &mut Canvas<'_>, number: &str, point: &Point<'_>, kind: Type, y: f64) {
+fn draw_line(canvas: &mut Canvas, number: &str, point: &Point<'_>, kind: Type, y: f64) {
     let (bytes, speed) = point.at();
     let colour = if point.on_front { point.colour } else { BEATEN };
     canvas.dot((MARGIN + 6.0, y), 5.0, colour, 1.0);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, draw};
+use super::super::canvas::{Anchor, BODY, Svg, draw};
 use super::super::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};
 use super::super::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::{ReportError, units};
@@ -19,13 +19,13 @@ const STAGES: [(&str, &str, f64); 4] = [
 const BAR: f64 = 21.0;
 const GROUP: f64 = BAR * 4.0 + 20.0;
 
-/// Draws the plot; false if nothing of it was measured.
+/// Draws the plot; none if nothing of it was measured.
 pub(super) fn plot(
     analysis: &Analysis<'_>,
     workload: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let median = |variant: &str, metric| analysis.median(workload, variant, metric);
     let tried = |variant: &str| analysis.row(workload, variant, RESIDENT_END).is_some();
     let rows: Vec<(&String, &Look)> =
@@ -35,12 +35,11 @@ pub(super) fn plot(
         .flat_map(|(variant, _)| STAGES.iter().filter_map(|(_, metric, _)| median(variant, metric)));
     let max = medians.fold(f64::NAN, f64::max);
     if max.is_nan() {
-        return Ok(false);
+        return Ok(None);
     }
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
-    let height = 260.0 + GROUP * rows.len() as f64;
-    draw(path, height, |canvas| {
-        let subtitle = "Resident memory, median over blocks: at the end of the trace; drained, at once after every object was \
+    let svg = draw(path, |canvas| {
+        let subtitle = "Resident memory, median over blocks, shorter is better: at the end of the trace; drained, at once after every object was \
                         freed; settled, 60 s of trace time later; purged, after the allocator's own purge call.";
         let top = title(canvas, &format!("{workload}: what is given back"), subtitle);
         let labels: Vec<&str> = rows.iter().map(|(variant, _)| variant.as_str()).collect();
@@ -60,15 +59,10 @@ pub(super) fn plot(
                 };
                 let x = bars.x(&axis, value);
                 canvas.rect((bars.left, x), (y - 8.5, y + 8.5), mix(look.colour, PAPER, *lightness), 1.0);
-                canvas.text(
-                    (x + 10.0, y),
-                    Anchor::Left,
-                    &units::bytes(value),
-                    BODY.sized(15.0).coloured(INK),
-                );
+                canvas.text_on_paper((x + 10.0, y), &units::bytes(value), BODY.sized(15.0).coloured(INK));
             }
         }
         bars.bottom + 40.0
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }

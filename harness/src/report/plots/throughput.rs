@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, draw};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::metrics::EVENTS_PER_SECOND;
 use super::super::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::summary::SummaryRow;
@@ -13,13 +13,13 @@ use super::frame::{Bars, SMALL, title};
 
 const ROW: f64 = 62.0;
 
-/// Draws the plot; false if no throughput sample was taken.
+/// Draws the plot; none if no throughput sample was taken.
 pub(super) fn plot(
     analysis: &Analysis<'_>,
     workload: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let rows: Vec<(&SummaryRow, Look)> = analysis
         .variants
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn plot(
         .filter_map(|(variant, look)| Some((analysis.row(workload, variant, EVENTS_PER_SECOND)?, *look)))
         .collect();
     if rows.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let values = |row: &SummaryRow| -> Vec<f64> {
         let values = analysis.figures.values(workload, &row.variant, EVENTS_PER_SECOND);
@@ -35,8 +35,7 @@ pub(super) fn plot(
     };
     let max = rows.iter().flat_map(|(row, _)| values(row)).fold(0.0, f64::max);
     let axis = Axis::new(max * 1.04, Unit::Count, 6);
-    let height = 250.0 + ROW * rows.len() as f64;
-    draw(path, height, |canvas| {
+    let svg = draw(path, |canvas| {
         let subtitle =
             "Events per second, longer is better. Dots are samples, bars their median, black its interval.";
         let top = title(canvas, &format!("{workload}: throughput"), subtitle);
@@ -51,11 +50,11 @@ pub(super) fn plot(
         canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, "events per second", BODY.sized(16.0));
         bars.bottom + 72.0
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }
 
 fn draw_row(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     analysis: &Analysis<'_>,
     bars: &Bars,
     axis: &Axis,

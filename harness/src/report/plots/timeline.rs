@@ -5,22 +5,20 @@ use std::path::Path;
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
-use super::super::palette::{Look, MUTED};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::palette::{Look, MUTED, REQUESTED};
 use super::super::timeline::{Timeline, Timelines};
 use super::frame::{Key, MARGIN, Panel, legend, title};
 use super::load::draw_boundaries;
 
-const REQUESTED: super::super::palette::Colour = (0xd3, 0xd7, 0xdc);
-
-/// Draws the plot; false if no checkpoint was taken.
+/// Draws the plot; none if no checkpoint was taken.
 pub(super) fn plot(
     analysis: &Analysis<'_>,
     timelines: &Timelines,
     workload: &str,
     looks: &[Look],
     path: &Path,
-) -> Result<bool, ReportError> {
+) -> Result<Option<Svg>, ReportError> {
     let shown: Vec<(&String, Look, &Timeline)> = analysis
         .variants
         .iter()
@@ -30,7 +28,7 @@ pub(super) fn plot(
         })
         .collect();
     let Some(&(_, _, longest)) = shown.iter().max_by_key(|(_, _, timeline)| timeline.stretches.len()) else {
-        return Ok(false);
+        return Ok(None);
     };
     let stretches = || shown.iter().flat_map(|(_, _, timeline)| &timeline.stretches);
     let largest = |figure: fn(&super::super::timeline::Stretch) -> u64| {
@@ -41,11 +39,11 @@ pub(super) fn plot(
     let time =
         Axis::new(largest(|stretch| stretch.time_ns), if has_times { Unit::Time } else { Unit::Count }, 8);
     let resident = Axis::new(resident * 1.05, Unit::Bytes, 6);
-    let internal = Axis::new(largest(|stretch| stretch.internal_bytes) * 1.08, Unit::Bytes, 3);
-    draw(path, 900.0 + 27.0 * shown.len() as f64, |canvas| {
+    let internal = Axis::new(largest(|stretch| stretch.internal_bytes) * 1.08, Unit::Bytes, 4);
+    let svg = draw(path, |canvas| {
         let heading =
             format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
-        let subtitle = "Of each variant the block whose mean resident memory is the median.";
+        let subtitle = "Lower is better. Of each variant the block whose mean resident memory is the median.";
         let top = title(canvas, &heading, subtitle);
         let mut entries: Vec<(Key, String)> =
             shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone())).collect();
@@ -76,10 +74,10 @@ pub(super) fn plot(
         canvas.text((middle, lower.bottom + 42.0), Anchor::Middle, name, BODY.sized(16.0).coloured(MUTED));
         lower.bottom + 70.0
     })?;
-    Ok(true)
+    Ok(Some(svg))
 }
 
-fn draw_grid(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
+fn draw_grid(canvas: &mut Canvas, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
     for (value, label) in &time.ticks {
         panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
     }
@@ -90,7 +88,7 @@ fn draw_grid(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, 
 
 /// Draws where the phases of a load model begin, with their names at the upper edge of the upper panel.
 fn draw_phases(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     [upper, lower]: [&Panel; 2],
     time: &Axis,
     analysis: &Analysis<'_>,
@@ -106,19 +104,29 @@ fn draw_phases(
     draw_boundaries(canvas, lower, &begins, false);
 }
 
-fn draw_requested(canvas: &mut Canvas<'_>, panel: &Panel, time: &Axis, bytes: &Axis, timeline: &Timeline) {
+/// What the program asked for, as an area from 0.
+pub(super) fn draw_requested(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    time: &Axis,
+    bytes: &Axis,
+    timeline: &Timeline,
+) {
+    let mut outline = vec![panel.at(0.0, 0.0)];
     for (at, stretch) in timeline.stretches.iter().enumerate() {
         let next = timeline.stretches.get(at + 1).unwrap_or(stretch);
-        let (left, top) =
-            panel.at(time.fraction(stretch.time_ns as f64), bytes.fraction(stretch.requested_bytes as f64));
-        let right = panel.at(time.fraction(next.time_ns as f64), 0.0).0;
-        canvas.rect((left, right), (top, panel.bottom), REQUESTED, 1.0);
+        let height = bytes.fraction(stretch.requested_bytes as f64);
+        for time_ns in [stretch.time_ns, next.time_ns] {
+            outline.push(panel.at(time.fraction(time_ns as f64), height));
+        }
     }
+    outline.extend(outline.last().map(|last| (last.0, panel.bottom)));
+    canvas.polygon(&outline, REQUESTED, 1.0);
 }
 
 /// A line through the figures, which hold from one checkpoint until the next differs.
-fn draw_line(
-    canvas: &mut Canvas<'_>,
+pub(super) fn draw_line(
+    canvas: &mut Canvas,
     panel: &Panel,
     time: &Axis,
     bytes: &Axis,

@@ -1,0 +1,21 @@
+//! `heaplab completions`: a script that completes heaplab's commands and options in a shell.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use super::{Outcome, command};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The shell that the script is for
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "heaplab", &mut script);
+    std::io::stdout().lock().write_all(&script).context("standard output")?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,75 @@
+//! `heaplab man`: manual pages of heaplab and its commands.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap_mangen::Man;
+
+use super::{Outcome, Usage, command};
+use crate::results::write_whole;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The command whose page is printed, as in `heaplab man trace info`; without one, heaplab's own
+    #[arg(value_name = "COMMAND", conflicts_with = "output")]
+    command: Vec<String>,
+    /// Write all pages into this directory instead, as heaplab.1, heaplab-run.1, ...
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let mut root = command();
+    // Gives each command its whole name, and its part of what is shared.
+    root.build();
+    match args.output {
+        Some(directory) => {
+            std::fs::create_dir_all(&directory)
+                .with_context(|| format!("{}: cannot create", directory.display()))?;
+            write_pages(&root, &directory, &mut std::io::stdout().lock())?;
+        }
+        None => {
+            let page = render(find(&root, &args.command)?)?;
+            std::io::stdout().lock().write_all(&page).context("standard output")?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The command that words name.
+fn find<'a>(root: &'a clap::Command, words: &[String]) -> Result<&'a clap::Command, Usage> {
+    let mut found = root;
+    for word in words {
+        found = found.find_subcommand(word).filter(|command| !command.is_hide_set()).ok_or_else(|| {
+            let known: Vec<&str> = shown(found).map(clap::Command::get_name).collect();
+            let known = if known.is_empty() { "no command".to_owned() } else { known.join(", ") };
+            Usage(format!("no command `{word}` of {}: it has {known}", full_name(found).replace('-', " ")))
+        })?;
+    }
+    Ok(found)
+}
+
+/// The commands of a command that users call.
+fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+}
+
+/// A command's page's name: `heaplab-trace-info`.
+fn full_name(command: &clap::Command) -> String {
+    command.get_display_name().unwrap_or(command.get_name()).to_owned()
+}
+
+/// Writes the pages of a command and of those below it; prints each path.
+fn write_pages(command: &clap::Command, directory: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let path = directory.join(format!("{}.1", full_name(command)));
+    write_whole(&path, &render(command)?)?;
+    writeln!(out, "{}", path.display()).context("standard output")?;
+    shown(command).try_for_each(|sub| write_pages(sub, directory, out))
+}
+
+fn render(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    Man::new(command.clone()).render(&mut page).context("a manual page")?;
+    Ok(page)
+}

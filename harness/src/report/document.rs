@@ -1,0 +1,385 @@
+//! What a report says, as data: report.md and report.html are two forms of this one document.
+//!
+//! Everything in it comes from the run's files; nothing from the machine that reports.
+
+use serde::Serialize;
+
+use super::analysis::{Analysis, word};
+use super::answer::{Answer, answer};
+use super::grid::Grid;
+use super::metrics::{
+    EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+};
+use super::plots::Plot;
+use super::table::{TABLE_NOTE, workload_grid};
+use super::units;
+use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
+
+/// A report.
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    /// The run's name.
+    pub(super) title: &'a str,
+    pub(super) question: String,
+    pub(super) answer: Answer,
+    /// What ratios refer to, and when a difference is named.
+    pub(super) baseline: String,
+    /// All that the reader must know of what is missing or spoilt.
+    pub(super) warnings: Vec<String>,
+    /// All workloads together; none for a single one.
+    pub(super) overview: Option<Overview<'a>>,
+    pub(super) sections: Vec<Section<'a>>,
+    pub(super) measured: Vec<String>,
+    pub(super) caveats: Vec<String>,
+    pub(super) variants: Grid,
+    pub(super) workloads: Grid,
+    pub(super) machine: Grid,
+    /// The command line that makes the run again, as a shell reads it.
+    pub(super) command: String,
+    pub(super) heaplab_version: &'a str,
+    pub(super) seed: u64,
+    pub(super) started: &'a str,
+}
+
+/// What holds for all workloads together.
+#[derive(Debug, Serialize)]
+pub(super) struct Overview<'a> {
+    /// Means over workloads; none without a baseline.
+    pub(super) table: Option<Table>,
+    pub(super) plots: Vec<Figure<'a>>,
+}
+
+/// One workload.
+#[derive(Debug, Serialize)]
+pub(super) struct Section<'a> {
+    pub(super) name: &'a str,
+    pub(super) table: Table,
+    pub(super) plots: Vec<Figure<'a>>,
+    /// Percentiles; none if no latency was measured.
+    pub(super) latency: Option<Table>,
+}
+
+/// A table and what must be known to read it.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    pub(super) intro: String,
+    pub(super) grid: Grid,
+}
+
+/// A plot.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure<'a> {
+    /// What it shows, for those who do not see it.
+    pub(super) title: String,
+    /// The PNG's name in `plots/`.
+    pub(super) file: String,
+    /// The same as an `svg` element.
+    pub(super) svg: &'a str,
+}
+
+impl<'a> Document<'a> {
+    /// The report of a run. `notes` are all that the reader must know of what is missing.
+    pub(super) fn new(analysis: &'a Analysis<'_>, plots: &'a [Plot], notes: &[String]) -> Document<'a> {
+        let file = &analysis.run.file;
+        let command: Vec<String> = file.argv.iter().map(|word| quote(word)).collect();
+        Document {
+            title: &file.run_id,
+            question: question(analysis),
+            answer: answer(analysis),
+            baseline: describe_baseline(analysis),
+            warnings: file.warnings.iter().chain(notes).cloned().collect(),
+            overview: overview(analysis, plots),
+            sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
+            measured: measured(analysis),
+            caveats: caveats(analysis),
+            variants: variants(analysis),
+            workloads: workloads(analysis),
+            machine: machine(analysis),
+            command: command.join(" ").replace(['\n', '\r'], " "),
+            heaplab_version: &file.heaplab_version,
+            seed: file.seed,
+            started: &file.started_utc,
+        }
+    }
+
+    /// Every plot, in the order in which it stands in the report.
+    pub(super) fn figures(&self) -> impl Iterator<Item = &Figure<'a>> {
+        let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
+        of_all.chain(self.sections.iter().flat_map(|section| &section.plots))
+    }
+}
+
+fn question(analysis: &Analysis<'_>) -> String {
+    let of = match &analysis.workloads[..] {
+        [] => "its workloads".to_owned(),
+        [only] => only.clone(),
+        many => format!("these {} workloads", many.len()),
+    };
+    match analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).count() {
+        0 | 1 => format!("How fast does the one variant of this run serve {of}, and with how much memory?"),
+        count => format!("Which of {count} variants runs {of} fastest, and which with the least memory?"),
+    }
+}
+
+fn describe_baseline(analysis: &Analysis<'_>) -> String {
+    match &analysis.baseline {
+        Some(baseline) => format!(
+            "Ratios are to {baseline} within blocks; a difference is named when its whole interval is beyond {} %.",
+            NOISE_THRESHOLD * 100.0
+        ),
+        None => "The baseline is not in this run, so there are no ratios to it.".to_owned(),
+    }
+}
+
+fn figures<'a>(plots: &'a [Plot], workload: Option<&str>) -> Vec<Figure<'a>> {
+    let of_workload = plots.iter().filter(|plot| plot.workload.as_deref() == workload);
+    let figure = |plot: &'a Plot| Figure {
+        title: match &plot.workload {
+            Some(workload) => format!("{workload}: {}", plot.kind),
+            None => format!("all workloads: {}", plot.kind),
+        },
+        file: plot.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        svg: &plot.svg.0,
+    };
+    of_workload.map(figure).collect()
+}
+
+fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str) -> Section<'a> {
+    let latency = latency_grid(analysis, workload);
+    Section {
+        name: workload,
+        table: Table { intro: TABLE_NOTE.to_owned(), grid: workload_grid(analysis, workload) },
+        plots: figures(plots, Some(workload)),
+        latency: (!latency.rows.is_empty())
+            .then(|| Table { intro: describe_latency(analysis, workload), grid: latency }),
+    }
+}
+
+fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
+    let header = ["operation", "variant", "p50", "p99", "p99.9", "p99.99", "max"].map(str::to_owned).to_vec();
+    let least = analysis.latencies.resolution_ns(workload);
+    let mut rows = Vec::new();
+    for operation in ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer"] {
+        for scope in ["call", "touch"] {
+            for variant in &analysis.variants {
+                let cells = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"].map(|what| {
+                    let value = analysis.median(workload, variant, &format!("{operation}_{scope}_{what}"));
+                    let under = |value: f64| operation != "timer" && least.is_some_and(|least| value < least);
+                    value.map(|value| {
+                        let mark = if under(value) { " (under resolution)" } else { "" };
+                        format!("{}{mark}", units::nanoseconds(value))
+                    })
+                });
+                if cells.iter().any(Option::is_some) {
+                    let name =
+                        if scope == "touch" { format!("{operation} + touch") } else { operation.to_owned() };
+                    let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+                    rows.push([name, variant.clone()].into_iter().chain(cells).collect());
+                }
+            }
+        }
+    }
+    Grid { names: 2, header, rows }
+}
+
+fn describe_latency(analysis: &Analysis<'_>, workload: &str) -> String {
+    let least = analysis.latencies.resolution_ns(workload).map_or_else(String::new, |least| {
+        format!(
+            " (below {}, three times the timer's median, values are under resolution)",
+            units::nanoseconds(least)
+        )
+    });
+    format!("Latency, lower is better: median over blocks of each sample's percentile{least}.")
+}
+
+/// Geometric means over the workloads that every variant finished.
+fn overview<'a>(analysis: &Analysis<'_>, plots: &'a [Plot]) -> Option<Overview<'a>> {
+    if analysis.workloads.len() < 2 {
+        return None;
+    }
+    let table = analysis.baseline.as_deref().map(|baseline| Table {
+        intro: format!(
+            "Geometric mean of the ratios to {baseline} over the workloads that every variant finished, with its \
+             interval over blocks; lower is better."
+        ),
+        grid: mean_grid(analysis, baseline),
+    });
+    Some(Overview { table, plots: figures(plots, None) })
+}
+
+fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
+    let metrics = [WALL_PER_EVENT, RESIDENT_PEAK, RESIDENT_MEAN, RESIDENT_SETTLED];
+    let finished: Vec<Vec<&str>> = metrics.iter().map(|metric| analysis.finished_by_all(metric)).collect();
+    let named = ["variant", "time/event", "peak", "mean", "settled"].iter();
+    let counts = [None].into_iter().chain(finished.iter().map(|workloads| Some(workloads.len())));
+    let header = named.zip(counts).map(|(name, count)| match count {
+        Some(count) => format!("{name} ({count} workloads)"),
+        None => (*name).to_owned(),
+    });
+    let others =
+        analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
+    let rows = others.map(|variant| {
+        let means = metrics.iter().zip(&finished).map(|(metric, workloads)| {
+            let mean = analysis.ratio_over(workloads, variant, baseline, metric);
+            mean.map_or_else(
+                || "-".to_owned(),
+                |mean| match mean.interval {
+                    Some(interval) => format!(
+                        "{} ({} to {})",
+                        units::ratio(mean.estimate),
+                        units::ratio(interval.low),
+                        units::ratio(interval.high)
+                    ),
+                    None => units::ratio(mean.estimate),
+                },
+            )
+        });
+        [variant.clone()].into_iter().chain(means).collect()
+    });
+    Grid { names: 1, header: header.collect(), rows: rows.collect() }
+}
+
+fn measured(analysis: &Analysis<'_>) -> Vec<String> {
+    let options = &analysis.run.file.options;
+    let passes: Vec<String> = options.passes.iter().map(word).collect();
+    let asked = |value: &Option<String>| value.clone().unwrap_or_else(|| "each pass's default".to_owned());
+    let cpus = options.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
+    vec![
+        format!(
+            "passes: {}; {} blocks, each with every variant once, in seeded random order",
+            passes.join(", "),
+            options.reps
+        ),
+        format!("order: {}; pace: {}; touch: {}", asked(&options.order), asked(&options.pace), options.touch),
+        format!("CPUs that allocators were shown: {cpus}"),
+        format!(
+            "{} checkpoints; windows of at most {} events; time-out {} s",
+            options.checkpoints, options.window_events, options.timeout_s
+        ),
+        format!(
+            "intervals are exact order-statistic intervals of the median; those of ratios invert Wilcoxon's signed-rank \
+             test on the ratios within blocks; both state the coverage that they reach, and need {MIN_BLOCKS} blocks"
+        ),
+        format!(
+            "`{WALL_PER_EVENT}`, `{EVENTS_PER_SECOND}`: throughput pass, nothing timed inside; `{RESIDENT_PEAK}`: \
+             anonymous resident memory less the harness's constant; `{PEAK_RATIO}`: resident over requested at the \
+             requested peak"
+        ),
+    ]
+}
+
+fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
+    let touch = match analysis.run.file.options.touch.as_str() {
+        "none" => {
+            "Touch `none`: blocks are not written to. Resident memory is less than that of any real program."
+        }
+        "first" => {
+            "Touch `first`: only the first byte of each block is written. Resident memory is less than that of a \
+             program that uses what it asks for."
+        }
+        "full" => {
+            "Touch `full`: every byte of each block is written. A program that asks for more than it uses has less \
+             resident memory."
+        }
+        _ => {
+            "Touch `page`: one byte in each page of a block and its last one are written. A program that asks for \
+             more than it uses has less resident memory."
+        }
+    };
+    let caveats = [
+        "A replay makes the trace's calls at its own pace: what the program does between calls, its cache misses and \
+         its waiting are not in it.",
+        "The trace's order of calls came about under the allocator that it was recorded or simulated with: causal \
+         order allows others, strict order enforces that one.",
+        touch,
+        "Not measured: NUMA, memory pressure, swap and cgroup limits, fork and copy on write, allocators of languages \
+         above malloc, the kernel's memory but for page tables, contention on more CPUs than the machine has.",
+        "Absolute times belong to this machine and this hour; ratios within blocks are what carries over.",
+        "Each interval is about one comparison: of twenty at 95 %, one misses.",
+        "`floor` measures the harness and is never ranked.",
+        "\"No difference shown\" does not prove that there is none.",
+    ];
+    list_lacks(analysis).into_iter().chain(caveats.map(str::to_owned)).collect()
+}
+
+/// What cannot be known of a workload, because its trace's source could not tell it.
+fn list_lacks(analysis: &Analysis<'_>) -> Vec<String> {
+    let workloads = analysis.run.file.workloads.iter();
+    let sentence = |name: &str, lack: &String| format!("{name}: its trace lacks {lack}");
+    workloads.flat_map(|workload| workload.lacks.iter().map(|lack| sentence(&workload.name, lack))).collect()
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn known(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
+fn variants(analysis: &Analysis<'_>) -> Grid {
+    let rows = analysis.run.file.variants.iter().map(|variant| {
+        let version = variant.version.clone().or_else(|| measured_version(analysis, &variant.label));
+        vec![
+            variant.label.clone(),
+            known(version),
+            variant.settings.join(" "),
+            known(variant.library_path.clone()),
+            known(variant.library_hash.clone()),
+        ]
+    });
+    let names = ["variant", "version", "settings", "library", "SHA-256"];
+    Grid { names: 5, header: header(&names), rows: rows.collect() }
+}
+
+fn workloads(analysis: &Analysis<'_>) -> Grid {
+    let count = |value: Option<u64>| known(value.map(|value| value.to_string()));
+    let rows = analysis.run.file.workloads.iter().map(|workload| {
+        let times = if workload.has_times { "real" } else { "none: the event's index stands for it" };
+        vec![
+            workload.name.clone(),
+            workload.source.clone(),
+            count(workload.events),
+            count(workload.threads),
+            known(workload.requested_peak_bytes.map(|peak| units::bytes(peak as f64))),
+            times.to_owned(),
+            known(workload.trace_hash.clone()),
+        ]
+    });
+    let names =
+        ["workload", "source", "events", "threads", "requested peak", "times", "SHA-256 of the trace"];
+    Grid { names: 2, header: header(&names), rows: rows.collect() }
+}
+
+fn machine(analysis: &Analysis<'_>) -> Grid {
+    let rows = analysis.run.file.machine.iter().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        vec![name.clone(), value]
+    });
+    Grid { names: 2, header: header(&["property", "found"]), rows: rows.collect() }
+}
+
+/// The version that samples state, where run.toml does not.
+fn measured_version(analysis: &Analysis<'_>, variant: &str) -> Option<String> {
+    let mut samples = analysis.run.samples.iter().filter(|sample| sample.variant == variant);
+    samples.find_map(|sample| sample.allocator_version.clone())
+}
+
+/// A word as a POSIX shell reads it back.
+fn quote(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_them() {
+        let quoted = ["run", "a b", "it's", "", "ptmalloc2:MALLOC_ARENA_MAX=2", "$HOME"].map(super::quote);
+        assert_eq!(quoted, ["run", "'a b'", "'it'\\''s'", "''", "ptmalloc2:MALLOC_ARENA_MAX=2", "'$HOME'"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! All workloads side by side: small panels of one kind, a panel for each workload.
+
+use std::path::Path;
+
+use super::super::analysis::Analysis;
+use super::super::axis::{Axis, RatioAxis, Unit};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::metrics::{RESIDENT_PEAK, WALL_PER_EVENT};
+use super::super::palette::{INK, Look, MUTED, REQUESTED};
+use super::super::timeline::{Timeline, Timelines};
+use super::super::{ReportError, timeline};
+use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
+use super::ratio::{axis_of, draw_ratio, draw_scale, ranked, subtitle};
+use super::timeline::{draw_line, draw_requested};
+
+/// Panels side by side at most.
+const MOST_COLUMNS: usize = 3;
+const ROW: f64 = 23.0;
+/// Space of a panel around its rows: its name above, the scale's labels below.
+const AROUND: f64 = 74.0;
+const TIMELINE: f64 = 236.0;
+/// All panels together are not higher, whatever a run holds.
+const MOST_HEIGHT: f64 = 5_400.0;
+
+/// Draws the ratios of one metric on all workloads; none if there are fewer than two with one.
+pub(super) fn plot_ratios(
+    analysis: &Analysis<'_>,
+    is_speed: bool,
+    looks: &[Look],
+    path: &Path,
+) -> Result<Option<Svg>, ReportError> {
+    let Some(baseline) = analysis.baseline.as_deref() else {
+        return Ok(None);
+    };
+    let (metric, name) = match is_speed {
+        true => (WALL_PER_EVENT, "time/event"),
+        false => (RESIDENT_PEAK, "resident peak"),
+    };
+    let variants = ranked(analysis, looks, baseline);
+    let row = |workload: &str, variant: &str| analysis.row(workload, variant, metric);
+    let has_ratio = |workload: &&String| {
+        variants.iter().any(|(variant, _)| row(workload, variant).is_some_and(|row| row.ratio.is_some()))
+    };
+    let workloads: Vec<&String> = analysis.workloads.iter().filter(has_ratio).collect();
+    if workloads.len() < 2 {
+        return Ok(None);
+    }
+    let rows = workloads.iter().flat_map(|workload| variants.iter().filter_map(|it| row(workload, it.0)));
+    let axis: RatioAxis = axis_of(rows);
+    let height = ROW * variants.len() as f64 + AROUND;
+    let svg = draw(path, |canvas| {
+        let heading = format!("All workloads: {name}, ratio to {baseline}");
+        let top = title(canvas, &heading, &subtitle());
+        draw_panels(canvas, top, &workloads, height, |canvas, outer, workload| {
+            let widths = variants.iter().map(|(variant, _)| canvas.text_width(variant, SMALL));
+            let left = outer.left + widths.fold(40.0, f64::max).min(120.0) + 10.0;
+            let panel = Panel { left, bottom: outer.bottom - 38.0, ..*outer };
+            draw_scale(canvas, &panel, &axis);
+            for (at, (variant, look)) in variants.iter().enumerate() {
+                let y = panel.top + ROW * (at as f64 + 0.5);
+                let label = canvas.fit(variant, left - outer.left - 8.0, SMALL);
+                canvas.text((left - 9.0, y), Anchor::Right, &label, SMALL.coloured(INK));
+                match row(workload, variant).filter(|row| row.ratio.is_some()) {
+                    Some(row) => draw_ratio(canvas, &panel, &axis, *look, Some(row), y),
+                    None => canvas.text((left + 8.0, y), Anchor::Left, "no ratio", SMALL),
+                }
+            }
+        })
+    })?;
+    Ok(Some(svg))
+}
+
+/// Draws resident memory over trace time of all workloads; none if fewer than two have a timeline.
+pub(super) fn plot_timelines(
+    analysis: &Analysis<'_>,
+    timelines: &Timelines,
+    looks: &[Look],
+    path: &Path,
+) -> Result<Option<Svg>, ReportError> {
+    let of = |workload: &str| -> Vec<(Look, &Timeline)> {
+        let all = analysis.variants.iter().zip(looks);
+        let key = |variant: &String| (workload.to_owned(), variant.clone());
+        all.filter_map(|(variant, look)| Some((*look, timelines.get(&key(variant))?))).collect()
+    };
+    let workloads: Vec<&String> =
+        analysis.workloads.iter().filter(|workload| !of(workload).is_empty()).collect();
+    if workloads.len() < 2 {
+        return Ok(None);
+    }
+    let svg = draw(path, |canvas| {
+        let subtitle = "Lower is better. Each panel has its own scales. Of each variant the block whose mean resident \
+                        memory is the median.";
+        let top = title(canvas, "All workloads: resident memory over the trace", subtitle);
+        let named = analysis.variants.iter().zip(looks).map(|(name, look)| (Key::Line(*look), name.clone()));
+        let entries: Vec<(Key, String)> =
+            named.chain([(Key::Box(REQUESTED), "requested".to_owned())]).collect();
+        let top = legend(canvas, top, &entries);
+        draw_panels(canvas, top, &workloads, TIMELINE, |canvas, outer, workload| {
+            let has_times = analysis.has_times(workload);
+            draw_timeline(canvas, outer, &of(workload), if has_times { Unit::Time } else { Unit::Count });
+        })
+    })?;
+    Ok(Some(svg))
+}
+
+fn draw_timeline(canvas: &mut Canvas, outer: &Panel, shown: &[(Look, &Timeline)], unit: Unit) {
+    let stretches = || shown.iter().flat_map(|(_, timeline)| &timeline.stretches);
+    let largest = |figure: fn(&timeline::Stretch) -> u64| stretches().map(figure).max().unwrap_or(0) as f64;
+    let time = Axis::new(largest(|stretch| stretch.time_ns), unit, 3);
+    let bytes = largest(|stretch| stretch.resident_bytes.1.max(stretch.requested_bytes));
+    let bytes = Axis::new(bytes * 1.05, Unit::Bytes, 4);
+    let panel = Panel { left: outer.left + 66.0, bottom: outer.bottom - 40.0, ..*outer };
+    if let Some((_, longest)) = shown.iter().max_by_key(|(_, timeline)| timeline.stretches.len()) {
+        draw_requested(canvas, &panel, &time, &bytes, longest);
+    }
+    for (value, label) in &time.ticks {
+        panel.draw_upright(canvas, time.fraction(*value), label);
+    }
+    for (value, label) in &bytes.ticks {
+        panel.draw_level(canvas, bytes.fraction(*value), label);
+    }
+    for (look, timeline) in shown {
+        draw_line(canvas, &panel, &time, &bytes, *look, timeline, |stretch| stretch.resident_bytes);
+    }
+}
+
+/// Draws a panel for each workload, in rows; says how many found no place. Returns the height.
+fn draw_panels(
+    canvas: &mut Canvas,
+    top: f64,
+    workloads: &[&String],
+    height: f64,
+    mut draw_panel: impl FnMut(&mut Canvas, &Panel, &str),
+) -> f64 {
+    let columns = workloads.len().clamp(1, MOST_COLUMNS);
+    let most = ((MOST_HEIGHT / height) as usize).max(1) * columns;
+    let width = (WIDTH - 2.0 * MARGIN) / columns as f64;
+    let shown = &workloads[..workloads.len().min(most)];
+    for (at, workload) in shown.iter().enumerate() {
+        let left = MARGIN + width * (at % columns) as f64;
+        let top = top + height * (at / columns) as f64 + 30.0;
+        let outer = Panel { left, right: left + width - 24.0, top, bottom: top + height - 36.0 };
+        let kind = BODY.sized(16.0).bold();
+        let name = canvas.fit(workload, width - 24.0, kind);
+        canvas.text((left, top - 16.0), Anchor::Left, &name, kind);
+        draw_panel(canvas, &outer, workload);
+    }
+    let bottom = top + height * shown.len().div_ceil(columns) as f64 + 10.0;
+    let left_out = workloads.len() - shown.len();
+    if left_out > 0 {
+        let text = format!("{left_out} more workloads are not shown here: each has plots of its own.");
+        canvas.text((MARGIN, bottom + 6.0), Anchor::Left, &text, BODY.coloured(MUTED));
+    }
+    bottom + if left_out > 0 { 30.0 } else { 0.0 }
+}

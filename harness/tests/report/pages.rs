@@ -1,0 +1,190 @@
+//! report.md and report.html as files: what they hold, and that they hold the same.
+
+use std::fs;
+use std::path::Path;
+
+use super::synthetic::Shape;
+use super::{FOUR, report, stderr, written};
+
+fn pages(directory: &Path) -> (String, String) {
+    let output = report(directory, &[]);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", stderr(&output));
+    let read = |name: &str| fs::read_to_string(directory.join(name)).expect(name);
+    (read("report.md"), read("report.html"))
+}
+
+/// The text of a page without its tags, entities resolved, spaces made one.
+fn text_of(html: &str) -> String {
+    let body = html[html.find("<body>").expect("a body")..].replace("<code>", "").replace("</code>", "");
+    let mut text = String::new();
+    let mut within = false;
+    for letter in body.chars() {
+        match letter {
+            '<' => within = true,
+            '>' => {
+                within = false;
+                text.push(' ');
+            }
+            _ if !within => text.push(letter),
+            _ => {}
+        }
+    }
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#x27;", "'");
+    let text = text.replace("&#x2f;", "/").replace("&#x60;", "`").replace("&amp;", "&");
+    text.split_whitespace().collect::<Vec<&str>>().join(" ")
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    let shape = Shape { workloads: vec!["one".to_owned(), "two".to_owned()], ..Shape::new(&FOUR, 6) };
+    let (_, html) = pages(written(&shape).path());
+    for attribute in ["src", "href", "xlink:href", "action", "data", "poster", "srcset"] {
+        for rest in html.split(&format!(" {attribute}=\"")).skip(1) {
+            let target = rest.split('"').next().unwrap_or_default();
+            assert!(target.starts_with('#') || target == "data:,", "{attribute}={target}");
+        }
+    }
+    for word in ["<script", "<link rel=\"stylesheet", "@import", "url(", "http://", "https://", "<iframe"] {
+        assert!(!html.contains(word), "{word}");
+    }
+    assert_eq!(html.matches("<svg ").count(), html.matches("<figure>").count());
+    assert!(html.contains("prefers-color-scheme:dark") && html.contains("@media print"));
+}
+
+#[test]
+fn both_pages_say_the_same() {
+    let shape = Shape { workloads: vec!["one".to_owned(), "two".to_owned()], ..Shape::new(&FOUR, 6) };
+    let (markdown, html) = pages(written(&shape).path());
+    let text = text_of(&html);
+    let mut compared = 0;
+    for line in markdown.lines().filter(|line| !line.starts_with("![") && !line.starts_with("| ---")) {
+        let plain = line.trim_start_matches(['#', '-', ' ']).replace(['`', '\\'], "");
+        let cells = plain.trim_matches('|').split(" | ").map(str::trim).filter(|cell| !cell.is_empty());
+        for cell in cells {
+            assert!(text.replace('\\', "").contains(cell), "report.html lacks: {cell}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 100, "{compared}");
+    for heading in
+        ["Answer", "Read this first", "What was measured, and how", "Caveats", "Machine", "To repeat"]
+    {
+        assert!(html.contains(&format!("{heading}</h")), "{heading}");
+    }
+}
+
+#[test]
+fn one_workload_is_answered_in_two_sentences_with_their_intervals() {
+    let (markdown, _) = pages(written(&Shape::new(&FOUR, 10)).path());
+    let start = markdown.find("## Answer").expect("an answer");
+    let answer = &markdown[start..markdown.find("## Read this first").expect("warnings")];
+    insta::assert_snapshot!(answer.trim(), @r"
+    ## Answer
+
+    - monitor-server, memory: ptmalloc2 needs the least resident memory at its peak: 99.4 MiB (97.9 MiB to 100 MiB, 97.9 %), 0.909 times jemalloc (0.901 to 0.918, 95.1 %).
+    - monitor-server, speed: ptmalloc2 is the fastest: 47.5 ns an event (39.7 ns to 55.9 ns, 97.9 %), 0.872 times jemalloc (0.855 to 0.895, 95.1 %).
+
+    Speed and memory are answered apart: which of them counts is for the reader to say. Ratios are to ptmalloc2 within blocks; a difference is named when its whole interval is beyond 2 %.
+    ");
+}
+
+#[test]
+fn labels_are_shown_as_they_are() {
+    let strange = ["ptmalloc2", "<b>\"x\"&`y`</b>", "a|b*c_d", "{{ title }}{% if %}"];
+    let (markdown, html) = pages(written(&Shape::new(&strange, 6)).path());
+    let text = text_of(&html);
+    assert!(text.contains("<b>\"x\"&`y`</b>") && text.contains("{{ title }}{% if %}"), "{text}");
+    assert!(!html.contains("<b>"));
+    assert!(markdown.contains(r"| a\|b\*c\_d |") && markdown.contains(r"| \<b>"), "{markdown}");
+}
+
+#[test]
+fn many_workloads_are_answered_together_first() {
+    let names = ["one", "two", "three"].map(str::to_owned).to_vec();
+    let shape = Shape { workloads: names, broken: None, ..Shape::new(&FOUR, 10) };
+    let (markdown, _) = pages(written(&shape).path());
+    let start = markdown.find("## Answer").expect("an answer");
+    let first: Vec<&str> = markdown[start..].lines().filter(|line| line.starts_with("- ")).take(2).collect();
+    insta::assert_snapshot!(first.join("\n"), @r"
+    - memory, over the 3 workloads that every variant finished: ptmalloc2 needs the least resident memory at its peak: in the geometric mean, 0.909 times jemalloc (0.901 to 0.918, 95.1 %).
+    - speed, over the 3 workloads that every variant finished: ptmalloc2 is the fastest: in the geometric mean, 0.872 times jemalloc (0.855 to 0.895, 95.1 %).
+    ");
+    let table = &markdown[markdown.find("## Over all workloads").expect("means")..];
+    let table: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).take(5).collect();
+    insta::assert_snapshot!(table.join("\n"), @r"
+    | variant | time/event (3 workloads) | peak (3 workloads) | mean (3 workloads) | settled (3 workloads) |
+    | --- | ---: | ---: | ---: | ---: |
+    | jemalloc | 1.147 (1.117 to 1.170) | 1.100 (1.090 to 1.110) | 1.099 (1.089 to 1.109) | - |
+    | tcmalloc | 1.303 (1.279 to 1.329) | 1.197 (1.179 to 1.211) | 1.196 (1.179 to 1.210) | - |
+    | mimalloc | 1.461 (1.441 to 1.483) | 1.248 (1.230 to 1.264) | 1.246 (1.229 to 1.263) | - |
+    ");
+}
+
+#[test]
+fn pages_of_poor_runs_say_what_is_missing() {
+    let failed = Shape { broken: Some("ptmalloc2".to_owned()), ..Shape::new(&FOUR[..1], 6) };
+    let poor = [
+        (
+            Shape { finished: false, ..Shape::new(&FOUR, 0) },
+            3,
+            "The run holds no sample: there is nothing to answer.",
+        ),
+        (Shape::new(&FOUR[..1], 6), 0, "only ptmalloc2 finished every sample"),
+        (failed, 3, "no variant finished every sample, so none is named."),
+        (Shape::new(&FOUR[..2], 3), 0, "too few blocks for a verdict (3, and it takes 6)"),
+        (Shape::new(&["jemalloc", "mimalloc"], 6), 0, "The baseline is not in this run"),
+    ];
+    for (shape, status, sentence) in poor {
+        let directory = written(&shape);
+        assert_eq!(report(directory.path(), &[]).status.code(), Some(status), "{sentence}");
+        let (markdown, html) = pages(directory.path());
+        assert!(markdown.contains(sentence) && text_of(&html).contains(sentence), "{sentence}: {markdown}");
+        assert!(!html.contains("NaN") && !markdown.contains("NaN"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_damaged_heap_map_is_named() {
+    let directory = written(&Shape::new(&FOUR[..2], 1));
+    let path = directory.path().join("heapmap.csv");
+    let whole = fs::read_to_string(&path).expect("readable");
+    let complaint = |content: String| {
+        fs::write(&path, content).expect("writable");
+        let output = report(directory.path(), &[]);
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    let found = complaint(whole.replacen(",peak,", ",noon,", 1));
+    assert!(
+        found.contains("heapmap.csv, line 2: column `moment`: \"noon\" is neither peak nor drained"),
+        "{found}"
+    );
+    let found = complaint(whole.replacen("live_bytes", "live", 1));
+    assert!(found.contains("heapmap.csv: column `live_bytes` is missing"), "{found}");
+    let found = complaint(whole.replacen(",65536,20480,", ",65536,99999,", 1));
+    assert!(found.contains("heapmap.csv, line 2: live, resident and span bytes do not ascend"), "{found}");
+    fs::remove_file(&path).expect("removable");
+    assert_eq!(report(directory.path(), &[]).status.code(), Some(0), "an earlier heaplab wrote none");
+    assert!(!directory.path().join("plots/monitor-server-heap.png").exists());
+}
+
+#[test]
+fn the_keys_of_json_are_the_columns_of_the_summary() {
+    let directory = written(&Shape::new(&FOUR[..2], 6));
+    let output = report(directory.path(), &["--format", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
+    for row in &rows {
+        let mut keys: Vec<&str> = row.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut columns = heaplab::report::SUMMARY_COLUMNS.to_vec();
+        columns.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, columns);
+    }
+    let peak = |variant: &str| {
+        let mut found = rows.iter().filter(|row| row["metric"] == "resident_peak_bytes");
+        found.find(|row| row["variant"] == variant).expect("a row")
+    };
+    assert!(peak("jemalloc")["n"] == 6 && peak("jemalloc")["verdict"] == "larger", "{}", peak("jemalloc"));
+    assert!(peak("jemalloc")["median"].is_f64() && peak("jemalloc")["ratio_low"].is_f64());
+    assert!(peak("ptmalloc2")["ratio"].is_null(), "not measured is null: {}", peak("ptmalloc2"));
+}
