@@ -42,6 +42,7 @@ pub(super) fn make(
         header.cpus = (head.cpus_allowed > 0).then_some(head.cpus_allowed);
         describe_image(image, &mut notes);
     }
+    notes.add("ended", ending(id, image, facts));
     for (name, value) in process_facts(id, facts) {
         notes.add(name, value);
     }
@@ -75,16 +76,21 @@ fn describe_image(image: Image<'_>, notes: &mut Notes) {
         notes.add(&format!("{name}_bytes"), bytes);
     }
     notes.add("bootstrap_calls", image.bootstrap());
-    notes.add(
-        "ended",
-        match image.state() {
-            Some(ImageState::Exited) => "by itself",
-            Some(ImageState::Replaced) => "by exec",
-            _ => "not by itself: killed, or still running",
-        },
-    );
     if let Some(errno) = image.failure() {
         notes.add("recording_failed", io::Error::from_raw_os_error(errno));
+    }
+}
+
+/// How the image ended: as its process left it, else as the command saw the process end.
+fn ending(id: ImageId, image: Option<Image<'_>>, facts: &Facts) -> String {
+    let state = image.and_then(|image| image.state());
+    let status = facts.statuses.iter().rev().find(|(pid, _)| *pid == id.pid).map(|(_, status)| *status);
+    match (state, status) {
+        (Some(ImageState::Replaced), _) => "by exec".to_string(),
+        (_, Some(status)) if status & 0x7f == 0 => format!("with exit status {}", status >> 8 & 0xff),
+        (_, Some(status)) => format!("killed by signal {}", status & 0x7f),
+        (Some(ImageState::Exited), None) => "by itself".to_string(),
+        (_, None) => "not by itself: killed, or still running".to_string(),
     }
 }
 
@@ -188,6 +194,17 @@ mod tests {
         assert_eq!(cpu_list(&[0b1_0000_1111, 1]), "0-3,8,64");
         assert_eq!(cpu_list(&[0, 0]), "");
         assert_eq!(cpu_list(&[u64::MAX]), "0-63");
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_as_wait_gave_it() {
+        let of = |status| {
+            let facts = Facts { statuses: vec![(1, status), (2, 0)], ..Facts::default() };
+            ending(ImageId { pid: 1, ordinal: 0 }, None, &facts)
+        };
+        assert_eq!(of(7 << 8), "with exit status 7");
+        assert_eq!(of(9), "killed by signal 9");
+        assert_eq!(of(0x80 | 6), "killed by signal 6", "with a core");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! another thread's step is not decided here. While the journal is open all can be undone.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 
 use heaplab_raw::{Allocation, Call as RawCall, MarkKind};
 use heaplab_trace::{Action, Call, IgnoredReason, ObjectId};
@@ -103,12 +104,13 @@ impl Heap {
         match step.need() {
             Need::Nothing => self.record(step, stream, thread, out),
             Need::Vacant => {
-                if self.live.contains_key(&address) {
-                    return false;
-                }
-                let object = self.arrive(step, thread);
+                let object = self.arriving(step, thread);
+                match self.live.entry(address) {
+                    Place::Occupied(_) => return false,
+                    Place::Vacant(place) => place.insert(object),
+                };
+                self.next_object += u64::from(object == self.next_object);
                 self.note(address, None);
-                self.live.insert(address, object);
                 self.tell_arrival(step, stream, object, thread, out);
             }
             Need::Released => {
@@ -204,12 +206,13 @@ impl Heap {
         }
     }
 
-    /// The object that is live from `step` on.
-    fn arrive(&mut self, step: &Step, thread: &ThreadState) -> ObjectId {
+    /// The object that is live from `step` on, if that can be done: the next one, or one that is known.
+    #[inline]
+    fn arriving(&self, step: &Step, thread: &ThreadState) -> ObjectId {
         match (step.what, thread.moving) {
             (What::Arrive, Some(object)) => object,
             _ if thread.creating => MACHINERY,
-            _ => self.begin(),
+            _ => self.next_object,
         }
     }
 
