@@ -50,3 +50,44 @@ fn a_closed_pipe_is_no_fault() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !stderr.contains("panicked"), "{stderr}");
 }
+
+#[test]
+fn a_variant_against_itself_says_what_this_machine_can_tell() {
+    let place = tempfile::tempdir().expect("a directory");
+    let log: String =
+        (0..3000u64).map(|at| format!("1: malloc {:#x} {}\n", (at + 1) << 16, 100 + at % 4000)).collect();
+    std::fs::write(place.path().join("small.log"), log).expect("writable");
+    let aa = |format: &str| {
+        let arguments = ["doctor", "--aa", "--workload", "small.log", "--reps", "6", "--format", format];
+        let output = heaplab().args(arguments).current_dir(place.path()).output().expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"), complaint)
+    };
+    let (status, stdout, stderr) = aa("json");
+    let rows: Vec<Value> = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    assert_eq!(rows.len(), 2, "speed and memory: {stdout}");
+    let faulty = |row: &&Value| row["verdict"] == "smaller" || row["verdict"] == "larger";
+    // A machine that is busy may differ from itself, and is then said to.
+    assert_eq!(status, Some(i32::from(rows.iter().any(|row| faulty(&row)))), "{stderr}");
+    for row in &rows {
+        assert_eq!((row["workload"].as_str(), row["blocks"].as_u64()), (Some("small"), Some(6)));
+        let blocks = |name: &str| row[name].as_u64().unwrap_or(u64::MAX);
+        assert!(blocks("blocks_for_10_percent") <= blocks("blocks_for_5_percent"));
+        assert!(blocks("blocks_for_5_percent") <= blocks("blocks_for_2_percent"));
+        assert!(blocks("blocks_for_5_percent") <= blocks("blocks_for_verdict_at_5_percent"));
+    }
+    let (_, stdout, _) = aa("table");
+    assert!(stdout.starts_with("workload  metric"), "{stdout}");
+    assert_eq!(stdout.lines().filter(|line| line.starts_with("small ")).count(), 2, "{stdout}");
+    assert!(stdout.contains("repetitions (--reps)"), "{stdout}");
+}
+
+#[test]
+fn options_of_aa_need_it() {
+    for arguments in [&["doctor", "--reps", "10"][..], &["doctor", "--aa", "--reps", "5"]] {
+        heaplab().args(arguments).assert().code(2);
+    }
+    let output =
+        heaplab().args(["doctor", "--aa", "--workload", "nothing"]).assert().code(2).get_output().clone();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing"));
+}

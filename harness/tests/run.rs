@@ -456,3 +456,52 @@ fn threads_that_end_at_once_are_joined_and_their_stacks_used_again() {
         }
     }
 }
+
+#[test]
+fn until_goes_on_behind_reps_until_intervals_are_narrow() {
+    let place = Place::new();
+    let asked = ["small.log", "--pass", "memory", "--reps", "2", "--until", "50%"];
+    let assert = place.run(&[&asked[..], &["-a", "ptmalloc2", "-a", "jemalloc"]].concat()).success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    // Below six blocks there is no interval: so many it takes at least.
+    assert!(stderr.contains("every interval is within 50 % after 6 blocks"), "{stderr}");
+    assert_eq!(place.samples().len(), 6 * 2);
+    let toml = fs::read_to_string(place.path("out/run.toml")).unwrap();
+    assert!(toml.contains("reps = 6") && toml.contains("finished = true"), "{toml}");
+}
+
+#[test]
+fn until_ends_with_whole_blocks_when_the_time_is_over_and_can_be_resumed() {
+    let place = Place::new();
+    let asked =
+        ["small.log", "--pass", "throughput", "--reps", "1", "--until", "0.0001%", "--max-time", "1s"];
+    let assert = place.run(&[&asked[..], &["-a", "ptmalloc2", "-a", "jemalloc"]].concat()).success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("the time of 1s is over"), "{stderr}");
+    assert!(stderr.contains("small, throughput: not within 0.0001 %"), "{stderr}");
+    let whole = |samples: &[Row]| {
+        let of = |variant: &str| samples.iter().filter(|row| column(row, "variant") == variant).count();
+        assert_eq!(of("ptmalloc2"), of("jemalloc"), "a block that was begun is ended");
+        of("ptmalloc2")
+    };
+    let before = whole(&place.samples());
+    assert!(before >= 1);
+    place.run(&["--resume"]).success();
+    assert!(whole(&place.samples()) > before, "it goes on with further blocks");
+}
+
+#[test]
+fn until_needs_a_pass_that_it_looks_at_and_a_width_above_nothing() {
+    let place = Place::new();
+    for (arguments, complaint) in [
+        (&["small.log", "--until", "2%", "--pass", "check"][..], "throughput and memory"),
+        (&["small.log", "--until", "0%"][..], "--until 0%"),
+        (&["small.log", "--until", "narrow"][..], "not a percentage"),
+        (&["small.log", "--max-time", "1min"][..], "--until"),
+    ] {
+        let assert = place.run(arguments).code(2);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(stderr.contains(complaint), "{arguments:?}: {stderr}");
+        assert!(!place.path("out").exists());
+    }
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::percent::parse_percent;
+use super::percent::{parse_percent, show_percent};
 use super::{Outcome, Usage};
 use crate::compare::{
     CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_variants,
@@ -117,7 +117,7 @@ fn describe_lack(run: &Run) -> String {
 
 /// Says what went past the limit and what cannot be judged; the exit status follows from it.
 fn judge(findings: &[Finding], limit: Option<f64>, complete: bool) -> Outcome {
-    let percent = limit.map(|limit| format!("{} %", limit * 100.0)).unwrap_or_default();
+    let percent = limit.map(show_percent).unwrap_or_default();
     let mut over = false;
     for finding in findings {
         match finding {

@@ -2,11 +2,28 @@
 
 use std::io::Write;
 
+use super::percent::show_percent;
+use super::run::measure_itself;
 use super::{Format, Outcome, columns};
+use crate::compare::SelfRow;
 use crate::doctor::{Check, Level, Readings, examine};
+use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
+
+/// Seed of the experiments that are drawn from the machine's noise.
+const SEED: u64 = 1;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
+    /// Measure ptmalloc2 against itself, and say how small a difference this machine can tell from none, with how many
+    /// repetitions
+    #[arg(long)]
+    aa: bool,
+    /// With --aa: the workloads to measure, by name or file [default: the quick suite]
+    #[arg(long = "workload", value_name = "WORKLOAD|FILE", requires = "aa")]
+    workloads: Vec<String>,
+    /// With --aa: blocks to measure, from 6 on
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "aa", value_parser = clap::value_parser!(u32).range(MIN_BLOCKS as i64..=1000))]
+    reps: u32,
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -14,6 +31,13 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let checks = examine(&Readings::read());
+    let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
+    if args.aa {
+        if warnings > 0 {
+            eprintln!("heaplab: {warnings} findings would spoil a measurement: heaplab doctor names them");
+        }
+        return against_itself(&args);
+    }
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?,
@@ -22,7 +46,6 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
             columns::print(&mut out, &["what", "state", "found", "how to mend it"], &rows)?;
         }
     }
-    let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
     if warnings > 0 {
         eprintln!("heaplab: {warnings} of {} would spoil a measurement", checks.len());
     }
@@ -36,4 +59,67 @@ fn row(check: &Check) -> Vec<String> {
         Level::Warning => "warning",
     };
     vec![check.what.to_owned(), state.to_owned(), check.found.clone(), check.advice.clone()]
+}
+
+/// Measures a variant against itself, and prints what that says of this machine.
+fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
+    let Some(pairs) = measure_itself(&args.workloads, args.reps)? else { return Ok(Outcome::Interrupted) };
+    let mut rows = Vec::new();
+    for of in pairs {
+        match SelfRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {
+            Some(row) => rows.push(row),
+            None => eprintln!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
+        Format::Table => {
+            let header = [
+                "workload",
+                "metric",
+                "against itself",
+                "interval",
+                "verdict",
+                "tells 2 %",
+                "5 %",
+                "10 %",
+                "verdict at 5 %",
+                "10 %",
+            ];
+            columns::print(&mut out, &header, &rows.iter().map(self_cells).collect::<Vec<_>>())?;
+            let threshold = show_percent(NOISE_THRESHOLD);
+            writeln!(
+                out,
+                "\nThe last columns are repetitions (--reps) that 8 of 10 runs need to tell a difference of that size \
+                 from none,\nand for a verdict, which must also be beyond the noise threshold of {threshold}: of a \
+                 difference of {threshold} there is none\n(but with compare --threshold 0%). They hold for these \
+                 workloads on this machine as busy as it was."
+            )?;
+        }
+    }
+    let faults: Vec<&SelfRow> = rows.iter().filter(|row| row.is_fault()).collect();
+    for fault in &faults {
+        eprintln!(
+            "heaplab: {}, {}: ptmalloc2 differs from itself: trust no comparison of this machine before that is mended",
+            fault.workload, fault.metric
+        );
+    }
+    Ok(if faults.is_empty() { Outcome::Done } else { Outcome::Failed })
+}
+
+fn self_cells(row: &SelfRow) -> Vec<String> {
+    let blocks = |blocks: Option<u64>| blocks.map_or("over 100".to_owned(), |blocks| blocks.to_string());
+    vec![
+        row.workload.clone(),
+        row.metric.clone(),
+        format!("{:.3}", row.ratio),
+        format!("{:.3} to {:.3}", row.ratio_low, row.ratio_high),
+        row.verdict.as_str().to_owned(),
+        blocks(row.blocks_for_2_percent),
+        blocks(row.blocks_for_5_percent),
+        blocks(row.blocks_for_10_percent),
+        blocks(row.blocks_for_verdict_at_5_percent),
+        blocks(row.blocks_for_verdict_at_10_percent),
+    ]
 }

@@ -9,14 +9,25 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A fraction as a percentage: `2 %` of 0.02, without what binary fractions leave behind.
+pub(super) fn show_percent(fraction: f64) -> String {
+    let text = format!("{:.6}", fraction * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_percent;
+    use super::{parse_percent, show_percent};
 
     #[test]
     fn percentages_are_read_with_and_without_their_sign() {
         for (text, fraction) in [("2%", 0.02), ("0", 0.0), ("150 %", 1.5), ("0.5", 0.005)] {
             assert_eq!(parse_percent(text), Ok(fraction), "{text}");
+        }
+        for (fraction, text) in
+            [(0.07, "7 %"), (0.02, "2 %"), (1.0, "100 %"), (0.000_001, "0.0001 %"), (0.0, "0 %")]
+        {
+            assert_eq!(show_percent(fraction), text);
         }
         for text in ["", "%", "five", "-1%", "NaN", "inf", "1e9"] {
             assert!(parse_percent(text).is_err_and(|error| error.contains("percentage")), "{text}");

@@ -1,4 +1,4 @@
-//! Comparisons: the variants of one run side by side, or the same variants in two runs.
+//! Comparisons: the variants of one run side by side, the same variants in two runs, or a variant and itself.
 //!
 //! Data goes one way: one or two analysed runs -> rows with a ratio, its interval and a verdict -> a table, CSV, JSON
 //! or markdown. Nothing is measured or written to a run here. What is missing on one side is a row that says so,
@@ -6,6 +6,7 @@
 
 mod circumstances;
 mod error;
+mod itself;
 mod metric;
 mod overall;
 mod print;
@@ -14,6 +15,7 @@ mod variants;
 
 pub use circumstances::describe_differences;
 pub use error::CompareError;
+pub use itself::SelfRow;
 pub use metric::{Better, better};
 pub use print::{print_runs, print_variants};
 pub use runs::{RUN_COLUMNS, RunComparison, RunRow, compare_runs};

@@ -98,7 +98,7 @@ impl Campaign<'_> {
     /// [`MeasureError`], and what `keep` says.
     pub fn run<E: From<MeasureError>>(
         &self,
-        steps: &[Step],
+        steps: impl IntoIterator<Item = Step>,
         mut begin: impl FnMut(&Step),
         mut keep: impl FnMut(Taken<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
@@ -111,8 +111,8 @@ impl Campaign<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            begin(step);
-            match self.take(step, constant)? {
+            begin(&step);
+            match self.take(&step, constant)? {
                 Some(taken) => keep(taken)?,
                 None => return Ok(false),
             }

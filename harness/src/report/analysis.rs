@@ -14,7 +14,7 @@ use crate::stats::Ratio;
 pub const DEFAULT_BASELINE: &str = "ptmalloc2";
 
 /// The allocator that measures the harness and is never ranked.
-pub(super) const FLOOR: &str = "floor";
+pub const FLOOR: &str = "floor";
 
 /// The part of resident memory from which huge pages are noted.
 const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;

@@ -147,6 +147,21 @@ pub(super) fn metrics() -> impl Iterator<Item = Metric> {
     throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check).chain(OF_PROGRAM)
 }
 
+/// The headline of a sample: the figure that its pass is summed up by. None in a pass without one.
+pub fn headline(sample: &Sample) -> Option<f64> {
+    let name = name_of_headline(sample.pass)?;
+    metrics().find(|metric| metric.name == name).and_then(|metric| (metric.value)(sample))
+}
+
+/// The headline's name in summary.csv.
+pub fn name_of_headline(pass: Pass) -> Option<&'static str> {
+    match pass {
+        Pass::Throughput => Some(WALL_PER_EVENT),
+        Pass::Memory => Some(RESIDENT_PEAK),
+        _ => None,
+    }
+}
+
 fn number(value: Option<u64>) -> Option<f64> {
     value.map(|value| value as f64)
 }

@@ -29,12 +29,13 @@ mod validation;
 
 use std::path::PathBuf;
 
-pub use analysis::{Analysis, DEFAULT_BASELINE};
+pub use analysis::{Analysis, DEFAULT_BASELINE, FLOOR};
 pub use answer::{Answer, answer};
 pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
+pub use metrics::{headline, name_of_headline};
 pub use plots::{Load, Plot, draw_load, draw_plan};
 pub use summary::SummaryRow;
 pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};

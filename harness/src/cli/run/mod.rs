@@ -3,10 +3,13 @@
 //! arguments -> plan (what is asked for) -> subjects (compiled) and variations (proven) -> samples ->
 //! the run's directory -> report. All mistakes of the user are found before the directory is made.
 
+mod itself;
 pub(super) mod plan;
 pub(super) mod prepare;
 pub(super) mod record;
+mod until;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,11 +20,15 @@ use anyhow::Context;
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
+use super::percent::parse_percent;
 use super::{Outcome, Usage};
-use crate::plan::{Pace, Pass, Touch, steps};
+use crate::plan::{Pace, Pass, Step, Touch, steps};
 use crate::report::{Analysis, Format, answer, print_summary, write_report};
 use crate::results::{self, SampleKey};
+pub(super) use itself::measure_itself;
 use plan::Plan;
+use record::Agenda;
+use until::Pursuit;
 
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct Args {
@@ -42,6 +49,13 @@ pub(super) struct Args {
     /// Samples of each workload, variant and pass; 10 make a verdict, fewer than 6 none
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     reps: u32,
+    /// Go on behind --reps until every interval of time/event and of peak memory is within this: of the ratio to the
+    /// baseline, or of the median where there is none
+    #[arg(long, value_name = "PCT", value_parser = parse_percent)]
+    until: Option<f64>,
+    /// With --until: no block is begun later than this after the first
+    #[arg(long, value_name = "TIME", requires = "until", value_parser = parse_timeout)]
+    max_time: Option<Duration>,
     /// Where the results go [default: results/<UTC time>-<workload>]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -115,35 +129,41 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         None => return Ok(Outcome::Interrupted),
     };
     let mut directory = record::open_directory(&args, &plan, &compiled, &variations)?;
-    let all = steps(
-        plan.settings.seed,
-        plan.settings.reps,
-        plan.workloads.len(),
-        &plan.settings.passes,
-        plan.variants.len(),
-    );
-    let missing: Vec<_> = all
-        .into_iter()
-        .filter(|step| {
-            let key = SampleKey {
-                block: step.block,
-                workload: plan.workloads[step.workload].0.name.clone(),
-                variant: plan.variants[step.variant].label.clone(),
-                pass: step.pass,
-            };
-            !directory.done().contains(&key)
-        })
-        .collect();
-    let finished = record::take_samples(&plan, &compiled, &variations, &missing, &mut directory, &stop)?;
+    let pursuit = match &plan.goal {
+        Some(goal) => Some(Pursuit::new(&plan, goal, &results::load(directory.path())?.samples)),
+        None => None,
+    };
+    let agenda = match &pursuit {
+        Some(pursuit) => Agenda {
+            steps: Box::new(std::iter::from_fn(|| pursuit.next_step())),
+            count: None,
+            seen: Box::new(|sample| pursuit.add(sample)),
+        },
+        None => all_missing(&plan, directory.done()),
+    };
+    let finished = record::take_samples(&plan, &compiled, &variations, agenda, &mut directory, &stop)?;
     if !finished {
         let path = directory.path().display();
         eprintln!("heaplab: stopped; what was measured is kept. Go on with: heaplab run --resume -o {path}");
         return Ok(Outcome::Interrupted);
     }
+    if let Some(pursuit) = &pursuit {
+        pursuit.describe().iter().for_each(|sentence| eprintln!("heaplab: {sentence}"));
+        directory.update(|file| file.options.reps = pursuit.blocks())?;
+    }
     directory.finish()?;
     let path = directory.path().to_path_buf();
     drop(directory);
     report(&path, args.baseline.as_deref(), args.format)
+}
+
+/// Every sample of the plan's blocks that is not there yet.
+fn all_missing<'a>(plan: &Plan, done: &BTreeSet<SampleKey>) -> Agenda<'a> {
+    let settings = &plan.settings;
+    let (workloads, variants) = (plan.workloads.len(), plan.variants.len());
+    let all = steps(settings.seed, settings.reps, workloads, &settings.passes, variants);
+    let missing: Vec<Step> = all.into_iter().filter(|step| !done.contains(&plan.key(step))).collect();
+    Agenda { count: Some(missing.len() as u64), steps: Box::new(missing.into_iter()), seen: Box::new(|_| ()) }
 }
 
 /// A flag that SIGINT and SIGTERM set; a second one ends the process at once.

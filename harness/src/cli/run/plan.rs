@@ -9,10 +9,11 @@ use heaplab_allocators::{Sweep, SweepError, Variant, VariantError};
 use heaplab_workloads::catalog::{self, CatalogError, Workload};
 use heaplab_workloads::simulate::Options;
 
+use super::until::Goal;
 use super::{Args, usage};
 use crate::cli::{Cli, Command};
-use crate::plan::{Pace, Pass, Settings};
-use crate::results;
+use crate::plan::{Pace, Pass, Settings, Step};
+use crate::results::{self, SampleKey};
 
 /// The variants of a run for which none is named.
 const DEFAULT_VARIANTS: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) workloads: Vec<(Workload, Options)>,
     pub(super) variants: Vec<Variant>,
     pub(super) settings: Settings,
+    /// How narrow intervals shall be; none where `reps` says all.
+    pub(super) goal: Option<Goal>,
     /// What was left out, in sentences.
     pub(super) notes: Vec<String>,
     /// The command line that asked for it.
@@ -37,7 +40,8 @@ impl Plan {
         let argv = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let settings = settings(args);
         let (variants, notes) = find_variants(args, &settings)?;
-        let plan = Plan { workloads: find_workloads(args)?, variants, settings, notes, argv };
+        let goal = find_goal(args, &settings)?;
+        let plan = Plan { workloads: find_workloads(args)?, variants, settings, goal, notes, argv };
         if let Some(baseline) = &args.baseline
             && !plan.variants.iter().any(|variant| variant.label == *baseline)
         {
@@ -84,8 +88,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// What a step is a sample of.
+    pub(super) fn key(&self, step: &Step) -> SampleKey {
+        SampleKey {
+            block: step.block,
+            workload: self.workloads[step.workload].0.name.clone(),
+            variant: self.variants[step.variant].label.clone(),
+            pass: step.pass,
+        }
+    }
+}
+
 /// The arguments of a `heaplab run` without any.
-fn bare_args() -> anyhow::Result<Args> {
+pub(super) fn bare_args() -> anyhow::Result<Args> {
     match Cli::try_parse_from(["heaplab", "run"])?.command {
         Command::Run(args) => Ok(args),
         _ => anyhow::bail!("`heaplab run` is not what it was"),
@@ -100,6 +116,17 @@ fn same(one: &Args, other: &Args) -> bool {
         format!("{blind:?}")
     };
     asked(one) == asked(other)
+}
+
+fn find_goal(args: &Args, settings: &Settings) -> anyhow::Result<Option<Goal>> {
+    let Some(within) = args.until else { return Ok(None) };
+    if within <= 0.0 {
+        return Err(usage("--until 0%: no interval is that narrow; give a percentage above 0, such as 2%"));
+    }
+    if !settings.passes.iter().any(|pass| matches!(pass, Pass::Throughput | Pass::Memory)) {
+        return Err(usage("--until looks at the throughput and memory passes, and neither is asked for"));
+    }
+    Ok(Some(Goal { within, max_time: args.max_time, baseline: args.baseline.clone() }))
 }
 
 fn settings(args: &Args) -> Settings {

@@ -16,7 +16,7 @@ use crate::doctor::{Level, Machine, Readings, cgroup_memory_limit, examine};
 use crate::measure::{Campaign, Variation};
 use crate::plan::Step;
 use crate::results::{
-    RecordedPoint, Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Status,
+    RecordedPoint, Rows, RunDirectory, RunFile, RunOptions, RunVariant, RunWorkload, SCHEMA, Sample, Status,
 };
 
 /// Makes the run's directory, or opens the one to go on with.
@@ -176,34 +176,26 @@ pub(in crate::cli) fn describe_variant(variation: &Variation) -> RunVariant {
     }
 }
 
-/// Takes the samples of `steps` and keeps each as it comes; false if the run was stopped.
+/// Takes the samples of an agenda and keeps each as it comes; false if the run was stopped.
 pub(super) fn take_samples(
     plan: &Plan,
     compiled: &Compiled,
     variations: &[Variation],
-    steps: &[Step],
+    agenda: Agenda<'_>,
     directory: &mut RunDirectory,
     stop: &AtomicBool,
 ) -> anyhow::Result<bool> {
-    let bar = ProgressBar::new(steps.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?);
-    let campaign = Campaign {
-        settings: &plan.settings,
-        subjects: &compiled.subjects,
-        variations,
-        programs: &compiled.programs,
-        machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
-        memory_limit_bytes: cgroup_memory_limit(),
-        stop,
-    };
+    let bar = progress_bar(agenda.count)?;
+    let campaign = campaign(plan, compiled, variations, stop);
     let run_id = directory.file().run_id.clone();
     let begin = |step: &Step| {
         let (subject, variation) = (&compiled.subjects[step.workload], &variations[step.variant]);
         bar.set_message(format!("{} {} {}", subject.name, step.pass, variation.variant.label));
     };
-    let finished = campaign.run(steps, begin, |taken| -> anyhow::Result<()> {
+    let finished = campaign.run(agenda.steps, begin, |taken| -> anyhow::Result<()> {
         let rows = Rows::new(&run_id, plan.settings.touch, &taken);
         directory.append(&rows)?;
+        (agenda.seen)(&rows.sample);
         if let Some(detail) = rows.sample.status_detail.as_ref().filter(|_| rows.sample.status != Status::Ok)
         {
             let name = &rows.sample.variant;
@@ -216,4 +208,42 @@ pub(super) fn take_samples(
     });
     bar.finish_and_clear();
     finished
+}
+
+/// Which samples to take.
+pub(super) struct Agenda<'a> {
+    /// One after another; asked for the next when the last was seen.
+    pub(super) steps: Box<dyn Iterator<Item = Step> + 'a>,
+    /// How many they are, if that is known.
+    pub(super) count: Option<u64>,
+    /// Is shown each sample.
+    pub(super) seen: Box<dyn Fn(&Sample) + 'a>,
+}
+
+/// A bar where the number of samples is known, else a count.
+pub(super) fn progress_bar(count: Option<u64>) -> anyhow::Result<ProgressBar> {
+    let (bar, style) = match count {
+        Some(count) => (ProgressBar::new(count), "{bar:30} {pos}/{len}  {msg}  {eta} left"),
+        None => (ProgressBar::new_spinner(), "{pos} samples in {elapsed}  {msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(style)?);
+    Ok(bar)
+}
+
+/// A plan's samples on this machine.
+pub(super) fn campaign<'a>(
+    plan: &'a Plan,
+    compiled: &'a Compiled,
+    variations: &'a [Variation],
+    stop: &'a AtomicBool,
+) -> Campaign<'a> {
+    Campaign {
+        settings: &plan.settings,
+        subjects: &compiled.subjects,
+        variations,
+        programs: &compiled.programs,
+        machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        memory_limit_bytes: cgroup_memory_limit(),
+        stop,
+    }
 }

@@ -1,0 +1,215 @@
+//! `--until`: which samples to take next, when what was measured decides how many there are.
+//!
+//! The first `--reps` blocks are as in any run. Behind them come further blocks of every workload and pass whose
+//! intervals are still wider than asked for, until none is or the time is over. Whether a difference shows is never
+//! looked at, only how wide the intervals are: to stop when a result pleases would make it one by chance.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::plan::{Pass, Step, steps};
+use crate::report::{DEFAULT_BASELINE, FLOOR, headline};
+use crate::results::{Sample, SampleKey, Status};
+use crate::stats::{Interval, MIN_BLOCKS, median_interval, paired_ratio};
+
+use super::plan::Plan;
+use crate::cli::percent::show_percent;
+
+/// More blocks than anyone waits for.
+const MOST_BLOCKS: u32 = 100_000;
+
+/// How narrow intervals shall be, and how long that may take.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Goal {
+    /// Both ends of every interval within this fraction of its middle.
+    pub(super) within: f64,
+    /// No block is begun later than this after the first.
+    pub(super) max_time: Option<Duration>,
+    /// The variant whose ratios count; none for ptmalloc2, if it is among the variants.
+    pub(super) baseline: Option<String>,
+}
+
+/// What one variant showed of one workload in one pass.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    values: BTreeMap<u32, f64>,
+    failed: bool,
+}
+
+/// One workload and pass, of which a block holds every variant.
+type Group = (usize, Pass);
+
+/// A run on the way to its goal.
+pub(super) struct Pursuit<'a> {
+    plan: &'a Plan,
+    goal: &'a Goal,
+    baseline: Option<usize>,
+    begun: Instant,
+    done: BTreeSet<SampleKey>,
+    shown: RefCell<BTreeMap<(Group, usize), Shown>>,
+    /// Groups of the blocks so far, and whether the time ended before the goal.
+    state: RefCell<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Step>,
+    next_block: u32,
+    group: Option<(u32, Group)>,
+    out_of_time: bool,
+}
+
+impl<'a> Pursuit<'a> {
+    /// Begins with what a run holds already.
+    pub(super) fn new(plan: &'a Plan, goal: &'a Goal, done: &[Sample]) -> Pursuit<'a> {
+        let named = goal.baseline.as_deref().unwrap_or(DEFAULT_BASELINE);
+        let pursuit = Pursuit {
+            plan,
+            goal,
+            baseline: plan.variants.iter().position(|variant| variant.label == named),
+            begun: Instant::now(),
+            done: done.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect(),
+            shown: RefCell::default(),
+            state: RefCell::default(),
+        };
+        done.iter().filter(|sample| sample.status == Status::Ok).for_each(|sample| pursuit.add(sample));
+        pursuit
+    }
+
+    /// Takes note of a sample.
+    pub(super) fn add(&self, sample: &Sample) {
+        let plan = self.plan;
+        let workload = plan.workloads.iter().position(|(workload, _)| workload.name == sample.workload);
+        let variant = plan.variants.iter().position(|variant| variant.label == sample.variant);
+        if let (Some(workload), Some(variant)) = (workload, variant) {
+            let mut shown = self.shown.borrow_mut();
+            let of = shown.entry(((workload, sample.pass), variant)).or_default();
+            of.failed |= sample.status != Status::Ok;
+            of.values.extend(headline(sample).map(|value| (sample.block, value)));
+        }
+    }
+
+    /// The next sample to take; none when the goal is reached or the time is over.
+    pub(super) fn next_step(&self) -> Option<Step> {
+        let mut state = self.state.borrow_mut();
+        loop {
+            if let Some(&step) = state.waiting.front() {
+                let group = (step.block, (step.workload, step.pass));
+                // A block that was begun is ended: a ratio needs every variant of it.
+                let begins = state.group != Some(group);
+                if begins && self.goal.max_time.is_some_and(|most| self.begun.elapsed() >= most) {
+                    state.out_of_time = true;
+                    return None;
+                }
+                state.group = Some(group);
+                return state.waiting.pop_front();
+            }
+            if state.next_block >= MOST_BLOCKS {
+                return None;
+            }
+            let wide = self.wide_groups();
+            if state.next_block >= self.plan.settings.reps && wide.is_empty() {
+                return None;
+            }
+            let block = self.steps_of_block(state.next_block, &wide);
+            state.waiting.extend(block);
+            state.next_block += 1;
+        }
+    }
+
+    fn steps_of_block(&self, block: u32, wide: &BTreeSet<Group>) -> Vec<Step> {
+        let plan = self.plan;
+        let settings = &plan.settings;
+        // The order of a block is the same however many follow it.
+        let all =
+            steps(settings.seed, block + 1, plan.workloads.len(), &settings.passes, plan.variants.len());
+        let wanted = |step: &Step| {
+            let asked = block < settings.reps || wide.contains(&(step.workload, step.pass));
+            asked && !self.done.contains(&plan.key(step))
+        };
+        all.into_iter().filter(|step| step.block == block).filter(wanted).collect()
+    }
+
+    /// Groups of which an interval is wider than asked for.
+    fn wide_groups(&self) -> BTreeSet<Group> {
+        let groups = (0..self.plan.workloads.len())
+            .flat_map(|workload| self.plan.settings.passes.iter().map(move |&pass| (workload, pass)));
+        groups.filter(|group| self.widest(*group).is_some_and(|(_, wide)| wide > self.goal.within)).collect()
+    }
+
+    /// The widest interval of a group's variants, and whose it is: of the ratio to the baseline, or, where there is
+    /// none, of the median. A variant of which a sample failed is not waited for.
+    fn widest(&self, group: Group) -> Option<(usize, f64)> {
+        if !matches!(group.1, Pass::Throughput | Pass::Memory) {
+            return None;
+        }
+        let shown = self.shown.borrow();
+        let sound = |variant: usize| shown.get(&(group, variant)).filter(|shown| !shown.failed);
+        let base = self.baseline.and_then(|base| Some((base, sound(base)?)));
+        let ranked = (0..self.plan.variants.len())
+            .filter(|&at| self.plan.variants[at].allocator != FLOOR)
+            .filter(|&at| !shown.get(&(group, at)).is_some_and(|shown| shown.failed));
+        let ranked: Vec<usize> = ranked.collect();
+        let of_ratio = base.filter(|(base, _)| ranked.iter().any(|at| at != base));
+        let widths = ranked.into_iter().filter_map(|at| {
+            let values = sound(at).map(|shown| &shown.values);
+            let interval = match of_ratio {
+                Some((base, _)) if base == at => return None,
+                Some((_, base)) => values.and_then(|values| ratio_interval(values, &base.values)),
+                None => values.and_then(median_of),
+            };
+            Some((at, interval.map_or(f64::INFINITY, |interval| interval.half_width())))
+        });
+        widths.max_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// How it ended, in a sentence for each group that is still wide.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let percent = show_percent(self.goal.within);
+        let sentence = |group: &Group| {
+            let (variant, wide) = self.widest(*group)?;
+            let width = match wide {
+                wide if wide.is_finite() => format!("within {:.1} %", wide * 100.0),
+                _ => format!("unknown below {MIN_BLOCKS} blocks"),
+            };
+            Some(format!(
+                "{}, {}: not within {percent}: the widest interval, that of {}, is {width}",
+                self.plan.workloads[group.0].0.name, group.1, self.plan.variants[variant].label
+            ))
+        };
+        let wide: Vec<String> = self.wide_groups().iter().filter_map(sentence).collect();
+        let state = self.state.borrow();
+        match (wide.is_empty(), state.out_of_time) {
+            (true, _) => vec![format!("every interval is within {percent} after {} blocks", self.blocks())],
+            (false, true) => {
+                let time = self.goal.max_time.unwrap_or_default();
+                let first = format!("the time of {} is over", humantime::format_duration(time));
+                [first].into_iter().chain(wide).collect()
+            }
+            (false, false) => wide,
+        }
+    }
+
+    /// Blocks of which at least one sample is there.
+    pub(super) fn blocks(&self) -> u32 {
+        let shown = self.shown.borrow();
+        let last =
+            shown.values().filter_map(|shown| shown.values.last_key_value()).map(|(block, _)| block + 1);
+        last.max().unwrap_or(0)
+    }
+}
+
+fn ratio_interval(values: &BTreeMap<u32, f64>, base: &BTreeMap<u32, f64>) -> Option<Interval> {
+    let pairs: Vec<(f64, f64)> =
+        values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
+    match paired_ratio(&pairs) {
+        Some(ratio) => ratio.interval,
+        // Of zero there is no ratio: what is left is how far the values themselves lie apart.
+        None => median_of(values),
+    }
+}
+
+fn median_of(values: &BTreeMap<u32, f64>) -> Option<Interval> {
+    median_interval(&values.values().copied().collect::<Vec<f64>>())
+}

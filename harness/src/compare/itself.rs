@@ -1,0 +1,90 @@
+//! A variant against itself: what a machine calls different though it is the same, and how small a difference it can
+//! tell from none.
+
+use serde::Serialize;
+
+use crate::stats::{NOISE_THRESHOLD, Power, Verdict, paired_ratio, verdict};
+
+/// What a metric shows of a variant against itself. An empty number of blocks means that more than 100 are needed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SelfRow {
+    /// Workload's name.
+    pub workload: String,
+    /// The metric's name in summary.csv.
+    pub metric: String,
+    /// Blocks that were measured.
+    pub blocks: u64,
+    /// Ratio of the one to the other within blocks.
+    pub ratio: f64,
+    /// Lower end of its interval.
+    pub ratio_low: f64,
+    /// Upper end of it.
+    pub ratio_high: f64,
+    /// What it shows: anything but no difference is a fault of the machine or of the measurement.
+    pub verdict: Verdict,
+    /// Blocks that tell a difference of 2 % from none.
+    pub blocks_for_2_percent: Option<u64>,
+    /// Blocks that tell a difference of 5 % from none.
+    pub blocks_for_5_percent: Option<u64>,
+    /// Blocks that tell a difference of 10 % from none.
+    pub blocks_for_10_percent: Option<u64>,
+    /// Blocks until a difference of 5 % is beyond the noise threshold, and so has a verdict.
+    pub blocks_for_verdict_at_5_percent: Option<u64>,
+    /// Blocks until a difference of 10 % has a verdict.
+    pub blocks_for_verdict_at_10_percent: Option<u64>,
+}
+
+impl SelfRow {
+    /// What pairs of a variant and itself show, one pair a block; none with too few blocks, or of zeroes.
+    pub fn of_pairs(workload: &str, metric: &str, pairs: &[(f64, f64)], seed: u64) -> Option<SelfRow> {
+        let ratio = paired_ratio(pairs)?;
+        let interval = ratio.interval?;
+        let power = Power::of_pairs(pairs, seed)?;
+        let told = |difference| power.blocks_for(difference, 0.0).map(|blocks| blocks as u64);
+        let called = |difference| power.blocks_for(difference, NOISE_THRESHOLD).map(|blocks| blocks as u64);
+        Some(SelfRow {
+            workload: workload.to_owned(),
+            metric: metric.to_owned(),
+            blocks: ratio.blocks as u64,
+            ratio: ratio.estimate,
+            ratio_low: interval.low,
+            ratio_high: interval.high,
+            verdict: verdict(&ratio, NOISE_THRESHOLD),
+            blocks_for_2_percent: told(0.02),
+            blocks_for_5_percent: told(0.05),
+            blocks_for_10_percent: told(0.10),
+            blocks_for_verdict_at_5_percent: called(0.05),
+            blocks_for_verdict_at_10_percent: called(0.10),
+        })
+    }
+
+    /// Whether the same was called different.
+    pub fn is_fault(&self) -> bool {
+        matches!(self.verdict, Verdict::Smaller | Verdict::Larger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_pairs_tell_every_difference_with_the_fewest_blocks() {
+        let row = SelfRow::of_pairs("w", "wall_ns_per_event", &[(40.0, 40.0); 10], 1).expect("ten blocks");
+        assert_eq!((row.verdict, row.is_fault(), row.blocks), (Verdict::NoDifference, false, 10));
+        assert_eq!((row.blocks_for_2_percent, row.blocks_for_verdict_at_5_percent), (Some(6), Some(6)));
+    }
+
+    #[test]
+    fn one_that_differs_from_itself_is_a_fault() {
+        let row = SelfRow::of_pairs("w", "wall_ns_per_event", &[(50.0, 40.0); 10], 1).expect("ten blocks");
+        assert!(row.is_fault());
+        assert_eq!(row.blocks_for_2_percent, None, "noise of a quarter hides 2 %");
+    }
+
+    #[test]
+    fn few_blocks_and_zeroes_say_nothing() {
+        assert_eq!(SelfRow::of_pairs("w", "m", &[(1.0, 1.0); 5], 1), None);
+        assert_eq!(SelfRow::of_pairs("w", "m", &[(0.0, 0.0); 10], 1), None);
+    }
+}
