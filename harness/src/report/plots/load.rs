@@ -92,7 +92,7 @@ pub fn plot(load: &Load, name: &str, description: &str, path: &Path) -> Result<(
             let points = load.requests.iter().map(|mean| mean.map(|mean| requests.fraction(mean)));
             draw_area(canvas, &panel, points, REQUESTS);
             draw_phases(canvas, &panel, &time, load, true);
-            top = panel.bottom + 46.0;
+            top = panel.bottom + 66.0;
         }
         let panel = area(top + if has_requests { 0.0 } else { 18.0 }, 260.0);
         draw_frame(canvas, &panel, (&time, &bytes), true, "live bytes, as malloc is asked for them");
