@@ -41,7 +41,6 @@ fn the_header_tells_where_and_on_what() {
     assert_eq!(header["allocator"]["hash"].as_str().map(str::len), Some(64));
     assert!(header["cpus"].as_u64().is_some_and(|cpus| cpus > 0), "{header}");
     assert!(header["program"].as_str().is_some_and(|program| program.ends_with("/end _exit")), "{header}");
-    assert!(trace["summary"]["resident_samples"].as_u64().is_some_and(|samples| samples > 0), "{trace}");
 }
 
 #[test]
