@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn the_end_of_a_process_is_as_wait_gave_it() {
         let of = |status| {
-            let facts = Facts { statuses: vec![(1, status), (2, 0)], ..Facts::default() };
+            let mut facts = Facts::default();
+            facts.statuses.extend([(1, status), (2, 0)]);
             ending(ImageId { pid: 1, ordinal: 0 }, None, &facts)
         };
         assert_eq!(of(7 << 8), "with exit status 7");
