@@ -119,7 +119,7 @@ impl Workers {
         let label = &variation.variant.label;
         let (mut read, mut figure) = (None, Some(figure));
         campaign.run(
-            &[step],
+            [step],
             |_| {},
             |taken| {
                 if taken.reply.status != Status::Ok {
