@@ -1,8 +1,8 @@
 //! Runs the real program under a variant and looks at it from outside.
 //!
-//! [`Keeper`] stands between heaplab and the program: every process that the program leaves behind becomes
-//! the keeper's child, so the whole tree is known, counted and ended. [`tree`] reads the tree's figures from
-//! /proc, [`series`] gathers them, [`ready`] tells when the program can be used, [`judge`] says from the probe's
+//! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes
+//! the keeper's child, so the whole tree is known, counted and ended. `tree` reads the tree's figures from
+//! /proc, `series` gathers them, `ready` tells when the program can be used, `judge` says from the probe's
 //! reports whether the variant served, and [`take`] puts it together for one sample.
 //!
 //! Nothing is kept or averaged here: a [`Taken`] goes out for each sample. Nothing here speaks to standard output,
