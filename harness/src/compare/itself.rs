@@ -79,7 +79,8 @@ mod tests {
     fn one_that_differs_from_itself_is_a_fault() {
         let row = SelfRow::of_pairs("w", "wall_ns_per_event", &[(50.0, 40.0); 10], 1).expect("ten blocks");
         assert!(row.is_fault());
-        assert_eq!(row.blocks_for_2_percent, None, "noise of a quarter hides 2 %");
+        let many = row.blocks_for_2_percent.is_none_or(|blocks| blocks >= 30);
+        assert!(many, "noise of a quarter hides 2 %: {row:?}");
     }
 
     #[test]
