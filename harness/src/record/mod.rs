@@ -98,6 +98,7 @@ pub fn record(settings: &Settings, requests: &Requests) -> Result<Report, Record
         }
     };
     let ended = watch.until_end(child, requests)?;
+    requests.finish();
     let mut warnings = ended.warnings(settings);
     let result = match merge::merge(settings, &directory, &ended) {
         Ok(recorded) if settings.keeps_raw => {

@@ -27,6 +27,8 @@ pub struct Requests {
     hang_up: Arc<AtomicBool>,
     /// What a terminal sends to the program as well: that decides, and this process waits for its end.
     ignored: Arc<AtomicBool>,
+    /// The program has ended: from now on a signal that ends programs ends this process.
+    over: Arc<AtomicBool>,
 }
 
 impl Requests {
@@ -42,9 +44,17 @@ impl Requests {
             (SIGQUIT, &requests.ignored),
         ];
         for (signal, flag) in flags {
+            if !matches!(signal, SIGUSR1 | SIGUSR2) {
+                signal_hook::flag::register_conditional_default(signal, Arc::clone(&requests.over))?;
+            }
             signal_hook::flag::register(signal, Arc::clone(flag))?;
         }
         Ok(requests)
+    }
+
+    /// The program has ended. What comes now, the merging of the raw files, may be ended by a signal; they are kept.
+    pub(super) fn finish(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }
 
