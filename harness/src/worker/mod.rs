@@ -25,6 +25,7 @@ mod mapping;
 mod memory;
 mod ops;
 mod program;
+mod relocated;
 mod replay;
 mod space;
 mod status;
@@ -49,6 +50,9 @@ pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
 /// A job that cannot be read. Everything later is an answer with a status.
 pub fn main() -> Result<(), String> {
     end_with_parent();
+    if let Err(error) = relocated::share() {
+        eprintln!("heaplab worker: its own constants stay in its anonymous memory: {error}");
+    }
     // A fault of the harness must not read as the allocator's crash, whichever thread finds it.
     std::panic::set_hook(Box::new(|fault| {
         fail::stop(Status::Error, &format!("the harness failed: {fault}"))
