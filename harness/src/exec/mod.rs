@@ -11,6 +11,7 @@
 mod judge;
 mod keeper;
 mod message;
+mod over;
 mod program;
 mod ready;
 mod series;

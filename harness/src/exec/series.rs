@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::tree::{descendants, ended_children_ticks, proportional_bytes, read_member};
+use super::tree::{Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member};
 
 /// Points that are kept at most; beyond, neighbours are joined and the larger stays.
 const MOST_POINTS: usize = 20_000;
@@ -43,15 +43,19 @@ pub(super) struct Seen {
 }
 
 /// The looks of one sample.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Series {
     /// Points in order of time.
     pub points: Vec<Point>,
-    /// Times that was looked.
+    /// Times that was looked, glances included.
     pub looks: u64,
     /// The largest of each figure.
     pub peak: Point,
     seen: HashMap<(u32, PathBuf), u64>,
+    /// The processes of the last look, for glances.
+    watched: Vec<Watched>,
+    /// The point of the last look.
+    looked: Point,
     /// Looks that a point stands for.
     looks_each: u64,
     joined: u64,
@@ -85,6 +89,16 @@ impl Weighted {
     }
 }
 
+impl Point {
+    fn add(&mut self, member: &Member) {
+        self.processes += 1;
+        self.threads += member.threads;
+        self.anonymous_bytes += member.anonymous_bytes;
+        self.rss_bytes += member.rss_bytes;
+        self.swap_bytes += member.swap_bytes;
+    }
+}
+
 impl Series {
     /// Looks at the tree below `keeper` at `time` since the program's start. False if there is no process.
     pub(super) fn look(&mut self, keeper: u32, time: Duration) -> bool {
@@ -94,17 +108,15 @@ impl Series {
         let share_from = Instant::now();
         let mut share = self.next_share.is_none_or(|due| share_from >= due).then_some(0u64);
         let mut share_cost = Duration::ZERO;
+        self.watched.clear();
         for process in descendants(keeper) {
             let Some(member) = read_member(process) else { continue };
             // NOTE: between fork and exec the child is still the keeper.
-            let Some(program) = member.program.filter(|program| Some(program) != own.as_ref()) else {
+            let Some(program) = member.program.clone().filter(|program| Some(program) != own.as_ref()) else {
                 continue;
             };
-            point.processes += 1;
-            point.threads += member.threads;
-            point.anonymous_bytes += member.anonymous_bytes;
-            point.rss_bytes += member.rss_bytes;
-            point.swap_bytes += member.swap_bytes;
+            self.watched.extend(Watched::open(process));
+            point.add(&member);
             ticks.0 += member.cpu_ticks.0;
             ticks.1 += member.cpu_ticks.1;
             let peak = self.seen.entry((process, program)).or_default();
@@ -124,7 +136,25 @@ impl Series {
         }
         let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
         (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
+        self.looked = point;
         self.push(point);
+        true
+    }
+
+    /// Reads the resident memory alone, of the processes that the last look found: a look is too dear to be
+    /// taken as often as a recorder looks. False if there is none.
+    pub(super) fn glance(&mut self, time: Duration) -> bool {
+        let resident: Vec<(u64, u64)> = self.watched.iter().filter_map(Watched::resident_bytes).collect();
+        if resident.is_empty() {
+            return false;
+        }
+        self.push(Point {
+            time_ns: time.as_nanos() as u64,
+            anonymous_bytes: resident.iter().map(|bytes| bytes.0).sum(),
+            rss_bytes: resident.iter().map(|bytes| bytes.1).sum(),
+            pss_bytes: None,
+            ..self.looked
+        });
         true
     }
 
@@ -207,7 +237,31 @@ fn join(a: &Point, b: &Point) -> Point {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn a_glance_reads_resident_memory_and_keeps_the_rest_of_the_last_look() {
+        let mut shell =
+            Command::new("sh").arg("-c").arg("cat").stdin(Stdio::piped()).spawn().expect("a shell");
+        let mut series = Series::default();
+        assert!(!series.glance(Duration::ZERO), "nothing was looked at yet");
+        // Until the shell runs cat, or has become it.
+        for _ in 0..500 {
+            if series.look(std::process::id(), Duration::from_millis(1)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(series.glance(Duration::from_millis(2)));
+        let [.., look, glance] = &series.points[..] else { panic!("{:?}", series.points) };
+        assert!(glance.rss_bytes > glance.anonymous_bytes && glance.anonymous_bytes > 0, "{glance:?}");
+        assert_eq!((glance.threads, glance.processes), (look.threads, look.processes));
+        assert_eq!(glance.time_ns, 2_000_000);
+        drop(shell.stdin.take());
+        assert!(shell.wait().expect("an end").success());
+    }
 
     #[test]
     fn a_long_series_is_thinned_and_keeps_peak_and_mean() {

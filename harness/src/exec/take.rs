@@ -15,6 +15,7 @@ use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
 use super::judge::judge;
 use super::keeper::signal_all;
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage};
+use super::over::{Over, describe};
 use super::program::{Event, Keeper, Output, Role};
 use super::ready::{Ready, accepts, pass_on};
 use super::series::Series;
@@ -22,6 +23,9 @@ use super::tree::descendants;
 
 /// Between two looks at the process tree.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Between two readings of resident memory alone: as often as a recorder reads it, so that a prediction and reality
+/// miss the same peaks.
+const GLANCE: Duration = Duration::from_millis(10);
 /// From SIGTERM to SIGKILL, unless more is allowed.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// The same for what is left when the program itself has ended.
@@ -86,7 +90,7 @@ pub enum Ending {
 }
 
 /// One sample.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Taken {
     /// How it ended.
     pub ending: Ending,
@@ -110,18 +114,6 @@ pub struct Taken {
     pub series: Series,
     /// Whether the variant's library was proven to serve.
     pub proven: bool,
-}
-
-/// Why the looking stopped.
-enum Over {
-    Exited(ExitStatus),
-    NotStarted(String),
-    Time,
-    Load(ExitStatus),
-    NotReady,
-    Timeout,
-    Lost,
-    Stopped,
 }
 
 /// Runs a command of the shell beside the program, such as one that prepares a sample. None if it was stopped.
@@ -245,14 +237,18 @@ struct Sampling<'a> {
 impl Sampling<'_> {
     /// Looks at the program until the sample is over.
     fn run(&mut self, stop: &AtomicBool) -> io::Result<Over> {
-        let mut next = Instant::now();
+        let (mut next, mut next_look) = (Instant::now(), Instant::now());
         loop {
             match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.note(event)?,
                 // The sender is ours too, so the channel stays open.
                 Err(RecvTimeoutError::Disconnected) => return Ok(Over::Lost),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look();
+                    // What has just started is not known yet: until it is, a glance is a look.
+                    if Instant::now() >= next_look || !self.glance() {
+                        self.look();
+                        next_look = Instant::now() + INTERVAL;
+                    }
                     if let (Some(Ready::Tcp(port)), None) = (&self.program.until.ready, self.ready)
                         && self.started.is_some()
                         && accepts(*port)
@@ -260,7 +256,7 @@ impl Sampling<'_> {
                         self.become_ready()?;
                     }
                     // A look that came late is not made up for.
-                    next = (next + INTERVAL).max(Instant::now());
+                    next = (next + GLANCE).max(Instant::now());
                 }
             }
             if let Some(over) = self.over(stop) {
@@ -277,6 +273,11 @@ impl Sampling<'_> {
         if let (Some(keeper), Some(_), None) = (&self.keeper, self.started, self.ended) {
             self.series.look(keeper.id(), self.elapsed());
         }
+    }
+
+    /// False where there was nothing to glance at.
+    fn glance(&mut self) -> bool {
+        self.ended.is_none() && self.series.glance(self.elapsed())
     }
 
     fn note(&mut self, event: Event) -> io::Result<()> {
@@ -441,49 +442,4 @@ impl Sampling<'_> {
         }
         Ok(warnings)
     }
-}
-
-/// What the end of a sample means.
-fn describe(over: &Over, until: &Until) -> (Ending, Option<String>) {
-    let early = until.time.is_some() || until.load.is_some();
-    let (ending, detail) = match over {
-        Over::Exited(ExitStatus::Exited(0)) if !early => return (Ending::Ok, None),
-        Over::Exited(ExitStatus::Exited(code)) if early => (
-            Ending::Error,
-            format!("the program ended by itself, with status {code}, before its time was over"),
-        ),
-        Over::Exited(ExitStatus::Exited(code)) => (
-            Ending::Error,
-            format!(
-                "the program ended with status {code}; where that is no failure, run it as: sh -c 'CMD; true'"
-            ),
-        ),
-        Over::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
-            (Ending::Oom, "the program was killed by SIGKILL, as the kernel does when memory runs out".into())
-        }
-        Over::Exited(ExitStatus::Killed(signal)) => {
-            (Ending::Crash, format!("the program was killed by signal {signal}"))
-        }
-        Over::NotStarted(what) => (Ending::Error, format!("the program cannot be started: {what}")),
-        Over::Time | Over::Load(ExitStatus::Exited(0)) => return (Ending::Ok, None),
-        Over::Load(ExitStatus::Exited(code)) => {
-            (Ending::LoadFailed, format!("the load ended with status {code}"))
-        }
-        Over::Load(ExitStatus::Killed(signal)) => {
-            (Ending::LoadFailed, format!("the load was killed by signal {signal}"))
-        }
-        Over::NotReady => (
-            Ending::Timeout,
-            format!(
-                "the program was not ready after {} s (see --ready-within)",
-                until.ready_within.as_secs_f64()
-            ),
-        ),
-        Over::Timeout => {
-            (Ending::Timeout, format!("ended after {} s", until.timeout.unwrap_or_default().as_secs_f64()))
-        }
-        Over::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
-        Over::Stopped => (Ending::Error, "stopped".into()),
-    };
-    (ending, Some(detail))
 }

@@ -28,6 +28,24 @@ pub(super) struct Member {
     pub(super) cpu_ticks: (u64, u64),
 }
 
+/// A process whose resident memory is read again and again.
+#[derive(Debug)]
+pub(super) struct Watched(Process);
+
+impl Watched {
+    /// None if it has ended.
+    pub(super) fn open(process: u32) -> Option<Watched> {
+        Process::new(process as i32).ok().map(Watched)
+    }
+
+    /// Anonymous resident bytes, and all resident ones; none if it has ended.
+    pub(super) fn resident_bytes(&self) -> Option<(u64, u64)> {
+        let statm = self.0.statm().ok().filter(|statm| statm.size > 0)?;
+        let page = procfs::page_size();
+        Some((statm.resident.saturating_sub(statm.shared) * page, statm.resident * page))
+    }
+}
+
 /// The processes below `root`, without it.
 ///
 /// The kernel lists a thread's children; PERF: so that a look costs by the tree's size, not the machine's.

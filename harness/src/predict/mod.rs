@@ -105,7 +105,8 @@ fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     }
 }
 
-/// Resident bytes of each ok memory sample at the recorded times: a checkpoint holds until the next.
+/// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
+/// was looked at; where it has not (causal order, or more looks than are of use), a checkpoint holds until the next.
 fn replays_at(
     run: &Run,
     recorded: &HashMap<String, Vec<(u64, u64)>>,
@@ -121,8 +122,7 @@ fn replays_at(
     }
     run.each_timeline_point(|place, point| {
         if let Some(replay) = replays.get_mut(&place) {
-            replay.reach(&recorded[&run.samples[place].workload], point.time_ns);
-            replay.last_bytes = point.resident_bytes;
+            replay.take(&recorded[&run.samples[place].workload], point.time_ns, point.resident_bytes);
         }
     })?;
     let finish = |(place, mut replay): (usize, Replay)| {
@@ -140,6 +140,13 @@ struct Replay {
 }
 
 impl Replay {
+    /// A checkpoint at `time`. The first of that time is the one at the look: what comes behind it is later.
+    fn take(&mut self, recorded: &[(u64, u64)], time: u64, bytes: u64) {
+        self.reach(recorded, time);
+        self.last_bytes = bytes;
+        self.reach(recorded, time.saturating_add(1));
+    }
+
     /// Takes down the last figure for every recorded time before `time`.
     fn reach(&mut self, recorded: &[(u64, u64)], time: u64) {
         while recorded.get(self.bytes.len()).is_some_and(|point| point.0 < time) {
@@ -207,9 +214,8 @@ mod tests {
     fn a_checkpoint_holds_until_the_next() {
         let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)];
         let mut replay = Replay::default();
-        for (time, bytes) in [(0, 7), (5, 8), (7, 9)] {
-            replay.reach(&recorded, time);
-            replay.last_bytes = bytes;
+        for (time, bytes) in [(0, 7), (5, 8), (5, 88), (7, 9)] {
+            replay.take(&recorded, time, bytes);
         }
         replay.reach(&recorded, u64::MAX);
         assert_eq!(replay.bytes, [7, 8, 9, 9]);

@@ -1,6 +1,6 @@
 //! Checkpoints of the memory pass: taken by the thread that closes or opens a window, on a fixed grid
-//! of trace time and at each new requested maximum. Never by a sampling thread: it would see nothing
-//! at a pace where a minute takes a millisecond.
+//! of trace time, at each new requested maximum, and where the recorded process was looked at. Never by a
+//! sampling thread: it would see nothing at a pace where a minute takes a millisecond.
 //!
 //! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
 //! peak also `smaps_rollup` and a mincore of the pages of live blocks, which touch none of them, and in the
@@ -8,7 +8,7 @@
 
 use std::sync::atomic::Ordering;
 
-use heaplab_workloads::program::layout::Window;
+use heaplab_workloads::program::layout::{WINDOW_LOOKED_AT, Window};
 
 use super::engine::Engine;
 use super::job::{Breakdown, HeapCell};
@@ -19,6 +19,8 @@ use super::{clock, fail, heap_map};
 /// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
 /// must not be read at every byte.
 const NEW_MAXIMUM_SHARE: u64 = 256;
+/// Looks at the recorded process that have a checkpoint, at most: what a prediction uses of a long recording.
+pub(crate) const MOST_LOOKS: u64 = 4096;
 
 /// The checkpoints of a replay.
 pub(super) struct Checkpoints {
@@ -29,6 +31,8 @@ pub(super) struct Checkpoints {
     /// The next point of the grid, from 1.
     next_step: u64,
     maximum: u64,
+    /// A look before this time has no checkpoint: there are more than enough.
+    next_look: u64,
     /// The last point, as long as nothing was executed since.
     idle: Option<[u64; 4]>,
     /// Trace time, requested, usable and resident bytes.
@@ -52,6 +56,7 @@ impl Checkpoints {
             steps: u64::from(steps.max(1)),
             next_step: 0,
             maximum: 0,
+            next_look: 0,
             idle: None,
             points: Vec::with_capacity(steps as usize * 2),
             at_peak: None,
@@ -104,7 +109,11 @@ impl Checkpoints {
         if is_maximum {
             self.maximum = head.requested_max;
         }
-        if is_peak || is_maximum || on_grid {
+        let is_look = head.flags & WINDOW_LOOKED_AT != 0 && head.last_time >= self.next_look;
+        if is_look {
+            self.next_look = head.last_time + self.duration / MOST_LOOKS;
+        }
+        if is_peak || is_maximum || on_grid || is_look {
             self.take(engine, head.last_time);
         }
         if is_peak {

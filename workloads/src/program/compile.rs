@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::block::{Block, Place, ProgramWriter, SegmentDraft};
 use super::error::{CompileError, Fault};
-use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, touch_units};
+use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_LOOKED_AT, touch_units};
 use super::slots::Slots;
 use super::{Order, ProgramInfo, Windows};
 use crate::stream::RecordStream;
@@ -63,6 +63,8 @@ pub(super) struct Compiler {
     held: Option<Block>,
     spare: Vec<SegmentDraft>,
     first_time: Option<u64>,
+    /// Time of the last event. A window can end later, at a look.
+    last_event: u64,
     requested: u64,
     peak: (u64, u64),
     /// Sum of requested bytes times the ns that they were live.
@@ -89,11 +91,15 @@ pub fn compile(
     let mut compiler = Compiler::new(writer, order, cut, stream.header().has_times);
     let in_file = |error: Fault| error.at(path);
     while let Some(record) = stream.next()? {
-        if let Record::Event(event) = record {
-            compiler.event(&event).map_err(in_file)?;
-            if compiler.events.is_multiple_of(1 << 16) {
-                progress(compiler.events);
+        match record {
+            Record::Event(event) => {
+                compiler.event(&event).map_err(in_file)?;
+                if compiler.events.is_multiple_of(1 << 16) {
+                    progress(compiler.events);
+                }
             }
+            Record::Resident(sample) => compiler.look(sample.time_ns).map_err(in_file)?,
+            Record::Mark(_) | Record::ThreadName { .. } => {}
         }
     }
     compiler.close_window(None).map_err(in_file)?;
@@ -121,6 +127,7 @@ impl Compiler {
             held: None,
             spare: Vec::new(),
             first_time: None,
+            last_event: 0,
             requested: 0,
             peak: (0, 0),
             byte_ns: 0,
@@ -138,7 +145,8 @@ impl Compiler {
         else {
             return Err(self.law("its time is before its predecessor's"));
         };
-        let gap = time - self.current.head.last_time;
+        let gap = time - self.last_event;
+        self.last_event = time;
         self.byte_ns += u128::from(gap) * u128::from(self.requested);
         let barrier = self.has_times && gap > self.cut.gap_ns;
         let late =
@@ -163,6 +171,25 @@ impl Compiler {
             self.close_window(Some((time, 0)))?;
         }
         Ok(())
+    }
+
+    /// The recorded process was looked at. In strict order the window ends here, so that a replay can be looked at
+    /// where the recorded process was; in causal order there is no such place.
+    fn look(&mut self, time_ns: u64) -> Result<(), Fault> {
+        let Some(time) = self.first_time.and_then(|first| time_ns.checked_sub(first)) else { return Ok(()) };
+        if self.order == Order::Causal || !self.has_times || time < self.current.head.last_time {
+            return Ok(());
+        }
+        if self.current.segments.is_empty() {
+            // Nothing happened since the window before.
+            if let Some(held) = &mut self.held {
+                held.head.flags |= WINDOW_LOOKED_AT;
+            }
+            return Ok(());
+        }
+        self.current.head.flags |= WINDOW_LOOKED_AT;
+        self.current.head.last_time = time;
+        self.close_window(Some((time, 0)))
     }
 
     fn action(&mut self, thread: ThreadId, action: Action) -> Result<(), Fault> {
@@ -421,7 +448,7 @@ impl Compiler {
     }
 
     fn info(&self, cpus: Option<u32>, truncated: bool) -> ProgramInfo {
-        let duration_ns = self.current.head.last_time;
+        let duration_ns = self.last_event;
         let mean = self.byte_ns.checked_div(u128::from(duration_ns)).unwrap_or(u128::from(self.requested));
         ProgramInfo {
             order: self.order,

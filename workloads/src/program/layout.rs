@@ -23,7 +23,7 @@
 /// First bytes of a program file.
 pub const MAGIC: [u8; 8] = *b"HEAPLABP";
 /// Version of this layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Where the first block begins.
 pub const FIRST_BLOCK: u64 = 64;
 /// Alignment of blocks and operations.
@@ -64,6 +64,8 @@ pub const WINDOW_BARRIER: u32 = 1;
 pub const WINDOW_DRAIN: u32 = 2;
 /// The window is a round of the nudge: small calls that let an allocator look at its clock.
 pub const WINDOW_NUDGE: u32 = 4;
+/// Behind the window the recorded process's resident memory was looked at; the window's last time is that look's.
+pub const WINDOW_LOOKED_AT: u32 = 8;
 
 /// The thread ends behind the segment.
 pub const SEGMENT_ENDS_THREAD: u32 = 1;

@@ -3,27 +3,27 @@
 
 use std::collections::HashMap;
 
-use heaplab_trace::{Action, Event, Header, Record};
+use heaplab_trace::{Action, Event, Header, Record, ResidentSample};
 use proptest::prelude::*;
 
 use super::layout::{
     Code, FIRST_BLOCK, OP_PUBLISHES, OP_WAITS, Op, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER,
-    WINDOW_DRAIN, WINDOW_NUDGE, Window,
+    WINDOW_DRAIN, WINDOW_LOOKED_AT, WINDOW_NUDGE, Window,
 };
 use super::{CompileError, Order, ProgramInfo, Windows, compile};
 use crate::stream::{RecordStream, StreamError};
 
-struct Events<'a> {
+struct Records<I> {
     header: Header,
-    events: std::slice::Iter<'a, Event>,
+    records: I,
 }
 
-impl RecordStream for Events<'_> {
+impl<I: Iterator<Item = Record>> RecordStream for Records<I> {
     fn header(&self) -> &Header {
         &self.header
     }
     fn next(&mut self) -> Result<Option<Record>, StreamError> {
-        Ok(self.events.next().copied().map(Record::Event))
+        Ok(self.records.next())
     }
 }
 
@@ -98,10 +98,18 @@ fn compile_events(
     order: Order,
     cut: Windows,
 ) -> Result<(ProgramInfo, Vec<Block>), CompileError> {
+    compile_records(events.iter().copied().map(Record::Event), order, cut)
+}
+
+fn compile_records(
+    records: impl Iterator<Item = Record>,
+    order: Order,
+    cut: Windows,
+) -> Result<(ProgramInfo, Vec<Block>), CompileError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("program");
     let header = Header { has_times: true, ..Header::default() };
-    let mut stream = Events { header, events: events.iter() };
+    let mut stream = Records { header, records };
     let info = compile(&mut stream, &path, order, cut, &mut |_| {})?;
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(info.file_bytes, bytes.len() as u64);
@@ -366,6 +374,35 @@ fn an_ended_thread_ends_behind_its_segment_and_its_objects_go_to_the_initial_thr
     assert_eq!((segment.thread, segment.flags, ops.len()), (1, SEGMENT_ENDS_THREAD, 1));
     let drain = blocks.iter().find(|block| block.head.flags & WINDOW_DRAIN != 0).unwrap();
     assert_eq!(drain.segments[0].0.thread, 0);
+}
+
+#[test]
+fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
+    let malloc = |time, object| Record::Event(at(time, 0, Action::Malloc { object, size: 100 }));
+    let look = |time_ns| Record::Resident(ResidentSample { time_ns, resident_bytes: 1 });
+    // Before the first event; at the time of events to come; twice with nothing between; behind the last event.
+    let records = [
+        look(0),
+        malloc(5, 0),
+        malloc(6, 1),
+        look(8),
+        malloc(8, 2),
+        look(9),
+        look(10),
+        malloc(12, 3),
+        look(20),
+    ];
+    let (info, blocks) = compile_records(records.iter().cloned(), Order::Strict, narrow()).unwrap();
+    let (main, _) = trace_blocks(blocks);
+    let told: Vec<_> =
+        main.iter().map(|block| (block.head.events, block.head.last_time, block.head.flags)).collect();
+    assert_eq!(told, [(2, 3, WINDOW_LOOKED_AT), (1, 4, WINDOW_LOOKED_AT), (1, 15, WINDOW_LOOKED_AT)]);
+    assert_eq!(info.duration_ns, 7, "a look is no event");
+    assert_eq!(info.requested_mean_bytes, (100 + 2 * 200 + 4 * 300) / 7);
+    let (causal, blocks) = compile_records(records.into_iter(), Order::Causal, narrow()).unwrap();
+    let (main, _) = trace_blocks(blocks);
+    assert_eq!((main.len(), main[0].head.flags), (1, 0), "in causal order there is no such place");
+    assert_eq!(causal.requested_mean_bytes, info.requested_mean_bytes);
 }
 
 #[test]

@@ -71,14 +71,14 @@ impl<'a> Sink<'a> {
         tick_us.saturating_sub(self.base_us).saturating_mul(1000)
     }
 
-    /// Writes resident samples that were taken before `tick_us`.
+    /// Writes resident samples that were taken until the tick at `tick_us` began.
     fn write_residents(&mut self, tick_us: u64) -> Result<(), ImportError> {
         let fail = |source: io::Error| ImportError::Io {
             path: self.directory.join(heaplab_raw::SAMPLES_NAME),
             doing: "read",
             source,
         };
-        while let Some((at_us, resident_bytes)) = self.residents.next_before(tick_us).map_err(fail)? {
+        while let Some((at_us, resident_bytes)) = self.residents.next_until(tick_us).map_err(fail)? {
             let time_ns = at_us.saturating_sub(self.base_us).saturating_mul(1000);
             self.trace.push(&Record::Resident(ResidentSample { time_ns, resident_bytes }))?;
         }

@@ -84,9 +84,10 @@ impl Residents {
         Ok(residents)
     }
 
-    /// The next sample that was taken before `tick_us`: its time, and `RssAnon` in bytes.
-    pub(super) fn next_before(&mut self, tick_us: u64) -> io::Result<Option<(u64, u64)>> {
-        let found = self.next.filter(|(at_us, _)| *at_us < tick_us);
+    /// The next sample that was taken until the tick at `tick_us` began: its time, and `RssAnon` in bytes. The
+    /// recording process looks when it has just stored a tick, so that a sample of that time is before its events.
+    pub(super) fn next_until(&mut self, tick_us: u64) -> io::Result<Option<(u64, u64)>> {
+        let found = self.next.filter(|(at_us, _)| *at_us <= tick_us);
         if found.is_some() {
             self.advance()?;
         }

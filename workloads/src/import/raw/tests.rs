@@ -120,7 +120,7 @@ fn every_event_becomes_what_it_was() {
     for (pid, text) in [(0, "allocator.name=ptmalloc2"), (100, "allocator.hash=abc"), (0, "thp=madvise")] {
         writer.push_sample(&SampleRecord::Fact { pid, text: text.as_bytes() });
     }
-    for (elapsed_us, pid) in [(1500, 100), (2500, 7), (9000, 100)] {
+    for (elapsed_us, pid) in [(1500, 100), (2500, 7), (3000, 100), (9000, 100)] {
         let resident_bytes = elapsed_us * 10;
         writer.push_sample(&SampleRecord::Resident { elapsed_us, pid, resident_bytes });
     }
@@ -152,7 +152,14 @@ fn every_event_becomes_what_it_was() {
             Record::ThreadName { thread, name } => Some(format!("{thread} {name}")),
         })
         .collect();
-    assert_eq!(beside, ["0 demo", "500000 15000", "3000000 malloc_trim(0)", "1 pool-1", "8000000 90000"]);
+    let place = |wanted: fn(&Record) -> bool| records.iter().position(wanted).expect("there is one");
+    let looked = place(|record| matches!(record, Record::Resident(sample) if sample.time_ns == 2_000_000));
+    let acted = place(|record| matches!(record, Record::Event(event) if event.time_ns == 2_000_000));
+    assert!(looked < acted, "a look at the begin of a tick is before its events");
+    assert_eq!(
+        beside,
+        ["0 demo", "500000 15000", "2000000 30000", "3000000 malloc_trim(0)", "1 pool-1", "8000000 90000"]
+    );
     let header = &report.header;
     assert_eq!((header.source.as_str(), header.program.as_str()), ("recorder", "demo --serve"));
     assert_eq!((header.has_times, header.has_threads, header.has_alignment), (true, true, true));
