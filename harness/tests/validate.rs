@@ -49,6 +49,18 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
         let error = errors[&(variant.to_owned(), "peak".to_owned())];
         assert!(error.abs() < 0.25, "{variant}: {error}, {shown}");
     }
+    let directory = place.path().join("program.hlt.validation");
+    let written = |name: &str| std::fs::read(directory.join(name)).expect("a file");
+    assert!(written("validation.png").starts_with(b"\x89PNG"));
+    assert!(written("validation-cpu.csv").starts_with(b"variant,replayed_ns,real_ns,"));
+    assert!(directory.join("replay/plots/program-process.png").exists(), "the prediction alone");
+    assert!(directory.join("exec/plots/program-process.png").exists(), "the program alone");
+    let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
+    // Nothing is left to be done, and the same comes of it.
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "--resume", "--", "./program"]);
+    command.assert().success();
+    assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `heaplab validate`: prediction against reality.
 //!
 //! recording (made if it is not there) -> replays (`heaplab run`) and the real program (`heaplab exec`), each a run of
-//! its own in a directory -> tables, validation.csv. Results go to standard output; the program's words, and all
+//! its own in a directory -> tables, validation.csv, validation-cpu.csv, validation.png. Results go to standard output; the program's words, and all
 //! progress, to standard error.
 
 use std::ffi::OsString;
@@ -20,7 +20,9 @@ use super::exec::{ReadyWhen, parse_ready};
 use super::run::{parse_timeout, stop_on_signals, stopped};
 use crate::exec::{self, Ending, Input, Until};
 use crate::predict::validate;
-use crate::report::{Analysis, Style, print_validation, validation_csv, write_report};
+use crate::report::{
+    Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,
+};
 use crate::results::{self, Run, write_whole};
 
 /// A recording is merged behind the program's end: this long it may take.
@@ -42,6 +44,9 @@ pub(super) struct Args {
     /// Where both runs and the validation go [default: FILE.validation]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Go on with a validation that was stopped, given with the same arguments: what its two runs have is kept
+    #[arg(long)]
+    resume: bool,
     /// As of `heaplab exec`: a sample ends this long after the program was ready
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_timeout)]
     time: Option<Duration>,
@@ -80,28 +85,18 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     std::fs::create_dir_all(&directory).with_context(|| format!("{}: cannot create", directory.display()))?;
     let (replay, exec) = (directory.join("replay"), directory.join("exec"));
     let mut command = own_command("run")?;
-    command.arg(&args.recording).args(["--pass", "throughput,memory"]);
-    add_common(&mut command, &args, &replay);
+    if !add_common(&mut command, &args, &replay) {
+        // Timers of allocators cost the program their time: so they must in the replay whose CPU time is compared.
+        command.arg(&args.recording).args(["--pass", "throughput,memory", "--pace", "virtual"]);
+    }
     run(&mut command, "replaying")?;
     if stopped(&stop) {
         return Ok(Outcome::Interrupted);
     }
     let mut command = own_command("exec")?;
-    add_common(&mut command, &args, &exec);
-    let time = args.time.map(|time| format!("{}ms", time.as_millis()));
-    let ready = args.ready_when.as_ref().map(|ready| ready.text.clone());
-    let options = [
-        ("--for", time),
-        ("--ready-when", ready),
-        ("--load", args.load.clone()),
-        ("--prepare", args.prepare.clone()),
-    ];
-    for (name, value) in options {
-        value.iter().for_each(|value| {
-            command.args([name, value]);
-        });
+    if !add_common(&mut command, &args, &exec) {
+        add_program(&mut command, &args);
     }
-    command.arg("--").args(&args.command);
     run(&mut command, "running")?;
     if stopped(&stop) {
         return Ok(Outcome::Interrupted);
@@ -152,12 +147,32 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
     }
 }
 
-/// What both runs are given.
-fn add_common(command: &mut Command, args: &Args, output: &Path) {
+/// What both runs are given. True where one was begun and goes on: it knows what it was to do.
+fn add_common(command: &mut Command, args: &Args, output: &Path) -> bool {
+    command.arg("-o").arg(output);
+    if args.resume && output.join("run.toml").exists() {
+        command.arg("--resume");
+        return true;
+    }
     for variant in &args.allocators {
         command.args(["-a", variant]);
     }
-    command.arg("--reps").arg(args.reps.to_string()).arg("-o").arg(output);
+    command.arg("--reps").arg(args.reps.to_string());
+    false
+}
+
+/// The program, and when a sample of it ends.
+fn add_program(command: &mut Command, args: &Args) {
+    let options = [
+        ("--for", args.time.map(|time| format!("{}ms", time.as_millis()))),
+        ("--ready-when", args.ready_when.as_ref().map(|ready| ready.text.clone())),
+        ("--load", args.load.clone()),
+        ("--prepare", args.prepare.clone()),
+    ];
+    for (name, value) in options {
+        command.args(value.iter().flat_map(|value| [name, value]));
+    }
+    command.arg("--").args(&args.command);
 }
 
 fn own_command(name: &str) -> anyhow::Result<Command> {
@@ -189,7 +204,12 @@ fn report(directory: &Path, replay: &Run, exec: &Run) -> anyhow::Result<Outcome>
     print_validation(&validation, out, Style::of_stdout())?;
     let path = directory.join("validation.csv");
     write_whole(&path, &validation_csv(&validation)?)?;
+    write_whole(&directory.join("validation-cpu.csv"), &validation_cpu_csv(&validation)?)?;
     writeln!(out, "{}", path.display())?;
+    let plot = directory.join("validation.png");
+    if draw_validation(&validation, &plot)? {
+        writeln!(out, "{}", plot.display())?;
+    }
     Ok(if validation.memory.is_empty() {
         Outcome::Failed
     } else if complete {

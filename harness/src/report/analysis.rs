@@ -6,7 +6,7 @@ use super::ReportError;
 use super::latency::Latencies;
 use super::summary::{Figures, SummaryRow};
 use super::units::bytes;
-use crate::predict::predict;
+use crate::predict::{Predictions, predict};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::Ratio;
 
@@ -37,6 +37,8 @@ pub struct Analysis<'r> {
     /// What is missing or was left out, and what spoils the run, in sentences.
     pub notes: Vec<String>,
     pub(super) figures: Figures,
+    /// What the whole process's memory would be, where a recording tells.
+    pub(super) predictions: Predictions,
     pub(super) latencies: Latencies,
     places: HashMap<(String, String, String), usize>,
 }
@@ -69,7 +71,18 @@ impl<'r> Analysis<'r> {
         let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
         let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
         let places = summary.iter().enumerate().map(|(place, row)| (key(row), place)).collect();
-        Ok(Analysis { run, baseline, workloads, variants, summary, notes, figures, latencies, places })
+        Ok(Analysis {
+            run,
+            baseline,
+            workloads,
+            variants,
+            summary,
+            notes,
+            figures,
+            predictions,
+            latencies,
+            places,
+        })
     }
 
     /// A row of the summary; none if no variant of the workload measured the metric.

@@ -36,11 +36,11 @@ pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
 pub use metrics::{headline, name_of_headline};
-pub use plots::{Load, Plot, draw_load, draw_plan};
+pub use plots::{Load, Plot, draw_load, draw_plan, draw_validation};
 pub use summary::SummaryRow;
 pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
 
-pub use validation::{print_validation, validation_csv};
+pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
 use document::Document;

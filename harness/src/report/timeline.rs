@@ -86,7 +86,8 @@ pub(super) fn read(analysis: &Analysis<'_>, notes: &mut Vec<String>) -> Result<T
     let mut shown: HashMap<usize, Timeline> = HashMap::new();
     for workload in &analysis.workloads {
         for variant in &analysis.variants {
-            let place = median_sample(analysis, workload, variant, |sample| sample.resident_mean_bytes);
+            let place =
+                median_sample(analysis, workload, variant, Pass::Memory, |sample| sample.resident_mean_bytes);
             shown.extend(place.map(|place| (place, Timeline::default())));
         }
     }
@@ -105,14 +106,15 @@ pub(super) fn read(analysis: &Analysis<'_>, notes: &mut Vec<String>) -> Result<T
     Ok(named.collect())
 }
 
-/// The place of the ok memory sample whose figure is the median, the lower of two.
+/// The place of the ok sample of a pass whose figure is the median, the lower of two.
 pub(super) fn median_sample(
     analysis: &Analysis<'_>,
     workload: &str,
     variant: &str,
+    pass: Pass,
     figure: fn(&Sample) -> Option<u64>,
 ) -> Option<usize> {
-    let samples = analysis.ok_samples(workload, Pass::Memory).filter(|(_, sample)| sample.variant == variant);
+    let samples = analysis.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
     let mut figures: Vec<(u64, usize)> =
         samples.filter_map(|(place, sample)| Some((figure(sample)?, place))).collect();
     figures.sort_unstable();

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::grid::{Grid, Style};
 use super::units;
 use crate::predict::{CLEAR_DIFFERENCE, Figure, Held, Ranking, Validation};
@@ -22,9 +24,18 @@ pub fn print_validation(validation: &Validation, out: &mut dyn Write, style: Sty
 
 /// The figures of memory as CSV: fractions and bytes as they are.
 pub fn validation_csv(validation: &Validation) -> io::Result<Vec<u8>> {
+    csv_of(&validation.memory)
+}
+
+/// The CPU times as CSV.
+pub fn validation_cpu_csv(validation: &Validation) -> io::Result<Vec<u8>> {
+    csv_of(&validation.cpu)
+}
+
+fn csv_of(rows: &[impl Serialize]) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for held in &validation.memory {
-        writer.serialize(held)?;
+    for row in rows {
+        writer.serialize(row)?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
@@ -96,8 +107,8 @@ fn sentences(validation: &Validation) -> Vec<String> {
 
 fn describe_ranking(name: &str, ranking: Ranking) -> String {
     format!(
-        "order of the variants by {name}: Kendall's tau {:.2}; {} of the {} pairs that really differ by more than \
-         {:.0} % are the right way round",
+        "order of the variants by {name}: Kendall's tau {:.2}; {} of the {} pairs that really differ (by more than \
+         {:.0} %, and their samples do not overlap) are the right way round",
         ranking.tau,
         ranking.right_pairs,
         ranking.clear_pairs,
@@ -117,6 +128,8 @@ mod tests {
             figure: Figure::Peak,
             predicted_bytes,
             real_bytes,
+            real_least_bytes: real_bytes * 0.99,
+            real_most_bytes: real_bytes * 1.01,
             real_spread: 0.01,
             error: (predicted_bytes - real_bytes) / real_bytes,
             null_error: (100e6 - real_bytes) / real_bytes,
@@ -125,8 +138,15 @@ mod tests {
         let validation = Validation {
             program: "server".to_owned(),
             memory: vec![held("ptmalloc2", 100e6, 104e6), held("jemalloc", 60e6, 59.9e6)],
-            cpu: vec![HeldCpu { variant: "ptmalloc2".to_owned(), replayed_ns: 2e8, real_ns: 3e9 }],
+            cpu: vec![HeldCpu {
+                variant: "ptmalloc2".to_owned(),
+                replayed_ns: 2e8,
+                real_ns: 3e9,
+                real_least_ns: 2.9e9,
+                real_most_ns: 3.1e9,
+            }],
             parts: vec!["order: as it was".to_owned()],
+            ..Validation::default()
         };
         let mut out = Vec::new();
         print_validation(&validation, &mut out, Style { framed: false, colour: false }).expect("in memory");
@@ -139,7 +159,7 @@ mod tests {
         ptmalloc2                  200 ms                   3.00 s
 
         peak: median error 1.9 %, worst 3.8 %; of the prediction that nothing changes 35.4 % (an error within reality's own spread counts as 0)
-        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ by more than 10 % are the right way round
+        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, and their samples do not overlap) are the right way round
         order: as it was
         ");
         let csv = String::from_utf8(validation_csv(&validation).expect("in memory")).expect("UTF-8");

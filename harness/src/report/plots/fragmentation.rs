@@ -76,7 +76,9 @@ pub(super) fn plot(
         .zip(looks)
         .filter(|(variant, _)| tried(variant))
         .map(|(variant, look)| {
-            let place = median_sample(analysis, workload, variant, |sample| sample.at_peak_resident_bytes);
+            let place = median_sample(analysis, workload, variant, Pass::Memory, |sample| {
+                sample.at_peak_resident_bytes
+            });
             (variant.as_str(), *look, place.and_then(|place| Split::of(&analysis.run.samples[place])))
         })
         .collect();

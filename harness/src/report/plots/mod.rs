@@ -13,6 +13,7 @@ mod latency;
 mod load;
 mod overview;
 mod pareto;
+mod process;
 mod ratio;
 mod settled;
 mod throughput;
@@ -24,6 +25,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use capacity::draw_plan;
 pub use load::{Load, plot as draw_load};
+pub use process::draw_validation;
+
+use process::Processes;
 
 use super::ReportError;
 use super::analysis::Analysis;
@@ -34,11 +38,12 @@ use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 
 /// The kinds, in the order in which a report shows them.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "throughput",
     "ratio",
     "pareto",
     "memory",
+    "process",
     "fragmentation",
     "heap",
     "settled",
@@ -72,6 +77,7 @@ pub struct Plot {
 struct Sources {
     looks: Vec<Look>,
     timelines: Timelines,
+    processes: Processes,
     heap_maps: HeapMaps,
 }
 
@@ -89,6 +95,7 @@ pub(super) fn draw_all(
     let sources = Sources {
         looks: looks(analysis),
         timelines: read(analysis, notes)?,
+        processes: process::read(analysis)?,
         heap_maps: HeapMaps::read(analysis.run, notes)?,
     };
     let mut taken = HashSet::from(["all".to_owned()]);
@@ -140,6 +147,7 @@ fn draw_workload(
             "ratio" => ratio::plot(analysis, workload, looks, &path)?,
             "pareto" => pareto::plot(analysis, workload, looks, &path)?,
             "memory" => timeline::plot(analysis, &sources.timelines, workload, looks, &path)?,
+            "process" => process::plot(analysis, &sources.processes, workload, looks, &path)?,
             "fragmentation" => fragmentation::plot(analysis, workload, looks, &path)?,
             "heap" => heap::plot(analysis, &sources.heap_maps, workload, &path)?,
             "settled" => settled::plot(analysis, workload, looks, &path)?,

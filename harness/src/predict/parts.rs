@@ -1,0 +1,76 @@
+//! Where the error of a prediction comes from, in sentences: the recorded run itself, what is not heap, touch, order, time.
+
+use super::validation::values;
+use super::{Predictions, find_base, replays_at, rest};
+use crate::results::{Pass, ResultsError, Run};
+use crate::stats::median;
+
+/// Sentences on each part that a prediction can be off in.
+pub(super) fn describe_parts(
+    replays: &Run,
+    real: &Run,
+    predictions: &Predictions,
+) -> Result<Vec<String>, ResultsError> {
+    let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
+    let mut parts = Vec::new();
+    let Some((workload, recorded)) = predictions.recorded.iter().next() else {
+        parts.push("the recording holds no memory of its process: nothing can be predicted".to_owned());
+        return Ok(parts);
+    };
+    let Ok(base) = find_base(replays, workload) else { return Ok(parts) };
+    let recorded_peak = recorded.iter().map(|point| point.1).max().unwrap_or(0) as f64;
+    if let Some(own) = median(&values(real, &base, Pass::Exec, |sample| sample.resident_peak_bytes)) {
+        parts.push(format!(
+            "the recorded run: its peak was {}, that of the program's own runs under {base} {} ({:+.1} %)",
+            mib(recorded_peak),
+            mib(own),
+            (recorded_peak - own) / own * 100.0
+        ));
+    }
+    let of_base = replays_at(replays, &predictions.recorded)?;
+    let mut places: Vec<usize> =
+        of_base.keys().copied().filter(|place| replays.samples[*place].variant == base).collect();
+    places.sort_unstable();
+    if let Some(replayed) = places.first().map(|place| &of_base[place]) {
+        let mut rests = rest(recorded, replayed);
+        rests.sort_unstable();
+        let at = |part: f64| rests.get((part * rests.len() as f64) as usize).map_or(0.0, |rest| *rest as f64);
+        parts.push(format!(
+            "not heap: recorded less replayed is {} (from {} to {} over 90 % of the looks); what varies in it is heap \
+             that the replay has not, or has at other times",
+            mib(at(0.5)),
+            mib(at(0.05)),
+            mib(at(0.95))
+        ));
+        let below = rests.iter().filter(|rest| **rest < 0).count();
+        if below > 0 {
+            parts.push(format!(
+                "touch: at {:.0} % of the looks the replay had more memory than the program: it touched what the program \
+                 did not",
+                below as f64 / rests.len() as f64 * 100.0
+            ));
+        }
+    }
+    let reached: Vec<f64> = replays
+        .samples
+        .iter()
+        .filter(|sample| sample.pass == Pass::Memory)
+        .filter_map(|sample| {
+            Some(sample.requested_peak_reached_bytes? as f64 / sample.requested_peak_bytes? as f64)
+        })
+        .collect();
+    if let Some(reached) = median(&reached) {
+        parts.push(format!(
+            "order: the replays reached {:.2} % of the trace's largest live bytes",
+            reached * 100.0
+        ));
+    }
+    let lasted = recorded.last().map_or(0, |point| point.0) as f64 / 1e9;
+    if let Some(wall) = median(&values(real, &base, Pass::Exec, |sample| sample.wall_ns)) {
+        parts.push(format!(
+            "time: the recording lasted {lasted:.1} s, the program's own runs under {base} {:.1} s",
+            wall / 1e9
+        ));
+    }
+    Ok(parts)
+}

@@ -1,0 +1,221 @@
+//! Memory of the whole process over time: as predicted from a recording, and held against the program itself.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::super::ReportError;
+use super::super::analysis::Analysis;
+use super::super::axis::{Axis, Unit};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::palette::{Colour, INK, Look, MUTED, hue};
+use super::super::timeline::median_sample;
+use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
+use crate::predict::{Curves, Validation};
+use crate::results::Pass;
+
+/// Time in ns, and bytes.
+type Points = Vec<(u64, u64)>;
+
+/// What was recorded.
+const RECORDED: Look = Look { colour: MUTED, dash: Some((7.0, 5.0)) };
+/// The program's own samples.
+const REAL: Look = Look { colour: INK, dash: None };
+
+/// The process's memory by (workload, variant), of the block whose mean is the median (the lower of two).
+pub(super) type Processes = HashMap<(String, String), Points>;
+
+/// Streams timeline.csv once for what real programs had. What was predicted is known.
+pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
+    let mut processes = Processes::new();
+    let mut programs: HashMap<usize, Points> = HashMap::new();
+    for workload in &analysis.workloads {
+        for variant in &analysis.variants {
+            let median =
+                |pass| median_sample(analysis, workload, variant, pass, |sample| sample.resident_mean_bytes);
+            programs.extend(median(Pass::Exec).map(|place| (place, Points::new())));
+            let predicted =
+                median(Pass::Memory).and_then(|place| analysis.predictions.of_samples.get(&place));
+            let key = || (workload.clone(), variant.clone());
+            processes.extend(predicted.map(|predicted| (key(), predicted.points.clone())));
+        }
+    }
+    analysis.run.each_program_point(|place, point| {
+        if let Some(points) = programs.get_mut(&place) {
+            points.push((point.time_ns, point.resident_bytes));
+        }
+    })?;
+    let named = programs.into_iter().filter(|(_, points)| !points.is_empty()).map(|(place, points)| {
+        let sample = &analysis.run.samples[place];
+        ((sample.workload.clone(), sample.variant.clone()), points)
+    });
+    processes.extend(named);
+    Ok(processes)
+}
+
+/// Draws what the process has, or would have, under each variant; none if that is not known.
+pub(super) fn plot(
+    analysis: &Analysis<'_>,
+    processes: &Processes,
+    workload: &str,
+    looks: &[Look],
+    path: &Path,
+) -> Result<Option<Svg>, ReportError> {
+    let known = |variant: &String| processes.get(&(workload.to_owned(), variant.clone()));
+    let shown: Vec<(&String, Look, &Points)> = analysis
+        .variants
+        .iter()
+        .zip(looks)
+        .filter_map(|(variant, look)| Some((variant, *look, known(variant)?)))
+        .collect();
+    if shown.is_empty() {
+        return Ok(None);
+    }
+    let recorded = analysis.predictions.recorded.get(workload);
+    let (time, bytes) = axes(shown.iter().map(|(_, _, points)| *points).chain(recorded), 8, 6);
+    let svg = draw(path, |canvas| {
+        let (heading, subtitle, begin) = words(workload, recorded.is_some());
+        let top = title(canvas, &heading, subtitle);
+        let entries = shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone()));
+        let recording = recorded.map(|_| (Key::Line(RECORDED), "recorded".to_owned()));
+        let top = legend(canvas, top, &entries.chain(recording).collect::<Vec<_>>());
+        let panel =
+            Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 10.0, bottom: top + 420.0 };
+        draw_grid(canvas, &panel, &time, &bytes, true);
+        for (_, look, points) in &shown {
+            draw_points(canvas, &panel, (&time, &bytes), points, *look, 2.2);
+        }
+        if let Some(recorded) = recorded {
+            draw_points(canvas, &panel, (&time, &bytes), recorded, RECORDED, 2.2);
+        }
+        draw_time(canvas, &panel, begin)
+    })?;
+    Ok(Some(svg))
+}
+
+/// Title, subtitle, and the name of the axis of time.
+fn words(workload: &str, predicted: bool) -> (String, &'static str, &'static str) {
+    if predicted {
+        (
+            format!("{workload}: memory of the whole process, predicted"),
+            "Lower is better. Anonymous resident memory: what was recorded, less the replay on the build that was recorded, \
+             plus the replay on the variant. Of each variant the block whose mean is the median.",
+            "time since the first recorded event",
+        )
+    } else {
+        (
+            format!("{workload}: memory of the program"),
+            "Lower is better. Anonymous resident memory of the process and its children. Of each variant the block whose mean \
+             is the median.",
+            "time since the program's start",
+        )
+    }
+}
+
+/// Draws prediction and reality, a panel for each variant; nothing if there is no prediction.
+///
+/// # Errors
+///
+/// A file that cannot be written.
+pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, ReportError> {
+    let shown: Vec<&Curves> =
+        validation.curves.iter().filter(|curves| !curves.predicted.is_empty()).collect();
+    if shown.is_empty() {
+        return Ok(false);
+    }
+    let (time, _) = axes(shown.iter().flat_map(|curves| lines(validation, curves)), 8, 1);
+    draw(path, |canvas| {
+        let heading = format!("{}: prediction and reality", validation.program);
+        let subtitle = "Anonymous resident memory of the process. Each panel has one variant and a scale of its own: every run of \
+                        the program itself, and what was predicted from the one recording. The recorded run is in each: it \
+                        is what one would expect if nothing changed.";
+        let top = title(canvas, &heading, subtitle);
+        let entries = [
+            (Key::Line(REAL), "the program's own runs".to_owned()),
+            (Key::Line(RECORDED), "the recorded run".to_owned()),
+        ];
+        let coloured =
+            shown.iter().map(|curves| (Key::Line(look(curves)), format!("predicted, {}", curves.variant)));
+        let mut top = legend(canvas, top, &coloured.chain(entries).collect::<Vec<_>>());
+        let mut end = top;
+        for (at, curves) in shown.iter().enumerate() {
+            let panel =
+                Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 26.0, bottom: top + 206.0 };
+            let (_, bytes) = axes(lines(validation, curves), 1, 4);
+            let is_last = at + 1 == shown.len();
+            let heading = BODY.sized(16.0).bold();
+            canvas.text((panel.left, panel.top - 14.0), Anchor::Left, &curves.variant, heading);
+            draw_grid(canvas, &panel, &time, &bytes, is_last);
+            draw_points(canvas, &panel, (&time, &bytes), &validation.recorded, RECORDED, 1.8);
+            for real in &curves.real {
+                draw_points(canvas, &panel, (&time, &bytes), real, REAL, 1.2);
+            }
+            draw_points(canvas, &panel, (&time, &bytes), &curves.predicted, look(curves), 2.6);
+            top = panel.bottom + 18.0;
+            if is_last {
+                end = draw_time(canvas, &panel, "time since the program's start");
+            }
+        }
+        end
+    })?;
+    Ok(true)
+}
+
+/// All that a panel shows.
+fn lines<'a>(validation: &'a Validation, curves: &'a Curves) -> impl Iterator<Item = &'a Points> {
+    curves.real.iter().chain([&curves.predicted, &validation.recorded])
+}
+
+fn look(curves: &Curves) -> Look {
+    let colour: Colour = hue(&curves.allocator);
+    Look { colour, dash: None }
+}
+
+/// Axes that hold all lines.
+fn axes<'a>(lines: impl Iterator<Item = &'a Points>, most_times: usize, most_bytes: usize) -> (Axis, Axis) {
+    let (mut time, mut bytes) = (0, 0);
+    for (at, value) in lines.flatten() {
+        (time, bytes) = (time.max(*at), bytes.max(*value));
+    }
+    (Axis::new(time as f64, Unit::Time, most_times), Axis::new(bytes as f64 * 1.05, Unit::Bytes, most_bytes))
+}
+
+fn draw_grid(canvas: &mut Canvas, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
+    for (value, label) in &time.ticks {
+        panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
+    }
+    for (value, label) in &bytes.ticks {
+        panel.draw_level(canvas, bytes.fraction(*value), label);
+    }
+}
+
+/// Names the axis of time; returns where the plot ends.
+fn draw_time(canvas: &mut Canvas, panel: &Panel, name: &str) -> f64 {
+    let middle = (panel.left + panel.right) / 2.0;
+    canvas.text((middle, panel.bottom + 42.0), Anchor::Middle, name, SMALL.sized(16.0));
+    panel.bottom + 70.0
+}
+
+/// A line through figures of which each holds until the next.
+fn draw_points(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    (time, bytes): (&Axis, &Axis),
+    points: &Points,
+    look: Look,
+    width: f64,
+) {
+    let mut line: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+    let mut height = None;
+    for (at, value) in points {
+        let point = panel.at(time.fraction(*at as f64), bytes.fraction(*value as f64));
+        let corner = height.map(|height| (point.0, height));
+        height = Some(point.1);
+        // PERF: points nearer than half a pixel to the last one change nothing.
+        for point in corner.into_iter().chain([point]) {
+            if line.last().is_none_or(|last| (point.0 - last.0).abs() + (point.1 - last.1).abs() >= 0.5) {
+                line.push(point);
+            }
+        }
+    }
+    canvas.line(&line, width, look.colour, look.dash);
+}
