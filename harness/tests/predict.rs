@@ -82,8 +82,16 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     let found = summary(&place.path().join("out"));
     let of = |variant: &str, metric: &str| found[&(variant.to_owned(), metric.to_owned())];
     let recorded_peak = (NOT_HEAP + 20 * MIB / 20_000 / 10 * 10 * 20_000) as f64;
-    assert_eq!(of("ptmalloc2", "predicted_resident_peak_bytes"), recorded_peak, "nothing changes");
-    assert_eq!(of("ptmalloc2", "predicted_resident_end_bytes"), NOT_HEAP as f64);
+    // But for what a look and its neighbours differ by: the trace's figures know no pages and no metadata.
+    let same = |metric: &str, recorded: f64| {
+        let predicted = of("ptmalloc2", metric);
+        assert!(
+            (predicted - recorded).abs() < (MIB / 4) as f64,
+            "{metric}: {predicted} instead of {recorded}"
+        );
+    };
+    same("predicted_resident_peak_bytes", recorded_peak);
+    same("predicted_resident_end_bytes", NOT_HEAP as f64);
     let difference = of("jemalloc", "resident_peak_bytes") - of("ptmalloc2", "resident_peak_bytes");
     let predicted = of("jemalloc", "predicted_resident_peak_bytes") - recorded_peak;
     assert!((predicted - difference).abs() < MIB as f64, "{predicted} instead of {difference}");
