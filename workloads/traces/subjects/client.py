@@ -2,7 +2,8 @@
 
 What is sent, and when, is drawn from a seed before anything runs: another allocator, or a slower server, gets the
 same work at the same times. A connection sends its next report when its time has come, and when it has the answer
-to the last. The rate swells and falls twice over the duration, between a fifth and nine fifths of the mean.
+to the last. Reports come in bursts, as clients do that report on the hour: the rate swells twice over the duration
+to three times its mean, and falls nearly to nothing between.
 
     client.py --port PORT [--requests N] [--duration SECONDS] [--connections N] [--seed N]
 
@@ -23,26 +24,25 @@ import time
 LEAST_BYTES = 1_000
 MOST_BYTES = 500_000
 RECORDS = 4_000
-WAVES = 2
-WAVE_HEIGHT = 0.8
+WORDS = 1_000
+MOST_WORDS = 2_000
+BURSTS = 2
+QUIET = 0.05
 # A server that takes longer than this for an answer is taken for dead.
 PATIENCE_SECONDS = 60.0
 READ_BYTES = 256 * 1024
 
 
-def make_record(generator):
-    """A measurement. Most messages are short, some are long; labels and values come in any number."""
-    words = [
-        "".join(generator.choices(string.ascii_lowercase, k=generator.randrange(2, 12)))
-        for _ in range(min(120, int(generator.lognormvariate(1.5, 1.0))))
-    ]
+def make_record(generator, words):
+    """A measurement. Its message is a line of a log as a rule, and at times pages of it: lognormal, as texts are."""
+    length = min(MOST_WORDS, int(generator.lognormvariate(math.log(45), 1.2)))
     return {
         "host": f"node-{generator.randrange(300):03}.{generator.choice(['east', 'west', 'north'])}.example",
         "metric": generator.choice(["cpu", "memory", "disk", "network", "latency"]) + f".{generator.randrange(40)}",
         "time": 1_600_000_000_000 + generator.randrange(10**10),
         "values": [generator.randrange(10**6) for _ in range(generator.randrange(1, 13))],
         "labels": {f"Label{generator.randrange(50)}": generator.randrange(10**5) for _ in range(generator.randrange(6))},
-        "message": " ".join(words) + " ",
+        "message": " ".join(generator.choices(words, k=length)) + " ",
     }
 
 
@@ -51,7 +51,9 @@ class Book:
     anew; sums from the ring's begin tell what its answer must be."""
 
     def __init__(self, generator):
-        records = [make_record(generator) for _ in range(RECORDS)]
+        letters = string.ascii_lowercase
+        words = ["".join(generator.choices(letters, k=generator.randrange(2, 12))) for _ in range(WORDS)]
+        records = [make_record(generator, words) for _ in range(RECORDS)]
         self.texts = [json.dumps(record).encode() for record in records] * 2
         self.length_before, self.total_before = [0], [0]
         for text, record in zip(self.texts, records * 2):
@@ -71,12 +73,12 @@ class Book:
 
 
 def draw_times(generator, count, duration):
-    """When so many requests are sent: a Poisson process of the waves' rate, given its count."""
+    """When so many requests are sent: a Poisson process with the bursts' rate, given its count."""
     steps = 1_000
     share = [0.0]
     for step in range(steps):
-        phase = 2 * math.pi * WAVES * (step + 0.5) / steps
-        share.append(share[-1] + 1 - WAVE_HEIGHT * math.cos(phase))
+        phase = 2 * math.pi * BURSTS * (step + 0.5) / steps
+        share.append(share[-1] + QUIET + (0.5 - 0.5 * math.cos(phase)) ** 4)
     times = []
     for _ in range(count):
         at = generator.random() * share[-1]
