@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, ensure};
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
 
-/// PERF: four allocators, two workloads, three passes, this often: a minute and a half on two cores. It shows
+/// PERF: four allocators, four workloads, three passes, this often: a minute on two cores. It shows
 /// where things stand; a verdict needs six samples or more.
 const REPS: &str = "3";
 

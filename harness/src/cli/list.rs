@@ -7,7 +7,7 @@ use anyhow::Context;
 use heaplab_allocators::registry::{ENTRIES, Entry};
 use heaplab_allocators::settings::KNOWN;
 use heaplab_allocators::{Sweep, Variant, probe, sweep};
-use heaplab_workloads::catalog::{self, Source};
+use heaplab_workloads::catalog::{self, Source, Suite};
 use serde::Serialize;
 
 use super::{Format, Outcome, columns};
@@ -46,6 +46,8 @@ struct ListedWorkload {
     name: String,
     /// `model`, `stress` or `trace`.
     kind: &'static str,
+    /// `quick`, `full`, both, or none.
+    suites: Vec<&'static str>,
     description: String,
 }
 
@@ -58,6 +60,11 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
                 Source::Definition { .. } => "model",
                 _ => "trace",
             },
+            suites: Suite::ALL
+                .into_iter()
+                .filter(|suite| suite.has(&workload.name))
+                .map(Suite::name)
+                .collect(),
             name: workload.name,
             description: workload.description,
         })
@@ -66,9 +73,12 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {
-            let rows: Vec<Vec<String>> =
-                listed.into_iter().map(|it| vec![it.name, it.kind.to_owned(), it.description]).collect();
-            columns::print(&mut out, &["name", "kind", "description"], &rows)?;
+            let row = |it: ListedWorkload| {
+                let suites = if it.suites.is_empty() { "-".to_owned() } else { it.suites.join(", ") };
+                vec![it.name, it.kind.to_owned(), suites, it.description]
+            };
+            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
+            columns::print(&mut out, &["name", "kind", "suites", "description"], &rows)?;
         }
     }
     Ok(Outcome::Done)

@@ -3,7 +3,7 @@
 //! Depends on nothing else of this project. A trace is a stream of [`Record`]s in time order behind a
 //! [`Header`] and before a [`Summary`]. [`TraceFile`] writes one to a file and [`TraceWriter`] to
 //! anything else, [`TraceReader`] reads it as a stream, [`verify`] reads all of it for faults, and
-//! [`summary`] reads its totals alone.
+//! [`summary`] and [`summary_of_bytes`] read its totals alone.
 //!
 //! Layers, bottom up: event and header (plain data), varint, error, tally (laws and totals), chunk
 //! (records as bytes), layout (the fixed parts of a file), writer, file, reader, verify.
@@ -26,6 +26,6 @@ pub use event::{Action, Call, Event, IgnoredReason, Mark, ObjectId, Record, Resi
 pub use file::TraceFile;
 pub use header::{Header, Note, RecordedAllocator, Summary};
 pub use layout::FORMAT_VERSION;
-pub use reader::{TraceReader, Truncation, summary};
+pub use reader::{TraceReader, Truncation, summary, summary_of_bytes};
 pub use verify::{Verified, verify};
 pub use writer::{SourceCounts, TraceWriter};

@@ -6,13 +6,16 @@
 //! part that is there and wrong is an error.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::chunk::{self, State};
 use crate::error::{Fault, Law, RecordFault, TraceError};
 use crate::layout::{self, ChunkHead, EndHead, IndexEntry};
 use crate::{Header, Record, Summary};
+
+/// Stands in messages for the path of a trace that is read from no file.
+const IN_MEMORY: &str = "<trace>";
 
 /// Where a trace was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +89,7 @@ impl TraceReader<BufReader<File>> {
 impl<R: Read> TraceReader<R> {
     /// Reads the header of the trace on `input`.
     pub fn new(input: R) -> Result<Self, TraceError> {
-        TraceReader::with_path(input, Path::new("<trace>"))
+        TraceReader::with_path(input, Path::new(IN_MEMORY))
     }
 
     fn with_path(input: R, path: &Path) -> Result<Self, TraceError> {
@@ -423,8 +426,18 @@ impl<R: Read> Iterator for TraceReader<R> {
 pub fn summary(path: &Path) -> Result<Option<Summary>, TraceError> {
     // The header tells a trace from anything else, and its version.
     TraceReader::open(path)?;
+    let file = File::open(path).map_err(|source| fail(path, "open", source))?;
+    find_summary(file, path)
+}
+
+/// [`summary`] of a trace that lies in memory.
+pub fn summary_of_bytes(trace: &[u8]) -> Result<Option<Summary>, TraceError> {
+    TraceReader::new(trace)?;
+    find_summary(Cursor::new(trace), Path::new(IN_MEMORY))
+}
+
+fn find_summary(mut file: impl Read + Seek, path: &Path) -> Result<Option<Summary>, TraceError> {
     let read = |source| fail(path, "read", source);
-    let mut file = File::open(path).map_err(|source| fail(path, "open", source))?;
     let file_bytes = file.seek(SeekFrom::End(0)).map_err(read)?;
     let Some(trailer_offset) = file_bytes.checked_sub(layout::TRAILER_BYTES as u64) else { return Ok(None) };
     let trailer = read_at(&mut file, trailer_offset, layout::TRAILER_BYTES).map_err(read)?;
@@ -444,7 +457,7 @@ pub fn summary(path: &Path) -> Result<Option<Summary>, TraceError> {
 }
 
 /// Up to `length` bytes at `offset`; fewer where the file ends.
-fn read_at(file: &mut File, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+fn read_at(file: &mut (impl Read + Seek), offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(length as u64).read_to_end(&mut bytes)?;

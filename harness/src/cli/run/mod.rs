@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use heaplab_workloads::catalog::Suite;
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// tool's log [default: the quick suite]
     #[arg(value_name = "WORKLOAD|FILE")]
     workloads: Vec<String>,
+    /// The workloads of a suite: quick or full (`heaplab list workloads` shows what is in each)
+    #[arg(long, value_name = "SUITE", conflicts_with = "workloads")]
+    suite: Option<Suite>,
     /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant
     /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
     #[arg(short, long = "allocator", value_name = "VARIANT")]

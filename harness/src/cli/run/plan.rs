@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Parser;
 use heaplab_allocators::{Sweep, SweepError, Variant, VariantError};
-use heaplab_workloads::catalog::{self, CatalogError, Workload};
+use heaplab_workloads::catalog::{self, CatalogError, Suite, Workload};
 use heaplab_workloads::simulate::Options;
 
 use super::until::Goal;
@@ -161,11 +161,12 @@ fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
         if !args.connections.is_empty() {
             return Err(usage("--connections needs a load model: name the workload that it is for"));
         }
-        let quick = |(workload, options): (Workload, Options)| {
-            let duration_ns = options.duration_ns.map(|quick| args.duration.unwrap_or(quick));
-            (workload, Options { seed: args.seed, duration_ns, ..options })
+        let suite = args.suite.unwrap_or(Suite::Quick);
+        let with_asked = |(workload, options): (Workload, Options)| {
+            let asked = args.duration.filter(|_| workload.is_model());
+            (workload, Options { seed: args.seed, duration_ns: asked.or(options.duration_ns), ..options })
         };
-        return Ok(catalog::quick_suite().into_iter().map(quick).collect());
+        return Ok(suite.workloads().into_iter().map(with_asked).collect());
     }
     let mut names = HashSet::new();
     let mut workloads = Vec::new();

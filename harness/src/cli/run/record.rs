@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use heaplab_allocators::hash_file;
-use heaplab_workloads::catalog::{Source, Workload};
+use heaplab_workloads::catalog::{Source, Suite, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Args;
@@ -82,19 +82,22 @@ fn recorded_points(plan: &Plan, compiled: &Compiled) -> Vec<RecordedPoint> {
     points.collect()
 }
 
-/// What a directory is called by: its only workload, or `quick`, or how many there are.
+/// What a directory is called by: its only workload, or its suite, or how many there are.
 fn directory_name(workloads: &[(Workload, heaplab_workloads::simulate::Options)]) -> String {
     let names: Vec<&str> = workloads.iter().map(|(workload, _)| workload.name.as_str()).collect();
-    let quick = heaplab_workloads::catalog::quick_suite();
+    let is_suite = |suite: &Suite| {
+        let members = suite.workloads();
+        members.iter().map(|(workload, _)| workload.name.as_str()).eq(names.iter().copied())
+    };
     match names[..] {
         [name] => name
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
             .collect(),
-        _ if quick.iter().map(|(workload, _)| workload.name.as_str()).eq(names.iter().copied()) => {
-            "quick".to_owned()
-        }
-        _ => format!("{}-workloads", names.len()),
+        _ => match Suite::ALL.into_iter().find(is_suite) {
+            Some(suite) => suite.name().to_owned(),
+            None => format!("{}-workloads", names.len()),
+        },
     }
 }
 
@@ -122,6 +125,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
                 (source, None)
             }
             Source::ShippedLog { file_name, .. } => (format!("shipped {file_name}"), None),
+            Source::ShippedTrace { .. } => (format!("shipped {}.hlt", workload.name), None),
             Source::Trace { path } | Source::Log { path } => (path.display().to_string(), Some(path)),
         };
         let connections = workload.connections(options)?;

@@ -1,0 +1,133 @@
+//! The recordings that are shipped: each is whole, is what its document says, tells nothing of where it was made,
+//! and replays.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use heaplab_trace::verify;
+use support::heaplab;
+
+/// What `workloads/traces` may hold in all, in bytes of recordings.
+const MOST_BYTES: u64 = 8_000_000;
+
+fn traces() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("workloads/traces")
+}
+
+/// Files of `workloads/traces` with this extension, in the order of their names.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(traces()).expect("the recordings");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn recordings_are_small_together() {
+    let lengths = [files("hlt"), files("zip")].concat();
+    let total: u64 = lengths.iter().map(|path| std::fs::metadata(path).expect("a file").len()).sum();
+    assert!(total < MOST_BYTES, "{total} bytes");
+}
+
+#[test]
+fn each_recording_is_whole_and_knows_its_process() {
+    let recordings = files("hlt");
+    assert!(recordings.len() >= 5, "{recordings:?}");
+    for path in recordings {
+        let name = path.display();
+        let verified = verify(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert!(verified.truncation.is_none(), "{name}");
+        let (header, summary) = (verified.header, verified.summary);
+        assert_eq!((header.source.as_str(), summary.lost), ("recorder", 0), "{name}");
+        assert!(header.has_times && header.has_threads && header.has_alignment, "{name}");
+        // Without them the whole process's memory could not be predicted.
+        assert!(summary.resident_samples > 0, "{name}");
+        let allocator = header.allocator.expect("an allocator");
+        assert_eq!((allocator.name.as_str(), allocator.hash.len()), ("ptmalloc2", 64), "{name}");
+        assert!(header.cpus.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn no_recording_tells_where_it_was_made() {
+    for path in files("hlt") {
+        let header = heaplab_trace::TraceReader::open(&path).expect("a trace").header().clone();
+        let texts = header.notes.iter().map(|note| &note.value).chain([&header.program, &header.source]);
+        for text in texts {
+            // What Debian's packages bring lies in /usr, /lib and /bin; all else would be a place of the maker's.
+            let mut words = text.split([' ', ':', '\'', '=']).filter(|word| word.starts_with('/'));
+            let own =
+                words.find(|word| !["/usr/", "/lib/", "/bin/"].iter().any(|root| word.starts_with(root)));
+            assert_eq!(own, None, "{}: {text}", path.display());
+        }
+    }
+}
+
+#[test]
+fn documents_have_their_recordings_figures() {
+    for path in files("hlt") {
+        let document = std::fs::read_to_string(path.with_extension("md")).expect("a document beside each");
+        let file = path.file_name().expect("a name");
+        let output =
+            heaplab().current_dir(traces()).args(["trace", "info"]).arg(file).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).expect("UTF-8");
+        let block: String = told.lines().map(|line| format!("    {line}\n")).collect();
+        assert!(
+            document.contains(&block),
+            "{} is not up to date: scripts/make-recordings writes it\n{told}",
+            path.with_extension("md").display()
+        );
+    }
+}
+
+#[test]
+fn each_recording_replays_and_every_object_keeps_its_bytes() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut names: Vec<String> = files("hlt")
+        .iter()
+        .map(|path| path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned())
+        .collect();
+    names.sort();
+    let mut command = heaplab();
+    command.current_dir(place.path()).arg("run").args(&names);
+    command.args(["--pass", "check", "--reps", "1", "-a", "ptmalloc2", "-o", "out"]).assert().success();
+    let mut samples = csv::Reader::from_path(place.path().join("out/samples.csv")).expect("samples");
+    let headers = samples.headers().expect("columns").clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).expect("a column");
+    let (workload, status) = (column("workload"), column("status"));
+    let mut done: Vec<String> = samples
+        .records()
+        .map(|row| row.expect("a row"))
+        .inspect(|row| assert_eq!(&row[status], "ok", "{}", &row[workload]))
+        .map(|row| row[workload].to_owned())
+        .collect();
+    done.sort();
+    assert_eq!(done, names);
+}
+
+#[test]
+fn a_suite_is_asked_for_by_its_name() {
+    let output = heaplab().args(["list", "workloads"]).output().expect("a list");
+    let list = String::from_utf8(output.stdout).expect("UTF-8");
+    let suites = |name: &str| {
+        let line = list.lines().find(|line| line.starts_with(&format!("{name} "))).expect("a line");
+        line.contains(" quick, full ").then_some("both").or(line.contains(" full ").then_some("full"))
+    };
+    assert_eq!(
+        ["threaded", "redis-server", "sqlite3", "monitor-server-1000h", "larson"].map(suites),
+        [Some("both"), Some("both"), Some("full"), None, None],
+        "{list}"
+    );
+    for (arguments, expected) in [
+        (vec!["--suite", "slow"], "there are quick and full"),
+        (vec!["--suite", "full", "sqlite3"], "cannot be used with"),
+    ] {
+        let output = heaplab().arg("run").args(&arguments).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}

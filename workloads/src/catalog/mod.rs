@@ -1,0 +1,260 @@
+//! Workloads by name or by path: what the user names in, a stream of records out.
+//!
+//! A shipped definition, a stress pattern, a shipped recording, and a file of the user's (`.hlt`, `.toml`, or
+//! another tool's log) all end as a [`RecordStream`]. Nothing is simulated or read through before the stream is pulled,
+//! but for a log: it is imported into a temporary trace first, which lives as long as the stream. Who opens a log
+//! more than once imports it once, by [`Workload::import_as`].
+
+mod error;
+mod shipped;
+mod stream;
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::import::{self, Progress};
+use crate::simulate::{self, Options, Simulation};
+use crate::stream::RecordStream;
+use crate::stress::{PATTERNS, Stress};
+
+pub use error::CatalogError;
+pub use shipped::Suite;
+
+use error::io_error;
+use shipped::{ShippedLog, ShippedTrace};
+use stream::TraceStream;
+
+/// Where a workload's records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A load model, to be simulated.
+    Definition {
+        /// The definition, TOML.
+        text: Cow<'static, str>,
+        /// Its name in messages: the shipped one's, or the file's path.
+        origin: String,
+    },
+    /// A stress pattern.
+    Stress {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A trace file.
+    Trace {
+        /// Where it lies.
+        path: PathBuf,
+    },
+    /// A trace that is built in.
+    ShippedTrace {
+        /// The file.
+        bytes: &'static [u8],
+    },
+    /// A log of another tool that is built in.
+    ShippedLog {
+        /// The file, as it was before it was built in.
+        bytes: &'static [u8],
+        /// The name that it had.
+        file_name: &'static str,
+    },
+    /// A log of another tool.
+    Log {
+        /// Where it lies.
+        path: PathBuf,
+    },
+}
+
+/// A named source of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Its name in results.
+    pub name: String,
+    /// What it stands for, in a line.
+    pub description: String,
+    /// Where its records come from.
+    pub source: Source,
+}
+
+/// What became of a log.
+#[derive(Debug)]
+pub struct Imported {
+    /// The workload as a trace.
+    pub workload: Workload,
+    /// What the user should know of the log: see [`import::ImportReport::warnings`].
+    pub warnings: Vec<String>,
+}
+
+/// The first bytes of a `.hlt` file.
+const TRACE_MAGIC: &[u8] = b"\x89HLT\r\n\x1a\n";
+/// The longest definition that is read.
+const MAX_DEFINITION_BYTES: u64 = 1 << 20;
+
+/// Every workload that is shipped: load models, recordings, stress patterns.
+pub fn list() -> Vec<Workload> {
+    let models = simulate::SHIPPED.iter().map(|(name, text)| {
+        let description = Simulation::describe(text, name).map(|(_, description)| description);
+        Workload {
+            name: name.to_string(),
+            // A test proves that each shipped definition is good.
+            description: description.unwrap_or_default(),
+            source: Source::Definition { text: Cow::Borrowed(text), origin: name.to_string() },
+        }
+    });
+    let logs = shipped::LOGS.iter().map(ShippedLog::workload);
+    let traces = shipped::TRACES.iter().map(ShippedTrace::workload);
+    let patterns = PATTERNS.iter().map(|pattern| Workload {
+        name: pattern.name.to_string(),
+        description: pattern.description.to_string(),
+        source: Source::Stress { name: pattern.name },
+    });
+    models.chain(logs).chain(traces).chain(patterns).collect()
+}
+
+/// The workload of that name, or else the file at that path.
+///
+/// # Errors
+///
+/// Neither is there (the message lists the names), the file cannot be read, or it is a bad definition.
+pub fn find(name_or_path: &str) -> Result<Workload, CatalogError> {
+    if let Some(workload) = list().into_iter().find(|workload| workload.name == name_or_path) {
+        return Ok(workload);
+    }
+    let path = Path::new(name_or_path);
+    let looks_like_path = path.extension().is_some() || path.components().count() > 1;
+    match path.try_exists() {
+        Ok(true) => find_file(path),
+        Ok(false) if looks_like_path => Err(io_error(path, "open", io::ErrorKind::NotFound.into())),
+        Ok(false) => Err(CatalogError::Unknown { name: name_or_path.to_string(), known: names(|_| true) }),
+        Err(source) => Err(io_error(path, "open", source)),
+    }
+}
+
+impl Workload {
+    /// Whether it is a load model or a stress pattern, which take options.
+    pub fn is_model(&self) -> bool {
+        matches!(self.source, Source::Definition { .. } | Source::Stress { .. })
+    }
+
+    /// Clients that a load model of a server has under these options; none of anything else.
+    ///
+    /// # Errors
+    ///
+    /// A bad definition or override.
+    pub fn connections(&self, options: &Options) -> Result<Option<u32>, CatalogError> {
+        let Source::Definition { text, origin } = &self.source else { return Ok(None) };
+        Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
+    }
+
+    /// Begins its trace. A recording has no use for a seed; a duration and overrides it refuses.
+    ///
+    /// # Errors
+    ///
+    /// A bad override, a file that is not what it was, a log that cannot be imported.
+    pub fn open(&self, options: &Options) -> Result<Box<dyn RecordStream + Send>, CatalogError> {
+        if !self.is_model() {
+            self.refuse_model_options(options)?;
+        }
+        Ok(match &self.source {
+            Source::Definition { text, origin } => Box::new(Simulation::new(text, origin, options)?),
+            Source::Stress { name } => Box::new(Stress::new(name, options)?),
+            Source::Trace { path } => Box::new(TraceStream::open(&self.name, path, None)?),
+            Source::ShippedTrace { bytes } => Box::new(TraceStream::built_in(&self.name, bytes)?),
+            Source::Log { .. } | Source::ShippedLog { .. } => {
+                let directory = temporary_directory()?;
+                let path = directory.path().join("imported.hlt");
+                self.import_as(options, &path, &mut |_| {})?;
+                Box::new(TraceStream::open(&self.name, &path, Some(directory))?)
+            }
+        })
+    }
+
+    /// Imports the log that this workload is as the trace `trace`, and gives the workload that this trace is: who
+    /// opens a workload more than once imports it once. None if it is no log.
+    ///
+    /// # Errors
+    ///
+    /// A log that cannot be imported, a trace that cannot be written, options that a recording does not take.
+    pub fn import_as(
+        &self,
+        options: &Options,
+        trace: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Imported>, CatalogError> {
+        if !self.is_model() {
+            self.refuse_model_options(options)?;
+        }
+        let any = import::Options::default();
+        let report = match &self.source {
+            Source::Log { path } => import::import(path, &any, trace, progress)?,
+            Source::ShippedLog { bytes, file_name } => {
+                let directory = temporary_directory()?;
+                let path = directory.path().join(file_name);
+                fs::write(&path, bytes).map_err(|source| io_error(&path, "write", source))?;
+                import::import(&path, &any, trace, progress)?
+            }
+            _ => return Ok(None),
+        };
+        let source = Source::Trace { path: trace.to_path_buf() };
+        Ok(Some(Imported { workload: Workload { source, ..self.clone() }, warnings: report.warnings }))
+    }
+
+    fn refuse_model_options(&self, options: &Options) -> Result<(), CatalogError> {
+        let asked = if !options.overrides.is_empty() {
+            "--set"
+        } else if options.duration_ns.is_some() {
+            "a duration"
+        } else {
+            return Ok(());
+        };
+        Err(CatalogError::NotAModel { name: self.name.clone(), asked, known: names(Workload::is_model) })
+    }
+}
+
+fn find_file(path: &Path) -> Result<Workload, CatalogError> {
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        return find_definition(path);
+    }
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(|source| io_error(path, "open", source))?;
+    let read = file.take(TRACE_MAGIC.len() as u64).read_to_end(&mut head);
+    read.map_err(|source| io_error(path, "read", source))?;
+    let is_trace = head == TRACE_MAGIC || path.extension().is_some_and(|extension| extension == "hlt");
+    let path = path.to_path_buf();
+    let (description, source) = match is_trace {
+        true => ("trace file", Source::Trace { path }),
+        false => ("log of another tool", Source::Log { path }),
+    };
+    Ok(Workload { name: stem, description: description.to_string(), source })
+}
+
+fn find_definition(path: &Path) -> Result<Workload, CatalogError> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|source| io_error(path, "open", source))?;
+    let read = file.take(MAX_DEFINITION_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|source| io_error(path, "read", source))?;
+    if text.len() as u64 > MAX_DEFINITION_BYTES {
+        let source = io::Error::other(format!("a definition has at most {MAX_DEFINITION_BYTES} bytes"));
+        return Err(io_error(path, "read", source));
+    }
+    let origin = path.display().to_string();
+    let (name, description) = Simulation::describe(&text, &origin)?;
+    Ok(Workload { name, description, source: Source::Definition { text: Cow::Owned(text), origin } })
+}
+
+/// The shipped workloads that `wanted` takes, in words.
+fn names(wanted: impl Fn(&Workload) -> bool) -> String {
+    let names: Vec<String> = list().into_iter().filter(wanted).map(|workload| workload.name).collect();
+    names.join(", ")
+}
+
+fn temporary_directory() -> Result<TempDir, CatalogError> {
+    tempfile::tempdir()
+        .map_err(|source| io_error(&std::env::temp_dir(), "make a temporary directory", source))
+}
+
+#[cfg(test)]
+mod tests;
