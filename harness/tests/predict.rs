@@ -98,6 +98,25 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     assert!(of("jemalloc", "predicted_resident_mean_bytes") > NOT_HEAP as f64);
 }
 
+/// A recording of another machine, whose C library is not this one's: a note, and all that needs no recording.
+#[test]
+fn another_build_of_the_same_allocator_is_no_error() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_trace(&place.path().join("process.hlt"), &"0123456789abcdef".repeat(4));
+    let arguments = "run process.hlt -o out --pass memory --reps 1 -a ptmalloc2 -a jemalloc";
+    let mut command = heaplab();
+    let assert = command.current_dir(place.path()).args(arguments.split(' ')).assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let note = said.lines().find(|line| line.contains("not predicted")).expect("a note");
+    let own = own_c_library();
+    for part in ["ptmalloc2, SHA-256 0123456789ab;", &own[..12], "record the program on this machine"] {
+        assert!(note.contains(part), "{part}: {note}");
+    }
+    let found = summary(&place.path().join("out"));
+    assert!(found.keys().any(|key| key.1 == "resident_peak_bytes"));
+    assert!(!found.keys().any(|key| key.1.starts_with("predicted")));
+}
+
 #[test]
 fn without_the_build_recorded_under_it_says_what_to_add() {
     let place = tempfile::tempdir().expect("a directory");

@@ -98,18 +98,28 @@ fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     let same = |variant: &&crate::results::RunVariant| {
         variant.library_hash.as_ref() == Some(hash) && variant.settings.is_empty()
     };
-    match run.file.variants.iter().find(same) {
-        Some(variant) => Ok(variant.label.clone()),
-        None => {
-            let name = described.and_then(|described| described.recorded_allocator.as_deref());
-            let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");
-            Err(format!(
-                "{workload}: the whole process's memory is not predicted, because that needs a replay on the very build \
-                 that it was recorded under ({name}, SHA-256 {}): add it by -a",
-                &hash[..hash.len().min(12)]
-            ))
-        }
+    if let Some(variant) = run.file.variants.iter().find(same) {
+        return Ok(variant.label.clone());
     }
+    let name = described.and_then(|described| described.recorded_allocator.as_deref());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");
+    let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+    // Another machine's library of the same name: nothing that is added here would be that build.
+    let namesake = run.file.variants.iter().find_map(|variant| {
+        let is_namesake = variant.settings.is_empty() && variant.allocator == name;
+        variant.library_hash.as_deref().filter(|_| is_namesake)
+    });
+    let what = "the whole process's memory is not predicted, because that needs a replay on the very build that it was \
+                recorded under";
+    let hash = short(hash);
+    Err(match namesake {
+        Some(here) => format!(
+            "{workload}: {what}: {name}, SHA-256 {hash}; the one here is another build ({}). What the variants' heaps need \
+             is measured all the same. For a prediction, record the program on this machine",
+            short(here)
+        ),
+        None => format!("{workload}: {what} ({name}, SHA-256 {hash}): add it by -a"),
+    })
 }
 
 /// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
