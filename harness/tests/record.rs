@@ -6,14 +6,16 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use heaplab_raw::{Control, State, Tick};
 use recording::{Recorded, compile, info};
 use rustix::process::{Pid, Signal, kill_process};
 use support::heaplab;
+use tempfile::TempDir;
 
 /// Runs `heaplab record` with `arguments`; its status and what it wrote to stderr.
 fn record(arguments: &[&str]) -> (Option<i32>, String) {
@@ -54,39 +56,113 @@ fn a_limit_of_bytes_stops_the_recording_and_not_the_program() {
 
 #[test]
 fn a_limit_of_time_stops_the_recording_and_not_the_program() {
-    let run = Recorded::hazard("many_events.c", &["--max-seconds", "0.003"], &[]);
+    // It runs for two seconds at least.
+    let run = Recorded::hazard("bursts.c", &["--max-seconds", "0.5"], &[]);
     run.assert_unchanged();
-    assert!(run.total("malloc") < 500_000);
+    assert!((10_000..3_990_000).contains(&run.total("malloc")));
     assert!(run.said().contains("the time of --max-seconds was over"), "{}", run.said());
+}
+
+/// Runs a script of the shell in a name space of its own, on a disk (`$1`) of so many bytes. `$2` is heaplab, `$3` the
+/// program, `$4` a place elsewhere.
+fn on_small_disk(size: &str, hazard: &str, script: &str) -> (Output, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile(hazard, directory.path(), &[]);
+    let disk = directory.path().join("disk");
+    std::fs::create_dir(&disk).expect("a directory");
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c"])
+        .arg(format!("mount -t tmpfs -o size={size} tmpfs \"$1\" || exit 99\n{script}"))
+        .arg("sh")
+        .arg(&disk)
+        .arg(heaplab().get_program())
+        .arg(&program)
+        .arg(directory.path().join("elsewhere.hlt"))
+        .output()
+        .expect("unshare runs");
+    (output, directory)
 }
 
 #[test]
 fn a_full_disk_stops_the_recording_and_not_the_program() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = compile("many_events.c", directory.path(), &[]);
-    let disk = directory.path().join("disk");
-    std::fs::create_dir(&disk).expect("a directory");
-    // A file system of 512 KiB, in a name space of its own; raw files and trace lie there both.
-    let script =
-        "mount -t tmpfs -o size=512k tmpfs \"$1\" && \"$2\" record -o \"$1/trace.hlt\" -- \"$3\"; status=$?
-        rm -f \"$1\"/trace.hlt.raw/filler; ls -l \"$1/trace.hlt.raw\" >&2; exit $status";
-    let heaplab = heaplab();
-    let output = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
-        .arg(&disk)
-        .arg(heaplab.get_program())
-        .arg(&program)
-        .output()
-        .expect("unshare runs");
+    // Raw files and trace lie on it both. Which comes first, the end of the room or the look at it, is open.
+    let script = "\"$2\" record -o \"$1/trace.hlt\" -- \"$3\"";
+    let (output, _directory) = on_small_disk("512k", "many_events.c", script);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(14), &b"many\n"[..]), "{said}");
-    assert!(said.contains("the raw files could not grow: No space left on device"), "{said}");
-    assert!(said.contains("the program went on without"), "{said}");
-    assert!(
-        said.contains("trace import --from raw"),
-        "what is there is kept, and how to use it is said: {said}"
-    );
-    assert!(said.contains("-0.raw"), "{said}");
+    assert!(said.contains("recording stopped") && said.contains("the program went on without"), "{said}");
+}
+
+#[test]
+fn a_recording_leaves_room_for_its_trace() {
+    let script = "\"$2\" record -o \"$1/trace.hlt\" -- \"$3\" \"$1/rest\"; status=$?
+        cp \"$1/trace.hlt\" \"$4\" && ! test -e \"$1/trace.hlt.raw\" && exit $status";
+    let (output, directory) = on_small_disk("8m", "bursts.c", script);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(16), &b"done\n"[..]), "{said}");
+    assert!(said.contains("bytes left, no more than the raw files have"), "{said}");
+    let trace = info(&directory.path().join("elsewhere.hlt"));
+    let recorded = trace["summary"]["malloc"].as_u64().expect("a total");
+    // Half of the disk at 2 to 3 bytes an event, of two events a block.
+    assert!((300_000..3_000_000).contains(&recorded), "{recorded}");
+}
+
+#[test]
+fn a_recording_without_room_for_its_trace_can_be_imported_elsewhere() {
+    let script = "\"$2\" record -o \"$1/trace.hlt\" -- \"$3\" \"$1/rest\" fill; status=$?
+        ls \"$1\" >&2
+        \"$2\" trace import --from raw \"$1/trace.hlt.raw\" -o \"$4\" >&2 && exit $status";
+    let (output, directory) = on_small_disk("8m", "bursts.c", script);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(16), &b"done\n"[..]), "{said}");
+    let kept = "its raw files are kept: make it where there is room, by `heaplab trace import --from raw ";
+    assert!(said.contains(kept) && said.contains("No space left on device"), "{said}");
+    assert!(said.contains("trace.hlt.raw -o /ELSEWHERE/FILE.hlt`"), "{said}");
+    assert!(!said.contains(".partial"), "no part of a trace takes room: {said}");
+    let trace = info(&directory.path().join("elsewhere.hlt"));
+    assert_eq!(trace["summary"]["malloc"], 50_000);
+}
+
+#[test]
+fn a_signal_ends_the_merge_and_the_raw_files_stay() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("endless_merge.c", directory.path(), &[]);
+    let (trace, imported) = (directory.path().join("trace.hlt"), directory.path().join("imported.hlt"));
+    let heaplab_program = heaplab();
+    let mut child = Command::new(heaplab_program.get_program())
+        .args(["record", "-o"])
+        .arg(&trace)
+        .arg("--")
+        .arg(&program)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    // The trace has its temporary name while it is made, and is begun by the merge.
+    let is_partial = |name: &str| name.starts_with(".trace.hlt.") && name.ends_with(".partial");
+    let merges = || {
+        let entries = std::fs::read_dir(directory.path()).expect("a directory");
+        entries.filter_map(Result::ok).any(|entry| entry.file_name().to_str().is_some_and(is_partial))
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !merges() {
+        assert!(Instant::now() < deadline, "the merge begins");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process")).expect("a process");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{status}");
+    assert!(!trace.exists(), "a trace has its name only when it is complete");
+    let raw = directory.path().join("trace.hlt.raw");
+    heaplab()
+        .args(["trace", "import", "--from", "raw"])
+        .arg(&raw)
+        .arg("-o")
+        .arg(&imported)
+        .assert()
+        .success();
+    assert_eq!(info(&imported)["summary"]["malloc"], 4_000_000);
 }
 
 #[test]

@@ -48,6 +48,13 @@ impl Directory {
         &self.path
     }
 
+    /// What its file system has left for us; none where it does not say, as some do that are not on a disk. Then it is
+    /// found out when a file cannot grow.
+    pub(super) fn left_bytes(&self) -> Option<u64> {
+        let stated = rustix::fs::statvfs(&self.path).ok().filter(|stated| stated.f_blocks > 0)?;
+        Some(stated.f_bavail.saturating_mul(stated.f_frsize))
+    }
+
     /// The path of a file in it.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -119,6 +126,7 @@ mod tests {
         assert_eq!(images, [ImageId { pid: 99, ordinal: 0 }, ImageId { pid: 12, ordinal: 3 }]);
         assert!(directory.head(images[0]).is_none(), "an empty file has no head");
         assert!(matches!(Directory::create(&output), Err(RecordError::Unfinished { .. })));
+        assert!(directory.left_bytes().is_some_and(|left| left > 0), "a disk says what it has left");
         directory.remove().expect("removed");
         assert!(!directory.path().exists());
     }

@@ -52,8 +52,10 @@ pub enum RecordError {
     },
     /// The raw files could not be made a trace.
     #[error(
-        "the recording could not be made a trace; its raw files are kept: when that is mended, `heaplab trace import --from raw {} -o FILE.hlt`",
-        .directory.display()
+        "the recording could not be made a trace; its raw files are kept: {} `heaplab trace import --from raw {} -o {}`",
+        if is_full(.source) { "make it where there is room, by" } else { "when that is mended," },
+        .directory.display(),
+        if is_full(.source) { "/ELSEWHERE/FILE.hlt" } else { "FILE.hlt" },
     )]
     Merge {
         /// Where the raw files are.
@@ -71,6 +73,21 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Whether the cause is a disk, a quota or a limit that has no more room.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) =
+            kind
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn describe_start(source: &io::Error) -> String {

@@ -17,6 +17,8 @@ use super::{RecordError, Settings, first_state};
 
 /// How often the time is stored: what a recorded time is good to.
 const STEP: Duration = Duration::from_millis(1);
+/// How often the disk is asked what it has left: 1 us.
+const ROOM_STEP: Duration = Duration::from_millis(5);
 
 /// What this process was asked by signals.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,8 @@ pub enum Stop {
     Bytes,
     /// The time that was allowed was over.
     Time,
+    /// The disk has no more left, in bytes, than was recorded: the trace, which is shorter, shall have room.
+    Room(u64),
     /// A recorded process could not go on: errno.
     Failure(i32),
 }
@@ -90,6 +94,7 @@ pub(super) struct Watch<'a> {
     state: State,
     /// When recording began first.
     first: Option<Duration>,
+    next_room: Duration,
     stop: Option<(Stop, Duration)>,
 }
 
@@ -102,7 +107,17 @@ impl<'a> Watch<'a> {
     ) -> Watch<'a> {
         let state = first_state(settings);
         let first = (state == State::Recording).then_some(Duration::ZERO);
-        Watch { settings, directory, control, observer, begin: Instant::now(), state, first, stop: None }
+        Watch {
+            settings,
+            directory,
+            control,
+            observer,
+            begin: Instant::now(),
+            state,
+            first,
+            next_room: Duration::ZERO,
+            stop: None,
+        }
     }
 
     /// Stores the time, before the program starts: its first event is recorded already.
@@ -180,12 +195,24 @@ impl<'a> Watch<'a> {
             Stop::Bytes
         } else if self.settings.most_time.is_some_and(|most| recorded >= most) {
             Stop::Time
+        } else if let Some(left_bytes) = self.lacks_room(elapsed, taken_bytes) {
+            Stop::Room(left_bytes)
         } else {
             return Ok(());
         };
         self.state = if failure.is_some() { State::Failed } else { State::Stopped };
         self.stop = Some((stop, elapsed));
         Ok(())
+    }
+
+    /// What the disk has left, if that is no more than was recorded. A recorder that fills the disk would take the
+    /// program's room too, and leave none for the trace.
+    fn lacks_room(&mut self, elapsed: Duration, taken_bytes: u64) -> Option<u64> {
+        if elapsed < self.next_room {
+            return None;
+        }
+        self.next_room = elapsed + ROOM_STEP;
+        self.directory.left_bytes().filter(|left_bytes| *left_bytes <= taken_bytes)
     }
 }
 
@@ -218,6 +245,10 @@ impl Ended {
                     )
                 }
                 Stop::Time => format!("{at}: the time of --max-seconds was over"),
+                Stop::Room(left_bytes) => format!(
+                    "{at}: the disk had {left_bytes} bytes left, no more than the raw files have, and the trace needs \
+                     room too; the program went on without"
+                ),
                 Stop::Failure(errno) => {
                     let cause = std::io::Error::from_raw_os_error(errno);
                     format!("{at}: the raw files could not grow: {cause}; the program went on without")
@@ -241,6 +272,7 @@ impl Ended {
     pub(super) fn failure(&self) -> Option<std::io::Error> {
         match self.stop {
             Some((Stop::Failure(errno), _)) => Some(std::io::Error::from_raw_os_error(errno)),
+            Some((Stop::Room(_), _)) => Some(std::io::ErrorKind::StorageFull.into()),
             _ => None,
         }
     }

@@ -1,0 +1,8 @@
+/* So many events that to make a trace of them takes a while. */
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(void) {
+    for (int i = 0; i < 4000000; i++) free(malloc(16 + i % 1000));
+    return 17;
+}
