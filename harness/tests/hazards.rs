@@ -158,6 +158,16 @@ fn every_function_of_the_family_is_recorded_once() {
         ["malloc", "calloc", "aligned_alloc", "realloc", "realloc_null", "free", "free_null", "failed"];
     assert_eq!(totals.map(|name| run.total(name)), [4, 2, 6, 10, 1, 11, 2, 5]);
     assert_eq!(run.total("live_at_end"), 0);
+    let mut reader =
+        heaplab_trace::TraceReader::open(&run.directory.path().join("trace.hlt")).expect("a trace");
+    let mut marks = Vec::new();
+    while let Some(record) = reader.read_record().expect("a record") {
+        if let heaplab_trace::Record::Mark(mark) = record {
+            marks.push(mark.name);
+        }
+    }
+    let said = ["malloc_trim(0)", "mallopt(-3, 32767)", "huge pages: off", "huge pages: allowed"];
+    assert_eq!(marks, said, "a call that failed says nothing");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Prediction of a whole process's memory, from a trace with known memory to the summary.
 
+#[path = "support/rows.rs"]
+mod rows;
 mod support;
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use heaplab_trace::{Action, Event, Header, Record, RecordedAllocator, ResidentSample, TraceWriter};
+use heaplab_trace::{
+    Action, Event, Header, HugePages, Mark, Record, RecordedAllocator, ResidentSample, TraceWriter,
+};
 use support::heaplab;
 
 const MIB: u64 = 1 << 20;
@@ -115,6 +119,41 @@ fn another_build_of_the_same_allocator_is_no_error() {
     let found = summary(&place.path().join("out"));
     assert!(found.keys().any(|key| key.1 == "resident_peak_bytes"));
     assert!(!found.keys().any(|key| key.1.starts_with("predicted")));
+}
+
+#[test]
+fn a_process_that_switched_huge_pages_off_has_none_in_the_replay() {
+    let place = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, mark: Option<HugePages>| {
+        let header = Header { has_times: true, has_threads: true, ..Header::default() };
+        let file = std::fs::File::create(place.path().join(name)).expect("a file");
+        let mut writer = TraceWriter::new(file, &header).expect("a trace");
+        let mut push = |record: Record| writer.push(&record).expect("a record");
+        let event =
+            |object, size| Event { time_ns: object, thread: 0, action: Action::Malloc { object, size } };
+        push(Record::Event(event(0, 64)));
+        if let Some(said) = mark {
+            push(Record::Mark(Mark { time_ns: 0, name: said.mark().into() }));
+        }
+        for object in 1..2000 {
+            push(Record::Event(event(object, 50_000)));
+        }
+        writer.finish().expect("a whole trace");
+    };
+    write("as-it-is.hlt", None);
+    write("off.hlt", Some(HugePages::Off));
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["run", "as-it-is.hlt", "off.hlt", "-o", "out", "--reps", "1"]);
+    command.args(["--pass", "memory", "-a", "mimalloc"]).assert().success();
+    let samples = rows::read_samples(&place.path().join("out"));
+    let huge_bytes = |workload: &str| {
+        let sample = samples.iter().find(|sample| rows::column(sample, "workload") == workload);
+        rows::column(sample.expect("a sample"), "anon_huge_bytes").parse::<u64>().expect("bytes")
+    };
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").expect("readable");
+    assert_eq!(huge_bytes("as-it-is") > 0, !enabled.contains("[never]"), "mimalloc asks for them: {enabled}");
+    // One that it had before it said so stays.
+    assert!(huge_bytes("off") <= 4 * MIB, "{}", huge_bytes("off"));
 }
 
 #[test]

@@ -15,13 +15,16 @@ use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::checkpoint::Checkpoints;
 use super::clock;
+use super::fail;
 use super::futex::Lock;
 use super::gate;
 use super::latency::Histograms;
 use super::local::Local;
 use super::mapping::Table;
+use super::memory;
 use super::ops::Runner;
 use super::program::{Block, Program};
+use super::status::Status;
 use super::tables::{Offer, Slots, ThreadState};
 use super::threads::Threads;
 use super::usage::Usage;
@@ -325,6 +328,12 @@ impl Engine {
         control.heads[(number % 4) as usize] = block.address().expose_provenance() as u64;
         if control.phase == Phase::Trace {
             self.keep_pace(control, head);
+        }
+        if let Err(error) = memory::follow_huge_pages(head.flags) {
+            fail::stop(
+                Status::Error,
+                &format!("cannot have huge pages as the recorded process had them: {error}"),
+            );
         }
         self.move_clock(control);
         let slot = (number % 4) as usize;

@@ -8,6 +8,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
+use heaplab_trace::HugePages;
+use heaplab_workloads::program::layout::{
+    WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED, WINDOW_HUGE_PAGES_OFF,
+};
 use procfs::process::Process;
 
 use super::job::Breakdown;
@@ -25,6 +29,24 @@ pub(super) fn refuse_pages(page_bytes: i64) -> Option<String> {
             "this system's pages have {page_bytes} bytes, and the memory pass counts in pages of {PAGE_BYTES}"
         )
     })
+}
+
+/// Has huge pages as the recorded process had them from the window with these flags on.
+pub(super) fn follow_huge_pages(flags: u32) -> io::Result<()> {
+    let (disable, but): (libc::c_ulong, libc::c_ulong) = if flags & WINDOW_HUGE_PAGES_OFF != 0 {
+        (1, 0)
+    } else if flags & WINDOW_HUGE_PAGES_ADVISED != 0 {
+        (1, HugePages::EXCEPT_ADVISED as libc::c_ulong)
+    } else if flags & WINDOW_HUGE_PAGES_ALLOWED != 0 {
+        (0, 0)
+    } else {
+        return Ok(());
+    };
+    // SAFETY: takes numbers, and changes no memory that is there.
+    match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, disable, but, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Anonymous resident memory, read cheaply.

@@ -175,7 +175,8 @@ mod tests {
         let by =
             prop_oneof![Just(Allocation::Malloc), Just(Allocation::Calloc), Just(Allocation::ReallocNull)];
         let call = (0..5u8).prop_map(|number| Call::from_number(number).unwrap());
-        let kind = prop_oneof![Just(MarkKind::MallocTrim), Just(MarkKind::Mallopt)];
+        let kind =
+            prop_oneof![Just(MarkKind::MallocTrim), Just(MarkKind::Mallopt), Just(MarkKind::HugePages)];
         prop_oneof![
             4 => (by, address(), size())
                 .prop_map(|(by, address, size)| Event::Allocate { by, address, size }),

@@ -75,9 +75,10 @@ pub enum Event {
     Mark {
         /// What.
         kind: MarkKind,
-        /// Its first argument: `malloc_trim`'s pad (kept below 2^31), `mallopt`'s parameter.
+        /// Its first argument: `malloc_trim`'s pad (kept below 2^31), `mallopt`'s parameter, 1 where huge pages are
+        /// switched off and 0 where they are allowed.
         argument: i32,
-        /// `mallopt`'s value, kept within 16 bits.
+        /// `mallopt`'s value, kept within 16 bits; with huge pages off, the flags of that.
         value: i16,
     },
 }
@@ -117,7 +118,7 @@ impl Call {
     }
 }
 
-/// Calls that change the allocator and not the heap.
+/// Calls that change the allocator, or what memory it gets, and not the heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MarkKind {
@@ -125,6 +126,8 @@ pub enum MarkKind {
     MallocTrim = 1,
     /// `mallopt`.
     Mallopt = 2,
+    /// `prctl(PR_SET_THP_DISABLE)`, which succeeded: of the whole process.
+    HugePages = 3,
 }
 
 impl MarkKind {
@@ -132,6 +135,7 @@ impl MarkKind {
         match number {
             1 => Some(MarkKind::MallocTrim),
             2 => Some(MarkKind::Mallopt),
+            3 => Some(MarkKind::HugePages),
             _ => None,
         }
     }

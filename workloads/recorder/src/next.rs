@@ -3,7 +3,7 @@
 //! That is a preloaded allocator, or the C library. They are looked for once, at the first call of any, which
 //! may come before any constructor ran.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -74,6 +74,7 @@ type Rallocx = unsafe extern "C" fn(*mut c_void, usize, c_int) -> *mut c_void;
 type Xallocx = unsafe extern "C" fn(*mut c_void, usize, usize, c_int) -> usize;
 type Dallocx = unsafe extern "C" fn(*mut c_void, c_int);
 type Sdallocx = unsafe extern "C" fn(*mut c_void, usize, c_int);
+type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
 type CreateThread = unsafe extern "C" fn(*mut c_void, *const c_void, Start, *mut c_void) -> c_int;
 type Mmap = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, i64) -> *mut c_void;
 type Munmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
@@ -113,6 +114,7 @@ functions! {
     SBRK: unsafe extern "C" fn(isize) -> *mut c_void = c"sbrk";
     MALLOC_TRIM: unsafe extern "C" fn(usize) -> c_int = c"malloc_trim";
     MALLOPT: unsafe extern "C" fn(c_int, c_int) -> c_int = c"mallopt";
+    PRCTL: Prctl = c"prctl";
     CFREE: Free = c"cfree";
     FREE_SIZED: FreeSized = c"free_sized";
     FREE_ALIGNED_SIZED: FreeAlignedSized = c"free_aligned_sized";

@@ -1,6 +1,6 @@
-//! What a program tells the allocator: recorded as marks.
+//! What a program tells the allocator, or the kernel about its memory: recorded as marks.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_ulong};
 
 use heaplab_raw::{Event, MarkKind};
 
@@ -22,4 +22,31 @@ pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
     let event = Event::Mark { kind: MarkKind::Mallopt, argument: parameter, value: kept };
     // SAFETY: it takes any two numbers.
     next::MALLOPT.find().map_or(0, |function| record::before(event, || unsafe { function(parameter, value) }))
+}
+
+/// `prctl(2)`, of which only whether the process may have huge pages is recorded: some servers switch them off
+/// at their start.
+///
+/// # Safety
+/// As of the C library's, which takes these arguments behind an ellipsis; in registers both are the same.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn prctl(
+    option: c_int,
+    second: c_ulong,
+    third: c_ulong,
+    fourth: c_ulong,
+    fifth: c_ulong,
+) -> c_int {
+    let result = match next::PRCTL.find() {
+        // SAFETY: the caller keeps the contract.
+        Some(function) => unsafe { function(option, second, third, fourth, fifth) },
+        // SAFETY: as above; a call from within the search for the functions.
+        None => unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int },
+    };
+    if option == libc::PR_SET_THP_DISABLE && result == 0 {
+        // The kernel took them: both are small.
+        let (argument, value) = (second as i32, third as i16);
+        record::note(Event::Mark { kind: MarkKind::HugePages, argument, value });
+    }
+    result
 }

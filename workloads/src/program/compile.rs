@@ -7,12 +7,15 @@
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
-use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
+use heaplab_trace::{Action, Event, HugePages, Mark, ObjectId, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
 use super::block::{Block, Place, ProgramWriter, SegmentDraft};
 use super::error::{CompileError, Fault};
-use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_LOOKED_AT, touch_units};
+use super::layout::{
+    Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED,
+    WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT, touch_units,
+};
 use super::slots::Slots;
 use super::{Order, ProgramInfo, Windows};
 use crate::stream::RecordStream;
@@ -99,7 +102,8 @@ pub fn compile(
                 }
             }
             Record::Resident(sample) => compiler.look(sample.time_ns).map_err(in_file)?,
-            Record::Mark(_) | Record::ThreadName { .. } => {}
+            Record::Mark(mark) => compiler.mark(&mark).map_err(in_file)?,
+            Record::ThreadName { .. } => {}
         }
     }
     compiler.close_window(None).map_err(in_file)?;
@@ -190,6 +194,20 @@ impl Compiler {
         self.current.head.flags |= WINDOW_LOOKED_AT;
         self.current.head.last_time = time;
         self.close_window(Some((time, 0)))
+    }
+
+    /// What the process said of its memory holds from the next window on, which waits for those before it.
+    fn mark(&mut self, mark: &Mark) -> Result<(), Fault> {
+        let Some(said) = HugePages::from_mark(&mark.name) else { return Ok(()) };
+        self.close_window(Some((self.current.head.last_time, WINDOW_BARRIER)))?;
+        self.current.head.flags &=
+            !(WINDOW_HUGE_PAGES_OFF | WINDOW_HUGE_PAGES_ADVISED | WINDOW_HUGE_PAGES_ALLOWED);
+        self.current.head.flags |= match said {
+            HugePages::Off => WINDOW_HUGE_PAGES_OFF,
+            HugePages::Advised => WINDOW_HUGE_PAGES_ADVISED,
+            HugePages::Allowed => WINDOW_HUGE_PAGES_ALLOWED,
+        };
+        Ok(())
     }
 
     fn action(&mut self, thread: ThreadId, action: Action) -> Result<(), Fault> {

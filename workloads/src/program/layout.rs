@@ -67,6 +67,13 @@ pub const WINDOW_NUDGE: u32 = 4;
 /// Behind the window the recorded process's resident memory was looked at; the window's last time is that look's.
 pub const WINDOW_LOOKED_AT: u32 = 8;
 
+/// Before the window the recorded process had its huge pages switched off.
+pub const WINDOW_HUGE_PAGES_OFF: u32 = 16;
+/// Before the window it had them only where memory asks for them.
+pub const WINDOW_HUGE_PAGES_ADVISED: u32 = 32;
+/// Before the window it had them as the system's setting is.
+pub const WINDOW_HUGE_PAGES_ALLOWED: u32 = 64;
+
 /// The thread ends behind the segment.
 pub const SEGMENT_ENDS_THREAD: u32 = 1;
 

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use heaplab_trace::{Action, Event, Header, Record, ResidentSample};
+use heaplab_trace::{Action, Event, Header, HugePages, Mark, Record, ResidentSample};
 use proptest::prelude::*;
 
 use super::layout::{
     Code, FIRST_BLOCK, OP_PUBLISHES, OP_WAITS, Op, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER,
-    WINDOW_DRAIN, WINDOW_LOOKED_AT, WINDOW_NUDGE, Window,
+    WINDOW_DRAIN, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT, WINDOW_NUDGE, Window,
 };
 use super::{CompileError, Order, ProgramInfo, Windows, compile};
 use crate::stream::{RecordStream, StreamError};
@@ -374,6 +374,29 @@ fn an_ended_thread_ends_behind_its_segment_and_its_objects_go_to_the_initial_thr
     assert_eq!((segment.thread, segment.flags, ops.len()), (1, SEGMENT_ENDS_THREAD, 1));
     let drain = blocks.iter().find(|block| block.head.flags & WINDOW_DRAIN != 0).unwrap();
     assert_eq!(drain.segments[0].0.thread, 0);
+}
+
+#[test]
+fn huge_pages_are_what_the_process_said_from_the_next_event_on() {
+    let malloc = |time, object| Record::Event(at(time, 0, Action::Malloc { object, size: 100 }));
+    let mark = |time_ns, said: &str| Record::Mark(Mark { time_ns, name: said.into() });
+    let records = [
+        mark(0, HugePages::Advised.mark()),
+        malloc(1, 0),
+        mark(2, "warm-up"),
+        malloc(3, 1),
+        mark(4, HugePages::Allowed.mark()),
+        mark(4, HugePages::Off.mark()),
+        malloc(5, 2),
+    ];
+    for order in [Order::Strict, Order::Causal] {
+        let (_, blocks) = compile_records(records.iter().cloned(), order, narrow()).unwrap();
+        let (main, _) = trace_blocks(blocks);
+        let told: Vec<_> =
+            main.iter().map(|block| (block.head.events, block.head.flags & !WINDOW_BARRIER)).collect();
+        assert_eq!(told, [(2, WINDOW_HUGE_PAGES_ADVISED), (1, WINDOW_HUGE_PAGES_OFF)]);
+        assert!(main.iter().all(|block| block.head.flags & WINDOW_BARRIER != 0));
+    }
 }
 
 #[test]

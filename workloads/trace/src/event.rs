@@ -177,6 +177,45 @@ pub struct Mark {
     pub name: String,
 }
 
+/// What a process has said of transparent huge pages, as a mark of its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HugePages {
+    /// As the system's setting is.
+    Allowed,
+    /// None.
+    Off,
+    /// Only where memory asks for them by madvise.
+    Advised,
+}
+
+impl HugePages {
+    /// `PR_THP_DISABLE_EXCEPT_ADVISED`, of Linux 6.18.
+    pub const EXCEPT_ADVISED: i16 = 2;
+
+    /// Of the second and third argument of `prctl(PR_SET_THP_DISABLE)`.
+    pub fn from_prctl(disable: i32, flags: i16) -> HugePages {
+        match (disable, flags & HugePages::EXCEPT_ADVISED) {
+            (0, _) => HugePages::Allowed,
+            (_, 0) => HugePages::Off,
+            _ => HugePages::Advised,
+        }
+    }
+
+    /// The mark's name.
+    pub fn mark(self) -> &'static str {
+        match self {
+            HugePages::Allowed => "huge pages: allowed",
+            HugePages::Off => "huge pages: off",
+            HugePages::Advised => "huge pages: advised",
+        }
+    }
+
+    /// Of a mark's name; none if it is another mark.
+    pub fn from_mark(name: &str) -> Option<HugePages> {
+        [HugePages::Allowed, HugePages::Off, HugePages::Advised].into_iter().find(|said| said.mark() == name)
+    }
+}
+
 impl Action {
     /// Whether this is an event, that is: a call, or a thread's start or end, that somebody logged. A
     /// [`FreeMissed`](Action::FreeMissed) and a [`Work`](Action::Work) are none.

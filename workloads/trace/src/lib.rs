@@ -22,7 +22,9 @@ mod verify;
 mod writer;
 
 pub use error::{Fault, Law, RecordFault, TraceError};
-pub use event::{Action, Call, Event, IgnoredReason, Mark, ObjectId, Record, ResidentSample, ThreadId};
+pub use event::{
+    Action, Call, Event, HugePages, IgnoredReason, Mark, ObjectId, Record, ResidentSample, ThreadId,
+};
 pub use file::TraceFile;
 pub use header::{Header, Note, RecordedAllocator, Summary};
 pub use layout::FORMAT_VERSION;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use heaplab_raw::MarkKind;
-use heaplab_trace::{Event, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile};
+use heaplab_trace::{Event, HugePages, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile};
 
 use super::heap::{Entry, Heap, Output, ThreadState};
 use super::samples::Residents;
@@ -127,6 +127,7 @@ fn mark_name(kind: MarkKind, argument: i32, value: i16) -> String {
     match kind {
         MarkKind::MallocTrim => format!("malloc_trim({argument})"),
         MarkKind::Mallopt => format!("mallopt({argument}, {value})"),
+        MarkKind::HugePages => HugePages::from_prctl(argument, value).mark().to_owned(),
     }
 }
 
