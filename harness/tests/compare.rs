@@ -3,6 +3,7 @@
 #[path = "report/synthetic.rs"]
 mod synthetic;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -129,6 +130,60 @@ fn several_workloads_have_a_mean_over_those_that_all_finished() {
     assert!(!said.stdout.contains("geometric mean"), "jemalloc finished none: {}", said.stdout);
     assert!(said.stdout.contains("0 of 6"), "and is in the table all the same: {}", said.stdout);
     assert!(said.stderr.contains("three, jemalloc: 6 memory samples ended as timeout"), "{}", said.stderr);
+}
+
+#[test]
+fn the_mean_over_workloads_is_the_one_that_the_report_says() {
+    let directory = written(&Shape { blocks: 9, ..several_workloads(&FOUR[..2]) });
+    let path = directory.path().join("samples.csv");
+    let mut reader = csv::Reader::from_path(&path).expect("samples");
+    let names = reader.headers().expect("a head").clone();
+    let place = |name: &str| names.iter().position(|known| known == name).expect("a column");
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(&names).expect("a row");
+    for row in reader.records().map(|row| row.expect("a whole row")) {
+        let mut row: Vec<String> = row.iter().map(str::to_owned).collect();
+        let key = ["workload", "variant", "pass"].map(|name| row[place(name)].clone());
+        let block: u64 = row[place("block")].parse().expect("a number");
+        // The workloads differ, and a block lacks one.
+        match [&*key[0], &*key[1], &*key[2]] {
+            ["one", "jemalloc", "memory"] if block == 3 => continue,
+            ["two", "jemalloc", "memory"] => {
+                let cell = &mut row[place("resident_peak_bytes")];
+                let bytes: u64 = cell.parse().expect("a number");
+                *cell = (bytes * (90 + block * block) / 100).to_string();
+            }
+            _ => {}
+        }
+        writer.write_record(&row).expect("a row");
+    }
+    std::fs::write(&path, writer.into_inner().expect("whole")).expect("writable");
+
+    let csv = compare(&[directory.path()], &["--metric", "resident_peak_bytes", "--format", "csv"]).stdout;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<HashMap<String, String>> = reader.deserialize().map(|row| row.expect("a row")).collect();
+    let mean = |row: &&HashMap<String, String>| row["workloads"] == "3" && row["variant"] == "jemalloc";
+    let mean = rows.iter().find(mean).expect("a mean over three workloads");
+    assert_eq!(mean["n"], "8", "{mean:?}");
+    let number = |row: &HashMap<String, String>, name: &str| row[name].parse::<f64>().expect("a number");
+    let [ratio, low, high] = ["ratio", "ratio_low", "ratio_high"].map(|name| number(mean, name));
+    let of_one = number(&rows[1], "ratio");
+    assert!(
+        (ratio / of_one - 1.0).abs() > 0.01,
+        "a workload's own would pass for the mean: {ratio} {of_one}"
+    );
+
+    let report = Command::cargo_bin("heaplab")
+        .expect("the binary is built")
+        .arg("report")
+        .arg(directory.path())
+        .output()
+        .expect("it runs");
+    assert_eq!(report.status.code(), Some(0), "{}", String::from_utf8_lossy(&report.stderr));
+    let markdown = std::fs::read_to_string(directory.path().join("report.md")).expect("a report");
+    let row = markdown.lines().find(|line| line.starts_with("| jemalloc | ")).expect("the means' row");
+    let cell = format!("{ratio:.3} ({low:.3} to {high:.3})");
+    assert_eq!(row.split(" | ").nth(2), Some(cell.as_str()), "{markdown}");
 }
 
 #[test]

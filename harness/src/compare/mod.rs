@@ -8,7 +8,6 @@ mod circumstances;
 mod error;
 mod itself;
 mod metric;
-mod overall;
 mod print;
 mod runs;
 mod variants;
@@ -37,4 +36,9 @@ pub enum Finding {
     Over(String),
     /// Whether there is one cannot be said. The sentence says why.
     Open(String),
+}
+
+/// What the mean over so many workloads is called, in the place of a workload's name.
+fn name_of_mean(workloads: usize) -> String {
+    format!("geometric mean of {workloads} workloads")
 }

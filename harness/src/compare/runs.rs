@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::metric::{choose, is_worse, size};
-use super::overall::{Values, is_finished, mean_by_block, name_of_mean};
-use super::{CompareError, Finding, Question, describe_differences};
+use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
 use crate::report::{Analysis, units};
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
 
@@ -128,7 +127,7 @@ pub fn compare_runs(
         for variant in &variants {
             let finished = |workload: &&str| {
                 [Some(*variant), baseline].into_iter().flatten().all(|variant| {
-                    [old, new].into_iter().all(|run| is_finished(run, workload, variant, metric))
+                    [old, new].into_iter().all(|run| run.is_finished(workload, variant, metric))
                 })
             };
             let common: Vec<&str> = workloads.iter().copied().filter(finished).collect();
@@ -226,13 +225,7 @@ struct Pair<'a> {
 impl Pair<'_> {
     /// The values of one run by block: as measured, or as ratios to the baseline within the block.
     fn values(&self, run: &Analysis<'_>, workloads: &[&str], metric: &str, variant: &str) -> Vec<f64> {
-        let by_block = |variant: &str| -> Values {
-            match workloads {
-                [workload] => run.values(workload, variant, metric).cloned(),
-                several => mean_by_block(run, several, variant, metric),
-            }
-            .unwrap_or_default()
-        };
+        let by_block = |variant: &str| run.values_over(workloads, variant, metric).unwrap_or_default();
         let values = by_block(variant);
         let Some(baseline) = self.baseline else { return values.into_values().collect() };
         let base = by_block(baseline);

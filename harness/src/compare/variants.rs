@@ -3,12 +3,9 @@
 use serde::Serialize;
 
 use super::metric::{choose, is_worse, size};
-use super::overall::{Values, is_finished, mean_by_block, name_of_mean};
-use super::{Better, CompareError, Finding, Question, better};
+use super::{Better, CompareError, Finding, Question, better, name_of_mean};
 use crate::report::{Analysis, units};
-use crate::stats::{
-    MIN_BLOCKS, Ratio, Verdict, common_places, median, median_interval, outliers, paired_ratio, verdict,
-};
+use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, median_interval, outliers, verdict};
 
 /// A variant's metric on one workload, or over several. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -99,13 +96,7 @@ pub fn compare_variants(run: &Analysis<'_>, question: &Question) -> Result<Varia
     }
     if run.workloads.len() > 1 {
         for metric in &metrics {
-            let ranked = run.variants.iter().filter(|variant| !run.is_floor(variant));
-            let finished = ranked.map(|variant| {
-                let of = |workload: &String| is_finished(run, workload, variant, metric).then_some(());
-                run.workloads.iter().map(of).collect::<Vec<Option<()>>>()
-            });
-            let common = common_places(&finished.collect::<Vec<_>>());
-            let workloads: Vec<&str> = common.iter().map(|&place| run.workloads[place].as_str()).collect();
+            let workloads = run.finished_by_all(metric);
             if workloads.len() > 1 {
                 comparison.add(&Place { run, question, workloads: &workloads, metric });
             }
@@ -171,20 +162,13 @@ impl Place<'_> {
         }
     }
 
-    fn values(&self, variant: &str) -> Values {
-        match self.workloads {
-            [workload] => self.run.values(workload, variant, self.metric).cloned(),
-            several => mean_by_block(self.run, several, variant, self.metric),
-        }
-        .unwrap_or_default()
+    fn values(&self, variant: &str) -> Vec<f64> {
+        let values = self.run.values_over(self.workloads, variant, self.metric);
+        values.unwrap_or_default().into_values().collect()
     }
 
     fn ratio(&self, variant: &str, base: &str) -> Option<Ratio> {
-        let base = self.values(base);
-        let values = self.values(variant);
-        let pairs: Vec<(f64, f64)> =
-            values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
-        paired_ratio(&pairs)
+        self.run.ratio_over(self.workloads, variant, base, self.metric)
     }
 
     /// What a ratio shows; a latency below what the timer resolves shows nothing.
@@ -200,7 +184,7 @@ impl Place<'_> {
     }
 
     fn row(&self, variant: &str) -> VariantRow {
-        let values: Vec<f64> = self.values(variant).into_values().collect();
+        let values = self.values(variant);
         let failed =
             self.workloads.iter().filter_map(|workload| self.run.row(workload, variant, self.metric));
         let interval = median_interval(&values);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::ReportError;
 use super::latency::Latencies;
-use super::summary::{Figures, SummaryRow};
+use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
@@ -154,26 +154,36 @@ impl<'r> Analysis<'r> {
         })
     }
 
-    /// Workloads that every ranked variant finished without a failed sample of the metric's pass.
-    pub(super) fn finished_by_all(&self, metric: &str) -> Vec<&str> {
+    /// Whether a variant finished a workload: the metric was measured, and no sample of its pass failed.
+    pub fn is_finished(&self, workload: &str, variant: &str, metric: &str) -> bool {
+        self.row(workload, variant, metric).is_some_and(|row| row.failed == 0 && row.n > 0)
+    }
+
+    /// Workloads that every ranked variant finished. Means of several variants are comparable over these alone: one that
+    /// fails on a hard workload would else look better than one that finishes it.
+    pub fn finished_by_all(&self, metric: &str) -> Vec<&str> {
         let ranked: Vec<&String> = self.variants.iter().filter(|variant| !self.is_floor(variant)).collect();
-        let finished = |workload: &&String| {
-            ranked.iter().all(|variant| {
-                self.row(workload, variant, metric).is_some_and(|row| row.failed == 0 && row.median.is_some())
-            })
-        };
+        let finished =
+            |workload: &&String| ranked.iter().all(|variant| self.is_finished(workload, variant, metric));
         self.workloads.iter().filter(finished).map(String::as_str).collect()
     }
 
-    /// Geometric mean over workloads of a variant's ratio to another, within blocks; none where a value is 0.
-    pub(super) fn ratio_over(
-        &self,
-        workloads: &[&str],
-        variant: &str,
-        base: &str,
-        metric: &str,
-    ) -> Option<Ratio> {
-        self.figures.ratio_over(workloads, variant, base, metric)
+    /// A metric over workloads, by block: the values themselves of one, of several their geometric mean in each block
+    /// that has all; none where one of several is 0.
+    pub fn values_over(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<BTreeMap<u32, f64>> {
+        match workloads {
+            [workload] => self.values(workload, variant, metric).cloned(),
+            several => self.figures.mean_by_block(several, variant, metric),
+        }
+    }
+
+    /// Ratio of a variant to any other within blocks, over workloads as [`Analysis::values_over`] has them.
+    ///
+    /// The geometric mean of the workloads' ratios in a block is the ratio of their geometric means, so that
+    /// it is both; the estimate and its interval are those of the blocks' ratios.
+    pub fn ratio_over(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> Option<Ratio> {
+        let of = |variant| self.values_over(workloads, variant, metric);
+        ratio_within_blocks(&of(variant)?, &of(base)?)
     }
 }
 

@@ -49,7 +49,7 @@ pub struct SummaryRow {
 }
 
 /// Values by block.
-type Values = BTreeMap<u32, f64>;
+pub(super) type Values = BTreeMap<u32, f64>;
 
 /// All values of a run's metrics, by workload, variant and metric.
 #[derive(Debug, Default)]
@@ -109,34 +109,24 @@ impl Figures {
 
     /// Ratio of one variant to another within the blocks in which both were measured.
     pub(super) fn ratio(&self, workload: &str, variant: &str, base: &str, metric: &str) -> Option<Ratio> {
-        let base = self.values(workload, base, metric)?;
-        let values = self.values(workload, variant, metric)?.iter();
-        let pairs: Vec<(f64, f64)> =
-            values.filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
-        paired_ratio(&pairs)
+        ratio_within_blocks(self.values(workload, variant, metric)?, self.values(workload, base, metric)?)
     }
 
-    /// Ratio of one variant to another in the geometric mean over workloads, within the blocks in which all
-    /// of them were measured.
-    pub(super) fn ratio_over(
-        &self,
-        workloads: &[&str],
-        variant: &str,
-        base: &str,
-        metric: &str,
-    ) -> Option<Ratio> {
-        let of = |variant| -> Option<Vec<&Values>> {
-            workloads.iter().map(|workload| self.values(workload, variant, metric)).collect()
-        };
-        let (values, bases) = (of(variant)?, of(base)?);
-        let mean = |values: &[&Values], block: &u32| {
-            let of_block: Option<Vec<f64>> = values.iter().map(|values| values.get(block).copied()).collect();
-            Some(geometric_mean(&of_block?).unwrap_or(0.0))
-        };
-        let blocks = values.first()?.keys();
-        let pairs: Vec<(f64, f64)> =
-            blocks.filter_map(|block| Some((mean(&values, block)?, mean(&bases, block)?))).collect();
-        paired_ratio(&pairs)
+    /// The geometric mean of a metric over workloads in each block that has all of them; none where a value is 0.
+    ///
+    /// A block holds every workload, so that its mean is one figure of one hour of the machine, and ratios of
+    /// such means have the same exact intervals as those of a single workload.
+    pub(super) fn mean_by_block(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<Values> {
+        let of_workloads = workloads.iter().map(|workload| self.values(workload, variant, metric));
+        let of_workloads: Vec<&Values> = of_workloads.collect::<Option<_>>()?;
+        let mut means = Values::new();
+        for block in of_workloads.first()?.keys() {
+            let values = of_workloads.iter().map(|values| values.get(block).copied());
+            if let Some(values) = values.collect::<Option<Vec<f64>>>() {
+                means.insert(*block, geometric_mean(&values)?);
+            }
+        }
+        Some(means)
     }
 
     /// Samples of a pass that are not ok.
@@ -223,6 +213,12 @@ impl Figures {
             }),
         }
     }
+}
+
+/// Ratio of values to a base's, within the blocks that have both.
+pub(super) fn ratio_within_blocks(values: &Values, base: &Values) -> Option<Ratio> {
+    let pairs = values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?)));
+    paired_ratio(&pairs.collect::<Vec<(f64, f64)>>())
 }
 
 /// Metrics that have rows even where nothing was measured, so that failures are seen.

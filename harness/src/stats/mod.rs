@@ -20,7 +20,7 @@ mod student;
 mod verdict;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
-pub use mean::{common_places, geometric_mean};
+pub use mean::geometric_mean;
 pub use order::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
 pub use paired::{Ratio, paired_ratio};
 pub use percentile::percentile;
