@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+use heaplab::capacity::{BlockNeed, Need, fit_connections};
 use heaplab::stats::{
     Interval, NOISE_THRESHOLD, Ratio, Verdict, bca_interval, median, median_interval, paired_ratio,
     separate_ratio, verdict,
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     }
     let part = if arguments.iter().any(|argument| argument == "--test") { 50 } else { 1 };
     print_coverage(part);
+    print_line(part);
     print_false_alarms(part);
     ExitCode::SUCCESS
 }
@@ -189,6 +191,34 @@ fn print_coverage(part: usize) {
             })
         });
     }
+}
+
+/// Memory of a connection, from three loads whose samples have noise of 1 %; one in twenty is a spike of 30 % and more.
+fn print_line(part: usize) {
+    const CONNECTION: f64 = 700_000.0;
+    let need = |machine: &mut Machine, blocks: usize, connections: u32| {
+        let mut bytes = || {
+            let spike =
+                if machine.random.random_range(0..20u8) == 0 { 0.3 + machine.exponential() } else { 0.0 };
+            (5e7 + CONNECTION * f64::from(connections)) * (0.01 * machine.normal() + spike).exp()
+        };
+        let mut block = || BlockNeed { resident_p99_bytes: bytes(), page_table_bytes: 0.0 };
+        Need {
+            load: Some(("model".to_owned(), connections)),
+            blocks: (0..blocks as u32).map(|at| (at, block())).collect(),
+            ..Need::default()
+        }
+    };
+    // Two intervals of 10,000 fits each: a quarter of the experiments, or it takes minutes.
+    print_row("bootstrap: memory of a connection, spikes in it (250 experiments)", |blocks| {
+        coverage(part * 4, |seed| {
+            let mut machine = Machine::new(seed, 0.0);
+            let needs = [40, 80, 160].map(|connections| need(&mut machine, blocks, connections));
+            let row = fit_connections(&needs, seed).remove(0);
+            let ends = row.connection_low_bytes.zip(row.connection_high_bytes).zip(row.coverage);
+            (ends.map(|((low, high), coverage)| Interval { low, high, coverage }), CONNECTION)
+        })
+    });
 }
 
 /// Saving of the first of each pair against the second, by means.
