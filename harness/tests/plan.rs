@@ -30,6 +30,11 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
+/// What it printed, the run's directory as RUN.
+fn stdout_of(output: &Output, run: &Path) -> String {
+    stdout(output).replace(&run.display().to_string(), "RUN")
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
@@ -47,8 +52,7 @@ fn the_plan_of_a_run_in_words() {
     let output = plan(directory.path(), &[&HOST[..], &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let path = directory.path().join("plots/monitor-server-plan.png");
-    let text = stdout(&output).replace(&path.display().to_string(), "PLOT");
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(stdout_of(&output, directory.path()));
     insta::assert_snapshot!(stderr(&output), @"");
     let image = fs::read(path).expect("a plot");
     assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
@@ -109,7 +113,7 @@ fn several_types_of_host_and_their_cpus() {
     assert!(csv.starts_with("workload,variant,host_memory_bytes,") && csv.lines().count() == 3, "{csv}");
     let markdown = stdout(&plan(directory.path(), &[&HOST[..], &["--format", "markdown"]].concat()));
     assert!(markdown.starts_with("### monitor-server on hosts of 1.00 GiB\n\n| variant |"), "{markdown}");
-    assert!(markdown.contains("### Assumptions\n\n- A process: "), "{markdown}");
+    assert!(markdown.contains("### Assumptions\n\n- A process whose heap was replayed: "), "{markdown}");
 }
 
 #[test]
@@ -119,9 +123,9 @@ fn the_memory_of_a_connection() {
     let directory = written(&shape);
     let output = plan(directory.path(), &["--per-connection"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    insta::assert_snapshot!(stdout(&output));
+    insta::assert_snapshot!(stdout_of(&output, directory.path()));
 
-    // The same loads from three runs.
+    // The same loads from three runs, which keep no question: a report is about one run.
     let runs: Vec<tempfile::TempDir> = [50, 100, 200]
         .map(|load| {
             let workloads = vec![format!("monitor-server:connections={load}")];
@@ -130,7 +134,8 @@ fn the_memory_of_a_connection() {
         .into();
     let paths = runs.iter().map(tempfile::TempDir::path);
     let apart = heaplab().arg("plan").args(paths).arg("--per-connection").output().expect("it runs");
-    assert_eq!(stdout(&apart), stdout(&output));
+    assert_eq!(format!("{}\nRUN/plan.toml\n", stdout(&apart)), stdout_of(&output, directory.path()));
+    assert!(runs.iter().all(|run| !run.path().join("plan.toml").exists()));
 
     let one = plan(runs[0].path(), &["--per-connection"]);
     assert!(
@@ -274,6 +279,71 @@ fn a_run_of_an_earlier_heaplab_has_no_page_tables_of_its_own() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_plan_that_was_made_is_in_the_report() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..3], 8) });
+    let report = || {
+        let output = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let read = |name: &str| fs::read_to_string(directory.path().join(name)).expect("written");
+        (output, read("report.md"), read("report.html"))
+    };
+    let (_, markdown, html) = report();
+    assert!(!markdown.contains("## Plan") && !html.contains("id=\"plan\""), "there was none");
+
+    let asked =
+        ["--non-heap", "12MiB", "--baseline", "jemalloc", "--host-memory", "16GiB", "--processes", "1"];
+    let said = stdout(&plan(directory.path(), &[&HOST[..], &asked].concat()));
+    let (output, markdown, html) = report();
+    let section = markdown.split("\n## Plan\n").nth(1).expect("a plan");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    insta::assert_snapshot!(section);
+    for sentence in said.lines().filter(|line| line.starts_with("monitor-server on hosts of ")) {
+        assert!(section.contains(&format!("- {sentence}\n")), "{sentence}\n{section}");
+        assert!(html.contains(sentence), "{sentence}");
+    }
+    assert!(html.contains("<a href=\"#plan\">") && html.contains("aria-label=\"monitor-server: plan\""));
+    assert!(stdout(&output).contains("plots/monitor-server-plan.png"), "{}", stdout(&output));
+
+    // More samples, or none: the plan is that of the files beside it.
+    fs::remove_file(directory.path().join("timeline.csv")).expect("removable");
+    assert!(report().1.contains("no variant was measured"));
+
+    edit(&directory.path().join("plan.toml"), |text| text.replacen("jemalloc", "tbbmalloc", 1));
+    let (output, markdown, _) = report();
+    let told = "the plan is not shown: no variant `tbbmalloc` in this run to be the baseline: it has jemalloc, ptmalloc2, tcmalloc; \
+                make it again with `heaplab plan`";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    assert!(markdown.contains(told) && !markdown.contains("## Plan"), "{markdown}");
+    edit(&directory.path().join("plan.toml"), |text| text.replacen("hosts", "host", 1));
+    assert!(report().1.contains("plan.toml: TOML parse error"));
+}
+
+#[test]
+fn a_program_that_ran_is_planned_with_as_it_was() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = ["awk", "BEGIN { for (i = 0; i < 4000000; i++) seen[i] = i }"];
+    let mut command = heaplab();
+    command.current_dir(directory.path()).args(["exec", "--reps", "2", "-a", "ptmalloc2", "-o", "out", "--"]);
+    command.args(program).assert().success();
+    let out = directory.path().join("out");
+    let asked = ["--non-heap", "100MiB", "--format", "json"];
+    let output = plan(&out, &[&HOST[..], &asked].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--non-heap is not added, because the memory is the program's own"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("no times"), "{}", stderr(&output));
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let row = &document["hosts"][0];
+    assert_eq!((row["basis"].as_str(), row["n"].as_u64()), (Some("program"), Some(2)), "{row}");
+    let bytes = row["process_bytes"].as_u64().expect("measured");
+    assert!((20 << 20..2 << 30).contains(&bytes), "{row}");
+    assert_eq!(row["non_heap_bytes"].as_u64(), Some(0));
 }
 
 #[test]

@@ -100,6 +100,29 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     let predicted = of("jemalloc", "predicted_resident_peak_bytes") - recorded_peak;
     assert!((predicted - difference).abs() < MIB as f64, "{predicted} instead of {difference}");
     assert!(of("jemalloc", "predicted_resident_mean_bytes") > NOT_HEAP as f64);
+
+    // A plan is then with the whole process, and adds nothing to it.
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["plan", "out", "--host-memory", "1GiB", "--processes", "4"]);
+    let output = command.args(["--non-heap", "100MiB", "--format", "json"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let told = "process: --non-heap is not added, because the memory is the whole process's, predicted from its recording";
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for row in plan["hosts"].as_array().expect("rows") {
+        let number = |name: &str| row[name].as_f64().expect("a number");
+        assert_eq!((row["basis"].as_str(), number("non_heap_bytes")), (Some("predicted"), 0.0));
+        assert_eq!(number("process_bytes"), number("resident_p99_bytes") + number("page_table_bytes"));
+        // The peak is recorded at one moment, and holds until the next: for half of the trace's time.
+        let peak = of(row["variant"].as_str().expect("a name"), "predicted_resident_peak_bytes");
+        assert_eq!(number("resident_p99_bytes"), peak, "{row}");
+    }
+    let assumed = plan["assumptions"].to_string();
+    assert!(
+        assumed.contains("A process that is predicted") && !assumed.contains("was replayed"),
+        "{assumed}"
+    );
 }
 
 /// A recording of another machine, whose C library is not this one's: a note, and all that needs no recording.

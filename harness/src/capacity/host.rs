@@ -1,110 +1,12 @@
-//! Types of host, and what a process's need means on each: how many fit, how many hosts a fleet takes.
+//! What a process's need means on each type of host: how many fit, how many hosts a fleet takes.
 
 use serde::Serialize;
 
-use super::need::{BlockNeed, Need};
+use super::need::{Basis, BlockNeed, Need};
+use super::request::{Host, Request, TODAYS_HOSTS};
 use crate::stats::{
     Interval, NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict,
 };
-
-/// A type of host.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Host {
-    /// Its memory.
-    pub memory_bytes: u64,
-    /// Processes that run on it today.
-    pub processes: u64,
-    /// Its CPUs; none if that was not said.
-    pub cpus: Option<u32>,
-    /// What one costs, in any unit.
-    pub cost: f64,
-}
-
-/// What is asked of a plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// The types of host.
-    pub hosts: Vec<Host>,
-    /// Memory of each host that is kept for the system and others.
-    pub reserve_bytes: u64,
-    /// Memory of a process that is not its heap's, and that no other shares.
-    pub non_heap_bytes: u64,
-    /// Pages that all processes of a host share, beside the allocator's library: program and other libraries.
-    pub shared_bytes: u64,
-    /// Part by which a process is taken to be larger than was measured.
-    pub margin: f64,
-    /// Processes of the fleet; none for those of [`TODAYS_HOSTS`] hosts as they run today.
-    pub fleet: Option<u64>,
-}
-
-/// So many hosts of each type are planned for where no fleet is named: hosts then read as per cent of today's.
-pub const TODAYS_HOSTS: u64 = 100;
-
-/// A request that cannot be planned for.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum RequestError {
-    /// There is no host.
-    #[error("no host is named: give --host-memory and --processes, once for each type of host")]
-    NoHost,
-    /// A host's memory is all reserved or shared.
-    #[error(
-        "a host of {memory_bytes} bytes has nothing left for processes: {taken_bytes} bytes are reserved (--reserve) or shared (--shared)"
-    )]
-    NothingLeft {
-        /// The host's memory.
-        memory_bytes: u64,
-        /// What is taken off.
-        taken_bytes: u64,
-    },
-    /// A number that must be positive and is not.
-    #[error("{name} is {found}: give {allowed}")]
-    OutOfRange {
-        /// Which.
-        name: &'static str,
-        /// What was given.
-        found: String,
-        /// What can be.
-        allowed: &'static str,
-    },
-}
-
-impl Request {
-    /// Finds what cannot be planned for.
-    ///
-    /// # Errors
-    ///
-    /// The first fault.
-    pub fn check(&self) -> Result<(), RequestError> {
-        let out_of_range =
-            |name, found: String, allowed| Err(RequestError::OutOfRange { name, found, allowed });
-        if self.hosts.is_empty() {
-            return Err(RequestError::NoHost);
-        }
-        if !(self.margin.is_finite() && (0.0..=10.0).contains(&self.margin)) {
-            return out_of_range("--margin", format!("{}%", self.margin * 100.0), "0% to 1000%");
-        }
-        if self.fleet == Some(0) {
-            return out_of_range("--fleet", "0".to_owned(), "a number of processes, 1 at least");
-        }
-        for host in &self.hosts {
-            let taken_bytes = self.reserve_bytes.saturating_add(self.shared_bytes);
-            if host.memory_bytes <= taken_bytes {
-                return Err(RequestError::NothingLeft { memory_bytes: host.memory_bytes, taken_bytes });
-            }
-            if host.processes == 0 {
-                return out_of_range(
-                    "--processes",
-                    "0".to_owned(),
-                    "the processes that run on the host today, 1 at least",
-                );
-            }
-            if !(host.cost.is_finite() && host.cost > 0.0) {
-                return out_of_range("--host-cost", host.cost.to_string(), "what a host costs, above 0");
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A variant of a workload on a type of host. Empty means not measured, or not to be said.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -127,7 +29,7 @@ pub struct HostRow {
     pub resident_p99_bytes: Option<u64>,
     /// Page tables of the heap, median over blocks.
     pub page_table_bytes: Option<u64>,
-    /// Memory of a process that no other shares: both of these and what is not the heap's, median over blocks.
+    /// Memory of a process that no other shares: both of these and `non_heap_bytes`, median over blocks.
     pub process_bytes: Option<u64>,
     /// Lower end of its interval; empty below 6 blocks.
     pub process_low_bytes: Option<u64>,
@@ -165,6 +67,10 @@ pub struct HostRow {
     pub cost: Option<f64>,
     /// Part of the baseline's cost that is saved, below 0 if it costs more; empty for the baseline and where no difference is shown.
     pub saving: Option<f64>,
+    /// Whether the resident bytes are those of a heap or of a whole process.
+    pub basis: Basis,
+    /// What was added for memory that is not the heap's; 0 where the whole process is known.
+    pub non_heap_bytes: u64,
 }
 
 /// Every variant of every workload on every host, with savings against `baseline`.
@@ -172,7 +78,7 @@ pub struct HostRow {
 /// ```
 /// use heaplab::capacity::{Host, Request, plan_hosts};
 /// let host = Host { memory_bytes: 16 << 30, processes: 10, cpus: None, cost: 1.0 };
-/// let request = Request { hosts: vec![host], reserve_bytes: 0, non_heap_bytes: 0, shared_bytes: 0, margin: 0.1, fleet: Some(100) };
+/// let request = Request { hosts: vec![host], margin: 0.1, fleet: Some(100), ..Request::default() };
 /// assert_eq!(request.check(), Ok(()));
 /// assert_eq!(plan_hosts(&[], &request, None), []);
 /// ```
@@ -196,7 +102,8 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
 /// One variant on one host, but for the saving.
 fn place(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> HostRow {
     let bytes = |value: f64| value.max(0.0).ceil() as u64;
-    let non_heap = request.non_heap_bytes as f64;
+    let non_heap_bytes = if need.basis == Basis::Heap { request.non_heap_bytes } else { 0 };
+    let non_heap = non_heap_bytes as f64;
     let values = |figure: fn(&BlockNeed) -> f64| need.blocks.values().map(figure).collect::<Vec<f64>>();
     let process: Vec<f64> = values(BlockNeed::process_bytes).iter().map(|bytes| bytes + non_heap).collect();
     let (middle, interval) = (median(&process), median_interval(&process));
@@ -240,6 +147,8 @@ fn place(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Ho
         hosts,
         cost: hosts.map(|hosts| hosts as f64 * host.cost),
         saving: None,
+        basis: need.basis,
+        non_heap_bytes,
     }
 }
 
@@ -294,6 +203,7 @@ mod tests {
             shared_bytes: 6 * MIB as u64,
             margin: 0.25,
             fleet: Some(1000),
+            ..Request::default()
         }
     }
 
@@ -333,6 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_the_heaps_is_added_to_heaps_alone() {
+        for (basis, added) in [(Basis::Heap, 20 << 20), (Basis::Predicted, 0), (Basis::Program, 0)] {
+            let need = Need { basis, ..need("ptmalloc2", 9, 77.0) };
+            let row = &plan_hosts(&[need], &request(1360.0, 11), None)[0];
+            assert_eq!((row.basis, row.non_heap_bytes), (basis, added));
+            assert_eq!(row.process_bytes, Some((79 << 20) + added), "{basis:?}");
+        }
+    }
+
+    #[test]
     fn what_was_not_measured_is_empty() {
         let failed = Need { blocks: Default::default(), failed: 7, ..need("x", 0, 0.0) };
         let row = &plan_hosts(&[failed], &request(4000.0, 10), Some("x"))[0];
@@ -342,24 +262,6 @@ mod tests {
         );
         let tiny = plan_hosts(&[need("x", 9, 1e7)], &request(4000.0, 10), None);
         assert_eq!((tiny[0].fits, tiny[0].hosts, tiny[0].cost), (Some(0), None, None));
-    }
-
-    #[test]
-    fn requests_without_sense_are_refused() {
-        let good = request(4000.0, 10);
-        let with = |change: &dyn Fn(&mut Request)| {
-            let mut request = good.clone();
-            change(&mut request);
-            request.check().expect_err("no sense").to_string()
-        };
-        assert!(with(&|it| it.hosts.clear()).starts_with("no host is named"));
-        assert!(with(&|it| it.reserve_bytes = u64::MAX).contains("nothing left"));
-        assert!(with(&|it| it.hosts[0].processes = 0).starts_with("--processes is 0"));
-        for cost in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(with(&|it| it.hosts[0].cost = cost).starts_with("--host-cost is "), "{cost}");
-        }
-        assert!(with(&|it| it.margin = -0.1).starts_with("--margin is -10%"));
-        assert!(with(&|it| it.fleet = Some(0)).starts_with("--fleet is 0"));
     }
 
     proptest! {

@@ -2,15 +2,20 @@
 //!
 //! Data goes one way: a run's files -> [`Need`] (what a process needs, a figure a block) -> [`HostRow`] (what that means on
 //! each type of host) and [`ConnectionRow`] (memory of a connection, where a model was run at several loads). Pure but
-//! for reading the run; sentences and human units are made of it in `report`.
+//! for reading the run, and for the file that keeps what was asked; sentences and human units are made of it in `report`.
 
 mod host;
 mod line;
 mod need;
+mod request;
+mod spoilt;
 
-pub use host::{Host, HostRow, Request, RequestError, TODAYS_HOSTS, plan_hosts};
+pub use host::{HostRow, plan_hosts};
 pub use line::{ConnectionRow, fit_connections};
-pub use need::{BlockNeed, Need, read_needs};
+pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
+pub use request::{Host, PlanFileError, Request, RequestError, TODAYS_HOSTS, read_request, write_request};
+
+use crate::results::{ResultsError, Run};
 
 /// A plan: what was asked, what a process needs, and what follows from both.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,4 +32,100 @@ pub struct Capacity {
     pub connections: Vec<ConnectionRow>,
     /// What spoils the samples or is missing, in sentences.
     pub notes: Vec<String>,
+}
+
+/// Runs cannot be planned with.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A run's files cannot be read.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// A run has nothing to plan with.
+    #[error(
+        "{0} holds no memory sample: measure with `heaplab run --pass memory`, or the program itself with `heaplab exec`"
+    )]
+    NoMemory(String),
+    /// The baseline that was named was not measured.
+    #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
+    UnknownBaseline {
+        /// What was named.
+        named: String,
+        /// The variants that were measured.
+        known: String,
+    },
+}
+
+/// Plans with runs: several for the loads of one model. Savings refer to the request's baseline, else to `default` if it was measured.
+///
+/// # Errors
+///
+/// A run cannot be read or has no memory sample, or the baseline was not measured.
+pub fn plan(runs: &[&Run], request: &Request, default: &str) -> Result<Capacity, PlanError> {
+    let mut notes = Vec::new();
+    let needs = read_all(runs, &mut notes)?;
+    let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
+    let hosts = plan_hosts(&needs, request, baseline.as_deref());
+    let seed = runs.first().map_or(0, |run| run.file.seed);
+    let connections = if request.per_connection { fit_connections(&needs, seed) } else { Vec::new() };
+    if request.per_connection && connections.is_empty() {
+        notes.push("--per-connection: no workload of the run is a load model of a server".to_owned());
+    }
+    if request.non_heap_bytes > 0 {
+        notes.extend(describe_whole_processes(&needs));
+    }
+    Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, notes })
+}
+
+/// The needs of all runs. A workload that an earlier run has too is named with its directory.
+fn read_all(runs: &[&Run], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanError> {
+    let mut all: Vec<Need> = Vec::new();
+    for run in runs {
+        let path = run.directory.display();
+        let mut of_run = run.notes.clone();
+        let mut needs = read_needs(run, &mut of_run)?;
+        if needs.is_empty() {
+            return Err(PlanError::NoMemory(path.to_string()));
+        }
+        let measured = |name: &str| needs.iter().any(|need| need.workload == name);
+        let missing = run.file.workloads.iter().filter(|workload| !measured(&workload.name));
+        of_run.extend(missing.map(|workload| format!("{}: no memory sample, so no plan", workload.name)));
+        for need in &mut needs {
+            if all.iter().any(|earlier| earlier.workload == need.workload) {
+                need.workload = format!("{} ({path})", need.workload);
+            }
+        }
+        all.extend(needs);
+        let name = |note: String| if runs.len() > 1 { format!("{path}: {note}") } else { note };
+        notes.extend(of_run.into_iter().map(name));
+    }
+    Ok(all)
+}
+
+fn find_baseline(needs: &[Need], named: Option<&str>, default: &str) -> Result<Option<String>, PlanError> {
+    let has = |name: &str| needs.iter().any(|need| need.variant == name);
+    match named {
+        Some(named) if !has(named) => {
+            let mut known: Vec<&str> = needs.iter().map(|need| need.variant.as_str()).collect();
+            known.sort_unstable();
+            known.dedup();
+            Err(PlanError::UnknownBaseline { named: named.to_owned(), known: known.join(", ") })
+        }
+        Some(named) => Ok(Some(named.to_owned())),
+        None => Ok(has(default).then(|| default.to_owned())),
+    }
+}
+
+/// Workloads of which the whole process is known, so that nothing is to be added to it.
+fn describe_whole_processes(needs: &[Need]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for need in needs {
+        let whole = match need.basis {
+            Basis::Heap => continue,
+            Basis::Predicted => "the whole process's, predicted from its recording",
+            Basis::Program => "the program's own",
+        };
+        notes.push(format!("{}: --non-heap is not added, because the memory is {whole}", need.workload));
+    }
+    notes.dedup();
+    notes
 }

@@ -2,26 +2,40 @@
 //!
 //! Resident memory is taken at the 99th percentile of trace time: a host must hold what a process has nearly always,
 //! and one short spike is not what all processes have at once. Page tables come on top; what is not the heap's is for the
-//! user to say, because a replay does not have it.
+//! user to say, because a replay does not have it: unless the whole process is known, as a prediction from a recording or as
+//! the program itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::spoilt::describe_spoilt;
+use crate::predict::{Predictions, predict};
 use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::percentile;
 
 /// The part of trace time in which a process has no more.
 const FRACTION: f64 = 0.99;
-/// Huge pages are noted where they are more than one over this of resident memory.
-const HUGE_PAGES_WORTH_A_NOTE: u64 = 4;
 /// Measures the harness and serves nobody.
 const FLOOR: &str = "floor";
+
+/// Whose memory the figures are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The heap's, as it was replayed.
+    #[default]
+    Heap,
+    /// The whole process's, predicted from a recording that knows its memory.
+    Predicted,
+    /// The program's own, which ran.
+    Program,
+}
 
 /// What a process needs in one block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockNeed {
-    /// Resident bytes that it does not exceed in 99 % of trace time.
+    /// Resident bytes that it does not exceed in 99 % of trace time, or of the program's.
     pub resident_p99_bytes: f64,
-    /// Page tables after the last event, without the harness's own.
+    /// Page tables of the heap after the last event, without the harness's own.
     pub page_table_bytes: f64,
 }
 
@@ -51,6 +65,13 @@ pub struct Need {
     pub threads: Option<u64>,
     /// The load model and its number of connections, where the workload is one.
     pub load: Option<(String, u32)>,
+    /// Whose memory it is; the same for all variants of a workload.
+    pub basis: Basis,
+}
+
+/// Whether a plan counts a sample: it measures memory, and not the harness's.
+pub fn is_planned(sample: &Sample) -> bool {
+    matches!(sample.pass, Pass::Memory | Pass::Exec) && sample.allocator != FLOOR
 }
 
 /// The needs of a run, in the order of its workloads and variants. Adds to `notes` what spoils or is missing.
@@ -59,19 +80,21 @@ pub struct Need {
 ///
 /// timeline.csv cannot be read.
 pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, ResultsError> {
-    let mut timelines: HashMap<usize, Vec<(u64, u64)>> = HashMap::new();
-    notes.extend(run.each_timeline_point(|place, point| {
-        timelines.entry(place).or_default().push((point.time_ns, point.resident_bytes));
-    })?);
+    let predictions = predict(run)?;
+    let mut points = Points { timelines: read_timelines(run, notes)?, predictions };
+    notes.append(&mut points.predictions.notes);
+    let predicted = points.predicted_workloads(run);
     let mut needs: BTreeMap<(usize, usize), Need> = BTreeMap::new();
     let mut order = Order::new(run);
-    let mut without_points: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for (place, sample) in run.samples.iter().enumerate() {
-        if sample.pass != Pass::Memory || sample.allocator == FLOOR {
-            continue;
-        }
+    let mut without_points: BTreeMap<(&str, &str, Basis), u64> = BTreeMap::new();
+    for (place, sample) in run.samples.iter().enumerate().filter(|(_, sample)| is_planned(sample)) {
         let workload = run.file.workloads.iter().find(|workload| workload.name == sample.workload);
-        let need = needs.entry(order.place(sample)).or_insert_with(|| empty(sample, workload));
+        let basis = match sample.pass {
+            Pass::Exec => Basis::Program,
+            _ if predicted.contains(&*sample.workload) => Basis::Predicted,
+            _ => Basis::Heap,
+        };
+        let need = needs.entry(order.place(sample)).or_insert_with(|| empty(sample, workload, basis));
         if sample.status != Status::Ok {
             need.failed += 1;
             continue;
@@ -79,8 +102,8 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         need.cpus.insert(sample.cpus);
         need.threads = need.threads.max(sample.threads);
         need.library_bytes = need.library_bytes.max(sample.library_file_bytes);
-        let end = workload.and_then(end_of_trace).unwrap_or(0);
-        match timelines.remove(&place).and_then(|points| percentile_over_time(points, end)) {
+        let end = if basis == Basis::Program { sample.wall_ns } else { workload.and_then(end_of_trace) };
+        match points.take(place, basis).and_then(|points| percentile_over_time(points, end.unwrap_or(0))) {
             Some(resident) => {
                 let harness = sample.page_table_harness_bytes.unwrap_or(0);
                 let page_tables = sample.page_table_bytes.unwrap_or(0).saturating_sub(harness);
@@ -88,23 +111,83 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
                     BlockNeed { resident_p99_bytes: resident as f64, page_table_bytes: page_tables as f64 };
                 need.blocks.insert(sample.block, block);
             }
-            None => *without_points.entry((&sample.workload, &sample.variant)).or_default() += 1,
+            None => {
+                *without_points.entry((&sample.workload, &sample.variant, basis)).or_default() += 1;
+            }
         }
     }
-    notes.extend(without_points.into_iter().map(|((workload, variant), count)| {
-        format!(
-            "{workload}, {variant}: timeline.csv has no point of {count} memory samples, which are left out"
-        )
-    }));
-    notes.extend(describe_failures(run));
-    notes.extend(describe_huge_pages(run));
+    notes.extend(without_points.into_iter().map(describe_without_points));
     notes.extend(describe_spoilt(run));
     Ok(needs.into_values().collect())
 }
 
-fn empty(sample: &Sample, workload: Option<&RunWorkload>) -> Need {
+/// Resident bytes over time, by the place of the sample in [`Run::samples`].
+struct Points {
+    timelines: HashMap<usize, Vec<(u64, u64)>>,
+    predictions: Predictions,
+}
+
+impl Points {
+    /// Workloads of which a sample is predicted. Their other samples are left out: heaps and whole processes have no common ratio.
+    fn predicted_workloads<'r>(&self, run: &'r Run) -> BTreeSet<&'r str> {
+        self.predictions.of_samples.keys().map(|&place| run.samples[place].workload.as_str()).collect()
+    }
+
+    fn take(&mut self, place: usize, basis: Basis) -> Option<Vec<(u64, u64)>> {
+        match basis {
+            Basis::Predicted => self.predictions.of_samples.remove(&place).map(|found| found.points),
+            Basis::Heap | Basis::Program => self.timelines.remove(&place),
+        }
+    }
+}
+
+/// Reads the points of timeline.csv, of replays and of programs. Adds to `notes` what was left out.
+fn read_timelines(
+    run: &Run,
+    notes: &mut Vec<String>,
+) -> Result<HashMap<usize, Vec<(u64, u64)>>, ResultsError> {
+    let mut timelines: HashMap<usize, Vec<(u64, u64)>> = HashMap::new();
+    let mut add = |place, time_ns, resident_bytes| {
+        timelines.entry(place).or_default().push((time_ns, resident_bytes));
+    };
+    let has = |pass| run.samples.iter().any(|sample| sample.pass == pass);
+    if has(Pass::Exec) {
+        notes.extend(run.each_program_point(|place, point| add(place, point.time_ns, point.resident_bytes))?);
+    }
+    if has(Pass::Memory) {
+        notes
+            .extend(run.each_timeline_point(|place, point| add(place, point.time_ns, point.resident_bytes))?);
+    }
+    Ok(timelines)
+}
+
+fn describe_without_points(((workload, variant, basis), count): ((&str, &str, Basis), u64)) -> String {
+    let (sample, is) = if count == 1 { ("sample", "is") } else { ("samples", "are") };
+    let why = match basis {
+        Basis::Heap => format!("timeline.csv has no point of {count} memory {sample}, which {is} left out"),
+        Basis::Predicted => {
+            format!(
+                "{count} memory {sample} {is} left out: no ok replay of the build recorded under is of the same block"
+            )
+        }
+        Basis::Program => {
+            format!(
+                "timeline.csv has no point of {count} {sample}, which {is} left out: the program may have ended before it was looked at"
+            )
+        }
+    };
+    format!("{workload}, {variant}: {why}")
+}
+
+fn empty(sample: &Sample, workload: Option<&RunWorkload>, basis: Basis) -> Need {
     let load = workload.and_then(|workload| Some((workload.model.clone()?, workload.connections?)));
-    Need { workload: sample.workload.clone(), variant: sample.variant.clone(), load, ..Need::default() }
+    Need {
+        workload: sample.workload.clone(),
+        variant: sample.variant.clone(),
+        load,
+        basis,
+        ..Need::default()
+    }
 }
 
 /// Where a workload and a variant stand: in the order of run.toml, then of samples.csv.
@@ -148,89 +231,6 @@ fn percentile_over_time(mut points: Vec<(u64, u64)>, end: u64) -> Option<u64> {
     held.sort_unstable();
     // A trace of no length has no time to weigh by.
     percentile(&held, FRACTION).or(largest)
-}
-
-/// A sentence for each variant of which memory samples failed, with the first reason.
-fn describe_failures(run: &Run) -> Vec<String> {
-    let mut failures: BTreeMap<(&str, &str), (u64, &Sample)> = BTreeMap::new();
-    for sample in &run.samples {
-        if sample.pass == Pass::Memory && sample.status != Status::Ok && sample.allocator != FLOOR {
-            failures.entry((&sample.workload, &sample.variant)).or_insert((0, sample)).0 += 1;
-        }
-    }
-    let sentence = |((workload, variant), (count, first)): ((&str, &str), (u64, &Sample))| {
-        let why = first.status_detail.as_deref().unwrap_or("no reason was given");
-        let why = why.split_whitespace().collect::<Vec<&str>>().join(" ");
-        let samples = if count == 1 { "sample is" } else { "samples are" };
-        format!("{workload}, {variant}: {count} memory {samples} not ok and left out: {why}")
-    };
-    failures.into_iter().map(sentence).collect()
-}
-
-/// Variants of whose resident memory huge pages are a good part: hosts that are set otherwise hold another number.
-fn describe_huge_pages(run: &Run) -> Vec<String> {
-    let is_huge = |sample: &&Sample| {
-        let figures = sample.anon_huge_bytes.zip(sample.resident_end_bytes);
-        figures.is_some_and(|(huge, resident)| huge > resident / HUGE_PAGES_WORTH_A_NOTE)
-    };
-    let memory = run.samples.iter().filter(|sample| {
-        sample.pass == Pass::Memory && sample.status == Status::Ok && sample.allocator != FLOOR
-    });
-    let found: BTreeSet<(&str, &str)> =
-        memory.filter(is_huge).map(|sample| (sample.workload.as_str(), sample.variant.as_str())).collect();
-    let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
-    let sentence = |(workload, variant)| {
-        format!(
-            "{workload}, {variant}: a good part of its memory is transparent huge pages, by the setting of the machine that \
-             measured ({setting}): measure under that of the hosts"
-        )
-    };
-    found.into_iter().map(sentence).collect()
-}
-
-/// What makes the memory samples of a run a bad basis for a plan.
-fn describe_spoilt(run: &Run) -> Vec<String> {
-    let mut notes = Vec::new();
-    let of = |wanted: &dyn Fn(&Sample) -> bool| {
-        let memory = run.samples.iter().filter(|sample| {
-            sample.pass == Pass::Memory && sample.status == Status::Ok && sample.allocator != FLOOR
-        });
-        let names: BTreeSet<&str> =
-            memory.filter(|sample| wanted(sample)).map(|sample| sample.workload.as_str()).collect();
-        (!names.is_empty()).then(|| names.into_iter().collect::<Vec<&str>>().join(", "))
-    };
-    let has_times = |sample: &Sample| {
-        let named = run.file.workloads.iter().find(|workload| workload.name == sample.workload);
-        named.is_none_or(|workload| workload.has_times)
-    };
-    let mut say =
-        |names: Option<String>, what: &str| notes.extend(names.map(|names| format!("{names}: {what}")));
-    say(
-        of(&|sample| matches!(sample.touch.as_str(), "none" | "first")),
-        "its blocks were not written to (--touch), so that less was resident than in reality: measure with --touch page",
-    );
-    say(
-        of(&|sample| sample.pace == "max" && has_times(sample)),
-        "replayed at full speed, allocators that give memory back by time gave none back: measure with --pace virtual",
-    );
-    say(
-        of(&|sample| !has_times(sample)),
-        "the trace has no times, and an event's index stands for its time: the 99th percentile is over events",
-    );
-    say(of(&|sample| sample.truncated), "the trace was cut off; only its whole chunks were used");
-    say(
-        of(&|sample| sample.page_table_bytes.is_none()),
-        "page tables were not measured, and are not in the figures",
-    );
-    say(
-        of(&|sample| sample.page_table_bytes.is_some() && sample.page_table_harness_bytes.is_none()),
-        "page tables hold the harness's own, which were not told apart: each process is counted a little too large",
-    );
-    say(
-        of(&|sample| sample.library_file_bytes.is_none()),
-        "shared pages of the allocator's library were not measured, and are not in the figures",
-    );
-    notes
 }
 
 #[cfg(test)]

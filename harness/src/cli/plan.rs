@@ -1,4 +1,5 @@
-//! `heaplab plan`: how many processes fit on a host, per variant, from a run's files.
+//! `heaplab plan`: how many processes fit on a host, per variant, from a run's files. What was asked stays in the run's
+//! directory, where a report answers it too.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,9 +8,9 @@ use anyhow::Context;
 use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage};
-use crate::capacity::{Capacity, Host, Need, Request, fit_connections, plan_hosts, read_needs};
+use crate::capacity::{self, Host, PlanError, Request, is_planned, write_request};
 use crate::report::{DEFAULT_BASELINE, Format, draw_plan, print_capacity, warn_of_hosts};
-use crate::results::{self, Pass, Run, Status};
+use crate::results::{self, Run, Status};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -31,7 +32,8 @@ pub(super) struct Args {
     /// Memory of each host that is kept for the system and others
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     reserve: u64,
-    /// Memory of a process that is not its heap's: stacks, the program's data, mapped files that it wrote to
+    /// Memory of a process that is not its heap's: stacks, the program's data, mapped files that it wrote to; where the
+    /// whole process is known, predicted from its recording or measured by `exec`, nothing is added
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     non_heap: u64,
     /// Pages that all processes of a host share: code of the program and of its libraries
@@ -57,32 +59,32 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let request = request(&args)?;
     let runs = args.directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
-    let mut notes = Vec::new();
-    let needs = read_all(&runs, &mut notes)?;
-    let baseline = baseline(&needs, args.baseline.as_deref())?;
-    let hosts = plan_hosts(&needs, &request, baseline.as_deref());
-    let connections =
-        if args.per_connection { fit_connections(&needs, runs[0].file.seed) } else { Vec::new() };
-    if args.per_connection && connections.is_empty() {
-        notes.push("--per-connection: no workload of the run is a load model of a server".to_owned());
-    }
-    let capacity = Capacity { request, baseline, needs, hosts, connections, notes };
+    let all: Vec<&Run> = runs.iter().collect();
+    let capacity = capacity::plan(&all, &request, DEFAULT_BASELINE).map_err(|error| match error {
+        PlanError::UnknownBaseline { .. } => usage(error.to_string()),
+        other => other.into(),
+    })?;
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
         eprintln!("heaplab: {note}");
     }
-    let plots = draw_plan(&capacity, &runs[0].directory.join("plots"))?;
+    let mut files: Vec<PathBuf> =
+        draw_plan(&capacity, &runs[0].directory.join("plots"))?.into_iter().map(|plot| plot.path).collect();
+    // A report is about one run: a plan of several is in none.
+    if let [run] = &runs[..] {
+        files.push(write_request(&run.directory, &request)?);
+    }
     let out = &mut std::io::stdout().lock();
     print_capacity(&capacity, args.format, out).context("standard output")?;
-    if matches!(args.format, Format::Table) && !plots.is_empty() {
+    if matches!(args.format, Format::Table) && !files.is_empty() {
         writeln!(out)?;
-        plots.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
+        files.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
     }
     Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
 }
 
 /// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, and no fault.
 fn is_complete(run: &Run) -> bool {
-    let failed = |sample: &results::Sample| sample.pass == Pass::Memory && sample.status != Status::Ok;
+    let failed = |sample: &results::Sample| is_planned(sample) && sample.status != Status::Ok;
     run.file.finished && !run.samples.iter().any(failed)
 }
 
@@ -109,10 +111,10 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         shared_bytes: args.shared,
         margin: args.margin,
         fleet: args.fleet,
+        baseline: args.baseline.clone(),
+        per_connection: args.per_connection,
     };
-    if types > 0 || !args.per_connection {
-        request.check().map_err(|error| usage(error.to_string()))?;
-    }
+    request.check().map_err(|error| usage(error.to_string()))?;
     Ok(request)
 }
 
@@ -126,48 +128,6 @@ fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Ve
             "{} {name} for {types} types of host: give it once for all, or once for each",
             given.len()
         ))),
-    }
-}
-
-/// The needs of all runs. A workload that an earlier run has too is named with its directory.
-fn read_all(runs: &[Run], notes: &mut Vec<String>) -> anyhow::Result<Vec<Need>> {
-    let mut all: Vec<Need> = Vec::new();
-    for run in runs {
-        let path = run.directory.display();
-        let mut of_run = run.notes.clone();
-        let mut needs = read_needs(run, &mut of_run)?;
-        if needs.is_empty() {
-            anyhow::bail!("{path} holds no memory sample: measure with `heaplab run --pass memory`");
-        }
-        let measured = |name: &str| needs.iter().any(|need| need.workload == name);
-        let missing = run.file.workloads.iter().filter(|workload| !measured(&workload.name));
-        of_run.extend(missing.map(|workload| format!("{}: no memory sample, so no plan", workload.name)));
-        for need in &mut needs {
-            if all.iter().any(|earlier| earlier.workload == need.workload) {
-                need.workload = format!("{} ({path})", need.workload);
-            }
-        }
-        all.extend(needs);
-        let name = |note: String| if runs.len() > 1 { format!("{path}: {note}") } else { note };
-        notes.extend(of_run.into_iter().map(name));
-    }
-    Ok(all)
-}
-
-fn baseline(needs: &[Need], named: Option<&str>) -> anyhow::Result<Option<String>> {
-    let has = |name: &str| needs.iter().any(|need| need.variant == name);
-    match named {
-        Some(named) if !has(named) => {
-            let mut known: Vec<&str> = needs.iter().map(|need| need.variant.as_str()).collect();
-            known.sort_unstable();
-            known.dedup();
-            Err(usage(format!(
-                "no variant `{named}` in this run to be the baseline: it has {}",
-                known.join(", ")
-            )))
-        }
-        Some(named) => Ok(Some(named.to_owned())),
-        None => Ok(has(DEFAULT_BASELINE).then(|| DEFAULT_BASELINE.to_owned())),
     }
 }
 

@@ -1,17 +1,15 @@
-//! A plan in words: its tables, its answer, and every assumption behind the bare numbers.
+//! A plan in words: its tables and its answer.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::assumptions::{assume, warn_of_hosts};
 use super::grid::{Grid, Style, escape_markdown};
 use super::table::Format;
 use super::units;
-use crate::capacity::{Capacity, ConnectionRow, Host, HostRow};
+use crate::capacity::{Basis, Capacity, ConnectionRow, Host, HostRow};
 use crate::stats::{MIN_BLOCKS, Verdict};
-
-/// Kernel memory of a thread's stack on x86-64.
-const KERNEL_STACK_BYTES: f64 = 16384.0;
 
 /// How far a load may be from the line that is said to describe it.
 const MOST_BEND: f64 = 0.1;
@@ -184,10 +182,11 @@ pub(super) fn describe_host(host: &Host) -> String {
     }
 }
 
-fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
+pub(super) fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
     let header = [
         "variant",
         "samples",
+        "memory of",
         "process",
         "interval",
         "vs baseline",
@@ -204,6 +203,7 @@ fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
         vec![
             row.variant.clone(),
             if row.failed == 0 { all.to_string() } else { format!("{} of {all}", row.n) },
+            describe_basis(row.basis).to_owned(),
             bytes(row.process_bytes),
             row.process_low_bytes.zip(row.process_high_bytes).map_or_else(dash, |(low, high)| {
                 format!("{} to {}", units::bytes(low as f64), units::bytes(high as f64))
@@ -219,6 +219,15 @@ fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
     Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
+/// Whose memory a line is about.
+fn describe_basis(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Heap => "heap, replayed",
+        Basis::Predicted => "process, predicted",
+        Basis::Program => "process, measured",
+    }
+}
+
 fn describe_ratio(capacity: &Capacity, row: &HostRow) -> String {
     if capacity.baseline.as_deref() == Some(&row.variant) {
         return "baseline".to_owned();
@@ -229,7 +238,13 @@ fn describe_ratio(capacity: &Capacity, row: &HostRow) -> String {
 
 fn describe_today(row: &HostRow) -> String {
     row.fits_today.map_or_else(dash, |fits| {
-        format!("{} {}", whole(row.processes_today), if fits { "fit" } else { "do not fit" })
+        let fit = match (row.processes_today, fits) {
+            (1, true) => "fits",
+            (1, false) => "does not fit",
+            (_, true) => "fit",
+            (_, false) => "do not fit",
+        };
+        format!("{} {fit}", whole(row.processes_today))
     })
 }
 
@@ -244,7 +259,7 @@ pub(super) fn describe_saving(capacity: &Capacity, row: &HostRow) -> String {
     }
 }
 
-fn connection_grid(rows: &[ConnectionRow]) -> Grid {
+pub(super) fn connection_grid(rows: &[ConnectionRow]) -> Grid {
     let header = [
         "variant",
         "model",
@@ -297,13 +312,15 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
         format!("{} ({}{bytes})", row.variant, if at == 0 { "a host would need " } else { "" })
     });
     let over: Vec<String> = over.collect();
-    let today = match host.processes {
-        1 => "the 1 process of today".to_owned(),
-        count => format!("the {} processes of today", whole(count)),
+    let (today, one) = match host.processes {
+        1 => ("the 1 process of today".to_owned(), true),
+        count => (format!("the {} processes of today", whole(count)), false),
     };
     match over.len() {
         _ if measured == 0 => "no variant was measured.".to_owned(),
+        0 if one => format!("{today} fits under every variant that was measured."),
         0 => format!("{today} fit under every variant that was measured."),
+        _ if one => format!("{today} does not fit under {}.", over.join(", ")),
         _ => format!("{today} do not fit under {}.", over.join(", ")),
     }
 }
@@ -380,76 +397,6 @@ fn answer_connection(row: &ConnectionRow) -> String {
     format!("{name}: each connection takes {}{interval}{bend}.", units::bytes(bytes))
 }
 
-/// What was assumed, a sentence each.
-pub fn assume(capacity: &Capacity) -> Vec<String> {
-    let request = &capacity.request;
-    let bytes = |value: u64| units::bytes(value as f64);
-    let non_heap = match request.non_heap_bytes {
-        0 => "nothing for what is not its heap's (--non-heap)".to_owned(),
-        some => format!("{} for what is not its heap's (--non-heap)", bytes(some)),
-    };
-    let mut sentences = vec![format!(
-        "A process: anonymous resident memory that it does not exceed in 99 % of trace time, its page tables after the last event, and {non_heap}."
-    )];
-    if !capacity.hosts.is_empty() {
-        let libraries =
-            capacity.hosts.iter().map(|row| row.shared_bytes - request.shared_bytes.min(row.shared_bytes));
-        let libraries = match libraries.max() {
-            None | Some(0) => String::new(),
-            Some(most) => format!(", and up to {} of the allocator's library", bytes(most)),
-        };
-        sentences.push(format!(
-            "A host: its memory less {} for the system (--reserve) and less what all processes share, once: {} of program and libraries (--shared){libraries}.",
-            bytes(request.reserve_bytes),
-            bytes(request.shared_bytes),
-        ));
-        sentences.push(format!(
-            "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",
-            units::percent(request.margin)
-        ));
-        sentences
-            .push("All processes of a host are taken to be as large at the same time, and alike.".to_owned());
-    }
-    let threads = capacity.needs.iter().filter_map(|need| need.threads).max();
-    let stacks = threads.map_or_else(String::new, |threads| {
-        format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
-    });
-    sentences.push(format!(
-        "A control group's charge is higher: kernel stacks{stacks}, sockets and their buffers, page cache and other memory of the kernel are not in these figures."
-    ));
-    sentences.push(
-        "Pages that an allocator gave back lazily count until the kernel takes them; swap and sharing by fork do not count."
-            .to_owned(),
-    );
-    sentences
-}
-
-/// Warnings about hosts whose CPUs are not those that the run's allocators were shown.
-pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let shown: std::collections::BTreeSet<u32> =
-        capacity.needs.iter().flat_map(|need| need.cpus.iter().copied()).collect();
-    let shown: Vec<u32> = shown.into_iter().collect();
-    for host in &capacity.request.hosts {
-        let memory = units::bytes(host.memory_bytes as f64);
-        match host.cpus {
-            _ if shown.is_empty() => {}
-            Some(cpus) if shown == [cpus] => {}
-            Some(cpus) => warnings.push(format!(
-                "a host of {memory} has {cpus} CPUs, and the run showed its allocators {}: they choose their arenas by them, \
-                 so measure again with --cpus {cpus}",
-                list(&shown, " or "),
-            )),
-            None => warnings.push(format!(
-                "how many CPUs a host of {memory} has was not said: the run showed its allocators {}; give --host-cpus",
-                list(&shown, " or "),
-            )),
-        }
-    }
-    warnings.dedup();
-    warnings
-}
-
 fn count_hosts(count: u64) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{} hosts", whole(count)) }
 }
@@ -467,7 +414,7 @@ pub(super) fn whole(number: u64) -> String {
     text
 }
 
-fn list(numbers: &[u32], separator: &str) -> String {
+pub(super) fn list(numbers: &[u32], separator: &str) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<String>>().join(separator)
 }
 

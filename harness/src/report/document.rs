@@ -10,6 +10,7 @@ use super::grid::Grid;
 use super::metrics::{
     EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
+use super::planned::Planned;
 use super::plots::Plot;
 use super::table::{TABLE_NOTE, workload_grid};
 use super::units;
@@ -29,6 +30,8 @@ pub(super) struct Document<'a> {
     /// All workloads together; none for a single one.
     pub(super) overview: Option<Overview<'a>>,
     pub(super) sections: Vec<Section<'a>>,
+    /// Hosts; none if the run has had no plan.
+    pub(super) plan: Option<PlanSection<'a>>,
     pub(super) measured: Vec<String>,
     pub(super) caveats: Vec<String>,
     pub(super) variants: Grid,
@@ -59,6 +62,17 @@ pub(super) struct Section<'a> {
     pub(super) latency: Option<Table>,
 }
 
+/// How many processes fit on a host.
+#[derive(Debug, Serialize)]
+pub(super) struct PlanSection<'a> {
+    pub(super) answer: Vec<String>,
+    pub(super) tables: Vec<Table>,
+    pub(super) plots: Vec<Figure<'a>>,
+    pub(super) assumptions: Vec<String>,
+    /// What spoils it.
+    pub(super) notes: Vec<String>,
+}
+
 /// A table and what must be known to read it.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
@@ -79,7 +93,12 @@ pub(super) struct Figure<'a> {
 
 impl<'a> Document<'a> {
     /// The report of a run. `notes` are all that the reader must know of what is missing.
-    pub(super) fn new(analysis: &'a Analysis<'_>, plots: &'a [Plot], notes: &[String]) -> Document<'a> {
+    pub(super) fn new(
+        analysis: &'a Analysis<'_>,
+        plots: &'a [Plot],
+        planned: Option<&'a Planned>,
+        notes: &[String],
+    ) -> Document<'a> {
         let file = &analysis.run.file;
         let command: Vec<String> = file.argv.iter().map(|word| quote(word)).collect();
         Document {
@@ -90,6 +109,7 @@ impl<'a> Document<'a> {
             warnings: file.warnings.iter().chain(notes).cloned().collect(),
             overview: overview(analysis, plots),
             sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
+            plan: planned.map(|planned| plan_section(planned, notes)),
             measured: measured(analysis),
             caveats: caveats(analysis),
             variants: variants(analysis),
@@ -105,7 +125,8 @@ impl<'a> Document<'a> {
     /// Every plot, in the order in which it stands in the report.
     pub(super) fn figures(&self) -> impl Iterator<Item = &Figure<'a>> {
         let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
-        of_all.chain(self.sections.iter().flat_map(|section| &section.plots))
+        let of_plan = self.plan.iter().flat_map(|plan| &plan.plots);
+        of_all.chain(self.sections.iter().flat_map(|section| &section.plots)).chain(of_plan)
     }
 }
 
@@ -132,16 +153,28 @@ fn describe_baseline(analysis: &Analysis<'_>) -> String {
 }
 
 fn figures<'a>(plots: &'a [Plot], workload: Option<&str>) -> Vec<Figure<'a>> {
-    let of_workload = plots.iter().filter(|plot| plot.workload.as_deref() == workload);
-    let figure = |plot: &'a Plot| Figure {
+    plots.iter().filter(|plot| plot.workload.as_deref() == workload).map(figure).collect()
+}
+
+fn figure(plot: &Plot) -> Figure<'_> {
+    Figure {
         title: match &plot.workload {
             Some(workload) => format!("{workload}: {}", plot.kind),
             None => format!("all workloads: {}", plot.kind),
         },
         file: plot.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         svg: &plot.svg.0,
-    };
-    of_workload.map(figure).collect()
+    }
+}
+
+fn plan_section<'a>(planned: &'a Planned, notes: &[String]) -> PlanSection<'a> {
+    PlanSection {
+        answer: planned.answer(),
+        tables: planned.tables(),
+        plots: planned.plots.iter().map(figure).collect(),
+        assumptions: planned.assumptions(),
+        notes: planned.notes(notes),
+    }
 }
 
 fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str) -> Section<'a> {

@@ -6,6 +6,7 @@
 
 mod analysis;
 mod answer;
+mod assumptions;
 mod axis;
 mod canvas;
 mod capacity;
@@ -18,6 +19,7 @@ mod letters;
 mod metrics;
 mod pages;
 mod palette;
+mod planned;
 mod plots;
 mod raster;
 mod summary;
@@ -31,7 +33,8 @@ use std::path::PathBuf;
 
 pub use analysis::{Analysis, DEFAULT_BASELINE, FLOOR};
 pub use answer::{Answer, answer};
-pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
+pub use assumptions::{assume, warn_of_hosts};
+pub use capacity::{plan_answer, print_capacity};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
@@ -44,6 +47,7 @@ pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
 use document::Document;
+use planned::Planned;
 
 /// What a report consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +75,13 @@ pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
     })?;
     write_whole(&summary, &content)?;
     let mut notes = analysis.notes.clone();
-    let plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
-    let document = Document::new(analysis, &plots, &notes);
+    let mut plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
+    let planned = Planned::read(analysis, &mut notes)?;
+    let document = Document::new(analysis, &plots, planned.as_ref(), &notes);
     let (markdown, html) = (directory.join("report.md"), directory.join("report.html"));
     write_whole(&markdown, pages::markdown(&document)?.as_bytes())?;
     write_whole(&html, pages::html(&document)?.as_bytes())?;
     drop(document);
+    plots.extend(planned.into_iter().flat_map(|planned| planned.plots));
     Ok(Report { summary, markdown, html, plots, notes })
 }

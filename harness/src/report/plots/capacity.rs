@@ -1,16 +1,16 @@
 //! A plan as a picture: what a host's memory holds when it runs as many processes as today, under each variant.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, draw};
+use super::super::canvas::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::capacity::{describe_host, describe_saving, rows_of, sections, whole};
 use super::super::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
 use super::super::{ReportError, units};
-use super::file_stem;
 use super::frame::{Bars, Key, SMALL, legend, title};
-use crate::capacity::{Capacity, Host, HostRow};
+use super::{Plot, file_stem};
+use crate::capacity::{Basis, Capacity, Host, HostRow};
 use crate::results::ResultsError;
 
 const ROW: f64 = 58.0;
@@ -30,7 +30,7 @@ const BEYOND: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 /// # Errors
 ///
 /// The directory cannot be made, or a file not be written.
-pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<PathBuf>, ReportError> {
+pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<Plot>, ReportError> {
     let mut workloads: Vec<&str> = sections(capacity).into_iter().map(|(workload, _)| workload).collect();
     workloads.dedup();
     if workloads.is_empty() {
@@ -42,35 +42,51 @@ pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<PathBuf>, 
         source,
     })?;
     let mut taken = HashSet::new();
-    let paths = workloads.into_iter().map(|workload| {
+    let plots = workloads.into_iter().map(|workload| {
         let path = directory.join(format!("{}-plan.png", file_stem(workload, &mut taken)));
-        plot(capacity, workload, &path).map(|()| path)
+        let svg = plot(capacity, workload, &path)?;
+        Ok(Plot { workload: Some(workload.to_owned()), kind: "plan", path, svg })
     });
-    paths.collect()
+    plots.collect()
 }
 
-fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<(), ReportError> {
+fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportError> {
     let hosts = &capacity.request.hosts;
+    let basis =
+        capacity.needs.iter().find(|need| need.workload == workload).map_or(Basis::Heap, |need| need.basis);
     draw(path, |canvas| {
-        let subtitle = "Memory of a host that runs as many processes as today. A process is what it does not exceed in 99 % of trace time, \
-                        with its page tables; the margin is the interval's upper end and what --margin adds. The black line is the host's memory.";
-        let top = title(canvas, &format!("{workload}: what a host holds"), subtitle);
+        let whose = match basis {
+            Basis::Heap => {
+                "A process is what its heap does not exceed in 99 % of trace time, with its page tables"
+            }
+            Basis::Predicted => {
+                "A process is what it is predicted not to exceed in 99 % of trace time, with its heap's page tables"
+            }
+            Basis::Program => "A process is what the program did not exceed in 99 % of its time",
+        };
+        let subtitle = format!(
+            "Memory of a host that runs as many processes as today. {whose}; the margin is the interval's upper end and what \
+             --margin adds. The black line is the host's memory."
+        );
+        let top = title(canvas, &format!("{workload}: what a host holds"), &subtitle);
         let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));
-        let entries = [
-            (Key::Box(TAKEN), "kept for the system, shared".to_owned()),
-            (shade(0.35), "not the heap's".to_owned()),
-            (shade(0.0), "heaps and page tables".to_owned()),
+        let whole = if basis == Basis::Heap { "heaps and page tables" } else { "processes" };
+        let mut entries = vec![(Key::Box(TAKEN), "kept for the system, shared".to_owned())];
+        if basis == Basis::Heap {
+            entries.push((shade(0.35), "not the heap's".to_owned()));
+        }
+        entries.extend([
+            (shade(0.0), whole.to_owned()),
             (shade(0.7), "margin".to_owned()),
             (Key::Box(BEYOND), "beyond the host's memory".to_owned()),
-        ];
+        ]);
         let mut y = legend(canvas, top, &entries) + 4.0;
         for host in hosts {
             let rows: Vec<&HostRow> = rows_of(capacity, workload, host).collect();
             y = draw_host(canvas, capacity, host, &rows, y);
         }
         y
-    })?;
-    Ok(())
+    })
 }
 
 /// Draws the bars of one type of host from `top` on; returns where they end.
@@ -108,7 +124,7 @@ fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, 
     };
     let colour = hue(row.variant.split(':').next().unwrap_or(&row.variant));
     let count = row.processes_today as f64;
-    let non_heap = capacity.request.non_heap_bytes as f64 * count;
+    let non_heap = row.non_heap_bytes as f64 * count;
     let taken = (capacity.request.reserve_bytes.saturating_add(row.shared_bytes)) as f64;
     let parts = [
         (TAKEN, taken),

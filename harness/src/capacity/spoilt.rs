@@ -1,0 +1,90 @@
+//! What makes the memory samples of a run a bad basis for a plan, in sentences.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::need::is_planned;
+use crate::results::{Pass, Run, Sample, Status};
+
+/// Huge pages are noted where they are more than one over this of resident memory.
+const HUGE_PAGES_WORTH_A_NOTE: u64 = 4;
+
+/// A sentence for each variant of which memory samples failed, with the first reason.
+fn describe_failures(run: &Run) -> Vec<String> {
+    let mut failures: BTreeMap<(&str, &str), (u64, &Sample)> = BTreeMap::new();
+    for sample in &run.samples {
+        if is_planned(sample) && sample.status != Status::Ok {
+            failures.entry((&sample.workload, &sample.variant)).or_insert((0, sample)).0 += 1;
+        }
+    }
+    let sentence = |((workload, variant), (count, first)): ((&str, &str), (u64, &Sample))| {
+        let why = first.status_detail.as_deref().unwrap_or("no reason was given");
+        let why = why.split_whitespace().collect::<Vec<&str>>().join(" ");
+        let samples = if count == 1 { "sample is" } else { "samples are" };
+        let of = if first.pass == Pass::Exec { "of its" } else { "memory" };
+        format!("{workload}, {variant}: {count} {of} {samples} not ok and left out: {why}")
+    };
+    failures.into_iter().map(sentence).collect()
+}
+
+/// Variants of whose resident memory huge pages are a good part: hosts that are set otherwise hold another number.
+fn describe_huge_pages(run: &Run) -> Vec<String> {
+    let is_huge = |sample: &&Sample| {
+        let figures = sample.anon_huge_bytes.zip(sample.resident_end_bytes);
+        figures.is_some_and(|(huge, resident)| huge > resident / HUGE_PAGES_WORTH_A_NOTE)
+    };
+    let memory = run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok);
+    let found: BTreeSet<(&str, &str)> =
+        memory.filter(is_huge).map(|sample| (sample.workload.as_str(), sample.variant.as_str())).collect();
+    let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
+    let sentence = |(workload, variant)| {
+        format!(
+            "{workload}, {variant}: a good part of its memory is transparent huge pages, by the setting of the machine that \
+             measured ({setting}): measure under that of the hosts"
+        )
+    };
+    found.into_iter().map(sentence).collect()
+}
+
+/// What makes the memory samples of a run a bad basis for a plan.
+pub(super) fn describe_spoilt(run: &Run) -> Vec<String> {
+    let mut notes = describe_failures(run);
+    notes.extend(describe_huge_pages(run));
+    let of = |wanted: &dyn Fn(&Sample) -> bool| {
+        let memory = run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok);
+        let names: BTreeSet<&str> =
+            memory.filter(|sample| wanted(sample)).map(|sample| sample.workload.as_str()).collect();
+        (!names.is_empty()).then(|| names.into_iter().collect::<Vec<&str>>().join(", "))
+    };
+    let has_times = |sample: &Sample| {
+        let named = run.file.workloads.iter().find(|workload| workload.name == sample.workload);
+        sample.pass == Pass::Exec || named.is_none_or(|workload| workload.has_times)
+    };
+    let mut say =
+        |names: Option<String>, what: &str| notes.extend(names.map(|names| format!("{names}: {what}")));
+    say(
+        of(&|sample| matches!(sample.touch.as_str(), "none" | "first")),
+        "its blocks were not written to (--touch), so that less was resident than in reality: measure with --touch page",
+    );
+    say(
+        of(&|sample| sample.pace == "max" && has_times(sample)),
+        "replayed at full speed, allocators that give memory back by time gave none back: measure with --pace virtual",
+    );
+    say(
+        of(&|sample| !has_times(sample)),
+        "the trace has no times, and an event's index stands for its time: the 99th percentile is over events",
+    );
+    say(of(&|sample| sample.truncated), "the trace was cut off; only its whole chunks were used");
+    say(
+        of(&|sample| sample.page_table_bytes.is_none()),
+        "page tables were not measured, and are not in the figures",
+    );
+    say(
+        of(&|sample| sample.page_table_bytes.is_some() && sample.page_table_harness_bytes.is_none()),
+        "page tables hold the harness's own, which were not told apart: each process is counted a little too large",
+    );
+    say(
+        of(&|sample| sample.library_file_bytes.is_none()),
+        "shared pages of the allocator's library were not measured, and are not in the figures",
+    );
+    notes
+}

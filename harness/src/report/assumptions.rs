@@ -1,0 +1,94 @@
+//! Every assumption behind a plan's bare numbers, and what its hosts differ in from the run.
+
+use std::collections::BTreeSet;
+
+use super::capacity::list;
+use super::units;
+use crate::capacity::{Basis, Capacity};
+use crate::stats::MIN_BLOCKS;
+
+/// Kernel memory of a thread's stack on x86-64.
+const KERNEL_STACK_BYTES: f64 = 16384.0;
+
+/// What was assumed, a sentence each.
+pub fn assume(capacity: &Capacity) -> Vec<String> {
+    let request = &capacity.request;
+    let bytes = |value: u64| units::bytes(value as f64);
+    let non_heap = match request.non_heap_bytes {
+        0 => "nothing for what is not its heap's (--non-heap)".to_owned(),
+        some => format!("{} for what is not its heap's (--non-heap)", bytes(some)),
+    };
+    let mut sentences: Vec<String> = bases(capacity)
+        .into_iter()
+        .map(|basis| match basis {
+            Basis::Heap => format!(
+                "A process whose heap was replayed: anonymous resident memory that it does not exceed in 99 % of trace time, its page tables after the last event, and {non_heap}."
+            ),
+            Basis::Predicted => "A process that is predicted: anonymous resident memory of the whole process as recorded, less the replay of the build recorded under, plus the variant's, which it does not exceed in 99 % of trace time, and the page tables of its heap. --non-heap is in it."
+                .to_owned(),
+            Basis::Program => "A process that ran: anonymous resident memory of the program and all that it started, which it did not exceed in 99 % of its time. --non-heap is in it, page tables are not."
+                .to_owned(),
+        })
+        .collect();
+    if !capacity.hosts.is_empty() {
+        let libraries =
+            capacity.hosts.iter().map(|row| row.shared_bytes - request.shared_bytes.min(row.shared_bytes));
+        let libraries = match libraries.max() {
+            None | Some(0) => String::new(),
+            Some(most) => format!(", and up to {} of the allocator's library", bytes(most)),
+        };
+        sentences.push(format!(
+            "A host: its memory less {} for the system (--reserve) and less what all processes share, once: {} of program and libraries (--shared){libraries}.",
+            bytes(request.reserve_bytes),
+            bytes(request.shared_bytes),
+        ));
+        sentences.push(format!(
+            "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",
+            units::percent(request.margin)
+        ));
+        sentences
+            .push("All processes of a host are taken to be as large at the same time, and alike.".to_owned());
+    }
+    let threads = capacity.needs.iter().filter_map(|need| need.threads).max();
+    let stacks = threads.map_or_else(String::new, |threads| {
+        format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
+    });
+    sentences.push(format!(
+        "A control group's charge is higher: kernel stacks{stacks}, sockets and their buffers, page cache and other memory of the kernel are not in these figures."
+    ));
+    sentences.push(
+        "Pages that an allocator gave back lazily count until the kernel takes them; swap and sharing by fork do not count."
+            .to_owned(),
+    );
+    sentences
+}
+
+/// Warnings about hosts whose CPUs are not those that the run's allocators were shown.
+pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let shown: BTreeSet<u32> = capacity.needs.iter().flat_map(|need| need.cpus.iter().copied()).collect();
+    let shown: Vec<u32> = shown.into_iter().collect();
+    for host in &capacity.request.hosts {
+        let memory = units::bytes(host.memory_bytes as f64);
+        match host.cpus {
+            _ if shown.is_empty() => {}
+            Some(cpus) if shown == [cpus] => {}
+            Some(cpus) => warnings.push(format!(
+                "a host of {memory} has {cpus} CPUs, and the run showed its allocators {}: they choose their arenas by them, \
+                 so measure again with --cpus {cpus}",
+                list(&shown, " or "),
+            )),
+            None => warnings.push(format!(
+                "how many CPUs a host of {memory} has was not said: the run showed its allocators {}; give --host-cpus",
+                list(&shown, " or "),
+            )),
+        }
+    }
+    warnings.dedup();
+    warnings
+}
+
+/// Whose memory the figures of a plan are.
+fn bases(capacity: &Capacity) -> BTreeSet<Basis> {
+    capacity.needs.iter().map(|need| need.basis).collect()
+}
