@@ -90,6 +90,9 @@ pub(super) struct Canvas {
     shapes: Vec<Shape>,
 }
 
+/// Points of a line closer than this are one: a third of a pixel, which is what a PNG is averaged of.
+const APART: f64 = 1.0 / 3.0;
+
 /// Draws one plot and writes its PNG; the file appears when it is complete. `paint` returns the height
 /// that it took. The answer is the same plot as SVG.
 pub(super) fn draw(path: &Path, paint: impl FnOnce(&mut Canvas) -> f64) -> Result<Svg, ReportError> {
@@ -99,6 +102,18 @@ pub(super) fn draw(path: &Path, paint: impl FnOnce(&mut Canvas) -> f64) -> Resul
     let drawing = Drawing { height, shapes: canvas.shapes };
     raster::write_png(path, &drawing, &canvas.letters).map_err(failed)?;
     Ok(Svg(svg::write(&drawing)))
+}
+
+/// Leaves out points that nobody could tell from the one before: closer than [`APART`] both ways. Ends stay.
+/// PERF: curves of latencies have thousands of points on a few hundred pixels; report.html was ten times as large.
+fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let last = points.last().copied();
+    points.dedup_by(|next, kept| (next.0 - kept.0).abs() < APART && (next.1 - kept.1).abs() < APART);
+    match (last, points.last().copied()) {
+        (Some(last), Some(kept)) if last != kept => points.push(last),
+        _ => {}
+    }
+    points
 }
 
 impl Canvas {
@@ -139,8 +154,7 @@ impl Canvas {
         dash: Option<(f64, f64)>,
     ) {
         let finite = points.iter().copied().filter(|point| point.0.is_finite() && point.1.is_finite());
-        let mut points: Vec<(f64, f64)> = finite.collect();
-        points.dedup();
+        let points = thin(finite.collect());
         if points.len() > 1 {
             let dash = dash.filter(|(on, off)| on + off > 0.0);
             self.shapes.push(Shape::Line { points, width, colour, dash });
@@ -217,5 +231,23 @@ impl Canvas {
         let longest =
             (0..letters.len()).rev().map(cut).find(|shorter| self.text_width(shorter, kind) <= width);
         longest.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_left_out_and_ends_and_spikes_stay() {
+        let mut points: Vec<(f64, f64)> = (0..1000).map(|at| (f64::from(at) * 0.01, 5.0)).collect();
+        points[500].1 = 90.0;
+        let thinned = thin(points);
+        assert!(thinned.len() < 40, "{}", thinned.len());
+        assert_eq!((thinned[0], thinned[thinned.len() - 1]), ((0.0, 5.0), (9.99, 5.0)));
+        assert!(thinned.contains(&(5.0, 90.0)));
+        assert_eq!(thin(vec![(1.0, 1.0); 3]), [(1.0, 1.0)]);
+        assert_eq!(thin(vec![(1.0, 1.0), (1.1, 1.0)]), [(1.0, 1.0), (1.1, 1.0)]);
+        assert_eq!(thin(Vec::new()), []);
     }
 }
