@@ -65,7 +65,6 @@ impl Figures {
     pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
         let mut figures = Figures::default();
         let of_samples: Vec<Metric> = metrics().collect();
-        let mut of_latency: BTreeMap<String, ()> = BTreeMap::new();
         for (place, sample) in run.samples.iter().enumerate() {
             if sample.status != Status::Ok {
                 let key = (sample.workload.clone(), sample.variant.clone(), sample.pass);
@@ -83,14 +82,13 @@ impl Figures {
                     figures.add(sample, name, value as f64);
                 }
             }
-            for (name, value) in latencies.of_samples.get(&place).into_iter().flatten() {
-                figures.add(sample, name, *value);
-                of_latency.insert(name.clone(), ());
+            for (name, value) in latencies.of_sample(place) {
+                figures.add(sample, name, value);
             }
         }
         figures.metrics = of_samples.iter().map(|metric| (metric.name.to_owned(), metric.pass)).collect();
         figures.metrics.extend(PREDICTED.map(|name| (name.to_owned(), Pass::Memory)));
-        figures.metrics.extend(of_latency.into_keys().map(|name| (name, Pass::Latency)));
+        figures.metrics.extend(latencies.metrics().into_iter().map(|name| (name, Pass::Latency)));
         figures
     }
 

@@ -7,7 +7,7 @@ use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::axis::LogAxis;
 use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::latency::{Histogram, TIMER, Timed, buckets};
+use super::super::latency::{Histogram, Timed};
 use super::super::palette::{Look, MUTED, SHADE};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 
@@ -45,7 +45,7 @@ pub(super) fn plot(
         let timed = Timed { operation: operation.to_owned(), scope: scope.to_owned() };
         let variants = analysis.variants.iter().zip(looks);
         let found = variants.filter_map(|(variant, look)| Some((of_variant(variant)?.get(&timed)?, look)));
-        found.map(|(histogram, look)| Curve { look: *look, buckets: buckets(histogram) }).collect()
+        found.map(|(histogram, look)| Curve { look: *look, buckets: histogram.buckets().to_vec() }).collect()
     };
     let panels: Vec<(&str, Vec<Curve>)> = OPERATIONS
         .iter()
@@ -159,14 +159,12 @@ fn total(buckets: &[(u64, u64)]) -> u128 {
 
 /// The timer's own distribution over all variants of a workload.
 fn timer_curve(analysis: &Analysis<'_>, workload: &str) -> Option<Curve> {
-    let mut sum = Histogram::new();
+    let mut sum = Histogram::default();
     for (_, histograms) in analysis.latencies.histograms.iter().filter(|((of, _), _)| of == workload) {
-        for (_, histogram) in histograms.iter().filter(|(timed, _)| timed.operation == TIMER) {
-            for (&value, &count) in histogram {
-                let total = sum.entry(value).or_default();
-                *total = total.saturating_add(count);
-            }
+        for (_, histogram) in histograms.iter().filter(|(timed, _)| timed.is_timer()) {
+            histogram.buckets().iter().for_each(|&(value, count)| sum.add(value, count));
         }
     }
-    (!sum.is_empty()).then(|| Curve { look: TIMER_LOOK, buckets: buckets(&sum) })
+    sum.settle();
+    (!sum.buckets().is_empty()).then(|| Curve { look: TIMER_LOOK, buckets: sum.buckets().to_vec() })
 }
