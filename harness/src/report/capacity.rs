@@ -308,7 +308,13 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let measured = rows.clone().filter(|row| row.fits_today.is_some()).count();
     let over = rows.filter(|row| row.fits_today == Some(false)).enumerate().map(|(at, row)| {
-        let bytes = units::bytes(row.today_bytes.unwrap_or(0) as f64);
+        let (needed, has) = (row.today_bytes.unwrap_or(0), host.memory_bytes);
+        let (bytes, of_host) = (units::bytes(needed as f64), units::bytes(has as f64));
+        // Where both read alike the figure would seem to say that they fit.
+        let bytes = match needed.saturating_sub(has) {
+            more if bytes == of_host => format!("{} more than it has", units::bytes(more as f64)),
+            _ => bytes,
+        };
         format!("{} ({}{bytes})", row.variant, if at == 0 { "a host would need " } else { "" })
     });
     let over: Vec<String> = over.collect();

@@ -66,7 +66,7 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
         };
         let subtitle = format!(
             "Memory of a host that runs as many processes as today. {whose}; the margin is the interval's upper end and what \
-             --margin adds. The black line is the host's memory."
+             --margin adds. The upright line is the host's memory."
         );
         let top = title(canvas, &format!("{workload}: what a host holds"), &subtitle);
         let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));

@@ -36,8 +36,7 @@ pub(super) fn plot(
     let max = rows.iter().flat_map(|(row, _)| values(row)).fold(0.0, f64::max);
     let axis = Axis::new(max * 1.04, Unit::Count, 6);
     let svg = draw(path, |canvas| {
-        let subtitle =
-            "Events per second, longer is better. Dots are samples, bars their median, black its interval.";
+        let subtitle = "Events per second, longer is better. Dots are samples, bars their median, brackets its interval.";
         let top = title(canvas, &format!("{workload}: throughput"), subtitle);
         let labels: Vec<&str> = rows.iter().map(|(row, _)| row.variant.as_str()).collect();
         let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 356.0);
