@@ -322,6 +322,26 @@ fn a_plan_that_was_made_is_in_the_report() {
 }
 
 #[test]
+fn a_host_that_is_a_little_too_small_does_not_read_as_large_enough() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..1], 6) });
+    let json = stdout(&plan(directory.path(), &[&HOST[..], &["--format", "json"]].concat()));
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let needed = document["hosts"][0]["today_bytes"].as_u64().expect("measured");
+    let said = |memory: u64| {
+        let memory = format!("{memory}B");
+        stdout(&plan(directory.path(), &["--host-memory", &memory, "--processes", "8"]))
+    };
+    let little = said(needed - 4096);
+    assert!(
+        little.contains("do not fit under ptmalloc2 (a host would need 4.00 KiB more than it has)"),
+        "{little}"
+    );
+    assert!(said(needed + 4096).contains("the 8 processes of today fit under every variant"));
+    let much = said(needed / 2);
+    assert!(much.contains("a host would need ") && !much.contains("more than it has"), "{much}");
+}
+
+#[test]
 fn a_program_that_ran_is_planned_with_as_it_was() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = ["awk", "BEGIN { for (i = 0; i < 4000000; i++) seen[i] = i }"];
