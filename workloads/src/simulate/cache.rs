@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::definition::{CachePlan, Policy};
 use super::distribution::{Random, Tries};
-use super::heap::Block;
+use super::heap::{Block, push_any};
 
 /// A bounded cache of what requests left behind.
 #[derive(Debug)]
@@ -35,23 +35,18 @@ impl Cache {
         Cache { plan, stays, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
     }
 
-    /// Takes out of `objects` what is to be kept of them, into `kept`; gives the rest, if there is one.
+    /// Puts what is to be kept of `objects` into `kept`, and the others into `rest`.
+    #[inline]
     pub(super) fn choose(
         &mut self,
         mut objects: Block,
         random: &mut Random,
         kept: &mut Vec<Block>,
-    ) -> Option<Block> {
-        let leaves = self.stays.successes(random, objects.leaves());
-        let containers = self.stays.successes(random, objects.containers());
-        if leaves + containers == objects.count() {
-            kept.push(objects);
-            return None;
-        }
-        if leaves + containers > 0 {
-            kept.push(objects.split(leaves, containers));
-        }
-        Some(objects)
+        rest: &mut Vec<Block>,
+    ) {
+        let (leaves, containers) = self.stays.successes(random, objects.leaves(), objects.containers());
+        push_any(kept, objects.split(leaves, containers));
+        push_any(rest, objects);
     }
 
     /// Puts `blocks` in for as long as a drawn lifetime, and moves what has to leave into `evicted`:

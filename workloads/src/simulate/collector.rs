@@ -7,7 +7,7 @@
 //! be counted. This module frees nothing itself: it says what is to be freed, by the one who asked.
 
 use super::definition::{CollectorPlan, Gc};
-use super::heap::Block;
+use super::heap::{Block, push_any};
 
 /// The youngest is 0.
 pub(super) const GENERATIONS: usize = 3;
@@ -88,18 +88,16 @@ impl Collector {
     /// Containers that were born then are freed.
     #[inline]
     pub(super) fn forget_containers(&mut self, birth: Birth, containers: u32) {
-        if containers == 0 {
-            return;
-        }
         let generation = self.generation(birth);
         self.tracked[generation] -= u64::from(containers);
         self.counts[0] = self.counts[0].saturating_sub(containers.into());
     }
 
-    /// `block`, whose objects cycles hold, is out of reach from now on.
+    /// `block`, whose objects cycles hold, is out of reach from now on. It may be of none.
+    #[inline]
     pub(super) fn bury(&mut self, block: Block) {
         let generation = self.generation(block.birth());
-        self.garbage[generation].push(block);
+        push_any(&mut self.garbage[generation], block);
     }
 
     /// Collects `generation` and all younger ones; what is to be freed goes into `found`.

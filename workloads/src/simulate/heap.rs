@@ -25,15 +25,44 @@ pub(super) struct Block {
     count: u16,
     /// Those of its objects that the collector counts.
     containers: u16,
-    /// Whether a collector may find that cycles hold it.
-    collected: bool,
 }
 
-/// Where objects lie.
+/// Where objects lie, and whether a collector may find that cycles hold them.
+///
+/// PERF: a word, lest a block take five: requests keep some hundreds of them.
 #[derive(Debug, Clone, Copy)]
-enum Place {
-    Malloc(ObjectId),
-    Pool(u32),
+struct Place(u64);
+
+impl Place {
+    /// It is a pool's number, not an object's.
+    const IN_POOL: u64 = 1 << 63;
+    /// The collector knows of it.
+    const COLLECTED: u64 = 1 << 62;
+
+    fn malloc(object: ObjectId) -> Place {
+        Place(object)
+    }
+
+    fn pool(number: u32) -> Place {
+        Place(u64::from(number) | Place::IN_POOL)
+    }
+
+    #[inline]
+    fn is_collected(self) -> bool {
+        self.0 & Place::COLLECTED != 0
+    }
+
+    /// The pool that it is in, if it is in one.
+    #[inline]
+    fn in_pool(self) -> Option<u32> {
+        (self.0 & Place::IN_POOL != 0).then_some(self.0 as u32)
+    }
+
+    /// The object that it is, if it is malloc's.
+    #[inline]
+    fn object(self) -> ObjectId {
+        self.0 & !(Place::IN_POOL | Place::COLLECTED)
+    }
 }
 
 impl Block {
@@ -66,15 +95,25 @@ impl Block {
         self.count() - self.containers()
     }
 
-    /// Takes so many of its `leaves` and `containers`, not all, out of it.
+    /// Takes so many of its `leaves` and `containers` out of it. One of the two may then be of none.
     #[inline]
     pub(super) fn split(&mut self, leaves: u32, containers: u32) -> Block {
-        debug_assert!(leaves + containers < self.count());
+        debug_assert!(leaves <= self.leaves() && containers <= self.containers());
         let (count, containers) = ((leaves + containers) as u16, containers as u16);
         self.count -= count;
         self.containers -= containers;
         Block { count, containers, ..*self }
     }
+}
+
+/// Adds `block` to `blocks`, unless it is of none.
+///
+/// PERF: without a branch on that, which no processor foresees: whether a cycle holds one of its objects is chance.
+#[inline]
+pub(super) fn push_any(blocks: &mut Vec<Block>, block: Block) {
+    let length = blocks.len() + usize::from(block.count > 0);
+    blocks.push(block);
+    blocks.truncate(length);
 }
 
 /// How marks begin that tell of mapped arenas.
@@ -134,7 +173,7 @@ impl Heap {
     #[inline]
     pub(super) fn malloc(&mut self, thread: ThreadId, size: u64) -> Block {
         let place = self.place(thread, size);
-        Block { place, size, birth: 0, count: 1, containers: 0, collected: false }
+        Block { place, size, birth: 0, count: 1, containers: 0 }
     }
 
     /// An object that the collector knows of, by `thread`, who collects first if it is time.
@@ -175,7 +214,7 @@ impl Heap {
         let mut block = self.malloc(thread, size);
         if let Some(collector) = &mut self.collector {
             block.containers = u16::from(kind == Kind::Container);
-            block.collected = true;
+            block.place.0 |= Place::COLLECTED;
             block.birth = collector.take_in(block.containers());
         }
         block
@@ -191,7 +230,7 @@ impl Heap {
         mut containers: u32,
         blocks: &mut Vec<Block>,
     ) {
-        let collected = self.collector.is_some();
+        let collected = if self.collector.is_some() { Place::COLLECTED } else { 0 };
         let birth = self.collector.as_mut().map_or(0, |collector| collector.take_in(containers));
         while leaves + containers > 0 {
             let Some(pools) = &mut self.pools else { return };
@@ -204,8 +243,8 @@ impl Heap {
             let first = containers.min(count);
             containers -= first;
             leaves -= count - first;
-            let (place, count, containers) = (Place::Pool(pool), count as u16, first as u16);
-            blocks.push(Block { place, size, birth, count, containers, collected });
+            let (place, count, containers) = (Place::pool(pool).0 | collected, count as u16, first as u16);
+            blocks.push(Block { place: Place(place), size, birth, count, containers });
         }
     }
 
@@ -214,14 +253,16 @@ impl Heap {
     #[inline]
     pub(super) fn realloc(&mut self, thread: ThreadId, block: &mut Block, size: u64) {
         debug_assert!(block.count == 1);
-        match block.place {
-            Place::Malloc(object) => {
+        match block.place.in_pool() {
+            None => {
                 self.live_bytes = self.live_bytes - charge(block.size) + charge(size);
-                self.log.realloc(thread, object, size);
+                self.log.realloc(thread, block.place.object(), size);
             }
-            Place::Pool(pool) if self.pools.as_ref().is_some_and(|pools| pools.stays(pool, size)) => {}
-            place @ Place::Pool(_) => {
+            Some(pool) if self.pools.as_ref().is_some_and(|pools| pools.stays(pool, size)) => {}
+            Some(_) => {
+                let place = block.place;
                 block.place = self.place(thread, size);
+                block.place.0 |= place.0 & Place::COLLECTED;
                 self.leave(thread, place, block.size, 1);
             }
         }
@@ -231,18 +272,15 @@ impl Heap {
     /// Drops `block`: its objects are freed by `thread`, but for those that cycles hold.
     #[inline]
     pub(super) fn free(&mut self, thread: ThreadId, mut block: Block) {
-        if block.collected
+        if block.place.is_collected()
             && let Some(collector) = &mut self.collector
         {
-            let containers = self.cyclic.successes(&mut self.random, block.containers());
-            let cyclic = containers + self.cyclic.successes(&mut self.random, block.leaves());
-            self.counts.buried += u64::from(cyclic);
-            if cyclic == block.count() {
-                collector.bury(block);
+            let (containers, leaves) =
+                self.cyclic.successes(&mut self.random, block.containers(), block.leaves());
+            self.counts.buried += u64::from(containers + leaves);
+            collector.bury(block.split(leaves, containers));
+            if block.count == 0 {
                 return;
-            }
-            if cyclic > 0 {
-                collector.bury(block.split(cyclic - containers, containers));
             }
             collector.forget_containers(block.birth, block.containers());
         }
@@ -287,13 +325,13 @@ impl Heap {
         if let Some(class) = self.class(size) {
             while let Some(pools) = &mut self.pools {
                 match pools.allocate(class, 1) {
-                    Some((pool, _)) => return Place::Pool(pool),
+                    Some((pool, _)) => return Place::pool(pool),
                     None => self.add_arena(thread),
                 }
             }
         }
         self.live_bytes += charge(size);
-        Place::Malloc(self.log.malloc(thread, size))
+        Place::malloc(self.log.malloc(thread, size))
     }
 
     /// Adds an arena to the pools, if there are such.
@@ -312,25 +350,27 @@ impl Heap {
         }
     }
 
+    /// An arena left the pools: it goes back to malloc, if it is malloc's.
+    #[cold]
+    fn give_back_arena(&mut self, thread: ThreadId, arena: Option<ObjectId>) {
+        self.counts.arenas_freed += 1;
+        self.live_bytes -= self.pools.as_ref().map_or(0, |pools| pools.geometry().arena_bytes);
+        if let Some(object) = arena {
+            self.log.free(thread, object);
+        }
+    }
+
     /// Takes `count` objects of `size` bytes from their place.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, thread: ThreadId, place: Place, size: u64, count: u32) {
-        match (place, &mut self.pools) {
-            (Place::Malloc(object), _) => {
-                self.live_bytes -= charge(size);
-                self.log.free(thread, object);
-            }
-            (Place::Pool(pool), Some(pools)) => {
-                if let Some(arena) = pools.free(pool, count) {
-                    self.counts.arenas_freed += 1;
-                    self.live_bytes -= pools.geometry().arena_bytes;
-                    if let Some(object) = arena {
-                        self.log.free(thread, object);
-                    }
-                }
-            }
-            // Only the pools give out places in them.
-            (Place::Pool(_), None) => {}
+        let Some(pool) = place.in_pool() else {
+            self.live_bytes -= charge(size);
+            return self.log.free(thread, place.object());
+        };
+        // Only the pools give out places in them: there are such.
+        let freed = self.pools.as_mut().and_then(|pools| pools.free(pool, count));
+        if let Some(arena) = freed {
+            self.give_back_arena(thread, arena);
         }
     }
 

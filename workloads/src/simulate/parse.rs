@@ -29,9 +29,14 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// A parser that is to make `objects`, into `parsed`, which is empty.
-    pub(super) fn new(objects: u64, parsed: Vec<Block>) -> Parser {
-        Parser { left: objects, run: Run::new(), parsed, growing: None, temporaries_owed: 0.0 }
+    /// A parser that is to make `objects`, by way of `run` into `parsed`, which are empty.
+    pub(super) fn new(objects: u64, run: Run, parsed: Vec<Block>) -> Parser {
+        Parser { left: objects, run, parsed, growing: None, temporaries_owed: 0.0 }
+    }
+
+    /// Gives its lists back, at the end.
+    pub(super) fn take_lists(&mut self) -> (Run, Vec<Block>) {
+        (std::mem::take(&mut self.run), std::mem::take(&mut self.parsed))
     }
 
     /// Whether all objects are made.

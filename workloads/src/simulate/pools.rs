@@ -71,8 +71,8 @@ impl Geometry {
         ((size - 1) / self.class_bytes) as usize
     }
 
-    fn capacity(&self, class: usize) -> u32 {
-        ((self.pool_bytes - POOL_HEADER_BYTES) / ((class as u64 + 1) * self.class_bytes)) as u32
+    fn capacity(&self, class: usize) -> u16 {
+        ((self.pool_bytes - POOL_HEADER_BYTES) / ((class as u64 + 1) * self.class_bytes)) as u16
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Pools {
     /// By class: the first pool that is neither full nor empty.
     heads: Vec<u32>,
     /// By class: objects that a pool holds.
-    capacities: Vec<u32>,
+    capacities: Vec<u16>,
     pools: Vec<Pool>,
     arenas: Vec<Arena>,
     /// Numbers of arenas that were given back.
@@ -102,14 +102,16 @@ pub(super) struct Pools {
 
 #[derive(Debug, Clone, Copy)]
 struct Pool {
-    class: u32,
-    used: u32,
+    class: u16,
+    /// Objects that it holds, and those that it can hold.
+    used: u16,
+    capacity: u16,
     previous: u32,
     /// Of a free pool: the next free one of its arena.
     next: u32,
 }
 
-const EMPTY: Pool = Pool { class: 0, used: 0, previous: NONE, next: NONE };
+const EMPTY: Pool = Pool { class: 0, used: 0, capacity: 0, previous: NONE, next: NONE };
 
 #[derive(Debug)]
 struct Arena {
@@ -170,32 +172,37 @@ impl Pools {
 
     /// Puts objects of `class` into a pool, `count` if there is room for so many; gives the pool and how many
     /// it took. None if that takes another arena first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn allocate(&mut self, class: usize, count: u32) -> Option<(u32, u32)> {
         let mut number = self.heads[class];
         if number == NONE {
             number = self.take_free_pool()?;
-            self.pools[number as usize] = Pool { class: class as u32, ..EMPTY };
+            let capacity = self.capacities[class];
+            self.pools[number as usize] = Pool { class: class as u16, capacity, ..EMPTY };
             self.heads[class] = number;
         }
-        let capacity = self.capacities[class];
         let pool = &mut self.pools[number as usize];
-        let taken = count.min(capacity - pool.used);
-        pool.used += taken;
-        if pool.used == capacity {
-            self.unlink(number);
+        let taken = count.min(u32::from(pool.capacity - pool.used));
+        pool.used += taken as u16;
+        if pool.used == pool.capacity {
+            // It is the head: nothing stands before it.
+            let next = pool.next;
+            self.heads[class] = next;
+            if next != NONE {
+                self.pools[next as usize].previous = NONE;
+            }
         }
         Some((number, taken))
     }
 
     /// Takes `count` objects out of `pool`. If an arena is to be given back with them: the arena's object, or
     /// none within if it is mapped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn free(&mut self, pool: u32, count: u32) -> Option<Option<ObjectId>> {
         let entry = &mut self.pools[pool as usize];
-        let class = entry.class as usize;
-        let was_full = entry.used == self.capacities[class];
-        entry.used -= count;
+        let class = usize::from(entry.class);
+        let was_full = entry.used == entry.capacity;
+        entry.used -= count as u16;
         let empty = entry.used == 0;
         match (was_full, empty) {
             (true, false) => self.link(pool, class),

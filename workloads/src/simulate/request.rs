@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::definition::Definition;
 use super::distribution::{Random, SizeTable};
 use super::heap::{Block, Heap, Kind};
-use super::objects::ObjectTable;
+use super::objects::{ObjectTable, Run};
 use super::parse::Parser;
 
 /// A request as the event loop hands it over.
@@ -39,11 +39,12 @@ pub(super) struct Surroundings<'a> {
     pub(super) spares: &'a mut Vec<Spare>,
 }
 
-/// Lists of blocks, empty, that earlier requests have made room in.
+/// Empty lists that earlier requests have made room in.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
+    run: Run,
     parsed: Vec<Block>,
-    release: VecDeque<Block>,
+    release: Vec<Block>,
 }
 
 /// Sizes of the objects that are made by the thousand.
@@ -152,10 +153,10 @@ impl Job {
             payload_bytes,
             buffer: Some(request.buffer),
             held: Vec::new(),
-            parser: Parser::new(objects, spare.parsed),
+            parser: Parser::new(objects, spare.run, spare.parsed),
             response: None,
             response_bytes,
-            release: spare.release,
+            release: spare.release.into(),
         }
     }
 
@@ -243,21 +244,22 @@ impl Job {
         if around.keeping.chance(plan.hits) {
             around.cache.hit(around.keeping);
         }
-        let parsed = self.parser.parsed().drain(..);
+        let mut parsed = std::mem::take(self.parser.parsed());
+        let mut release = Vec::from(std::mem::take(&mut self.release));
         if !around.keeping.chance(plan.requests) {
-            self.release.extend(parsed);
+            std::mem::swap(&mut parsed, &mut release);
         } else {
-            let mut kept = Vec::new();
-            for objects in parsed {
-                let rest = around.cache.choose(objects, around.keeping, &mut kept);
-                self.release.extend(rest);
+            let mut kept = Vec::with_capacity(parsed.len() + 1);
+            for objects in parsed.drain(..) {
+                around.cache.choose(objects, around.keeping, &mut kept, &mut release);
             }
             // The first that is held is the handler's own object: only a copy is kept.
             if self.held.len() > 1 {
                 kept.extend(self.held.pop());
             }
-            around.cache.insert(kept, now_ns, around.keeping, &mut self.release);
+            around.cache.insert(kept, now_ns, around.keeping, &mut release);
         }
+        (*self.parser.parsed(), self.release) = (parsed, release.into());
         self.release.extend(self.held.drain(..).rev());
         self.release.extend(self.buffer.take());
     }
@@ -271,8 +273,8 @@ impl Job {
         }
         if self.release.is_empty() {
             around.heap.end_request(self.thread);
-            let parsed = std::mem::take(self.parser.parsed());
-            around.spares.push(Spare { parsed, release: std::mem::take(&mut self.release) });
+            let (run, parsed) = self.parser.take_lists();
+            around.spares.push(Spare { run, parsed, release: std::mem::take(&mut self.release).into() });
             self.stage = Stage::Answer;
         }
         calls
@@ -288,7 +290,7 @@ pub(super) fn grown(bytes: u64, growth: f64) -> u64 {
 /// its cache evicts comes on top.
 fn expected_calls(definition: &Definition, tables: &Tables, objects: u64) -> f64 {
     let plan = &definition.parsed;
-    let per_object = 2.0 + 2.0 * tables.temporaries + plan.grown * tables.objects.large_containers();
+    let per_object = 2.0 + 2.0 * tables.temporaries + plan.grown * tables.objects.large_containers;
     // Twice a copy and the handler's object, the receive buffer, the response with some growth.
     2.0 * (f64::from(plan.copies) + 1.0) + objects as f64 * per_object + 8.0
 }
