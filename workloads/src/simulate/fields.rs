@@ -311,18 +311,22 @@ impl Fields {
         Err(DefinitionError::UnknownKey { origin, key: key.clone(), found, allowed })
     }
 
-    /// The known keys that stand at the place of `key`: in its table if there is one, else at the top.
+    /// The known keys that stand at the place of `key`: in its table if there is one, else in the next table
+    /// around it that there is.
     fn neighbours(&self, key: &str) -> String {
         let own_table = format!("{key}.");
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
         let in_table = |known: &&String| known.rsplit_once('.').map_or("", |(table, _)| table) == table;
         let below: Vec<&String> = self.known.iter().filter(|known| known.starts_with(&own_table)).collect();
         let beside: Vec<&String> = self.known.iter().filter(in_table).collect();
-        let found = [below, beside].into_iter().find(|keys| !keys.is_empty());
-        let keys: Vec<&str> = match found {
-            Some(keys) => keys.into_iter().map(String::as_str).collect(),
-            None => self.known.iter().map(String::as_str).collect(),
-        };
+        let around = key.rmatch_indices('.').map(|(end, _)| {
+            let prefix = &key[..=end];
+            self.known.iter().filter(|known| known.starts_with(prefix)).collect()
+        });
+        let all = self.known.iter().collect();
+        let mut places = [below, beside].into_iter().chain(around).chain([all]);
+        let keys: Vec<&str> =
+            places.find(|keys| !keys.is_empty()).into_iter().flatten().map(String::as_str).collect();
         keys.join(", ")
     }
 
