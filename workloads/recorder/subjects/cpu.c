@@ -1,5 +1,7 @@
-/* At its end the process writes its own CPU time, in microseconds, to the file CPU_FILE.PID. Preloaded into
- * heaplab, it tells what of a recording's CPU time is the recorder's command and not the program. */
+/* At its end the process writes its own CPU time, in microseconds, and its name to the file CPU_FILE.PID. Preloaded
+ * into a recorder's command, it tells what of a recording's CPU time is the command's and what the program's. */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -16,7 +18,8 @@ __attribute__((destructor)) static void tell(void)
     FILE *file = fopen(path, "w");
     if (file) {
         long long seconds = used.ru_utime.tv_sec + used.ru_stime.tv_sec;
-        fprintf(file, "%lld\n", seconds * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+        long long microseconds = seconds * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+        fprintf(file, "%lld %s\n", microseconds, program_invocation_short_name);
         fclose(file);
     }
 }

@@ -10,6 +10,6 @@ SELECT count(*), sum(price), max(name) FROM item;
 SELECT owner, count(*), avg(price), min(name) FROM item GROUP BY owner ORDER BY 3 DESC LIMIT 5;
 SELECT count(*) FROM item WHERE name LIKE '%77%3%';
 SELECT name, note FROM item ORDER BY note || name LIMIT 5;
-SELECT count(*), sum(length(a.name || b.note))
+SELECT count(*), sum(length(a.name || b.note)), max(a.note || b.name)
 FROM item AS a JOIN item AS b ON b.id = a.id * 13 % 1000000 + 1
-WHERE a.owner < 3000;
+WHERE a.owner < 4000;
