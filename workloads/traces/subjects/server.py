@@ -26,7 +26,7 @@ from multiprocessing.pool import ThreadPool
 THREADS = 25
 READ_BYTES = 64 * 1024
 MOST_BODY_BYTES = 1_000_000
-CACHE_SECONDS = 15.0
+CACHE_SECONDS = 8.0
 CACHE_REPORTS = 120
 # One report in so many is kept.
 KEPT_OF = 4
