@@ -3,7 +3,7 @@
 
 use heaplab_trace::{
     Action, Call, Event, Fault, Header, IgnoredReason, Mark, Note, Record, ResidentSample, SourceCounts,
-    TraceError, TraceFile, TraceReader, TraceWriter, summary, verify,
+    TraceError, TraceFile, TraceReader, TraceWriter, summary, summary_of_bytes, verify,
 };
 use proptest::prelude::*;
 
@@ -180,10 +180,12 @@ fn a_large_trace_has_many_chunks_and_verifies() {
     assert_eq!((verified.chunks, verified.summary), (3, written));
     assert_eq!((written.times_raised, written.lost, written.events), (3, 9, 150_000));
     assert_eq!(summary(&path).unwrap(), Some(written));
+    assert_eq!(summary_of_bytes(&std::fs::read(&path).unwrap()).unwrap(), Some(written));
 
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     assert_eq!(summary(&path).unwrap(), None);
+    assert_eq!(summary_of_bytes(&bytes[..bytes.len() - 1]).unwrap(), None);
     let cut = verify(&path).unwrap();
     assert_eq!(cut.truncation.map(|cut| (cut.events, cut.chunks)), Some((150_000, 3)));
     assert_eq!(cut.summary.events, 150_000);
