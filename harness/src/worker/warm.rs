@@ -7,11 +7,10 @@ use super::memory::PAGE_BYTES;
 /// its control group would give without ending the worker.
 pub(super) fn warm_memory(requested_peak_bytes: u64, limit_bytes: Option<u64>) {
     let most = available_bytes().min(limit_bytes.unwrap_or(u64::MAX));
-    let bytes = requested_peak_bytes.saturating_add(requested_peak_bytes / 2).min(most / 4 * 3);
+    let bytes = bytes_to_warm(requested_peak_bytes, most) as usize;
     if bytes == 0 {
         return;
     }
-    let bytes = bytes as usize;
     // SAFETY: a new private mapping, written within its length and unmapped again.
     unsafe {
         let pages = libc::mmap(
@@ -32,10 +31,33 @@ pub(super) fn warm_memory(requested_peak_bytes: u64, limit_bytes: Option<u64>) {
     }
 }
 
+/// How much of what can be had is written to. A replay that asks for more than there is ends for want of memory, however
+/// warm that is: then none, so that no other process is ended for it.
+fn bytes_to_warm(requested_peak_bytes: u64, most: u64) -> u64 {
+    if requested_peak_bytes > most {
+        return 0;
+    }
+    requested_peak_bytes.saturating_add(requested_peak_bytes / 2).min(most / 4 * 3)
+}
+
 /// Memory that the system could give now; 0 if it does not say.
 fn available_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_to_warm;
+
+    #[test]
+    fn what_cannot_be_had_is_not_warmed() {
+        assert_eq!(bytes_to_warm(1000, 1_000_000), 1500);
+        assert_eq!(bytes_to_warm(900, 1000), 750, "a quarter is left to others");
+        assert_eq!(bytes_to_warm(1 << 60, 20 << 30), 0);
+        assert_eq!(bytes_to_warm(0, 20 << 30), 0);
+        assert_eq!(bytes_to_warm(1, 0), 0);
+    }
 }
