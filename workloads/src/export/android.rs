@@ -22,6 +22,7 @@ pub(super) struct Android<'a> {
     resident_samples: u64,
     marks: u64,
     work: u64,
+    touched: u64,
     frees_missed: u64,
     failed_aligned: u64,
 }
@@ -36,6 +37,7 @@ impl<'a> Android<'a> {
             resident_samples: 0,
             marks: 0,
             work: 0,
+            touched: 0,
             frees_missed: 0,
             failed_aligned: 0,
         }
@@ -49,6 +51,10 @@ impl<'a> Android<'a> {
             }
             Action::Work { .. } => {
                 self.work += 1;
+                return Ok(false);
+            }
+            Action::Touched { .. } => {
+                self.touched += 1;
                 return Ok(false);
             }
             Action::FreeMissed { .. } => self.frees_missed += 1,
@@ -85,7 +91,7 @@ fn write_call(out: &mut dyn Write, action: &Action) -> io::Result<()> {
         Action::Ignored { call, reason, size } => write_ignored(out, call, reason, size),
         Action::ThreadEnd => write!(out, "thread_done 0x0"),
         // Not written: see `write_event`.
-        Action::ThreadStart | Action::Work { .. } => Ok(()),
+        Action::ThreadStart | Action::Work { .. } | Action::Touched { .. } => Ok(()),
     }
 }
 
@@ -125,6 +131,7 @@ impl Output for Android<'_> {
             (self.resident_samples, "samples of resident memory"),
             (self.marks, "marks"),
             (self.work, "pieces of work on objects"),
+            (self.touched, "statements of how much of an object was written to"),
             (self.failed_aligned, "alignments of allocations that failed"),
             (self.frees_missed, "frees that nobody logged are lines like any other"),
         ];

@@ -18,7 +18,7 @@ struct Row<'a> {
     thread: Option<u32>,
     /// The object, from 0 in order of allocation.
     object: Option<u64>,
-    /// Requested bytes; of work, the bytes that are worked on; of a resident sample, the resident bytes.
+    /// Requested bytes; of work, the bytes that are worked on; of `touched`, those that were written to; of a resident sample, the resident bytes.
     bytes: Option<u64>,
     /// Requested alignment in bytes.
     alignment: Option<u64>,
@@ -98,6 +98,7 @@ fn describe(event: &Event) -> Row<'static> {
         Action::Work { object, bytes, repeats } => {
             Row { repeats: Some(repeats), ..of("work", object, Some(bytes)) }
         }
+        Action::Touched { object, bytes } => of("touched", object, Some(bytes)),
         Action::Ignored { call, reason, size } => {
             let record = match reason {
                 IgnoredReason::Failed => "failed",

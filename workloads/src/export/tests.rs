@@ -40,6 +40,7 @@ fn one_of_each() -> Vec<Record> {
         (1, Action::FreeNull),
         (1, Action::FreeMissed { object: 2 }),
         (1, Action::Work { object: 0, bytes: 0, repeats: 3 }),
+        (1, Action::Touched { object: 0, bytes: 4096 }),
         ignored(Call::Malloc, IgnoredReason::Failed, 99),
         ignored(Call::Calloc, IgnoredReason::Failed, u64::MAX),
         ignored(Call::AlignedAlloc, IgnoredReason::Failed, 9),
@@ -52,8 +53,8 @@ fn one_of_each() -> Vec<Record> {
     let events = events.into_iter().enumerate();
     let event = |(index, (thread, action))| Record::Event(Event { time_ns: index as u64, thread, action });
     let mut records: Vec<Record> = events.map(event).collect();
-    records.push(Record::Resident(ResidentSample { time_ns: 20, resident_bytes: 4096 }));
-    records.push(Record::Mark(Mark { time_ns: 21, name: "load, \"peak\"".to_string() }));
+    records.push(Record::Resident(ResidentSample { time_ns: 21, resident_bytes: 4096 }));
+    records.push(Record::Mark(Mark { time_ns: 22, name: "load, \"peak\"".to_string() }));
     records.push(Record::ThreadName { thread: 0, name: "main".to_string() });
     records
 }
@@ -73,14 +74,14 @@ fn every_record_has_its_line_for_android_or_is_counted() {
         "2: free 0x20 8 8\n",
         "2: free 0x0 9 9\n",
         "2: free 0x30 10 10\n",
-        "2: malloc 0x0 99 12 12\n",
-        "2: calloc 0x0 1 18446744073709551615 13 13\n",
-        "2: memalign 0x0 1 9 14 14\n",
-        "2: realloc 0x0 0x0 7 15 15\n",
-        "2: realloc 0x0 0x0 0 16 16\n",
-        "2: realloc 0x0 0x8 0 17 17\n",
-        "2: free 0x8 18 18\n",
-        "2: thread_done 0x0 19\n",
+        "2: malloc 0x0 99 13 13\n",
+        "2: calloc 0x0 1 18446744073709551615 14 14\n",
+        "2: memalign 0x0 1 9 15 15\n",
+        "2: realloc 0x0 0x0 7 16 16\n",
+        "2: realloc 0x0 0x0 0 17 17\n",
+        "2: realloc 0x0 0x8 0 18 18\n",
+        "2: free 0x8 19 19\n",
+        "2: thread_done 0x0 20\n",
     );
     assert_eq!(text, expected);
     assert_eq!(exported.records, 18);
@@ -92,6 +93,7 @@ fn every_record_has_its_line_for_android_or_is_counted() {
             "1 samples of resident memory",
             "1 marks",
             "1 pieces of work on objects",
+            "1 statements of how much of an object was written to",
             "1 alignments of allocations that failed",
             "1 frees that nobody logged are lines like any other",
             "addresses are made up (object N is at 16 (N + 1)) and obey no alignment",
@@ -120,20 +122,21 @@ fn every_record_has_its_row() {
         "free_null,9,1,,,,,\n",
         "free_missed,10,1,2,,,,\n",
         "work,11,1,0,0,,3,\n",
-        "failed,12,1,,99,,,malloc\n",
-        "failed,13,1,,18446744073709551615,,,calloc\n",
-        "failed,14,1,,9,,,aligned_alloc\n",
-        "failed,15,1,,7,,,realloc\n",
-        "failed,16,1,,0,,,realloc\n",
-        "unseen,17,1,,,,,realloc\n",
-        "unseen,18,1,,,,,free\n",
-        "thread_end,19,1,,,,,\n",
-        "resident,20,,,4096,,,\n",
-        "mark,21,,,,,,\"load, \"\"peak\"\"\"\n",
+        "touched,12,1,0,4096,,,\n",
+        "failed,13,1,,99,,,malloc\n",
+        "failed,14,1,,18446744073709551615,,,calloc\n",
+        "failed,15,1,,9,,,aligned_alloc\n",
+        "failed,16,1,,7,,,realloc\n",
+        "failed,17,1,,0,,,realloc\n",
+        "unseen,18,1,,,,,realloc\n",
+        "unseen,19,1,,,,,free\n",
+        "thread_end,20,1,,,,,\n",
+        "resident,21,,,4096,,,\n",
+        "mark,22,,,,,,\"load, \"\"peak\"\"\"\n",
         "thread_name,,0,,,,,main\n",
     );
     assert_eq!(text, expected);
-    assert_eq!((exported.records, exported.lost), (23, vec!["the header: CPU count, notes".to_string()]));
+    assert_eq!((exported.records, exported.lost), (24, vec!["the header: CPU count, notes".to_string()]));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) struct Block {
     pub(super) allocated_bytes: u64,
     /// Its operations that are work on an object, which are no events.
     pub(super) works: u64,
-    /// Allocations larger than a page: a later shrinking realloc may shorten what they touch.
+    /// Allocations larger than a page: a later event may change how far they are touched.
     pub(super) large: Vec<(ObjectId, Place)>,
 }
 

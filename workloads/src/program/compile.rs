@@ -17,11 +17,12 @@ use super::layout::{
     WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT, touch_units,
 };
 use super::slots::Slots;
+use super::touch::Known;
 use super::{Order, ProgramInfo, Windows};
 use crate::stream::RecordStream;
 
 /// A calloc of at least this many bytes usually comes zeroed from the system and is not written to at once:
-/// only its first page is touched.
+/// only its first page is touched, where the trace does not say how much was.
 const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
 /// Only blocks above this size can be touched in a page that a later shrink takes away.
 const PAGE_BYTES: u64 = 4096;
@@ -33,9 +34,9 @@ const THREADS_MAX: u32 = 1 << 22;
 pub(super) struct Live {
     pub(super) size: u64,
     /// The operation on it that came last.
-    place: Place,
+    pub(super) place: Place,
     /// File offset of that operation's touch length, once it is written; 0 before, and for small blocks.
-    touch_offset: u64,
+    pub(super) touch_offset: u64,
     pub(super) slot: u32,
     /// The thread of that operation.
     pub(super) thread: ThreadId,
@@ -58,12 +59,14 @@ pub(super) struct Compiler {
     has_times: bool,
     pub(super) writer: ProgramWriter,
     pub(super) live: FxHashMap<ObjectId, Live>,
+    /// Of live objects, how far those were written to of which that is known.
+    pub(super) known: FxHashMap<ObjectId, Known>,
     pub(super) slots: Slots,
     /// By slot: how often an operation on it was published.
     generations: Vec<u32>,
     threads: Vec<Thread>,
     pub(super) current: Block,
-    held: Option<Block>,
+    pub(super) held: Option<Block>,
     spare: Vec<SegmentDraft>,
     first_time: Option<u64>,
     /// Time of the last event. A window can end later, at a look.
@@ -124,6 +127,7 @@ impl Compiler {
             has_times,
             writer,
             live: FxHashMap::default(),
+            known: FxHashMap::default(),
             slots: Slots::default(),
             generations: Vec::new(),
             threads: Vec::new(),
@@ -139,7 +143,7 @@ impl Compiler {
         }
     }
 
-    fn law(&self, what: impl Into<String>) -> Fault {
+    pub(super) fn law(&self, what: impl Into<String>) -> Fault {
         CompileError::Law { event: self.events, what: what.into() }.into()
     }
 
@@ -239,6 +243,7 @@ impl Compiler {
                 self.free(thread, object)?;
             }
             Action::Work { object, bytes, repeats } => self.work(thread, object, bytes, repeats)?,
+            Action::Touched { object, bytes } => self.touched(object, bytes)?,
             Action::FreeNull => {
                 self.push(thread, Op::new(Code::FreeNull, 0, 0))?;
             }
@@ -267,6 +272,9 @@ impl Compiler {
         op.generation = self.generations[slot as usize];
         let untouched = code == Code::Calloc && size >= UNTOUCHED_CALLOC_BYTES;
         op.touch = touch_units(if untouched { PAGE_BYTES } else { size });
+        if untouched {
+            self.known.insert(object, Known::of(PAGE_BYTES));
+        }
         let place = self.push_to(segment, op);
         let Entry::Vacant(entry) = self.live.entry(object) else {
             return Err(self.law(format!("object {object} is allocated while it is live")));
@@ -283,9 +291,7 @@ impl Compiler {
         let Some(live) = self.live.get(&object).copied() else {
             return Err(self.law(format!("object {object} is reallocated and is not live")));
         };
-        if size < live.size {
-            self.shorten_touch(&live, size)?;
-        }
+        self.resize_touch(object, &live, size)?;
         let segment = self.segment(thread)? as usize;
         let mut op = Op::new(Code::Realloc, live.slot, size);
         op.old_size = live.size;
@@ -305,6 +311,7 @@ impl Compiler {
         let Some(live) = self.live.remove(&object) else {
             return Err(self.law(format!("object {object} is freed and is not live")));
         };
+        self.end_touch(object);
         let segment = self.segment(thread)? as usize;
         let mut op = Op::new(Code::Free, live.slot, live.size);
         self.order_behind(&live, thread, &mut op);
@@ -363,19 +370,6 @@ impl Compiler {
         *generation = generation.wrapping_add(1);
         op.flags |= OP_WAITS;
         op.generation = *generation;
-    }
-
-    /// A block that is about to shrink to `size` was written to no further than that: a receive buffer of
-    /// 128 KB that is cut to what came.
-    fn shorten_touch(&mut self, live: &Live, size: u64) -> Result<(), Fault> {
-        let touch = touch_units(size);
-        let held = self.held.as_mut().and_then(|held| held.op_mut(live.place));
-        if let Some(op) = self.current.op_mut(live.place).or(held) {
-            op.touch = op.touch.min(touch);
-        } else if live.touch_offset != 0 {
-            self.writer.patch_touch(live.touch_offset, touch)?;
-        }
-        Ok(())
     }
 
     fn push(&mut self, thread: ThreadId, op: Op) -> Result<Place, Fault> {

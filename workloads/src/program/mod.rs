@@ -11,6 +11,7 @@ pub mod layout;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod touch;
 
 use serde::{Deserialize, Serialize};
 

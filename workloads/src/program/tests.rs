@@ -13,6 +13,8 @@ use super::layout::{
 use super::{CompileError, Order, ProgramInfo, Windows, compile};
 use crate::stream::{RecordStream, StreamError};
 
+mod touch;
+
 struct Records<I> {
     header: Header,
     records: I,
@@ -118,7 +120,7 @@ fn compile_records(
 
 /// A random history that keeps a trace's laws.
 fn history() -> impl Strategy<Value = Vec<Event>> {
-    let call = (0u32..5, 0u8..9, any::<prop::sample::Index>(), 0u64..20_000, 0u64..3_000_000);
+    let call = (0u32..5, 0u8..10, any::<prop::sample::Index>(), 0u64..20_000, 0u64..3_000_000);
     prop::collection::vec(call, 0..400).prop_map(|calls| {
         let (mut live, mut next, mut time) = (Vec::new(), 0, 0);
         let mut ended = [false; 5];
@@ -146,6 +148,10 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
                 8 if !live.is_empty() => {
                     let object = live[index.index(live.len())];
                     Action::Work { object, bytes: 0, repeats: WORK_REPEATS }
+                }
+                9 if !live.is_empty() => {
+                    let object = live[index.index(live.len())];
+                    Action::Touched { object, bytes: 2 * size }
                 }
                 7 if size < 200 && thread > 0 => {
                     ended[thread as usize] = true;
@@ -299,8 +305,9 @@ proptest! {
             order.extend(std::iter::repeat_n(segment.thread, ops.len()));
         }
         prop_assert!(model.slots.is_empty(), "the drain leaves nothing");
-        let calls = events.iter().filter(|event| event.action != Action::ThreadEnd).map(|event| event.thread);
-        prop_assert!(calls.eq(order.into_iter().take(events.len() - count_ends(&events))));
+        let calls: Vec<u32> = events.iter().filter(|event| is_call(event)).map(|event| event.thread).collect();
+        order.truncate(calls.len());
+        prop_assert_eq!(calls, order);
         let mut peak = (0i64, 0i64);
         let mut sizes = HashMap::new();
         for event in &events {
@@ -320,44 +327,13 @@ proptest! {
     }
 }
 
-fn count_ends(events: &[Event]) -> usize {
-    events.iter().filter(|event| event.action == Action::ThreadEnd).count()
+/// Whether the event is an operation of its thread.
+fn is_call(event: &Event) -> bool {
+    !matches!(event.action, Action::ThreadEnd | Action::Touched { .. })
 }
 
 fn at(time_ns: u64, thread: u32, action: Action) -> Event {
     Event { time_ns, thread, action }
-}
-
-#[test]
-fn a_block_that_shrinks_next_is_touched_no_further() {
-    let events = [
-        at(0, 0, Action::Malloc { object: 0, size: 128 << 10 }),
-        at(1, 0, Action::Malloc { object: 1, size: 128 << 10 }),
-        // Far enough behind for the first blocks to be in the file already.
-        at(50_000_000, 0, Action::Malloc { object: 2, size: 16 }),
-        at(100_000_000, 0, Action::Malloc { object: 3, size: 16 }),
-        at(150_000_000, 0, Action::Malloc { object: 4, size: 16 }),
-        at(200_000_000, 0, Action::Realloc { object: 0, size: 1000 }),
-        at(200_000_001, 0, Action::Realloc { object: 1, size: 256 << 10 }),
-    ];
-    for order in [Order::Causal, Order::Strict] {
-        let (_, blocks) = compile_events(&events, order, narrow()).unwrap();
-        let ops: Vec<Op> =
-            blocks.iter().flat_map(|block| &block.segments).flat_map(|(_, ops)| ops.clone()).collect();
-        assert_eq!(ops[0].touch, 1000u32.div_ceil(64), "{order}");
-        assert_eq!(u64::from(ops[1].touch) * 64, 128 << 10, "{order}: it grows");
-    }
-}
-
-#[test]
-fn a_large_calloc_is_touched_in_its_first_page() {
-    let events = [
-        at(0, 0, Action::Calloc { object: 1, size: 100 }),
-        at(1, 0, Action::Calloc { object: 0, size: 1 << 20 }),
-    ];
-    let (_, blocks) = compile_events(&events, Order::Strict, narrow()).unwrap();
-    let ops = &blocks[0].segments[0].1;
-    assert_eq!((ops[0].touch, ops[1].touch * 64), (2, 4096));
 }
 
 #[test]

@@ -34,6 +34,7 @@
 //!  14    ThreadName     thread, length, UTF-8   (T and time must be 0)
 //!  15    further        1 byte: a further kind, then its fields
 //!          0  Work      distance, bytes, repeats
+//!          1  Touched   distance, bytes
 //! ```
 //!
 //! A worked example: a chunk whose head says time 500, next object 0.
@@ -44,7 +45,8 @@
 //! 66 e8 07 01 01 c8 01
 //!                   1501 ns (e8 07 = 1000 more), thread 1: realloc object 0 (1 below the newest) to 200 (c8 01)
 //! 0f 00 01 40 03    1501 ns, thread 1: works on the first 64 (40) bytes of object 0, 3 times over
-//! 08 00             1501 ns, thread 1: free object 1 (the newest)
+//! 0f 01 00 80 01    1501 ns, thread 1: at most 128 (80 01) bytes of object 1 (the newest) were written to
+//! 08 00             1501 ns, thread 1: free object 1
 //! ```
 //!
 //! Kinds are appended, never renumbered.
@@ -71,6 +73,7 @@ const MARK: u8 = 13;
 const THREAD_NAME: u8 = 14;
 const FURTHER: u8 = 15;
 const FURTHER_WORK: u8 = 0;
+const FURTHER_TOUCHED: u8 = 1;
 
 const KIND_MASK: u8 = 0x0f;
 const TIME_SAME: u8 = 0x00;
@@ -159,6 +162,12 @@ fn encode_event(event: &Event, state: &mut State, out: &mut Vec<u8>) {
             varint::put(out, newest - object);
             varint::put(out, bytes);
             varint::put(out, u64::from(repeats));
+        }
+        Action::Touched { object, bytes } => {
+            head(FURTHER);
+            out.push(FURTHER_TOUCHED);
+            varint::put(out, newest - object);
+            varint::put(out, bytes);
         }
         Action::Ignored { call, reason, size } => {
             head(IGNORED);
@@ -276,11 +285,14 @@ fn decode_ignored(bytes: &[u8], at: &mut usize) -> Result<Action, RecordFault> {
 fn decode_further(bytes: &[u8], at: &mut usize, state: &State) -> Result<Action, RecordFault> {
     let kind = *bytes.get(*at).ok_or(RecordFault::Cut)?;
     *at += 1;
-    if kind != FURTHER_WORK {
+    if !matches!(kind, FURTHER_WORK | FURTHER_TOUCHED) {
         return Err(RecordFault::Unknown(kind));
     }
     let object = decode_object(bytes, at, state)?;
     let amount = varint::get(bytes, at)?;
+    if kind == FURTHER_TOUCHED {
+        return Ok(Action::Touched { object, bytes: amount });
+    }
     let repeats = u32::try_from(varint::get(bytes, at)?).map_err(|_| RecordFault::Number)?;
     Ok(Action::Work { object, bytes: amount, repeats })
 }
@@ -356,6 +368,7 @@ mod tests {
             event(501, 0, Action::Calloc { object: 1, size: 384 }),
             event(1501, 1, Action::Realloc { object: 0, size: 200 }),
             event(1501, 1, Action::Work { object: 0, bytes: 64, repeats: 3 }),
+            event(1501, 1, Action::Touched { object: 1, bytes: 128 }),
             event(1501, 1, Action::Free { object: 1 }),
         ];
         let start = State { time_ns: 500, ..State::default() };
@@ -363,7 +376,7 @@ mod tests {
         for record in &records {
             encode(record, &mut state, &mut bytes);
         }
-        let drawn = "02 30 13 80 03 66 e8 07 01 01 c8 01 0f 00 01 40 03 08 00";
+        let drawn = "02 30 13 80 03 66 e8 07 01 01 c8 01 0f 00 01 40 03 0f 01 00 80 01 08 00";
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex.join(" "), drawn);
         let (mut state, mut at) = (start, 0);

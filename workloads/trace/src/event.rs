@@ -122,6 +122,15 @@ pub enum Action {
         /// How many times over.
         repeats: u32,
     },
+    /// So much of a live object was written to, at most, since it was allocated or last reallocated: its free or its
+    /// next realloc stands behind. It is no event, for it asks nothing of malloc. Recordings have it of large
+    /// objects: those of 128 KiB or more.
+    Touched {
+        /// The object.
+        object: ObjectId,
+        /// How many bytes; where it is more than the object's size, all of it.
+        bytes: u64,
+    },
     /// A call that was logged and has no effect that can be replayed.
     Ignored {
         /// The function that was called.
@@ -218,17 +227,19 @@ impl HugePages {
 
 impl Action {
     /// Whether this is an event, that is: a call, or a thread's start or end, that somebody logged. A
-    /// [`FreeMissed`](Action::FreeMissed) and a [`Work`](Action::Work) are none.
+    /// [`FreeMissed`](Action::FreeMissed), a [`Work`](Action::Work) and a [`Touched`](Action::Touched) are none.
     pub fn is_event(&self) -> bool {
-        !matches!(self, Action::FreeMissed { .. } | Action::Work { .. })
+        !matches!(self, Action::FreeMissed { .. } | Action::Work { .. } | Action::Touched { .. })
     }
 
     /// The function family of the call; none for a thread's start and end, and for what is no event.
     pub fn call(&self) -> Option<Call> {
         Some(match self {
-            Action::ThreadStart | Action::ThreadEnd | Action::FreeMissed { .. } | Action::Work { .. } => {
-                return None;
-            }
+            Action::ThreadStart
+            | Action::ThreadEnd
+            | Action::FreeMissed { .. }
+            | Action::Work { .. }
+            | Action::Touched { .. } => return None,
             Action::Malloc { .. } => Call::Malloc,
             Action::Calloc { .. } => Call::Calloc,
             Action::AlignedAlloc { .. } => Call::AlignedAlloc,

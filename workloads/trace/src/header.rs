@@ -128,4 +128,10 @@ pub struct Summary {
     /// Events whose place among those of other threads could not be proven: no order of their tick in which
     /// allocations and frees of each address alternate was found, and they stand where they were met.
     pub order_guessed: u64,
+    /// Frees and reallocs of which it is known how much of the object was written to before.
+    pub touched: u64,
+    /// Bytes that were written to of those objects, at most.
+    pub touched_bytes: u64,
+    /// Requested bytes of those objects.
+    pub touched_of_bytes: u64,
 }

@@ -277,6 +277,9 @@ summary_fields!(
     lost,
     unseen_reallocs,
     order_guessed,
+    touched,
+    touched_bytes,
+    touched_of_bytes,
 );
 
 pub(crate) fn summary_to_bytes(summary: &Summary) -> Vec<u8> {

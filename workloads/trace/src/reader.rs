@@ -71,9 +71,8 @@ pub struct TraceReader<R> {
     end: Option<End>,
 }
 
-#[derive(Clone, Copy)]
 enum End {
-    Whole(Summary),
+    Whole(Box<Summary>),
     Cut(Truncation),
     Failed,
 }
@@ -131,8 +130,8 @@ impl<R: Read> TraceReader<R> {
 
     /// The summary at the end; none if the trace was cut off, and none before its last record was read.
     pub fn summary(&self) -> Option<Summary> {
-        match self.end {
-            Some(End::Whole(summary)) => Some(summary),
+        match &self.end {
+            Some(End::Whole(summary)) => Some(**summary),
             _ => None,
         }
     }
@@ -308,7 +307,7 @@ impl<R: Read> TraceReader<R> {
         if self.fill(1)? {
             return Err(self.end_fault(Fault::Trailing));
         }
-        self.end = Some(End::Whole(summary));
+        self.end = Some(End::Whole(Box::new(summary)));
         Ok(false)
     }
 

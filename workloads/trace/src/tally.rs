@@ -148,6 +148,7 @@ impl Tally {
             | Action::ReallocFree { object }
             | Action::Free { object }
             | Action::FreeMissed { object }
+            | Action::Touched { object, .. }
                 if !self.live.contains_key(&object) =>
             {
                 Err(Law::NotLive(object))
@@ -187,6 +188,12 @@ impl Tally {
                 self.live_bytes = self.live_bytes - u128::from(live.size) + u128::from(size);
                 *live = Live { size, thread };
             }
+        } else if let Action::Touched { object, bytes } = event.action {
+            let size = self.live.get(&object).map_or(0, |live| live.size);
+            let summary = &mut self.summary;
+            summary.touched += 1;
+            summary.touched_bytes = summary.touched_bytes.saturating_add(bytes.min(size));
+            summary.touched_of_bytes = summary.touched_of_bytes.saturating_add(size);
         } else if let Some(object) = event.action.freed() {
             if let Some(live) = self.live.remove(&object) {
                 let logged = event.action.is_event();
@@ -268,6 +275,8 @@ mod tests {
             event(1, 8, Action::Work { object: 1, bytes: 50, repeats: 9 }),
             event(0, 9, Action::FreeMissed { object: 1 }),
             event(0, 9, Action::Malloc { object: 2, size: 7 }),
+            event(0, 9, Action::Touched { object: 2, bytes: 3 }),
+            event(0, 9, Action::Touched { object: 2, bytes: 4096 }),
         ])
         .unwrap();
         assert_eq!((summary.events, summary.objects, summary.threads), (5, 3, 2));
@@ -275,6 +284,7 @@ mod tests {
         assert_eq!((summary.requested_peak_bytes, summary.live_at_end_bytes), (350, 7));
         assert_eq!((summary.free, summary.frees_missed, summary.live_at_end), (1, 1, 1));
         assert_eq!((summary.first_time_ns, summary.last_time_ns), (5, 9));
+        assert_eq!((summary.touched, summary.touched_bytes, summary.touched_of_bytes), (2, 10, 14));
     }
 
     #[test]
@@ -298,6 +308,7 @@ mod tests {
             (event(0, 9, Action::Free { object: 1 }), Law::NotLive(1)),
             (event(0, 9, Action::Realloc { object: 7, size: 1 }), Law::NotLive(7)),
             (event(0, 9, Action::Work { object: 7, bytes: 0, repeats: 1 }), Law::NotLive(7)),
+            (event(0, 9, Action::Touched { object: 7, bytes: 0 }), Law::NotLive(7)),
             (
                 event(0, 9, Action::Work { object: 0, bytes: 2, repeats: 1 }),
                 Law::Work { object: 0, bytes: 2, size: 1 },

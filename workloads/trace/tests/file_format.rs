@@ -13,7 +13,7 @@ type Step = (u8, u32, u64, u64, u16);
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let size = prop_oneof![0u64..4096, any::<u64>()];
     let time = prop_oneof![Just(0u64), Just(1), 0u64..1_000_000];
-    proptest::collection::vec((0u8..21, 0u32..6, size, time, any::<u16>()), 0..most)
+    proptest::collection::vec((0u8..22, 0u32..6, size, time, any::<u16>()), 0..most)
 }
 
 /// Turns steps into records that obey every law.
@@ -55,6 +55,7 @@ fn records(steps: &[Step]) -> Vec<Record> {
                 works += 1;
                 Action::Work { object: live[picked], bytes: 0, repeats: works.rotate_right(3) }
             }
+            21 if !live.is_empty() => Action::Touched { object: live[picked], bytes: size },
             15 => Action::Ignored { call: Call::Realloc, reason: IgnoredReason::Failed, size },
             16 => Action::Ignored { call: Call::Free, reason: IgnoredReason::Unseen, size: 0 },
             _ => Action::FreeNull,

@@ -160,7 +160,7 @@ fn shorten(value: &str) -> String {
 pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static str, String)> {
     let count = |count: u64| count.to_string();
     let time = |ns: u64| if has_times { format!("{ns} ({:.3} s)", ns as f64 / 1e9) } else { ns.to_string() };
-    vec![
+    let mut rows = vec![
         ("events", count(summary.events)),
         ("threads", count(summary.threads)),
         ("malloc", count(summary.malloc)),
@@ -188,7 +188,16 @@ pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static s
         ("frees_missed", count(summary.frees_missed)),
         ("lost", count(summary.lost)),
         ("order_guessed", count(summary.order_guessed)),
-    ]
+    ];
+    // Only recordings know it, and 0 would say that nothing was written to.
+    if summary.touched > 0 {
+        rows.extend([
+            ("touched", count(summary.touched)),
+            ("touched_bytes", with_unit(summary.touched_bytes)),
+            ("touched_of_bytes", with_unit(summary.touched_of_bytes)),
+        ]);
+    }
+    rows
 }
 
 fn with_unit(bytes: u64) -> String {
