@@ -3,10 +3,85 @@
 
 #[path = "support/recording.rs"]
 mod recording;
+#[path = "support/rows.rs"]
+mod rows;
 mod support;
 
 use recording::{Recorded, compile, info};
 use serde_json::Value;
+
+/// Of each large block whose end says how much of it was resident: its size then, and that.
+fn touches(run: &Recorded) -> Vec<(u64, u64)> {
+    let path = run.directory.path().join("trace.hlt");
+    let (mut sizes, mut touches) = (std::collections::HashMap::new(), Vec::new());
+    for record in heaplab_trace::TraceReader::open(&path).expect("a trace") {
+        let heaplab_trace::Record::Event(event) = record.expect("a record") else { continue };
+        match event.action {
+            heaplab_trace::Action::Touched { object, bytes } => touches.push((sizes[&object], bytes)),
+            heaplab_trace::Action::Realloc { object, size } => _ = sizes.insert(object, size),
+            action => sizes.extend(action.allocated()),
+        }
+    }
+    touches
+}
+
+#[test]
+fn how_much_of_a_large_block_was_touched_is_recorded_at_its_end() {
+    const MIB: u64 = 1 << 20;
+    let run = Recorded::hazard("large_blocks.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(run.recorded.stdout, b"errno 77\n");
+    let found = touches(&run);
+    let expected = [(16, 1), (32, 2), (24, 0), (33, 3), (64, 4), (40, 5), (48, 1)];
+    for ((size, touched), (found_size, bytes)) in expected.into_iter().zip(&found) {
+        assert_eq!(size * MIB, *found_size, "{found:?}");
+        // The page of the allocator's head, and one at either end that the block has in part.
+        assert!((touched * MIB..=touched * MIB + 3 * 4096).contains(bytes), "{size} MiB: {bytes}");
+    }
+    let small = &found[expected.len()..];
+    assert_eq!(small.len(), 500, "of small blocks nothing is said, and nothing of one that is not freed");
+    assert!(
+        small.iter().all(|(size, bytes)| *size == 100 + 130 * 1024 && (1..=*size + 4096).contains(bytes))
+    );
+    assert_eq!(run.total("touched"), found.len() as u64);
+}
+
+#[test]
+fn a_block_that_was_hardly_touched_is_hardly_touched_in_a_replay() {
+    let run = Recorded::hazard("hardly_touched.c", &[], &[]);
+    run.assert_whole();
+    let [(size, touched)] = touches(&run)[..] else { panic!("one large block: {:?}", touches(&run)) };
+    assert_eq!(size, 16 << 20);
+    assert!((1 << 20..(1 << 20) + 4 * 4096).contains(&touched), "{touched}");
+    let info =
+        support::heaplab().args(["trace", "info"]).arg(run.directory.path().join("trace.hlt")).output();
+    let table = String::from_utf8(info.expect("it runs").stdout).expect("UTF-8");
+    let row = |name: &str| {
+        let rows = table.lines().filter_map(|line| line.split_once(' '));
+        rows.filter(|(found, _)| *found == name).map(|(_, value)| value.trim().to_owned()).next()
+    };
+    assert_eq!(row("touched").as_deref(), Some("1"), "{table}");
+    assert!(row("touched_bytes").is_some_and(|value| value.starts_with(&touched.to_string())), "{table}");
+    assert_eq!(row("touched_of_bytes").as_deref(), Some("16777216 (16.00 MiB)"), "{table}");
+    let results = run.directory.path().join("results");
+    let mut command = support::heaplab();
+    command.arg("run").arg(run.directory.path().join("trace.hlt")).arg("-o").arg(&results);
+    command.args(["--pass", "memory", "--pass", "check", "--reps", "1"]);
+    command.args(["-a", "ptmalloc2", "-a", "tcmalloc"]).assert().success();
+    let samples = rows::read_samples(&results);
+    assert_eq!(samples.len(), 4);
+    for sample in &samples {
+        assert_eq!(rows::column(sample, "status"), "ok", "{sample:?}");
+        if rows::column(sample, "pass") == "memory" {
+            let [peak, untouched] = ["resident_peak_bytes", "at_peak_untouched_bytes"]
+                .map(|name| rows::column(sample, name).parse::<u64>().expect("a number"));
+            // tcmalloc has 4 MiB beside it that are its own.
+            assert!((900 << 10..8 << 20).contains(&peak), "{sample:?}");
+            // Huge pages, where the system gives them to everyone, make it less.
+            assert!((12 << 20..=15 << 20).contains(&untouched), "{sample:?}");
+        }
+    }
+}
 
 /// What the traces of other images than the program's last say, in the order of their names.
 fn others(run: &Recorded) -> Vec<Value> {

@@ -76,6 +76,7 @@ fn decode_other(first: u64, second: u64, last: u64) -> Result<Option<Decoded>, F
         kind::CREATE_LEAVE => (Event::CreateLeave, 1),
         kind::LOST => (Event::Lost { count: rest }, 8),
         kind::MARK => (mark(rest)?, 8),
+        kind::TOUCHED => (Event::Touched { address: rest, bytes: second }, 16),
         _ => return Err(Fault::Kind(first as u8)),
     };
     Ok(Some(Decoded { event, bytes }))
@@ -157,6 +158,7 @@ mod tests {
     use super::*;
     use crate::encode::encode;
     use proptest::prelude::*;
+    use std::vec;
     use std::vec::Vec;
 
     fn address() -> impl Strategy<Value = u64> {
@@ -185,6 +187,7 @@ mod tests {
                 Event::Aligned { address, size, alignment_log2 }
             }),
             1 => address().prop_map(|address| Event::ReallocBegin { address }),
+            1 => (address(), any::<u64>()).prop_map(|(address, bytes)| Event::Touched { address, bytes }),
             1 => (address(), size()).prop_map(|(address, size)| Event::ReallocEnd { address, size }),
             1 => (call, any::<u64>()).prop_map(|(call, size)| Event::Failed { call, size }),
             1 => (0..1u64 << 56).prop_map(|elapsed_us| Event::Tick { elapsed_us }),

@@ -36,6 +36,7 @@
 //!   23  pthread_create left          1
 //!   24  lost                         8    8 kind, 56 count
 //!   25  mark                         8    8 kind, 8 what, 16 value, 32 argument
+//!   26  touched                     16    8 kind, 56 address; 64 bytes that were resident
 //! ```
 //!
 //! A worked example, a thread's first records, the last address being 0x5000 (20480):
@@ -44,6 +45,7 @@
 //! malloc(48) = 0x50a0    c1 50 80     01, 48 << 2, (0xa0 / 16 + 4096) << 11
 //! free(0x5000)           da 7f        10, (-0xa0 / 16 + 8192) << 2
 //! free(NULL)             44           17 << 2
+//! touched(0x5000, 8192)  68 00 50 00 00 00 00 00   00 20 00 00 00 00 00 00   26 << 2, 0x5000; 0x2000
 //! ```
 //!
 //! A record of up to 8 bytes is stored by one 8-byte store, so that a process that is killed leaves whole
@@ -100,6 +102,7 @@ pub(crate) mod kind {
     pub(crate) const CREATE_LEAVE: u8 = 23;
     pub(crate) const LOST: u8 = 24;
     pub(crate) const MARK: u8 = 25;
+    pub(crate) const TOUCHED: u8 = 26;
 }
 
 /// Kinds of an event with size and address: 5, 8 and 16 bytes long.
@@ -192,6 +195,7 @@ pub fn encode(event: Event, last: u64) -> Encoded {
             }
             word(kind::REALLOC_BEGIN, address)
         }
+        Event::Touched { address, bytes } => wide(kind::TOUCHED, address, bytes),
         Event::Failed { call, size } => wide(kind::FAILED, u64::from(call as u8), size),
         Event::Tick { elapsed_us } => word(kind::TICK, elapsed_us),
         Event::Lost { count } => word(kind::LOST, count),
@@ -256,6 +260,8 @@ mod tests {
         assert_eq!(bytes(malloc, 0x5000), [0xc1, 0x50, 0x80]);
         assert_eq!(bytes(Event::Free { address: 0x5000 }, 0x50a0), [0xda, 0x7f]);
         assert_eq!(bytes(Event::FreeNull, 0x5000), [0x44]);
+        let touched = Event::Touched { address: 0x5000, bytes: 8192 };
+        assert_eq!(bytes(touched, 0x50a0), [0x68, 0, 0x50, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

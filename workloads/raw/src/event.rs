@@ -1,5 +1,8 @@
 //! What is recorded: one value for each call, and the few things that stand between calls.
 
+/// Of a block of at least this many requested bytes it is recorded how much of it was resident when it ended.
+pub const LARGE_BYTES: u64 = 128 << 10;
+
 /// A record of a thread. Addresses are as the program has them; sizes are as it asked.
 ///
 /// An allocation is recorded behind the call, because only then its address is known; a free before it,
@@ -70,6 +73,15 @@ pub enum Event {
     Lost {
         /// Below 2^56.
         count: u64,
+    },
+    /// So much of a block was resident when it was about to be freed or reallocated, which is the thread's next
+    /// record of a call. It bounds what the program has written to there, from above: a page may be resident from
+    /// an earlier block, or because a neighbour, the allocator or a realloc's copying wrote to it. A page that was swapped out is not seen.
+    Touched {
+        /// The block.
+        address: u64,
+        /// Bytes of resident pages that it lies on, at most its size rounded up to 1 KiB.
+        bytes: u64,
     },
     /// The program told the allocator something.
     Mark {
@@ -150,6 +162,7 @@ impl Event {
             | Event::Aligned { address, .. }
             | Event::Free { address }
             | Event::ReallocBegin { address }
+            | Event::Touched { address, .. }
             | Event::ReallocEnd { address, .. } => Some(address),
             _ => None,
         }

@@ -39,7 +39,7 @@ pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRS
 pub use control::{CONTROL_NAME, Control, State, Tick};
 pub use decode::{Decoded, Decoder, decode};
 pub use encode::{Encoded, RECORD_MOST_BYTES, RECORD_ROOM_BYTES, encode, encode_free, encode_malloc};
-pub use event::{Allocation, Call, Event, MarkKind};
+pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
 pub use image::{Image, ImageHead, ImageId, ImageState, Text, image_name, parse_image_name};
 pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};
@@ -51,4 +51,4 @@ pub const PAGE_BYTES: usize = 4096;
 pub const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// Version of everything in the directory; it goes up with any change that an older reader would misread.
-pub const RAW_VERSION: u32 = 1;
+pub const RAW_VERSION: u32 = 2;

@@ -8,7 +8,7 @@
 //! same. What is written is drawn in `heaplab-raw`.
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `process`, `arena`, `next`, `chunk`,
-//! `ending`, `record`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`, `mappings`,
+//! `large`, `ending`, `record`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`, `mappings`,
 //! `creation`.
 #![allow(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod control;
 mod creation;
 mod ending;
 mod jemalloc;
+mod large;
 mod malloc;
 mod mappings;
 mod next;

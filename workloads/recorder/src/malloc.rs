@@ -8,7 +8,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use heaplab_raw::{Allocation, Call, Event, encode_free, encode_malloc};
 
-use crate::{chunk, control, next, record, storage};
+use crate::{chunk, control, large, next, record, storage, system};
 
 /// `malloc(3)`: the function below, told how deep the stack is at the call.
 #[unsafe(naked)]
@@ -78,6 +78,7 @@ unsafe extern "C" fn free_at(block: *mut c_void, depth: u64) {
     if tick == control::word()
         && thread.cursor.get() <= thread.limit.get()
         && !block.is_null()
+        && !large::may_hold(block)
         && let Some((word, bytes)) = encode_free(block as u64, thread.last_address.get())
     {
         thread.tick.set(depth);
@@ -234,7 +235,7 @@ pub(crate) extern "C" fn valloc(size: usize) -> *mut c_void {
     record::behind(
         // SAFETY: it takes any size.
         || unsafe { next::VALLOC.get()(size) },
-        |&block| aligned(block, page_bytes(), size),
+        |&block| aligned(block, system::page_bytes(), size),
     )
 }
 
@@ -244,7 +245,7 @@ pub(crate) extern "C" fn pvalloc(size: usize) -> *mut c_void {
     record::behind(
         // SAFETY: it takes any size.
         || unsafe { next::PVALLOC.get()(size) },
-        |&block| aligned(block, page_bytes(), size),
+        |&block| aligned(block, system::page_bytes(), size),
     )
 }
 
@@ -271,8 +272,12 @@ pub(crate) fn resized(
         record::leave(thread, allocated(Allocation::ReallocNull, moved, size));
         return moved;
     }
+    let entry = large::entry(block);
     record::put(thread, Event::ReallocBegin { address: block as u64 });
     let moved = function();
+    if moved.is_null() && size > 0 {
+        large::restore(entry);
+    }
     let event = match (moved.is_null(), size) {
         (false, _) => Event::ReallocEnd { address: moved as u64, size: size as u64 },
         (true, 0) => Event::ReallocFreed,
@@ -310,9 +315,4 @@ pub(crate) fn aligned(block: *mut c_void, alignment: usize, size: usize) -> Even
 /// What a free is.
 pub(crate) fn freed(block: *mut c_void) -> Event {
     if block.is_null() { Event::FreeNull } else { Event::Free { address: block as u64 } }
-}
-
-fn page_bytes() -> usize {
-    // SAFETY: sysconf has no preconditions.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }

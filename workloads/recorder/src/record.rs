@@ -14,7 +14,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use heaplab_raw::{Event, Tick, encode};
 
 use crate::thread::{BUSY, NOBODY, Thread};
-use crate::{chunk, control, ending, process, storage};
+use crate::{chunk, control, ending, large, process, storage};
 
 /// Calls `function`, which is one event, and records it behind the call.
 #[inline]
@@ -69,8 +69,17 @@ pub(crate) fn leave(thread: &Thread, event: Event) {
     thread.tick.set(thread.written_tick.get());
 }
 
-/// Writes an event where there is room, as [`enter`] and [`refresh`] saw to.
+/// Writes an event down, and before it, if it ends a large block, how much of that was resident.
 pub(crate) fn put(thread: &Thread, event: Event) {
+    if let Some(touched) = large::take(&event) {
+        write(thread, touched);
+    }
+    write(thread, event);
+    large::remember(&event);
+}
+
+/// Writes an event where there is room, as [`enter`] and [`refresh`] saw to.
+fn write(thread: &Thread, event: Event) {
     if thread.cursor.get() > thread.limit.get() && !refresh(thread) {
         return;
     }

@@ -146,6 +146,21 @@ pub(crate) fn advise(at: usize, bytes: usize, advice: i32) -> Outcome {
     unsafe { call(libc::SYS_madvise, [at, bytes, advice as usize, 0, 0, 0]) }
 }
 
+/// The length of a page.
+pub(crate) fn page_bytes() -> usize {
+    // SAFETY: sysconf has no preconditions, and knows this without a system call.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Which pages from `at` on are resident, a byte each. Fails where not all of them are mapped.
+pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outcome {
+    if bytes.div_ceil(page_bytes()) > pages.len() {
+        return Err(libc::EINVAL);
+    }
+    // SAFETY: the kernel writes a byte for each page, for which there is room.
+    unsafe { call(libc::SYS_mincore, [at, bytes, pages.as_mut_ptr() as usize, 0, 0, 0]) }
+}
+
 /// The process's number.
 pub(crate) fn process() -> u32 {
     // SAFETY: without arguments.

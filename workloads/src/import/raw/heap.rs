@@ -124,6 +124,7 @@ impl Heap {
                 if object == MACHINERY {
                     self.counts.machinery += 1;
                 } else {
+                    tell_touched(step, stream, object, out);
                     out.push((stream, Entry::Action(Action::Realloc { object, size: step.size })));
                 }
             }
@@ -260,7 +261,10 @@ impl Heap {
         thread: &mut ThreadState,
         out: &mut Output,
     ) {
-        if step.what == What::Leave {
+        if let Some(object) = object.filter(|object| *object != MACHINERY) {
+            tell_touched(step, stream, object, out);
+        }
+        if let What::Leave { .. } = step.what {
             thread.moving = object;
             return;
         }
@@ -301,6 +305,17 @@ impl Heap {
         if let Some(journal) = &mut self.journal {
             journal.push((address, before));
         }
+    }
+}
+
+/// Says how much of the object was written to before `step`, which ends it or changes its size.
+#[inline]
+fn tell_touched(step: &Step, stream: u32, object: ObjectId, out: &mut Output) {
+    let (What::Free { touched } | What::Leave { touched } | What::Resize { touched }) = step.what else {
+        return;
+    };
+    if let Some(bytes) = touched.bytes() {
+        out.push((stream, Entry::Action(Action::Touched { object, bytes })));
     }
 }
 

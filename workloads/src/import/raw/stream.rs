@@ -31,14 +31,20 @@ pub(super) enum What {
     Aligned {
         log2: u8,
     },
-    Free,
+    Free {
+        touched: Touched,
+    },
     FreeNull,
     /// A block leaves its address: a realloc that will move it or free it was begun.
-    Leave,
+    Leave {
+        touched: Touched,
+    },
     /// The realloc that was begun ends with the block at another address.
     Arrive,
     /// The realloc that was begun ended with the block where it was.
-    Resize,
+    Resize {
+        touched: Touched,
+    },
     /// The realloc that was begun was to 0 and freed the block.
     ReallocFreed,
     Failed(Call),
@@ -53,6 +59,28 @@ pub(super) enum What {
         value: i16,
     },
 }
+
+/// How much of a block was resident when it was freed or reallocated, if that is known. It is part of that
+/// step, so that no order of the threads' steps can part the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Touched(u32);
+
+impl Touched {
+    pub(super) const UNKNOWN: Touched = Touched(u32::MAX);
+    // PERF: in this unit it fits beside the kind of a step: no step is longer for it.
+    const UNIT_BYTES: u64 = 1024;
+
+    fn of(bytes: u64) -> Touched {
+        Touched(u32::try_from(bytes.div_ceil(Touched::UNIT_BYTES)).unwrap_or(u32::MAX))
+    }
+
+    /// In bytes, at most 1 KiB more than was recorded.
+    pub(super) fn bytes(self) -> Option<u64> {
+        (self != Touched::UNKNOWN).then(|| u64::from(self.0) * Touched::UNIT_BYTES)
+    }
+}
+
+const _: () = assert!(size_of::<Step>() == 24);
 
 /// What a step asks of its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +98,8 @@ impl Step {
     pub(super) fn need(&self) -> Need {
         match self.what {
             What::Allocate(_) | What::Aligned { .. } | What::Arrive => Need::Vacant,
-            What::Free | What::Leave => Need::Released,
-            What::Resize => Need::Held,
+            What::Free { .. } | What::Leave { .. } => Need::Released,
+            What::Resize { .. } => Need::Held,
             _ => Need::Nothing,
         }
     }
@@ -99,6 +127,8 @@ pub(super) struct Stream<'a> {
     next: Option<(u64, Step)>,
     /// An event that was read to know what a realloc became.
     ahead: Option<(u64, Event)>,
+    /// What the thread's last event said of the block at an address.
+    touched: Option<(u64, Touched)>,
     ending: bool,
 }
 
@@ -119,6 +149,7 @@ impl<'a> Stream<'a> {
             read_bytes: 0,
             next: None,
             ahead: None,
+            touched: None,
             ending: false,
         }
     }
@@ -180,21 +211,27 @@ impl<'a> Stream<'a> {
                 return Ok(std::mem::take(&mut self.ending).then_some((self.tick_us, end)));
             };
             let step = |what, address, size| Ok(Some((tick_us, Step { what, address, size })));
+            let said = self.touched.take();
+            let touched = |address| match said {
+                Some((of, touched)) if of == address => touched,
+                _ => Touched::UNKNOWN,
+            };
             return match event {
                 Event::Allocate { by, address, size } => step(What::Allocate(by), address, size),
-                Event::Free { address } => step(What::Free, address, 0),
+                Event::Free { address } => step(What::Free { touched: touched(address) }, address, 0),
                 Event::Aligned { address, size, alignment_log2 } => {
                     step(What::Aligned { log2: alignment_log2 }, address, size)
                 }
                 Event::ReallocBegin { address } => match self.read_event(problems)? {
                     Some((end_us, Event::ReallocEnd { address: end, size })) if end == address => {
-                        Ok(Some((end_us, Step { what: What::Resize, address, size })))
+                        let what = What::Resize { touched: touched(address) };
+                        Ok(Some((end_us, Step { what, address, size })))
                     }
                     ended => {
                         self.ahead = ended;
                         match ended {
                             Some((_, Event::ReallocEnd { .. } | Event::ReallocFreed)) => {
-                                step(What::Leave, address, 0)
+                                step(What::Leave { touched: touched(address) }, address, 0)
                             }
                             // It failed, or its end was never written: the block is where it was.
                             _ => continue,
@@ -214,6 +251,10 @@ impl<'a> Stream<'a> {
                 Event::CreateLeave => step(What::CreateLeave, 0, 0),
                 Event::Lost { count } => step(What::Lost, 0, count),
                 Event::Mark { kind, argument, value } => step(What::Mark { kind, argument, value }, 0, 0),
+                Event::Touched { address, bytes } => {
+                    self.touched = Some((address, Touched::of(bytes)));
+                    continue;
+                }
                 Event::Tick { .. } => continue,
             };
         }

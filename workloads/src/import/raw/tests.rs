@@ -12,6 +12,8 @@ use proptest::prelude::*;
 
 use super::{ImageReport, RawWriter, Recording};
 
+mod touched;
+
 const ID: ImageId = ImageId { pid: 100, ordinal: 0 };
 
 fn head() -> ImageHead {
@@ -388,7 +390,7 @@ fn another_version_and_a_directory_of_something_else_are_refused() {
     place.damage(|bytes| bytes[8] = 9);
     let recording = Recording::open(place.path()).unwrap();
     let refused = recording.import(ID, &place.path().join("out.hlt"), &mut |_| {}).unwrap_err();
-    assert!(refused.to_string().contains("version 9, and this heaplab reads version 1"), "{refused}");
+    assert!(refused.to_string().contains("version 9, and this heaplab reads version 2"), "{refused}");
     let empty = tempfile::tempdir().unwrap();
     let refused = Recording::open(empty.path()).unwrap_err();
     assert!(refused.to_string().contains("holds no raw recording"), "{refused}");

@@ -1,0 +1,121 @@
+//! Live blocks that are large, and how much of one is resident when it ends.
+//!
+//! A replay must know how far a block was written to, or it fills blocks that the program hardly touched. At the
+//! end of a large block the kernel is asked which of its pages are resident. Which blocks are large is kept in a
+//! table by address, a word each, because to ask the allocator for a block's size costs more than an event.
+//!
+//! ```text
+//! entry    63          16 15 ... 0
+//!          | address << 16 | KiB |     the low four bits of an address are 0, so 20 bits are left for the size
+//! ```
+//!
+//! The place of an entry is its address in units of [`LARGE_BYTES`], modulo the table's length: no two live large
+//! blocks nearer than 8 GiB share one, and the frees of a small heap all look at the same few. Of two that share
+//! one the later stays; the other is not known any more, and nothing is said of it. An entry that outlived its
+//! block, because its free was not seen, is met again by a block at the same address at most, of which it says
+//! no less than is true: a smaller block lies within the range that is asked about, and a large one has
+//! replaced the entry.
+//!
+//! PERF: a free that is not of a large block pays a load and a comparison, eight instructions in all.
+//!
+//! It lies in the library's own memory, of which a page is used for each 64 MiB of addresses that hold large
+//! blocks. A forked child has a copy, as it has of the blocks.
+
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use heaplab_raw::{Event, LARGE_BYTES};
+
+use crate::system;
+
+const PLACES: usize = 1 << 16;
+const ADDRESS_SHIFT: u32 = 16;
+const SIZE_BITS: u32 = 20;
+const UNIT_BYTES: u64 = 1024;
+/// Pages that one system call tells of: a byte of stack each, and stacks may be small.
+const PIECE_PAGES: usize = 1024;
+
+static BLOCKS: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
+
+#[inline(always)]
+fn place(address: u64) -> &'static AtomicU64 {
+    &BLOCKS[(address / LARGE_BYTES) as usize % PLACES]
+}
+
+/// Whether a block may be a large one.
+#[inline(always)]
+pub(crate) fn may_hold(block: *mut c_void) -> bool {
+    let address = block as u64;
+    is_of(place(address).load(Ordering::Relaxed), address)
+}
+
+#[inline(always)]
+fn is_of(entry: u64, address: u64) -> bool {
+    entry ^ address << ADDRESS_SHIFT < 1 << SIZE_BITS
+}
+
+/// Remembers a block that was just allocated, if it is large: but one of 1 GiB or more, of which to ask would
+/// take milliseconds, or one at an odd address.
+#[inline]
+pub(crate) fn remember(event: &Event) {
+    let (Event::Allocate { address, size, .. }
+    | Event::Aligned { address, size, .. }
+    | Event::ReallocEnd { address, size }) = *event
+    else {
+        return;
+    };
+    if size >= LARGE_BYTES {
+        let units = size.div_ceil(UNIT_BYTES);
+        if units < 1 << SIZE_BITS && address.is_multiple_of(16) {
+            place(address).store(address << ADDRESS_SHIFT | units, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The entry of a block; 0 if it has none.
+#[inline]
+pub(crate) fn entry(block: *mut c_void) -> u64 {
+    let entry = place(block as u64).load(Ordering::Relaxed);
+    if is_of(entry, block as u64) { entry } else { 0 }
+}
+
+/// Brings the entry of a block back that did not end after all.
+pub(crate) fn restore(entry: u64) {
+    if entry != 0 {
+        place(entry >> ADDRESS_SHIFT & !0xf).store(entry, Ordering::Relaxed);
+    }
+}
+
+/// What is to be recorded before a block's end, if the block is large: how much of it is resident.
+#[inline]
+pub(crate) fn take(event: &Event) -> Option<Event> {
+    let (Event::Free { address } | Event::ReallocBegin { address }) = *event else { return None };
+    let place = place(address);
+    let entry = place.load(Ordering::Relaxed);
+    if !is_of(entry, address) {
+        return None;
+    }
+    // Whoever takes the entry away tells of the block.
+    place.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+    let bytes = (entry & ((1 << SIZE_BITS) - 1)).wrapping_mul(UNIT_BYTES);
+    Some(Event::Touched { address, bytes: resident_bytes(address, bytes)? })
+}
+
+/// How many bytes of a block lie on resident pages; none if the kernel does not say.
+#[cold]
+#[inline(never)]
+fn resident_bytes(address: u64, bytes: u64) -> Option<u64> {
+    let page_bytes = system::page_bytes();
+    let mut at = address as usize & page_bytes.wrapping_neg();
+    let end = (address as usize).wrapping_add(bytes as usize).next_multiple_of(page_bytes);
+    let mut pages = [0_u8; PIECE_PAGES];
+    let mut resident_pages = 0_usize;
+    while at < end {
+        let piece_bytes = end.wrapping_sub(at).min(PIECE_PAGES.wrapping_mul(page_bytes));
+        system::resident(at, piece_bytes, &mut pages).ok()?;
+        let asked = pages.iter().take(piece_bytes / page_bytes);
+        resident_pages = resident_pages.wrapping_add(asked.filter(|&page| page & 1 != 0).count());
+        at = at.wrapping_add(piece_bytes);
+    }
+    Some((resident_pages as u64).wrapping_mul(page_bytes as u64).min(bytes))
+}
