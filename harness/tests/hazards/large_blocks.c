@@ -29,6 +29,12 @@ int main(void)
     if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) {
         return 1;
     }
+    /* Nothing is mapped behind the second of these when it is freed, nor does it end with a page. */
+    char *above = write_to(malloc(MIB), MIB);
+    char *below = write_to(malloc(2 * MIB - 100), MIB);
+    free(above);
+    free(below);
+
     free(write_to(malloc(16 * MIB), MIB));
     free(write_to(calloc(1, 32 * MIB), 2 * MIB));
     free(malloc(24 * MIB));
