@@ -45,13 +45,24 @@ pub enum InjectionError {
 impl Injection {
     /// The injection of a variant, whose processes report to `report_file`.
     pub fn new(variant: &Variant, report_file: &Path) -> Result<Injection, InjectionError> {
+        let mut injection = Injection::preload(variant, Some(&registry::locate_probe()?))?;
+        let report_file = report_file.to_string_lossy().into_owned();
+        injection.variables.push((PROBE_FILE_VARIABLE.into(), report_file));
+        Ok(injection)
+    }
+
+    /// The injection of a variant without a probe: for a program that is recorded, which says itself who served.
+    pub fn without_probe(variant: &Variant) -> Result<Injection, InjectionError> {
+        Injection::preload(variant, None)
+    }
+
+    fn preload(variant: &Variant, probe: Option<&Path>) -> Result<Injection, InjectionError> {
         let library = match &variant.library {
             Some(library) => library.clone(),
             None => c_library_path().ok_or(InjectionError::NoCLibrary)?,
         };
-        let probe = registry::locate_probe()?;
         let mut preload = String::new();
-        for path in [&library, &probe] {
+        for path in [Some(&*library), probe].into_iter().flatten() {
             let path = path.to_string_lossy();
             if path.contains([' ', ':']) {
                 return Err(EnvironmentError::Unpreloadable { path: path.into_owned() }.into());
@@ -62,7 +73,6 @@ impl Injection {
         let mut variables = variant.environment(None)?;
         variables.retain(|(name, _)| name != "LD_PRELOAD");
         variables.push(("LD_PRELOAD".into(), preload));
-        variables.push((PROBE_FILE_VARIABLE.into(), report_file.to_string_lossy().into_owned()));
         Ok(Injection { variables, library })
     }
 }

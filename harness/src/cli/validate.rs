@@ -21,7 +21,8 @@ use super::run::{parse_timeout, stop_on_signals, stopped};
 use crate::exec::{self, Ending, Input, Until};
 use crate::predict::validate;
 use crate::report::{
-    Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,
+    Analysis, DEFAULT_BASELINE, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv,
+    write_report,
 };
 use crate::results::{self, Run, write_whole};
 
@@ -30,8 +31,8 @@ const MERGING: Duration = Duration::from_secs(600);
 
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct Args {
-    /// A recording of the command; if it is not there, it is made as the samples are: until the program's end, its time or
-    /// its load's end
+    /// A recording of the command; if it is not there, it is made as the samples are (until the program's end, its time or
+    /// its load's end), under the first variant without settings
     #[arg(value_name = "FILE.hlt")]
     recording: PathBuf,
     /// A variant; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. That which the recording was made
@@ -121,12 +122,13 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
     }
     eprintln!("heaplab: recording");
     let reports = tempfile::NamedTempFile::new().context("a file for reports")?;
+    let variant = recorded_under(args)?;
+    let injection = Injection::without_probe(&variant).with_context(|| variant.label.clone())?;
     let program = exec::Program {
         command: &command,
         file: Path::new(&command[0]),
-        variant: &Variant::parse("ptmalloc2")?,
-        // A recording chooses its own preload, and runs on whatever malloc the program has.
-        injection: &Injection { variables: Vec::new(), library: PathBuf::new() },
+        variant: &variant,
+        injection: &injection,
         report_file: reports.path(),
         input: Input::Empty,
         until: &Until {
@@ -141,10 +143,21 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
     };
     let Some(taken) = exec::take(&program, stop).context("recording")? else { return Ok(false) };
     match taken.ending {
-        // No variant was asked for, so none could be proven.
+        // There is no probe: the recording says which library served.
         Ending::Ok | Ending::NotInjected => Ok(true),
         _ => anyhow::bail!("recording: {}", taken.detail.unwrap_or_default()),
     }
+}
+
+/// The variant that the program is recorded under, whatever malloc it is linked to: the first without settings.
+fn recorded_under(args: &Args) -> anyhow::Result<Variant> {
+    for text in &args.allocators {
+        let variant = Variant::parse(text)?;
+        if variant.settings.is_empty() {
+            return Ok(variant);
+        }
+    }
+    Ok(Variant::parse(DEFAULT_BASELINE)?)
 }
 
 /// What both runs are given. True where one was begun and goes on: it knows what it was to do.
