@@ -175,3 +175,17 @@ fn the_figures_are_those_of_the_reference_run() {
         assert!(readme.contains(answer), "README.md is not up to date: run scripts/readme-table\n{answer}");
     }
 }
+
+#[test]
+fn the_errors_of_predictions_are_those_of_the_committed_validation() {
+    let validation = read("results/validation/README.md");
+    let summary = validation.lines().skip_while(|line| *line != "## All subjects and variants").skip(2);
+    let table: Vec<&str> = summary.take_while(|line| !line.is_empty()).collect();
+    assert_eq!(table.len(), 4, "a head and two figures: {table:?}");
+    for document in ["README.md", "docs/METHODOLOGY.md"] {
+        let text = read(document);
+        for row in &table[2..] {
+            assert!(text.lines().any(|line| line == *row), "{document} does not have {row}");
+        }
+    }
+}
