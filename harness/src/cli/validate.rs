@@ -141,11 +141,21 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
         },
         to_stderr: true,
     };
-    let Some(taken) = exec::take(&program, stop).context("recording")? else { return Ok(false) };
-    match taken.ending {
-        // There is no probe: the recording says which library served.
-        Ending::Ok | Ending::NotInjected => Ok(true),
-        _ => anyhow::bail!("recording: {}", taken.detail.unwrap_or_default()),
+    let taken = exec::take(&program, stop).context("recording")?;
+    // There is no probe: the recording says which library served.
+    if taken.as_ref().is_some_and(|taken| matches!(taken.ending, Ending::Ok | Ending::NotInjected)) {
+        return Ok(true);
+    }
+    // It was cut short: nothing is to be predicted from it the next time.
+    match std::fs::remove_file(&args.recording) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{}: cannot remove", args.recording.display()));
+        }
+        _ => {}
+    }
+    match taken {
+        None => Ok(false),
+        Some(taken) => anyhow::bail!("recording: {}", taken.detail.unwrap_or_default()),
     }
 }
 

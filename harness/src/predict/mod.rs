@@ -27,6 +27,8 @@ pub use validation::{Curves, Figure, Held, HeldCpu, Validation, validate};
 
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
 const MOST_TIMES: usize = 4096;
+/// How often a recorded process is looked at.
+const LOOK_NS: u64 = 10_000_000;
 
 /// Predicted memory of one process under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +58,17 @@ pub struct Predictions {
 pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
     let mut predictions = Predictions::default();
     for (workload, points) in run.recorded()? {
-        predictions.recorded.insert(workload, thin(points));
+        predictions.recorded.insert(workload, thin(fill(points)));
     }
     if predictions.recorded.is_empty() {
         return Ok(predictions);
     }
     let replays = replays_at(run, &predictions.recorded)?;
+    if replays.is_empty() && run.samples.iter().any(|sample| sample.pass == Pass::Memory) {
+        let without =
+            "no memory sample has points in timeline.csv, so no whole process's memory is predicted";
+        predictions.notes.push(without.to_owned());
+    }
     let mut names: Vec<&String> = predictions.recorded.keys().collect();
     names.sort();
     for workload in names {
@@ -142,6 +149,8 @@ fn replays_at(
             replay.take(&recorded[&run.samples[place].workload], point.time_ns, point.resident_bytes);
         }
     })?;
+    // A sample without points is not one of no memory.
+    replays.retain(|_, replay| replay.has_points);
     let finish = |(place, mut replay): (usize, Replay)| {
         replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
         (place, replay.bytes)
@@ -154,12 +163,14 @@ fn replays_at(
 struct Replay {
     bytes: Vec<u64>,
     last_bytes: u64,
+    has_points: bool,
 }
 
 impl Replay {
     /// A checkpoint at `time`. The first of that time is the one at the look: what comes behind it is later.
     fn take(&mut self, recorded: &[(u64, u64)], time: u64, bytes: u64) {
         self.reach(recorded, time);
+        self.has_points = true;
         self.last_bytes = bytes;
         self.reach(recorded, time.saturating_add(1));
     }
@@ -218,6 +229,21 @@ pub(crate) fn mean(points: &[(u64, u64)]) -> u64 {
     sum.checked_div(u128::from(whole)).map_or(last, |mean| mean as u64)
 }
 
+/// Adds the looks that found what the look before had found, and were not stored: a replay on another variant may change
+/// meanwhile, and reality is looked at then too.
+fn fill(points: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    let Some((first, last)) = points.first().zip(points.last()) else { return points };
+    let step = LOOK_NS.max((last.0 - first.0) / MOST_TIMES as u64);
+    let mut filled = Vec::new();
+    for (at, &(time, bytes)) in points.iter().enumerate() {
+        let next = points.get(at + 1).map_or(time + 1, |next| next.0);
+        // The next look may have come a little late.
+        let same = (time..next.saturating_sub(step / 2).max(time + 1)).step_by(step as usize);
+        filled.extend(same.map(|time| (time, bytes)));
+    }
+    filled
+}
+
 /// Joins neighbours until there are few enough.
 fn thin(points: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     if points.len() <= MOST_TIMES {
@@ -265,6 +291,17 @@ mod tests {
         }
         replay.reach(&recorded, u64::MAX);
         assert_eq!(replay.bytes, [7, 8, 9, 9]);
+    }
+
+    #[test]
+    fn looks_that_found_nothing_new_count_too() {
+        const MS: u64 = 1_000_000;
+        let filled = fill(vec![(0, 5), (10 * MS, 6), (44 * MS, 7), (45 * MS, 8)]);
+        let expected = [(0, 5), (10, 6), (20, 6), (30, 6), (44, 7), (45, 8)];
+        assert_eq!(filled, expected.map(|(time, bytes)| (time * MS, bytes)));
+        assert!(fill(vec![(0, 1), (u64::MAX / 2, 2)]).len() <= MOST_TIMES + 2);
+        assert_eq!(fill(vec![(7, 1)]), [(7, 1)]);
+        assert_eq!(fill(Vec::new()), []);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Checkpoints {
         }
         let is_look = head.flags & WINDOW_LOOKED_AT != 0 && head.last_time >= self.next_look;
         if is_look {
-            self.next_look = head.last_time + self.duration / MOST_LOOKS;
+            self.next_look = head.last_time.saturating_add(self.duration / MOST_LOOKS);
         }
         if is_peak || is_maximum || on_grid || is_look {
             self.take(engine, head.last_time);
@@ -164,8 +164,10 @@ fn mean(points: &[[u64; 4]], duration: u64) -> Option<u64> {
     for pair in points.windows(2) {
         sum += u128::from(pair[1][0] - pair[0][0]) * u128::from(pair[0][3]);
     }
-    sum += u128::from(duration.saturating_sub(last[0])) * u128::from(last[3]);
-    let whole = u128::from(duration.saturating_sub(points[0][0]));
+    // A look behind the last event is later than the trace's end.
+    let end = duration.max(last[0]);
+    sum += u128::from(end - last[0]) * u128::from(last[3]);
+    let whole = u128::from(end.saturating_sub(points[0][0]));
     sum.checked_div(whole).map(|mean| mean as u64).or(Some(last[3]))
 }
 
@@ -177,6 +179,7 @@ mod tests {
     fn the_mean_is_weighted_by_time() {
         let points = [[0, 0, 0, 100], [10, 0, 0, 300], [90, 0, 0, 0]];
         assert_eq!(mean(&points, 100), Some((10 * 100 + 80 * 300) / 100));
+        assert_eq!(mean(&points, 80), Some((10 * 100 + 80 * 300) / 90), "a point behind the end");
         assert_eq!(mean(&points[..1], 100), Some(100));
         assert_eq!(mean(&[[0, 0, 0, 7]], 0), Some(7));
         assert_eq!(mean(&[], 10), None);

@@ -269,6 +269,10 @@ impl Engine {
                 && control.phase == Phase::Trace
             {
                 checkpoints.after_window(self, control.done, head);
+                // In causal order the next window may be open, and change what was just read.
+                if control.done + 1 < control.next_number {
+                    checkpoints.work_begins();
+                }
             }
             control.done += 1;
             moved = true;

@@ -189,9 +189,11 @@ impl Compiler {
             return Ok(());
         }
         if self.current.segments.is_empty() {
-            // Nothing happened since the window before.
-            if let Some(held) = &mut self.held {
+            // Nothing happened since the window before, which ends here unless it does at an earlier look.
+            if let Some(held) = self.held.as_mut().filter(|held| held.head.flags & WINDOW_LOOKED_AT == 0) {
                 held.head.flags |= WINDOW_LOOKED_AT;
+                held.head.last_time = time;
+                (self.current.head.first_time, self.current.head.last_time) = (time, time);
             }
             return Ok(());
         }

@@ -398,6 +398,13 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     assert_eq!(told, [(2, 3, WINDOW_LOOKED_AT), (1, 4, WINDOW_LOOKED_AT), (1, 15, WINDOW_LOOKED_AT)]);
     assert_eq!(info.duration_ns, 7, "a look is no event");
     assert_eq!(info.requested_mean_bytes, (100 + 2 * 200 + 4 * 300) / 7);
+    // A window that was full just before the look.
+    let full = (0..7).map(|object| malloc(object, object)).chain([look(9), malloc(9, 7), look(19)]);
+    let (_, blocks) = compile_records(full, Order::Strict, narrow()).unwrap();
+    let (main, _) = trace_blocks(blocks);
+    let told: Vec<_> =
+        main.iter().map(|block| (block.head.events, block.head.last_time, block.head.flags)).collect();
+    assert_eq!(told, [(7, 9, WINDOW_LOOKED_AT), (1, 19, WINDOW_LOOKED_AT)]);
     let (causal, blocks) = compile_records(records.into_iter(), Order::Causal, narrow()).unwrap();
     let (main, _) = trace_blocks(blocks);
     assert_eq!((main.len(), main[0].head.flags), (1, 0), "in causal order there is no such place");
