@@ -312,6 +312,12 @@ fn a_run_is_continued_by_its_own_arguments() {
     let resume = || heaplab().current_dir(place.0.path()).args(["exec", "--resume", "-o", "out"]).assert();
     resume().success();
     assert_eq!(place.samples().len(), 2);
+    let run_file = fs::read_to_string(place.path("out/run.toml")).expect("a run");
+    let hash = run_file.split("program_hash = \"").nth(1).expect("the program's hash").split('"').next();
+    let other = run_file.replace(hash.expect("a hash"), &"0".repeat(64));
+    fs::write(place.path("out/run.toml"), other).expect("written");
+    assert!(stderr(&resume().code(2)).contains("is another than when it was begun (program "));
+    fs::write(place.path("out/run.toml"), run_file).expect("written");
     let assert =
         heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert().failure();
     assert!(stderr(&assert).contains("is not a `heaplab run`"), "{}", stderr(&assert));

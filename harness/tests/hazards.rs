@@ -32,7 +32,7 @@ fn how_much_of_a_large_block_was_touched_is_recorded_at_its_end() {
     run.assert_whole();
     assert_eq!(run.recorded.stdout, b"errno 77\n");
     let found = touches(&run);
-    let expected = [(1, 1), (2, 1), (16, 1), (24, 0), (32, 2), (33, 3), (40, 5), (48, 1), (64, 4)];
+    let expected = [(1, 1), (2, 1), (16, 1), (24, 0), (32, 2), (33, 3), (40, 5), (48, 1), (56, 1), (64, 4)];
     // In order of size: what two threads do within a millisecond can stand in any order.
     let (mut large, small): (Vec<_>, Vec<_>) = found.iter().partition(|(size, _)| *size >= MIB);
     large.sort_unstable();
@@ -42,11 +42,27 @@ fn how_much_of_a_large_block_was_touched_is_recorded_at_its_end() {
         // The page of the allocator's head, and one at either end that the block has in part.
         assert!((touched * MIB..=touched * MIB + 3 * 4096).contains(bytes), "{size} MiB: {bytes}");
     }
-    assert_eq!(small.len(), 500, "of small blocks nothing is said, and nothing of one that is not freed");
+    assert_eq!(small.len(), 500, "of small blocks nothing is said");
     assert!(
         small.iter().all(|(size, bytes)| *size == 100 + 130 * 1024 && (1..=*size + 4096).contains(bytes))
     );
     assert_eq!(run.total("touched"), found.len() as u64);
+}
+
+#[test]
+fn how_much_was_touched_of_a_block_that_is_live_at_the_end_is_recorded_then() {
+    const MIB: u64 = 1 << 20;
+    let run = Recorded::hazard("live_blocks.c", &[], &[]);
+    run.assert_whole();
+    let mut found = touches(&run);
+    found.sort_unstable();
+    let expected = [(16, 1), (2 << 10, 3), (3 << 10, 5)];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((size, touched), (found_size, bytes)) in expected.into_iter().zip(&found) {
+        assert_eq!(size * MIB, *found_size, "{found:?}");
+        assert!((touched * MIB..=touched * MIB + 3 * 4096).contains(bytes), "{size} MiB: {bytes}");
+    }
+    assert_eq!(run.total("live_at_end"), 2);
 }
 
 #[test]

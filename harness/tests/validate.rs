@@ -52,7 +52,17 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let directory = place.path().join("program.hlt.validation");
     let written = |name: &str| std::fs::read(directory.join(name)).expect("a file");
     assert!(written("validation.png").starts_with(b"\x89PNG"));
-    assert!(written("validation-cpu.csv").starts_with(b"variant,replayed_ns,real_ns,"));
+    let cpu = String::from_utf8(written("validation-cpu.csv")).expect("UTF-8");
+    assert!(cpu.starts_with("variant,replayed_ns,predicted_ns,real_ns,real_least_ns,real_most_ns,"), "{cpu}");
+    for row in cpu.lines().skip(1) {
+        let predicted_ns: f64 =
+            row.split(',').nth(2).and_then(|text| text.parse().ok()).expect("a prediction");
+        assert!(predicted_ns > 0.0, "{cpu}");
+    }
+    assert!(
+        shown.contains("with 1 sample of the program under each variant, chance alone sets apart all pairs"),
+        "{shown}"
+    );
     assert!(directory.join("replay/plots/program-process.png").exists(), "the prediction alone");
     assert!(directory.join("exec/plots/program-process.png").exists(), "the program alone");
     let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
@@ -61,6 +71,20 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     command.current_dir(place.path()).args(["validate", "program.hlt", "--resume", "--", "./program"]);
     command.assert().success();
     assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
+    // What was recorded anew is another program to its replays.
+    std::fs::remove_file(place.path().join("program.hlt")).expect("removed");
+    let mut command = heaplab();
+    command.current_dir(place.path()).args([
+        "validate",
+        "program.hlt",
+        "--resume",
+        "--",
+        "./program",
+        "hold",
+        "2",
+    ]);
+    let said = String::from_utf8_lossy(&command.assert().code(1).get_output().stderr).into_owned();
+    assert!(said.contains("program is another than when it was begun"), "{said}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ use std::collections::HashMap;
 
 use crate::results::{Pass, ResultsError, Run, Sample, Status};
 
-pub use order::{CLEAR_DIFFERENCE, Placed, Ranking, rank};
-pub use validation::{Curves, Figure, Held, HeldCpu, Validation, validate};
+pub use order::{CLEAR_DIFFERENCE, Placed, Ranking, chance_apart, rank};
+pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};
 
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
 const MOST_TIMES: usize = 4096;

@@ -49,6 +49,13 @@ fn really_differ(one: &Placed, other: &Placed) -> bool {
     apart && (one.real - other.real).abs() > CLEAR_DIFFERENCE * one.real.min(other.real)
 }
 
+/// One in how many pairs that do not differ would be set apart by chance, with so many samples of each: of all orders of
+/// 2n samples, two do not mix.
+#[must_use]
+pub fn chance_apart(samples: usize) -> f64 {
+    (1..=samples).map(|k| (samples + k) as f64 / k as f64).product::<f64>() / 2.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +72,12 @@ mod tests {
         assert_eq!(tau(&[(3.0, 10.0), (2.0, 20.0), (1.0, 30.0)]), -1.0);
         assert!((tau(&[(1.0, 10.0), (3.0, 20.0), (2.0, 30.0)]) - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(rank(&placed(&[(1.0, 1.0)], 0.0)), None);
+    }
+
+    #[test]
+    fn chance_sets_few_samples_apart() {
+        assert_eq!([1, 2, 3, 5].map(|samples| chance_apart(samples).round()), [1.0, 3.0, 10.0, 126.0]);
+        assert_eq!(chance_apart(0), 0.5, "no sample");
     }
 
     #[test]

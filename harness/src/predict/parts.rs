@@ -51,6 +51,13 @@ pub(super) fn describe_parts(
             ));
         }
     }
+    let together = |sample: &&crate::results::Sample| sample.pass == Pass::Exec && sample.processes > Some(1);
+    if let Some(most) = real.samples.iter().filter(together).filter_map(|sample| sample.processes).max() {
+        parts.push(format!(
+            "processes: {most} of the program's processes ran at once, and the recording is of one of them: the prediction has \
+             nothing of the others"
+        ));
+    }
     let reached: Vec<f64> = replays
         .samples
         .iter()

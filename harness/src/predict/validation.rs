@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::order::{Placed, Ranking, rank};
 use super::parts::describe_parts;
-use super::{Predictions, mean, predict};
+use super::{Predictions, find_base, mean, predict};
 use crate::results::{Pass, ResultsError, Run, Sample, Status};
 use crate::stats::median;
 
@@ -55,12 +55,21 @@ pub struct HeldCpu {
     pub variant: String,
     /// CPU time of the replay, median over blocks: the allocator's part, and the first touch.
     pub replayed_ns: f64,
+    /// What the recorded process used, and what the replay used beyond that of the variant recorded under in its
+    /// block, median over blocks; none where one of them is not known.
+    pub predicted_ns: Option<f64>,
     /// The real program's, median over blocks.
     pub real_ns: f64,
     /// The least of the real program's samples.
     pub real_least_ns: f64,
     /// The largest of them.
     pub real_most_ns: f64,
+    /// Half the range of the real program's samples, over their median.
+    pub real_spread: f64,
+    /// (predicted - real) / real.
+    pub error: Option<f64>,
+    /// The same of the null predictor: CPU time stays what was recorded.
+    pub null_error: Option<f64>,
 }
 
 /// Memory of one variant over time.
@@ -85,6 +94,8 @@ pub struct Validation {
     pub memory: Vec<Held>,
     /// CPU times.
     pub cpu: Vec<HeldCpu>,
+    /// How many samples of the real program the variant with the fewest has.
+    pub real_samples: usize,
     /// What was recorded over time.
     pub recorded: Vec<(u64, u64)>,
     /// What was predicted and what was so, over time.
@@ -105,6 +116,7 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
         program,
         memory: Vec::new(),
         cpu: Vec::new(),
+        real_samples: fewest_samples(real),
         recorded: predictions.recorded.values().next().cloned().unwrap_or_default(),
         curves: curves(replays, real, &predictions)?,
         parts: predictions.notes.clone(),
@@ -114,16 +126,50 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
         for figure in [Figure::Peak, Figure::Mean] {
             validation.memory.extend(hold(replays, real, &predictions, label, figure));
         }
-        let replayed = values(replays, label, Pass::Throughput, cpu_ns);
-        let really = values(real, label, Pass::Exec, cpu_ns);
-        if let (Some(replayed_ns), Some(real_ns)) = (median(&replayed), median(&really)) {
-            let (real_least_ns, real_most_ns) = range(&really);
-            let variant = label.to_owned();
-            validation.cpu.push(HeldCpu { variant, replayed_ns, real_ns, real_least_ns, real_most_ns });
-        }
+        validation.cpu.extend(hold_cpu(replays, real, label));
     }
     validation.parts.extend(describe_parts(replays, real, &predictions)?);
     Ok(validation)
+}
+
+/// CPU time of a variant; none where one of the runs has no sample of it.
+fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
+    let really = values(real, variant, Pass::Exec, cpu_ns);
+    let replayed_ns = median(&values(replays, variant, Pass::Throughput, cpu_ns))?;
+    let real_ns = median(&really).filter(|real_ns| *real_ns > 0.0)?;
+    let (real_least_ns, real_most_ns) = range(&really);
+    let recorded_ns = recorded_cpu_ns(replays);
+    let predicted_ns =
+        recorded_ns.and_then(|recorded| Some(recorded + median(&beyond_base(replays, variant)?)?));
+    let error = |predicted: f64| (predicted - real_ns) / real_ns;
+    Some(HeldCpu {
+        variant: variant.to_owned(),
+        replayed_ns,
+        predicted_ns,
+        real_ns,
+        real_least_ns,
+        real_most_ns,
+        real_spread: (real_most_ns - real_least_ns) / 2.0 / real_ns,
+        error: predicted_ns.map(error),
+        null_error: recorded_ns.map(error),
+    })
+}
+
+fn recorded_cpu_ns(replays: &Run) -> Option<f64> {
+    replays.file.workloads.first()?.recorded_cpu_ns.map(|cpu| cpu as f64)
+}
+
+/// What each replay used beyond that of the variant recorded under, in the same block.
+fn beyond_base(replays: &Run, variant: &str) -> Option<Vec<f64>> {
+    let base = find_base(replays, &replays.file.workloads.first()?.name).ok()?;
+    let of = |variant: &str| -> HashMap<u32, f64> {
+        let samples = replays.samples.iter().filter(|sample| {
+            sample.status == Status::Ok && sample.pass == Pass::Throughput && sample.variant == variant
+        });
+        samples.filter_map(|sample| Some((sample.block, cpu_ns(sample)? as f64))).collect()
+    };
+    let (own, base) = (of(variant), of(&base));
+    Some(own.iter().filter_map(|(block, own)| Some(own - base.get(block)?)).collect())
 }
 
 pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
@@ -179,6 +225,15 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
         null_error: (null - real_bytes) / real_bytes,
         heap_error: (beyond > 0.0).then(|| (predicted_bytes - real_bytes) / beyond),
     })
+}
+
+fn fewest_samples(real: &Run) -> usize {
+    let of = |variant: &str| {
+        let ok =
+            real.samples.iter().filter(|sample| sample.status == Status::Ok && sample.variant == variant);
+        ok.count()
+    };
+    real.file.variants.iter().map(|variant| of(&variant.label)).min().unwrap_or(0)
 }
 
 /// Least and largest.
@@ -242,16 +297,39 @@ impl Validation {
         rank(&placed.collect::<Vec<_>>())
     }
 
-    /// Median and largest of the absolute errors, one below reality's spread counting as 0; and the median of the
-    /// null predictor's.
+    /// Errors of a figure of memory; none where nothing is predicted.
     #[must_use]
-    pub fn errors(&self, figure: Figure) -> Option<(f64, f64, f64)> {
-        let held: Vec<&Held> = self.memory.iter().filter(|held| held.figure == figure).collect();
-        let counted =
-            |held: &&Held, error: f64| if error.abs() <= held.real_spread { 0.0 } else { error.abs() };
-        let errors: Vec<f64> = held.iter().map(|held| counted(held, held.error)).collect();
-        let null: Vec<f64> = held.iter().map(|held| counted(held, held.null_error)).collect();
-        Some((median(&errors)?, errors.iter().copied().fold(0.0, f64::max), median(&null)?))
+    pub fn errors(&self, figure: Figure) -> Option<Errors> {
+        let held = self.memory.iter().filter(|held| held.figure == figure);
+        Errors::of(held.map(|held| (held.error, held.null_error, held.real_spread)))
+    }
+
+    /// Errors of CPU time; none where nothing is predicted.
+    #[must_use]
+    pub fn cpu_errors(&self) -> Option<Errors> {
+        Errors::of(self.cpu.iter().filter_map(|held| Some((held.error?, held.null_error?, held.real_spread))))
+    }
+}
+
+/// Absolute errors over the variants, one within reality's spread counting as 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Errors {
+    /// Their median.
+    pub median: f64,
+    /// The largest.
+    pub worst: f64,
+    /// The median of the null predictor's.
+    pub null: f64,
+}
+
+impl Errors {
+    /// Of (error, the null predictor's, reality's spread).
+    fn of(held: impl Iterator<Item = (f64, f64, f64)>) -> Option<Errors> {
+        let counted = |error: f64, spread: f64| if error.abs() <= spread { 0.0 } else { error.abs() };
+        let (errors, null): (Vec<f64>, Vec<f64>) =
+            held.map(|(error, null, spread)| (counted(error, spread), counted(null, spread))).unzip();
+        let worst = errors.iter().copied().fold(0.0, f64::max);
+        Some(Errors { median: median(&errors)?, worst, null: median(&null)? })
     }
 }
 
@@ -275,7 +353,7 @@ mod tests {
         };
         let memory = vec![held("a", 0.04, 0.05), held("b", -0.06, 0.01), held("c", 0.10, 0.01)];
         let validation = Validation { memory, ..Validation::default() };
-        assert_eq!(validation.errors(Figure::Peak), Some((0.06, 0.10, 0.3)));
+        assert_eq!(validation.errors(Figure::Peak), Some(Errors { median: 0.06, worst: 0.10, null: 0.3 }));
         assert_eq!(validation.errors(Figure::Mean), None);
     }
 }

@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use heaplab_raw::{State, Tick};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
@@ -84,6 +86,21 @@ pub(super) struct Ended {
     unseen: Option<String>,
 }
 
+/// CPU time of all processes that this one waited for, and of those that they waited for.
+struct CpuTime {
+    user_us: i64,
+    system_us: i64,
+}
+
+impl CpuTime {
+    fn of_children() -> CpuTime {
+        // It fails for a wrong `who` only.
+        let used = getrusage(UsageWho::RUSAGE_CHILDREN);
+        let us = |time: fn(&Usage) -> TimeVal| used.as_ref().map_or(0, |used| time(used).num_microseconds());
+        CpuTime { user_us: us(Usage::user_time), system_us: us(Usage::system_time) }
+    }
+}
+
 /// The clock and the state of a recording.
 pub(super) struct Watch<'a> {
     settings: &'a Settings,
@@ -130,6 +147,7 @@ impl<'a> Watch<'a> {
     /// Keeps the clock and the limits until the program ends.
     pub(super) fn until_end(mut self, mut child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
+        let before = CpuTime::of_children();
         let status = loop {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
@@ -153,6 +171,13 @@ impl<'a> Watch<'a> {
         self.page()?.set_tick(tick(elapsed, state));
         let still_running = self.observer.count_running(process);
         self.observer.finish(elapsed, process, status);
+        let used = CpuTime::of_children();
+        for (name, used_us) in [
+            ("cpu_user_ns", used.user_us - before.user_us),
+            ("cpu_system_ns", used.system_us - before.system_us),
+        ] {
+            self.observer.fact(process, name, &(used_us * 1000).to_string());
+        }
         super::facts::write(&mut self.observer, self.directory)?;
         Ok(Ended {
             status,

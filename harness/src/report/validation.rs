@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::grid::{Grid, Style};
 use super::units;
-use crate::predict::{CLEAR_DIFFERENCE, Figure, Held, Ranking, Validation};
+use crate::predict::{CLEAR_DIFFERENCE, Errors, Figure, Held, HeldCpu, Ranking, Validation, chance_apart};
+
+/// Samples of each variant from which on pairs whose samples do not overlap are hardly ever set apart by chance.
+const SAMPLES_ENOUGH: usize = 5;
 
 /// Prints the tables and sentences of a validation.
 pub fn print_validation(validation: &Validation, out: &mut dyn Write, style: Style) -> io::Result<()> {
@@ -74,11 +77,23 @@ fn memory_grid(validation: &Validation) -> Grid {
 }
 
 fn cpu_grid(validation: &Validation) -> Grid {
-    let rows = validation.cpu.iter().map(|held| {
-        vec![held.variant.clone(), units::nanoseconds(held.replayed_ns), units::nanoseconds(held.real_ns)]
-    });
-    let header = ["variant", "CPU time of the replay", "CPU time of the program"];
-    Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let row = |held: &HeldCpu| {
+        vec![
+            held.variant.clone(),
+            "CPU time".to_owned(),
+            or_dash(held.predicted_ns.map(units::nanoseconds)),
+            units::nanoseconds(held.real_ns),
+            format!("{:.1} %", held.real_spread * 100.0),
+            or_dash(held.error.map(signed)),
+            or_dash(held.null_error.map(signed)),
+            units::nanoseconds(held.replayed_ns),
+        ]
+    };
+    let rows = validation.cpu.iter().map(row);
+    let header =
+        ["variant", "", "predicted", "real", "spread", "error", "if nothing changes", "of the replay alone"];
+    Grid { names: 2, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
 fn signed(part: f64) -> String {
@@ -89,20 +104,35 @@ fn signed(part: f64) -> String {
 fn sentences(validation: &Validation) -> Vec<String> {
     let mut sentences = Vec::new();
     for (figure, name) in [(Figure::Peak, "peak"), (Figure::Mean, "time-weighted mean")] {
-        if let Some((median, worst, null)) = validation.errors(figure) {
-            sentences.push(format!(
-                "{name}: median error {:.1} %, worst {:.1} %; of the prediction that nothing changes {:.1} % (an error \
-                 within reality's own spread counts as 0)",
-                median * 100.0,
-                worst * 100.0,
-                null * 100.0
-            ));
-        }
+        sentences.extend(validation.errors(figure).map(|errors| describe_errors(name, errors)));
         sentences.extend(validation.rank_memory(figure).map(|ranking| describe_ranking(name, ranking)));
     }
+    sentences.extend(validation.cpu_errors().map(|errors| describe_errors("CPU time", errors)));
     sentences.extend(validation.rank_cpu().map(|ranking| describe_ranking("CPU time", ranking)));
+    if (1..SAMPLES_ENOUGH).contains(&validation.real_samples) {
+        sentences.push(format!(
+            "with {} of the program under each variant, chance alone sets apart {} that do not differ: --reps \
+             {SAMPLES_ENOUGH} makes that 1 in {:.0}",
+            if validation.real_samples == 1 { "1 sample".to_owned() } else { format!("{} samples", validation.real_samples) },
+            match validation.real_samples {
+                1 => "all pairs".to_owned(),
+                samples => format!("1 in {:.0} pairs", chance_apart(samples)),
+            },
+            chance_apart(SAMPLES_ENOUGH)
+        ));
+    }
     sentences.extend(validation.parts.iter().cloned());
     sentences
+}
+
+fn describe_errors(name: &str, errors: Errors) -> String {
+    format!(
+        "{name}: median error {:.1} %, worst {:.1} %; of the prediction that nothing changes {:.1} % (an error within \
+         reality's own spread counts as 0)",
+        errors.median * 100.0,
+        errors.worst * 100.0,
+        errors.null * 100.0
+    )
 }
 
 fn describe_ranking(name: &str, ranking: Ranking) -> String {
@@ -141,10 +171,15 @@ mod tests {
             cpu: vec![HeldCpu {
                 variant: "ptmalloc2".to_owned(),
                 replayed_ns: 2e8,
+                predicted_ns: Some(3.3e9),
                 real_ns: 3e9,
                 real_least_ns: 2.9e9,
                 real_most_ns: 3.1e9,
+                real_spread: 0.033,
+                error: Some(0.1),
+                null_error: None,
             }],
+            real_samples: 3,
             parts: vec!["order: as it was".to_owned()],
             ..Validation::default()
         };
@@ -155,11 +190,12 @@ mod tests {
         ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -3.8 %            +50.0 %
         jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %             +66.9 %            +50.0 %
 
-        variant    CPU time of the replay  CPU time of the program
-        ptmalloc2                  200 ms                   3.00 s
+        variant              predicted    real  spread    error  if nothing changes  of the replay alone
+        ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms
 
         peak: median error 1.9 %, worst 3.8 %; of the prediction that nothing changes 35.4 % (an error within reality's own spread counts as 0)
         order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, and their samples do not overlap) are the right way round
+        with 3 samples of the program under each variant, chance alone sets apart 1 in 10 pairs that do not differ: --reps 5 makes that 1 in 126
         order: as it was
         ");
         let csv = String::from_utf8(validation_csv(&validation).expect("in memory")).expect("UTF-8");

@@ -93,6 +93,37 @@ pub struct RunExec {
     pub time_ns: Option<u64>,
 }
 
+impl RunFile {
+    /// Whether samples that are taken now, of these workloads under these variants, are of what the run was begun with.
+    /// Hashes that are not known, then or now, are not compared.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names what became another.
+    pub fn check_unchanged(&self, workloads: &[RunWorkload], variants: &[RunVariant]) -> Result<(), String> {
+        let differs = |then: &Option<String>, now: &Option<String>| matches!((then, now), (Some(then), Some(now)) if then != now);
+        for then in &self.workloads {
+            let Some(now) = workloads.iter().find(|now| now.name == then.name) else {
+                return Err(format!("{} is no workload of it any more", then.name));
+            };
+            if differs(&then.trace_hash, &now.trace_hash) || differs(&then.program_hash, &now.program_hash) {
+                return Err(format!("{} is another than when it was begun ({})", then.name, now.source));
+            }
+        }
+        let same = |then: &&RunVariant| variants.iter().find(|now| now.label == then.label);
+        let changed = self
+            .variants
+            .iter()
+            .find(|then| same(then).is_some_and(|now| differs(&then.library_hash, &now.library_hash)));
+        match changed {
+            Some(variant) => {
+                Err(format!("the library of {} is another build than when it was begun", variant.label))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A workload of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunWorkload {
@@ -103,7 +134,7 @@ pub struct RunWorkload {
     /// SHA-256 of its trace in hexadecimal.
     #[serde(default)]
     pub trace_hash: Option<String>,
-    /// SHA-256 of its compiled program in hexadecimal.
+    /// SHA-256 of its compiled program in hexadecimal; of a real program, of its file.
     #[serde(default)]
     pub program_hash: Option<String>,
     /// Whether its event times are real; if not, an event's index stands for its time.
@@ -141,6 +172,9 @@ pub struct RunWorkload {
     /// SHA-256 of its library in hexadecimal.
     #[serde(default)]
     pub recorded_library_hash: Option<String>,
+    /// CPU time that the recorded process used, user's and system's, with those of its children that it waited for.
+    #[serde(default)]
+    pub recorded_cpu_ns: Option<u64>,
     /// Of how many requests of the modelled load one is in the trace; empty if each is.
     #[serde(default)]
     pub thinned: Option<String>,
@@ -225,6 +259,36 @@ mod wide {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_not_continued_with_other_files() {
+        let workload = |hash: &str| RunWorkload {
+            name: "server".to_owned(),
+            source: "server.hlt".to_owned(),
+            trace_hash: Some(hash.to_owned()),
+            ..RunWorkload::default()
+        };
+        let variant = |hash: Option<&str>| RunVariant {
+            label: "jemalloc".to_owned(),
+            library_hash: hash.map(str::to_owned),
+            ..RunVariant::default()
+        };
+        let text = "schema = 1\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\nseed = \"1\"\n[options]\n\
+                    passes = []\nreps = 1\ntouch = \"page\"\ncheckpoints = 0\nwindow_events = 0\ntimeout_s = 0\n";
+        let mut run: RunFile = toml::from_str(text).unwrap();
+        run.workloads = vec![workload("a")];
+        run.variants = vec![variant(Some("1"))];
+        let check = |workloads: &[RunWorkload], hash| run.check_unchanged(workloads, &[variant(hash)]);
+        assert_eq!(check(&[workload("a")], Some("1")), Ok(()));
+        assert_eq!(check(&[workload("a")], None), Ok(()), "what is not known is not compared");
+        let says = |checked: Result<(), String>, what: &str| checked.is_err_and(|said| said.contains(what));
+        assert!(says(
+            check(&[workload("b")], Some("1")),
+            "server is another than when it was begun (server.hlt)"
+        ));
+        assert!(says(check(&[], Some("1")), "no workload of it any more"));
+        assert!(says(check(&[workload("a")], Some("2")), "library of jemalloc is another build"));
+    }
 
     #[test]
     fn numbers_beyond_those_of_toml_are_written_as_text() {

@@ -75,12 +75,12 @@ pub enum Event {
         count: u64,
     },
     /// So much of a block was resident when it was about to be freed or reallocated, which is the thread's next
-    /// record of a call. It bounds what the program has written to there, from above: a page may be resident from
+    /// record of a call then, or when the process was about to end. It bounds what the program has written to there, from above: a page may be resident from
     /// an earlier block, or because a neighbour, the allocator or a realloc's copying wrote to it. A page that was swapped out is not seen.
     Touched {
         /// The block.
         address: u64,
-        /// Bytes of resident pages that it lies on, at most its size rounded up to 1 KiB.
+        /// Bytes of resident pages that it lies on, at most its size rounded up to 1 KiB (to 1 MiB, of 512 MiB and more).
         bytes: u64,
     },
     /// The program told the allocator something.

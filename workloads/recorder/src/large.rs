@@ -1,14 +1,17 @@
-//! Live blocks that are large, and how much of one is resident when it ends.
+//! Live blocks that are large, and how much of one is resident when it or the process ends.
 //!
 //! A replay must know how far a block was written to, or it fills blocks that the program hardly touched. At the
-//! end of a large block the kernel is asked which of its pages are resident. Which blocks are large is kept in a
-//! table by address, a word each, because to ask the allocator for a block's size costs more than an event.
+//! end of a large block, and at the process's, the kernel is asked which of its pages are resident. Which blocks are
+//! large is kept in a table by address, a word each, because to ask the allocator for a block's size costs more than
+//! an event.
 //!
 //! ```text
-//! entry    63              20 19        0
-//!          | address >> 4    | size, KiB |     of an address of 48 bits the low four are 0
+//! entry    63              20   19   18   0
+//!          | address >> 4    | unit | size |     of an address of 48 bits the low four are 0
+//! unit     0: size in KiB, 1: size in MiB; rounded up
 //!
 //! 1 MiB at 0x7f00_1234_5010: 0x7f00_1234_501 | 0_0400, at place 0x7f00_1234_5010 / 0x2_0000 % 0x1_0000 = 0x091a
+//! 2 GiB there:               0x7f00_1234_501 | 8_0800
 //! ```
 //!
 //! The place of an entry is its address in units of [`LARGE_BYTES`], modulo the table's length: no two live large
@@ -32,8 +35,10 @@ use crate::system;
 
 const PLACES: usize = 1 << 16;
 const ADDRESS_SHIFT: u32 = 16;
+/// Of the size and its unit.
 const SIZE_BITS: u32 = 20;
-const UNIT_BYTES: u64 = 1024;
+/// Set where the size is in MiB.
+const IN_MIB: u64 = 1 << 19;
 /// Pages that one system call tells of: a byte of stack each, and stacks may be small.
 const PIECE_PAGES: usize = 1024;
 
@@ -56,8 +61,19 @@ fn is_of(entry: u64, address: u64) -> bool {
     entry ^ address << ADDRESS_SHIFT < 1 << SIZE_BITS
 }
 
-/// Remembers a block that was just allocated, if it is large: but one of 1 GiB or more, of which to ask would
-/// take milliseconds, or one at an odd address.
+/// A size as an entry holds it; none of 512 GiB and more, which no memory holds.
+fn pack(bytes: u64) -> Option<u64> {
+    let (kib, mib) = (bytes.div_ceil(1 << 10), bytes.div_ceil(1 << 20));
+    if kib < IN_MIB { Some(kib) } else { (mib < IN_MIB).then_some(IN_MIB | mib) }
+}
+
+/// The size that an entry holds, and its unit, both in bytes: it is less than a unit above the block's.
+fn unpack(entry: u64) -> (u64, u64) {
+    let unit = if entry & IN_MIB == 0 { 1 << 10 } else { 1 << 20 };
+    ((entry & (IN_MIB.wrapping_sub(1))).wrapping_mul(unit), unit)
+}
+
+/// Remembers a block that was just allocated, if it is large, and not at an odd address.
 #[inline]
 pub(crate) fn remember(event: &Event) {
     let (Event::Allocate { address, size, .. }
@@ -67,9 +83,10 @@ pub(crate) fn remember(event: &Event) {
         return;
     };
     if size >= LARGE_BYTES {
-        let units = size.div_ceil(UNIT_BYTES);
-        if units < 1 << SIZE_BITS && address.is_multiple_of(16) {
-            place(address).store(address << ADDRESS_SHIFT | units, Ordering::Relaxed);
+        if let Some(size) = pack(size)
+            && address.is_multiple_of(16)
+        {
+            place(address).store(address << ADDRESS_SHIFT | size, Ordering::Relaxed);
         }
     }
 }
@@ -84,7 +101,7 @@ pub(crate) fn entry(block: *mut c_void) -> u64 {
 /// Brings the entry of a block back that did not end after all.
 pub(crate) fn restore(entry: u64) {
     if entry != 0 {
-        place(entry >> ADDRESS_SHIFT & !0xf).store(entry, Ordering::Relaxed);
+        place(address_of(entry)).store(entry, Ordering::Relaxed);
     }
 }
 
@@ -97,24 +114,41 @@ pub(crate) fn take(event: &Event) -> Option<Event> {
     if !is_of(entry, address) {
         return None;
     }
-    // Whoever takes the entry away tells of the block.
-    place.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-    let bytes = (entry & ((1 << SIZE_BITS) - 1)).wrapping_mul(UNIT_BYTES);
-    Some(Event::Touched { address, bytes: resident_bytes(address, bytes)? })
+    tell(place, entry)
 }
 
-/// How many bytes of a block lie on resident pages; none if the kernel does not say. The block is up to
-/// [`UNIT_BYTES`] shorter than `bytes`.
+/// What is to be recorded at the process's end of the blocks that are still live.
+pub(crate) fn take_all() -> impl Iterator<Item = Event> {
+    BLOCKS.iter().filter_map(|place| {
+        let entry = place.load(Ordering::Relaxed);
+        if entry == 0 { None } else { tell(place, entry) }
+    })
+}
+
+fn tell(place: &AtomicU64, entry: u64) -> Option<Event> {
+    // Whoever takes the entry away tells of the block.
+    place.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+    let address = address_of(entry);
+    let (bytes, unit_bytes) = unpack(entry);
+    Some(Event::Touched { address, bytes: resident_bytes(address, bytes, unit_bytes)? })
+}
+
+fn address_of(entry: u64) -> u64 {
+    entry >> ADDRESS_SHIFT & !0xf
+}
+
+/// How many bytes of a block lie on resident pages; none if the kernel does not say. The block is less than
+/// `unit_bytes` shorter than `bytes`.
 #[cold]
 #[inline(never)]
-fn resident_bytes(address: u64, bytes: u64) -> Option<u64> {
+fn resident_bytes(address: u64, bytes: u64, unit_bytes: u64) -> Option<u64> {
     let page_bytes = system::page_bytes();
     let begin = address as usize & page_bytes.wrapping_neg();
     let end_of = |bytes: u64| (address as usize).wrapping_add(bytes as usize).next_multiple_of(page_bytes);
     // NOTE: the block may have ended before the last of these pages, and where nothing is mapped the kernel
     // refuses all that it was asked. PERF: to ask about that page apart took 0.6 us more, each time.
     let pages = count_resident(begin, end_of(bytes), page_bytes).or_else(|| {
-        count_resident(begin, end_of(bytes.wrapping_sub(UNIT_BYTES).wrapping_add(1)), page_bytes)
+        count_resident(begin, end_of(bytes.wrapping_sub(unit_bytes).wrapping_add(1)), page_bytes)
     })?;
     Some((pages as u64).wrapping_mul(page_bytes as u64).min(bytes))
 }

@@ -39,7 +39,12 @@ static PREPARE: extern "C" fn() = prepare;
 /// Runs when the process ends by itself, behind `main` and the exit handlers.
 #[used]
 #[unsafe(link_section = ".fini_array")]
-static FINISH: extern "C" fn() = process::finish;
+static FINISH: extern "C" fn() = finish;
+
+extern "C" fn finish() {
+    record::tell_live();
+    process::finish();
+}
 
 extern "C" fn prepare() {
     next::resolve();

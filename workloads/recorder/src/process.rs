@@ -113,7 +113,7 @@ pub(crate) fn fail(errno: i32) {
 }
 
 /// Says that the process ends by itself. What is freed later is recorded all the same.
-pub(crate) extern "C" fn finish() {
+pub(crate) fn finish() {
     if let Some(image) = image() {
         image.set_state(ImageState::Exited);
     }

@@ -40,6 +40,14 @@ pub(crate) fn note(event: Event) {
     before(event, || ());
 }
 
+/// Records of the large blocks that are live when the process ends how much of each is resident.
+pub(crate) fn tell_live() {
+    let Some(thread) = enter() else { return };
+
+    large::take_all().for_each(|touched| write(thread, touched));
+    thread.tick.set(thread.written_tick.get());
+}
+
 /// Takes the thread off the common path: until [`leave`], nothing else of it is recorded. None where the
 /// call is no event, or not recorded.
 #[inline(always)]

@@ -123,7 +123,7 @@ pub enum Action {
         repeats: u32,
     },
     /// So much of a live object was written to, at most, since it was allocated or last reallocated: its free or its
-    /// next realloc stands behind. It is no event, for it asks nothing of malloc. Recordings have it of large
+    /// next realloc stands behind, or it stays live. It is no event, for it asks nothing of malloc. Recordings have it of large
     /// objects: those of 128 KiB or more.
     Touched {
         /// The object.

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Parser;
-use heaplab_allocators::{Injection, Variant};
+use heaplab_allocators::{Injection, Variant, hash_file};
 use heaplab_workloads::simulate::DEFAULT_SEED;
 
 use super::run::plan::parse_variants;
 use super::run::prepare::prove_variants;
-use super::run::record::{describe_variant, machine_warnings};
+use super::run::record::{check_unchanged, describe_variant, machine_warnings};
 use super::run::{parse_timeout, stop_on_signals, stopped, usage};
 use super::{Cli, Command, Outcome};
 use crate::doctor::Machine;
@@ -203,8 +203,17 @@ fn open_directory(
     output: Option<&Path>,
     variations: &[Variation],
 ) -> anyhow::Result<RunDirectory> {
+    let workloads = vec![RunWorkload {
+        name: plan.name.clone(),
+        source: format!("program {}", plan.file.display()),
+        program_hash: Some(hash_file(&plan.file)?),
+        has_times: true,
+        ..RunWorkload::default()
+    }];
     if let Some(directory) = output.filter(|_| plan.args.resume) {
-        return Ok(RunDirectory::resume(directory)?);
+        let run = RunDirectory::resume(directory)?;
+        check_unchanged(directory, run.file(), &workloads, variations)?;
+        return Ok(run);
     }
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
@@ -247,12 +256,7 @@ fn open_directory(
                 time_ns: args.time.map(|time| time.as_nanos() as u64),
             }),
         },
-        workloads: vec![RunWorkload {
-            name: plan.name.clone(),
-            source: format!("program {}", plan.file.display()),
-            has_times: true,
-            ..RunWorkload::default()
-        }],
+        workloads,
         variants: variations.iter().map(describe_variant).collect(),
         machine: toml::Table::try_from(Machine::read()).context("the machine's facts")?,
     };

@@ -37,6 +37,8 @@ pub(super) struct Recording {
     pub(super) allocator: Option<RecordedAllocator>,
     /// Its anonymous resident memory: time since the first event in ns, and bytes.
     pub(super) memory: Vec<(u64, u64)>,
+    /// CPU time that its process used, with those of its children that it waited for.
+    pub(super) cpu_ns: Option<u64>,
     first_event_ns: Option<u64>,
     /// Of how many requests of a load model one is in the trace, if not each is.
     pub(super) thinned: Option<String>,
@@ -50,7 +52,19 @@ impl Recording {
         let is_model = header.source == SIMULATE;
         let mut notes = header.notes.iter().filter(|note| is_model && note.name == THINNED_NOTE);
         let thinned = notes.next().map(|note| note.value.clone());
-        Recording { allocator: header.allocator.clone(), thinned, is_model, ..Recording::default() }
+        let number =
+            |name: &str| header.notes.iter().find(|note| note.name == name)?.value.parse::<u64>().ok();
+        let cpu_ns = number("cpu_user_ns").zip(number("cpu_system_ns"));
+        Recording {
+            allocator: header.allocator.clone(),
+            // TOML's integers end at 2^63 - 1.
+            cpu_ns: cpu_ns
+                .and_then(|(user, system)| user.checked_add(system))
+                .filter(|sum| *sum <= i64::MAX as u64),
+            thinned,
+            is_model,
+            ..Recording::default()
+        }
     }
 
     /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.

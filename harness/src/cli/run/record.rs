@@ -9,9 +9,9 @@ use heaplab_allocators::hash_file;
 use heaplab_workloads::catalog::{Source, Suite, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Args;
 use super::plan::Plan;
 use super::prepare::Compiled;
+use super::{Args, usage};
 use crate::doctor::{Level, Machine, Readings, cgroup_memory_limit, examine};
 use crate::measure::{Campaign, Variation};
 use crate::plan::Step;
@@ -27,7 +27,10 @@ pub(super) fn open_directory(
     variations: &[Variation],
 ) -> anyhow::Result<RunDirectory> {
     if let Some(directory) = args.output.as_deref().filter(|_| args.resume) {
-        return Ok(RunDirectory::resume(directory)?);
+        let run = RunDirectory::resume(directory)?;
+        let workloads = describe_workloads(plan, compiled)?;
+        check_unchanged(directory, run.file(), &workloads, variations)?;
+        return Ok(run);
     }
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let run_id = format!("{}-{}", now.replace(['-', ':'], ""), directory_name(&plan.workloads));
@@ -66,6 +69,22 @@ pub(super) fn open_directory(
     let directory = RunDirectory::create(&directory, file)?;
     directory.write_recorded(&recorded_points(plan, compiled))?;
     Ok(directory)
+}
+
+/// Refuses to add samples of other files to a run.
+pub(in crate::cli) fn check_unchanged(
+    directory: &Path,
+    run: &RunFile,
+    workloads: &[RunWorkload],
+    variations: &[Variation],
+) -> anyhow::Result<()> {
+    let variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();
+    run.check_unchanged(workloads, &variants).map_err(|what| {
+        usage(format!(
+            "{}: {what}: what is measured now would not belong to it; begin another run",
+            directory.display()
+        ))
+    })
 }
 
 /// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at.
@@ -152,6 +171,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
             recorded_library_hash: recorded
                 .map(|allocator| allocator.hash.clone())
                 .filter(|hash| !hash.is_empty()),
+            recorded_cpu_ns: recording.and_then(|recording| recording.cpu_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
         });

@@ -275,7 +275,7 @@ impl Heap {
         }
     }
 
-    /// Steps that are about no address.
+    /// Steps that ask nothing of their address.
     fn record(&mut self, step: &Step, stream: u32, thread: &mut ThreadState, out: &mut Output) {
         let action = match step.what {
             What::ReallocFreed => match thread.moving.take() {
@@ -283,6 +283,13 @@ impl Heap {
                 Some(object) => Action::ReallocFree { object },
                 None => unseen(Call::Realloc),
             },
+            // One whose end was not seen, and is another block now, is no worse known than before.
+            What::Touch { .. } => {
+                if let Some(&object) = self.live.get(&step.address).filter(|object| **object != MACHINERY) {
+                    tell_touched(step, stream, object, out);
+                }
+                return;
+            }
             What::FreeNull => Action::FreeNull,
             What::Failed(call) => {
                 Action::Ignored { call: family(call), reason: IgnoredReason::Failed, size: step.size }
@@ -308,10 +315,14 @@ impl Heap {
     }
 }
 
-/// Says how much of the object was written to before `step`, which ends it or changes its size.
+/// Says how much of the object was written to before `step`, which ends it or changes its size, or is the process's end.
 #[inline]
 fn tell_touched(step: &Step, stream: u32, object: ObjectId, out: &mut Output) {
-    let (What::Free { touched } | What::Leave { touched } | What::Resize { touched }) = step.what else {
+    let (What::Free { touched }
+    | What::Leave { touched }
+    | What::Resize { touched }
+    | What::Touch { touched }) = step.what
+    else {
         return;
     };
     if let Some(bytes) = touched.bytes() {

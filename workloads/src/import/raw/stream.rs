@@ -47,6 +47,10 @@ pub(super) enum What {
     },
     /// The realloc that was begun was to 0 and freed the block.
     ReallocFreed,
+    /// The block, if there is one, stays live to the process's end.
+    Touch {
+        touched: Touched,
+    },
     Failed(Call),
     ThreadBegin,
     ThreadEnd,
@@ -61,7 +65,8 @@ pub(super) enum What {
 }
 
 /// How much of a block was resident when it was freed or reallocated, if that is known. It is part of that
-/// step, so that no order of the threads' steps can part the two.
+/// step, so that no order of the threads' steps can part the two. Of a block that is live at the process's end it is a
+/// step of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Touched(u32);
 
@@ -205,33 +210,38 @@ impl<'a> Stream<'a> {
                 Some(read) => Some(read),
                 None => self.read_event(problems)?,
             };
+            let said = self.touched.take();
+            let is_end_of = |address| matches!(read, Some((_, Event::Free { address: at } | Event::ReallocBegin { address: at })) if at == address);
+            if let Some((address, touched)) = said
+                && !is_end_of(address)
+            {
+                self.ahead = read;
+                let step = Step { what: What::Touch { touched }, address, size: 0 };
+                return Ok(Some((self.tick_us, step)));
+            }
             let Some((tick_us, event)) = read else {
                 // Frees by late destructors come behind the mark of a thread's end: the end is where it ends.
                 let end = Step { what: What::ThreadEnd, address: 0, size: 0 };
                 return Ok(std::mem::take(&mut self.ending).then_some((self.tick_us, end)));
             };
             let step = |what, address, size| Ok(Some((tick_us, Step { what, address, size })));
-            let said = self.touched.take();
-            let touched = |address| match said {
-                Some((of, touched)) if of == address => touched,
-                _ => Touched::UNKNOWN,
-            };
+            let touched = said.map_or(Touched::UNKNOWN, |(_, touched)| touched);
             return match event {
                 Event::Allocate { by, address, size } => step(What::Allocate(by), address, size),
-                Event::Free { address } => step(What::Free { touched: touched(address) }, address, 0),
+                Event::Free { address } => step(What::Free { touched }, address, 0),
                 Event::Aligned { address, size, alignment_log2 } => {
                     step(What::Aligned { log2: alignment_log2 }, address, size)
                 }
                 Event::ReallocBegin { address } => match self.read_event(problems)? {
                     Some((end_us, Event::ReallocEnd { address: end, size })) if end == address => {
-                        let what = What::Resize { touched: touched(address) };
+                        let what = What::Resize { touched };
                         Ok(Some((end_us, Step { what, address, size })))
                     }
                     ended => {
                         self.ahead = ended;
                         match ended {
                             Some((_, Event::ReallocEnd { .. } | Event::ReallocFreed)) => {
-                                step(What::Leave { touched: touched(address) }, address, 0)
+                                step(What::Leave { touched }, address, 0)
                             }
                             // It failed, or its end was never written: the block is where it was.
                             _ => continue,

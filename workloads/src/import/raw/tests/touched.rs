@@ -3,6 +3,37 @@
 use super::*;
 
 #[test]
+fn what_was_touched_of_blocks_that_stay_live_is_told_at_the_end() {
+    let mut writer = writer();
+    let (one, other) = (writer.add_thread(100), writer.add_thread(101));
+    let touched = |address, bytes| Event::Touched { address, bytes };
+    for (thread, at, event) in [
+        (one, 1000, malloc(0x10_0000, 1 << 20)),
+        (one, 1000, malloc(0x30_0000, 3 << 30)),
+        (one, 1000, malloc(0x50_0000, 1 << 20)),
+        // The second is freed behind that by another thread; of the third a block was never seen.
+        (one, 5000, touched(0x10_0000, 4096)),
+        (one, 5000, touched(0x30_0000, 2 << 30)),
+        (one, 5000, touched(0x70_0000, 4096)),
+        (one, 5000, touched(0x50_0000, 8192)),
+        (other, 6000, Event::Free { address: 0x30_0000 }),
+    ] {
+        writer.push(thread, at, event);
+    }
+    let (report, records) = Place::new(&writer).import();
+    let told = actions(&records).into_iter().filter_map(|(at, thread, action)| match action {
+        Action::Touched { object, bytes } => Some((at, thread, object, bytes)),
+        Action::Free { object } => Some((at, thread, object, 0)),
+        _ => None,
+    });
+    let told: Vec<_> = told.map(|(_, thread, object, bytes)| (thread, object, bytes)).collect();
+    assert_eq!(told, [(0, 0, 4096), (0, 1, 2 << 30), (0, 2, 8192), (1, 1, 0)]);
+    let summary = report.summary;
+    assert_eq!((summary.touched, summary.order_guessed, summary.unseen_reallocs), (3, 0, 0));
+    assert_eq!(report.problems, [] as [String; 0]);
+}
+
+#[test]
 fn what_was_touched_stands_before_the_end_of_its_block() {
     let mut writer = writer();
     let (one, other) = (writer.add_thread(100), writer.add_thread(101));
