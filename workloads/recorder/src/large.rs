@@ -82,12 +82,11 @@ pub(crate) fn remember(event: &Event) {
     else {
         return;
     };
-    if size >= LARGE_BYTES {
-        if let Some(size) = pack(size)
-            && address.is_multiple_of(16)
-        {
-            place(address).store(address << ADDRESS_SHIFT | size, Ordering::Relaxed);
-        }
+    if size >= LARGE_BYTES
+        && address.is_multiple_of(16)
+        && let Some(size) = pack(size)
+    {
+        place(address).store(address << ADDRESS_SHIFT | size, Ordering::Relaxed);
     }
 }
 
