@@ -5,7 +5,7 @@
 //! anything else, [`TraceReader`] reads it as a stream, [`verify`] reads all of it for faults, and
 //! [`summary`] and [`summary_of_bytes`] read its totals alone.
 //!
-//! Layers, bottom up: event and header (plain data), varint, error, tally (laws and totals), chunk
+//! Layers, bottom up: event, tuning and header (plain data), varint, error, tally (laws and totals), chunk
 //! (records as bytes), layout (the fixed parts of a file), writer, file, reader, verify.
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod header;
 mod layout;
 mod reader;
 mod tally;
+mod tuning;
 mod varint;
 mod verify;
 mod writer;
@@ -29,5 +30,6 @@ pub use file::TraceFile;
 pub use header::{Header, Note, RecordedAllocator, Summary};
 pub use layout::FORMAT_VERSION;
 pub use reader::{TraceReader, Truncation, summary, summary_of_bytes};
+pub use tuning::Tuning;
 pub use verify::{Verified, verify};
 pub use writer::{SourceCounts, TraceWriter};
