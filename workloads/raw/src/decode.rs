@@ -85,7 +85,7 @@ fn decode_other(first: u64, second: u64, last: u64) -> Result<Option<Decoded>, F
 fn mark(rest: u64) -> Result<Event, Fault> {
     let what = MarkKind::from_number(rest as u8);
     let what = what.ok_or(Fault::Value { what: "the kind of a mark", found: rest & 0xff })?;
-    Ok(Event::Mark { kind: what, argument: (rest >> 24) as i32, value: (rest >> 8) as i16 })
+    Ok(Event::Mark { kind: what, argument: (rest >> 24) as i32, detail: (rest >> 8) as i16 })
 }
 
 #[inline(always)]
@@ -193,7 +193,7 @@ mod tests {
             1 => (0..1u64 << 56).prop_map(|elapsed_us| Event::Tick { elapsed_us }),
             1 => (0..1u64 << 56).prop_map(|count| Event::Lost { count }),
             1 => (kind, any::<i32>(), any::<i16>())
-                .prop_map(|(kind, argument, value)| Event::Mark { kind, argument, value }),
+                .prop_map(|(kind, argument, detail)| Event::Mark { kind, argument, detail }),
             1 => prop_oneof![
                 Just(Event::FreeNull),
                 Just(Event::ReallocFreed),

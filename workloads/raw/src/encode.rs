@@ -35,7 +35,7 @@
 //!   22  pthread_create entered       1
 //!   23  pthread_create left          1
 //!   24  lost                         8    8 kind, 56 count
-//!   25  mark                         8    8 kind, 8 what, 16 value, 32 argument
+//!   25  mark                         8    8 kind, 8 what, 16 detail, 32 argument
 //!   26  touched                     16    8 kind, 56 address; 64 bytes that were resident
 //! ```
 //!
@@ -199,9 +199,9 @@ pub fn encode(event: Event, last: u64) -> Encoded {
         Event::Failed { call, size } => wide(kind::FAILED, u64::from(call as u8), size),
         Event::Tick { elapsed_us } => word(kind::TICK, elapsed_us),
         Event::Lost { count } => word(kind::LOST, count),
-        Event::Mark { kind: what, argument, value } => word(
+        Event::Mark { kind: what, argument, detail } => word(
             kind::MARK,
-            u64::from(what as u8) | u64::from(value as u16) << 8 | u64::from(argument as u32) << 24,
+            u64::from(what as u8) | u64::from(detail as u16) << 8 | u64::from(argument as u32) << 24,
         ),
         Event::FreeNull => byte(kind::FREE_NULL),
         Event::ReallocFreed => byte(kind::REALLOC_FREED),

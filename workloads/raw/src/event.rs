@@ -87,11 +87,12 @@ pub enum Event {
     Mark {
         /// What.
         kind: MarkKind,
-        /// Its first argument: `malloc_trim`'s pad (kept below 2^31), `mallopt`'s parameter, 1 where huge pages are
-        /// switched off and 0 where they are allowed.
+        /// `malloc_trim`'s pad (kept below 2^31); the value that `mallopt` sets; 1 where huge pages are switched off
+        /// and 0 where they are allowed.
         argument: i32,
-        /// `mallopt`'s value, kept within 16 bits; with huge pages off, the flags of that.
-        value: i16,
+        /// What of it: `mallopt`'s parameter (kept within 16 bits: no C library has one beyond); with huge pages
+        /// off, the flags of that.
+        detail: i16,
     },
 }
 

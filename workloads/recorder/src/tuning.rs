@@ -10,7 +10,7 @@ use crate::{next, record};
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc_trim(pad: usize) -> c_int {
     let argument = i32::try_from(pad).unwrap_or(i32::MAX);
-    let event = Event::Mark { kind: MarkKind::MallocTrim, argument, value: 0 };
+    let event = Event::Mark { kind: MarkKind::MallocTrim, argument, detail: 0 };
     // SAFETY: it takes any number.
     next::MALLOC_TRIM.find().map_or(0, |function| record::before(event, || unsafe { function(pad) }))
 }
@@ -18,8 +18,8 @@ pub(crate) extern "C" fn malloc_trim(pad: usize) -> c_int {
 /// `mallopt(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
-    let kept = i16::try_from(value).unwrap_or(if value < 0 { i16::MIN } else { i16::MAX });
-    let event = Event::Mark { kind: MarkKind::Mallopt, argument: parameter, value: kept };
+    let detail = i16::try_from(parameter).unwrap_or(if parameter < 0 { i16::MIN } else { i16::MAX });
+    let event = Event::Mark { kind: MarkKind::Mallopt, argument: value, detail };
     // SAFETY: it takes any two numbers.
     next::MALLOPT.find().map_or(0, |function| record::before(event, || unsafe { function(parameter, value) }))
 }
@@ -45,8 +45,8 @@ pub(crate) unsafe extern "C" fn prctl(
     };
     if option == libc::PR_SET_THP_DISABLE && result == 0 {
         // The kernel took them: both are small.
-        let (argument, value) = (second as i32, third as i16);
-        record::note(Event::Mark { kind: MarkKind::HugePages, argument, value });
+        let (argument, detail) = (second as i32, third as i16);
+        record::note(Event::Mark { kind: MarkKind::HugePages, argument, detail });
     }
     result
 }

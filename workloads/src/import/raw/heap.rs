@@ -41,7 +41,7 @@ pub(super) type Output = Vec<(u32, Entry)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     Action(Action),
-    Mark { kind: MarkKind, argument: i32, value: i16 },
+    Mark { kind: MarkKind, argument: i32, detail: i16 },
 }
 
 /// The live blocks.
@@ -299,8 +299,8 @@ impl Heap {
             What::CreateEnter => return thread.creating = true,
             What::CreateLeave => return thread.creating = false,
             What::Lost => return self.counts.lost = self.counts.lost.saturating_add(step.size),
-            What::Mark { kind, argument, value } => {
-                return out.push((stream, Entry::Mark { kind, argument, value }));
+            What::Mark { kind, argument, detail } => {
+                return out.push((stream, Entry::Mark { kind, argument, detail }));
             }
             _ => return,
         };

@@ -10,7 +10,9 @@ use std::io;
 use std::path::Path;
 
 use heaplab_raw::MarkKind;
-use heaplab_trace::{Event, HugePages, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile};
+use heaplab_trace::{
+    Event, HugePages, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile, Tuning,
+};
 
 use super::heap::{Entry, Heap, Output, ThreadState};
 use super::samples::Residents;
@@ -94,8 +96,8 @@ impl<'a> Sink<'a> {
                     self.trace.push(&Record::Event(Event { time_ns, thread, action }))?;
                     self.events += 1;
                 }
-                Entry::Mark { kind, argument, value } => {
-                    let name = mark_name(kind, argument, value);
+                Entry::Mark { kind, argument, detail } => {
+                    let name = mark_name(kind, argument, detail);
                     self.trace.push(&Record::Mark(Mark { time_ns, name }))?;
                 }
             }
@@ -123,11 +125,11 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn mark_name(kind: MarkKind, argument: i32, value: i16) -> String {
+fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> String {
     match kind {
-        MarkKind::MallocTrim => format!("malloc_trim({argument})"),
-        MarkKind::Mallopt => format!("mallopt({argument}, {value})"),
-        MarkKind::HugePages => HugePages::from_prctl(argument, value).mark().to_owned(),
+        MarkKind::MallocTrim => Tuning::MallocTrim { pad: argument.max(0) as u64 }.mark(),
+        MarkKind::Mallopt => Tuning::Mallopt { parameter: i32::from(detail), value: argument }.mark(),
+        MarkKind::HugePages => HugePages::from_prctl(argument, detail).mark().to_owned(),
     }
 }
 

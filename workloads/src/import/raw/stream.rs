@@ -60,7 +60,7 @@ pub(super) enum What {
     Mark {
         kind: MarkKind,
         argument: i32,
-        value: i16,
+        detail: i16,
     },
 }
 
@@ -260,7 +260,7 @@ impl<'a> Stream<'a> {
                 Event::CreateEnter => step(What::CreateEnter, 0, 0),
                 Event::CreateLeave => step(What::CreateLeave, 0, 0),
                 Event::Lost { count } => step(What::Lost, 0, count),
-                Event::Mark { kind, argument, value } => step(What::Mark { kind, argument, value }, 0, 0),
+                Event::Mark { kind, argument, detail } => step(What::Mark { kind, argument, detail }, 0, 0),
                 Event::Touched { address, bytes } => {
                     self.touched = Some((address, Touched::of(bytes)));
                     continue;

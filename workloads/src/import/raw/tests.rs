@@ -103,7 +103,8 @@ fn every_event_becomes_what_it_was() {
         (3000, Event::ReallocFreed),
         (3000, Event::ReallocBegin { address: 0x5000 }),
         (3000, Event::Failed { call: Call::Realloc, size: 1 << 60 }),
-        (4000, Event::Mark { kind: MarkKind::MallocTrim, argument: 0, value: 0 }),
+        (4000, Event::Mark { kind: MarkKind::MallocTrim, argument: 0, detail: 0 }),
+        (4000, Event::Mark { kind: MarkKind::Mallopt, argument: 1 << 25, detail: -3 }),
         (4000, Event::FreeNull),
     ];
     for (at, event) in events {
@@ -160,7 +161,15 @@ fn every_event_becomes_what_it_was() {
     assert!(looked < acted, "a look at the begin of a tick is before its events");
     assert_eq!(
         beside,
-        ["0 demo", "500000 15000", "2000000 30000", "3000000 malloc_trim(0)", "1 pool-1", "8000000 90000"]
+        [
+            "0 demo",
+            "500000 15000",
+            "2000000 30000",
+            "3000000 malloc_trim(0)",
+            "3000000 mallopt(-3, 33554432)",
+            "1 pool-1",
+            "8000000 90000"
+        ]
     );
     let header = &report.header;
     assert_eq!((header.source.as_str(), header.program.as_str()), ("recorder", "demo --serve"));
@@ -390,7 +399,7 @@ fn another_version_and_a_directory_of_something_else_are_refused() {
     place.damage(|bytes| bytes[8] = 9);
     let recording = Recording::open(place.path()).unwrap();
     let refused = recording.import(ID, &place.path().join("out.hlt"), &mut |_| {}).unwrap_err();
-    assert!(refused.to_string().contains("version 9, and this heaplab reads version 2"), "{refused}");
+    assert!(refused.to_string().contains("version 9, and this heaplab reads version 3"), "{refused}");
     let empty = tempfile::tempdir().unwrap();
     let refused = Recording::open(empty.path()).unwrap_err();
     assert!(refused.to_string().contains("holds no raw recording"), "{refused}");
