@@ -3,7 +3,7 @@
 //! PERF: no hash, no allocation, no division, no system call and no lock on the common path. What a
 //! pass adds is a type parameter, so that the throughput pass carries nothing of the others.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -75,6 +75,8 @@ const REALLOC_NULL: u8 = Code::ReallocNull as u8;
 const REALLOC: u8 = Code::Realloc as u8;
 const FREE: u8 = Code::Free as u8;
 const WORK: u8 = Code::Work as u8;
+const MALLOC_TRIM: u8 = Code::MallocTrim as u8;
+const MALLOPT: u8 = Code::Mallopt as u8;
 
 fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut Local) {
     for op in ops {
@@ -99,6 +101,7 @@ fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut 
             }
             // SAFETY: the operations before this one on the object are done, and it has at least `size` bytes.
             WORK => unsafe { work(pointer.load(Ordering::Relaxed), op) },
+            MALLOC_TRIM | MALLOPT => tune(op),
             _ => {
                 I::start(local);
                 // SAFETY: freeing NULL does nothing.
@@ -222,6 +225,22 @@ unsafe fn work(block: *mut c_void, op: &Op) {
         for index in 0..op.size as usize {
             // SAFETY: by the caller's word the byte is the object's, and only the thread whose turn it is works on it.
             unsafe { block.add(index).write_volatile(block.add(index).read_volatile()) };
+        }
+    }
+}
+
+/// Tells the allocator what the program told it. Bound by the loader, as the program's own call would be: where the
+/// preloaded library has no such function, the C library's acts on a heap that serves nobody. What the call
+/// returns is not looked at: an allocator may refuse, as it would have refused the program.
+#[cold]
+#[inline(never)]
+fn tune(op: &Op) {
+    // SAFETY: both take any number, and neither moves a block.
+    unsafe {
+        if op.code == MALLOC_TRIM {
+            libc::malloc_trim(op.size as usize);
+        } else {
+            libc::mallopt(op.size as u32 as c_int, op.old_size as u32 as c_int);
         }
     }
 }

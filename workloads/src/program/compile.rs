@@ -7,15 +7,12 @@
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
-use heaplab_trace::{Action, Event, HugePages, Mark, ObjectId, Record, ThreadId};
+use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
 use super::block::{Block, Place, ProgramWriter, SegmentDraft};
 use super::error::{CompileError, Fault};
-use super::layout::{
-    Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED,
-    WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT, touch_units,
-};
+use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_LOOKED_AT, touch_units};
 use super::slots::Slots;
 use super::touch::Known;
 use super::{Order, ProgramInfo, Windows};
@@ -56,7 +53,7 @@ struct Thread {
 pub(super) struct Compiler {
     order: Order,
     cut: Windows,
-    has_times: bool,
+    pub(super) has_times: bool,
     pub(super) writer: ProgramWriter,
     pub(super) live: FxHashMap<ObjectId, Live>,
     /// Of live objects, how far those were written to of which that is known.
@@ -71,6 +68,8 @@ pub(super) struct Compiler {
     first_time: Option<u64>,
     /// Time of the last event. A window can end later, at a look.
     last_event: u64,
+    /// The thread of the last event.
+    pub(super) last_thread: ThreadId,
     requested: u64,
     peak: (u64, u64),
     /// Sum of requested bytes times the ns that they were live.
@@ -136,6 +135,7 @@ impl Compiler {
             spare: Vec::new(),
             first_time: None,
             last_event: 0,
+            last_thread: 0,
             requested: 0,
             peak: (0, 0),
             byte_ns: 0,
@@ -155,6 +155,7 @@ impl Compiler {
         };
         let gap = time - self.last_event;
         self.last_event = time;
+        self.last_thread = event.thread;
         self.byte_ns += u128::from(gap) * u128::from(self.requested);
         let barrier = self.has_times && gap > self.cut.gap_ns;
         let late =
@@ -181,10 +182,15 @@ impl Compiler {
         Ok(())
     }
 
+    /// A time of the trace as the program has it; none before the first event.
+    pub(super) fn since_first_event(&self, time_ns: u64) -> Option<u64> {
+        self.first_time.and_then(|first| time_ns.checked_sub(first))
+    }
+
     /// The recorded process was looked at. In strict order the window ends here, so that a replay can be looked at
     /// where the recorded process was; in causal order there is no such place.
     fn look(&mut self, time_ns: u64) -> Result<(), Fault> {
-        let Some(time) = self.first_time.and_then(|first| time_ns.checked_sub(first)) else { return Ok(()) };
+        let Some(time) = self.since_first_event(time_ns) else { return Ok(()) };
         if self.order == Order::Causal || !self.has_times || time < self.current.head.last_time {
             return Ok(());
         }
@@ -200,20 +206,6 @@ impl Compiler {
         self.current.head.flags |= WINDOW_LOOKED_AT;
         self.current.head.last_time = time;
         self.close_window(Some((time, 0)))
-    }
-
-    /// What the process said of its memory holds from the next window on, which waits for those before it.
-    fn mark(&mut self, mark: &Mark) -> Result<(), Fault> {
-        let Some(said) = HugePages::from_mark(&mark.name) else { return Ok(()) };
-        self.close_window(Some((self.current.head.last_time, WINDOW_BARRIER)))?;
-        self.current.head.flags &=
-            !(WINDOW_HUGE_PAGES_OFF | WINDOW_HUGE_PAGES_ADVISED | WINDOW_HUGE_PAGES_ALLOWED);
-        self.current.head.flags |= match said {
-            HugePages::Off => WINDOW_HUGE_PAGES_OFF,
-            HugePages::Advised => WINDOW_HUGE_PAGES_ADVISED,
-            HugePages::Allowed => WINDOW_HUGE_PAGES_ALLOWED,
-        };
-        Ok(())
     }
 
     fn action(&mut self, thread: ThreadId, action: Action) -> Result<(), Fault> {
@@ -411,12 +403,15 @@ impl Compiler {
         Ok(state.segment)
     }
 
+    /// Whether the thread has acted and not ended.
+    pub(super) fn is_alive(&self, thread: ThreadId) -> bool {
+        self.threads.get(thread as usize).is_some_and(|state| state.seen && !state.ended)
+    }
+
     /// Threads that started and did not end, in order; the initial thread always.
     pub(super) fn threads_at_end(&self) -> Vec<ThreadId> {
-        let alive = |(thread, state): (usize, &Thread)| {
-            (thread == 0 || (state.seen && !state.ended)).then_some(thread as ThreadId)
-        };
-        let alive: Vec<ThreadId> = self.threads.iter().enumerate().filter_map(alive).collect();
+        let threads = 0..self.threads.len() as ThreadId;
+        let alive: Vec<ThreadId> = threads.filter(|&thread| thread == 0 || self.is_alive(thread)).collect();
         if alive.is_empty() { vec![0] } else { alive }
     }
 

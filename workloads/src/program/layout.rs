@@ -23,7 +23,7 @@
 /// First bytes of a program file.
 pub const MAGIC: [u8; 8] = *b"HEAPLABP";
 /// Version of this layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Where the first block begins.
 pub const FIRST_BLOCK: u64 = 64;
 /// Alignment of blocks and operations.
@@ -51,6 +51,10 @@ pub enum Code {
     FreeNull = 6,
     /// Reads and writes back each of the first `size` bytes of what lies in the slot, `old_size` times over.
     Work = 7,
+    /// `malloc_trim(size)`, of the whole heap. Its slot is 0 and unused.
+    MallocTrim = 8,
+    /// `mallopt(size, old_size)`, each an `int` in its low 32 bits. Its slot is 0 and unused.
+    Mallopt = 9,
 }
 
 /// The operation waits until the slot's generation has reached its own.
@@ -81,9 +85,11 @@ pub const SEGMENT_ENDS_THREAD: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Op {
-    /// Requested bytes; of a free, the bytes that the object had; of work, the bytes that are worked on.
+    /// Requested bytes; of a free, the bytes that the object had; of work, the bytes that are worked on; of
+    /// `malloc_trim` its pad, of `mallopt` its parameter.
     pub size: u64,
-    /// Of a realloc, the bytes that the object had before; of work, how many times over it is done.
+    /// Of a realloc, the bytes that the object had before; of work, how many times over it is done; of `mallopt`,
+    /// the value.
     pub old_size: u64,
     /// Where the object's pointer is kept.
     pub slot: u32,

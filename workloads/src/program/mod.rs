@@ -12,6 +12,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod touch;
+mod tuning;
 
 use serde::{Deserialize, Serialize};
 

@@ -14,6 +14,7 @@ use super::{CompileError, Order, ProgramInfo, Windows, compile};
 use crate::stream::{RecordStream, StreamError};
 
 mod touch;
+mod tuning;
 
 struct Records<I> {
     header: Header,
@@ -175,6 +176,8 @@ struct Model {
     slots: HashMap<u32, u64>,
     generations: HashMap<u32, u32>,
     executed: u64,
+    /// Calls of `malloc_trim`, which are not counted in `executed`.
+    trims: usize,
 }
 
 impl Model {
@@ -182,6 +185,11 @@ impl Model {
     fn execute(&mut self, op: &Op) -> bool {
         if op.flags & OP_WAITS != 0 && self.generations.get(&op.slot).copied().unwrap_or(0) != op.generation {
             return false;
+        }
+        if op.code == Code::MallocTrim as u8 {
+            assert_eq!(self.executed, op.size, "it is called in its place");
+            self.trims += 1;
+            return true;
         }
         const REALLOC: u8 = Code::Realloc as u8;
         const FREE: u8 = Code::Free as u8;

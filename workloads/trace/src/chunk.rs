@@ -37,6 +37,8 @@
 //!          1  Touched   distance, bytes
 //! ```
 //!
+//! A mark's name is text. Two kinds of names are read by a replay, and stay as they are: `HugePages` and `Tuning`.
+//!
 //! A worked example: a chunk whose head says time 500, next object 0.
 //!
 //! ```text

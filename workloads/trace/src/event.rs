@@ -23,7 +23,10 @@ pub enum Record {
     Event(Event),
     /// A sample of the recorded process's anonymous resident memory.
     Resident(ResidentSample),
-    /// A named moment: a phase of a load model begins, or the program called `malloc_trim`.
+    /// A named moment: a phase of a load model begins, or the program told its allocator something ([`Tuning`]) or
+    /// the kernel ([`HugePages`]), which a replay does too.
+    ///
+    /// [`Tuning`]: crate::Tuning
     Mark(Mark),
     /// The name of a thread, as the operating system had it.
     ThreadName {

@@ -1,0 +1,78 @@
+//! What the program told its allocator, or the kernel about its memory: marks that a replay follows.
+//!
+//! Huge pages are the flags of a window, for the kernel is asked once for the whole process. A call of
+//! `malloc_trim` or `mallopt` is an operation like any other call of the allocator, but in a window of its own
+//! between two barriers: it is about the whole heap, so that all events before it are done and none behind it
+//! has begun, in causal order too. It is no event and no work, and counts nowhere.
+
+use heaplab_trace::{HugePages, Mark, ThreadId, Tuning};
+
+use super::block::SegmentDraft;
+use super::compile::Compiler;
+use super::error::Fault;
+use super::layout::{
+    Code, Op, WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED, WINDOW_HUGE_PAGES_OFF,
+};
+
+/// The parameters of `mallopt` that are replayed, by their numbers in the C library's malloc.h: `M_MXFAST`,
+/// `M_TRIM_THRESHOLD`, `M_TOP_PAD`, `M_MMAP_THRESHOLD`, `M_MMAP_MAX`, `M_PERTURB`, `M_ARENA_TEST`, `M_ARENA_MAX`.
+/// Whatever the value, and whoever wrote the trace, the worst is an allocator that then has no memory (a pad below
+/// 0), which is a status of the sample. `M_CHECK_ACTION` (-5) has done nothing since glibc 2.26; another number may
+/// be anything to an allocator that knows it.
+const REPLAYED_PARAMETERS: [i32; 8] = [1, -1, -2, -3, -4, -6, -7, -8];
+
+impl Compiler {
+    /// What a mark says holds from its place in the order on.
+    pub(super) fn mark(&mut self, mark: &Mark) -> Result<(), Fault> {
+        if let Some(said) = HugePages::from_mark(&mark.name) {
+            self.set_huge_pages(said)
+        } else if let Some(op) = Tuning::from_mark(&mark.name).and_then(operation) {
+            self.tune(mark.time_ns, op)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the process said of its memory holds from the next window on, which waits for those before it.
+    fn set_huge_pages(&mut self, said: HugePages) -> Result<(), Fault> {
+        self.close_window(Some((self.current.head.last_time, WINDOW_BARRIER)))?;
+        self.current.head.flags &=
+            !(WINDOW_HUGE_PAGES_OFF | WINDOW_HUGE_PAGES_ADVISED | WINDOW_HUGE_PAGES_ALLOWED);
+        self.current.head.flags |= match said {
+            HugePages::Off => WINDOW_HUGE_PAGES_OFF,
+            HugePages::Advised => WINDOW_HUGE_PAGES_ADVISED,
+            HugePages::Allowed => WINDOW_HUGE_PAGES_ALLOWED,
+        };
+        Ok(())
+    }
+
+    /// A window that holds `op` alone, at the mark's own time: an idle process that trims its heap does so long
+    /// behind its last event.
+    fn tune(&mut self, time_ns: u64, op: Op) -> Result<(), Fault> {
+        let last_time = self.current.head.last_time;
+        let time = if self.has_times { self.since_first_event(time_ns).unwrap_or(0) } else { last_time };
+        let time = time.max(last_time);
+        self.close_window(Some((time, WINDOW_BARRIER)))?;
+        let thread = self.thread_of_last_event();
+        self.current.segments.push(SegmentDraft { thread, ops: vec![op], ..SegmentDraft::default() });
+        self.close_window(Some((time, WINDOW_BARRIER)))
+    }
+
+    /// A mark knows no thread. The one that acted last is most likely to have made the call, and in strict order it
+    /// need not be woken for it; where it has ended, the initial thread. To the C library it is all the same.
+    fn thread_of_last_event(&self) -> ThreadId {
+        if self.is_alive(self.last_thread) { self.last_thread } else { 0 }
+    }
+}
+
+/// The operation that makes the call; none if it is not replayed.
+fn operation(said: Tuning) -> Option<Op> {
+    match said {
+        Tuning::MallocTrim { pad } => Some(Op::new(Code::MallocTrim, 0, pad)),
+        Tuning::Mallopt { parameter, value } => {
+            let number = |number: i32| u64::from(number.cast_unsigned());
+            let op = Op { old_size: number(value), ..Op::new(Code::Mallopt, 0, number(parameter)) };
+            REPLAYED_PARAMETERS.contains(&parameter).then_some(op)
+        }
+    }
+}
