@@ -8,9 +8,12 @@
 //! three are anonymous resident memory. The two replays are of one block, so that what disturbs one disturbs the other.
 //! A prediction is made at the times at which the recorder looked, because reality is looked at like that too.
 //!
-//! What is not malloc's, recorded less replayed, is the median of a look and its two neighbours. A look at a process that
-//! is just freeing much finds pages whose free was recorded, and which the kernel has not taken yet: of one look in
-//! thousands, tens of megabytes that would count as not malloc's, and be added to another allocator's peak.
+//! A look does not fall on the instant of a checkpoint: at a process that is just freeing much it finds pages whose free
+//! was recorded, and which the kernel has not taken yet: of one look in thousands, tens of megabytes that would count as
+//! not malloc's, and be added to another allocator's peak. What is not malloc's, recorded less replayed, should be about
+//! the median of a look and its two neighbours. Where it is not, the heap was between two looks: as far towards the
+//! neighbour as explains it; and there both replays are read. On the build recorded under, the prediction is what was
+//! recorded.
 //!
 //! It reads a run's files and nothing else. It fits no constant.
 
@@ -202,16 +205,47 @@ fn rest(recorded: &[(u64, u64)], based: &[u64]) -> Vec<i128> {
     (0..rests.len()).map(of_three).collect()
 }
 
+/// Where between two looks the process was when it was looked at: the heap had gone a part of the way from one look's to a
+/// neighbour's.
+struct Between {
+    at: usize,
+    near: usize,
+    /// How far on its way, and how long that is, in bytes of the heap recorded under.
+    gone: i128,
+    way: i128,
+}
+
+impl Between {
+    /// For a look that found `deviation` more or less than it should have with what the replay has there: towards that
+    /// neighbour which explains most of it, to no further than the neighbour.
+    fn find(at: usize, deviation: i128, based: &[u64]) -> Between {
+        let nowhere = Between { at, near: at, gone: 0, way: 1 };
+        let towards = |near: usize| {
+            let way = i128::from(*based.get(near)?) - i128::from(based[at]);
+            let gone = deviation.signum() * deviation.abs().min(way.abs());
+            (way.signum() == deviation.signum() && way != 0).then_some(Between { near, gone, way, ..nowhere })
+        };
+        let found = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(towards);
+        found.max_by_key(|found| (found.gone.abs(), std::cmp::Reverse(found.way.abs()))).unwrap_or(nowhere)
+    }
+
+    /// What a replay had there.
+    fn read(&self, replayed: &[u64]) -> i128 {
+        let [here, there] = [self.at, self.near].map(|at| i128::from(replayed[at]));
+        here + (there - here) * self.gone / self.way
+    }
+}
+
 /// The formula, at each recorded time.
 fn combine(recorded: &[(u64, u64)], based: &[u64], replayed: &[u64]) -> Prediction {
-    let points: Vec<(u64, u64)> = recorded
-        .iter()
-        .zip(rest(recorded, based).iter().zip(replayed))
-        .map(|(&(time, _), (&rest, &replayed))| {
-            let predicted = rest + i128::from(replayed);
-            (time, u64::try_from(predicted.max(0)).unwrap_or(u64::MAX))
-        })
-        .collect();
+    let predicted = |(at, (&(time, recorded), rest)): (usize, (&(u64, u64), i128))| {
+        let recorded = i128::from(recorded);
+        let between = Between::find(at, recorded - rest - i128::from(based[at]), based);
+        let predicted = recorded - between.read(based) + between.read(replayed);
+        (time, u64::try_from(predicted.max(0)).unwrap_or(u64::MAX))
+    };
+    let looks = recorded.iter().zip(rest(recorded, based));
+    let points: Vec<(u64, u64)> = looks.enumerate().map(predicted).collect();
     Prediction {
         peak_bytes: points.iter().map(|point| point.1).max().unwrap_or(0),
         mean_bytes: mean(&points),
@@ -280,6 +314,23 @@ mod tests {
         );
         assert_eq!(rest(&recorded[..2], &based[..2]), [10, 10]);
         assert_eq!(rest(&[], &[]), [0i128; 0]);
+    }
+
+    #[test]
+    fn a_look_between_two_states_of_the_heap_is_between_them_on_another_allocator() {
+        let combined = |replayed: &[u64]| {
+            // 20 are not malloc's. The second look finds a heap that grows to 100, the sixth one that shrinks to 0.
+            let recorded: Vec<(u64, u64)> = (0..8).zip([20, 70, 120, 120, 120, 95, 20, 20]).collect();
+            let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed).points;
+            points.iter().map(|point| point.1).collect::<Vec<_>>()
+        };
+        let same = combined(&[0, 0, 100, 100, 100, 0, 0, 0]);
+        assert_eq!(same, [20, 70, 120, 120, 120, 95, 20, 20], "as recorded");
+        let kept = combined(&[0, 0, 200, 200, 200, 200, 200, 200]);
+        assert_eq!(kept, [20, 120, 220, 220, 220, 220, 220, 220], "what is kept counts once");
+        assert_eq!(combined(&[0; 8]), [20; 8]);
+        let unexplained = combine(&[(0, 20), (10, 300), (20, 20)], &[0, 10, 0], &[0, 60, 0]);
+        assert_eq!(unexplained.points[1], (10, 350), "no heap beside it is that large: it is not malloc's");
     }
 
     #[test]
