@@ -32,10 +32,12 @@ pub(super) struct Live {
     pub(super) size: u64,
     /// The operation on it that came last.
     pub(super) place: Place,
-    /// File offset of that operation's touch length, once it is written; 0 before, and for small blocks.
+    /// The operation that gave it its block: a touch length is that one's, whatever was done with the object since.
+    pub(super) allocating: Place,
+    /// File offset of that touch length, once it is written; 0 before, and for small blocks.
     pub(super) touch_offset: u64,
     pub(super) slot: u32,
-    /// The thread of that operation.
+    /// The thread of the operation that came last.
     pub(super) thread: ThreadId,
 }
 
@@ -273,7 +275,7 @@ impl Compiler {
         let Entry::Vacant(entry) = self.live.entry(object) else {
             return Err(self.law(format!("object {object} is allocated while it is live")));
         };
-        entry.insert(Live { size, place, touch_offset: 0, slot, thread });
+        entry.insert(Live { size, place, allocating: place, touch_offset: 0, slot, thread });
         self.grow(size)?;
         if size > PAGE_BYTES {
             self.current.large.push((object, place));
@@ -292,7 +294,7 @@ impl Compiler {
         op.touch = touch_units(size);
         self.order_behind(&live, thread, &mut op);
         let place = self.push_to(segment, op);
-        self.live.insert(object, Live { size, place, touch_offset: 0, thread, ..live });
+        self.live.insert(object, Live { size, place, allocating: place, touch_offset: 0, thread, ..live });
         self.requested -= live.size;
         self.grow(size)?;
         if size > PAGE_BYTES {
@@ -332,7 +334,7 @@ impl Compiler {
         op.old_size = u64::from(repeats);
         self.order_behind(&live, thread, &mut op);
         let place = self.push_to(segment, op);
-        self.live.insert(object, Live { place, touch_offset: 0, thread, ..live });
+        self.live.insert(object, Live { place, thread, ..live });
         self.current.works += 1;
         Ok(())
     }
@@ -444,7 +446,7 @@ impl Compiler {
         let Some(mut block) = self.held.take() else { return Ok(()) };
         self.writer.write(&block)?;
         for (object, place) in block.large.drain(..) {
-            if let Some(live) = self.live.get_mut(&object).filter(|live| live.place == place) {
+            if let Some(live) = self.live.get_mut(&object).filter(|live| live.allocating == place) {
                 live.touch_offset = self.writer.touch_offset(place);
             }
         }

@@ -74,8 +74,8 @@ impl Compiler {
 
     fn set_touch(&mut self, live: &Live, bytes: u64) -> Result<(), Fault> {
         let touch = touch_units(bytes);
-        let held = self.held.as_mut().and_then(|held| held.op_mut(live.place));
-        if let Some(op) = self.current.op_mut(live.place).or(held) {
+        let held = self.held.as_mut().and_then(|held| held.op_mut(live.allocating));
+        if let Some(op) = self.current.op_mut(live.allocating).or(held) {
             op.touch = touch;
         } else if live.touch_offset != 0 {
             self.writer.patch_touch(live.touch_offset, touch)?;

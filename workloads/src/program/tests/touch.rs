@@ -20,6 +20,10 @@ fn touched(object: u64, bytes: u64) -> Action {
     Action::Touched { object, bytes }
 }
 
+fn work(object: u64, bytes: u64) -> Action {
+    Action::Work { object, bytes, repeats: 1 }
+}
+
 fn free(object: u64) -> Action {
     Action::Free { object }
 }
@@ -122,6 +126,34 @@ fn what_a_grown_block_was_written_to_beyond_before_lies_in_its_new_part() {
     let first_unknown =
         [(0, malloc(0, MIB)), (0, realloc(0, 4 * MIB)), (0, touched(0, 2 * MIB)), (0, free(0))];
     assert_eq!(touches(&first_unknown), [MIB, 2 * MIB], "all of the old part was taken to be written to");
+}
+
+#[test]
+fn work_in_between_leaves_the_touch_to_the_operation_that_allocated() {
+    let worked = [(0, malloc(0, 16 * MIB)), (0, work(0, 4096)), (0, touched(0, MIB)), (0, free(0))];
+    assert_eq!(touches(&worked), [MIB]);
+    let shrunk = [(0, malloc(0, 128 << 10)), (0, work(0, 64)), (0, realloc(0, 1024))];
+    assert_eq!(touches(&shrunk), [1024, 1024]);
+    let grown = [
+        (0, malloc(0, 4 * MIB)),
+        (0, work(0, 64)),
+        (0, touched(0, MIB)),
+        (0, realloc(0, 8 * MIB)),
+        (0, work(0, 4096)),
+        (0, work(0, 4096)),
+        (0, touched(0, 3 * MIB)),
+        (0, free(0)),
+    ];
+    assert_eq!(touches(&grown), [MIB, 6 * MIB]);
+    let by_another = [
+        (0, Action::ThreadStart),
+        (1, Action::ThreadStart),
+        (0, malloc(0, 16 * MIB)),
+        (1, work(0, 4096)),
+        (0, touched(0, MIB)),
+        (0, free(0)),
+    ];
+    assert_eq!(touches(&by_another), [MIB]);
 }
 
 #[test]
