@@ -45,6 +45,22 @@ fn the_header_tells_where_and_on_what() {
     assert!(header["program"].as_str().is_some_and(|program| program.ends_with("/end _exit")), "{header}");
 }
 
+/// A prediction needs it, and reads a run's files alone.
+#[test]
+fn a_run_says_how_often_its_recorded_process_was_looked_at() {
+    let recorded = Recorded::hazard("end.c", &[], &["_exit"]);
+    let mut run = heaplab();
+    run.current_dir(recorded.directory.path()).args(["run", "trace.hlt", "-o", "out"]);
+    run.args(["--pass", "memory", "--reps", "1", "-a", "ptmalloc2"]).assert().success();
+    let run = std::fs::read_to_string(recorded.directory.path().join("out/run.toml")).expect("a run");
+    let run: toml::Table = run.parse().expect("TOML");
+    let notes = recorded.trace()["header"]["notes"].clone();
+    let mut notes = notes.as_array().expect("notes").iter();
+    let note = notes.find(|note| note["name"] == "resident_looks_every_ns").expect("how often");
+    let looks = run["workloads"][0]["recorded_looks_every_ns"].as_integer().expect("a number");
+    assert_eq!(Some(looks.to_string().as_str()), note["value"].as_str());
+}
+
 #[test]
 fn a_limit_of_bytes_stops_the_recording_and_not_the_program() {
     let run = Recorded::hazard("many_events.c", &["--max-bytes", "256KiB"], &[]);

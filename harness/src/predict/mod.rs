@@ -30,8 +30,6 @@ pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate
 
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
 const MOST_TIMES: usize = 4096;
-/// How often a recorded process is looked at.
-const LOOK_NS: u64 = 10_000_000;
 
 /// Predicted memory of one process under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +59,10 @@ pub struct Predictions {
 pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
     let mut predictions = Predictions::default();
     for (workload, points) in run.recorded()? {
-        predictions.recorded.insert(workload, thin(fill(points)));
+        let described = run.file.workloads.iter().find(|described| described.name == workload);
+        let stated = described.and_then(|described| described.recorded_looks_every_ns);
+        let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
+        predictions.recorded.insert(workload, thin(fill(points, step)));
     }
     if predictions.recorded.is_empty() {
         return Ok(predictions);
@@ -263,11 +264,17 @@ pub(crate) fn mean(points: &[(u64, u64)]) -> u64 {
     sum.checked_div(u128::from(whole)).map_or(last, |mean| mean as u64)
 }
 
+/// How far apart the looks of a recording were that does not say it: as far as the two nearest of its samples, because
+/// where memory changes for two looks running, both are stored.
+fn nearest_looks_ns(points: &[(u64, u64)]) -> u64 {
+    points.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|&apart| apart > 0).min().unwrap_or(1)
+}
+
 /// Adds the looks that found what the look before had found, and were not stored: a replay on another variant may change
 /// meanwhile, and reality is looked at then too.
-fn fill(points: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+fn fill(points: Vec<(u64, u64)>, looks_every_ns: u64) -> Vec<(u64, u64)> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
-    let step = LOOK_NS.max((last.0 - first.0) / MOST_TIMES as u64);
+    let step = looks_every_ns.max((last.0 - first.0) / MOST_TIMES as u64).max(1);
     let mut filled = Vec::new();
     for (at, &(time, bytes)) in points.iter().enumerate() {
         let next = points.get(at + 1).map_or(time + 1, |next| next.0);
@@ -347,12 +354,19 @@ mod tests {
     #[test]
     fn looks_that_found_nothing_new_count_too() {
         const MS: u64 = 1_000_000;
-        let filled = fill(vec![(0, 5), (10 * MS, 6), (44 * MS, 7), (45 * MS, 8)]);
+        let filled = fill(vec![(0, 5), (10 * MS, 6), (44 * MS, 7), (45 * MS, 8)], 10 * MS);
         let expected = [(0, 5), (10, 6), (20, 6), (30, 6), (44, 7), (45, 8)];
         assert_eq!(filled, expected.map(|(time, bytes)| (time * MS, bytes)));
-        assert!(fill(vec![(0, 1), (u64::MAX / 2, 2)]).len() <= MOST_TIMES + 2);
-        assert_eq!(fill(vec![(7, 1)]), [(7, 1)]);
-        assert_eq!(fill(Vec::new()), []);
+        assert!(fill(vec![(0, 1), (u64::MAX / 2, 2)], 1).len() <= MOST_TIMES + 2);
+        assert_eq!(fill(vec![(7, 1)], 1), [(7, 1)]);
+        assert_eq!(fill(Vec::new(), 0), []);
+    }
+
+    #[test]
+    fn where_it_is_not_said_how_often_was_looked_the_nearest_looks_tell() {
+        assert_eq!(nearest_looks_ns(&[(0, 5), (1000, 6), (1010, 7), (1010, 8), (1021, 9)]), 10);
+        assert_eq!(nearest_looks_ns(&[(7, 5), (7, 6)]), 1);
+        assert_eq!(nearest_looks_ns(&[]), 1);
     }
 
     #[test]

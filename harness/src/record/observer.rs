@@ -14,11 +14,13 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use heaplab_raw::{SampleRecord, samples_head, write_sample};
+use heaplab_trace::Header;
 
 use super::RecordError;
 use super::directory::Directory;
 
-/// How often resident memory is read. It is stored where it changed.
+/// How often resident memory is read. It is stored where it changed, and the trace says how often: who reads it must
+/// know at which times nothing new was found.
 const RESIDENT_STEP: Duration = Duration::from_millis(10);
 /// An unchanged figure is stored this often all the same.
 const RESIDENT_MOST: Duration = Duration::from_secs(1);
@@ -45,19 +47,21 @@ struct Process {
 }
 
 impl Observer {
-    /// Makes the file.
+    /// Makes the file, and says in it how often is looked.
     pub(super) fn create(path: &Path) -> Result<Observer, RecordError> {
         let failed = |source| RecordError::Io { what: "make the file of samples", path: path.into(), source };
         let mut file = OpenOptions::new().append(true).create_new(true).open(path).map_err(failed)?;
         file.write_all(&samples_head()).map_err(failed)?;
-        Ok(Observer {
+        let mut observer = Observer {
             file,
             failure: None,
             processes: Vec::new(),
             images_seen: 0,
             next_resident: Duration::ZERO,
             next_names: NAMES_STEPS[0],
-        })
+        };
+        observer.fact(0, Header::RESIDENT_LOOKS_NOTE, &RESIDENT_STEP.as_nanos().to_string());
+        Ok(observer)
     }
 
     /// Looks at what is due at `elapsed`. `images` is how many images have begun.

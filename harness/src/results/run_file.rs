@@ -175,6 +175,9 @@ pub struct RunWorkload {
     /// CPU time that the recorded process used, user's and system's, with those of its children that it waited for.
     #[serde(default)]
     pub recorded_cpu_ns: Option<u64>,
+    /// How often the recorded process's memory was looked at; empty where the trace does not say.
+    #[serde(default, with = "wide")]
+    pub recorded_looks_every_ns: Option<u64>,
     /// Of how many requests of the modelled load one is in the trace; empty if each is.
     #[serde(default)]
     pub thinned: Option<String>,

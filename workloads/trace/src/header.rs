@@ -31,6 +31,16 @@ pub struct Header {
 }
 
 impl Header {
+    /// The note that says how often the recorded process's resident memory was looked at, in ns. A sample is stored
+    /// where a look found another figure than the one before.
+    pub const RESIDENT_LOOKS_NOTE: &str = "resident_looks_every_ns";
+
+    /// What [`Header::RESIDENT_LOOKS_NOTE`] says; none where there is no such note, or no time above 0 in it.
+    pub fn resident_looks_every_ns(&self) -> Option<u64> {
+        let note = self.notes.iter().rfind(|note| note.name == Header::RESIDENT_LOOKS_NOTE)?;
+        note.value.parse().ok().filter(|&every_ns| every_ns > 0)
+    }
+
     /// What the source could not tell of every trace's matters, and what that means for a replay. Sentences.
     pub fn lacks(&self) -> Vec<String> {
         let lacks = [
@@ -134,4 +144,26 @@ pub struct Summary {
     pub touched_bytes: u64,
     /// Requested bytes of those objects.
     pub touched_of_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_often_memory_was_looked_at_is_a_note_above_zero() {
+        let of = |values: &[&str]| {
+            let note = |value: &&str| Note {
+                name: Header::RESIDENT_LOOKS_NOTE.to_string(),
+                value: value.to_string(),
+            };
+            let header = Header { notes: values.iter().map(note).collect(), ..Header::default() };
+            header.resident_looks_every_ns()
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["10000000"]), Some(10_000_000));
+        assert_eq!(of(&["0"]), None);
+        assert_eq!(of(&["often"]), None);
+        assert_eq!(of(&["1", "2"]), Some(2), "the last that was said");
+    }
 }

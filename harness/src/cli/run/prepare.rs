@@ -40,6 +40,8 @@ pub(super) struct Recording {
     /// CPU time that its process used, with those of its children that it waited for.
     pub(super) cpu_ns: Option<u64>,
     first_event_ns: Option<u64>,
+    /// How often that was looked at, if the trace says so.
+    pub(super) looks_every_ns: Option<u64>,
     /// Of how many requests of a load model one is in the trace, if not each is.
     pub(super) thinned: Option<String>,
     /// The phases of a load model.
@@ -57,6 +59,7 @@ impl Recording {
         let cpu_ns = number("cpu_user_ns").zip(number("cpu_system_ns"));
         Recording {
             allocator: header.allocator.clone(),
+            looks_every_ns: header.resident_looks_every_ns(),
             // TOML's integers end at 2^63 - 1.
             cpu_ns: cpu_ns
                 .and_then(|(user, system)| user.checked_add(system))

@@ -172,6 +172,7 @@ fn describe_workloads(plan: &Plan, compiled: &Compiled) -> anyhow::Result<Vec<Ru
                 .map(|allocator| allocator.hash.clone())
                 .filter(|hash| !hash.is_empty()),
             recorded_cpu_ns: recording.and_then(|recording| recording.cpu_ns),
+            recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
         });
