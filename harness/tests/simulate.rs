@@ -135,6 +135,20 @@ fn what_is_wrong_with_the_arguments_is_said_and_nothing_is_written() {
 }
 
 #[test]
+fn a_name_that_is_set_is_the_workloads_everywhere() {
+    let place = tempfile::tempdir().unwrap();
+    let set = ["api-gateway", "--set", "name=mine", "--duration", "1s"];
+    let output = simulate(place.path(), &[&set[..], &["-o", "x.hlt"]].concat());
+    assert_eq!((row(&output, "workload"), stderr(&output)), ("mine", ""));
+    let mut command = Command::cargo_bin("heaplab").unwrap();
+    command.current_dir(place.path()).arg("run").args(set);
+    command.args(["-o", "out", "--pass", "memory", "--reps", "1", "-a", "ptmalloc2"]).assert().success();
+    let read = |name: &str| fs::read_to_string(place.path().join("out").join(name)).unwrap();
+    assert!(read("run.toml").contains("\nname = \"mine\"\nsource = \"definition api-gateway, "));
+    assert!(read("samples.csv").contains(",mine,") && !read("samples.csv").contains("api-gateway"));
+}
+
+#[test]
 fn a_table_of_sizes_with_a_hole_is_named_with_its_line_and_key() {
     let place = tempfile::tempdir().unwrap();
     let there = place.path();

@@ -43,12 +43,14 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage(format!("{} is a recording: {hint}", workload.name)).into());
     }
     let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides };
+    let workload = workload.named_by(&options).map_err(as_usage)?;
     let mut stream = workload.open(&options).map_err(as_usage)?;
     if args.plot.is_some() && stream.expected_last_time_ns().is_none() {
         return Err(
             Usage(format!("{} has no times: --plot draws load models over theirs", workload.name)).into()
         );
     }
+    args.plot.iter().try_for_each(|path| require_directory(path))?;
     let mut trace = TraceFile::create(&args.output, stream.header())?;
     let bar = progress_bar(stream.expected_last_time_ns())?;
     let mut records: u64 = 0;

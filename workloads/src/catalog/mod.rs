@@ -148,6 +148,21 @@ impl Workload {
         Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
     }
 
+    /// The same with the name and the description that it has under these options: a model's overrides may set both.
+    ///
+    /// # Errors
+    ///
+    /// A bad definition or override.
+    pub fn named_by(self, options: &Options) -> Result<Workload, CatalogError> {
+        match &self.source {
+            Source::Definition { text, origin } if !options.overrides.is_empty() => {
+                let definition = Simulation::parameters(text, origin, &options.overrides)?;
+                Ok(Workload { name: definition.name, description: definition.description, ..self })
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// Begins its trace. A recording has no use for a seed; a duration and overrides it refuses.
     ///
     /// # Errors

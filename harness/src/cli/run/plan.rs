@@ -171,7 +171,8 @@ fn find_workloads(args: &Args) -> anyhow::Result<Vec<(Workload, Options)>> {
     let mut names = HashSet::new();
     let mut workloads = Vec::new();
     for name in &args.workloads {
-        for (workload, options) in at_each_load(catalog::find(name).map_err(as_usage)?, &options, args)? {
+        let workload = catalog::find(name).and_then(|found| found.named_by(&options)).map_err(as_usage)?;
+        for (workload, options) in at_each_load(workload, &options, args)? {
             if !names.insert(workload.name.clone()) {
                 return Err(usage(format!(
                     "two workloads are called {:?}: rename a file, or leave one away",
