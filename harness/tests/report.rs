@@ -8,6 +8,8 @@ mod loading;
 mod pages;
 #[path = "report/synthetic.rs"]
 mod synthetic;
+#[path = "report/tables.rs"]
+mod tables;
 
 use std::fs;
 use std::path::Path;
@@ -377,32 +379,6 @@ fn a_baseline_must_be_in_the_run() {
     let with = Analysis::new(&run, Some("mimalloc")).expect("an analysis");
     let row = with.row("monitor-server", "jemalloc", "wall_ns_per_event").expect("measured");
     assert!(row.ratio.is_some_and(|ratio| ratio < 1.0) && row.verdict.is_some());
-}
-
-#[test]
-fn the_plain_table_has_one_row_a_line_and_the_name_first() {
-    let directory = written(&Shape::new(&["ptmalloc2", "jemalloc"], 6));
-    let run = load(directory.path()).expect("a run");
-    let analysis = Analysis::new(&run, None).expect("an analysis");
-    let mut out = Vec::new();
-    print_table(&analysis, &mut out, Style { framed: false, colour: false }).expect("in memory");
-    insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
-    variant    workload        samples  time/event            interval   vs baseline      peak             interval   vs baseline      mean       end   settled
-    ptmalloc2  monitor-server       18     47.8 ns  40.1 ns to 56.0 ns      baseline  99.0 MiB  97.9 MiB to 100 MiB      baseline  74.3 MiB  66.8 MiB       0 B
-    jemalloc   monitor-server       18     54.7 ns  44.8 ns to 64.8 ns  1.131 slower   109 MiB   107 MiB to 110 MiB  1.102 larger  81.6 MiB  73.4 MiB  16.3 MiB
-    ");
-}
-
-#[test]
-fn the_summary_comes_in_every_form() {
-    let directory = written(&Shape::new(&FOUR[..2], 6));
-    let json = stdout(&report(directory.path(), &["--format", "json"]));
-    let rows: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    let csv = stdout(&report(directory.path(), &["--format", "csv"]));
-    assert_eq!(csv, fs::read_to_string(directory.path().join("summary.csv")).expect("a summary"));
-    assert_eq!(rows.as_array().map(Vec::len), Some(csv.lines().count() - 1));
-    let markdown = stdout(&report(directory.path(), &["--format", "markdown"]));
-    assert!(markdown.starts_with("### monitor-server\n\n| variant | samples |"), "{markdown}");
 }
 
 proptest! {

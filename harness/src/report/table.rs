@@ -97,7 +97,8 @@ pub const SUMMARY_COLUMNS: [&str; 15] = [
 ];
 
 /// How the table of a workload is read: what its columns are, and which way is better.
-pub(super) const TABLE_NOTE: &str = "Lower is better in every column. time/event: elapsed time of the replay over \
+pub(super) const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
+    the figures behind them are of. time/event: elapsed time of the replay over \
     its events. peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
     minute after everything was freed. Values are medians over blocks, each with its interval.";
 
@@ -106,9 +107,9 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
         return program_grid(analysis, workload);
     }
-    let header =
-        ["variant", "samples", "time/event", "interval", "vs baseline", "peak", "interval", "vs baseline"];
-    let header = header.into_iter().chain(["mean", "end", "settled"]).map(str::to_owned).collect();
+    let speed = ["samples", "time/event", "interval", "vs baseline"];
+    let memory = ["samples", "peak", "interval", "vs baseline", "mean", "end", "settled"];
+    let header = ["variant"].into_iter().chain(speed).chain(memory).map(str::to_owned).collect();
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
         analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
     let rows = ranked.into_iter().chain(floors).map(|variant| {
@@ -122,10 +123,11 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
         let (speed, peak) = (row(WALL_PER_EVENT), row(RESIDENT_PEAK));
         vec![
             variant.clone(),
-            count_samples(analysis, workload, variant),
+            count_samples(analysis, workload, variant, Pass::Throughput),
             cell(speed.and_then(|row| row.median), units::nanoseconds),
             interval(speed, units::nanoseconds),
             against(speed, Verdict::of_time),
+            count_samples(analysis, workload, variant, Pass::Memory),
             cell(peak.and_then(|row| row.median), units::bytes),
             interval(peak, units::bytes),
             against(peak, Verdict::as_str),
@@ -148,7 +150,7 @@ fn program_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
         let (cpu, peak) = (row(PROGRAM_CPU), row(PROGRAM_PEAK));
         vec![
             variant.clone(),
-            count_samples(analysis, workload, variant),
+            count_samples(analysis, workload, variant, Pass::Exec),
             median(PROGRAM_CPU, units::nanoseconds),
             interval(cpu, units::nanoseconds),
             describe_ratio(analysis, variant, cpu, Verdict::as_str),
@@ -163,13 +165,15 @@ fn program_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     Grid { names: 1, header, rows: rows.collect() }
 }
 
-/// Ok samples of all samples.
-fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str) -> String {
-    let of_variant = |key: &SampleKey| key.workload == workload && key.variant == variant;
-    let all = analysis.run.samples.iter().filter(|sample| of_variant(&sample.key())).count() as u64;
-    let passes = [Pass::Throughput, Pass::Latency, Pass::Memory, Pass::Check, Pass::Exec];
-    let failed: u64 = passes.iter().map(|&pass| analysis.figures.failed(workload, variant, pass)).sum();
-    if failed == 0 { format!("{all}") } else { format!("{} of {all}", all - failed) }
+/// Ok samples of all samples that one pass took.
+fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> String {
+    let is_counted = |key: &SampleKey| key.workload == workload && key.variant == variant && key.pass == pass;
+    let all = analysis.run.samples.iter().filter(|sample| is_counted(&sample.key())).count() as u64;
+    match analysis.figures.failed(workload, variant, pass) {
+        _ if all == 0 => "-".to_owned(),
+        0 => format!("{all}"),
+        failed => format!("{} of {all}", all - failed),
+    }
 }
 
 fn describe_ratio(
