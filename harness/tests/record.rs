@@ -332,6 +332,14 @@ fn a_program_that_does_not_start_has_the_status_that_a_shell_gives() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_named() {
+    assert_eq!(
+        record(&["-o", "/no/such/x.hlt", "--", "true"]),
+        (Some(1), "heaplab: /no/such/x.hlt: there is no directory /no/such: make it first\n".to_string()),
+    );
+}
+
+#[test]
 fn a_running_process_is_refused_with_what_to_do() {
     let (status, said) = record(&["--pid", "1"]);
     assert_eq!(status, Some(2), "{said}");

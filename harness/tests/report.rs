@@ -239,10 +239,17 @@ fn what_cannot_be_read_is_named() {
     assert!(message().contains("run.toml: "), "{}", message());
 
     fs::remove_file(path.join("run.toml")).expect("removable");
-    assert!(message().ends_with("holds no run: it has no run.toml"), "{}", message());
+    let advice = ": name the directory that `heaplab run -o` wrote";
+    let ending = format!("holds no run: it has no run.toml{advice}");
+    assert!(message().ends_with(&ending), "{}", message());
     let output = report(path, &[]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
     assert!(stderr(&output).contains("holds no run"), "{}", stderr(&output));
+    for (other, why) in [("none", "there is no such directory"), ("samples.csv", "it is no directory")] {
+        let path = path.join(other);
+        let said = format!("heaplab: {} holds no run: {why}{advice}\n", path.display());
+        assert_eq!(stderr(&report(&path, &[])), said);
+    }
 }
 
 #[test]

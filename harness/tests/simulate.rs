@@ -121,7 +121,7 @@ fn what_is_wrong_with_the_arguments_is_said_and_nothing_is_written() {
     assert_usage(there, &with(&["bad.toml"]), &["bad.toml", "payload.median is 64", "\"64KiB\""]);
     assert_usage(there, &with(&["typo.toml"]), &["typo.toml", "unknown key worker ", "workers"]);
     assert_usage(there, &with(&["broken.toml"]), &["broken.toml: not a TOML file"]);
-    assert_usage(there, &with(&["none.toml"]), &["none.toml", "cannot open"]);
+    assert_usage(there, &with(&["none.toml"]), &["none.toml: there is no such file: name"]);
     assert_usage(there, &with(&["no-such"]), &["no-such", "monitor-server", "api-gateway"]);
     assert_usage(there, &with(&["threaded"]), &["threaded is a recording"]);
     let model = "monitor-server";
@@ -214,5 +214,10 @@ fn an_output_that_cannot_be_written_is_named() {
     let place = tempfile::tempdir().unwrap();
     let output = simulate(place.path(), &["monitor-server", "-o", "no/such/x.hlt"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no/such/x.hlt"), "{}", stderr(&output));
+    let said = "heaplab: no/such/x.hlt: there is no directory no/such: make it first\n";
+    assert_eq!(stderr(&output), said);
+    let output = simulate(place.path(), &["monitor-server", "-o", "x.hlt", "--plot", "no/x.png"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "heaplab: no/x.png: there is no directory no: make it first\n");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }

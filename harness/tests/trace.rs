@@ -426,6 +426,9 @@ fn export_to_a_file_replaces_it_when_complete() {
     let done = trace(&["export", "--to", "csv", text(&file), "-o", text(&file)]);
     assert_eq!(done.status.code(), Some(1));
     assert!(stderr(&done).ends_with("is the trace itself: name another output\n"), "{}", stderr(&done));
+    let done = trace(&["export", "--to", "csv", text(&file), "-o", "/no/such/out.csv"]);
+    let said = "heaplab: /no/such/out.csv: there is no directory /no/such: make it first\n";
+    assert_eq!((done.status.code(), stderr(&done)), (Some(1), said));
     let done = trace(&["export", "--to", "bogus", text(&file)]);
     assert_eq!((done.status.code(), stdout(&done)), (Some(2), ""));
     assert_eq!(stderr(&done), "heaplab: unknown format \"bogus\": the formats are android, csv\n");

@@ -114,3 +114,13 @@ fn a_server_is_recorded_under_its_load() {
     assert!(said.contains("the load ended with status 3"), "{said}");
     assert!(!place.path().join("other.hlt").exists(), "what was cut short is not used the next time");
 }
+
+#[test]
+fn a_program_that_is_not_there_is_said_before_anything_is_replayed() {
+    let place = place();
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "-o", "out", "--", "./none"]);
+    let said = "heaplab: ./none: command not found: give its path, or a name that PATH leads to\n";
+    command.assert().code(1).stderr(said);
+    assert!(!place.path().join("out").exists());
+}

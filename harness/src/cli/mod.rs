@@ -21,6 +21,7 @@ mod simulate;
 mod trace;
 mod validate;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -137,6 +138,20 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("heaplab: {error:#}");
             ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+        }
+    }
+}
+
+/// An error if the directory that `output` is to lie in is missing: said before the work, and not by the last step of it.
+fn require_directory(output: &Path) -> anyhow::Result<()> {
+    match output.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir()) {
+        None => Ok(()),
+        Some(directory) => {
+            anyhow::bail!(
+                "{}: there is no directory {}: make it first",
+                output.display(),
+                directory.display()
+            )
         }
     }
 }

@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::{DEFAULT_SEED, Options, is_phase, parse_time_ns
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::trace::{list_totals, print_rows};
-use super::{Outcome, Usage};
+use super::{Outcome, Usage, require_directory};
 use crate::report::{Load, draw_load};
 
 /// Of so many records one is looked at for the plot.

@@ -18,7 +18,7 @@ use heaplab_allocators::{Injection, Variant};
 use super::Outcome;
 use super::exec::{ReadyWhen, parse_ready};
 use super::run::{parse_timeout, stop_on_signals, stopped};
-use crate::exec::{self, Ending, Input, Until};
+use crate::exec::{self, Ending, Input, Until, find_program};
 use crate::predict::validate;
 use crate::report::{
     Analysis, DEFAULT_BASELINE, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv,
@@ -67,6 +67,8 @@ pub(super) struct Args {
 
 /// Records if need be, replays, runs, and holds one against the other.
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    // The replays take minutes: what cannot be run after them is said before.
+    find_program(args.command.first().context("no command")?, std::env::var_os("PATH"))?;
     let stop = stop_on_signals()?;
     if !args.recording.exists() {
         if !record(&args, &stop)? {

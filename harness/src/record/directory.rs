@@ -31,6 +31,10 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(RecordError::Unfinished { path });
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = output.parent().unwrap_or(output).to_path_buf();
+                return Err(RecordError::NoDirectory { output: output.to_path_buf(), directory });
+            }
             Err(source) => {
                 return Err(RecordError::Io { what: "make the recording's directory", path, source });
             }

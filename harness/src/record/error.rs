@@ -36,6 +36,14 @@ pub enum RecordError {
         /// The directory.
         path: PathBuf,
     },
+    /// The directory that the trace is to lie in is missing.
+    #[error("{}: there is no directory {}: make it first", .output.display(), .directory.display())]
+    NoDirectory {
+        /// The trace.
+        output: PathBuf,
+        /// Where it was to be written.
+        directory: PathBuf,
+    },
     /// The program did not start.
     #[error("{}: {}", .program.display(), describe_start(.source))]
     Start {

@@ -1,6 +1,6 @@
 //! What can be wrong with a run's directory. Every message names the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A run's directory could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,9 @@ pub enum ResultsError {
         path: PathBuf,
     },
     /// The directory has no `run.toml`.
-    #[error("{path} holds no run: it has no run.toml")]
+    #[error(
+        "{path} holds no run: {}: name the directory that `heaplab run -o` wrote", describe_missing(.path)
+    )]
     NoRun {
         /// The directory.
         path: PathBuf,
@@ -79,4 +81,12 @@ pub enum ResultsError {
         /// What is wrong with it.
         detail: String,
     },
+}
+
+fn describe_missing(path: &Path) -> &'static str {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => "it has no run.toml",
+        Ok(_) => "it is no directory",
+        Err(_) => "there is no such directory",
+    }
 }

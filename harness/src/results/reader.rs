@@ -121,7 +121,9 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
 pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
     let path = directory.join("run.toml");
     let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
             return Err(ResultsError::NoRun { path: directory.to_owned() });
         }
         other => other.map_err(io(&path, "read"))?,

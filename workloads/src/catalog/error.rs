@@ -12,12 +12,29 @@ use crate::simulate::DefinitionError;
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// Neither a workload's name nor a file.
-    #[error("unknown workload {name:?}: the workloads are {known}, or name a file (.hlt, .toml, or a log)")]
+    #[error(
+        "unknown workload {name:?}{}: the workloads are {known}, or name a file (.hlt, .toml, or a log)",
+        ask_whether(.similar)
+    )]
     Unknown {
         /// What was asked for.
         name: String,
+        /// The names that are like it.
+        similar: Vec<String>,
         /// The names that there are.
         known: String,
+    },
+    /// A path that leads to nothing.
+    #[error(
+        "{}: there is no such file{}: name a file (.hlt, .toml, or a log), or a workload of `heaplab list workloads`",
+        path.display(),
+        ask_whether(.similar)
+    )]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// The shipped workloads whose names are like the file's.
+        similar: Vec<String>,
     },
     /// A definition or an override has a fault.
     #[error(transparent)]
@@ -57,13 +74,19 @@ impl CatalogError {
     /// Whether the user asked for something that there is not, as opposed to a fault while reading it.
     pub fn is_usage(&self) -> bool {
         match self {
-            CatalogError::Unknown { .. } | CatalogError::Definition(_) | CatalogError::NotAModel { .. } => {
-                true
-            }
+            CatalogError::Unknown { .. }
+            | CatalogError::NoFile { .. }
+            | CatalogError::Definition(_)
+            | CatalogError::NotAModel { .. } => true,
             CatalogError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             CatalogError::Trace(_) | CatalogError::Import(_) => false,
         }
     }
+}
+
+/// What may have been meant, as part of a sentence; nothing where nothing is similar.
+fn ask_whether(similar: &[String]) -> String {
+    if similar.is_empty() { String::new() } else { format!(" (is {} meant?)", similar.join(" or ")) }
 }
 
 pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> CatalogError {

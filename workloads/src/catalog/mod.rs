@@ -126,8 +126,15 @@ pub fn find(name_or_path: &str) -> Result<Workload, CatalogError> {
     let looks_like_path = path.extension().is_some() || path.components().count() > 1;
     match path.try_exists() {
         Ok(true) => find_file(path),
-        Ok(false) if looks_like_path => Err(io_error(path, "open", io::ErrorKind::NotFound.into())),
-        Ok(false) => Err(CatalogError::Unknown { name: name_or_path.to_string(), known: names(|_| true) }),
+        Ok(false) if looks_like_path => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            Err(CatalogError::NoFile { path: path.to_path_buf(), similar: similar(&stem) })
+        }
+        Ok(false) => Err(CatalogError::Unknown {
+            name: name_or_path.to_string(),
+            similar: similar(name_or_path),
+            known: names(|_| true),
+        }),
         Err(source) => Err(io_error(path, "open", source)),
     }
 }
@@ -258,6 +265,18 @@ fn find_definition(path: &Path) -> Result<Workload, CatalogError> {
     let origin = path.display().to_string();
     let (name, description) = Simulation::describe(&text, &origin)?;
     Ok(Workload { name, description, source: Source::Definition { text: Cow::Owned(text), origin } })
+}
+
+/// The shipped workloads of whose names `name` is a word or the begin of one, and those that differ from it by a slip of
+/// the keys: one letter in four.
+fn similar(name: &str) -> Vec<String> {
+    const SHORTEST: usize = 3;
+    let letters = name.chars().count();
+    let is_similar = |known: &String| {
+        let begins_word = known.starts_with(name) || known.contains(&format!("-{name}"));
+        letters >= SHORTEST && (begins_word || strsim::osa_distance(known, name) <= letters / 4)
+    };
+    list().into_iter().map(|workload| workload.name).filter(is_similar).collect()
 }
 
 /// The shipped workloads that `wanted` takes, in words.

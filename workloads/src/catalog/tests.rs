@@ -146,11 +146,31 @@ fn what_is_not_there_is_said_with_what_there_is() {
                  monitor-server-1000h, api-gateway, cache-churn, threaded, python-server, python-server-malloc, \
                  redis-server, sqlite3, cpp-compile";
     assert!(error.to_string().contains(known), "{error}");
-    for path in ["no/such/file", "none.hlt"] {
+    for path in ["no/such/file", "none.hlt", "none.toml"] {
         let error = find(path).unwrap_err();
-        assert!(error.is_usage() && error.to_string().contains(path), "{error}");
+        let said = format!("{path}: there is no such file: name a file");
+        assert!(error.is_usage() && error.to_string().starts_with(&said), "{error}");
     }
     assert!(!find("/").unwrap_err().is_usage());
+}
+
+#[test]
+fn what_may_have_been_meant_is_asked() {
+    let said = |name: &str| find(name).unwrap_err().to_string();
+    assert!(
+        said("monitor-servr").starts_with("unknown workload \"monitor-servr\" (is monitor-server meant?): ")
+    );
+    assert!(said("redis").contains("(is redis-server meant?)"), "{}", said("redis"));
+    let path = "models/api-gatway.toml";
+    assert!(
+        said(path).starts_with("models/api-gatway.toml: there is no such file (is api-gateway meant?): ")
+    );
+    assert!(said("sqlite.hlt").contains("(is sqlite3 meant?)"), "{}", said("sqlite.hlt"));
+    assert!(said("python.toml").contains("(is python-server or python-server-malloc meant?)"));
+    for name in ["nofile.toml", "a", "x.hlt", ".", "zzzz"] {
+        let error = find(name).map_or_else(|error| error.to_string(), |found| found.name);
+        assert!(!error.contains("meant"), "{error}");
+    }
 }
 
 #[test]

@@ -17,6 +17,14 @@ pub enum TraceError {
         #[source]
         source: io::Error,
     },
+    /// The directory that the trace is to lie in is missing.
+    #[error("{}: there is no directory {}: make it first", path.display(), directory.display())]
+    NoDirectory {
+        /// The trace.
+        path: PathBuf,
+        /// Where it was to be written.
+        directory: PathBuf,
+    },
     /// The file does not begin as a trace does.
     #[error("{}: not a heaplab trace (a foreign log must be imported first: heaplab trace import)", path.display())]
     NotATrace {

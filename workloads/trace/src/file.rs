@@ -24,10 +24,11 @@ impl TraceFile {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(TraceError::NotReplaceable { path: path.to_path_buf() });
         }
-        let (temporary, file) = Temporary::create(path).map_err(|source| TraceError::Io {
-            path: path.to_path_buf(),
-            doing: "create",
-            source,
+        let (temporary, file) = Temporary::create(path).map_err(|source| match path.parent() {
+            Some(directory) if source.kind() == io::ErrorKind::NotFound => {
+                TraceError::NoDirectory { path: path.to_path_buf(), directory: directory.to_path_buf() }
+            }
+            _ => TraceError::Io { path: path.to_path_buf(), doing: "create", source },
         })?;
         let writer = TraceWriter::with_path(BufWriter::with_capacity(1 << 16, file), header, path)?;
         Ok(TraceFile { writer, temporary, path: path.to_path_buf() })

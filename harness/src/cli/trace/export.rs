@@ -11,7 +11,7 @@ use heaplab_trace::TraceReader;
 use heaplab_workloads::export::{Exported, Format, export};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{Outcome, Usage};
+use crate::cli::{Outcome, Usage, require_directory};
 
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -53,6 +53,7 @@ fn write_file(trace: &Path, format: Format, output: &Path) -> anyhow::Result<Exp
         anyhow::bail!("{}: is the trace itself: name another output", output.display());
     }
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    require_directory(output)?;
     let doing = || format!("cannot write {}", output.display());
     // The user's umask takes from these what it takes from every file.
     let permissions = Permissions::from_mode(0o666);
