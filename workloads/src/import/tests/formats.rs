@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod every_kind;
+
 /// The heaptrack log of a small program, as `--raw` leaves it.
 const HEAPTRACK_RAW: &str = "\
 v 10400 3
@@ -423,106 +425,4 @@ fn a_log_of_webkit() {
         "log.txt: byte 0 of the content: expected an opcode from 0 to 3, found \
          09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09"
     );
-}
-
-#[test]
-fn every_kind_is_told_by_its_content_in_every_container() {
-    for (kind, log) in logs() {
-        let gzip = {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(&log).unwrap();
-            encoder.finish().unwrap()
-        };
-        let zstd = zstd::stream::encode_all(log.as_slice(), 1).unwrap();
-        let zip = zip_of(&[("log", &log)]);
-        for bytes in [&log, &gzip, &zstd, &zip] {
-            let imported = import_bytes(bytes, None).unwrap();
-            assert_eq!(imported.report.kind, kind);
-            assert!(!imported.events.is_empty());
-            assert_eq!(imported.report.header.source, kind.name());
-        }
-    }
-}
-
-#[test]
-fn a_log_that_may_be_of_two_kinds_is_refused() {
-    let both = "v 10400 3\n--7-- malloc(48) = 0x10\n";
-    let expected = format!(
-        "log.txt: by its first 34 bytes the log may be of several kinds (heaptrack, valgrind): name its kind with --from (of all there are: {})",
-        Kind::names()
-    );
-    assert_eq!(message(both.as_bytes(), None), expected);
-    let valgrind = import_bytes(both.as_bytes(), Some(Kind::Valgrind)).unwrap();
-    assert_eq!(deeds(&valgrind), [malloc(0, 48)]);
-    assert!(import_bytes(both.as_bytes(), Some(Kind::Heaptrack)).is_err());
-}
-
-#[test]
-fn a_log_that_is_cut_off_anywhere_keeps_what_was_before() {
-    for (kind, log) in logs() {
-        let whole = import_bytes(&log, Some(kind)).unwrap();
-        for length in (0..log.len()).step_by(7) {
-            let lines = log[..length].iter().filter(|&&byte| byte == b'\n').count();
-            let text = !matches!(kind, Kind::MallocBench | Kind::Webkit);
-            match import_bytes(&log[..length], Some(kind)) {
-                Ok(part) => {
-                    assert!(part.events.len() <= whole.events.len(), "{kind:?} {length}");
-                    assert!(!text || part.events.len() <= lines + 1, "{kind:?} {length}");
-                }
-                // Of what is cut off inside its first line nothing is known.
-                Err(error) => assert!(text && lines == 0, "{kind:?} cut off at byte {length}: {error}"),
-            }
-        }
-    }
-}
-
-#[test]
-fn what_would_fill_memory_is_refused() {
-    // Each would be gigabytes as a line, a table or a set of live objects; as a file each is small.
-    let bomb = |begin: &str, repeated: &str, times: usize| {
-        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.write_all(begin.as_bytes()).unwrap();
-        for _ in 0..times {
-            encoder.write_all(repeated.as_bytes()).unwrap();
-        }
-        encoder.finish().unwrap()
-    };
-    let line = bomb("1: malloc 0x10 8\n", "1111111111111111", 1 << 20);
-    assert!(message(&line, None).contains("log.txt:2: expected a line of at most 64 KiB"));
-    let live = bomb("v 10400 3\na 8 1\n", "+ 0\n", ledger::LIVE_MOST + 2);
-    assert!(message(&live, None).contains(" objects live at once behind event "));
-    let threads = bomb("1: malloc 0x10 8\n", "1: thread_done 0x0\n", ledger::THREADS_MOST as usize + 1);
-    assert!(message(&threads, None).contains(" threads behind event "));
-    let infos = bomb("v 10400 3\n", "a 8 1\n", heaptrack::INFOS_MOST + 1);
-    assert!(message(&infos, None).contains("lines of kind a: no program is known to have so many"));
-    let open = bomb("--7-- malloc(1)\n", "--7-- malloc(1)free(0x0)\n", 5000);
-    assert!(message(&open, Some(Kind::Valgrind)).contains("the results of 4096 calls before"));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        for &kind in Kind::ALL {
-            let _ = import_bytes(&bytes, Some(kind));
-        }
-        let _ = import_bytes(&bytes, None);
-    }
-
-    /// A real log in which some bytes are others, some are gone and some are there twice.
-    #[test]
-    fn a_damaged_log_is_answered(which in 0usize..8, damage in proptest::collection::vec((any::<u16>(), any::<u8>(), 0u8..3), 1..8)) {
-        let (kind, mut log) = logs().swap_remove(which);
-        for (at, byte, how) in damage {
-            let at = usize::from(at) % log.len().max(1);
-            match how {
-                0 if at < log.len() => log[at] = byte,
-                1 => log.truncate(at),
-                _ => log.extend_from_within(at.min(log.len())..),
-            }
-        }
-        let _ = import_bytes(&log, Some(kind));
-        let _ = import_bytes(&log, None);
-    }
 }
