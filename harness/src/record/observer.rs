@@ -42,6 +42,7 @@ struct Process {
     statm: File,
     resident_bytes: u64,
     stored: Option<Duration>,
+    looked: Option<Duration>,
     names: BTreeMap<u32, String>,
     is_gone: bool,
 }
@@ -95,6 +96,7 @@ impl Observer {
                     statm,
                     resident_bytes: 0,
                     stored: None,
+                    looked: None,
                     names: BTreeMap::new(),
                     is_gone: false,
                 });
@@ -111,6 +113,7 @@ impl Observer {
     /// Notes how the program ended.
     pub(super) fn finish(&mut self, elapsed: Duration, program: u32, status: ExitStatus) {
         let mut records = Vec::new();
+        self.processes.iter_mut().for_each(|process| process.store_last(&mut records));
         let status = status.into_raw() as u32;
         append(
             &mut records,
@@ -151,16 +154,28 @@ impl Process {
             .ok()
             .and_then(|length| resident_bytes(&text[..length], rustix::param::page_size() as u64))
         else {
+            self.store_last(records);
             self.is_gone = true;
             return;
         };
+        self.looked = Some(elapsed);
         let is_due = self.stored.is_none_or(|stored| elapsed >= stored + RESIDENT_MOST);
         if resident_bytes != self.resident_bytes || is_due {
             self.resident_bytes = resident_bytes;
-            self.stored = Some(elapsed);
-            let record =
-                SampleRecord::Resident { elapsed_us: micros(elapsed), pid: self.number, resident_bytes };
-            append(records, &record);
+            self.store(elapsed, records);
+        }
+    }
+
+    fn store(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
+        self.stored = Some(elapsed);
+        let (elapsed_us, resident_bytes) = (micros(elapsed), self.resident_bytes);
+        append(records, &SampleRecord::Resident { elapsed_us, pid: self.number, resident_bytes });
+    }
+
+    /// Stores the last look, which found nothing new: until then the process had that memory.
+    fn store_last(&mut self, records: &mut Vec<u8>) {
+        if let Some(looked) = self.looked.filter(|looked| self.stored != Some(*looked)) {
+            self.store(looked, records);
         }
     }
 
