@@ -45,6 +45,25 @@ fn the_header_tells_where_and_on_what() {
     assert!(header["program"].as_str().is_some_and(|program| program.ends_with("/end _exit")), "{header}");
 }
 
+#[test]
+fn resident_memory_and_cpu_time_are_known_to_the_end() {
+    let run = Recorded::hazard("idle_end.c", &[], &[]);
+    let reader = heaplab_trace::TraceReader::open(&run.directory.path().join("trace.hlt")).expect("a trace");
+    let looks = reader.filter_map(|record| match record.expect("a record") {
+        heaplab_trace::Record::Resident(sample) => Some(sample),
+        _ => None,
+    });
+    let last = looks.last().expect("looks");
+    assert!(last.time_ns > 400_000_000 && last.resident_bytes > 8 << 20, "{last:?}");
+    let notes = run.trace()["header"]["notes"].clone();
+    let note = |name: &str| {
+        let found = notes.as_array().expect("notes").iter().find(|note| note["name"] == name);
+        found.and_then(|note| note["value"].as_str()?.parse::<u64>().ok()).expect(name)
+    };
+    let cpu_ns = note("cpu_user_ns") + note("cpu_system_ns");
+    assert!((1..400_000_000).contains(&cpu_ns), "it slept: {cpu_ns} ns");
+}
+
 /// A prediction needs it, and reads a run's files alone.
 #[test]
 fn a_run_says_how_often_its_recorded_process_was_looked_at() {

@@ -74,9 +74,15 @@ pub(super) fn describe_parts(
     }
     let lasted = recorded.last().map_or(0, |point| point.0) as f64 / 1e9;
     if let Some(wall) = median(&values(real, &base, Pass::Exec, |sample| sample.wall_ns)) {
+        let others =
+            real.file.variants.iter().filter(|variant| variant.label != base).filter_map(|variant| {
+                let wall = median(&values(real, &variant.label, Pass::Exec, |sample| sample.wall_ns))?;
+                Some(format!(", under {} {:.1} s", variant.label, wall / 1e9))
+            });
         parts.push(format!(
-            "time: the recording lasted {lasted:.1} s, the program's own runs under {base} {:.1} s",
-            wall / 1e9
+            "time: the recording lasted {lasted:.1} s, the program's own runs under {base} {:.1} s{}",
+            wall / 1e9,
+            others.collect::<String>()
         ));
     }
     Ok(parts)
