@@ -46,6 +46,22 @@ fn the_header_tells_where_and_on_what() {
 }
 
 #[test]
+fn a_status_is_passed_on_where_nobody_reads_what_is_said() {
+    let directory = TempDir::new().expect("a directory");
+    let trace = directory.path().join("trace.hlt");
+    let mut child = Command::new(heaplab().get_program())
+        .args(["record", "-o"])
+        .arg(&trace)
+        .args(["--", "sh", "-c", "sleep 0.2; exit 7"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(7));
+    assert!(trace.exists());
+}
+
+#[test]
 fn resident_memory_and_cpu_time_are_known_to_the_end() {
     let run = Recorded::hazard("idle_end.c", &[], &[]);
     let reader = heaplab_trace::TraceReader::open(&run.directory.path().join("trace.hlt")).expect("a trace");

@@ -57,7 +57,7 @@ fn of_variants(args: &Args, question: &Question, run: &Run) -> anyhow::Result<Ou
     let comparison = compare_variants(&analysis, question).map_err(as_usage)?;
     say_all(&comparison.notes);
     if comparison.rows.is_empty() {
-        eprintln!("heaplab: {}: there is nothing to compare", describe_lack(run));
+        say!("heaplab: {}: there is nothing to compare", describe_lack(run));
         return Ok(Outcome::Incomplete);
     }
     print_variants(&comparison, args.format, &mut std::io::stdout().lock()).context("standard output")?;
@@ -71,13 +71,13 @@ fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Re
     say_all(&comparison.notes);
     if comparison.rows.is_empty() {
         for run in [old.run, new.run] {
-            eprintln!("heaplab: {}", describe_lack(run));
+            say!("heaplab: {}", describe_lack(run));
         }
-        eprintln!("heaplab: there is nothing to compare");
+        say!("heaplab: there is nothing to compare");
         return Ok(Outcome::Incomplete);
     }
     if args.baseline.is_none() {
-        eprintln!(
+        say!(
             "heaplab: two runs share no blocks: an interval covers the noise within each run, and not what changed on \
              the machine between them; --baseline VARIANT compares ratios within blocks"
         );
@@ -106,7 +106,7 @@ fn as_usage(error: CompareError) -> anyhow::Error {
 }
 
 fn say_all(notes: &[String]) {
-    notes.iter().for_each(|note| eprintln!("heaplab: {note}"));
+    notes.iter().for_each(|note| say!("heaplab: {note}"));
 }
 
 fn describe_lack(run: &Run) -> String {
@@ -123,9 +123,9 @@ fn judge(findings: &[Finding], limit: Option<f64>, complete: bool) -> Outcome {
         match finding {
             Finding::Over(sentence) => {
                 over = true;
-                eprintln!("heaplab: more than {percent} worse: {sentence}");
+                say!("heaplab: more than {percent} worse: {sentence}");
             }
-            Finding::Open(sentence) => eprintln!("heaplab: cannot be judged: {sentence}"),
+            Finding::Open(sentence) => say!("heaplab: cannot be judged: {sentence}"),
         }
     }
     match (over, complete && findings.is_empty()) {

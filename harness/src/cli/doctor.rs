@@ -34,7 +34,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
     if args.aa {
         if warnings > 0 {
-            eprintln!("heaplab: {warnings} findings would spoil a measurement: heaplab doctor names them");
+            say!("heaplab: {warnings} findings would spoil a measurement: heaplab doctor names them");
         }
         return against_itself(&args);
     }
@@ -47,7 +47,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         }
     }
     if warnings > 0 {
-        eprintln!("heaplab: {warnings} of {} would spoil a measurement", checks.len());
+        say!("heaplab: {warnings} of {} would spoil a measurement", checks.len());
     }
     Ok(Outcome::Done)
 }
@@ -68,7 +68,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     for of in pairs {
         match SelfRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {
             Some(row) => rows.push(row),
-            None => eprintln!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
+            None => say!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
         }
     }
     let mut out = std::io::stdout().lock();
@@ -100,9 +100,10 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     }
     let faults: Vec<&SelfRow> = rows.iter().filter(|row| row.is_fault()).collect();
     for fault in &faults {
-        eprintln!(
+        say!(
             "heaplab: {}, {}: ptmalloc2 differs from itself: trust no comparison of this machine before that is mended",
-            fault.workload, fault.metric
+            fault.workload,
+            fault.metric
         );
     }
     Ok(if faults.is_empty() { Outcome::Done } else { Outcome::Failed })

@@ -4,6 +4,15 @@
 //! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given. `exec` of
 //! one sample passes the program's own status on.
 
+/// Writes a line to standard error. Where nobody reads that any more nothing is lost, and the command goes on: it may have
+/// a program's status to pass on.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod columns;
 mod compare;
 mod completions;
@@ -136,7 +145,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Passed(status)) => ExitCode::from(status),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("heaplab: {error:#}");
+            say!("heaplab: {error:#}");
             ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         other => other.into(),
     })?;
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
-        eprintln!("heaplab: {note}");
+        say!("heaplab: {note}");
     }
     let mut files: Vec<PathBuf> =
         draw_plan(&capacity, &runs[0].directory.join("plots"))?.into_iter().map(|plot| plot.path).collect();

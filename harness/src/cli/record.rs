@@ -54,7 +54,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Err(error) => {
             return match error.start_code() {
                 Some(code) => {
-                    eprintln!("heaplab: {error}");
+                    say!("heaplab: {error}");
                     Ok(Outcome::Passed(code))
                 }
                 None => Err(error.into()),
@@ -62,14 +62,14 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         }
     };
     for warning in &report.warnings {
-        eprintln!("heaplab: warning: {warning}");
+        say!("heaplab: warning: {warning}");
     }
     let code = report.exit_code();
     // The program ran: whatever became of its recording, the exit status is the program's.
     match report.result {
         Ok(recorded) => describe(&recorded),
-        Err(error @ RecordError::Nothing { .. }) => eprintln!("heaplab: warning: {error}"),
-        Err(error) => eprintln!("heaplab: {:#}", anyhow::Error::from(error)),
+        Err(error @ RecordError::Nothing { .. }) => say!("heaplab: warning: {error}"),
+        Err(error) => say!("heaplab: {:#}", anyhow::Error::from(error)),
     }
     Ok(Outcome::Passed(code))
 }
@@ -99,9 +99,9 @@ fn settings(args: Args) -> Result<Settings, Usage> {
 fn describe(recorded: &Recorded) {
     for trace in &recorded.traces {
         for problem in &trace.problems {
-            eprintln!("heaplab: warning: {}: {problem}", trace.path.display());
+            say!("heaplab: warning: {}: {problem}", trace.path.display());
         }
-        eprintln!("heaplab: {}", describe_trace(trace));
+        say!("heaplab: {}", describe_trace(trace));
     }
 }
 

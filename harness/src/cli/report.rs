@@ -29,7 +29,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     })?;
     let report = write_report(&analysis)?;
     for note in &report.notes {
-        eprintln!("heaplab: {note}");
+        say!("heaplab: {note}");
     }
     let out = &mut std::io::stdout().lock();
     print_summary(&analysis, args.format, out).context("standard output")?;

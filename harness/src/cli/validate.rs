@@ -122,7 +122,7 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
             Some(status) => anyhow::bail!("--prepare ended with status {status}: {prepare}"),
         }
     }
-    eprintln!("heaplab: recording");
+    say!("heaplab: recording");
     let reports = tempfile::NamedTempFile::new().context("a file for reports")?;
     let variant = recorded_under(args)?;
     let injection = Injection::without_probe(&variant).with_context(|| variant.label.clone())?;

@@ -111,7 +111,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let file = match find_program(command, std::env::var_os("PATH")) {
         Ok(file) => file,
         Err(error) => {
-            eprintln!("heaplab: {error}");
+            say!("heaplab: {error}");
             return Ok(Outcome::Passed(error.code()));
         }
     };
@@ -131,7 +131,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         all.iter().filter(|step| !directory.done().contains(&plan.key(step))).copied().collect();
     let Some(last) = take_samples(&plan, &variations, &missing, &mut directory, &stop)? else {
         let path = directory.path().display();
-        eprintln!("heaplab: stopped; what was measured is kept. Go on with: heaplab exec --resume -o {path}");
+        say!("heaplab: stopped; what was measured is kept. Go on with: heaplab exec --resume -o {path}");
         return Ok(Outcome::Interrupted);
     };
     directory.finish()?;
@@ -225,7 +225,7 @@ fn open_directory(
         warnings.push("LD_PRELOAD was set: what it names is not preloaded in the samples".to_owned());
     }
     for warning in &warnings {
-        eprintln!("heaplab: {warning}");
+        say!("heaplab: {warning}");
     }
     let args = &plan.args;
     let command = args.command.iter().map(|word| word.to_string_lossy().into_owned());
@@ -279,7 +279,7 @@ fn take_samples(
     for (at, step) in steps.iter().enumerate() {
         let variation = &variations[step.variant];
         let label = &variation.variant.label;
-        eprintln!("heaplab: {} under {label}, sample {} of {}", plan.name, at + 1, steps.len());
+        say!("heaplab: {} under {label}, sample {} of {}", plan.name, at + 1, steps.len());
         let report_file = reports.path().join(format!("reports-{at}"));
         std::fs::File::create(&report_file).context("a file for reports")?;
         let Some(taken) = take_one(plan, variation, &report_file, &input, stop)? else { return Ok(None) };
@@ -287,7 +287,7 @@ fn take_samples(
         directory.append(&rows)?;
         if let Some(detail) = &rows.sample.status_detail {
             let word = if rows.sample.status == Status::Ok { "note" } else { "not ok" };
-            eprintln!("heaplab: {} under {label}: {word}: {detail}", plan.name);
+            say!("heaplab: {} under {label}: {word}: {detail}", plan.name);
         }
         last = taken.exit_status;
         if stopped(stop) && at + 1 < steps.len() {
@@ -350,7 +350,7 @@ fn choose_input(samples: usize) -> Input {
             use std::os::unix::fs::FileTypeExt;
             let kind = std::fs::metadata("/proc/self/fd/0").map(|metadata| metadata.file_type());
             if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
-                eprintln!(
+                say!(
                     "heaplab: standard input is a pipe, which only one sample could read: all get none; give a file"
                 );
             }
@@ -365,7 +365,7 @@ fn report(path: &Path, baseline: Option<&str>) -> anyhow::Result<Outcome> {
     let analysis = Analysis::new(&run, baseline)?;
     let report = write_report(&analysis)?;
     for note in &report.notes {
-        eprintln!("heaplab: {note}");
+        say!("heaplab: {note}");
     }
     let out = &mut std::io::stderr().lock();
     print_table(&analysis, out, Style { framed: false, colour: false })?;

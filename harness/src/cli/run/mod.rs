@@ -126,7 +126,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Some(directory) if args.resume => Plan::resumed(&args, directory)?,
         _ => Plan::new(&args)?,
     };
-    plan.notes.iter().for_each(|note| eprintln!("heaplab: {note}"));
+    plan.notes.iter().for_each(|note| say!("heaplab: {note}"));
     let variations = prepare::prove_variants(&plan.variants, plan.settings.cpus)?;
     let compiled = match prepare::compile_workloads(&plan, &stop)? {
         Some(compiled) => compiled,
@@ -148,11 +148,11 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let finished = record::take_samples(&plan, &compiled, &variations, agenda, &mut directory, &stop)?;
     if !finished {
         let path = directory.path().display();
-        eprintln!("heaplab: stopped; what was measured is kept. Go on with: heaplab run --resume -o {path}");
+        say!("heaplab: stopped; what was measured is kept. Go on with: heaplab run --resume -o {path}");
         return Ok(Outcome::Interrupted);
     }
     if let Some(pursuit) = &pursuit {
-        pursuit.describe().iter().for_each(|sentence| eprintln!("heaplab: {sentence}"));
+        pursuit.describe().iter().for_each(|sentence| say!("heaplab: {sentence}"));
         directory.update(|file| file.options.reps = pursuit.blocks())?;
     }
     directory.finish()?;
@@ -187,7 +187,7 @@ fn report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result
     let analysis = Analysis::new(&run, baseline)?;
     let report = write_report(&analysis)?;
     for note in &report.notes {
-        eprintln!("heaplab: {note}");
+        say!("heaplab: {note}");
     }
     let out = &mut std::io::stdout().lock();
     print_summary(&analysis, format, out)?;
@@ -202,7 +202,7 @@ fn report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result
         }
         writeln!(out, "{}", path.display())?;
     } else {
-        eprintln!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(if analysis.is_complete() { Outcome::Done } else { Outcome::Incomplete })
 }

@@ -108,7 +108,7 @@ pub(in crate::cli) fn prove_variants(
         }
         let proven = prove(command, variant, cpus).map_err(|error| error.to_string());
         for what in proven.iter().filter_map(|proven| proven.warning()) {
-            eprintln!("heaplab: {}: {what}", variant.label);
+            say!("heaplab: {}: {what}", variant.label);
         }
         variations.push(Variation { variant: variant.clone(), proven });
     }
@@ -187,7 +187,7 @@ fn import_once(
     bar.finish();
     let Some(imported) = imported.map_err(as_usage)? else { return Ok(None) };
     for warning in &imported.warnings {
-        eprintln!("heaplab: {}: {warning}", workload.name);
+        say!("heaplab: {}: {warning}", workload.name);
     }
     Ok(Some(imported.workload))
 }
@@ -196,7 +196,7 @@ fn import_once(
 fn say_lacks(name: &str, header: &Header) -> Vec<String> {
     let lacks = header.lacks();
     for lack in &lacks {
-        eprintln!("heaplab: {name}: its trace lacks {lack}");
+        say!("heaplab: {name}: its trace lacks {lack}");
     }
     lacks
 }
@@ -221,7 +221,7 @@ fn compile_one(
         Err(error) => Err(error.into()),
         Ok((_, info)) => {
             if info.truncated {
-                eprintln!(
+                say!(
                     "heaplab: {name} is cut off: its {} events up to the last whole chunk are used",
                     info.events
                 );

@@ -37,7 +37,7 @@ pub(super) fn open_directory(
     let directory = args.output.clone().unwrap_or_else(|| Path::new("results").join(&run_id));
     let mut warnings = machine_warnings();
     for warning in &warnings {
-        eprintln!("heaplab: {warning}");
+        say!("heaplab: {warning}");
     }
     warnings.extend(plan.notes.iter().cloned());
     let settings = &plan.settings;
@@ -225,7 +225,7 @@ pub(super) fn take_samples(
         {
             let name = &rows.sample.variant;
             bar.suspend(|| {
-                eprintln!("heaplab: {} {} under {name}: {detail}", taken.subject.name, taken.step.pass);
+                say!("heaplab: {} {} under {name}: {detail}", taken.subject.name, taken.step.pass);
             });
         }
         bar.inc(1);

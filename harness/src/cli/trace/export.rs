@@ -37,7 +37,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
         None => write_to(&args.file, format, &mut io::stdout().lock())?,
     };
     for lost in &exported.lost {
-        eprintln!("heaplab: not in the {} text: {lost}", format.name());
+        say!("heaplab: not in the {} text: {lost}", format.name());
     }
     Ok(Outcome::Done)
 }

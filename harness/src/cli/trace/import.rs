@@ -39,7 +39,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     bar.finish();
     let imported = imported.map_err(as_usage)?;
     for warning in &imported.warnings {
-        eprintln!("heaplab: warning: {}: {warning}", args.file.display());
+        say!("heaplab: warning: {}: {warning}", args.file.display());
     }
     let mut rows =
         vec![("trace", args.output.display().to_string()), ("source", imported.header.source.clone())];

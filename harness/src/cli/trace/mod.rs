@@ -73,7 +73,7 @@ fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
         }
     };
     if let Some(cut) = truncation {
-        eprintln!("heaplab: warning: {}", describe_cut(path, &cut));
+        say!("heaplab: warning: {}", describe_cut(path, &cut));
     }
     let info = Info {
         file: path.display().to_string(),
@@ -100,7 +100,7 @@ fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
 fn print_verification(path: &Path) -> anyhow::Result<Outcome> {
     let verified = verify(path)?;
     if let Some(cut) = verified.truncation {
-        eprintln!("heaplab: {}", describe_cut(path, &cut));
+        say!("heaplab: {}", describe_cut(path, &cut));
         return Ok(Outcome::Failed);
     }
     writeln!(
