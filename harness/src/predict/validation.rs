@@ -134,24 +134,21 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
 
 /// CPU time of a variant; none where one of the runs has no sample of it.
 fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
-    let really = values(real, variant, Pass::Exec, cpu_ns);
     let replayed_ns = median(&values(replays, variant, Pass::Throughput, cpu_ns))?;
-    let real_ns = median(&really).filter(|real_ns| *real_ns > 0.0)?;
-    let (real_least_ns, real_most_ns) = range(&really);
+    let really = Reality::of(&values(real, variant, Pass::Exec, cpu_ns))?;
     let recorded_ns = recorded_cpu_ns(replays);
     let predicted_ns =
         recorded_ns.and_then(|recorded| Some(recorded + median(&beyond_base(replays, variant)?)?));
-    let error = |predicted: f64| (predicted - real_ns) / real_ns;
     Some(HeldCpu {
         variant: variant.to_owned(),
         replayed_ns,
         predicted_ns,
-        real_ns,
-        real_least_ns,
-        real_most_ns,
-        real_spread: (real_most_ns - real_least_ns) / 2.0 / real_ns,
-        error: predicted_ns.map(error),
-        null_error: recorded_ns.map(error),
+        real_ns: really.median,
+        real_least_ns: really.least,
+        real_most_ns: really.most,
+        real_spread: really.spread(),
+        error: predicted_ns.map(|predicted| really.error(predicted)),
+        null_error: recorded_ns.map(|recorded| really.error(recorded)),
     })
 }
 
@@ -210,20 +207,19 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
         Figure::Peak => recorded.iter().map(|point| point.1).max()? as f64,
         Figure::Mean => mean(recorded) as f64,
     };
-    let (predicted_bytes, real_bytes) = (median(&predicted)?, median(&really).filter(|real| *real > 0.0)?);
-    let (real_least_bytes, real_most_bytes) = range(&really);
-    let beyond = real_bytes - median(&requested).unwrap_or(0.0);
+    let (predicted_bytes, really) = (median(&predicted)?, Reality::of(&really)?);
+    let beyond = really.median - median(&requested).unwrap_or(0.0);
     Some(Held {
         variant: variant.to_owned(),
         figure,
         predicted_bytes,
-        real_bytes,
-        real_least_bytes,
-        real_most_bytes,
-        real_spread: (real_most_bytes - real_least_bytes) / 2.0 / real_bytes,
-        error: (predicted_bytes - real_bytes) / real_bytes,
-        null_error: (null - real_bytes) / real_bytes,
-        heap_error: (beyond > 0.0).then(|| (predicted_bytes - real_bytes) / beyond),
+        real_bytes: really.median,
+        real_least_bytes: really.least,
+        real_most_bytes: really.most,
+        real_spread: really.spread(),
+        error: really.error(predicted_bytes),
+        null_error: really.error(null),
+        heap_error: (beyond > 0.0).then(|| (predicted_bytes - really.median) / beyond),
     })
 }
 
@@ -236,9 +232,30 @@ fn fewest_samples(real: &Run) -> usize {
     real.file.variants.iter().map(|variant| of(&variant.label)).min().unwrap_or(0)
 }
 
-/// Least and largest.
-fn range(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::MAX, 0.0), |(least, most), value| (value.min(least), value.max(most)))
+/// A figure of the program's own samples.
+struct Reality {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Reality {
+    /// None where nothing was measured: an error is relative to it.
+    fn of(values: &[f64]) -> Option<Reality> {
+        let median = median(values).filter(|median| *median > 0.0)?;
+        let (least, most) =
+            values.iter().fold((f64::MAX, 0.0), |(least, most), value| (value.min(least), value.max(most)));
+        Some(Reality { median, least, most })
+    }
+
+    /// Half the range of the samples, over their median.
+    fn spread(&self) -> f64 {
+        (self.most - self.least) / 2.0 / self.median
+    }
+
+    fn error(&self, predicted: f64) -> f64 {
+        (predicted - self.median) / self.median
+    }
 }
 
 /// The curves of every variant of the real run.

@@ -173,7 +173,7 @@ pub struct RunWorkload {
     #[serde(default)]
     pub recorded_library_hash: Option<String>,
     /// CPU time that the recorded process used, user's and system's, with those of its children that it waited for.
-    #[serde(default)]
+    #[serde(default, with = "wide")]
     pub recorded_cpu_ns: Option<u64>,
     /// How often the recorded process's memory was looked at; empty where the trace does not say.
     #[serde(default, with = "wide")]

@@ -43,7 +43,6 @@ pub(crate) fn note(event: Event) {
 /// Records of the large blocks that are live when the process ends how much of each is resident.
 pub(crate) fn tell_live() {
     let Some(thread) = enter() else { return };
-
     large::take_all().for_each(|touched| write(thread, touched));
     thread.tick.set(thread.written_tick.get());
 }

@@ -60,10 +60,7 @@ impl Recording {
         Recording {
             allocator: header.allocator.clone(),
             looks_every_ns: header.resident_looks_every_ns(),
-            // TOML's integers end at 2^63 - 1.
-            cpu_ns: cpu_ns
-                .and_then(|(user, system)| user.checked_add(system))
-                .filter(|sum| *sum <= i64::MAX as u64),
+            cpu_ns: cpu_ns.and_then(|(user, system)| user.checked_add(system)),
             thinned,
             is_model,
             ..Recording::default()
