@@ -52,8 +52,8 @@
 //! records: the zeros behind it are what the next one overwrites. Of a longer one the second word is
 //! stored first.
 //!
-//! PERF: `encode_malloc` and `encode_free` have one branch that is hardly ever taken; short and medium are
-//! told apart without one, because a program's mixture of both cannot be foreseen.
+//! PERF: [`encode_allocation`] and its like have one branch that is hardly ever taken; the shorter and the longer
+//! form are told apart without one, because a program's mixture of both cannot be foreseen.
 
 use core::hint::select_unpredictable;
 
@@ -107,10 +107,16 @@ pub(crate) mod kind {
 
 /// Kinds of an event with size and address: 5, 8 and 16 bytes long.
 struct Sized {
-    short: Option<u8>,
+    short: u8,
     long: u8,
     wide: u8,
 }
+
+const CALLOC: Sized = Sized { short: kind::CALLOC_SHORT, long: kind::CALLOC, wide: kind::CALLOC_WIDE };
+const REALLOC_NULL: Sized =
+    Sized { short: kind::REALLOC_NULL_SHORT, long: kind::REALLOC_NULL, wide: kind::REALLOC_NULL_WIDE };
+const REALLOC_END: Sized =
+    Sized { short: kind::REALLOC_END_SHORT, long: kind::REALLOC_END, wide: kind::REALLOC_END_WIDE };
 
 /// The difference of addresses as a field: below 2^`bits` if it fits, else more.
 #[inline(always)]
@@ -119,22 +125,34 @@ pub(crate) const fn difference(address: u64, last: u64, bits: u32) -> u64 {
     address.wrapping_sub(last).wrapping_add(8 << bits).rotate_right(4)
 }
 
-/// The record of a malloc in its short or medium form: the word to store, and the record's length. None
+/// The record of an allocation in a form of at most 8 bytes: the word to store, and the record's length. None
 /// where [`encode`] must be asked, which is hardly ever.
 #[inline(always)]
-pub fn encode_malloc(size: u64, address: u64, last: u64) -> Option<(u64, usize)> {
-    let near = difference(address, last, 13);
-    let medium = difference(address, last, 22);
-    if (medium >> 22) | (size >> 15) != 0 {
-        return None;
+pub fn encode_allocation(by: Allocation, size: u64, address: u64, last: u64) -> Option<(u64, usize)> {
+    match by {
+        Allocation::Malloc => malloc(size, address, last),
+        Allocation::Calloc => sized(&CALLOC, size, address, last),
+        Allocation::ReallocNull => sized(&REALLOC_NULL, size, address, last),
     }
-    let is_short = (near >> 13) | (size >> 9) == 0;
-    let short = 0b01 | size << 2 | near << 11;
-    let long = 0b011 | size << 3 | medium << 18;
-    Some((select_unpredictable(is_short, short, long), select_unpredictable(is_short, 3, 5)))
 }
 
-/// As [`encode_malloc`], of a free.
+/// As [`encode_allocation`], of a realloc's end.
+#[inline(always)]
+pub fn encode_realloc_end(size: u64, address: u64, last: u64) -> Option<(u64, usize)> {
+    sized(&REALLOC_END, size, address, last)
+}
+
+/// As [`encode_allocation`], of a realloc's begin, which has no other form.
+#[inline(always)]
+pub fn encode_realloc_begin(address: u64, last: u64) -> (u64, usize) {
+    let near = difference(address, last, 24);
+    let is_short = near >> 24 == 0;
+    let short = head(kind::REALLOC_BEGIN_SHORT) | near << 8;
+    let long = head(kind::REALLOC_BEGIN) | address << 8;
+    (select_unpredictable(is_short, short, long), select_unpredictable(is_short, 4, 8))
+}
+
+/// As [`encode_allocation`], of a free.
 #[inline(always)]
 pub fn encode_free(address: u64, last: u64) -> Option<(u64, usize)> {
     let near = difference(address, last, 14);
@@ -149,51 +167,62 @@ pub fn encode_free(address: u64, last: u64) -> Option<(u64, usize)> {
     ))
 }
 
+#[inline(always)]
+fn malloc(size: u64, address: u64, last: u64) -> Option<(u64, usize)> {
+    let near = difference(address, last, 13);
+    let medium = difference(address, last, 22);
+    if (medium >> 22) | (size >> 15) != 0 {
+        return None;
+    }
+    let is_short = (near >> 13) | (size >> 9) == 0;
+    let short = 0b01 | size << 2 | near << 11;
+    let long = 0b011 | size << 3 | medium << 18;
+    Some((select_unpredictable(is_short, short, long), select_unpredictable(is_short, 3, 5)))
+}
+
+/// A malloc that [`malloc`] has no form for.
+fn malloc_far(size: u64, address: u64, last: u64) -> Encoded {
+    let far = difference(address, last, 36);
+    if (far >> 36) | (size >> 20) != 0 {
+        return wide(kind::MALLOC_WIDE, address, size);
+    }
+    Encoded { first: head(kind::MALLOC) | size << 8 | far << 28, second: 0, bytes: 8 }
+}
+
+#[inline(always)]
+fn sized(kinds: &Sized, size: u64, address: u64, last: u64) -> Option<(u64, usize)> {
+    let near = difference(address, last, 20);
+    let far = difference(address, last, 36);
+    if (far >> 36) | (size >> 20) != 0 {
+        return None;
+    }
+    let is_short = (near >> 20) | (size >> 12) == 0;
+    let short = head(kinds.short) | size << 8 | near << 20;
+    let long = head(kinds.long) | size << 8 | far << 28;
+    Some((select_unpredictable(is_short, short, long), select_unpredictable(is_short, 5, 8)))
+}
+
 /// The shortest record of `event`, whatever it is, where `last` is the address before it.
 pub fn encode(event: Event, last: u64) -> Encoded {
+    let short = |record: (u64, usize)| Encoded { first: record.0, second: 0, bytes: record.1 };
     match event {
-        Event::Allocate { by: Allocation::Malloc, address, size } => match encode_malloc(size, address, last)
-        {
-            Some((first, bytes)) => Encoded { first, second: 0, bytes },
-            None => {
-                sized(Sized { short: None, long: kind::MALLOC, wide: kind::MALLOC_WIDE }, address, size, last)
-            }
+        Event::Allocate { by, address, size } => match (encode_allocation(by, size, address, last), by) {
+            (Some(record), _) => short(record),
+            (None, Allocation::Malloc) => malloc_far(size, address, last),
+            (None, Allocation::Calloc) => wide(CALLOC.wide, address, size),
+            (None, Allocation::ReallocNull) => wide(REALLOC_NULL.wide, address, size),
         },
-        Event::Allocate { by: Allocation::Calloc, address, size } => {
-            let kinds =
-                Sized { short: Some(kind::CALLOC_SHORT), long: kind::CALLOC, wide: kind::CALLOC_WIDE };
-            sized(kinds, address, size, last)
-        }
-        Event::Allocate { by: Allocation::ReallocNull, address, size } => {
-            let kinds = Sized {
-                short: Some(kind::REALLOC_NULL_SHORT),
-                long: kind::REALLOC_NULL,
-                wide: kind::REALLOC_NULL_WIDE,
-            };
-            sized(kinds, address, size, last)
-        }
-        Event::ReallocEnd { address, size } => {
-            let kinds = Sized {
-                short: Some(kind::REALLOC_END_SHORT),
-                long: kind::REALLOC_END,
-                wide: kind::REALLOC_END_WIDE,
-            };
-            sized(kinds, address, size, last)
-        }
-        Event::Aligned { address, size, alignment_log2 } => {
-            wide(kind::ALIGNED, address, size & ((1 << 58) - 1) | u64::from(alignment_log2) << 58)
-        }
+        Event::ReallocEnd { address, size } => match encode_realloc_end(size, address, last) {
+            Some(record) => short(record),
+            None => wide(REALLOC_END.wide, address, size),
+        },
+        Event::ReallocBegin { address } => short(encode_realloc_begin(address, last)),
         Event::Free { address } => match encode_free(address, last) {
-            Some((first, bytes)) => Encoded { first, second: 0, bytes },
+            Some(record) => short(record),
             None => word(kind::FREE, address),
         },
-        Event::ReallocBegin { address } => {
-            let near = difference(address, last, 24);
-            if near >> 24 == 0 {
-                let first = head(kind::REALLOC_BEGIN_SHORT) | near << 8;
-                return Encoded { first, second: 0, bytes: 4 };
-            }
-            word(kind::REALLOC_BEGIN, address)
+        Event::Aligned { address, size, alignment_log2 } => {
+            wide(kind::ALIGNED, address, size & ((1 << 58) - 1) | u64::from(alignment_log2) << 58)
         }
         Event::Touched { address, bytes } => wide(kind::TOUCHED, address, bytes),
         Event::Failed { call, size } => wide(kind::FAILED, u64::from(call as u8), size),
@@ -227,20 +256,6 @@ fn word(kind: u8, field: u64) -> Encoded {
 
 fn wide(kind: u8, field: u64, second: u64) -> Encoded {
     Encoded { first: head(kind) | field << 8, second, bytes: 16 }
-}
-
-fn sized(kinds: Sized, address: u64, size: u64, last: u64) -> Encoded {
-    let near = difference(address, last, 20);
-    if let Some(short) = kinds.short
-        && (near >> 20) | (size >> 12) == 0
-    {
-        return Encoded { first: head(short) | size << 8 | near << 20, second: 0, bytes: 5 };
-    }
-    let far = difference(address, last, 36);
-    if (far >> 36) | (size >> 20) == 0 {
-        return Encoded { first: head(kinds.long) | size << 8 | far << 28, second: 0, bytes: 8 };
-    }
-    wide(kinds.wide, address, size)
 }
 
 #[cfg(test)]

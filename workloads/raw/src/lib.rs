@@ -38,7 +38,10 @@ mod samples;
 pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRST_CHUNK_BYTES};
 pub use control::{CONTROL_NAME, Control, State, Tick};
 pub use decode::{Decoded, Decoder, decode};
-pub use encode::{Encoded, RECORD_MOST_BYTES, RECORD_ROOM_BYTES, encode, encode_free, encode_malloc};
+pub use encode::{
+    Encoded, RECORD_MOST_BYTES, RECORD_ROOM_BYTES, encode, encode_allocation, encode_free,
+    encode_realloc_begin, encode_realloc_end,
+};
 pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
 pub use image::{Image, ImageHead, ImageId, ImageState, Text, image_name, parse_image_name};

@@ -186,7 +186,7 @@ pub(crate) fn store(thread: &Thread, word: u64, bytes: usize) {
 }
 
 /// As [`store`], of any record: the first word last, so that a record is whole as soon as it is there.
-pub(crate) fn store_any(thread: &Thread, record: &Encoded) {
+pub(crate) fn store_record(thread: &Thread, record: &Encoded) {
     if record.bytes > 8 {
         let second = thread.cursor.get().wrapping_add(8);
         // SAFETY: as above.

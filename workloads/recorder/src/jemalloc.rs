@@ -7,8 +7,8 @@ use core::ffi::{c_int, c_void};
 
 use heaplab_raw::{Allocation, Event};
 
-use crate::malloc::{aligned, allocated, freed, resized};
-use crate::{next, record};
+use crate::call::{self, aligned};
+use crate::{next, record, storage};
 
 /// The binary logarithm of the alignment in the flags.
 const ALIGNMENT_MASK: c_int = 0x3f;
@@ -23,7 +23,15 @@ const ZERO: c_int = 0x40;
 pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
     let Some(function) = next::MALLOCX.find() else { return refuse() };
     // SAFETY: the caller keeps the contract.
-    record::behind(|| unsafe { function(size, flags) }, |&block| describe(block, size, flags))
+    let function = move || unsafe { function(size, flags) };
+    let alignment_log2 = flags & ALIGNMENT_MASK;
+    if alignment_log2 > 0 {
+        return record::behind(storage::depth(), function, |&block| {
+            aligned(block, 1 << alignment_log2, size)
+        });
+    }
+    let by = if flags & ZERO == 0 { Allocation::Malloc } else { Allocation::Calloc };
+    call::allocate(storage::depth(), by, size, function)
 }
 
 /// `rallocx`.
@@ -34,7 +42,7 @@ pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_voi
 pub(crate) unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *mut c_void {
     let Some(function) = next::RALLOCX.find() else { return refuse() };
     // SAFETY: the caller keeps the contract.
-    resized(block, size, || unsafe { function(block, size, flags) })
+    call::resize(storage::depth(), block, size, move || unsafe { function(block, size, flags) })
 }
 
 /// `xallocx`: resizes a block where it is, up to `size` and `extra`; returns what it has then.
@@ -49,7 +57,7 @@ pub(crate) unsafe extern "C" fn xallocx(
     flags: c_int,
 ) -> usize {
     let Some(function) = next::XALLOCX.find() else { return 0 };
-    let Some(thread) = record::enter() else {
+    let Some(thread) = record::enter(storage::depth()) else {
         // SAFETY: the caller keeps the contract.
         return unsafe { function(block, size, extra, flags) };
     };
@@ -75,7 +83,7 @@ pub(crate) unsafe extern "C" fn xallocx(
 pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
     if let Some(function) = next::DALLOCX.find() {
         // SAFETY: the caller keeps the contract.
-        record::before(freed(block), || unsafe { function(block, flags) });
+        call::free(storage::depth(), block, move || unsafe { function(block, flags) });
     }
 }
 
@@ -87,17 +95,8 @@ pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
 pub(crate) unsafe extern "C" fn sdallocx(block: *mut c_void, size: usize, flags: c_int) {
     if let Some(function) = next::SDALLOCX.find() {
         // SAFETY: the caller keeps the contract.
-        record::before(freed(block), || unsafe { function(block, size, flags) });
+        call::free(storage::depth(), block, move || unsafe { function(block, size, flags) });
     }
-}
-
-fn describe(block: *mut c_void, size: usize, flags: c_int) -> Event {
-    let alignment_log2 = flags & ALIGNMENT_MASK;
-    if alignment_log2 > 0 {
-        return aligned(block, 1 << alignment_log2, size);
-    }
-    let by = if flags & ZERO == 0 { Allocation::Malloc } else { Allocation::Calloc };
-    allocated(by, block, size)
 }
 
 fn refuse() -> *mut c_void {

@@ -8,11 +8,12 @@
 //! same. What is written is drawn in `heaplab-raw`.
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `process`, `arena`, `next`, `chunk`,
-//! `large`, `ending`, `record`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`, `mappings`,
-//! `creation`.
+//! `large`, `ending`, `record`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
+//! `mappings`, `creation`.
 #![allow(unsafe_code)]
 
 mod arena;
+mod call;
 mod chunk;
 mod control;
 mod creation;

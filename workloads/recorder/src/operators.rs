@@ -12,8 +12,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use heaplab_raw::Allocation;
 
-use crate::malloc::{aligned, allocated, free, freed};
-use crate::{malloc as family, next, record};
+use crate::call::{self, aligned};
+use crate::malloc::free;
+use crate::{malloc as family, next, record, storage};
 
 /// Where C++ libraries are, if they were loaded so that the usual search does not see them.
 const LIBRARIES: [&CStr; 3] = [c"libstdc++.so.6", c"libc++abi.so.1", c"libc++.so.1"];
@@ -61,10 +62,10 @@ impl Operator {
     }
 }
 
-/// Exports a form of operator new. `$event` tells what it is, by its block; `$without` what is done where
-/// there is no such operator.
+/// Exports a form of operator new. `$record` calls the allocator's own and records it; `$without` is what is done
+/// where there is no such operator.
 macro_rules! operator_new {
-    ($symbol:literal, $rust:ident($($argument:ident: $kind:ty),*), |$block:ident| $event:expr, $without:expr) => {
+    ($symbol:literal, $rust:ident($($argument:ident: $kind:ty),*), |$call:ident| $record:expr, $without:expr) => {
         /// A form of operator new.
         ///
         /// # Safety
@@ -86,7 +87,8 @@ macro_rules! operator_new {
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
             if OPERATOR.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
-                return record::behind(|| unsafe { function($($argument),*) }, |&$block| $event);
+                let $call = move || unsafe { function($($argument),*) };
+                return $record;
             }
             // SAFETY: the caller keeps the contract.
             unsafe { function($($argument),*) }
@@ -119,7 +121,7 @@ macro_rules! operator_delete {
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
             if OPERATOR.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
-                return record::before(freed($block), || unsafe { function($block $(, $argument)*) });
+                return call::free(storage::depth(), $block, move || unsafe { function($block $(, $argument)*) });
             }
             // SAFETY: the caller keeps the contract.
             unsafe { function($block $(, $argument)*) }
@@ -130,42 +132,42 @@ macro_rules! operator_delete {
 /// `std::nothrow`, of which the address alone is passed.
 type Nothrow = *const c_void;
 
-operator_new!("_Znwm", new(size: usize), |block| plain(block, size), or_abort(family::malloc(size.max(1))));
-operator_new!("_Znam", new_array(size: usize), |block| plain(block, size), or_abort(family::malloc(size.max(1))));
+operator_new!("_Znwm", new(size: usize), |call| plain(size, call), or_abort(family::malloc(size.max(1))));
+operator_new!("_Znam", new_array(size: usize), |call| plain(size, call), or_abort(family::malloc(size.max(1))));
 operator_new!(
     "_ZnwmRKSt9nothrow_t",
     new_nothrow(size: usize, tag: Nothrow),
-    |block| plain(block, size),
+    |call| plain(size, call),
     family::malloc(size.max(1))
 );
 operator_new!(
     "_ZnamRKSt9nothrow_t",
     new_array_nothrow(size: usize, tag: Nothrow),
-    |block| plain(block, size),
+    |call| plain(size, call),
     family::malloc(size.max(1))
 );
 operator_new!(
     "_ZnwmSt11align_val_t",
     new_aligned(size: usize, alignment: usize),
-    |block| aligned(block, alignment, size),
+    |call| with_alignment(alignment, size, call),
     or_abort(family::memalign(alignment, size.max(1)))
 );
 operator_new!(
     "_ZnamSt11align_val_t",
     new_array_aligned(size: usize, alignment: usize),
-    |block| aligned(block, alignment, size),
+    |call| with_alignment(alignment, size, call),
     or_abort(family::memalign(alignment, size.max(1)))
 );
 operator_new!(
     "_ZnwmSt11align_val_tRKSt9nothrow_t",
     new_aligned_nothrow(size: usize, alignment: usize, tag: Nothrow),
-    |block| aligned(block, alignment, size),
+    |call| with_alignment(alignment, size, call),
     family::memalign(alignment, size.max(1))
 );
 operator_new!(
     "_ZnamSt11align_val_tRKSt9nothrow_t",
     new_array_aligned_nothrow(size: usize, alignment: usize, tag: Nothrow),
-    |block| aligned(block, alignment, size),
+    |call| with_alignment(alignment, size, call),
     family::memalign(alignment, size.max(1))
 );
 
@@ -188,8 +190,13 @@ operator_delete!(
     delete_array_aligned_nothrow(block, alignment: usize, tag: Nothrow)
 );
 
-fn plain(block: *mut c_void, size: usize) -> heaplab_raw::Event {
-    allocated(Allocation::Malloc, block, size)
+#[inline(always)]
+fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
+    call::allocate(storage::depth(), Allocation::Malloc, size, function)
+}
+
+fn with_alignment(alignment: usize, size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
+    record::behind(storage::depth(), function, |&block| aligned(block, alignment, size))
 }
 
 /// Without a C++ library nothing can be thrown.

@@ -18,8 +18,8 @@ use crate::{chunk, control, ending, large, process, storage};
 
 /// Calls `function`, which is one event, and records it behind the call.
 #[inline]
-pub(crate) fn behind<T>(function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
-    let Some(thread) = enter() else { return function() };
+pub(crate) fn behind<T>(depth: u64, function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
+    let Some(thread) = enter(depth) else { return function() };
     let result = function();
     leave(thread, event(&result));
     result
@@ -27,8 +27,8 @@ pub(crate) fn behind<T>(function: impl FnOnce() -> T, event: impl FnOnce(&T) -> 
 
 /// Records an event and calls `function`, which ends what the event is about.
 #[inline]
-pub(crate) fn before<T>(event: Event, function: impl FnOnce() -> T) -> T {
-    let Some(thread) = enter() else { return function() };
+pub(crate) fn before<T>(depth: u64, event: Event, function: impl FnOnce() -> T) -> T {
+    let Some(thread) = enter(depth) else { return function() };
     put(thread, event);
     let result = function();
     thread.tick.set(thread.written_tick.get());
@@ -37,12 +37,12 @@ pub(crate) fn before<T>(event: Event, function: impl FnOnce() -> T) -> T {
 
 /// Records an event that stands for no call.
 pub(crate) fn note(event: Event) {
-    before(event, || ());
+    before(storage::depth(), event, || ());
 }
 
 /// Records of the large blocks that are live when the process ends how much of each is resident.
 pub(crate) fn tell_live() {
-    let Some(thread) = enter() else { return };
+    let Some(thread) = enter(storage::depth()) else { return };
     large::take_all().for_each(|touched| write(thread, touched));
     thread.tick.set(thread.written_tick.get());
 }
@@ -50,12 +50,7 @@ pub(crate) fn tell_live() {
 /// Takes the thread off the common path: until [`leave`], nothing else of it is recorded. None where the
 /// call is no event, or not recorded.
 #[inline(always)]
-pub(crate) fn enter() -> Option<&'static Thread> {
-    enter_at(storage::depth())
-}
-
-#[inline(always)]
-pub(crate) fn enter_at(depth: u64) -> Option<&'static Thread> {
+pub(crate) fn enter(depth: u64) -> Option<&'static Thread> {
     let thread = storage::thread();
     if thread.tick.get() == control::word() {
         thread.tick.set(depth);
@@ -90,7 +85,7 @@ fn write(thread: &Thread, event: Event) {
     if thread.cursor.get() > thread.limit.get() && !refresh(thread) {
         return;
     }
-    chunk::store_any(thread, &encode(event, thread.last_address.get()));
+    chunk::store_record(thread, &encode(event, thread.last_address.get()));
     if let Some(address) = event.address() {
         thread.last_address.set(address);
     }
@@ -100,7 +95,7 @@ fn write(thread: &Thread, event: Event) {
 /// call from within a call, a process that is not recorded. Gives the thread where it may record.
 #[cold]
 #[inline(never)]
-pub(crate) fn attend(depth: u64) -> Option<&'static Thread> {
+fn attend(depth: u64) -> Option<&'static Thread> {
     let mut thread = storage::thread();
     if thread.is(&BUSY) || process::is_left_alone() {
         return None;
@@ -123,7 +118,7 @@ pub(crate) fn attend(depth: u64) -> Option<&'static Thread> {
 
 /// Begins the process's image, and its first thread, without an event.
 pub(crate) fn begin_process() {
-    if let Some(thread) = enter() {
+    if let Some(thread) = enter(storage::depth()) {
         thread.tick.set(thread.written_tick.get());
     }
 }
@@ -174,7 +169,7 @@ fn refresh(thread: &Thread) -> bool {
     }
     if thread.written_tick.get() != word {
         let tick = encode(Event::Tick { elapsed_us: Tick(word).elapsed_us() }, 0);
-        chunk::store_any(thread, &tick);
+        chunk::store_record(thread, &tick);
         thread.written_tick.set(word);
     }
     has_room(thread) || chunk::take(thread, word)

@@ -4,15 +4,17 @@ use core::ffi::{c_int, c_ulong};
 
 use heaplab_raw::{Event, MarkKind};
 
-use crate::{next, record};
+use crate::{next, record, storage};
 
 /// `malloc_trim(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc_trim(pad: usize) -> c_int {
     let argument = i32::try_from(pad).unwrap_or(i32::MAX);
     let event = Event::Mark { kind: MarkKind::MallocTrim, argument, detail: 0 };
-    // SAFETY: it takes any number.
-    next::MALLOC_TRIM.find().map_or(0, |function| record::before(event, || unsafe { function(pad) }))
+    next::MALLOC_TRIM.find().map_or(0, |function| {
+        // SAFETY: it takes any number.
+        record::before(storage::depth(), event, || unsafe { function(pad) })
+    })
 }
 
 /// `mallopt(3)`.
@@ -20,8 +22,10 @@ pub(crate) extern "C" fn malloc_trim(pad: usize) -> c_int {
 pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
     let detail = i16::try_from(parameter).unwrap_or(if parameter < 0 { i16::MIN } else { i16::MAX });
     let event = Event::Mark { kind: MarkKind::Mallopt, argument: value, detail };
-    // SAFETY: it takes any two numbers.
-    next::MALLOPT.find().map_or(0, |function| record::before(event, || unsafe { function(parameter, value) }))
+    next::MALLOPT.find().map_or(0, |function| {
+        // SAFETY: it takes any two numbers.
+        record::before(storage::depth(), event, || unsafe { function(parameter, value) })
+    })
 }
 
 /// `prctl(2)`, of which only whether the process may have huge pages is recorded: some servers switch them off
