@@ -235,6 +235,31 @@ fn a_limit_of_file_sizes_stops_the_recording_and_not_the_program() {
     assert!((10_000..500_000).contains(&recorded), "{recorded}");
 }
 
+#[test]
+fn a_command_that_is_killed_leaves_the_program_to_record_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("many_events.c", directory.path(), &[]);
+    let (trace, imported) = (directory.path().join("trace.hlt"), directory.path().join("imported.hlt"));
+    // The program's end is seen by the end of its output, which is the command's too.
+    let output = Command::new(heaplab().get_program())
+        .args(["record", "-o"])
+        .arg(&trace)
+        .args(["--", "sh", "-c", "kill -9 $PPID; exec \"$0\""])
+        .arg(&program)
+        .output()
+        .expect("it runs");
+    assert_eq!((output.status.signal(), &output.stdout[..]), (Some(9), &b"many\n"[..]));
+    let raw = directory.path().join("trace.hlt.raw");
+    let import = ["trace", "import", "--from", "raw"];
+    heaplab().args(import).arg(&raw).arg("-o").arg(&imported).assert().success();
+    let info = info(&imported);
+    assert_eq!(
+        (&info["summary"]["malloc"], &info["summary"]["lost"]),
+        (&500_000.into(), &0.into()),
+        "{info}"
+    );
+}
+
 /// A recorded program that waits for us between its phases.
 struct Phases {
     heaplab: Child,

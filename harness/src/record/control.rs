@@ -1,20 +1,16 @@
 //! The control page from the command's side: the clock is stored here.
-#![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use heaplab_raw::{PAGE_BYTES, PAGE_WORDS};
-use memmap2::{MmapOptions, MmapRaw};
-
 use super::RecordError;
+use super::page::SharedPage;
 
 /// The page, shared with every recorded process.
 pub(super) struct Control {
-    mapping: MmapRaw,
+    page: SharedPage,
 }
 
 impl Control {
@@ -28,23 +24,19 @@ impl Control {
         let mut file =
             OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed)?;
         file.write_all(&bytes).map_err(failed)?;
-        let mapping = MmapOptions::new().len(PAGE_BYTES).map_raw(&file).map_err(failed)?;
-        Ok(Control { mapping })
+        Ok(Control { page: SharedPage::map(&file).map_err(failed)? })
     }
 
     /// The page.
     pub(super) fn page(&self) -> Result<heaplab_raw::Control<'_>, heaplab_raw::Fault> {
-        // SAFETY: a mapping of a page's length that lives as long as self. Both sides read and write it
-        // by atomic operations alone, and the file is not made shorter.
-        let words = unsafe { &*self.mapping.as_mut_ptr().cast::<[AtomicU64; PAGE_WORDS]>() };
-        heaplab_raw::Control::open(words)
+        heaplab_raw::Control::open(self.page.words())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use heaplab_raw::{State, Tick};
+    use heaplab_raw::{PAGE_BYTES, State, Tick};
 
     #[test]
     fn what_is_stored_is_in_the_file() {

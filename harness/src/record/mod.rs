@@ -3,8 +3,8 @@
 //!
 //! library (where the recorder's library lies) -> directory and control (what is shared with the recorded
 //! processes) -> watch (the clock, signals and limits, until the program ends) with observer (what is seen
-//! from outside: resident memory, names) -> facts (which allocator it was) -> merge (the traces). Where
-//! nothing was recorded, diagnosis says why.
+//! from outside: resident memory, names) and drain (full buffers, copied for the threads that filled them) ->
+//! facts (which allocator it was) -> merge (the traces). Where nothing was recorded, diagnosis says why.
 //!
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
 //! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
@@ -12,11 +12,13 @@
 mod control;
 mod diagnosis;
 mod directory;
+mod drain;
 mod error;
 mod facts;
 mod library;
 mod merge;
 mod observer;
+mod page;
 mod watch;
 
 use std::ffi::OsString;

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::control::Control;
 use super::directory::Directory;
+use super::drain::Drain;
 use super::observer::Observer;
 use super::{RecordError, Settings, first_state};
 
@@ -148,6 +149,7 @@ impl<'a> Watch<'a> {
     pub(super) fn until_end(mut self, mut child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
         let before = CpuTime::of_children();
+        let mut drain = Drain::new();
         let status = loop {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
@@ -155,6 +157,7 @@ impl<'a> Watch<'a> {
             pass_on(requests, process);
             let images = self.page()?.ordinals();
             self.observer.look(elapsed, process, images, self.directory);
+            drain.copy_full(elapsed, self.page()?, self.directory);
             let ended = child.try_wait().map_err(|source| RecordError::Io {
                 what: "wait for the program",
                 path: self.settings.program.clone().into(),

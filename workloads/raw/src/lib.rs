@@ -44,7 +44,7 @@ pub use encode::{
 };
 pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
-pub use image::{Image, ImageHead, ImageId, ImageState, Text, image_name, parse_image_name};
+pub use image::{Full, Image, ImageHead, ImageId, ImageState, Place, Text, image_name, parse_image_name};
 pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};
 
 /// Bytes of a page: the control page, an image's head, and the unit of a chunk's length.
@@ -54,4 +54,4 @@ pub const PAGE_BYTES: usize = 4096;
 pub const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// Version of everything in the directory; it goes up with any change that an older reader would misread.
-pub const RAW_VERSION: u32 = 3;
+pub const RAW_VERSION: u32 = 4;

@@ -1,12 +1,13 @@
 //! The chunks that a thread writes to: parts of the image's file, mapped shared.
 //!
 //! What is stored there is in the page cache and outlives the process, whatever ends it; it counts in no
-//! RssAnon. A thread that has filled two chunks keeps the second as a buffer: when that is full, it is copied
-//! to the file behind, and begun anew. Until the copy is whole, the buffer is; the reader takes the first of
-//! two that are alike.
+//! RssAnon. A thread that has filled its first chunk has two buffers: when one is full, it says so to the command,
+//! which copies the buffer to the file behind and empties it, and meanwhile goes on in the other. Where the command
+//! has not come by in time, the thread copies the full buffer itself, and begins it anew. Until a copy is whole, the
+//! buffer is; the reader takes the first of two that are alike.
 //!
 //! PERF: a fresh page of a file costs 3.5 us when it is mapped and written to, and 1.1 us when 16 of them are
-//! copied by one call.
+//! copied by one call. Copying was 3 to 4 % of the CPU time of a program that allocates without pause.
 //!
 //! The file is opened by its path and closed again each time, because programs close descriptors that they
 //! do not know.
@@ -15,8 +16,8 @@ use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use heaplab_raw::{
-    CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, PAGE_BYTES, RECORD_ROOM_BYTES,
-    Tick,
+    CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, Full, PAGE_BYTES, Place,
+    RECORD_ROOM_BYTES, Tick,
 };
 
 use crate::thread::Thread;
@@ -24,6 +25,8 @@ use crate::{control, process, system};
 
 /// A chunk of this length is a buffer: the thread stays with it. It fits into a second-level cache.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Two buffers, one behind the other.
+const PAIR_BYTES: usize = 2 * BUFFER_BYTES;
 
 /// Gives the thread room to write to, at the time of `word`. False where there is none: the event is lost.
 #[cold]
@@ -34,7 +37,10 @@ pub(crate) fn take(thread: &Thread, word: u64) -> bool {
     let rest = if thread.sequence.get() == 0 { take_rest(thread) } else { None };
     let taken = match rest {
         Some(rest) => Ok(rest),
-        None if thread.sequence.get() > 0 && length(thread) >= BUFFER_BYTES => copy_out(thread),
+        None if thread.sequence.get() > 0 && length(thread) >= BUFFER_BYTES => match hand_over(thread) {
+            Some(other) => Ok((other, BUFFER_BYTES)),
+            None => copy_out(thread),
+        },
         None => map_new(thread),
     };
     match taken {
@@ -80,6 +86,23 @@ fn length(thread: &Thread) -> usize {
     (thread.chunk_end.get() as usize).wrapping_sub(thread.chunk.get() as usize)
 }
 
+/// Hands the thread's buffer, which is full, to the command, and gives the other one. None where the other is
+/// the command's still, or there is none.
+fn hand_over(thread: &Thread) -> Option<*mut u8> {
+    let (image, place) = process::image().zip(Place::from_number(thread.place.get()))?;
+    if thread.mapping_bytes.get() as usize != PAIR_BYTES
+        || !image.is_free(place)
+        || control::page()?.failure().is_some()
+    {
+        return None;
+    }
+    let mapping = thread.mapping.get();
+    let at = (thread.chunk.get() as usize).wrapping_sub(mapping as usize);
+    let offset = thread.mapping_offset.get().wrapping_add(at as u64);
+    image.hand_over(place, Full { offset, bytes: BUFFER_BYTES as u64 });
+    Some(mapping.wrapping_add(BUFFER_BYTES ^ at))
+}
+
 /// Copies the thread's buffer, which is full, to a new part of the file, and empties it.
 fn copy_out(thread: &Thread) -> Result<(*mut u8, usize), i32> {
     let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
@@ -113,7 +136,14 @@ fn map_new(thread: &Thread) -> Result<(*mut u8, usize), i32> {
     if let Some(errno) = page.failure() {
         return Err(errno);
     }
-    let bytes = if thread.sequence.get() == 0 { FIRST_CHUNK_BYTES } else { BUFFER_BYTES };
+    if thread.sequence.get() > 0 && thread.place.get() == 0 {
+        thread.place.set(image.take_place().map_or(0, Place::number));
+    }
+    let (chunk_bytes, bytes) = match (thread.sequence.get(), thread.place.get()) {
+        (0, _) => (FIRST_CHUNK_BYTES, FIRST_CHUNK_BYTES),
+        (_, 0) => (BUFFER_BYTES, BUFFER_BYTES),
+        _ => (BUFFER_BYTES, PAIR_BYTES),
+    };
     let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
     let offset = image.take_chunk(bytes as u64);
     page.add_taken(bytes as u64);
@@ -132,12 +162,13 @@ fn map_new(thread: &Thread) -> Result<(*mut u8, usize), i32> {
     }
     let mapping = thread.mapping.get();
     if !mapping.is_null() {
-        let old_bytes = (thread.chunk_end.get() as usize).wrapping_sub(mapping as usize);
-        // SAFETY: the thread's own chunk, and chunks of threads before it that ended.
-        unsafe { system::unmap(mapping as usize, old_bytes) };
+        // SAFETY: the thread's own chunks, and those of threads before it that ended.
+        unsafe { system::unmap(mapping as usize, thread.mapping_bytes.get() as usize) };
     }
     thread.mapping.set(chunk);
-    Ok((chunk, bytes))
+    thread.mapping_offset.set(offset);
+    thread.mapping_bytes.set(bytes as u32);
+    Ok((chunk, chunk_bytes))
 }
 
 /// Lets the thread write to `bytes` at `chunk`, which are zeros.

@@ -27,11 +27,16 @@ pub(crate) struct Thread {
     pub(crate) mark: Cell<u64>,
     /// The word of the control page that the last record but ticks was made at.
     pub(crate) written_tick: Cell<u64>,
-    /// The chunk that is written to, and what was mapped with it: a thread may go on in the rest of a
-    /// mapping whose beginning was another thread's.
+    /// The chunk that is written to.
     pub(crate) chunk: Cell<*mut u8>,
     pub(crate) chunk_end: Cell<*mut u8>,
+    /// What is mapped of the file, and from where: a chunk, the rest of one whose beginning was another
+    /// thread's, or two buffers.
     pub(crate) mapping: Cell<*mut u8>,
+    pub(crate) mapping_offset: Cell<u64>,
+    pub(crate) mapping_bytes: Cell<u32>,
+    /// The number of the place where it says that a buffer is full; 0 if it has none.
+    pub(crate) place: Cell<u32>,
     /// How many chunks it had before.
     pub(crate) sequence: Cell<u32>,
     /// Its ordinal in the image.
@@ -77,6 +82,9 @@ impl Thread {
             chunk: Cell::new(ptr::null_mut()),
             chunk_end: Cell::new(ptr::null_mut()),
             mapping: Cell::new(ptr::null_mut()),
+            mapping_offset: Cell::new(0),
+            mapping_bytes: Cell::new(0),
+            place: Cell::new(0),
             sequence: Cell::new(0),
             ordinal: Cell::new(0),
             number: Cell::new(0),
@@ -87,7 +95,8 @@ impl Thread {
         }
     }
 
-    /// Makes a state that was another thread's, or none's, a new thread's. Its chunk stays, to be used up.
+    /// Makes a state that was another thread's, or none's, a new thread's. Its chunk and its
+    /// place stay, to be used further.
     pub(crate) fn renew(&self) {
         self.tick.set(0);
         self.last_address.set(0);
