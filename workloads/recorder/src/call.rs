@@ -4,7 +4,7 @@
 //! block is not large, and a path for all else. A call is told how deep the stack is: see [`record`].
 //!
 //! PERF: a common path makes one call, the forwarded one, and stores one record, or two of a resize; all else is
-//! out of line.
+//! out of line. Arguments stand in the order in which the exported functions get them: they stay in their registers.
 
 use core::ffi::c_void;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -20,15 +20,15 @@ use crate::{chunk, control, large, record, storage};
 /// Calls `function`, which allocates a block of `size` bytes, and records it.
 #[inline(always)]
 pub(crate) fn allocate(
+    size: usize,
     depth: u64,
     by: Allocation,
-    size: usize,
     function: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
     let thread = storage::thread();
     let tick = thread.tick.get();
     if tick != control::word() {
-        return allocate_rarely(depth, by, size, function);
+        return allocate_rarely(size, depth, by, function);
     }
     enter(thread, depth);
     let block = function();
@@ -41,16 +41,16 @@ pub(crate) fn allocate(
         leave(thread, tick);
         return block;
     }
-    leave_rarely(thread, by, block, size);
+    leave_rarely(block, size, by, thread);
     block
 }
 
 #[cold]
 #[inline(never)]
 fn allocate_rarely(
+    size: usize,
     depth: u64,
     by: Allocation,
-    size: usize,
     function: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
     record::behind(depth, function, |&block| allocated(by, block, size))
@@ -58,13 +58,13 @@ fn allocate_rarely(
 
 #[cold]
 #[inline(never)]
-fn leave_rarely(thread: &Thread, by: Allocation, block: *mut c_void, size: usize) {
+fn leave_rarely(block: *mut c_void, size: usize, by: Allocation, thread: &Thread) {
     record::leave(thread, allocated(by, block, size));
 }
 
 /// Calls `function`, which frees `block`, and records it before that.
 #[inline(always)]
-pub(crate) fn free(depth: u64, block: *mut c_void, function: impl FnOnce()) {
+pub(crate) fn free(block: *mut c_void, depth: u64, function: impl FnOnce()) {
     let thread = storage::thread();
     let tick = thread.tick.get();
     if is_present(thread, tick)
@@ -77,12 +77,12 @@ pub(crate) fn free(depth: u64, block: *mut c_void, function: impl FnOnce()) {
         function();
         return leave(thread, tick);
     }
-    free_rarely(depth, block, function);
+    free_rarely(block, depth, function);
 }
 
 #[cold]
 #[inline(never)]
-fn free_rarely(depth: u64, block: *mut c_void, function: impl FnOnce()) {
+fn free_rarely(block: *mut c_void, depth: u64, function: impl FnOnce()) {
     let event = if block.is_null() { Event::FreeNull } else { Event::Free { address: block as u64 } };
     record::before(depth, event, function);
 }
@@ -91,18 +91,18 @@ fn free_rarely(depth: u64, block: *mut c_void, function: impl FnOnce()) {
 /// behind it where it is.
 #[inline(always)]
 pub(crate) fn resize(
-    depth: u64,
     block: *mut c_void,
     size: usize,
+    depth: u64,
     function: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
     if block.is_null() {
-        return allocate(depth, Allocation::ReallocNull, size, function);
+        return allocate(size, depth, Allocation::ReallocNull, function);
     }
     let thread = storage::thread();
     let tick = thread.tick.get();
     if !is_present(thread, tick) || large::may_hold(block) {
-        return resize_rarely(depth, block, size, function);
+        return resize_rarely(block, size, depth, function);
     }
     enter(thread, depth);
     store(thread, encode_realloc_begin(block as u64, thread.last_address.get()), block);
@@ -116,16 +116,16 @@ pub(crate) fn resize(
         leave(thread, tick);
         return moved;
     }
-    leave_resized(thread, moved, size);
+    leave_resized(moved, size, thread);
     moved
 }
 
 #[cold]
 #[inline(never)]
 fn resize_rarely(
-    depth: u64,
     block: *mut c_void,
     size: usize,
+    depth: u64,
     function: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
     let Some(thread) = record::enter(depth) else { return function() };
@@ -135,13 +135,13 @@ fn resize_rarely(
     if moved.is_null() && size > 0 {
         large::restore(entry);
     }
-    leave_resized(thread, moved, size);
+    leave_resized(moved, size, thread);
     moved
 }
 
 #[cold]
 #[inline(never)]
-fn leave_resized(thread: &Thread, moved: *mut c_void, size: usize) {
+fn leave_resized(moved: *mut c_void, size: usize, thread: &Thread) {
     record::leave(thread, resized(moved, size));
 }
 

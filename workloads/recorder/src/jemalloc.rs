@@ -31,7 +31,7 @@ pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_voi
         });
     }
     let by = if flags & ZERO == 0 { Allocation::Malloc } else { Allocation::Calloc };
-    call::allocate(storage::depth(), by, size, function)
+    call::allocate(size, storage::depth(), by, function)
 }
 
 /// `rallocx`.
@@ -42,7 +42,7 @@ pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_voi
 pub(crate) unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *mut c_void {
     let Some(function) = next::RALLOCX.find() else { return refuse() };
     // SAFETY: the caller keeps the contract.
-    call::resize(storage::depth(), block, size, move || unsafe { function(block, size, flags) })
+    call::resize(block, size, storage::depth(), move || unsafe { function(block, size, flags) })
 }
 
 /// `xallocx`: resizes a block where it is, up to `size` and `extra`; returns what it has then.
@@ -83,7 +83,7 @@ pub(crate) unsafe extern "C" fn xallocx(
 pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
     if let Some(function) = next::DALLOCX.find() {
         // SAFETY: the caller keeps the contract.
-        call::free(storage::depth(), block, move || unsafe { function(block, flags) });
+        call::free(block, storage::depth(), move || unsafe { function(block, flags) });
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
 pub(crate) unsafe extern "C" fn sdallocx(block: *mut c_void, size: usize, flags: c_int) {
     if let Some(function) = next::SDALLOCX.find() {
         // SAFETY: the caller keeps the contract.
-        call::free(storage::depth(), block, move || unsafe { function(block, size, flags) });
+        call::free(block, storage::depth(), move || unsafe { function(block, size, flags) });
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) extern "C" fn malloc(size: usize) -> *mut c_void {
 
 extern "C" fn malloc_at(size: usize, depth: u64) -> *mut c_void {
     // SAFETY: malloc takes any size.
-    call::allocate(depth, Allocation::Malloc, size, move || unsafe { next::MALLOC.get()(size) })
+    call::allocate(size, depth, Allocation::Malloc, move || unsafe { next::MALLOC.get()(size) })
 }
 
 /// `free(3)`.
@@ -50,7 +50,7 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
 /// As of [`free`].
 unsafe extern "C" fn free_at(block: *mut c_void, depth: u64) {
     // SAFETY: the caller keeps the contract.
-    call::free(depth, block, move || unsafe { next::FREE.get()(block) });
+    call::free(block, depth, move || unsafe { next::FREE.get()(block) });
 }
 
 /// `calloc(3)`.
@@ -63,7 +63,7 @@ pub(crate) extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 extern "C" fn calloc_at(count: usize, size: usize, depth: u64) -> *mut c_void {
     let bytes = count.saturating_mul(size);
     // SAFETY: calloc takes any two numbers.
-    call::allocate(depth, Allocation::Calloc, bytes, move || unsafe { next::CALLOC.get()(count, size) })
+    call::allocate(bytes, depth, Allocation::Calloc, move || unsafe { next::CALLOC.get()(count, size) })
 }
 
 /// `realloc(3)`.
@@ -80,7 +80,7 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut
 /// As of [`realloc`].
 unsafe extern "C" fn realloc_at(block: *mut c_void, size: usize, depth: u64) -> *mut c_void {
     // SAFETY: the caller keeps the contract.
-    call::resize(depth, block, size, move || unsafe { next::REALLOC.get()(block, size) })
+    call::resize(block, size, depth, move || unsafe { next::REALLOC.get()(block, size) })
 }
 
 /// `reallocarray(3)`, as the C library does it: by `realloc`.
@@ -109,7 +109,7 @@ pub(crate) unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, s
 pub(crate) unsafe extern "C" fn cfree(block: *mut c_void) {
     let function = next::CFREE.find().unwrap_or(next::FREE.get());
     // SAFETY: the caller keeps the contract.
-    call::free(storage::depth(), block, || unsafe { function(block) });
+    call::free(block, storage::depth(), || unsafe { function(block) });
 }
 
 /// C23's `free_sized`; `free` where the next allocator has none.
@@ -120,7 +120,7 @@ pub(crate) unsafe extern "C" fn cfree(block: *mut c_void) {
 pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
     match next::FREE_SIZED.find() {
         // SAFETY: the caller keeps the contract.
-        Some(function) => call::free(storage::depth(), block, || unsafe { function(block, size) }),
+        Some(function) => call::free(block, storage::depth(), || unsafe { function(block, size) }),
         // SAFETY: the caller keeps the contract.
         None => unsafe { free(block) },
     }
@@ -134,7 +134,7 @@ pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
 pub(crate) unsafe extern "C" fn free_aligned_sized(block: *mut c_void, alignment: usize, size: usize) {
     match next::FREE_ALIGNED_SIZED.find() {
         // SAFETY: the caller keeps the contract.
-        Some(function) => call::free(storage::depth(), block, || unsafe { function(block, alignment, size) }),
+        Some(function) => call::free(block, storage::depth(), || unsafe { function(block, alignment, size) }),
         // SAFETY: the caller keeps the contract.
         None => unsafe { free(block) },
     }

@@ -121,7 +121,7 @@ macro_rules! operator_delete {
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
             if OPERATOR.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
-                return call::free(storage::depth(), $block, move || unsafe { function($block $(, $argument)*) });
+                return call::free($block, storage::depth(), move || unsafe { function($block $(, $argument)*) });
             }
             // SAFETY: the caller keeps the contract.
             unsafe { function($block $(, $argument)*) }
@@ -192,7 +192,7 @@ operator_delete!(
 
 #[inline(always)]
 fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
-    call::allocate(storage::depth(), Allocation::Malloc, size, function)
+    call::allocate(size, storage::depth(), Allocation::Malloc, function)
 }
 
 fn with_alignment(alignment: usize, size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
