@@ -31,7 +31,7 @@ const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
 const UNSAFE_PLACES: [&str; 6] = [
     "harness/src/worker/",
-    "harness/src/record/control.rs",
+    "harness/src/record/page.rs",
     "harness/benches/",
     "allocators/src/",
     "allocators/preload/",
