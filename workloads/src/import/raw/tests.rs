@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use heaplab_raw::{
     Allocation, CHUNK_HEAD_BYTES, Call, ChunkHead, Event, FIRST_CHUNK_BYTES, ImageHead, ImageId, MarkKind,
-    PAGE_BYTES, SampleRecord, State, Text, Tick,
+    PAGE_BYTES, RAW_VERSION, SampleRecord, State, Text, Tick,
 };
 use heaplab_trace::{Action, IgnoredReason, Record, TraceReader};
 use proptest::prelude::*;
@@ -399,7 +399,8 @@ fn another_version_and_a_directory_of_something_else_are_refused() {
     place.damage(|bytes| bytes[8] = 9);
     let recording = Recording::open(place.path()).unwrap();
     let refused = recording.import(ID, &place.path().join("out.hlt"), &mut |_| {}).unwrap_err();
-    assert!(refused.to_string().contains("version 9, and this heaplab reads version 3"), "{refused}");
+    let why = format!("version 9, and this heaplab reads version {RAW_VERSION}");
+    assert!(refused.to_string().contains(&why), "{refused}");
     let empty = tempfile::tempdir().unwrap();
     let refused = Recording::open(empty.path()).unwrap_err();
     assert!(refused.to_string().contains("holds no raw recording"), "{refused}");
