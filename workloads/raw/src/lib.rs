@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The parts: `control` (the page that command and processes share), `image` (the first page of an image),
-//! `chunk` (the head of a chunk), `event` (what is recorded), `encode` and `decode` (as bytes), `samples`
+//! `full` (full buffers, told there), `chunk` (the head of a chunk), `event` (what is recorded), `encode` and `decode` (as bytes), `samples`
 //! (the command's file). All numbers are little endian. Pages are given as words, so that they can be
 //! shared: `&[AtomicU64]` where both sides write, plain words where one writes once.
 //!
@@ -32,6 +32,7 @@ mod decode;
 mod encode;
 mod event;
 mod fault;
+mod full;
 mod image;
 mod samples;
 
@@ -44,7 +45,8 @@ pub use encode::{
 };
 pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
-pub use image::{Full, Image, ImageHead, ImageId, ImageState, Place, Text, image_name, parse_image_name};
+pub use full::{Full, Place};
+pub use image::{Image, ImageHead, ImageId, ImageState, Text, image_name, parse_image_name};
 pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};
 
 /// Bytes of a page: the control page, an image's head, and the unit of a chunk's length.
