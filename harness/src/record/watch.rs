@@ -157,7 +157,10 @@ impl<'a> Watch<'a> {
             pass_on(requests, process);
             let images = self.page()?.ordinals();
             self.observer.look(elapsed, process, images, self.directory);
-            drain.copy_full(elapsed, self.page()?, self.directory);
+            // Behind a stop a full buffer is as good as its copy, which would take room.
+            if self.stop.is_none() {
+                drain.copy_full(elapsed, self.page()?, self.directory);
+            }
             let ended = child.try_wait().map_err(|source| RecordError::Io {
                 what: "wait for the program",
                 path: self.settings.program.clone().into(),
