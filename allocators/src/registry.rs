@@ -14,6 +14,12 @@ pub const DIRECTORY_VARIABLE: &str = "HEAPLAB_PRELOAD_DIR";
 /// The allocators that are measured where none is named.
 pub const DEFAULTS: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
 
+/// The allocator that ratios refer to where none is named.
+pub const DEFAULT_BASELINE: &str = "ptmalloc2";
+
+/// The allocator that measures the harness: it serves nobody, and is never ranked.
+pub const FLOOR: &str = "floor";
+
 /// Where an allocator's library comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -68,7 +74,7 @@ pub const ENTRIES: [Entry; 7] = [
         source: Source::Workspace { package: "heaplab-preload-mimalloc", file: "libheaplab_mimalloc.so" },
     },
     Entry {
-        name: "floor",
+        name: FLOOR,
         family: Family::Floor,
         source: Source::Workspace { package: "heaplab-preload-floor", file: "libheaplab_floor.so" },
     },

@@ -15,6 +15,8 @@ pub use line::{ConnectionRow, fit_connections};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
 pub use request::{Host, PlanFileError, Request, RequestError, TODAYS_HOSTS, read_request, write_request};
 
+use heaplab_allocators::registry::DEFAULT_BASELINE;
+
 use crate::results::{ResultsError, Run};
 
 /// A plan: what was asked, what a process needs, and what follows from both.
@@ -55,14 +57,15 @@ pub enum PlanError {
     },
 }
 
-/// Plans with runs: several for the loads of one model. Savings refer to the request's baseline, else to `default` if it was measured.
+/// Plans with runs: several for the loads of one model. Savings refer to the request's baseline, else to that of the first run, if it was measured.
 ///
 /// # Errors
 ///
 /// A run cannot be read or has no memory sample, or the baseline was not measured.
-pub fn plan(runs: &[&Run], request: &Request, default: &str) -> Result<Capacity, PlanError> {
+pub fn plan(runs: &[&Run], request: &Request) -> Result<Capacity, PlanError> {
     let mut notes = Vec::new();
     let needs = read_all(runs, &mut notes)?;
+    let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
     let hosts = plan_hosts(&needs, request, baseline.as_deref());
     let seed = runs.first().map_or(0, |run| run.file.seed);

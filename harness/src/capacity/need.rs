@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use heaplab_allocators::registry::FLOOR;
+
 use super::spoilt::describe_spoilt;
 use crate::predict::{Predictions, predict};
 use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
@@ -14,8 +16,6 @@ use crate::stats::percentile;
 
 /// The part of trace time in which a process has no more.
 const FRACTION: f64 = 0.99;
-/// Measures the harness and serves nobody.
-const FLOOR: &str = "floor";
 
 /// Whose memory the figures are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

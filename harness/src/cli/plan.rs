@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage};
 use crate::capacity::{self, Host, PlanError, Request, is_planned, write_request};
-use crate::report::{DEFAULT_BASELINE, Format, draw_plan, print_capacity, warn_of_hosts};
+use crate::report::{Format, draw_plan, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
 
 #[derive(clap::Args)]
@@ -60,7 +60,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let request = request(&args)?;
     let runs = args.directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
     let all: Vec<&Run> = runs.iter().collect();
-    let capacity = capacity::plan(&all, &request, DEFAULT_BASELINE).map_err(|error| match error {
+    let capacity = capacity::plan(&all, &request).map_err(|error| match error {
         PlanError::UnknownBaseline { .. } => usage(error.to_string()),
         other => other.into(),
     })?;

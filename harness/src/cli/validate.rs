@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
+use heaplab_allocators::registry::DEFAULT_BASELINE;
 use heaplab_allocators::{Injection, Variant};
 
 use super::Outcome;
@@ -21,8 +22,7 @@ use super::run::{parse_timeout, stop_on_signals, stopped};
 use crate::exec::{self, Ending, Input, Until, find_program};
 use crate::predict::validate;
 use crate::report::{
-    Analysis, DEFAULT_BASELINE, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv,
-    write_report,
+    Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,
 };
 use crate::results::{self, Run, write_whole};
 

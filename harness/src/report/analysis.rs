@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use heaplab_allocators::registry::FLOOR;
+
 use super::ReportError;
 use super::latency::Latencies;
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
@@ -9,12 +11,6 @@ use super::units::bytes;
 use crate::predict::{Predictions, predict};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::Ratio;
-
-/// The baseline unless another is named.
-pub const DEFAULT_BASELINE: &str = "ptmalloc2";
-
-/// The allocator that measures the harness and is never ranked.
-pub const FLOOR: &str = "floor";
 
 /// The part of resident memory from which huge pages are noted.
 const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;
@@ -44,7 +40,7 @@ pub struct Analysis<'r> {
 }
 
 impl<'r> Analysis<'r> {
-    /// Analyses a run. Without a name the baseline is [`DEFAULT_BASELINE`], if the run has it.
+    /// Analyses a run. Without a name the baseline is that of the run ([`crate::results::RunFile::baseline`]), if it was measured.
     pub fn new(run: &'r Run, baseline: Option<&str>) -> Result<Analysis<'r>, ReportError> {
         let named = run.file.workloads.iter().map(|workload| workload.name.as_str());
         let workloads = distinct(named, run.samples.iter().map(|sample| sample.workload.as_str()));
@@ -56,7 +52,7 @@ impl<'r> Analysis<'r> {
                 return Err(ReportError::UnknownBaseline { named: named.to_owned(), known });
             }
             Some(named) => Some(named.to_owned()),
-            None => variants.iter().find(|variant| *variant == DEFAULT_BASELINE).cloned(),
+            None => variants.iter().find(|variant| *variant == run.file.baseline()).cloned(),
         };
         let mut notes = run.notes.clone();
         let latencies = Latencies::read(run, &mut notes)?;

@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use super::analysis::Analysis;
-use super::metrics::{PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK, WALL_PER_EVENT};
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::Pass;
+use crate::results::metrics::{PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK, WALL_PER_EVENT};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 
 /// One question that a run answers.

@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::analysis::{Analysis, word};
 use super::answer::{Answer, answer};
 use super::grid::Grid;
-use super::metrics::{
-    EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
-};
 use super::planned::Planned;
 use super::plots::Plot;
 use super::table::{TABLE_NOTE, workload_grid};
 use super::units;
+use crate::results::metrics::{
+    EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 
 /// A report.

@@ -16,7 +16,6 @@ mod grid;
 mod heap_map;
 mod latency;
 mod letters;
-mod metrics;
 mod pages;
 mod palette;
 mod planned;
@@ -31,14 +30,13 @@ mod validation;
 
 use std::path::PathBuf;
 
-pub use analysis::{Analysis, DEFAULT_BASELINE, FLOOR};
+pub use analysis::Analysis;
 pub use answer::{Answer, answer};
 pub use assumptions::{assume, warn_of_hosts};
 pub use capacity::{plan_answer, print_capacity};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
-pub use metrics::{headline, name_of_headline};
 pub use plots::{Load, Plot, draw_load, draw_plan, draw_validation};
 pub use summary::SummaryRow;
 pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};

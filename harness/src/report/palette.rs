@@ -3,7 +3,9 @@
 //! The colours of Okabe and Ito, which colour-blind people tell apart too. More variants of one
 //! allocator keep its hue and differ in lightness and dashes.
 
-use super::analysis::{Analysis, FLOOR};
+use heaplab_allocators::registry::FLOOR;
+
+use super::analysis::Analysis;
 
 /// Red, green, blue.
 pub(super) type Rgb = (u8, u8, u8);

@@ -1,7 +1,7 @@
 //! The plan of a run that has had one: what `heaplab plan` was asked, answered anew from the run's files.
 
 use super::ReportError;
-use super::analysis::{Analysis, DEFAULT_BASELINE};
+use super::analysis::Analysis;
 use super::assumptions::{assume, warn_of_hosts};
 use super::capacity::{connection_grid, describe_host, host_grid, plan_answer, sections, whole};
 use super::document::Table;
@@ -30,7 +30,7 @@ impl Planned {
             Ok(None) => return Ok(None),
             Err(error) => return refuse(error.to_string().trim_end().replace('\n', " ")),
         };
-        let capacity = match plan(&[analysis.run], &request, DEFAULT_BASELINE) {
+        let capacity = match plan(&[analysis.run], &request) {
             Ok(capacity) => capacity,
             Err(error) => return refuse(error.to_string()),
         };

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::latency::{Latencies, TIMER};
-use super::metrics::PREDICTED;
-use super::metrics::{Metric, metrics};
 use crate::predict::Predictions;
+use crate::results::metrics::PREDICTED;
+use crate::results::metrics::{Metric, metrics};
 use crate::results::{Pass, Run, Sample, Status};
 use crate::stats::{
     NOISE_THRESHOLD, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
@@ -223,10 +223,10 @@ pub(super) fn ratio_within_blocks(values: &Values, base: &Values) -> Option<Rati
 fn is_headline(metric: &Metric) -> bool {
     matches!(
         metric.name,
-        super::metrics::WALL_PER_EVENT
-            | super::metrics::RESIDENT_PEAK
-            | super::metrics::PROGRAM_CPU
-            | super::metrics::PROGRAM_PEAK
+        crate::results::metrics::WALL_PER_EVENT
+            | crate::results::metrics::RESIDENT_PEAK
+            | crate::results::metrics::PROGRAM_CPU
+            | crate::results::metrics::PROGRAM_PEAK
             | "events"
     )
 }

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Style};
-use super::metrics::{
+use super::summary::SummaryRow;
+use super::units;
+use crate::results::metrics::{
     PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK, PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN,
     RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
-use super::summary::SummaryRow;
-use super::units;
 use crate::results::{Pass, SampleKey};
 use crate::stats::Verdict;
 

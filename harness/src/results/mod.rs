@@ -7,6 +7,7 @@
 mod columns;
 mod directory;
 mod error;
+pub(crate) mod metrics;
 mod reader;
 mod recorded;
 mod rows;

@@ -2,6 +2,7 @@
 //!
 //! Plain data. It is written when a run begins (`finished = false`) and again when it ends.
 
+use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
 use super::Pass;
@@ -94,6 +95,12 @@ pub struct RunExec {
 }
 
 impl RunFile {
+    /// The variant that ratios refer to unless a command is told otherwise.
+    #[must_use]
+    pub fn baseline(&self) -> &str {
+        DEFAULT_BASELINE
+    }
+
     /// Whether samples that are taken now, of these workloads under these variants, are of what the run was begun with.
     /// Hashes that are not known, then or now, are not compared.
     ///

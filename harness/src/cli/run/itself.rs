@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use heaplab_allocators::registry::DEFAULT_BASELINE;
 
 use super::plan::{Plan, bare_args};
 use super::{prepare, record, stop_on_signals};
 use crate::plan::{Pass, steps};
-use crate::report::{DEFAULT_BASELINE, headline, name_of_headline};
+use crate::results::metrics::{headline, name_of_headline};
 use crate::results::{Rows, Status};
 
 /// A metric of a workload, as pairs of the one and the other, one of each block.

@@ -8,8 +8,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use heaplab_allocators::registry::{DEFAULT_BASELINE, FLOOR};
+
 use crate::plan::{Pass, Step, steps};
-use crate::report::{DEFAULT_BASELINE, FLOOR, headline};
+use crate::results::metrics::headline;
 use crate::results::{Sample, SampleKey, Status};
 use crate::stats::{Interval, MIN_BLOCKS, median_interval, paired_ratio};
 

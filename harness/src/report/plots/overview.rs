@@ -5,13 +5,13 @@ use std::path::Path;
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, RatioAxis, Unit};
 use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::metrics::{RESIDENT_PEAK, WALL_PER_EVENT};
 use super::super::palette::{INK, Look, MUTED, REQUESTED};
 use super::super::timeline::{Timeline, Timelines};
 use super::super::{ReportError, timeline};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 use super::ratio::{axis_of, draw_ratio, draw_scale, ranked, subtitle};
 use super::timeline::{draw_line, draw_requested};
+use crate::results::metrics::{RESIDENT_PEAK, WALL_PER_EVENT};
 
 /// Panels side by side at most.
 const MOST_COLUMNS: usize = 3;

@@ -8,12 +8,12 @@ use std::path::Path;
 use super::super::analysis::Analysis;
 use super::super::axis::{Span, Unit};
 use super::super::canvas::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
-use super::super::metrics::{EVENTS_PER_SECOND, RESIDENT_PEAK};
 use super::super::palette::{Colour, INK, Look, MUTED, PAPER, mix};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, title};
 use super::labels::{Area, LEADER_FROM, Label, distance, place_labels};
+use crate::results::metrics::{EVENTS_PER_SECOND, RESIDENT_PEAK};
 
 /// Height of the area with the points.
 const HEIGHT: f64 = 560.0;

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::super::analysis::Analysis;
 use super::super::axis::RatioAxis;
 use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
 use super::super::palette::{INK, Look, MUTED, SHADE};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, title};
+use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
 use crate::stats::{NOISE_THRESHOLD, Verdict};
 
 const ROW: f64 = 54.0;

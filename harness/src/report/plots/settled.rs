@@ -5,10 +5,10 @@ use std::path::Path;
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
 use super::super::canvas::{Anchor, BODY, Svg, draw};
-use super::super::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};
 use super::super::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, title};
+use crate::results::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};
 
 const STAGES: [(&str, &str, f64); 4] = [
     ("end", RESIDENT_END, 0.0),

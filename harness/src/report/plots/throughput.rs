@@ -5,11 +5,11 @@ use std::path::Path;
 use super::super::analysis::Analysis;
 use super::super::axis::{Axis, Unit};
 use super::super::canvas::{Anchor, BODY, Canvas, Svg, draw};
-use super::super::metrics::EVENTS_PER_SECOND;
 use super::super::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, title};
+use crate::results::metrics::EVENTS_PER_SECOND;
 
 const ROW: f64 = 62.0;
 

@@ -1,38 +1,38 @@
 //! The metrics of summary.csv that come from one row of samples.csv each.
 //!
 //! Plain definitions: a name with its unit, the pass that measures it, and how it is read off a
-//! sample. Those of latency come from histograms and are in [`super::latency`].
+//! sample. Those of latency come from histograms, and are made by the report.
 
-use crate::results::{Pass, Sample};
+use super::{Pass, Sample};
 
 /// A figure of one sample.
-pub(super) struct Metric {
+pub(crate) struct Metric {
     /// Its name in summary.csv.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The pass that measures it.
-    pub(super) pass: Pass,
+    pub(crate) pass: Pass,
     /// Its value; none if this sample did not measure it.
-    pub(super) value: fn(&Sample) -> Option<f64>,
+    pub(crate) value: fn(&Sample) -> Option<f64>,
 }
 
 /// Time of an event: the headline of speed.
-pub(super) const WALL_PER_EVENT: &str = "wall_ns_per_event";
+pub(crate) const WALL_PER_EVENT: &str = "wall_ns_per_event";
 /// Events per second: the same, as throughput.
-pub(super) const EVENTS_PER_SECOND: &str = "events_per_second";
+pub(crate) const EVENTS_PER_SECOND: &str = "events_per_second";
 /// Largest resident memory: the headline of memory.
-pub(super) const RESIDENT_PEAK: &str = "resident_peak_bytes";
+pub(crate) const RESIDENT_PEAK: &str = "resident_peak_bytes";
 /// Resident memory's mean over trace time.
-pub(super) const RESIDENT_MEAN: &str = "resident_mean_bytes";
+pub(crate) const RESIDENT_MEAN: &str = "resident_mean_bytes";
 /// Resident memory after the last event.
-pub(super) const RESIDENT_END: &str = "resident_end_bytes";
+pub(crate) const RESIDENT_END: &str = "resident_end_bytes";
 /// Resident memory at once after every object was freed.
-pub(super) const RESIDENT_DRAINED: &str = "resident_drained_bytes";
+pub(crate) const RESIDENT_DRAINED: &str = "resident_drained_bytes";
 /// Resident memory 60 s of trace time later.
-pub(super) const RESIDENT_SETTLED: &str = "resident_settled_bytes";
+pub(crate) const RESIDENT_SETTLED: &str = "resident_settled_bytes";
 /// Resident memory after the allocator's own purge call.
-pub(super) const RESIDENT_PURGED: &str = "resident_purged_bytes";
+pub(crate) const RESIDENT_PURGED: &str = "resident_purged_bytes";
 /// Resident over requested bytes at the requested peak.
-pub(super) const PEAK_RATIO: &str = "at_peak_resident_per_requested";
+pub(crate) const PEAK_RATIO: &str = "at_peak_resident_per_requested";
 
 macro_rules! columns {
     ($pass:ident: $($field:ident),+ $(,)?) => {
@@ -42,18 +42,18 @@ macro_rules! columns {
 
 /// Predicted memory of the whole recorded process: peak, mean, end. They come from several samples: see
 /// [`crate::predict`].
-pub(super) const PREDICTED: [&str; 3] =
+pub(crate) const PREDICTED: [&str; 3] =
     ["predicted_resident_peak_bytes", "predicted_resident_mean_bytes", "predicted_resident_end_bytes"];
 /// CPU time of a real program: user and system.
-pub(super) const PROGRAM_CPU: &str = "program_cpu_ns";
+pub(crate) const PROGRAM_CPU: &str = "program_cpu_ns";
 /// Wall time of a real program's sample.
-pub(super) const PROGRAM_WALL: &str = "program_wall_ns";
+pub(crate) const PROGRAM_WALL: &str = "program_wall_ns";
 /// Largest anonymous resident memory of a real program.
-pub(super) const PROGRAM_PEAK: &str = "program_resident_peak_bytes";
+pub(crate) const PROGRAM_PEAK: &str = "program_resident_peak_bytes";
 /// Its mean over time.
-pub(super) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
+pub(crate) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
 /// What it was at the sample's end.
-pub(super) const PROGRAM_END: &str = "program_resident_end_bytes";
+pub(crate) const PROGRAM_END: &str = "program_resident_end_bytes";
 
 /// The figures of a real program. Their names tell them from those of a replay.
 const OF_PROGRAM: [Metric; 14] = [
@@ -102,7 +102,7 @@ const OF_PROGRAM: [Metric; 14] = [
 ];
 
 /// Every metric, in the order of summary.csv.
-pub(super) fn metrics() -> impl Iterator<Item = Metric> {
+pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
     let throughput = [
         Metric {
             name: WALL_PER_EVENT,
@@ -148,13 +148,13 @@ pub(super) fn metrics() -> impl Iterator<Item = Metric> {
 }
 
 /// The headline of a sample: the figure that its pass is summed up by. None in a pass without one.
-pub fn headline(sample: &Sample) -> Option<f64> {
+pub(crate) fn headline(sample: &Sample) -> Option<f64> {
     let name = name_of_headline(sample.pass)?;
     metrics().find(|metric| metric.name == name).and_then(|metric| (metric.value)(sample))
 }
 
 /// The headline's name in summary.csv.
-pub fn name_of_headline(pass: Pass) -> Option<&'static str> {
+pub(crate) fn name_of_headline(pass: Pass) -> Option<&'static str> {
     match pass {
         Pass::Throughput => Some(WALL_PER_EVENT),
         Pass::Memory => Some(RESIDENT_PEAK),
