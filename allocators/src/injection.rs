@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::environment::EnvironmentError;
-use crate::loaded::{c_library_path, is_same_file};
+use crate::identity::{c_library_path, is_same_file};
 use crate::registry::{self, Absent};
 use crate::variant::Variant;
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{self, EnvironmentError};
 use crate::family::Family;
 use crate::hash::{HashError, hash_file};
-use crate::loaded::{IdentifyError, Loaded, identify};
+use crate::identity::{IdentifyError, Loaded, identify};
 use crate::readback::{self, Proof, glibc, jemalloc, mimalloc};
 use crate::variant::Variant;
 

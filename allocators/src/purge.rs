@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use crate::family::Family;
-use crate::loaded::serving_object;
+use crate::identity::serving_object;
 use crate::symbol::{self, Object};
 
 /// Asks the allocator that serves this process, which is of `family`, for all the memory that it can give back.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment;
 use crate::family::Family;
-use crate::loaded::Expectation;
+use crate::identity::Expectation;
 use crate::process;
 use crate::registry::{self, Absent, Entry};
 

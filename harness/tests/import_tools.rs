@@ -116,7 +116,7 @@ impl Place {
     fn new(defines: &[&str]) -> Place {
         let directory = TempDir::new().unwrap();
         let program = directory.path().join("known");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/known.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/counted.c");
         let mut cc = Command::new("cc");
         // Without knowledge of malloc, so that no call is left away.
         cc.args(["-O0", "-fno-builtin", "-Wall", "-Werror", "-pthread"]).args(defines);

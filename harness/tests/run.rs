@@ -1,9 +1,9 @@
 //! `heaplab run` as a process: what it measures, what it refuses, and what becomes of faults.
 
-#[path = "run/ends.rs"]
-mod ends;
 #[path = "support/rows.rs"]
 mod rows;
+#[path = "run/stopping.rs"]
+mod stopping;
 mod support;
 
 use std::fmt::Write as _;

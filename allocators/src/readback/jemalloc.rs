@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
 use super::{Proof, Verdict};
-use crate::loaded::serving_object;
+use crate::identity::serving_object;
 use crate::symbol::{self, Mallctl};
 use crate::variant::Setting;
 

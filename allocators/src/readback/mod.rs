@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment;
 use crate::family::Family;
-use crate::loaded::Loaded;
+use crate::identity::Loaded;
 use crate::process;
 use crate::variant::{Setting, Variant};
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::jemalloc::parse_number;
 use super::{Proof, Verdict};
-use crate::loaded::serving_object;
+use crate::identity::serving_object;
 use crate::symbol::{self, Object};
 use crate::variant::Setting;
 

@@ -4,14 +4,14 @@
 //! each type of host) and [`ConnectionRow`] (memory of a connection, where a model was run at several loads). Pure but
 //! for reading the run, and for the file that keeps what was asked; sentences and human units are made of it in `report`.
 
+mod caveats;
+mod connection;
 mod host;
-mod line;
 mod need;
 mod request;
-mod spoilt;
 
+pub use connection::{ConnectionRow, fit_connections};
 pub use host::{HostRow, plan_hosts};
-pub use line::{ConnectionRow, fit_connections};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
 pub use request::{Host, PlanFileError, Request, RequestError, TODAYS_HOSTS, read_request, write_request};
 

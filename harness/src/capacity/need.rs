@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
-use super::spoilt::describe_spoilt;
+use super::caveats::describe_spoilt;
 use crate::predict::{Predictions, predict};
 use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::percentile;

@@ -6,17 +6,17 @@
 
 mod circumstances;
 mod error;
-mod itself;
 mod metric;
-mod print;
+mod noise;
+mod output;
 mod runs;
 mod variants;
 
 pub use circumstances::describe_differences;
 pub use error::CompareError;
-pub use itself::SelfRow;
 pub use metric::{Better, better};
-pub use print::{print_runs, print_variants};
+pub use noise::SelfRow;
+pub use output::{print_runs, print_variants};
 pub use runs::{RUN_COLUMNS, RunComparison, RunRow, compare_runs};
 pub use variants::{VARIANT_COLUMNS, VariantComparison, VariantRow, compare_variants};
 

@@ -8,19 +8,19 @@
 //! Nothing is kept or averaged here: a [`Taken`] goes out for each sample. Nothing here speaks to standard output,
 //! which is the program's.
 
+mod ending;
 mod judge;
 mod keeper;
 mod message;
-mod over;
 mod program;
-mod ready;
+mod readiness;
+mod sample;
 mod series;
-mod take;
 mod tree;
 
 pub use keeper::{SOCKET_VARIABLE, main as keep};
 pub use message::{ExitStatus, Input, Usage};
 pub use program::{CannotStart, find_program};
-pub use ready::Ready;
+pub use readiness::Ready;
+pub use sample::{Ending, GRACE, Program, Taken, Until, prepare, take};
 pub use series::{Point, Series};
-pub use take::{Ending, GRACE, Program, Taken, Until, prepare, take};

@@ -17,15 +17,15 @@
 //!
 //! It reads a run's files and nothing else. It fits no constant.
 
-mod order;
-mod parts;
+mod causes;
+mod ranking;
 mod validation;
 
 use std::collections::HashMap;
 
 use crate::results::{Pass, ResultsError, Run, Sample, Status};
 
-pub use order::{CLEAR_DIFFERENCE, Placed, Ranking, chance_apart, rank};
+pub use ranking::{CLEAR_DIFFERENCE, Placed, Ranking, chance_apart, rank};
 pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};
 
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::order::{Placed, Ranking, rank};
-use super::parts::describe_parts;
+use super::causes::describe_parts;
+use super::ranking::{Placed, Ranking, rank};
 use super::{Predictions, find_base, mean, predict};
 use crate::results::{Pass, ResultsError, Run, Sample, Status};
 use crate::stats::median;

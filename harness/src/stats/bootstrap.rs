@@ -12,8 +12,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, sorted};
 use super::normal::{invert, normal_below, normal_quantile};
-use super::order::{Interval, MIN_BLOCKS, WANTED_COVERAGE, sorted};
 use super::student::student_below;
 
 /// How often the samples are drawn anew.

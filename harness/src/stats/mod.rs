@@ -6,25 +6,25 @@
 //! have no exact interval, are resampled: a bootstrap of few samples covers less than it claims.
 
 mod bootstrap;
-#[cfg(test)]
-mod known;
 mod mean;
+mod median;
 mod normal;
-mod order;
-mod paired;
 mod percentile;
 mod power;
-mod separate;
+mod rank_sum;
+#[cfg(test)]
+mod scipy;
+mod signed_rank;
 mod spread;
 mod student;
 mod verdict;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
 pub use mean::geometric_mean;
-pub use order::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
-pub use paired::{Ratio, paired_ratio};
+pub use median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
 pub use percentile::percentile;
 pub use power::{Power, WANTED_POWER};
-pub use separate::{mann_whitney, separate_ratio};
+pub use rank_sum::{mann_whitney, separate_ratio};
+pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};

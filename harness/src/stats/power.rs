@@ -7,8 +7,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::order::{MIN_BLOCKS, sorted};
-use super::paired::{signed_rank, walsh_averages};
+use super::median::{MIN_BLOCKS, sorted};
+use super::signed_rank::{signed_rank, walsh_averages};
 
 /// The part of experiments that must tell the difference.
 pub const WANTED_POWER: f64 = 0.8;

@@ -3,7 +3,7 @@
 //! An outlier is flagged and never removed: a slow sample is something that the machine or the allocator did,
 //! and medians and ranks bear it.
 
-use super::order::{median, median_of_sorted, sorted};
+use super::median::{median, median_of_sorted, sorted};
 
 /// A sample is an outlier when its modified z-score is beyond this (Iglewicz and Hoaglin, How to Detect and Handle
 /// Outliers, 1993).

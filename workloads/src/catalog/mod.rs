@@ -5,8 +5,8 @@
 //! but for a log: it is imported into a temporary trace first, which lives as long as the stream. Who opens a log
 //! more than once imports it once, by [`Workload::import_as`].
 
+mod builtin;
 mod error;
-mod shipped;
 mod stream;
 
 use std::borrow::Cow;
@@ -21,11 +21,11 @@ use crate::simulate::{self, Options, Simulation};
 use crate::stream::RecordStream;
 use crate::stress::{PATTERNS, Stress};
 
+pub use builtin::Suite;
 pub use error::CatalogError;
-pub use shipped::Suite;
 
+use builtin::{ShippedLog, ShippedTrace};
 use error::io_error;
-use shipped::{ShippedLog, ShippedTrace};
 use stream::TraceStream;
 
 /// Where a workload's records come from.
@@ -103,8 +103,8 @@ pub fn list() -> Vec<Workload> {
             source: Source::Definition { text: Cow::Borrowed(text), origin: name.to_string() },
         }
     });
-    let logs = shipped::LOGS.iter().map(ShippedLog::workload);
-    let traces = shipped::TRACES.iter().map(ShippedTrace::workload);
+    let logs = builtin::LOGS.iter().map(ShippedLog::workload);
+    let traces = builtin::TRACES.iter().map(ShippedTrace::workload);
     let patterns = PATTERNS.iter().map(|pattern| Workload {
         name: pattern.name.to_string(),
         description: pattern.description.to_string(),

@@ -76,7 +76,7 @@ fn the_full_suite_has_every_recording_and_models_at_their_own_length() {
 #[test]
 fn a_suite_has_members_that_there_are() {
     let known: Vec<String> = list().into_iter().map(|workload| workload.name).collect();
-    for member in shipped::members() {
+    for member in builtin::members() {
         assert!(known.iter().any(|name| name == member), "{member} is no workload");
     }
     assert_eq!("full".parse(), Ok(Suite::Full));
@@ -96,7 +96,7 @@ fn recordings_that_are_built_in_are_their_files() {
         assert!(bytes == fs::read(&path).unwrap(), "{name}");
         count += 1;
     }
-    assert_eq!(count, shipped::TRACES.len());
+    assert_eq!(count, builtin::TRACES.len());
 }
 
 #[test]

@@ -7,9 +7,9 @@
 
 use super::distribution::{Sizes, Times};
 
-mod read;
+mod reader;
 
-pub use read::MAX_PHASES;
+pub use reader::MAX_PHASES;
 
 /// A load model's parameters. Sizes are in bytes, times in ns.
 #[derive(Debug, Clone, PartialEq)]

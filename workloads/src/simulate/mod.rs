@@ -33,14 +33,14 @@ mod heap;
 mod load;
 mod log;
 mod objects;
-mod parse;
-mod pool;
+mod parsing;
 mod pools;
 mod request;
 mod schedule;
 mod server;
 mod units;
 mod weights;
+mod workers;
 
 use heaplab_trace::{Header, Mark, Note, Record};
 use sha2::{Digest, Sha256};

@@ -15,7 +15,7 @@ use super::definition::Definition;
 use super::distribution::{Random, SizeTable};
 use super::heap::{Block, Heap, Kind};
 use super::objects::{ObjectTable, Run};
-use super::parse::Parser;
+use super::parsing::Parser;
 
 /// A request as the event loop hands it over.
 #[derive(Debug)]

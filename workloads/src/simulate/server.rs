@@ -14,9 +14,9 @@ use super::distribution::Random;
 use super::event_loop::Client;
 use super::heap::{Block, Heap};
 use super::load::LoadClock;
-use super::pool::Pool;
 use super::request::{Job, Request, Spare, Surroundings, Tables, Turn};
 use super::schedule::Schedule;
+use super::workers::Pool;
 
 /// The thread of the event loop: the process's initial one.
 pub(super) const LOOP: ThreadId = 0;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::server::LOOP;
 use super::*;
 
+mod builtin;
 mod runtime;
-mod shipped;
 
 fn simulation(seed: u64, duration_s: f64, overrides: &[&str]) -> Simulation {
     simulation_of("monitor-server", seed, duration_s, overrides)

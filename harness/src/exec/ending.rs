@@ -3,7 +3,7 @@
 use nix::libc;
 
 use super::message::ExitStatus;
-use super::take::{Ending, Until};
+use super::sample::{Ending, Until};
 
 /// Why the looking stopped.
 pub(super) enum Over {

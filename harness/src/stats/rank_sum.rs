@@ -7,9 +7,9 @@
 //! cover more, never less. The probability of the test itself is exact with ties: it counts every way in which the
 //! ranks, the shared ones too, can fall to the two runs.
 
+use super::median::{Interval, MIN_BLOCKS, rank_of_coverage, sorted};
 use super::normal::normal_below;
-use super::order::{Interval, MIN_BLOCKS, rank_of_coverage, sorted};
-use super::paired::Ratio;
+use super::signed_rank::Ratio;
 
 /// Up to so many pairs of one sample of each run the distribution is exact; above, normal.
 /// PERF: it costs the square of this: 6 million steps, 10 ms.

@@ -9,7 +9,7 @@
 
 use std::sync::OnceLock;
 
-use super::order::{Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted};
+use super::median::{Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted};
 
 /// Up to so many blocks the estimate is Hodges-Lehmann's; above, the median of the ratios with its
 /// order-statistic interval, which at that number is as narrow for every use here.

@@ -12,12 +12,12 @@ use nix::sys::signal::Signal;
 
 use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
 
+use super::ending::{Over, describe};
 use super::judge::judge;
 use super::keeper::signal_all;
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage};
-use super::over::{Over, describe};
 use super::program::{Event, Keeper, Output, Role};
-use super::ready::{Ready, accepts, pass_on};
+use super::readiness::{Ready, accepts, pass_on};
 use super::series::Series;
 use super::tree::descendants;
 
