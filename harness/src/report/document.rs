@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::analysis::{Analysis, word};
 use super::answer::{Answer, answer};
+use super::capacity::Planned;
 use super::grid::Grid;
-use super::planned::Planned;
 use super::plots::Plot;
 use super::table::{TABLE_NOTE, workload_grid};
 use super::units;

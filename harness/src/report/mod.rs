@@ -6,23 +6,16 @@
 
 mod analysis;
 mod answer;
-mod assumptions;
-mod axis;
-mod canvas;
 mod capacity;
 mod document;
+mod drawing;
 mod error;
 mod grid;
 mod heap_map;
 mod latency;
-mod letters;
 mod pages;
-mod palette;
-mod planned;
 mod plots;
-mod raster;
 mod summary;
-mod svg;
 mod table;
 mod timeline;
 pub(crate) mod units;
@@ -32,8 +25,8 @@ use std::path::PathBuf;
 
 pub use analysis::Analysis;
 pub use answer::{Answer, answer};
-pub use assumptions::{assume, warn_of_hosts};
-pub use capacity::{plan_answer, print_capacity};
+
+pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;
@@ -44,8 +37,8 @@ pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
 pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
+use capacity::Planned;
 use document::Document;
-use planned::Planned;
 
 /// What a report consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]

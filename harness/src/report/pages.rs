@@ -7,8 +7,8 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
 use super::ReportError;
 use super::document::Document;
+use super::drawing::svg;
 use super::grid::escape_markdown;
-use super::svg;
 
 const STYLE: &str = include_str!("templates/report.css");
 

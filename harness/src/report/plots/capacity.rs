@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::capacity::{describe_host, describe_saving, rows_of, sections, whole};
-use super::super::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
+use super::super::drawing::axis::{Axis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, draw};
+use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
 use super::super::{ReportError, units};
 use super::frame::{Bars, Key, SMALL, legend, title};
 use super::{Plot, file_stem};

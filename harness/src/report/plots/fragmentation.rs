@@ -16,9 +16,9 @@
 use std::path::Path;
 
 use super::super::analysis::Analysis;
-use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::palette::{Colour, Look, MUTED, PAPER, mix};
+use super::super::drawing::axis::{Axis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
 use super::super::timeline::median_sample;
 use super::super::{ReportError, units};
 use super::frame::{Bars, Key, MARGIN, SMALL, legend, title};

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::super::ReportError;
 use super::super::analysis::Analysis;
-use super::super::axis::LogAxis;
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::axis::LogAxis;
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::palette::{Look, MUTED, SHADE};
 use super::super::latency::{Histogram, Timed};
-use super::super::palette::{Look, MUTED, SHADE};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];

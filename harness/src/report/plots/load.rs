@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::super::ReportError;
-use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
-use super::super::palette::{Colour, MUTED};
+use super::super::drawing::axis::{Axis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
+use super::super::drawing::palette::{Colour, MUTED};
 use super::frame::{MARGIN, Panel, SMALL, title};
 
 /// Steps of time in a plot.

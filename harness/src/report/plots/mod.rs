@@ -31,9 +31,9 @@ use process::Processes;
 
 use super::ReportError;
 use super::analysis::Analysis;
-use super::canvas::Svg;
+use super::drawing::canvas::Svg;
+use super::drawing::palette::{Look, looks};
 use super::heap_map::HeapMaps;
-use super::palette::{Look, looks};
 use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::super::analysis::Analysis;
-use super::super::axis::{Axis, RatioAxis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::palette::{INK, Look, MUTED, REQUESTED};
+use super::super::drawing::axis::{Axis, RatioAxis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::palette::{INK, Look, MUTED, REQUESTED};
 use super::super::timeline::{Timeline, Timelines};
 use super::super::{ReportError, timeline};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::super::ReportError;
 use super::super::analysis::Analysis;
-use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::palette::{Colour, INK, Look, MUTED, hue};
+use super::super::drawing::axis::{Axis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::palette::{Colour, INK, Look, MUTED, hue};
 use super::super::timeline::median_sample;
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 use crate::predict::{Curves, Validation};

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::super::ReportError;
 use super::super::analysis::Analysis;
-use super::super::axis::{Axis, Unit};
-use super::super::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::palette::{Look, MUTED, REQUESTED};
+use super::super::drawing::axis::{Axis, Unit};
+use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
+use super::super::drawing::palette::{Look, MUTED, REQUESTED};
 use super::super::timeline::{Timeline, Timelines};
 use super::frame::{Key, MARGIN, Panel, legend, title};
 use super::load::draw_boundaries;

@@ -11,28 +11,28 @@ static REGULAR: &[u8] = include_bytes!("font/OpenSans-Regular.ttf");
 static SEMIBOLD: &[u8] = include_bytes!("font/OpenSans-Semibold.ttf");
 
 /// Height of a capital as a part of the size.
-pub(super) const CAPITAL: f64 = 0.714;
+pub(in crate::report) const CAPITAL: f64 = 0.714;
 
 /// The two weights of the font.
-pub(super) struct Letters {
+pub(in crate::report) struct Letters {
     regular: FontRef<'static>,
     semibold: FontRef<'static>,
 }
 
 impl Letters {
     /// Reads the fonts that are built in.
-    pub(super) fn new() -> Result<Letters, String> {
+    pub(in crate::report) fn new() -> Result<Letters, String> {
         let font = |bytes| FontRef::try_from_slice(bytes).map_err(|error| error.to_string());
         Ok(Letters { regular: font(REGULAR)?, semibold: font(SEMIBOLD)? })
     }
 
     /// The width that a text takes, in pixels.
-    pub(super) fn width(&self, text: &str, kind: Type) -> f64 {
+    pub(in crate::report) fn width(&self, text: &str, kind: Type) -> f64 {
         f64::from(self.set(text, kind, 1.0).1)
     }
 
     /// The outlines of a text whose line begins at `left` and stands on `baseline`, `scale` times enlarged.
-    pub(super) fn outlines(
+    pub(in crate::report) fn outlines(
         &self,
         text: &str,
         kind: Type,

@@ -11,7 +11,7 @@ use super::letters::CAPITAL;
 use super::palette::Colour;
 
 /// The element, without a title of its own.
-pub(super) fn write(drawing: &Drawing) -> String {
+pub(in crate::report) fn write(drawing: &Drawing) -> String {
     let mut text = format!("<svg viewBox=\"0 0 {} {}\" role=\"img\">", number(WIDTH), number(drawing.height));
     for shape in &drawing.shapes {
         write_shape(&mut text, shape);
@@ -87,7 +87,7 @@ fn write_shape(out: &mut String, shape: &Shape) {
 
 /// The values of the colours that these elements use, for a light page and for a dark one: the
 /// declarations of a CSS block each.
-pub(super) fn style<'a>(elements: impl Iterator<Item = &'a str>) -> (String, String) {
+pub(in crate::report) fn style<'a>(elements: impl Iterator<Item = &'a str>) -> (String, String) {
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for element in elements {
         names.extend(element.split("var(--").skip(1).filter_map(|rest| rest.split(')').next()));

@@ -21,7 +21,7 @@ const SCALE: u32 = 3;
 const BAND: u32 = 256;
 
 /// Writes a drawing; the file appears when it is complete.
-pub(super) fn write_png(path: &Path, drawing: &Drawing, letters: &Letters) -> Result<(), String> {
+pub(in crate::report) fn write_png(path: &Path, drawing: &Drawing, letters: &Letters) -> Result<(), String> {
     let size = (WIDTH as u32, drawing.height as u32);
     let mut pixels = Vec::with_capacity((size.0 * size.1 * 3) as usize);
     let mut large = Vec::new();

@@ -5,31 +5,31 @@
 
 use heaplab_allocators::registry::FLOOR;
 
-use super::analysis::Analysis;
+use super::super::analysis::Analysis;
 
 /// Red, green, blue.
-pub(super) type Rgb = (u8, u8, u8);
+pub(in crate::report) type Rgb = (u8, u8, u8);
 
 /// A colour on white paper, and the one that stands for it on a dark page. PNGs are on white paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Colour {
-    pub(super) light: Rgb,
-    pub(super) dark: Rgb,
+pub(in crate::report) struct Colour {
+    pub(in crate::report) light: Rgb,
+    pub(in crate::report) dark: Rgb,
 }
 
 impl Colour {
-    pub(super) const fn new(light: Rgb, dark: Rgb) -> Colour {
+    pub(in crate::report) const fn new(light: Rgb, dark: Rgb) -> Colour {
         Colour { light, dark }
     }
 }
 
-pub(super) const INK: Colour = Colour::new((0x22, 0x26, 0x2b), (0xe6, 0xe8, 0xeb));
-pub(super) const MUTED: Colour = Colour::new((0x6b, 0x72, 0x7a), (0x9d, 0xa5, 0xae));
-pub(super) const GRID: Colour = Colour::new((0xe6, 0xe8, 0xeb), (0x30, 0x36, 0x3d));
-pub(super) const PAPER: Colour = Colour::new((0xff, 0xff, 0xff), (0x16, 0x19, 0x1d));
-pub(super) const SHADE: Colour = Colour::new((0xf2, 0xf3, 0xf5), (0x20, 0x25, 0x2a));
+pub(in crate::report) const INK: Colour = Colour::new((0x22, 0x26, 0x2b), (0xe6, 0xe8, 0xeb));
+pub(in crate::report) const MUTED: Colour = Colour::new((0x6b, 0x72, 0x7a), (0x9d, 0xa5, 0xae));
+pub(in crate::report) const GRID: Colour = Colour::new((0xe6, 0xe8, 0xeb), (0x30, 0x36, 0x3d));
+pub(in crate::report) const PAPER: Colour = Colour::new((0xff, 0xff, 0xff), (0x16, 0x19, 0x1d));
+pub(in crate::report) const SHADE: Colour = Colour::new((0xf2, 0xf3, 0xf5), (0x20, 0x25, 0x2a));
 /// What the program asked for, behind what it got.
-pub(super) const REQUESTED: Colour = Colour::new((0xd3, 0xd7, 0xdc), (0x3f, 0x47, 0x50));
+pub(in crate::report) const REQUESTED: Colour = Colour::new((0xd3, 0xd7, 0xdc), (0x3f, 0x47, 0x50));
 
 const KNOWN: [(&str, Colour); 4] = [
     ("ptmalloc2", Colour::new((0x00, 0x72, 0xb2), (0x3d, 0x9c, 0xdc))),
@@ -48,21 +48,21 @@ const OF_FLOOR: Colour = Colour::new((0x8a, 0x8f, 0x96), (0x8a, 0x8f, 0x96));
 
 /// How a variant is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Look {
+pub(in crate::report) struct Look {
     /// Its colour.
-    pub(super) colour: Colour,
+    pub(in crate::report) colour: Colour,
     /// Lengths of dash and gap in pixels; none for a whole line.
-    pub(super) dash: Option<(f64, f64)>,
+    pub(in crate::report) dash: Option<(f64, f64)>,
 }
 
 /// The colour of an allocator's first variant; that of one without a colour of its own is the first of the others.
-pub(super) fn hue(allocator: &str) -> Colour {
+pub(in crate::report) fn hue(allocator: &str) -> Colour {
     let name = allocator.trim_end_matches("-system");
     KNOWN.iter().find(|(known, _)| *known == name).map_or(OTHERS[0], |(_, colour)| *colour)
 }
 
 /// The looks of a run's variants, in their order.
-pub(super) fn looks(analysis: &Analysis<'_>) -> Vec<Look> {
+pub(in crate::report) fn looks(analysis: &Analysis<'_>) -> Vec<Look> {
     let family = |variant: &str| analysis.allocator(variant).trim_end_matches("-system").to_owned();
     let families: Vec<String> = analysis.variants.iter().map(|variant| family(variant)).collect();
     let mut unknown: Vec<&String> = Vec::new();
@@ -97,7 +97,7 @@ fn variation(hue: Colour, n: usize) -> Look {
 }
 
 /// `part` of the way from one colour to another, on either paper.
-pub(super) fn mix(from: Colour, to: Colour, part: f64) -> Colour {
+pub(in crate::report) fn mix(from: Colour, to: Colour, part: f64) -> Colour {
     let channel = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
     let between = |a: Rgb, b: Rgb| (channel(a.0, b.0), channel(a.1, b.1), channel(a.2, b.2));
     Colour::new(between(from.light, to.light), between(from.dark, to.dark))

@@ -5,19 +5,20 @@
 
 use std::path::Path;
 
+use super::super::ReportError;
 use super::letters::Letters;
 use super::palette::{Colour, INK, PAPER};
-use super::{ReportError, raster, svg};
+use super::{raster, svg};
 
 /// Width of every plot.
-pub(super) const WIDTH: f64 = 1200.0;
+pub(in crate::report) const WIDTH: f64 = 1200.0;
 
 /// No plot is higher, whatever a run holds.
 const MAX_HEIGHT: f64 = 6000.0;
 
 /// Where a text stands to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(in crate::report) enum Anchor {
     /// The text begins there.
     Left,
     /// The text is centred there.
@@ -28,35 +29,35 @@ pub(super) enum Anchor {
 
 /// Size, weight and colour of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Type {
-    pub(super) size: f64,
-    pub(super) bold: bool,
-    pub(super) colour: Colour,
+pub(in crate::report) struct Type {
+    pub(in crate::report) size: f64,
+    pub(in crate::report) bold: bool,
+    pub(in crate::report) colour: Colour,
 }
 
 /// Ordinary text.
-pub(super) const BODY: Type = Type { size: 17.0, bold: false, colour: INK };
+pub(in crate::report) const BODY: Type = Type { size: 17.0, bold: false, colour: INK };
 
 impl Type {
-    pub(super) fn sized(self, size: f64) -> Type {
+    pub(in crate::report) fn sized(self, size: f64) -> Type {
         Type { size, ..self }
     }
 
-    pub(super) fn bold(self) -> Type {
+    pub(in crate::report) fn bold(self) -> Type {
         Type { bold: true, ..self }
     }
 
-    pub(super) fn coloured(self, colour: Colour) -> Type {
+    pub(in crate::report) fn coloured(self, colour: Colour) -> Type {
         Type { colour, ..self }
     }
 }
 
 /// Upper left and lower right corner.
-pub(super) type Corners = ((f64, f64), (f64, f64));
+pub(in crate::report) type Corners = ((f64, f64), (f64, f64));
 
 /// Something that was drawn.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Shape {
+pub(in crate::report) enum Shape {
     /// A filled rectangle between the upper left and the lower right corner.
     Rect { from: (f64, f64), to: (f64, f64), colour: Colour, alpha: f64 },
     /// Filled rectangles of one colour.
@@ -73,19 +74,19 @@ pub(super) enum Shape {
 
 /// A finished sheet.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Drawing {
+pub(in crate::report) struct Drawing {
     /// Height in pixels; the width is [`WIDTH`].
-    pub(super) height: f64,
+    pub(in crate::report) height: f64,
     /// What it consists of, the lowest first.
-    pub(super) shapes: Vec<Shape>,
+    pub(in crate::report) shapes: Vec<Shape>,
 }
 
 /// A plot as report.html holds it: an `svg` element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Svg(pub(super) String);
+pub(in crate::report) struct Svg(pub(in crate::report) String);
 
 /// The sheet while it is drawn.
-pub(super) struct Canvas {
+pub(in crate::report) struct Canvas {
     letters: Letters,
     shapes: Vec<Shape>,
 }
@@ -95,7 +96,10 @@ const APART: f64 = 1.0 / 3.0;
 
 /// Draws one plot and writes its PNG; the file appears when it is complete. `paint` returns the height
 /// that it took. The answer is the same plot as SVG.
-pub(super) fn draw(path: &Path, paint: impl FnOnce(&mut Canvas) -> f64) -> Result<Svg, ReportError> {
+pub(in crate::report) fn draw(
+    path: &Path,
+    paint: impl FnOnce(&mut Canvas) -> f64,
+) -> Result<Svg, ReportError> {
     let failed = |detail: String| ReportError::Plot { path: path.to_owned(), detail };
     let mut canvas = Canvas { letters: Letters::new().map_err(failed)?, shapes: Vec::new() };
     let height = paint(&mut canvas).clamp(100.0, MAX_HEIGHT).ceil();
@@ -118,7 +122,7 @@ fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 
 impl Canvas {
     /// A filled rectangle between two corners, in any order.
-    pub(super) fn rect(&mut self, x: (f64, f64), y: (f64, f64), colour: Colour, alpha: f64) {
+    pub(in crate::report) fn rect(&mut self, x: (f64, f64), y: (f64, f64), colour: Colour, alpha: f64) {
         let (from, to) = ((x.0.min(x.1), y.0.min(y.1)), (x.0.max(x.1), y.0.max(y.1)));
         if to.0 > from.0 && to.1 > from.1 {
             self.shapes.push(Shape::Rect { from, to, colour, alpha });
@@ -126,14 +130,14 @@ impl Canvas {
     }
 
     /// Filled rectangles of one colour, each from its upper left to its lower right corner.
-    pub(super) fn rects(&mut self, rects: Vec<Corners>, colour: Colour) {
+    pub(in crate::report) fn rects(&mut self, rects: Vec<Corners>, colour: Colour) {
         if !rects.is_empty() {
             self.shapes.push(Shape::Rects { rects, colour });
         }
     }
 
     /// A rectangle's outline.
-    pub(super) fn outline(
+    pub(in crate::report) fn outline(
         &mut self,
         x: (f64, f64),
         y: (f64, f64),
@@ -146,7 +150,7 @@ impl Canvas {
     }
 
     /// A line through points, with round joints.
-    pub(super) fn line(
+    pub(in crate::report) fn line(
         &mut self,
         points: &[(f64, f64)],
         width: f64,
@@ -162,22 +166,22 @@ impl Canvas {
     }
 
     /// A filled polygon.
-    pub(super) fn polygon(&mut self, corners: &[(f64, f64)], colour: Colour, alpha: f64) {
+    pub(in crate::report) fn polygon(&mut self, corners: &[(f64, f64)], colour: Colour, alpha: f64) {
         self.shapes.push(Shape::Polygon { corners: corners.to_vec(), colour, alpha });
     }
 
     /// A filled circle.
-    pub(super) fn dot(&mut self, centre: (f64, f64), radius: f64, colour: Colour, alpha: f64) {
+    pub(in crate::report) fn dot(&mut self, centre: (f64, f64), radius: f64, colour: Colour, alpha: f64) {
         self.shapes.push(Shape::Dot { centre, radius, colour, alpha });
     }
 
     /// The width that a text takes.
-    pub(super) fn text_width(&self, text: &str, kind: Type) -> f64 {
+    pub(in crate::report) fn text_width(&self, text: &str, kind: Type) -> f64 {
         self.letters.width(text, kind)
     }
 
     /// A text in one line whose letters are centred on `at.1`.
-    pub(super) fn text(&mut self, at: (f64, f64), anchor: Anchor, text: &str, kind: Type) {
+    pub(in crate::report) fn text(&mut self, at: (f64, f64), anchor: Anchor, text: &str, kind: Type) {
         let width = self.text_width(text, kind);
         let left = at.0
             - match anchor {
@@ -191,7 +195,7 @@ impl Canvas {
     }
 
     /// A text that begins at a point, on paper that covers the lines behind it.
-    pub(super) fn text_on_paper(&mut self, at: (f64, f64), text: &str, kind: Type) {
+    pub(in crate::report) fn text_on_paper(&mut self, at: (f64, f64), text: &str, kind: Type) {
         let width = self.text_width(text, kind);
         let half = kind.size * 0.62;
         self.rect((at.0 - 3.0, at.0 + width + 3.0), (at.1 - half, at.1 + half), PAPER, 1.0);
@@ -199,7 +203,7 @@ impl Canvas {
     }
 
     /// Text in lines of at most `width`, broken at spaces; returns the height that it takes.
-    pub(super) fn paragraph(&mut self, at: (f64, f64), width: f64, text: &str, kind: Type) -> f64 {
+    pub(in crate::report) fn paragraph(&mut self, at: (f64, f64), width: f64, text: &str, kind: Type) -> f64 {
         let step = kind.size * 1.4;
         let mut line = String::new();
         let mut below = 0.0;
@@ -218,7 +222,7 @@ impl Canvas {
     }
 
     /// A text cut to a width, with an ellipsis in its middle where it is cut.
-    pub(super) fn fit(&self, text: &str, width: f64, kind: Type) -> String {
+    pub(in crate::report) fn fit(&self, text: &str, width: f64, kind: Type) -> String {
         if self.text_width(text, kind) <= width {
             return text.to_owned();
         }

@@ -1,22 +1,22 @@
 //! The plan of a run that has had one: what `heaplab plan` was asked, answered anew from the run's files.
 
-use super::ReportError;
-use super::analysis::Analysis;
+use super::super::ReportError;
+use super::super::analysis::Analysis;
+use super::super::document::Table;
+use super::super::plots::{Plot, draw_plan};
 use super::assumptions::{assume, warn_of_hosts};
-use super::capacity::{connection_grid, describe_host, host_grid, plan_answer, sections, whole};
-use super::document::Table;
-use super::plots::{Plot, draw_plan};
+use super::tables::{connection_grid, describe_host, host_grid, plan_answer, sections, whole};
 use crate::capacity::{Capacity, Host, plan, read_request};
 
 /// A plan and its plots.
-pub(super) struct Planned {
+pub(in crate::report) struct Planned {
     capacity: Capacity,
-    pub(super) plots: Vec<Plot>,
+    pub(in crate::report) plots: Vec<Plot>,
 }
 
 impl Planned {
     /// Plans as plan.toml asks and draws it; none where the run has had no plan, or where it cannot be made: a note then says why.
-    pub(super) fn read(
+    pub(in crate::report) fn read(
         analysis: &Analysis<'_>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Planned>, ReportError> {
@@ -39,12 +39,12 @@ impl Planned {
     }
 
     /// What it answers, a sentence each.
-    pub(super) fn answer(&self) -> Vec<String> {
+    pub(in crate::report) fn answer(&self) -> Vec<String> {
         plan_answer(&self.capacity)
     }
 
     /// A table of each workload and type of host, and one of connections.
-    pub(super) fn tables(&self) -> Vec<Table> {
+    pub(in crate::report) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
             intro: format!("{workload} on hosts of {}, {} today.", describe_host(&host), processes(&host)),
             grid: host_grid(&self.capacity, workload, &host),
@@ -58,12 +58,12 @@ impl Planned {
     }
 
     /// What spoils it beside `known`, which the report says anyway.
-    pub(super) fn notes(&self, known: &[String]) -> Vec<String> {
+    pub(in crate::report) fn notes(&self, known: &[String]) -> Vec<String> {
         let own = self.capacity.notes.iter().filter(|note| !known.contains(note)).cloned();
         own.chain(warn_of_hosts(&self.capacity)).collect()
     }
 
-    pub(super) fn assumptions(&self) -> Vec<String> {
+    pub(in crate::report) fn assumptions(&self) -> Vec<String> {
         assume(&self.capacity)
     }
 }

@@ -1,10 +1,10 @@
 //! Axes: where the ticks of a linear or a logarithmic scale stand, and what they say.
 
-use super::units;
+use super::super::units;
 
 /// What an axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::report) enum Unit {
     /// Bytes, in binary units.
     Bytes,
     /// Nanoseconds, up to days.
@@ -15,16 +15,16 @@ pub(super) enum Unit {
 
 /// A linear scale from 0.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
+pub(in crate::report) struct Axis {
     /// Its upper end; above 0.
-    pub(super) max: f64,
+    pub(in crate::report) max: f64,
     /// Values of the ticks with their labels.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(in crate::report) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// A scale that holds 0 to `max`, with at most `most_ticks` above 0 at round values.
-    pub(super) fn new(max: f64, unit: Unit, most_ticks: usize) -> Axis {
+    pub(in crate::report) fn new(max: f64, unit: Unit, most_ticks: usize) -> Axis {
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
         let (size, name) = unit_of(max, unit);
         let least = max / size / most_ticks.max(1) as f64;
@@ -45,14 +45,14 @@ impl Axis {
     }
 
     /// Where a value stands, as a fraction of the axis.
-    pub(super) fn fraction(&self, value: f64) -> f64 {
+    pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         (value / self.max).clamp(0.0, 1.0)
     }
 }
 
 /// A logarithmic scale over whole decades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LogAxis {
+pub(in crate::report) struct LogAxis {
     low: i32,
     high: i32,
     /// Whether values below the lowest decade stand at it.
@@ -62,14 +62,14 @@ pub(super) struct LogAxis {
 impl LogAxis {
     /// A scale that holds all positive values from `low` to `high`. Zero, if it `has_zero`, stands at
     /// its lower end, and the label there says so.
-    pub(super) fn new(low: f64, high: f64, has_zero: bool) -> LogAxis {
+    pub(in crate::report) fn new(low: f64, high: f64, has_zero: bool) -> LogAxis {
         let decade = |value: f64| if value.is_finite() && value > 0.0 { value.log10() } else { 0.0 };
         let low = decade(low).floor() as i32;
         LogAxis { low, high: (decade(high).ceil() as i32).max(low + 1), open: has_zero }
     }
 
     /// Where a value stands, as a fraction of the axis.
-    pub(super) fn fraction(&self, value: f64) -> f64 {
+    pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         if value <= 0.0 {
             return 0.0;
         }
@@ -77,7 +77,7 @@ impl LogAxis {
     }
 
     /// The decades with their labels in units of time.
-    pub(super) fn decades(&self) -> Vec<(f64, String)> {
+    pub(in crate::report) fn decades(&self) -> Vec<(f64, String)> {
         let label = |value: f64| {
             let (size, name) = unit_of(value * 1.0000001, Unit::Time);
             format!(
@@ -96,13 +96,13 @@ impl LogAxis {
 
 /// A scale that need not begin at 0: linear where its values lie close together, else logarithmic.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Span {
+pub(in crate::report) struct Span {
     low: f64,
     high: f64,
     /// Whether equal distances are equal ratios.
-    pub(super) is_logarithmic: bool,
+    pub(in crate::report) is_logarithmic: bool,
     /// Values of the ticks with their labels.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(in crate::report) ticks: Vec<(f64, String)>,
 }
 
 /// From this ratio of largest to smallest value on a span is logarithmic.
@@ -112,7 +112,7 @@ const PADDING: f64 = 0.08;
 
 impl Span {
     /// A scale that holds `low` to `high`, with space beyond both.
-    pub(super) fn new(low: f64, high: f64, unit: Unit) -> Span {
+    pub(in crate::report) fn new(low: f64, high: f64, unit: Unit) -> Span {
         // Beyond these nothing is measured, and products would leave the range of numbers.
         let high = if high.is_finite() && high > 0.0 { high.clamp(1e-9, 1e24) } else { 1.0 };
         let low = if low.is_finite() && low > 0.0 { low.clamp(high * 1e-12, high) } else { 0.0 };
@@ -139,7 +139,7 @@ impl Span {
     }
 
     /// Where a value stands, as a fraction of the span.
-    pub(super) fn fraction(&self, value: f64) -> f64 {
+    pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         let part = if self.is_logarithmic {
             (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -163,14 +163,14 @@ fn logarithmic_ticks(low: f64, high: f64, unit: Unit) -> impl Iterator<Item = f6
 
 /// A logarithmic scale of ratios around 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RatioAxis {
+pub(in crate::report) struct RatioAxis {
     low: f64,
     high: f64,
 }
 
 impl RatioAxis {
     /// A scale that holds `low` to `high`, and at least 0.9 to 1.1.
-    pub(super) fn new(low: f64, high: f64) -> RatioAxis {
+    pub(in crate::report) fn new(low: f64, high: f64) -> RatioAxis {
         let usable = |value: f64| if value.is_finite() && value > 0.0 { value.clamp(1e-6, 1e6) } else { 1.0 };
         let (low, high) = (usable(low).min(0.9), usable(high).max(1.1));
         // Dots at the ends stay whole.
@@ -179,13 +179,13 @@ impl RatioAxis {
     }
 
     /// Where a ratio stands, as a fraction of the axis.
-    pub(super) fn fraction(&self, value: f64) -> f64 {
+    pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         let value = if value > 0.0 { value } else { self.low };
         ((value / self.low).ln() / (self.high / self.low).ln()).clamp(0.0, 1.0)
     }
 
     /// Round ratios with their labels, 1 among them, none nearer to the next than a fraction of the axis.
-    pub(super) fn ticks(&self, nearest: f64) -> Vec<(f64, String)> {
+    pub(in crate::report) fn ticks(&self, nearest: f64) -> Vec<(f64, String)> {
         const ABOVE: [f64; 12] = [1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 1e2, 1e3, 1e4];
         const BELOW: [f64; 12] = [0.9, 0.8, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4];
         let mut ticks = vec![1.0];

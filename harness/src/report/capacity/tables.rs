@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::super::grid::{Grid, Style, escape_markdown};
+use super::super::table::Format;
+use super::super::units;
 use super::assumptions::{assume, warn_of_hosts};
-use super::grid::{Grid, Style, escape_markdown};
-use super::table::Format;
-use super::units;
 use crate::capacity::{Basis, Capacity, ConnectionRow, Host, HostRow};
 use crate::stats::{MIN_BLOCKS, Verdict};
 
@@ -148,7 +148,7 @@ impl<'a> Flat<'a> {
 }
 
 /// Each workload with each host, in order.
-pub(super) fn sections(capacity: &Capacity) -> Vec<(&str, Host)> {
+pub(in crate::report) fn sections(capacity: &Capacity) -> Vec<(&str, Host)> {
     let mut workloads: Vec<&str> = Vec::new();
     for row in &capacity.hosts {
         if !workloads.contains(&row.workload.as_str()) {
@@ -160,7 +160,7 @@ pub(super) fn sections(capacity: &Capacity) -> Vec<(&str, Host)> {
 }
 
 /// The rows of a workload on a host.
-pub(super) fn rows_of<'a>(
+pub(in crate::report) fn rows_of<'a>(
     capacity: &'a Capacity,
     workload: &'a str,
     host: &Host,
@@ -173,7 +173,7 @@ pub(super) fn rows_of<'a>(
 }
 
 /// A host in words: `16.0 GiB, 8 CPUs`.
-pub(super) fn describe_host(host: &Host) -> String {
+pub(in crate::report) fn describe_host(host: &Host) -> String {
     let memory = units::bytes(host.memory_bytes as f64);
     match host.cpus {
         Some(1) => format!("{memory}, 1 CPU"),
@@ -182,7 +182,7 @@ pub(super) fn describe_host(host: &Host) -> String {
     }
 }
 
-pub(super) fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
+pub(in crate::report) fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
     let header = [
         "variant",
         "samples",
@@ -248,7 +248,7 @@ fn describe_today(row: &HostRow) -> String {
     })
 }
 
-pub(super) fn describe_saving(capacity: &Capacity, row: &HostRow) -> String {
+pub(in crate::report) fn describe_saving(capacity: &Capacity, row: &HostRow) -> String {
     if capacity.baseline.as_deref() == Some(&row.variant) {
         return "baseline".to_owned();
     }
@@ -259,7 +259,7 @@ pub(super) fn describe_saving(capacity: &Capacity, row: &HostRow) -> String {
     }
 }
 
-pub(super) fn connection_grid(rows: &[ConnectionRow]) -> Grid {
+pub(in crate::report) fn connection_grid(rows: &[ConnectionRow]) -> Grid {
     let header = [
         "variant",
         "model",
@@ -408,7 +408,7 @@ fn count_hosts(count: u64) -> String {
 }
 
 /// A whole number with its thousands apart: `12,345`.
-pub(super) fn whole(number: u64) -> String {
+pub(in crate::report) fn whole(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -420,7 +420,7 @@ pub(super) fn whole(number: u64) -> String {
     text
 }
 
-pub(super) fn list(numbers: &[u32], separator: &str) -> String {
+pub(in crate::report) fn list(numbers: &[u32], separator: &str) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<String>>().join(separator)
 }
 

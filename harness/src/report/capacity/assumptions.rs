@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::capacity::list;
-use super::units;
+use super::super::units;
+use super::tables::list;
 use crate::capacity::{Basis, Capacity};
 use crate::stats::MIN_BLOCKS;
 
