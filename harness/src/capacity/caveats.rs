@@ -46,7 +46,7 @@ fn describe_huge_pages(run: &Run) -> Vec<String> {
 }
 
 /// What makes the memory samples of a run a bad basis for a plan.
-pub(super) fn describe_spoilt(run: &Run) -> Vec<String> {
+pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
     let mut notes = describe_failures(run);
     notes.extend(describe_huge_pages(run));
     let of = |wanted: &dyn Fn(&Sample) -> bool| {

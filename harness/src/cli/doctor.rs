@@ -5,7 +5,7 @@ use std::io::Write;
 use super::percent::show_percent;
 use super::run::measure_itself;
 use super::{Format, Outcome, columns};
-use crate::compare::SelfRow;
+use crate::compare::NoiseRow;
 use crate::doctor::{Check, Level, Readings, examine};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 
@@ -66,7 +66,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     let Some(pairs) = measure_itself(&args.workloads, args.reps)? else { return Ok(Outcome::Interrupted) };
     let mut rows = Vec::new();
     for of in pairs {
-        match SelfRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {
+        match NoiseRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {
             Some(row) => rows.push(row),
             None => say!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
         }
@@ -98,7 +98,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
             )?;
         }
     }
-    let faults: Vec<&SelfRow> = rows.iter().filter(|row| row.is_fault()).collect();
+    let faults: Vec<&NoiseRow> = rows.iter().filter(|row| row.is_fault()).collect();
     for fault in &faults {
         say!(
             "heaplab: {}, {}: ptmalloc2 differs from itself: trust no comparison of this machine before that is mended",
@@ -109,7 +109,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if faults.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-fn self_cells(row: &SelfRow) -> Vec<String> {
+fn self_cells(row: &NoiseRow) -> Vec<String> {
     let blocks = |blocks: Option<u64>| blocks.map_or("over 100".to_owned(), |blocks| blocks.to_string());
     vec![
         row.workload.clone(),

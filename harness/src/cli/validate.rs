@@ -19,7 +19,7 @@ use heaplab_allocators::{Injection, Variant};
 use super::Outcome;
 use super::exec::{ReadyWhen, parse_ready};
 use super::run::{parse_timeout, stop_on_signals, stopped};
-use crate::exec::{self, Ending, Input, Until, find_program};
+use crate::exec::{self, Ending, Input, Limits, find_program};
 use crate::predict::validate;
 use crate::report::{
     Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,
@@ -133,7 +133,7 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
         injection: &injection,
         report_file: reports.path(),
         input: Input::Empty,
-        until: &Until {
+        limits: &Limits {
             ready: args.ready_when.as_ref().map(|ready| ready.ready.clone()),
             ready_within: Duration::from_secs(60),
             time: args.time,
@@ -143,7 +143,7 @@ fn record(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
         },
         to_stderr: true,
     };
-    let taken = exec::take(&program, stop).context("recording")?;
+    let taken = exec::take_sample(&program, stop).context("recording")?;
     // There is no probe: the recording says which library served.
     if taken.as_ref().is_some_and(|taken| matches!(taken.ending, Ending::Ok | Ending::NotInjected)) {
         return Ok(true);

@@ -15,7 +15,7 @@ mod variants;
 pub use circumstances::describe_differences;
 pub use error::CompareError;
 pub use metric::{Better, better};
-pub use noise::SelfRow;
+pub use noise::NoiseRow;
 pub use output::{print_runs, print_variants};
 pub use runs::{RUN_COLUMNS, RunComparison, RunRow, compare_runs};
 pub use variants::{VARIANT_COLUMNS, VariantComparison, VariantRow, compare_variants};

@@ -7,7 +7,7 @@ use crate::stats::{NOISE_THRESHOLD, Power, Verdict, paired_ratio, verdict};
 
 /// What a metric shows of a variant against itself. An empty number of blocks means that more than 100 are needed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SelfRow {
+pub struct NoiseRow {
     /// Workload's name.
     pub workload: String,
     /// The metric's name in summary.csv.
@@ -34,15 +34,15 @@ pub struct SelfRow {
     pub blocks_for_verdict_at_10_percent: Option<u64>,
 }
 
-impl SelfRow {
+impl NoiseRow {
     /// What pairs of a variant and itself show, one pair a block; none with too few blocks, or of zeroes.
-    pub fn of_pairs(workload: &str, metric: &str, pairs: &[(f64, f64)], seed: u64) -> Option<SelfRow> {
+    pub fn of_pairs(workload: &str, metric: &str, pairs: &[(f64, f64)], seed: u64) -> Option<NoiseRow> {
         let ratio = paired_ratio(pairs)?;
         let interval = ratio.interval?;
         let power = Power::of_pairs(pairs, seed)?;
         let told = |difference| power.blocks_for(difference, 0.0).map(|blocks| blocks as u64);
         let called = |difference| power.blocks_for(difference, NOISE_THRESHOLD).map(|blocks| blocks as u64);
-        Some(SelfRow {
+        Some(NoiseRow {
             workload: workload.to_owned(),
             metric: metric.to_owned(),
             blocks: ratio.blocks as u64,
@@ -70,14 +70,14 @@ mod tests {
 
     #[test]
     fn equal_pairs_tell_every_difference_with_the_fewest_blocks() {
-        let row = SelfRow::of_pairs("w", "wall_ns_per_event", &[(40.0, 40.0); 10], 1).expect("ten blocks");
+        let row = NoiseRow::of_pairs("w", "wall_ns_per_event", &[(40.0, 40.0); 10], 1).expect("ten blocks");
         assert_eq!((row.verdict, row.is_fault(), row.blocks), (Verdict::NoDifference, false, 10));
         assert_eq!((row.blocks_for_2_percent, row.blocks_for_verdict_at_5_percent), (Some(6), Some(6)));
     }
 
     #[test]
     fn one_that_differs_from_itself_is_a_fault() {
-        let row = SelfRow::of_pairs("w", "wall_ns_per_event", &[(50.0, 40.0); 10], 1).expect("ten blocks");
+        let row = NoiseRow::of_pairs("w", "wall_ns_per_event", &[(50.0, 40.0); 10], 1).expect("ten blocks");
         assert!(row.is_fault());
         let many = row.blocks_for_2_percent.is_none_or(|blocks| blocks >= 30);
         assert!(many, "noise of a quarter hides 2 %: {row:?}");
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn few_blocks_and_zeroes_say_nothing() {
-        assert_eq!(SelfRow::of_pairs("w", "m", &[(1.0, 1.0); 5], 1), None);
-        assert_eq!(SelfRow::of_pairs("w", "m", &[(0.0, 0.0); 10], 1), None);
+        assert_eq!(NoiseRow::of_pairs("w", "m", &[(1.0, 1.0); 5], 1), None);
+        assert_eq!(NoiseRow::of_pairs("w", "m", &[(0.0, 0.0); 10], 1), None);
     }
 }

@@ -1,12 +1,50 @@
-//! Why the looking at a program stopped, and what that makes of the sample.
+//! When a sample ends, why it did, and what that makes of it.
+
+use std::time::Duration;
 
 use nix::libc;
 
 use super::message::ExitStatus;
-use super::sample::{Ending, Until};
+use super::readiness::Ready;
 
-/// Why the looking stopped.
-pub(super) enum Over {
+/// When a sample ends, besides at the program's end.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// What shows that the program can be used; if nothing does, it can be at once.
+    pub ready: Option<Ready>,
+    /// A program that is not ready by then never will be.
+    pub ready_within: Duration,
+    /// The sample ends this long after the program was ready.
+    pub time: Option<Duration>,
+    /// A command of the shell that is started when the program is ready, and whose end ends the sample.
+    pub load: Option<String>,
+    /// A sample that takes longer is ended.
+    pub timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+/// How a sample ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Well.
+    Ok,
+    /// Ended by heaplab because its time was over.
+    Timeout,
+    /// The program was ended by a signal of its own making.
+    Crash,
+    /// The program was ended by SIGKILL, as the kernel does when memory runs out.
+    Oom,
+    /// Another malloc served than the variant's.
+    NotInjected,
+    /// The load failed.
+    LoadFailed,
+    /// Anything else.
+    Error,
+}
+
+/// Why a sample is over.
+pub(super) enum Cause {
     Exited(ExitStatus),
     NotStarted(String),
     Time,
@@ -18,46 +56,46 @@ pub(super) enum Over {
 }
 
 /// What the end of a sample means, and why where that is no good one.
-pub(super) fn describe(over: &Over, until: &Until) -> (Ending, Option<String>) {
-    let early = until.time.is_some() || until.load.is_some();
-    let (ending, detail) = match over {
-        Over::Exited(ExitStatus::Exited(0)) if !early => return (Ending::Ok, None),
-        Over::Exited(ExitStatus::Exited(code)) if early => (
+pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String>) {
+    let early = limits.time.is_some() || limits.load.is_some();
+    let (ending, detail) = match cause {
+        Cause::Exited(ExitStatus::Exited(0)) if !early => return (Ending::Ok, None),
+        Cause::Exited(ExitStatus::Exited(code)) if early => (
             Ending::Error,
             format!("the program ended by itself, with status {code}, before its time was over"),
         ),
-        Over::Exited(ExitStatus::Exited(code)) => (
+        Cause::Exited(ExitStatus::Exited(code)) => (
             Ending::Error,
             format!(
                 "the program ended with status {code}; where that is no failure, run it as: sh -c 'CMD; true'"
             ),
         ),
-        Over::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
+        Cause::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
             (Ending::Oom, "the program was killed by SIGKILL, as the kernel does when memory runs out".into())
         }
-        Over::Exited(ExitStatus::Killed(signal)) => {
+        Cause::Exited(ExitStatus::Killed(signal)) => {
             (Ending::Crash, format!("the program was killed by signal {signal}"))
         }
-        Over::NotStarted(what) => (Ending::Error, format!("the program cannot be started: {what}")),
-        Over::Time | Over::Load(ExitStatus::Exited(0)) => return (Ending::Ok, None),
-        Over::Load(ExitStatus::Exited(code)) => {
+        Cause::NotStarted(what) => (Ending::Error, format!("the program cannot be started: {what}")),
+        Cause::Time | Cause::Load(ExitStatus::Exited(0)) => return (Ending::Ok, None),
+        Cause::Load(ExitStatus::Exited(code)) => {
             (Ending::LoadFailed, format!("the load ended with status {code}"))
         }
-        Over::Load(ExitStatus::Killed(signal)) => {
+        Cause::Load(ExitStatus::Killed(signal)) => {
             (Ending::LoadFailed, format!("the load was killed by signal {signal}"))
         }
-        Over::NotReady => (
+        Cause::NotReady => (
             Ending::Timeout,
             format!(
                 "the program was not ready after {} s (see --ready-within)",
-                until.ready_within.as_secs_f64()
+                limits.ready_within.as_secs_f64()
             ),
         ),
-        Over::Timeout => {
-            (Ending::Timeout, format!("ended after {} s", until.timeout.unwrap_or_default().as_secs_f64()))
+        Cause::Timeout => {
+            (Ending::Timeout, format!("ended after {} s", limits.timeout.unwrap_or_default().as_secs_f64()))
         }
-        Over::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
-        Over::Stopped => (Ending::Error, "stopped".into()),
+        Cause::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
+        Cause::Stopped => (Ending::Error, "stopped".into()),
     };
     (ending, Some(detail))
 }

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
 
-use super::ending::{Over, describe};
+use super::ending::{Cause, Ending, Limits, describe};
 use super::judge::judge;
 use super::keeper::signal_all;
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage};
@@ -33,23 +33,6 @@ const GRACE_OF_REST: Duration = Duration::from_secs(1);
 /// Processes that are just ending have this long until they count as having outlived the program.
 const PARTING: Duration = Duration::from_millis(200);
 
-/// When a sample ends, besides at the program's end.
-#[derive(Debug, Clone)]
-pub struct Until {
-    /// What shows that the program can be used; if nothing does, it can be at once.
-    pub ready: Option<Ready>,
-    /// A program that is not ready by then never will be.
-    pub ready_within: Duration,
-    /// The sample ends this long after the program was ready.
-    pub time: Option<Duration>,
-    /// A command of the shell that is started when the program is ready, and whose end ends the sample.
-    pub load: Option<String>,
-    /// A sample that takes longer is ended.
-    pub timeout: Option<Duration>,
-    /// From SIGTERM to SIGKILL.
-    pub grace: Duration,
-}
-
 /// What is run.
 pub struct Program<'a> {
     /// The command and its arguments.
@@ -65,33 +48,14 @@ pub struct Program<'a> {
     /// Its standard input.
     pub input: Input,
     /// When the sample ends.
-    pub until: &'a Until,
+    pub limits: &'a Limits,
     /// Whether what it writes to its standard output goes to our standard error.
     pub to_stderr: bool,
 }
 
-/// How a sample ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Well.
-    Ok,
-    /// Ended by heaplab because its time was over.
-    Timeout,
-    /// The program was ended by a signal of its own making.
-    Crash,
-    /// The program was ended by SIGKILL, as the kernel does when memory runs out.
-    Oom,
-    /// Another malloc served than the variant's.
-    NotInjected,
-    /// The load failed.
-    LoadFailed,
-    /// Anything else.
-    Error,
-}
-
 /// One sample.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Execution {
     /// How it ended.
     pub ending: Ending,
     /// Why, where it is not ok.
@@ -157,10 +121,10 @@ fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
 /// # Errors
 ///
 /// When heaplab's own part cannot be done. A program that fails is a sample.
-pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken>> {
+pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Execution>> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let (sender, events) = channel();
-    let waits_for_line = matches!(program.until.ready, Some(Ready::Line(_)));
+    let waits_for_line = matches!(program.limits.ready, Some(Ready::Line(_)));
     let output = match (waits_for_line, program.to_stderr) {
         (true, _) => Output::Piped,
         (false, true) => Output::ToStderr,
@@ -192,19 +156,19 @@ pub fn take(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Taken
         finishing: false,
         ready_early: false,
     };
-    let over = sampling.run(stop)?;
-    let taken = sampling.finish(over)?;
+    let cause = sampling.run(stop)?;
+    let execution = sampling.finish(cause)?;
     for stream in streams {
         if let Err(panic) = stream.join() {
             std::panic::resume_unwind(panic);
         }
     }
-    Ok(taken)
+    Ok(execution)
 }
 
 /// Reads the program's streams and passes them on, where a line is waited for.
 fn pass_streams(program: &Program<'_>, keeper: &mut Keeper, sender: &Sender<Event>) -> Vec<JoinHandle<()>> {
-    let Some(Ready::Line(line)) = &program.until.ready else { return Vec::new() };
+    let Some(Ready::Line(line)) = &program.limits.ready else { return Vec::new() };
     let (stdout, stderr) = keeper.take_streams();
     let to: Box<dyn io::Write + Send> =
         if program.to_stderr { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
@@ -227,7 +191,7 @@ struct Sampling<'a> {
     usage: Option<Usage>,
     load_ended: Option<ExitStatus>,
     /// What made the sample impossible.
-    failed: Option<Over>,
+    failed: Option<Cause>,
     /// The sample is over, and the program is being ended.
     finishing: bool,
     /// The line that shows that the program is ready came before it was known to run.
@@ -236,20 +200,20 @@ struct Sampling<'a> {
 
 impl Sampling<'_> {
     /// Looks at the program until the sample is over.
-    fn run(&mut self, stop: &AtomicBool) -> io::Result<Over> {
+    fn run(&mut self, stop: &AtomicBool) -> io::Result<Cause> {
         let (mut next, mut next_look) = (Instant::now(), Instant::now());
         loop {
             match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.note(event)?,
                 // The sender is ours too, so the channel stays open.
-                Err(RecvTimeoutError::Disconnected) => return Ok(Over::Lost),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Cause::Lost),
                 Err(RecvTimeoutError::Timeout) => {
                     // What has just started is not known yet: until it is, a glance is a look.
                     if Instant::now() >= next_look || !self.glance() {
                         self.look();
                         next_look = Instant::now() + INTERVAL;
                     }
-                    if let (Some(Ready::Tcp(port)), None) = (&self.program.until.ready, self.ready)
+                    if let (Some(Ready::Tcp(port)), None) = (&self.program.limits.ready, self.ready)
                         && self.started.is_some()
                         && accepts(*port)
                     {
@@ -259,8 +223,8 @@ impl Sampling<'_> {
                     next = (next + GLANCE).max(Instant::now());
                 }
             }
-            if let Some(over) = self.over(stop) {
-                return Ok(over);
+            if let Some(cause) = self.find_cause(stop) {
+                return Ok(cause);
             }
         }
     }
@@ -284,12 +248,12 @@ impl Sampling<'_> {
         match event {
             Event::Said(Role::Program, Said::Started(process)) => {
                 self.started = Some((process, Instant::now()));
-                if self.program.until.ready.is_none() || self.ready_early {
+                if self.program.limits.ready.is_none() || self.ready_early {
                     self.become_ready()?;
                 }
             }
             Event::Said(Role::Program, Said::NotStarted(_, what)) => {
-                self.failed = Some(Over::NotStarted(what))
+                self.failed = Some(Cause::NotStarted(what))
             }
             Event::Said(Role::Program, Said::Ended(status)) => self.ended = Some((status, self.elapsed())),
             Event::Said(Role::Program, Said::Gone(usage)) => self.usage = Some(usage),
@@ -299,7 +263,7 @@ impl Sampling<'_> {
             }
             Event::Said(Role::Helper, _) => {}
             Event::Lost(Role::Program) if self.usage.is_none() && self.failed.is_none() => {
-                self.failed = Some(Over::Lost);
+                self.failed = Some(Cause::Lost);
             }
             Event::Lost(Role::Program) => {}
             // Its line can be heard before its keeper is.
@@ -314,7 +278,8 @@ impl Sampling<'_> {
     fn become_ready(&mut self) -> io::Result<()> {
         self.ready = Some(self.elapsed());
         let waited_for = !self.finishing && self.ended.is_none();
-        if let (Some(load), true, Some((process, _))) = (&self.program.until.load, waited_for, self.started) {
+        if let (Some(load), true, Some((process, _))) = (&self.program.limits.load, waited_for, self.started)
+        {
             let job = shell(load, &self.program.variant.label, Some(process));
             let keeper = Keeper::start(&job, Output::ToStderr, Role::Helper, self.sender.clone())?;
             self.load = Some(keeper);
@@ -323,27 +288,29 @@ impl Sampling<'_> {
     }
 
     /// Whether the sample is over, and why.
-    fn over(&mut self, stop: &AtomicBool) -> Option<Over> {
-        let until = self.program.until;
+    fn find_cause(&mut self, stop: &AtomicBool) -> Option<Cause> {
+        let limits = self.program.limits;
         if let Some(failed) = self.failed.take() {
             return Some(failed);
         }
         if stop.load(Ordering::Relaxed) {
-            return Some(Over::Stopped);
+            return Some(Cause::Stopped);
         }
         if let Some((status, _)) = self.ended {
-            return Some(Over::Exited(status));
+            return Some(Cause::Exited(status));
         }
         if let Some(status) = self.load_ended {
-            return Some(Over::Load(status));
+            return Some(Cause::Load(status));
         }
         let elapsed = self.elapsed();
         match self.ready {
-            Some(ready) if until.time.is_some_and(|time| elapsed >= ready + time) => return Some(Over::Time),
-            None if self.started.is_some() && elapsed >= until.ready_within => return Some(Over::NotReady),
+            Some(ready) if limits.time.is_some_and(|time| elapsed >= ready + time) => {
+                return Some(Cause::Time);
+            }
+            None if self.started.is_some() && elapsed >= limits.ready_within => return Some(Cause::NotReady),
             _ => {}
         }
-        until.timeout.is_some_and(|timeout| elapsed >= timeout).then_some(Over::Timeout)
+        limits.timeout.is_some_and(|timeout| elapsed >= timeout).then_some(Cause::Timeout)
     }
 
     /// Waits until `done`, or for so long.
@@ -359,7 +326,7 @@ impl Sampling<'_> {
     }
 
     /// Ends what still runs, and says what came of the sample.
-    fn finish(mut self, over: Over) -> io::Result<Option<Taken>> {
+    fn finish(mut self, cause: Cause) -> io::Result<Option<Execution>> {
         self.series.want_share();
         self.look();
         self.finishing = true;
@@ -369,36 +336,36 @@ impl Sampling<'_> {
         let mut warnings = self.end_tree()?;
         // Nothing of the tree is left when it is gone.
         self.keeper = None;
-        if matches!(over, Over::Lost) {
+        if matches!(cause, Cause::Lost) {
             // Without their keeper they are ours.
             signal_all(Signal::SIGKILL);
         }
-        if matches!(over, Over::Stopped) {
+        if matches!(cause, Cause::Stopped) {
             return Ok(None);
         }
-        let by_itself = matches!(over, Over::Exited(_));
+        let by_itself = matches!(cause, Cause::Exited(_));
         let usage = self.usage.unwrap_or_default();
-        let (mut ending, mut detail) = describe(&over, self.program.until);
+        let (mut ending, mut detail) = describe(&cause, self.program.limits);
         let reports = Reports::read(self.program.report_file)?;
         let library = &self.program.injection.library;
         let verdict = judge(&reports, library, &self.series.seen(), self.program.file);
-        let proven = verdict.fault.is_none() && !matches!(over, Over::NotStarted(_) | Over::Lost);
+        let proven = verdict.fault.is_none() && !matches!(cause, Cause::NotStarted(_) | Cause::Lost);
         match verdict.fault {
             Some(fault) if ending == Ending::Ok => {
                 ending = Ending::NotInjected;
                 detail = Some(fault);
             }
-            Some(fault) if !matches!(over, Over::NotStarted(_)) => warnings.push(fault),
+            Some(fault) if !matches!(cause, Cause::NotStarted(_)) => warnings.push(fault),
             _ => {}
         }
         warnings.extend(verdict.remarks);
-        Ok(Some(Taken {
+        Ok(Some(Execution {
             ending,
             detail,
             warnings,
             exit_status: self.ended.filter(|_| by_itself).map(|(status, _)| status.code()),
             wall,
-            ready: self.ready.filter(|_| self.program.until.ready.is_some()),
+            ready: self.ready.filter(|_| self.program.limits.ready.is_some()),
             cpu_user_ns: if by_itself { usage.cpu_user_ns } else { at_end.cpu_user_ns },
             cpu_system_ns: if by_itself { usage.cpu_system_ns } else { at_end.cpu_system_ns },
             usage,
@@ -418,7 +385,7 @@ impl Sampling<'_> {
         };
         if runs {
             tell(self, Told::TerminateProgram);
-            let grace = self.program.until.grace;
+            let grace = self.program.limits.grace;
             if !self.wait(grace, |sampling| sampling.ended.is_some())? {
                 warnings
                     .push(format!("it did not end within {} s of SIGTERM and was killed", grace.as_secs()));

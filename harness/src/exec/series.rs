@@ -247,7 +247,7 @@ mod tests {
             Command::new("sh").arg("-c").arg("cat").stdin(Stdio::piped()).spawn().expect("a shell");
         let mut series = Series::default();
         assert!(!series.glance(Duration::ZERO), "nothing was looked at yet");
-        // Until the shell runs cat, or has become it.
+        // Limits the shell runs cat, or has become it.
         for _ in 0..500 {
             if series.look(std::process::id(), Duration::from_millis(1)) {
                 break;

@@ -6,7 +6,7 @@ use crate::results::{Pass, ResultsError, Run};
 use crate::stats::median;
 
 /// Sentences on each part that a prediction can be off in.
-pub(super) fn describe_parts(
+pub(super) fn describe_causes(
     replays: &Run,
     real: &Run,
     predictions: &Predictions,

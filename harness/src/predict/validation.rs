@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::causes::describe_parts;
+use super::causes::describe_causes;
 use super::ranking::{Placed, Ranking, rank};
 use super::{Predictions, find_base, mean, predict};
 use crate::results::{Pass, ResultsError, Run, Sample, Status};
@@ -128,7 +128,7 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
         }
         validation.cpu.extend(hold_cpu(replays, real, label));
     }
-    validation.parts.extend(describe_parts(replays, real, &predictions)?);
+    validation.parts.extend(describe_causes(replays, real, &predictions)?);
     Ok(validation)
 }
 

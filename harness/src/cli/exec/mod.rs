@@ -22,7 +22,7 @@ use super::run::record::{check_unchanged, describe_variant, machine_warnings};
 use super::run::{parse_timeout, stop_on_signals, stopped, usage};
 use super::{Cli, Command, Outcome};
 use crate::doctor::Machine;
-use crate::exec::{self, Input, Ready, Taken, Until, find_program};
+use crate::exec::{self, Execution, Input, Limits, Ready, find_program};
 use crate::measure::Variation;
 use crate::plan::{Pace, Pass, Step, steps};
 use crate::report::{Analysis, Style, answer, print_table, write_report};
@@ -99,7 +99,7 @@ struct Plan {
     name: String,
     file: PathBuf,
     variants: Vec<Variant>,
-    until: Until,
+    limits: Limits,
 }
 
 /// Runs, reports, and says what came of it.
@@ -174,7 +174,7 @@ impl Plan {
                 labels.join(", ")
             )));
         }
-        let until = Until {
+        let limits = Limits {
             ready: args.ready_when.as_ref().map(|ready| ready.ready.clone()),
             ready_within: args.ready_within,
             time: args.time,
@@ -184,7 +184,7 @@ impl Plan {
         };
         let own = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = args.name.clone().or(own).unwrap_or_else(|| "program".to_owned());
-        Ok(Plan { args, argv, name, file, variants, until })
+        Ok(Plan { args, argv, name, file, variants, limits })
     }
 
     fn key(&self, step: &Step) -> SampleKey {
@@ -305,7 +305,7 @@ fn take_one(
     report_file: &Path,
     input: &Input,
     stop: &AtomicBool,
-) -> anyhow::Result<Option<Taken>> {
+) -> anyhow::Result<Option<Execution>> {
     let unknown = variation.proven.as_ref().map(|proven| proven.unknown_setting());
     match unknown {
         Ok(None) => {}
@@ -333,10 +333,10 @@ fn take_one(
         injection: &injection,
         report_file,
         input: input.clone(),
-        until: &plan.until,
+        limits: &plan.limits,
         to_stderr: false,
     };
-    exec::take(&program, stop).with_context(|| format!("{} under {label}", plan.name))
+    exec::take_sample(&program, stop).with_context(|| format!("{} under {label}", plan.name))
 }
 
 /// Every sample must read the same: one alone reads our standard input itself, several read a file from its begin.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use heaplab_allocators::hash_file;
 
-use crate::exec::{Ending, Series, Taken, Usage};
+use crate::exec::{Ending, Execution, Series, Usage};
 use crate::measure::Variation;
 use crate::plan::{Pace, Step};
 use crate::results::{Rows, Sample, Status, TimelinePoint};
 
 /// A sample that was not taken because the variant, or what prepares it, does not allow it.
-pub(super) fn refused(detail: String) -> Taken {
-    Taken {
+pub(super) fn refused(detail: String) -> Execution {
+    Execution {
         ending: Ending::Error,
         detail: Some(detail),
         warnings: Vec::new(),
@@ -27,7 +27,13 @@ pub(super) fn refused(detail: String) -> Taken {
 }
 
 /// The rows of one sample.
-pub(super) fn rows(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Taken) -> Rows {
+pub(super) fn rows(
+    run_id: &str,
+    workload: &str,
+    step: &Step,
+    variation: &Variation,
+    taken: &Execution,
+) -> Rows {
     let variant = &variation.variant;
     let point = |point: &crate::exec::Point| TimelinePoint {
         run_id: run_id.to_owned(),
@@ -53,7 +59,7 @@ pub(super) fn rows(run_id: &str, workload: &str, step: &Step, variation: &Variat
     }
 }
 
-fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Taken) -> Sample {
+fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Execution) -> Sample {
     let variant = &variation.variant;
     let proven = variation.proven.as_ref().ok().filter(|_| taken.proven);
     let library = proven.map(|proven| &proven.loaded.library_path);
