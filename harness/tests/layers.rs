@@ -38,16 +38,13 @@ const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// The circles that are known, each with its reason. The folder's own file (`mod.rs`, `lib.rs`) is not asked: it joins
 /// its files to a whole, and holds the words that they share.
-const CIRCLES: [(&str, &str); 18] = [
+const CIRCLES: &[(&str, &str)] = &[
     ("allocators/preload/floor/src: heap, pool, storage, thread", "to go"),
     ("allocators/src: environment, process, readback, variant", "to go"),
     ("harness/src/capacity: caveats, need", "to go"),
     ("harness/src/cli/run: plan, until", "to go"),
     ("harness/src/predict: causes, validation", "to go"),
     ("harness/src/record: error, library", "to go"),
-    ("harness/src/report/capacity: assumptions, tables", "to go"),
-    ("harness/src/report/drawing: canvas, letters, raster, svg", "to go"),
-    ("harness/src/report: capacity, document, plots", "to go"),
     ("harness/src/results: directory, reader", "to go"),
     ("harness/src/worker: checkpoint, engine, gate, latency, local, ops, threads", "to go"),
     ("workloads/recorder/src: ending, record", "to go"),

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::analysis::{Analysis, word};
 use super::answer::{Answer, answer};
-use super::capacity::Planned;
-use super::grid::Grid;
+use super::grid::{Grid, Table};
+use super::planning::Planned;
 use super::plots::Plot;
 use super::table::{TABLE_NOTE, workload_grid};
 use super::units;
@@ -71,13 +71,6 @@ pub(super) struct PlanSection<'a> {
     pub(super) assumptions: Vec<String>,
     /// What spoils it.
     pub(super) notes: Vec<String>,
-}
-
-/// A table and what must be known to read it.
-#[derive(Debug, Serialize)]
-pub(super) struct Table {
-    pub(super) intro: String,
-    pub(super) grid: Grid,
 }
 
 /// A plot.

@@ -33,6 +33,13 @@ pub(crate) struct Grid {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
+/// A table and what must be known to read it.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    pub(super) intro: String,
+    pub(super) grid: Grid,
+}
+
 impl Grid {
     /// Draws it for a terminal or a pipe.
     pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {

@@ -14,6 +14,7 @@ mod grid;
 mod heap_map;
 mod latency;
 mod pages;
+mod planning;
 mod plots;
 mod summary;
 mod table;
@@ -37,8 +38,8 @@ pub use table::{Format, SUMMARY_COLUMNS, print_summary, print_table};
 pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 
 use crate::results::{ResultsError, write_whole};
-use capacity::Planned;
 use document::Document;
+use planning::Planned;
 
 /// What a report consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,6 +55,24 @@ pub(crate) fn significant(value: f64) -> String {
     }
 }
 
+/// A whole number with its thousands apart: `12,345`.
+pub(crate) fn whole(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Numbers in a row.
+pub(crate) fn list(numbers: &[u32], separator: &str) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<String>>().join(separator)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +98,10 @@ mod tests {
         for (value, text) in [(0.7131, "0.713"), (1.0, "1.000"), (34.21, "34.2"), (0.0123, "0.0123")] {
             assert_eq!(ratio(value), text);
         }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(whole), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::units;
-use super::tables::list;
+use super::super::units::{self, list};
 use crate::capacity::{Basis, Capacity};
 use crate::stats::MIN_BLOCKS;
 

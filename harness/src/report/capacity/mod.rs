@@ -1,11 +1,12 @@
-//! A plan in a report: its tables and its answer ([`tables`]), every assumption under them ([`assumptions`]), and the section
-//! of a run's report that holds them ([`section`]).
+//! A plan in words: its [`tables`], its [`answer`], every assumption under them ([`assumptions`]), and how they are printed
+//! ([`output`]).
 
+mod answer;
 mod assumptions;
-mod section;
+mod output;
 mod tables;
 
+pub use answer::plan_answer;
 pub use assumptions::{assume, warn_of_hosts};
-pub(super) use section::Planned;
-pub(super) use tables::{describe_host, describe_saving, rows_of, sections, whole};
-pub use tables::{plan_answer, print_capacity};
+pub use output::print_capacity;
+pub(super) use tables::{connection_grid, describe_host, describe_saving, host_grid, rows_of, sections};

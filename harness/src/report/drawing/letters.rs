@@ -5,7 +5,7 @@
 
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, OutlinedGlyph, ScaleFont, point};
 
-use super::canvas::Type;
+use super::shape::Type;
 
 static REGULAR: &[u8] = include_bytes!("font/OpenSans-Regular.ttf");
 static SEMIBOLD: &[u8] = include_bytes!("font/OpenSans-Semibold.ttf");

@@ -1,11 +1,13 @@
-//! How a plot is drawn: a sheet of shapes ([`canvas`]), its scales ([`axis`]) and colours ([`palette`]), and the two forms
-//! that it is written in, a PNG ([`raster`]) and an `svg` element ([`svg`]).
-//!
-//! Nothing here knows what is plotted.
+//! How a plot is drawn: a sheet of shapes ([`Canvas`]), scales ([`axis`]) and colours ([`palette`]), and the two forms that a
+//! sheet is written in, a PNG (`raster`) and an `svg` element ([`svg`]). Nothing here knows what is plotted.
 
-pub(in crate::report) mod axis;
-pub(in crate::report) mod canvas;
+pub(super) mod axis;
+mod canvas;
 mod letters;
-pub(in crate::report) mod palette;
+pub(super) mod palette;
 mod raster;
-pub(in crate::report) mod svg;
+mod shape;
+pub(super) mod svg;
+
+pub(super) use canvas::{Anchor, Canvas, draw};
+pub(super) use shape::{BODY, Corners, Svg, Type, WIDTH};

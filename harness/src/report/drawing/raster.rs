@@ -12,9 +12,9 @@ use plotters::prelude::{
 };
 use plotters::style::{Color, ShapeStyle};
 
-use super::canvas::{Drawing, Shape, Type, WIDTH};
 use super::letters::{CAPITAL, Letters};
 use super::palette::Colour;
+use super::shape::{Drawing, Shape, Type, WIDTH};
 
 const SCALE: u32 = 3;
 /// Height of a band in pixels of the finished image.

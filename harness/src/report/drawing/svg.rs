@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::canvas::{Drawing, Shape, WIDTH};
 use super::letters::CAPITAL;
 use super::palette::Colour;
+use super::shape::{Drawing, Shape, WIDTH};
 
 /// The element, without a title of its own.
 pub(in crate::report) fn write(drawing: &Drawing) -> String {
@@ -144,8 +144,9 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::canvas::BODY;
+
     use super::super::palette::{INK, PAPER};
+    use super::super::shape::BODY;
     use super::*;
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::super::capacity::{describe_host, describe_saving, rows_of, sections, whole};
+use super::super::ReportError;
+use super::super::capacity::{describe_host, describe_saving, rows_of, sections};
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
-use super::super::{ReportError, units};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
+use super::super::units::{self, whole};
 use super::frame::{Bars, Key, SMALL, legend, title};
 use super::{Plot, file_stem};
 use crate::capacity::{Basis, Capacity, Host, HostRow};

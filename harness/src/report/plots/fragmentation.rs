@@ -17,8 +17,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::super::{ReportError, units};
 use super::frame::{Bars, Key, MARGIN, SMALL, legend, title};

@@ -1,8 +1,8 @@
 //! What all plots share: title, legend, rows of bars, ticks.
 
 use super::super::drawing::axis::Axis;
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Type, WIDTH};
 use super::super::drawing::palette::{Colour, GRID, INK, Look, MUTED};
+use super::super::drawing::{Anchor, BODY, Canvas, Type, WIDTH};
 
 /// Space at the left and right edge.
 pub(super) const MARGIN: f64 = 36.0;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::super::ReportError;
 use super::super::analysis::Analysis;
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Corners, Svg, WIDTH, draw};
 use super::super::drawing::palette::{Colour, GRID};
+use super::super::drawing::{Anchor, BODY, Canvas, Corners, Svg, WIDTH, draw};
 use super::super::heap_map::{Cells, HeapMaps, join};
 use super::super::units;
 use super::frame::{Key, MARGIN, SMALL, legend, title};

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::LogAxis;
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::drawing::palette::{Look, MUTED, SHADE};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::latency::{Histogram, Timed};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::ReportError;
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, WIDTH, draw};
 use super::super::drawing::palette::{Colour, MUTED};
+use super::super::drawing::{Anchor, BODY, Canvas, WIDTH, draw};
 use super::frame::{MARGIN, Panel, SMALL, title};
 
 /// Steps of time in a plot.

@@ -31,7 +31,7 @@ use process::Processes;
 
 use super::ReportError;
 use super::analysis::Analysis;
-use super::drawing::canvas::Svg;
+use super::drawing::Svg;
 use super::drawing::palette::{Look, looks};
 use super::heap_map::HeapMaps;
 use super::timeline::{Timelines, read};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, RatioAxis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::drawing::palette::{INK, Look, MUTED, REQUESTED};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::{Timeline, Timelines};
 use super::super::{ReportError, timeline};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Span, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
 use super::super::drawing::palette::{Colour, INK, Look, MUTED, PAPER, mix};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, title};

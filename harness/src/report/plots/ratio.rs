@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::RatioAxis;
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::drawing::palette::{INK, Look, MUTED, SHADE};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, title};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Svg, draw};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};
+use super::super::drawing::{Anchor, BODY, Svg, draw};
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, title};
 use crate::results::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};

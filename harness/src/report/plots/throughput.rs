@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::canvas::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};
+use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, title};

@@ -1,22 +1,24 @@
 //! The plan of a run that has had one: what `heaplab plan` was asked, answered anew from the run's files.
 
-use super::super::ReportError;
-use super::super::analysis::Analysis;
-use super::super::document::Table;
-use super::super::plots::{Plot, draw_plan};
-use super::assumptions::{assume, warn_of_hosts};
-use super::tables::{connection_grid, describe_host, host_grid, plan_answer, sections, whole};
+use super::ReportError;
+use super::analysis::Analysis;
+use super::capacity::{
+    assume, connection_grid, describe_host, host_grid, plan_answer, sections, warn_of_hosts,
+};
+use super::grid::Table;
+use super::plots::{Plot, draw_plan};
+use super::units::whole;
 use crate::capacity::{Capacity, Host, plan, read_request};
 
 /// A plan and its plots.
-pub(in crate::report) struct Planned {
+pub(super) struct Planned {
     capacity: Capacity,
-    pub(in crate::report) plots: Vec<Plot>,
+    pub(super) plots: Vec<Plot>,
 }
 
 impl Planned {
     /// Plans as plan.toml asks and draws it; none where the run has had no plan, or where it cannot be made: a note then says why.
-    pub(in crate::report) fn read(
+    pub(super) fn read(
         analysis: &Analysis<'_>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Planned>, ReportError> {
@@ -39,12 +41,12 @@ impl Planned {
     }
 
     /// What it answers, a sentence each.
-    pub(in crate::report) fn answer(&self) -> Vec<String> {
+    pub(super) fn answer(&self) -> Vec<String> {
         plan_answer(&self.capacity)
     }
 
     /// A table of each workload and type of host, and one of connections.
-    pub(in crate::report) fn tables(&self) -> Vec<Table> {
+    pub(super) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
             intro: format!("{workload} on hosts of {}, {} today.", describe_host(&host), processes(&host)),
             grid: host_grid(&self.capacity, workload, &host),
@@ -58,12 +60,12 @@ impl Planned {
     }
 
     /// What spoils it beside `known`, which the report says anyway.
-    pub(in crate::report) fn notes(&self, known: &[String]) -> Vec<String> {
+    pub(super) fn notes(&self, known: &[String]) -> Vec<String> {
         let own = self.capacity.notes.iter().filter(|note| !known.contains(note)).cloned();
         own.chain(warn_of_hosts(&self.capacity)).collect()
     }
 
-    pub(in crate::report) fn assumptions(&self) -> Vec<String> {
+    pub(super) fn assumptions(&self) -> Vec<String> {
         assume(&self.capacity)
     }
 }
