@@ -239,6 +239,18 @@ fn faults_of_an_allocator_are_statuses() {
 }
 
 #[test]
+fn a_stack_that_is_too_small_is_a_status_and_no_crash() {
+    for fault in ["DEEP", "WIDE", "ENDLESS"] {
+        let (status, detail) = status_of(fault, &["--pass", "throughput"]);
+        assert_eq!(status, "stack-overflow", "{fault}: {detail}");
+        assert!(detail.contains("more stack than a thread has: 256 KiB"), "{fault}: {detail}");
+    }
+    let (status, detail) = status_of("WILD", &["--pass", "throughput"]);
+    assert_eq!(status, "crash", "{detail}");
+    assert!(detail.contains("SIGSEGV"), "{detail}");
+}
+
+#[test]
 fn the_cpu_count_is_what_was_asked_for() {
     assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "7"]).0, "ok");
     assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "8"]).0, "error");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use heaplab_allocators::is_allocator_variable;
 
-use crate::worker::{CPUS_VARIABLE, Job, Reply, Status};
+use crate::worker::{CPUS_VARIABLE, Job, OVERFLOW_EXIT, Reply, Status};
 
 /// How often the parent looks whether it was asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -129,6 +129,9 @@ fn judge(status: ExitStatus, stdout: &[u8], stderr: &str) -> Reply {
         } else {
             failure(Status::Crash, format!("killed by signal {signal} ({}){complaint}", signal_name(signal)))
         };
+    }
+    if status.code() == Some(OVERFLOW_EXIT) && stdout.is_empty() {
+        return failure(Status::StackOverflow, last_line(stderr).to_owned());
     }
     match serde_json::from_slice::<Reply>(stdout) {
         Ok(mut reply) => {

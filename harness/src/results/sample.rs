@@ -142,11 +142,13 @@ pub struct Sample {
     pub pss_mean_bytes: Option<u64>,
     /// Largest swapped memory of the tree.
     pub swap_peak_bytes: Option<u64>,
+    /// Latency pass: calls whose thread woke on a CPU whose counter is behind, so that they have no duration.
+    pub latency_untimed_calls: Option<u64>,
 }
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 16] = [
+    pub(super) const LATER_COLUMNS: [&str; 17] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -163,6 +165,7 @@ impl Sample {
         "program_threads",
         "program_cpu_user_ns",
         "program_cpu_system_ns",
+        "latency_untimed_calls",
     ];
 }
 

@@ -100,6 +100,7 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         library_hash: hashed.map(|proven| proven.library_hash.clone()),
         page_table_harness_bytes: measured.page_table_harness_bytes,
         library_file_bytes: measured.library_file_bytes,
+        latency_untimed_calls: measured.latency_untimed_calls,
         ..Sample::default()
     }
 }

@@ -136,6 +136,7 @@ pub struct Measured {
     pub waits: Option<u64>,
     pub wakeups: Option<u64>,
     pub window_stalls: Option<u64>,
+    pub latency_untimed_calls: Option<u64>,
 }
 
 /// Where resident and requested bytes go at one moment.

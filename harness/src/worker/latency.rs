@@ -6,9 +6,12 @@
 //! although it could have run on say how long the machine was busy elsewhere; they are counted apart. A
 //! call that slept, for a lock of the allocator's or the kernel's, is not: apart, contended calls made up
 //! four fifths of a one-arena ptmalloc2's time, and its longest call was shown as short as that of sixteen arenas.
+//! Where a thread slept in a call and woke on a CPU whose counter is behind, the call ends before it began: nobody
+//! knows how long it took. Such calls are in no histogram; they are counted (`latency_untimed_calls`).
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram as Buckets;
 use heaplab_workloads::program::layout::{Code, Op};
@@ -64,6 +67,8 @@ pub(super) struct Histograms {
     suspicious_ticks: u64,
     lock: Lock,
     buckets: UnsafeCell<Vec<Buckets<u64>>>,
+    /// Calls that ended before they began.
+    untimed: AtomicU64,
 }
 
 // SAFETY: `buckets` is reached only while `lock` is held.
@@ -79,8 +84,13 @@ impl Histograms {
         };
         let buckets = (0..OPERATIONS.len() * SCOPES.len()).map(|_| empty()).collect();
         let suspicious_ticks = ((u128::from(SUSPICIOUS_NS) << 32) / u128::from(scale)) as u64;
-        let histograms =
-            Histograms { scale, suspicious_ticks, lock: Lock::new(), buckets: UnsafeCell::new(buckets) };
+        let histograms = Histograms {
+            scale,
+            suspicious_ticks,
+            lock: Lock::new(),
+            buckets: UnsafeCell::new(buckets),
+            untimed: AtomicU64::new(0),
+        };
         let mut log = Log::new(&histograms);
         for _ in 0..TIMER_READS {
             log.start();
@@ -90,7 +100,14 @@ impl Histograms {
             }
         }
         log.flush(&histograms);
+        // Of the timer's own reads nobody asks how many were none.
+        histograms.untimed.store(0, Ordering::Relaxed);
         histograms
+    }
+
+    /// How many calls have no duration, because they ended on a CPU whose counter is behind that of their begin.
+    pub(super) fn untimed(&self) -> u64 {
+        self.untimed.load(Ordering::Relaxed)
     }
 
     /// What was recorded.
@@ -112,12 +129,23 @@ impl Histograms {
 
 /// ns of a tick, times 2^32.
 fn calibrate() -> u64 {
-    let (begin_ns, begin) = (clock::real_ns(), ticks());
-    while clock::real_ns() < begin_ns + CALIBRATION_NS {
-        std::hint::spin_loop();
+    loop {
+        let (begin_ns, begin) = (clock::real_ns(), ticks());
+        while clock::real_ns() < begin_ns + CALIBRATION_NS {
+            std::hint::spin_loop();
+        }
+        let ns = clock::real_ns() - begin_ns;
+        // Moved to a CPU whose counter is behind: once more.
+        if let Some(passed) = passed(begin, ticks()) {
+            return ((u128::from(ns) << 32) / u128::from(passed.max(1))).max(1) as u64;
+        }
     }
-    let (ns, passed) = (clock::real_ns() - begin_ns, ticks() - begin);
-    ((u128::from(ns) << 32) / u128::from(passed.max(1))).max(1) as u64
+}
+
+/// Ticks from `begin` to `end`; none where the counter was read on a CPU that is behind the first one.
+#[inline(always)]
+fn passed(begin: u64, end: u64) -> Option<u64> {
+    end.checked_sub(begin)
 }
 
 /// Durations of one thread that are not in the histograms yet.
@@ -133,8 +161,10 @@ pub(super) struct Log {
     /// Where the last measurement ended, and how often the thread had been switched out at most then.
     last: u64,
     preemptions: u64,
-    /// The current call was switched out.
-    switched: bool,
+    /// The current call is no row `touch`: it was switched out, or has no duration.
+    apart: bool,
+    /// Calls without a duration.
+    untimed: u64,
 }
 
 impl Log {
@@ -148,7 +178,8 @@ impl Log {
             middle: 0,
             last: 0,
             preemptions: usage::thread_preemptions(),
-            switched: false,
+            apart: false,
+            untimed: 0,
         })
     }
 
@@ -172,6 +203,9 @@ impl Log {
             buckets[operation * SCOPES.len() + scope].saturating_record((ns as u64).max(1));
         }
         self.length = 0;
+        if self.untimed > 0 {
+            histograms.untimed.fetch_add(std::mem::take(&mut self.untimed), Ordering::Relaxed);
+        }
     }
 
     /// Whether the thread was switched out since it was last asked, although it could have run on.
@@ -191,25 +225,55 @@ impl Log {
 
     #[inline(always)]
     fn called(&mut self, operation: usize) {
-        self.middle = ticks();
-        // NOTE: wraps where the thread moved to a CPU whose counter is behind; that was a switch, and is counted as one.
-        self.call = self.middle.wrapping_sub(self.begin);
-        self.switched = self.call > self.suspicious_ticks && self.was_switched();
-        self.put(operation, if self.switched { SWITCHED } else { CALL }, self.call);
-        if self.call > self.suspicious_ticks {
-            self.middle = ticks();
+        self.called_at(operation, ticks());
+    }
+
+    #[inline(always)]
+    fn called_at(&mut self, operation: usize, now: u64) {
+        self.middle = now;
+        match passed(self.begin, now) {
+            Some(call) => {
+                self.call = call;
+                self.apart = call > self.suspicious_ticks && self.was_switched();
+                self.put(operation, if self.apart { SWITCHED } else { CALL }, call);
+                if call > self.suspicious_ticks {
+                    self.middle = ticks();
+                }
+            }
+            None => self.leave_untimed(),
         }
         self.last = self.middle;
     }
 
     #[inline(always)]
     fn touched(&mut self, operation: usize) {
-        let touch = ticks().wrapping_sub(self.middle);
-        if !self.switched {
-            self.switched = touch > self.suspicious_ticks && self.was_switched();
-            self.put(operation, if self.switched { SWITCHED } else { TOUCH }, self.call.wrapping_add(touch));
+        self.touched_at(operation, ticks());
+    }
+
+    #[inline(always)]
+    fn touched_at(&mut self, operation: usize, now: u64) {
+        if !self.apart {
+            match passed(self.middle, now) {
+                Some(touch) => {
+                    self.apart = touch > self.suspicious_ticks && self.was_switched();
+                    self.put(
+                        operation,
+                        if self.apart { SWITCHED } else { TOUCH },
+                        self.call.wrapping_add(touch),
+                    );
+                }
+                None => self.leave_untimed(),
+            }
         }
         self.last = ticks();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_untimed(&mut self) {
+        self.untimed += 1;
+        self.apart = true;
+        self.was_switched();
     }
 }
 
@@ -260,5 +324,35 @@ impl Instrument for Timed {
         {
             log.flush(histograms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(histograms: &Histograms, scope: &str) -> u64 {
+        let of_scope = histograms.read().into_iter().filter(|found| found.operation == "free");
+        let of_scope = of_scope.filter(|found| found.scope == scope);
+        of_scope.flat_map(|found| found.buckets).map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn a_call_that_ends_on_a_cpu_whose_counter_is_behind_is_in_no_histogram() {
+        const FREE: usize = 4;
+        let histograms = Histograms::new();
+        let mut log = Log::new(&histograms);
+        for (begin, called, touched) in [(1_000, 1_100, 1_200), (1_000, 900, 1_200), (1_000, 1_100, 1_050)] {
+            log.begin = begin;
+            log.called_at(FREE, called);
+            log.touched_at(FREE, touched);
+        }
+        log.flush(&histograms);
+        assert_eq!((calls(&histograms, "call"), calls(&histograms, "touch")), (2, 1));
+        assert_eq!(calls(&histograms, "switched"), 0);
+        assert_eq!(histograms.untimed(), 2);
+        let longest = histograms.read().into_iter().filter(|found| found.operation == "free");
+        let longest = longest.flat_map(|found| found.buckets).map(|(value_ns, _)| value_ns).max();
+        assert!(longest.unwrap() < 1_000_000, "{longest:?} ns");
     }
 }

@@ -28,6 +28,7 @@ mod program;
 mod relocated;
 mod replay;
 mod space;
+mod stacks;
 mod status;
 mod tables;
 mod threads;
@@ -42,6 +43,7 @@ pub use job::{Breakdown, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Re
 pub use status::Status;
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
+pub(crate) use stacks::OVERFLOW_EXIT;
 
 /// Reads a job from stdin, does it, and answers on stdout.
 ///

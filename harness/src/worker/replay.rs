@@ -16,7 +16,7 @@ use super::space::Space;
 use super::tables::Slots;
 use super::tracked::Tracked;
 use super::warm::warm_memory;
-use super::{Status, clock, fail, heap_map};
+use super::{Status, clock, fail, heap_map, stacks};
 use crate::plan::{Pass, Touch};
 
 /// Does the job.
@@ -70,6 +70,7 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
     let mut taken = 0;
+    stacks::watch_faults()?;
     warm_memory(job.info.requested_peak_bytes, job.memory_limit_bytes);
     let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
@@ -77,7 +78,7 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     note_replay(engine, reply);
     match job.pass {
         Pass::Throughput => {}
-        Pass::Latency => reply.latency = engine.histograms.as_ref().map(Histograms::read).unwrap_or_default(),
+        Pass::Latency => note_latency(engine, reply),
         Pass::Memory => measure_memory(job, family, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
         Pass::Exec => return Err("a real program is no replay".to_owned()),
@@ -134,6 +135,19 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
     measured.waits = Some(counts.waits.load(Relaxed));
     measured.wakeups = Some(counts.wakeups.load(Relaxed));
     measured.window_stalls = Some(counts.window_stalls.load(Relaxed));
+    reply.warnings.extend(engine.threads.stacks().0);
+}
+
+fn note_latency(engine: &Engine, reply: &mut Reply) {
+    let Some(histograms) = &engine.histograms else { return };
+    reply.latency = histograms.read();
+    let untimed = histograms.untimed();
+    reply.measured.latency_untimed_calls = Some(untimed);
+    if untimed > 0 {
+        reply.warnings.push(format!(
+            "{untimed} calls have no latency: their threads woke on a CPU whose counter is behind"
+        ));
+    }
 }
 
 /// The memory pass behind the last event: the end, the drain, the nudge, the purge.
@@ -162,7 +176,7 @@ fn measure_memory(
     measured.page_table_bytes = Some(space.page_table_bytes);
     measured.page_table_harness_bytes = space.page_table_harness_bytes;
     measured.library_file_bytes = space.library_file_bytes;
-    measured.mappings = Some(space.mappings);
+    measured.mappings = Some(space.mappings.saturating_sub(engine.threads.stacks().1));
     engine.with_control(|control| {
         if let Some(checkpoints) = control.checkpoints.take() {
             measured.resident_mean_bytes = checkpoints.resident_mean_bytes();

@@ -24,6 +24,8 @@ pub enum Status {
     CheckFailed,
     /// A load generator failed.
     LoadFailed,
+    /// The allocator needed more of a thread's stack than there is.
+    StackOverflow,
     /// Anything else; `status_detail` says what.
     #[default]
     Error,

@@ -13,14 +13,10 @@ use super::fail;
 use super::futex::Lock;
 use super::latency::Log;
 use super::local::Local;
-use super::mapping::{Table, map_shared};
+use super::mapping::Table;
+use super::stacks::{STACK_BYTES, STACKS_A_TIME, Stacks, watch_own_stack};
 use super::status::Status;
 
-/// Bytes of a stack. NOTE: without a guard page, because each one would split the mapping and meet the
-/// system's limit of mappings; allocators use a few KB.
-const STACK_BYTES: usize = 256 << 10;
-/// Stacks that are mapped at once.
-const STACKS_A_TIME: usize = 64;
 /// How many ended threads are asked whether they have gone, when a stack is wanted.
 const ASKED: usize = 8;
 
@@ -44,10 +40,10 @@ pub(super) struct Threads {
     start_ns: AtomicU64,
 }
 
-#[derive(Default)]
 struct Pool {
     ended: Vec<u32>,
     free: Vec<u64>,
+    stacks: Stacks,
 }
 
 // SAFETY: `pool` is reached only while `lock` is held.
@@ -59,6 +55,7 @@ impl Threads {
         let pool = Pool {
             ended: Vec::with_capacity(count as usize),
             free: Vec::with_capacity(count as usize + STACKS_A_TIME),
+            stacks: Stacks::new(),
         };
         Ok(Threads {
             handles: Table::new(count as usize)?,
@@ -83,6 +80,11 @@ impl Threads {
         self.stacks[thread as usize].store(stack, Ordering::Relaxed);
         start_thread(stack, thread);
         self.start_ns.fetch_add(clock::real_ns() - begin, Ordering::Relaxed);
+    }
+
+    /// What must be known of the stacks, and how many mappings are there for their guards alone.
+    pub(super) fn stacks(&self) -> (Option<String>, u64) {
+        self.with_pool(|pool| (pool.stacks.warning(), pool.stacks.guard_mappings()))
     }
 
     /// The calling thread ends behind its segment. `in_turn`: no other may go on before it is gone.
@@ -131,12 +133,7 @@ impl Threads {
                 self.reclaim(pool);
             }
             if pool.free.is_empty() {
-                let stacks = map_shared(STACK_BYTES * STACKS_A_TIME);
-                if stacks.is_null() {
-                    fail::stop(Status::Error, "the system gives no memory for another thread's stack");
-                }
-                let first = stacks.expose_provenance() as u64;
-                pool.free.extend((0..STACKS_A_TIME as u64).map(|index| first + index * STACK_BYTES as u64));
+                pool.free.extend(pool.stacks.map());
             }
             pool.free.pop().unwrap_or(0)
         })
@@ -184,6 +181,7 @@ extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
     // NOTE: noted by the thread itself: it may have ended before its creator learns the handle.
     // SAFETY: asks for the calling thread's own handle.
     engine.threads.handles[thread as usize].store(unsafe { libc::pthread_self() }, Ordering::Release);
+    watch_own_stack(engine.threads.stacks[thread as usize].load(Ordering::Relaxed));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
     engine.replay_segments(thread, &mut local, &mut 0);
     std::ptr::null_mut()

@@ -13,6 +13,23 @@ static char *next, *end;
 static unsigned long calls;
 static volatile int lock;
 
+#if defined FAULT_DEEP || defined FAULT_ENDLESS
+/* Without tail calls: each needs a frame of its own. */
+static __attribute__((noinline)) int descend(int calls) {
+    volatile char frame[16 << 10];
+    frame[0] = (char)calls;
+    return calls > 0 ? descend(calls - 1) + frame[0] : 0;
+}
+#endif
+#ifdef FAULT_WIDE
+/* Touches the far end of its frame alone, as one with a large buffer does. */
+static __attribute__((noinline)) int widen(void) {
+    volatile char frame[400 << 10];
+    frame[0] = 1;
+    return frame[0];
+}
+#endif
+
 static void *take(size_t size, size_t alignment) {
     while (__sync_lock_test_and_set(&lock, 1)) {
     }
@@ -22,6 +39,18 @@ static void *take(size_t size, size_t alignment) {
 #endif
 #ifdef FAULT_HANG
     if (calls > 2000) for (;;) pause();
+#endif
+#ifdef FAULT_DEEP
+    if (calls > 2000 && gettid() != getpid()) calls += descend(20) & 1;
+#endif
+#ifdef FAULT_WIDE
+    if (calls > 2000 && gettid() != getpid()) calls += widen() & 1;
+#endif
+#ifdef FAULT_ENDLESS
+    if (calls > 2000 && gettid() == getpid()) calls += descend(1 << 20) & 1;
+#endif
+#ifdef FAULT_WILD
+    if (calls > 2000) *(volatile char *)16 = 1;
 #endif
 #ifdef FAULT_CPUS
     if (sysconf(_SC_NPROCESSORS_ONLN) != 7) abort();
