@@ -75,12 +75,17 @@ pub enum ImportError {
         /// Those that were seen.
         found: String,
     },
-    /// A log was taken for one of a kind, and has nothing that such logs have.
-    #[error("{}: no line is {expected}: is the log of another kind? (the kinds are {known})", path.display())]
-    NoCalls {
+    /// A log was taken for one of a kind, and has no event that such logs have.
+    #[error(
+        "{}: holds no event; in a {kind} log, {expected} was expected: is the log of another kind? (--from takes {known})",
+        path.display()
+    )]
+    NoEvents {
         /// The log.
         path: PathBuf,
-        /// What should have been there.
+        /// The kind that it was taken for.
+        kind: &'static str,
+        /// What stands there for each event.
         expected: &'static str,
         /// The kinds that there are.
         known: String,

@@ -4,9 +4,10 @@
 //! and the arm of [`import`](super::import) that reads it. The command line, its messages and the guess
 //! all come from these.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use super::{android, heaptrack, logalloc, malloc_bench, mtrace, valgrind, webkit};
+use super::{ImportError, android, heaptrack, logalloc, malloc_bench, mtrace, valgrind, webkit};
 
 /// The tools whose logs can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,35 @@ impl Kind {
             Kind::Webkit => "webkit",
             Kind::Raw => "raw",
         }
+    }
+
+    /// What a log of this kind has for each event, in words.
+    fn event(self) -> &'static str {
+        match self {
+            Kind::Android => "a line like `TID: malloc 0xADDRESS SIZE`",
+            Kind::Heaptrack => "a line `+` or `-`, as heaptrack writes for each allocation and free",
+            Kind::Valgrind => {
+                "a call as valgrind's --trace-malloc=yes writes it: `--PID-- malloc(SIZE) = 0xADDRESS`"
+            }
+            Kind::Mtrace => "a line like `@ PLACE + 0xADDRESS 0xSIZE`",
+            Kind::Logalloc => "a line like `PID TID malloc(SIZE)=0xADDRESS`",
+            Kind::MallocBench => "a line of a trace, as malloc-bench's protobuf has them",
+            Kind::Webkit => "an operation of 16 bytes",
+            Kind::Raw => {
+                "a call that the recorder wrote down: the program allocated nothing, or ended at once"
+            }
+        }
+    }
+
+    /// The error that a log, taken for one of this kind, holds no event.
+    pub(super) fn no_events(self, path: &Path) -> ImportError {
+        let (expected, known) = (self.event(), Kind::names());
+        ImportError::NoEvents { path: path.to_path_buf(), kind: self.name(), expected, known }
+    }
+
+    /// Whether its logs are text.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(self, Kind::MallocBench | Kind::Webkit | Kind::Raw)
     }
 
     /// Whether its logs may hold several processes, and tell them apart.

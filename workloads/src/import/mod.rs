@@ -18,6 +18,7 @@ mod ledger;
 mod lines;
 mod logalloc;
 mod malloc_bench;
+mod members;
 mod mtrace;
 mod number;
 mod process;
@@ -48,6 +49,10 @@ use records::Records;
 use source::Source;
 use valgrind::ValgrindLog;
 use webkit::WebkitLog;
+
+/// What some editors and shells put before text.
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// What is known of a log before it is read. By default nothing: its kind is guessed from its content, and of
 /// several processes the first is taken.
@@ -97,11 +102,11 @@ pub fn import(
         return raw::import(input, options.process, output, progress);
     }
     let source = Source::open(input)?;
-    let (read_bytes, total_bytes) = (source.position(), source.total_bytes());
+    let (read_bytes, total_bytes, cut_off) = (source.position(), source.total_bytes(), source.cut_off());
     let report =
         |events| progress(Progress { read_bytes: read_bytes.get().min(total_bytes), total_bytes, events });
-    source.read(|content| {
-        let head = read_head(content, input)?;
+    let mut imported = source.read(|content| {
+        let head = read_head(content, input, options.kind)?;
         let kind = match options.kind {
             Some(kind) => kind,
             None => guess_kind(&head, input)?,
@@ -123,14 +128,29 @@ pub fn import(
             // A raw recording is no stream of bytes: it was taken above, and no content shows it.
             Kind::Raw => raw::import(input, options.process, output, &mut |_| {}),
         }
-    })
+    })?;
+    if cut_off.get() {
+        imported
+            .warnings
+            .push("the compressed log was cut off: what stands before the cut is taken".to_string());
+    }
+    Ok(imported)
 }
 
-/// What the kind of a log is told by.
-fn read_head(content: &mut dyn Read, input: &Path) -> Result<Vec<u8>, ImportError> {
+/// What the kind of a log is told by. A byte-order mark is taken off, but for a kind that is no text.
+fn read_head(content: &mut dyn Read, input: &Path, kind: Option<Kind>) -> Result<Vec<u8>, ImportError> {
     let mut head = Vec::new();
     let read = content.take(kind::HEAD_BYTES as u64).read_to_end(&mut head);
     read.map_err(|source| ImportError::Io { path: input.to_path_buf(), doing: "read", source })?;
+    if kind.is_none_or(Kind::is_text) {
+        if UTF_16_MARKS.iter().any(|mark| head.starts_with(mark)) {
+            let problem = "is UTF-16: make it UTF-8 first (`iconv -f UTF-16 -t UTF-8`)".to_string();
+            return Err(ImportError::Container { path: input.to_path_buf(), problem });
+        }
+        if head.starts_with(UTF_8_MARK) {
+            head.drain(..UTF_8_MARK.len());
+        }
+    }
     Ok(head)
 }
 
@@ -170,6 +190,9 @@ impl Destination<'_> {
         let mut trace = TraceFile::create(output, &header)?;
         Ledger::new(first, &header, input, &mut trace).write_all(&mut log, report)?;
         log.check()?;
+        if trace.summary().events == 0 {
+            return Err(kind.no_events(input));
+        }
         let summary = trace.finish()?;
         let warnings = [log.warnings(), list_repairs(&summary)].concat();
         Ok(ImportReport { kind, header, summary, warnings })

@@ -1,6 +1,7 @@
 //! The file that a log is in, and the container around it: plain, gzip, zstd, or zip with one member.
 //!
-//! The container is told by the file's first bytes, never by its name. Content is streamed.
+//! The container is told by the file's first bytes, never by its name. Content is streamed. Of a compressed file that
+//! was cut off, what stands before the cut is read. A zip file has its directory at its end, and must be whole.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -8,10 +9,10 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
 
 use super::ImportError;
+use super::members::{Compression, Members};
 
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
@@ -24,6 +25,8 @@ pub(super) struct Source {
     file: Counted,
     path: PathBuf,
     total_bytes: u64,
+    /// Whether the content ended because a compressed file was cut off.
+    cut_off: Rc<Cell<bool>>,
 }
 
 impl Source {
@@ -35,12 +38,22 @@ impl Source {
             return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
         }
         let file = Counted { file, read_bytes: Rc::new(Cell::new(0)) };
-        Ok(Source { file, path: path.to_path_buf(), total_bytes: metadata.len() })
+        Ok(Source {
+            file,
+            path: path.to_path_buf(),
+            total_bytes: metadata.len(),
+            cut_off: Rc::new(Cell::new(false)),
+        })
     }
 
     /// Bytes read of the file, kept up to date.
     pub(super) fn position(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.file.read_bytes)
+    }
+
+    /// Whether a compressed file was found to be cut off, kept up to date.
+    pub(super) fn cut_off(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.cut_off)
     }
 
     pub(super) fn total_bytes(&self) -> u64 {
@@ -66,13 +79,14 @@ impl Source {
             return read_zip(self.file, &path, consume);
         }
         let mut content = head.as_slice().chain(self.file);
-        if head.starts_with(GZIP) {
-            consume(&mut MultiGzDecoder::new(BufReader::new(content)))
+        let compression = if head.starts_with(GZIP) {
+            Compression::Gzip
         } else if head.starts_with(ZSTD) {
-            consume(&mut zstd::stream::read::Decoder::new(content).map_err(fail)?)
+            Compression::Zstd
         } else {
-            consume(&mut content)
-        }
+            return consume(&mut content);
+        };
+        consume(&mut Members::new(BufReader::new(content), compression, self.cut_off))
     }
 }
 

@@ -15,17 +15,18 @@
 //! Sizes are decimal, pointers hexadecimal with capitals. A call and its result are written one after the other, and a
 //! line ends only with a result or a free: so a call that has no result (a calloc whose product overflows) and one in which
 //! valgrind went on with another thread have the next call behind them on the same line. A result that stands alone is
-//! that of the oldest call that has none. All other lines (`==PID==`, the program's own, `malloc_usable_size`) are passed over.
+//! that of the oldest call that has none. With `--time-stamp=yes` each line has the time since valgrind's start before the
+//! process id: `--00:00:00:01.250 PID-- `. It is passed over: valgrind slows the program down, and not all parts alike. All other lines (`==PID==`, the program's own, `malloc_usable_size`) are passed over.
 
 use std::collections::VecDeque;
 
 use heaplab_trace::{Header, Note};
 
+use super::ImportError;
 use super::ledger::{Allocation, Call, Log, What};
 use super::lines::Lines;
 use super::number::{self, decimal, pointer};
 use super::process::Process;
-use super::{ImportError, Kind};
 
 /// Calls that may wait for their results: one for each thread that valgrind left inside a call.
 const OPEN_MOST: usize = 4096;
@@ -39,8 +40,6 @@ pub(super) struct ValgrindLog<'a> {
     lines: Lines<'a>,
     process: Process,
     command: String,
-    /// Whether there was a line of valgrind's own.
-    has_banner: bool,
     /// Calls of a line that were read and not handed out.
     ahead: VecDeque<What>,
     /// Calls whose results are not yet there, oldest first.
@@ -72,14 +71,13 @@ enum Asked {
 impl<'a> ValgrindLog<'a> {
     pub(super) fn new(lines: Lines<'a>, process: Process) -> ValgrindLog<'a> {
         let (ahead, open) = (VecDeque::new(), VecDeque::new());
-        ValgrindLog { lines, process, command: String::new(), has_banner: false, ahead, open, unfinished: 0 }
+        ValgrindLog { lines, process, command: String::new(), ahead, open, unfinished: 0 }
     }
 
     /// Reads one line more into `ahead`; false at the end.
     fn read_line(&mut self) -> Result<bool, ImportError> {
         let Some(line) = self.lines.next_or_part()? else { return Ok(false) };
         let Some((process, text)) = split(line) else {
-            self.has_banner |= line.starts_with(b"==");
             if let Some(command) = command(line).filter(|_| self.command.is_empty()) {
                 let shown = &command[..command.len().min(COMMAND_MOST_BYTES)];
                 self.command = String::from_utf8_lossy(shown).into_owned();
@@ -127,14 +125,7 @@ impl Log for ValgrindLog<'_> {
     }
 
     fn check(&self) -> Result<(), ImportError> {
-        self.process.check(self.lines.path())?;
-        // All lines are passed over that are no calls: those of any other text, too.
-        if self.process.taken().is_none() && !self.has_banner {
-            let expected = "a call as valgrind's --trace-malloc=yes writes it";
-            let path = self.lines.path().to_path_buf();
-            return Err(ImportError::NoCalls { path, expected, known: Kind::names() });
-        }
-        Ok(())
+        self.process.check(self.lines.path())
     }
 }
 
@@ -146,14 +137,26 @@ pub(super) fn recognises(line: &[u8]) -> bool {
 
 /// The process and the text of a line that begins with `--PID-- `.
 fn split(line: &[u8]) -> Option<(u64, &[u8])> {
-    let rest = line.strip_prefix(b"--")?;
+    let rest = behind_stamp(line.strip_prefix(b"--")?);
     let end = rest.iter().position(|&byte| byte == b'-')?;
     Some((decimal(&rest[..end])?, rest[end..].strip_prefix(b"-- ")?))
 }
 
+/// What follows a time stamp (`DD:HH:MM:SS.mmm `), or all where none stands.
+fn behind_stamp(text: &[u8]) -> &[u8] {
+    let is_stamp = |stamp: &[u8]| {
+        stamp.iter().filter(|byte| **byte == b':').count() == 3
+            && stamp.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'))
+    };
+    match text.iter().position(|byte| *byte == b' ') {
+        Some(end) if is_stamp(&text[..end]) => &text[end + 1..],
+        _ => text,
+    }
+}
+
 /// The program's command line, on the line of the banner that has it.
 fn command(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"==")?;
+    let rest = behind_stamp(line.strip_prefix(b"==")?);
     let end = rest.iter().position(|&byte| byte == b'=')?;
     decimal(&rest[..end])?;
     rest[end..].strip_prefix(b"== Command: ")

@@ -103,6 +103,10 @@ pub(super) fn import(
         (None, Some(pid)) => Some(recording.last_image_of(pid)?),
         (image, _) => image,
     };
+    let asked: &[ImageId] = image.as_ref().map_or(&recording.images, std::slice::from_ref);
+    if !asked.iter().any(|image| recording.has_content(*image)) {
+        return Err(Kind::Raw.no_events(input));
+    }
     let ImageReport { mut header, summary, problems, .. } =
         recording.import(image.unwrap_or(recording.main_image()), output, progress)?;
     let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();

@@ -21,6 +21,102 @@ fn every_kind_is_told_by_its_content_in_every_container() {
     }
 }
 
+/// In each stream compression.
+fn compressed(content: &[u8]) -> [Vec<u8>; 2] {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    [encoder.finish().unwrap(), zstd::stream::encode_all(content, 1).unwrap()]
+}
+
+#[test]
+fn a_compressed_log_that_was_cut_off_gives_what_stands_before_the_cut() {
+    for (kind, log) in logs() {
+        let whole = import_bytes(&log, Some(kind)).unwrap();
+        // Blocks of their own, as a tool that flushes writes them: else a small log is there as a whole or not at all.
+        for (of, file) in ["gzip", "zstd"].iter().zip(flushed(&log)) {
+            let mut parts = 0;
+            for length in (0..file.len()).rev().step_by(5) {
+                match import_bytes(&file[..length], Some(kind)) {
+                    Ok(part) => {
+                        let warnings = part.report.warnings.join("; ");
+                        assert!(
+                            warnings.contains("the compressed log was cut off"),
+                            "{of} {kind:?}: {warnings}"
+                        );
+                        assert!(part.events.len() <= whole.events.len(), "{of} {kind:?} {length}");
+                        parts += 1;
+                    }
+                    Err(
+                        ImportError::NoEvents { .. } | ImportError::Io { .. } | ImportError::Malformed { .. },
+                    ) => {}
+                    Err(error) => panic!("{of} {kind:?} {length}: {error}"),
+                }
+            }
+            assert!(parts > 1, "{of} {kind:?}");
+        }
+        for file in compressed(&log) {
+            let padded = import_bytes(&[file.as_slice(), &[0; 700]].concat(), Some(kind)).unwrap();
+            assert_eq!(
+                (padded.events, padded.report.warnings),
+                (whole.events.clone(), whole.report.warnings.clone())
+            );
+        }
+    }
+}
+
+/// In each stream compression, flushed now and then.
+fn flushed(content: &[u8]) -> [Vec<u8>; 2] {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    for part in content.chunks(content.len().div_ceil(8)) {
+        gzip.write_all(part).unwrap();
+        gzip.flush().unwrap();
+        zstd.write_all(part).unwrap();
+        // A block of its own, for what is read of zstd is whole blocks.
+        zstd.flush().unwrap();
+    }
+    [gzip.finish().unwrap(), zstd.finish().unwrap()]
+}
+
+#[test]
+fn a_byte_order_mark_before_a_text_is_passed_over() {
+    for (kind, log) in logs() {
+        let marked = [UTF_8_MARK, &log].concat();
+        if !kind.is_text() {
+            continue;
+        }
+        let whole = import_bytes(&log, None).unwrap();
+        for bytes in [marked.clone(), compressed(&marked)[0].clone()] {
+            for named in [None, Some(kind)] {
+                let found = import_bytes(&bytes, named).unwrap();
+                assert_eq!((found.report.kind, found.events), (kind, whole.events.clone()));
+            }
+        }
+        let wide: Vec<u8> =
+            [&[0xff, 0xfe][..], &log.iter().flat_map(|&byte| [byte, 0]).collect::<Vec<_>>()].concat();
+        assert!(message(&wide, None).contains("is UTF-16: make it UTF-8 first"), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_log_without_an_event_says_what_was_expected() {
+    let idle: [(Kind, &[u8]); 7] = [
+        (Kind::Android, b""),
+        (Kind::Heaptrack, b"v 10400 3\nX ./demo\n"),
+        (Kind::Valgrind, b"==7== Memcheck, a memory error detector\n==7== HEAP SUMMARY:\n"),
+        (Kind::Mtrace, b"= Start\n= End\n"),
+        (Kind::Logalloc, b""),
+        (Kind::MallocBench, b""),
+        (Kind::Webkit, b""),
+    ];
+    for (kind, log) in idle {
+        let text = message(log, Some(kind));
+        let begin = format!("log.txt: holds no event; in a {} log, ", kind.name());
+        assert!(text.starts_with(&begin) && text.contains("was expected"), "{text}");
+        assert!(text.ends_with(&format!("(--from takes {})", Kind::names())), "{text}");
+    }
+}
+
 #[test]
 fn a_log_that_may_be_of_two_kinds_is_refused() {
     let both = "v 10400 3\n--7-- malloc(48) = 0x10\n";
@@ -46,7 +142,8 @@ fn a_log_that_is_cut_off_anywhere_keeps_what_was_before() {
                     assert!(part.events.len() <= whole.events.len(), "{kind:?} {length}");
                     assert!(!text || part.events.len() <= lines + 1, "{kind:?} {length}");
                 }
-                // Of what is cut off inside its first line nothing is known.
+                // Of what is cut off before its first event nothing is known, and that is said.
+                Err(ImportError::NoEvents { kind: named, .. }) => assert_eq!(named, kind.name()),
                 Err(error) => assert!(text && lines == 0, "{kind:?} cut off at byte {length}: {error}"),
             }
         }
