@@ -48,7 +48,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("harness/src/results: directory, reader", "to go"),
     ("harness/src/worker: checkpoint, engine, gate, latency, local, ops, threads", "to go"),
     ("workloads/recorder/src: ending, record", "to go"),
-    ("workloads/src/import: kind, valgrind", "to go"),
     ("workloads/src/program: compile, touch", "to go"),
     ("workloads/src/simulate: collector, heap", "to go"),
     ("workloads/src/simulate: distribution, fields, weights", "to go"),

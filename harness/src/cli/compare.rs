@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use super::percent::{parse_percent, show_percent};
 use super::{Outcome, Usage};
+use crate::cli::stdout::stdout;
 use crate::compare::{
     CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_variants,
 };
@@ -60,7 +59,7 @@ fn of_variants(args: &Args, question: &Question, run: &Run) -> anyhow::Result<Ou
         say!("heaplab: {}: there is nothing to compare", describe_lack(run));
         return Ok(Outcome::Incomplete);
     }
-    print_variants(&comparison, args.format, &mut std::io::stdout().lock()).context("standard output")?;
+    print_variants(&comparison, args.format, &mut stdout())?;
     let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
     Ok(judge(&findings, args.fail_over, analysis.is_complete()))
 }
@@ -82,8 +81,8 @@ fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Re
              the machine between them; --baseline VARIANT compares ratios within blocks"
         );
     }
-    let mut out = std::io::stdout().lock();
-    print_runs(&comparison, args.format, &mut out).context("standard output")?;
+    let mut out = stdout();
+    print_runs(&comparison, args.format, &mut out)?;
     if matches!(args.format, Format::Table) {
         use std::io::Write;
         let (made, shown) = comparison.counts();

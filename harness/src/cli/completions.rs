@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use anyhow::Context;
-
 use super::{Outcome, command};
+use crate::cli::stdout::stdout;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -16,7 +15,7 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut without_hidden(&command()), "heaplab", &mut script);
-    std::io::stdout().lock().write_all(&script).context("standard output")?;
+    stdout().write_all(&script)?;
     Ok(Outcome::Done)
 }
 

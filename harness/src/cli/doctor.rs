@@ -5,6 +5,7 @@ use std::io::Write;
 use super::percent::show_percent;
 use super::run::measure_itself;
 use super::{Format, Outcome, columns};
+use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
 use crate::doctor::{Check, Level, Readings, examine};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
@@ -38,7 +39,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         }
         return against_itself(&args);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?,
         Format::Table => {
@@ -71,7 +72,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
             None => say!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
         }
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
         Format::Table => {

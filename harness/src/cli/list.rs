@@ -11,6 +11,7 @@ use heaplab_workloads::catalog::{self, Source, Suite};
 use serde::Serialize;
 
 use super::{Format, Outcome, columns};
+use crate::cli::stdout::stdout;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -69,7 +70,7 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
             description: workload.description,
         })
         .collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {
@@ -99,7 +100,7 @@ struct Listed {
 
 fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
     let listed = ENTRIES.iter().map(look_at).collect::<anyhow::Result<Vec<Listed>>>()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {
@@ -181,7 +182,7 @@ fn list_settings(format: Format) -> anyhow::Result<Outcome> {
         }
     };
     let listed: Vec<ListedSetting> = KNOWN.iter().map(list).collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {
@@ -210,7 +211,7 @@ fn list_sweeps(format: Format) -> anyhow::Result<Outcome> {
         })
     };
     let listed = sweep::SHIPPED.into_iter().map(list).collect::<Result<Vec<_>, _>>()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {

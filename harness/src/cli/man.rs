@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap_mangen::Man;
 
 use super::{Outcome, Usage, command};
+use crate::cli::stdout::stdout;
 use crate::results::write_whole;
 
 #[derive(clap::Args)]
@@ -27,11 +28,11 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Some(directory) => {
             std::fs::create_dir_all(&directory)
                 .with_context(|| format!("{}: cannot create", directory.display()))?;
-            write_pages(&root, &directory, &mut std::io::stdout().lock())?;
+            write_pages(&root, &directory, &mut stdout())?;
         }
         None => {
             let page = render(find(&root, &args.command)?)?;
-            std::io::stdout().lock().write_all(&page).context("standard output")?;
+            stdout().write_all(&page)?;
         }
     }
     Ok(Outcome::Done)
@@ -64,7 +65,7 @@ fn full_name(command: &clap::Command) -> String {
 fn write_pages(command: &clap::Command, directory: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let path = directory.join(format!("{}.1", full_name(command)));
     write_whole(&path, &render(command)?)?;
-    writeln!(out, "{}", path.display()).context("standard output")?;
+    writeln!(out, "{}", path.display())?;
     shown(command).try_for_each(|sub| write_pages(sub, directory, out))
 }
 

@@ -27,13 +27,16 @@ mod record;
 mod report;
 mod run;
 mod simulate;
+mod stdout;
 mod trace;
 mod validate;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stdout::{has_stopped, stdout};
 
 /// How a command ended when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +120,10 @@ enum Command {
 
 /// Reads the arguments, runs the command, and turns what came of it into an exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell(&told),
+    };
     let result = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Exec(args) => exec::main(args),
@@ -136,6 +142,8 @@ pub fn main() -> ExitCode {
         Command::Keep => crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
         Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
     };
+    // What is still held of a last line is written now, where an error of it can be told.
+    let result = result.and_then(|outcome| Ok(stdout().flush().map(|()| outcome)?));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
@@ -143,10 +151,31 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Changed) => ExitCode::from(4),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Ok(Outcome::Passed(status)) => ExitCode::from(status),
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(_) if has_stopped() => ExitCode::SUCCESS,
         Err(error) => {
             say!("heaplab: {error:#}");
             ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Prints what clap has to tell: the help that was asked for on standard output, a mistake on standard error.
+fn tell(told: &clap::Error) -> ExitCode {
+    let text = told.render();
+    if told.use_stderr() {
+        let styled = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let text = if styled { text.ansi().to_string() } else { text.to_string() };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        return ExitCode::from(2);
+    }
+    let styled = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let text = if styled { text.ansi().to_string() } else { text.to_string() };
+    let mut out = stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say!("heaplab: {error}");
+            ExitCode::from(1)
         }
     }
 }
@@ -168,12 +197,4 @@ fn require_directory(output: &Path) -> anyhow::Result<()> {
 /// The whole command line, as clap knows it.
 fn command() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
-}
-
-/// Whether the reader of our standard output went away, which is no fault.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

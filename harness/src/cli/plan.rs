@@ -4,11 +4,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage};
 use crate::capacity::{self, Host, PlanError, Request, is_planned, write_request};
+use crate::cli::stdout::stdout;
 use crate::report::{Format, draw_plan, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
 
@@ -73,8 +73,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     if let [run] = &runs[..] {
         files.push(write_request(&run.directory, &request)?);
     }
-    let out = &mut std::io::stdout().lock();
-    print_capacity(&capacity, args.format, out).context("standard output")?;
+    let out = &mut stdout();
+    print_capacity(&capacity, args.format, out)?;
     if matches!(args.format, Format::Table) && !files.is_empty() {
         writeln!(out)?;
         files.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;

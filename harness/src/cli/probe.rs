@@ -8,6 +8,7 @@ use heaplab_allocators::Variant;
 use heaplab_allocators::probe::answer;
 
 use super::{Outcome, Usage};
+use crate::cli::stdout::stdout;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,6 +19,6 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let variant = Variant::parse(&args.variant).map_err(|error| Usage(error.to_string()))?;
     let answer = answer(&variant)?;
-    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&answer)?)?;
+    writeln!(stdout(), "{}", serde_json::to_string(&answer)?)?;
     Ok(Outcome::Done)
 }

@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use super::{Outcome, Usage};
+use crate::cli::stdout::stdout;
 use crate::report::{Analysis, Format, ReportError, answer, print_summary, write_report};
 use crate::results;
 
@@ -31,8 +30,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     for note in &report.notes {
         say!("heaplab: {note}");
     }
-    let out = &mut std::io::stdout().lock();
-    print_summary(&analysis, args.format, out).context("standard output")?;
+    let out = &mut stdout();
+    print_summary(&analysis, args.format, out)?;
     if matches!(args.format, Format::Table) {
         writeln!(out)?;
         for sentence in answer(&analysis).all() {

@@ -1,6 +1,5 @@
 //! `heaplab simulate`: write the trace of a load model.
 
-use std::io;
 use std::path::PathBuf;
 
 use heaplab_trace::{Record, TraceFile};
@@ -10,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::trace::{list_totals, print_rows};
 use super::{Outcome, Usage, require_directory};
+use crate::cli::stdout::stdout;
 use crate::report::{Load, draw_load};
 
 /// Of so many records one is looked at for the plot.
@@ -86,7 +86,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         ("seed", args.seed.to_string()),
     ];
     rows.extend(list_totals(&summary, true));
-    print_rows(&mut io::stdout().lock(), &rows)?;
+    print_rows(&mut stdout(), &rows)?;
     Ok(Outcome::Done)
 }
 

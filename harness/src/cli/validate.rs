@@ -19,6 +19,7 @@ use heaplab_allocators::{Injection, Variant};
 use super::Outcome;
 use super::exec::{ReadyWhen, parse_ready};
 use super::run::{parse_timeout, stop_on_signals, stopped};
+use crate::cli::stdout::stdout;
 use crate::exec::{self, Ending, Input, Limits, find_program};
 use crate::predict::validate;
 use crate::report::{
@@ -225,7 +226,7 @@ fn report(directory: &Path, replay: &Run, exec: &Run) -> anyhow::Result<Outcome>
         complete &= analysis.is_complete();
         write_report(&analysis)?;
     }
-    let out = &mut std::io::stdout().lock();
+    let out = &mut stdout();
     print_validation(&validation, out, Style::of_stdout())?;
     let path = directory.join("validation.csv");
     write_whole(&path, &validation_csv(&validation)?)?;

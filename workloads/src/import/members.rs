@@ -27,7 +27,7 @@ pub(super) struct Members<R: BufRead> {
 
 enum State<R: BufRead> {
     Between(R),
-    Gzip(GzDecoder<R>),
+    Gzip(Box<GzDecoder<R>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
     Over,
 }
@@ -43,7 +43,7 @@ impl<R: BufRead> Members<R> {
             return Ok(State::Over);
         }
         Ok(match self.compression {
-            Compression::Gzip => State::Gzip(GzDecoder::new(input)),
+            Compression::Gzip => State::Gzip(Box::new(GzDecoder::new(input))),
             Compression::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 State::Zstd(Box::new(decoder.single_frame()))

@@ -23,6 +23,7 @@ use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
 use super::percent::parse_percent;
 use super::{Outcome, Usage};
+use crate::cli::stdout::stdout;
 use crate::plan::{Pace, Pass, Step, Touch, steps};
 use crate::report::{Analysis, Format, answer, print_summary, write_report};
 use crate::results::{self, SampleKey};
@@ -189,7 +190,7 @@ fn report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result
     for note in &report.notes {
         say!("heaplab: {note}");
     }
-    let out = &mut std::io::stdout().lock();
+    let out = &mut stdout();
     print_summary(&analysis, format, out)?;
     if matches!(format, Format::Table) {
         writeln!(out)?;

@@ -1,7 +1,7 @@
 //! `heaplab trace export`: a trace as another tool's text, on stdout or in a file.
 
 use std::fs::Permissions;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use heaplab_trace::TraceReader;
 use heaplab_workloads::export::{Exported, Format, export};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::stdout::stdout_or_stop;
 use crate::cli::{Outcome, Usage, require_directory};
 
 const BUFFER_BYTES: usize = 1 << 16;
@@ -34,7 +35,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     let format = Format::from_str(&args.to).map_err(|unknown| Usage(unknown.to_string()))?;
     let exported = match &args.output {
         Some(output) => write_file(&args.file, format, output)?,
-        None => write_to(&args.file, format, &mut io::stdout().lock())?,
+        None => write_to(&args.file, format, &mut stdout_or_stop())?,
     };
     for lost in &exported.lost {
         say!("heaplab: not in the {} text: {lost}", format.name());

@@ -1,6 +1,5 @@
 //! `heaplab trace import`: a trace of another tool's log.
 
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,6 +7,7 @@ use heaplab_workloads::import::{self, ImportError, Kind, Options, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{list_totals, print_rows};
+use crate::cli::stdout::stdout;
 use crate::cli::{Outcome, Usage};
 
 #[derive(clap::Args)]
@@ -54,7 +54,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     rows.push(("lacks", imported.header.lacks().join("; ")));
     rows.retain(|(_, value)| !value.is_empty());
     rows.extend(list_totals(&imported.summary, imported.header.has_times));
-    print_rows(&mut io::stdout().lock(), &rows)?;
+    print_rows(&mut stdout(), &rows)?;
     Ok(Outcome::Done)
 }
 

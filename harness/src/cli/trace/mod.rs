@@ -10,6 +10,7 @@ use heaplab_trace::{FORMAT_VERSION, Header, Summary, TraceReader, Truncation, su
 use indicatif::HumanBytes;
 
 use super::Outcome;
+use crate::cli::stdout::stdout;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -85,7 +86,7 @@ fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
         truncated_at_byte: truncation.map(|cut| cut.offset),
         summary,
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?,
         Format::Table => {
@@ -104,7 +105,7 @@ fn print_verification(path: &Path) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Failed);
     }
     writeln!(
-        io::stdout().lock(),
+        stdout(),
         "{}: whole: {} events in {} chunks, {} bytes; every checksum, law and total holds",
         path.display(),
         verified.summary.events,
