@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::tree::{Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member};
+use crate::stats::TimeWeighted;
 
 /// Points that are kept at most; beyond, neighbours are joined and the larger stays.
 const MOST_POINTS: usize = 20_000;
@@ -59,34 +60,9 @@ pub struct Series {
     /// Looks that a point stands for.
     looks_each: u64,
     joined: u64,
-    anonymous: Weighted,
-    share: Weighted,
+    anonymous: TimeWeighted,
+    share: TimeWeighted,
     next_share: Option<Instant>,
-}
-
-/// A time-weighted sum: each value holds until the next.
-#[derive(Debug, Clone, Copy, Default)]
-struct Weighted {
-    sum: u128,
-    first: Option<u64>,
-    last: (u64, u64),
-}
-
-impl Weighted {
-    fn push(&mut self, time: u64, value: u64) {
-        match self.first {
-            None => self.first = Some(time),
-            Some(_) => {
-                self.sum += u128::from(time.saturating_sub(self.last.0)) * u128::from(self.last.1);
-            }
-        }
-        self.last = (time, value);
-    }
-
-    fn mean(&self) -> Option<u64> {
-        let whole = self.last.0.saturating_sub(self.first?);
-        Some(self.sum.checked_div(u128::from(whole)).map_or(self.last.1, |mean| mean as u64))
-    }
 }
 
 impl Point {

@@ -3,7 +3,7 @@
 use super::{HeapMapCell, LatencyBucket, Pass, Sample, Status, TimelinePoint};
 use crate::measure::Taken;
 use crate::plan::Touch;
-use crate::worker::Breakdown;
+use crate::worker::{Breakdown, Checkpoint};
 
 /// The rows of one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,15 +119,15 @@ fn detail(taken: &Taken<'_>) -> Option<String> {
 }
 
 fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
-    let point = |&[time_ns, requested_bytes, usable_bytes, resident_bytes]: &[u64; 4]| TimelinePoint {
+    let point = |checkpoint: &Checkpoint| TimelinePoint {
         run_id: run_id.to_owned(),
         block: taken.step.block,
         workload: taken.subject.name.clone(),
         variant: taken.variation.variant.label.clone(),
-        time_ns,
-        requested_bytes: Some(requested_bytes),
-        usable_bytes: Some(usable_bytes),
-        resident_bytes,
+        time_ns: checkpoint.time_ns,
+        requested_bytes: Some(checkpoint.requested_bytes),
+        usable_bytes: Some(checkpoint.usable_bytes),
+        resident_bytes: checkpoint.resident_bytes,
         rss_bytes: None,
         pss_bytes: None,
         swap_bytes: None,

@@ -18,6 +18,7 @@ mod signed_rank;
 mod spread;
 mod student;
 mod verdict;
+mod weighted;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
 pub use mean::geometric_mean;
@@ -28,3 +29,4 @@ pub use rank_sum::{mann_whitney, separate_ratio};
 pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
+pub use weighted::TimeWeighted;

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use heaplab_workloads::program::layout::{WINDOW_LOOKED_AT, Window};
 
 use super::engine::Engine;
-use super::job::{Breakdown, HeapCell};
+use super::job::{Breakdown, Checkpoint, HeapCell};
 use super::memory::{self, Rollup, Statm};
 use super::status::Status;
 use super::{clock, fail, heap_map};
+use crate::stats::TimeWeighted;
 
 /// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
 /// must not be read at every byte.
@@ -34,9 +35,8 @@ pub(super) struct Checkpoints {
     /// A look before this time has no checkpoint: there are more than enough.
     next_look: u64,
     /// The last point, as long as nothing was executed since.
-    idle: Option<[u64; 4]>,
-    /// Trace time, requested, usable and resident bytes.
-    pub(super) points: Vec<[u64; 4]>,
+    idle: Option<Checkpoint>,
+    pub(super) points: Vec<Checkpoint>,
     pub(super) at_peak: Option<Breakdown>,
     draws_heap_map: bool,
     pub(super) heap_map: Option<Vec<HeapCell>>,
@@ -128,16 +128,20 @@ impl Checkpoints {
 
     fn take(&mut self, engine: &Engine, time: u64) {
         let point = match self.idle {
-            Some([_, requested, usable, resident]) => [time, requested, usable, resident],
+            Some(last) => Checkpoint { time_ns: time, ..last },
             None => {
                 let resident = clock::hold_still(|| self.statm.anonymous_bytes());
                 let resident = resident.unwrap_or_else(|error| {
                     fail::stop(Status::Error, &format!("cannot read /proc/self/statm: {error}"))
                 });
-                let resident = resident.saturating_sub(self.constant_bytes);
                 let count =
                     |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed).max(0) as u64;
-                [time, count(&engine.counts.requested), count(&engine.counts.usable), resident]
+                Checkpoint {
+                    time_ns: time,
+                    requested_bytes: count(&engine.counts.requested),
+                    usable_bytes: count(&engine.counts.usable),
+                    resident_bytes: resident.saturating_sub(self.constant_bytes),
+                }
             }
         };
         self.idle = Some(point);
@@ -146,7 +150,8 @@ impl Checkpoints {
 
     /// Time-weighted mean of resident bytes over trace time: each point holds until the next.
     pub(super) fn resident_mean_bytes(&self) -> Option<u64> {
-        mean(&self.points, self.duration)
+        let resident = self.points.iter().map(|point| (point.time_ns, point.resident_bytes));
+        resident.collect::<TimeWeighted>().mean_until(self.duration)
     }
 }
 
@@ -156,32 +161,4 @@ pub(super) fn break_down(engine: &Engine, constant_bytes: u64) -> Result<Breakdo
     let usable = engine.counts.usable.load(Ordering::Relaxed).max(0) as u64;
     memory::break_down(&engine.slots, usable, resident)
         .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))
-}
-
-fn mean(points: &[[u64; 4]], duration: u64) -> Option<u64> {
-    let last = points.last()?;
-    let mut sum = 0u128;
-    for pair in points.windows(2) {
-        sum += u128::from(pair[1][0] - pair[0][0]) * u128::from(pair[0][3]);
-    }
-    // A look behind the last event is later than the trace's end.
-    let end = duration.max(last[0]);
-    sum += u128::from(end - last[0]) * u128::from(last[3]);
-    let whole = u128::from(end.saturating_sub(points[0][0]));
-    sum.checked_div(whole).map(|mean| mean as u64).or(Some(last[3]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mean;
-
-    #[test]
-    fn the_mean_is_weighted_by_time() {
-        let points = [[0, 0, 0, 100], [10, 0, 0, 300], [90, 0, 0, 0]];
-        assert_eq!(mean(&points, 100), Some((10 * 100 + 80 * 300) / 100));
-        assert_eq!(mean(&points, 80), Some((10 * 100 + 80 * 300) / 90), "a point behind the end");
-        assert_eq!(mean(&points[..1], 100), Some(100));
-        assert_eq!(mean(&[[0, 0, 0, 7]], 0), Some(7));
-        assert_eq!(mean(&[], 10), None);
-    }
 }

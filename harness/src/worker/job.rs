@@ -49,12 +49,25 @@ pub struct Reply {
     pub library_path: Option<PathBuf>,
     /// The figures.
     pub measured: Measured,
-    /// Checkpoints: trace time in ns, requested, usable and resident bytes.
-    pub timeline: Vec<[u64; 4]>,
+    /// The checkpoints, in order of time.
+    pub timeline: Vec<Checkpoint>,
     /// Latency histograms.
     pub latency: Vec<Histogram>,
     /// Maps of the heap.
     pub heap_maps: Vec<HeapMap>,
+}
+
+/// Memory at one moment of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Trace time.
+    pub time_ns: u64,
+    /// Bytes of live objects as requested.
+    pub requested_bytes: u64,
+    /// What the allocator says that they have room for.
+    pub usable_bytes: u64,
+    /// Anonymous resident bytes, without the harness's.
+    pub resident_bytes: u64,
 }
 
 /// When a map of the heap was drawn.

@@ -39,7 +39,7 @@ mod warm;
 use std::io::{Read, Write};
 
 pub use heap::PrivateHeap;
-pub use job::{Breakdown, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply};
+pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply};
 pub use status::Status;
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;

@@ -182,9 +182,10 @@ fn measure_memory(
             measured.resident_mean_bytes = checkpoints.resident_mean_bytes();
             measured.at_peak = checkpoints.at_peak;
             let at_peak = checkpoints.at_peak.map_or(0, |peak| peak.resident_bytes);
-            let largest = |column: usize| checkpoints.points.iter().map(|point| point[column]).max();
-            measured.usable_peak_bytes = largest(2);
-            measured.resident_peak_bytes = largest(3).map(|peak| peak.max(at_peak).max(end.resident_bytes));
+            let points = checkpoints.points.iter();
+            measured.usable_peak_bytes = points.clone().map(|point| point.usable_bytes).max();
+            let largest = points.map(|point| point.resident_bytes).max();
+            measured.resident_peak_bytes = largest.map(|peak| peak.max(at_peak).max(end.resident_bytes));
             reply.timeline = checkpoints.points;
             let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
             reply.heap_maps.extend(map);
