@@ -39,8 +39,6 @@ const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 /// The circles that are known, each with its reason. The folder's own file (`mod.rs`, `lib.rs`) is not asked: it joins
 /// its files to a whole, and holds the words that they share.
 const CIRCLES: &[(&str, &str)] = &[
-    ("harness/src/capacity: caveats, need", "to go"),
-    ("harness/src/predict: causes, validation", "to go"),
     ("allocators/preload/floor/src: heap, pool, storage, thread", "to go"),
     ("allocators/src: environment, process, readback, variant", "to go"),
     ("harness/src/cli/run: plan, until", "to go"),

@@ -18,6 +18,7 @@ pub use request::{Host, PlanFileError, Request, RequestError, TODAYS_HOSTS, read
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 
 use crate::results::{ResultsError, Run};
+use caveats::describe_caveats;
 
 /// A plan: what was asked, what a process needs, and what follows from both.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +87,7 @@ fn read_all(runs: &[&Run], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanErr
         let path = run.directory.display();
         let mut of_run = run.notes.clone();
         let mut needs = read_needs(run, &mut of_run)?;
+        of_run.extend(describe_caveats(run));
         if needs.is_empty() {
             return Err(PlanError::NoMemory(path.to_string()));
         }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
-use super::caveats::describe_caveats;
 use crate::predict::{Predictions, predict};
 use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::percentile;
@@ -117,7 +116,6 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         }
     }
     notes.extend(without_points.into_iter().map(describe_without_points));
-    notes.extend(describe_caveats(run));
     Ok(needs.into_values().collect())
 }
 

@@ -1,8 +1,8 @@
 //! Where the error of a prediction comes from, in sentences: the recorded run itself, what is not heap, touch, order, time.
 
-use super::validation::values;
-use super::{Predictions, find_base, replays_at, rest};
-use crate::results::{Pass, ResultsError, Run};
+use super::prediction::{Predictions, find_base, rest};
+use super::samples::{replays_at, values};
+use crate::results::{Pass, ResultsError, Run, Sample};
 use crate::stats::median;
 
 /// Sentences on each part that a prediction can be off in.
@@ -51,7 +51,7 @@ pub(super) fn describe_causes(
             ));
         }
     }
-    let together = |sample: &&crate::results::Sample| sample.pass == Pass::Exec && sample.processes > Some(1);
+    let together = |sample: &&Sample| sample.pass == Pass::Exec && sample.processes > Some(1);
     if let Some(most) = real.samples.iter().filter(together).filter_map(|sample| sample.processes).max() {
         parts.push(format!(
             "processes: {most} of the program's processes ran at once, and the recording is of one of them: the prediction has \

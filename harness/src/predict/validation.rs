@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::causes::describe_causes;
+use super::prediction::{Predictions, find_base, predict};
 use super::ranking::{Placed, Ranking, rank};
-use super::{Predictions, find_base, mean, predict};
-use crate::results::{Pass, ResultsError, Run, Sample, Status};
-use crate::stats::median;
+use super::samples::{cpu_ns, values};
+
+use crate::results::{Pass, ResultsError, Run, Status};
+use crate::stats::{TimeWeighted, median};
 
 /// Which figure of memory is held against reality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -169,19 +171,6 @@ fn beyond_base(replays: &Run, variant: &str) -> Option<Vec<f64>> {
     Some(own.iter().filter_map(|(block, own)| Some(own - base.get(block)?)).collect())
 }
 
-pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
-    sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
-}
-
-/// A figure of every ok sample of a variant.
-pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
-    let samples = run
-        .samples
-        .iter()
-        .filter(|sample| sample.status == Status::Ok && sample.pass == pass && sample.variant == variant);
-    samples.filter_map(figure).map(|value| value as f64).collect()
-}
-
 fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, figure: Figure) -> Option<Held> {
     let predicted: Vec<f64> = predictions
         .of_samples
@@ -205,7 +194,7 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
     let recorded = predictions.recorded.values().next()?;
     let null = match figure {
         Figure::Peak => recorded.iter().map(|point| point.1).max()? as f64,
-        Figure::Mean => mean(recorded) as f64,
+        Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean()? as f64,
     };
     let (predicted_bytes, really) = (median(&predicted)?, Reality::of(&really)?);
     let beyond = really.median - median(&requested).unwrap_or(0.0);

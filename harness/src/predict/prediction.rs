@@ -1,0 +1,221 @@
+//! The formula: what a process would have had under a variant, from its recording and the replays of one block.
+
+use std::collections::HashMap;
+
+use super::recording::{fill, nearest_looks_ns, thin};
+use super::samples::replays_at;
+use crate::results::{Pass, ResultsError, Run, RunVariant, Sample};
+use crate::stats::TimeWeighted;
+
+/// Predicted memory of one process under one variant, by one block's replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prediction {
+    /// Trace time in ns, and anonymous resident bytes.
+    pub points: Vec<(u64, u64)>,
+    /// The largest.
+    pub peak_bytes: u64,
+    /// Time-weighted mean.
+    pub mean_bytes: u64,
+    /// The last.
+    pub end_bytes: u64,
+}
+
+/// The predictions of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Predictions {
+    /// By the place of the memory sample in [`Run::samples`].
+    pub of_samples: HashMap<usize, Prediction>,
+    /// What was recorded, by workload: the times and bytes that predictions stand on.
+    pub recorded: HashMap<String, Vec<(u64, u64)>>,
+    /// Why a recording has no prediction, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Predicts for every ok memory sample of a workload whose recording knows its process's memory.
+pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
+    let mut predictions = Predictions::default();
+    for (workload, points) in run.recorded()? {
+        let described = run.file.workloads.iter().find(|described| described.name == workload);
+        let stated = described.and_then(|described| described.recorded_looks_every_ns);
+        let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
+        predictions.recorded.insert(workload, thin(fill(points, step)));
+    }
+    if predictions.recorded.is_empty() {
+        return Ok(predictions);
+    }
+    let replays = replays_at(run, &predictions.recorded)?;
+    if replays.is_empty() && run.samples.iter().any(|sample| sample.pass == Pass::Memory) {
+        let without =
+            "no memory sample has points in timeline.csv, so no whole process's memory is predicted";
+        predictions.notes.push(without.to_owned());
+    }
+    let mut names: Vec<&String> = predictions.recorded.keys().collect();
+    names.sort();
+    for workload in names {
+        let recorded = &predictions.recorded[workload];
+        let base = match find_base(run, workload) {
+            Ok(base) => base,
+            Err(note) => {
+                predictions.notes.push(note);
+                continue;
+            }
+        };
+        let places = replays.keys().filter(|place| run.samples[**place].workload == *workload);
+        for &place in places {
+            let block = run.samples[place].block;
+            let of_block = |sample: &Sample| {
+                sample.block == block && sample.variant == base && sample.workload == *workload
+            };
+            let based = replays.keys().find(|place| of_block(&run.samples[**place]));
+            let Some(based) = based.map(|place| &replays[place]) else { continue };
+            predictions.of_samples.insert(place, combine(recorded, based, &replays[&place]));
+        }
+    }
+    Ok(predictions)
+}
+
+/// The variant that the workload was recorded under: the same library, by its hash, without settings.
+pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
+    let described = run.file.workloads.iter().find(|described| described.name == workload);
+    let Some(hash) = described.and_then(|described| described.recorded_library_hash.as_ref()) else {
+        return Err(format!(
+            "{workload}: it is not known which library served the recorded process, so its memory is not predicted"
+        ));
+    };
+    let same =
+        |variant: &&RunVariant| variant.library_hash.as_ref() == Some(hash) && variant.settings.is_empty();
+    if let Some(variant) = run.file.variants.iter().find(same) {
+        return Ok(variant.label.clone());
+    }
+    let name = described.and_then(|described| described.recorded_allocator.as_deref());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");
+    let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+    // Another machine's library of the same name: nothing that is added here would be that build.
+    let namesake = run.file.variants.iter().find_map(|variant| {
+        let is_namesake = variant.settings.is_empty() && variant.allocator == name;
+        variant.library_hash.as_deref().filter(|_| is_namesake)
+    });
+    let what = "the whole process's memory is not predicted, because that needs a replay on the very build that it was \
+                recorded under";
+    let hash = short(hash);
+    Err(match namesake {
+        Some(here) => format!(
+            "{workload}: {what}: {name}, SHA-256 {hash}; the one here is another build ({}). What the variants' heaps need \
+             is measured all the same. For a prediction, record the program on this machine",
+            short(here)
+        ),
+        None => format!("{workload}: {what} ({name}, SHA-256 {hash}): add it by -a"),
+    })
+}
+
+/// Resident memory of the recorded process that is not malloc's, at each recorded time. It can be below 0 where the
+/// replay touched what the program did not.
+pub(super) fn rest(recorded: &[(u64, u64)], based: &[u64]) -> Vec<i128> {
+    let looks = recorded.iter().zip(based);
+    let rests: Vec<i128> =
+        looks.map(|(&(_, recorded), &based)| i128::from(recorded) - i128::from(based)).collect();
+    let of_three = |at: usize| {
+        // The first and the last look have one neighbour, and the one behind it.
+        let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
+        let mut near = rests[first..rests.len().min(first + 3)].to_vec();
+        near.sort_unstable();
+        near[near.len() / 2]
+    };
+    (0..rests.len()).map(of_three).collect()
+}
+
+/// Where between two looks the process was when it was looked at: the heap had gone a part of the way from one look's to a
+/// neighbour's.
+struct Between {
+    at: usize,
+    near: usize,
+    /// How far on its way, and how long that is, in bytes of the heap recorded under.
+    gone: i128,
+    way: i128,
+}
+
+impl Between {
+    /// For a look that found `deviation` more or less than it should have with what the replay has there: towards that
+    /// neighbour which explains most of it, to no further than the neighbour.
+    fn find(at: usize, deviation: i128, based: &[u64]) -> Between {
+        let nowhere = Between { at, near: at, gone: 0, way: 1 };
+        let towards = |near: usize| {
+            let way = i128::from(*based.get(near)?) - i128::from(based[at]);
+            let gone = deviation.signum() * deviation.abs().min(way.abs());
+            (way.signum() == deviation.signum() && way != 0).then_some(Between { near, gone, way, ..nowhere })
+        };
+        let found = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(towards);
+        found.max_by_key(|found| (found.gone.abs(), std::cmp::Reverse(found.way.abs()))).unwrap_or(nowhere)
+    }
+
+    /// What a replay had there.
+    fn read(&self, replayed: &[u64]) -> i128 {
+        let [here, there] = [self.at, self.near].map(|at| i128::from(replayed[at]));
+        here + (there - here) * self.gone / self.way
+    }
+}
+
+/// The formula, at each recorded time.
+fn combine(recorded: &[(u64, u64)], based: &[u64], replayed: &[u64]) -> Prediction {
+    let predicted = |(at, (&(time, recorded), rest)): (usize, (&(u64, u64), i128))| {
+        let recorded = i128::from(recorded);
+        let between = Between::find(at, recorded - rest - i128::from(based[at]), based);
+        let predicted = recorded - between.read(based) + between.read(replayed);
+        (time, u64::try_from(predicted.max(0)).unwrap_or(u64::MAX))
+    };
+    let looks = recorded.iter().zip(rest(recorded, based));
+    let points: Vec<(u64, u64)> = looks.enumerate().map(predicted).collect();
+    Prediction {
+        peak_bytes: points.iter().map(|point| point.1).max().unwrap_or(0),
+        mean_bytes: points.iter().copied().collect::<TimeWeighted>().mean().unwrap_or(0),
+        end_bytes: points.last().map_or(0, |point| point.1),
+        points,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_mallocs_cancels() {
+        let recorded = [(0, 100), (10, 250), (30, 150)];
+        let same = combine(&recorded, &[50, 200, 100], &[50, 200, 100]);
+        assert_eq!(same.points, recorded);
+        let other = combine(&recorded, &[50, 200, 100], &[60, 100, 0]);
+        assert_eq!(other.points, [(0, 110), (10, 150), (30, 50)]);
+        assert_eq!((other.peak_bytes, other.end_bytes), (150, 50));
+        assert_eq!(other.mean_bytes, (110 * 10 + 150 * 20) / 30);
+        assert_eq!(combine(&recorded[..1], &[500], &[0]).points, [(0, 0)], "never below zero");
+    }
+
+    #[test]
+    fn a_look_at_pages_that_are_just_given_back_adds_nothing_to_another_allocators() {
+        let recorded = [(0, 20), (10, 20), (20, 90), (30, 20), (40, 40), (50, 40), (60, 80)];
+        let based = [10, 10, 10, 10, 10, 10, 10];
+        assert_eq!(
+            rest(&recorded, &based),
+            [10, 10, 10, 30, 30, 30, 30],
+            "what stays counts, what passes does not"
+        );
+        assert_eq!(rest(&recorded[..2], &based[..2]), [10, 10]);
+        assert_eq!(rest(&[], &[]), [0i128; 0]);
+    }
+
+    #[test]
+    fn a_look_between_two_states_of_the_heap_is_between_them_on_another_allocator() {
+        let combined = |replayed: &[u64]| {
+            // 20 are not malloc's. The second look finds a heap that grows to 100, the sixth one that shrinks to 0.
+            let recorded: Vec<(u64, u64)> = (0..8).zip([20, 70, 120, 120, 120, 95, 20, 20]).collect();
+            let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed).points;
+            points.iter().map(|point| point.1).collect::<Vec<_>>()
+        };
+        let same = combined(&[0, 0, 100, 100, 100, 0, 0, 0]);
+        assert_eq!(same, [20, 70, 120, 120, 120, 95, 20, 20], "as recorded");
+        let kept = combined(&[0, 0, 200, 200, 200, 200, 200, 200]);
+        assert_eq!(kept, [20, 120, 220, 220, 220, 220, 220, 220], "what is kept counts once");
+        assert_eq!(combined(&[0; 8]), [20; 8]);
+        let unexplained = combine(&[(0, 20), (10, 300), (20, 20)], &[0, 10, 0], &[0, 60, 0]);
+        assert_eq!(unexplained.points[1], (10, 350), "no heap beside it is that large: it is not malloc's");
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run's samples say: a figure of each, and the memory of a replay at the recorded times.
+
+use std::collections::HashMap;
+
+use crate::results::{Pass, ResultsError, Run, Sample, Status};
+
+pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
+    sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
+}
+
+/// A figure of every ok sample of a variant.
+pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
+    let samples = run
+        .samples
+        .iter()
+        .filter(|sample| sample.status == Status::Ok && sample.pass == pass && sample.variant == variant);
+    samples.filter_map(figure).map(|value| value as f64).collect()
+}
+
+/// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
+/// was looked at; where it has not (causal order, or more looks than are of use), a checkpoint holds until the next.
+pub(super) fn replays_at(
+    run: &Run,
+    recorded: &HashMap<String, Vec<(u64, u64)>>,
+) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
+    let mut replays: HashMap<usize, Replay> = HashMap::new();
+    for (place, sample) in run.samples.iter().enumerate() {
+        if sample.pass == Pass::Memory
+            && sample.status == Status::Ok
+            && recorded.contains_key(&sample.workload)
+        {
+            replays.insert(place, Replay::default());
+        }
+    }
+    run.each_timeline_point(|place, point| {
+        if let Some(replay) = replays.get_mut(&place) {
+            replay.take(&recorded[&run.samples[place].workload], point.time_ns, point.resident_bytes);
+        }
+    })?;
+    // A sample without points is not one of no memory.
+    replays.retain(|_, replay| replay.has_points);
+    let finish = |(place, mut replay): (usize, Replay)| {
+        replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
+        (place, replay.bytes)
+    };
+    Ok(replays.into_iter().map(finish).collect())
+}
+
+/// One replay on its way through the recorded times.
+#[derive(Default)]
+struct Replay {
+    bytes: Vec<u64>,
+    last_bytes: u64,
+    has_points: bool,
+}
+
+impl Replay {
+    /// A checkpoint at `time`. The first of that time is the one at the look: what comes behind it is later.
+    fn take(&mut self, recorded: &[(u64, u64)], time: u64, bytes: u64) {
+        self.reach(recorded, time);
+        self.has_points = true;
+        self.last_bytes = bytes;
+        self.reach(recorded, time.saturating_add(1));
+    }
+
+    /// Takes down the last figure for every recorded time before `time`.
+    fn reach(&mut self, recorded: &[(u64, u64)], time: u64) {
+        while recorded.get(self.bytes.len()).is_some_and(|point| point.0 < time) {
+            self.bytes.push(self.last_bytes);
+        }
+        if time == u64::MAX {
+            self.bytes.resize(recorded.len(), self.last_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_holds_until_the_next() {
+        let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)];
+        let mut replay = Replay::default();
+        for (time, bytes) in [(0, 7), (5, 8), (5, 88), (7, 9)] {
+            replay.take(&recorded, time, bytes);
+        }
+        replay.reach(&recorded, u64::MAX);
+        assert_eq!(replay.bytes, [7, 8, 9, 9]);
+    }
+}
