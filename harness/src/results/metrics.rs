@@ -131,7 +131,9 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
             value: |sample| per_event(sample, sample.context_switches),
         },
     ];
-    let of_replay = columns!(Throughput: thread_start_ns, waits, wakeups, window_stalls);
+    let of_replay = columns!(Throughput:
+        thread_start_ns, waits, wakeups, window_stalls, busy_ns, busy_system_ns, busy_off_cpu_ns, wait_ns,
+    );
     let of_memory = columns!(Memory:
         requested_peak_bytes, requested_peak_reached_bytes, requested_mean_bytes, requested_end_bytes,
         usable_peak_bytes, resident_peak_bytes, resident_mean_bytes, resident_end_bytes,

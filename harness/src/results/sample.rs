@@ -144,11 +144,19 @@ pub struct Sample {
     pub swap_peak_bytes: Option<u64>,
     /// Latency pass: calls whose thread woke on a CPU whose counter is behind, so that they have no duration.
     pub latency_untimed_calls: Option<u64>,
+    /// CPU time in the allocator's calls and first touches, summed over threads, waits excluded (throughput pass).
+    pub busy_ns: Option<u64>,
+    /// The kernel's part of it, an estimate.
+    pub busy_system_ns: Option<u64>,
+    /// Time in those calls and touches in which the thread did not run.
+    pub busy_off_cpu_ns: Option<u64>,
+    /// Time in which threads waited for another thread's operation on the same object, summed over threads.
+    pub wait_ns: Option<u64>,
 }
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 17] = [
+    pub(super) const LATER_COLUMNS: [&str; 21] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -166,6 +174,10 @@ impl Sample {
         "program_cpu_user_ns",
         "program_cpu_system_ns",
         "latency_untimed_calls",
+        "busy_ns",
+        "busy_system_ns",
+        "busy_off_cpu_ns",
+        "wait_ns",
     ];
 }
 

@@ -101,6 +101,10 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         page_table_harness_bytes: measured.page_table_harness_bytes,
         library_file_bytes: measured.library_file_bytes,
         latency_untimed_calls: measured.latency_untimed_calls,
+        busy_ns: measured.busy_ns,
+        busy_system_ns: measured.busy_system_ns,
+        busy_off_cpu_ns: measured.busy_off_cpu_ns,
+        wait_ns: measured.wait_ns,
         ..Sample::default()
     }
 }

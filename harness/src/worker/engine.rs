@@ -25,6 +25,7 @@ use super::memory;
 use super::ops::Runner;
 use super::program::{Block, Program};
 use super::status::Status;
+use super::stopwatch::Empty;
 use super::tables::{Offer, Slots, ThreadState};
 use super::threads::Threads;
 use super::usage::Usage;
@@ -62,6 +63,10 @@ pub(super) struct Counts {
     pub(super) waits: AtomicU64,
     pub(super) wakeups: AtomicU64,
     pub(super) window_stalls: AtomicU64,
+    pub(super) busy_ns: AtomicU64,
+    pub(super) off_cpu_ns: AtomicU64,
+    pub(super) wait_ns: AtomicU64,
+    pub(super) spin_ns: AtomicU64,
 }
 
 /// A replay and all that it works on. Lives until the process ends.
@@ -75,6 +80,8 @@ pub(super) struct Engine {
     pub(super) runner: Runner,
     pub(super) counts: Counts,
     pub(super) histograms: Option<Histograms>,
+    /// What busy time is measured with; none in a pass without it.
+    pub(super) empty_span: Option<Empty>,
     /// Segments of an open window that are not finished, at its number modulo four.
     remaining: [AtomicU32; 4],
     /// One segment at a time. Changes between phases only.
@@ -117,6 +124,7 @@ impl Engine {
         states: Table<ThreadState>,
         runner: Runner,
         histograms: Option<Histograms>,
+        empty_span: Option<Empty>,
         checkpoints: Option<Checkpoints>,
     ) -> Result<Engine, usize> {
         let control = Control {
@@ -143,6 +151,7 @@ impl Engine {
             runner,
             counts: Counts::default(),
             histograms,
+            empty_span,
             remaining: Default::default(),
             lock: Lock::new(),
             control: UnsafeCell::new(control),
@@ -199,7 +208,9 @@ impl Engine {
             let block = unsafe { Block::at(std::ptr::with_exposed_provenance(address as usize)) };
             let segment = &block.segments()[index as usize];
             self.threads.join_ended_in_turn();
+            local.stopwatch.start();
             (self.runner)(self, block.ops(segment), local);
+            local.stopwatch.stop();
             let ends = segment.flags & SEGMENT_ENDS_THREAD != 0 && thread != 0;
             self.finish_segment(block, index, window, thread, ends, local);
             if ends {
@@ -253,6 +264,13 @@ impl Engine {
             self.counts.usable.fetch_add(local.usable, Ordering::Relaxed);
         }
         (local.requested, local.requested_peak, local.usable) = (0, 0, 0);
+        if self.empty_span.is_some() {
+            let spans = local.stopwatch.take();
+            self.counts.busy_ns.fetch_add(spans.busy_ns, Ordering::Relaxed);
+            self.counts.off_cpu_ns.fetch_add(spans.off_cpu_ns, Ordering::Relaxed);
+            self.counts.wait_ns.fetch_add(spans.wait_ns, Ordering::Relaxed);
+            self.counts.spin_ns.fetch_add(spans.spin_ns, Ordering::Relaxed);
+        }
         if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
             log.flush(histograms);
         }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaplab_workloads::program::layout::Op;
 
+use super::clock;
 use super::engine::Engine;
 use super::futex;
+use super::local::Local;
 
 /// Lowest bit of a word that is waited on: somebody sleeps.
 const ASLEEP: u32 = 1;
@@ -20,24 +22,27 @@ const ASLEEP: u32 = 1;
 /// keeps it from doing so.
 const LOOKS: u32 = 40;
 
-/// Sleeps until `ready` is true of the count in `word` (its value without the lowest bit, halved).
-/// Returns whether it had to wait.
+/// Whether `ready` is true of the count in `word`: its value without the lowest bit, halved.
 #[inline]
-fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
-    let mut value = word.load(Ordering::Acquire);
-    if ready(value >> 1) {
-        return false;
-    }
+fn is_ready(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
+    ready(word.load(Ordering::Acquire) >> 1)
+}
+
+/// Looks a few times, and then sleeps until `ready` is true of the count in `word`. `about_to_sleep` is called once
+/// before it first sleeps.
+fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut about_to_sleep: impl FnMut()) {
+    let mut value = 0;
     for _ in 0..LOOKS {
         spin_loop();
         value = word.load(Ordering::Acquire);
         if ready(value >> 1) {
-            return true;
+            return;
         }
     }
+    about_to_sleep();
     loop {
         if ready(value >> 1) {
-            return true;
+            return;
         }
         let asleep = value | ASLEEP;
         match word.compare_exchange(value, asleep, Ordering::Acquire, Ordering::Acquire) {
@@ -50,40 +55,52 @@ fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
     }
 }
 
-/// Sets the count in `word` and wakes who sleeps on it. Returns whether somebody did.
+/// Sets the count in `word`. Returns whether somebody sleeps on it, whom the caller must wake.
+#[inline]
+fn set(word: &AtomicU32, count: u32) -> bool {
+    word.swap(count << 1, Ordering::AcqRel) & ASLEEP != 0
+}
+
+/// Wakes who sleeps on `word`.
 ///
 /// NOTE: all of them. Two threads can sleep on one slot, the second for what the first will do; woken
 /// alone, the second would sleep again and the first would never be woken.
-#[inline]
-fn set(word: &AtomicU32, count: u32) -> bool {
-    let asleep = word.swap(count << 1, Ordering::AcqRel) & ASLEEP != 0;
-    if asleep {
-        futex::wake_all(word);
-    }
-    asleep
+fn wake(engine: &Engine, word: &AtomicU32) {
+    futex::wake_all(word);
+    engine.counts.wakeups.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Waits for the operation on the same object before `op`.
 #[inline(never)]
-pub(super) fn wait_for_generation(engine: &Engine, op: &Op) {
+pub(super) fn wait_for_generation(engine: &Engine, op: &Op, local: &mut Local) {
     let word = &engine.slots.generations[op.slot as usize];
     let wanted = op.generation & (u32::MAX >> 1);
-    if wait_until(word, |count| count == wanted) {
-        engine.counts.waits.fetch_add(1, Ordering::Relaxed);
+    let ready = |count: u32| count == wanted;
+    if is_ready(word, ready) {
+        return;
     }
+    local.stopwatch.wait(|measures| {
+        let mut asleep_ns = None;
+        wait_until(word, ready, || asleep_ns = measures.then(clock::real_ns));
+        asleep_ns
+    });
+    engine.counts.waits.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Says that `op` is done to the thread that waits for it, or will.
 #[inline(never)]
-pub(super) fn publish_generation(engine: &Engine, op: &Op) {
-    if set(&engine.slots.generations[op.slot as usize], op.generation.wrapping_add(1)) {
-        engine.counts.wakeups.fetch_add(1, Ordering::Relaxed);
+pub(super) fn publish_generation(engine: &Engine, op: &Op, local: &mut Local) {
+    let word = &engine.slots.generations[op.slot as usize];
+    if set(word, op.generation.wrapping_add(1)) {
+        local.stopwatch.leave_out(|| wake(engine, word));
     }
 }
 
 /// Waits until more than `taken` segments were offered.
 pub(super) fn wait_for_offer(engine: &Engine, offered: &AtomicU32, taken: u32) {
-    if wait_until(offered, |count| count != taken & (u32::MAX >> 1)) {
+    let ready = |count: u32| count != taken & (u32::MAX >> 1);
+    if !is_ready(offered, ready) {
+        wait_until(offered, ready, || {});
         engine.counts.window_stalls.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -92,6 +109,6 @@ pub(super) fn wait_for_offer(engine: &Engine, offered: &AtomicU32, taken: u32) {
 pub(super) fn add_offer(engine: &Engine, offered: &AtomicU32) {
     let count = offered.load(Ordering::Relaxed) >> 1;
     if set(offered, count.wrapping_add(1)) {
-        engine.counts.wakeups.fetch_add(1, Ordering::Relaxed);
+        wake(engine, offered);
     }
 }

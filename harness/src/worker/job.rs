@@ -122,6 +122,10 @@ pub struct Histogram {
 pub struct Measured {
     pub wall_ns: Option<u64>,
     pub thread_start_ns: Option<u64>,
+    pub busy_ns: Option<u64>,
+    pub busy_system_ns: Option<u64>,
+    pub busy_off_cpu_ns: Option<u64>,
+    pub wait_ns: Option<u64>,
     pub cpu_user_ns: Option<u64>,
     pub cpu_system_ns: Option<u64>,
     pub requested_peak_reached_bytes: Option<u64>,

@@ -30,6 +30,7 @@ mod replay;
 mod space;
 mod stacks;
 mod status;
+mod stopwatch;
 mod tables;
 mod threads;
 mod tracked;

@@ -81,7 +81,7 @@ const MALLOPT: u8 = Code::Mallopt as u8;
 fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut Local) {
     for op in ops {
         if op.flags & OP_WAITS != 0 {
-            gate::wait_for_generation(engine, op);
+            gate::wait_for_generation(engine, op, local);
         }
         // SAFETY: the compiler counted the slots, and the table has as many.
         let pointer = unsafe { engine.slots.pointers.get_unchecked(op.slot as usize) };
@@ -110,7 +110,7 @@ fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, ops: &[Op], local: &mut 
             }
         }
         if op.flags & OP_PUBLISHES != 0 {
-            gate::publish_generation(engine, op);
+            gate::publish_generation(engine, op, local);
         }
         I::done(engine, local);
     }

@@ -5,7 +5,7 @@ use heaplab_allocators::{Family, identify, purge, readback};
 use super::check::Checked;
 use super::checkpoint::{self, Checkpoints};
 use super::engine::{Engine, Phase};
-use super::job::{HeapMap, Job, Moment, Reply};
+use super::job::{HeapMap, Job, Measured, Moment, Reply};
 use super::latency::{Histograms, Log, Timed};
 use super::local::Local;
 use super::mapping::Table;
@@ -13,6 +13,7 @@ use super::memory::{self, Rollup};
 use super::ops::{self, Bare};
 use super::program::Program;
 use super::space::Space;
+use super::stopwatch::{Empty, Stopwatch};
 use super::tables::Slots;
 use super::tracked::Tracked;
 use super::warm::warm_memory;
@@ -68,7 +69,7 @@ fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Family, (Status, Strin
 
 fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
-    let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
+    let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
     let mut taken = 0;
     stacks::watch_faults()?;
     warm_memory(job.info.requested_peak_bytes, job.memory_limit_bytes);
@@ -112,8 +113,19 @@ fn prepare(job: &Job) -> Result<Engine, String> {
         ),
         _ => None,
     };
-    Engine::new(program, job.info.clone(), job.pace, slots, states, runner, histograms, checkpoints)
-        .map_err(no_memory)
+    let empty_span = (job.pass == Pass::Throughput).then(Empty::measure);
+    Engine::new(
+        program,
+        job.info.clone(),
+        job.pace,
+        slots,
+        states,
+        runner,
+        histograms,
+        empty_span,
+        checkpoints,
+    )
+    .map_err(no_memory)
 }
 
 /// What every pass learns of the replay itself.
@@ -128,6 +140,9 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
         measured.page_faults_minor = Some(end.faults_minor - begin.faults_minor);
         measured.page_faults_major = Some(end.faults_major - begin.faults_major);
         measured.context_switches = Some(end.switches - begin.switches);
+    }
+    if engine.empty_span.is_some() {
+        note_busy(engine, measured);
     }
     let counts = &engine.counts;
     measured.thread_start_ns = Some(engine.threads.start_ns());
@@ -148,6 +163,27 @@ fn note_latency(engine: &Engine, reply: &mut Reply) {
             "{untimed} calls have no latency: their threads woke on a CPU whose counter is behind"
         ));
     }
+}
+
+/// How the time of a replay divides into the allocator's and the rest.
+fn note_busy(engine: &Engine, measured: &mut Measured) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let counts = &engine.counts;
+    let busy_ns = counts.busy_ns.load(Relaxed);
+    measured.busy_ns = Some(busy_ns);
+    measured.busy_off_cpu_ns = Some(counts.off_cpu_ns.load(Relaxed));
+    measured.wait_ns = Some(counts.wait_ns.load(Relaxed));
+    let (user_ns, system_ns) = (measured.cpu_user_ns.unwrap_or(0), measured.cpu_system_ns.unwrap_or(0));
+    measured.busy_system_ns =
+        Some(system_ns_of_busy(busy_ns, user_ns, system_ns, counts.spin_ns.load(Relaxed)));
+}
+
+/// The kernel's part of busy time, as far as it is known. The kernel tells user and system time apart by its timer
+/// tick and for the process alone; what is not busy is taken to be the kernel's but for the spinning: sleeping,
+/// waking and starting threads.
+fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -> u64 {
+    let not_busy_ns = (user_ns + system_ns).saturating_sub(busy_ns);
+    system_ns.saturating_sub(not_busy_ns.saturating_sub(spin_ns)).min(busy_ns)
 }
 
 /// The memory pass behind the last event: the end, the drain, the nudge, the purge.
@@ -204,4 +240,17 @@ fn measure_memory(
         measured.resident_purged_bytes = Some(resident()?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::system_ns_of_busy;
+
+    #[test]
+    fn the_kernels_part_is_what_sleeping_and_waking_did_not_take() {
+        assert_eq!(system_ns_of_busy(100, 60, 40, 0), 40, "one thread: all is busy");
+        assert_eq!(system_ns_of_busy(100, 70, 80, 10), 40, "50 not busy, of which 10 spun");
+        assert_eq!(system_ns_of_busy(100, 120, 30, 0), 0, "less than nothing is nothing");
+        assert_eq!(system_ns_of_busy(100, 10, 120, 30), 100, "and not more than all");
+    }
 }

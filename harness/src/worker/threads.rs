@@ -16,6 +16,7 @@ use super::local::Local;
 use super::mapping::Table;
 use super::stacks::{STACK_BYTES, STACKS_A_TIME, Stacks, watch_own_stack};
 use super::status::Status;
+use super::stopwatch::Stopwatch;
 
 /// How many ended threads are asked whether they have gone, when a stack is wanted.
 const ASKED: usize = 8;
@@ -182,7 +183,7 @@ extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
     // SAFETY: asks for the calling thread's own handle.
     engine.threads.handles[thread as usize].store(unsafe { libc::pthread_self() }, Ordering::Release);
     watch_own_stack(engine.threads.stacks[thread as usize].load(Ordering::Relaxed));
-    let mut local = Local::new(engine.histograms.as_ref().map(Log::new));
+    let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
     engine.replay_segments(thread, &mut local, &mut 0);
     std::ptr::null_mut()
 }

@@ -80,6 +80,11 @@ pub(crate) fn real_ns() -> u64 {
     libc_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
+/// CPU time that the calling thread has used, in ns.
+pub(super) fn thread_cpu_ns() -> u64 {
+    libc_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
 /// A real clock that is read before anything that follows is.
 fn read_before(clock: clockid_t) -> u64 {
     let now = libc_ns(clock).unwrap_or(0);
