@@ -1,7 +1,8 @@
 //! Each allocator's own call to give memory back, and whether it gives memory back on timers.
 //!
-//! Called in the process that is measured. Side effect: the purge itself, on the calling thread's caches and
-//! on what all threads share; another thread's cache is out of reach of every one of these calls but mimalloc's.
+//! Called in the process that is measured. Side effect: the purge itself. No call reaches what another thread keeps
+//! for itself: jemalloc's flushes the caller's cache, mimalloc's collects the caller's heap, with all that is
+//! free in it. So each thread makes [`purge_thread`], and then one of them [`purge`].
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -23,13 +24,7 @@ pub fn purge(family: Family) -> Option<()> {
             Some(())
         }
         Family::Jemalloc => purge_jemalloc(&object),
-        Family::Mimalloc => {
-            let address = symbol::find_in(&object, c"mi_collect")
-                .or_else(|| symbol::find_in(&object, c"heaplab_mi_collect"))?;
-            // SAFETY: mimalloc's function has this type in every version, and no preconditions.
-            unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(bool)>(address)(true) };
-            Some(())
-        }
+        Family::Mimalloc => collect_mimalloc(&object),
         Family::Tcmalloc => {
             let address = symbol::find_in(&object, c"MallocExtension_ReleaseFreeMemory")?;
             // SAFETY: gperftools' function has this type, and no preconditions.
@@ -40,18 +35,41 @@ pub fn purge(family: Family) -> Option<()> {
     }
 }
 
+/// Asks the allocator for what only the calling thread can give back. None where it has no such call: what
+/// ptmalloc2 and gperftools' tcmalloc keep for a thread stays theirs until it ends.
+pub fn purge_thread(family: Family) -> Option<()> {
+    let object = serving_object()?;
+    match family {
+        Family::Jemalloc => call_jemalloc(&object, c"thread.tcache.flush"),
+        Family::Mimalloc => collect_mimalloc(&object),
+        Family::Ptmalloc2 | Family::Tcmalloc | Family::Floor | Family::Other => None,
+    }
+}
+
+/// The calling thread's heap, and what no thread owns.
+fn collect_mimalloc(object: &Object) -> Option<()> {
+    let address =
+        symbol::find_in(object, c"mi_collect").or_else(|| symbol::find_in(object, c"heaplab_mi_collect"))?;
+    // SAFETY: mimalloc's function has this type in every version, and no preconditions.
+    unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(bool)>(address)(true) };
+    Some(())
+}
+
 /// The calling thread's cache, then the dirty and muzzy pages of all arenas.
 fn purge_jemalloc(object: &Object) -> Option<()> {
     // 4096 is MALLCTL_ARENAS_ALL of jemalloc 5, and older ones take the number of arenas instead.
-    const CALLS: [&CStr; 2] = [c"thread.tcache.flush", c"arena.4096.purge"];
+    const PURGE: &CStr = c"arena.4096.purge";
+    // It fails where the thread has no cache, and there is then nothing to flush.
+    call_jemalloc(object, c"thread.tcache.flush");
+    call_jemalloc(object, PURGE)
+}
+
+/// A name of `mallctl` that takes no value and yields none.
+fn call_jemalloc(object: &Object, name: &CStr) -> Option<()> {
     let mallctl = symbol::mallctl_in(object)?;
-    let mut purged = None;
-    for name in CALLS {
-        // SAFETY: both names take no value and yield none. The first fails where the thread has no cache.
-        let failed = unsafe { mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
-        purged = (failed == 0).then_some(());
-    }
-    purged
+    // SAFETY: by the caller's word the name takes no value and yields none.
+    let failed = unsafe { mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+    (failed == 0).then_some(())
 }
 
 /// Whether an allocator of this family and version gives memory back on timers, so that it reads a clock.
@@ -78,6 +96,8 @@ mod tests {
         assert_eq!(purge(Family::Ptmalloc2), Some(()));
         assert_eq!(purge(Family::Jemalloc), None);
         assert_eq!(purge(Family::Floor), None);
+        assert_eq!(purge_thread(Family::Jemalloc), None);
+        assert_eq!(purge_thread(Family::Ptmalloc2), None);
     }
 
     #[test]

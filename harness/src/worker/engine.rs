@@ -8,6 +8,7 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use heaplab_allocators::{Family, purge, purge_thread};
 use heaplab_workloads::program::layout::{
     FIRST_BLOCK, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, Window,
 };
@@ -74,6 +75,8 @@ pub(super) struct Engine {
     pub(super) program: Program,
     pub(super) info: ProgramInfo,
     pub(super) pace: Pace,
+    /// The allocator under test.
+    pub(super) family: Family,
     pub(super) slots: Slots,
     pub(super) states: Table<ThreadState>,
     pub(super) threads: Threads,
@@ -120,6 +123,7 @@ impl Engine {
         program: Program,
         info: ProgramInfo,
         pace: Pace,
+        family: Family,
         slots: Slots,
         states: Table<ThreadState>,
         runner: Runner,
@@ -146,6 +150,7 @@ impl Engine {
             program,
             info,
             pace,
+            family,
             slots,
             states,
             runner,
@@ -171,7 +176,7 @@ impl Engine {
                 self.strict.store(true, Ordering::Relaxed);
             }
             self.threads.join_ended();
-            if self.pace == Pace::Virtual || phase == Phase::Nudge {
+            if self.shows_trace_time(phase) {
                 control.clock_base_ns = clock::make_virtual();
             }
             control.begin = Some(Usage::read());
@@ -181,6 +186,21 @@ impl Engine {
         self.replay_segments(0, local, taken);
         // A thread that ended last may still be giving its cache back: what is measured next comes behind that.
         self.threads.join_ended();
+    }
+
+    /// Makes the allocator's purge call where it needs it: first each thread that lives, one after another, gives back
+    /// what only it can reach, then the initial thread, which calls this. None where the allocator has no such call.
+    pub(super) fn purge(&'static self, local: &mut Local, taken: &mut u32) -> Option<()> {
+        for (thread, state) in (0..).zip(self.states.iter()).skip(1) {
+            let is_alive =
+                state.started.load(Ordering::Relaxed) == 1 && state.ended.load(Ordering::Relaxed) == 0;
+            if is_alive {
+                self.put_offer(thread, 0, Offer::PURGE, 0);
+                // Returns when the thread has offered the end, which it does behind its call.
+                self.replay_segments(0, local, taken);
+            }
+        }
+        purge(self.family)
     }
 
     /// The control, between two phases.
@@ -201,6 +221,11 @@ impl Engine {
             let index = offer.segment.load(Ordering::Relaxed);
             if index == Offer::END {
                 return;
+            }
+            if index == Offer::PURGE {
+                purge_thread(self.family);
+                self.put_offer(0, 0, Offer::END, 0);
+                continue;
             }
             let window = offer.window.load(Ordering::Relaxed);
             let address = offer.block.load(Ordering::Relaxed);
@@ -231,6 +256,7 @@ impl Engine {
         self.add_counts(local);
         let strict = self.strict.load(Ordering::Relaxed);
         if ends {
+            self.states[thread as usize].ended.store(1, Ordering::Relaxed);
             self.threads.end(thread, strict);
         }
         if !strict {
@@ -309,8 +335,7 @@ impl Engine {
 
     /// The allocator's clock is never past the oldest open window.
     fn move_clock(&self, control: &Control) {
-        let shown = self.pace == Pace::Virtual || control.phase == Phase::Nudge;
-        if shown && control.done < control.next_number {
+        if self.shows_trace_time(control.phase) && control.done < control.next_number {
             // SAFETY: the window is open.
             let head = unsafe { self.head(control, control.done) };
             clock::advance_to(control.clock_base_ns.saturating_add(head.first_time));
@@ -348,8 +373,14 @@ impl Engine {
         control.next = head.next;
         control.next_number += 1;
         control.heads[(number % 4) as usize] = block.address().expose_provenance() as u64;
-        if control.phase == Phase::Trace {
-            self.keep_pace(control, head);
+        match control.phase {
+            Phase::Trace => self.keep_pace(control, head),
+            Phase::Drain => {}
+            Phase::Nudge => {
+                if let Some(due) = self.due_ns(control.start_ns, head.first_time) {
+                    clock::sleep_until_ns(due);
+                }
+            }
         }
         if let Err(error) = memory::follow_huge_pages(head.flags) {
             fail::stop(
@@ -370,12 +401,28 @@ impl Engine {
         }
     }
 
+    /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes real ones, so
+    /// that what sleeps in real time, such as an allocator's background threads, has them too.
+    fn shows_trace_time(&self, phase: Phase) -> bool {
+        match self.pace {
+            Pace::Virtual => true,
+            Pace::Max => phase == Phase::Nudge,
+            Pace::Times(_) => false,
+        }
+    }
+
+    /// When a time of the phase that began at `start_ns` is due on the real clock; none at a pace that keeps no times.
+    fn due_ns(&self, start_ns: u64, time: u64) -> Option<u64> {
+        match self.pace {
+            Pace::Times(factor) => Some(start_ns.saturating_add((time as f64 / factor) as u64)),
+            Pace::Max | Pace::Virtual => None,
+        }
+    }
+
     /// Waits until the window is due, and takes the checkpoints of the idle time before it.
     fn keep_pace(&self, control: &mut Control, head: &Window) {
-        let due_ns = |time: u64| match self.pace {
-            Pace::Times(factor) => Some(control.start_ns.saturating_add((time as f64 / factor) as u64)),
-            Pace::Max | Pace::Virtual => None,
-        };
+        let start_ns = control.start_ns;
+        let due_ns = |time: u64| self.due_ns(start_ns, time);
         // The time before a window is idle only if no other is open. Those points are else taken behind the
         // windows, in their order: a point before a window that still runs would be later than the one behind it.
         if let Some(checkpoints) = &mut control.checkpoints {

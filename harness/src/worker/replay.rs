@@ -1,6 +1,6 @@
 //! One sample, from job to answer.
 
-use heaplab_allocators::{Family, identify, purge, readback};
+use heaplab_allocators::{Family, identify, readback};
 
 use super::check::Checked;
 use super::checkpoint::{self, Checkpoints};
@@ -68,7 +68,7 @@ fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Family, (Status, Strin
 }
 
 fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
-    let engine: &'static Engine = Box::leak(Box::new(prepare(job)?));
+    let engine: &'static Engine = Box::leak(Box::new(prepare(job, family)?));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
     let mut taken = 0;
     stacks::watch_faults()?;
@@ -80,14 +80,14 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => note_latency(engine, reply),
-        Pass::Memory => measure_memory(job, family, engine, &mut local, &mut taken, reply)?,
+        Pass::Memory => measure_memory(job, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
         Pass::Exec => return Err("a real program is no replay".to_owned()),
     }
     Ok(())
 }
 
-fn prepare(job: &Job) -> Result<Engine, String> {
+fn prepare(job: &Job, family: Family) -> Result<Engine, String> {
     let program = Program::open(&job.program)
         .map_err(|error| format!("cannot map the program {}: {error}", job.program.display()))?;
     let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
@@ -118,6 +118,7 @@ fn prepare(job: &Job) -> Result<Engine, String> {
         program,
         job.info.clone(),
         job.pace,
+        family,
         slots,
         states,
         runner,
@@ -189,7 +190,6 @@ fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -
 /// The memory pass behind the last event: the end, the drain, the nudge, the purge.
 fn measure_memory(
     job: &Job,
-    family: Family,
     engine: &'static Engine,
     local: &mut Local,
     taken: &mut u32,
@@ -236,7 +236,7 @@ fn measure_memory(
     }
     engine.run_phase(Phase::Nudge, local, taken);
     measured.resident_settled_bytes = Some(resident()?);
-    if purge(family).is_some() {
+    if engine.purge(local, taken).is_some() {
         measured.resident_purged_bytes = Some(resident()?);
     }
     Ok(())

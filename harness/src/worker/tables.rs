@@ -37,6 +37,8 @@ pub(super) struct ThreadState {
     pub(super) offered: AtomicU32,
     /// Whether the thread was created.
     pub(super) started: AtomicU32,
+    /// Whether the thread has executed its last segment.
+    pub(super) ended: AtomicU32,
     /// The segments offered and not yet taken, at their number modulo four: at most two windows are in flight.
     pub(super) inbox: [Offer; 4],
 }
@@ -46,7 +48,7 @@ pub(super) struct ThreadState {
 pub(super) struct Offer {
     /// Address of the block.
     pub(super) block: AtomicU64,
-    /// Index of the segment, or [`Offer::END`].
+    /// Index of the segment, [`Offer::PURGE`] or [`Offer::END`].
     pub(super) segment: AtomicU32,
     /// Number of the window, modulo 2^32.
     pub(super) window: AtomicU32,
@@ -55,6 +57,8 @@ pub(super) struct Offer {
 impl Offer {
     /// Instead of a segment: the phase is over.
     pub(super) const END: u32 = u32::MAX;
+    /// Instead of a segment: the thread's part of the allocator's purge.
+    pub(super) const PURGE: u32 = u32::MAX - 1;
 }
 
 // SAFETY: all zeros are a thread that was not created and was offered nothing; every field is atomic.

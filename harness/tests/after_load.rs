@@ -1,0 +1,99 @@
+//! Memory after the load: what comes back by itself within a minute, and what the allocator's purge call frees.
+
+#[path = "support/rows.rs"]
+mod rows;
+mod support;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rows::{column, read_samples};
+use support::heaplab;
+
+/// A log of so many threads, each of which keeps blocks of `size` bytes to the end. `shift` moves where an allocator's
+/// counters stand when the load is over.
+fn write_log(path: &Path, threads: u64, blocks: u64, size: u64, shift: u64) {
+    let mut log = String::new();
+    let mut time = 0;
+    let mut line = |thread: u64, text: &str| {
+        time += 3_000 + shift * 700;
+        let end = time + 500;
+        writeln!(log, "{thread}: {text} {time} {end}").unwrap();
+    };
+    for pair in 0..shift * 137 {
+        line(1, &format!("malloc 0x1000 {}", 16 + pair % 4000));
+        line(1, "free 0x1000");
+    }
+    for block in 0..blocks {
+        for thread in 1..=threads {
+            let address = (thread << 40) + block * (size + 64);
+            line(thread, &format!("malloc {address:#x} {size}"));
+        }
+    }
+    std::fs::write(path, log).unwrap();
+}
+
+/// Each sample's allocator, and resident bytes drained, settled and purged.
+fn after_load(logs: &[&Path], arguments: &[&str]) -> Vec<(String, [f64; 3])> {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("run");
+    heaplab()
+        .arg("run")
+        .args(logs)
+        .args(["--pass", "memory", "--reps", "1", "-o", output.to_str().unwrap()])
+        .args(arguments)
+        .assert()
+        .success();
+    let samples = read_samples(&output);
+    assert!(!samples.is_empty());
+    samples
+        .iter()
+        .map(|sample| {
+            assert_eq!(column(sample, "status"), "ok");
+            let names = ["resident_drained_bytes", "resident_settled_bytes", "resident_purged_bytes"];
+            let bytes = names.map(|name| column(sample, name).parse().unwrap());
+            (format!("{} {}", column(sample, "workload"), column(sample, "variant")), bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn what_settles_does_not_hang_on_where_an_allocators_counters_stand() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..5).map(|shift| directory.path().join(format!("shift-{shift}.log"))).collect();
+    for (shift, path) in (0..).zip(&paths) {
+        write_log(path, 1, 9_000, 2_048, shift);
+    }
+    let logs: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
+    let rows = after_load(&logs, &["-a", "jemalloc", "-a", "jemalloc-system"]);
+    assert_eq!(rows.len(), 10);
+    for (what, [drained, settled, _]) in &rows {
+        println!("{what}: drained {drained}, settled {settled}");
+        // Ten seconds are all that jemalloc takes to give back what nobody uses, and a minute has gone by.
+        assert!(*drained > 15e6 && *settled < 4e6, "{what}: drained {drained}, settled {settled}");
+    }
+}
+
+#[test]
+fn a_purge_reaches_what_each_thread_keeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("threads.log");
+    write_log(&log, 4, 500, 30_000, 0);
+    let variants =
+        ["-a", "mimalloc-system", "-a", "mimalloc:purge_delay=1000000", "-a", "jemalloc:dirty_decay_ms=-1"];
+    for (what, [drained, _, purged]) in after_load(&[&log], &variants) {
+        println!("{what}: drained {drained}, purged {purged}");
+        assert!(drained > 40e6 && purged < 25e6, "{what}: drained {drained}, purged {purged}");
+    }
+}
+
+#[test]
+fn at_a_pace_that_keeps_times_background_threads_have_theirs_after_the_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("background.log");
+    write_log(&log, 1, 9_000, 2_048, 0);
+    let variant = "jemalloc:background_thread=true,dirty_decay_ms=100";
+    let rows = after_load(&[&log], &["-a", variant, "--pace", "x30"]);
+    let (what, [drained, settled, _]) = &rows[0];
+    assert!(*drained > 15e6 && *settled < 6e6, "{what}: drained {drained}, settled {settled}");
+}
