@@ -64,17 +64,22 @@ pub(crate) fn of_variant(
         }
         variables.push(("LD_PRELOAD".into(), path));
     }
-    let settings: Vec<Setting> =
-        variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned().collect();
+    let (settings, foreign) = split_settings(variant, variant.family);
     let settings = settings.as_slice();
+    variables.extend(foreign.into_iter().map(|setting| (setting.name, setting.value)));
     match variant.family {
         Family::Ptmalloc2 => variables.extend(glibc_variables(settings, cpus)),
         Family::Jemalloc => {
             let conf = jemalloc_conf(settings, cpus)?;
-            // Ours is built with its names prefixed, that of its variable too.
-            let name = if variant.allocator == "jemalloc" { "_RJEM_MALLOC_CONF" } else { "MALLOC_CONF" };
+            // Ours is built with its names prefixed, that of its variable too. How one that is given by its path
+            // was built is not known, and it reads one of these alone.
+            let names: &[&str] = match variant.allocator.as_str() {
+                "jemalloc" => &["_RJEM_MALLOC_CONF"],
+                _ if variant.is_given_by_path() => &["MALLOC_CONF", "_RJEM_MALLOC_CONF", "JE_MALLOC_CONF"],
+                _ => &["MALLOC_CONF"],
+            };
             if !conf.is_empty() {
-                variables.push((name.into(), conf));
+                variables.extend(names.iter().map(|name| ((*name).into(), conf.clone())));
             }
         }
         Family::Mimalloc => {
@@ -92,6 +97,23 @@ pub(crate) fn of_variant(
         }
     }
     Ok(variables)
+}
+
+/// The settings that are meant for an allocator of `family`, and those that are variables of the library's own:
+/// a library given by its path may have some besides its family's.
+pub(crate) fn split_settings(variant: &Variant, family: Family) -> (Vec<Setting>, Vec<Setting>) {
+    let is_foreign = |setting: &Setting| {
+        let is_variable = setting.name.contains(|c: char| c.is_ascii_uppercase());
+        let is_familys = match family {
+            Family::Jemalloc => setting.name.ends_with("MALLOC_CONF"),
+            Family::Mimalloc => setting.name.to_ascii_uppercase().starts_with("MIMALLOC_"),
+            Family::Tcmalloc => setting.name.starts_with("TCMALLOC_"),
+            Family::Ptmalloc2 | Family::Floor | Family::Other => true,
+        };
+        variant.is_given_by_path() && is_variable && !is_familys
+    };
+    let settings = variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned();
+    settings.partition(|setting| !is_foreign(setting))
 }
 
 /// glibc's variables that are other names of a tunable.
@@ -276,6 +298,25 @@ mod tests {
             lines("mine", Family::Other, &[("Foo", "1"), ("process.thp", "never")], Some(8)),
             ["Foo=1"]
         );
+    }
+
+    #[test]
+    fn a_library_given_by_its_path_is_told_as_its_family_is() {
+        let settings = [("dirty_decay_ms", "0"), ("FOO", "1")];
+        assert_eq!(
+            lines("je", Family::Other, &settings, Some(8)),
+            ["FOO=1", "dirty_decay_ms=0"].map(String::from)
+        );
+        assert_eq!(
+            lines("je", Family::Jemalloc, &settings, Some(8)),
+            [
+                "FOO=1",
+                "MALLOC_CONF=dirty_decay_ms:0,narenas:32",
+                "_RJEM_MALLOC_CONF=dirty_decay_ms:0,narenas:32",
+                "JE_MALLOC_CONF=dirty_decay_ms:0,narenas:32",
+            ]
+        );
+        assert_eq!(lines("mi", Family::Mimalloc, &[("purge_delay", "0")], None), ["MIMALLOC_PURGE_DELAY=0"]);
     }
 
     #[test]

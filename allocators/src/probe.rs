@@ -134,7 +134,12 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
     let (of_process, mut proofs): (Vec<Proof>, Vec<Proof>) =
         answer.proofs.into_iter().partition(Proof::is_of_process);
     match answer.loaded.family {
-        Family::Jemalloc => jemalloc::heed_complaints(&mut proofs, &stderr),
+        Family::Jemalloc => {
+            let own = |proof: &mut Proof| options.iter().any(|option| option.name == proof.name);
+            let mut asked: Vec<Proof> = proofs.extract_if(.., own).collect();
+            jemalloc::heed_complaints(&mut asked, &stderr);
+            proofs.splice(..0, asked);
+        }
         Family::Mimalloc => proofs = mimalloc::judge_options(&options, &stderr),
         Family::Ptmalloc2 => proofs = glibc::judge_options(&options, &variables),
         Family::Tcmalloc | Family::Floor | Family::Other => {}

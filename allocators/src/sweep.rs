@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::variant::has_settings;
+
 /// Most variants of a sweep.
 pub const MOST_VARIANTS: usize = 500;
 /// The largest file that is read.
@@ -234,7 +236,7 @@ impl Grid {
         if pieces.is_empty() {
             return self.allocator.clone();
         }
-        let separator = if self.allocator.contains(':') { ',' } else { ':' };
+        let separator = if has_settings(&self.allocator) { ',' } else { ':' };
         format!("{}{separator}{}", self.allocator, pieces.join(","))
     }
 }
@@ -293,6 +295,9 @@ mod tests {
         let text = "[[grid]]\nallocator = 'ptmalloc2'\n[[grid]]\nallocator = 'ptmalloc2'\ncombine = 'each'\n\
                     settings = { x = 1 }\n[[grid]]\nallocator = 'jemalloc:narenas=2'\nsettings = { thp = 'never' }";
         assert_eq!(variants(text), ["ptmalloc2", "ptmalloc2:x=1", "jemalloc:narenas=2,thp=never"]);
+        let text = "[[grid]]\nallocator = 'je=/a:b.so'\nsettings = { x = [1, 2] }\n\
+                    [[grid]]\nallocator = 'je=/a:b.so:y=1'\nsettings = { x = 3 }";
+        assert_eq!(variants(text), ["je=/a:b.so:x=1", "je=/a:b.so:x=2", "je=/a:b.so:y=1,x=3"]);
     }
 
     #[test]

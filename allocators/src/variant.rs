@@ -31,11 +31,12 @@ pub struct Setting {
 /// An allocator plus settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variant {
-    /// What it is called in results: the whole text, or NAME alone where a path was given.
+    /// What it is called in results: the whole text, without the path where one was given.
     pub label: String,
     /// The allocator's name: the text before `:` or `=`.
     pub allocator: String,
-    /// The allocator's family; [`Family::Other`] where a path was given.
+    /// The allocator's family; [`Family::Other`] where a path was given and the library has not been
+    /// [recognised](Variant::recognised).
     pub family: Family,
     /// Settings in the order in which they were written.
     pub settings: Vec<Setting>,
@@ -134,13 +135,26 @@ impl Variant {
 
     /// The text that yields this variant when it is parsed: how another process is told of it.
     pub fn spec(&self) -> String {
-        let library = self.library.as_deref().filter(|_| self.family == Family::Other);
+        let library = self.library.as_deref().filter(|_| self.is_given_by_path());
         let Some(library) = library else {
             return self.label.clone();
         };
         let settings: Vec<_> = self.settings.iter().map(|s| format!("{}={}", s.name, s.value)).collect();
         let settings = if settings.is_empty() { String::new() } else { format!(":{}", settings.join(",")) };
         format!("{}={}{settings}", self.allocator, library.display())
+    }
+
+    /// Whether its library was named by a path, and not by an allocator's name.
+    pub(crate) fn is_given_by_path(&self) -> bool {
+        registry::find(&self.allocator).is_none()
+    }
+
+    /// This variant with the family that its library, once loaded, showed itself to be: its settings then go to that
+    /// family's variable, and are read back. None where nothing new is known.
+    pub fn recognised(&self, family: Family) -> Option<Variant> {
+        let is_new = self.family == Family::Other && self.is_given_by_path();
+        let has_settings = matches!(family, Family::Jemalloc | Family::Mimalloc | Family::Tcmalloc);
+        (is_new && has_settings).then(|| Variant { family, ..self.clone() })
     }
 
     /// What must be loaded in a worker of this variant.
@@ -212,14 +226,12 @@ fn parse_path_form(spec: &str, name: &str, rest: &str) -> Result<Variant, Varian
     if registry::find(name).is_some() {
         return Err(VariantError::TakenName { spec: spec.into(), name: name.into() });
     }
-    // NOTE: a path may hold colons; settings begin at the first that is followed by NAME=.
-    let begins_settings = |&(colon, _): &(usize, &str)| {
-        rest[colon + 1..].split_once('=').is_some_and(|(name, _)| is_name(name))
+    let (path, settings_text) = match settings_colon(rest) {
+        Some(colon) => (&rest[..colon], Some(&rest[colon + 1..])),
+        None => (rest, None),
     };
-    let (path, settings) = match rest.match_indices(':').find(begins_settings) {
-        Some((colon, _)) => (&rest[..colon], parse_settings(spec, &rest[colon + 1..])?),
-        None => (rest, Vec::new()),
-    };
+    let settings = settings_text.map_or(Ok(Vec::new()), |text| parse_settings(spec, text))?;
+    let label = settings_text.map_or_else(|| name.to_owned(), |text| format!("{name}:{text}"));
     let path = Path::new(path);
     let bad = |reason: String| VariantError::BadLibrary { spec: spec.into(), path: path.into(), reason };
     let file = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
@@ -227,13 +239,25 @@ fn parse_path_form(spec: &str, name: &str, rest: &str) -> Result<Variant, Varian
         return Err(bad("not a file".into()));
     }
     let library = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
-    Ok(Variant {
-        label: name.into(),
-        allocator: name.into(),
-        family: Family::Other,
-        settings,
-        library: Some(library),
-    })
+    Ok(Variant { label, allocator: name.into(), family: Family::Other, settings, library: Some(library) })
+}
+
+/// Where the settings of `NAME=PATH[:SETTINGS]` begin, in the part after `=`. A path may hold colons: it is the first that
+/// `NAME=` follows.
+fn settings_colon(rest: &str) -> Option<usize> {
+    let begins_settings = |&(colon, _): &(usize, &str)| {
+        rest[colon + 1..].split_once('=').is_some_and(|(name, _)| is_name(name))
+    };
+    rest.match_indices(':').find(begins_settings).map(|(colon, _)| colon)
+}
+
+/// Whether the text of a variant has settings, so that more of them are separated from it by a comma.
+pub(crate) fn has_settings(spec: &str) -> bool {
+    let name_end = spec.find([':', '=']).unwrap_or(spec.len());
+    match spec[name_end..].strip_prefix('=') {
+        Some(rest) => settings_colon(rest).is_some(),
+        None => name_end < spec.len(),
+    }
 }
 
 fn parse_settings(spec: &str, text: &str) -> Result<Vec<Setting>, VariantError> {
@@ -297,7 +321,13 @@ mod tests {
         std::fs::write(&path, "").expect("a file");
         let variant = parse(&format!("mine={}:FOO=1,BAR=x", path.display())).expect("a variant");
         assert_eq!(parse(&variant.spec()).expect("its own text"), variant);
-        assert_eq!((variant.label.as_str(), variant.allocator.as_str()), ("mine", "mine"));
+        assert_eq!((variant.label.as_str(), variant.allocator.as_str()), ("mine:FOO=1,BAR=x", "mine"));
+        let known = variant.recognised(Family::Jemalloc).expect("jemalloc is known");
+        assert_eq!((known.family, known.spec()), (Family::Jemalloc, variant.spec()));
+        assert_eq!(known.recognised(Family::Mimalloc), None);
+        assert_eq!(parse("jemalloc").expect("a variant").recognised(Family::Jemalloc), None);
+        let plain = parse(&format!("mine={}", path.display())).expect("a variant");
+        assert_eq!(plain.label, "mine");
         assert_eq!((variant.family, variant.library), (Family::Other, Some(path)));
         assert_eq!(variant.settings.len(), 2);
     }

@@ -84,7 +84,9 @@ fn settings_are_read_back_in_the_process_itself() {
     assert_eq!(answer["loaded"]["strays"], serde_json::json!([]));
     let verdicts: Vec<&Value> =
         answer["proofs"].as_array().expect("proofs").iter().map(|proof| &proof["verdict"]).collect();
-    assert_eq!(verdicts, ["taken", "taken", "unknown"]);
+    assert_eq!(verdicts[..2], ["taken", "taken"]);
+    // Whether there is such an option, only jemalloc's complaints tell, which the parent reads.
+    assert!(verdicts[2]["unprovable"].is_object(), "{answer}");
 
     // Not given to the process at all: the values are the defaults.
     let answer = probe("jemalloc:dirty_decay_ms=0", &[("LD_PRELOAD", &jemalloc)]);

@@ -137,3 +137,54 @@ fn a_process_without_huge_pages_has_none() {
         assert!(page_tables("library_file_bytes") > 0);
     }
 }
+
+#[test]
+fn a_library_given_by_its_path_is_swept_as_its_family_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let library = support::library_directory().join("libheaplab_jemalloc.so");
+    let grid = |combine: &str| {
+        format!(
+            "[[grid]]\nallocator = 'je={}'\ncombine = '{combine}'\nsettings = {{ dirty_decay_ms = [0, 1000] }}",
+            library.display()
+        )
+    };
+    for (combine, expected) in [
+        ("each", &["je", "je:dirty_decay_ms=0", "je:dirty_decay_ms=1000"][..]),
+        ("all", &["je:dirty_decay_ms=0", "je:dirty_decay_ms=1000"]),
+    ] {
+        write(directory.path(), &grid(combine));
+        let (status, said) = run(directory.path(), "mine.toml", &[]);
+        assert_eq!(status.code(), Some(0), "{said}");
+        let rows = read_samples(&directory.path().join("out"));
+        let mut seen: Vec<(&str, &str)> =
+            rows.iter().map(|row| (column(row, "variant"), column(row, "status"))).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, expected.iter().map(|label| (*label, "ok")).collect::<Vec<_>>());
+        std::fs::remove_dir_all(directory.path().join("out")).expect("removed");
+    }
+    // A setting that its family does not have is refused, and one that cannot be read back is measured and marked.
+    let known = format!("je={}:slab_sizes=1-256:8", library.display());
+    let unknown = format!("je={}:nonsense=1", library.display());
+    write(
+        directory.path(),
+        "[[grid]]\nallocator = 'jemalloc'\nsettings = { bin_shards = '1-64:2', lg_tcache_max = 13 }",
+    );
+    let (status, said) = run(directory.path(), "mine.toml", &["-a", &known, "-a", &unknown]);
+    assert_eq!(status.code(), Some(3), "{said}");
+    let rows = read_samples(&directory.path().join("out"));
+    let seen: Vec<(&str, &str, bool)> = rows
+        .iter()
+        .map(|row| {
+            (column(row, "variant"), column(row, "status"), column(row, "status_detail").contains("unproven"))
+        })
+        .collect();
+    for row in [
+        ("je:slab_sizes=1-256:8", "ok", true),
+        ("je:nonsense=1", "unknown-setting", false),
+        ("jemalloc:bin_shards=1-64:2,lg_tcache_max=13", "ok", true),
+    ] {
+        assert!(seen.contains(&row), "{row:?}: {seen:?}");
+    }
+    // One sentence for one reason.
+    assert_eq!(said.matches("unproven settings, because").count(), 1, "{said}");
+}

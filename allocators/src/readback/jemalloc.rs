@@ -44,7 +44,9 @@ pub(super) fn read_options(options: &[Setting]) -> Vec<Proof> {
         .iter()
         .map(|option| {
             let found = mallctl.and_then(|mallctl| read(mallctl, &option.name));
-            let verdict = found.map_or(Verdict::Unknown, |found| judge(&found, &option.value));
+            // Whether there is no such option, or none that can be read, only the complaints tell.
+            let unread = || Verdict::Unprovable { reason: "jemalloc shows no value of it".into() };
+            let verdict = found.map_or_else(unread, |found| judge(&found, &option.value));
             Proof::new(option, verdict)
         })
         .collect()
@@ -126,8 +128,8 @@ pub(crate) fn heed_complaints(proofs: &mut [Proof], stderr: &str) {
         // Of names that begin so jemalloc never complains.
         let silent = proof.name.starts_with("experimental_") || proof.name.starts_with("prof");
         match proof.verdict {
-            Verdict::Unknown if !complained && !silent => proof.verdict = Verdict::Known,
-            Verdict::Known if complained => proof.verdict = Verdict::Unknown,
+            Verdict::Unprovable { .. } if complained || silent => proof.verdict = Verdict::Unknown,
+            Verdict::Unprovable { .. } => proof.verdict = Verdict::Known,
             _ => {}
         }
     }
@@ -153,7 +155,8 @@ mod tests {
 
     #[test]
     fn complaints_tell_what_cannot_be_read() {
-        let unread = |name: &str| Proof { name: name.into(), value: "1".into(), verdict: Verdict::Unknown };
+        let verdict = || Verdict::Unprovable { reason: "unread".into() };
+        let unread = |name: &str| Proof { name: name.into(), value: "1".into(), verdict: verdict() };
         let mut proofs = [unread("slab_sizes"), unread("nonsense"), unread("prof_leak")];
         heed_complaints(&mut proofs, "<jemalloc>: Invalid conf pair: nonsense:1\n");
         assert_eq!(proofs.map(|proof| proof.verdict), [Verdict::Known, Verdict::Unknown, Verdict::Unknown]);

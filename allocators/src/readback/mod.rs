@@ -83,10 +83,14 @@ impl Proof {
 
     /// What a reader of the sample must know of this setting; none if it was proven.
     pub fn warning(&self) -> Option<String> {
+        self.doubt().map(|reason| format!("{}={} is unproven: {reason}", self.name, self.value))
+    }
+
+    /// Why it is unproven that the allocator took this setting; none if it is proven, or proven not to be so.
+    pub fn doubt(&self) -> Option<&str> {
         match &self.verdict {
-            Verdict::Unprovable { reason } => {
-                Some(format!("{}={} is not proven: {reason}", self.name, self.value))
-            }
+            Verdict::Unprovable { reason } => Some(reason),
+            Verdict::Known => Some("this version has the setting, and no way to show its value"),
             _ => None,
         }
     }
@@ -97,8 +101,7 @@ impl Proof {
 /// A library given by its path is known by what it shows itself to be, and its settings by their variables.
 pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
     let named = |setting: &Setting, name: String| Setting { name, value: setting.value.clone() };
-    let settings: Vec<Setting> =
-        variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned().collect();
+    let (settings, _) = environment::split_settings(variant, family);
     let settings = settings.as_slice();
     match family {
         Family::Ptmalloc2 => environment::glibc_options(settings),
@@ -109,7 +112,9 @@ pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
         Family::Tcmalloc => {
             settings.iter().map(|s| named(s, environment::tcmalloc_variable(&s.name))).collect()
         }
-        Family::Floor | Family::Other => settings.to_vec(),
+        Family::Floor => settings.to_vec(),
+        // Whatever they are called, none is told apart.
+        Family::Other => variant.settings.iter().filter(|s| !process::is_of_process(s)).cloned().collect(),
     }
 }
 
@@ -128,6 +133,11 @@ pub fn in_process(variant: &Variant, loaded: &Loaded) -> Vec<Proof> {
             options.iter().map(|option| Proof::new(option, verdict())).collect()
         }
     };
+    if loaded.family != Family::Other {
+        let (_, foreign) = environment::split_settings(variant, loaded.family);
+        let verdict = || Verdict::Unprovable { reason: "it is a variable of the library's own".into() };
+        proofs.extend(foreign.iter().map(|setting| Proof::new(setting, verdict())));
+    }
     proofs.extend(process::read_back(&variant.settings));
     proofs
 }

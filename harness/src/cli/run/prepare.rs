@@ -1,11 +1,12 @@
 //! What must be there before the first sample: variants proven, workloads compiled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use heaplab_allocators::Variant;
 use heaplab_allocators::probe::{self, prove};
+use heaplab_allocators::{Proof, Variant};
+
 use heaplab_trace::{Header, Record, RecordedAllocator};
 use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
@@ -98,18 +99,40 @@ pub(in crate::cli) fn prove_variants(
 ) -> anyhow::Result<Vec<Variation>> {
     let program = std::env::current_exe().context("cannot find the running program")?;
     let mut variations = Vec::new();
-    for variant in variants {
+    let try_out = |variant: &Variant| {
         let mut command = probe::command(&program, variant);
         if let Some(cpus) = cpus {
             command.env(CPUS_VARIABLE, cpus.to_string());
         }
-        let proven = prove(command, variant, cpus).map_err(|error| error.to_string());
-        for what in proven.iter().filter_map(|proven| proven.warning()) {
-            say!("heaplab: {}: {what}", variant.label);
+        prove(command, variant, cpus).map_err(|error| error.to_string())
+    };
+    for variant in variants {
+        let mut variation = Variation { variant: variant.clone(), proven: try_out(variant) };
+        let family = variation.proven.as_ref().ok().map(|proven| proven.loaded.family);
+        if let Some(known) = family.and_then(|family| variant.recognised(family)) {
+            // What it is, only loading it told; its settings then go another way.
+            variation = Variation { proven: try_out(&known), variant: known };
         }
-        variations.push(Variation { variant: variant.clone(), proven });
+        variations.push(variation);
     }
+    say_doubts(&variations);
     Ok(variations)
+}
+
+/// Says which settings are unproven, each reason once.
+fn say_doubts(variations: &[Variation]) {
+    let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Variation { variant, proven } in variations {
+        for reason in proven.iter().flat_map(|proven| &proven.proofs).filter_map(Proof::doubt) {
+            let labels = doubts.entry(reason).or_default();
+            if labels.last() != Some(&variant.label.as_str()) {
+                labels.push(&variant.label);
+            }
+        }
+    }
+    for (reason, labels) in doubts {
+        say!("heaplab: unproven settings, because {reason}: {}", labels.join(", "));
+    }
 }
 
 /// Compiles each workload for every order and cut that its passes need; none if the run was stopped.

@@ -217,6 +217,7 @@ pub(super) fn take_samples(
         let (subject, variation) = (&compiled.subjects[step.workload], &variations[step.variant]);
         bar.set_message(format!("{} {} {}", subject.name, step.pass, variation.variant.label));
     };
+    let mut said = std::collections::HashSet::new();
     let finished = campaign.run(agenda.steps, begin, |taken| -> anyhow::Result<()> {
         let rows = Rows::new(&run_id, plan.settings.touch, &taken);
         directory.append(&rows)?;
@@ -224,9 +225,12 @@ pub(super) fn take_samples(
         if let Some(detail) = rows.sample.status_detail.as_ref().filter(|_| rows.sample.status != Status::Ok)
         {
             let name = &rows.sample.variant;
-            bar.suspend(|| {
-                say!("heaplab: {} {} under {name}: {detail}", taken.subject.name, taken.step.pass);
-            });
+            // Once for each variant: what fails in one sample mostly fails in all.
+            if said.insert((name.clone(), detail.clone())) {
+                bar.suspend(|| {
+                    say!("heaplab: {} {} under {name}: {detail}", taken.subject.name, taken.step.pass);
+                });
+            }
         }
         bar.inc(1);
         Ok(())
