@@ -97,6 +97,14 @@ fn every_pass_measures_what_its_columns_say() {
         assert_eq!(column(sample, "pace"), "max", "the log has no times");
         let memory = column(sample, "pass") == "memory";
         assert_eq!(column(sample, "resident_peak_bytes").is_empty(), !memory);
+        // Memory is warmed where time counts, and as much as the variant was seen to use.
+        let timed = matches!(column(sample, "pass"), "throughput" | "latency");
+        assert_eq!(column(sample, "warmed_bytes").is_empty(), !timed);
+        if timed {
+            let number = |name: &str| column(sample, name).parse::<u64>().unwrap();
+            assert!(number("warmed_bytes") > number("requested_peak_bytes") + (8 << 20), "{sample:?}");
+            assert!(number("warmed_huge_bytes") <= number("warmed_bytes") && number("warm_fault_ns") > 0);
+        }
         if memory {
             let number = |name: &str| column(sample, name).parse::<u64>().unwrap();
             assert_eq!(number("requested_peak_bytes"), number("requested_peak_reached_bytes"));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use heaplab::measure::{Campaign, Programs, Subject, Taken, Variation};
+use heaplab::measure::{Campaign, Footprints, Programs, Subject, Taken, Variation};
 use heaplab::plan::{Pace, Pass, Settings, Step, Touch};
 use heaplab::worker::Status;
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
@@ -20,6 +20,7 @@ use crate::libraries;
 pub(crate) fn serve() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["warm", need] => heaplab::worker::back_memory(need).map_err(anyhow::Error::msg),
         ["worker"] => heaplab::worker::main().map_err(anyhow::Error::msg),
         ["probe", "--", spec] => answer_probe(spec),
         _ => return None,
@@ -71,13 +72,19 @@ pub(crate) struct Wanted {
 pub(crate) struct Workers {
     programs: Programs,
     subjects: Vec<Subject>,
+    footprints: Footprints,
     machine_cpus: u32,
 }
 
 impl Workers {
     pub(crate) fn new() -> anyhow::Result<Workers> {
         let machine_cpus = u32::try_from(std::thread::available_parallelism()?.get())?;
-        Ok(Workers { programs: Programs::new()?, subjects: Vec::new(), machine_cpus })
+        Ok(Workers {
+            programs: Programs::new()?,
+            subjects: Vec::new(),
+            footprints: Footprints::default(),
+            machine_cpus,
+        })
     }
 
     /// Compiles a workload for one order.
@@ -112,6 +119,7 @@ impl Workers {
             variations: std::slice::from_ref(variation),
             programs: &self.programs,
             memory_limit_bytes: None,
+            footprints: &self.footprints,
             machine_cpus: self.machine_cpus,
             stop: &AtomicBool::new(false),
         };

@@ -110,6 +110,12 @@ enum Command {
     /// Take one sample: a job on stdin, an answer on stdout
     #[command(hide = true)]
     Worker,
+    /// Write to fresh memory until the host backs it
+    #[command(hide = true)]
+    Warm {
+        /// How much, as JSON
+        need: String,
+    },
     /// Keep a program that is measured: all that it starts is ended with it
     #[command(hide = true)]
     Keep,
@@ -140,6 +146,9 @@ pub fn main() -> ExitCode {
         Command::Man(args) => man::main(args),
         Command::Probe(args) => probe::main(args),
         Command::Keep => crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
+        Command::Warm { need } => {
+            crate::worker::back_memory(&need).map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+        }
         Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
     };
     // What is still held of a last line is written now, where an error of it can be told.

@@ -8,9 +8,10 @@ use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::child::{End, run_worker};
 use super::constant::measure_constant;
+use super::footprints::{Footprints, was_cold};
 use super::programs::Programs;
 use crate::plan::{Pace, Pass, Settings, Step};
-use crate::worker::{Job, Reply, Status};
+use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
 /// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
 const PEAK_TOLERANCE: u64 = 100;
@@ -51,6 +52,8 @@ pub struct Taken<'a> {
     pub resident_constant_bytes: u64,
     /// What the worker said, or what its end means.
     pub reply: Reply,
+    /// Whether the host backed memory during the replay, as its kernel time tells; none where that is not judged.
+    pub was_cold: Option<bool>,
 }
 
 /// Samples could not be taken at all; a sample that fails is not an error.
@@ -86,6 +89,8 @@ pub struct Campaign<'a> {
     pub machine_cpus: u32,
     /// What a control group lets a worker have; none without a limit.
     pub memory_limit_bytes: Option<u64>,
+    /// What replays have used of memory so far.
+    pub footprints: &'a Footprints,
     /// Set when the run shall stop.
     pub stop: &'a AtomicBool,
 }
@@ -139,6 +144,7 @@ impl Campaign<'_> {
             cpus,
             resident_constant_bytes: constant,
             reply: Reply::default(),
+            was_cold: None,
         };
         if let Some((status, detail)) = refusal(variation, pace) {
             taken.reply.status = status;
@@ -153,7 +159,7 @@ impl Campaign<'_> {
                 return Ok(Some(taken));
             }
         };
-        let job = Job {
+        let mut job = Job {
             program: path.clone(),
             info: info.clone(),
             variant: variation.variant.clone(),
@@ -165,17 +171,61 @@ impl Campaign<'_> {
             // One map shows what all would: memory at strict order hardly varies.
             draws_heap_map: step.block == 0,
             memory_limit_bytes: self.memory_limit_bytes,
+            need: None,
         };
+        let mut known = PageCosts::default();
+        if needs_warm_memory(step.pass, pace) {
+            match self.find_need(&job, step, &environment, shown_cpus)? {
+                Some(need) => job.need = need,
+                None => return Ok(None),
+            }
+            known = job.need.map_or(known, |need| need.known);
+        }
+        let warmable = job.need.is_some() || !needs_warm_memory(step.pass, pace);
         let end = run_worker(&job, &environment, shown_cpus, self.settings.timeout, self.stop);
         match end.map_err(MeasureError::Start)? {
             End::Stopped => Ok(None),
             End::Reply(reply) => {
                 taken.reply = *reply;
+                self.footprints.note(step.workload, &variation.variant.label, &taken.reply);
+                if !warmable {
+                    let why =
+                        "memory was not warmed: how much is used is not known, because the rehearsal failed";
+                    taken.reply.warnings.push(why.to_owned());
+                }
+                taken.was_cold = was_cold(&taken.reply, known);
                 add_warnings(&mut taken);
                 Ok(Some(taken))
             }
         }
     }
+
+    /// The memory to back before a sample. Where no replay of the variant has told it yet, one that is not kept does;
+    /// none if the run was stopped meanwhile, and no need where that fails.
+    fn find_need(
+        &self,
+        job: &Job,
+        step: &Step,
+        environment: &[(String, String)],
+        shown_cpus: Option<u32>,
+    ) -> Result<Option<Option<Need>>, MeasureError> {
+        let variant = &job.variant.label;
+        if self.footprints.lacks(step.workload, variant) {
+            let rehearsal = Job { pass: Pass::Throughput, pace: Pace::Max, ..job.clone() };
+            let end = run_worker(&rehearsal, environment, shown_cpus, self.settings.timeout, self.stop);
+            match end.map_err(MeasureError::Start)? {
+                End::Stopped => return Ok(None),
+                // Where a rehearsal fails, the sample is likely to fail too, and says why.
+                End::Reply(reply) => self.footprints.note(step.workload, variant, &reply),
+            }
+        }
+        Ok(Some(self.footprints.need(step.workload, variant)))
+    }
+}
+
+/// Whether a sample's figures depend on how fast memory comes.
+fn needs_warm_memory(pass: Pass, pace: Pace) -> bool {
+    matches!(pass, Pass::Throughput | Pass::Latency) || matches!(pace, Pace::Times(_))
 }
 
 /// Why no worker needs to be started for a sample.
@@ -203,6 +253,13 @@ fn add_warnings(taken: &mut Taken<'_>) {
         if timed && taken.pace == Pace::Virtual && reply.measured.clock_reads == Some(0) {
             reply.warnings.push("the allocator has timers and never read the supplied clock".to_owned());
         }
+    }
+    if taken.was_cold == Some(true) {
+        reply.warnings.push(
+            "kernel time is far above what page faults cost on warm memory: the host backed memory during the \
+             replay, or took the CPU away"
+                .to_owned(),
+        );
     }
     let (peak, reached) = (taken.info.requested_peak_bytes, reply.measured.requested_peak_reached_bytes);
     if taken.step.pass == Pass::Memory

@@ -50,6 +50,7 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         resident_constant_bytes: 0,
         draws_heap_map: false,
         memory_limit_bytes: None,
+        need: None,
     };
     match run_worker(&job, &environment, None, Duration::from_secs(60), &AtomicBool::new(false)) {
         Ok(End::Reply(reply)) if reply.status == Status::Ok => {

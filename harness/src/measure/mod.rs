@@ -6,7 +6,9 @@
 mod campaign;
 mod child;
 mod constant;
+mod footprints;
 mod programs;
 
 pub use campaign::{Campaign, MeasureError, Subject, Taken, Variation};
+pub use footprints::Footprints;
 pub use programs::{Programs, ProgramsError};

@@ -152,11 +152,23 @@ pub struct Sample {
     pub busy_off_cpu_ns: Option<u64>,
     /// Time in which threads waited for another thread's operation on the same object, summed over threads.
     pub wait_ns: Option<u64>,
+    /// Memory that was written to right before the replay, so that the host had backed it.
+    pub warmed_bytes: Option<u64>,
+    /// The part of `warmed_bytes` in huge pages.
+    pub warmed_huge_bytes: Option<u64>,
+    /// CPU time of the first write to a small page of it, when it was warm.
+    pub warm_fault_ns: Option<u64>,
+    /// CPU time of the first write to a huge page of it, when it was warm.
+    pub warm_huge_fault_ns: Option<u64>,
+    /// Page faults served with a huge page while the replay ran, those of other processes included: an upper bound.
+    pub page_faults_huge: Option<u64>,
+    /// Whether the host backed memory during the replay, as kernel time per fault tells.
+    pub cold_memory: Option<bool>,
 }
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 21] = [
+    pub(super) const LATER_COLUMNS: [&str; 27] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -178,6 +190,12 @@ impl Sample {
         "busy_system_ns",
         "busy_off_cpu_ns",
         "wait_ns",
+        "warmed_bytes",
+        "warmed_huge_bytes",
+        "warm_fault_ns",
+        "warm_huge_fault_ns",
+        "page_faults_huge",
+        "cold_memory",
     ];
 }
 

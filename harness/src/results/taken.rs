@@ -105,6 +105,12 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         busy_system_ns: measured.busy_system_ns,
         busy_off_cpu_ns: measured.busy_off_cpu_ns,
         wait_ns: measured.wait_ns,
+        warmed_bytes: reply.warmed.map(|warmed| warmed.extent.small_bytes + warmed.extent.huge_bytes),
+        warmed_huge_bytes: reply.warmed.map(|warmed| warmed.extent.huge_bytes),
+        warm_fault_ns: reply.warmed.and_then(|warmed| warmed.last.small_ns),
+        warm_huge_fault_ns: reply.warmed.and_then(|warmed| warmed.last.huge_ns),
+        page_faults_huge: reply.footprint.and_then(|footprint| footprint.huge_faults),
+        cold_memory: taken.was_cold,
         ..Sample::default()
     }
 }

@@ -7,6 +7,7 @@ use heaplab_workloads::program::ProgramInfo;
 use serde::{Deserialize, Serialize};
 
 use super::Status;
+use super::extent::{Footprint, Need, Warmed};
 use crate::plan::{Pace, Pass, Touch};
 
 /// One sample to take. Comes in on stdin.
@@ -32,6 +33,8 @@ pub struct Job {
     pub draws_heap_map: bool,
     /// What a control group lets the worker have; none without a limit.
     pub memory_limit_bytes: Option<u64>,
+    /// The memory that is backed by the host before the replay; none where time does not count.
+    pub need: Option<Need>,
 }
 
 /// What came of it. Goes out on stdout.
@@ -55,6 +58,10 @@ pub struct Reply {
     pub latency: Vec<Histogram>,
     /// Maps of the heap.
     pub heap_maps: Vec<HeapMap>,
+    /// The memory that was backed before the replay.
+    pub warmed: Option<Warmed>,
+    /// The memory that the replay used.
+    pub footprint: Option<Footprint>,
 }
 
 /// Memory at one moment of a replay.

@@ -8,12 +8,16 @@
 #![allow(unsafe_code)] // this is where malloc is called; every block says why it may
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
+mod backing;
 mod check;
 mod checkpoint;
 mod clock;
 mod cpus;
 mod engine;
+mod extent;
 mod fail;
+mod first_write;
+mod footprint;
 mod futex;
 mod gate;
 mod heap;
@@ -35,10 +39,11 @@ mod tables;
 mod threads;
 mod tracked;
 mod usage;
-mod warm;
 
 use std::io::{Read, Write};
 
+pub use backing::main as back_memory;
+pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use heap::PrivateHeap;
 pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply};
 pub use status::Status;

@@ -2,9 +2,11 @@
 
 use heaplab_allocators::{Family, identify, readback};
 
+use super::backing::back_memory;
 use super::check::Checked;
 use super::checkpoint::{self, Checkpoints};
 use super::engine::{Engine, Phase};
+use super::footprint::{Counters, find_footprint};
 use super::job::{HeapMap, Job, Measured, Moment, Reply};
 use super::latency::{Histograms, Log, Timed};
 use super::local::Local;
@@ -16,7 +18,6 @@ use super::space::Space;
 use super::stopwatch::{Empty, Stopwatch};
 use super::tables::Slots;
 use super::tracked::Tracked;
-use super::warm::warm_memory;
 use super::{Status, clock, fail, heap_map, stacks};
 use crate::plan::{Pass, Touch};
 
@@ -72,11 +73,18 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
     let mut taken = 0;
     stacks::watch_faults()?;
-    warm_memory(job.info.requested_peak_bytes, job.memory_limit_bytes);
+    if let Some(need) = job.need {
+        let (warmed, why) = back_memory(need, job.memory_limit_bytes);
+        reply.warmed = warmed;
+        reply.warnings.extend(why);
+    }
+    let counters = Counters::read()?;
     let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
     reply.measured.clock_reads = Some(clock::reads() - reads);
     note_replay(engine, reply);
+    let faults = reply.measured.page_faults_minor.unwrap_or(0);
+    reply.footprint = Some(find_footprint(counters, Counters::read()?, faults)?);
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => note_latency(engine, reply),

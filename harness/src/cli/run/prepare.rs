@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::plan::{Plan, as_usage};
 use super::{stopped, usage};
 use crate::cli::trace::import::Bar;
-use crate::measure::{Programs, Subject, Variation};
+use crate::measure::{Footprints, Programs, Subject, Variation};
 use crate::results::RunPhase;
 use crate::worker::CPUS_VARIABLE;
 
@@ -29,6 +29,8 @@ pub(super) struct Compiled {
     pub(super) programs: Programs,
     /// What is known of the processes that were recorded, a workload each.
     pub(super) recordings: Vec<Recording>,
+    /// What their replays use of memory, as it comes to be known.
+    pub(super) footprints: Footprints,
 }
 
 /// What a trace tells of the process that it was recorded of, or of the load that was modelled.
@@ -142,6 +144,7 @@ pub(super) fn compile_workloads(plan: &Plan, stop: &AtomicBool) -> anyhow::Resul
         lacks: Vec::new(),
         programs: Programs::new()?,
         recordings: Vec::new(),
+        footprints: Footprints::default(),
     };
     for (index, (workload, options)) in plan.workloads.iter().enumerate() {
         let imported = import_once(&compiled.programs, index, workload, options)?;

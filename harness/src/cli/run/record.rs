@@ -273,6 +273,7 @@ pub(super) fn campaign<'a>(
         programs: &compiled.programs,
         machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         memory_limit_bytes: cgroup_memory_limit(),
+        footprints: &compiled.footprints,
         stop,
     }
 }

@@ -1,0 +1,95 @@
+//! How much fresh memory a replay used, and in which pages: what is warmed before the variant's next sample.
+//!
+//! Two reads of `/proc` around the replay, none in it. Every figure is an upper bound: to warm too much costs time,
+//! to warm too little costs the truth.
+
+use procfs::process::Process;
+
+use super::extent::{Extent, Footprint};
+use super::memory::{PAGE_BYTES, Rollup};
+
+const HUGE_PAGE_BYTES: u64 = Extent::HUGE_PAGE_BYTES;
+
+/// What the kernel counts, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counters {
+    /// Most resident bytes so far, of whatever kind.
+    peak_bytes: u64,
+    /// Resident bytes of files and shared mappings.
+    shared_bytes: u64,
+    /// Huge pages that faults of any process were served with; none where the kernel does not count them.
+    huge_faults: Option<u64>,
+}
+
+impl Counters {
+    pub(super) fn read() -> Result<Counters, String> {
+        let status = Process::myself()
+            .and_then(|process| process.status())
+            .map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
+        let bytes = |kib: Option<u64>| kib.unwrap_or(0) * 1024;
+        Ok(Counters {
+            peak_bytes: bytes(status.vmhwm),
+            shared_bytes: bytes(status.rssfile) + bytes(status.rssshmem),
+            huge_faults: read_huge_faults(),
+        })
+    }
+}
+
+fn read_huge_faults() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("thp_fault_alloc "))?.trim().parse().ok()
+}
+
+/// What was used between two moments, with `faults` minor page faults.
+pub(super) fn find_footprint(begin: Counters, end: Counters, faults: u64) -> Result<Footprint, String> {
+    let huge_faults = end.huge_faults.zip(begin.huge_faults).map(|(end, begin)| end.saturating_sub(begin));
+    let huge_bytes = match huge_faults {
+        Some(faults) => faults.saturating_mul(HUGE_PAGE_BYTES),
+        None => Rollup::read()?.anon_huge_bytes,
+    };
+    let peak = end.peak_bytes.saturating_sub(end.shared_bytes.min(begin.shared_bytes));
+    Ok(Footprint {
+        extent: divide(peak, huge_bytes, faults),
+        huge_faults: huge_faults.map(|huge| huge.min(faults)),
+    })
+}
+
+/// How much of `peak` bytes lay in huge pages and in small ones at most.
+fn divide(peak: u64, huge_bytes: u64, faults: u64) -> Extent {
+    let huge_bytes = huge_bytes.min(peak);
+    let small_faults = faults.saturating_sub(huge_bytes / HUGE_PAGE_BYTES);
+    // NOTE: a fault may bring several small pages (folios of a middle size): what is not huge is small in any case.
+    let small_bytes = small_faults.saturating_mul(PAGE_BYTES).min(peak).max(peak - huge_bytes);
+    Extent { small_bytes, huge_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_in_huge_pages_as_far_as_faults_brought_any() {
+        const MIB: u64 = 1 << 20;
+        let extent = |small_bytes, huge_bytes| Extent { small_bytes, huge_bytes };
+        assert_eq!(divide(10 * MIB, 0, 2560), extent(10 * MIB, 0));
+        assert_eq!(divide(10 * MIB, 8 * MIB, 4 + 512), extent(2 * MIB, 8 * MIB));
+        assert_eq!(divide(10 * MIB, 8 * MIB, 4 + 1024), extent(4 * MIB, 8 * MIB), "pages came and went");
+        assert_eq!(
+            divide(10 * MIB, 800 * MIB, 9),
+            extent(9 * 4096 - 5 * 4096, 10 * MIB),
+            "others' huge pages"
+        );
+        assert_eq!(divide(10 * MIB, 0, 100), extent(10 * MIB, 0), "folios of 64 KiB");
+    }
+
+    #[test]
+    fn what_a_process_writes_to_is_in_its_footprint() {
+        const BYTES: usize = 48 << 20;
+        let begin = Counters::read().unwrap();
+        let block = std::hint::black_box(vec![1u8; BYTES]);
+        let end = Counters::read().unwrap();
+        drop(block);
+        let found = find_footprint(begin, end, BYTES as u64 / PAGE_BYTES).unwrap();
+        assert!(found.extent.small_bytes + found.extent.huge_bytes >= BYTES as u64 / 2, "{found:?}");
+    }
+}
