@@ -1,6 +1,6 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: plan, worker, measure, results, stats, capacity, report, compare, cli; a module uses only what
+//! One direction: plan, worker, measure, results, stats, predict, capacity, session, report, compare, cli; a module uses only what
 //! stands before it.
 
 pub mod capacity;
@@ -14,5 +14,6 @@ pub mod predict;
 pub mod record;
 pub mod report;
 pub mod results;
+pub mod session;
 pub mod stats;
 pub mod worker;

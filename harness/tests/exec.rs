@@ -312,6 +312,15 @@ fn a_run_is_continued_by_its_own_arguments() {
     let resume = || heaplab().current_dir(place.0.path()).args(["exec", "--resume", "-o", "out"]).assert();
     resume().success();
     assert_eq!(place.samples().len(), 2);
+    for other in [&["--reps", "5"][..], &["--seed", "2"], &["--timeout", "1s"]] {
+        let assert = heaplab()
+            .current_dir(place.0.path())
+            .args(["exec", "--resume", "-o", "out"])
+            .args(other)
+            .assert()
+            .code(2);
+        assert!(stderr(&assert).contains("give no other arguments than --resume -o"), "{}", stderr(&assert));
+    }
     let run_file = fs::read_to_string(place.path("out/run.toml")).expect("a run");
     let hash = run_file.split("program_hash = \"").nth(1).expect("the program's hash").split('"').next();
     let other = run_file.replace(hash.expect("a hash"), &"0".repeat(64));
@@ -320,5 +329,9 @@ fn a_run_is_continued_by_its_own_arguments() {
     fs::write(place.path("out/run.toml"), run_file).expect("written");
     let assert =
         heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert().failure();
-    assert!(stderr(&assert).contains("is not a `heaplab run`"), "{}", stderr(&assert));
+    assert!(
+        stderr(&assert).contains("continue it with `heaplab exec --resume -o out`"),
+        "{}",
+        stderr(&assert)
+    );
 }

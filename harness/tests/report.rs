@@ -15,10 +15,11 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use heaplab::plan::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunExec, RunFile,
-    RunOptions, RunVariant, RunWorkload, Sample, Status, TimelinePoint, columns, load,
+    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,
+    RunWorkload, Sample, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -74,7 +75,8 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());
-    assert_eq!(described("### options.exec"), columns::<RunExec>());
+    assert_eq!(described("### options.replay"), columns::<ReplayOptions>());
+    assert_eq!(described("### options.exec"), columns::<ExecOptions>());
     assert_eq!(described("### workloads"), columns::<RunWorkload>());
     assert_eq!(described("### variants"), columns::<RunVariant>());
 }
@@ -232,7 +234,7 @@ fn what_cannot_be_read_is_named() {
     assert!(message().contains("samples.csv, line 2: ") && message().contains("fine"), "{}", message());
     fs::write(path.join("samples.csv"), &samples).expect("writable");
 
-    fs::write(path.join("run.toml"), toml.replacen("schema = 1", "schema = 7", 1)).expect("writable");
+    fs::write(path.join("run.toml"), toml.replacen("schema = 2", "schema = 7", 1)).expect("writable");
     assert!(message().contains("run.toml: schema 7 is newer than 1"), "{}", message());
 
     fs::write(path.join("run.toml"), &toml[..40]).expect("writable");

@@ -83,7 +83,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
         "hold",
         "2",
     ]);
-    let said = String::from_utf8_lossy(&command.assert().code(1).get_output().stderr).into_owned();
+    let said = String::from_utf8_lossy(&command.assert().code(2).get_output().stderr).into_owned();
     assert!(said.contains("program is another than when it was begun"), "{said}");
 }
 

@@ -3,11 +3,10 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use heaplab::measure::{Campaign, Footprints, Programs, Subject, Taken, Variation};
-use heaplab::plan::{Pace, Pass, Settings, Step, Touch};
+use heaplab::plan::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch};
 use heaplab::worker::Status;
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
 use heaplab_allocators::{Variant, probe};
@@ -112,9 +111,10 @@ impl Workers {
         variation: &Variation,
         figure: impl FnOnce(&Taken<'_>) -> Option<T>,
     ) -> anyhow::Result<T> {
-        let settings = settings(wanted);
+        let (options, replay) = options(wanted);
         let campaign = Campaign {
-            settings: &settings,
+            options: &options,
+            replay: &replay,
             subjects: &self.subjects,
             variations: std::slice::from_ref(variation),
             programs: &self.programs,
@@ -147,17 +147,19 @@ pub(crate) fn wall_ns(taken: &Taken<'_>) -> Option<u64> {
     taken.reply.measured.wall_ns
 }
 
-fn settings(wanted: Wanted) -> Settings {
-    Settings {
+fn options(wanted: Wanted) -> (RunOptions, ReplayOptions) {
+    let options = RunOptions {
         passes: vec![wanted.pass],
         reps: 1,
+        timeout_ns: Some(300_000_000_000),
+        ..RunOptions::default()
+    };
+    let replay = ReplayOptions {
         order: Some(wanted.order),
         pace: Some(Pace::Max),
         touch: wanted.touch,
-        cpus: None,
         checkpoints: 100,
-        window_events: Windows::EVENTS,
-        timeout: Duration::from_secs(300),
-        seed: 1,
-    }
+        ..ReplayOptions::default()
+    };
+    (options, replay)
 }

@@ -69,7 +69,7 @@ pub fn plan(runs: &[&Run], request: &Request) -> Result<Capacity, PlanError> {
     let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
     let hosts = plan_hosts(&needs, request, baseline.as_deref());
-    let seed = runs.first().map_or(0, |run| run.file.seed);
+    let seed = runs.first().map_or(0, |run| run.file.options.seed);
     let connections = if request.per_connection { fit_connections(&needs, seed) } else { Vec::new() };
     if request.per_connection && connections.is_empty() {
         notes.push("--per-connection: no workload of the run is a load model of a server".to_owned());

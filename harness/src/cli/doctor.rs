@@ -1,15 +1,21 @@
 //! `heaplab doctor`.
 
 use std::io::Write;
+use std::time::Duration;
 
-use super::percent::show_percent;
-use super::run::measure_itself;
-use super::{Format, Outcome, columns};
+use heaplab_workloads::simulate::DEFAULT_SEED;
+
+use super::screen::Screen;
+use super::{Format, Outcome, columns, nanoseconds, stop_on_signals};
 use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
 use crate::doctor::{Check, Level, Readings, examine};
+use crate::plan::{Pass, ReplayOptions, RunOptions, show_percent};
+use crate::session::measure_itself;
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 
+/// A worker that takes longer is stopped.
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// Seed of the experiments that are drawn from the machine's noise.
 const SEED: u64 = 1;
 
@@ -64,7 +70,19 @@ fn row(check: &Check) -> Vec<String> {
 
 /// Measures a variant against itself, and prints what that says of this machine.
 fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
-    let Some(pairs) = measure_itself(&args.workloads, args.reps)? else { return Ok(Outcome::Interrupted) };
+    let stop = stop_on_signals()?;
+    let screen = Screen::new()?;
+    let options = RunOptions {
+        seed: DEFAULT_SEED,
+        passes: vec![Pass::Throughput, Pass::Memory],
+        reps: args.reps,
+        timeout_ns: Some(nanoseconds(TIMEOUT)),
+        replay: Some(ReplayOptions { workloads: args.workloads.clone(), ..ReplayOptions::default() }),
+        ..RunOptions::default()
+    };
+    let Some(pairs) = measure_itself(&options, &stop, &|notice| screen.show(notice))? else {
+        return Ok(Outcome::Interrupted);
+    };
     let mut rows = Vec::new();
     for of in pairs {
         match NoiseRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {

@@ -13,6 +13,7 @@ macro_rules! say {
     }};
 }
 
+mod children;
 mod columns;
 mod compare;
 mod completions;
@@ -20,12 +21,11 @@ mod doctor;
 mod exec;
 mod list;
 mod man;
-mod percent;
 mod plan;
-mod probe;
 mod record;
 mod report;
 mod run;
+mod screen;
 mod simulate;
 mod stdout;
 mod trace;
@@ -34,8 +34,16 @@ mod validate;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
+use heaplab_workloads::simulate::parse_time_ns;
+
+use crate::session::SessionError;
 use stdout::{has_stopped, stdout};
 
 /// How a command ended when it did not fail.
@@ -121,18 +129,22 @@ enum Command {
     Keep,
     /// Say which allocator serves, and what it took of a variant's settings
     #[command(hide = true)]
-    Probe(probe::Args),
+    Probe(children::ProbeArgs),
 }
 
 /// Reads the arguments, runs the command, and turns what came of it into an exit status.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed =
+        command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(told) => return tell(&told),
     };
+    // What was said on the command line itself, as opposed to a default.
+    let said = matches.subcommand().map_or(&matches, |(_, said)| said);
     let result = match cli.command {
-        Command::Run(args) => run::main(args),
-        Command::Exec(args) => exec::main(args),
+        Command::Run(args) => run::main(args, said),
+        Command::Exec(args) => exec::main(args, said),
         Command::Validate(args) => validate::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
@@ -144,12 +156,10 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::main(args),
         Command::Completions(args) => completions::main(args),
         Command::Man(args) => man::main(args),
-        Command::Probe(args) => probe::main(args),
-        Command::Keep => crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
-        Command::Warm { need } => {
-            crate::worker::back_memory(&need).map(|()| Outcome::Done).map_err(anyhow::Error::msg)
-        }
-        Command::Worker => crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg),
+        Command::Probe(args) => children::probe(args),
+        Command::Keep => children::keep(),
+        Command::Warm { need } => children::warm(&need),
+        Command::Worker => children::work(),
     };
     // What is still held of a last line is written now, where an error of it can be told.
     let result = result.and_then(|outcome| Ok(stdout().flush().map(|()| outcome)?));
@@ -163,7 +173,7 @@ pub fn main() -> ExitCode {
         Err(_) if has_stopped() => ExitCode::SUCCESS,
         Err(error) => {
             say!("heaplab: {error:#}");
-            ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
@@ -206,4 +216,44 @@ fn require_directory(output: &Path) -> anyhow::Result<()> {
 /// The whole command line, as clap knows it.
 fn command() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
+}
+
+/// Whether the user asked for what cannot be had.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Usage>().is_some()
+        || matches!(error.downcast_ref::<SessionError>(), Some(SessionError::Usage(_)))
+}
+
+/// Whether a command was given more arguments than those named: defaults are none.
+fn is_asked_for_more(name: &str, matches: &ArgMatches, free: &[&str]) -> bool {
+    let command = command();
+    let arguments = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    arguments.map(|argument| argument.get_id().as_str()).filter(|id| !free.contains(id)).any(|id| {
+        matches!(matches.try_contains_id(id), Ok(true))
+            && matches.value_source(id) == Some(ValueSource::CommandLine)
+    })
+}
+
+/// The command line, for display.
+fn argv_of_process() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse_time_ns(text).map(Duration::from_nanos)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A flag that SIGINT and SIGTERM set; a second one ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot handle signals")?;
+    }
+    Ok(stop)
 }

@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     shared: u64,
     /// By how much a process is taken to be larger than it was measured
-    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_percent, allow_hyphen_values = true)]
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: f64,
     /// Processes of the fleet [default: those of 100 hosts as they run today]
     #[arg(long, value_name = "N")]
@@ -131,8 +131,8 @@ fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Ve
     }
 }
 
-/// A percentage, such as 10%, as a fraction.
-fn parse_percent(text: &str) -> Result<f64, String> {
+/// A percentage with its sign, such as 10%, as a fraction: 0.1 alone could mean either.
+fn parse_margin(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number.filter(|number| number.is_finite()) {
         Some(number) => Ok(number / 100.0),

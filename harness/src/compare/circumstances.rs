@@ -1,6 +1,7 @@
 //! What differs between two runs beside their figures: machine, options, builds, and the work itself.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use crate::results::{RunFile, RunVariant, RunWorkload};
 
@@ -48,18 +49,25 @@ fn differing_facts(old: &toml::Table, new: &toml::Table) -> Vec<String> {
 }
 
 fn differing_options(old: &RunFile, new: &RunFile) -> Vec<String> {
+    fn by_pass<T: Display>(asked: Option<T>) -> String {
+        asked.map_or_else(|| "by pass".to_owned(), |asked| asked.to_string())
+    }
     let facts = |run: &RunFile| {
-        let options = &run.options;
-        let of_pass = |value: &Option<String>| value.clone().unwrap_or_else(|| "by pass".to_owned());
-        let cpus = options.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
-        [
-            ("order", of_pass(&options.order)),
-            ("pace", of_pass(&options.pace)),
-            ("touch", options.touch.clone()),
-            ("CPUs shown", cpus),
-            ("checkpoints", options.checkpoints.to_string()),
-            ("window", options.window_events.to_string()),
-        ]
+        run.options
+            .replay
+            .iter()
+            .flat_map(|replay| {
+                let cpus = replay.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
+                [
+                    ("order", by_pass(replay.order)),
+                    ("pace", by_pass(replay.pace)),
+                    ("touch", replay.touch.to_string()),
+                    ("CPUs shown", cpus),
+                    ("checkpoints", replay.checkpoints.to_string()),
+                    ("window", replay.window_events.to_string()),
+                ]
+            })
+            .collect::<Vec<_>>()
     };
     let differing = facts(old).into_iter().zip(facts(new)).filter(|(one, other)| one != other);
     differing.map(|((name, one), (_, other))| format!("{name} {one} against {other}")).collect()

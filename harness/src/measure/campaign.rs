@@ -1,6 +1,7 @@
 //! A run's samples, one after another, in randomised blocks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use heaplab_allocators::probe::Proven;
 use heaplab_allocators::{Variant, has_timers};
@@ -10,7 +11,7 @@ use super::child::{End, run_worker};
 use super::constant::measure_constant;
 use super::footprints::{Footprints, was_cold};
 use super::programs::Programs;
-use crate::plan::{Pace, Pass, Settings, Step};
+use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Step};
 use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
 /// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
@@ -77,8 +78,10 @@ pub enum MeasureError {
 
 /// All that a run's samples have in common.
 pub struct Campaign<'a> {
-    /// The run's choices.
-    pub settings: &'a Settings,
+    /// What the run is asked for.
+    pub options: &'a RunOptions,
+    /// And of its replays.
+    pub replay: &'a ReplayOptions,
     /// Its workloads, compiled.
     pub subjects: &'a [Subject],
     /// Its variants.
@@ -107,7 +110,7 @@ impl Campaign<'_> {
         mut begin: impl FnMut(&Step),
         mut keep: impl FnMut(Taken<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let constant = if self.settings.passes.contains(&Pass::Memory) {
+        let constant = if self.options.passes.contains(&Pass::Memory) {
             measure_constant(self.programs.directory()).map_err(MeasureError::Constant)?
         } else {
             0
@@ -127,13 +130,13 @@ impl Campaign<'_> {
 
     fn take(&self, step: &Step, constant: u64) -> Result<Option<Taken<'_>>, MeasureError> {
         let (subject, variation) = (&self.subjects[step.workload], &self.variations[step.variant]);
-        let order = self.settings.order(step.pass);
-        let pace = self.settings.pace(step.pass, subject.has_times);
+        let order = self.replay.order(step.pass);
+        let pace = self.replay.pace(step.pass, subject.has_times);
         let (path, info) = self
             .programs
             .get(step.workload, order, pace.needs_times())
             .ok_or_else(|| MeasureError::NoProgram { workload: subject.name.clone(), order })?;
-        let cpus = self.settings.cpus.or(info.cpus).unwrap_or(self.machine_cpus);
+        let cpus = self.replay.cpus.or(info.cpus).unwrap_or(self.machine_cpus);
         let mut taken = Taken {
             step: *step,
             subject,
@@ -165,8 +168,8 @@ impl Campaign<'_> {
             variant: variation.variant.clone(),
             pass: step.pass,
             pace,
-            touch: self.settings.touch,
-            checkpoints: self.settings.checkpoints,
+            touch: self.replay.touch,
+            checkpoints: self.replay.checkpoints,
             resident_constant_bytes: constant,
             // One map shows what all would: memory at strict order hardly varies.
             draws_heap_map: step.block == 0,
@@ -182,7 +185,7 @@ impl Campaign<'_> {
             known = job.need.map_or(known, |need| need.known);
         }
         let warmable = job.need.is_some() || !needs_warm_memory(step.pass, pace);
-        let end = run_worker(&job, &environment, shown_cpus, self.settings.timeout, self.stop);
+        let end = run_worker(&job, &environment, shown_cpus, self.timeout(), self.stop);
         match end.map_err(MeasureError::Start)? {
             End::Stopped => Ok(None),
             End::Reply(reply) => {
@@ -200,6 +203,10 @@ impl Campaign<'_> {
         }
     }
 
+    fn timeout(&self) -> Option<Duration> {
+        self.options.timeout_ns.map(Duration::from_nanos)
+    }
+
     /// The memory to back before a sample. Where no replay of the variant has told it yet, one that is not kept does;
     /// none if the run was stopped meanwhile, and no need where that fails.
     fn find_need(
@@ -212,7 +219,7 @@ impl Campaign<'_> {
         let variant = &job.variant.label;
         if self.footprints.lacks(step.workload, variant) {
             let rehearsal = Job { pass: Pass::Throughput, pace: Pace::Max, ..job.clone() };
-            let end = run_worker(&rehearsal, environment, shown_cpus, self.settings.timeout, self.stop);
+            let end = run_worker(&rehearsal, environment, shown_cpus, self.timeout(), self.stop);
             match end.map_err(MeasureError::Start)? {
                 End::Stopped => return Ok(None),
                 // Where a rehearsal fails, the sample is likely to fail too, and says why.

@@ -52,7 +52,7 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         memory_limit_bytes: None,
         need: None,
     };
-    match run_worker(&job, &environment, None, Duration::from_secs(60), &AtomicBool::new(false)) {
+    match run_worker(&job, &environment, None, Some(Duration::from_secs(60)), &AtomicBool::new(false)) {
         Ok(End::Reply(reply)) if reply.status == Status::Ok => {
             reply.measured.resident_end_bytes.ok_or_else(|| "it measured nothing".to_owned())
         }

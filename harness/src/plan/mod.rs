@@ -2,10 +2,14 @@
 //!
 //! Pure: it decides, and starts nothing.
 
-mod blocks;
+mod number;
 mod options;
-mod settings;
+mod percent;
+mod run_options;
+mod unit;
 
-pub use blocks::{Step, steps};
+pub(crate) use number::wide;
 pub use options::{Pace, Pass, Touch};
-pub use settings::Settings;
+pub(crate) use percent::{parse_percent, show_percent};
+pub use run_options::{ExecOptions, ReplayOptions, RunOptions};
+pub use unit::{Design, Step, Unit};

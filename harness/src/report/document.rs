@@ -11,6 +11,10 @@ use super::planning::Planned;
 use super::plots::Plot;
 use super::table::{TABLE_NOTE, workload_grid};
 use super::units;
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::plan::Touch;
 use crate::results::metrics::{
     EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
@@ -110,7 +114,7 @@ impl<'a> Document<'a> {
             machine: machine(analysis),
             command: command.join(" ").replace(['\n', '\r'], " "),
             heaplab_version: &file.heaplab_version,
-            seed: file.seed,
+            seed: file.options.seed,
             started: &file.started_utc,
         }
     }
@@ -265,23 +269,31 @@ fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
     Grid { names: 1, header: header.collect(), rows: rows.collect() }
 }
 
+/// A choice that was made for every pass, or that each pass makes.
+fn asked<T: Display>(choice: Option<T>) -> String {
+    choice.map_or_else(|| "each pass's default".to_owned(), |choice| choice.to_string())
+}
+
 fn measured(analysis: &Analysis<'_>) -> Vec<String> {
     let options = &analysis.run.file.options;
     let passes: Vec<String> = options.passes.iter().map(word).collect();
-    let asked = |value: &Option<String>| value.clone().unwrap_or_else(|| "each pass's default".to_owned());
-    let cpus = options.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
-    vec![
-        format!(
-            "passes: {}; {} blocks, each with every variant once, in seeded random order",
-            passes.join(", "),
-            options.reps
-        ),
-        format!("order: {}; pace: {}; touch: {}", asked(&options.order), asked(&options.pace), options.touch),
-        format!("CPUs that allocators were shown: {cpus}"),
-        format!(
-            "{} checkpoints; windows of at most {} events; time-out {} s",
-            options.checkpoints, options.window_events, options.timeout_s
-        ),
+    let blocks = analysis.run.samples.iter().map(|sample| sample.block + 1).max().unwrap_or(0);
+    let mut sentences = vec![format!(
+        "passes: {}; {blocks} blocks, each with every variant once, in seeded random order",
+        passes.join(", "),
+    )];
+    sentences.extend(options.replay.iter().flat_map(|replay| {
+        let cpus = replay.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
+        [
+            format!("order: {}; pace: {}; touch: {}", asked(replay.order), asked(replay.pace), replay.touch),
+            format!("CPUs that allocators were shown: {cpus}"),
+            format!("{} checkpoints; windows of at most {} events", replay.checkpoints, replay.window_events),
+        ]
+    }));
+    sentences.extend(
+        options.timeout_ns.map(|ns| format!("time-out: {} s", Duration::from_nanos(ns).as_secs_f64())),
+    );
+    sentences.extend([
         format!(
             "intervals are exact order-statistic intervals of the median; those of ratios invert Wilcoxon's signed-rank \
              test on the ratios within blocks; both state the coverage that they reach, and need {MIN_BLOCKS} blocks"
@@ -291,19 +303,21 @@ fn measured(analysis: &Analysis<'_>) -> Vec<String> {
              anonymous resident memory less the harness's constant; `{PEAK_RATIO}`: resident over requested at the \
              requested peak"
         ),
-    ]
+    ]);
+    sentences
 }
 
 fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
-    let touch = match analysis.run.file.options.touch.as_str() {
-        "none" => {
+    let replay = analysis.run.file.options.replay.as_ref();
+    let touch = match replay.map(|replay| replay.touch) {
+        Some(Touch::None) => {
             "Touch `none`: blocks are not written to. Resident memory is less than that of any real program."
         }
-        "first" => {
+        Some(Touch::First) => {
             "Touch `first`: only the first byte of each block is written. Resident memory is less than that of a \
              program that uses what it asks for."
         }
-        "full" => {
+        Some(Touch::Full) => {
             "Touch `full`: every byte of each block is written. A program that asks for more than it uses has less \
              resident memory."
         }

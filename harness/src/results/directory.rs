@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::rows::{RowFile, io};
+use super::row_file::{RowFile, io};
 use super::{
     HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, Status, TimelinePoint, columns,
     reader,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
-use super::rows::{io, whole_length};
+use super::row_file::{io, whole_length};
 use super::{
     HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint,
     columns, write_whole,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::reader::Rows;
-use super::rows::io;
+use super::row_file::io;
 use super::{ResultsError, Run, RunDirectory, columns, write_whole};
 
 const FILE: &str = "recorded.csv";

@@ -1,200 +1,185 @@
-//! One CSV file that rows are appended to, each batch in one write.
-//!
-//! A batch is written whole or, where the system refuses, cut off again, so that the rows before
-//! it stay valid. A process that is killed in a write can leave a torn last row: [`whole_length`]
-//! finds where the whole rows end. For that to hold, no cell has a line end of its own: those in a
-//! text become spaces.
+//! From what a worker said to the rows of the files.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use super::{HeapMapCell, LatencyBucket, Pass, Sample, Status, TimelinePoint};
+use crate::measure::Taken;
+use crate::plan::Touch;
+use crate::worker::{Breakdown, Checkpoint};
 
-use serde::Serialize;
-
-use super::ResultsError;
-
-/// An open CSV file at its end.
-#[derive(Debug)]
-pub(super) struct RowFile {
-    path: PathBuf,
-    file: File,
-    /// Bytes of whole rows, the header included.
-    length_bytes: u64,
+/// The rows of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// Its row of `samples.csv`.
+    pub sample: Sample,
+    /// Its rows of `timeline.csv`.
+    pub timeline: Vec<TimelinePoint>,
+    /// Its rows of `latency.csv`.
+    pub latency: Vec<LatencyBucket>,
+    /// Its rows of `heapmap.csv`.
+    pub heap_map: Vec<HeapMapCell>,
 }
 
-impl RowFile {
-    /// Makes the file, with its header and no row.
-    pub(super) fn create(path: PathBuf, columns: &[&str]) -> Result<RowFile, ResultsError> {
-        let file =
-            OpenOptions::new().append(true).create_new(true).open(&path).map_err(io(&path, "create"))?;
-        let mut rows = RowFile { path, file, length_bytes: 0 };
-        rows.write(format!("{}\n", columns.join(",")).as_bytes())?;
-        Ok(rows)
-    }
-
-    /// Opens a file that has these columns, and cuts off a torn last row.
-    pub(super) fn open(path: PathBuf, columns: &[&str]) -> Result<RowFile, ResultsError> {
-        let mut file =
-            OpenOptions::new().read(true).append(true).open(&path).map_err(io(&path, "open for writing"))?;
-        let length_bytes = whole_length(&mut file).map_err(io(&path, "read"))?.whole_bytes;
-        let header = format!("{}\n", columns.join(","));
-        let mut found = vec![0; header.len().min(usize::try_from(length_bytes).unwrap_or(usize::MAX))];
-        file.read_exact(&mut found).map_err(io(&path, "read"))?;
-        if found != header.as_bytes() {
-            return Err(ResultsError::OtherColumns { path });
+impl Rows {
+    /// The rows of a sample as it was taken in run `run_id` with a touch policy.
+    #[must_use]
+    pub fn new(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Rows {
+        Rows {
+            sample: sample(run_id, touch, taken),
+            timeline: timeline(run_id, taken),
+            latency: latency(run_id, taken),
+            heap_map: heap_map(run_id, taken),
         }
-        let rows = RowFile { path, file, length_bytes };
-        rows.file.set_len(length_bytes).map_err(io(&rows.path, "cut off the torn last row of"))?;
-        Ok(rows)
-    }
-
-    /// Takes the file for this process until it ends.
-    pub(super) fn lock(&self, directory: &Path) -> Result<(), ResultsError> {
-        self.file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ResultsError::InUse { path: directory.to_owned() },
-            TryLockError::Error(source) => {
-                ResultsError::Io { path: self.path.clone(), action: "lock", source }
-            }
-        })
-    }
-
-    /// Appends rows in one write.
-    pub(super) fn append<T: Serialize>(&mut self, rows: &[T]) -> Result<(), ResultsError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        for row in rows {
-            writer.serialize(row).map_err(|error| self.unwritable(std::io::Error::other(error)))?;
-        }
-        let text = writer.into_inner().map_err(|error| self.unwritable(error.into_error()))?;
-        self.write(&without_inner_line_ends(text))
-    }
-
-    fn write(&mut self, text: &[u8]) -> Result<(), ResultsError> {
-        match self.file.write_all(text) {
-            Ok(()) => {
-                self.length_bytes += text.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Part of a row may be in the file. Where it cannot be cut off either, the reader
-                // finds a torn last row and says so.
-                let _ = self.file.set_len(self.length_bytes);
-                Err(self.unwritable(error))
-            }
-        }
-    }
-
-    fn unwritable(&self, source: std::io::Error) -> ResultsError {
-        ResultsError::Io { path: self.path.clone(), action: "write", source }
     }
 }
 
-/// Replaces line ends within quotes by spaces. A quote in a cell is doubled, so counting them tells
-/// inside from outside.
-fn without_inner_line_ends(mut text: Vec<u8>) -> Vec<u8> {
-    let mut quoted = false;
-    for byte in &mut text {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\n' | b'\r' if quoted => *byte = b' ',
-            _ => {}
-        }
+fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
+    let (reply, info, variant) = (&taken.reply, taken.info, &taken.variation.variant);
+    let measured = &reply.measured;
+    let proven = taken.variation.proven.as_ref().ok();
+    let ok = reply.status == Status::Ok;
+    let memory = ok && taken.step.pass == Pass::Memory;
+    let peak = |value: fn(&Breakdown) -> u64| measured.at_peak.as_ref().map(value);
+    let end = |value: fn(&Breakdown) -> u64| measured.at_end.as_ref().map(value);
+    // The file that served, and its hash if it is the file that the trial run hashed.
+    let library_path = reply.library_path.as_ref().map(|path| path.display().to_string());
+    let hashed = proven.filter(|proven| reply.library_path.as_ref() == Some(&proven.loaded.library_path));
+    Sample {
+        run_id: run_id.to_owned(),
+        block: taken.step.block,
+        workload: taken.subject.name.clone(),
+        variant: variant.label.clone(),
+        allocator: variant.allocator.clone(),
+        allocator_version: reply.allocator_version.clone(),
+        settings: variant.settings_text(),
+        cpus: taken.cpus,
+        pass: taken.step.pass,
+        pace: taken.pace.to_string(),
+        order: taken.order.to_string(),
+        touch: touch.to_string(),
+        status: reply.status,
+        status_detail: detail(taken),
+        events: ok.then_some(info.events),
+        threads: ok.then_some(u64::from(info.threads)),
+        wall_ns: measured.wall_ns,
+        thread_start_ns: measured.thread_start_ns,
+        cpu_user_ns: measured.cpu_user_ns,
+        cpu_system_ns: measured.cpu_system_ns,
+        requested_peak_bytes: ok.then_some(info.requested_peak_bytes),
+        requested_peak_reached_bytes: measured.requested_peak_reached_bytes,
+        requested_mean_bytes: memory.then_some(info.requested_mean_bytes),
+        usable_peak_bytes: measured.usable_peak_bytes,
+        resident_peak_bytes: measured.resident_peak_bytes,
+        resident_mean_bytes: measured.resident_mean_bytes,
+        resident_end_bytes: measured.resident_end_bytes,
+        requested_end_bytes: measured.requested_end_bytes,
+        resident_drained_bytes: measured.resident_drained_bytes,
+        resident_settled_bytes: measured.resident_settled_bytes,
+        resident_purged_bytes: measured.resident_purged_bytes,
+        at_peak_resident_bytes: peak(|at| at.resident_bytes),
+        at_peak_requested_bytes: peak(|at| at.requested_bytes),
+        at_peak_internal_bytes: peak(|at| at.internal_bytes),
+        at_peak_untouched_bytes: peak(|at| at.untouched_bytes),
+        at_peak_held_bytes: peak(|at| at.held_bytes),
+        at_end_internal_bytes: end(|at| at.internal_bytes),
+        at_end_untouched_bytes: end(|at| at.untouched_bytes),
+        at_end_held_bytes: end(|at| at.held_bytes),
+        lazyfree_bytes: measured.lazyfree_bytes,
+        anon_huge_bytes: measured.anon_huge_bytes,
+        resident_constant_bytes: memory.then_some(taken.resident_constant_bytes),
+        page_faults_minor: measured.page_faults_minor,
+        page_faults_major: measured.page_faults_major,
+        context_switches: measured.context_switches,
+        virtual_bytes: measured.virtual_bytes,
+        mappings: measured.mappings,
+        page_table_bytes: measured.page_table_bytes,
+        clock_reads: measured.clock_reads,
+        waits: measured.waits,
+        wakeups: measured.wakeups,
+        window_stalls: measured.window_stalls,
+        truncated: info.truncated,
+        library_path,
+        library_hash: hashed.map(|proven| proven.library_hash.clone()),
+        page_table_harness_bytes: measured.page_table_harness_bytes,
+        library_file_bytes: measured.library_file_bytes,
+        latency_untimed_calls: measured.latency_untimed_calls,
+        busy_ns: measured.busy_ns,
+        busy_system_ns: measured.busy_system_ns,
+        busy_off_cpu_ns: measured.busy_off_cpu_ns,
+        wait_ns: measured.wait_ns,
+        warmed_bytes: reply.warmed.map(|warmed| warmed.extent.small_bytes + warmed.extent.huge_bytes),
+        warmed_huge_bytes: reply.warmed.map(|warmed| warmed.extent.huge_bytes),
+        warm_fault_ns: reply.warmed.and_then(|warmed| warmed.last.small_ns),
+        warm_huge_fault_ns: reply.warmed.and_then(|warmed| warmed.last.huge_ns),
+        page_faults_huge: reply.footprint.and_then(|footprint| footprint.huge_faults),
+        cold_memory: taken.was_cold,
+        ..Sample::default()
     }
-    text
 }
 
-/// Where the whole rows of a file end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WholeLength {
-    /// Bytes up to and with the last line end.
-    pub(super) whole_bytes: u64,
-    /// Bytes behind it: a row that was torn by an interruption.
-    pub(super) torn_bytes: u64,
+/// Why the status is what it is, or the warnings of a sample that is ok.
+fn detail(taken: &Taken<'_>) -> Option<String> {
+    let reply = &taken.reply;
+    let parts: Vec<&str> = reply
+        .status_detail
+        .iter()
+        .chain(&reply.warnings)
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Finds the last line end, from behind. Leaves the position at the file's start.
-pub(super) fn whole_length(file: &mut File) -> std::io::Result<WholeLength> {
-    const STEP_BYTES: u64 = 64 * 1024;
-    let length = file.seek(SeekFrom::End(0))?;
-    let mut end = length;
-    let mut block = Vec::new();
-    let whole_bytes = loop {
-        if end == 0 {
-            break 0;
-        }
-        let start = end.saturating_sub(STEP_BYTES);
-        file.seek(SeekFrom::Start(start))?;
-        block.clear();
-        (&mut *file).take(end - start).read_to_end(&mut block)?;
-        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
-            break start + at as u64 + 1;
-        }
-        end = start;
+fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
+    let point = |checkpoint: &Checkpoint| TimelinePoint {
+        run_id: run_id.to_owned(),
+        block: taken.step.block,
+        workload: taken.subject.name.clone(),
+        variant: taken.variation.variant.label.clone(),
+        time_ns: checkpoint.time_ns,
+        requested_bytes: Some(checkpoint.requested_bytes),
+        usable_bytes: Some(checkpoint.usable_bytes),
+        resident_bytes: checkpoint.resident_bytes,
+        rss_bytes: None,
+        pss_bytes: None,
+        swap_bytes: None,
+        program_threads: None,
+        program_cpu_user_ns: None,
+        program_cpu_system_ns: None,
     };
-    file.seek(SeekFrom::Start(0))?;
-    Ok(WholeLength { whole_bytes, torn_bytes: length - whole_bytes })
+    taken.reply.timeline.iter().map(point).collect()
 }
 
-/// Gives an I/O error its path.
-pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> ResultsError {
-    let path = path.to_owned();
-    move |source| ResultsError::Io { path, action, source }
+fn latency(run_id: &str, taken: &Taken<'_>) -> Vec<LatencyBucket> {
+    let mut rows = Vec::new();
+    for histogram in &taken.reply.latency {
+        rows.extend(histogram.buckets.iter().map(|&(value_ns, count)| LatencyBucket {
+            run_id: run_id.to_owned(),
+            block: taken.step.block,
+            workload: taken.subject.name.clone(),
+            variant: taken.variation.variant.label.clone(),
+            operation: histogram.operation.clone(),
+            scope: histogram.scope.clone(),
+            value_ns,
+            count,
+        }));
+    }
+    rows
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_an_error_that_names_the_file() {
-        let file = OpenOptions::new().append(true).open("/dev/full").expect("every Linux has it");
-        let mut rows = RowFile { path: PathBuf::from("/somewhere/samples.csv"), file, length_bytes: 0 };
-        let message = format!("{:#}", anyhow::Error::from(rows.append(&[("a", 1)]).expect_err("no space")));
-        assert!(message.starts_with("/somewhere/samples.csv: cannot write: No space left"), "{message}");
+fn heap_map(run_id: &str, taken: &Taken<'_>) -> Vec<HeapMapCell> {
+    let mut rows = Vec::new();
+    for map in &taken.reply.heap_maps {
+        rows.extend(map.cells.iter().map(|cell| HeapMapCell {
+            run_id: run_id.to_owned(),
+            block: taken.step.block,
+            workload: taken.subject.name.clone(),
+            variant: taken.variation.variant.label.clone(),
+            moment: map.moment,
+            region: cell.region,
+            offset_bytes: cell.offset_bytes,
+            span_bytes: cell.span_bytes,
+            resident_bytes: cell.resident_bytes,
+            live_bytes: cell.live_bytes,
+        }));
     }
-
-    #[test]
-    fn a_torn_row_is_cut_off_and_rows_go_on_behind_the_whole_ones() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("rows.csv");
-        for torn in ["", "3,4", "\"3"] {
-            std::fs::write(&path, format!("a,b\n1,2\n{torn}")).expect("writable");
-            let mut rows = RowFile::open(path.clone(), &["a", "b"]).expect("opens");
-            rows.append(&[(5, 6)]).expect("appends");
-            assert_eq!(std::fs::read_to_string(&path).expect("readable"), "a,b\n1,2\n5,6\n");
-        }
-    }
-
-    #[test]
-    fn rows_of_other_columns_are_not_mixed_and_nothing_is_cut_off() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("rows.csv");
-        for content in ["a,b\n1,2\n3", "a\n1\n", "", "a,b,c"] {
-            std::fs::write(&path, content).expect("writable");
-            let error = RowFile::open(path.clone(), &["a", "b", "c"]).expect_err("other columns");
-            assert!(error.to_string().contains("rows.csv: its columns are not those"), "{error}");
-            assert_eq!(std::fs::read_to_string(&path).expect("readable"), content);
-        }
-    }
-
-    #[test]
-    fn every_row_is_one_line() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("rows.csv");
-        let mut rows = RowFile::create(path.clone(), &["a", "b"]).expect("creates");
-        rows.append(&[("it said \"no\r\nmore\"", 1), ("x,\n", 2)]).expect("appends");
-        let text = std::fs::read_to_string(&path).expect("readable");
-        assert_eq!(text, "a,b\n\"it said \"\"no  more\"\"\",1\n\"x, \",2\n");
-    }
-
-    #[test]
-    fn the_whole_length_is_found_behind_a_long_torn_row() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("rows.csv");
-        std::fs::write(&path, format!("a\n{}", "x".repeat(200_000))).expect("writable");
-        let found = whole_length(&mut File::open(&path).expect("opens")).expect("readable");
-        assert_eq!(found, WholeLength { whole_bytes: 2, torn_bytes: 200_000 });
-    }
+    rows
 }

@@ -5,10 +5,10 @@
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
-use super::Pass;
+use crate::plan::{RunOptions, wide};
 
 /// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The content of `run.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,12 +21,11 @@ pub struct RunFile {
     pub run_id: String,
     /// When the run began, in UTC, as `2030-01-31T12:00:00Z`.
     pub started_utc: String,
-    /// The command line that began the run, program name first.
+    /// The command line that started the run, program name first: for display, `options` say what was asked for.
     pub argv: Vec<String>,
-    /// Seed of the order of variants and of every simulated workload.
-    /// NOTE: TOML integers end at 2^63 - 1, so it is written as text.
-    #[serde(with = "seed_as_text")]
-    pub seed: u64,
+    /// The folder that relative paths in `options` start from.
+    #[serde(default)]
+    pub working_directory: String,
     /// Whether every sample of the run was taken.
     #[serde(default)]
     pub finished: bool,
@@ -46,59 +45,11 @@ pub struct RunFile {
     pub machine: toml::Table,
 }
 
-/// The options of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunOptions {
-    /// The passes that were asked for.
-    pub passes: Vec<Pass>,
-    /// Samples of each workload, variant and pass: the number of blocks.
-    pub reps: u32,
-    /// Order that was asked for; empty for each pass's default. A sample states the one that it had.
-    #[serde(default)]
-    pub order: Option<String>,
-    /// Pace that was asked for; empty for each pass's default. A sample states the one that it had.
-    #[serde(default)]
-    pub pace: Option<String>,
-    /// Touch policy.
-    pub touch: String,
-    /// CPU count that was asked for; empty for each trace's own.
-    #[serde(default)]
-    pub cpus: Option<u32>,
-    /// Checkpoints of a memory pass in equal steps of trace time.
-    pub checkpoints: u64,
-    /// Events of a window at most.
-    pub window_events: u64,
-    /// A worker's time is over after so many seconds; 0 where it never is.
-    pub timeout_s: u64,
-    /// What a real program was run with; empty for a replay.
-    #[serde(default)]
-    pub exec: Option<RunExec>,
-}
-
-/// How a real program was run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RunExec {
-    /// The command and its arguments.
-    pub command: Vec<String>,
-    /// Command of the shell before each sample.
-    #[serde(default)]
-    pub prepare: Option<String>,
-    /// What showed that the program was ready.
-    #[serde(default)]
-    pub ready_when: Option<String>,
-    /// Command of the shell that loaded it.
-    #[serde(default)]
-    pub load: Option<String>,
-    /// The sample's time from there on.
-    #[serde(default)]
-    pub time_ns: Option<u64>,
-}
-
 impl RunFile {
     /// The variant that ratios refer to unless a command is told otherwise.
     #[must_use]
     pub fn baseline(&self) -> &str {
-        DEFAULT_BASELINE
+        self.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE)
     }
 
     /// Whether samples that are taken now, of these workloads under these variants, are of what the run was begun with.
@@ -223,49 +174,6 @@ pub struct RunVariant {
     pub library_hash: Option<String>,
 }
 
-mod seed_as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(seed)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| D::Error::custom(format!("seed \"{text}\" is not a number of 64 bits")))
-    }
-}
-
-/// NOTE: TOML integers end at 2^63 - 1, and a trace may hold any size and any time: a number above is written as text.
-mod wide {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Integer(i64),
-        Text(String),
-    }
-
-    pub(super) fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-        let encode =
-            |number: u64| i64::try_from(number).map_or(Number::Text(number.to_string()), Number::Integer);
-        number.map(encode).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        let decode = |number| match number {
-            Number::Integer(integer) => {
-                u64::try_from(integer).map_err(|_| D::Error::custom(format!("{integer} is below 0")))
-            }
-            Number::Text(text) => {
-                text.parse().map_err(|_| D::Error::custom(format!("\"{text}\" is not a number of 64 bits")))
-            }
-        };
-        Option::<Number>::deserialize(deserializer)?.map(decode).transpose()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,8 +191,8 @@ mod tests {
             library_hash: hash.map(str::to_owned),
             ..RunVariant::default()
         };
-        let text = "schema = 1\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\nseed = \"1\"\n[options]\n\
-                    passes = []\nreps = 1\ntouch = \"page\"\ncheckpoints = 0\nwindow_events = 0\ntimeout_s = 0\n";
+        let text = "schema = 2\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\n[options]\n\
+                    seed = \"1\"\npasses = []\nreps = 1\n";
         let mut run: RunFile = toml::from_str(text).unwrap();
         run.workloads = vec![workload("a")];
         run.variants = vec![variant(Some("1"))];

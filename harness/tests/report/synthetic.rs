@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use heaplab::plan::{ReplayOptions, RunOptions};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunDirectory, RunFile, RunOptions, RunVariant,
-    RunWorkload, SCHEMA, Sample, SampleKey, Status, TimelinePoint, columns,
+    HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA,
+    Sample, SampleKey, Status, TimelinePoint, columns,
 };
 
 /// What the run is to look like.
@@ -98,20 +99,19 @@ impl Shape {
             run_id: "20300131T120000Z-monitor-server".to_owned(),
             started_utc: "2030-01-31T12:00:00Z".to_owned(),
             argv: ["heaplab", "run", "monitor-server", "-o", "a directory"].map(str::to_owned).to_vec(),
-            seed: u64::MAX,
+            working_directory: "/home".to_owned(),
             finished: false,
             warnings: vec!["THP is always".to_owned()],
             options: RunOptions {
+                seed: u64::MAX,
                 passes: self.passes.clone(),
                 reps: self.blocks,
-                order: None,
-                pace: None,
-                touch: "page".to_owned(),
-                cpus: None,
-                checkpoints: self.checkpoints,
-                window_events: 5000,
-                timeout_s: 600,
-                exec: None,
+                timeout_ns: Some(600_000_000_000),
+                replay: Some(ReplayOptions {
+                    checkpoints: self.checkpoints as u32,
+                    ..ReplayOptions::default()
+                }),
+                ..RunOptions::default()
             },
             workloads: self.workloads.iter().map(workload).collect(),
             variants: self.variants.iter().map(variant).collect(),

@@ -77,6 +77,75 @@ fn a_stopped_run_keeps_its_rows_and_is_resumed() {
     assert!(fs::read_to_string(place.path("out/run.toml")).unwrap().contains("finished = true"));
 }
 
+/// The run.toml of the place's run, changed.
+fn change_run_file(place: &Place, change: impl FnOnce(String) -> String) {
+    let path = place.path("out/run.toml");
+    let changed = change(fs::read_to_string(&path).unwrap());
+    fs::write(path, changed).unwrap();
+}
+
+#[test]
+fn a_resumed_run_keeps_its_baseline_and_later_commands_start_from_it() {
+    let place = Place::new();
+    let variants = ["-a", "ptmalloc2", "-a", "floor", "-a", "jemalloc", "--baseline", "jemalloc"];
+    place.run(&[&["small.log", "--pass", "memory", "--reps", "1"][..], &variants].concat()).success();
+    let stdout = |assert: assert_cmd::assert::Assert| {
+        String::from_utf8_lossy(&assert.success().get_output().stdout).into_owned()
+    };
+    let baseline_of = |table: &str| {
+        let row = table.lines().find(|line| line.contains("baseline") && line.contains("MiB"));
+        row.unwrap_or_else(|| panic!("a baseline: {table}")).to_owned()
+    };
+    let heaplab = |arguments: &[&str]| heaplab().current_dir(place.0.path()).args(arguments).assert();
+    let resumed = stdout(heaplab(&["run", "--resume", "-o", "out"]));
+    assert!(baseline_of(&resumed).contains("jemalloc"), "{resumed}");
+    let reported = stdout(heaplab(&["report", "out"]));
+    assert!(baseline_of(&reported).contains("jemalloc"), "{reported}");
+    let compared = stdout(heaplab(&["compare", "out", "--format", "csv"]));
+    assert!(compared.contains(",jemalloc,"), "{compared}");
+    let planned = heaplab(&["plan", "out", "--host-memory", "1GiB", "--processes", "1", "--format", "json"]);
+    let planned: serde_json::Value = serde_json::from_str(&stdout(planned)).unwrap();
+    assert_eq!(planned["baseline"], "jemalloc", "{planned}");
+    let told = stdout(heaplab(&["report", "out", "--baseline", "ptmalloc2"]));
+    assert!(baseline_of(&told).contains("ptmalloc2"), "{told}");
+}
+
+#[test]
+fn a_run_is_resumed_from_its_options_and_not_from_its_words() {
+    let place = Place::new();
+    let asked = ["small.log", "--pass", "throughput", "--reps", "3", "-a", "ptmalloc2", "--window", "100"];
+    place.run(&asked).success();
+    let samples = fs::read_to_string(place.path("out/samples.csv")).unwrap();
+    let torn: Vec<&str> = samples.lines().take(2).collect();
+    let tear = || fs::write(place.path("out/samples.csv"), torn.join("\n") + "\n").unwrap();
+    tear();
+    // A later heaplab may have other words, and other defaults.
+    change_run_file(&place, |text| text.replace("\"--reps\"", "\"--blocks\""));
+    place.run(&["--resume"]).success();
+    assert_eq!(place.samples().len(), 3);
+    // The same arguments are no others; any other one is refused, be it the default.
+    tear();
+    place.run(&[&asked[..], &["--resume"]].concat()).success();
+    assert_eq!(place.samples().len(), 3);
+    for other in [&["--reps", "10"][..], &["--window", "5000"], &["--seed", "2"], &["threaded"]] {
+        let assert = place.run(&[&["--resume"], other].concat()).code(2);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(stderr.contains("give no other arguments than --resume -o"), "{other:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_run_of_another_version_is_resumed_only_on_request() {
+    let place = Place::new();
+    place.run(&["small.log", "--pass", "throughput", "--reps", "1", "-a", "ptmalloc2"]).success();
+    let version = concat!("heaplab_version = \"", env!("CARGO_PKG_VERSION"), "\"");
+    change_run_file(&place, |text| text.replace(version, "heaplab_version = \"0.0.1\""));
+    let assert = place.run(&["--resume"]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("measured by heaplab 0.0.1") && stderr.contains("--resume-anyway"), "{stderr}");
+    place.run(&["--resume", "--resume-anyway"]).success();
+}
+
 #[test]
 fn a_run_that_is_killed_leaves_no_worker() {
     let place = Place::new();
@@ -103,7 +172,7 @@ fn until_goes_on_behind_reps_until_intervals_are_narrow() {
     assert!(stderr.contains("every interval is within 50 % after 6 blocks"), "{stderr}");
     assert_eq!(place.samples().len(), 6 * 2);
     let toml = fs::read_to_string(place.path("out/run.toml")).unwrap();
-    assert!(toml.contains("reps = 6") && toml.contains("finished = true"), "{toml}");
+    assert!(toml.contains("until = 0.5") && toml.contains("finished = true"), "{toml}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use heaplab_workloads::import::{self, ImportError, Kind, Options, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use heaplab_workloads::import::{self, ImportError, Kind, Options};
 
 use super::{list_totals, print_rows};
+use crate::cli::screen::Screen;
 use crate::cli::stdout::stdout;
 use crate::cli::{Outcome, Usage};
 
@@ -33,10 +33,11 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
         Some(name) => Some(Kind::from_str(name).map_err(|unknown| Usage(unknown.to_string()))?),
         None => None,
     };
-    let bar = Bar::new("import")?;
+    let screen = Screen::new()?;
     let options = Options { kind, process: args.process };
-    let imported = import::import(&args.file, &options, &args.output, &mut |progress| bar.show(progress));
-    bar.finish();
+    let imported =
+        import::import(&args.file, &options, &args.output, &mut |progress| screen.import("import", progress));
+    screen.end_stage();
     let imported = imported.map_err(as_usage)?;
     for warning in &imported.warnings {
         say!("heaplab: warning: {}: {warning}", args.file.display());
@@ -65,29 +66,5 @@ fn as_usage(error: ImportError) -> anyhow::Error {
             Usage(error.to_string()).into()
         }
         other => other.into(),
-    }
-}
-
-/// How far an import is, on a terminal.
-pub(in crate::cli) struct Bar(ProgressBar);
-
-impl Bar {
-    pub(in crate::cli) fn new(what: &str) -> anyhow::Result<Bar> {
-        let bar = ProgressBar::new(0);
-        let style =
-            ProgressStyle::with_template("{prefix} {bar:40} {percent:>3} %  {msg} events  {eta} left")?;
-        bar.set_style(style);
-        bar.set_prefix(what.to_owned());
-        Ok(Bar(bar))
-    }
-
-    pub(in crate::cli) fn show(&self, progress: Progress) {
-        self.0.set_length(progress.total_bytes);
-        self.0.set_position(progress.read_bytes);
-        self.0.set_message(progress.events.to_string());
-    }
-
-    pub(in crate::cli) fn finish(&self) {
-        self.0.finish_and_clear();
     }
 }

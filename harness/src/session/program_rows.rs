@@ -27,7 +27,7 @@ pub(super) fn refused(detail: String) -> Execution {
 }
 
 /// The rows of one sample.
-pub(super) fn rows(
+pub(super) fn make_rows(
     run_id: &str,
     workload: &str,
     step: &Step,

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use heaplab_allocators::registry::{DEFAULT_BASELINE, FLOOR};
 
-use crate::plan::{Pass, Step, steps};
+use super::error::{SessionError, usage};
+use super::replays::Replays;
+use crate::plan::{Pass, Step, show_percent};
 use crate::results::metrics::headline;
 use crate::results::{Sample, SampleKey, Status};
 use crate::stats::{Interval, MIN_BLOCKS, median_interval, paired_ratio};
-
-use super::plan::Plan;
-use crate::cli::percent::show_percent;
 
 /// More blocks than anyone waits for.
 const MOST_BLOCKS: u32 = 100_000;
@@ -25,11 +24,25 @@ const MOST_BLOCKS: u32 = 100_000;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Goal {
     /// Both ends of every interval within this fraction of its middle.
-    pub(super) within: f64,
-    /// No block is begun later than this after the first.
-    pub(super) max_time: Option<Duration>,
-    /// The variant whose ratios count; none for ptmalloc2, if it is among the variants.
-    pub(super) baseline: Option<String>,
+    within: f64,
+    /// No block starts later than this after the first.
+    max_time: Option<Duration>,
+}
+
+impl Goal {
+    /// The goal of a run; none where the number of blocks says all.
+    pub(super) fn of(replays: &Replays) -> Result<Option<Goal>, SessionError> {
+        let Some(within) = replays.replay.until else { return Ok(None) };
+        if within <= 0.0 {
+            return Err(usage(
+                "--until 0%: no interval is that narrow; give a percentage above 0, such as 2%",
+            ));
+        }
+        if !replays.options.passes.iter().any(|pass| matches!(pass, Pass::Throughput | Pass::Memory)) {
+            return Err(usage("--until needs the throughput or the memory pass, and neither is asked for"));
+        }
+        Ok(Some(Goal { within, max_time: replays.replay.max_time_ns.map(Duration::from_nanos) }))
+    }
 }
 
 /// What one variant showed of one workload in one pass.
@@ -44,7 +57,7 @@ type Group = (usize, Pass);
 
 /// A run on the way to its goal.
 pub(super) struct Pursuit<'a> {
-    plan: &'a Plan,
+    replays: &'a Replays,
     goal: &'a Goal,
     baseline: Option<usize>,
     begun: Instant,
@@ -64,12 +77,12 @@ struct State {
 
 impl<'a> Pursuit<'a> {
     /// Begins with what a run holds already.
-    pub(super) fn new(plan: &'a Plan, goal: &'a Goal, done: &[Sample]) -> Pursuit<'a> {
-        let named = goal.baseline.as_deref().unwrap_or(DEFAULT_BASELINE);
+    pub(super) fn new(replays: &'a Replays, goal: &'a Goal, done: &[Sample]) -> Pursuit<'a> {
+        let named = replays.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE);
         let pursuit = Pursuit {
-            plan,
+            replays,
             goal,
-            baseline: plan.variants.iter().position(|variant| variant.label == named),
+            baseline: replays.variants.iter().position(|variant| variant.label == named),
             begun: Instant::now(),
             done: done.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect(),
             shown: RefCell::default(),
@@ -81,9 +94,9 @@ impl<'a> Pursuit<'a> {
 
     /// Takes note of a sample.
     pub(super) fn add(&self, sample: &Sample) {
-        let plan = self.plan;
-        let workload = plan.workloads.iter().position(|(workload, _)| workload.name == sample.workload);
-        let variant = plan.variants.iter().position(|variant| variant.label == sample.variant);
+        let replays = self.replays;
+        let workload = replays.design.workloads.iter().position(|name| *name == sample.workload);
+        let variant = replays.variants.iter().position(|variant| variant.label == sample.variant);
         if let (Some(workload), Some(variant)) = (workload, variant) {
             let mut shown = self.shown.borrow_mut();
             let of = shown.entry(((workload, sample.pass), variant)).or_default();
@@ -111,7 +124,7 @@ impl<'a> Pursuit<'a> {
                 return None;
             }
             let wide = self.wide_groups();
-            if state.next_block >= self.plan.settings.reps && wide.is_empty() {
+            if state.next_block >= self.replays.options.reps && wide.is_empty() {
                 return None;
             }
             let block = self.steps_of_block(state.next_block, &wide);
@@ -121,22 +134,18 @@ impl<'a> Pursuit<'a> {
     }
 
     fn steps_of_block(&self, block: u32, wide: &BTreeSet<Group>) -> Vec<Step> {
-        let plan = self.plan;
-        let settings = &plan.settings;
-        // The order of a block is the same however many follow it.
-        let all =
-            steps(settings.seed, block + 1, plan.workloads.len(), &settings.passes, plan.variants.len());
+        let replays = self.replays;
         let wanted = |step: &Step| {
-            let asked = block < settings.reps || wide.contains(&(step.workload, step.pass));
-            asked && !self.done.contains(&plan.key(step))
+            let asked = block < replays.options.reps || wide.contains(&(step.workload, step.pass));
+            asked && !self.done.contains(&replays.key(step))
         };
-        all.into_iter().filter(|step| step.block == block).filter(wanted).collect()
+        replays.design.steps_of_block(block).filter(wanted).collect()
     }
 
     /// Groups of which an interval is wider than asked for.
     fn wide_groups(&self) -> BTreeSet<Group> {
-        let groups = (0..self.plan.workloads.len())
-            .flat_map(|workload| self.plan.settings.passes.iter().map(move |&pass| (workload, pass)));
+        let groups = (0..self.replays.workloads.len())
+            .flat_map(|workload| self.replays.options.passes.iter().map(move |&pass| (workload, pass)));
         groups.filter(|group| self.widest(*group).is_some_and(|(_, wide)| wide > self.goal.within)).collect()
     }
 
@@ -149,8 +158,8 @@ impl<'a> Pursuit<'a> {
         let shown = self.shown.borrow();
         let sound = |variant: usize| shown.get(&(group, variant)).filter(|shown| !shown.failed);
         let base = self.baseline.and_then(|base| Some((base, sound(base)?)));
-        let ranked = (0..self.plan.variants.len())
-            .filter(|&at| self.plan.variants[at].allocator != FLOOR)
+        let ranked = (0..self.replays.variants.len())
+            .filter(|&at| self.replays.variants[at].allocator != FLOOR)
             .filter(|&at| !shown.get(&(group, at)).is_some_and(|shown| shown.failed));
         let ranked: Vec<usize> = ranked.collect();
         let of_ratio = base.filter(|(base, _)| ranked.iter().any(|at| at != base));
@@ -177,7 +186,7 @@ impl<'a> Pursuit<'a> {
             };
             Some(format!(
                 "{}, {}: not within {percent}: the widest interval, that of {}, is {width}",
-                self.plan.workloads[group.0].0.name, group.1, self.plan.variants[variant].label
+                self.replays.design.workloads[group.0], group.1, self.replays.variants[variant].label
             ))
         };
         let wide: Vec<String> = self.wide_groups().iter().filter_map(sentence).collect();

@@ -1,7 +1,7 @@
 //! Percentages as a user writes them: `2%`, `2` or `0.5 %`.
 
 /// A percentage as a fraction: 0.02 of `2%`.
-pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.trim().trim_end_matches('%').trim_end();
     match number.parse::<f64>() {
         Ok(percent) if (0.0..=10_000.0).contains(&percent) => Ok(percent / 100.0),
@@ -10,7 +10,7 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
 }
 
 /// A fraction as a percentage: `2 %` of 0.02, without what binary fractions leave behind.
-pub(super) fn show_percent(fraction: f64) -> String {
+pub(crate) fn show_percent(fraction: f64) -> String {
     let text = format!("{:.6}", fraction * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }

@@ -1,0 +1,35 @@
+//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, a keeper, and the probe, which says as JSON which allocator
+//! serves its process and what it took of the settings. The probe runs once for each variant, in the variant's environment.
+
+use std::io::Write;
+
+use heaplab_allocators::Variant;
+use heaplab_allocators::probe::answer;
+
+use super::{Outcome, Usage};
+use crate::cli::stdout::stdout;
+
+#[derive(clap::Args)]
+pub(super) struct ProbeArgs {
+    /// The variant, as after `-a`
+    variant: String,
+}
+
+pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<Outcome> {
+    let variant = Variant::parse(&args.variant).map_err(|error| Usage(error.to_string()))?;
+    let answer = answer(&variant)?;
+    writeln!(stdout(), "{}", serde_json::to_string(&answer)?)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn keep() -> anyhow::Result<Outcome> {
+    crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+}
+
+pub(super) fn work() -> anyhow::Result<Outcome> {
+    crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+}
+
+pub(super) fn warm(need: &str) -> anyhow::Result<Outcome> {
+    crate::worker::back_memory(need).map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+}

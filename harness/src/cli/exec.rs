@@ -1,0 +1,134 @@
+//! `heaplab exec`: run the real program under each variant, and measure it from outside.
+//!
+//! Standard output belongs to the program: all words of heaplab's own go to standard error.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use heaplab_workloads::simulate::DEFAULT_SEED;
+
+use super::report::show_program_report;
+use super::run::say_stopped;
+use super::screen::Screen;
+use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
+use crate::exec::Ready;
+use crate::plan::{ExecOptions, Pass, RunOptions};
+use crate::session::{Ended, ProgramEnded, Start, measure_program};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant
+    /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
+    #[arg(short, long = "allocator", value_name = "VARIANT")]
+    allocators: Vec<String>,
+    /// Samples of each variant; 10 make a verdict, fewer than 6 none
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    reps: u32,
+    /// Where the results go [default: results/<UTC time>-<program>]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Continue the run in DIR: take what is missing or failed
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// With --resume: continue a run of another version of heaplab too
+    #[arg(long, requires = "resume")]
+    resume_anyway: bool,
+    /// What the program is called in results [default: its file's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A sample ends when the program does [default, without --for and --load]
+    #[arg(long, conflicts_with_all = ["time", "load"])]
+    until_exit: bool,
+    /// A sample ends this long after the program was ready, such as 10min: it gets SIGTERM, and SIGKILL 10 s later
+    #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
+    time: Option<Duration>,
+    /// The program is ready when it accepts connections on a port of the loopback interface (TCP:PORT), or when it has
+    /// written a line (LINE:REGEX) [default: at once]
+    #[arg(long, value_name = "TCP:PORT|LINE:REGEX", value_parser = parse_ready)]
+    ready_when: Option<String>,
+    /// A program that is not ready by then is stopped
+    #[arg(long, value_name = "TIME", default_value = "1min", value_parser = parse_duration)]
+    ready_within: Duration,
+    /// A command of the shell that is started when the program is ready, and whose end ends the sample
+    #[arg(long, value_name = "COMMAND")]
+    load: Option<String>,
+    /// A command of the shell before each sample, unmeasured: it puts back what the last sample changed
+    #[arg(long, value_name = "COMMAND")]
+    prepare: Option<String>,
+    /// A sample that takes longer is stopped [default: none is]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Decides the order of the variants
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    seed: u64,
+    /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
+    #[arg(long, value_name = "VARIANT")]
+    baseline: Option<String>,
+    /// The program and its arguments
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "resume")]
+    command: Vec<OsString>,
+}
+
+/// A condition that can be read; its text is what is kept.
+pub(super) fn parse_ready(text: &str) -> Result<String, String> {
+    text.parse::<Ready>().map(|_| text.to_owned())
+}
+
+/// Runs, reports, and says what came of it.
+pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+    let stop = stop_on_signals()?;
+    let screen = Screen::new()?;
+    let baseline = args.baseline.clone();
+    let (start, command) = start(args, matches);
+    match measure_program(start, command, false, &stop, &|notice| screen.show(notice))? {
+        ProgramEnded::CannotStart(error) => {
+            say!("heaplab: {error}");
+            Ok(Outcome::Passed(error.code()))
+        }
+        ProgramEnded::Ended { ended: Ended::Stopped(path), .. } => Ok(say_stopped("exec", path.as_deref())),
+        ProgramEnded::Ended { ended: Ended::Finished(path), status } => {
+            let outcome = show_program_report(&path, baseline.as_deref())?;
+            Ok(match status.filter(|status| *status != 0) {
+                Some(status) => Outcome::Passed(u8::try_from(status).unwrap_or(u8::MAX)),
+                None => outcome,
+            })
+        }
+    }
+}
+
+/// How the run starts, and for a new one the command.
+fn start(args: Args, matches: &ArgMatches) -> (Start, Option<Vec<OsString>>) {
+    let (output, resume, anyway) = (args.output.clone(), args.resume, args.resume_anyway);
+    let more = is_asked_for_more("exec", matches, &["output", "resume", "resume_anyway"]);
+    let command = args.command.clone();
+    let options = options(args);
+    match output {
+        Some(directory) if resume => {
+            (Start::Resume { directory, given: more.then_some(options), anyway }, None)
+        }
+        output => (Start::New { options, argv: argv_of_process(), output }, Some(command)),
+    }
+}
+
+fn options(args: Args) -> RunOptions {
+    RunOptions {
+        seed: args.seed,
+        passes: vec![Pass::Exec],
+        reps: args.reps,
+        allocators: args.allocators,
+        baseline: args.baseline,
+        timeout_ns: args.timeout.map(nanoseconds),
+        replay: None,
+        exec: Some(ExecOptions {
+            command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            name: args.name,
+            prepare: args.prepare,
+            ready_when: args.ready_when,
+            ready_within_ns: nanoseconds(args.ready_within),
+            load: args.load,
+            time_ns: args.time.map(nanoseconds),
+        }),
+    }
+}

@@ -1,0 +1,170 @@
+//! `heaplab run`: replay workloads under each variant and measure.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ArgMatches;
+use heaplab_workloads::catalog::Suite;
+use heaplab_workloads::program::{Order, Windows};
+use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
+
+use super::report::show_report;
+use super::screen::Screen;
+use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
+use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Touch, parse_percent};
+use crate::report::Format;
+use crate::session::{Ended, Start, measure_replays};
+
+/// The passes of a run for which none is named.
+const DEFAULT_PASSES: [Pass; 3] = [Pass::Throughput, Pass::Latency, Pass::Memory];
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Workloads by name (see `heaplab list workloads`), or files: a trace (.hlt), a definition (.toml), another
+    /// tool's log [default: the quick suite]
+    #[arg(value_name = "WORKLOAD|FILE")]
+    workloads: Vec<String>,
+    /// The workloads of a suite: quick or full (`heaplab list workloads` shows what is in each)
+    #[arg(long, value_name = "SUITE", conflicts_with = "workloads")]
+    suite: Option<Suite>,
+    /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant
+    /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
+    #[arg(short, long = "allocator", value_name = "VARIANT")]
+    allocators: Vec<String>,
+    /// Variants over values of settings: a sweep by name (see `heaplab list sweeps`), or a file (.toml); beside those named by -a
+    #[arg(long = "sweep", value_name = "NAME|FILE")]
+    sweeps: Vec<String>,
+    /// What to measure: throughput, latency, memory, check [default: throughput, latency, memory]
+    #[arg(long = "pass", value_name = "PASS", value_delimiter = ',')]
+    passes: Vec<Pass>,
+    /// Samples of each workload, variant and pass; 10 make a verdict, fewer than 6 none
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    reps: u32,
+    /// Continue past --reps until every interval of time/event and of peak memory is within this: of the ratio to the
+    /// baseline, or of the median where there is none
+    #[arg(long, value_name = "PCT", value_parser = parse_percent)]
+    until: Option<f64>,
+    /// With --until: no block starts later than this after the first
+    #[arg(long, value_name = "TIME", requires = "until", value_parser = parse_duration)]
+    max_time: Option<Duration>,
+    /// Where the results go [default: results/<UTC time>-<workload>]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Continue the run in DIR: take what is missing or failed
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// With --resume: continue a run of another version of heaplab too
+    #[arg(long, requires = "resume")]
+    resume_anyway: bool,
+    /// The order of the replay in every pass: causal or strict [default: strict for memory and check]
+    #[arg(long, value_parser = parse_order)]
+    order: Option<Order>,
+    /// The pace of every pass: max, real, xK or virtual [default: virtual for memory and check, where there are times]
+    #[arg(long)]
+    pace: Option<Pace>,
+    /// What the replay writes to: page (a byte in each), none, first (byte), full
+    #[arg(long, default_value_t = Touch::Page)]
+    touch: Touch,
+    /// CPU count that the allocators are shown [default: the trace's, or this machine's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    cpus: Option<u32>,
+    /// Checkpoints of the memory pass, in equal steps of trace time
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    checkpoints: u32,
+    /// Events in a window of the replay, of which two are in flight
+    #[arg(long, value_name = "EVENTS", default_value_t = Windows::EVENTS, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    window: u64,
+    /// A worker that takes longer is stopped
+    #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Decides the order of the variants, and the simulated workloads
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    seed: u64,
+    /// Simulated time of load models, such as 60s or 24h [default: the definition's; 60s in the quick suite]
+    #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
+    duration: Option<u64>,
+    /// Set a field of a load model, such as connections=200
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Run each load model once with each of these numbers of connections, such as 40,80,160
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    connections: Vec<u32>,
+    /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
+    #[arg(long, value_name = "VARIANT")]
+    baseline: Option<String>,
+    /// In which form the summary is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+fn parse_order(text: &str) -> Result<Order, String> {
+    match text {
+        "causal" => Ok(Order::Causal),
+        "strict" => Ok(Order::Strict),
+        _ => Err(format!("unknown order `{text}`: there are causal and strict")),
+    }
+}
+
+/// Runs, reports, and says what came of it.
+pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+    let stop = stop_on_signals()?;
+    let screen = Screen::new()?;
+    let (baseline, format) = (args.baseline.clone(), args.format);
+    match measure_replays(start(args, matches), &stop, &|notice| screen.show(notice))? {
+        Ended::Finished(path) => show_report(&path, baseline.as_deref(), format),
+        Ended::Stopped(path) => Ok(say_stopped("run", path.as_deref())),
+    }
+}
+
+/// How the run starts. The baseline of a report may be another than the run's, and its form may.
+fn start(args: Args, matches: &ArgMatches) -> Start {
+    let (output, resume, anyway) = (args.output.clone(), args.resume, args.resume_anyway);
+    let more = is_asked_for_more("run", matches, &["output", "resume", "resume_anyway", "format"]);
+    let options = options(args);
+    match output {
+        Some(directory) if resume => Start::Resume { directory, given: more.then_some(options), anyway },
+        output => Start::New { options, argv: argv_of_process(), output },
+    }
+}
+
+fn options(args: Args) -> RunOptions {
+    let mut passes = if args.passes.is_empty() { DEFAULT_PASSES.to_vec() } else { args.passes };
+    passes.sort_unstable();
+    passes.dedup();
+    RunOptions {
+        seed: args.seed,
+        passes,
+        reps: args.reps,
+        allocators: args.allocators,
+        baseline: args.baseline,
+        timeout_ns: Some(nanoseconds(args.timeout)),
+        replay: Some(ReplayOptions {
+            workloads: args.workloads,
+            suite: args.suite.map(|suite| suite.name().to_owned()),
+            sweeps: args.sweeps,
+            duration_ns: args.duration,
+            set: args.overrides,
+            connections: args.connections,
+            order: args.order,
+            pace: args.pace,
+            touch: args.touch,
+            cpus: args.cpus,
+            checkpoints: args.checkpoints,
+            window_events: args.window,
+            until: args.until,
+            max_time_ns: args.max_time.map(nanoseconds),
+        }),
+        exec: None,
+    }
+}
+
+/// Says that a run was stopped, and how to continue it.
+pub(super) fn say_stopped(command: &str, directory: Option<&Path>) -> Outcome {
+    if let Some(path) = directory {
+        let path = path.display();
+        say!(
+            "heaplab: stopped; what was measured is kept. Continue with: heaplab {command} --resume -o {path}"
+        );
+    }
+    Outcome::Interrupted
+}

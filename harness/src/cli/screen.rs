@@ -1,0 +1,90 @@
+//! What a person sees while a session works: sentences, and bars where standard error is a terminal.
+
+use std::cell::RefCell;
+
+use heaplab_workloads::import::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::plan::Pass;
+use crate::session::Notice;
+
+/// Shows what a session tells.
+pub(super) struct Screen {
+    bar: RefCell<Option<ProgressBar>>,
+    styles: Styles,
+}
+
+struct Styles {
+    import: ProgressStyle,
+    compile: ProgressStyle,
+    samples: ProgressStyle,
+    samples_without_end: ProgressStyle,
+}
+
+impl Screen {
+    pub(super) fn new() -> anyhow::Result<Screen> {
+        let style = ProgressStyle::with_template;
+        let styles = Styles {
+            import: style("{prefix} {bar:40} {percent:>3} %  {msg} events  {eta} left")?,
+            compile: style("compile {msg}: {human_pos} events, {per_sec}")?,
+            samples: style("{bar:30} {pos}/{len}  {msg}  {eta} left")?,
+            samples_without_end: style("{pos} samples in {elapsed}  {msg}")?,
+        };
+        Ok(Screen { bar: RefCell::default(), styles })
+    }
+
+    /// Shows one notice.
+    pub(super) fn show(&self, notice: &Notice<'_>) {
+        match *notice {
+            Notice::Say(ref text) => self.say(text),
+            Notice::Importing { workload, progress } => self.import(&format!("import {workload}"), progress),
+            Notice::Compiling { workload, order, events } => {
+                let bar = self.bar(|styles| ProgressBar::new_spinner().with_style(styles.compile.clone()));
+                bar.set_message(format!("{workload} ({order})"));
+                bar.set_position(events);
+            }
+            Notice::StageEnded => self.end_stage(),
+            // A program that runs may write to the terminal itself: a line each, and no bar.
+            Notice::Sampling { workload, pass: Pass::Exec, variant, number, count } => {
+                let of = count.map_or(String::new(), |count| format!(" of {count}"));
+                self.say(&format!("{workload} under {variant}, sample {number}{of}"));
+            }
+            Notice::Sampling { workload, pass, variant, number, count } => {
+                let bar = self.bar(|styles| match count {
+                    Some(count) => ProgressBar::new(count).with_style(styles.samples.clone()),
+                    None => ProgressBar::new_spinner().with_style(styles.samples_without_end.clone()),
+                });
+                bar.set_message(format!("{workload} {pass} {variant}"));
+                bar.set_position(number - 1);
+            }
+        }
+    }
+
+    /// Shows how far an import is.
+    pub(super) fn import(&self, what: &str, progress: Progress) {
+        let bar = self
+            .bar(|styles| ProgressBar::new(0).with_style(styles.import.clone()).with_prefix(what.to_owned()));
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.read_bytes);
+        bar.set_message(progress.events.to_string());
+    }
+
+    /// Takes the bar of a stage away.
+    pub(super) fn end_stage(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &*self.bar.borrow() {
+            Some(bar) => bar.suspend(|| say!("heaplab: {text}")),
+            None => say!("heaplab: {text}"),
+        }
+    }
+
+    /// The stage's bar, made when it is first needed.
+    fn bar(&self, make: impl FnOnce(&Styles) -> ProgressBar) -> ProgressBar {
+        self.bar.borrow_mut().get_or_insert_with(|| make(&self.styles)).clone()
+    }
+}

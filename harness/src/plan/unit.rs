@@ -1,0 +1,169 @@
+//! Units of work, and the order of the samples in them.
+//!
+//! A unit is one block of one workload: a sample of every variant in every pass, so that a machine that grows slower
+//! or faster over the run does so for all variants alike. A unit stays whole, wherever it is measured. Its id is a
+//! name that depends on nothing else in the run; the order of its samples, and every seed that it needs, derive from
+//! the id and the run's seed alone. So a unit is the same one in a run of more workloads, in a longer run, when it is
+//! resumed, and on another machine.
+
+use std::fmt;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::Pass;
+
+/// One sample to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// The block that it belongs to, from 0.
+    pub block: u32,
+    /// Index of its workload.
+    pub workload: usize,
+    /// What to measure.
+    pub pass: Pass,
+    /// Index of its variant.
+    pub variant: usize,
+}
+
+/// One block of one workload.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unit {
+    /// The workload's name.
+    pub workload: String,
+    /// The block, from 0.
+    pub block: u32,
+}
+
+impl Unit {
+    /// The seed of this unit in a run with seed `run_seed`: the first 8 bytes, little-endian, of the SHA-256 of the
+    /// run's seed (8 bytes, little-endian) and the unit's id.
+    ///
+    /// ```
+    /// use heaplab::plan::Unit;
+    /// let unit = Unit { workload: "monitor-server".to_owned(), block: 3 };
+    /// assert_eq!(unit.to_string(), "monitor-server#3");
+    /// assert_ne!(unit.seed(1), unit.seed(2));
+    /// ```
+    #[must_use]
+    pub fn seed(&self, run_seed: u64) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(run_seed.to_le_bytes());
+        hash.update(self.to_string());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.finalize()[..8]);
+        u64::from_le_bytes(first)
+    }
+}
+
+/// The unit's id.
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.workload, self.block)
+    }
+}
+
+/// Which samples a run consists of: every unit of its workloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Design {
+    /// Decides the order of variants.
+    pub seed: u64,
+    /// Names of the workloads.
+    pub workloads: Vec<String>,
+    /// What is measured of each.
+    pub passes: Vec<Pass>,
+    /// How many variants there are.
+    pub variants: usize,
+}
+
+impl Design {
+    /// The unit of a workload, by its index, in a block.
+    #[must_use]
+    pub fn unit(&self, workload: usize, block: u32) -> Unit {
+        Unit { workload: self.workloads[workload].clone(), block }
+    }
+
+    /// The samples of the first `blocks` blocks, in the order in which they are taken.
+    #[must_use]
+    pub fn steps(&self, blocks: u32) -> Vec<Step> {
+        (0..blocks).flat_map(|block| self.steps_of_block(block)).collect()
+    }
+
+    /// The samples of one block, a workload after another.
+    pub fn steps_of_block(&self, block: u32) -> impl Iterator<Item = Step> + '_ {
+        (0..self.workloads.len()).flat_map(move |workload| self.steps_of_unit(workload, block))
+    }
+
+    fn steps_of_unit(&self, workload: usize, block: u32) -> Vec<Step> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.unit(workload, block).seed(self.seed));
+        let mut steps = Vec::new();
+        for &pass in &self.passes {
+            let mut order: Vec<usize> = (0..self.variants).collect();
+            order.shuffle(&mut random);
+            steps.extend(order.into_iter().map(|variant| Step { block, workload, pass, variant }));
+        }
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn design(seed: u64, workloads: &[&str], passes: &[Pass]) -> Design {
+        let workloads = workloads.iter().map(|&name| name.to_owned()).collect();
+        Design { seed, workloads, passes: passes.to_vec(), variants: 4 }
+    }
+
+    #[test]
+    fn every_unit_holds_every_variant_once_in_each_pass() {
+        let all = design(7, &["a", "b"], &[Pass::Throughput, Pass::Memory]).steps(5);
+        assert_eq!(all.len(), 5 * 2 * 2 * 4);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        for group in all.chunks(4) {
+            assert!(group.iter().all(|step| (step.block, step.workload, step.pass)
+                == (group[0].block, group[0].workload, group[0].pass)));
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_order() {
+        let order = |seed| design(seed, &["a"], &[Pass::Memory]).steps(6);
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let firsts: HashSet<usize> = order(1).chunks(4).map(|block| block[0].variant).collect();
+        assert!(firsts.len() > 1, "one variant is not always the first");
+    }
+
+    #[test]
+    fn a_unit_is_the_same_whatever_else_is_in_the_run() {
+        let variants = |design: &Design, name: &str, block: u32| -> Vec<usize> {
+            let of_unit = |step: &Step| design.workloads[step.workload] == name && step.block == block;
+            design.steps(8).into_iter().filter(of_unit).map(|step| step.variant).collect()
+        };
+        let alone = design(1, &["b"], &[Pass::Memory]);
+        let among = design(1, &["a", "b", "c"], &[Pass::Memory]);
+        for block in 0..8 {
+            assert_eq!(variants(&alone, "b", block), variants(&among, "b", block), "block {block}");
+        }
+        let orders: HashSet<Vec<usize>> = (0..8).map(|block| variants(&among, "a", block)).collect();
+        assert!(orders.len() > 1, "blocks differ");
+    }
+
+    /// Runs that were measured elsewhere, or by an earlier version, have this order.
+    #[test]
+    fn the_order_is_that_of_the_documented_hash() {
+        let unit = Unit { workload: "monitor-server".to_owned(), block: 3 };
+        assert_eq!(unit.seed(1), 15_101_240_429_685_206_614);
+        let order: Vec<usize> = design(1, &["monitor-server"], &[Pass::Memory])
+            .steps(2)
+            .iter()
+            .map(|step| step.variant)
+            .collect();
+        assert_eq!(order, [3, 1, 0, 2, 0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,114 @@
+//! What a run was made of, as `run.toml` and `recorded.csv` keep it.
+
+use std::path::PathBuf;
+
+use heaplab_allocators::hash_file;
+use heaplab_workloads::catalog::{Source, Workload};
+use heaplab_workloads::simulate::Options;
+
+use super::error::SessionError;
+use super::programs::Compiled;
+use crate::doctor::{Level, Readings, examine};
+use crate::measure::Variation;
+use crate::results::{RecordedPoint, RunVariant, RunWorkload};
+
+/// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at.
+pub(super) fn recorded_points(compiled: &Compiled) -> Vec<RecordedPoint> {
+    let timed = compiled.subjects.iter().zip(&compiled.recordings).filter(|(subject, _)| subject.has_times);
+    let points = timed.flat_map(|(subject, recording)| {
+        recording.memory.iter().map(|&(time_ns, resident_bytes)| RecordedPoint {
+            workload: subject.name.clone(),
+            time_ns,
+            resident_bytes,
+        })
+    });
+    points.collect()
+}
+
+/// What on this machine would spoil a measurement.
+pub(super) fn machine_warnings() -> Vec<String> {
+    let spoils = |check: &crate::doctor::Check| check.level == Level::Warning;
+    let sentence = |check: crate::doctor::Check| format!("{}: {}; {}", check.what, check.found, check.advice);
+    examine(&Readings::read()).into_iter().filter(spoils).map(sentence).collect()
+}
+
+/// The workloads as `run.toml` has them.
+pub(super) fn describe_workloads(
+    workloads: &[(Workload, Options)],
+    compiled: &Compiled,
+) -> Result<Vec<RunWorkload>, SessionError> {
+    let hash = |path: &PathBuf| hash_file(path).map_err(SessionError::failed("cannot hash a workload"));
+    let mut described = Vec::new();
+    for (index, (workload, options)) in workloads.iter().enumerate() {
+        let (source, path) = match &workload.source {
+            Source::Definition { origin, .. } => {
+                let mut source = format!("definition {origin}, seed {}", options.seed);
+                if let Some(duration) = options.duration_ns {
+                    source += &format!(", {} s", duration as f64 / 1e9);
+                }
+                options.overrides.iter().for_each(|set| source += &format!(", {set}"));
+                (source, None)
+            }
+            Source::Stress { name } => {
+                let mut source = format!("stress pattern {name}, seed {}", options.seed);
+                options.overrides.iter().for_each(|set| source += &format!(", {set}"));
+                (source, None)
+            }
+            Source::ShippedLog { file_name, .. } => (format!("shipped {file_name}"), None),
+            Source::ShippedTrace { .. } => (format!("shipped {}.hlt", workload.name), None),
+            Source::Trace { path } | Source::Log { path } => (path.display().to_string(), Some(path)),
+        };
+        let connections = workload.connections(options)?;
+        let programs = compiled.programs.of_workload(index);
+        let Some((program, info)) = programs.first() else { continue };
+        let recording = compiled.recordings.get(index);
+        let recorded = recording.and_then(|recording| recording.allocator.as_ref());
+        described.push(RunWorkload {
+            name: workload.name.clone(),
+            source,
+            trace_hash: path.map(hash).transpose()?,
+            program_hash: Some(hash(program)?),
+            has_times: info.has_times,
+            lacks: compiled.lacks.get(index).cloned().unwrap_or_default(),
+            cpus: info.cpus,
+            events: Some(info.events),
+            threads: Some(u64::from(info.threads)),
+            duration_ns: info.has_times.then_some(info.duration_ns),
+            requested_peak_bytes: Some(info.requested_peak_bytes),
+            truncated: info.truncated,
+            model: connections.map(|_| model_of(workload)),
+            connections,
+            recorded_allocator: recorded.map(|allocator| allocator.name.clone()),
+            recorded_library_hash: recorded
+                .map(|allocator| allocator.hash.clone())
+                .filter(|hash| !hash.is_empty()),
+            recorded_cpu_ns: recording.and_then(|recording| recording.cpu_ns),
+            recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
+            thinned: recording.and_then(|recording| recording.thinned.clone()),
+            phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
+        });
+    }
+    Ok(described)
+}
+
+/// The name that a load model has at any load.
+fn model_of(workload: &Workload) -> String {
+    workload.name.split(":connections=").next().unwrap_or(&workload.name).to_owned()
+}
+
+/// A variant as `run.toml` has it.
+pub(super) fn describe_variant(variation: &Variation) -> RunVariant {
+    let (variant, proven) = (&variation.variant, variation.proven.as_ref().ok());
+    RunVariant {
+        label: variant.label.clone(),
+        allocator: variant.allocator.clone(),
+        version: proven.map(|proven| proven.loaded.version.clone()).filter(|version| !version.is_empty()),
+        settings: variant
+            .settings
+            .iter()
+            .map(|setting| format!("{}={}", setting.name, setting.value))
+            .collect(),
+        library_path: variant.library.as_ref().map(|path| path.display().to_string()),
+        library_hash: proven.map(|proven| proven.library_hash.clone()),
+    }
+}

@@ -1,0 +1,33 @@
+//! A run from what is asked for to its finished directory.
+//!
+//! options (new, or those of the run that is resumed: [`Start`]) -> workloads compiled and variants proven -> samples,
+//! unit by unit -> rows in the run's directory. [`measure_replays`] and [`measure_program`] are the two kinds of run;
+//! [`validate_recording`] makes one of each; [`measure_itself`] keeps no directory. All mistakes of the user are found
+//! before a directory is made.
+//!
+//! Nothing is printed here: what a user must see goes to the [`Listener`]. Nothing is analysed here but how wide
+//! intervals are, which decides when a run may stop.
+
+mod description;
+mod error;
+mod goal;
+mod notice;
+mod opening;
+mod program;
+mod program_rows;
+mod programs;
+mod recording;
+mod replays;
+mod sampling;
+mod self_comparison;
+mod validation;
+mod variants;
+mod workloads;
+
+pub use error::SessionError;
+pub use notice::{Listener, Notice};
+pub use opening::{Ended, Start};
+pub use program::{ProgramEnded, measure_program};
+pub use sampling::measure_replays;
+pub use self_comparison::{Pairs, measure_itself};
+pub use validation::{Validation, validate_recording};

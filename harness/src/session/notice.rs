@@ -1,0 +1,47 @@
+//! What a session tells while it works. It prints nothing itself: who started it shows what is told.
+
+use heaplab_workloads::import::Progress;
+use heaplab_workloads::program::Order;
+
+use crate::plan::Pass;
+
+/// One thing that is told.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A sentence that the user must see.
+    Say(String),
+    /// A log is being imported.
+    Importing {
+        /// The workload's name.
+        workload: &'a str,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// A workload is being compiled.
+    Compiling {
+        /// Its name.
+        workload: &'a str,
+        /// The order that it is compiled for.
+        order: Order,
+        /// Events so far.
+        events: u64,
+    },
+    /// The stage that the last notice was of has ended.
+    StageEnded,
+    /// A sample starts.
+    Sampling {
+        /// Its workload's name.
+        workload: &'a str,
+        /// What it measures.
+        pass: Pass,
+        /// Its variant's label.
+        variant: &'a str,
+        /// Which sample it is, from 1.
+        number: u64,
+        /// How many there are, where that is known.
+        count: Option<u64>,
+    },
+}
+
+/// Who is told.
+pub type Listener<'a> = &'a dyn Fn(&Notice<'_>);

@@ -1,0 +1,209 @@
+//! How a run starts: anew, or from a directory that holds a part of it.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use heaplab_allocators::Variant;
+
+use super::description::{describe_variant, machine_warnings};
+use super::error::{SessionError, usage};
+use super::notice::{Listener, Notice};
+use super::variants::list_labels;
+use crate::doctor::Machine;
+use crate::measure::Variation;
+use crate::plan::RunOptions;
+use crate::results::{RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA, read_run_file};
+
+/// How a run starts.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Anew.
+    New {
+        /// What is asked for.
+        options: RunOptions,
+        /// The command line that asks for it, for display.
+        argv: Vec<String>,
+        /// Its directory; none for one below `results` that is named after the time and the workload.
+        output: Option<PathBuf>,
+    },
+    /// From a directory that holds a part of it: what it was asked for stands there.
+    Resume {
+        /// The directory.
+        directory: PathBuf,
+        /// What the user asks for beside, if anything: it must be the same.
+        given: Option<RunOptions>,
+        /// Whether samples of another version of heaplab are added too.
+        anyway: bool,
+    },
+}
+
+/// How a run ended when nothing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Every sample was taken: the run's directory.
+    Finished(PathBuf),
+    /// It was stopped; where there is a directory already, what was measured is kept there.
+    Stopped(Option<PathBuf>),
+}
+
+/// The two kinds of run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Replays,
+    Program,
+}
+
+impl Kind {
+    fn of(options: &RunOptions) -> Kind {
+        if options.exec.is_some() { Kind::Program } else { Kind::Replays }
+    }
+
+    fn command(self) -> &'static str {
+        match self {
+            Kind::Replays => "run",
+            Kind::Program => "exec",
+        }
+    }
+}
+
+/// A run whose options are known, and which has no directory open yet.
+pub(super) struct Opening {
+    pub(super) options: RunOptions,
+    argv: Vec<String>,
+    /// For a new run, where it goes if that was said.
+    output: Option<PathBuf>,
+    /// The directory of a resumed run, and what it says.
+    resumed: Option<(PathBuf, RunFile)>,
+}
+
+impl Start {
+    /// Settles what is asked for.
+    pub(super) fn open(self, kind: Kind, listener: Listener<'_>) -> Result<Opening, SessionError> {
+        match self {
+            Start::New { options, argv, output } => Ok(Opening { options, argv, output, resumed: None }),
+            Start::Resume { directory, given, anyway } => {
+                let file = read_run_file(&directory)?;
+                check_resumed(&directory, &file, kind, given.as_ref(), anyway)?;
+                if file.working_directory != working_directory() {
+                    listener(&Notice::Say(format!(
+                        "{} was started in {}: relative paths are read from there if it is resumed there",
+                        directory.display(),
+                        file.working_directory
+                    )));
+                }
+                let (options, argv) = (file.options.clone(), file.argv.clone());
+                Ok(Opening { options, argv, output: None, resumed: Some((directory, file)) })
+            }
+        }
+    }
+}
+
+/// Refuses to continue a run of another kind, version or question.
+fn check_resumed(
+    directory: &Path,
+    file: &RunFile,
+    kind: Kind,
+    given: Option<&RunOptions>,
+    anyway: bool,
+) -> Result<(), SessionError> {
+    let path = directory.display();
+    let found = Kind::of(&file.options);
+    if found != kind {
+        let (found, kind) = (found.command(), kind.command());
+        return Err(usage(format!(
+            "{path} is not a `heaplab {kind}`: continue it with `heaplab {found} --resume -o {path}`"
+        )));
+    }
+    if given.is_some_and(|given| *given != file.options) {
+        return Err(usage(format!(
+            "{path} was made by `{}`: to continue it, give no other arguments than --resume -o",
+            file.argv.join(" ")
+        )));
+    }
+    let (then, now) = (&file.heaplab_version, env!("CARGO_PKG_VERSION"));
+    if then != now && !anyway {
+        return Err(usage(format!(
+            "{path} was measured by heaplab {then}, and this is {now}: its samples may differ for that reason; \
+             start another run, or add --resume-anyway"
+        )));
+    }
+    Ok(())
+}
+
+impl Opening {
+    /// Refuses a resumed run of which a sweep, or the table of allocators, makes other variants by now.
+    pub(super) fn check_variants(&self, variants: &[Variant]) -> Result<(), SessionError> {
+        let Some((directory, file)) = &self.resumed else { return Ok(()) };
+        let then: Vec<&str> = file.variants.iter().map(|variant| variant.label.as_str()).collect();
+        let (then, now) = (then.join(", "), list_labels(variants));
+        if then != now {
+            return Err(usage(format!(
+                "{} was started with the variants {then}, and its sweep now makes {now}: start another run",
+                directory.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Makes the run's directory, or opens the one that is resumed. `name` is what a new one is called by.
+    pub(super) fn open_directory(
+        self,
+        name: &str,
+        notes: Vec<String>,
+        workloads: Vec<RunWorkload>,
+        variations: &[Variation],
+        listener: Listener<'_>,
+    ) -> Result<RunDirectory, SessionError> {
+        let variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();
+        if let Some((directory, _)) = &self.resumed {
+            let run = RunDirectory::resume(directory)?;
+            run.file().check_unchanged(&workloads, &variants).map_err(|what| {
+                usage(format!(
+                    "{}: {what}: what is measured now would not belong to it; start another run",
+                    directory.display()
+                ))
+            })?;
+            return Ok(run);
+        }
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(name));
+        let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
+        let mut warnings = machine_warnings();
+        for warning in &warnings {
+            listener(&Notice::Say(warning.clone()));
+        }
+        warnings.extend(notes);
+        let machine =
+            toml::Table::try_from(Machine::read()).map_err(SessionError::failed("the machine's facts"))?;
+        let file = RunFile {
+            schema: SCHEMA,
+            heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),
+            run_id,
+            started_utc: now,
+            argv: self.argv,
+            working_directory: working_directory(),
+            finished: false,
+            warnings,
+            options: self.options,
+            workloads,
+            variants,
+            machine,
+        };
+        Ok(RunDirectory::create(&directory, file)?)
+    }
+
+    /// Whether the run has a directory already.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed.is_some()
+    }
+}
+
+/// The name without what a file's name should not have.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+fn working_directory() -> String {
+    std::env::current_dir().map_or_else(|_| String::new(), |path| path.display().to_string())
+}

@@ -1,0 +1,298 @@
+//! A run of the real program: it runs under each variant and is measured from outside, each sample kept as it comes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use heaplab_allocators::{Injection, Variant, hash_file};
+use tempfile::TempDir;
+
+use super::error::{SessionError, usage};
+use super::notice::{Listener, Notice};
+use super::opening::{Ended, Kind, Opening, Start};
+use super::program_rows::{make_rows, refused};
+use super::variants::{check_baseline, parse_variants, prove_variants};
+use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, find_program};
+use crate::measure::Variation;
+use crate::plan::{Design, ExecOptions, RunOptions, Step};
+use crate::results::{RunDirectory, RunWorkload, SampleKey, Status};
+
+/// How a run of a program ended when nothing failed.
+#[derive(Debug)]
+pub enum ProgramEnded {
+    /// The program cannot be started: nothing was measured.
+    CannotStart(CannotStart),
+    /// As any run.
+    Ended {
+        /// How.
+        ended: Ended,
+        /// The exit status of the program where the run was of a single sample and it ended by itself.
+        status: Option<u32>,
+    },
+}
+
+/// A program and what is asked of it, all checked.
+struct Program {
+    options: RunOptions,
+    exec: ExecOptions,
+    command: Vec<OsString>,
+    name: String,
+    file: PathBuf,
+    variants: Vec<Variant>,
+    design: Design,
+    limits: Limits,
+    /// Whether what it writes to its standard output goes to our standard error.
+    to_stderr: bool,
+}
+
+/// Takes the samples of a run of a program, and keeps them in its directory.
+///
+/// `command` is what [`ExecOptions::command`] says, in the system's own encoding, for a new run. With `to_stderr` our
+/// standard output is another's, and the program's goes to our standard error.
+///
+/// # Errors
+///
+/// As [`super::measure_replays`].
+pub fn measure_program(
+    start: Start,
+    command: Option<Vec<OsString>>,
+    to_stderr: bool,
+    stop: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<ProgramEnded, SessionError> {
+    let opening = start.open(Kind::Program, listener)?;
+    let exec = opening.options.exec.clone().ok_or_else(|| usage("this is no run of a program"))?;
+    let command = match command {
+        Some(command) => command,
+        None => recorded_command(&exec)?,
+    };
+    let file = match find_program(
+        command.first().map_or("".as_ref(), |word| word.as_os_str()),
+        std::env::var_os("PATH"),
+    ) {
+        Ok(file) => file,
+        Err(error) => return Ok(ProgramEnded::CannotStart(error)),
+    };
+    let program = Program::find(&opening.options, exec, command, file, to_stderr)?;
+    opening.check_variants(&program.variants)?;
+    let variations = prove_variants(&program.variants, None, listener)?;
+    let mut directory = program.open_directory(opening, &variations, listener)?;
+    let path = directory.path().to_path_buf();
+    let all = program.design.steps(program.options.reps);
+    let is_single = all.len() == 1;
+    let missing: Vec<Step> =
+        all.into_iter().filter(|step| !directory.done().contains(&program.key(step))).collect();
+    let sampling = Sampling::new(&program, &variations, stop, listener, missing.len())?;
+    let Some(last) = sampling.take_all(&missing, &mut directory)? else {
+        return Ok(ProgramEnded::Ended { ended: Ended::Stopped(Some(path)), status: None });
+    };
+    directory.finish()?;
+    Ok(ProgramEnded::Ended { ended: Ended::Finished(path), status: last.filter(|_| is_single) })
+}
+
+/// The command of a resumed run, as its run.toml holds it.
+fn recorded_command(exec: &ExecOptions) -> Result<Vec<OsString>, SessionError> {
+    if let Some(word) = exec.command.iter().find(|word| word.contains(char::REPLACEMENT_CHARACTER)) {
+        return Err(usage(format!(
+            "{word:?} of the command was not UTF-8, and is not known exactly: the run cannot be resumed; start another"
+        )));
+    }
+    Ok(exec.command.iter().map(OsString::from).collect())
+}
+
+impl Program {
+    fn find(
+        options: &RunOptions,
+        exec: ExecOptions,
+        command: Vec<OsString>,
+        file: PathBuf,
+        to_stderr: bool,
+    ) -> Result<Program, SessionError> {
+        let variants = parse_variants(&options.allocators)?;
+        check_baseline(options.baseline.as_deref(), &variants)?;
+        let own = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = exec.name.clone().or(own).unwrap_or_else(|| "program".to_owned());
+        let ready = exec.ready_when.as_deref().map(str::parse::<Ready>).transpose().map_err(usage)?;
+        if let Some(text) =
+            exec.ready_when.as_ref().filter(|_| ready.as_ref().is_some_and(Ready::is_met_already))
+        {
+            return Err(SessionError::Failed {
+                what: format!("{text} would not tell when {name} is ready"),
+                source: "something listens on this port already; stop it, or choose another port".into(),
+            });
+        }
+        let limits = Limits {
+            ready,
+            ready_within: Duration::from_nanos(exec.ready_within_ns),
+            time: exec.time_ns.map(Duration::from_nanos),
+            load: exec.load.clone(),
+            timeout: options.timeout_ns.map(Duration::from_nanos),
+            grace: GRACE,
+        };
+        let design = Design {
+            seed: options.seed,
+            workloads: vec![name.clone()],
+            passes: options.passes.clone(),
+            variants: variants.len(),
+        };
+        let options = options.clone();
+        Ok(Program { options, exec, command, name, file, variants, design, limits, to_stderr })
+    }
+
+    fn key(&self, step: &Step) -> SampleKey {
+        SampleKey {
+            block: step.block,
+            workload: self.name.clone(),
+            variant: self.variants[step.variant].label.clone(),
+            pass: step.pass,
+        }
+    }
+
+    /// Makes the run's directory, or opens the one that is resumed.
+    fn open_directory(
+        &self,
+        opening: Opening,
+        variations: &[Variation],
+        listener: Listener<'_>,
+    ) -> Result<RunDirectory, SessionError> {
+        let workloads = vec![RunWorkload {
+            name: self.name.clone(),
+            source: format!("program {}", self.file.display()),
+            // A program that may be run may be one that must not be read.
+            program_hash: hash_file(&self.file).ok(),
+            has_times: true,
+            ..RunWorkload::default()
+        }];
+        let mut notes = Vec::new();
+        if !opening.is_resumed() && std::env::var_os("LD_PRELOAD").is_some_and(|value| !value.is_empty()) {
+            let note = "LD_PRELOAD was set: what it names is not preloaded in the samples".to_owned();
+            listener(&Notice::Say(note.clone()));
+            notes.push(note);
+        }
+        opening.open_directory(&self.name, notes, workloads, variations, listener)
+    }
+}
+
+/// A run whose directory is open.
+struct Sampling<'a> {
+    program: &'a Program,
+    variations: &'a [Variation],
+    /// Where the processes of a sample report which malloc serves them.
+    reports: TempDir,
+    input: Input,
+    stop: &'a AtomicBool,
+    listener: Listener<'a>,
+}
+
+impl<'a> Sampling<'a> {
+    fn new(
+        program: &'a Program,
+        variations: &'a [Variation],
+        stop: &'a AtomicBool,
+        listener: Listener<'a>,
+        samples: usize,
+    ) -> Result<Sampling<'a>, SessionError> {
+        let reports = tempfile::Builder::new()
+            .prefix("heaplab-")
+            .tempdir()
+            .map_err(SessionError::failed("cannot make a temporary directory"))?;
+        let input = choose_input(samples, listener);
+        Ok(Sampling { program, variations, reports, input, stop, listener })
+    }
+
+    /// Takes samples and keeps each as it comes. None if the run was stopped, else the exit status of the last program
+    /// that ended by itself.
+    fn take_all(
+        &self,
+        steps: &[Step],
+        directory: &mut RunDirectory,
+    ) -> Result<Option<Option<u32>>, SessionError> {
+        let run_id = directory.file().run_id.clone();
+        let name = &self.program.name;
+        let mut last = None;
+        for (at, step) in steps.iter().enumerate() {
+            let variation = &self.variations[step.variant];
+            let label = &variation.variant.label;
+            (self.listener)(&Notice::Sampling {
+                workload: name,
+                pass: step.pass,
+                variant: label,
+                number: at as u64 + 1,
+                count: Some(steps.len() as u64),
+            });
+            let report_file = self.reports.path().join(format!("reports-{at}"));
+            std::fs::File::create(&report_file)
+                .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
+            let Some(taken) = self.take_one(variation, &report_file)? else { return Ok(None) };
+            let rows = make_rows(&run_id, name, step, variation, &taken);
+            directory.append(&rows)?;
+            if let Some(detail) = &rows.sample.status_detail {
+                let word = if rows.sample.status == Status::Ok { "note" } else { "not ok" };
+                (self.listener)(&Notice::Say(format!("{name} under {label}: {word}: {detail}")));
+            }
+            last = taken.exit_status;
+            if self.stop.load(Ordering::Relaxed) && at + 1 < steps.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// Takes one sample; a variant that cannot be measured, and a preparation that fails, are samples too.
+    fn take_one(&self, variation: &Variation, report_file: &Path) -> Result<Option<Execution>, SessionError> {
+        let program = self.program;
+        match variation.proven.as_ref().map(|proven| proven.unknown_setting()) {
+            Ok(None) => {}
+            Ok(Some(what)) => return Ok(Some(refused(what))),
+            Err(what) => return Ok(Some(refused(what.clone()))),
+        }
+        let injection = match Injection::new(&variation.variant, report_file) {
+            Ok(injection) => injection,
+            Err(error) => return Ok(Some(refused(error.to_string()))),
+        };
+        let label = &variation.variant.label;
+        if let Some(prepare) = &program.exec.prepare {
+            match exec::prepare(prepare, label, self.stop).map_err(SessionError::failed("--prepare"))? {
+                None => return Ok(None),
+                Some(0) => {}
+                Some(status) => {
+                    return Ok(Some(refused(format!("--prepare ended with status {status}: {prepare}"))));
+                }
+            }
+        }
+        let started = exec::Program {
+            command: &program.command,
+            file: &program.file,
+            variant: &variation.variant,
+            injection: &injection,
+            report_file,
+            input: self.input.clone(),
+            limits: &program.limits,
+            to_stderr: program.to_stderr,
+        };
+        exec::take_sample(&started, self.stop)
+            .map_err(SessionError::failed(format!("{} under {label}", program.name)))
+    }
+}
+
+/// Every sample must read the same: one alone reads our standard input itself, several read a file from its start.
+fn choose_input(samples: usize, listener: Listener<'_>) -> Input {
+    if samples == 1 {
+        return Input::Inherited;
+    }
+    match std::fs::read_link("/proc/self/fd/0").and_then(|path| Ok((std::fs::metadata(&path)?, path))) {
+        Ok((metadata, path)) if metadata.is_file() => Input::File(path),
+        Ok((metadata, _)) if metadata.is_dir() => Input::Empty,
+        _ => {
+            use std::os::unix::fs::FileTypeExt;
+            let kind = std::fs::metadata("/proc/self/fd/0").map(|metadata| metadata.file_type());
+            if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
+                let sentence =
+                    "standard input is a pipe, which only one sample could read: all get none; give a file";
+                listener(&Notice::Say(sentence.to_owned()));
+            }
+            Input::Empty
+        }
+    }
+}

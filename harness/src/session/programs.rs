@@ -1,0 +1,215 @@
+//! The workloads of a run as programs: logs imported, traces compiled for every order that a pass needs.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use heaplab_trace::{Header, Record};
+use heaplab_workloads::catalog::{Source, Workload};
+use heaplab_workloads::program::{Order, Windows};
+use heaplab_workloads::simulate::Options;
+use heaplab_workloads::stream::{RecordStream, StreamError};
+
+use super::error::{SessionError, usage};
+use super::notice::{Listener, Notice};
+use super::recording::Recording;
+use super::replays::Replays;
+use crate::doctor::cgroup_memory_limit;
+use crate::measure::{Campaign, Footprints, Programs, Subject, Variation};
+
+/// The workloads of a run as programs.
+pub(super) struct Compiled {
+    pub(super) subjects: Vec<Subject>,
+    /// What each workload's source could not tell: [`Header::lacks`].
+    pub(super) lacks: Vec<Vec<String>>,
+    pub(super) programs: Programs,
+    /// What is known of the processes that were recorded, a workload each.
+    pub(super) recordings: Vec<Recording>,
+    /// What their replays use of memory, as it comes to be known.
+    pub(super) footprints: Footprints,
+}
+
+impl Compiled {
+    /// Takes samples of these programs on this machine.
+    pub(super) fn campaign<'a>(
+        &'a self,
+        replays: &'a Replays,
+        variations: &'a [Variation],
+        stop: &'a AtomicBool,
+    ) -> Campaign<'a> {
+        Campaign {
+            options: &replays.options,
+            replay: &replays.replay,
+            subjects: &self.subjects,
+            variations,
+            programs: &self.programs,
+            machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+            memory_limit_bytes: cgroup_memory_limit(),
+            footprints: &self.footprints,
+            stop,
+        }
+    }
+}
+
+/// Compiles each workload for every order and cut that its passes need; none if the run was stopped.
+pub(super) fn compile_workloads(
+    replays: &Replays,
+    stop: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Option<Compiled>, SessionError> {
+    let compiled = Compiled {
+        subjects: Vec::new(),
+        lacks: Vec::new(),
+        programs: Programs::new()?,
+        recordings: Vec::new(),
+        footprints: Footprints::default(),
+    };
+    let mut compiler = Compiler { replays, stop, listener, compiled };
+    for (index, (workload, options)) in replays.workloads.iter().enumerate() {
+        let imported = compiler.import_once(index, workload, options)?;
+        if !compiler.compile_workload(index, imported.as_ref().unwrap_or(workload), options)? {
+            return Ok(None);
+        }
+        if let Some(Source::Trace { path }) = imported.map(|imported| imported.source) {
+            std::fs::remove_file(&path)
+                .map_err(SessionError::failed(format!("cannot remove {}", path.display())))?;
+        }
+    }
+    Ok(Some(compiler.compiled))
+}
+
+/// Compiles a run's workloads, one after another.
+struct Compiler<'a> {
+    replays: &'a Replays,
+    stop: &'a AtomicBool,
+    listener: Listener<'a>,
+    compiled: Compiled,
+}
+
+impl Compiler<'_> {
+    /// The trace of a workload that is a log, in the run's temporary place: every program is compiled from it.
+    fn import_once(
+        &self,
+        index: usize,
+        workload: &Workload,
+        options: &Options,
+    ) -> Result<Option<Workload>, SessionError> {
+        let trace = self.compiled.programs.directory().join(format!("{index}.hlt"));
+        let name = workload.name.as_str();
+        let mut show = |progress| (self.listener)(&Notice::Importing { workload: name, progress });
+        let imported = workload.import_as(options, &trace, &mut show);
+        (self.listener)(&Notice::StageEnded);
+        let Some(imported) = imported? else { return Ok(None) };
+        for warning in &imported.warnings {
+            self.say(format!("{name}: {warning}"));
+        }
+        Ok(Some(imported.workload))
+    }
+
+    /// Compiles one workload; false if the run was stopped.
+    fn compile_workload(
+        &mut self,
+        index: usize,
+        workload: &Workload,
+        options: &Options,
+    ) -> Result<bool, SessionError> {
+        let first = workload.open(options)?;
+        let has_times = first.header().has_times;
+        let replay = &self.replays.replay;
+        if let Some(pace) = replay.pace.filter(|pace| pace.needs_times() && !has_times) {
+            return Err(usage(format!(
+                "pace {pace} needs times, and {} has none: omit --pace, or use --pace max",
+                workload.name
+            )));
+        }
+        let lacks = first.header().lacks();
+        for lack in &lacks {
+            self.say(format!("{}: its trace lacks {lack}", workload.name));
+        }
+        let mut recording = Recording::default();
+        let mut opened = Some(first);
+        let mut made = BTreeSet::new();
+        for &pass in &self.replays.options.passes {
+            let order = replay.order(pass);
+            let timed = replay.pace(pass, has_times).needs_times();
+            if !made.insert((order == Order::Strict, timed)) {
+                continue;
+            }
+            let stream = match opened.take() {
+                Some(stream) => stream,
+                None => workload.open(options)?,
+            };
+            // A later program of the same trace tells the same.
+            recording = Recording::of(stream.header());
+            let stream = Stoppable { stream, stop: self.stop, recording: &mut recording };
+            let cut = Windows::new(order, replay.window_events, timed);
+            if !self.compile_stream(index, &workload.name, stream, cut, order)? {
+                return Ok(false);
+            }
+        }
+        self.compiled.subjects.push(Subject { name: workload.name.clone(), has_times });
+        self.compiled.lacks.push(lacks);
+        self.compiled.recordings.push(recording);
+        Ok(true)
+    }
+
+    /// Compiles one stream; false if the run was stopped.
+    fn compile_stream(
+        &mut self,
+        index: usize,
+        name: &str,
+        mut stream: Stoppable<'_>,
+        cut: Windows,
+        order: Order,
+    ) -> Result<bool, SessionError> {
+        let listener = self.listener;
+        let mut show = |events| listener(&Notice::Compiling { workload: name, order, events });
+        let done = self.compiled.programs.compile(index, name, &mut stream, cut, order, &mut show);
+        listener(&Notice::StageEnded);
+        match done {
+            Err(_) if self.stop.load(Ordering::Relaxed) => Ok(false),
+            Err(error) => Err(error.into()),
+            Ok((_, info)) => {
+                if info.truncated {
+                    let events = info.events;
+                    self.say(format!(
+                        "{name} is cut off: its {events} events up to the last whole chunk are used"
+                    ));
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn say(&self, text: String) {
+        (self.listener)(&Notice::Say(text));
+    }
+}
+
+/// A stream that ends with an error when the run is to stop, and of which the recorded process's memory is taken down.
+struct Stoppable<'a> {
+    stream: Box<dyn RecordStream + Send>,
+    stop: &'a AtomicBool,
+    recording: &'a mut Recording,
+}
+
+impl RecordStream for Stoppable<'_> {
+    fn header(&self) -> &Header {
+        self.stream.header()
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(StreamError::new("the run", "stopped"));
+        }
+        let record = self.stream.next()?;
+        if let Some(record) = &record {
+            self.recording.note(record);
+        }
+        Ok(record)
+    }
+
+    fn truncated(&self) -> bool {
+        self.stream.truncated()
+    }
+}

@@ -1,0 +1,142 @@
+//! Takes the samples of a run of replays, and keeps each as it comes.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+
+use super::description::{describe_workloads, recorded_points};
+use super::error::SessionError;
+use super::goal::{Goal, Pursuit};
+use super::notice::{Listener, Notice};
+use super::opening::{Ended, Kind, Opening, Start};
+use super::programs::{Compiled, compile_workloads};
+use super::replays::Replays;
+use super::variants::prove_variants;
+use super::workloads::describe_all;
+use crate::measure::Variation;
+use crate::plan::Step;
+use crate::results::{self, Rows, RunDirectory, Sample, Status};
+
+/// Takes the samples of a run of replays, and keeps them in its directory.
+///
+/// # Errors
+///
+/// What was asked for cannot be had ([`SessionError::Usage`]), or something failed that is no sample's fault. What was
+/// kept until then stays in the directory.
+pub fn measure_replays(
+    start: Start,
+    stop: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Ended, SessionError> {
+    let opening = start.open(Kind::Replays, listener)?;
+    let replays = Replays::find(&opening.options)?;
+    opening.check_variants(&replays.variants)?;
+    let goal = Goal::of(&replays)?;
+    replays.notes.iter().for_each(|note| listener(&Notice::Say(note.clone())));
+    let variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
+    let Some(compiled) = compile_workloads(&replays, stop, listener)? else {
+        return Ok(Ended::Stopped(None));
+    };
+    let directory = open_directory(opening, &replays, &compiled, &variations, listener)?;
+    let sampling =
+        Sampling { replays: &replays, compiled: &compiled, variations: &variations, stop, listener };
+    sampling.take(goal.as_ref(), directory)
+}
+
+/// Makes the run's directory, or opens the one that is resumed.
+fn open_directory(
+    opening: Opening,
+    replays: &Replays,
+    compiled: &Compiled,
+    variations: &[Variation],
+    listener: Listener<'_>,
+) -> Result<RunDirectory, SessionError> {
+    let described = describe_workloads(&replays.workloads, compiled)?;
+    let is_new = !opening.is_resumed();
+    let name = describe_all(&replays.workloads);
+    let directory = opening.open_directory(&name, replays.notes.clone(), described, variations, listener)?;
+    if is_new {
+        directory.write_recorded(&recorded_points(compiled))?;
+    }
+    Ok(directory)
+}
+
+/// A run whose directory is open.
+struct Sampling<'a> {
+    replays: &'a Replays,
+    compiled: &'a Compiled,
+    variations: &'a [Variation],
+    stop: &'a AtomicBool,
+    listener: Listener<'a>,
+}
+
+impl Sampling<'_> {
+    /// Takes what is missing, or what the goal asks for.
+    fn take(&self, goal: Option<&Goal>, mut directory: RunDirectory) -> Result<Ended, SessionError> {
+        let path = directory.path().to_path_buf();
+        let finished = match goal {
+            None => {
+                let missing = self.replays.missing(directory.done());
+                let count = Some(missing.len() as u64);
+                self.take_steps(missing, count, &mut directory, |_| ())?
+            }
+            Some(goal) => {
+                let pursuit = Pursuit::new(self.replays, goal, &results::load(&path)?.samples);
+                let steps = std::iter::from_fn(|| pursuit.next_step());
+                let finished = self.take_steps(steps, None, &mut directory, |sample| pursuit.add(sample))?;
+                if finished {
+                    pursuit.describe().into_iter().for_each(|sentence| self.say(sentence));
+                }
+                finished
+            }
+        };
+        if !finished {
+            return Ok(Ended::Stopped(Some(path)));
+        }
+        directory.finish()?;
+        Ok(Ended::Finished(path))
+    }
+
+    /// Takes samples, keeps each as it comes, and shows it to `seen`; false if the run was stopped.
+    fn take_steps(
+        &self,
+        steps: impl IntoIterator<Item = Step>,
+        count: Option<u64>,
+        directory: &mut RunDirectory,
+        seen: impl Fn(&Sample),
+    ) -> Result<bool, SessionError> {
+        let run_id = directory.file().run_id.clone();
+        let mut number = 0;
+        let begin = |step: &Step| {
+            number += 1;
+            (self.listener)(&Notice::Sampling {
+                workload: &self.replays.design.workloads[step.workload],
+                pass: step.pass,
+                variant: &self.replays.variants[step.variant].label,
+                number,
+                count,
+            });
+        };
+        let mut said = HashSet::new();
+        let campaign = self.compiled.campaign(self.replays, self.variations, self.stop);
+        let finished = campaign.run(steps, begin, |taken| -> Result<(), SessionError> {
+            let rows = Rows::new(&run_id, self.replays.replay.touch, &taken);
+            directory.append(&rows)?;
+            seen(&rows.sample);
+            let sample = &rows.sample;
+            if let Some(detail) = sample.status_detail.as_ref().filter(|_| sample.status != Status::Ok) {
+                let (workload, pass, variant) = (&sample.workload, sample.pass, &sample.variant);
+                // Once for each variant: what fails in one sample mostly fails in all.
+                if said.insert((variant.clone(), detail.clone())) {
+                    self.say(format!("{workload} {pass} under {variant}: {detail}"));
+                }
+            }
+            Ok(())
+        });
+        (self.listener)(&Notice::StageEnded);
+        finished
+    }
+
+    fn say(&self, text: String) {
+        (self.listener)(&Notice::Say(text));
+    }
+}

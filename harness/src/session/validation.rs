@@ -1,0 +1,187 @@
+//! The two runs of a validation: replays of a recording, and the program that it was recorded of. The recording is made
+//! where it is not there yet.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use heaplab_allocators::registry::DEFAULT_BASELINE;
+use heaplab_allocators::{Injection, Variant};
+
+use super::error::{SessionError, usage};
+use super::notice::{Listener, Notice};
+use super::opening::{Ended, Start};
+use super::program::{ProgramEnded, measure_program};
+use super::sampling::measure_replays;
+use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
+use crate::plan::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
+
+/// A recording is merged after the program's end: this long it may take.
+const MERGING: Duration = Duration::from_secs(600);
+
+/// What is validated, and how.
+#[derive(Debug, Clone)]
+pub struct Validation {
+    /// The recording, which is made if it is not there.
+    pub recording: PathBuf,
+    /// Where both runs go.
+    pub directory: PathBuf,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// What both runs are asked for.
+    pub options: RunOptions,
+    /// How the program is run.
+    pub exec: ExecOptions,
+    /// Whether runs that are there are continued.
+    pub resume: bool,
+    /// The command line that asks for it, for display.
+    pub argv: Vec<String>,
+}
+
+/// Records if need be, replays the recording, and runs the program. The directories of the two runs; none if it was
+/// stopped.
+///
+/// # Errors
+///
+/// As [`measure_replays`]; and a recording that failed, which is not kept.
+pub fn validate_recording(
+    validation: &Validation,
+    stop: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Option<(PathBuf, PathBuf)>, SessionError> {
+    let command = validation.command.first().map_or("".as_ref(), |word| word.as_os_str());
+    // The replays take minutes: what cannot be run after them is said before.
+    find_program(command, std::env::var_os("PATH"))?;
+    if !validation.recording.exists() {
+        if !validation.record(stop, listener)? {
+            return Ok(None);
+        }
+        if !validation.recording.exists() {
+            let what = format!("{}: nothing was recorded", validation.recording.display());
+            return Err(SessionError::Failed { what, source: "see above".into() });
+        }
+    }
+    let directory = &validation.directory;
+    std::fs::create_dir_all(directory)
+        .map_err(SessionError::failed(format!("{}: cannot create", directory.display())))?;
+    let replays = validation.start(directory.join("replay"), validation.replay_options());
+    let Ended::Finished(replays) = measure_replays(replays, stop, listener)? else { return Ok(None) };
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let options = RunOptions {
+        passes: vec![Pass::Exec],
+        timeout_ns: None,
+        exec: Some(validation.exec.clone()),
+        ..validation.options.clone()
+    };
+    let program = validation.start(directory.join("exec"), options);
+    let command = matches!(program, Start::New { .. }).then(|| validation.command.clone());
+    match measure_program(program, command, true, stop, listener)? {
+        ProgramEnded::Ended { ended: Ended::Finished(program), .. } => Ok(Some((replays, program))),
+        ProgramEnded::Ended { ended: Ended::Stopped(_), .. } => Ok(None),
+        ProgramEnded::CannotStart(error) => Err(error.into()),
+    }
+}
+
+impl Validation {
+    /// A new run, or the continuation of one that is there.
+    fn start(&self, directory: PathBuf, options: RunOptions) -> Start {
+        if self.resume && directory.join("run.toml").exists() {
+            return Start::Resume { directory, given: None, anyway: false };
+        }
+        Start::New { options, argv: self.argv.clone(), output: Some(directory) }
+    }
+
+    fn replay_options(&self) -> RunOptions {
+        let replay = ReplayOptions {
+            workloads: vec![self.recording.display().to_string()],
+            // Timers of allocators cost the program their time: so they must in the replay whose CPU time is compared.
+            pace: Some(Pace::Virtual),
+            ..ReplayOptions::default()
+        };
+        RunOptions {
+            passes: vec![Pass::Throughput, Pass::Memory],
+            replay: Some(replay),
+            ..self.options.clone()
+        }
+    }
+
+    /// Records the program, loaded and stopped as the samples are. False if it was interrupted.
+    fn record(&self, stop: &AtomicBool, listener: Listener<'_>) -> Result<bool, SessionError> {
+        let own = std::env::current_exe().map_err(SessionError::failed("cannot find the running program"))?;
+        let mut command: Vec<OsString> = vec![own.into()];
+        command.extend(["record", "-o"].map(OsString::from));
+        command.push(self.recording.clone().into());
+        command.push("--".into());
+        command.extend(self.command.iter().cloned());
+        if let Some(prepare) = &self.exec.prepare {
+            match exec::prepare(prepare, "", stop).map_err(SessionError::failed("--prepare"))? {
+                None => return Ok(false),
+                Some(0) => {}
+                Some(status) => {
+                    let what = format!("--prepare ended with status {status}");
+                    return Err(SessionError::Failed { what, source: prepare.clone().into() });
+                }
+            }
+        }
+        listener(&Notice::Say("recording".to_owned()));
+        let reports =
+            tempfile::NamedTempFile::new().map_err(SessionError::failed("cannot make a temporary file"))?;
+        let variant = self.recorded_under()?;
+        let injection =
+            Injection::without_probe(&variant).map_err(SessionError::failed(variant.label.clone()))?;
+        let ready = self.exec.ready_when.as_deref().map(str::parse::<Ready>).transpose().map_err(usage)?;
+        let program = exec::Program {
+            command: &command,
+            file: Path::new(&command[0]),
+            variant: &variant,
+            injection: &injection,
+            report_file: reports.path(),
+            input: Input::Empty,
+            limits: &Limits {
+                ready,
+                ready_within: Duration::from_nanos(self.exec.ready_within_ns),
+                time: self.exec.time_ns.map(Duration::from_nanos),
+                load: self.exec.load.clone(),
+                timeout: None,
+                grace: MERGING,
+            },
+            to_stderr: true,
+        };
+        let taken = exec::take_sample(&program, stop).map_err(SessionError::failed("recording"))?;
+        // There is no probe: the recording says which library served.
+        if taken.as_ref().is_some_and(|taken| matches!(taken.ending, Ending::Ok | Ending::NotInjected)) {
+            return Ok(true);
+        }
+        // It was cut short: nothing is to be predicted from it the next time.
+        match std::fs::remove_file(&self.recording) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(SessionError::failed(format!("{}: cannot remove", self.recording.display()))(
+                    error,
+                ));
+            }
+            _ => {}
+        }
+        match taken {
+            None => Ok(false),
+            Some(taken) => {
+                let source = taken.detail.unwrap_or_default().into();
+                Err(SessionError::Failed { what: "recording".to_owned(), source })
+            }
+        }
+    }
+
+    /// The variant that the program is recorded under, whatever malloc it is linked to: the first without settings.
+    fn recorded_under(&self) -> Result<Variant, SessionError> {
+        let texts = self.options.allocators.iter().map(String::as_str).chain([DEFAULT_BASELINE]);
+        for text in texts {
+            let variant = Variant::parse(text).map_err(SessionError::failed(format!("variant {text}")))?;
+            if variant.settings.is_empty() {
+                return Ok(variant);
+            }
+        }
+        Err(usage(format!("{DEFAULT_BASELINE} is always without settings")))
+    }
+}

@@ -1,0 +1,94 @@
+//! The workloads of a run: those that are named, or those of a suite, each at every load that is asked for.
+
+use std::collections::HashSet;
+
+use heaplab_workloads::catalog::{self, Suite, Workload};
+use heaplab_workloads::simulate::Options;
+
+use super::error::{SessionError, usage};
+use crate::plan::ReplayOptions;
+
+/// The workloads that are asked for, each with what is asked of a simulation.
+pub(super) fn find_workloads(
+    seed: u64,
+    replay: &ReplayOptions,
+) -> Result<Vec<(Workload, Options)>, SessionError> {
+    let options = Options { duration_ns: replay.duration_ns, seed, overrides: replay.set.clone() };
+    let sets_connections =
+        |set: &&String| set.split('=').next().is_some_and(|key| key.trim() == "connections");
+    if let Some(set) = replay.set.iter().find(sets_connections).filter(|_| !replay.connections.is_empty()) {
+        return Err(usage(format!("--set {set} and --connections contradict each other: omit one")));
+    }
+    if replay.workloads.is_empty() {
+        if !replay.set.is_empty() {
+            return Err(usage("--set needs a load model: name the workload that it is for"));
+        }
+        if !replay.connections.is_empty() {
+            return Err(usage("--connections needs a load model: name the workload that it is for"));
+        }
+        let suite = match &replay.suite {
+            Some(name) => name.parse().map_err(usage)?,
+            None => Suite::Quick,
+        };
+        let with_asked = |(workload, options): (Workload, Options)| {
+            let asked = replay.duration_ns.filter(|_| workload.is_model());
+            (workload, Options { seed, duration_ns: asked.or(options.duration_ns), ..options })
+        };
+        return Ok(suite.workloads().into_iter().map(with_asked).collect());
+    }
+    let mut names = HashSet::new();
+    let mut workloads = Vec::new();
+    for name in &replay.workloads {
+        let workload = catalog::find(name)?.named_by(&options)?;
+        for (workload, options) in at_each_load(workload, &options, &replay.connections)? {
+            if !names.insert(workload.name.clone()) {
+                return Err(usage(format!(
+                    "two workloads are called {:?}: rename a file, or omit one",
+                    workload.name
+                )));
+            }
+            workloads.push((workload, options));
+        }
+    }
+    Ok(workloads)
+}
+
+/// The workload as it is, or once with each number of connections that was asked for.
+fn at_each_load(
+    workload: Workload,
+    options: &Options,
+    connections: &[u32],
+) -> Result<Vec<(Workload, Options)>, SessionError> {
+    if connections.is_empty() {
+        return Ok(vec![(workload, options.clone())]);
+    }
+    if workload.connections(options)?.is_none() {
+        return Err(usage(format!(
+            "{} is no load model of a server, and has no connections: omit --connections",
+            workload.name
+        )));
+    }
+    let load = |connections: &u32| {
+        let name = format!("{}:connections={connections}", workload.name);
+        let mut options = options.clone();
+        options.overrides.push(format!("connections={connections}"));
+        (Workload { name, ..workload.clone() }, options)
+    };
+    Ok(connections.iter().map(load).collect())
+}
+
+/// What a run of these workloads is called by: its only workload, or its suite, or how many there are.
+pub(super) fn describe_all(workloads: &[(Workload, Options)]) -> String {
+    let names: Vec<&str> = workloads.iter().map(|(workload, _)| workload.name.as_str()).collect();
+    let is_suite = |suite: &Suite| {
+        let members = suite.workloads();
+        members.iter().map(|(workload, _)| workload.name.as_str()).eq(names.iter().copied())
+    };
+    match names[..] {
+        [name] => name.to_owned(),
+        _ => match Suite::ALL.into_iter().find(is_suite) {
+            Some(suite) => suite.name().to_owned(),
+            None => format!("{}-workloads", names.len()),
+        },
+    }
+}
