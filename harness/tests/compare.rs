@@ -416,7 +416,7 @@ fn runs_that_cannot_be_read_are_named() {
     assert_eq!(said.status, 0);
     assert!(said.stderr.contains("new run: the last row of samples.csv is cut off"), "{}", said.stderr);
     edit(&broken.path().join("run.toml"), |text| text.replacen("schema = 2", "schema = 9", 1));
-    assert!(complaint().contains("schema 9 is newer than 1"));
+    assert!(complaint().contains("schema 9 is newer than 2"));
     fs::remove_file(broken.path().join("run.toml")).expect("removable");
     assert!(complaint().contains("holds no run"));
 }

@@ -227,7 +227,7 @@ fn runs_that_cannot_be_planned_with_are_named() {
         assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
     };
     edit(&path.join("run.toml"), |text| text.replacen("schema = 2", "schema = 99", 1));
-    fails("run.toml: schema 99 is newer than 1");
+    fails("run.toml: schema 99 is newer than 2");
     fs::write(path.join("run.toml"), &toml).expect("writable");
     edit(&path.join("samples.csv"), |text| text.replacen("page_table_bytes", "tables", 1));
     fails("samples.csv: column `page_table_bytes` is missing");

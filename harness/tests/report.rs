@@ -235,7 +235,7 @@ fn what_cannot_be_read_is_named() {
     fs::write(path.join("samples.csv"), &samples).expect("writable");
 
     fs::write(path.join("run.toml"), toml.replacen("schema = 2", "schema = 7", 1)).expect("writable");
-    assert!(message().contains("run.toml: schema 7 is newer than 1"), "{}", message());
+    assert!(message().contains("run.toml: schema 7 is newer than 2"), "{}", message());
 
     fs::write(path.join("run.toml"), &toml[..40]).expect("writable");
     assert!(message().contains("run.toml: "), "{}", message());
