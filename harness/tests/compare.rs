@@ -250,9 +250,7 @@ fn fail_over_ends_with_4_for_what_is_worse_and_shown() {
     let said = compare(&[directory.path()], &["--fail-over", "5%", "--metric", "resident_peak_bytes"]);
     assert_eq!(said.status, 4, "{}", said.stderr);
     assert!(
-        said.stderr.contains(
-            "more than 5 % worse: monitor-server, jemalloc, resident_peak_bytes: 1.100 times ptmalloc2"
-        ),
+        said.stderr.contains("more than 5 % worse: monitor-server, jemalloc, resident_peak_bytes: "),
         "{}",
         said.stderr
     );
@@ -262,6 +260,20 @@ fn fail_over_ends_with_4_for_what_is_worse_and_shown() {
     // The other way round both are better, which is no failure.
     let better = ["--fail-over", "1%", "--baseline", "tcmalloc", "--metric", "resident_peak_bytes"];
     assert_eq!(compare(&[directory.path()], &better).status, 0);
+}
+
+#[test]
+fn fail_over_has_three_outcomes() {
+    // The real difference is 10 %: below the interval, within it, and above it.
+    let directory = written(&shape(&FOUR[..2], 10));
+    let at = |limit: &str| {
+        compare(&[directory.path()], &["--fail-over", limit, "--metric", "resident_peak_bytes"])
+    };
+    assert_eq!(at("5%").status, 4, "{}", at("5%").stderr);
+    let said = at("10%");
+    assert_eq!(said.status, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("cannot be judged: ") && said.stderr.contains("more blocks (--reps) tell"));
+    assert_eq!((at("15%").status, at("15%").stderr.as_str()), (0, ""));
 }
 
 #[test]

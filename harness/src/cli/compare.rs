@@ -28,8 +28,8 @@ pub(super) struct Args {
     /// A difference is named when its whole interval is beyond this [default: 2%]
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     threshold: Option<f64>,
-    /// Exit with 4 if a difference for the worse is shown and is larger than this, or with 3 if that cannot be said of
-    /// every comparison
+    /// Exit with 4 if anything is worse by more than this (its whole interval is), with 3 if that cannot be decided of
+    /// every comparison (the limit lies within an interval), else with 0
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_over: Option<f64>,
     /// In which form the comparison is printed

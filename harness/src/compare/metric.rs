@@ -1,7 +1,7 @@
 //! Metrics as a comparison needs them: which are compared unless others are named, which way is better, and how they
 //! are shown.
 
-use super::CompareError;
+use super::{CompareError, Finding};
 use crate::report::{Analysis, units};
 use crate::stats::Verdict;
 
@@ -97,16 +97,79 @@ pub(super) fn words(metric: &str, verdict: Verdict) -> &'static str {
     }
 }
 
-/// Whether a shown difference is for the worse. Of a metric that has no better side every difference is.
-pub(super) fn is_worse(metric: &str, verdict: Verdict) -> bool {
+/// What can be said of a ratio and a limit for what is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// The whole interval is past the limit.
+    Worse,
+    /// The whole interval is within it.
+    NotWorse,
+    /// The limit lies in the interval.
+    Undecided,
+}
+
+/// How much worse the ends of a ratio's interval are than 1, as fractions, the lesser first: 0.05 for 5 % worse, below 0
+/// for better. Where neither direction is better, what counts is how far they are off 1.
+pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
     match better(metric) {
-        Better::Lower => verdict == Verdict::Larger,
-        Better::Higher => verdict == Verdict::Smaller,
-        Better::Neither => matches!(verdict, Verdict::Smaller | Verdict::Larger),
+        Better::Lower => (low - 1.0, high - 1.0),
+        Better::Higher => (1.0 / high - 1.0, 1.0 / low - 1.0),
+        Better::Neither => {
+            let off = |ratio: f64| ratio.max(1.0 / ratio) - 1.0;
+            let least = if low <= 1.0 && high >= 1.0 { 0.0 } else { off(low).min(off(high)) };
+            (least, off(low).max(off(high)))
+        }
     }
 }
 
-/// How much a ratio is off 1, as a fraction from 0 on, in whichever direction: twice and half as much are both 1.
-pub(super) fn size(ratio: f64) -> f64 {
-    ratio.max(1.0 / ratio) - 1.0
+/// Holds an interval to a limit of 0.05 for 5 %.
+pub(super) fn judge(metric: &str, low: f64, high: f64, limit: f64) -> Gate {
+    let (least, most) = worse_by(metric, low, high);
+    if least > limit {
+        Gate::Worse
+    } else if most <= limit {
+        Gate::NotWorse
+    } else {
+        Gate::Undecided
+    }
+}
+
+/// The finding on a comparison with an interval, if there is one to report. `what` names it.
+pub(super) fn find_worse(what: &str, metric: &str, (low, high): (f64, f64), limit: f64) -> Option<Finding> {
+    let (least, most) = worse_by(metric, low, high);
+    let percent = |fraction: f64| format!("{:.1} %", fraction * 100.0);
+    match judge(metric, low, high, limit) {
+        Gate::NotWorse => None,
+        Gate::Worse => Some(Finding::Over(format!("{what}: {} to {} worse", percent(least), percent(most)))),
+        Gate::Undecided if least < 0.0 => Some(Finding::Open(format!(
+            "{what}: anything from {} better to {} worse; more blocks (--reps) tell",
+            percent(-least),
+            percent(most)
+        ))),
+        Gate::Undecided => Some(Finding::Open(format!(
+            "{what}: {} to {} worse; more blocks (--reps) tell",
+            percent(least),
+            percent(most)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_within_an_interval_decides_nothing() {
+        let lower = |low, high| judge("resident_peak_bytes", low, high, 0.05);
+        assert_eq!(lower(0.976, 1.198), Gate::Undecided);
+        assert_eq!(lower(0.736, 1.271), Gate::Undecided);
+        assert_eq!(lower(1.04, 1.08), Gate::Undecided, "worse, but not shown to be by 5 %");
+        assert_eq!(lower(1.06, 1.08), Gate::Worse);
+        assert_eq!(lower(0.97, 1.049), Gate::NotWorse);
+        assert_eq!(lower(0.5, 0.6), Gate::NotWorse);
+        let higher = |low, high| judge("events_per_second", low, high, 0.05);
+        assert_eq!(higher(0.90, 0.94), Gate::Worse);
+        assert_eq!(higher(0.90, 0.98), Gate::Undecided);
+        assert_eq!(higher(0.96, 1.5), Gate::NotWorse);
+    }
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::metric::{choose, is_worse, size};
+use super::metric::{choose, find_worse};
 use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
-use crate::report::{Analysis, units};
+use crate::report::Analysis;
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
 
 /// A metric of one variant in two runs. An empty cell means not measured.
@@ -150,26 +150,21 @@ impl RunComparison {
         for row in &self.rows {
             let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
             let failed = row.old_failed + row.new_failed;
-            match (row.ratio, row.verdict) {
-                (Some(ratio), Some(verdict)) if is_worse(&row.metric, verdict) && size(ratio) > limit => {
-                    findings
-                        .push(Finding::Over(format!("{what}: {} times the old run's", units::ratio(ratio))));
+            let open = |why: String| Some(Finding::Open(format!("{what}: {why}")));
+            findings.extend(match (row.ratio, row.ratio_low.zip(row.ratio_high)) {
+                (None, _) => match row.missing {
+                    Some(side) => open(format!("missing in {}", name_of_side(side))),
+                    None => open("a value of 0 has no ratio".to_owned()),
+                },
+                (Some(_), None) => open(format!("fewer than {MIN_BLOCKS} blocks")),
+                (Some(_), Some(_)) if row.verdict == Some(Verdict::UnderResolution) => {
+                    open("under the timer's resolution".to_owned())
                 }
-                (Some(_), Some(Verdict::TooFew)) => {
-                    findings.push(Finding::Open(format!("{what}: fewer than {MIN_BLOCKS} blocks")));
-                }
-                (Some(_), Some(_)) if failed == 0 => {}
-                (Some(_), Some(_)) => {
-                    findings.push(Finding::Open(format!("{what}: {failed} samples failed")));
-                }
-                _ => {
-                    let why = match row.missing {
-                        Some(side) => format!("missing in {}", name_of_side(side)),
-                        None => "a value of 0 has no ratio".to_owned(),
-                    };
-                    findings.push(Finding::Open(format!("{what}: {why}")));
-                }
-            }
+                (Some(_), Some(ends)) => match find_worse(&what, &row.metric, ends, limit) {
+                    None if failed > 0 => open(format!("{failed} samples failed")),
+                    finding => finding,
+                },
+            });
         }
         findings
     }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::metric::{choose, is_worse, size};
+use super::metric::{choose, find_worse};
 use super::{Better, CompareError, Finding, Question, better, name_of_mean};
-use crate::report::{Analysis, units};
+use crate::report::Analysis;
 use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, median_interval, outliers, verdict};
 
 /// A variant's metric on one workload, or over several. An empty cell means not measured.
@@ -114,20 +114,20 @@ impl VariantComparison {
                 continue;
             }
             let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
-            let Some((baseline, ratio, verdict)) =
-                row.baseline.as_ref().zip(row.ratio).zip(row.verdict).map(flat)
-            else {
+            if row.ratio.is_none() {
                 let base = row.baseline.as_deref().map_or("there is no baseline".to_owned(), |base| {
                     format!("there is no ratio to {base}: one of both has no sample that is ok, or a 0")
                 });
                 findings.push(Finding::Open(format!("{what}: {base}")));
                 continue;
-            };
-            if verdict == Verdict::TooFew {
-                findings.push(Finding::Open(format!("{what}: fewer than {MIN_BLOCKS} blocks")));
-            } else if is_worse(&row.metric, verdict) && size(ratio) > limit {
-                findings.push(Finding::Over(format!("{what}: {} times {baseline}", units::ratio(ratio))));
             }
+            findings.extend(match row.ratio_low.zip(row.ratio_high) {
+                None => Some(Finding::Open(format!("{what}: fewer than {MIN_BLOCKS} blocks"))),
+                Some(_) if row.verdict == Some(Verdict::UnderResolution) => {
+                    Some(Finding::Open(format!("{what}: under the timer's resolution")))
+                }
+                Some(ends) => find_worse(&what, &row.metric, ends, limit),
+            });
         }
         findings
     }
@@ -140,10 +140,6 @@ impl VariantComparison {
         }
         self.rows.extend(place.ranked(rows));
     }
-}
-
-fn flat<A, B, C>(((a, b), c): ((A, B), C)) -> (A, B, C) {
-    (a, b, c)
 }
 
 /// What one group of rows is about.
