@@ -42,16 +42,10 @@ const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 /// its files to a whole, and holds the words that they share.
 const CIRCLES: &[(&str, &str)] = &[
     ("allocators/preload/floor/src: heap, pool, storage, thread", "to go"),
-    ("allocators/src: environment, process, readback, variant", "to go"),
     ("harness/src/record: error, library", "to go"),
-    ("harness/src/results: directory, reader", "to go"),
     ("harness/src/worker: checkpoint, engine, gate, latency, local, ops, threads", "to go"),
     ("workloads/recorder/src: ending, record", "to go"),
     ("workloads/src/program: compile, touch", "to go"),
-    ("workloads/src/simulate: collector, heap", "to go"),
-    ("workloads/src/simulate: distribution, fields, weights", "to go"),
-    ("workloads/src/simulate: event_loop, server", "to go"),
-    ("workloads/src/simulate: parsing, request", "to go"),
 ];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.

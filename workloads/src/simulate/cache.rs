@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::block::{Block, push_any};
 use super::definition::{CachePlan, Policy};
-use super::distribution::{Random, Tries};
-use super::heap::{Block, push_any};
+use super::random::{Random, Tries};
 
 /// A bounded cache of what requests left behind.
 #[derive(Debug)]

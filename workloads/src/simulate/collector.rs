@@ -6,16 +6,13 @@
 //! what is dropped later waits for a rarer collection. Objects that no cycle holds never come here but to
 //! be counted. This module frees nothing itself: it says what is to be freed, by the one who asked.
 
+use super::block::{Birth, Block, push_any};
 use super::definition::{CollectorPlan, Gc};
-use super::heap::{Block, push_any};
 
 /// The youngest is 0.
 pub(super) const GENERATIONS: usize = 3;
 /// The oldest: to collect it is to collect all.
 pub(super) const OLDEST: usize = GENERATIONS - 1;
-
-/// When an object was born, for its generation: before the next collection after this number of them.
-pub(super) type Birth = u32;
 
 /// The collector's books.
 #[derive(Debug)]

@@ -3,40 +3,11 @@
 //! All calls here are made by thread 0. What it allocates for a request a worker frees, and the
 //! other way round for the response.
 
+use super::block::Block;
+use super::client::Exchange;
 use super::definition::Process;
-use super::heap::Block;
 use super::request::grown;
 use super::server::{Actor, LOOP, Server};
-
-/// A client and its connection, if that is open.
-#[derive(Debug, Default)]
-pub(super) struct Client {
-    /// Counts its connections: what was entered for an earlier one is void.
-    serial: u32,
-    exchange: Exchange,
-    /// Whether the connection is to be closed after the exchange.
-    closing: bool,
-    /// Where it stands in the list of idle clients.
-    idle_at: usize,
-    /// The connection's objects.
-    blocks: Vec<Block>,
-}
-
-/// What goes on on a connection.
-#[derive(Debug, Default)]
-enum Exchange {
-    /// It is closed.
-    #[default]
-    Closed,
-    /// Nothing: the client thinks.
-    Idle,
-    /// A request comes in.
-    Receiving { payload_bytes: u64, received_bytes: u64, piece_bytes: u64, buffer: Option<Block> },
-    /// The request waits for a worker, or one handles it.
-    Handling,
-    /// The response goes out.
-    Sending { response: Block, sent_bytes: u64 },
-}
 
 impl Server {
     /// A client connects.

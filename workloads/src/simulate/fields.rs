@@ -10,61 +10,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::error::{DefinitionError, shorten};
 use super::units::{Quantity, show_size, show_time};
 use super::weights::{self, SizeWeights};
-
-/// What is wrong with a definition or an override.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DefinitionError {
-    /// The text is not TOML.
-    #[error("{origin}: not a TOML file: {message}")]
-    Syntax {
-        /// The file, or `--set`.
-        origin: String,
-        /// What the parser found, with its line.
-        message: String,
-    },
-    /// A field has a value that it cannot have.
-    #[error("{origin}: {key} is {found}, which is not allowed: it must be {allowed}")]
-    Value {
-        /// The file, or `--set`.
-        origin: String,
-        /// The dotted key.
-        key: String,
-        /// The value as it was written.
-        found: String,
-        /// What may stand there.
-        allowed: String,
-    },
-    /// There is no such field.
-    #[error("{origin}: unknown key {key} (found {found}): the keys are {allowed}")]
-    UnknownKey {
-        /// The file, or `--set`.
-        origin: String,
-        /// The dotted key.
-        key: String,
-        /// The value as it was written.
-        found: String,
-        /// The keys that stand at this place.
-        allowed: String,
-    },
-    /// A field that has no value from anywhere.
-    #[error("{origin}: {key} is missing: it must be {allowed}")]
-    Missing {
-        /// The file.
-        origin: String,
-        /// The dotted key.
-        key: String,
-        /// What may stand there.
-        allowed: String,
-    },
-    /// The text of an override is not KEY=VALUE.
-    #[error("--set {found:?}: not KEY=VALUE, as in payload.median=64KiB")]
-    Override {
-        /// The text.
-        found: String,
-    },
-}
 
 /// Fields by dotted key, each with where it comes from.
 #[derive(Debug, Clone)]
@@ -400,12 +348,4 @@ fn list_of(key: &str) -> Option<String> {
     let (list, rest) = key.split_once('.')?;
     let index = rest.split('.').next()?;
     index.bytes().all(|byte| byte.is_ascii_digit()).then(|| list.to_string())
-}
-
-/// Cuts what was found to the length of a message.
-pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_string(),
-    }
 }

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::definition::{Bursts, Curve, Definition};
-use super::distribution::Random;
+use super::random::Random;
 
 /// How fast load comes, from now on.
 #[derive(Debug, Clone)]

@@ -22,11 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod block;
 mod cache;
+mod client;
 mod collector;
 mod counts;
 mod definition;
 mod distribution;
+mod error;
 mod event_loop;
 mod fields;
 mod heap;
@@ -35,9 +38,11 @@ mod log;
 mod objects;
 mod parsing;
 mod pools;
+mod random;
 mod request;
 mod schedule;
 mod server;
+mod surroundings;
 mod units;
 mod weights;
 mod workers;
@@ -51,7 +56,7 @@ pub use definition::{
     Policy, Pool, Process, Receive, Response, Runtime, Service, Startup, Temporary, Wake,
 };
 pub use distribution::{Shape, Sizes, Times};
-pub use fields::DefinitionError;
+pub use error::DefinitionError;
 pub use units::{parse_size_bytes, parse_time_ns};
 pub use weights::SizeWeights;
 

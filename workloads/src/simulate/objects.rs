@@ -6,9 +6,11 @@
 
 use heaplab_trace::ThreadId;
 
+use super::block::Block;
 use super::definition::Parsed;
-use super::distribution::{INDICES, Random, quantiles};
-use super::heap::{Block, Heap, Kind};
+use super::distribution::quantiles;
+use super::heap::{Heap, Kind};
+use super::random::{INDICES, Random};
 
 /// Size classes of the runtime that has the most.
 const CLASSES: usize = 64;

@@ -5,9 +5,10 @@
 
 use heaplab_trace::ThreadId;
 
-use super::heap::{Block, Kind};
+use super::block::Block;
+use super::heap::Kind;
 use super::objects::{Drawn, Run};
-use super::request::Surroundings;
+use super::surroundings::Surroundings;
 
 /// Objects of pools that are placed together, at most: about as many as an arena holds.
 ///

@@ -7,15 +7,17 @@
 
 use heaplab_trace::ThreadId;
 
+use super::block::Block;
 use super::cache::Cache;
+use super::client::Client;
 use super::counts::Counts;
 use super::definition::{Definition, Process};
-use super::distribution::Random;
-use super::event_loop::Client;
-use super::heap::{Block, Heap};
+use super::heap::Heap;
 use super::load::LoadClock;
-use super::request::{Job, Request, Spare, Surroundings, Tables, Turn};
+use super::random::Random;
+use super::request::{Job, Request, Turn};
 use super::schedule::Schedule;
+use super::surroundings::{Spare, Surroundings, Tables};
 use super::workers::Pool;
 
 /// The thread of the event loop: the process's initial one.

@@ -28,12 +28,12 @@ pub(super) fn definition() -> Definition {
 /// A heap without layers.
 pub(super) fn bare_heap() -> heap::Heap {
     let definition = Definition { runtime: Runtime::None, ..definition() };
-    heap::Heap::new(&definition, distribution::Random::new(1, 1))
+    heap::Heap::new(&definition, random::Random::new(1, 1))
 }
 
 /// A heap with CPython 2.7's pools and its collector.
 pub(super) fn python_heap() -> heap::Heap {
-    heap::Heap::new(&definition(), distribution::Random::new(1, 1))
+    heap::Heap::new(&definition(), random::Random::new(1, 1))
 }
 
 /// One phase, nothing at the start: the steady state that queueing theory speaks of.

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::distribution::Random;
-use super::fields::{DefinitionError, shorten};
+use super::error::{DefinitionError, shorten};
+use super::random::Random;
 
 /// The longest file that is read. The trace's header keeps it.
 const FILE_MOST_BYTES: u64 = 64 << 10;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use heaplab_trace::ThreadId;
 
+use super::block::Block;
 use super::definition::Wake;
-use super::heap::Block;
 use super::request::{Job, Request};
 
 /// Workers and the requests that wait for one.

@@ -4,7 +4,8 @@
 //! each other. Nothing is run, and no default is made up.
 
 use super::super::distribution::{Shape, Sizes, Times};
-use super::super::fields::{DefinitionError, Fields};
+use super::super::error::DefinitionError;
+use super::super::fields::Fields;
 use super::super::units::{MAX_TIME_NS, show_size};
 use super::*;
 
