@@ -51,11 +51,29 @@ pub fn is_allocator_variable(name: &str) -> bool {
         || name.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("MIMALLOC_"))
 }
 
-/// The variables of a variant's worker.
-pub(crate) fn of_variant(
-    variant: &Variant,
-    cpus: Option<u32>,
-) -> Result<Vec<(String, String)>, EnvironmentError> {
+impl Variant {
+    /// The environment of a worker: LD_PRELOAD and the settings' variables. `cpus` is the CPU count that
+    /// the allocator shall choose its arenas for; none leaves the choice to it.
+    ///
+    /// All variables that [`crate::is_allocator_variable`] names must be removed before these are set.
+    pub fn environment(&self, cpus: Option<u32>) -> Result<Vec<(String, String)>, EnvironmentError> {
+        of_variant(self, cpus)
+    }
+
+    /// Whether the settings ask for a background thread, whose timed waits are in real time: such a
+    /// variant cannot be replayed at virtual pace.
+    pub fn sleeps_in_real_time(&self) -> bool {
+        let options = jemalloc_options(&self.settings);
+        matches!(self.family, Family::Jemalloc | Family::Other)
+            && options
+                .iter()
+                .rev()
+                .find(|option| option.name == "background_thread")
+                .is_some_and(|o| o.value == "true")
+    }
+}
+
+fn of_variant(variant: &Variant, cpus: Option<u32>) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut variables = Vec::new();
     if let Some(library) = &variant.library {
         let path = library.to_string_lossy().into_owned();
@@ -112,7 +130,7 @@ pub(crate) fn split_settings(variant: &Variant, family: Family) -> (Vec<Setting>
         };
         variant.is_given_by_path() && is_variable && !is_familys
     };
-    let settings = variant.settings.iter().filter(|setting| !process::is_of_process(setting)).cloned();
+    let settings = variant.settings.iter().filter(|setting| !process::is_of_process(&setting.name)).cloned();
     settings.partition(|setting| !is_foreign(setting))
 }
 

@@ -10,10 +10,10 @@
 //! here: that is proven by reading it back (see [`crate::readback`]).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::environment;
 use crate::family::Family;
 use crate::identity::Expectation;
 use crate::process;
@@ -162,33 +162,18 @@ impl Variant {
         Expectation { allocator: self.allocator.clone(), library: self.library.clone() }
     }
 
-    /// The environment of a worker: LD_PRELOAD and the settings' variables. `cpus` is the CPU count that
-    /// the allocator shall choose its arenas for; none leaves the choice to it.
-    ///
-    /// All variables that [`crate::is_allocator_variable`] names must be removed before these are set.
-    pub fn environment(
-        &self,
-        cpus: Option<u32>,
-    ) -> Result<Vec<(String, String)>, environment::EnvironmentError> {
-        environment::of_variant(self, cpus)
-    }
-
     /// Settings as one text for `samples.csv`: `NAME=VALUE`, separated by spaces.
     pub fn settings_text(&self) -> String {
         let texts = self.settings.iter().map(|setting| format!("{}={}", setting.name, setting.value));
         texts.collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the settings ask for a background thread, whose timed waits are in real time: such a
-    /// variant cannot be replayed at virtual pace.
-    pub fn sleeps_in_real_time(&self) -> bool {
-        let options = environment::jemalloc_options(&self.settings);
-        matches!(self.family, Family::Jemalloc | Family::Other)
-            && options
-                .iter()
-                .rev()
-                .find(|option| option.name == "background_thread")
-                .is_some_and(|o| o.value == "true")
+    /// Makes `command` start its process under the variant's settings of the process. Its environment, and so the
+    /// allocator's settings, is the caller's to set: see [`Variant::environment`].
+    pub fn prepare_process(&self, command: &mut Command) {
+        if let Some(setting) = self.settings.iter().rfind(|setting| setting.name == process::THP) {
+            process::prepare(command, &setting.value);
+        }
     }
 }
 
@@ -210,7 +195,8 @@ fn parse_with(
         Some(text) => parse_settings(spec, text)?,
         None => Vec::new(),
     };
-    if entry.family == Family::Floor && !settings.iter().all(process::is_of_process) {
+    if entry.family == Family::Floor && !settings.iter().all(|setting| process::is_of_process(&setting.name))
+    {
         return Err(VariantError::NoSettings { spec: spec.into(), allocator: name.into() });
     }
     Ok(Variant {
@@ -274,8 +260,8 @@ fn parse_settings(spec: &str, text: &str) -> Result<Vec<Setting>, VariantError> 
             _ => return Err(VariantError::BadSetting { spec: spec.into(), piece: piece.into() }),
         }
     }
-    for setting in settings.iter().filter(|setting| process::is_of_process(setting)) {
-        if let Some(allowed) = process::fault(setting) {
+    for setting in settings.iter().filter(|setting| process::is_of_process(&setting.name)) {
+        if let Some(allowed) = process::fault(&setting.name, &setting.value) {
             let Setting { name, value } = setting.clone();
             return Err(VariantError::BadProcessSetting { spec: spec.into(), name, value, allowed });
         }

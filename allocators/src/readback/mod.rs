@@ -8,6 +8,7 @@
 pub(crate) mod glibc;
 pub(crate) mod jemalloc;
 pub(crate) mod mimalloc;
+mod process;
 pub(crate) mod tcmalloc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment;
 use crate::family::Family;
 use crate::identity::Loaded;
-use crate::process;
+use crate::process::is_of_process;
 use crate::variant::{Setting, Variant};
 
 /// What reading a setting back showed.
@@ -63,7 +64,7 @@ impl Proof {
 
     /// Whether it is a setting of the process and not of its allocator.
     pub(crate) fn is_of_process(&self) -> bool {
-        process::is_name(&self.name)
+        is_of_process(&self.name)
     }
 
     /// Why this setting makes the sample `unknown-setting`; none if it does not.
@@ -114,7 +115,7 @@ pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
         }
         Family::Floor => settings.to_vec(),
         // Whatever they are called, none is told apart.
-        Family::Other => variant.settings.iter().filter(|s| !process::is_of_process(s)).cloned().collect(),
+        Family::Other => variant.settings.iter().filter(|s| !is_of_process(&s.name)).cloned().collect(),
     }
 }
 

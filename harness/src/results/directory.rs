@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::row_file::{RowFile, io};
+use super::row_file::{RowFile, io, write_whole};
 use super::{
     HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, Status, TimelinePoint, columns,
     reader,
@@ -155,20 +154,4 @@ impl RunDirectory {
             .map_err(|error| ResultsError::RunFile { path: path.clone(), detail: error.to_string() })?;
         write_whole(&path, text.as_bytes())
     }
-}
-
-/// Writes a file so that it appears under its name only when it is complete.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(io(path, "write"))?;
-    file.write_all(content).map_err(io(path, "write"))?;
-    file.persist(path).map_err(|error| io(path, "write")(error.error))?;
-    Ok(())
 }

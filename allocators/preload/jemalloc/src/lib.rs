@@ -23,42 +23,9 @@ use core::ffi::c_void;
 
 use tikv_jemalloc_sys as jemalloc;
 
-/// The allocator's functions that are jumped to, declared without their arguments.
-mod allocator {
-    unsafe extern "C" {
-        pub(crate) fn _rjem_malloc();
-        pub(crate) fn _rjem_calloc();
-        pub(crate) fn _rjem_realloc();
-        pub(crate) fn _rjem_free();
-        pub(crate) fn _rjem_free_sized();
-        pub(crate) fn _rjem_free_aligned_sized();
-        pub(crate) fn _rjem_posix_memalign();
-        pub(crate) fn _rjem_aligned_alloc();
-        pub(crate) fn _rjem_valloc();
-        pub(crate) fn _rjem_memalign();
-        pub(crate) fn _rjem_malloc_usable_size();
-        pub(crate) fn _rjem_mallctl();
-    }
-}
-
-/// Exports functions of the C library's names, each of them one jump to the allocator's function of the
-/// same signature: arguments and result stay in their registers.
-macro_rules! forward {
-    ($($(#[$doc:meta])* $name:ident => $target:ident,)*) => {$(
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the function's own documentation says. It is declared without its arguments.
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            core::arch::naked_asm!("jmp {target}", target = sym allocator::$target);
-            #[cfg(target_arch = "aarch64")]
-            core::arch::naked_asm!("b {target}", target = sym allocator::$target);
-        }
-    )*};
-}
+#[path = "../../forward.rs"]
+#[macro_use]
+mod forward;
 
 forward! {
     /// `malloc(3)`.

@@ -21,44 +21,9 @@ use core::ffi::c_void;
 
 use libmimalloc_sys as mimalloc;
 
-/// The allocator's functions that are jumped to, declared without their arguments.
-mod allocator {
-    unsafe extern "C" {
-        pub(crate) fn mi_malloc();
-        pub(crate) fn mi_calloc();
-        pub(crate) fn mi_realloc();
-        pub(crate) fn mi_reallocarray();
-        pub(crate) fn mi_free();
-        pub(crate) fn mi_free_size();
-        pub(crate) fn mi_posix_memalign();
-        pub(crate) fn mi_aligned_alloc();
-        pub(crate) fn mi_memalign();
-        pub(crate) fn mi_valloc();
-        pub(crate) fn mi_pvalloc();
-        pub(crate) fn mi_usable_size();
-        pub(crate) fn mi_version();
-        pub(crate) fn mi_collect();
-    }
-}
-
-/// Exports functions of the C library's names, each of them one jump to the allocator's function of the
-/// same signature: arguments and result stay in their registers.
-macro_rules! forward {
-    ($($(#[$doc:meta])* $name:ident => $target:ident,)*) => {$(
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the function's own documentation says. It is declared without its arguments.
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            core::arch::naked_asm!("jmp {target}", target = sym allocator::$target);
-            #[cfg(target_arch = "aarch64")]
-            core::arch::naked_asm!("b {target}", target = sym allocator::$target);
-        }
-    )*};
-}
+#[path = "../../forward.rs"]
+#[macro_use]
+mod forward;
 
 forward! {
     /// `malloc(3)`.

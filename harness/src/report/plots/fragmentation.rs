@@ -13,15 +13,12 @@
 //! untouched bytes lie in the unrequested end of blocks, the first two exceed the pages of live
 //! blocks; the second is then made smaller, since what has no page is not lost.
 
-use std::path::Path;
-
-use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::super::{ReportError, units};
-use super::frame::{Bars, Key, MARGIN, SMALL, legend, title};
+use super::frame::{Bars, Key, MARGIN, SMALL, Subject, legend, title};
 use crate::results::{Pass, Sample};
 
 const ROW: f64 = 76.0;
@@ -58,12 +55,8 @@ impl Split {
 }
 
 /// Draws the plot; none if no memory sample was taken.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let tried = |variant: &str| {
         let mut samples = analysis.run.samples.iter();
         samples.any(|sample| {

@@ -1,8 +1,20 @@
 //! What all plots share: title, legend, rows of bars, ticks.
 
+use std::path::Path;
+
+use super::super::analysis::Analysis;
 use super::super::drawing::axis::Axis;
 use super::super::drawing::palette::{Colour, GRID, INK, Look, MUTED};
 use super::super::drawing::{Anchor, BODY, Canvas, Type, WIDTH};
+
+/// What a plot of one workload shows, and the PNG that it becomes.
+pub(super) struct Subject<'a> {
+    pub(super) analysis: &'a Analysis<'a>,
+    pub(super) workload: &'a str,
+    /// Of each variant, in the run's order.
+    pub(super) looks: &'a [Look],
+    pub(super) path: &'a Path,
+}
 
 /// Space at the left and right edge.
 pub(super) const MARGIN: f64 = 36.0;

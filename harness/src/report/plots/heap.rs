@@ -1,15 +1,12 @@
 //! The heap map: what of the heap's address space is resident, and how much of that holds live objects, at
 //! the requested peak and after everything was freed. It shows why memory is held.
 
-use std::path::Path;
-
 use super::super::ReportError;
-use super::super::analysis::Analysis;
 use super::super::drawing::palette::{Colour, GRID};
 use super::super::drawing::{Anchor, BODY, Canvas, Corners, Svg, WIDTH, draw};
 use super::super::heap_map::{Cells, HeapMaps, join};
 use super::super::units;
-use super::frame::{Key, MARGIN, SMALL, legend, title};
+use super::frame::{Key, MARGIN, SMALL, Subject, legend, title};
 use crate::results::Moment;
 
 /// A square and the gap behind it.
@@ -29,12 +26,8 @@ const SHARES: [(f64, &str, Colour); 5] = [
 ];
 
 /// Draws the plot; none if no map was drawn.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    maps: &HeapMaps,
-    workload: &str,
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, path, .. } = *subject;
     let of = |variant: &str| MOMENTS.map(|(moment, _)| maps.get(workload, variant, moment));
     let variants: Vec<&String> =
         analysis.variants.iter().filter(|variant| of(variant).iter().any(Option::is_some)).collect();

@@ -1,15 +1,13 @@
 //! Latency by percentile, a panel for each operation: nines to the right, time upward, both
 //! logarithmic. All blocks' calls together.
 
-use std::path::Path;
-
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::LogAxis;
 use super::super::drawing::palette::{Look, MUTED, SHADE};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::latency::{Histogram, Timed};
-use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
+use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];
 const PANEL: f64 = 360.0;
@@ -32,13 +30,8 @@ struct Curve {
 }
 
 /// Draws the plot of one scope; none if nothing of it was measured.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    scope: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>, scope: &str) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let of_variant =
         |variant: &String| analysis.latencies.histograms.get(&(workload.to_owned(), variant.clone()));
     let curves = |operation: &str| -> Vec<Curve> {

@@ -27,6 +27,7 @@ pub use capacity::draw_plan;
 pub use load::{Load, plot as draw_load};
 pub use process::draw_validation;
 
+use frame::Subject;
 use process::Processes;
 
 use super::ReportError;
@@ -138,21 +139,21 @@ fn draw_workload(
     workload: &str,
     stem: &Path,
 ) -> Result<Vec<Plot>, ReportError> {
-    let looks = &sources.looks;
     let mut plots = Vec::new();
     for kind in KINDS {
         let path = plot_path(stem, kind);
+        let subject = Subject { analysis, workload, looks: &sources.looks, path: &path };
         let drawn = match kind {
-            "throughput" => throughput::plot(analysis, workload, looks, &path)?,
-            "ratio" => ratio::plot(analysis, workload, looks, &path)?,
-            "pareto" => pareto::plot(analysis, workload, looks, &path)?,
-            "memory" => timeline::plot(analysis, &sources.timelines, workload, looks, &path)?,
-            "process" => process::plot(analysis, &sources.processes, workload, looks, &path)?,
-            "fragmentation" => fragmentation::plot(analysis, workload, looks, &path)?,
-            "heap" => heap::plot(analysis, &sources.heap_maps, workload, &path)?,
-            "settled" => settled::plot(analysis, workload, looks, &path)?,
-            "latency" => latency::plot(analysis, workload, "call", looks, &path)?,
-            _ => latency::plot(analysis, workload, "touch", looks, &path)?,
+            "throughput" => throughput::plot(&subject)?,
+            "ratio" => ratio::plot(&subject)?,
+            "pareto" => pareto::plot(&subject)?,
+            "memory" => timeline::plot(&subject, &sources.timelines)?,
+            "process" => process::plot(&subject, &sources.processes)?,
+            "fragmentation" => fragmentation::plot(&subject)?,
+            "heap" => heap::plot(&subject, &sources.heap_maps)?,
+            "settled" => settled::plot(&subject)?,
+            "latency" => latency::plot(&subject, "call")?,
+            _ => latency::plot(&subject, "touch")?,
         };
         keep(drawn, Some(workload), kind, path, &mut plots)?;
     }

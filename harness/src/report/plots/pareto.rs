@@ -3,15 +3,13 @@
 //! Speed and memory are never weighed against each other: the plot leaves that to the reader, and takes away only what
 //! is no choice, because another variant is as fast in less memory.
 
-use std::path::Path;
-
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Span, Unit};
 use super::super::drawing::palette::{Colour, INK, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
-use super::frame::{MARGIN, Panel, SMALL, title};
+use super::frame::{MARGIN, Panel, SMALL, Subject, title};
 use super::labels::{Area, LEADER_FROM, Label, distance, place_labels};
 use crate::results::metrics::{EVENTS_PER_SECOND, RESIDENT_PEAK};
 
@@ -43,12 +41,8 @@ impl Point<'_> {
 }
 
 /// Draws the plot; false where fewer than two variants were measured in both.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let points = find_points(analysis, workload, looks);
     if points.len() < 2 {
         return Ok(None);

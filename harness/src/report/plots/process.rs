@@ -9,7 +9,7 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, Look, MUTED, hue};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
-use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
+use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 use crate::predict::{Curves, Validation};
 use crate::results::Pass;
 
@@ -53,13 +53,8 @@ pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
 }
 
 /// Draws what the process has, or would have, under each variant; none if that is not known.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    processes: &Processes,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let known = |variant: &String| processes.get(&(workload.to_owned(), variant.clone()));
     let shown: Vec<(&String, Look, &Points)> = analysis
         .variants

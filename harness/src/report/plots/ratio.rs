@@ -1,15 +1,13 @@
 //! Ratio to the baseline with its interval: a panel for each metric, a row for each variant, all on one
 //! logarithmic scale on which twice and half are equally far from 1.
 
-use std::path::Path;
-
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::RatioAxis;
 use super::super::drawing::palette::{INK, Look, MUTED, SHADE};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
-use super::frame::{MARGIN, Panel, SMALL, title};
+use super::frame::{MARGIN, Panel, SMALL, Subject, title};
 use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
 use crate::stats::{NOISE_THRESHOLD, Verdict};
 
@@ -27,12 +25,8 @@ const METRICS: [Shown; 4] = [
 ];
 
 /// Draws the plot; none if there is no ratio to show.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let Some(baseline) = analysis.baseline.as_deref() else {
         return Ok(None);
     };

@@ -1,13 +1,10 @@
 //! Settled memory: what stays resident after the end, drained, settled and purged.
 
-use std::path::Path;
-
-use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Svg, draw};
 use super::super::{ReportError, units};
-use super::frame::{Bars, SMALL, title};
+use super::frame::{Bars, SMALL, Subject, title};
 use crate::results::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};
 
 const STAGES: [(&str, &str, f64); 4] = [
@@ -20,12 +17,8 @@ const BAR: f64 = 21.0;
 const GROUP: f64 = BAR * 4.0 + 20.0;
 
 /// Draws the plot; none if nothing of it was measured.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let median = |variant: &str, metric| analysis.median(workload, variant, metric);
     let tried = |variant: &str| analysis.row(workload, variant, RESIDENT_END).is_some();
     let rows: Vec<(&String, &Look)> =

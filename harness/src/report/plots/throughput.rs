@@ -1,25 +1,19 @@
 //! Throughput: a bar of the median from 0, each sample as a dot, the median's interval.
 
-use std::path::Path;
-
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
-use super::frame::{Bars, SMALL, title};
+use super::frame::{Bars, SMALL, Subject, title};
 use crate::results::metrics::EVENTS_PER_SECOND;
 
 const ROW: f64 = 62.0;
 
 /// Draws the plot; none if no throughput sample was taken.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let rows: Vec<(&SummaryRow, Look)> = analysis
         .variants
         .iter()

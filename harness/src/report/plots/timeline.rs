@@ -1,24 +1,17 @@
 //! Memory over trace time: resident above, with requested as its floor, and usable below.
 
-use std::path::Path;
-
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Look, MUTED, REQUESTED};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::{Timeline, Timelines};
-use super::frame::{Key, MARGIN, Panel, legend, title};
+use super::frame::{Key, MARGIN, Panel, Subject, legend, title};
 use super::load::draw_boundaries;
 
 /// Draws the plot; none if no checkpoint was taken.
-pub(super) fn plot(
-    analysis: &Analysis<'_>,
-    timelines: &Timelines,
-    workload: &str,
-    looks: &[Look],
-    path: &Path,
-) -> Result<Option<Svg>, ReportError> {
+pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload, looks, path } = *subject;
     let shown: Vec<(&String, Look, &Timeline)> = analysis
         .variants
         .iter()
