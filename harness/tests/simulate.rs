@@ -200,6 +200,27 @@ fn a_run_of_a_thinned_model_says_that_fragmentation_is_a_lower_bound() {
 }
 
 #[test]
+fn what_is_overridden_is_in_the_workloads_name_everywhere() {
+    let place = tempfile::tempdir().unwrap();
+    let set = ["monitor-server", "--set", "workers=3", "--duration", "1s"];
+    let simulated = simulate(place.path(), &[&set[..], &["-o", "x.hlt"]].concat());
+    assert_eq!(row(&simulated, "workload"), "monitor-server:workers=3");
+    let mut command = Command::cargo_bin("heaplab").unwrap();
+    command.current_dir(place.path()).arg("run").args(set).args(["--connections", "5,9"]);
+    command.args(["-o", "out", "--pass", "memory", "--reps", "1", "-a", "ptmalloc2"]);
+    let run = command.assert().success();
+    let read = |name: &str| fs::read_to_string(place.path().join("out").join(name)).unwrap();
+    let table = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    for connections in [5, 9] {
+        let name = format!("monitor-server:workers=3,connections={connections}");
+        for text in [&table, &read("report.md"), &read("run.toml"), &read("samples.csv")] {
+            assert!(text.contains(&name), "{name}: {text}");
+        }
+    }
+    assert_eq!(read("run.toml").matches("model = \"monitor-server:workers=3\"").count(), 2);
+}
+
+#[test]
 fn a_model_that_outgrows_its_heap_fails_and_leaves_no_file() {
     let place = tempfile::tempdir().unwrap();
     let sets = ["--set", "heap_limit=4MiB", "--set", "cache.limit=4MiB", "--set", "connections=100"];

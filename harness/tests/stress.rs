@@ -1,10 +1,14 @@
 //! Stress patterns as a process: `heaplab simulate` and `heaplab run` take them, and say what is wrong with a setting.
 
+#[path = "support/rows.rs"]
+mod rows;
+
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
+use rows::{column, read_samples};
 
 fn heaplab(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::cargo_bin("heaplab").unwrap();
@@ -49,12 +53,9 @@ fn a_pattern_with_work_passes_the_check_in_both_orders() {
         let run = ["run", "messages", "--pass", "check", "--reps", "1", "-a", "ptmalloc2"];
         let output = heaplab(place.path(), &[&run[..], &set, &["--order", order, "-o", order]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let samples = fs::read_to_string(place.path().join(order).join("samples.csv")).unwrap();
-        let mut rows = samples.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let head = rows.next().unwrap();
-        let column = |name| head.iter().position(|column| *column == name).unwrap();
-        let sample = rows.next().unwrap();
-        assert_eq!((sample[column("status")], sample[column("events")]), ("ok", "3008"));
+        let samples = read_samples(&place.path().join(order));
+        assert_eq!(column(&samples[0], "workload"), "messages:messages=30,nodes=50,repeats=2");
+        assert_eq!((column(&samples[0], "status"), column(&samples[0], "events")), ("ok", "3008"));
     }
 }
 

@@ -91,9 +91,11 @@ pub(super) fn describe_workloads(
     Ok(described)
 }
 
-/// The name that a load model has at any load.
+/// The name that a load model has at any load: its own with every other override.
 fn model_of(workload: &Workload) -> String {
-    workload.name.split(":connections=").next().unwrap_or(&workload.name).to_owned()
+    let Some((name, changes)) = workload.name.split_once(':') else { return workload.name.clone() };
+    let others: Vec<&str> = changes.split(',').filter(|change| !change.starts_with("connections=")).collect();
+    if others.is_empty() { name.to_owned() } else { format!("{name}:{}", others.join(",")) }
 }
 
 /// A variant as `run.toml` has it.

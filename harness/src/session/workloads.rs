@@ -69,7 +69,8 @@ fn at_each_load(
         )));
     }
     let load = |connections: &u32| {
-        let name = format!("{}:connections={connections}", workload.name);
+        let between = if workload.name.contains(':') { "," } else { ":" };
+        let name = format!("{}{between}connections={connections}", workload.name);
         let mut options = options.clone();
         options.overrides.push(format!("connections={connections}"));
         (Workload { name, ..workload.clone() }, options)

@@ -155,19 +155,35 @@ impl Workload {
         Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
     }
 
-    /// The same with the name and the description that it has under these options: a model's overrides may set both.
+    /// The same with the name and the description that it has under these options. What was overridden is part of both,
+    /// so that no figure of it can be taken for one of the model as it is: `monitor-server:connections=390,workers=8`.
+    /// An override of the name itself is the whole name.
     ///
     /// # Errors
     ///
     /// A bad definition or override.
     pub fn named_by(self, options: &Options) -> Result<Workload, CatalogError> {
-        match &self.source {
-            Source::Definition { text, origin } if !options.overrides.is_empty() => {
-                let definition = Simulation::parameters(text, origin, &options.overrides)?;
-                Ok(Workload { name: definition.name, description: definition.description, ..self })
-            }
-            _ => Ok(self),
+        if options.overrides.is_empty() || !self.is_model() {
+            return Ok(self);
         }
+        let key = |set: &str| set.split('=').next().unwrap_or_default().trim().to_owned();
+        let sets = |name: &str| options.overrides.iter().any(|set| key(set) == name);
+        let is_change = |set: &&str| !matches!(key(set).as_str(), "name" | "description");
+        let changes: Vec<&str> = options.overrides.iter().map(|set| set.trim()).filter(is_change).collect();
+        let mut named = match &self.source {
+            Source::Definition { text, origin } => {
+                let definition = Simulation::parameters(text, origin, &options.overrides)?;
+                Workload { name: definition.name, description: definition.description, ..self }
+            }
+            _ => self,
+        };
+        if !changes.is_empty() && !sets("name") {
+            named.name = format!("{}:{}", named.name, changes.join(","));
+        }
+        if !changes.is_empty() && !sets("description") {
+            named.description = format!("{}; with {}", named.description, changes.join(", "));
+        }
+        Ok(named)
     }
 
     /// Begins its trace. A recording has no use for a seed; a duration and overrides it refuses.
