@@ -323,7 +323,7 @@ mod tests {
         let settings = [("dirty_decay_ms", "0"), ("FOO", "1")];
         assert_eq!(
             lines("je", Family::Other, &settings, Some(8)),
-            ["FOO=1", "dirty_decay_ms=0"].map(String::from)
+            ["dirty_decay_ms=0", "FOO=1"].map(String::from)
         );
         assert_eq!(
             lines("je", Family::Jemalloc, &settings, Some(8)),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use nix::libc;
-
 use super::message::ExitStatus;
 use super::readiness::Ready;
 

@@ -16,10 +16,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage, receive, send};
 use super::tree::descendants;
@@ -44,10 +43,10 @@ pub fn main() -> Result<(), String> {
     let Some(job) = receive::<Job>(&mut listener).map_err(failed("read its job"))? else {
         return Ok(());
     };
-    nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("keeper: subreaper: {error}"))?;
+    set_child_subreaper(Some(getpid())).map_err(|error| format!("keeper: subreaper: {error}"))?;
     // The keeper outlives what ends the program: handlers, because what is ignored is inherited through exec.
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        signal_hook::flag::register(signal as i32, Arc::new(AtomicBool::new(false)))
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)))
             .map_err(failed("handle signals"))?;
     }
     let program = match start(&job) {
@@ -106,7 +105,7 @@ fn reap(stream: &mut UnixStream, program: &Mutex<Option<Child>>) -> Result<(), S
             other => other.map_err(|error| format!("keeper: cannot wait: {error}"))?.pid(),
         };
         let mut program = lock(program);
-        let is_program = |process: Pid| {
+        let is_program = |process: nix::unistd::Pid| {
             program.as_ref().is_some_and(|program| program.id() == process.as_raw().unsigned_abs())
         };
         if let Some(process) = ended.filter(|process| !is_program(*process)) {
@@ -157,17 +156,16 @@ fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
         match receive::<Told>(listener) {
             Ok(Some(Told::TerminateProgram)) => {
                 if let Some(program) = lock(program).as_ref() {
-                    // It may be ending already.
-                    let _ = kill(Pid::from_raw(program.id() as i32), Signal::SIGTERM);
+                    send_signal(program.id(), Signal::TERM);
                 }
             }
-            Ok(Some(Told::TerminateAll)) => signal_all(Signal::SIGTERM),
+            Ok(Some(Told::TerminateAll)) => signal_all(Signal::TERM),
             Ok(Some(Told::End) | None) | Err(_) => break,
         }
     }
     // Ends with the process, when the other thread finds no child.
     loop {
-        signal_all(Signal::SIGKILL);
+        signal_all(Signal::KILL);
         std::thread::sleep(KILL_AGAIN);
     }
 }
@@ -175,7 +173,13 @@ fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
 /// Sends a signal to every process below this one.
 pub(super) fn signal_all(signal: Signal) {
     for process in descendants(std::process::id()) {
-        // A process that has just ended is no fault.
-        let _ = kill(Pid::from_raw(process as i32), signal);
+        send_signal(process, signal);
+    }
+}
+
+/// Sends a signal to a process. One that has just ended is no fault.
+fn send_signal(process: u32, signal: Signal) {
+    if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(process, signal);
     }
 }

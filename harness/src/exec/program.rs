@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{AccessFlags, access};
+use rustix::fs::{Access, access};
 
 use super::keeper::SOCKET_VARIABLE;
 use super::message::{Job, Said, Told, receive, send};
@@ -179,7 +179,7 @@ impl CannotStart {
 /// [`CannotStart`], as a shell would say it.
 pub fn find_program(name: &OsStr, path: Option<OsString>) -> Result<PathBuf, CannotStart> {
     let shown = || name.to_string_lossy().into_owned();
-    let runs = |file: &Path| file.is_file() && access(file, AccessFlags::X_OK).is_ok();
+    let runs = |file: &Path| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     if name.as_encoded_bytes().contains(&b'/') {
         let file = PathBuf::from(name);
         return match file.symlink_metadata() {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use rustix::process::{Signal, getpid, set_child_subreaper};
 
 use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
 
@@ -122,7 +122,7 @@ fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
 ///
 /// When heaplab's own part cannot be done. A program that fails is a sample.
 pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Execution>> {
-    nix::sys::prctl::set_child_subreaper(true)?;
+    set_child_subreaper(Some(getpid()))?;
     let (sender, events) = channel();
     let waits_for_line = matches!(program.limits.ready, Some(Ready::Line(_)));
     let output = match (waits_for_line, program.to_stderr) {
@@ -338,7 +338,7 @@ impl Sampling<'_> {
         self.keeper = None;
         if matches!(cause, Cause::Lost) {
             // Without their keeper they are ours.
-            signal_all(Signal::SIGKILL);
+            signal_all(Signal::KILL);
         }
         if matches!(cause, Cause::Stopped) {
             return Ok(None);
