@@ -15,6 +15,7 @@
 mod classes;
 mod heap;
 mod pool;
+mod service;
 mod storage;
 mod thread;
 

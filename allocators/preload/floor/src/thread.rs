@@ -5,23 +5,8 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::heap::Heap;
+use crate::heap::{Heap, Stage};
 use crate::{allocate, classes, free_object, pool, storage};
-
-/// Where a thread stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Stage {
-    /// It has not come off the common path yet, and its heap is empty.
-    New = 0,
-    /// Its end will be seen.
-    Live,
-    /// Its key's destructor ran this often. Others' destructors may still allocate and free.
-    Ending1,
-    Ending2,
-    /// Its heap was handed over. What it still frees is lost; it is a few blocks at the most.
-    Ended,
-}
 
 /// The key whose destructor sees threads end, plus one; 0 as long as there is none.
 static KEY: AtomicU32 = AtomicU32::new(0);
