@@ -90,7 +90,7 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
         let needs: Vec<&Need> = needs.iter().filter(|need| need.workload == workload).collect();
         let base = baseline.and_then(|name| needs.iter().find(|need| need.variant == name).copied());
         for host in &request.hosts {
-            let of_host: Vec<HostRow> = needs.iter().map(|need| place(need, base, host, request)).collect();
+            let of_host: Vec<HostRow> = needs.iter().map(|need| fit(need, base, host, request)).collect();
             let base_cost =
                 of_host.iter().find(|row| Some(row.variant.as_str()) == baseline).and_then(|row| row.cost);
             rows.extend(of_host.into_iter().map(|row| HostRow { saving: saving(&row, base_cost), ..row }));
@@ -100,7 +100,7 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
 }
 
 /// One variant on one host, but for the saving.
-fn place(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> HostRow {
+fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> HostRow {
     let bytes = |value: f64| value.max(0.0).ceil() as u64;
     let non_heap_bytes = if need.basis == Basis::Heap { request.non_heap_bytes } else { 0 };
     let non_heap = non_heap_bytes as f64;

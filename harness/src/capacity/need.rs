@@ -93,7 +93,7 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
             _ if predicted.contains(&*sample.workload) => Basis::Predicted,
             _ => Basis::Heap,
         };
-        let need = needs.entry(order.place(sample)).or_insert_with(|| empty(sample, workload, basis));
+        let need = needs.entry(order.rank(sample)).or_insert_with(|| empty(sample, workload, basis));
         if sample.status != Status::Ok {
             need.failed += 1;
             continue;
@@ -202,7 +202,7 @@ impl Order {
         }
     }
 
-    fn place(&mut self, sample: &Sample) -> (usize, usize) {
+    fn rank(&mut self, sample: &Sample) -> (usize, usize) {
         let find = |names: &mut Vec<String>, name: &str| {
             names.iter().position(|known| known == name).unwrap_or_else(|| {
                 names.push(name.to_owned());

@@ -90,15 +90,15 @@ pub fn compare_variants(run: &Analysis<'_>, question: &Question) -> Result<Varia
     comparison.unranked = run.variants.iter().filter(|variant| run.is_floor(variant)).cloned().collect();
     for workload in &run.workloads {
         for metric in &metrics {
-            let place = Place { run, question, workloads: &[workload], metric };
-            comparison.add(&place);
+            let group = Group { run, question, workloads: &[workload], metric };
+            comparison.add(&group);
         }
     }
     if run.workloads.len() > 1 {
         for metric in &metrics {
             let workloads = run.finished_by_all(metric);
             if workloads.len() > 1 {
-                comparison.add(&Place { run, question, workloads: &workloads, metric });
+                comparison.add(&Group { run, question, workloads: &workloads, metric });
             }
         }
     }
@@ -132,25 +132,25 @@ impl VariantComparison {
         findings
     }
 
-    fn add(&mut self, place: &Place<'_>) {
-        let rows: Vec<VariantRow> = place.run.variants.iter().map(|variant| place.row(variant)).collect();
+    fn add(&mut self, group: &Group<'_>) {
+        let rows: Vec<VariantRow> = group.run.variants.iter().map(|variant| group.row(variant)).collect();
         // Samples that failed are in the run's own notes.
         for row in rows.iter().filter(|row| row.n == 0 && row.failed == 0 && row.workloads == 1) {
             self.notes.push(format!("{}, {}: {} was not measured", row.workload, row.variant, row.metric));
         }
-        self.rows.extend(place.ranked(rows));
+        self.rows.extend(group.ranked(rows));
     }
 }
 
 /// What one group of rows is about.
-struct Place<'a> {
+struct Group<'a> {
     run: &'a Analysis<'a>,
     question: &'a Question,
     workloads: &'a [&'a str],
     metric: &'a str,
 }
 
-impl Place<'_> {
+impl Group<'_> {
     fn name(&self) -> String {
         match self.workloads {
             [workload] => (*workload).to_owned(),

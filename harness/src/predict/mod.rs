@@ -25,5 +25,5 @@ mod samples;
 mod validation;
 
 pub use prediction::{Prediction, Predictions, predict};
-pub use ranking::{CLEAR_DIFFERENCE, Placed, Ranking, chance_apart, rank};
+pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
 pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};

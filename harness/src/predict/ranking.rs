@@ -1,8 +1,8 @@
 //! Two orders of the variants, by prediction and by reality.
 
-/// A variant's place in both.
+/// Where a variant stands in both.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placed {
+pub struct Standing {
     /// What was predicted.
     pub predicted: f64,
     /// Median of reality.
@@ -27,10 +27,10 @@ pub const CLEAR_DIFFERENCE: f64 = 0.10;
 
 /// The order by prediction against that by reality; none with fewer than two variants.
 #[must_use]
-pub fn rank(placed: &[Placed]) -> Option<Ranking> {
+pub fn rank(standings: &[Standing]) -> Option<Ranking> {
     let (mut concordant, mut all, mut clear_pairs, mut right_pairs) = (0.0, 0.0, 0, 0);
-    for (at, one) in placed.iter().enumerate() {
-        for other in &placed[at + 1..] {
+    for (at, one) in standings.iter().enumerate() {
+        for other in &standings[at + 1..] {
             let agrees = (one.predicted - other.predicted) * (one.real - other.real);
             all += 1.0;
             concordant += if agrees == 0.0 { 0.0 } else { agrees.signum() };
@@ -44,7 +44,7 @@ pub fn rank(placed: &[Placed]) -> Option<Ranking> {
 }
 
 /// A difference between two medians whose samples overlap may be none.
-fn really_differ(one: &Placed, other: &Placed) -> bool {
+fn really_differ(one: &Standing, other: &Standing) -> bool {
     let apart = one.range.1 < other.range.0 || other.range.1 < one.range.0;
     apart && (one.real - other.real).abs() > CLEAR_DIFFERENCE * one.real.min(other.real)
 }
@@ -60,18 +60,18 @@ pub fn chance_apart(samples: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn placed(pairs: &[(f64, f64)], spread: f64) -> Vec<Placed> {
-        let place = |&(predicted, real)| Placed { predicted, real, range: (real - spread, real + spread) };
+    fn standings(pairs: &[(f64, f64)], spread: f64) -> Vec<Standing> {
+        let place = |&(predicted, real)| Standing { predicted, real, range: (real - spread, real + spread) };
         pairs.iter().map(place).collect()
     }
 
     #[test]
     fn kendalls_tau_of_known_orders() {
-        let tau = |pairs: &[(f64, f64)]| rank(&placed(pairs, 0.0)).expect("pairs").tau;
+        let tau = |pairs: &[(f64, f64)]| rank(&standings(pairs, 0.0)).expect("pairs").tau;
         assert_eq!(tau(&[(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]), 1.0);
         assert_eq!(tau(&[(3.0, 10.0), (2.0, 20.0), (1.0, 30.0)]), -1.0);
         assert!((tau(&[(1.0, 10.0), (3.0, 20.0), (2.0, 30.0)]) - 1.0 / 3.0).abs() < 1e-9);
-        assert_eq!(rank(&placed(&[(1.0, 1.0)], 0.0)), None);
+        assert_eq!(rank(&standings(&[(1.0, 1.0)], 0.0)), None);
     }
 
     #[test]
@@ -84,12 +84,13 @@ mod tests {
     fn only_clear_differences_must_be_right() {
         // 100 and 105 are not clearly different, 100 and 120 are.
         let pairs = [(2.0, 100.0), (1.0, 105.0), (3.0, 120.0)];
-        let clear =
-            |spread| rank(&placed(&pairs, spread)).map(|ranking| (ranking.clear_pairs, ranking.right_pairs));
+        let clear = |spread| {
+            rank(&standings(&pairs, spread)).map(|ranking| (ranking.clear_pairs, ranking.right_pairs))
+        };
         assert_eq!(clear(0.0), Some((2, 2)));
         assert_eq!(clear(8.0), Some((1, 1)), "112 and 113 overlap");
         assert_eq!(
-            rank(&placed(&[(2.0, 100.0), (1.0, 150.0)], 0.0)).map(|ranking| ranking.right_pairs),
+            rank(&standings(&[(2.0, 100.0), (1.0, 150.0)], 0.0)).map(|ranking| ranking.right_pairs),
             Some(0)
         );
     }

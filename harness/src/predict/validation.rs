@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::causes::describe_causes;
 use super::prediction::{Predictions, find_base, predict};
-use super::ranking::{Placed, Ranking, rank};
+use super::ranking::{Ranking, Standing, rank};
 use super::samples::{cpu_ns, values};
 
 use crate::results::{Pass, ResultsError, Run, Status};
@@ -284,23 +284,23 @@ impl Validation {
     #[must_use]
     pub fn rank_memory(&self, figure: Figure) -> Option<Ranking> {
         let held = self.memory.iter().filter(|held| held.figure == figure);
-        let placed = held.map(|held| Placed {
+        let standings = held.map(|held| Standing {
             predicted: held.predicted_bytes,
             real: held.real_bytes,
             range: (held.real_least_bytes, held.real_most_bytes),
         });
-        rank(&placed.collect::<Vec<_>>())
+        rank(&standings.collect::<Vec<_>>())
     }
 
     /// The order of the variants by CPU time.
     #[must_use]
     pub fn rank_cpu(&self) -> Option<Ranking> {
-        let placed = self.cpu.iter().map(|held| Placed {
+        let standings = self.cpu.iter().map(|held| Standing {
             predicted: held.replayed_ns,
             real: held.real_ns,
             range: (held.real_least_ns, held.real_most_ns),
         });
-        rank(&placed.collect::<Vec<_>>())
+        rank(&standings.collect::<Vec<_>>())
     }
 
     /// Errors of a figure of memory; none where nothing is predicted.

@@ -10,8 +10,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::tokens::paths;
 
-/// A module's place in its crate: the names of its ancestors and its own. The crate's root has none.
-type Place = Vec<String>;
+/// A module's path in its crate: the names of its ancestors and its own. The crate's root has none.
+type ModulePath = Vec<String>;
 
 /// What one file says of others.
 #[derive(Default)]
@@ -31,9 +31,9 @@ struct Use {
 /// The circles of each folder of a crate, as `folder: file, file`. `sources` are the files below `directory`.
 pub(crate) fn find_circles(directory: &str, sources: Vec<(String, TokenStream)>) -> Vec<String> {
     let read =
-        |(file, tokens): (String, TokenStream)| Some((place_of(&file, directory)?, read_module(tokens)));
-    let modules: BTreeMap<Place, Module> = sources.into_iter().filter_map(read).collect();
-    let mut arrows: BTreeMap<Place, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        |(file, tokens): (String, TokenStream)| Some((path_of_file(&file, directory)?, read_module(tokens)));
+    let modules: BTreeMap<ModulePath, Module> = sources.into_iter().filter_map(read).collect();
+    let mut arrows: BTreeMap<ModulePath, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (from, module) in &modules {
         let used = module.uses.iter().filter(|used| !used.is_public).map(|used| &used.path);
         for to in used.chain(&module.paths).filter_map(|path| resolve(&modules, from, path)) {
@@ -44,7 +44,7 @@ pub(crate) fn find_circles(directory: &str, sources: Vec<(String, TokenStream)>)
             }
         }
     }
-    let name = |folder: &Place| [&[directory.to_owned()], &folder[..]].concat().join("/");
+    let name = |folder: &ModulePath| [&[directory.to_owned()], &folder[..]].concat().join("/");
     let circles = arrows.iter().flat_map(|(folder, arrows)| {
         circles_of(arrows).into_iter().map(move |circle| format!("{}: {}", name(folder), circle.join(", ")))
     });
@@ -52,19 +52,19 @@ pub(crate) fn find_circles(directory: &str, sources: Vec<(String, TokenStream)>)
 }
 
 /// `a/b.rs` and `a/b/mod.rs` are `a::b`; a program's main file is no module of the library.
-fn place_of(file: &str, directory: &str) -> Option<Place> {
+fn path_of_file(file: &str, directory: &str) -> Option<ModulePath> {
     let file = file.strip_prefix(directory)?.trim_start_matches('/').strip_suffix(".rs")?;
-    let place: Place =
+    let module: ModulePath =
         file.split('/').filter(|name| !matches!(*name, "mod" | "lib")).map(str::to_owned).collect();
-    (file != "main").then_some(place)
+    (file != "main").then_some(module)
 }
 
-/// The place of the file that defines what `path` names in the file at `from`; none for another crate's, and for
+/// The module of the file that defines what `path` names in the file at `from`; none for another crate's, and for
 /// what the file defines itself.
-fn resolve(modules: &BTreeMap<Place, Module>, from: &Place, path: &[String]) -> Option<Place> {
+fn resolve(modules: &BTreeMap<ModulePath, Module>, from: &ModulePath, path: &[String]) -> Option<ModulePath> {
     let supers = path.iter().take_while(|segment| *segment == "super").count();
-    let (mut place, rest): (Place, &[String]) = match path.first()?.as_str() {
-        "crate" => (Place::new(), &path[1..]),
+    let (mut module, rest): (ModulePath, &[String]) = match path.first()?.as_str() {
+        "crate" => (ModulePath::new(), &path[1..]),
         "self" => (from.clone(), &path[1..]),
         "super" => (from[..from.len().checked_sub(supers)?].to_vec(), &path[supers..]),
         // The name of a module alone may be a variable's.
@@ -72,21 +72,21 @@ fn resolve(modules: &BTreeMap<Place, Module>, from: &Place, path: &[String]) -> 
         _ => return None,
     };
     for (at, segment) in rest.iter().enumerate() {
-        let child = child_of(&place, segment);
+        let child = child_of(&module, segment);
         if modules.contains_key(&child) {
-            place = child;
+            module = child;
             continue;
         }
-        let exported = modules[&place].uses.iter().find(|used| used.is_public && used.name == *segment);
+        let exported = modules[&module].uses.iter().find(|used| used.is_public && used.name == *segment);
         let Some(exported) = exported else { break };
         let path = [&exported.path[..], &rest[at + 1..]].concat();
-        return resolve(modules, &place, &path).filter(|to| to != from);
+        return resolve(modules, &module, &path).filter(|to| to != from);
     }
-    Some(place).filter(|to| to != from)
+    Some(module).filter(|to| to != from)
 }
 
-fn child_of(place: &Place, name: &str) -> Place {
-    place.iter().cloned().chain([name.to_owned()]).collect()
+fn child_of(module: &ModulePath, name: &str) -> ModulePath {
+    module.iter().cloned().chain([name.to_owned()]).collect()
 }
 
 /// Groups of names of which each leads to each, in order.

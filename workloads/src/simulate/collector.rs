@@ -7,7 +7,7 @@
 //! be counted. This module frees nothing itself: it says what is to be freed, by the one who asked.
 
 use super::block::{Birth, Block, push_any};
-use super::definition::{CollectorPlan, Gc};
+use super::definition::{CollectorSettings, Gc};
 
 /// The youngest is 0.
 pub(super) const GENERATIONS: usize = 3;
@@ -17,7 +17,7 @@ pub(super) const OLDEST: usize = GENERATIONS - 1;
 /// The collector's books.
 #[derive(Debug)]
 pub(super) struct Collector {
-    plan: CollectorPlan,
+    plan: CollectorSettings,
     /// Growth of the youngest generation, then collections of the next younger one, since the last of its own.
     counts: [u64; GENERATIONS],
     /// Containers in each generation, garbage included.
@@ -32,7 +32,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(plan: CollectorPlan) -> Collector {
+    pub(super) fn new(plan: CollectorSettings) -> Collector {
         Collector {
             plan,
             counts: [0; GENERATIONS],
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn collector() -> Collector {
-        Collector::new(CollectorPlan { gc: Gc::Threshold, cyclic: 0.0, thresholds: [700, 10, 10] })
+        Collector::new(CollectorSettings { gc: Gc::Threshold, cyclic: 0.0, thresholds: [700, 10, 10] })
     }
 
     /// Allocates `count` containers that stay, collecting when it is time; gives what was collected.

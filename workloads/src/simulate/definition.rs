@@ -37,7 +37,7 @@ pub struct Definition {
     /// `pymalloc`: whether the runtime's small objects lie in its pools. If not, each is malloc's.
     pub pymalloc: bool,
     /// `gc`, `collector.*`
-    pub collector: CollectorPlan,
+    pub collector: CollectorSettings,
     /// `startup.*`
     pub startup: Startup,
     /// `arrivals.*`
@@ -79,7 +79,7 @@ pub enum Runtime {
 
 /// The collector of cyclic garbage; a program without a runtime has none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CollectorPlan {
+pub struct CollectorSettings {
     /// `gc`
     pub gc: Gc,
     /// `collector.cyclic`: share of parsed objects and payload copies that a cycle holds.

@@ -52,8 +52,8 @@ use sha2::{Digest, Sha256};
 
 pub use counts::{Counts, HeapCounts, Level};
 pub use definition::{
-    Arrivals, Bursts, CachePlan, CollectorPlan, Connection, Curve, Definition, Gc, MAX_PHASES, Parsed, Phase,
-    Policy, Pool, Process, Receive, Response, Runtime, Service, Startup, Temporary, Wake,
+    Arrivals, Bursts, CachePlan, CollectorSettings, Connection, Curve, Definition, Gc, MAX_PHASES, Parsed,
+    Phase, Policy, Pool, Process, Receive, Response, Runtime, Service, Startup, Temporary, Wake,
 };
 pub use distribution::{Shape, Sizes, Times};
 pub use error::DefinitionError;

@@ -141,13 +141,13 @@ fn read_arrivals(fields: &mut Fields) -> Result<Arrivals, DefinitionError> {
     })
 }
 
-fn read_collector(fields: &mut Fields) -> Result<CollectorPlan, DefinitionError> {
+fn read_collector(fields: &mut Fields) -> Result<CollectorSettings, DefinitionError> {
     let modes = [("threshold", Gc::Threshold), ("per-request", Gc::PerRequest), ("off", Gc::Off)];
     let mut thresholds = [0; 3];
     for (generation, threshold) in thresholds.iter_mut().enumerate() {
         *threshold = fields.count(&format!("collector.threshold{generation}"), 1, u32::MAX.into())?;
     }
-    Ok(CollectorPlan {
+    Ok(CollectorSettings {
         gc: fields.choice("gc", &modes)?,
         cyclic: fields.number("collector.cyclic", 0.0, 1.0)?,
         thresholds,
