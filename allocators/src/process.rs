@@ -1,4 +1,5 @@
-//! Settings of the process and not of its allocator: whether the kernel may give it transparent huge pages.
+//! Settings of the process and not of its allocator: whether the kernel may give it transparent huge pages, and how many
+//! CPUs it is shown.
 //!
 //! `process.thp=never` or `madvise` stands in a variant like any setting. It is made by prctl between fork and exec, because
 //! allocators look at it, and map their first memory, before the program's own code begins; it outlives exec. A kernel that
@@ -12,6 +13,10 @@ use std::process::Command;
 const PREFIX: &str = "process.";
 /// The setting for transparent huge pages.
 pub(crate) const THP: &str = "process.thp";
+/// The setting for the CPU count that a replay's allocator is shown, whatever the run shows the others.
+pub(crate) const CPUS: &str = "process.cpus";
+/// The largest CPU count that can be shown.
+const MOST_CPUS: u32 = 1024;
 /// `PR_THP_DISABLE_EXCEPT_ADVISED`, since Linux 6.18: memory that madvise asked for may have them.
 const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
 
@@ -44,11 +49,19 @@ pub(crate) fn is_of_process(name: &str) -> bool {
 
 /// What is wrong with a setting of the process; none if it can be asked for.
 pub(crate) fn fault(name: &str, value: &str) -> Option<String> {
-    if name != THP {
-        return Some(format!("there is {THP} alone"));
+    match name {
+        THP => {
+            let known = Thp::ALL.map(|(name, _)| name).join(" and ");
+            Thp::parse(value).is_none().then(|| format!("there are {known}"))
+        }
+        CPUS => parse_cpus(value).is_none().then(|| format!("there are 1 to {MOST_CPUS}")),
+        _ => Some(format!("there are {THP} and {CPUS}")),
     }
-    let known = Thp::ALL.map(|(name, _)| name).join(" and ");
-    Thp::parse(value).is_none().then(|| format!("there are {known}"))
+}
+
+/// A CPU count that can be shown.
+pub(crate) fn parse_cpus(value: &str) -> Option<u32> {
+    value.parse().ok().filter(|cpus| (1..=MOST_CPUS).contains(cpus))
 }
 
 /// Makes `command` start its process as `value` of the setting says.
@@ -64,14 +77,19 @@ pub(crate) fn prepare(command: &mut Command, value: &str) {
     }
 }
 
-/// What holds in this process, as a value of the setting; `default` if nothing was asked for.
-pub(crate) fn read() -> &'static str {
+/// What holds in this process, as a value of the setting of that name.
+pub(crate) fn read(name: &str) -> String {
+    if name == CPUS {
+        // SAFETY: takes a number. A worker answers with what it shows its allocator.
+        return unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.to_string();
+    }
     // SAFETY: takes numbers.
-    match unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) } {
+    let mode = match unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) } {
         1 => "never",
         3 => "madvise",
         _ => "default",
-    }
+    };
+    mode.to_owned()
 }
 
 #[cfg(test)]
@@ -83,6 +101,10 @@ mod tests {
         assert_eq!(fault(THP, "never"), None);
         assert_eq!(fault(THP, "madvise"), None);
         assert_eq!(fault(THP, "always").as_deref(), Some("there are never and madvise"));
-        assert_eq!(fault("process.nice", "1").as_deref(), Some("there is process.thp alone"));
+        assert_eq!(fault("process.nice", "1").as_deref(), Some("there are process.thp and process.cpus"));
+        assert_eq!(fault(CPUS, "8"), None);
+        for value in ["0", "1025", "-1", "two", ""] {
+            assert_eq!(fault(CPUS, value).as_deref(), Some("there are 1 to 1024"), "{value}");
+        }
     }
 }

@@ -36,7 +36,7 @@ const fn tcmalloc(name: &'static str, example: &'static str, what: &'static str)
 
 /// The settings that are worth knowing, by family.
 #[rustfmt::skip] // one setting a line
-pub const KNOWN: [KnownSetting; 37] = [
+pub const KNOWN: [KnownSetting; 38] = [
     glibc("MALLOC_ARENA_MAX", "2", "most arenas; threads beyond that share them (8 for each CPU)"),
     glibc("MALLOC_ARENA_TEST", "2", "so many arenas are made before a limit by the CPU count is looked at (8)"),
     glibc("MALLOC_TRIM_THRESHOLD_", "65536", "free bytes at the end of the heap from which on it is given back; set, it no longer adapts (128 KiB)"),
@@ -73,6 +73,7 @@ pub const KNOWN: [KnownSetting; 37] = [
     tcmalloc("TCMALLOC_TRANSFER_NUM_OBJ", "512", "most blocks that move between a thread and the rest at a time (32)"),
     tcmalloc("TCMALLOC_HEAP_LIMIT_MB", "4096", "largest heap, in MB; more is out of memory (no limit)"),
     tcmalloc("TCMALLOC_DISABLE_MEMORY_RELEASE", "1", "never gives memory back (0)"),
+    KnownSetting { family: None, name: crate::process::CPUS, example: "8", what: "CPU count that the allocator of a replay is shown (that of --cpus, or of the trace)" },
     KnownSetting { family: None, name: crate::process::THP, example: "never", what: "transparent huge pages for the whole process: never, or madvise for memory that asks (as the system has it)" },
 ];
 

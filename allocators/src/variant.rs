@@ -168,6 +168,12 @@ impl Variant {
         texts.collect::<Vec<_>>().join(" ")
     }
 
+    /// The CPU count that a replay under this variant is shown, where it has one of its own.
+    pub fn cpus(&self) -> Option<u32> {
+        let setting = self.settings.iter().rfind(|setting| setting.name == process::CPUS)?;
+        process::parse_cpus(&setting.value)
+    }
+
     /// Makes `command` start its process under the variant's settings of the process. Its environment, and so the
     /// allocator's settings, is the caller's to set: see [`Variant::environment`].
     pub fn prepare_process(&self, command: &mut Command) {

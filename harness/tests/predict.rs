@@ -31,6 +31,7 @@ fn write_trace(path: &Path, hash: &str) {
         has_times: true,
         has_threads: true,
         has_alignment: true,
+        cpus: Some(2),
         allocator: Some(RecordedAllocator {
             name: "ptmalloc2".into(),
             version: "2.36".into(),
@@ -65,6 +66,47 @@ fn summary(run: &Path) -> HashMap<(String, String), f64> {
         Some(((row["variant"].clone(), row["metric"].clone()), row["median"].parse::<f64>().ok()?))
     })
     .collect()
+}
+
+#[test]
+fn a_prediction_at_another_cpu_count_subtracts_a_replay_as_it_was_recorded() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_trace(&place.path().join("process.hlt"), &own_c_library());
+    let run = |out: &str, more: &[&str]| {
+        let mut command = heaplab();
+        command.current_dir(place.path()).args(["run", "process.hlt", "-o", out, "--pass", "memory"]);
+        let assert = command.args(["--reps", "1", "-a", "ptmalloc2", "-a", "jemalloc"]).args(more).assert();
+        String::from_utf8_lossy(&assert.success().get_output().stderr).into_owned()
+    };
+    let said = run("eight", &["--cpus", "8"]);
+    assert!(said.contains("ptmalloc2:process.cpus=2 is added: process was recorded on 2 CPUs"), "{said}");
+    let samples = rows::read_samples(&place.path().join("eight"));
+    let shown = |variant: &str| {
+        let sample = samples.iter().find(|row| row["variant"] == variant).expect("a sample");
+        sample["cpus"].clone()
+    };
+    assert_eq!((shown("ptmalloc2").as_str(), shown("ptmalloc2:process.cpus=2").as_str()), ("8", "2"));
+    let found = summary(&place.path().join("eight"));
+    let peak = |variant: &str, metric: &str| found[&(variant.to_owned(), metric.to_owned())];
+    let own =
+        peak("ptmalloc2", "resident_peak_bytes") - peak("ptmalloc2:process.cpus=2", "resident_peak_bytes");
+    let predicted = peak("ptmalloc2", "predicted_resident_peak_bytes")
+        - peak("ptmalloc2:process.cpus=2", "predicted_resident_peak_bytes");
+    assert!((predicted - own).abs() < (MIB / 4) as f64, "{predicted} and {own}");
+    // A run resumed has the same variants; one as it was recorded needs no other.
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["run", "--resume", "-o", "eight"]).assert().success();
+    assert!(!run("two", &["--cpus", "2"]).contains("is added"));
+    // A run without the reference is not predicted from, whoever wrote it.
+    let path = place.path().join("eight");
+    for (name, from) in [("run.toml", "process.cpus=2"), ("samples.csv", "process.cpus=2")] {
+        let text = std::fs::read_to_string(path.join(name)).expect("readable");
+        std::fs::write(path.join(name), text.replace(from, "process.thp=never")).expect("written");
+    }
+    let mut command = heaplab();
+    let assert = command.current_dir(place.path()).args(["report", "eight"]).assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("add it by -a ptmalloc2:process.cpus=2"), "{said}");
 }
 
 #[test]

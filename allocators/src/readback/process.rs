@@ -7,9 +7,8 @@ use crate::variant::Setting;
 /// Reads the settings of the process back, in that process.
 pub(super) fn read_back(settings: &[Setting]) -> Vec<Proof> {
     let judge = |setting: &Setting| {
-        let found = read();
-        let verdict =
-            if found == setting.value { Verdict::Taken } else { Verdict::Differs { found: found.into() } };
+        let found = read(&setting.name);
+        let verdict = if found == setting.value { Verdict::Taken } else { Verdict::Differs { found } };
         Proof::new(setting, verdict)
     };
     settings.iter().filter(|setting| is_of_process(&setting.name)).map(judge).collect()

@@ -136,7 +136,8 @@ impl Campaign<'_> {
             .programs
             .get(step.workload, order, pace.needs_times())
             .ok_or_else(|| MeasureError::NoProgram { workload: subject.name.clone(), order })?;
-        let cpus = self.replay.cpus.or(info.cpus).unwrap_or(self.machine_cpus);
+        let own = variation.variant.cpus();
+        let cpus = own.or(self.replay.cpus).or(info.cpus).unwrap_or(self.machine_cpus);
         let mut taken = Taken {
             step: *step,
             subject,

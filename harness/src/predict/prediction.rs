@@ -68,13 +68,36 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
             };
             let based = replays.keys().find(|place| of_block(&run.samples[**place]));
             let Some(based) = based.map(|place| &replays[place]) else { continue };
-            predictions.of_samples.insert(place, combine(recorded, based, &replays[&place]));
+            let prediction = combine(recorded, based, &replays[&place]);
+            match least_peak_bytes(&run.samples[place]).filter(|least| prediction.peak_bytes < *least) {
+                Some(least) => {
+                    predictions.notes.push(describe_impossible(&run.samples[place], &prediction, least))
+                }
+                None => {
+                    predictions.of_samples.insert(place, prediction);
+                }
+            }
         }
     }
     Ok(predictions)
 }
 
-/// The variant that the workload was recorded under: the same library, by its hash, without settings.
+/// What a whole process has at its peak at least: what its replay had requested and written to at the requested peak.
+fn least_peak_bytes(sample: &Sample) -> Option<u64> {
+    sample.at_peak_requested_bytes?.checked_sub(sample.at_peak_untouched_bytes?)
+}
+
+/// Why a prediction that cannot be true is not shown.
+fn describe_impossible(sample: &Sample, prediction: &Prediction, least: u64) -> String {
+    format!(
+        "{}, {}, block {}: the predicted peak of {} bytes is below the {least} bytes that the program had requested and \
+         written to, so it is not shown: the recording's memory and its replay do not belong together",
+        sample.workload, sample.variant, sample.block, prediction.peak_bytes
+    )
+}
+
+/// The variant that the workload was recorded under: the same library, by its hash, without settings, shown the
+/// CPU count of the recording.
 pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     let described = run.file.workloads.iter().find(|described| described.name == workload);
     let Some(hash) = described.and_then(|described| described.recorded_library_hash.as_ref()) else {
@@ -82,10 +105,30 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
             "{workload}: it is not known which library served the recorded process, so its memory is not predicted"
         ));
     };
-    let same =
-        |variant: &&RunVariant| variant.library_hash.as_ref() == Some(hash) && variant.settings.is_empty();
-    if let Some(variant) = run.file.variants.iter().find(same) {
+    // A count of CPUs of its own is what makes a replay one of the recorded kind in a run that shows others another.
+    let is_plain =
+        |variant: &RunVariant| variant.settings.iter().all(|setting| setting.starts_with("process.cpus="));
+    let same = |variant: &&RunVariant| variant.library_hash.as_ref() == Some(hash) && is_plain(variant);
+    let recorded_cpus = described.and_then(|described| described.cpus);
+    let shown = |variant: &RunVariant| {
+        let of = |sample: &&Sample| sample.variant == variant.label && sample.workload == workload;
+        run.samples.iter().find(of).map(|sample| sample.cpus)
+    };
+    let at_recorded_cpus = |variant: &&RunVariant| {
+        recorded_cpus.is_none_or(|cpus| shown(variant).is_none_or(|shown| shown == cpus))
+    };
+    let builds: Vec<&RunVariant> = run.file.variants.iter().filter(same).collect();
+    if let Some(variant) = builds.iter().copied().find(at_recorded_cpus) {
         return Ok(variant.label.clone());
+    }
+    if let (Some(variant), Some(cpus)) = (builds.first(), recorded_cpus) {
+        return Err(format!(
+            "{workload}: it was recorded on {cpus} CPUs and {} was replayed as on {}, so the whole process's memory is not \
+             predicted: that needs a replay as it was recorded; add it by -a {}:process.cpus={cpus}",
+            variant.label,
+            shown(variant).unwrap_or_default(),
+            variant.allocator
+        ));
     }
     let name = described.and_then(|described| described.recorded_allocator.as_deref());
     let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");

@@ -17,6 +17,7 @@ mod program;
 mod program_rows;
 mod programs;
 mod recording;
+mod references;
 mod replays;
 mod sampling;
 mod self_comparison;

@@ -247,6 +247,10 @@ impl<'a> Sampling<'a> {
             Ok(Some(what)) => return Ok(Some(refused(what))),
             Err(what) => return Ok(Some(refused(what.clone()))),
         }
+        if variation.variant.cpus().is_some() {
+            let what = "process.cpus is for replays: a real program sees this machine's CPUs";
+            return Ok(Some(refused(what.to_owned())));
+        }
         let injection = match Injection::new(&variation.variant, report_file) {
             Ok(injection) => injection,
             Err(error) => return Ok(Some(refused(error.to_string()))),

@@ -9,6 +9,7 @@ use super::goal::{Goal, Pursuit};
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Kind, Opening, Start};
 use super::programs::{Compiled, compile_workloads};
+use super::references::add_references;
 use super::replays::Replays;
 use super::variants::prove_variants;
 use super::workloads::describe_all;
@@ -28,14 +29,15 @@ pub fn measure_replays(
     listener: Listener<'_>,
 ) -> Result<Ended, SessionError> {
     let opening = start.open(Kind::Replays, listener)?;
-    let replays = Replays::find(&opening.options)?;
-    opening.check_variants(&replays.variants)?;
+    let mut replays = Replays::find(&opening.options)?;
     let goal = Goal::of(&replays)?;
     replays.notes.iter().for_each(|note| listener(&Notice::Say(note.clone())));
-    let variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
+    let mut variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
     let Some(compiled) = compile_workloads(&replays, stop, listener)? else {
         return Ok(Ended::Stopped(None));
     };
+    add_references(&mut replays, &mut variations, &compiled, listener)?;
+    opening.check_variants(&replays.variants)?;
     let directory = open_directory(opening, &replays, &compiled, &variations, listener)?;
     let sampling =
         Sampling { replays: &replays, compiled: &compiled, variations: &variations, stop, listener };
