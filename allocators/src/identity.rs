@@ -16,16 +16,10 @@ use crate::family::Family;
 use crate::symbol::{self, Object};
 
 /// The functions that must come from one library: a block of one allocator freed by another is a crash.
-const FUNCTIONS: [&CStr; 8] = [
-    c"malloc",
-    c"calloc",
-    c"realloc",
-    c"free",
-    c"posix_memalign",
-    c"aligned_alloc",
-    c"memalign",
-    c"malloc_usable_size",
-];
+const FUNCTIONS: [&CStr; 7] =
+    [c"malloc", c"calloc", c"realloc", c"free", c"posix_memalign", c"aligned_alloc", c"memalign"];
+/// Tells how much room a block has. An allocator may be without: the C library's must then not be asked of its blocks.
+const USABLE_SIZE: &CStr = c"malloc_usable_size";
 
 /// The allocator that serves this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +30,8 @@ pub struct Loaded {
     pub family: Family,
     /// Its version as it states it; empty if it states none.
     pub version: String,
+    /// Whether it tells how much room a block has.
+    pub tells_usable_size: bool,
     /// Functions of the malloc family that lie in another file than malloc, which no allocator survives.
     pub strays: Vec<String>,
 }
@@ -65,7 +61,8 @@ pub fn identify() -> Result<Loaded, IdentifyError> {
         .filter(|name| symbol::find_in(&object, name).is_none())
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
-    Ok(Loaded { library_path: object.path, family, version, strays })
+    let tells_usable_size = symbol::find_in(&object, USABLE_SIZE).is_some();
+    Ok(Loaded { library_path: object.path, family, version, tells_usable_size, strays })
 }
 
 /// The object that the malloc in use lies in.

@@ -19,7 +19,7 @@ use heaplab::plan::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,
-    RunWorkload, Sample, Status, TimelinePoint, columns, load,
+    RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -72,6 +72,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## latency.csv"), columns::<LatencyBucket>());
     assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
     assert_eq!(described("## heapmap.csv"), columns::<HeapMapCell>());
+    assert_eq!(described("## sizes.csv"), columns::<SizeRow>());
     assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());

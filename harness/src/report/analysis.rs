@@ -6,6 +6,7 @@ use heaplab_allocators::registry::FLOOR;
 
 use super::ReportError;
 use super::latency::Latencies;
+use super::sizes::Sizes;
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
@@ -36,6 +37,7 @@ pub struct Analysis<'r> {
     /// What the whole process's memory would be, where a recording tells.
     pub(super) predictions: Predictions,
     pub(super) latencies: Latencies,
+    pub(super) sizes: Sizes,
     places: HashMap<(String, String, String), usize>,
 }
 
@@ -56,6 +58,7 @@ impl<'r> Analysis<'r> {
         };
         let mut notes = run.notes.clone();
         let latencies = Latencies::read(run, &mut notes)?;
+        let sizes = Sizes::read(run, &mut notes)?;
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
         notes.extend(describe_huge_pages(run));
@@ -77,6 +80,7 @@ impl<'r> Analysis<'r> {
             figures,
             predictions,
             latencies,
+            sizes,
             places,
         })
     }
@@ -107,7 +111,9 @@ impl<'r> Analysis<'r> {
         let row = self.row(workload, variant, metric);
         let time = row.filter(|row| row.pass == Pass::Latency && super::summary::is_time_of_call(metric));
         let median = time.and_then(|row| row.median);
-        median.zip(self.latencies.resolution_ns(workload)).is_some_and(|(median, least)| median < least)
+        median
+            .zip(self.latencies.resolution_of(workload, metric))
+            .is_some_and(|(median, least)| median < least)
     }
 
     /// Whether every sample is ok, and there is one.

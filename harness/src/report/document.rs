@@ -64,6 +64,10 @@ pub(super) struct Section<'a> {
     pub(super) plots: Vec<Figure<'a>>,
     /// Percentiles; none if no latency was measured.
     pub(super) latency: Option<Table>,
+    /// Where resident memory goes when it is largest; none if no memory was measured.
+    pub(super) breakdown: Option<Table>,
+    /// Usable sizes that lose the most; none if not known.
+    pub(super) sizes: Option<Table>,
 }
 
 /// How many processes fit on a host.
@@ -182,18 +186,49 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
         plots: figures(plots, Some(workload)),
         latency: (!latency.rows.is_empty())
             .then(|| Table { intro: describe_latency(analysis, workload), grid: latency }),
+        breakdown: breakdown(analysis, workload),
+        sizes: analysis.sizes.grid(workload).map(|grid| Table { intro: SIZES_NOTE.to_owned(), grid }),
     }
+}
+
+const SIZES_NOTE: &str = "By usable size, at the requested peak: the ten that lose the most inside their blocks, and the \
+    worst of each variant. Lost is usable less requested; the share is of all that the variant loses so.";
+
+/// Where resident memory goes when the most of it is resident: medians over blocks.
+fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
+    let header =
+        ["variant", "resident", "requested", "lost inside blocks", "held", "requested, untouched", "when"];
+    let mut rows = Vec::new();
+    for variant in &analysis.variants {
+        let of = |name: &str| analysis.median(workload, variant, &format!("at_resident_peak_{name}"));
+        let (Some(resident), Some(at_ns)) = (of("resident_bytes"), of("ns")) else { continue };
+        let cell = |name: &str| of(name).map_or_else(|| "-".to_owned(), units::bytes);
+        rows.push(vec![
+            variant.clone(),
+            units::bytes(resident),
+            cell("requested_bytes"),
+            cell("internal_bytes"),
+            cell("held_bytes"),
+            cell("untouched_bytes"),
+            units::nanoseconds(at_ns),
+        ]);
+    }
+    let intro = "Where resident memory goes when it is largest: held are caches, free pages and metadata, that is, pages \
+        without a live block; when is trace time. Medians over blocks.";
+    let grid = Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows };
+    (!grid.rows.is_empty()).then(|| Table { intro: intro.to_owned(), grid })
 }
 
 fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     let header = ["operation", "variant", "p50", "p99", "p99.9", "p99.99", "max"].map(str::to_owned).to_vec();
-    let least = analysis.latencies.resolution_ns(workload);
     let mut rows = Vec::new();
     for operation in ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer"] {
         for scope in ["call", "touch"] {
             for variant in &analysis.variants {
                 let cells = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"].map(|what| {
-                    let value = analysis.median(workload, variant, &format!("{operation}_{scope}_{what}"));
+                    let metric = format!("{operation}_{scope}_{what}");
+                    let value = analysis.median(workload, variant, &metric);
+                    let least = analysis.latencies.resolution_of(workload, &metric);
                     let under = |value: f64| operation != "timer" && least.is_some_and(|least| value < least);
                     value.map(|value| {
                         let mark = if under(value) { " (under resolution)" } else { "" };
@@ -215,7 +250,7 @@ fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
 fn describe_latency(analysis: &Analysis<'_>, workload: &str) -> String {
     let least = analysis.latencies.resolution_ns(workload).map_or_else(String::new, |least| {
         format!(
-            " (below {}, three times the timer's median, values are under resolution)",
+            " (under resolution: below three times the timer's own at that percentile, which is {} at the median)",
             units::nanoseconds(least)
         )
     });

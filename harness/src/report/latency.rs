@@ -164,9 +164,24 @@ impl Latencies {
         median(&medians.map(|value| value as f64).collect::<Vec<f64>>())
     }
 
-    /// Latencies below this are under the timer's resolution.
+    /// Latencies below this are under the timer's resolution, whatever their percentile.
     pub(super) fn resolution_ns(&self, workload: &str) -> Option<f64> {
         self.timer_median_ns(workload).map(|timer| timer * RESOLUTION_TIMERS)
+    }
+
+    /// A time of this metric below this is under the timer's resolution: three times the timer's own at the same
+    /// percentile, over a workload's variants. A call's 99.99th percentile says nothing where that of the timer alone,
+    /// which meets the same interrupts, is nearly as long. None for metrics that are no percentile.
+    pub(super) fn resolution_of(&self, workload: &str, metric: &str) -> Option<f64> {
+        let (_, fraction) = FRACTIONS
+            .iter()
+            .find(|(name, _)| metric.strip_suffix(name).is_some_and(|rest| rest.ends_with('_')))?;
+        let of_variants = self.histograms.iter().filter(|((of, _), _)| of == workload);
+        let timers = of_variants.flat_map(|(_, histograms)| histograms).filter(|(timed, _)| timed.is_timer());
+        let own = timers.filter_map(|(_, histogram)| percentile(histogram.buckets(), *fraction));
+        let own = median(&own.map(|value| value as f64).collect::<Vec<f64>>())?;
+        let least = self.resolution_ns(workload)?;
+        Some(least.max(own * RESOLUTION_TIMERS))
     }
 
     /// Ends one sample: its percentiles, and its calls into the sum.

@@ -16,6 +16,7 @@ mod latency;
 mod pages;
 mod planning;
 mod plots;
+mod sizes;
 mod summary;
 mod table;
 mod timeline;

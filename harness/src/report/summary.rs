@@ -147,8 +147,8 @@ impl Figures {
         }
         let mut rows = Vec::new();
         for workload in workloads {
-            let resolution_ns = latencies.resolution_ns(workload);
             for (metric, pass) in &self.metrics {
+                let resolution_ns = latencies.resolution_of(workload, metric);
                 let measured =
                     variants.iter().any(|variant| self.values(workload, variant, metric).is_some());
                 let headline = metrics()

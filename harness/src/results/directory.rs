@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::row_file::{RowFile, io, write_whole};
 use super::{
-    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, Status, TimelinePoint, columns,
-    reader,
+    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, Status, TimelinePoint,
+    columns, reader,
 };
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
@@ -48,6 +48,7 @@ pub struct RunDirectory {
     timeline: RowFile,
     latency: RowFile,
     heap_map: RowFile,
+    sizes: RowFile,
     done: BTreeSet<SampleKey>,
 }
 
@@ -67,6 +68,7 @@ impl RunDirectory {
             timeline: RowFile::create(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::create(directory.join("latency.csv"), columns::<LatencyBucket>())?,
             heap_map: RowFile::create(directory.join("heapmap.csv"), columns::<HeapMapCell>())?,
+            sizes: RowFile::create(directory.join("sizes.csv"), columns::<SizeRow>())?,
             done: BTreeSet::new(),
         };
         run.write_run_file()?;
@@ -94,6 +96,12 @@ impl RunDirectory {
             // A run that an earlier heaplab began.
             RowFile::create(heap_map.clone(), columns::<HeapMapCell>())?;
         }
+        let sizes = directory.join("sizes.csv");
+        if sizes.exists() {
+            reader::keep_rows_of_ok_samples::<SizeRow>(&run, "sizes.csv", &[Pass::Memory])?;
+        } else {
+            RowFile::create(sizes.clone(), columns::<SizeRow>())?;
+        }
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
@@ -101,6 +109,7 @@ impl RunDirectory {
             timeline: RowFile::open(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::open(directory.join("latency.csv"), columns::<LatencyBucket>())?,
             heap_map: RowFile::open(heap_map, columns::<HeapMapCell>())?,
+            sizes: RowFile::open(sizes, columns::<SizeRow>())?,
             done,
         };
         run.write_run_file()?;
@@ -129,6 +138,7 @@ impl RunDirectory {
             self.timeline.append(&rows.timeline)?;
             self.latency.append(&rows.latency)?;
             self.heap_map.append(&rows.heap_map)?;
+            self.sizes.append(&rows.sizes)?;
         }
         self.samples.append(std::slice::from_ref(sample))?;
         if sample.status == Status::Ok {

@@ -141,6 +141,8 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
         at_peak_resident_bytes, at_peak_requested_bytes, at_peak_internal_bytes,
         at_peak_untouched_bytes, at_peak_held_bytes,
         at_end_internal_bytes, at_end_untouched_bytes, at_end_held_bytes,
+        at_resident_peak_ns, at_resident_peak_resident_bytes, at_resident_peak_requested_bytes,
+        at_resident_peak_internal_bytes, at_resident_peak_untouched_bytes, at_resident_peak_held_bytes,
         lazyfree_bytes, anon_huge_bytes, virtual_bytes, mappings, page_table_bytes,
         page_table_harness_bytes, library_file_bytes, clock_reads,
     );

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint,
-    columns, write_whole,
+    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, SizeRow, Status,
+    TimelinePoint, columns, write_whole,
 };
 
 /// The passes whose samples have rows in `timeline.csv`.
@@ -92,6 +92,21 @@ pub struct HeapFigures {
     pub live_bytes: u64,
 }
 
+/// The figures of one row of `sizes.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeFigures {
+    /// Room of such a block.
+    pub usable_bytes: u64,
+    /// Calls that got one.
+    pub calls: u64,
+    /// Such blocks live at the requested peak.
+    pub live_blocks: u64,
+    /// Their requested bytes.
+    pub live_requested_bytes: u64,
+    /// Their usable bytes.
+    pub live_usable_bytes: u64,
+}
+
 /// Reads `run.toml` and `samples.csv`.
 pub fn load(directory: &Path) -> Result<Run, ResultsError> {
     let file = read_run_file(directory)?;
@@ -161,7 +176,8 @@ impl Run {
                 TimelineFigures {
                     time_ns: rows.number("time_ns")?,
                     requested_bytes: rows.number("requested_bytes")?,
-                    usable_bytes: rows.number("usable_bytes")?,
+                    // Of an allocator that does not tell, nothing is known to be lost.
+                    usable_bytes: rows.optional("usable_bytes")?.unwrap_or(rows.number("requested_bytes")?),
                     resident_bytes: rows.number("resident_bytes")?,
                 },
             );
@@ -224,9 +240,11 @@ impl Run {
         self.each_row::<HeapMapCell>("heapmap.csv", &[Pass::Memory], |place, rows| {
             let moment = match rows.text("moment")? {
                 "peak" => Moment::Peak,
+                "resident_peak" => Moment::ResidentPeak,
                 "drained" => Moment::Drained,
                 other => {
-                    let detail = format!("column `moment`: \"{other}\" is neither peak nor drained");
+                    let detail =
+                        format!("column `moment`: \"{other}\" is none of peak, resident_peak and drained");
                     return Err(rows.error(detail));
                 }
             };
@@ -243,6 +261,25 @@ impl Run {
                 let detail = "live, resident and span bytes do not ascend: the row was changed".to_owned();
                 return Err(rows.error(detail));
             }
+            take(place, figures);
+            Ok(())
+        })
+    }
+
+    /// Streams `sizes.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
+    pub fn each_size(&self, mut take: impl FnMut(usize, SizeFigures)) -> Result<Vec<String>, ResultsError> {
+        if !self.directory.join("sizes.csv").exists() {
+            return Ok(Vec::new());
+        }
+        self.each_row::<SizeRow>("sizes.csv", &[Pass::Memory], |place, rows| {
+            let figures = SizeFigures {
+                usable_bytes: rows.number("usable_bytes")?,
+                calls: rows.number("calls")?,
+                live_blocks: rows.number("live_blocks")?,
+                live_requested_bytes: rows.number("live_requested_bytes")?,
+                live_usable_bytes: rows.number("live_usable_bytes")?,
+            };
             take(place, figures);
             Ok(())
         })

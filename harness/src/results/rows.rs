@@ -1,9 +1,9 @@
 //! From what a worker said to the rows of the files.
 
-use super::{HeapMapCell, LatencyBucket, Pass, Sample, Status, TimelinePoint};
+use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, Status, TimelinePoint};
 use crate::measure::Taken;
 use crate::plan::Touch;
-use crate::worker::{Breakdown, Checkpoint};
+use crate::worker::{Breakdown, Checkpoint, SizeClass};
 
 /// The rows of one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Rows {
     pub latency: Vec<LatencyBucket>,
     /// Its rows of `heapmap.csv`.
     pub heap_map: Vec<HeapMapCell>,
+    /// Its rows of `sizes.csv`.
+    pub sizes: Vec<SizeRow>,
 }
 
 impl Rows {
@@ -27,6 +29,7 @@ impl Rows {
             timeline: timeline(run_id, taken),
             latency: latency(run_id, taken),
             heap_map: heap_map(run_id, taken),
+            sizes: sizes(run_id, taken),
         }
     }
 }
@@ -38,6 +41,7 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
     let ok = reply.status == Status::Ok;
     let memory = ok && taken.step.pass == Pass::Memory;
     let peak = |value: fn(&Breakdown) -> u64| measured.at_peak.as_ref().map(value);
+    let largest = |value: fn(&Breakdown) -> u64| measured.at_resident_peak.as_ref().map(value);
     let end = |value: fn(&Breakdown) -> u64| measured.at_end.as_ref().map(value);
     // The file that served, and its hash if it is the file that the trial run hashed.
     let library_path = reply.library_path.as_ref().map(|path| path.display().to_string());
@@ -76,10 +80,10 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         resident_purged_bytes: measured.resident_purged_bytes,
         at_peak_resident_bytes: peak(|at| at.resident_bytes),
         at_peak_requested_bytes: peak(|at| at.requested_bytes),
-        at_peak_internal_bytes: peak(|at| at.internal_bytes),
+        at_peak_internal_bytes: measured.at_peak.and_then(|at| at.internal_bytes),
         at_peak_untouched_bytes: peak(|at| at.untouched_bytes),
         at_peak_held_bytes: peak(|at| at.held_bytes),
-        at_end_internal_bytes: end(|at| at.internal_bytes),
+        at_end_internal_bytes: measured.at_end.and_then(|at| at.internal_bytes),
         at_end_untouched_bytes: end(|at| at.untouched_bytes),
         at_end_held_bytes: end(|at| at.held_bytes),
         lazyfree_bytes: measured.lazyfree_bytes,
@@ -100,6 +104,12 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         library_hash: hashed.map(|proven| proven.library_hash.clone()),
         page_table_harness_bytes: measured.page_table_harness_bytes,
         library_file_bytes: measured.library_file_bytes,
+        at_resident_peak_ns: measured.at_resident_peak_ns,
+        at_resident_peak_resident_bytes: largest(|at| at.resident_bytes),
+        at_resident_peak_requested_bytes: largest(|at| at.requested_bytes),
+        at_resident_peak_internal_bytes: measured.at_resident_peak.and_then(|at| at.internal_bytes),
+        at_resident_peak_untouched_bytes: largest(|at| at.untouched_bytes),
+        at_resident_peak_held_bytes: largest(|at| at.held_bytes),
         latency_untimed_calls: measured.latency_untimed_calls,
         busy_ns: measured.busy_ns,
         busy_system_ns: measured.busy_system_ns,
@@ -136,7 +146,7 @@ fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
         variant: taken.variation.variant.label.clone(),
         time_ns: checkpoint.time_ns,
         requested_bytes: Some(checkpoint.requested_bytes),
-        usable_bytes: Some(checkpoint.usable_bytes),
+        usable_bytes: taken.reply.measured.usable_peak_bytes.and(Some(checkpoint.usable_bytes)),
         resident_bytes: checkpoint.resident_bytes,
         rss_bytes: None,
         pss_bytes: None,
@@ -182,4 +192,20 @@ fn heap_map(run_id: &str, taken: &Taken<'_>) -> Vec<HeapMapCell> {
         }));
     }
     rows
+}
+
+fn sizes(run_id: &str, taken: &Taken<'_>) -> Vec<SizeRow> {
+    let row = |class: &SizeClass| SizeRow {
+        run_id: run_id.to_owned(),
+        block: taken.step.block,
+        workload: taken.subject.name.clone(),
+        variant: taken.variation.variant.label.clone(),
+        usable_bytes: class.usable_bytes,
+        calls: class.calls,
+        requested_bytes: class.requested_bytes,
+        live_blocks: class.live_blocks,
+        live_requested_bytes: class.live_requested_bytes,
+        live_usable_bytes: class.live_usable_bytes,
+    };
+    taken.reply.sizes.iter().map(row).collect()
 }

@@ -164,11 +164,23 @@ pub struct Sample {
     pub page_faults_huge: Option<u64>,
     /// Whether the host backed memory during the replay, as kernel time per fault tells.
     pub cold_memory: Option<bool>,
+    /// Trace time at which memory was broken down with the most of it resident: at a checkpoint, the requested peak or the end.
+    pub at_resident_peak_ns: Option<u64>,
+    /// Then: resident bytes, by the exact reading; at most 1/32 less than `resident_peak_bytes`, unless half of the requested peak was never resident.
+    pub at_resident_peak_resident_bytes: Option<u64>,
+    /// Then: requested bytes live.
+    pub at_resident_peak_requested_bytes: Option<u64>,
+    /// Then: usable minus requested; empty where the allocator does not tell usable sizes.
+    pub at_resident_peak_internal_bytes: Option<u64>,
+    /// Then: live bytes whose pages are not resident.
+    pub at_resident_peak_untouched_bytes: Option<u64>,
+    /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
+    pub at_resident_peak_held_bytes: Option<u64>,
 }
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 27] = [
+    pub(super) const LATER_COLUMNS: [&str; 33] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -196,6 +208,12 @@ impl Sample {
         "warm_huge_fault_ns",
         "page_faults_huge",
         "cold_memory",
+        "at_resident_peak_ns",
+        "at_resident_peak_resident_bytes",
+        "at_resident_peak_requested_bytes",
+        "at_resident_peak_internal_bytes",
+        "at_resident_peak_untouched_bytes",
+        "at_resident_peak_held_bytes",
     ];
 }
 
@@ -277,4 +295,29 @@ pub struct HeapMapCell {
     pub resident_bytes: u64,
     /// Requested bytes of live objects in its resident pages.
     pub live_bytes: u64,
+}
+
+/// Blocks of one usable size: a row of `sizes.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeRow {
+    /// The run's name.
+    pub run_id: String,
+    /// Block of the sample.
+    pub block: u32,
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Room of such a block, as malloc_usable_size says; beyond 32 KiB the largest of an eighth of a doubling.
+    pub usable_bytes: u64,
+    /// Calls that got such a block.
+    pub calls: u64,
+    /// What those calls requested.
+    pub requested_bytes: u64,
+    /// Such blocks that are live at the requested peak.
+    pub live_blocks: u64,
+    /// Their requested bytes.
+    pub live_requested_bytes: u64,
+    /// Their usable bytes.
+    pub live_usable_bytes: u64,
 }

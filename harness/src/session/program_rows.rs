@@ -56,6 +56,7 @@ pub(super) fn make_rows(
         timeline: taken.series.points.iter().map(point).collect(),
         latency: Vec::new(),
         heap_map: Vec::new(),
+        sizes: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 //! sampling thread: it would see nothing at a pace where a minute takes a millisecond.
 //!
 //! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
-//! peak also `smaps_rollup` and a mincore of the pages of live blocks, which touch none of them, and in the
-//! first block the heap map.
+//! requested peak, and where more is resident than ever before, also `smaps_rollup` and a mincore of the pages of
+//! live blocks, which touch none of them, and in the first block the heap map.
 
 use std::sync::atomic::Ordering;
 
@@ -13,6 +13,7 @@ use heaplab_workloads::program::layout::{WINDOW_LOOKED_AT, Window};
 use super::engine::Engine;
 use super::job::{Breakdown, Checkpoint, HeapCell};
 use super::memory::{self, Rollup, Statm};
+use super::sizes::{self, Live};
 use super::status::Status;
 use super::{clock, fail, heap_map};
 use crate::stats::TimeWeighted;
@@ -22,6 +23,9 @@ use crate::stats::TimeWeighted;
 const NEW_MAXIMUM_SHARE: u64 = 256;
 /// Looks at the recorded process that have a checkpoint, at most: what a prediction uses of a long recording.
 pub(crate) const MOST_LOOKS: u64 = 4096;
+
+/// Memory is broken down anew when this part more of it is resident, or this part of the trace has gone by.
+const LARGEST_SHARE: u64 = 32;
 
 /// The checkpoints of a replay.
 pub(super) struct Checkpoints {
@@ -39,6 +43,19 @@ pub(super) struct Checkpoints {
     pub(super) points: Vec<Checkpoint>,
     pub(super) at_peak: Option<Breakdown>,
     draws_heap_map: bool,
+    pub(super) heap_map: Option<Vec<HeapCell>>,
+    /// What is live at the requested peak, by usable size; its trace time.
+    pub(super) live_at_peak: Vec<Live>,
+    pub(super) peak_time_ns: Option<u64>,
+    pub(super) at_largest: Option<Largest>,
+    /// Trace time from which a larger resident size is broken down again, however little larger it is.
+    next_largest: u64,
+}
+
+/// Where memory goes when the most is resident.
+pub(super) struct Largest {
+    pub(super) breakdown: Breakdown,
+    pub(super) time_ns: u64,
     pub(super) heap_map: Option<Vec<HeapCell>>,
 }
 
@@ -62,6 +79,10 @@ impl Checkpoints {
             at_peak: None,
             draws_heap_map,
             heap_map: None,
+            live_at_peak: Vec::new(),
+            peak_time_ns: None,
+            at_largest: None,
+            next_largest: 0,
         })
     }
 
@@ -122,8 +143,35 @@ impl Checkpoints {
             if self.draws_heap_map {
                 let map = clock::hold_still(|| heap_map::draw(&engine.slots));
                 self.heap_map = Some(map.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
+                self.live_at_peak = clock::hold_still(|| sizes::count_live(&engine.slots));
             }
+            self.peak_time_ns = Some(head.last_time);
+        } else if self.idle.is_some() {
+            self.break_down_largest(engine, head.last_time);
         }
+    }
+
+    /// Breaks memory down where more of it is resident than ever before, by the last point.
+    fn break_down_largest(&mut self, engine: &Engine, time_ns: u64) {
+        let Some(point) = self.points.last() else { return };
+        let of = |breakdown: &Breakdown| breakdown.resident_bytes;
+        let at_peak = self.at_peak.as_ref().map_or(0, of);
+        let before = self.at_largest.as_ref().map_or(0, |largest| of(&largest.breakdown)).max(at_peak);
+        let grown = point.resident_bytes.saturating_sub(before);
+        // PERF: each takes as long as a look at every live block. A heap that grows is looked at some 30 times from half
+        // of what the program requests on, and one that creeps at most 32 times.
+        let is_early = point.resident_bytes < engine.info.requested_peak_bytes / 2;
+        let is_worth = grown > before / LARGEST_SHARE || time_ns >= self.next_largest;
+        if grown == 0 || is_early || !is_worth {
+            return;
+        }
+        self.next_largest = time_ns.saturating_add(self.duration / LARGEST_SHARE);
+        let drawn = clock::hold_still(|| {
+            let breakdown = break_down(engine, self.constant_bytes)?;
+            let heap_map = self.draws_heap_map.then(|| heap_map::draw(&engine.slots)).transpose()?;
+            Ok(Largest { breakdown, time_ns, heap_map })
+        });
+        self.at_largest = Some(drawn.unwrap_or_else(|error: String| fail::stop(Status::Error, &error)));
     }
 
     fn take(&mut self, engine: &Engine, time: u64) {
@@ -159,6 +207,6 @@ impl Checkpoints {
 pub(super) fn break_down(engine: &Engine, constant_bytes: u64) -> Result<Breakdown, String> {
     let resident = Rollup::read()?.anonymous_bytes.saturating_sub(constant_bytes);
     let usable = engine.counts.usable.load(Ordering::Relaxed).max(0) as u64;
-    memory::break_down(&engine.slots, usable, resident)
+    memory::break_down(&engine.slots, engine.sizes.is_some().then_some(usable), resident)
         .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))
 }

@@ -25,6 +25,7 @@ use super::mapping::Table;
 use super::memory;
 use super::ops::Runner;
 use super::program::{Block, Program};
+use super::sizes::Sizes;
 use super::status::Status;
 use super::stopwatch::Empty;
 use super::tables::{Offer, Slots, ThreadState};
@@ -83,6 +84,8 @@ pub(super) struct Engine {
     pub(super) runner: Runner,
     pub(super) counts: Counts,
     pub(super) histograms: Option<Histograms>,
+    /// Memory pass, where the allocator tells usable sizes.
+    pub(super) sizes: Option<Sizes>,
     /// What busy time is measured with; none in a pass without it.
     pub(super) empty_span: Option<Empty>,
     /// Segments of an open window that are not finished, at its number modulo four.
@@ -128,6 +131,7 @@ impl Engine {
         states: Table<ThreadState>,
         runner: Runner,
         histograms: Option<Histograms>,
+        sizes: Option<Sizes>,
         empty_span: Option<Empty>,
         checkpoints: Option<Checkpoints>,
     ) -> Result<Engine, usize> {
@@ -156,6 +160,7 @@ impl Engine {
             runner,
             counts: Counts::default(),
             histograms,
+            sizes,
             empty_span,
             remaining: Default::default(),
             lock: Lock::new(),

@@ -62,6 +62,8 @@ pub struct Reply {
     pub warmed: Option<Warmed>,
     /// The memory that the replay used.
     pub footprint: Option<Footprint>,
+    /// Blocks by usable size.
+    pub sizes: Vec<SizeClass>,
 }
 
 /// Memory at one moment of a replay.
@@ -77,12 +79,31 @@ pub struct Checkpoint {
     pub resident_bytes: u64,
 }
 
+/// Blocks of one usable size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeClass {
+    /// Their usable size; beyond 32 KiB the largest of an eighth of a doubling.
+    pub usable_bytes: u64,
+    /// Calls that got such a block.
+    pub calls: u64,
+    /// What those calls requested.
+    pub requested_bytes: u64,
+    /// Such blocks live at the requested peak.
+    pub live_blocks: u64,
+    /// Their requested bytes.
+    pub live_requested_bytes: u64,
+    /// Their usable bytes.
+    pub live_usable_bytes: u64,
+}
+
 /// When a map of the heap was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// When the program held the most.
     Peak,
+    /// When the most was resident, where that is another moment.
+    ResidentPeak,
     /// At once after every object was freed.
     Drained,
 }
@@ -146,6 +167,8 @@ pub struct Measured {
     pub resident_purged_bytes: Option<u64>,
     pub at_peak: Option<Breakdown>,
     pub at_end: Option<Breakdown>,
+    pub at_resident_peak: Option<Breakdown>,
+    pub at_resident_peak_ns: Option<u64>,
     pub lazyfree_bytes: Option<u64>,
     pub anon_huge_bytes: Option<u64>,
     pub page_faults_minor: Option<u64>,
@@ -170,8 +193,8 @@ pub struct Breakdown {
     pub resident_bytes: u64,
     /// Requested bytes live.
     pub requested_bytes: u64,
-    /// Usable minus requested.
-    pub internal_bytes: u64,
+    /// Usable minus requested; none where the allocator does not tell usable sizes.
+    pub internal_bytes: Option<u64>,
     /// Live bytes whose pages are not resident.
     pub untouched_bytes: u64,
     /// Resident minus the pages of live blocks.

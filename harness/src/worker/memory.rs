@@ -111,7 +111,11 @@ pub(super) fn live_blocks(slots: &Slots) -> Vec<(u64, u64)> {
 }
 
 /// Where resident and requested bytes go, over the live objects of a memory pass at rest.
-pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) -> io::Result<Breakdown> {
+pub(super) fn break_down(
+    slots: &Slots,
+    usable_bytes: Option<u64>,
+    resident_bytes: u64,
+) -> io::Result<Breakdown> {
     let blocks = live_blocks(slots);
     let requested_bytes: u64 = blocks.iter().map(|block| block.1).sum();
     let (mut untouched_bytes, mut live_pages) = (0, 0);
@@ -127,7 +131,7 @@ pub(super) fn break_down(slots: &Slots, usable_bytes: u64, resident_bytes: u64) 
     Ok(Breakdown {
         resident_bytes,
         requested_bytes,
-        internal_bytes: usable_bytes.saturating_sub(requested_bytes),
+        internal_bytes: usable_bytes.map(|usable| usable.saturating_sub(requested_bytes)),
         untouched_bytes,
         held_bytes: resident_bytes.saturating_sub(live_pages * PAGE_BYTES),
     })
@@ -224,7 +228,7 @@ mod tests {
         let slots = Slots::new(1, true).unwrap();
         slots.sizes[0].store(1, Ordering::Relaxed);
         let expected = Breakdown { resident_bytes: 9, held_bytes: 9, ..Breakdown::default() };
-        assert_eq!(break_down(&slots, 0, 9).unwrap(), expected);
+        assert_eq!(break_down(&slots, None, 9).unwrap(), expected);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod ops;
 mod program;
 mod relocated;
 mod replay;
+mod sizes;
 mod space;
 mod stacks;
 mod status;
@@ -45,7 +46,7 @@ use std::io::{Read, Write};
 pub use backing::main as back_memory;
 pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use heap::PrivateHeap;
-pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply};
+pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass};
 pub use status::Status;
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;

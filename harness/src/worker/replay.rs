@@ -1,10 +1,10 @@
 //! One sample, from job to answer.
 
-use heaplab_allocators::{Family, identify, readback};
+use heaplab_allocators::{Loaded, identify, readback};
 
 use super::backing::back_memory;
 use super::check::Checked;
-use super::checkpoint::{self, Checkpoints};
+use super::checkpoint::{self, Checkpoints, Largest};
 use super::engine::{Engine, Phase};
 use super::footprint::{Counters, find_footprint};
 use super::job::{HeapMap, Job, Measured, Moment, Reply};
@@ -14,6 +14,7 @@ use super::mapping::Table;
 use super::memory::{self, Rollup};
 use super::ops::{self, Bare};
 use super::program::Program;
+use super::sizes::Sizes;
 use super::space::Space;
 use super::stopwatch::{Empty, Stopwatch};
 use super::tables::Slots;
@@ -38,8 +39,8 @@ pub(super) fn run(job: Job) -> Reply {
         reply.status_detail = Some(why);
         return reply;
     }
-    let family = match prove_identity(&job, &mut reply) {
-        Ok(family) => family,
+    let loaded = match prove_identity(&job, &mut reply) {
+        Ok(loaded) => loaded,
         Err((status, what)) => {
             reply.status = status;
             reply.status_detail = Some(what);
@@ -47,7 +48,7 @@ pub(super) fn run(job: Job) -> Reply {
         }
     };
     fail::know(&reply);
-    match replay(&job, family, &mut reply) {
+    match replay(&job, &loaded, &mut reply) {
         Ok(()) => {}
         Err(what) => {
             reply.status = Status::Error;
@@ -58,18 +59,18 @@ pub(super) fn run(job: Job) -> Reply {
 }
 
 /// Finds out who serves malloc, and whether it is who was asked for, with the settings that were asked for.
-fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Family, (Status, String)> {
+fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Loaded, (Status, String)> {
     let loaded = identify().map_err(|error| (Status::NotInjected, error.to_string()))?;
     reply.allocator_version = Some(loaded.version.clone());
     reply.library_path = Some(loaded.library_path.clone());
     loaded.matches(&job.variant.expectation()).map_err(|what| (Status::NotInjected, what))?;
     let faults: Vec<String> =
         readback::in_process(&job.variant, &loaded).iter().filter_map(readback::Proof::fault).collect();
-    if faults.is_empty() { Ok(loaded.family) } else { Err((Status::UnknownSetting, faults.join("; "))) }
+    if faults.is_empty() { Ok(loaded) } else { Err((Status::UnknownSetting, faults.join("; "))) }
 }
 
-fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
-    let engine: &'static Engine = Box::leak(Box::new(prepare(job, family)?));
+fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
+    let engine: &'static Engine = Box::leak(Box::new(prepare(job, loaded)?));
     let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
     let mut taken = 0;
     stacks::watch_faults()?;
@@ -95,7 +96,7 @@ fn replay(job: &Job, family: Family, reply: &mut Reply) -> Result<(), String> {
     Ok(())
 }
 
-fn prepare(job: &Job, family: Family) -> Result<Engine, String> {
+fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
     let program = Program::open(&job.program)
         .map_err(|error| format!("cannot map the program {}: {error}", job.program.display()))?;
     let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
@@ -105,10 +106,13 @@ fn prepare(job: &Job, family: Family) -> Result<Engine, String> {
     let runner = match job.pass {
         Pass::Throughput | Pass::Exec => ops::runner::<Bare>(job.touch),
         Pass::Latency => ops::runner::<Timed>(job.touch),
-        Pass::Memory => ops::runner::<Tracked>(job.touch),
+        Pass::Memory if loaded.tells_usable_size => ops::runner::<Tracked<true>>(job.touch),
+        Pass::Memory => ops::runner::<Tracked<false>>(job.touch),
         Pass::Check => ops::runner::<Checked>(Touch::None),
     };
     let histograms = (job.pass == Pass::Latency).then(Histograms::new);
+    let asks = job.pass == Pass::Memory && loaded.tells_usable_size;
+    let sizes = asks.then(Sizes::new).transpose().map_err(no_memory)?;
     let checkpoints = match job.pass {
         Pass::Memory => Some(
             Checkpoints::new(
@@ -126,11 +130,12 @@ fn prepare(job: &Job, family: Family) -> Result<Engine, String> {
         program,
         job.info.clone(),
         job.pace,
-        family,
+        loaded.family,
         slots,
         states,
         runner,
         histograms,
+        sizes,
         empty_span,
         checkpoints,
     )
@@ -211,6 +216,11 @@ fn measure_memory(
     let rollup = clock::hold_still(Rollup::read)?;
     let end = clock::hold_still(|| checkpoint::break_down(engine, constant))?;
     let space = clock::hold_still(|| Space::read(library.as_deref()))?;
+    if engine.sizes.is_none() {
+        reply.warnings.push(
+            "its library has no malloc_usable_size: what is lost inside blocks is not known".to_owned(),
+        );
+    }
     measured.at_end = Some(end);
     measured.resident_end_bytes = Some(end.resident_bytes);
     measured.requested_end_bytes = Some(end.requested_bytes);
@@ -221,18 +231,43 @@ fn measure_memory(
     measured.page_table_harness_bytes = space.page_table_harness_bytes;
     measured.library_file_bytes = space.library_file_bytes;
     measured.mappings = Some(space.mappings.saturating_sub(engine.threads.stacks().1));
+    let end_map =
+        job.draws_heap_map.then(|| clock::hold_still(|| heap_map::draw(&engine.slots))).transpose()?;
     engine.with_control(|control| {
         if let Some(checkpoints) = control.checkpoints.take() {
             measured.resident_mean_bytes = checkpoints.resident_mean_bytes();
             measured.at_peak = checkpoints.at_peak;
             let at_peak = checkpoints.at_peak.map_or(0, |peak| peak.resident_bytes);
             let points = checkpoints.points.iter();
-            measured.usable_peak_bytes = points.clone().map(|point| point.usable_bytes).max();
+            measured.usable_peak_bytes =
+                points.clone().map(|point| point.usable_bytes).max().filter(|_| engine.sizes.is_some());
             let largest = points.map(|point| point.resident_bytes).max();
             measured.resident_peak_bytes = largest.map(|peak| peak.max(at_peak).max(end.resident_bytes));
             reply.timeline = checkpoints.points;
             let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
             reply.heap_maps.extend(map);
+            if job.draws_heap_map
+                && let Some(sizes) = &engine.sizes
+            {
+                reply.sizes = sizes.read(&checkpoints.live_at_peak);
+            }
+            let mut largest = checkpoints.at_largest;
+            let requested_peak = checkpoints.at_peak.zip(checkpoints.peak_time_ns);
+            // Of the requested peak there is a map already.
+            let requested_peak = requested_peak.map(|(breakdown, time_ns)| (breakdown, time_ns, None));
+            let at_end = (end, engine.info.duration_ns, end_map);
+            for (breakdown, time_ns, heap_map) in requested_peak.into_iter().chain([at_end]) {
+                if largest.as_ref().is_none_or(|at| breakdown.resident_bytes > at.breakdown.resident_bytes) {
+                    largest = Some(Largest { breakdown, time_ns, heap_map });
+                }
+            }
+            if let Some(largest) = largest {
+                measured.at_resident_peak = Some(largest.breakdown);
+                measured.at_resident_peak_ns = Some(largest.time_ns);
+                reply
+                    .heap_maps
+                    .extend(largest.heap_map.map(|cells| HeapMap { moment: Moment::ResidentPeak, cells }));
+            }
         }
     });
 

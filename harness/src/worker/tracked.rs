@@ -9,10 +9,11 @@ use super::engine::Engine;
 use super::local::Local;
 use super::ops::Instrument;
 
-/// Bookkeeping behind each call; it asks `malloc_usable_size` once for each new block.
-pub(super) struct Tracked;
+/// Bookkeeping behind each call; it asks `malloc_usable_size` once for each new block, where `ASKS` says that the
+/// allocator has it.
+pub(super) struct Tracked<const ASKS: bool>;
 
-impl Instrument for Tracked {
+impl<const ASKS: bool> Instrument for Tracked<ASKS> {
     #[inline(always)]
     fn start(_local: &mut Local) {}
     #[inline(always)]
@@ -22,10 +23,15 @@ impl Instrument for Tracked {
 
     #[inline(always)]
     fn placed(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void) {
-        // SAFETY: the block was just returned by the allocator.
-        let usable = unsafe { libc::malloc_usable_size(block) } as u64;
-        local.usable += usable as i64;
-        engine.slots.notes[op.slot as usize].store(usable, Ordering::Relaxed);
+        if ASKS {
+            // SAFETY: the block was just returned by the allocator, which has this function.
+            let usable = unsafe { libc::malloc_usable_size(block) } as u64;
+            local.usable += usable as i64;
+            engine.slots.notes[op.slot as usize].store(usable, Ordering::Relaxed);
+            if let Some(sizes) = &engine.sizes {
+                sizes.count(op.size, usable);
+            }
+        }
         engine.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
     }
 

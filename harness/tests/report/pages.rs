@@ -156,7 +156,9 @@ fn a_damaged_heap_map_is_named() {
     };
     let found = complaint(whole.replacen(",peak,", ",noon,", 1));
     assert!(
-        found.contains("heapmap.csv, line 2: column `moment`: \"noon\" is neither peak nor drained"),
+        found.contains(
+            "heapmap.csv, line 2: column `moment`: \"noon\" is none of peak, resident_peak and drained"
+        ),
         "{found}"
     );
     let found = complaint(whole.replacen("live_bytes", "live", 1));

@@ -147,7 +147,7 @@ impl Shape {
         } else {
             Vec::new()
         };
-        run.append(&Rows { sample: sample(&cells), timeline, latency, heap_map })
+        run.append(&Rows { sample: sample(&cells), timeline, latency, heap_map, sizes: Vec::new() })
             .expect("a sample is written");
     }
 
@@ -262,7 +262,7 @@ impl Shape {
             live_bytes: match moment {
                 Moment::Peak if region == 0 => 20_480 - at % 5 * 4_000,
                 Moment::Peak => at % 3 / 2 * 100,
-                Moment::Drained => 0,
+                Moment::ResidentPeak | Moment::Drained => 0,
             },
         };
         let count = 300 + 100 * place.at as u64;

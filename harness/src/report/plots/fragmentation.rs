@@ -1,4 +1,4 @@
-//! Fragmentation at the requested peak: what resident memory consists of.
+//! Fragmentation when the most is resident: what the largest resident memory consists of.
 //!
 //! The four segments add up to resident, exactly:
 //!
@@ -40,12 +40,27 @@ pub(super) struct Split {
 impl Split {
     /// The split of a sample; none if one of its figures was not measured.
     pub(super) fn of(sample: &Sample) -> Option<Split> {
-        let resident = sample.at_peak_resident_bytes?;
-        let untouched = sample.at_peak_untouched_bytes?;
-        let held = sample.at_peak_held_bytes?.min(resident);
+        // A run of an earlier heaplab knows the requested peak alone.
+        let [resident, untouched, held, requested, internal] = match sample.at_resident_peak_resident_bytes {
+            Some(resident) => [
+                resident,
+                sample.at_resident_peak_untouched_bytes?,
+                sample.at_resident_peak_held_bytes?,
+                sample.at_resident_peak_requested_bytes?,
+                sample.at_resident_peak_internal_bytes?,
+            ],
+            None => [
+                sample.at_peak_resident_bytes?,
+                sample.at_peak_untouched_bytes?,
+                sample.at_peak_held_bytes?,
+                sample.at_peak_requested_bytes?,
+                sample.at_peak_internal_bytes?,
+            ],
+        };
+        let held = held.min(resident);
         let of_live = resident - held;
-        let requested = sample.at_peak_requested_bytes?.saturating_sub(untouched).min(of_live);
-        let internal = sample.at_peak_internal_bytes?.min(of_live - requested);
+        let requested = requested.saturating_sub(untouched).min(of_live);
+        let internal = internal.min(of_live - requested);
         Some(Split { segments: [requested, internal, of_live - requested - internal, held], untouched })
     }
 
@@ -70,7 +85,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         .filter(|(variant, _)| tried(variant))
         .map(|(variant, look)| {
             let place = median_sample(analysis, workload, variant, Pass::Memory, |sample| {
-                sample.at_peak_resident_bytes
+                sample.at_resident_peak_resident_bytes.or(sample.at_peak_resident_bytes)
             });
             (variant.as_str(), *look, place.and_then(|place| Split::of(&analysis.run.samples[place])))
         })
@@ -83,9 +98,9 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "What resident memory consists of when the program holds the most; shorter is better. Of each variant \
+        let subtitle = "What resident memory consists of when the most of it is resident; shorter is better. Of each variant \
                         the block whose resident memory there is the median.";
-        let top = title(canvas, &format!("{workload}: fragmentation at the requested peak"), subtitle);
+        let top = title(canvas, &format!("{workload}: fragmentation when the most is resident"), subtitle);
         let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
         let mut entries: Vec<(Key, String)> =
             (0..4).map(|at| (Key::Box(grey(at)), NAMES[at].to_owned())).collect();

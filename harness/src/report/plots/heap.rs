@@ -1,5 +1,5 @@
 //! The heap map: what of the heap's address space is resident, and how much of that holds live objects, at
-//! the requested peak and after everything was freed. It shows why memory is held.
+//! when the most is resident and after everything was freed. It shows why memory is held.
 
 use super::super::ReportError;
 use super::super::drawing::palette::{Colour, GRID};
@@ -14,7 +14,7 @@ const STEP: f64 = 9.0;
 const SQUARE: f64 = 8.0;
 const GAP: f64 = 28.0;
 const MOMENTS: [(Moment, &str); 2] =
-    [(Moment::Peak, "at the requested peak"), (Moment::Drained, "after every object was freed")];
+    [(Moment::ResidentPeak, "when the most is resident"), (Moment::Drained, "after every object was freed")];
 
 /// Shares of live bytes up to which a colour stands, and what it says.
 const SHARES: [(f64, &str, Colour); 5] = [
@@ -28,7 +28,15 @@ const SHARES: [(f64, &str, Colour); 5] = [
 /// Draws the plot; none if no map was drawn.
 pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, path, .. } = *subject;
-    let of = |variant: &str| MOMENTS.map(|(moment, _)| maps.get(workload, variant, moment));
+    let of = |variant: &str| {
+        MOMENTS.map(|(moment, _)| {
+            let map = maps.get(workload, variant, moment);
+            // Where the most is resident at the requested peak, that map is both.
+            map.or_else(|| {
+                maps.get(workload, variant, Moment::Peak).filter(|_| moment == Moment::ResidentPeak)
+            })
+        })
+    };
     let variants: Vec<&String> =
         analysis.variants.iter().filter(|variant| of(variant).iter().any(Option::is_some)).collect();
     let all = variants.iter().flat_map(|variant| of(variant)).flatten();
