@@ -222,7 +222,7 @@ fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
 fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     let header = ["operation", "variant", "p50", "p99", "p99.9", "p99.99", "max"].map(str::to_owned).to_vec();
     let mut rows = Vec::new();
-    for operation in ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer"] {
+    for operation in ["malloc", "calloc", "aligned_alloc", "realloc", "free", "batch", "timer"] {
         for scope in ["call", "touch"] {
             for variant in &analysis.variants {
                 let cells = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"].map(|what| {
@@ -236,8 +236,11 @@ fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
                     })
                 });
                 if cells.iter().any(Option::is_some) {
-                    let name =
-                        if scope == "touch" { format!("{operation} + touch") } else { operation.to_owned() };
+                    let name = match (operation, scope) {
+                        ("batch", _) => "64 operations".to_owned(),
+                        (_, "touch") => format!("{operation} + touch"),
+                        _ => operation.to_owned(),
+                    };
                     let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
                     rows.push([name, variant.clone()].into_iter().chain(cells).collect());
                 }

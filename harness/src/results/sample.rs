@@ -261,7 +261,8 @@ pub struct LatencyBucket {
     pub workload: String,
     /// Variant's label.
     pub variant: String,
-    /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, or `timer`: two reads of the timer with nothing between.
+    /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, `timer`: two reads of the timer with nothing between; or `batch`: 64 operations of a thread, one after another,
+    /// with their touches, between two reads.
     pub operation: String,
     /// `call`; `touch`: the call and the first touch of what it returned; `switched`: a call during
     /// which the thread was switched out although it could have run on (in neither of the other two).

@@ -303,6 +303,7 @@ impl Engine {
             self.counts.spin_ns.fetch_add(spans.spin_ns, Ordering::Relaxed);
         }
         if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
+            log.end_segment();
             log.flush(histograms);
         }
     }

@@ -6,6 +6,9 @@
 //! although it could have run on say how long the machine was busy elsewhere; they are counted apart. A
 //! call that slept, for a lock of the allocator's or the kernel's, is not: apart, contended calls made up
 //! four fifths of a one-arena ptmalloc2's time, and its longest call was shown as short as that of sixteen arenas.
+//! A call of the fast path takes less than two readings of the counter. So one operation in sixteen is in a batch: 64 of
+//! a thread's operations, one after another, with their touches and the replay's own work between them, and no reading
+//! but at both ends. Batches are a row of their own; their calls are in no other.
 //! Where a thread slept in a call and woke on a CPU whose counter is behind, the call ends before it began: nobody
 //! knows how long it took. Such calls are in no histogram; they are counted (`latency_untimed_calls`).
 
@@ -23,12 +26,17 @@ use super::local::Local;
 use super::ops::Instrument;
 use super::{clock, usage};
 
-const OPERATIONS: [&str; 6] = ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer"];
+const OPERATIONS: [&str; 7] = ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer", "batch"];
 const TIMER: usize = 5;
+const BATCH: usize = 6;
 const SCOPES: [&str; 3] = ["call", "touch", "switched"];
 const CALL: usize = 0;
 const TOUCH: usize = 1;
 const SWITCHED: usize = 2;
+
+/// Operations of a batch, and how many are timed by themselves between two batches.
+const BATCH_OPERATIONS: u32 = 64;
+const TIMED_OPERATIONS: u32 = 960;
 
 /// Entries of a log.
 const LOG_ENTRIES: usize = 1024;
@@ -165,6 +173,10 @@ pub(super) struct Log {
     apart: bool,
     /// Calls without a duration.
     untimed: u64,
+    /// Operations until the next batch, or of this one that are to come, and where it began.
+    left: u32,
+    in_batch: bool,
+    batch_begin: u64,
 }
 
 impl Log {
@@ -180,6 +192,9 @@ impl Log {
             preemptions: usage::thread_preemptions(),
             apart: false,
             untimed: 0,
+            left: TIMED_OPERATIONS,
+            in_batch: false,
+            batch_begin: 0,
         })
     }
 
@@ -268,6 +283,41 @@ impl Log {
         self.last = ticks();
     }
 
+    /// An operation is done.
+    #[inline(always)]
+    fn count(&mut self) {
+        self.left -= 1;
+        if self.left == 0 {
+            self.turn_at(ticks());
+        }
+    }
+
+    /// Begins or ends a batch.
+    #[inline(never)]
+    fn turn_at(&mut self, now: u64) {
+        if self.in_batch {
+            match passed(self.batch_begin, now) {
+                Some(batch) if batch > self.suspicious_ticks && self.was_switched() => {
+                    self.put(BATCH, SWITCHED, batch);
+                }
+                Some(batch) => self.put(BATCH, CALL, batch),
+                None => self.untimed += u64::from(BATCH_OPERATIONS),
+            }
+        }
+        self.in_batch = !self.in_batch;
+        self.left = if self.in_batch { BATCH_OPERATIONS } else { TIMED_OPERATIONS };
+        self.batch_begin = ticks();
+        self.last = self.batch_begin;
+    }
+
+    /// The segment ends: the thread may wait before its next, so that no batch goes on.
+    pub(super) fn end_segment(&mut self) {
+        if self.in_batch {
+            self.in_batch = false;
+            self.left = TIMED_OPERATIONS;
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn leave_untimed(&mut self) {
@@ -291,21 +341,27 @@ pub(super) struct Timed;
 impl Instrument for Timed {
     #[inline(always)]
     fn start(local: &mut Local) {
-        if let Some(log) = &mut local.log {
+        if let Some(log) = &mut local.log
+            && !log.in_batch
+        {
             log.start();
         }
     }
 
     #[inline(always)]
     fn called(local: &mut Local, op: &Op) {
-        if let (Some(log), Some(operation)) = (&mut local.log, operation(op)) {
+        if let (Some(log), Some(operation)) = (&mut local.log, operation(op))
+            && !log.in_batch
+        {
             log.called(operation);
         }
     }
 
     #[inline(always)]
     fn touched(local: &mut Local, op: &Op) {
-        if let (Some(log), Some(operation)) = (&mut local.log, operation(op)) {
+        if let (Some(log), Some(operation)) = (&mut local.log, operation(op))
+            && !log.in_batch
+        {
             log.touched(operation);
         }
     }
@@ -318,10 +374,10 @@ impl Instrument for Timed {
 
     #[inline(always)]
     fn done(engine: &Engine, local: &mut Local) {
-        // An operation makes two entries at most.
-        if let (Some(log), Some(histograms)) = (&mut local.log, &engine.histograms)
-            && log.length + 2 > LOG_ENTRIES
-        {
+        let (Some(log), Some(histograms)) = (&mut local.log, &engine.histograms) else { return };
+        log.count();
+        // An operation makes two entries at most, and the end of a batch one.
+        if log.length + 3 > LOG_ENTRIES && !log.in_batch {
             log.flush(histograms);
         }
     }
@@ -335,6 +391,31 @@ mod tests {
         let of_scope = histograms.read().into_iter().filter(|found| found.operation == "free");
         let of_scope = of_scope.filter(|found| found.scope == scope);
         of_scope.flat_map(|found| found.buckets).map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn one_operation_in_sixteen_is_in_a_batch_which_ends_with_its_segment() {
+        let histograms = Histograms::new();
+        let mut log = Log::new(&histograms);
+        let batches = |histograms: &Histograms| {
+            let found = histograms.read().into_iter().filter(|found| found.operation == "batch");
+            found.flat_map(|found| found.buckets).map(|(_, count)| count).sum::<u64>()
+        };
+        for _ in 0..10 * (TIMED_OPERATIONS + BATCH_OPERATIONS) {
+            log.count();
+        }
+        log.flush(&histograms);
+        assert_eq!((batches(&histograms), log.in_batch), (10, false));
+        for _ in 0..TIMED_OPERATIONS + 5 {
+            log.count();
+        }
+        assert!(log.in_batch);
+        log.end_segment();
+        assert!(!log.in_batch, "a wait between two segments is in no batch");
+        // Short segments must not keep all calls from being timed: the next batch comes in its turn.
+        (0..TIMED_OPERATIONS + BATCH_OPERATIONS).for_each(|_| log.count());
+        log.flush(&histograms);
+        assert_eq!(batches(&histograms), 11);
     }
 
     #[test]
