@@ -2,7 +2,21 @@
 
 use std::io::{self, Write};
 
+use comfy_table::presets::NOTHING;
+use comfy_table::{
+    CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table as Drawn, TableStyle,
+};
 use serde::Serialize;
+
+/// A terminal's line holds so many; cells of a wider table are broken into lines.
+const MOST_COLUMNS: u16 = 100;
+/// The frame for a terminal.
+const FRAME: TableStyle = TableStyle::new()
+    .top_border(LineStyle::new('┌', '─', '┬', '┐'))
+    .header_lines(ContentLineStyle::new('│', '│', '│'))
+    .header_separator(LineStyle::new('├', '─', '┼', '┤'))
+    .content_lines(ContentLineStyle::new('│', '│', '│'))
+    .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,41 +57,32 @@ pub(super) struct Table {
 impl Grid {
     /// Draws it for a terminal or a pipe.
     pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let widths = self.widths();
-        let rule = |left: &str, cross: &str, right: &str| {
-            let bars: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
-            format!("{left}{}{right}", bars.join(cross))
-        };
-        let line = |row: &[String]| {
-            let cells =
-                row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at < self.names {
-                    true => format!("{cell:<width$}"),
-                    false => format!("{cell:>width$}"),
-                });
-            let cells: Vec<String> = cells.collect();
-            if style.framed {
-                format!("│ {} │", cells.join(" │ "))
-            } else {
-                cells.join("  ").trim_end().to_owned()
-            }
-        };
+        let mut table = Drawn::new();
+        table.set_header(&self.header).add_rows(&self.rows);
         if style.framed {
-            writeln!(out, "{}", rule("┌", "┬", "┐"))?;
-        }
-        let header = line(&self.header);
-        if style.colour {
-            writeln!(out, "\x1b[1m{header}\x1b[0m")?
+            table
+                .load_style(FRAME)
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(MOST_COLUMNS);
         } else {
-            writeln!(out, "{header}")?
+            table.load_style(NOTHING);
         }
-        if style.framed {
-            writeln!(out, "{}", rule("├", "┼", "┤"))?;
+        for (at, column) in table.column_iter_mut().enumerate() {
+            if !style.framed {
+                column.set_padding((0, 2));
+            }
+            if at >= self.names {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
-        for row in &self.rows {
-            writeln!(out, "{}", line(row))?;
-        }
-        if style.framed {
-            writeln!(out, "{}", rule("└", "┴", "┘"))?;
+        let mut is_header = style.colour;
+        for line in table.lines() {
+            let line = line.trim_end();
+            is_header &= !line.starts_with('├');
+            match is_header && !line.starts_with('┌') {
+                true => writeln!(out, "\x1b[1m{line}\x1b[0m")?,
+                false => writeln!(out, "{line}")?,
+            }
         }
         Ok(())
     }
@@ -92,14 +97,6 @@ impl Grid {
         text.extend(self.rows.iter().map(|row| line(escape(row))));
         text
     }
-
-    fn widths(&self) -> Vec<usize> {
-        let width = |at: usize| {
-            let cells = self.rows.iter().chain([&self.header]).filter_map(|row| row.get(at));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        (0..self.header.len()).map(width).collect()
-    }
 }
 
 /// Text that markdown shows as it is: labels hold `|`, `_`, `*` or `<` when their settings do.
@@ -113,4 +110,52 @@ pub(crate) fn escape_markdown(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(grid: &Grid, style: Style) -> String {
+        let mut out = Vec::new();
+        grid.print(&mut out, style).expect("a vector takes all");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn grid(columns: usize) -> Grid {
+        let header = (0..columns).map(|at| format!("column {at}")).collect();
+        let row = |name: &str| -> Vec<String> {
+            (0..columns)
+                .map(|at| if at == 0 { name.to_owned() } else { "1.234 (1.200 to 1.250)".to_owned() })
+                .collect()
+        };
+        Grid { names: 1, header, rows: vec![row("ptmalloc2"), row("jemalloc:narenas=4")] }
+    }
+
+    #[test]
+    fn a_wide_table_is_broken_into_lines_on_a_terminal_and_never_in_a_pipe() {
+        let framed = print(&grid(7), Style { framed: true, colour: false });
+        assert!(framed.lines().all(|line| line.chars().count() <= 100), "{framed}");
+        assert!(framed.lines().count() > 6, "{framed}");
+        let plain = print(&grid(7), Style { framed: false, colour: false });
+        assert_eq!(plain.lines().count(), 3);
+        assert!(plain.lines().all(|line| line == line.trim_end()));
+        assert!(
+            plain.lines().nth(2).expect("a row").starts_with("jemalloc:narenas=4  1.234 (1.200 to 1.250)  ")
+        );
+    }
+
+    #[test]
+    fn names_stand_left_and_figures_right_in_a_frame() {
+        let grid = Grid {
+            names: 1,
+            header: ["variant", "peak"].map(str::to_owned).to_vec(),
+            rows: vec![["a", "9 MiB"].map(str::to_owned).to_vec()],
+        };
+        let frame = "┌─────────┬───────┐\n│ variant │  peak │\n├─────────┼───────┤\n│ a       │ 9 MiB │\n└─────────┴───────┘\n";
+        assert_eq!(print(&grid, Style { framed: true, colour: false }), frame);
+        let bold = frame.replace("│ variant │  peak │", "\x1b[1m│ variant │  peak │\x1b[0m");
+        assert_eq!(print(&grid, Style { framed: true, colour: true }), bold);
+        assert_eq!(print(&grid, Style { framed: false, colour: false }), "variant   peak\na        9 MiB\n");
+    }
 }
