@@ -392,3 +392,21 @@ fn threads_that_end_at_once_are_joined_and_their_stacks_used_again() {
         }
     }
 }
+
+#[test]
+fn each_block_has_a_layout_of_its_own() {
+    let place = Place::new();
+    // How far apart the samples of eight blocks lie.
+    let spread = |out: &str, more: &[&str]| -> u64 {
+        let mut command = heaplab();
+        command.current_dir(place.0.path()).args(["run", "small.log", "--pass", "memory", "--reps", "8"]);
+        command.args(["-a", "ptmalloc2", "-o", out]).args(more).assert().success();
+        let samples = read_samples(&place.path(out));
+        let held: Vec<u64> =
+            samples.iter().map(|row| column(row, "at_peak_held_bytes").parse().unwrap()).collect();
+        held.iter().max().unwrap() - held.iter().min().unwrap()
+    };
+    let (varied, fixed) = (spread("varied", &[]), spread("fixed", &["--fixed"]));
+    // Addresses are random in both: that is worth a page or two.
+    assert!(fixed <= 3 * 4096 && varied >= 6 * 4096, "varied {varied}, fixed {fixed}");
+}

@@ -92,6 +92,10 @@ pub(super) struct Args {
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
+    /// Give every block the same layout, for debugging: nothing is allocated before the replay, and the environment is as
+    /// long [default: each block has a layout of its own, the same for all variants]
+    #[arg(long)]
+    fixed: bool,
     /// In which form the summary is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -151,6 +155,7 @@ fn options(args: Args) -> RunOptions {
             cpus: args.cpus,
             checkpoints: args.checkpoints,
             window_events: args.window,
+            fixed: args.fixed,
             until: args.until,
             max_time_ns: args.max_time.map(nanoseconds),
         }),

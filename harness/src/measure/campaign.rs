@@ -11,8 +11,13 @@ use super::child::{End, run_worker};
 use super::constant::measure_constant;
 use super::footprints::{Footprints, was_cold};
 use super::programs::Programs;
-use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Step};
+use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
 use crate::worker::{Job, Need, PageCosts, Reply, Status};
+
+/// Holds nothing but a length.
+const PADDING_VARIABLE: &str = "HEAPLAB_PADDING";
+/// The longest padding of a worker's environment, in bytes.
+const MOST_PADDING: u64 = 4096;
 
 /// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
 const PEAK_TOLERANCE: u64 = 100;
@@ -156,13 +161,17 @@ impl Campaign<'_> {
             return Ok(Some(taken));
         }
         let shown_cpus = (cpus != self.machine_cpus).then_some(cpus);
-        let environment = match variation.variant.environment(shown_cpus) {
+        let mut environment = match variation.variant.environment(shown_cpus) {
             Ok(environment) => environment,
             Err(error) => {
                 taken.reply.status_detail = Some(error.to_string());
                 return Ok(Some(taken));
             }
         };
+        let layout_seed = (!self.replay.fixed)
+            .then(|| Unit { workload: subject.name.clone(), block: step.block }.seed(self.options.seed));
+        // A longer environment moves the stack and what lies behind it.
+        environment.extend(layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
         let mut job = Job {
             program: path.clone(),
             info: info.clone(),
@@ -176,6 +185,7 @@ impl Campaign<'_> {
             draws_heap_map: step.block == 0,
             memory_limit_bytes: self.memory_limit_bytes,
             need: None,
+            layout_seed,
         };
         let mut known = PageCosts::default();
         if needs_warm_memory(step.pass, pace) {
@@ -229,6 +239,11 @@ impl Campaign<'_> {
         }
         Ok(Some(self.footprints.need(step.workload, variant)))
     }
+}
+
+/// Characters to lengthen the environment by.
+fn padding(seed: u64) -> String {
+    "x".repeat((seed % MOST_PADDING) as usize)
 }
 
 /// Whether a sample's figures depend on how fast memory comes.

@@ -51,6 +51,7 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         draws_heap_map: false,
         memory_limit_bytes: None,
         need: None,
+        layout_seed: None,
     };
     match run_worker(&job, &environment, None, Some(Duration::from_secs(60)), &AtomicBool::new(false)) {
         Ok(End::Reply(reply)) if reply.status == Status::Ok => {

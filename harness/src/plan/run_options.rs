@@ -72,6 +72,9 @@ pub struct ReplayOptions {
     pub checkpoints: u32,
     /// Events of a window at most.
     pub window_events: u64,
+    /// Whether every block has the same layout: nothing is allocated before the replay.
+    #[serde(default)]
+    pub fixed: bool,
     /// Blocks continue past `reps` until every interval is within this fraction; none where `reps` says all.
     #[serde(default)]
     pub until: Option<f64>,
@@ -96,6 +99,7 @@ impl Default for ReplayOptions {
             cpus: None,
             checkpoints: 2000,
             window_events: Windows::EVENTS,
+            fixed: false,
             until: None,
             max_time_ns: None,
         }

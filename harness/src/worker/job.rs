@@ -35,6 +35,8 @@ pub struct Job {
     pub memory_limit_bytes: Option<u64>,
     /// The memory that is backed by the host before the replay; none where time does not count.
     pub need: Option<Need>,
+    /// What decides where the first blocks lie; none for nothing before the replay.
+    pub layout_seed: Option<u64>,
 }
 
 /// What came of it. Goes out on stdout.

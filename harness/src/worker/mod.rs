@@ -24,6 +24,7 @@ mod heap;
 mod heap_map;
 mod job;
 mod latency;
+mod layout;
 mod local;
 mod mapping;
 mod memory;

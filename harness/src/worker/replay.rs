@@ -19,7 +19,7 @@ use super::space::Space;
 use super::stopwatch::{Empty, Stopwatch};
 use super::tables::Slots;
 use super::tracked::Tracked;
-use super::{Status, clock, fail, heap_map, stacks};
+use super::{Status, clock, fail, heap_map, layout, stacks};
 use crate::plan::{Pass, Touch};
 
 /// Does the job.
@@ -78,6 +78,9 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         let (warmed, why) = back_memory(need, job.memory_limit_bytes);
         reply.warmed = warmed;
         reply.warnings.extend(why);
+    }
+    if let Some(seed) = job.layout_seed {
+        layout::vary(seed);
     }
     let counters = Counters::read()?;
     let reads = clock::reads();
