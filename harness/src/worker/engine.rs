@@ -17,7 +17,7 @@ use heaplab_workloads::program::{Order, ProgramInfo};
 use super::checkpoint::Checkpoints;
 use super::clock;
 use super::fail;
-use super::futex::Lock;
+use super::lock::Lock;
 use super::gate;
 use super::latency::Histograms;
 use super::local::Local;

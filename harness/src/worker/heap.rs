@@ -10,7 +10,7 @@ use std::ptr;
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-use super::futex::Lock;
+use super::lock::Lock;
 
 /// A global allocator for binaries whose own memory must not lie on the heap under test.
 pub struct PrivateHeap {

@@ -20,7 +20,7 @@ use hdrhistogram::Histogram as Buckets;
 use heaplab_workloads::program::layout::{Code, Op};
 
 use super::engine::Engine;
-use super::futex::Lock;
+use super::lock::Lock;
 use super::job::Histogram;
 use super::local::Local;
 use super::ops::Instrument;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // this is where malloc is called; every block says why it may
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
+mod atomic;
 mod backing;
 mod check;
 mod checkpoint;
@@ -26,6 +27,7 @@ mod job;
 mod latency;
 mod layout;
 mod local;
+mod lock;
 mod mapping;
 mod memory;
 mod ops;

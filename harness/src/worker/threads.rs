@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use super::clock;
 use super::engine::Engine;
 use super::fail;
-use super::futex::Lock;
+use super::lock::Lock;
 use super::latency::Log;
 use super::local::Local;
 use super::mapping::Table;

@@ -9,13 +9,14 @@
 //! to it. The harness's own timing does not come through
 //! here; it reads [`real_ns`] or the time-stamp counter.
 
-mod atomic;
 mod shown;
 
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use libc::{c_int, clockid_t, timespec};
 use shown::Shown;
+
+use super::atomic;
 
 /// What the monotonic clock shows.
 static MONOTONIC: Shown = Shown { word: AtomicU64::new(0), stood_ns: AtomicU64::new(0) };

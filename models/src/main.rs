@@ -1,0 +1,54 @@
+//! Model checking of what is lock-free, by loom: every order of the threads' steps up to a bound of preemptions, and
+//! every value that a load may see under the memory model.
+//!
+//! The code is the product's own, taken in by its path and not copied; only its atomics, and the kernel's futex, are
+//! loom's (`atomic.rs`, `futex.rs`). `scripts/models` runs all; a name as argument runs one. Each prints how many
+//! executions were tried. A law that does not hold is a panic, and so is a deadlock.
+
+mod atomic;
+mod clock;
+mod futex;
+mod lock_model;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// A model: its name, the most preemptions that are tried, and what is run.
+type Model = (&'static str, usize, fn());
+
+const MODELS: [Model; 4] = [
+    ("clock-stops", 3, clock::stops),
+    ("clock-stops-twice", 3, clock::stops_twice),
+    ("clock-becomes-virtual", 3, clock::becomes_virtual),
+    ("lock-excludes", 3, lock_model::excludes),
+];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !MODELS.iter().any(|(known, ..)| known == name)) {
+        let known: Vec<&str> = MODELS.iter().map(|(name, ..)| *name).collect();
+        eprintln!("no model `{unknown}`: there are {}", known.join(", "));
+        return ExitCode::from(2);
+    }
+    println!("{:<24} {:>11} {:>12} {:>9}", "model", "preemptions", "executions", "seconds");
+    for (name, preemptions, model) in MODELS {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        let executions = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&executions);
+        let begin = Instant::now();
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.max_branches = 10_000;
+        builder.check(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            model();
+        });
+        let (executions, seconds) = (executions.load(Ordering::Relaxed), begin.elapsed().as_secs_f64());
+        println!("{name:<24} {preemptions:>11} {executions:>12} {seconds:>9.1}");
+    }
+    ExitCode::SUCCESS
+}
