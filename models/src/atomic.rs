@@ -6,6 +6,11 @@ use std::cell::OnceCell;
 
 pub(crate) use loom::sync::atomic::Ordering;
 
+/// A waiter looks once before it sleeps: more looks are more of the same.
+pub(crate) const LOOKS: u32 = 1;
+
+pub(crate) fn spin_loop() {}
+
 macro_rules! atomic {
     ($name:ident, $of:ty) => {
         #[derive(Default)]

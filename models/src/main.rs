@@ -9,6 +9,7 @@ mod atomic;
 mod clock;
 mod futex;
 mod lock_model;
+mod turns;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use std::time::Instant;
 /// A model: its name, the most preemptions that are tried, and what is run.
 type Model = (&'static str, usize, fn());
 
-const MODELS: [Model; 4] = [
+const MODELS: [Model; 6] = [
     ("clock-stops", 3, clock::stops),
     ("clock-stops-twice", 3, clock::stops_twice),
     ("clock-becomes-virtual", 3, clock::becomes_virtual),
     ("lock-excludes", 3, lock_model::excludes),
+    ("turns-generations", 3, turns::generations),
+    ("turns-offers", 3, turns::offers),
 ];
 
 fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 //!
 //! None of std's waiting is used in a worker: std's time-outs read the clock that the worker supplies.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 /// Sleeps while `word` holds `value`; returns on a wake-up, and sometimes without one.
 pub(super) fn wait(word: &AtomicU32, value: u32) {

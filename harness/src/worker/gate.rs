@@ -4,7 +4,6 @@
 //! done waits for nothing: so no waits can form a ring. A waiter looks a few times and then sleeps on a
 //! futex of its own; who brings what it waits for wakes it, and nobody else.
 
-use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaplab_workloads::program::layout::Op;
@@ -13,53 +12,7 @@ use super::clock;
 use super::engine::Engine;
 use super::futex;
 use super::local::Local;
-
-/// Lowest bit of a word that is waited on: somebody sleeps.
-const ASLEEP: u32 = 1;
-/// How often a waiter looks before it sleeps.
-///
-/// PERF: with more threads than cores the one that is waited for is often not running, and every look
-/// keeps it from doing so.
-const LOOKS: u32 = 40;
-
-/// Whether `ready` is true of the count in `word`: its value without the lowest bit, halved.
-#[inline]
-fn is_ready(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
-    ready(word.load(Ordering::Acquire) >> 1)
-}
-
-/// Looks a few times, and then sleeps until `ready` is true of the count in `word`. `about_to_sleep` is called once
-/// before it first sleeps.
-fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut about_to_sleep: impl FnMut()) {
-    let mut value = 0;
-    for _ in 0..LOOKS {
-        spin_loop();
-        value = word.load(Ordering::Acquire);
-        if ready(value >> 1) {
-            return;
-        }
-    }
-    about_to_sleep();
-    loop {
-        if ready(value >> 1) {
-            return;
-        }
-        let asleep = value | ASLEEP;
-        match word.compare_exchange(value, asleep, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) => {
-                futex::wait(word, asleep);
-                value = word.load(Ordering::Acquire);
-            }
-            Err(changed) => value = changed,
-        }
-    }
-}
-
-/// Sets the count in `word`. Returns whether somebody sleeps on it, whom the caller must wake.
-#[inline]
-fn set(word: &AtomicU32, count: u32) -> bool {
-    word.swap(count << 1, Ordering::AcqRel) & ASLEEP != 0
-}
+use super::turn::{is_ready, set, wait_until};
 
 /// Wakes who sleeps on `word`.
 ///

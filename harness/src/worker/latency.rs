@@ -20,9 +20,9 @@ use hdrhistogram::Histogram as Buckets;
 use heaplab_workloads::program::layout::{Code, Op};
 
 use super::engine::Engine;
-use super::lock::Lock;
 use super::job::Histogram;
 use super::local::Local;
+use super::lock::Lock;
 use super::ops::Instrument;
 use super::{clock, usage};
 

@@ -42,6 +42,7 @@ mod stopwatch;
 mod tables;
 mod threads;
 mod tracked;
+mod turn;
 mod usage;
 
 use std::io::{Read, Write};
