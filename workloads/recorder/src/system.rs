@@ -154,7 +154,7 @@ pub(crate) fn page_bytes() -> usize {
 
 /// Which pages from `at` on are resident, a byte each. Fails where not all of them are mapped.
 pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outcome {
-    if bytes.div_ceil(page_bytes()) > pages.len() {
+    if bytes > pages.len().saturating_mul(page_bytes()) {
         return Err(libc::EINVAL);
     }
     // SAFETY: the kernel writes a byte for each page, for which there is room.
