@@ -71,7 +71,7 @@ impl Kind {
             Kind::Mtrace => "a line like `@ PLACE + 0xADDRESS 0xSIZE`",
             Kind::Logalloc => "a line like `PID TID malloc(SIZE)=0xADDRESS`",
             Kind::MallocBench => "a line of a trace, as malloc-bench's protobuf has them",
-            Kind::Webkit => "an operation of 16 bytes",
+            Kind::Webkit => "an operation of 24 bytes",
             Kind::Raw => {
                 "a call that the recorder wrote down: the program allocated nothing, or ended at once"
             }
