@@ -6,6 +6,8 @@ mod browser;
 mod loading;
 #[path = "report/pages.rs"]
 mod pages;
+#[path = "report/speed.rs"]
+mod speed;
 #[path = "report/synthetic.rs"]
 mod synthetic;
 #[path = "report/tables.rs"]
@@ -85,10 +87,13 @@ fn every_column_is_described_in_order() {
 #[test]
 fn every_metric_of_a_summary_is_described() {
     let readme = include_str!("../../results/README.md");
-    let directory = written(&Shape::new(&FOUR, 2));
+    let variants = [&FOUR[..], &["floor"]].concat();
+    let directory = written(&Shape { harness_ns: Some(10.0), ..Shape::new(&variants, 2) });
     let run = load(directory.path()).expect("a run");
     let analysis = Analysis::new(&run, None).expect("an analysis");
-    assert!(analysis.summary.iter().any(|row| row.metric == "malloc_touch_p99_9_ns"));
+    for metric in ["malloc_touch_p99_9_ns", "allocator_ns_per_event"] {
+        assert!(analysis.summary.iter().any(|row| row.metric == metric), "{metric}");
+    }
     for row in &analysis.summary {
         let general = match row.pass {
             Pass::Latency => {

@@ -85,7 +85,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     };
     let mut rows = Vec::new();
     for of in pairs {
-        match NoiseRow::of_pairs(&of.workload, of.metric, &of.pairs, SEED) {
+        match NoiseRow::of_blocks(&of.workload, of.metric, &of.blocks, SEED) {
             Some(row) => rows.push(row),
             None => say!("heaplab: {}, {}: a value of 0 has no ratio", of.workload, of.metric),
         }

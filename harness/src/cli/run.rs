@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SUITE", conflicts_with = "workloads")]
     suite: Option<Suite>,
     /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant
-    /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
+    /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. floor is measured too where speed is: it is the harness's share
     #[arg(short, long = "allocator", value_name = "VARIANT")]
     allocators: Vec<String>,
     /// Variants over values of settings: a sweep by name (see `heaplab list sweeps`), or a file (.toml); beside those named by -a
@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// Samples of each workload, variant and pass; 10 make a verdict, fewer than 6 none
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     reps: u32,
-    /// Continue past --reps until every interval of time/event and of peak memory is within this: of the ratio to the
+    /// Continue past --reps until every interval of busy/event and of peak memory is within this: of the ratio to the
     /// baseline, or of the median where there is none
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     until: Option<f64>,

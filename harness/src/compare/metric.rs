@@ -5,8 +5,10 @@ use super::{CompareError, Finding};
 use crate::report::{Analysis, units};
 use crate::stats::Verdict;
 
-/// Compared unless others are named: the headlines of speed and memory.
-const HEADLINES: [&str; 2] = ["wall_ns_per_event", "resident_peak_bytes"];
+/// Speed, by the best of these that was measured.
+const OF_SPEED: [&str; 3] = ["allocator_ns_per_event", "busy_ns_per_event", "wall_ns_per_event"];
+/// Memory.
+const OF_MEMORY: &str = "resident_peak_bytes";
 /// Compared where neither was measured.
 const SUBSTITUTES: [&str; 2] = ["malloc_call_p99_ns", "events"];
 
@@ -36,7 +38,7 @@ pub fn better(metric: &str) -> Better {
         || metric.ends_with("_calls")
         || matches!(metric, "events" | "clock_reads" | "lazyfree_bytes" | "anon_huge_bytes");
     match metric {
-        "events_per_second" => Better::Higher,
+        "events_per_second" | "events_per_busy_second" => Better::Higher,
         _ if describes_work => Better::Neither,
         _ => Better::Lower,
     }
@@ -47,10 +49,17 @@ pub(super) fn choose(named: &[String], runs: &[&Analysis<'_>]) -> Result<Vec<Str
     let rows = || runs.iter().flat_map(|run| &run.summary);
     let measured = |metric: &str| rows().any(|row| row.metric == metric);
     if named.is_empty() {
-        let of =
-            |names: [&'static str; 2]| names.into_iter().filter(|name| measured(name)).map(str::to_owned);
-        let headlines: Vec<String> = of(HEADLINES).collect();
-        return Ok(if headlines.is_empty() { of(SUBSTITUTES).take(1).collect() } else { headlines });
+        // In every run, so that like is compared with like.
+        let in_each = |metric: &str| {
+            runs.iter().all(|run| run.summary.iter().any(|row| row.metric == metric && row.n > 0))
+        };
+        let speed = OF_SPEED.into_iter().find(|name| in_each(name));
+        let speed = speed.or_else(|| OF_SPEED.into_iter().find(|name| measured(name)));
+        let headlines: Vec<&str> =
+            speed.into_iter().chain([OF_MEMORY].into_iter().filter(|name| measured(name))).collect();
+        let substitutes = SUBSTITUTES.into_iter().filter(|name| measured(name)).take(1);
+        let chosen = if headlines.is_empty() { substitutes.collect() } else { headlines };
+        return Ok(chosen.into_iter().map(str::to_owned).collect());
     }
     let mut chosen: Vec<String> = Vec::new();
     for name in named {
@@ -77,7 +86,7 @@ pub(super) fn show(metric: &str, value: f64) -> String {
         units::bytes(value)
     } else if metric.ends_with("_ns") || metric.ends_with("_ns_per_event") {
         units::nanoseconds(value)
-    } else if metric == "events_per_second" {
+    } else if better(metric) == Better::Higher {
         format!("{} /s", units::count(value))
     } else if metric.contains("_per_") {
         units::ratio(value)
@@ -88,7 +97,7 @@ pub(super) fn show(metric: &str, value: f64) -> String {
 
 /// The verdict in the metric's own words: time is faster or slower, memory smaller or larger.
 pub(super) fn words(metric: &str, verdict: Verdict) -> &'static str {
-    if metric == "events_per_second" {
+    if better(metric) == Better::Higher {
         verdict.of_speed()
     } else if metric.ends_with("_ns") || metric.ends_with("_ns_per_event") {
         verdict.of_time()

@@ -3,7 +3,10 @@
 
 use serde::Serialize;
 
-use crate::stats::{NOISE_THRESHOLD, Power, Verdict, paired_ratio, verdict};
+use crate::results::metrics::{ALLOCATOR_PER_EVENT, BUSY_PER_EVENT};
+use crate::stats::{
+    NOISE_THRESHOLD, NetRatio, Power, Ratio, Shared, Verdict, net_ratio, paired_ratio, verdict,
+};
 
 /// What a metric shows of a variant against itself. An empty number of blocks means that more than 100 are needed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,9 +38,30 @@ pub struct NoiseRow {
 }
 
 impl NoiseRow {
-    /// What pairs of a variant and itself show, one pair a block; none with too few blocks, or of zeroes.
-    pub fn of_pairs(workload: &str, metric: &str, pairs: &[(f64, f64)], seed: u64) -> Option<NoiseRow> {
-        let ratio = paired_ratio(pairs)?;
+    /// What blocks of a variant and itself show, compared as a report compares them: busy time without the harness's
+    /// share, where that can be told from nothing. None with too few blocks, or of zeroes.
+    pub fn of_blocks(workload: &str, metric: &str, blocks: &[Shared], seed: u64) -> Option<NoiseRow> {
+        if metric == BUSY_PER_EVENT
+            && blocks.iter().any(|block| block.harness > 0.0)
+            && let Some(NetRatio::Known(ratio)) = net_ratio(&[blocks.to_vec()], seed)
+        {
+            let net = |block: &Shared| (block.variant - block.harness, block.base - block.harness);
+            let pairs: Vec<(f64, f64)> = blocks.iter().map(net).collect();
+            if let Some(row) = NoiseRow::of_ratio(workload, ALLOCATOR_PER_EVENT, ratio, &pairs, seed) {
+                return Some(row);
+            }
+        }
+        let pairs: Vec<(f64, f64)> = blocks.iter().map(|block| (block.variant, block.base)).collect();
+        NoiseRow::of_ratio(workload, metric, paired_ratio(&pairs)?, &pairs, seed)
+    }
+
+    fn of_ratio(
+        workload: &str,
+        metric: &str,
+        ratio: Ratio,
+        pairs: &[(f64, f64)],
+        seed: u64,
+    ) -> Option<NoiseRow> {
         let interval = ratio.interval?;
         let power = Power::of_pairs(pairs, seed)?;
         let told = |difference| power.blocks_for(difference, 0.0).map(|blocks| blocks as u64);
@@ -68,24 +92,41 @@ impl NoiseRow {
 mod tests {
     use super::*;
 
+    fn row(metric: &str, blocks: &[Shared]) -> Option<NoiseRow> {
+        NoiseRow::of_blocks("w", metric, blocks, 1)
+    }
+
+    fn blocks(variant: f64, base: f64, harness: f64, count: usize) -> Vec<Shared> {
+        vec![Shared { variant, base, harness }; count]
+    }
+
     #[test]
     fn equal_pairs_tell_every_difference_with_the_fewest_blocks() {
-        let row = NoiseRow::of_pairs("w", "wall_ns_per_event", &[(40.0, 40.0); 10], 1).expect("ten blocks");
+        let row = row("busy_ns_per_event", &blocks(40.0, 40.0, 0.0, 10)).expect("ten blocks");
         assert_eq!((row.verdict, row.is_fault(), row.blocks), (Verdict::NoDifference, false, 10));
         assert_eq!((row.blocks_for_2_percent, row.blocks_for_verdict_at_5_percent), (Some(6), Some(6)));
     }
 
     #[test]
     fn one_that_differs_from_itself_is_a_fault() {
-        let row = NoiseRow::of_pairs("w", "wall_ns_per_event", &[(50.0, 40.0); 10], 1).expect("ten blocks");
+        let row = row("busy_ns_per_event", &blocks(50.0, 40.0, 0.0, 10)).expect("ten blocks");
         assert!(row.is_fault());
         let many = row.blocks_for_2_percent.is_none_or(|blocks| blocks >= 30);
         assert!(many, "noise of a quarter hides 2 %: {row:?}");
     }
 
     #[test]
+    fn the_share_of_the_harness_hides_no_fault() {
+        let net = row("busy_ns_per_event", &blocks(41.0, 40.0, 30.0, 10)).expect("ten blocks");
+        assert_eq!((net.metric.as_str(), net.is_fault()), ("allocator_ns_per_event", true), "{net:?}");
+        assert!((net.ratio - 1.1).abs() < 1e-9, "{net:?}");
+        let drowned = row("busy_ns_per_event", &blocks(40.0, 40.0, 41.0, 10)).expect("ten blocks");
+        assert_eq!((drowned.metric.as_str(), drowned.is_fault()), ("busy_ns_per_event", false));
+    }
+
+    #[test]
     fn few_blocks_and_zeroes_say_nothing() {
-        assert_eq!(NoiseRow::of_pairs("w", "m", &[(1.0, 1.0); 5], 1), None);
-        assert_eq!(NoiseRow::of_pairs("w", "m", &[(0.0, 0.0); 10], 1), None);
+        assert_eq!(row("m", &blocks(1.0, 1.0, 0.0, 5)), None);
+        assert_eq!(row("m", &blocks(0.0, 0.0, 0.0, 10)), None);
     }
 }

@@ -71,11 +71,13 @@ fn variant_cells(row: &VariantRow, unranked: &[String]) -> Vec<String> {
     let show = |value: f64| show(&row.metric, value);
     let is_base = row.baseline.as_ref() == Some(&row.variant);
     let is_unranked = unranked.contains(&row.variant);
-    let against = match row.ratio.zip(row.verdict) {
+    let against = match row.verdict.map(|verdict| (row.ratio, verdict)) {
         _ if is_base => "baseline".to_owned(),
-        Some((ratio, _)) if is_unranked => units::ratio(ratio),
-        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), words(&row.metric, verdict)),
         None => "-".to_owned(),
+        Some((Some(ratio), _)) if is_unranked => units::ratio(ratio),
+        Some((Some(ratio), verdict)) => format!("{} {}", units::ratio(ratio), words(&row.metric, verdict)),
+        // The harness's share hides the rest: there is a verdict and no ratio.
+        Some((None, verdict)) => words(&row.metric, verdict).to_owned(),
     };
     let rank = if is_unranked { "not ranked" } else { row.rank.unwrap_or("-") };
     // Over several workloads a value would mean bytes of this and of that: the ratio alone says something.

@@ -114,6 +114,11 @@ impl VariantComparison {
                 continue;
             }
             let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
+            if row.ratio.is_none() && row.verdict == Some(Verdict::NoDifference) {
+                findings
+                    .push(Finding::Open(format!("{what}: the harness's share is too large a part of it")));
+                continue;
+            }
             if row.ratio.is_none() {
                 let base = row.baseline.as_deref().map_or("there is no baseline".to_owned(), |base| {
                     format!("there is no ratio to {base}: one of both has no sample that is ok, or a 0")
@@ -133,7 +138,10 @@ impl VariantComparison {
     }
 
     fn add(&mut self, group: &Group<'_>) {
-        let rows: Vec<VariantRow> = group.run.variants.iter().map(|variant| group.row(variant)).collect();
+        // Floor is the harness: of what is left without it there is nothing to show.
+        let is_shown = |row: &VariantRow| row.n + row.failed > 0 || !group.run.is_floor(&row.variant);
+        let rows = group.run.variants.iter().map(|variant| group.row(variant)).filter(is_shown);
+        let rows: Vec<VariantRow> = rows.collect();
         // Samples that failed are in the run's own notes.
         for row in rows.iter().filter(|row| row.n == 0 && row.failed == 0 && row.workloads == 1) {
             self.notes.push(format!("{}, {}: {} was not measured", row.workload, row.variant, row.metric));
@@ -165,6 +173,11 @@ impl Group<'_> {
 
     fn ratio(&self, variant: &str, base: &str) -> Option<Ratio> {
         self.run.ratio_over(self.workloads, variant, base, self.metric)
+    }
+
+    /// Whether the harness's share hides what two differ by, so that there is no ratio.
+    fn is_drowned(&self, variant: &str, base: &str) -> bool {
+        self.run.is_drowned(self.workloads, variant, base, self.metric)
     }
 
     /// What a ratio shows; a latency below what the timer resolves shows nothing.
@@ -204,7 +217,12 @@ impl Group<'_> {
             ratio_low: within.map(|interval| interval.low),
             ratio_high: within.map(|interval| interval.high),
             ratio_coverage: within.map(|interval| interval.coverage),
-            verdict: ratio.zip(base).map(|(ratio, base)| self.verdict(variant, base, &ratio)),
+            verdict: match base.filter(|base| *base != variant) {
+                Some(base) if ratio.is_none() && self.is_drowned(variant, base) => {
+                    Some(Verdict::NoDifference)
+                }
+                base => ratio.zip(base).map(|(ratio, base)| self.verdict(variant, base, &ratio)),
+            },
             rank: None,
         }
     }
@@ -231,6 +249,7 @@ impl Group<'_> {
             match self.ratio(variant, &label).map(|ratio| self.verdict(variant, &label, &ratio)) {
                 Some(Verdict::TooFew) => judged = false,
                 Some(Verdict::NoDifference | Verdict::UnderResolution) => rows[at].rank = Some("level"),
+                None if self.is_drowned(variant, &label) => rows[at].rank = Some("level"),
                 // Of zero there is no ratio: equal medians are level.
                 None if rows[at].median == rows[best].median => rows[at].rank = Some("level"),
                 _ => {}

@@ -202,7 +202,7 @@ impl Campaign<'_> {
             End::Reply(reply) => {
                 taken.reply = *reply;
                 self.footprints.note(step.workload, &variation.variant.label, &taken.reply);
-                if !warmable {
+                if !warmable && taken.reply.status == Status::Ok {
                     let why =
                         "memory was not warmed: how much is used is not known, because the rehearsal failed";
                     taken.reply.warnings.push(why.to_owned());

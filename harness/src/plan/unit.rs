@@ -76,6 +76,8 @@ pub struct Design {
     pub passes: Vec<Pass>,
     /// How many variants there are.
     pub variants: usize,
+    /// The one of them that measures the harness and that nobody named: it has samples in the throughput pass alone.
+    pub harness: Option<usize>,
 }
 
 impl Design {
@@ -100,7 +102,8 @@ impl Design {
         let mut random = ChaCha8Rng::seed_from_u64(self.unit(workload, block).seed(self.seed));
         let mut steps = Vec::new();
         for &pass in &self.passes {
-            let mut order: Vec<usize> = (0..self.variants).collect();
+            let is_wanted = |variant: &usize| pass == Pass::Throughput || self.harness != Some(*variant);
+            let mut order: Vec<usize> = (0..self.variants).filter(is_wanted).collect();
             order.shuffle(&mut random);
             steps.extend(order.into_iter().map(|variant| Step { block, workload, pass, variant }));
         }
@@ -116,7 +119,7 @@ mod tests {
 
     fn design(seed: u64, workloads: &[&str], passes: &[Pass]) -> Design {
         let workloads = workloads.iter().map(|&name| name.to_owned()).collect();
-        Design { seed, workloads, passes: passes.to_vec(), variants: 4 }
+        Design { seed, workloads, passes: passes.to_vec(), variants: 4, harness: None }
     }
 
     #[test]
@@ -128,6 +131,18 @@ mod tests {
             assert!(group.iter().all(|step| (step.block, step.workload, step.pass)
                 == (group[0].block, group[0].workload, group[0].pass)));
         }
+    }
+
+    #[test]
+    fn what_measures_the_harness_is_in_the_throughput_pass_alone() {
+        let passes = [Pass::Throughput, Pass::Memory];
+        let with = Design { harness: Some(4), variants: 5, ..design(7, &["a"], &passes) };
+        let of = |pass: Pass| {
+            let steps = with.steps(3).into_iter().filter(move |step| step.pass == pass);
+            steps.map(|step| step.variant).collect::<Vec<usize>>()
+        };
+        assert_eq!(of(Pass::Throughput).iter().filter(|&&variant| variant == 4).count(), 3);
+        assert_eq!((of(Pass::Memory).len(), of(Pass::Memory).contains(&4)), (3 * 4, false));
     }
 
     #[test]

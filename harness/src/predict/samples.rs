@@ -8,6 +8,12 @@ pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
 }
 
+/// CPU time that a replay's calls and first touches took: without its waiting, which the program's was not. Of a run that
+/// knows no busy time, all of it.
+pub(super) fn replayed_cpu_ns(sample: &Sample) -> Option<u64> {
+    sample.busy_ns.or_else(|| cpu_ns(sample))
+}
+
 /// A figure of every ok sample of a variant.
 pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
     let samples = run

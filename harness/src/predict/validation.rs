@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::causes::describe_causes;
 use super::prediction::{Predictions, find_base, predict};
 use super::ranking::{Ranking, Standing, rank};
-use super::samples::{cpu_ns, values};
+use super::samples::{cpu_ns, replayed_cpu_ns, values};
 
 use crate::results::{Pass, ResultsError, Run, Status};
 use crate::stats::{TimeWeighted, median};
@@ -136,7 +136,7 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
 
 /// CPU time of a variant; none where one of the runs has no sample of it.
 fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
-    let replayed_ns = median(&values(replays, variant, Pass::Throughput, cpu_ns))?;
+    let replayed_ns = median(&values(replays, variant, Pass::Throughput, replayed_cpu_ns))?;
     let really = Reality::of(&values(real, variant, Pass::Exec, cpu_ns))?;
     let recorded_ns = recorded_cpu_ns(replays);
     let predicted_ns =
@@ -165,7 +165,7 @@ fn beyond_base(replays: &Run, variant: &str) -> Option<Vec<f64>> {
         let samples = replays.samples.iter().filter(|sample| {
             sample.status == Status::Ok && sample.pass == Pass::Throughput && sample.variant == variant
         });
-        samples.filter_map(|sample| Some((sample.block, cpu_ns(sample)? as f64))).collect()
+        samples.filter_map(|sample| Some((sample.block, replayed_cpu_ns(sample)? as f64))).collect()
     };
     let (own, base) = (of(variant), of(&base));
     Some(own.iter().filter_map(|(block, own)| Some(own - base.get(block)?)).collect())

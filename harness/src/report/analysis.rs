@@ -7,11 +7,13 @@ use heaplab_allocators::registry::FLOOR;
 use super::ReportError;
 use super::latency::Latencies;
 use super::sizes::Sizes;
+use super::speed::Speed;
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
+use crate::results::metrics::ALLOCATOR_PER_EVENT;
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
-use crate::stats::Ratio;
+use crate::stats::{NetRatio, Ratio};
 
 /// The part of resident memory from which huge pages are noted.
 const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;
@@ -33,6 +35,8 @@ pub struct Analysis<'r> {
     pub summary: Vec<SummaryRow>,
     /// What is missing or was left out, and what spoils the run, in sentences.
     pub notes: Vec<String>,
+    /// By what speed is told.
+    pub(super) speed: Speed,
     pub(super) figures: Figures,
     /// What the whole process's memory would be, where a recording tells.
     pub(super) predictions: Predictions,
@@ -61,6 +65,7 @@ impl<'r> Analysis<'r> {
         let sizes = Sizes::read(run, &mut notes)?;
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
+        notes.extend(describe_missing_floor(run));
         notes.extend(describe_huge_pages(run));
         notes.extend(describe_thinned(run));
         notes.extend(describe_remarks(&run.samples));
@@ -77,6 +82,7 @@ impl<'r> Analysis<'r> {
             variants,
             summary,
             notes,
+            speed: Speed::of(run),
             figures,
             predictions,
             latencies,
@@ -179,11 +185,22 @@ impl<'r> Analysis<'r> {
         }
     }
 
+    /// Whether the harness's share hides what two variants differ by in a metric, so that there is no ratio.
+    pub fn is_drowned(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> bool {
+        self.figures.is_drowned(workloads, variant, base, metric)
+    }
+
     /// Ratio of a variant to any other within blocks, over workloads as [`Analysis::values_over`] has them.
     ///
     /// The geometric mean of the workloads' ratios in a block is the ratio of their geometric means, so that
     /// it is both; the estimate and its interval are those of the blocks' ratios.
     pub fn ratio_over(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> Option<Ratio> {
+        if metric == ALLOCATOR_PER_EVENT {
+            return match self.figures.net_ratio(workloads, variant, base)? {
+                NetRatio::Known(ratio) => Some(ratio),
+                NetRatio::Drowned => None,
+            };
+        }
         let of = |variant| self.values_over(workloads, variant, metric);
         ratio_within_blocks(&of(variant)?, &of(base)?)
     }
@@ -237,6 +254,16 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
         )
     };
     flagged.into_iter().map(sentence).collect()
+}
+
+/// Says that ratios of busy time have the harness in them, where they do.
+fn describe_missing_floor(run: &Run) -> Option<String> {
+    let speed = Speed::of(run);
+    (speed.is_busy() && !speed.is_net()).then(|| {
+        "floor was not measured, so that the harness's share is in every busy time, and ratios are nearer to 1 than \
+         those of the allocators alone"
+            .to_owned()
+    })
 }
 
 /// Variants of whose resident memory huge pages are a good part: another host, set otherwise, would show another figure.

@@ -7,13 +7,15 @@ use super::analysis::Analysis;
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::Pass;
-use crate::results::metrics::{PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK, WALL_PER_EVENT};
+use crate::results::metrics::{ALLOCATOR_PER_EVENT, PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 
 /// One question that a run answers.
 struct Question {
     name: &'static str,
     metric: &'static str,
+    /// The metric whose ratios decide: another only of speed.
+    compared: &'static str,
     pass: Pass,
     /// Says that a variant is best: "NAME needs the least memory at the peak".
     best: &'static str,
@@ -22,40 +24,46 @@ struct Question {
     each: &'static str,
 }
 
-const QUESTIONS: [Question; 4] = [
-    Question {
-        name: "memory",
-        metric: RESIDENT_PEAK,
-        pass: Pass::Memory,
-        best: "needs the least resident memory at its peak",
-        show: units::bytes,
-        each: "",
-    },
-    Question {
-        name: "speed",
-        metric: WALL_PER_EVENT,
-        pass: Pass::Throughput,
-        best: "is the fastest",
-        show: units::nanoseconds,
-        each: " an event",
-    },
-    Question {
-        name: "memory of the program",
-        metric: PROGRAM_PEAK,
-        pass: Pass::Exec,
-        best: "needs the least anonymous resident memory at its peak",
-        show: units::bytes,
-        each: "",
-    },
-    Question {
-        name: "CPU time of the program",
-        metric: PROGRAM_CPU,
-        pass: Pass::Exec,
-        best: "takes the least CPU time",
-        show: units::nanoseconds,
-        each: "",
-    },
-];
+fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
+    [
+        Question {
+            name: "memory",
+            metric: RESIDENT_PEAK,
+            compared: RESIDENT_PEAK,
+            pass: Pass::Memory,
+            best: "needs the least resident memory at its peak",
+            show: units::bytes,
+            each: "",
+        },
+        Question {
+            name: "speed",
+            metric: analysis.speed.time,
+            compared: analysis.speed.compared,
+            pass: Pass::Throughput,
+            best: "is the fastest",
+            show: units::nanoseconds,
+            each: analysis.speed.each,
+        },
+        Question {
+            name: "memory of the program",
+            metric: PROGRAM_PEAK,
+            compared: PROGRAM_PEAK,
+            pass: Pass::Exec,
+            best: "needs the least anonymous resident memory at its peak",
+            show: units::bytes,
+            each: "",
+        },
+        Question {
+            name: "CPU time of the program",
+            metric: PROGRAM_CPU,
+            compared: PROGRAM_CPU,
+            pass: Pass::Exec,
+            best: "takes the least CPU time",
+            show: units::nanoseconds,
+            each: "",
+        },
+    ]
+}
 
 /// What a run answers: a sentence on memory and one on speed, and the same for each workload where there
 /// are several. Speed and memory are never weighed against each other.
@@ -84,9 +92,10 @@ pub fn answer(analysis: &Analysis<'_>) -> Answer {
         let mut samples = analysis.run.samples.iter();
         samples.any(|sample| sample.pass == question.pass && sample.workload == workload)
     };
+    let questions = questions(analysis);
     let mut each = Vec::new();
     for workload in &analysis.workloads {
-        for question in QUESTIONS.iter().filter(|question| is_tried(question, workload)) {
+        for question in questions.iter().filter(|question| is_tried(question, workload)) {
             let found = answer_question(analysis, workload, question);
             each.push(format!("{workload}, {}: {found}", question.name));
         }
@@ -101,7 +110,7 @@ pub fn answer(analysis: &Analysis<'_>) -> Answer {
             false => Answer { sentences: each, by_workload: Vec::new() },
         };
     }
-    let asked = QUESTIONS
+    let asked = questions
         .iter()
         .filter(|question| analysis.workloads.iter().any(|workload| is_tried(question, workload)));
     let sentences = asked.map(|question| answer_over_workloads(analysis, question)).collect();
@@ -141,7 +150,10 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
         value,
         least: "the least median",
     };
-    contest.decide(question, |against| analysis.ratio(workload, &best.variant, against, question.metric))
+    contest.decide(question, |against| Standing {
+        ratio: analysis.ratio(workload, &best.variant, against, question.compared),
+        is_drowned: analysis.is_drowned(&[workload], &best.variant, against, question.compared),
+    })
 }
 
 /// One question on all workloads that every variant finished: geometric means of ratios.
@@ -158,13 +170,18 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
     }
     let ranked: Vec<&String> =
         analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).collect();
-    let over = |variant: &str, base: &str| analysis.ratio_over(&workloads, variant, base, question.metric);
+    let over = |variant: &str, base: &str| analysis.ratio_over(&workloads, variant, base, question.compared);
+    let drowned =
+        |variant: &str, base: &str| analysis.is_drowned(&workloads, variant, base, question.compared);
     // Any variant serves as the common measure by which they are put in order.
     let measure = analysis.baseline.as_deref().or(ranked.first().map(|first| first.as_str()));
     let mut means: Vec<(&str, f64)> = Vec::new();
     for variant in &ranked {
         match measure.and_then(|measure| over(variant, measure)) {
             Some(mean) => means.push((variant, mean.estimate)),
+            None if measure.is_some_and(|base| drowned(variant, base)) => {
+                return format!("{of}: no difference shown: {DROWNED}.");
+            }
             None => return format!("{of}: no mean, since zero has no ratio."),
         }
     }
@@ -179,7 +196,13 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
         value: "in the geometric mean".to_owned(),
         least: "the least",
     };
-    format!("{of}: {}", contest.decide(question, |against| over(best, against)))
+    format!(
+        "{of}: {}",
+        contest.decide(question, |against| Standing {
+            ratio: over(best, against),
+            is_drowned: drowned(best, against),
+        })
+    )
 }
 
 /// The best of several variants, and what it is held against.
@@ -194,16 +217,25 @@ struct Contest<'a> {
     least: &'static str,
 }
 
+/// How the best stands to another.
+struct Standing {
+    ratio: Option<Ratio>,
+    /// There is no ratio, because the harness's share hides the rest.
+    is_drowned: bool,
+}
+
+const DROWNED: &str = "the harness's share is too large a part of both";
+
 impl Contest<'_> {
-    /// Names the best if a difference is shown, by its ratio to another.
-    fn decide(&self, question: &Question, ratio: impl Fn(&str) -> Option<Ratio>) -> String {
+    /// Names the best if a difference is shown, by how it stands to another.
+    fn decide(&self, question: &Question, standing: impl Fn(&str) -> Standing) -> String {
         let Contest { best, next, against, value, least } = self;
-        let of_against = ratio(against);
+        let Standing { ratio: of_against, is_drowned } = standing(against);
         let shown = of_against.as_ref().map(|ratio| verdict(ratio, NOISE_THRESHOLD));
-        let measured = describe_ratio(of_against, against);
+        let measured = describe_ratio(of_against, against, question);
         match shown {
             Some(Verdict::Smaller) => {
-                let of_next = ratio(next);
+                let of_next = standing(next).ratio;
                 let close = of_next.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) != Verdict::Smaller);
                 let then = if next == against {
                     String::new()
@@ -213,6 +245,9 @@ impl Contest<'_> {
                     format!("; next is {next}")
                 };
                 format!("{best} {}: {value}, {measured}{then}.", question.best)
+            }
+            None if is_drowned => {
+                format!("no difference shown between {best} ({least}, {value}) and {against}: {DROWNED}.")
             }
             None => {
                 format!("no verdict, since zero has no ratio; {best} has {least}: {value}.")
@@ -244,15 +279,16 @@ fn describe_value(row: &SummaryRow, question: &Question) -> String {
     }
 }
 
-fn describe_ratio(ratio: Option<Ratio>, against: &str) -> String {
+fn describe_ratio(ratio: Option<Ratio>, against: &str, question: &Question) -> String {
     let Some(ratio) = ratio else {
         return format!("a ratio to {against} cannot be formed");
     };
     let times = format!("{} times {against}", units::ratio(ratio.estimate));
+    let without = if question.compared == ALLOCATOR_PER_EVENT { " without the harness's share" } else { "" };
     match ratio.interval {
-        None => times,
+        None => format!("{times}{without}"),
         Some(interval) => format!(
-            "{times} ({} to {}, {})",
+            "{times}{without} ({} to {}, {})",
             units::ratio(interval.low),
             units::ratio(interval.high),
             units::percent(interval.coverage)

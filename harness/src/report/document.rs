@@ -9,14 +9,16 @@ use super::answer::{Answer, answer};
 use super::grid::{Grid, Table};
 use super::planning::Planned;
 use super::plots::Plot;
-use super::table::{TABLE_NOTE, workload_grid};
+use super::setup::{describe_allocators, describe_machine};
+use super::table::{describe_table, workload_grid};
 use super::units;
 use std::fmt::Display;
 use std::time::Duration;
 
 use crate::plan::Touch;
 use crate::results::metrics::{
-    EVENTS_PER_SECOND, PEAK_RATIO, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_SECOND, HARNESS_PER_EVENT, PEAK_RATIO, RESIDENT_MEAN,
+    RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 
@@ -182,7 +184,7 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
     let latency = latency_grid(analysis, workload);
     Section {
         name: workload,
-        table: Table { intro: TABLE_NOTE.to_owned(), grid: workload_grid(analysis, workload) },
+        table: Table { intro: describe_table(analysis), grid: workload_grid(analysis, workload) },
         plots: figures(plots, Some(workload)),
         latency: (!latency.rows.is_empty())
             .then(|| Table { intro: describe_latency(analysis, workload), grid: latency }),
@@ -276,13 +278,13 @@ fn overview<'a>(analysis: &Analysis<'_>, plots: &'a [Plot]) -> Option<Overview<'
 }
 
 fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
-    let metrics = [WALL_PER_EVENT, RESIDENT_PEAK, RESIDENT_MEAN, RESIDENT_SETTLED];
+    let metrics = [analysis.speed.compared, RESIDENT_PEAK, RESIDENT_MEAN, RESIDENT_SETTLED];
     let finished: Vec<Vec<&str>> = metrics.iter().map(|metric| analysis.finished_by_all(metric)).collect();
-    let named = ["variant", "time/event", "peak", "mean", "settled"].iter();
+    let named = ["variant", analysis.speed.name, "peak", "mean", "settled"];
     let counts = [None].into_iter().chain(finished.iter().map(|workloads| Some(workloads.len())));
-    let header = named.zip(counts).map(|(name, count)| match count {
+    let header = named.into_iter().zip(counts).map(|(name, count)| match count {
         Some(count) => format!("{name} ({count} workloads)"),
-        None => (*name).to_owned(),
+        None => name.to_owned(),
     });
     let others =
         analysis.variants.iter().filter(|variant| *variant != baseline && !analysis.is_floor(variant));
@@ -316,10 +318,11 @@ fn measured(analysis: &Analysis<'_>) -> Vec<String> {
     let options = &analysis.run.file.options;
     let passes: Vec<String> = options.passes.iter().map(word).collect();
     let blocks = analysis.run.samples.iter().map(|sample| sample.block + 1).max().unwrap_or(0);
-    let mut sentences = vec![format!(
+    let mut sentences = vec![describe_allocators(analysis), describe_machine(analysis)];
+    sentences.push(format!(
         "passes: {}; {blocks} blocks, each with every variant once, in seeded random order",
         passes.join(", "),
-    )];
+    ));
     sentences.extend(options.replay.iter().flat_map(|replay| {
         let cpus = replay.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
         [
@@ -337,7 +340,10 @@ fn measured(analysis: &Analysis<'_>) -> Vec<String> {
              test on the ratios within blocks; both state the coverage that they reach, and need {MIN_BLOCKS} blocks"
         ),
         format!(
-            "`{WALL_PER_EVENT}`, `{EVENTS_PER_SECOND}`: throughput pass, nothing timed inside; `{RESIDENT_PEAK}`: \
+            "`{BUSY_PER_EVENT}`: throughput pass, the threads' CPU clocks read at the edges of segments and waits; \
+             `{ALLOCATOR_PER_EVENT}`: the same less `{HARNESS_PER_EVENT}`, what floor takes outside of the kernel in the \
+             same block; the interval of its ratio is a bootstrap over blocks; `{WALL_PER_EVENT}`, \
+             `{EVENTS_PER_SECOND}`: elapsed time of the same pass; `{RESIDENT_PEAK}`: \
              anonymous resident memory less the harness's constant; `{PEAK_RATIO}`: resident over requested at the \
              requested peak"
         ),
@@ -374,7 +380,7 @@ fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
          above malloc, the kernel's memory but for page tables, contention on more CPUs than the machine has.",
         "Absolute times belong to this machine and this hour; ratios within blocks are what carries over.",
         "Each interval is about one comparison: of twenty at 95 %, one misses.",
-        "`floor` measures the harness and is never ranked.",
+        "`floor` measures the harness's share of every throughput run, and is never ranked.",
         "\"No difference shown\" does not prove that there is none.",
     ];
     list_lacks(analysis).into_iter().chain(caveats.map(str::to_owned)).collect()

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use heaplab_allocators::registry::FLOOR;
 use serde::Serialize;
 
 use super::latency::{Latencies, TIMER};
+use super::speed::{Sides, Values, compare_net, find_harness};
 use crate::predict::Predictions;
-use crate::results::metrics::PREDICTED;
-use crate::results::metrics::{Metric, metrics};
+use crate::results::metrics::{
+    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, metrics,
+};
 use crate::results::{Pass, Run, Sample, Status};
 use crate::stats::{
-    NOISE_THRESHOLD, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
+    NOISE_THRESHOLD, NetRatio, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
 };
 
 /// A metric of one variant on one workload, over all blocks. An empty cell means not measured.
@@ -48,9 +51,6 @@ pub struct SummaryRow {
     pub verdict: Option<Verdict>,
 }
 
-/// Values by block.
-pub(super) type Values = BTreeMap<u32, f64>;
-
 /// All values of a run's metrics, by workload, variant and metric.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
@@ -58,12 +58,15 @@ pub(super) struct Figures {
     failed: HashMap<(String, String, Pass), u64>,
     /// Every metric's name and pass, in the order of summary.csv.
     metrics: Vec<(String, Pass)>,
+    /// Seed of what is resampled.
+    seed: u64,
 }
 
 impl Figures {
     /// Reads all metrics off the ok samples.
     pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
-        let mut figures = Figures::default();
+        let mut figures = Figures { seed: run.file.options.seed, ..Figures::default() };
+        let harness = find_harness(run);
         let of_samples: Vec<Metric> = metrics().collect();
         for (place, sample) in run.samples.iter().enumerate() {
             if sample.status != Status::Ok {
@@ -82,11 +85,26 @@ impl Figures {
                     figures.add(sample, name, value as f64);
                 }
             }
+            if sample.pass == Pass::Throughput
+                && let Some(share) = harness.get(&sample.workload).and_then(|of| of.get(&sample.block))
+                && let Some((busy_ns, events)) = sample.busy_ns.zip(sample.events).filter(|of| of.1 > 0)
+            {
+                figures.add(sample, HARNESS_PER_EVENT, *share);
+                // Of floor itself there is none: it is the share.
+                if sample.variant != FLOOR {
+                    figures.add(sample, ALLOCATOR_PER_EVENT, busy_ns as f64 / events as f64 - share);
+                }
+            }
             for (name, value) in latencies.of_sample(place) {
                 figures.add(sample, name, value);
             }
         }
         figures.metrics = of_samples.iter().map(|metric| (metric.name.to_owned(), metric.pass)).collect();
+        let derived =
+            [HARNESS_PER_EVENT, ALLOCATOR_PER_EVENT].map(|name| (name.to_owned(), Pass::Throughput));
+        let after =
+            figures.metrics.iter().position(|(name, _)| name == BUSY_PER_EVENT).map_or(0, |at| at + 2);
+        figures.metrics.splice(after..after, derived);
         figures.metrics.extend(PREDICTED.map(|name| (name.to_owned(), Pass::Memory)));
         figures.metrics.extend(latencies.metrics().into_iter().map(|name| (name, Pass::Latency)));
         figures
@@ -107,7 +125,31 @@ impl Figures {
 
     /// Ratio of one variant to another within the blocks in which both were measured.
     pub(super) fn ratio(&self, workload: &str, variant: &str, base: &str, metric: &str) -> Option<Ratio> {
+        if metric == ALLOCATOR_PER_EVENT {
+            return match self.net_ratio(&[workload], variant, base)? {
+                NetRatio::Known(ratio) => Some(ratio),
+                NetRatio::Drowned => None,
+            };
+        }
         ratio_within_blocks(self.values(workload, variant, metric)?, self.values(workload, base, metric)?)
+    }
+
+    /// Ratio of what two variants take without the harness's share, over workloads: their geometric mean.
+    pub(super) fn net_ratio(&self, workloads: &[&str], variant: &str, base: &str) -> Option<NetRatio> {
+        let sides = workloads.iter().map(|workload| {
+            Some(Sides {
+                variant: self.values(workload, variant, BUSY_PER_EVENT)?,
+                base: self.values(workload, base, BUSY_PER_EVENT)?,
+                harness: self.values(workload, base, HARNESS_PER_EVENT)?,
+            })
+        });
+        compare_net(&sides.collect::<Option<Vec<Sides<'_>>>>()?, self.seed)
+    }
+
+    /// Whether the harness's share hides what two variants differ by in a metric.
+    pub(super) fn is_drowned(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> bool {
+        metric == ALLOCATOR_PER_EVENT
+            && matches!(self.net_ratio(workloads, variant, base), Some(NetRatio::Drowned))
     }
 
     /// The geometric mean of a metric over workloads in each block that has all of them; none where a value is 0.
@@ -180,6 +222,8 @@ impl Figures {
         let interval = median_interval(&values);
         let base = baseline.filter(|base| *base != variant);
         let ratio = base.and_then(|base| self.ratio(workload, variant, base, metric));
+        let drowned =
+            ratio.is_none() && base.is_some_and(|base| self.is_drowned(&[workload], variant, base, metric));
         let within = ratio.and_then(|ratio| ratio.interval);
         let middle = median(&values);
         let unresolved = pass == Pass::Latency && is_time_of_call(metric) && {
@@ -204,11 +248,14 @@ impl Figures {
             ratio_low: within.map(|interval| interval.low),
             ratio_high: within.map(|interval| interval.high),
             ratio_coverage: within.map(|interval| interval.coverage),
-            verdict: ratio.map(|ratio| match verdict(&ratio, NOISE_THRESHOLD) {
-                Verdict::TooFew => Verdict::TooFew,
-                _ if unresolved => Verdict::UnderResolution,
-                other => other,
-            }),
+            verdict: match ratio {
+                None if drowned => Some(Verdict::NoDifference),
+                ratio => ratio.map(|ratio| match verdict(&ratio, NOISE_THRESHOLD) {
+                    Verdict::TooFew => Verdict::TooFew,
+                    _ if unresolved => Verdict::UnderResolution,
+                    other => other,
+                }),
+            },
         }
     }
 }

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Style};
+use super::setup::{describe_allocators, describe_machine};
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::metrics::{
-    PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK, PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN,
-    RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+    BUSY_SYSTEM_PER_EVENT, HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK,
+    PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
 use crate::results::{Pass, SampleKey};
 use crate::stats::Verdict;
@@ -55,10 +56,14 @@ pub fn print_table(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -
 pub fn print_summary(analysis: &Analysis<'_>, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Table => print_table(analysis, out, Style::of_stdout()),
-        Format::Markdown => analysis.workloads.iter().try_for_each(|workload| {
-            writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
-            writeln!(out, "{}", workload_grid(analysis, workload).markdown())
-        }),
+        Format::Markdown => analysis
+            .workloads
+            .iter()
+            .try_for_each(|workload| {
+                writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
+                writeln!(out, "{}", workload_grid(analysis, workload).markdown())
+            })
+            .and_then(|()| writeln!(out, "{} {}", describe_allocators(analysis), describe_machine(analysis))),
         Format::Csv => out.write_all(&summary_csv(analysis)?),
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &analysis.summary)?;
@@ -97,17 +102,42 @@ pub const SUMMARY_COLUMNS: [&str; 15] = [
 ];
 
 /// How the table of a workload is read: what its columns are, and which way is better.
-pub(super) const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
-    the figures behind them are of. time/event: elapsed time of the replay over \
-    its events. peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
+const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
+    the figures behind them are of. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
     minute after everything was freed. Values are medians over blocks, each with its interval.";
+
+/// How the table of a workload is read.
+pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
+    let net = "its ratio to the baseline is that of both less the harness's share";
+    let speed = match (analysis.speed.is_busy(), analysis.speed.is_net()) {
+        (false, _) => "time/event: elapsed time of the replay over its events.".to_owned(),
+        (true, is_net) => format!(
+            "busy/event: CPU time in the allocator's calls and first touches over events, waiting excluded{}. \
+             kernel: the kernel's part of it. harness: the replay's own part of it, which is what floor takes outside of \
+             the kernel. wall/event: elapsed time of the replay over its events. cold: samples during which the host \
+             backed memory.",
+            if is_net { format!("; {net}") } else { String::new() }
+        ),
+    };
+    TABLE_NOTE.replace("{speed}", &speed)
+}
 
 /// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
         return program_grid(analysis, workload);
     }
-    let speed = ["samples", "time/event", "interval", "vs baseline"];
+    let of_speed = analysis.speed;
+    let causes: &[(&str, &str)] = match of_speed.is_busy() {
+        true => &[
+            ("kernel", BUSY_SYSTEM_PER_EVENT),
+            ("harness", HARNESS_PER_EVENT),
+            ("wall/event", WALL_PER_EVENT),
+        ],
+        false => &[],
+    };
+    let speed = ["samples", of_speed.name, "interval", "vs baseline"].into_iter();
+    let speed = speed.chain(causes.iter().map(|(name, _)| *name));
     let memory = ["samples", "peak", "interval", "vs baseline", "mean", "end", "settled"];
     let header = ["variant"].into_iter().chain(speed).chain(memory).map(str::to_owned).collect();
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
@@ -117,16 +147,22 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
         let bytes = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
         let is_floor = analysis.is_floor(variant);
         let against = |row: Option<&SummaryRow>, words: fn(Verdict) -> &'static str| match is_floor {
+            true if row.is_none() => "-".to_owned(),
             true => "not ranked".to_owned(),
             false => describe_ratio(analysis, variant, row, words),
         };
-        let (speed, peak) = (row(WALL_PER_EVENT), row(RESIDENT_PEAK));
-        vec![
+        let (speed, peak) = (row(of_speed.time), row(RESIDENT_PEAK));
+        let mut cells = vec![
             variant.clone(),
-            count_samples(analysis, workload, variant, Pass::Throughput),
+            count_timed(analysis, workload, variant),
             cell(speed.and_then(|row| row.median), units::nanoseconds),
             interval(speed, units::nanoseconds),
-            against(speed, Verdict::of_time),
+            against(if is_floor { speed } else { row(of_speed.compared) }, Verdict::of_time),
+        ];
+        cells.extend(
+            causes.iter().map(|(_, metric)| cell(row(metric).and_then(|row| row.median), units::nanoseconds)),
+        );
+        cells.extend([
             count_samples(analysis, workload, variant, Pass::Memory),
             cell(peak.and_then(|row| row.median), units::bytes),
             interval(peak, units::bytes),
@@ -134,9 +170,21 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
             bytes(RESIDENT_MEAN),
             bytes(RESIDENT_END),
             bytes(RESIDENT_SETTLED),
-        ]
+        ]);
+        cells
     });
     Grid { names: 1, header, rows: rows.collect() }
+}
+
+/// Samples of the throughput pass, with those on memory that the host had not backed.
+fn count_timed(analysis: &Analysis<'_>, workload: &str, variant: &str) -> String {
+    let counted = count_samples(analysis, workload, variant, Pass::Throughput);
+    let samples = analysis.ok_samples(workload, Pass::Throughput);
+    let cold = samples.filter(|(_, sample)| sample.variant == variant && sample.cold_memory == Some(true));
+    match cold.count() {
+        0 => counted,
+        cold => format!("{counted}, {cold} cold"),
+    }
 }
 
 /// The figures of a real program, a row a variant.
@@ -185,9 +233,11 @@ fn describe_ratio(
     if analysis.baseline.as_deref() == Some(variant) {
         return "baseline".to_owned();
     }
-    match row.and_then(|row| row.ratio.zip(row.verdict)) {
+    match row.and_then(|row| Some((row.ratio, row.verdict?))) {
         None => "-".to_owned(),
-        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
+        // The harness's share hides the rest: there is a verdict and no ratio.
+        Some((None, verdict)) => words(verdict).to_owned(),
+        Some((Some(ratio), verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Plain definitions: a name with its unit, the pass that measures it, and how it is read off a
 //! sample. Those of latency come from histograms, and are made by the report.
 
+use std::collections::BTreeMap;
+
 use super::{Pass, Sample};
 
 /// A figure of one sample.
@@ -15,9 +17,19 @@ pub(crate) struct Metric {
     pub(crate) value: fn(&Sample) -> Option<f64>,
 }
 
-/// Time of an event: the headline of speed.
+/// Busy time of an event: the headline of speed.
+pub(crate) const BUSY_PER_EVENT: &str = "busy_ns_per_event";
+/// The kernel's part of it.
+pub(crate) const BUSY_SYSTEM_PER_EVENT: &str = "busy_system_ns_per_event";
+/// The harness's own part of it: what `floor` takes outside of the kernel, in the same block. Comes from two samples.
+pub(crate) const HARNESS_PER_EVENT: &str = "harness_ns_per_event";
+/// Busy time of an event less the harness's part: what variants are compared by. Comes from two samples.
+pub(crate) const ALLOCATOR_PER_EVENT: &str = "allocator_ns_per_event";
+/// Events per second of busy time.
+pub(crate) const EVENTS_PER_BUSY_SECOND: &str = "events_per_busy_second";
+/// Elapsed time of an event.
 pub(crate) const WALL_PER_EVENT: &str = "wall_ns_per_event";
-/// Events per second: the same, as throughput.
+/// Events per second of elapsed time.
 pub(crate) const EVENTS_PER_SECOND: &str = "events_per_second";
 /// Largest resident memory: the headline of memory.
 pub(crate) const RESIDENT_PEAK: &str = "resident_peak_bytes";
@@ -105,11 +117,30 @@ const OF_PROGRAM: [Metric; 14] = [
 pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
     let throughput = [
         Metric {
+            name: BUSY_PER_EVENT,
+            pass: Pass::Throughput,
+            value: |sample| per_event(sample, sample.busy_ns),
+        },
+        Metric {
+            name: BUSY_SYSTEM_PER_EVENT,
+            pass: Pass::Throughput,
+            value: |sample| per_event(sample, sample.busy_system_ns),
+        },
+        Metric {
+            name: EVENTS_PER_BUSY_SECOND,
+            pass: Pass::Throughput,
+            value: |sample| events_per_second(sample, sample.busy_ns),
+        },
+        Metric {
             name: WALL_PER_EVENT,
             pass: Pass::Throughput,
             value: |sample| per_event(sample, sample.wall_ns),
         },
-        Metric { name: EVENTS_PER_SECOND, pass: Pass::Throughput, value: events_per_second },
+        Metric {
+            name: EVENTS_PER_SECOND,
+            pass: Pass::Throughput,
+            value: |sample| events_per_second(sample, sample.wall_ns),
+        },
         Metric {
             name: "cpu_ns_per_event",
             pass: Pass::Throughput,
@@ -157,10 +188,33 @@ pub(crate) fn headline(sample: &Sample) -> Option<f64> {
     metrics().find(|metric| metric.name == name).and_then(|metric| (metric.value)(sample))
 }
 
+/// The harness's share of an event in ns, by block: what `floor` takes outside of the kernel, off its samples of one
+/// workload.
+///
+/// NOTE: the kernel's part is counted in ticks of some milliseconds, so that of one short sample it is little more than
+/// a guess. It is that of all samples together, as a part of their busy time.
+pub(crate) fn harness_per_event<'s>(
+    of_floor: impl Iterator<Item = &'s Sample> + Clone,
+) -> BTreeMap<u32, f64> {
+    let known = of_floor.filter_map(|sample| {
+        Some((
+            sample.block,
+            sample.busy_ns?,
+            sample.busy_system_ns?,
+            sample.events.filter(|&events| events > 0)?,
+        ))
+    });
+    let (busy_ns, system_ns) = known
+        .clone()
+        .fold((0u64, 0u64), |(busy, system), of| (busy.saturating_add(of.1), system.saturating_add(of.2)));
+    let own_part = 1.0 - system_ns.min(busy_ns) as f64 / busy_ns.max(1) as f64;
+    known.map(|(block, busy_ns, _, events)| (block, busy_ns as f64 * own_part / events as f64)).collect()
+}
+
 /// The headline's name in summary.csv.
 pub(crate) fn name_of_headline(pass: Pass) -> Option<&'static str> {
     match pass {
-        Pass::Throughput => Some(WALL_PER_EVENT),
+        Pass::Throughput => Some(BUSY_PER_EVENT),
         Pass::Memory => Some(RESIDENT_PEAK),
         _ => None,
     }
@@ -175,9 +229,9 @@ fn per_event(sample: &Sample, value: Option<u64>) -> Option<f64> {
     Some(value? as f64 / events as f64)
 }
 
-fn events_per_second(sample: &Sample) -> Option<f64> {
-    let wall_ns = sample.wall_ns.filter(|&wall_ns| wall_ns > 0)?;
-    Some(sample.events? as f64 * 1e9 / wall_ns as f64)
+fn events_per_second(sample: &Sample, time_ns: Option<u64>) -> Option<f64> {
+    let time_ns = time_ns.filter(|&time_ns| time_ns > 0)?;
+    Some(sample.events? as f64 * 1e9 / time_ns as f64)
 }
 
 fn cpu_ns(sample: &Sample) -> Option<u64> {
@@ -191,4 +245,25 @@ fn peak_ratio(sample: &Sample) -> Option<f64> {
     }
     let requested = sample.at_peak_requested_bytes.filter(|&requested| requested > 0)?;
     Some(sample.at_peak_resident_bytes? as f64 / requested as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_s_part_of_the_harness_is_that_of_all_blocks() {
+        let sample = |block, busy, system| Sample {
+            block,
+            events: Some(100),
+            busy_ns: Some(busy),
+            busy_system_ns: Some(system),
+            ..Sample::default()
+        };
+        // A tick more in one block than in the other says nothing of either.
+        let samples = [sample(0, 2000, 0), sample(1, 3000, 2000), Sample { block: 2, ..Sample::default() }];
+        let shares = harness_per_event(samples.iter());
+        assert_eq!(shares, BTreeMap::from([(0, 12.0), (1, 18.0)]));
+        assert!(harness_per_event([].iter()).is_empty());
+    }
 }

@@ -135,6 +135,7 @@ impl Program {
             workloads: vec![name.clone()],
             passes: options.passes.clone(),
             variants: variants.len(),
+            harness: None,
         };
         let options = options.clone();
         Ok(Program { options, exec, command, name, file, variants, design, limits, to_stderr })

@@ -7,7 +7,7 @@ use heaplab_workloads::catalog::Workload;
 use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
-use super::variants::{check_baseline, find_variants};
+use super::variants::{add_harness, check_baseline, find_variants};
 use super::workloads::find_workloads;
 use crate::plan::{Design, ReplayOptions, RunOptions, Step};
 use crate::results::SampleKey;
@@ -28,7 +28,8 @@ impl Replays {
     /// Finds what the options name.
     pub(super) fn find(options: &RunOptions) -> Result<Replays, SessionError> {
         let replay = options.replay.clone().ok_or_else(|| usage("this is no run of replays"))?;
-        let (variants, notes) = find_variants(options, &replay)?;
+        let (mut variants, mut notes) = find_variants(options, &replay)?;
+        let harness = add_harness(&mut variants, options, &mut notes);
         check_baseline(options.baseline.as_deref(), &variants)?;
         let workloads = find_workloads(options.seed, &replay)?;
         let design = Design {
@@ -36,6 +37,7 @@ impl Replays {
             workloads: workloads.iter().map(|(workload, _)| workload.name.clone()).collect(),
             passes: options.passes.clone(),
             variants: variants.len(),
+            harness,
         };
         Ok(Replays { options: options.clone(), replay, workloads, variants, design, notes })
     }

@@ -13,17 +13,25 @@ use super::replays::Replays;
 use super::variants::prove_variants;
 use crate::measure::Subject;
 use crate::plan::{Pass, RunOptions};
-use crate::results::metrics::{headline, name_of_headline};
-use crate::results::{Rows, Status};
+use crate::results::metrics::{harness_per_event, headline, name_of_headline};
+use crate::results::{Rows, Sample, Status};
+use crate::stats::Shared;
 
-/// A metric of a workload, as pairs of the one and the other, one of each block.
+/// A metric of a workload: the one, the other, and of speed what of both is the harness's, in each block.
 pub struct Pairs {
     /// The workload's name.
     pub workload: String,
     /// The metric's name in summary.csv.
     pub metric: &'static str,
-    /// Its values: of the variant, and of the same variant again.
-    pub pairs: Vec<(f64, f64)>,
+    /// Its values: of the variant again, and of the variant as the base.
+    pub blocks: Vec<Shared>,
+}
+
+/// What a block holds of a workload and pass.
+#[derive(Debug, Clone, Copy, Default)]
+struct OfBlock {
+    one: Option<f64>,
+    other: Option<f64>,
 }
 
 /// Measures [`DEFAULT_BASELINE`], and the same again, as a run with these options; none if it was stopped. The options
@@ -44,12 +52,14 @@ pub fn measure_itself(
     let mut variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
     // Only now: a variant is proven by its text, and this is the text of none.
     let again = format!("{DEFAULT_BASELINE} again");
-    replays.variants[1].label.clone_from(&again);
-    variations[1].variant.label = again;
+    let last = replays.variants.len() - 1;
+    replays.variants[last].label.clone_from(&again);
+    variations[last].variant.label = again;
     let Some(compiled) = compile_workloads(&replays, stop, listener)? else { return Ok(None) };
     let steps = replays.design.steps(options.reps);
     let count = Some(steps.len() as u64);
-    let mut values: BTreeMap<(usize, Pass, u32), [Option<f64>; 2]> = BTreeMap::new();
+    let mut values: BTreeMap<(usize, Pass, u32), OfBlock> = BTreeMap::new();
+    let mut of_floor: Vec<(usize, Sample)> = Vec::new();
     let mut number = 0;
     let finished = compiled.campaign(&replays, &variations, stop).run(
         steps,
@@ -74,26 +84,43 @@ pub fn measure_itself(
             }
             let of_block =
                 values.entry((taken.step.workload, taken.step.pass, taken.step.block)).or_default();
-            of_block[taken.step.variant] =
-                Some(headline(&sample).ok_or_else(|| failed("a sample without its headline"))?);
+            let value = Some(headline(&sample).ok_or_else(|| failed("a sample without its headline"))?);
+            match taken.step.variant {
+                0 => of_block.one = value,
+                variant if Some(variant) == replays.design.harness => {
+                    of_floor.push((taken.step.workload, sample.clone()));
+                }
+                _ => of_block.other = value,
+            }
             Ok(())
         },
     )?;
     listener(&Notice::StageEnded);
-    Ok(finished.then(|| pair_up(&compiled.subjects, &values)))
+    Ok(finished.then(|| pair_up(&compiled.subjects, &values, &of_floor)))
 }
 
-fn pair_up(subjects: &[Subject], values: &BTreeMap<(usize, Pass, u32), [Option<f64>; 2]>) -> Vec<Pairs> {
+fn pair_up(
+    subjects: &[Subject],
+    values: &BTreeMap<(usize, Pass, u32), OfBlock>,
+    of_floor: &[(usize, Sample)],
+) -> Vec<Pairs> {
     let mut all: Vec<Pairs> = Vec::new();
     let mut last = None;
-    for (&(workload, pass, _), &of_block) in values {
-        let (Some(metric), [Some(one), Some(other)]) = (name_of_headline(pass), of_block) else { continue };
+    for (&(workload, pass, block), of_block) in values {
+        let (Some(metric), Some(base), Some(variant)) =
+            (name_of_headline(pass), of_block.one, of_block.other)
+        else {
+            continue;
+        };
         if last != Some((workload, pass)) {
-            all.push(Pairs { workload: subjects[workload].name.clone(), metric, pairs: Vec::new() });
+            all.push(Pairs { workload: subjects[workload].name.clone(), metric, blocks: Vec::new() });
             last = Some((workload, pass));
         }
         if let Some(current) = all.last_mut() {
-            current.pairs.push((one, other));
+            let of_workload = of_floor.iter().filter(|of| of.0 == workload && pass == Pass::Throughput);
+            let shares = harness_per_event(of_workload.map(|of| &of.1));
+            let harness = shares.get(&block).copied().unwrap_or(0.0);
+            current.blocks.push(Shared { variant, base, harness });
         }
     }
     all

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use heaplab_allocators::probe::{self, prove};
-use heaplab_allocators::registry::DEFAULTS;
+use heaplab_allocators::registry::{DEFAULTS, FLOOR};
 use heaplab_allocators::{Proof, Sweep, SweepError, Variant, VariantError};
 
 use super::error::{SessionError, chain, usage};
 use super::notice::{Listener, Notice};
 use crate::measure::Variation;
-use crate::plan::{Pace, ReplayOptions, RunOptions};
+use crate::plan::{Pace, Pass, ReplayOptions, RunOptions};
 use crate::worker::CPUS_VARIABLE;
 
 /// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.
@@ -40,6 +40,29 @@ pub(super) fn find_variants(
         }
     }
     Ok((variants, notes))
+}
+
+/// Adds `floor`, which measures the harness's share of busy time, where that is measured and nobody named it. Returns
+/// its place.
+pub(super) fn add_harness(
+    variants: &mut Vec<Variant>,
+    options: &RunOptions,
+    notes: &mut Vec<String>,
+) -> Option<usize> {
+    let is_named = variants.iter().any(|variant| variant.label == FLOOR);
+    if is_named || !options.passes.contains(&Pass::Throughput) {
+        return None;
+    }
+    match Variant::parse(FLOOR) {
+        Ok(floor) => {
+            variants.push(floor);
+            Some(variants.len() - 1)
+        }
+        Err(error) => {
+            notes.push(format!("the harness's share of busy time is not measured: {}", chain(&error)));
+            None
+        }
+    }
 }
 
 fn find_sweep(name: &str) -> Result<Sweep, SessionError> {

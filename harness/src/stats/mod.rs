@@ -8,6 +8,7 @@
 mod bootstrap;
 mod mean;
 mod median;
+mod net_ratio;
 mod normal;
 mod percentile;
 mod power;
@@ -23,6 +24,7 @@ mod weighted;
 pub use bootstrap::{RESAMPLES, bca_interval};
 pub use mean::geometric_mean;
 pub use median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
+pub use net_ratio::{NetRatio, Shared, net_ratio};
 pub use percentile::percentile;
 pub use power::{Power, WANTED_POWER};
 pub use rank_sum::{mann_whitney, separate_ratio};

@@ -28,6 +28,8 @@ pub(crate) struct Shape {
     pub(crate) finished: bool,
     /// Whether a workload `m:connections=N` is the model `m` with N connections, and memory grows with them.
     pub(crate) loads: bool,
+    /// What of an event's busy time is the harness's, in ns; none for a run that knows no busy time.
+    pub(crate) harness_ns: Option<f64>,
 }
 
 impl Shape {
@@ -45,6 +47,7 @@ impl Shape {
             alike: false,
             finished: true,
             loads: false,
+            harness_ns: None,
         }
     }
 
@@ -181,6 +184,16 @@ impl Shape {
             ("page_faults_minor", "31000".to_owned()),
             ("page_faults_major", "0".to_owned()),
         ]);
+        if let Some(harness_ns) = self.harness_ns {
+            // floor has page faults, and nothing else of its own.
+            let own_ns = if place.variant == "floor" { 0.0 } else { 8.0 + 4.0 * place.at as f64 };
+            let kernel_ns = 3.0;
+            let each = |ns: f64, random: &mut Random| {
+                ((EVENTS as f64 * ns * self.scale * drift * random.near_one(0.02)) as u64).to_string()
+            };
+            cells.push(("busy_ns", each(harness_ns + own_ns + kernel_ns, random)));
+            cells.push(("busy_system_ns", each(kernel_ns, random)));
+        }
     }
 
     fn memory(

@@ -122,11 +122,11 @@ fn a_run_is_resumed_from_its_options_and_not_from_its_words() {
     // A later heaplab may have other words, and other defaults.
     change_run_file(&place, |text| text.replace("\"--reps\"", "\"--blocks\""));
     place.run(&["--resume"]).success();
-    assert_eq!(place.samples().len(), 3);
+    assert_eq!(place.samples().len(), 3 * 2);
     // The same arguments are no others; any other one is refused, be it the default.
     tear();
     place.run(&[&asked[..], &["--resume"]].concat()).success();
-    assert_eq!(place.samples().len(), 3);
+    assert_eq!(place.samples().len(), 3 * 2);
     for other in [&["--reps", "10"][..], &["--window", "5000"], &["--seed", "2"], &["threaded"]] {
         let assert = place.run(&[&["--resume"], other].concat()).code(2);
         let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();

@@ -11,7 +11,7 @@ use super::super::{ReportError, timeline};
 use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
 use super::ratio::{axis_of, draw_ratio, draw_scale, ranked, subtitle};
 use super::timeline::{draw_line, draw_requested};
-use crate::results::metrics::{RESIDENT_PEAK, WALL_PER_EVENT};
+use crate::results::metrics::RESIDENT_PEAK;
 
 /// Panels side by side at most.
 const MOST_COLUMNS: usize = 3;
@@ -33,7 +33,7 @@ pub(super) fn plot_ratios(
         return Ok(None);
     };
     let (metric, name) = match is_speed {
-        true => (WALL_PER_EVENT, "time/event"),
+        true => (analysis.speed.compared, analysis.speed.name),
         false => (RESIDENT_PEAK, "resident peak"),
     };
     let variants = ranked(analysis, looks, baseline);

@@ -11,7 +11,7 @@ use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, Subject, title};
 use super::labels::{Area, LEADER_FROM, Label, distance, place_labels};
-use crate::results::metrics::{EVENTS_PER_SECOND, RESIDENT_PEAK};
+use crate::results::metrics::RESIDENT_PEAK;
 
 /// Height of the area with the points.
 const HEIGHT: f64 = 560.0;
@@ -74,7 +74,7 @@ fn find_points<'a>(analysis: &'a Analysis<'_>, workload: &str, looks: &[Look]) -
         analysis.variants.iter().zip(looks).filter(|(variant, _)| !analysis.is_floor(variant))
     {
         let row = |metric| analysis.row(workload, variant, metric).filter(|row| row.median.is_some());
-        if let (Some(bytes), Some(speed)) = (row(RESIDENT_PEAK), row(EVENTS_PER_SECOND)) {
+        if let (Some(bytes), Some(speed)) = (row(RESIDENT_PEAK), row(analysis.speed.rate)) {
             points.push(Point { variant, colour: look.colour, bytes, speed, on_front: false });
         }
     }

@@ -8,7 +8,7 @@ use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, Subject, title};
-use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT};
+use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED};
 use crate::stats::{NOISE_THRESHOLD, Verdict};
 
 const ROW: f64 = 54.0;
@@ -17,8 +17,7 @@ const GAP: f64 = 26.0;
 /// What a panel shows: its name, its metric, and the words of a verdict on it.
 type Shown = (&'static str, &'static str, fn(Verdict) -> &'static str);
 
-const METRICS: [Shown; 4] = [
-    ("time/event", WALL_PER_EVENT, Verdict::of_time),
+const OF_MEMORY: [Shown; 3] = [
     ("resident, peak", RESIDENT_PEAK, Verdict::as_str),
     ("resident, mean", RESIDENT_MEAN, Verdict::as_str),
     ("resident, settled", RESIDENT_SETTLED, Verdict::as_str),
@@ -33,8 +32,10 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     let row = |variant: &str, metric| analysis.row(workload, variant, metric);
     let has_ratio = |variant: &str, metric| row(variant, metric).is_some_and(|row| row.ratio.is_some());
     let variants = ranked(analysis, looks, baseline);
-    let shown: Vec<&Shown> = METRICS
-        .iter()
+    let of_speed: Shown = (analysis.speed.name, analysis.speed.compared, Verdict::of_time);
+    let shown: Vec<Shown> = [of_speed]
+        .into_iter()
+        .chain(OF_MEMORY)
         .filter(|(_, metric, _)| variants.iter().any(|(variant, _)| has_ratio(variant, metric)))
         .collect();
     if shown.is_empty() {
@@ -129,8 +130,9 @@ pub(super) fn draw_ratio(
 }
 
 fn describe(row: Option<&SummaryRow>, words: fn(Verdict) -> &'static str) -> String {
-    match row.and_then(|row| row.ratio.zip(row.verdict)) {
+    match row.and_then(|row| Some((row.ratio, row.verdict?))) {
         None => "no ratio".to_owned(),
-        Some((ratio, verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
+        Some((None, verdict)) => words(verdict).to_owned(),
+        Some((Some(ratio), verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
     }
 }

@@ -1,4 +1,5 @@
-//! Throughput: a bar of the median from 0, each sample as a dot, the median's interval.
+//! Speed: a bar of the median from 0, each sample as a dot, the median's interval; of busy time also what it consists
+//! of, the harness's share and the kernel's.
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
@@ -7,48 +8,92 @@ use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, Subject, title};
-use crate::results::metrics::EVENTS_PER_SECOND;
+use crate::results::metrics::{BUSY_SYSTEM_PER_EVENT, EVENTS_PER_SECOND, HARNESS_PER_EVENT};
+use crate::stats::Verdict;
 
 const ROW: f64 = 62.0;
 
 /// Draws the plot; none if no throughput sample was taken.
 pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, looks, path } = *subject;
-    let rows: Vec<(&SummaryRow, Look)> = analysis
-        .variants
-        .iter()
-        .zip(looks)
-        .filter_map(|(variant, look)| Some((analysis.row(workload, variant, EVENTS_PER_SECOND)?, *look)))
+    let shown = Shown::of(analysis);
+    // What is not ranked stands last.
+    let (floors, ranked): (Vec<_>, Vec<_>) =
+        analysis.variants.iter().zip(looks).partition(|(variant, _)| analysis.is_floor(variant));
+    let rows: Vec<(&SummaryRow, Look)> = ranked
+        .into_iter()
+        .chain(floors)
+        .filter_map(|(variant, look)| Some((analysis.row(workload, variant, shown.metric)?, *look)))
         .collect();
     if rows.is_empty() {
         return Ok(None);
     }
     let values = |row: &SummaryRow| -> Vec<f64> {
-        let values = analysis.figures.values(workload, &row.variant, EVENTS_PER_SECOND);
+        let values = analysis.figures.values(workload, &row.variant, shown.metric);
         values.into_iter().flat_map(|values| values.values().copied()).collect()
     };
     let max = rows.iter().flat_map(|(row, _)| values(row)).fold(0.0, f64::max);
-    let axis = Axis::new(max * 1.04, Unit::Count, 6);
+    let axis = Axis::new(max * 1.04, shown.unit, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "Events per second, longer is better. Dots are samples, bars their median, brackets its interval.";
-        let top = title(canvas, &format!("{workload}: throughput"), subtitle);
+        let top = title(canvas, &format!("{workload}: {}", shown.title), shown.subtitle);
         let labels: Vec<&str> = rows.iter().map(|(row, _)| row.variant.as_str()).collect();
         let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 356.0);
         bars.draw_ticks(canvas, &axis);
         for (at, (row, look)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
-            draw_row(canvas, analysis, &bars, &axis, (row, *look), &values(row), y);
+            draw_row(canvas, analysis, &shown, &bars, &axis, (row, *look), &values(row), y);
         }
         let middle = (bars.left + bars.right) / 2.0;
-        canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, "events per second", BODY.sized(16.0));
+        canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, shown.axis, BODY.sized(16.0));
         bars.bottom + 72.0
     })?;
     Ok(Some(svg))
 }
 
+/// What the plot shows of a run.
+struct Shown {
+    metric: &'static str,
+    /// Whose ratio to the baseline is stated.
+    compared: &'static str,
+    words: fn(Verdict) -> &'static str,
+    unit: Unit,
+    title: &'static str,
+    subtitle: &'static str,
+    axis: &'static str,
+}
+
+impl Shown {
+    fn of(analysis: &Analysis<'_>) -> Shown {
+        if !analysis.speed.is_busy() {
+            return Shown {
+                metric: EVENTS_PER_SECOND,
+                compared: EVENTS_PER_SECOND,
+                words: Verdict::of_speed,
+                unit: Unit::Count,
+                title: "throughput",
+                subtitle: "Events per second, longer is better. Dots are samples, bars their median, brackets its interval.",
+                axis: "events per second",
+            };
+        }
+        Shown {
+            metric: analysis.speed.time,
+            compared: analysis.speed.compared,
+            words: Verdict::of_time,
+            unit: Unit::Time,
+            title: "busy time of an event",
+            subtitle: "CPU time in the allocator's calls and first touches, waiting excluded; shorter is better. Grey: the \
+                       harness's share, which is in no ratio. Dark: the kernel's part. Dots are samples, bars their \
+                       median, brackets its interval.",
+            axis: "busy time of an event",
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // a row is drawn from all that the plot knows
 fn draw_row(
     canvas: &mut Canvas,
     analysis: &Analysis<'_>,
+    shown: &Shown,
     bars: &Bars,
     axis: &Axis,
     (row, look): (&SummaryRow, Look),
@@ -63,6 +108,13 @@ fn draw_row(
     };
     let x = bars.x(axis, middle);
     canvas.rect((bars.left, x), (y - 17.0, y + 17.0), mix(look.colour, PAPER, 0.62), 1.0);
+    let part = |metric| {
+        let median = analysis.median(&row.workload, &row.variant, metric);
+        median.filter(|_| analysis.speed.is_busy()).map_or(0.0, |part| part.clamp(0.0, middle))
+    };
+    let (harness, kernel) = (part(HARNESS_PER_EVENT), part(BUSY_SYSTEM_PER_EVENT));
+    canvas.rect((bars.left, bars.x(axis, harness)), (y - 17.0, y + 17.0), mix(MUTED, PAPER, 0.45), 1.0);
+    canvas.rect((bars.x(axis, middle - kernel), x), (y - 17.0, y + 17.0), mix(look.colour, PAPER, 0.3), 1.0);
     canvas.rect((x - 3.0, x), (y - 17.0, y + 17.0), look.colour, 1.0);
     for (at, value) in values.iter().enumerate() {
         // Spread over the bar's height in a fixed order, so that equal values stay visible.
@@ -77,21 +129,28 @@ fn draw_row(
         }
     }
     let left = bars.right + 22.0;
-    canvas.text((left, y - 10.0), Anchor::Left, &describe_value(row), BODY.bold());
-    canvas.text((left, y + 12.0), Anchor::Left, &describe_ratio(analysis, row), SMALL);
+    canvas.text((left, y - 10.0), Anchor::Left, &describe_value(row, shown), BODY.bold());
+    let compared = analysis.row(&row.workload, &row.variant, shown.compared);
+    let compared = compared.filter(|compared| compared.n > 0).unwrap_or(row);
+    let text = describe_ratio(analysis, compared, shown.words);
+    canvas.text((left, y + 12.0), Anchor::Left, &text, SMALL);
 }
 
-fn describe_value(row: &SummaryRow) -> String {
-    let per_second = |value: f64| format!("{}/s", units::count(value));
-    let middle = row.median.map(per_second).unwrap_or_default();
+fn describe_value(row: &SummaryRow, shown: &Shown) -> String {
+    let show = |value: f64| match shown.unit {
+        Unit::Time => units::nanoseconds(value),
+        _ => units::count(value),
+    };
+    let each = if shown.unit == Unit::Count { "/s" } else { "" };
+    let middle = row.median.map(|value| format!("{}{each}", show(value))).unwrap_or_default();
     match (row.low, row.high) {
-        (Some(low), Some(high)) => format!("{middle}  ({} to {})", units::count(low), units::count(high)),
+        (Some(low), Some(high)) => format!("{middle}  ({} to {})", show(low), show(high)),
         _ => middle,
     }
 }
 
 /// What a figure is to the baseline, in words.
-pub(super) fn describe_ratio(analysis: &Analysis<'_>, row: &SummaryRow) -> String {
+fn describe_ratio(analysis: &Analysis<'_>, row: &SummaryRow, words: fn(Verdict) -> &'static str) -> String {
     let samples = if row.n == 1 { "1 sample".to_owned() } else { format!("{} samples", row.n) };
     let Some(baseline) = &analysis.baseline else {
         return samples;
@@ -102,10 +161,11 @@ pub(super) fn describe_ratio(analysis: &Analysis<'_>, row: &SummaryRow) -> Strin
     if *baseline == row.variant {
         return format!("{samples}; baseline");
     }
-    match row.ratio.zip(row.verdict) {
-        None => samples,
-        Some((ratio, verdict)) => {
-            format!("{samples}; {} x baseline: {}", units::ratio(ratio), verdict.of_speed())
+    match (row.ratio, row.verdict) {
+        (_, None) => samples,
+        (None, Some(verdict)) => format!("{samples}; {}", words(verdict)),
+        (Some(ratio), Some(verdict)) => {
+            format!("{samples}; {} x baseline: {}", units::ratio(ratio), words(verdict))
         }
     }
 }

@@ -1,0 +1,118 @@
+//! Speed: by which figures a run tells it, and what of them is the harness's own.
+//!
+//! A replay's busy time holds the allocator's calls, the first touches of what they return, and the replay's own loop.
+//! `floor` does the least that an allocator can: what its calls take outside of the kernel stands for the loop. (Its
+//! page faults do not: what memory costs is the allocator's to save.)
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use heaplab_allocators::registry::FLOOR;
+
+use crate::results::metrics::{
+    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_BUSY_SECOND, EVENTS_PER_SECOND, WALL_PER_EVENT,
+    harness_per_event,
+};
+use crate::results::{Pass, Run, Sample, Status};
+use crate::stats::{NetRatio, Shared, net_ratio};
+
+/// Values by block.
+pub(super) type Values = BTreeMap<u32, f64>;
+
+/// The metrics by which a run tells speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Speed {
+    /// Time of an event, by which variants are put in order.
+    pub(super) time: &'static str,
+    /// The metric whose ratio to the baseline has the verdict.
+    pub(super) compared: &'static str,
+    /// Events per second of that time.
+    pub(super) rate: &'static str,
+    /// What the time is called in tables.
+    pub(super) name: &'static str,
+    /// What an event's figure is of, in a sentence.
+    pub(super) each: &'static str,
+}
+
+impl Speed {
+    const NET: Speed = Speed {
+        time: BUSY_PER_EVENT,
+        compared: ALLOCATOR_PER_EVENT,
+        rate: EVENTS_PER_BUSY_SECOND,
+        name: "busy/event",
+        each: " of busy time an event",
+    };
+    /// Without `floor`: the harness's share is in every figure.
+    const BUSY: Speed = Speed { compared: BUSY_PER_EVENT, ..Speed::NET };
+    /// Of a run that knows no busy time.
+    const WALL: Speed = Speed {
+        time: WALL_PER_EVENT,
+        compared: WALL_PER_EVENT,
+        rate: EVENTS_PER_SECOND,
+        name: "time/event",
+        each: " an event",
+    };
+
+    /// By what a run tells speed: the best that its samples have.
+    pub(super) fn of(run: &Run) -> Speed {
+        let busy = || throughput(run).filter(|sample| sample.busy_ns.is_some());
+        match busy().next() {
+            None => Speed::WALL,
+            Some(_) if busy().any(is_harness) => Speed::NET,
+            Some(_) => Speed::BUSY,
+        }
+    }
+
+    /// Whether it is busy time and not elapsed time.
+    pub(super) fn is_busy(self) -> bool {
+        self.time == BUSY_PER_EVENT
+    }
+
+    /// Whether the harness's share is known, and not in what is compared.
+    pub(super) fn is_net(self) -> bool {
+        self == Speed::NET
+    }
+}
+
+fn throughput(run: &Run) -> impl Iterator<Item = &Sample> + Clone {
+    run.samples.iter().filter(|sample| sample.pass == Pass::Throughput && sample.status == Status::Ok)
+}
+
+/// Whether a sample measures the harness: `floor` without a setting.
+fn is_harness(sample: &Sample) -> bool {
+    sample.variant == FLOOR
+}
+
+/// The harness's share of an event in ns, by workload and block.
+pub(super) fn find_harness(run: &Run) -> HashMap<String, Values> {
+    let of_floor = throughput(run).filter(|sample| is_harness(sample));
+    let named: BTreeSet<&str> = of_floor.clone().map(|sample| sample.workload.as_str()).collect();
+    let share = |workload: &str| {
+        let samples = of_floor.clone().filter(|sample| sample.workload == workload);
+        (workload.to_owned(), harness_per_event(samples))
+    };
+    named.into_iter().map(share).collect()
+}
+
+/// One workload of a comparison: busy time of the variant and of the baseline, and the harness's share, by block.
+pub(super) struct Sides<'a> {
+    pub(super) variant: &'a Values,
+    pub(super) base: &'a Values,
+    pub(super) harness: &'a Values,
+}
+
+/// The ratio of what the allocators themselves take, within the blocks that have all of every workload.
+pub(super) fn compare_net(workloads: &[Sides<'_>], seed: u64) -> Option<NetRatio> {
+    let at = |sides: &Sides<'_>, block: &u32| {
+        let value = |values: &Values| values.get(block).copied();
+        Some(Shared {
+            variant: value(sides.variant)?,
+            base: value(sides.base)?,
+            harness: value(sides.harness)?,
+        })
+    };
+    let blocks = workloads.first()?.variant.keys();
+    let whole = |block: &&u32| workloads.iter().all(|sides| at(sides, block).is_some());
+    let blocks: Vec<&u32> = blocks.filter(whole).collect();
+    let of = |sides: &Sides<'_>| blocks.iter().filter_map(|block| at(sides, block)).collect();
+    net_ratio(&workloads.iter().map(of).collect::<Vec<Vec<Shared>>>(), seed)
+}

@@ -1,0 +1,72 @@
+//! Speed by busy time: what the harness's share does to ratios, verdicts, sentences and tables.
+
+use heaplab::report::Analysis;
+use heaplab::results::load;
+
+use crate::synthetic::Shape;
+use crate::{answers, report, stdout, written};
+
+const FIVE: [&str; 5] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc", "floor"];
+
+fn shape(variants: &[&str], harness_ns: f64) -> Shape {
+    Shape { harness_ns: Some(harness_ns), ..Shape::new(variants, 10) }
+}
+
+#[test]
+fn ratios_are_of_what_is_not_the_harness() {
+    // Of an event ptmalloc2 takes 8 ns, jemalloc 12, each with 3 more in the kernel: 15 over 11 without the harness's 10.
+    let directory = written(&shape(&FIVE, 10.0));
+    let run = load(directory.path()).expect("a run");
+    let analysis = Analysis::new(&run, None).expect("an analysis");
+    let row = |metric| analysis.row("monitor-server", "jemalloc", metric).expect("measured");
+    let net = row("allocator_ns_per_event");
+    assert!((net.ratio.expect("a ratio") - 15.0 / 11.0).abs() < 0.04, "{net:?}");
+    let busy = row("busy_ns_per_event").ratio.expect("a ratio");
+    assert!((busy - 25.0 / 21.0).abs() < 0.02, "{busy}");
+    assert!(analysis.row("monitor-server", "floor", "allocator_ns_per_event").is_none_or(|row| row.n == 0));
+    let said = answers(directory.path());
+    assert!(said.contains("ptmalloc2 is the fastest") && said.contains("of busy time an event"), "{said}");
+    assert!(said.contains("times jemalloc without the harness's share"), "{said}");
+    let table = stdout(&report(directory.path(), &[]));
+    let header = table.lines().next().expect("a header");
+    for column in ["busy/event", "kernel", "harness", "wall/event"] {
+        assert!(header.contains(column), "{column} is missing in {header}");
+    }
+    assert!(table.lines().any(|line| line.starts_with("floor") && line.contains("not ranked")), "{table}");
+}
+
+#[test]
+fn a_difference_that_the_harness_hides_is_not_shown() {
+    let mut alike = shape(&["ptmalloc2", "jemalloc", "floor"], 400.0);
+    alike.blocks = 10;
+    let directory = written(&alike);
+    let run = load(directory.path()).expect("a run");
+    let analysis = Analysis::new(&run, None).expect("an analysis");
+    let net = analysis.row("monitor-server", "jemalloc", "allocator_ns_per_event").expect("measured");
+    assert_eq!(net.verdict.map(|verdict| verdict.as_str()), Some("no difference shown"), "{net:?}");
+    let said = answers(directory.path());
+    assert!(said.contains("speed: no difference shown between"), "{said}");
+}
+
+#[test]
+fn without_floor_the_harness_is_in_the_ratio_and_a_note_says_so() {
+    let directory = written(&shape(&FIVE[..4], 10.0));
+    let run = load(directory.path()).expect("a run");
+    let analysis = Analysis::new(&run, None).expect("an analysis");
+    assert!(analysis.row("monitor-server", "jemalloc", "allocator_ns_per_event").is_none());
+    let note = "floor was not measured";
+    assert!(analysis.notes.iter().any(|said| said.contains(note)), "{:?}", analysis.notes);
+    assert!(answers(directory.path()).contains("ptmalloc2 is the fastest"));
+}
+
+#[test]
+fn several_workloads_are_compared_without_the_harness() {
+    let mut shape = shape(&FIVE, 10.0);
+    shape.workloads = vec!["one".to_owned(), "two".to_owned()];
+    let directory = written(&shape);
+    let said = answers(directory.path());
+    assert!(
+        said.contains("speed, over the 2 workloads") && said.contains("ptmalloc2 is the fastest"),
+        "{said}"
+    );
+}
