@@ -11,9 +11,17 @@ fn every_finding_is_a_row_and_the_exit_is_good() {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let mut lines = text.lines();
     assert!(lines.next().is_some_and(|header| header.starts_with("what ")), "{text}");
-    for what in
-        ["CPUs", "transparent huge pages", "load average", "overcommit", "TSC", "jemalloc", "tcmalloc"]
-    {
+    for what in [
+        "CPUs",
+        "transparent huge pages",
+        "load average",
+        "overcommit",
+        "first write to a small page",
+        "first write to a huge page",
+        "TSC",
+        "jemalloc",
+        "tcmalloc",
+    ] {
         assert!(text.lines().any(|line| line.starts_with(what)), "{what} is missing in:\n{text}");
     }
     assert!(!text.contains('\x1b'), "a pipe gets no colours");

@@ -9,10 +9,11 @@ use super::screen::Screen;
 use super::{Format, Outcome, columns, nanoseconds, stop_on_signals};
 use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
-use crate::doctor::{Check, Level, Readings, examine};
+use crate::doctor::{Check, FirstWrites, Level, Readings, examine};
 use crate::plan::{Pass, ReplayOptions, RunOptions, show_percent};
 use crate::session::measure_itself;
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
+use crate::worker::{Warmed, measure_first_writes};
 
 /// A worker that takes longer is stopped.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -37,7 +38,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
-    let checks = examine(&Readings::read());
+    let mut readings = Readings::read();
+    // With --aa memory is about to be measured, and warmed: this would only take time.
+    readings.first_writes = (!args.aa).then(|| measure_first_writes().map(first_writes));
+    let checks = examine(&readings);
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
     if args.aa {
         if warnings > 0 {
@@ -57,6 +61,12 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         say!("heaplab: {warnings} of {} would spoil a measurement", checks.len());
     }
     Ok(Outcome::Done)
+}
+
+/// The first pass and the last, as the doctor reads them.
+fn first_writes(warmed: Warmed) -> FirstWrites {
+    let (first, again) = (warmed.first, warmed.last);
+    FirstWrites { small_ns: first.small_ns.zip(again.small_ns), huge_ns: first.huge_ns.zip(again.huge_ns) }
 }
 
 fn row(check: &Check) -> Vec<String> {

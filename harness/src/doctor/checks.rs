@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::readings::{AllocatorPresence, Readings};
+use super::readings::{AllocatorPresence, FirstWrites, Readings};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,6 +61,7 @@ pub fn examine(readings: &Readings) -> Vec<Check> {
     let mut checks = examine_cpu(readings);
     checks.extend(examine_timers(readings));
     checks.extend(examine_memory(readings));
+    checks.extend(examine_first_writes(readings));
     checks.extend(examine_limits(readings));
     checks.extend(readings.allocators.iter().map(examine_allocator));
     if let Some(link) = &readings.malloc_conf_link {
@@ -200,6 +201,50 @@ fn examine_memory(readings: &Readings) -> Vec<Check> {
     checks
 }
 
+/// What fresh memory costs, and whether it costs less when it was written to just before.
+fn examine_first_writes(readings: &Readings) -> Vec<Check> {
+    const LATE: u64 = 2;
+    let late = "the host backs memory when it is first written to, and takes back what is free within seconds; heaplab run \
+                writes to the memory that a variant uses right before it times it, and flags samples that were slow all the same";
+    let show = |ns: u64| format!("{}.{} us", ns / 1000, ns % 1000 / 100);
+    let pages = |what, costs: Option<(u64, u64)>, without: &str| match costs {
+        None => check(what, "none were given", Level::Note, without),
+        Some((first, again)) => check(
+            what,
+            format!("{}, again {}", show(first), show(again)),
+            unless(first <= again.saturating_mul(LATE), Level::Note),
+            late,
+        ),
+    };
+    let mut checks = match &readings.first_writes {
+        None => Vec::new(),
+        Some(Err(why)) => {
+            vec![check(
+                "first write to a fresh page",
+                why,
+                Level::Note,
+                "not judged: it could not be measured",
+            )]
+        }
+        Some(Ok(FirstWrites { small_ns, huge_ns })) => {
+            let without = "transparent huge pages are off or memory is in pieces: variants that ask for huge pages are \
+                           measured without; see: cat /sys/kernel/mm/transparent_hugepage/enabled";
+            let what = ["first write to a small page (4 KiB)", "first write to a huge page (2 MiB)"];
+            vec![pages(what[0], *small_ns, without), pages(what[1], *huge_ns, without)]
+        }
+    };
+    checks.push(match readings.huge_faults {
+        Some(_) => check("page faults with huge pages", "counted", Level::Ok, ""),
+        None => check(
+            "page faults with huge pages",
+            NOT_READABLE,
+            Level::Note,
+            "/proc/vmstat has no thp_fault_alloc: how much memory is warmed in huge pages is what a replay has of them at its end",
+        ),
+    });
+    checks
+}
+
 fn examine_limits(readings: &Readings) -> Vec<Check> {
     let bytes = |value: Option<u64>| value.map_or("none".to_owned(), |value| format!("{} MiB", value / MIB));
     let at_least =
@@ -301,6 +346,11 @@ mod tests {
             stack_limit_bytes: Some(8 << 20),
             tsc_is_steady: Some(true),
             timer_step_ns: Some(30),
+            huge_faults: Some(0),
+            first_writes: Some(Ok(FirstWrites {
+                small_ns: Some((900, 800)),
+                huge_ns: Some((400_000, 300_000)),
+            })),
             ..Readings::default()
         }
     }
@@ -345,6 +395,26 @@ mod tests {
             assert_eq!(level, Level::Warning, "{what}");
             assert!(advice.contains(command), "{what}: {advice}");
         }
+    }
+
+    #[test]
+    fn memory_that_the_host_backs_late_is_explained() {
+        let mut readings = good();
+        let small = "first write to a small page (4 KiB)";
+        let huge = "first write to a huge page (2 MiB)";
+        readings.first_writes =
+            Some(Ok(FirstWrites { small_ns: Some((13_000, 900)), huge_ns: Some((6_700_000, 400_000)) }));
+        for what in [small, huge] {
+            let (level, advice) = level(&readings, what);
+            assert_eq!(level, Level::Note);
+            assert!(advice.contains("the host backs memory"), "{advice}");
+        }
+        let found = examine(&readings).into_iter().find(|check| check.what == huge).expect("a row").found;
+        assert_eq!(found, "6700.0 us, again 400.0 us");
+        readings.first_writes = Some(Ok(FirstWrites { small_ns: Some((900, 900)), huge_ns: None }));
+        assert!(level(&readings, huge).1.contains("transparent_hugepage"));
+        readings.first_writes = Some(Err("the system gives no 64 bytes".to_owned()));
+        assert_eq!(level(&readings, "first write to a fresh page").0, Level::Note);
     }
 
     #[test]

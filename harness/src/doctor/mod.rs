@@ -12,4 +12,4 @@ mod readings;
 pub use checks::{Check, Level, examine};
 pub use kernel::cgroup_memory_limit;
 pub use machine::Machine;
-pub use readings::{AllocatorPresence, Readings};
+pub use readings::{AllocatorPresence, FirstWrites, Readings};

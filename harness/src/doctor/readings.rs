@@ -18,6 +18,15 @@ pub struct AllocatorPresence {
     pub install_command: Option<String>,
 }
 
+/// CPU time of the first write to a fresh page, and of the first write to one on memory that was written to just before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FirstWrites {
+    /// A small page, in ns.
+    pub small_ns: Option<(u64, u64)>,
+    /// A huge page, in ns; none where the kernel gave none.
+    pub huge_ns: Option<(u64, u64)>,
+}
+
 /// Everything that is judged.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Readings {
@@ -51,6 +60,10 @@ pub struct Readings {
     pub timer_step_ns: Option<u64>,
     /// Where jemalloc's system-wide settings lead; they cannot be kept from a worker by its environment.
     pub malloc_conf_link: Option<PathBuf>,
+    /// What first writes cost; none where that was not measured, or a sentence why it could not be.
+    pub first_writes: Option<Result<FirstWrites, String>>,
+    /// Huge pages that faults were served with since the system started.
+    pub huge_faults: Option<u64>,
     /// The allocators that are measured where none is named.
     pub allocators: Vec<AllocatorPresence>,
 }
@@ -80,6 +93,8 @@ impl Readings {
             malloc_conf_link: ["/etc/malloc.conf", "/etc/_rjem_malloc.conf"]
                 .iter()
                 .find_map(|link| std::fs::read_link(link).ok().map(|_| PathBuf::from(link))),
+            first_writes: None,
+            huge_faults: read_text("/proc/vmstat").and_then(|text| huge_faults(&text)),
             allocators: registry::DEFAULTS.iter().filter_map(|name| presence(name)).collect(),
         }
     }
@@ -92,6 +107,11 @@ fn presence(name: &str) -> Option<AllocatorPresence> {
         library: entry.locate().map_err(|absent| absent.to_string()),
         install_command: entry.install_command(),
     })
+}
+
+/// None where the kernel does not count them.
+fn huge_faults(vmstat: &str) -> Option<u64> {
+    vmstat.lines().find_map(|line| line.strip_prefix("thp_fault_alloc "))?.trim().parse().ok()
 }
 
 /// The first figure of /proc/loadavg in hundredths.
@@ -114,6 +134,8 @@ mod tests {
     fn load_and_timer_flags() {
         assert_eq!(load_percent("4.02 4.77 3.70 1/101 27825"), Some(402));
         assert_eq!(load_percent("none"), None);
+        assert_eq!(huge_faults("thp_split 1\nthp_fault_alloc 42\n"), Some(42));
+        assert_eq!(huge_faults("pgfault 42\n"), None);
         assert_eq!(tsc_is_steady("flags\t: fpu tsc constant_tsc nonstop_tsc"), Some(true));
         assert_eq!(tsc_is_steady("flags\t: fpu tsc constant_tsc"), Some(false));
         assert_eq!(tsc_is_steady("flags\t: fpu"), None);

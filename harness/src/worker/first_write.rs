@@ -16,6 +16,17 @@ const MOST_PASSES: u32 = 4;
 
 const HUGE_PAGE_BYTES: u64 = Extent::HUGE_PAGE_BYTES;
 
+/// What the first write to fresh pages of both sizes costs on this machine, and the second write to memory that was
+/// given back in between.
+///
+/// # Errors
+///
+/// A sentence, where the system refuses the memory.
+pub fn measure_first_writes() -> Result<Warmed, String> {
+    const BYTES: u64 = 64 << 20;
+    write_until_warm(Extent { small_bytes: BYTES, huge_bytes: BYTES }, PageCosts::default())
+}
+
 /// Writes to that much fresh memory, gives it back, and does it again until it grows no cheaper.
 ///
 /// `known` is what warm pages cost on this machine, as far as that is known: then one pass may do.
