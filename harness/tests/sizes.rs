@@ -122,6 +122,8 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
     let table: Vec<&str> = report.lines().skip_while(|line| !line.starts_with("| usable size")).collect();
     assert!(table[2].starts_with("| 1.05 KiB | waste |"), "{:#?}", &table[..table.len().min(14)]);
 
+    assert!(out.join("plots/sizes-sizes.png").is_file());
+
     // What is lost in blocks is not known of one that does not tell, and nothing else is amiss.
     let row = memory("blind");
     assert_eq!((column(row, "usable_peak_bytes"), column(row, "at_peak_internal_bytes")), ("", ""));

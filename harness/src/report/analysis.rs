@@ -212,7 +212,7 @@ fn distinct<'a>(first: impl Iterator<Item = &'a str>, then: impl Iterator<Item =
     first.chain(then).filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
-/// One sentence for each variant, workload, pass and status that is not ok.
+/// What is not ok of each variant, workload, pass and status; one sentence for all that failed alike.
 fn describe_failures(samples: &[Sample]) -> Vec<String> {
     let mut failures: std::collections::BTreeMap<_, (u64, &Sample)> = std::collections::BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
@@ -224,17 +224,33 @@ fn describe_failures(samples: &[Sample]) -> Vec<String> {
             .status_detail
             .as_deref()
             .map(|detail| detail.split_whitespace().collect::<Vec<&str>>().join(" "));
-        let why = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-        format!(
-            "{}, {}: {count} {} sample{} ended as {}{why}",
+        let which = format!(
+            "{}, {}: {count} {} sample{} ended as {}",
             sample.workload,
             sample.variant,
             word(&sample.pass),
             if count == 1 { "" } else { "s" },
             word(&sample.status),
-        )
+        );
+        (which, detail.unwrap_or_default())
     });
-    sentences.collect()
+    join_alike(sentences)
+}
+
+/// Sentences of which samples, and what is said of them: what is said of many is said once, after all of them.
+fn join_alike(said: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    let mut by_what: Vec<(String, Vec<String>)> = Vec::new();
+    for (which, what) in said {
+        match by_what.iter_mut().find(|(known, _)| *known == what && !what.is_empty()) {
+            Some((_, samples)) => samples.push(which),
+            None => by_what.push((what, vec![which])),
+        }
+    }
+    let sentence = |(what, samples): (String, Vec<String>)| {
+        let what = if what.is_empty() { what } else { format!(": {what}") };
+        format!("{}{what}", samples.join("; "))
+    };
+    by_what.into_iter().map(sentence).collect()
 }
 
 /// Memory samples whose live set was not the trace's.
@@ -321,9 +337,9 @@ fn describe_remarks(samples: &[Sample]) -> Vec<String> {
         .map(|name| format!("{name}: the trace was cut off; only its whole chunks were used"));
     let said = remarks.into_iter().map(|((workload, variant, remark), count)| {
         let remark = remark.split_whitespace().collect::<Vec<&str>>().join(" ");
-        format!("{workload}, {variant}, {count} samples: {remark}")
+        (format!("{workload}, {variant}, {count} samples"), remark)
     });
-    cut.chain(said).collect()
+    cut.chain(join_alike(said)).collect()
 }
 
 /// A value of an enumeration as the CSV files write it.
@@ -331,5 +347,28 @@ pub(super) fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join_alike;
+
+    #[test]
+    fn what_is_said_of_many_is_said_once() {
+        let said = |pairs: &[(&str, &str)]| {
+            join_alike(pairs.iter().map(|(which, what)| ((*which).to_owned(), (*what).to_owned())))
+        };
+        assert_eq!(said(&[("a", "broken"), ("b", "late"), ("c", "")]), ["a: broken", "b: late", "c"]);
+        assert_eq!(
+            said(&[("a", "broken"), ("b", ""), ("c", "broken"), ("d", "")]),
+            ["a; c: broken", "b", "d"]
+        );
+        let many: Vec<String> = (0..50).map(|number| format!("w{number}")).collect();
+        let pairs: Vec<(&str, &str)> = many.iter().map(|which| (which.as_str(), "no such setting")).collect();
+        let sentences = said(&pairs);
+        assert_eq!(sentences.len(), 1);
+        assert_eq!(sentences[0].matches("no such setting").count(), 1);
+        assert!(sentences[0].starts_with("w0; w1; ") && sentences[0].contains("; w49: "), "{}", sentences[0]);
     }
 }

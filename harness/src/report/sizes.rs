@@ -29,45 +29,64 @@ impl Sizes {
         Ok(sizes)
     }
 
-    /// The sizes of a workload that lose the most, and the worst of each variant; none where nothing is known.
-    pub(super) fn grid(&self, workload: &str) -> Option<Grid> {
-        let mut ranked: Vec<(u64, &str, &SizeFigures)> = Vec::new();
-        let mut totals: HashMap<&str, u64> = HashMap::new();
+    /// The sizes of a workload that lose the most, and the worst of each variant; the most first.
+    pub(super) fn ranked(&self, workload: &str) -> Vec<Ranked<'_>> {
+        let mut ranked: Vec<Ranked<'_>> = Vec::new();
         for ((of, variant), sizes) in &self.0 {
             if of != workload {
                 continue;
             }
-            for size in sizes {
-                let lost = size.live_usable_bytes.saturating_sub(size.live_requested_bytes);
-                *totals.entry(variant).or_default() += lost;
-                ranked.push((lost, variant, size));
-            }
+            let lost = |size: &SizeFigures| size.live_usable_bytes.saturating_sub(size.live_requested_bytes);
+            let variant_lost_bytes = sizes.iter().map(lost).fold(0, u64::saturating_add);
+            ranked.extend(sizes.iter().filter(|size| lost(size) > 0).map(|size| Ranked {
+                variant,
+                size,
+                lost_bytes: lost(size),
+                variant_lost_bytes,
+            }));
         }
-        ranked.retain(|row| row.0 > 0);
-        ranked.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(other.1)));
+        ranked
+            .sort_by(|one, other| other.lost_bytes.cmp(&one.lost_bytes).then(one.variant.cmp(other.variant)));
         let mut seen = HashSet::new();
         let mut at = 0;
         ranked.retain(|row| {
             at += 1;
-            seen.insert(row.1) || at <= MOST_ROWS
+            seen.insert(row.variant) || at <= MOST_ROWS
         });
+        ranked
+    }
+
+    /// The same as a table; none where nothing is known.
+    pub(super) fn grid(&self, workload: &str) -> Option<Grid> {
         let header =
             ["usable size", "variant", "live blocks", "requested", "lost", "of its size", "share", "calls"];
-        let rows = ranked.iter().map(|&(lost, variant, size)| {
+        let ranked = self.ranked(workload);
+        let rows = ranked.iter().map(|row| {
             vec![
-                units::bytes(size.usable_bytes as f64),
-                variant.to_owned(),
-                size.live_blocks.to_string(),
-                units::bytes(size.live_requested_bytes as f64),
-                units::bytes(lost as f64),
-                percent(lost, size.live_usable_bytes),
-                percent(lost, totals.get(variant).copied().unwrap_or_default()),
-                size.calls.to_string(),
+                units::bytes(row.size.usable_bytes as f64),
+                row.variant.to_owned(),
+                row.size.live_blocks.to_string(),
+                units::bytes(row.size.live_requested_bytes as f64),
+                units::bytes(row.lost_bytes as f64),
+                percent(row.lost_bytes, row.size.live_usable_bytes),
+                percent(row.lost_bytes, row.variant_lost_bytes),
+                row.size.calls.to_string(),
             ]
         });
         let grid = Grid { names: 2, header: header.map(str::to_owned).to_vec(), rows: rows.collect() };
         (!grid.rows.is_empty()).then_some(grid)
     }
+}
+
+/// A size of a variant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ranked<'a> {
+    pub(super) variant: &'a str,
+    pub(super) size: &'a SizeFigures,
+    /// Usable bytes of its live blocks less those that were requested.
+    pub(super) lost_bytes: u64,
+    /// What the variant loses so over all sizes.
+    variant_lost_bytes: u64,
 }
 
 fn percent(part: u64, whole: u64) -> String {

@@ -16,6 +16,7 @@ mod pareto;
 mod process;
 mod ratio;
 mod settled;
+mod sizes;
 mod throughput;
 mod timeline;
 
@@ -39,7 +40,7 @@ use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 
 /// The kinds, in the order in which a report shows them.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "throughput",
     "ratio",
     "pareto",
@@ -47,6 +48,7 @@ const KINDS: [&str; 10] = [
     "process",
     "fragmentation",
     "heap",
+    "sizes",
     "settled",
     "latency",
     "latency-touch",
@@ -151,6 +153,7 @@ fn draw_workload(
             "process" => process::plot(&subject, &sources.processes)?,
             "fragmentation" => fragmentation::plot(&subject)?,
             "heap" => heap::plot(&subject, &sources.heap_maps)?,
+            "sizes" => sizes::plot(&subject)?,
             "settled" => settled::plot(&subject)?,
             "latency" => latency::plot(&subject, "call")?,
             _ => latency::plot(&subject, "touch")?,
