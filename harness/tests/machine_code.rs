@@ -19,7 +19,7 @@ const ENTRIES: [(&str, &[&str]); 7] = [
 ];
 /// Functions of others that rare paths may call: none allocates, locks or unwinds. (`dlsym` and its like find the next
 /// allocator, once, before it is used.)
-const CALLABLE: [&str; 16] = [
+const CALLABLE: [&str; 17] = [
     "__tls_get_addr",
     "__errno_location",
     "syscall",
@@ -34,6 +34,7 @@ const CALLABLE: [&str; 16] = [
     "getenv",
     "sysconf",
     "pthread_key_create",
+    "pthread_self",
     "pthread_setspecific",
     "gettid",
 ];

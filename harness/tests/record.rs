@@ -400,6 +400,22 @@ fn a_directory_that_is_not_there_is_named() {
 }
 
 #[test]
+fn where_no_trace_can_be_made_the_program_is_not_started() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mark, taken) = (directory.path().join("mark"), directory.path().join("taken.hlt"));
+    std::fs::create_dir(&taken).expect("a directory");
+    let long = directory.path().join(format!("{}.hlt", "x".repeat(245)));
+    for output in [&taken, &long] {
+        let output = output.to_str().expect("UTF-8");
+        let (status, said) = record(&["-o", output, "--", "touch", mark.to_str().expect("UTF-8")]);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("so the program was not started"), "{said}");
+        assert!(!mark.exists(), "{said}");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1, "nothing is left");
+    }
+}
+
+#[test]
 fn a_running_process_is_refused_with_what_to_do() {
     let (status, said) = record(&["--pid", "1"]);
     assert_eq!(status, Some(2), "{said}");

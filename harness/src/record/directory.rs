@@ -3,9 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 
-use heaplab_raw::{Image, ImageId, PAGE_WORDS, parse_image_name};
+use heaplab_raw::{ImageId, parse_image_name};
 
 use super::RecordError;
 
@@ -16,9 +15,6 @@ pub(super) const DIRECTORY_VARIABLE: &str = "HEAPLAB_RECORD_DIR";
 pub(super) struct Directory {
     path: PathBuf,
 }
-
-/// The head page of an image, as its file has it.
-pub(super) struct Head(Box<[AtomicU64; PAGE_WORDS]>);
 
 impl Directory {
     /// Makes it for the trace `output`. One that is there holds what an earlier recording left, and stays.
@@ -64,8 +60,8 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// The images that have a file, in the order in which they began.
-    pub(super) fn images(&self) -> Result<Vec<ImageId>, RecordError> {
+    /// The images that have a file of their own, in the order in which they began.
+    pub(super) fn files(&self) -> Result<Vec<ImageId>, RecordError> {
         let failed = |source| RecordError::Io {
             what: "read the recording's directory",
             path: self.path.clone(),
@@ -86,14 +82,10 @@ impl Directory {
         self.file(&String::from_utf8_lossy(&name[..length]))
     }
 
-    /// The head page of an image; none where none was written.
-    pub(super) fn head(&self, image: ImageId) -> Option<Head> {
-        let mut page = [0; heaplab_raw::PAGE_BYTES];
-        let mut file = fs::File::open(self.image_file(image)).ok()?;
-        io::Read::read_exact(&mut file, &mut page).ok()?;
-        let (words, _) = page.as_chunks::<8>();
-        let head = Head(Box::new(std::array::from_fn(|at| AtomicU64::new(u64::from_le_bytes(words[at])))));
-        Image::open(&head.0).is_ok().then_some(head)
+    /// The path of the file of an image's copies.
+    pub(super) fn copies_file(&self, image: ImageId) -> PathBuf {
+        let (name, length) = heaplab_raw::copies_name(image);
+        self.file(&String::from_utf8_lossy(&name[..length]))
     }
 
     /// Removes it with all that is in it.
@@ -103,13 +95,6 @@ impl Directory {
             path: self.path.clone(),
             source,
         })
-    }
-}
-
-impl Head {
-    /// What the page says. It was read by [`Directory::head`], which looked at its mark.
-    pub(super) fn image(&self) -> Option<Image<'_>> {
-        Image::open(&self.0).ok()
     }
 }
 
@@ -126,9 +111,8 @@ mod tests {
         for name in ["12-3.raw", "99-0.raw", "control", "12-x.raw"] {
             fs::write(directory.file(name), b"").expect("a file");
         }
-        let images: Vec<_> = directory.images().expect("images");
+        let images: Vec<_> = directory.files().expect("images");
         assert_eq!(images, [ImageId { pid: 99, ordinal: 0 }, ImageId { pid: 12, ordinal: 3 }]);
-        assert!(directory.head(images[0]).is_none(), "an empty file has no head");
         assert!(matches!(Directory::create(&output), Err(RecordError::Unfinished { .. })));
         assert!(directory.left_bytes().is_some_and(|left| left > 0), "a disk says what it has left");
         directory.remove().expect("removed");

@@ -44,6 +44,12 @@ pub enum RecordError {
         /// Where it was to be written.
         directory: PathBuf,
     },
+    /// No trace can be written to where it is to be.
+    #[error("no trace can be made there, so the program was not started")]
+    NoTrace {
+        /// Why.
+        source: heaplab_trace::TraceError,
+    },
     /// The program did not start.
     #[error("{}: {}", .program.display(), describe_start(.source))]
     Start {

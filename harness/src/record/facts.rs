@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use heaplab_allocators::{Family, Variant, hash_file, identify, probe};
 use heaplab_raw::Text;
+use heaplab_workloads::import::raw;
 
 use super::RecordError;
 use super::directory::Directory;
@@ -29,17 +30,22 @@ pub(super) fn write(observer: &mut Observer, directory: &Directory) -> Result<()
         observer.fact(0, "transparent_hugepages", &choice);
     }
     let mut known: BTreeMap<PathBuf, Stated> = BTreeMap::new();
-    for image in directory.images()? {
-        let Some(head) = directory.head(image) else { continue };
-        let path: Vec<u8> = head.image().map(|page| page.text(Text::Allocator).collect()).unwrap_or_default();
-        if path.is_empty() {
-            continue;
-        }
+    if directory.files()?.is_empty() {
+        return Ok(());
+    }
+    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
+    let recording = raw::Recording::open(directory.path()).map_err(failed)?;
+    for &image in recording.images() {
+        let facts = recording.facts_of(image, |page| {
+            let number = page.host_process().unwrap_or(image.pid);
+            (number, page.text(Text::Allocator).collect::<Vec<u8>>())
+        });
+        let Some((number, path)) = facts.filter(|(_, path)| !path.is_empty()) else { continue };
         let path = PathBuf::from(OsString::from_vec(path));
         let stated = known.entry(path).or_insert_with_key(|path| state(path));
-        observer.fact(image.pid, "allocator.name", &stated.name);
-        observer.fact(image.pid, "allocator.version", &stated.version);
-        observer.fact(image.pid, "allocator.hash", &stated.hash);
+        observer.fact(number, "allocator.name", &stated.name);
+        observer.fact(number, "allocator.version", &stated.version);
+        observer.fact(number, "allocator.hash", &stated.hash);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use heaplab_raw::{ImageId, PAGE_BYTES};
+use heaplab_raw::ImageId;
 use heaplab_trace::Summary;
 use heaplab_workloads::import::raw;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,27 +40,24 @@ pub(super) fn merge(
     directory: &Directory,
     ended: &Ended,
 ) -> Result<Recorded, RecordError> {
+    if directory.files()?.is_empty() {
+        return Err(RecordError::Nothing { reason: explain(settings, directory, ended)? });
+    }
+    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
+    let recording = raw::Recording::open(directory.path()).map_err(failed)?;
     let mut images: Vec<ImageId> =
-        directory.images()?.into_iter().filter(|image| has_events(directory, *image)).collect();
+        recording.images().iter().copied().filter(|image| recording.has_content(*image)).collect();
     let own = images.iter().rposition(|image| image.pid == ended.process);
     let Some(last) = own.or(images.len().checked_sub(1)) else {
         return Err(RecordError::Nothing { reason: explain(settings, directory, ended)? });
     };
     images[..=last].rotate_right(1);
-    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
-    let recording = raw::Recording::open(directory.path()).map_err(failed)?;
     let mut traces = Vec::new();
     for (at, image) in images.into_iter().enumerate() {
         let path = if at == 0 { settings.output.clone() } else { name(&settings.output, image) };
         traces.push(make(directory, &recording, image, path)?);
     }
     Ok(Recorded { traces })
-}
-
-/// Whether an image has more than its head.
-fn has_events(directory: &Directory, image: ImageId) -> bool {
-    let head = directory.head(image);
-    head.and_then(|head| head.image().map(|page| page.next_offset() > PAGE_BYTES as u64)).unwrap_or(false)
 }
 
 fn make(
@@ -104,7 +101,7 @@ fn explain(settings: &Settings, directory: &Directory, ended: &Ended) -> Result<
     if let Some(cause) = ended.failure() {
         return Ok(format!("no room for it beside the trace: {cause}"));
     }
-    if !directory.images()?.is_empty() {
+    if !directory.files()?.is_empty() {
         return Ok("the program allocated nothing while it was recorded".to_string());
     }
     Ok(diagnosis::explain(&settings.program))

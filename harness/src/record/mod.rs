@@ -3,18 +3,20 @@
 //!
 //! library (where the recorder's library lies) -> directory and control (what is shared with the recorded
 //! processes) -> watch (the clock, signals and limits, until the program ends) with observer (what is seen
-//! from outside: resident memory, names) and drain (full buffers, copied for the threads that filled them) ->
+//! from outside: resident memory, names), images (what processes have begun) and collector (room and empty buffers
+//! for their threads) ->
 //! facts (which allocator it was) -> merge (the traces). Where nothing was recorded, diagnosis says why.
 //!
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
 //! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
 
+mod collector;
 mod control;
 mod diagnosis;
 mod directory;
-mod drain;
 mod error;
 mod facts;
+mod images;
 mod library;
 mod merge;
 mod observer;
@@ -28,6 +30,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use heaplab_raw::State;
+use heaplab_trace::{Header, TraceFile};
 
 pub use error::RecordError;
 pub use library::LIBRARY_VARIABLE;
@@ -83,11 +86,16 @@ impl Report {
 ///
 /// # Errors
 ///
-/// The program was not started: the library or the directory is not there, or the program is not. What goes
+/// The program was not started: the library or the directory is not there, no trace can be written to where it is
+/// to be, or the program is not there. What goes
 /// wrong later is in the report, because the program has run and has a status.
 pub fn record(settings: &Settings, requests: &Requests) -> Result<Report, RecordError> {
     let library = library::find()?;
     let directory = Directory::create(&settings.output)?;
+    if let Err(source) = TraceFile::create(&settings.output, &Header::default()) {
+        directory.remove()?;
+        return Err(RecordError::NoTrace { source });
+    }
     let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), settings.follow_forks)?;
     let observer = Observer::create(&directory.file(heaplab_raw::SAMPLES_NAME))?;
     let mut watch = Watch::new(settings, &directory, control, observer);

@@ -13,11 +13,10 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use heaplab_raw::{SampleRecord, samples_head, write_sample};
+use heaplab_raw::{ImageId, SampleRecord, samples_head, write_sample};
 use heaplab_trace::Header;
 
 use super::RecordError;
-use super::directory::Directory;
 
 /// How often resident memory is read. It is stored where it changed, and the trace says how often: who reads it must
 /// know at which times nothing new was found.
@@ -32,7 +31,6 @@ pub(super) struct Observer {
     file: File,
     failure: Option<String>,
     processes: Vec<Process>,
-    images_seen: u64,
     next_resident: Duration,
     next_names: Duration,
 }
@@ -57,7 +55,6 @@ impl Observer {
             file,
             failure: None,
             processes: Vec::new(),
-            images_seen: 0,
             next_resident: Duration::ZERO,
             next_names: NAMES_STEPS[0],
         };
@@ -65,14 +62,14 @@ impl Observer {
         Ok(observer)
     }
 
-    /// Looks at what is due at `elapsed`. `images` is how many images have begun.
-    pub(super) fn look(&mut self, elapsed: Duration, program: u32, images: u64, directory: &Directory) {
+    /// Looks at what is due at `elapsed`. `fresh` are images that have begun since the last look.
+    pub(super) fn look(&mut self, elapsed: Duration, program: u32, fresh: &[ImageId]) {
         let mut records = Vec::new();
+        if !fresh.is_empty() {
+            self.find_processes(program, fresh);
+        }
         if elapsed >= self.next_resident {
             self.next_resident = elapsed + RESIDENT_STEP;
-            if images != self.images_seen {
-                self.find_processes(program, directory);
-            }
             self.processes.iter_mut().for_each(|process| process.read_resident(elapsed, &mut records));
         }
         if elapsed >= self.next_names {
@@ -83,11 +80,8 @@ impl Observer {
     }
 
     /// Takes in the processes of new images. One that ended in between is seen by its image alone.
-    fn find_processes(&mut self, program: u32, directory: &Directory) {
-        // An image has its number a moment before its file: until all are there, the next look tries again.
-        let Ok(found) = directory.images() else { return };
-        self.images_seen = found.len() as u64;
-        for number in found.iter().map(|image| image.pid).chain([program]) {
+    fn find_processes(&mut self, program: u32, fresh: &[ImageId]) {
+        for number in fresh.iter().map(|image| image.pid).chain([program]) {
             if self.processes.iter().all(|process| process.number != number)
                 && let Ok(statm) = File::open(format!("/proc/{number}/statm"))
             {

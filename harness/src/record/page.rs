@@ -16,10 +16,15 @@ pub(super) struct SharedPage {
 impl SharedPage {
     /// Maps the first page of a file, which must be that long.
     pub(super) fn map(file: &File) -> io::Result<SharedPage> {
-        if file.metadata()?.len() < PAGE_BYTES as u64 {
+        SharedPage::map_at(file, 0)
+    }
+
+    /// Maps the page of a file at `offset`, a multiple of its length; the file must reach to its end.
+    pub(super) fn map_at(file: &File, offset: u64) -> io::Result<SharedPage> {
+        if file.metadata()?.len() < offset.saturating_add(PAGE_BYTES as u64) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(SharedPage { mapping: MmapOptions::new().len(PAGE_BYTES).map_raw(file)? })
+        Ok(SharedPage { mapping: MmapOptions::new().offset(offset).len(PAGE_BYTES).map_raw(file)? })
     }
 
     /// Its words.

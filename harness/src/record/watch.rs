@@ -12,9 +12,10 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use super::collector::Collector;
 use super::control::Control;
 use super::directory::Directory;
-use super::drain::Drain;
+use super::images::Images;
 use super::observer::Observer;
 use super::{RecordError, Settings, first_state};
 
@@ -149,17 +150,17 @@ impl<'a> Watch<'a> {
     pub(super) fn until_end(mut self, mut child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
         let before = CpuTime::of_children();
-        let mut drain = Drain::new();
+        let (mut images, mut collector) = (Images::default(), Collector::new());
         let status = loop {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
             self.page()?.set_tick(tick(elapsed, self.state));
             pass_on(requests, process);
-            let images = self.page()?.ordinals();
-            self.observer.look(elapsed, process, images, self.directory);
+            let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
+            self.observer.look(elapsed, process, &fresh);
             // Behind a stop a full buffer is as good as its copy, which would take room.
             if self.stop.is_none() {
-                drain.copy_full(elapsed, self.page()?, self.directory);
+                collector.collect(&mut images, self.page()?, self.directory);
             }
             let ended = child.try_wait().map_err(|source| RecordError::Io {
                 what: "wait for the program",

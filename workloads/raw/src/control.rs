@@ -14,6 +14,7 @@
 //!       6  taken            bytes of all images                      each chunk adds its length
 //!       7  failure          errno of what stopped a process's recording, 0 if nothing did
 //!       8  wall clock       ns since 1970 at tick 0
+//!       9  lost             events of processes that had no image yet
 //! ```
 //!
 //! A worked example: 1.5 ms after the beginning, recording. 1500 is 5dc in hexadecimal, the state is 2:
@@ -39,6 +40,7 @@ const AT_NEXT_ORDINAL: usize = 5;
 const AT_TAKEN: usize = 6;
 const AT_FAILURE: usize = 7;
 const AT_WALL_CLOCK: usize = 8;
+const AT_LOST: usize = 9;
 
 /// Whether events are recorded now. No state is 0, so that a thread whose memory was wiped by a fork
 /// never holds the current word.
@@ -180,6 +182,16 @@ impl<'a> Control<'a> {
     /// Bytes of all images.
     pub fn taken_bytes(&self) -> u64 {
         self.words[AT_TAKEN].load(Ordering::Relaxed)
+    }
+
+    /// Counts an event of a process that has no image yet.
+    pub fn add_lost(&self) {
+        self.words[AT_LOST].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events of processes that had no image.
+    pub fn lost(&self) -> u64 {
+        self.words[AT_LOST].load(Ordering::Relaxed)
     }
 
     /// What stopped a process's recording, as errno; none if nothing did.

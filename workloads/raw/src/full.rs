@@ -1,7 +1,7 @@
 //! Buffers that are full: told by their threads on the image's first page, copied by the command.
 //!
 //! A thread that fills a buffer stores where that is at its place, and goes on in another one. The command copies
-//! the buffer to a chunk of its own, makes the buffer zeros, its begin first, and then the place. So a buffer is
+//! the buffer to the file of copies, makes the buffer zeros, its begin first, and then the place. So a buffer is
 //! whole until its copy is, and a thread whose place is not 0 knows that nobody came by yet.
 //!
 //! ```text

@@ -1,4 +1,9 @@
-//! The first page of an image's file: who it is, and the counters that its process keeps.
+//! The first page of an image: who it is, and the counters that its process keeps.
+//!
+//! An image that a start or an exec began stands at the beginning of a file of its own, which its process has mapped
+//! whole, longer than the file is: threads carve chunks from it without asking anybody, as far as the file has room,
+//! which the command makes more of in time. A forked child inherits that mapping, and its image begins with a page
+//! carved from the parent's file: it needs nothing of the system, whatever rights it has given up.
 //!
 //! ```text
 //! word  0  magic            "HLRIMAG\n"; written last
@@ -6,7 +11,7 @@
 //!       2  pid u32, ordinal u32            the ordinal counts the recording's images from 0
 //!       3  parent's pid u32, ordinal u32   of the image that forked or was replaced by exec; zeros: none
 //!       4  tick at begin
-//!       5  next offset       of a chunk in the file       each chunk adds its length
+//!       5  next offset       of a chunk in the file       each chunk adds its length; first image of a file
 //!       6  next thread       ordinal                      each thread adds 1
 //!       7  lost              events                       added to where one is lost
 //!       8  bootstrap         calls served before the allocator was found, recorded nowhere
@@ -24,6 +29,12 @@
 //!      35  brk bytes         by which it grew
 //!      36  begin of the machine's clock: CLOCK_MONOTONIC, ns
 //!      37  next place       for a full buffer            each thread that fills buffers adds 1
+//!      38  room             bytes of the file that can be written to; first image of a file, as are 39 and 41 to 42
+//!      39  shortage         errno of why there is no more room; 0: more will come
+//!      41  next copy        offset in the file of copies         each copy adds its length
+//!      42  last image       offset of the page of the last forked image; 0: none
+//!      43  image before     offset of the page of the forked image before this one; 0: none
+//!      44  process          its number where the command runs, which stores it; 0: not known
 //!      40  lengths of the texts below, 16 bits each: program, allocator, command
 //! byte 512   program         path of the executable
 //!     1536   allocator       path of the object that the next malloc lies in
@@ -43,7 +54,7 @@ const AT_VERSION: usize = 1;
 const AT_ID: usize = 2;
 const AT_PARENT: usize = 3;
 const AT_TICK: usize = 4;
-const AT_NEXT_OFFSET: usize = 5;
+pub(crate) const AT_NEXT_OFFSET: usize = 5;
 const AT_NEXT_THREAD: usize = 6;
 const AT_LOST: usize = 7;
 const AT_BOOTSTRAP: usize = 8;
@@ -54,6 +65,7 @@ const AT_AFFINITY: usize = 12;
 const AT_MMAP: usize = 28;
 const AT_CLOCK: usize = 36;
 const AT_LENGTHS: usize = 40;
+const AT_HOST_PROCESS: usize = 44;
 
 /// Names an image within a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -88,6 +100,10 @@ pub enum Text {
 }
 
 impl Text {
+    /// Words of the page that hold texts.
+    const FIRST_WORD: usize = 512 / 8;
+    const END_WORD: usize = 3584 / 8;
+
     /// First byte of the text's place, and how many there are.
     const fn place(self) -> (usize, usize) {
         match self {
@@ -208,14 +224,32 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Takes `bytes` (a multiple of 4 KiB) of the file for a chunk; gives their offset.
-    pub fn take_chunk(&self, bytes: u64) -> u64 {
-        self.words[AT_NEXT_OFFSET].fetch_add(bytes, Ordering::Relaxed)
+    /// The process's number where the command runs; none as long as it is not known.
+    pub fn host_process(&self) -> Option<u32> {
+        Some(self.word(AT_HOST_PROCESS) as u32).filter(|process| *process != 0)
     }
 
-    /// Where the next chunk will be: the length that the file should have.
-    pub fn next_offset(&self) -> u64 {
-        self.word(AT_NEXT_OFFSET)
+    /// Says which number the process has where the command runs.
+    pub fn set_host_process(&self, process: u32) {
+        self.words[AT_HOST_PROCESS].store(u64::from(process), Ordering::Release);
+    }
+
+    /// Makes a page of zeros the head of a forked image of the same program: what the parent's page says of it is
+    /// said here too.
+    pub fn publish_fork(
+        words: &'a [AtomicU64; PAGE_WORDS],
+        head: &ImageHead,
+        parent: Image<'_>,
+    ) -> Image<'a> {
+        let is_of_program = |at: usize| at == AT_LENGTHS || (Text::FIRST_WORD..Text::END_WORD).contains(&at);
+        for (at, (to, (own, same))) in
+            words.iter().zip(head.to_words().into_iter().zip(parent.words)).enumerate()
+        {
+            let word = if is_of_program(at) { same.load(Ordering::Relaxed) } else { own };
+            to.store(word, Ordering::Relaxed);
+        }
+        words[AT_MAGIC].store(MAGIC, Ordering::Release);
+        Image { words }
     }
 
     /// Takes the ordinal of the next thread.
@@ -337,7 +371,7 @@ impl<'a> Image<'a> {
             .take(usize::from(length).min(most))
     }
 
-    fn word(&self, at: usize) -> u64 {
+    pub(crate) fn word(&self, at: usize) -> u64 {
         self.words[at].load(Ordering::Relaxed)
     }
 
@@ -352,47 +386,6 @@ const fn id_word(id: ImageId) -> u64 {
 
 const fn id_from(word: u64) -> ImageId {
     ImageId { pid: word as u32, ordinal: (word >> 32) as u32 }
-}
-
-/// The longest name of an image's file.
-const NAME_MOST_BYTES: usize = 26;
-
-/// The name of an image's file, `PID-ORDINAL.raw` and a zero byte, made without allocating: the text's
-/// bytes, and how many they are without the zero.
-pub fn image_name(id: ImageId) -> ([u8; NAME_MOST_BYTES], usize) {
-    let (mut name, mut length) = ([0; NAME_MOST_BYTES], 0);
-    let mut put = |byte: u8| {
-        if let Some(place) = name.get_mut(length) {
-            *place = byte;
-            length += 1;
-        }
-    };
-    decimal(id.pid, &mut put);
-    put(b'-');
-    decimal(id.ordinal, &mut put);
-    for byte in *b".raw" {
-        put(byte);
-    }
-    (name, length)
-}
-
-fn decimal(number: u32, put: &mut impl FnMut(u8)) {
-    let mut unit = 1_000_000_000;
-    while unit > 1 && number < unit {
-        unit /= 10;
-    }
-    while unit > 0 {
-        put(b'0' + (number / unit % 10) as u8);
-        unit /= 10;
-    }
-}
-
-/// The image whose file has this name; none if no image's has.
-pub fn parse_image_name(name: &str) -> Option<ImageId> {
-    let (pid, ordinal) = name.strip_suffix(".raw")?.split_once('-')?;
-    let id = ImageId { pid: pid.parse().ok()?, ordinal: ordinal.parse().ok()? };
-    let (bytes, length) = image_name(id);
-    (bytes.get(..length) == Some(name.as_bytes())).then_some(id)
 }
 
 #[cfg(test)]
@@ -430,7 +423,6 @@ mod tests {
         assert_eq!(image.text(Text::Program).collect::<Vec<u8>>(), b"/bin/true");
         assert_eq!(image.text(Text::Allocator).collect::<Vec<u8>>(), &long[..1024]);
         assert_eq!(image.text(Text::Command).collect::<Vec<u8>>(), b"true\0-v\0");
-        assert_eq!((image.take_chunk(16 << 10), image.take_chunk(256 << 10)), (4096, 20_480));
         assert_eq!((image.take_thread(), image.take_thread(), image.threads()), (0, 1, 2));
         image.add_mmap(100);
         image.add_mmap(50);
@@ -441,25 +433,7 @@ mod tests {
         assert_eq!((image.state(), image.failure()), (Some(ImageState::Exited), None));
     }
 
-    #[test]
-    fn names_are_those_of_files() {
-        let (name, length) = image_name(ImageId { pid: 4211, ordinal: 0 });
-        assert_eq!(&name[..length], b"4211-0.raw");
-        let (name, length) = image_name(ImageId { pid: u32::MAX, ordinal: u32::MAX });
-        assert_eq!((&name[..length], name[length]), (&b"4294967295-4294967295.raw"[..], 0));
-        for wrong in ["samples", "1-.raw", "01-2.raw", "+1-2.raw", "1-2.raw.old", "4294967296-0.raw"] {
-            assert_eq!(parse_image_name(wrong), None, "{wrong}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn names_come_back(pid in any::<u32>(), ordinal in any::<u32>()) {
-            let id = ImageId { pid, ordinal };
-            let (name, length) = image_name(id);
-            prop_assert_eq!(parse_image_name(core::str::from_utf8(&name[..length]).unwrap()), Some(id));
-        }
-
         #[test]
         fn any_page_is_answered(words in proptest::collection::vec(any::<u64>(), PAGE_WORDS)) {
             let page: [AtomicU64; PAGE_WORDS] = core::array::from_fn(|at| AtomicU64::new(words[at]));

@@ -7,14 +7,18 @@
 //! ```text
 //! NAME.raw/
 //!   control           one page: the clock and the state, written by the command, read at every event
-//!   PID-ORDINAL.raw   an image: what one process does between two execs; many threads, one file
+//!   PID-ORDINAL.raw   an image: what one process does between two execs; many threads, one file. Children that it
+//!                     forks, and theirs, have images of their own in the same file
+//!   PID-ORDINAL.copies  full buffers of that file, copied
 //!   samples           what the command sees from outside: resident memory, names of threads
 //!
-//! an image            | head page 4 KiB | chunk | chunk | chunk | ...    lengths: multiples of 4 KiB
+//! an image's file     | head page 4 KiB | chunk | chunk | head page of a forked image | chunk | ...
+//!                     lengths: multiples of 4 KiB
+//! a file of copies    | chunk | chunk | ...
 //! a chunk             | head 64 bytes | records of one thread | zeros |
 //! ```
 //!
-//! The parts: `control` (the page that command and processes share), `image` (the first page of an image),
+//! The parts: `control` (the page that command and processes share), `image` (the first page of an image), `region` (its file, as it is carved), `name` (of files),
 //! `full` (full buffers, told there), `chunk` (the head of a chunk), `event` (what is recorded), `encode` and `decode` (as bytes), `samples`
 //! (the command's file). All numbers are little endian. Pages are given as words, so that they can be
 //! shared: `&[AtomicU64]` where both sides write, plain words where one writes once.
@@ -34,6 +38,8 @@ mod event;
 mod fault;
 mod full;
 mod image;
+mod name;
+mod region;
 mod samples;
 
 pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRST_CHUNK_BYTES};
@@ -46,7 +52,8 @@ pub use encode::{
 pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
 pub use full::{Full, Place};
-pub use image::{Image, ImageHead, ImageId, ImageState, Text, image_name, parse_image_name};
+pub use image::{Image, ImageHead, ImageId, ImageState, Text};
+pub use name::{copies_name, image_name, parse_image_name};
 pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};
 
 /// Bytes of a page: the control page, an image's head, and the unit of a chunk's length.
@@ -56,4 +63,4 @@ pub const PAGE_BYTES: usize = 4096;
 pub const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// Version of everything in the directory; it goes up with any change that an older reader would misread.
-pub const RAW_VERSION: u32 = 4;
+pub const RAW_VERSION: u32 = 5;

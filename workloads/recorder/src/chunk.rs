@@ -1,15 +1,16 @@
-//! The chunks that a thread writes to: parts of the image's file, mapped shared.
+//! The chunks that a thread writes to: parts of the process's file, which is mapped ahead.
 //!
 //! What is stored there is in the page cache and outlives the process, whatever ends it; it counts in no
 //! RssAnon. A thread that has filled its first chunk has two buffers: when one is full, it says so to the command,
-//! which copies the buffer to the file behind and empties it, and meanwhile goes on in the other. Where the command
-//! has not come by in time, the thread copies the full buffer itself, and begins it anew. Until a copy is whole, the
+//! which copies the buffer to the file of copies and empties it, and meanwhile goes on in the other. Where the command
+//! has not come by in time, the thread copies the full buffer itself, and begins it anew. Where it cannot, because it
+//! has given up its rights or has no descriptor left, it goes on in a new chunk. Until a copy is whole, the
 //! buffer is; the reader takes the first of two that are alike.
 //!
 //! PERF: a fresh page of a file costs 3.5 us when it is mapped and written to, and 1.1 us when 16 of them are
 //! copied by one call. Copying was 3 to 4 % of the CPU time of a program that allocates without pause.
 //!
-//! The file is opened by its path and closed again each time, because programs close descriptors that they
+//! The file of copies is opened by its path and closed again each time, because programs close descriptors that they
 //! do not know.
 
 use core::ptr;
@@ -21,7 +22,7 @@ use heaplab_raw::{
 };
 
 use crate::thread::Thread;
-use crate::{control, process, system};
+use crate::{control, process, region, system};
 
 /// A chunk of this length is a buffer: the thread stays with it. It fits into a second-level cache.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -34,14 +35,10 @@ pub(crate) fn take(thread: &Thread, word: u64) -> bool {
     if thread.number.get() == 0 {
         thread.number.set(system::thread());
     }
-    let rest = if thread.sequence.get() == 0 { take_rest(thread) } else { None };
-    let taken = match rest {
-        Some(rest) => Ok(rest),
-        None if thread.sequence.get() > 0 && length(thread) >= BUFFER_BYTES => match hand_over(thread) {
-            Some(other) => Ok((other, BUFFER_BYTES)),
-            None => copy_out(thread),
-        },
-        None => map_new(thread),
+    let taken = if thread.sequence.get() == 0 {
+        take_rest(thread).map_or_else(|| take_first(thread), Ok)
+    } else {
+        take_next(thread).map(|buffer| (buffer, BUFFER_BYTES))
     };
     match taken {
         Ok((chunk, bytes)) => {
@@ -52,8 +49,7 @@ pub(crate) fn take(thread: &Thread, word: u64) -> bool {
             true
         }
         Err(errno) => {
-            // Descriptors that a program has used up, it may close again.
-            if !matches!(errno, libc::EMFILE | libc::ENFILE) {
+            if region::is_final(errno) {
                 process::fail(errno);
             }
             if let Some(image) = process::image() {
@@ -81,94 +77,103 @@ fn take_rest(thread: &Thread) -> Option<(*mut u8, usize)> {
     Some((rest, rest_bytes))
 }
 
+/// A new thread's first chunk. Its state may be that of an ended one, with all that belonged to that.
+fn take_first(thread: &Thread) -> Result<(*mut u8, usize), i32> {
+    let chunk = carve(FIRST_CHUNK_BYTES)?;
+    leave_pair(thread);
+    Ok((chunk, FIRST_CHUNK_BYTES))
+}
+
 /// Length of the thread's chunk.
 fn length(thread: &Thread) -> usize {
     (thread.chunk_end.get() as usize).wrapping_sub(thread.chunk.get() as usize)
 }
 
-/// Hands the thread's buffer, which is full, to the command, and gives the other one. None where the other is
-/// the command's still, or there is none.
-fn hand_over(thread: &Thread) -> Option<*mut u8> {
-    let (image, place) = process::image().zip(Place::from_number(thread.place.get()))?;
-    if thread.mapping_bytes.get() as usize != PAIR_BYTES
-        || !image.is_free(place)
-        || control::page()?.failure().is_some()
-    {
-        return None;
+/// A buffer that is zeros, for a thread whose chunk is full.
+fn take_next(thread: &Thread) -> Result<*mut u8, i32> {
+    if let Some(buffer) = take_pair(thread).or_else(|| hand_over(thread)) {
+        return Ok(buffer);
     }
-    let mapping = thread.mapping.get();
-    let at = (thread.chunk.get() as usize).wrapping_sub(mapping as usize);
-    let offset = thread.mapping_offset.get().wrapping_add(at as u64);
-    image.hand_over(place, Full { offset, bytes: BUFFER_BYTES as u64 });
-    Some(mapping.wrapping_add(BUFFER_BYTES ^ at))
+    if length(thread) == BUFFER_BYTES && copy_out(thread).is_ok() {
+        return Ok(thread.chunk.get());
+    }
+    let buffer = carve(BUFFER_BYTES)?;
+    leave_pair(thread);
+    Ok(buffer)
 }
 
-/// Copies the thread's buffer, which is full, to a new part of the file, and empties it.
-fn copy_out(thread: &Thread) -> Result<(*mut u8, usize), i32> {
-    let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
+/// The first of two buffers for a thread that has none, if the command copies buffers of so many threads.
+fn take_pair(thread: &Thread) -> Option<*mut u8> {
+    if thread.place.get() == 0 && length(thread) < BUFFER_BYTES {
+        thread.place.set(process::image()?.take_place().map_or(0, Place::number));
+    }
+    if thread.place.get() == 0 || !thread.pair.get().is_null() {
+        return None;
+    }
+    let pair = carve(PAIR_BYTES).ok()?;
+    // PERF: a page costs less this way than by a fault of its own. Kernels before 5.14 do not know it.
+    let _ = system::advise(pair as usize, PAIR_BYTES, libc::MADV_POPULATE_WRITE);
+    thread.pair.set(pair);
+    Some(pair)
+}
+
+/// The one of the thread's two buffers that its chunk is, or is the rest of, behind an ended thread's.
+fn buffer(thread: &Thread) -> Option<*mut u8> {
+    let pair = thread.pair.get();
+    let at = (thread.chunk.get() as usize).wrapping_sub(pair as usize);
+    (!pair.is_null() && at < PAIR_BYTES).then(|| pair.wrapping_add(at & BUFFER_BYTES))
+}
+
+/// Remembers that the buffer that the thread leaves was not handed over.
+fn leave_pair(thread: &Thread) {
+    if let Some(buffer) = buffer(thread) {
+        thread.waiting.set(buffer);
+    }
+}
+
+/// Hands the one of the thread's two buffers that is full to the command, and gives the other one. None where the
+/// other is the command's still, or there are none.
+fn hand_over(thread: &Thread) -> Option<*mut u8> {
+    let (image, place) = process::image().zip(Place::from_number(thread.place.get()))?;
+    let pair = thread.pair.get();
+    let full = buffer(thread).unwrap_or(thread.waiting.get());
+    if full.is_null() || !image.is_free(place) || control::page()?.failure().is_some() {
+        return None;
+    }
+    let at = (full as usize).wrapping_sub(pair as usize);
+    thread.waiting.set(ptr::null_mut());
+    image.hand_over(place, Full { offset: region::offset_of(full), bytes: BUFFER_BYTES as u64 });
+    Some(pair.wrapping_add(BUFFER_BYTES ^ at))
+}
+
+/// Copies the thread's buffer, which is full, to the file of copies, and empties it.
+fn copy_out(thread: &Thread) -> Result<(), i32> {
+    let page = control::page().ok_or(libc::ENOENT)?;
     if let Some(errno) = page.failure() {
         return Err(errno);
     }
     let (chunk, bytes) = (thread.chunk.get(), length(thread));
-    let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
-    let offset = image.take_chunk(bytes as u64);
+    // SAFETY: the thread's own chunk.
+    unsafe { region::copy(chunk, bytes, process::copies_path())? };
     page.add_taken(bytes as u64);
-    let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
-        Err(libc::EFBIG)
-    } else {
-        // SAFETY: the thread's own chunk.
-        unsafe { system::write(descriptor, chunk, bytes, offset) }
-    };
-    system::close(descriptor);
-    copied?;
     // From this store on the copy is the chunk.
     // SAFETY: the thread's own chunk, which begins with a head.
     unsafe { chunk.cast::<u64>().write_volatile(0) };
     compiler_fence(Ordering::SeqCst);
     // SAFETY: as above.
     unsafe { chunk.write_bytes(0, bytes) };
-    Ok((chunk, bytes))
+    Ok(())
 }
 
-/// A new part of the file, in place of what the thread had mapped.
-fn map_new(thread: &Thread) -> Result<(*mut u8, usize), i32> {
-    let Some((image, page)) = process::image().zip(control::page()) else { return Err(libc::ENOENT) };
+/// A new part of the file.
+fn carve(bytes: usize) -> Result<*mut u8, i32> {
+    let page = control::page().ok_or(libc::ENOENT)?;
     if let Some(errno) = page.failure() {
         return Err(errno);
     }
-    if thread.sequence.get() > 0 && thread.place.get() == 0 {
-        thread.place.set(image.take_place().map_or(0, Place::number));
-    }
-    let (chunk_bytes, bytes) = match (thread.sequence.get(), thread.place.get()) {
-        (0, _) => (FIRST_CHUNK_BYTES, FIRST_CHUNK_BYTES),
-        (_, 0) => (BUFFER_BYTES, BUFFER_BYTES),
-        _ => (BUFFER_BYTES, PAIR_BYTES),
-    };
-    let descriptor = system::open(process::image_path(), libc::O_RDWR)?;
-    let offset = image.take_chunk(bytes as u64);
+    let carved = region::carve(bytes, process::image_path())?;
     page.add_taken(bytes as u64);
-    let mapped = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
-        Err(libc::EFBIG)
-    } else {
-        system::allocate(descriptor, offset, bytes)
-            // SAFETY: a new mapping.
-            .and_then(|_| unsafe { system::map_file(0, descriptor, offset, bytes) })
-    };
-    system::close(descriptor);
-    let chunk = mapped? as *mut u8;
-    if bytes > FIRST_CHUNK_BYTES {
-        // PERF: a page costs less this way than by a fault of its own. Kernels before 5.14 do not know it.
-        let _ = system::advise(chunk as usize, bytes, libc::MADV_POPULATE_WRITE);
-    }
-    let mapping = thread.mapping.get();
-    if !mapping.is_null() {
-        // SAFETY: the thread's own chunks, and those of threads before it that ended.
-        unsafe { system::unmap(mapping as usize, thread.mapping_bytes.get() as usize) };
-    }
-    thread.mapping.set(chunk);
-    thread.mapping_offset.set(offset);
-    thread.mapping_bytes.set(bytes as u32);
-    Ok((chunk, chunk_bytes))
+    Ok(carved)
 }
 
 /// Lets the thread write to `bytes` at `chunk`, which are zeros.

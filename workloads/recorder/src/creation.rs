@@ -56,7 +56,7 @@ pub(crate) unsafe extern "C" fn thrd_create(
     argument: *mut c_void,
 ) -> c_int {
     const THRD_ERROR: c_int = 2;
-    let Some(create) = next::THRD_CREATE.find() else { return THRD_ERROR };
+    let Some(create) = next::THRD_CREATE.find_rare() else { return THRD_ERROR };
     record::note(Event::CreateEnter);
     // SAFETY: the caller keeps the contract.
     let result = unsafe { create(thread, start, argument) };

@@ -21,7 +21,7 @@ const ZERO: c_int = 0x40;
 /// As of jemalloc's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
-    let Some(function) = next::MALLOCX.find() else { return refuse() };
+    let Some(function) = next::MALLOCX.find_rare() else { return refuse() };
     // SAFETY: the caller keeps the contract.
     let function = move || unsafe { function(size, flags) };
     let alignment_log2 = flags & ALIGNMENT_MASK;
@@ -40,7 +40,7 @@ pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_voi
 /// As of jemalloc's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *mut c_void {
-    let Some(function) = next::RALLOCX.find() else { return refuse() };
+    let Some(function) = next::RALLOCX.find_rare() else { return refuse() };
     // SAFETY: the caller keeps the contract.
     call::resize(block, size, storage::depth(), move || unsafe { function(block, size, flags) })
 }
@@ -56,7 +56,7 @@ pub(crate) unsafe extern "C" fn xallocx(
     extra: usize,
     flags: c_int,
 ) -> usize {
-    let Some(function) = next::XALLOCX.find() else { return 0 };
+    let Some(function) = next::XALLOCX.find_rare() else { return 0 };
     let Some(thread) = record::enter(storage::depth()) else {
         // SAFETY: the caller keeps the contract.
         return unsafe { function(block, size, extra, flags) };
@@ -81,7 +81,7 @@ pub(crate) unsafe extern "C" fn xallocx(
 /// As of jemalloc's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
-    if let Some(function) = next::DALLOCX.find() {
+    if let Some(function) = next::DALLOCX.find_rare() {
         // SAFETY: the caller keeps the contract.
         call::free(block, storage::depth(), move || unsafe { function(block, flags) });
     }
@@ -93,7 +93,7 @@ pub(crate) unsafe extern "C" fn dallocx(block: *mut c_void, flags: c_int) {
 /// As of jemalloc's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn sdallocx(block: *mut c_void, size: usize, flags: c_int) {
-    if let Some(function) = next::SDALLOCX.find() {
+    if let Some(function) = next::SDALLOCX.find_rare() {
         // SAFETY: the caller keeps the contract.
         call::free(block, storage::depth(), move || unsafe { function(block, size, flags) });
     }

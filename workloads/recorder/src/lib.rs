@@ -7,9 +7,9 @@
 //! changed; no function allocates, panics, or changes errno; what cannot be recorded is forwarded all the
 //! same. What is written is drawn in `heaplab-raw`.
 //!
-//! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `process`, `arena`, `next`, `chunk`,
+//! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `next`, `process`, `chunk`,
 //! `large`, `ending`, `record`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
-//! `mappings`, `creation`.
+//! `filter`, `mappings`, `creation`.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -18,6 +18,7 @@ mod chunk;
 mod control;
 mod creation;
 mod ending;
+mod filter;
 mod jemalloc;
 mod large;
 mod malloc;
@@ -27,6 +28,7 @@ mod operators;
 mod pool;
 mod process;
 mod record;
+mod region;
 mod storage;
 mod system;
 mod thread;
@@ -49,6 +51,8 @@ extern "C" fn finish() {
 
 extern "C" fn prepare() {
     next::resolve();
+    next::resolve_rare();
+    filter::prepare();
     ending::prepare();
     record::begin_process();
 }

@@ -107,7 +107,7 @@ pub(crate) unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, s
 /// As of [`free`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cfree(block: *mut c_void) {
-    let function = next::CFREE.find().unwrap_or(next::FREE.get());
+    let function = next::CFREE.find_rare().unwrap_or(next::FREE.get());
     // SAFETY: the caller keeps the contract.
     call::free(block, storage::depth(), || unsafe { function(block) });
 }
@@ -118,7 +118,7 @@ pub(crate) unsafe extern "C" fn cfree(block: *mut c_void) {
 /// As of [`free`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
-    match next::FREE_SIZED.find() {
+    match next::FREE_SIZED.find_rare() {
         // SAFETY: the caller keeps the contract.
         Some(function) => call::free(block, storage::depth(), || unsafe { function(block, size) }),
         // SAFETY: the caller keeps the contract.
@@ -132,7 +132,7 @@ pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
 /// As of [`free`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free_aligned_sized(block: *mut c_void, alignment: usize, size: usize) {
-    match next::FREE_ALIGNED_SIZED.find() {
+    match next::FREE_ALIGNED_SIZED.find_rare() {
         // SAFETY: the caller keeps the contract.
         Some(function) => call::free(block, storage::depth(), || unsafe { function(block, alignment, size) }),
         // SAFETY: the caller keeps the contract.

@@ -1,10 +1,13 @@
 //! Mappings that the program, or an allocator that calls the C library for it, makes: counted, not recorded.
 //!
 //! The C library's own malloc maps by inner functions, which nothing can stand before.
+//!
+//! NOTE: an allocator may call these while it holds its lock: nothing here may allocate, or wait for who does. So
+//! the kernel is called at once, as the C library's functions do.
 
 use core::ffi::{c_int, c_void};
 
-use crate::{next, process};
+use crate::{next, process, system};
 
 /// `mmap(2)`.
 ///
@@ -19,14 +22,10 @@ pub(crate) unsafe extern "C" fn mmap(
     descriptor: c_int,
     offset: i64,
 ) -> *mut c_void {
-    let mapped = match next::MMAP.find() {
-        // SAFETY: the caller keeps the contract.
-        Some(function) => unsafe { function(place, bytes, protection, flags, descriptor, offset) },
-        // SAFETY: as above; a call from within the search for the functions.
-        None => unsafe {
-            libc::syscall(libc::SYS_mmap, place, bytes, protection, flags, descriptor, offset) as *mut c_void
-        },
-    };
+    let arguments =
+        [place as usize, bytes, protection as usize, flags as usize, descriptor as usize, offset as usize];
+    // SAFETY: the caller keeps the contract.
+    let mapped = system::told(unsafe { system::mmap(arguments) }) as *mut c_void;
     if mapped != libc::MAP_FAILED
         && let Some(image) = process::image()
     {
@@ -58,12 +57,8 @@ pub(crate) unsafe extern "C" fn mmap64(
 /// As of the C library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn munmap(place: *mut c_void, bytes: usize) -> c_int {
-    let status = match next::MUNMAP.find() {
-        // SAFETY: the caller keeps the contract.
-        Some(function) => unsafe { function(place, bytes) },
-        // SAFETY: as above; a call from within the search for the functions.
-        None => unsafe { libc::syscall(libc::SYS_munmap, place, bytes) as c_int },
-    };
+    // SAFETY: the caller keeps the contract.
+    let status = system::told(unsafe { system::munmap(place as usize, bytes) }) as c_int;
     if status == 0
         && let Some(image) = process::image()
     {
@@ -84,14 +79,9 @@ pub(crate) unsafe extern "C" fn mremap(
     flags: c_int,
     new_place: *mut c_void,
 ) -> *mut c_void {
-    let mapped = match next::MREMAP.find() {
-        // SAFETY: the caller keeps the contract.
-        Some(function) => unsafe { function(place, old_bytes, bytes, flags, new_place) },
-        // SAFETY: as above; a call from within the search for the functions.
-        None => unsafe {
-            libc::syscall(libc::SYS_mremap, place, old_bytes, bytes, flags, new_place) as *mut c_void
-        },
-    };
+    let arguments = [place as usize, old_bytes, bytes, flags as usize, new_place as usize];
+    // SAFETY: the caller keeps the contract.
+    let mapped = system::told(unsafe { system::mremap(arguments) }) as *mut c_void;
     if mapped != libc::MAP_FAILED
         && let Some(image) = process::image()
     {

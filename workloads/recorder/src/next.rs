@@ -1,9 +1,12 @@
 //! The functions that every call is forwarded to: those of the object behind this one in the search order.
 //!
-//! That is a preloaded allocator, or the C library. They are looked for once, at the first call of any, which
-//! may come before any constructor ran.
+//! That is a preloaded allocator, or the C library. Those that every C library has are looked for once, at the
+//! first call of any, which may come before any constructor ran. A search that finds what it looks for allocates
+//! nothing and takes no lock of an allocator's; one that fails allocates its message. So those that may be missing
+//! are looked for by this library's constructor, where no allocator holds a lock: a program's own malloc may hold
+//! its lock, and call mmap.
 
-use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -26,7 +29,7 @@ impl<F: Copy> Next<F> {
         Next { address: AtomicPtr::new(first), name, kind: PhantomData }
     }
 
-    /// The function. Of one that [may be missing](Next::find), only where it is there.
+    /// The function. Of one that [may be missing](Next::find_rare), only where it is there.
     #[inline(always)]
     pub(crate) fn get(&self) -> F {
         let address = self.address.load(Ordering::Relaxed);
@@ -39,6 +42,18 @@ impl<F: Copy> Next<F> {
     #[inline(always)]
     pub(crate) fn find(&self) -> Option<F> {
         resolve();
+        self.found()
+    }
+
+    /// As [`Next::find`], of a function that not every C library or allocator has.
+    #[inline(always)]
+    pub(crate) fn find_rare(&self) -> Option<F> {
+        resolve_rare();
+        self.found()
+    }
+
+    #[inline(always)]
+    fn found(&self) -> Option<F> {
         if self.address.load(Ordering::Relaxed).is_null() { None } else { Some(self.get()) }
     }
 
@@ -74,18 +89,15 @@ type Rallocx = unsafe extern "C" fn(*mut c_void, usize, c_int) -> *mut c_void;
 type Xallocx = unsafe extern "C" fn(*mut c_void, usize, usize, c_int) -> usize;
 type Dallocx = unsafe extern "C" fn(*mut c_void, c_int);
 type Sdallocx = unsafe extern "C" fn(*mut c_void, usize, c_int);
-type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
 type CreateThread = unsafe extern "C" fn(*mut c_void, *const c_void, Start, *mut c_void) -> c_int;
-type Mmap = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, i64) -> *mut c_void;
-type Munmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
-type Mremap = unsafe extern "C" fn(*mut c_void, usize, usize, c_int, *mut c_void) -> *mut c_void;
 
-/// Declares the functions: those that every allocator has come with what serves until they are found.
+/// Declares the functions, and what looks for all of them: those that every allocator has come with what serves
+/// until they are found.
 macro_rules! functions {
-    ($($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
+    ($look:ident: $($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
         $(pub(crate) static $place: Next<$kind> = Next::new($name, functions!(@first $($first)?));)*
 
-        fn look_for_all() {
+        fn $look() {
             $($place.look();)*
         }
     };
@@ -94,7 +106,7 @@ macro_rules! functions {
 }
 
 functions! {
-    // In this order: a search that fails may allocate its message.
+    look_for_all:
     MALLOC: Malloc = c"malloc", first_malloc;
     FREE: Free = c"free", first_free;
     CALLOC: Calloc = c"calloc", first_calloc;
@@ -106,15 +118,15 @@ functions! {
     PVALLOC: Malloc = c"pvalloc", first_pvalloc;
     USABLE_SIZE: UsableSize = c"malloc_usable_size", first_usable_size;
     PTHREAD_CREATE: CreateThread = c"pthread_create";
-    THRD_CREATE: unsafe extern "C" fn(*mut c_void, Start, *mut c_void) -> c_int = c"thrd_create";
-    MMAP: Mmap = c"mmap";
-    MUNMAP: Munmap = c"munmap";
-    MREMAP: Mremap = c"mremap";
     BRK: unsafe extern "C" fn(*mut c_void) -> c_int = c"brk";
     SBRK: unsafe extern "C" fn(isize) -> *mut c_void = c"sbrk";
     MALLOC_TRIM: unsafe extern "C" fn(usize) -> c_int = c"malloc_trim";
     MALLOPT: unsafe extern "C" fn(c_int, c_int) -> c_int = c"mallopt";
-    PRCTL: Prctl = c"prctl";
+}
+
+functions! {
+    look_for_rare:
+    THRD_CREATE: unsafe extern "C" fn(*mut c_void, Start, *mut c_void) -> c_int = c"thrd_create";
     CFREE: Free = c"cfree";
     FREE_SIZED: FreeSized = c"free_sized";
     FREE_ALIGNED_SIZED: FreeAlignedSized = c"free_aligned_sized";
@@ -155,7 +167,6 @@ fn resolve_now() -> bool {
     }
     storage::set_thread(&BUSY);
     look_for_all();
-    forget_failures();
     if arena::calls() > 0 {
         FOUND_FREE.replace(FREE.address());
         FOUND_REALLOC.replace(REALLOC.address());
@@ -167,6 +178,30 @@ fn resolve_now() -> bool {
     PROGRESS.store(FOUND, Ordering::Release);
     storage::set_thread(thread);
     true
+}
+
+static RARE_PROGRESS: AtomicU32 = AtomicU32::new(FRESH);
+
+/// Finds the functions that may be missing, once: as the library is loaded, or where one of them is called before.
+#[inline(always)]
+pub(crate) fn resolve_rare() {
+    if RARE_PROGRESS.load(Ordering::Acquire) != FOUND {
+        resolve_rare_now();
+    }
+}
+
+#[cold]
+fn resolve_rare_now() {
+    resolve();
+    if RARE_PROGRESS.compare_exchange(FRESH, LOOKING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        return; // a call from within the search, or from another thread while the library is loaded
+    }
+    let thread = storage::thread();
+    storage::set_thread(&BUSY);
+    look_for_rare();
+    forget_failures();
+    storage::set_thread(thread);
+    RARE_PROGRESS.store(FOUND, Ordering::Release);
 }
 
 /// Frees what dlsym has allocated to say which name it did not find: 105 bytes of the program's heap that

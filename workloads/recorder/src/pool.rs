@@ -6,13 +6,19 @@
 
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::system;
 use crate::thread::Thread;
 
-/// Bytes that states are mapped by.
-const REGION_BYTES: usize = 64 << 10;
+/// Bytes that states are mapped by at first: for 8,192 threads, of whom each uses 128.
+const FIRST_BYTES: usize = 1 << 20;
+/// Bytes that states are mapped by later, and at first where the process may use few addresses.
+const MORE_BYTES: usize = 64 << 10;
+
+/// The states that were mapped first, and their bytes: a forked child finds them wiped, and uses them again.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+static FIRST_LENGTH: AtomicUsize = AtomicUsize::new(0);
 
 /// The states. All zeros is an empty pool, unlocked: a forked child begins with that.
 pub(crate) struct Pool {
@@ -31,7 +37,25 @@ struct Lists {
     unused: *const Thread,
 }
 
+/// Maps memory that a fork wipes.
+fn map(bytes: usize) -> Result<usize, i32> {
+    let place = system::map_private(bytes)?;
+    system::advise(place, bytes, libc::MADV_WIPEONFORK)?;
+    Ok(place)
+}
+
 impl Pool {
+    /// Maps the first states, while that can be done.
+    pub(crate) fn prepare(&self) -> Result<(), i32> {
+        let (place, bytes) = match map(FIRST_BYTES) {
+            Ok(place) => (place, FIRST_BYTES),
+            Err(_) => (map(MORE_BYTES)?, MORE_BYTES),
+        };
+        FIRST_LENGTH.store(bytes, Ordering::Relaxed);
+        FIRST.store(place, Ordering::Release);
+        Ok(())
+    }
+
     /// A state for a new thread; none where the kernel refuses memory. The caller's own state is BUSY, so that
     /// a signal's handler cannot come back here.
     pub(crate) fn take(&self, process: u32) -> Option<&'static Thread> {
@@ -97,10 +121,15 @@ impl Lists {
 
     fn take_fresh(&mut self) -> Option<*const Thread> {
         if self.fresh == self.fresh_end {
-            let place = system::map_private(REGION_BYTES).ok()?;
-            system::advise(place, REGION_BYTES, libc::MADV_WIPEONFORK).ok()?;
+            // The first states are taken once in each process: afterwards this is no longer NULL.
+            let first = FIRST.load(Ordering::Acquire);
+            let (place, bytes) = if self.fresh.is_null() && first != 0 {
+                (first, FIRST_LENGTH.load(Ordering::Relaxed))
+            } else {
+                (map(MORE_BYTES).ok()?, MORE_BYTES)
+            };
             self.fresh = place as *const Thread;
-            self.fresh_end = self.fresh.wrapping_add(REGION_BYTES / size_of::<Thread>());
+            self.fresh_end = self.fresh.wrapping_add(bytes / size_of::<Thread>());
         }
         let first = self.fresh;
         self.fresh = first.wrapping_add(1);

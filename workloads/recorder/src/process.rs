@@ -8,12 +8,12 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use heaplab_raw::{
-    CONTROL_NAME, Image, ImageHead, ImageId, ImageState, PAGE_BYTES, PAGE_WORDS, State, Text, Tick,
-    image_name,
+    CONTROL_NAME, Control, Image, ImageHead, ImageId, ImageState, PAGE_BYTES, PAGE_WORDS, State, Text, Tick,
+    copies_name, image_name,
 };
 
 use crate::pool::Pool;
-use crate::{arena, control, next, system};
+use crate::{arena, control, next, region, system};
 
 /// The directory of the recording. Set by the command that records, for the program and its children.
 const DIRECTORY_VARIABLE: &[u8] = b"HEAPLAB_RECORD_DIR=";
@@ -48,19 +48,58 @@ impl Life {
 static LIFE: AtomicPtr<Life> = AtomicPtr::new(core::ptr::null_mut());
 /// The last image of this process or, just behind a fork, of its parent; as `ImageId` in one word.
 static IMAGE_ID: AtomicU64 = AtomicU64::new(u64::MAX);
+/// Its page.
+static LAST_IMAGE: AtomicPtr<[AtomicU64; PAGE_WORDS]> = AtomicPtr::new(core::ptr::null_mut());
 
 const PATH_MOST_BYTES: usize = 4096;
 
-/// The path of the recording's directory, and behind it the name of a file of it.
+/// A path of the recording's directory, and behind it the name of a file of it.
 struct Path {
     bytes: UnsafeCell<[u8; PATH_MOST_BYTES]>,
     directory_bytes: AtomicU32,
 }
 
-// SAFETY: written while a process has one thread that records: in `start`, and behind a fork.
+// SAFETY: written while a process has one thread that records: in `start`.
 unsafe impl Sync for Path {}
 
-static PATH: Path = Path { bytes: UnsafeCell::new([0; PATH_MOST_BYTES]), directory_bytes: AtomicU32::new(0) };
+impl Path {
+    const fn new() -> Path {
+        Path { bytes: UnsafeCell::new([0; PATH_MOST_BYTES]), directory_bytes: AtomicU32::new(0) }
+    }
+
+    fn get(&self) -> &'static CStr {
+        // SAFETY: the bytes end with a NUL and change only where there is one thread.
+        unsafe { CStr::from_ptr(self.bytes.get().cast::<c_char>()) }
+    }
+
+    fn set_directory(&self, directory: &[u8]) -> bool {
+        // SAFETY: see above.
+        let bytes = unsafe { &mut *self.bytes.get() };
+        let Some(place) = bytes.get_mut(..directory.len()) else { return false };
+        place.copy_from_slice(directory);
+        self.directory_bytes.store(directory.len() as u32, Ordering::Relaxed);
+        true
+    }
+
+    /// Puts a file's name behind the directory.
+    fn set_file(&self, name: &[u8]) -> bool {
+        // SAFETY: see above.
+        let bytes = unsafe { &mut *self.bytes.get() };
+        let from = self.directory_bytes.load(Ordering::Relaxed) as usize;
+        let Some(rest) = bytes.get_mut(from..) else { return false };
+        let [slash, rest @ ..] = rest else { return false };
+        let Some(place) = rest.get_mut(..name.len()) else { return false };
+        *slash = b'/';
+        place.copy_from_slice(name);
+        let Some(end) = rest.get_mut(name.len()) else { return false };
+        *end = 0;
+        true
+    }
+}
+
+/// The file of the process's image, which its forked children share, and that of its copies.
+static IMAGE_PATH: Path = Path::new();
+static COPIES_PATH: Path = Path::new();
 
 /// Whether this process is recorded; looks at its first call. The caller's state is BUSY.
 pub(crate) fn is_recorded() -> bool {
@@ -98,8 +137,12 @@ pub(crate) fn image_id() -> ImageId {
 
 /// The path of the image's file.
 pub(crate) fn image_path() -> &'static CStr {
-    // SAFETY: the bytes end with a NUL and change only where there is one thread.
-    unsafe { CStr::from_ptr(PATH.bytes.get().cast::<c_char>()) }
+    IMAGE_PATH.get()
+}
+
+/// The path of the file of copies.
+pub(crate) fn copies_path() -> &'static CStr {
+    COPIES_PATH.get()
 }
 
 /// Says that recording had to stop, here and, by the command, everywhere.
@@ -155,64 +198,90 @@ fn directory() -> Option<&'static [u8]> {
 }
 
 fn begin_first(directory: &[u8]) -> bool {
-    if !set_directory(directory) || !set_file(CONTROL_NAME.as_bytes()) {
-        return false;
-    }
-    let Ok(page) = control::map(image_path()) else { return false };
+    let has_paths = IMAGE_PATH.set_directory(directory)
+        && IMAGE_PATH.set_file(CONTROL_NAME.as_bytes())
+        && COPIES_PATH.set_directory(directory);
+    let page = match control::map(image_path()) {
+        Ok(page) if has_paths => page,
+        _ => return false,
+    };
     let process = system::process();
     if page.claim_process(process) != process && !page.follow_forks() {
         return false; // a child of the recorded process that became another program
     }
-    begin_life(None)
-}
-
-/// Behind a fork: begins an image of the child's own if children are followed.
-fn begin_child() -> bool {
-    let parent = image_id();
-    let is_recorded = control::page().is_some_and(|page| page.follow_forks()) && begin_life(Some(parent));
-    if !is_recorded {
-        MODE.store(LEFT_ALONE, Ordering::Release);
-    }
-    is_recorded
-}
-
-fn begin_life(parent: Option<ImageId>) -> bool {
-    let Some(page) = control::page() else { return false };
-    if matches!(page.tick().state(), Some(State::Stopped | State::Failed) | None) {
+    if is_over(page) {
         return false;
     }
-    let id = ImageId { pid: system::process(), ordinal: page.take_ordinal() };
-    let (name, length) = image_name(id);
-    let begun = name.get(..length).is_some_and(set_file).then(|| begin_image(id, parent));
-    match begun {
-        Some(Ok(())) => true,
-        Some(Err(errno)) => {
-            page.set_failure(errno);
+    let id = ImageId { pid: process, ordinal: page.take_ordinal() };
+    begin_image(id).inspect_err(|errno| page.set_failure(*errno)).is_ok()
+}
+
+/// Whether nothing will be recorded any more.
+fn is_over(page: Control<'_>) -> bool {
+    matches!(page.tick().state(), Some(State::Stopped | State::Failed) | None)
+}
+
+/// Behind a fork: begins an image of the child's own if children are followed. It needs nothing of the system: the
+/// child may have given up its rights already.
+fn begin_child() -> bool {
+    let Some(page) = control::page().filter(|page| page.follow_forks() && !is_over(*page)) else {
+        MODE.store(LEFT_ALONE, Ordering::Release);
+        return false;
+    };
+    match begin_forked_image(page) {
+        Ok(()) => true,
+        Err(errno) => {
+            // The command makes room in time: the next event tries again.
+            page.add_lost();
+            if region::is_final(errno) {
+                page.set_failure(errno);
+                MODE.store(LEFT_ALONE, Ordering::Release);
+            }
             false
         }
-        None => false,
     }
 }
 
-fn begin_image(id: ImageId, parent: Option<ImageId>) -> Result<(), i32> {
-    if system::largest_file_bytes() < PAGE_BYTES as u64 {
-        return Err(libc::EFBIG);
+fn begin_image(id: ImageId) -> Result<(), i32> {
+    let ((image, image_bytes), (copies, copies_bytes)) = (image_name(id), copies_name(id));
+    let has_names = image.get(..image_bytes).is_some_and(|name| IMAGE_PATH.set_file(name))
+        && copies.get(..copies_bytes).is_some_and(|name| COPIES_PATH.set_file(name));
+    if !has_names {
+        return Err(libc::ENAMETOOLONG);
     }
-    let descriptor = system::open(image_path(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)?;
-    let mapped = system::allocate(descriptor, 0, PAGE_BYTES).and_then(|_| {
-        // SAFETY: a new mapping.
-        unsafe { system::map_file(0, descriptor, 0, PAGE_BYTES) }
-    });
-    system::close(descriptor);
-    let words = mapped? as *mut [AtomicU64; PAGE_WORDS];
     let life = map_life()?;
-    // SAFETY: just mapped, shared, and never unmapped.
-    describe(id, parent, unsafe { &*words });
+    life.pool.prepare()?;
+    let (words, room) = region::create(image_path())?;
+    describe(id, words).make_room(room);
+    begin_life(life, id, words);
+    Ok(())
+}
+
+fn begin_forked_image(page: Control<'static>) -> Result<(), i32> {
+    // SAFETY: NULL, or a mapping that is never unmapped.
+    let parent =
+        unsafe { LAST_IMAGE.load(Ordering::Acquire).as_ref() }.and_then(|words| Image::open(words).ok());
+    let (parent, first) = parent.zip(region::first()).ok_or(libc::ENOENT)?;
+    let life = map_life()?;
+    let place = region::carve(PAGE_BYTES, image_path())?;
+    page.add_taken(PAGE_BYTES as u64);
+    // SAFETY: just carved from a mapping that is never unmapped: this process's alone.
+    let words: &'static [AtomicU64; PAGE_WORDS] = unsafe { &*place.cast::<[AtomicU64; PAGE_WORDS]>() };
+    let id = ImageId { pid: system::process(), ordinal: page.take_ordinal() };
+    let head = ImageHead { id, parent: Some(image_id()), tick: Tick(control::word()), ..parent.head() };
+    let image = Image::publish_fork(words, &head, parent);
+    first.link(image, region::offset_of(place));
+    begin_life(life, id, words);
+    Ok(())
+}
+
+fn begin_life(life: &Life, id: ImageId, words: &'static [AtomicU64; PAGE_WORDS]) {
+    let words = (&raw const *words).cast_mut();
     life.process.store(id.pid, Ordering::Relaxed);
     life.image.store(words, Ordering::Release);
+    LAST_IMAGE.store(words, Ordering::Release);
     life.mark.store(Life::LIVE, Ordering::Release);
     IMAGE_ID.store(u64::from(id.pid) | u64::from(id.ordinal) << 32, Ordering::Relaxed);
-    Ok(())
 }
 
 /// The memory of the Life: mapped once, and found wiped behind a fork.
@@ -230,11 +299,11 @@ fn map_life() -> Result<&'static Life, i32> {
 }
 
 /// Writes the image's head page.
-fn describe(id: ImageId, parent: Option<ImageId>, words: &'static [AtomicU64; PAGE_WORDS]) {
+fn describe(id: ImageId, words: &'static [AtomicU64; PAGE_WORDS]) -> Image<'static> {
     let affinity = system::affinity();
     let head = ImageHead {
         id,
-        parent,
+        parent: None,
         tick: Tick(control::word()),
         cpus_online: count_cpus_online(),
         cpus_allowed: affinity.iter().map(|word| word.count_ones()).sum(),
@@ -252,6 +321,7 @@ fn describe(id: ImageId, parent: Option<ImageId>, words: &'static [AtomicU64; PA
         image.set_text(Text::Allocator, unsafe { CStr::from_ptr(path) }.to_bytes());
     }
     image.add_bootstrap(arena::calls());
+    image
 }
 
 fn count_cpus_online() -> u32 {
@@ -279,28 +349,4 @@ fn count_listed(text: &[u8]) -> u32 {
         }
     }
     count
-}
-
-fn set_directory(directory: &[u8]) -> bool {
-    // SAFETY: see PATH.
-    let bytes = unsafe { &mut *PATH.bytes.get() };
-    let Some(place) = bytes.get_mut(..directory.len()) else { return false };
-    place.copy_from_slice(directory);
-    PATH.directory_bytes.store(directory.len() as u32, Ordering::Relaxed);
-    true
-}
-
-/// Puts a file's name behind the directory.
-fn set_file(name: &[u8]) -> bool {
-    // SAFETY: see PATH.
-    let bytes = unsafe { &mut *PATH.bytes.get() };
-    let from = PATH.directory_bytes.load(Ordering::Relaxed) as usize;
-    let Some(rest) = bytes.get_mut(from..) else { return false };
-    let [slash, rest @ ..] = rest else { return false };
-    let Some(place) = rest.get_mut(..name.len()) else { return false };
-    *slash = b'/';
-    place.copy_from_slice(name);
-    let Some(end) = rest.get_mut(name.len()) else { return false };
-    *end = 0;
-    true
 }

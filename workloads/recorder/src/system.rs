@@ -1,13 +1,37 @@
 //! System calls, made directly: they leave errno alone, and no other library stands between.
 //!
+//! A program may forbid system calls (seccomp), and be killed for one that it does not make itself. From then on it
+//! is *quiet*: this library makes none, and does without what they gave.
+//!
 //! The recorder works in the middle of other people's calls, where errno is theirs and where the C
 //! library's functions may be interposed, cancellation points, or not yet usable.
 
 use core::arch::asm;
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a system call gave: its result, or the errno.
 pub(crate) type Outcome = Result<usize, i32>;
+
+/// Whether the program has forbidden system calls, or is about to.
+pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+/// Where in the C library's description of a thread the kernel's number of it stands; 0 if that is not known.
+static THREAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether no system call may be made any more.
+#[inline]
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Learns where the C library keeps a thread's number: `description` is what it tells debuggers of that (bits, count,
+/// offset).
+pub(crate) fn prepare(description: *const [u32; 3]) {
+    // SAFETY: NULL, or the C library's constant of that shape.
+    if let Some(&[32, 1, offset]) = unsafe { description.as_ref() } {
+        THREAD_OFFSET.store(offset as usize, Ordering::Relaxed);
+    }
+}
 
 /// # Safety
 /// As the call itself demands.
@@ -54,8 +78,57 @@ fn outcome(result: isize) -> Outcome {
     if (-4095..0).contains(&result) { Err(result.wrapping_neg() as i32) } else { Ok(result as usize) }
 }
 
+/// What a call gave as the C library tells it: the result, or -1 and errno. For calls that the program made, where
+/// this library stands before the C library's function and does the same.
+pub(crate) fn told(outcome: Outcome) -> usize {
+    outcome.unwrap_or_else(|errno| {
+        // SAFETY: errno's address is valid in every thread.
+        unsafe { *libc::__errno_location() = errno };
+        usize::MAX
+    })
+}
+
+/// `mmap` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn mmap(arguments: [usize; 6]) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_mmap, arguments) }
+}
+
+/// `munmap` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn munmap(place: usize, bytes: usize) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_munmap, [place, bytes, 0, 0, 0, 0]) }
+}
+
+/// `mremap` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn mremap([place, old_bytes, bytes, flags, new_place]: [usize; 5]) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_mremap, [place, old_bytes, bytes, flags, new_place, 0]) }
+}
+
+/// `prctl` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn prctl([option, second, third, fourth, fifth]: [usize; 5]) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_prctl, [option, second, third, fourth, fifth, 0]) }
+}
+
 /// Opens a file, with O_CLOEXEC.
 pub(crate) fn open(path: &CStr, flags: i32) -> Outcome {
+    if is_quiet() {
+        return Err(libc::EAGAIN);
+    }
     let at = libc::AT_FDCWD as isize as usize;
     let flags = (flags | libc::O_CLOEXEC) as usize;
     // SAFETY: the path ends with a NUL; the kernel only reads it.
@@ -125,23 +198,20 @@ pub(crate) unsafe fn map_file(at: usize, descriptor: usize, offset: u64, bytes: 
 
 /// Fresh private memory.
 pub(crate) fn map_private(bytes: usize) -> Outcome {
+    if is_quiet() {
+        return Err(libc::EAGAIN);
+    }
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
     // SAFETY: a new mapping touches nothing that exists.
     unsafe { call(libc::SYS_mmap, [0, bytes, protection, flags, usize::MAX, 0]) }
 }
 
-/// Unmaps.
-///
-/// # Safety
-/// The range is the recorder's own and not used any more.
-pub(crate) unsafe fn unmap(at: usize, bytes: usize) {
-    // SAFETY: as above. It fails only for a range that is none.
-    let _ = unsafe { call(libc::SYS_munmap, [at, bytes, 0, 0, 0, 0]) };
-}
-
 /// Advises the kernel about the recorder's own memory.
 pub(crate) fn advise(at: usize, bytes: usize, advice: i32) -> Outcome {
+    if is_quiet() {
+        return Err(libc::EAGAIN);
+    }
     // SAFETY: of the advices used here, none loses contents in this process.
     unsafe { call(libc::SYS_madvise, [at, bytes, advice as usize, 0, 0, 0]) }
 }
@@ -154,6 +224,9 @@ pub(crate) fn page_bytes() -> usize {
 
 /// Which pages from `at` on are resident, a byte each. Fails where not all of them are mapped.
 pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outcome {
+    if is_quiet() {
+        return Err(libc::EAGAIN);
+    }
     if bytes > pages.len().saturating_mul(page_bytes()) {
         return Err(libc::EINVAL);
     }
@@ -161,20 +234,39 @@ pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outco
     unsafe { call(libc::SYS_mincore, [at, bytes, pages.as_mut_ptr() as usize, 0, 0, 0]) }
 }
 
-/// The process's number.
+/// The process's number. It is asked in a process's first thread, or in a forked child's only one.
 pub(crate) fn process() -> u32 {
+    if is_quiet() {
+        return known_thread();
+    }
     // SAFETY: without arguments.
     unsafe { call(libc::SYS_getpid, [0; 6]) }.unwrap_or(0) as u32
 }
 
-/// The calling thread's number.
+/// The calling thread's number as the C library knows it; 0 if that is not to be had.
+fn known_thread() -> u32 {
+    let offset = THREAD_OFFSET.load(Ordering::Relaxed);
+    if offset == 0 {
+        return 0;
+    }
+    // SAFETY: glibc's pthread_t is the address of its description, in which that word lies.
+    unsafe { (libc::pthread_self() as *const u8).wrapping_add(offset).cast::<u32>().read_volatile() }
+}
+
+/// The calling thread's number; 0 if it is not to be had.
 pub(crate) fn thread() -> u32 {
+    if is_quiet() {
+        return known_thread();
+    }
     // SAFETY: without arguments.
     unsafe { call(libc::SYS_gettid, [0; 6]) }.unwrap_or(0) as u32
 }
 
-/// Whether the process has no such thread any more.
+/// Whether the process has no such thread any more, as far as that can be asked.
 pub(crate) fn has_ended(process: u32, thread: u32) -> bool {
+    if is_quiet() {
+        return false;
+    }
     // SAFETY: signal 0 is never delivered.
     let found = unsafe { call(libc::SYS_tgkill, [process as usize, thread as usize, 0, 0, 0, 0]) };
     found == Err(libc::ESRCH)
@@ -182,17 +274,42 @@ pub(crate) fn has_ended(process: u32, thread: u32) -> bool {
 
 /// Lets another thread run.
 pub(crate) fn give_way() {
+    if is_quiet() {
+        return core::hint::spin_loop();
+    }
     // SAFETY: without arguments.
     let _ = unsafe { call(libc::SYS_sched_yield, [0; 6]) };
 }
 
 /// The largest file that the process may write. NOTE: to exceed it is no error alone, but a SIGXFSZ.
 pub(crate) fn largest_file_bytes() -> u64 {
+    limit(libc::RLIMIT_FSIZE as usize)
+}
+
+/// The bytes of addresses that the process may use.
+pub(crate) fn most_address_bytes() -> u64 {
+    limit(libc::RLIMIT_AS as usize)
+}
+
+fn limit(resource: usize) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     let place = &raw mut limit as usize;
     // SAFETY: the kernel writes the limit there.
-    let _ = unsafe { call(libc::SYS_prlimit64, [0, libc::RLIMIT_FSIZE as usize, 0, place, 0, 0]) };
+    let _ = unsafe { call(libc::SYS_prlimit64, [0, resource, 0, place, 0, 0]) };
     limit.rlim_cur
+}
+
+/// The length of an open file.
+pub(crate) fn length(descriptor: usize) -> u64 {
+    // SAFETY: numbers alone; nobody else uses the descriptor's position.
+    unsafe { call(libc::SYS_lseek, [descriptor, 0, libc::SEEK_END as usize, 0, 0, 0]) }.unwrap_or(0) as u64
+}
+
+/// Waits for about a millisecond.
+pub(crate) fn pause() {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    // SAFETY: the kernel reads the time there.
+    let _ = unsafe { call(libc::SYS_nanosleep, [&raw const time as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// The CPUs that the calling thread may use, a bit each.

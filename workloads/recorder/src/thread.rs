@@ -30,11 +30,10 @@ pub(crate) struct Thread {
     /// The chunk that is written to.
     pub(crate) chunk: Cell<*mut u8>,
     pub(crate) chunk_end: Cell<*mut u8>,
-    /// What is mapped of the file, and from where: a chunk, the rest of one whose beginning was another
-    /// thread's, or two buffers.
-    pub(crate) mapping: Cell<*mut u8>,
-    pub(crate) mapping_offset: Cell<u64>,
-    pub(crate) mapping_bytes: Cell<u32>,
+    /// Its two buffers, one behind the other; NULL if it has none.
+    pub(crate) pair: Cell<*mut u8>,
+    /// The one of them that is full and was not handed over yet, while the thread writes elsewhere.
+    pub(crate) waiting: Cell<*mut u8>,
     /// The number of the place where it says that a buffer is full; 0 if it has none.
     pub(crate) place: Cell<u32>,
     /// How many chunks it had before.
@@ -81,9 +80,8 @@ impl Thread {
             written_tick: Cell::new(0),
             chunk: Cell::new(ptr::null_mut()),
             chunk_end: Cell::new(ptr::null_mut()),
-            mapping: Cell::new(ptr::null_mut()),
-            mapping_offset: Cell::new(0),
-            mapping_bytes: Cell::new(0),
+            pair: Cell::new(ptr::null_mut()),
+            waiting: Cell::new(ptr::null_mut()),
             place: Cell::new(0),
             sequence: Cell::new(0),
             ordinal: Cell::new(0),

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_ulong};
 
 use heaplab_raw::{Event, MarkKind};
 
-use crate::{next, record, storage};
+use crate::{filter, next, record, storage, system};
 
 /// `malloc_trim(3)`.
 #[unsafe(no_mangle)]
@@ -41,12 +41,12 @@ pub(crate) unsafe extern "C" fn prctl(
     fourth: c_ulong,
     fifth: c_ulong,
 ) -> c_int {
-    let result = match next::PRCTL.find() {
-        // SAFETY: the caller keeps the contract.
-        Some(function) => unsafe { function(option, second, third, fourth, fifth) },
-        // SAFETY: as above; a call from within the search for the functions.
-        None => unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int },
+    filter::watch(option);
+    // SAFETY: the caller keeps the contract.
+    let outcome = unsafe {
+        system::prctl([option as usize, second as usize, third as usize, fourth as usize, fifth as usize])
     };
+    let result = system::told(outcome) as c_int;
     if option == libc::PR_SET_THP_DISABLE && result == 0 {
         // The kernel took them: both are small.
         let (argument, detail) = (second as i32, third as i16);

@@ -14,9 +14,11 @@ use super::samples::Facts;
 /// What becomes the allocator of the header and no note.
 const ALLOCATOR_FACTS: [&str; 3] = ["allocator.name", "allocator.version", "allocator.hash"];
 
-/// The header of the trace of `id`; `image` is its first page, if that can be read.
+/// The header of the trace of `id`, whose process had `number` where the command ran; `image` is its first page, if
+/// that can be read.
 pub(super) fn make(
     id: ImageId,
+    number: u32,
     image: Option<Image<'_>>,
     facts: &Facts,
     wall_clock_ns: Option<u64>,
@@ -24,6 +26,9 @@ pub(super) fn make(
 ) -> Header {
     let mut notes = Notes::default();
     notes.add("pid", id.pid);
+    if number != id.pid {
+        notes.add("pid_outside", number);
+    }
     notes.add("image", id.ordinal);
     if let Some(nanoseconds) = wall_clock_ns {
         notes.add("recording_began_unix_ns", nanoseconds);
@@ -33,7 +38,7 @@ pub(super) fn make(
         has_times: true,
         has_threads: true,
         has_alignment: true,
-        allocator: allocator(id, image, facts),
+        allocator: allocator(number, image, facts),
         ..Header::default()
     };
     if let Some(image) = image {
@@ -42,8 +47,8 @@ pub(super) fn make(
         header.cpus = (head.cpus_allowed > 0).then_some(head.cpus_allowed);
         describe_image(image, &mut notes);
     }
-    notes.add("ended", ending(id, image, facts));
-    for (name, value) in process_facts(id, facts) {
+    notes.add("ended", ending(number, image, facts));
+    for (name, value) in process_facts(number, facts) {
         notes.add(name, value);
     }
     for problem in problems.told() {
@@ -82,9 +87,9 @@ fn describe_image(image: Image<'_>, notes: &mut Notes) {
 }
 
 /// How the image ended: as its process left it, else as the command saw the process end.
-fn ending(id: ImageId, image: Option<Image<'_>>, facts: &Facts) -> String {
+fn ending(number: u32, image: Option<Image<'_>>, facts: &Facts) -> String {
     let state = image.and_then(|image| image.state());
-    let status = facts.statuses.iter().rev().find(|(pid, _)| *pid == id.pid).map(|(_, status)| *status);
+    let status = facts.statuses.iter().rev().find(|(pid, _)| *pid == number).map(|(_, status)| *status);
     match (state, status) {
         (Some(ImageState::Replaced), _) => "by exec".to_string(),
         (_, Some(status)) if status & 0x7f == 0 => format!("with exit status {}", status >> 8 & 0xff),
@@ -95,10 +100,10 @@ fn ending(id: ImageId, image: Option<Image<'_>>, facts: &Facts) -> String {
 }
 
 /// What the command knew of the process, its own facts last: those come behind the recording's.
-fn process_facts(id: ImageId, facts: &Facts) -> Vec<(&str, &str)> {
+fn process_facts(number: u32, facts: &Facts) -> Vec<(&str, &str)> {
     let of = |pid: u32| facts.texts.iter().filter(move |(of, ..)| *of == pid);
     of(0)
-        .chain(of(id.pid))
+        .chain(of(number))
         .map(|(_, name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| !ALLOCATOR_FACTS.contains(name))
         .collect()
@@ -106,8 +111,8 @@ fn process_facts(id: ImageId, facts: &Facts) -> Vec<(&str, &str)> {
 
 /// The allocator as the command stated it; what it did not state is taken from the library that the image
 /// names, if that is still there.
-fn allocator(id: ImageId, image: Option<Image<'_>>, facts: &Facts) -> Option<RecordedAllocator> {
-    let [name, version, hash] = ALLOCATOR_FACTS.map(|name| facts.text(id.pid, name).map(str::to_string));
+fn allocator(number: u32, image: Option<Image<'_>>, facts: &Facts) -> Option<RecordedAllocator> {
+    let [name, version, hash] = ALLOCATOR_FACTS.map(|name| facts.text(number, name).map(str::to_string));
     let library = image.map(|image| lossy(image, Text::Allocator)).filter(|path| !path.is_empty());
     if name.is_none() && library.is_none() {
         return None;
@@ -201,7 +206,7 @@ mod tests {
         let of = |status| {
             let mut facts = Facts::default();
             facts.statuses.extend([(1, status), (2, 0)]);
-            ending(ImageId { pid: 1, ordinal: 0 }, None, &facts)
+            ending(1, None, &facts)
         };
         assert_eq!(of(7 << 8), "with exit status 7");
         assert_eq!(of(9), "killed by signal 9");

@@ -1,15 +1,16 @@
-//! Which chunks an image's file holds: heads alone, and whatever is wrong with them.
+//! Which images and chunks a file and its copies hold: heads alone, and whatever is wrong with them.
 //!
 //! A chunk that was taken and never begun is pages of zeros, and no loss: nothing was recorded there.
-//! Anything else that is no chunk of this image is passed over page by page, and told.
+//! Anything else that is no chunk of one of the file's images is passed over page by page, and told.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-use heaplab_raw::{ChunkHead, Fault, Image, ImageId, PAGE_BYTES, PAGE_WORDS};
+use heaplab_raw::{ChunkHead, Fault, Image, ImageId, PAGE_BYTES, PAGE_WORDS, copies_name};
 
 use super::{ImportError, Problems};
 
@@ -17,66 +18,155 @@ use super::{ImportError, Problems};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) head: ChunkHead,
+    /// Which of the two files it is in.
+    pub(super) place: Place,
     pub(super) offset: u64,
     /// How much of it the file holds, from its begin; less than its length in a file that was cut off.
     pub(super) held_bytes: u32,
 }
 
-/// The first page of an image and its chunks in the order of threads, each thread's in its own order.
-pub(super) struct Index {
-    /// The words of the first page; none if it is no image's head.
-    pub(super) page: Option<Box<[AtomicU64; PAGE_WORDS]>>,
-    pub(super) chunks: Vec<Chunk>,
-    pub(super) file_bytes: u64,
+/// One of the two files that chunks are in. Of a buffer and its copy the buffer is first: it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Own,
+    Copies,
 }
 
-impl Index {
-    /// Reads the heads of the file at `path`, which has the name of the image `id`.
-    pub(super) fn read(
-        file: &File,
-        path: &Path,
-        id: ImageId,
-        problems: &mut Problems,
-    ) -> Result<Index, ImportError> {
-        let fail = |source| ImportError::Io { path: path.to_path_buf(), doing: "read", source };
-        let file_bytes = file.metadata().map_err(fail)?.len();
-        let page = read_page(file).map_err(fail)?;
-        let page = match Image::open(&page) {
-            Ok(image) if image.head().id == id => Some(page),
+/// A page of words.
+pub(super) type Page = Box<[AtomicU64; PAGE_WORDS]>;
+
+/// The file that an image began, which its forked children share, and that of its copies, if there is one.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) path: PathBuf,
+    own: File,
+    copies: Option<File>,
+}
+
+impl Sources {
+    /// Opens the files of the image `first` of the recording in `directory`.
+    pub(super) fn open(directory: &Path, path: PathBuf, first: ImageId) -> Result<Sources, ImportError> {
+        let fail = |path: &Path| {
+            let path = path.to_path_buf();
+            |source| ImportError::Io { path, doing: "open", source }
+        };
+        let own = File::open(&path).map_err(fail(&path))?;
+        let (name, length) = copies_name(first);
+        let beside = directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
+        let copies = match File::open(&beside) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(fail(&beside)(error)),
+        };
+        Ok(Sources { path, own, copies })
+    }
+
+    /// Reads as much of `buffer` as a file holds from `offset` on; the rest stays as it is.
+    pub(super) fn read_at_most(&self, place: Place, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match (place, &self.copies) {
+            (Place::Own, _) => read_at_most(&self.own, buffer, offset),
+            (Place::Copies, Some(copies)) => read_at_most(copies, buffer, offset),
+            (Place::Copies, None) => Ok(0),
+        }
+    }
+}
+
+/// All that the two files hold.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pages: BTreeMap<ImageId, Page>,
+    chunks: BTreeMap<ImageId, Vec<Chunk>>,
+    /// What is wrong with the files, but not with one image's chunks.
+    pub(super) problems: Problems,
+}
+
+/// The first page of an image and its chunks in the order of threads, each thread's in its own order.
+pub(super) struct Index<'a> {
+    /// The words of the first page; none if it is no image's head.
+    page: Option<&'a Page>,
+    pub(super) chunks: Vec<Chunk>,
+    /// Length of the chunks together.
+    pub(super) chunk_bytes: u64,
+}
+
+impl Contents {
+    /// Reads the heads of the files of the image `first`.
+    pub(super) fn read(sources: &Sources, first: ImageId) -> Result<Contents, ImportError> {
+        let fail = |source| ImportError::Io { path: sources.path.clone(), doing: "read", source };
+        let mut contents =
+            Contents { pages: BTreeMap::new(), chunks: BTreeMap::new(), problems: Problems::default() };
+        let page = read_page(&sources.own).map_err(fail)?;
+        match Image::open(&page) {
+            Ok(image) if image.head().id == first => _ = contents.pages.insert(first, page),
             Ok(image) => {
                 let found = image.head().id;
-                problems.add(format!("the first page is that of image {}-{}", found.pid, found.ordinal));
-                None
+                let problem = format!("the first page is that of image {}-{}", found.pid, found.ordinal);
+                contents.problems.add(problem);
             }
             // Another version's chunks would be misread as well.
             Err(fault @ Fault::Version { .. }) => {
-                return Err(ImportError::Raw { path: path.to_path_buf(), problem: fault.to_string() });
+                return Err(ImportError::Raw { path: sources.path.clone(), problem: fault.to_string() });
             }
-            Err(fault) => {
-                problems.add(format!("the first page cannot be used: {fault}"));
-                None
+            Err(fault) => contents.problems.add(format!("the first page cannot be used: {fault}")),
+        }
+        contents.scan(&sources.own, Place::Own, PAGE_BYTES as u64).map_err(fail)?;
+        if let Some(copies) = &sources.copies {
+            contents.scan(copies, Place::Copies, 0).map_err(fail)?;
+        }
+        let strangers: Vec<ImageId> = contents
+            .chunks
+            .keys()
+            .copied()
+            .filter(|id| *id != first && !contents.pages.contains_key(id))
+            .collect();
+        for id in strangers {
+            for chunk in contents.chunks.remove(&id).unwrap_or_default() {
+                contents.problems.add(format!(
+                    "at byte {}: a chunk of image {}-{}: {} bytes are not read",
+                    chunk.offset, id.pid, id.ordinal, chunk.head.bytes
+                ));
             }
-        };
-        let mut scan = Scan { file, id, file_bytes, chunks: Vec::new(), stray: None, problems };
-        scan.read_all().map_err(fail)?;
-        let mut chunks = scan.chunks;
-        chunks.sort_by_key(|chunk| (chunk.head.thread, chunk.head.sequence, chunk.offset));
-        check_sequences(&mut chunks, problems);
-        Ok(Index { page, chunks, file_bytes })
+        }
+        Ok(contents)
     }
 
+    fn scan(&mut self, file: &File, place: Place, from: u64) -> io::Result<()> {
+        let file_bytes = file.metadata()?.len();
+        Scan { file, place, file_bytes, contents: self, stray: None }.read_all(from)
+    }
+
+    /// What is there of one image; tells what is wrong with its chunks.
+    pub(super) fn index(&self, id: ImageId, problems: &mut Problems) -> Index<'_> {
+        let mut chunks = self.chunks.get(&id).cloned().unwrap_or_default();
+        chunks.sort_by_key(|chunk| (chunk.head.thread, chunk.head.sequence, chunk.place, chunk.offset));
+        check_sequences(&mut chunks, problems);
+        let chunk_bytes = chunks.iter().map(|chunk| u64::from(chunk.held_bytes)).sum();
+        Index { page: self.pages.get(&id), chunks, chunk_bytes }
+    }
+}
+
+impl<'a> Index<'a> {
     /// The image's head.
-    pub(super) fn image(&self) -> Option<Image<'_>> {
-        self.page.as_ref().and_then(|page| Image::open(page).ok())
+    pub(super) fn image(&self) -> Option<Image<'a>> {
+        self.page.and_then(|page| Image::open(page).ok())
     }
 }
 
 /// The first page of a file as words; zeros where the file is shorter.
-pub(super) fn read_page(file: &File) -> io::Result<Box<[AtomicU64; PAGE_WORDS]>> {
+pub(super) fn read_page(file: &File) -> io::Result<Page> {
+    read_page_at(file, 0)
+}
+
+/// As [`read_page`], of the page at `offset`.
+pub(super) fn read_page_at(file: &File, offset: u64) -> io::Result<Page> {
     let mut bytes = [0; PAGE_BYTES];
-    read_at_most(file, &mut bytes, 0)?;
-    let words: [u64; PAGE_WORDS] = words(&bytes);
-    Ok(Box::new(words.map(AtomicU64::new)))
+    read_at_most(file, &mut bytes, offset)?;
+    Ok(page_of(&bytes))
+}
+
+fn page_of(bytes: &[u8; PAGE_BYTES]) -> Page {
+    let words: [u64; PAGE_WORDS] = words(bytes);
+    Box::new(words.map(AtomicU64::new))
 }
 
 /// The first `N` words of `bytes`; zeros where there are fewer.
@@ -86,7 +176,7 @@ fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
 }
 
 /// Reads as much of `buffer` as the file holds from `offset` on; the rest stays as it is.
-pub(super) fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], offset + filled as u64) {
@@ -101,17 +191,16 @@ pub(super) fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::R
 
 struct Scan<'a> {
     file: &'a File,
-    id: ImageId,
+    place: Place,
     file_bytes: u64,
-    chunks: Vec<Chunk>,
+    contents: &'a mut Contents,
     /// Where pages that are no chunk and not zeros began, and why the first of them is none.
     stray: Option<(u64, Fault)>,
-    problems: &'a mut Problems,
 }
 
 impl Scan<'_> {
-    fn read_all(&mut self) -> io::Result<()> {
-        let mut offset = PAGE_BYTES as u64;
+    fn read_all(&mut self, from: u64) -> io::Result<()> {
+        let mut offset = from;
         while offset < self.file_bytes {
             let mut page = [0; PAGE_BYTES];
             read_at_most(self.file, &mut page, offset)?;
@@ -125,7 +214,11 @@ impl Scan<'_> {
                     PAGE_BYTES as u64
                 }
                 Err(fault) => {
-                    self.stray.get_or_insert((offset, fault));
+                    if self.add_image(&page) {
+                        self.end_stray(offset);
+                    } else {
+                        self.stray.get_or_insert((offset, fault));
+                    }
                     PAGE_BYTES as u64
                 }
             };
@@ -135,30 +228,35 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Takes the page of a forked image; false if it is none.
+    fn add_image(&mut self, bytes: &[u8; PAGE_BYTES]) -> bool {
+        let page = page_of(bytes);
+        let Some(id) = Image::open(&page).ok().map(|image| image.head().id) else { return false };
+        if self.place == Place::Copies || self.contents.pages.contains_key(&id) {
+            return false;
+        }
+        self.contents.pages.insert(id, page);
+        true
+    }
+
     /// Takes the chunk at `offset`; gives how far the next one is.
     fn add(&mut self, head: ChunkHead, offset: u64) -> u64 {
         let bytes = u64::from(head.bytes);
-        if head.image != self.id {
-            self.problems.add(format!(
-                "at byte {offset}: a chunk of image {}-{}: {bytes} bytes are not read",
-                head.image.pid, head.image.ordinal
-            ));
-            return bytes;
-        }
         let held = bytes.min(self.file_bytes - offset);
         if held < bytes {
-            self.problems.add(format!(
+            self.contents.problems.add(format!(
                 "at byte {offset}: a chunk of {bytes} bytes is cut off behind {held}: what is missing is lost"
             ));
         }
-        self.chunks.push(Chunk { head, offset, held_bytes: held as u32 });
+        let chunk = Chunk { head, place: self.place, offset, held_bytes: held as u32 };
+        self.contents.chunks.entry(head.image).or_default().push(chunk);
         bytes
     }
 
     fn end_stray(&mut self, end: u64) {
         if let Some((begin, fault)) = self.stray.take() {
             let bytes = end - begin;
-            self.problems.add(format!("at byte {begin}: {fault}: {bytes} bytes are not read"));
+            self.contents.problems.add(format!("at byte {begin}: {fault}: {bytes} bytes are not read"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Recordings in progress, or what a crash has left of one: a directory of raw files in, traces out.
 //!
-//! The parts, in the order in which data goes through them: `index` finds the chunks of an image, `stream`
+//! The parts, in the order in which data goes through them: `index` finds the images and chunks of a file, `stream`
 //! reads each thread's records as steps, `merge` takes them tick by tick, `settle` orders each tick over
 //! `heap`, which knows what is live at which address; `samples` and `header` bring what the command saw.
 //!
@@ -15,16 +15,18 @@ mod settle;
 mod stream;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, PAGE_BYTES, Text, image_name, parse_image_name};
 use heaplab_trace::{Header, Note, Summary, TraceFile};
 
 use super::{ImportError, ImportReport, Kind, Progress};
-use index::{Chunk, Index};
+use index::{Chunk, Contents, Index, Page, Sources};
 use merge::{Sink, ThreadFacts};
 use samples::{Facts, Residents};
 use stream::Stream;
@@ -48,6 +50,11 @@ impl Problems {
         } else {
             self.more += 1;
         }
+    }
+
+    fn append(&mut self, others: &Problems) {
+        others.told.iter().for_each(|problem| self.add(problem.clone()));
+        self.more += others.more;
     }
 
     /// In words, the last of them the count of those that are not.
@@ -139,11 +146,17 @@ pub fn import_image(
 }
 
 /// A directory that a recorder writes, or wrote.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Recording {
     directory: PathBuf,
     /// In the order in which they began.
     images: Vec<ImageId>,
+    /// The first image of the file that each is in, and where in that its first page is.
+    files: BTreeMap<ImageId, (ImageId, u64)>,
+    /// What files hold, by their first image: read once.
+    opened: RefCell<BTreeMap<ImageId, Rc<(Sources, Contents)>>>,
+    /// What the command saw, with what is wrong with that: read once.
+    facts: OnceCell<(Facts, Problems)>,
     /// The process that the command started, if the control page says so.
     process: Option<u32>,
     wall_clock_ns: Option<u64>,
@@ -154,26 +167,40 @@ impl Recording {
     /// Looks at `directory`: which images it holds. One without any is refused.
     pub fn open(directory: &Path) -> Result<Recording, ImportError> {
         let fail = |doing| move |source| ImportError::Io { path: directory.to_path_buf(), doing, source };
-        let mut images = Vec::new();
+        let mut firsts = Vec::new();
         for entry in fs::read_dir(directory).map_err(fail("open"))? {
             let name = entry.map_err(fail("read"))?.file_name();
-            images.extend(name.to_str().and_then(parse_image_name));
+            firsts.extend(name.to_str().and_then(parse_image_name));
         }
-        if images.is_empty() {
+        if firsts.is_empty() {
             return Err(ImportError::Raw {
                 path: directory.to_path_buf(),
                 problem: "holds no raw recording: a file PID-ORDINAL.raw for each process is expected"
                     .to_string(),
             });
         }
-        images.sort_by_key(|image| (image.ordinal, image.pid));
         let mut recording = Recording {
             directory: directory.to_path_buf(),
-            images,
+            images: Vec::new(),
+            files: BTreeMap::new(),
+            opened: RefCell::default(),
+            facts: OnceCell::new(),
             process: None,
             wall_clock_ns: None,
             problems: Problems::default(),
         };
+        for first in firsts {
+            let path = recording.path_of(first);
+            let forked = list_forked(&path).map_err(|source| ImportError::Io {
+                path: path.clone(),
+                doing: "read",
+                source,
+            })?;
+            let all = forked.into_iter().chain([(first, 0)]);
+            recording.files.extend(all.map(|(image, offset)| (image, (first, offset))));
+        }
+        recording.images.extend(recording.files.keys());
+        recording.images.sort_by_key(|image| (image.ordinal, image.pid));
         recording.read_control().map_err(fail("read"))?;
         Ok(recording)
     }
@@ -202,11 +229,48 @@ impl Recording {
         })
     }
 
-    /// Whether the image's file has more than its head.
-    fn has_content(&self, image: ImageId) -> bool {
-        fs::metadata(self.path_of(image)).is_ok_and(|found| found.len() > PAGE_BYTES as u64)
+    /// Whether the image has more than its head.
+    pub fn has_content(&self, image: ImageId) -> bool {
+        self.contents_of(image)
+            .is_ok_and(|found| !found.1.index(image, &mut Problems::default()).chunks.is_empty())
     }
 
+    /// What is known of an image, from its first page; none if that cannot be read.
+    pub fn facts_of<T>(&self, image: ImageId, look: impl FnOnce(Image<'_>) -> T) -> Option<T> {
+        let (first, offset) = *self.files.get(&image)?;
+        let page = index::read_page_at(&File::open(self.path_of(first)).ok()?, offset).ok()?;
+        let found = Image::open(&page).ok().filter(|found| found.head().id == image);
+        found.map(look)
+    }
+
+    /// What the image's file holds.
+    fn contents_of(&self, image: ImageId) -> Result<Rc<(Sources, Contents)>, ImportError> {
+        let first = self.files.get(&image).map_or(image, |(first, _)| *first);
+        if let Some(found) = self.opened.borrow().get(&first) {
+            return Ok(Rc::clone(found));
+        }
+        let sources = Sources::open(&self.directory, self.path_of(first), first)?;
+        let contents = Contents::read(&sources, first)?;
+        let read = Rc::new((sources, contents));
+        self.opened.borrow_mut().insert(first, Rc::clone(&read));
+        Ok(read)
+    }
+
+    /// What the command saw.
+    fn facts(&self) -> Result<&(Facts, Problems), ImportError> {
+        if let Some(read) = self.facts.get() {
+            return Ok(read);
+        }
+        let mut problems = Problems::default();
+        let facts = Facts::read(&self.directory, &mut problems).map_err(|source| ImportError::Io {
+            path: self.directory.join(heaplab_raw::SAMPLES_NAME),
+            doing: "read",
+            source,
+        })?;
+        Ok(self.facts.get_or_init(|| (facts, problems)))
+    }
+
+    /// The path of the file that an image began.
     fn path_of(&self, image: ImageId) -> PathBuf {
         let (name, length) = image_name(image);
         self.directory.join(String::from_utf8_lossy(&name[..length]).as_ref())
@@ -242,17 +306,17 @@ impl Recording {
         output: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImageReport, ImportError> {
-        let path = self.path_of(image);
-        let fail = |source| ImportError::Io { path: path.clone(), doing: "open", source };
-        let file = File::open(&path).map_err(fail)?;
+        let found = self.contents_of(image)?;
+        let (sources, contents) = &*found;
         let mut problems = self.problems.clone();
-        let index = Index::read(&file, &path, image, &mut problems)?;
-        let facts = Facts::read(&self.directory, &mut problems).map_err(|source| ImportError::Io {
-            path: self.directory.join(heaplab_raw::SAMPLES_NAME),
-            doing: "read",
-            source,
-        })?;
-        let job = Job { recording: self, image, path: &path, file: &file, index: &index, facts: &facts };
+        if self.files.get(&image).is_none_or(|(first, _)| *first == image) {
+            problems.append(&contents.problems);
+        }
+        let index = contents.index(image, &mut problems);
+        let (facts, missing) = self.facts()?;
+        problems.append(missing);
+        let number = index.image().and_then(|image| image.host_process()).unwrap_or(image.pid);
+        let job = Job { recording: self, image, number, sources, index: &index, facts };
         job.run(output, problems, progress)
     }
 
@@ -276,13 +340,33 @@ impl Recording {
     }
 }
 
+/// The forked images of the file at `path`, as its first page lists them, and where their pages are.
+fn list_forked(path: &Path) -> io::Result<Vec<(ImageId, u64)>> {
+    let file = File::open(path)?;
+    // No file has more images than pages: a list that was damaged may be a ring.
+    let most = file.metadata()?.len() / PAGE_BYTES as u64;
+    let mut found = Vec::new();
+    let mut next = offset_of_next(&index::read_page(&file)?, |image| image.last_image());
+    while let Some(offset) = next.filter(|_| (found.len() as u64) < most) {
+        let page = index::read_page_at(&file, offset)?;
+        found.extend(Image::open(&page).ok().map(|image| (image.head().id, offset)));
+        next = offset_of_next(&page, |image| image.image_before());
+    }
+    Ok(found)
+}
+
+fn offset_of_next(page: &Page, of: impl FnOnce(&Image<'_>) -> Option<u64>) -> Option<u64> {
+    Image::open(page).ok().and_then(|image| of(&image))
+}
+
 /// The import of one image.
 struct Job<'a> {
     recording: &'a Recording,
     image: ImageId,
-    path: &'a Path,
-    file: &'a File,
-    index: &'a Index,
+    /// The process's number where the command ran.
+    number: u32,
+    sources: &'a Sources,
+    index: &'a Index<'a>,
     facts: &'a Facts,
 }
 
@@ -295,7 +379,7 @@ impl Job<'_> {
     ) -> Result<ImageReport, ImportError> {
         let image = self.index.image();
         let wall_clock_ns = self.recording.wall_clock_ns;
-        let header = header::make(self.image, image, self.facts, wall_clock_ns, &problems);
+        let header = header::make(self.image, self.number, image, self.facts, wall_clock_ns, &problems);
         let mut streams = self.streams();
         let base_us = match image {
             Some(image) => image.head().tick.elapsed_us(),
@@ -303,7 +387,7 @@ impl Job<'_> {
         };
         let until_us = self.end_us();
         let directory = &self.recording.directory;
-        let residents = Residents::open(directory, self.image.pid, base_us, until_us)
+        let residents = Residents::open(directory, self.number, base_us, until_us)
             .map_err(|source| ImportError::Io { path: directory.clone(), doing: "read", source })?;
         let initial = streams.iter().position(|stream| stream.tid() == self.image.pid);
         let mut trace = TraceFile::create(output, &header)?;
@@ -316,7 +400,7 @@ impl Job<'_> {
             initial,
             &self.initial_name(),
         )?;
-        let total_bytes = self.index.file_bytes;
+        let total_bytes = self.index.chunk_bytes;
         let report = |read_bytes: u64, events| {
             progress(Progress { read_bytes: read_bytes.min(total_bytes), total_bytes, events });
         };
@@ -330,7 +414,7 @@ impl Job<'_> {
     fn streams(&self) -> Vec<Stream<'_>> {
         let same_thread = |one: &Chunk, other: &Chunk| one.head.thread == other.head.thread;
         let threads = self.index.chunks.chunk_by(same_thread);
-        threads.map(|chunks| Stream::new(self.file, self.path, chunks)).collect()
+        threads.map(|chunks| Stream::new(self.sources, chunks)).collect()
     }
 
     /// When the process became another image, if it did: samples from then on are not this one's.
@@ -340,10 +424,9 @@ impl Job<'_> {
             .images
             .iter()
             .filter(|image| image.pid == self.image.pid && image.ordinal > self.image.ordinal);
-        let begin = later.next().and_then(|next| {
-            let page = index::read_page(&File::open(self.recording.path_of(*next)).ok()?).ok()?;
-            Image::open(&page).ok().map(|image| image.head().tick.elapsed_us())
-        });
+        let begin = later
+            .next()
+            .and_then(|next| self.recording.facts_of(*next, |image| image.head().tick.elapsed_us()));
         begin.unwrap_or(u64::MAX)
     }
 
@@ -356,7 +439,7 @@ impl Job<'_> {
             let next = begins.range((tid, begin_us + 1)..).next();
             let from_us = if begins.range((tid, 0)..(tid, begin_us)).next().is_some() { begin_us } else { 0 };
             let until_us = next.filter(|(of, _)| *of == tid).map_or(until_us, |(_, begin_us)| *begin_us);
-            let name = self.facts.thread_name(self.image.pid, tid, from_us, until_us);
+            let name = self.facts.thread_name(self.number, tid, from_us, until_us);
             ThreadFacts { name: name.map(str::to_string) }
         });
         names.collect()

@@ -3,12 +3,9 @@
 //! It reads windows of a chunk, so that a thread costs some 32 KiB while it is read and nothing before and
 //! after. A record that cannot be read ends its chunk; the thread goes on with its next one.
 
-use std::fs::File;
-use std::path::Path;
-
 use heaplab_raw::{Allocation, CHUNK_HEAD_BYTES, Call, Decoder, Event, MarkKind, RECORD_MOST_BYTES};
 
-use super::index::{Chunk, read_at_most};
+use super::index::{Chunk, Place, Sources};
 use super::{ImportError, Problems};
 
 const WINDOW_BYTES: usize = 32 << 10;
@@ -112,9 +109,10 @@ impl Step {
 
 /// The steps of one thread.
 pub(super) struct Stream<'a> {
-    file: &'a File,
-    path: &'a Path,
+    sources: &'a Sources,
     chunks: &'a [Chunk],
+    /// The file that the window is of.
+    place: Place,
     /// Chunks whose content was begun.
     opened: usize,
     window: Vec<u8>,
@@ -139,11 +137,11 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// Of a thread's chunks, of which there is at least one.
-    pub(super) fn new(file: &'a File, path: &'a Path, chunks: &'a [Chunk]) -> Stream<'a> {
+    pub(super) fn new(sources: &'a Sources, chunks: &'a [Chunk]) -> Stream<'a> {
         Stream {
-            file,
-            path,
+            sources,
             chunks,
+            place: Place::Own,
             opened: 0,
             window: Vec::new(),
             window_offset: 0,
@@ -309,6 +307,7 @@ impl<'a> Stream<'a> {
         };
         self.opened += 1;
         self.read_bytes += u64::from(chunk.held_bytes);
+        self.place = chunk.place;
         self.window_offset = chunk.offset + CHUNK_HEAD_BYTES as u64;
         self.end_offset = self.window_offset.max(chunk.offset + u64::from(chunk.held_bytes));
         self.window.clear();
@@ -335,8 +334,10 @@ impl<'a> Stream<'a> {
         let end = (self.end_offset - self.window_offset).min(WINDOW_BYTES as u64) as usize;
         self.window.resize(end, 0);
         let from = self.window_offset + kept as u64;
-        let filled = read_at_most(self.file, &mut self.window[kept..], from)
-            .map_err(|source| ImportError::Io { path: self.path.to_path_buf(), doing: "read", source })?;
+        let filled = self
+            .sources
+            .read_at_most(self.place, &mut self.window[kept..], from)
+            .map_err(|source| ImportError::Io { path: self.sources.path.clone(), doing: "read", source })?;
         if kept + filled < end {
             // The file became shorter while it was read.
             self.window.truncate(kept + filled);

@@ -1,0 +1,237 @@
+//! The images that recorded processes have begun, their first pages mapped as long as they run.
+//!
+//! A file is made by a process that starts; images of its forked children are listed on the file's first page. An image
+//! has its number a moment before it can be seen. One that never comes, because its process was killed in between,
+//! keeps nobody from seeing those after it.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use heaplab_raw::{Image, ImageId, ImageState, PAGE_BYTES};
+use rustix::process::{Pid, test_kill_process};
+
+use super::directory::Directory;
+use super::page::SharedPage;
+
+/// How often images are looked for that have a number and are not there yet.
+const RETRY_STEP: Duration = Duration::from_millis(100);
+/// Room that is made in the file of a process that may not make any itself: what the library makes elsewhere.
+const FIRST_ROOM_BYTES: u64 = 1 << 20;
+
+/// All images of a recording whose processes may still run.
+#[derive(Default)]
+pub(super) struct Images {
+    files: Vec<ImageFile>,
+    known: BTreeSet<ImageId>,
+    /// The numbers that had been given out when all was seen last.
+    seen_ordinals: u64,
+    next_retry: Duration,
+}
+
+/// A file of images.
+pub(super) struct ImageFile {
+    pub(super) path: PathBuf,
+    pub(super) copies: PathBuf,
+    /// The pages of its images that may still run. The file's first page stays as long as any other.
+    pages: Vec<Page>,
+    /// Offset of the last forked image that was seen.
+    linked: Option<u64>,
+}
+
+/// The first page of an image.
+pub(super) struct Page {
+    pub(super) id: ImageId,
+    page: SharedPage,
+}
+
+impl Page {
+    /// None where its mark is gone.
+    pub(super) fn image(&self) -> Option<Image<'_>> {
+        Image::open(self.page.words()).ok()
+    }
+
+    /// Whether its process may still record.
+    fn is_running(&self) -> bool {
+        let Some(image) = self.image() else { return false };
+        let is_there = |process: u32| {
+            let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+            process.is_some_and(|process| test_kill_process(process) != Err(rustix::io::Errno::SRCH))
+        };
+        image.state() == Some(ImageState::Running) && image.host_process().is_none_or(is_there)
+    }
+}
+
+impl Images {
+    /// Takes in new images, `ordinals` of which have been begun, and gives them; lets go of those that have ended.
+    pub(super) fn find(&mut self, elapsed: Duration, ordinals: u64, directory: &Directory) -> Vec<ImageId> {
+        let is_complete = self.known.len() as u64 >= ordinals;
+        if is_complete || (ordinals == self.seen_ordinals && elapsed < self.next_retry) {
+            return Vec::new();
+        }
+        self.seen_ordinals = ordinals;
+        self.next_retry = elapsed + RETRY_STEP;
+        self.files.retain_mut(ImageFile::keep_running);
+        let mut fresh = Vec::new();
+        // A directory that cannot be read now is read the next time.
+        for id in directory.files().unwrap_or_default() {
+            if !self.known.contains(&id)
+                && let Some(file) = ImageFile::open(id, directory)
+            {
+                fresh.push(id);
+                self.files.push(file);
+            }
+        }
+        self.files.iter_mut().for_each(|file| fresh.extend(file.find_forked()));
+        self.known.extend(&fresh);
+        fresh
+    }
+
+    /// The files of images that may still run.
+    pub(super) fn files(&mut self) -> &mut Vec<ImageFile> {
+        &mut self.files
+    }
+
+    /// The images that may still run.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &Page> {
+        self.files.iter().flat_map(|file| &file.pages)
+    }
+}
+
+impl ImageFile {
+    /// None as long as the file has no image.
+    fn open(first: ImageId, directory: &Directory) -> Option<ImageFile> {
+        let path = directory.image_file(first);
+        let file = open(&path).ok()?;
+        if file.metadata().ok()?.len() == 0 {
+            // Its process may write no file of that length, and waits; or it is about to.
+            let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FIRST_ROOM_BYTES);
+        }
+        let page = SharedPage::map(&file).ok()?;
+        let is_head = Image::open(page.words()).is_ok_and(|image| image.head().id == first);
+        let copies = directory.copies_file(first);
+        let pages = vec![Page { id: first, page }];
+        is_head.then_some(ImageFile { path, copies, pages, linked: None })
+    }
+
+    /// The first image, whose page is the file's.
+    pub(super) fn image(&self) -> Option<Image<'_>> {
+        self.pages.first()?.image()
+    }
+
+    /// Its images that may still run.
+    pub(super) fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// Takes in images that were forked since.
+    fn find_forked(&mut self) -> Vec<ImageId> {
+        let Some(last) = self.image().and_then(|image| image.last_image()) else { return Vec::new() };
+        if Some(last) == self.linked {
+            return Vec::new();
+        }
+        let Ok(file) = open(&self.path) else { return Vec::new() };
+        let mut fresh = Vec::new();
+        let mut next = Some(last);
+        // Offsets of a list that was damaged may be a ring.
+        let most = file.metadata().map_or(0, |metadata| metadata.len() / PAGE_BYTES as u64);
+        while let Some(offset) =
+            next.filter(|offset| Some(*offset) != self.linked && (fresh.len() as u64) < most)
+        {
+            let Ok(page) = SharedPage::map_at(&file, offset) else { break };
+            let found = Image::open(page.words()).ok().map(|image| (image.head().id, image.image_before()));
+            let Some((id, before)) = found else { break };
+            fresh.push(id);
+            self.pages.push(Page { id, page });
+            next = before;
+        }
+        self.linked = Some(last);
+        fresh
+    }
+
+    /// Lets go of images that have ended; false if none is left.
+    fn keep_running(&mut self) -> bool {
+        let mut at = 0;
+        let mut running = 0;
+        self.pages.retain(|page| {
+            let is_first = at == 0;
+            at += 1;
+            let is_running = page.is_running();
+            running += usize::from(is_running);
+            is_first || is_running
+        });
+        running > 0
+    }
+}
+
+/// Opens a file of the recording. Where others may write into its directory, a link there leads nowhere.
+pub(super) fn open(path: &std::path::Path) -> std::io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heaplab_raw::ImageHead;
+    use std::fs;
+
+    const STEP: Duration = Duration::from_secs(1);
+
+    fn begin(directory: &Directory, id: ImageId) -> SharedPage {
+        let path = directory.image_file(id);
+        fs::write(&path, vec![0; 3 * PAGE_BYTES]).expect("a file");
+        let page = SharedPage::map(&open(&path).expect("a file")).expect("a page");
+        Image::publish(page.words(), &ImageHead { id, ..ImageHead::default() }, &[]);
+        page
+    }
+
+    #[test]
+    fn an_image_that_never_comes_hides_none_after_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+        let ids = [0, 1, 2].map(|ordinal| ImageId { pid: std::process::id(), ordinal });
+        fs::write(directory.image_file(ids[0]), b"").expect("a file without a head");
+        let _first = begin(&directory, ids[1]);
+        let mut images = Images::default();
+        assert_eq!(images.find(STEP, 3, &directory), [ids[1]]);
+        let _second = begin(&directory, ids[2]);
+        assert_eq!(images.find(STEP, 3, &directory), [], "not at every moment");
+        assert_eq!(images.find(2 * STEP, 3, &directory), [ids[2]]);
+        assert_eq!(images.pages().map(|page| page.id).collect::<Vec<_>>(), ids[1..]);
+        let _late = begin(&directory, ids[0]);
+        assert_eq!(images.find(3 * STEP, 3, &directory), [ids[0]]);
+    }
+
+    #[test]
+    fn forked_images_are_found_and_those_that_ended_let_go() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+        let ids = [0, 1, 2].map(|ordinal| ImageId { pid: 9, ordinal });
+        let page = begin(&directory, ids[0]);
+        let file = open(&directory.image_file(ids[0])).expect("a file");
+        let first = Image::open(page.words()).expect("a head");
+        let mut images = Images::default();
+        assert_eq!(images.find(STEP, 1, &directory), [ids[0]]);
+        let forked: Vec<SharedPage> =
+            [1, 2].map(|at| SharedPage::map_at(&file, at * PAGE_BYTES as u64).expect("a page")).into();
+        for (at, page) in (1..).zip(&forked) {
+            let head = ImageHead { id: ids[at], ..ImageHead::default() };
+            first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
+        }
+        assert_eq!(images.find(STEP, 3, &directory), [ids[2], ids[1]]);
+        first.set_state(ImageState::Exited);
+        Image::open(forked[0].words()).expect("a head").set_state(ImageState::Exited);
+        assert_eq!(images.find(2 * STEP, 4, &directory), []);
+        assert_eq!(
+            images.pages().map(|page| page.id).collect::<Vec<_>>(),
+            [ids[0], ids[2]],
+            "a file's own stays"
+        );
+        Image::open(forked[1].words()).expect("a head").set_state(ImageState::Exited);
+        images.find(3 * STEP, 5, &directory);
+        assert_eq!(images.pages().count(), 0);
+    }
+}

@@ -1,0 +1,94 @@
+//! Filters of system calls (seccomp): seen when the program asks for one, so that this library is quiet from then on.
+//!
+//! A filter that was there before the program started is the command's too, which lives under it. One that a program
+//! installs by an instruction of its own is not seen.
+
+use core::sync::atomic::Ordering;
+
+use crate::{next, system};
+
+/// Learns, before `main`, what is needed to be quiet.
+pub(crate) fn prepare() {
+    system::prepare(next::search(c"_thread_db_pthread_tid").cast());
+}
+
+/// `prctl` asks for a filter.
+pub(crate) fn watch(option: core::ffi::c_int) {
+    if option == libc::PR_SET_SECCOMP {
+        system::QUIET.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `syscall(2)`, by which libraries ask for a filter. Everything is as the C library's own does it: arguments move
+/// down by one, and an error becomes errno.
+///
+/// # Safety
+/// As of the call that is made.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi::c_long {
+    core::arch::naked_asm!(
+        "cmp rdi, {seccomp}",
+        "jne 2f",
+        "mov byte ptr [rip + {quiet}], 1",
+        "2:",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, qword ptr [rsp + 8]",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 3f",
+        "ret",
+        "3:",
+        "mov rdi, rax",
+        "jmp {fail}",
+        seccomp = const libc::SYS_seccomp,
+        quiet = sym system::QUIET,
+        fail = sym fail,
+    )
+}
+
+/// `syscall(2)`, as above.
+///
+/// # Safety
+/// As of the call that is made.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi::c_long {
+    core::arch::naked_asm!(
+        "cmp x0, #{seccomp}",
+        "b.ne 2f",
+        "adrp x9, {quiet}",
+        "add x9, x9, :lo12:{quiet}",
+        "mov w10, #1",
+        "strb w10, [x9]",
+        "2:",
+        "mov x8, x0",
+        "mov x0, x1",
+        "mov x1, x2",
+        "mov x2, x3",
+        "mov x3, x4",
+        "mov x4, x5",
+        "mov x5, x6",
+        "svc 0",
+        "cmn x0, #4095",
+        "b.cs 3f",
+        "ret",
+        "3:",
+        "b {fail}",
+        seccomp = const libc::SYS_seccomp,
+        quiet = sym system::QUIET,
+        fail = sym fail,
+    )
+}
+
+/// A call that failed, as the C library tells it.
+extern "C" fn fail(result: isize) -> core::ffi::c_long {
+    system::told(Err(result.wrapping_neg() as i32)) as core::ffi::c_long
+}

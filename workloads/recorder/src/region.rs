@@ -1,0 +1,162 @@
+//! The process's file of the recording, mapped ahead: pages of images and chunks are carved from it.
+//!
+//! The process makes and maps the file while it still has the rights that it was started with. Later it may give up its
+//! user, change its root, close every descriptor or forbid system calls: carving is one atomic operation in memory
+//! that is mapped, and the command, which keeps its rights, makes room in the file in time. Only where that comes too
+//! late, because the command is gone or the machine is busy, the process makes room itself, if it can.
+//!
+//! A forked child inherits the mapping, and carves from the same file.
+
+use core::ffi::CStr;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use heaplab_raw::{FIRST_CHUNK_BYTES, Image, PAGE_BYTES, PAGE_WORDS};
+
+use crate::system;
+
+/// Addresses for the file, where the process may use as many as it likes.
+const MAPPED_MOST_BYTES: usize = 1 << 30;
+/// Of the addresses that a process may use, the part that is taken for the file.
+const MAPPED_PART: u64 = 16;
+/// Room that the process makes at the beginning, and by itself later.
+const ROOM_BYTES: usize = 1 << 20;
+/// Less room would hold no image.
+const ROOM_LEAST_BYTES: usize = PAGE_BYTES + FIRST_CHUNK_BYTES;
+/// How long the command is waited for, in milliseconds, by a process that may not make its file any longer.
+const PATIENCE: u32 = 2000;
+
+static BASE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the file and maps it; gives its first page, which is zeros.
+pub(crate) fn create(path: &CStr) -> Result<(&'static [AtomicU64; PAGE_WORDS], u64), i32> {
+    let descriptor = system::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)?;
+    let mapped = make_first_room(descriptor).and_then(|room| Ok((map_ahead(descriptor, room)?, room)));
+    system::close(descriptor);
+    let ((base, bytes), room) = mapped?;
+    BASE.store(base as *mut u8, Ordering::Release);
+    MAPPED_BYTES.store(bytes, Ordering::Release);
+    // SAFETY: just mapped, shared, longer than a page, and never unmapped.
+    Ok((unsafe { &*(base as *const [AtomicU64; PAGE_WORDS]) }, room as u64))
+}
+
+/// Makes as much room as the disk and the process's limit of file sizes allow.
+fn make_first_room(descriptor: usize) -> Result<usize, i32> {
+    let mut bytes = ROOM_BYTES.min(whole_pages(system::largest_file_bytes()));
+    let mut errno = libc::EFBIG;
+    while bytes >= ROOM_LEAST_BYTES {
+        match system::allocate(descriptor, 0, bytes) {
+            Ok(_) => return Ok(bytes),
+            Err(found @ (libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) => errno = found,
+            Err(other) => return Err(other),
+        }
+        bytes = (bytes / 2) & PAGE_BYTES.wrapping_neg();
+    }
+    if errno == libc::EFBIG { wait_for_room(descriptor) } else { Err(errno) }
+}
+
+/// Waits until the command, whose limits are others, has made room in an empty file.
+fn wait_for_room(descriptor: usize) -> Result<usize, i32> {
+    for _ in 0..PATIENCE {
+        let bytes = whole_pages(system::length(descriptor));
+        if bytes >= ROOM_LEAST_BYTES {
+            return Ok(bytes);
+        }
+        system::pause();
+    }
+    Err(libc::EFBIG)
+}
+
+fn whole_pages(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX) & PAGE_BYTES.wrapping_neg()
+}
+
+/// Maps the file, and addresses behind its end for what it will become.
+fn map_ahead(descriptor: usize, room: usize) -> Result<(usize, usize), i32> {
+    let allowed = whole_pages(system::most_address_bytes() / MAPPED_PART);
+    let mut bytes = MAPPED_MOST_BYTES.min(allowed).max(room);
+    loop {
+        // SAFETY: a new mapping.
+        match unsafe { system::map_file(0, descriptor, 0, bytes) } {
+            Ok(base) => return Ok((base, bytes)),
+            Err(libc::ENOMEM) if bytes / 2 >= ROOM_LEAST_BYTES => {
+                bytes = (bytes / 2) & PAGE_BYTES.wrapping_neg();
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// The first image of the file; none before there is one.
+pub(crate) fn first() -> Option<Image<'static>> {
+    // SAFETY: NULL, or a mapping that is never unmapped.
+    let words = unsafe { BASE.load(Ordering::Acquire).cast::<[AtomicU64; PAGE_WORDS]>().as_ref()? };
+    Image::open(words).ok()
+}
+
+/// Where something that was carved lies in the file.
+pub(crate) fn offset_of(place: *mut u8) -> u64 {
+    (place as u64).wrapping_sub(BASE.load(Ordering::Relaxed) as u64)
+}
+
+/// Carves a part of the file, which is zeros; `path` is the file's.
+pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
+    let image = first().ok_or(libc::ENOENT)?;
+    let mapped_bytes = MAPPED_BYTES.load(Ordering::Relaxed) as u64;
+    let carved = image.carve(bytes as u64, mapped_bytes).map_or_else(
+        || {
+            make_room(image, bytes as u64, mapped_bytes, path)?;
+            image.carve(bytes as u64, mapped_bytes).ok_or(libc::EAGAIN)
+        },
+        Ok,
+    );
+    let offset = carved.map_err(|errno| image.shortage().unwrap_or(errno))?;
+    Ok(BASE.load(Ordering::Relaxed).wrapping_add(offset as usize))
+}
+
+/// Makes room for `bytes` more, as the command should have done.
+fn make_room(image: Image<'_>, bytes: u64, mapped_bytes: u64, path: &CStr) -> Result<(), i32> {
+    let (room, needed) = (image.room(), image.next_offset().wrapping_add(bytes));
+    if needed > mapped_bytes {
+        return Err(libc::ENOMEM);
+    }
+    let descriptor = system::open(path, libc::O_RDWR)?;
+    let most = system::largest_file_bytes().min(mapped_bytes);
+    let end = room.max(needed).wrapping_add(ROOM_BYTES as u64).min(most);
+    let made = if needed > end {
+        Err(libc::EFBIG)
+    } else if end > room {
+        system::allocate(descriptor, room, end.wrapping_sub(room) as usize)
+    } else {
+        Ok(0)
+    };
+    system::close(descriptor);
+    made?;
+    image.make_room(end & (PAGE_BYTES as u64).wrapping_neg());
+    Ok(())
+}
+
+/// Whether nothing will come of it later either. Room that the command makes, descriptors that a program has used up
+/// and may close again, and rights that it has given up are no reason to stop: buffers are emptied all the same.
+pub(crate) fn is_final(errno: i32) -> bool {
+    matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO | libc::EROFS)
+}
+
+/// Copies a full buffer to the file of copies, whose path is given.
+///
+/// # Safety
+/// The buffer can be read.
+pub(crate) unsafe fn copy(from: *const u8, bytes: usize, path: &CStr) -> Result<(), i32> {
+    let image = first().ok_or(libc::ENOENT)?;
+    let descriptor = system::open(path, libc::O_RDWR | libc::O_CREAT)?;
+    let offset = image.take_copy(bytes as u64);
+    let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
+        Err(libc::EFBIG)
+    } else {
+        // SAFETY: the caller keeps the contract.
+        unsafe { system::write(descriptor, from, bytes, offset) }
+    };
+    system::close(descriptor);
+    copied.map(|_| ())
+}
