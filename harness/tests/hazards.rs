@@ -113,16 +113,16 @@ fn others(run: &Recorded) -> Vec<Value> {
 }
 
 #[test]
-fn a_fork_leaves_the_child_alone() {
-    let run = Recorded::hazard("fork.c", &[], &[]);
+fn a_fork_leaves_the_child_alone_if_only_one_process_is_recorded() {
+    let run = Recorded::hazard("fork.c", &["--only-this-process"], &[]);
     run.assert_whole();
     assert_eq!((run.total("malloc"), run.total("free"), run.total("live_at_end")), (150, 50, 100));
     assert_eq!(others(&run).len(), 0);
 }
 
 #[test]
-fn a_followed_fork_has_a_trace_of_its_own() {
-    let run = Recorded::hazard("fork.c", &["--follow-forks"], &[]);
+fn a_forked_child_has_a_trace_of_its_own() {
+    let run = Recorded::hazard("fork.c", &[], &[]);
     run.assert_whole();
     assert_eq!((run.total("malloc"), run.total("free")), (150, 50));
     let [child] = &others(&run)[..] else { panic!("one child: {}", run.said()) };
@@ -229,7 +229,7 @@ fn a_program_may_use_every_descriptor() {
 /// Runs `no_rights.c`, whose 400,000 allocations of two threads and 200,000 of a child come when it has given up what
 /// `what` says.
 fn give_up(what: &str) {
-    let run = Recorded::hazard("no_rights.c", &["--follow-forks"], &[what]);
+    let run = Recorded::hazard("no_rights.c", &[], &[what]);
     run.assert_whole();
     assert_eq!((run.total("malloc"), run.total("threads")), (400_001, 2), "{}", run.said());
     let [child] = &others(&run)[..] else { panic!("one child: {}", run.said()) };
@@ -269,7 +269,7 @@ fn a_program_may_have_few_addresses() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("no_rights.c", directory.path(), &[]);
     let limited = format!("ulimit -v 300000; exec {} nothing", program.display());
-    let run = Recorded::run(directory, "/bin/sh".as_ref(), &["--follow-forks"], &["-c", &limited], &[]);
+    let run = Recorded::run(directory, "/bin/sh".as_ref(), &[], &["-c", &limited], &[]);
     run.assert_whole();
     assert_eq!((run.total("malloc"), run.total("threads")), (400_001, 2), "{}", run.said());
 }
@@ -279,7 +279,7 @@ fn a_program_may_be_started_where_it_may_write_no_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("no_rights.c", directory.path(), &[]);
     let limited = format!("ulimit -f 0; exec {} nothing", program.display());
-    let run = Recorded::run(directory, "/bin/sh".as_ref(), &["--follow-forks"], &["-c", &limited], &[]);
+    let run = Recorded::run(directory, "/bin/sh".as_ref(), &[], &["-c", &limited], &[]);
     run.assert_whole();
     assert_eq!((run.total("malloc"), run.total("threads")), (400_001, 2), "{}", run.said());
 }

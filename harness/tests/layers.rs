@@ -41,9 +41,7 @@ const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 /// The circles that are known, each with its reason. The folder's own file (`mod.rs`, `lib.rs`) is not asked: it joins
 /// its files to a whole, and holds the words that they share.
 const CIRCLES: &[(&str, &str)] = &[
-    ("harness/src/record: error, library", "to go"),
     ("harness/src/worker: checkpoint, engine, gate, latency, local, ops, threads", "to go"),
-    ("workloads/recorder/src: ending, record", "to go"),
     ("workloads/src/program: compile, touch", "to go"),
 ];
 

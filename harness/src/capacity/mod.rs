@@ -48,6 +48,16 @@ pub enum PlanError {
         "{0} holds no memory sample: measure with `heaplab run --pass memory`, or the program itself with `heaplab exec`"
     )]
     NoMemory(String),
+    /// A workload's recording is nothing to plan with.
+    #[error(
+        "{workload}: {}; so there is no plan: --despite-coverage makes one all the same", .gaps.join("; ")
+    )]
+    Gaps {
+        /// The workload.
+        workload: String,
+        /// What its recording does not cover.
+        gaps: Vec<String>,
+    },
     /// The baseline that was named was not measured.
     #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
     UnknownBaseline {
@@ -78,6 +88,19 @@ pub fn plan(runs: &[&Run], request: &Request) -> Result<Capacity, PlanError> {
         notes.extend(describe_whole_processes(&needs));
     }
     Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, notes })
+}
+
+/// Whether the recordings of all workloads cover their processes.
+///
+/// # Errors
+///
+/// The first workload whose recording has gaps.
+pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
+    let mut workloads = runs.iter().flat_map(|run| &run.file.workloads);
+    match workloads.find(|workload| !workload.gaps.is_empty()) {
+        None => Ok(()),
+        Some(found) => Err(PlanError::Gaps { workload: found.name.clone(), gaps: found.gaps.clone() }),
+    }
 }
 
 /// The needs of all runs. A workload that an earlier run has too is named with its directory.

@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// The variant that savings refer to [default: ptmalloc2, if the run has it]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
+    /// Plan with recordings that failed, lost events or explain too little of their processes' memory, all the same
+    #[arg(long)]
+    despite_coverage: bool,
     /// In which form the plan is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -60,6 +63,9 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let request = request(&args)?;
     let runs = args.directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
     let all: Vec<&Run> = runs.iter().collect();
+    if !args.despite_coverage {
+        capacity::check_coverage(&all)?;
+    }
     let capacity = capacity::plan(&all, &request).map_err(|error| match error {
         PlanError::UnknownBaseline { .. } => usage(error.to_string()),
         other => other.into(),

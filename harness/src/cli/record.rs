@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use heaplab_trace::Gap;
 use heaplab_workloads::simulate::parse_size_bytes;
 use indicatif::HumanBytes;
 
@@ -18,8 +19,12 @@ pub(super) struct Args {
     /// is beside it, in FILE.raw
     #[arg(short, long, value_name = "FILE.hlt", required_unless_present = "pid")]
     output: Option<PathBuf>,
-    /// Record children too, each into a trace of its own, FILE.PID-N.hlt
-    #[arg(long)]
+    /// Record no children. Else each is recorded into a trace of its own, FILE.PID-N.hlt, and FILE.tree.toml says which
+    /// processes there were
+    #[arg(long, conflicts_with = "follow_forks")]
+    only_this_process: bool,
+    /// Children are recorded anyway
+    #[arg(long, hide = true)]
     follow_forks: bool,
     /// Record nothing until heaplab gets SIGUSR1; SIGUSR2 pauses again
     #[arg(long)]
@@ -49,7 +54,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let settings = settings(args)?;
     let requests = Requests::by_signals().context("cannot handle signals")?;
-    let report = match record(&settings, &requests) {
+    let report = match record(&settings, &requests, &|sentence| say!("heaplab: {sentence}")) {
         Ok(report) => report,
         Err(error) => {
             return match error.start_code() {
@@ -88,7 +93,7 @@ fn settings(args: Args) -> Result<Settings, Usage> {
         program,
         arguments: command.collect(),
         output,
-        follow_forks: args.follow_forks,
+        only_this_process: args.only_this_process,
         is_paused: args.paused,
         most_bytes: args.max_bytes,
         most_time: args.max_seconds,
@@ -96,12 +101,29 @@ fn settings(args: Args) -> Result<Settings, Usage> {
     })
 }
 
+/// Traces of which a line is said; the manifest has all.
+const MOST_LINES: usize = 20;
+
 fn describe(recorded: &Recorded) {
-    for trace in &recorded.traces {
-        for problem in &trace.problems {
-            say!("heaplab: warning: {}: {problem}", trace.path.display());
+    for trace in recorded.traces.iter().take(MOST_LINES) {
+        let path = trace.path.display();
+        trace.problems.iter().for_each(|problem| say!("heaplab: warning: {path}: {problem}"));
+        for gap in &trace.coverage.gaps {
+            // Of a tree that was recorded whole nothing is missing.
+            let is_fault = !matches!(gap, Gap::PartOfTree { .. });
+            say!("heaplab: {}{path}: {gap}", if is_fault { "warning: " } else { "" });
         }
         say!("heaplab: {}", describe_trace(trace));
+    }
+    if let Some(manifest) = &recorded.manifest {
+        let more = recorded.traces.len().saturating_sub(MOST_LINES);
+        let rest = if more > 0 { format!(", {more} of which are not named here") } else { String::new() };
+        say!(
+            "heaplab: {} says which processes there were, with {} trace{}{rest}",
+            manifest.display(),
+            recorded.traces.len(),
+            if recorded.traces.len() == 1 { "" } else { "s" }
+        );
     }
 }
 
@@ -109,12 +131,13 @@ fn describe_trace(trace: &Recording) -> String {
     let summary = &trace.summary;
     let per_event = trace.file_bytes as f64 / summary.events.max(1) as f64;
     format!(
-        "recorded {}: {} events, {} thread{}, {} ({per_event:.2} bytes an event), {} lost",
+        "recorded {}: {} events, {} thread{}, {} ({per_event:.2} bytes an event), {} lost; {}",
         trace.path.display(),
         summary.events,
         summary.threads,
         if summary.threads == 1 { "" } else { "s" },
         HumanBytes(trace.file_bytes),
         summary.lost,
+        trace.coverage,
     )
 }

@@ -89,6 +89,9 @@ pub(super) struct Args {
     /// Run each load model once with each of these numbers of connections, such as 40,80,160
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     connections: Vec<u32>,
+    /// Predict from a recording that failed, lost events or explains too little of its process's memory, all the same
+    #[arg(long)]
+    despite_coverage: bool,
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
@@ -158,6 +161,7 @@ fn options(args: Args) -> RunOptions {
             fixed: args.fixed,
             until: args.until,
             max_time_ns: args.max_time.map(nanoseconds),
+            despite_coverage: args.despite_coverage,
         }),
         exec: None,
     }

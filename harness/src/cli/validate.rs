@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Continue a validation that was stopped, given with the same arguments: what its two runs have is kept
     #[arg(long)]
     resume: bool,
+    /// Go on with a recording that failed, lost events or explains too little of its process's memory
+    #[arg(long)]
+    despite_coverage: bool,
     /// As of `heaplab exec`: a sample ends this long after the program was ready
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
@@ -99,6 +102,7 @@ fn validation(args: Args) -> Validation {
             time_ns: args.time.map(nanoseconds),
         },
         command: args.command,
+        despite_coverage: args.despite_coverage,
         resume: args.resume,
         argv: argv_of_process(),
     }

@@ -81,6 +81,9 @@ pub struct ReplayOptions {
     /// With `until`: no block starts later than this after the first.
     #[serde(default, with = "wide")]
     pub max_time_ns: Option<u64>,
+    /// Whether memory is predicted from recordings with gaps too.
+    #[serde(default)]
+    pub despite_coverage: bool,
 }
 
 /// The options of a run for which none is given.
@@ -102,6 +105,7 @@ impl Default for ReplayOptions {
             fixed: false,
             until: None,
             max_time_ns: None,
+            despite_coverage: false,
         }
     }
 }

@@ -46,7 +46,7 @@ impl Collector {
         let begin = Instant::now();
         let has_time = || begin.elapsed() < MOST;
         let files = images.files();
-        for file in files.iter() {
+        for file in files.iter().filter(|file| file.is_awake) {
             self.make_room(file, directory);
             // What the file of copies has no room for stays in its buffer.
             let _ = self.copy_full(file, control, &has_time);
@@ -74,7 +74,7 @@ impl Collector {
             }
             return;
         }
-        let made = images::open(&file.path).and_then(|opened| Ok(allocate(&opened, room, end - room)?));
+        let made = images::open(&file.path).and_then(|opened| allocate(&opened, room, end - room));
         match made {
             Ok(()) => image.make_room(end),
             Err(error) => image.set_shortage(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())),
@@ -233,10 +233,12 @@ mod tests {
         let made = room(&scene);
         assert!(made >= AHEAD_LEAST_BYTES, "{made}");
         assert_eq!(fs::metadata(&scene.image).expect("a file").len(), made, "and can be written to");
-        let image = Image::open(scene.page.words()).expect("a head");
-        image.carve(made - image.next_offset(), u64::MAX).expect("all of it");
+        let take_all =
+            |image: Image<'_>| image.carve(made - image.next_offset(), u64::MAX).expect("all of it");
+        take_all(Image::open(scene.page.words()).expect("a head"));
         scene.collector.file_most_bytes = made;
         scene.hand_over(PAGE_BYTES as u64);
+        let image = Image::open(scene.page.words()).expect("a head");
         assert_eq!((room(&scene), image.shortage()), (made, Some(Errno::FBIG.raw_os_error())));
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::RecordError;
+use super::directory::share;
 use super::page::SharedPage;
 
 /// The page, shared with every recorded process.
@@ -24,6 +25,7 @@ impl Control {
         let mut file =
             OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(failed)?;
         file.write_all(&bytes).map_err(failed)?;
+        share(path, 0o666).map_err(failed)?;
         Ok(Control { page: SharedPage::map(&file).map_err(failed)? })
     }
 

@@ -7,6 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::tree;
+
 /// Interpreters of scripts are followed this far.
 const MOST_SCRIPTS: usize = 4;
 const SET_USER: u32 = 0o4000;
@@ -35,6 +37,21 @@ pub(super) fn explain(program: &OsStr) -> String {
             }),
         Err(error) => format!("{shown} cannot be read: {error}"),
     }
+}
+
+/// Why nothing can be recorded of a program that a process runs, as far as its file and its environment show it; none
+/// if the library could be in it. `preload` is what its environment must have.
+pub(super) fn explain_process(number: u32, program: &Path, preload: &str) -> Option<String> {
+    // By this name it is found in other name spaces too, and when it was replaced.
+    let link = PathBuf::from(format!("/proc/{number}/exe"));
+    let file = File::open(&link).ok()?;
+    let reason = privilege(&link, &file.metadata().ok()?).or_else(|| describe(&file)).or_else(|| {
+        let is_cleared = tree::has_variable(number, preload) == Some(false);
+        is_cleared.then(|| {
+            format!("was started without {preload}: whoever started it cleared or replaced its environment")
+        })
+    })?;
+    Some(format!("{} {reason}", program.display()))
 }
 
 /// The file that a name stands for, as execvp(3) finds it.

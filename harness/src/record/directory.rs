@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use heaplab_raw::{ImageId, parse_image_name};
@@ -10,6 +11,18 @@ use super::RecordError;
 
 /// Tells the library where the recording is. The library has the name too.
 pub(super) const DIRECTORY_VARIABLE: &str = "HEAPLAB_RECORD_DIR";
+
+/// Whoever may go there makes files, and removes his own alone; nobody else lists them.
+const SHARED_DIRECTORY: u32 = 0o1733;
+
+/// Lets processes of other users use a file or a directory where this process is root's: only then can a recorded
+/// process become another user's, and begin another program as that.
+pub(super) fn share(path: &Path, mode: u32) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
 
 /// The directory.
 pub(super) struct Directory {
@@ -35,6 +48,11 @@ impl Directory {
                 return Err(RecordError::Io { what: "make the recording's directory", path, source });
             }
         }
+        share(&path, SHARED_DIRECTORY).map_err(|source| RecordError::Io {
+            what: "let others into the recording's directory",
+            path: path.clone(),
+            source,
+        })?;
         // Recorded processes may have another current directory.
         match path.canonicalize() {
             Ok(path) => Ok(Directory { path }),

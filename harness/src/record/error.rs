@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use super::library::LIBRARY_VARIABLE;
+use super::LIBRARY_VARIABLE;
 
 /// Why there is no recording, or no trace of it.
 #[derive(Debug, thiserror::Error)]

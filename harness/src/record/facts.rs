@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use heaplab_allocators::{Family, Variant, hash_file, identify, probe};
 use heaplab_raw::Text;
+use heaplab_trace::Header;
 use heaplab_workloads::import::raw;
 
 use super::RecordError;
@@ -48,6 +49,27 @@ pub(super) fn write(observer: &mut Observer, directory: &Directory) -> Result<()
         observer.fact(number, "allocator.hash", &stated.hash);
     }
     Ok(())
+}
+
+/// Writes what a trace must say of the process's place in its tree, and of what could not be recorded; `main` is the
+/// process whose trace stands for the recording.
+pub(super) fn describe_tree(observer: &mut Observer, main: u32) {
+    let processes = observer.processes();
+    let count = processes.all().len();
+    let mut facts = Vec::new();
+    for process in processes.all() {
+        let number = process.member.number;
+        if let Some(reason) = &process.not_recorded {
+            facts.push((number, Header::NOT_RECORDED_NOTE, reason.clone()));
+        }
+        if let Some(share) = processes.share_of(process).filter(|_| count > 1) {
+            facts.push((number, Header::TREE_SHARE_NOTE, format!("{share:.4}")));
+        }
+    }
+    if count > 1 {
+        facts.push((main, Header::TREE_PROCESSES_NOTE, count.to_string()));
+    }
+    facts.iter().for_each(|(number, name, value)| observer.fact(*number, name, value));
 }
 
 /// What a library is. Where it does not say, its file's name must do.

@@ -21,6 +21,9 @@ const RETRY_STEP: Duration = Duration::from_millis(100);
 /// Room that is made in the file of a process that may not make any itself: what the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
 
+/// Files of programs that have ended are kept until there are so many: a child that they forked may begin an image yet.
+const MOST_FILES: usize = 10_000;
+
 /// All images of a recording whose processes may still run.
 #[derive(Default)]
 pub(super) struct Images {
@@ -35,8 +38,10 @@ pub(super) struct Images {
 pub(super) struct ImageFile {
     pub(super) path: PathBuf,
     pub(super) copies: PathBuf,
-    /// The pages of its images that may still run. The file's first page stays as long as any other.
+    /// The pages of its images that may still run, and the file's first.
     pages: Vec<Page>,
+    /// Whether any of them may.
+    pub(super) is_awake: bool,
     /// Offset of the last forked image that was seen.
     linked: Option<u64>,
 }
@@ -72,8 +77,11 @@ impl Images {
             return Vec::new();
         }
         self.seen_ordinals = ordinals;
-        self.next_retry = elapsed + RETRY_STEP;
-        self.files.retain_mut(ImageFile::keep_running);
+        self.next_retry = elapsed.saturating_add(RETRY_STEP);
+        self.files.iter_mut().for_each(ImageFile::let_go);
+        if self.files.len() > MOST_FILES {
+            self.files.retain(|file| file.is_awake);
+        }
         let mut fresh = Vec::new();
         // A directory that cannot be read now is read the next time.
         for id in directory.files().unwrap_or_default() {
@@ -113,7 +121,7 @@ impl ImageFile {
         let is_head = Image::open(page.words()).is_ok_and(|image| image.head().id == first);
         let copies = directory.copies_file(first);
         let pages = vec![Page { id: first, page }];
-        is_head.then_some(ImageFile { path, copies, pages, linked: None })
+        is_head.then_some(ImageFile { path, copies, pages, is_awake: true, linked: None })
     }
 
     /// The first image, whose page is the file's.
@@ -148,11 +156,12 @@ impl ImageFile {
             next = before;
         }
         self.linked = Some(last);
+        self.is_awake = true;
         fresh
     }
 
-    /// Lets go of images that have ended; false if none is left.
-    fn keep_running(&mut self) -> bool {
+    /// Lets go of images that have ended.
+    fn let_go(&mut self) {
         let mut at = 0;
         let mut running = 0;
         self.pages.retain(|page| {
@@ -162,7 +171,7 @@ impl ImageFile {
             running += usize::from(is_running);
             is_first || is_running
         });
-        running > 0
+        self.is_awake = running > 0;
     }
 }
 
@@ -232,6 +241,14 @@ mod tests {
         );
         Image::open(forked[1].words()).expect("a head").set_state(ImageState::Exited);
         images.find(3 * STEP, 5, &directory);
-        assert_eq!(images.pages().count(), 0);
+        assert!(!images.files()[0].is_awake);
+        // The child of a program that has ended.
+        file.set_len(4 * PAGE_BYTES as u64).expect("a length");
+        let late = SharedPage::map_at(&file, 3 * PAGE_BYTES as u64).expect("a page");
+        let id = ImageId { pid: 9, ordinal: 9 };
+        let image = Image::publish_fork(late.words(), &ImageHead { id, ..ImageHead::default() }, first);
+        first.link(image, 3 * PAGE_BYTES as u64);
+        assert_eq!(images.find(4 * STEP, 6, &directory), [id]);
+        assert!(images.files()[0].is_awake);
     }
 }

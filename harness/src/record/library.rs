@@ -3,10 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::RecordError;
-
-/// Names the library's file, where it lies in none of the usual places.
-pub const LIBRARY_VARIABLE: &str = "HEAPLAB_RECORDER";
+use super::{LIBRARY_VARIABLE, RecordError};
 
 const FILE: &str = "libheaplab_recorder.so";
 

@@ -1,12 +1,12 @@
 //! From raw files to traces: one for each image that recorded something.
 //!
-//! The trace that was asked for is that of the last image of the program's own process: what it became by
-//! exec. Another image's has the process's number and the image's ordinal in its name.
+//! The trace that was asked for is that of the last image of the process that stands for the recording: what it became
+//! by exec. Another image's has the process's number and the image's ordinal in its name.
 
 use std::path::{Path, PathBuf};
 
 use heaplab_raw::ImageId;
-use heaplab_trace::Summary;
+use heaplab_trace::{Coverage, Summary};
 use heaplab_workloads::import::raw;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,21 +15,27 @@ use super::watch::Ended;
 use super::{RecordError, Settings, diagnosis};
 
 /// What was recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// The traces, the one that was asked for first.
     pub traces: Vec<Recording>,
+    /// The manifest, where there is more than one process or image.
+    pub manifest: Option<PathBuf>,
 }
 
 /// One trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
+    /// The image that it is of.
+    pub image: ImageId,
     /// Its file.
     pub path: PathBuf,
     /// How long that is.
     pub file_bytes: u64,
     /// Its totals.
     pub summary: Summary,
+    /// What it covers of its process.
+    pub coverage: Coverage,
     /// What was missing or damaged in the raw files, in words.
     pub problems: Vec<String>,
 }
@@ -47,7 +53,8 @@ pub(super) fn merge(
     let recording = raw::Recording::open(directory.path()).map_err(failed)?;
     let mut images: Vec<ImageId> =
         recording.images().iter().copied().filter(|image| recording.has_content(*image)).collect();
-    let own = images.iter().rposition(|image| image.pid == ended.process);
+    let is_own = |image: &ImageId| number_of(&recording, *image) == ended.main;
+    let own = images.iter().rposition(is_own);
     let Some(last) = own.or(images.len().checked_sub(1)) else {
         return Err(RecordError::Nothing { reason: explain(settings, directory, ended)? });
     };
@@ -57,7 +64,12 @@ pub(super) fn merge(
         let path = if at == 0 { settings.output.clone() } else { name(&settings.output, image) };
         traces.push(make(directory, &recording, image, path)?);
     }
-    Ok(Recorded { traces })
+    Ok(Recorded { traces, manifest: None })
+}
+
+/// The number that an image's process had here.
+pub(super) fn number_of(recording: &raw::Recording, image: ImageId) -> u32 {
+    recording.facts_of(image, |page| page.host_process()).flatten().unwrap_or(image.pid)
 }
 
 fn make(
@@ -82,7 +94,8 @@ fn make(
     let file_bytes = std::fs::metadata(&path)
         .map_err(|source| RecordError::Io { what: "look at the trace", path: path.clone(), source })?
         .len();
-    Ok(Recording { path, file_bytes, summary: report.summary, problems: report.problems })
+    let coverage = Coverage::of(&report.header, &report.summary);
+    Ok(Recording { image, path, file_bytes, summary: report.summary, coverage, problems: report.problems })
 }
 
 /// The name of another image's trace: `server.hlt` and image 3 of process 4211 make `server.4211-3.hlt`.
@@ -104,7 +117,8 @@ fn explain(settings: &Settings, directory: &Directory, ended: &Ended) -> Result<
     if !directory.files()?.is_empty() {
         return Ok("the program allocated nothing while it was recorded".to_string());
     }
-    Ok(diagnosis::explain(&settings.program))
+    let mut reasons = ended.processes.all().iter().filter_map(|process| process.not_recorded.clone());
+    Ok(reasons.next_back().unwrap_or_else(|| diagnosis::explain(&settings.program)))
 }
 
 #[cfg(test)]

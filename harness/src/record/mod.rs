@@ -2,10 +2,10 @@
 //! processes wrote is merged into a trace.
 //!
 //! library (where the recorder's library lies) -> directory and control (what is shared with the recorded
-//! processes) -> watch (the clock, signals and limits, until the program ends) with observer (what is seen
-//! from outside: resident memory, names), images (what processes have begun) and collector (room and empty buffers
-//! for their threads) ->
-//! facts (which allocator it was) -> merge (the traces). Where nothing was recorded, diagnosis says why.
+//! processes) -> watch (the clock, signals and limits, until the last recorded process ends) with images (what processes
+//! have begun), observer (what is seen from outside, of the processes of a tree) and collector (room and empty buffers
+//! for their threads) -> facts (which allocator it was) -> merge (the traces, and the manifest of a tree). Where
+//! nothing was recorded, diagnosis says why.
 //!
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
 //! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
@@ -18,9 +18,12 @@ mod error;
 mod facts;
 mod images;
 mod library;
+mod manifest;
 mod merge;
 mod observer;
 mod page;
+mod processes;
+mod tree;
 mod watch;
 
 use std::ffi::OsString;
@@ -31,9 +34,9 @@ use std::time::Duration;
 
 use heaplab_raw::State;
 use heaplab_trace::{Header, TraceFile};
+use rustix::process::{getpid, set_child_subreaper};
 
 pub use error::RecordError;
-pub use library::LIBRARY_VARIABLE;
 pub use merge::{Recorded, Recording};
 pub use watch::{Requests, Stop};
 
@@ -41,6 +44,9 @@ use control::Control;
 use directory::Directory;
 use observer::Observer;
 use watch::Watch;
+
+/// Names the file of the recorder's library, where it lies in none of the usual places.
+pub const LIBRARY_VARIABLE: &str = "HEAPLAB_RECORDER";
 
 /// What is recorded, and how.
 #[derive(Debug, Clone)]
@@ -51,8 +57,8 @@ pub struct Settings {
     pub arguments: Vec<OsString>,
     /// The trace to write; those of other images get their process's number into their names.
     pub output: PathBuf,
-    /// Whether children are recorded too, each into a trace of its own.
-    pub follow_forks: bool,
+    /// Whether children are left alone. Else each is recorded, into a trace of its own.
+    pub only_this_process: bool,
     /// Whether nothing is recorded until it is asked for.
     pub is_paused: bool,
     /// Recording stops when the raw files have this length together.
@@ -82,24 +88,31 @@ impl Report {
     }
 }
 
-/// Records a program from its start to its end. `requests` may be set meanwhile, by signals.
+/// Records a program from its start to its end. `requests` may be set meanwhile, by signals; `tell` is given sentences
+/// for the user while it runs.
 ///
 /// # Errors
 ///
 /// The program was not started: the library or the directory is not there, no trace can be written to where it is
 /// to be, or the program is not there. What goes
 /// wrong later is in the report, because the program has run and has a status.
-pub fn record(settings: &Settings, requests: &Requests) -> Result<Report, RecordError> {
+pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> Result<Report, RecordError> {
     let library = library::find()?;
     let directory = Directory::create(&settings.output)?;
     if let Err(source) = TraceFile::create(&settings.output, &Header::default()) {
         directory.remove()?;
         return Err(RecordError::NoTrace { source });
     }
-    let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), settings.follow_forks)?;
-    let observer = Observer::create(&directory.file(heaplab_raw::SAMPLES_NAME))?;
-    let mut watch = Watch::new(settings, &directory, control, observer);
+    let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), !settings.only_this_process)?;
+    let observer = Observer::create(&directory.file(heaplab_raw::SAMPLES_NAME), &library)?;
+    let mut watch = Watch::new(settings, &directory, control, observer, tell);
     watch.begin()?;
+    // What loses its parent stays in this process's tree: a daemon is recorded to its end.
+    set_child_subreaper(Some(getpid())).map_err(|errno| RecordError::Io {
+        what: "adopt the program's orphans",
+        path: settings.program.clone().into(),
+        source: errno.into(),
+    })?;
     let child = match start(settings, &library, directory.path()) {
         Ok(child) => child,
         Err(error) => {
@@ -110,7 +123,11 @@ pub fn record(settings: &Settings, requests: &Requests) -> Result<Report, Record
     let ended = watch.until_end(child, requests)?;
     requests.finish();
     let mut warnings = ended.warnings(settings);
-    let result = match merge::merge(settings, &directory, &ended) {
+    let merged = merge::merge(settings, &directory, &ended).and_then(|recorded| {
+        let manifest = manifest::write(&settings.output, &directory, &recorded.traces, &ended)?;
+        Ok(Recorded { manifest, ..recorded })
+    });
+    let result = match merged {
         Ok(recorded) if settings.keeps_raw => {
             warnings.push(format!("the raw files are kept in {}", directory.path().display()));
             Ok(recorded)

@@ -1,5 +1,6 @@
 //! What this process does while the program runs: it is the clock, and decides whether events are recorded.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use heaplab_raw::{State, Tick};
+use heaplab_trace::Header;
+use indicatif::HumanBytes;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::collector::Collector;
@@ -17,10 +21,13 @@ use super::control::Control;
 use super::directory::Directory;
 use super::images::Images;
 use super::observer::Observer;
+use super::processes::{Process, Processes};
 use super::{RecordError, Settings, first_state};
 
 /// How often the time is stored: what a recorded time is good to.
 const STEP: Duration = Duration::from_millis(1);
+/// So many looks in a row find no recorded process before there is none.
+const LOOKS_AT_NONE: u32 = 5;
 /// How often the disk is asked what it has left: 1 us.
 const ROOM_STEP: Duration = Duration::from_millis(5);
 
@@ -58,6 +65,11 @@ impl Requests {
         Ok(requests)
     }
 
+    /// Whether a signal has come that ends a recording whose program has ended.
+    fn ends(&self) -> bool {
+        [&self.end, &self.hang_up, &self.ignored].iter().any(|flag| flag.load(Ordering::Relaxed))
+    }
+
     /// The program has ended. What comes now, the merging of the raw files, may be ended by a signal; they are kept.
     pub(super) fn finish(&self) {
         self.over.store(true, Ordering::Relaxed);
@@ -77,14 +89,46 @@ pub enum Stop {
     Failure(i32),
 }
 
+impl Stop {
+    fn describe(self, settings: &Settings) -> String {
+        match self {
+            Stop::Bytes => {
+                format!("the raw files had the {} bytes of --max-bytes", settings.most_bytes.unwrap_or(0))
+            }
+            Stop::Time => "the time of --max-seconds was over".to_owned(),
+            Stop::Room(left_bytes) => format!(
+                "the disk had {left_bytes} bytes left, no more than the raw files have, and the trace needs room too; \
+                 the program went on without"
+            ),
+            Stop::Failure(errno) => {
+                let cause = std::io::Error::from_raw_os_error(errno);
+                format!("the raw files could not grow: {cause}; the program went on without")
+            }
+        }
+    }
+}
+
+/// What a process ran last that was not recorded.
+fn describe_missed(process: &Process) -> Option<String> {
+    let reason = process.not_recorded.as_ref()?;
+    let (number, peak) = (process.member.number, HumanBytes(process.peak_bytes));
+    Some(format!("process {number} was not recorded to its end: {reason} ({peak} of memory at its peak)"))
+}
+
 /// How the program ended.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    /// The process that was started.
-    pub(super) process: u32,
+    /// The process whose trace stands for the recording.
+    pub(super) main: u32,
+    /// How long it took, in seconds.
+    pub(super) seconds: f64,
+    /// All processes that were seen.
+    pub(super) processes: Processes,
     stop: Option<(Stop, Duration)>,
     was_recording: bool,
     still_running: usize,
+    /// Events of processes that had no image.
+    lost: u64,
     unseen: Option<String>,
 }
 
@@ -115,6 +159,10 @@ pub(super) struct Watch<'a> {
     first: Option<Duration>,
     next_room: Duration,
     stop: Option<(Stop, Duration)>,
+    /// Whether a signal that ends programs was passed on to this one.
+    was_passed_on: bool,
+    /// Says something to the user while the program runs.
+    tell: &'a dyn Fn(&str),
 }
 
 impl<'a> Watch<'a> {
@@ -123,6 +171,7 @@ impl<'a> Watch<'a> {
         directory: &'a Directory,
         control: Control,
         observer: Observer,
+        tell: &'a dyn Fn(&str),
     ) -> Watch<'a> {
         let state = first_state(settings);
         let first = (state == State::Recording).then_some(Duration::ZERO);
@@ -136,6 +185,8 @@ impl<'a> Watch<'a> {
             first,
             next_room: Duration::ZERO,
             stop: None,
+            was_passed_on: false,
+            tell,
         }
     }
 
@@ -146,38 +197,57 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Keeps the clock and the limits until the program ends.
-    pub(super) fn until_end(mut self, mut child: Child, requests: &Requests) -> Result<Ended, RecordError> {
+    /// Keeps the clock and the limits until the program ends and, where children are recorded, the last of them.
+    pub(super) fn until_end(mut self, child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
         let before = CpuTime::of_children();
         let (mut images, mut collector) = (Images::default(), Collector::new());
-        let status = loop {
+        let (mut status, mut looks_at_none) = (None, 0);
+        self.observer.find(Duration::ZERO);
+        loop {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
             self.page()?.set_tick(tick(elapsed, self.state));
-            pass_on(requests, process);
+            if status.is_none() {
+                self.was_passed_on |= pass_on(requests, process);
+            }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
-            self.observer.look(elapsed, process, &fresh);
-            // Behind a stop a full buffer is as good as its copy, which would take room.
+            // Behind a stop what is seen belongs to no event, and a full buffer is as good as its copy, which would
+            // take room.
             if self.stop.is_none() {
+                self.observer.look(elapsed, &images, &fresh);
                 collector.collect(&mut images, self.page()?, self.directory);
             }
-            let ended = child.try_wait().map_err(|source| RecordError::Io {
-                what: "wait for the program",
-                path: self.settings.program.clone().into(),
-                source,
-            })?;
-            if let Some(status) = ended {
-                break status;
+            let (ended, has_children) = self.reap()?;
+            for (number, how) in ended {
+                self.observer.end(number, how, elapsed);
+                if number == process {
+                    status = Some(how);
+                    self.observer.find(elapsed);
+                    self.tell_rest(process);
+                }
+            }
+            if status.is_some() {
+                // A process that was just handed over to this one may be missed by one look.
+                looks_at_none =
+                    if self.observer.processes().count_running(process) == 0 { looks_at_none + 1 } else { 0 };
+                if looks_at_none >= LOOKS_AT_NONE || self.ends_at_once(has_children, requests) {
+                    break;
+                }
+                self.observer.find(elapsed);
             }
             thread::sleep(STEP);
-        };
+        }
         let elapsed = self.begin.elapsed();
         self.decide(requests, elapsed)?;
         let state = if self.state == State::Failed { State::Failed } else { State::Stopped };
         self.page()?.set_tick(tick(elapsed, state));
-        let still_running = self.observer.count_running(process);
-        self.observer.finish(elapsed, process, status);
+        // What began and ended since the last look.
+        let fresh = images.find(Duration::MAX, self.page()?.ordinals(), self.directory);
+        self.observer.take_images(&images, &fresh);
+        let still_running = self.observer.processes().count_running(process);
+        let main = self.observer.processes().choose_main(process);
+        self.observer.finish();
         let used = CpuTime::of_children();
         for (name, used_us) in [
             ("cpu_user_ns", used.user_us - before.user_us),
@@ -185,15 +255,70 @@ impl<'a> Watch<'a> {
         ] {
             self.observer.fact(process, name, &(used_us * 1000).to_string());
         }
+        if let Some((stop @ (Stop::Failure(_) | Stop::Room(_)), _)) = self.stop {
+            self.observer.fact(0, Header::FAILED_NOTE, &stop.describe(self.settings));
+        }
+        if !self.settings.only_this_process {
+            super::facts::describe_tree(&mut self.observer, main);
+        }
         super::facts::write(&mut self.observer, self.directory)?;
         Ok(Ended {
-            status,
-            process,
+            status: ExitStatus::from_raw(status.unwrap_or(0) as i32),
+            main,
             stop: self.stop,
             was_recording: self.first.is_some(),
             still_running,
+            lost: self.page()?.lost(),
+            seconds: elapsed.as_secs_f64(),
             unseen: self.observer.failure(),
+            processes: self.observer.into_processes(),
         })
+    }
+
+    /// The processes that have ended and were this one's to wait for, each with what wait(2) gave: the program, and
+    /// what of its tree lost its parent; and whether there are more that have not.
+    fn reap(&self) -> Result<(Vec<(u32, u32)>, bool), RecordError> {
+        let mut ended = Vec::new();
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((process, status))) => {
+                    ended.push((process.as_raw_nonzero().get() as u32, status.as_raw() as u32));
+                }
+                Ok(None) => return Ok((ended, true)),
+                Err(Errno::CHILD) => return Ok((ended, false)),
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(RecordError::Io {
+                        what: "wait for the program",
+                        path: self.settings.program.clone().into(),
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the recording ends with the program, whatever still runs.
+    fn ends_at_once(&self, has_children: bool, requests: &Requests) -> bool {
+        !has_children
+            || self.settings.only_this_process
+            || self.stop.is_some()
+            || self.was_passed_on
+            || requests.ends()
+    }
+
+    /// Says that the program has ended, and others of its tree have not.
+    fn tell_rest(&self, process: u32) {
+        let running = self.observer.processes().count_running(process);
+        if running > 0 && !self.settings.only_this_process {
+            (self.tell)(&format!(
+                "the program has ended, and {running} process{} that it left behind run{} on and {} recorded, to the \
+                 end; SIGINT or SIGTERM ends the recording before",
+                if running == 1 { "" } else { "es" },
+                if running == 1 { "s" } else { "" },
+                if running == 1 { "is" } else { "are" },
+            ));
+        }
     }
 
     fn page(&self) -> Result<heaplab_raw::Control<'_>, RecordError> {
@@ -252,15 +377,19 @@ fn tick(elapsed: Duration, state: State) -> Tick {
     Tick::new(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX >> 8), state)
 }
 
-/// Passes signals on to the program. One that has ended, or that became another user's, gets none.
-fn pass_on(requests: &Requests, process: u32) {
+/// Passes signals on to the program, and says whether there were any. One that has ended, or that became another
+/// user's, gets none.
+fn pass_on(requests: &Requests, process: u32) -> bool {
+    let mut any = false;
     for (flag, signal) in [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)] {
         if flag.swap(false, Ordering::Relaxed)
             && let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw)
         {
             let _ = kill_process(pid, signal);
+            any = true;
         }
     }
+    any
 }
 
 impl Ended {
@@ -269,24 +398,12 @@ impl Ended {
         let mut warnings = Vec::new();
         if let Some((stop, elapsed)) = self.stop {
             let at = format!("recording stopped {:.3} s after the start", elapsed.as_secs_f64());
-            warnings.push(match stop {
-                Stop::Bytes => {
-                    format!(
-                        "{at}: the raw files had the {} bytes of --max-bytes",
-                        settings.most_bytes.unwrap_or(0)
-                    )
-                }
-                Stop::Time => format!("{at}: the time of --max-seconds was over"),
-                Stop::Room(left_bytes) => format!(
-                    "{at}: the disk had {left_bytes} bytes left, no more than the raw files have, and the trace needs \
-                     room too; the program went on without"
-                ),
-                Stop::Failure(errno) => {
-                    let cause = std::io::Error::from_raw_os_error(errno);
-                    format!("{at}: the raw files could not grow: {cause}; the program went on without")
-                }
-            });
+            warnings.push(format!("{at}: {}", stop.describe(settings)));
         }
+        if self.lost > 0 {
+            warnings.push(format!("{} events of processes that had just been forked are lost", self.lost));
+        }
+        warnings.extend(self.processes.all().iter().filter_map(describe_missed));
         if self.still_running > 0 {
             warnings.push(format!(
                 "{} recorded processes were still running when the program ended; what they did later is not recorded",

@@ -100,6 +100,9 @@ pub struct RunWorkload {
     /// What its source could not tell, and what that means for the figures. Sentences.
     #[serde(default)]
     pub lacks: Vec<String>,
+    /// What its recording does not cover, so that nothing is predicted from it nor planned with it. Sentences.
+    #[serde(default)]
+    pub gaps: Vec<String>,
     /// CPUs that the recorded process could use.
     #[serde(default)]
     pub cpus: Option<u32>,

@@ -12,10 +12,13 @@ use crate::doctor::{Level, Readings, examine};
 use crate::measure::Variation;
 use crate::results::{RecordedPoint, RunVariant, RunWorkload};
 
-/// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at.
-pub(super) fn recorded_points(compiled: &Compiled) -> Vec<RecordedPoint> {
-    let timed = compiled.subjects.iter().zip(&compiled.recordings).filter(|(subject, _)| subject.has_times);
-    let points = timed.flat_map(|(subject, recording)| {
+/// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at, and
+/// one with gaps is nothing to predict from, unless that is insisted on.
+pub(super) fn recorded_points(compiled: &Compiled, despite_coverage: bool) -> Vec<RecordedPoint> {
+    let recordings = compiled.subjects.iter().zip(compiled.recordings.iter().zip(&compiled.gaps));
+    let usable =
+        recordings.filter(|(subject, (_, gaps))| subject.has_times && (gaps.is_empty() || despite_coverage));
+    let points = usable.flat_map(|(subject, (recording, _))| {
         recording.memory.iter().map(|&(time_ns, resident_bytes)| RecordedPoint {
             workload: subject.name.clone(),
             time_ns,
@@ -70,6 +73,7 @@ pub(super) fn describe_workloads(
             program_hash: Some(hash(program)?),
             has_times: info.has_times,
             lacks: compiled.lacks.get(index).cloned().unwrap_or_default(),
+            gaps: compiled.gaps.get(index).cloned().unwrap_or_default(),
             cpus: info.cpus,
             events: Some(info.events),
             threads: Some(u64::from(info.threads)),

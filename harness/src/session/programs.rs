@@ -11,7 +11,7 @@ use heaplab_workloads::stream::{RecordStream, StreamError};
 
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
-use super::recording::Recording;
+use super::recording::{Recording, read_coverage};
 use super::replays::Replays;
 use crate::doctor::cgroup_memory_limit;
 use crate::measure::{Campaign, Footprints, Programs, Subject, Variation};
@@ -21,6 +21,8 @@ pub(super) struct Compiled {
     pub(super) subjects: Vec<Subject>,
     /// What each workload's source could not tell: [`Header::lacks`].
     pub(super) lacks: Vec<Vec<String>>,
+    /// Why nothing is to be predicted from a workload's recording: [`Coverage::sentences`](heaplab_trace::Coverage).
+    pub(super) gaps: Vec<Vec<String>>,
     pub(super) programs: Programs,
     /// What is known of the processes that were recorded, a workload each.
     pub(super) recordings: Vec<Recording>,
@@ -59,6 +61,7 @@ pub(super) fn compile_workloads(
     let compiled = Compiled {
         subjects: Vec::new(),
         lacks: Vec::new(),
+        gaps: Vec::new(),
         programs: Programs::new()?,
         recordings: Vec::new(),
         footprints: Footprints::default(),
@@ -148,8 +151,25 @@ impl Compiler<'_> {
         }
         self.compiled.subjects.push(Subject { name: workload.name.clone(), has_times });
         self.compiled.lacks.push(lacks);
+        let gaps = self.find_gaps(workload)?;
+        self.compiled.gaps.push(gaps);
         self.compiled.recordings.push(recording);
         Ok(true)
+    }
+
+    /// What the recording that a workload is does not cover; says what follows from it.
+    fn find_gaps(&self, workload: &Workload) -> Result<Vec<String>, SessionError> {
+        let Source::Trace { path } = &workload.source else { return Ok(Vec::new()) };
+        let gaps = read_coverage(path)?.sentences();
+        let consequence = if self.replays.replay.despite_coverage {
+            "predictions rest on it all the same"
+        } else {
+            "the heap is replayed, and nothing is predicted of the process (--despite-coverage does)"
+        };
+        for gap in &gaps {
+            self.say(format!("{}: {gap}; {consequence}", workload.name));
+        }
+        Ok(gaps)
     }
 
     /// Compiles one stream; false if the run was stopped.

@@ -1,8 +1,11 @@
 //! What a trace tells of the process that it was recorded of, or of the load that was modelled.
 
-use heaplab_trace::{Header, Record, RecordedAllocator};
+use std::path::Path;
+
+use heaplab_trace::{Coverage, Header, Record, RecordedAllocator, TraceError, TraceReader};
 use heaplab_workloads::simulate::{MAX_PHASES, SIMULATE, THINNED_NOTE, is_phase};
 
+use super::error::SessionError;
 use crate::results::RunPhase;
 
 /// What a trace tells beside its events.
@@ -22,6 +25,13 @@ pub(super) struct Recording {
     /// The phases of a load model.
     pub(super) phases: Vec<RunPhase>,
     is_model: bool,
+}
+
+/// What a trace covers. Of one that was cut off the header alone tells.
+pub(super) fn read_coverage(path: &Path) -> Result<Coverage, SessionError> {
+    let failed = |error: TraceError| SessionError::failed("cannot read a recording")(error);
+    let totals = heaplab_trace::summary(path).map_err(failed)?.unwrap_or_default();
+    Ok(Coverage::of(TraceReader::open(path).map_err(failed)?.header(), &totals))
 }
 
 impl Recording {

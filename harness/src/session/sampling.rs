@@ -57,7 +57,7 @@ fn open_directory(
     let name = describe_all(&replays.workloads);
     let directory = opening.open_directory(&name, replays.notes.clone(), described, variations, listener)?;
     if is_new {
-        directory.write_recorded(&recorded_points(compiled))?;
+        directory.write_recorded(&recorded_points(compiled, replays.replay.despite_coverage))?;
     }
     Ok(directory)
 }

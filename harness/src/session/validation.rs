@@ -13,6 +13,7 @@ use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Start};
 use super::program::{ProgramEnded, measure_program};
+use super::recording::read_coverage;
 use super::sampling::measure_replays;
 use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
 use crate::plan::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
@@ -33,6 +34,8 @@ pub struct Validation {
     pub options: RunOptions,
     /// How the program is run.
     pub exec: ExecOptions,
+    /// Whether a recording with gaps is good enough.
+    pub despite_coverage: bool,
     /// Whether runs that are there are continued.
     pub resume: bool,
     /// The command line that asks for it, for display.
@@ -61,6 +64,14 @@ pub fn validate_recording(
             let what = format!("{}: nothing was recorded", validation.recording.display());
             return Err(SessionError::Failed { what, source: "see above".into() });
         }
+    }
+    let gaps = read_coverage(&validation.recording)?.sentences();
+    if !validation.despite_coverage && !gaps.is_empty() {
+        let what = format!(
+            "{}: nothing is predicted from it, and so nothing validated (--despite-coverage does it all the same)",
+            validation.recording.display()
+        );
+        return Err(SessionError::Failed { what, source: gaps.join("; ").into() });
     }
     let directory = &validation.directory;
     std::fs::create_dir_all(directory)
@@ -99,6 +110,7 @@ impl Validation {
             workloads: vec![self.recording.display().to_string()],
             // Timers of allocators cost the program their time: so they must in the replay whose CPU time is compared.
             pace: Some(Pace::Virtual),
+            despite_coverage: self.despite_coverage,
             ..ReplayOptions::default()
         };
         RunOptions {

@@ -9,7 +9,7 @@ use core::ffi::{c_int, c_void};
 use heaplab_raw::Event;
 
 use crate::thread::{BUSY, Start, Thread};
-use crate::{ending, next, process, record, storage};
+use crate::{key, next, process, record, storage};
 
 /// `pthread_create(3)`.
 ///
@@ -84,7 +84,7 @@ unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     let state: &'static Thread = unsafe { &*place.cast::<Thread>() };
     let (start, argument) = (state.start.get(), state.argument.get());
     storage::set_thread(&BUSY);
-    ending::watch();
+    key::watch();
     storage::set_thread(state);
     record::mark_begin(state);
     match start {

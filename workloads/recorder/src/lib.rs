@@ -8,7 +8,7 @@
 //! same. What is written is drawn in `heaplab-raw`.
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `next`, `process`, `chunk`,
-//! `large`, `ending`, `record`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
+//! `large`, `key`, `record`, `ending`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
 //! `filter`, `mappings`, `creation`.
 #![allow(unsafe_code)]
 
@@ -20,6 +20,7 @@ mod creation;
 mod ending;
 mod filter;
 mod jemalloc;
+mod key;
 mod large;
 mod malloc;
 mod mappings;

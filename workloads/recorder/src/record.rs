@@ -14,7 +14,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use heaplab_raw::{Event, Tick, encode};
 
 use crate::thread::{BUSY, NOBODY, Thread};
-use crate::{chunk, control, ending, large, process, storage};
+use crate::{chunk, control, key, large, process, storage};
 
 /// Calls `function`, which is one event, and records it behind the call.
 #[inline]
@@ -130,7 +130,7 @@ fn begin() -> Option<&'static Thread> {
     storage::set_thread(&BUSY);
     let thread = if process::is_recorded() { take_state() } else { None };
     if thread.is_some() {
-        ending::watch();
+        key::watch();
     }
     storage::set_thread(thread.unwrap_or(&NOBODY));
     // SAFETY: as above. The loader and the C library were asked, and may have set it.

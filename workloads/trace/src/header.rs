@@ -144,6 +144,14 @@ pub struct Summary {
     pub touched_bytes: u64,
     /// Requested bytes of those objects.
     pub touched_of_bytes: u64,
+    /// Mean of resident samples over time.
+    pub resident_mean_bytes: u64,
+    /// Of that, what recorded blocks explain: see [`crate::Coverage`].
+    pub explained_mean_bytes: u64,
+    /// The largest resident sample.
+    pub resident_peak_bytes: u64,
+    /// Of that, what recorded blocks explain.
+    pub explained_at_peak_bytes: u64,
 }
 
 #[cfg(test)]

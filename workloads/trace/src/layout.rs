@@ -280,6 +280,10 @@ summary_fields!(
     touched,
     touched_bytes,
     touched_of_bytes,
+    resident_mean_bytes,
+    explained_mean_bytes,
+    resident_peak_bytes,
+    explained_at_peak_bytes,
 );
 
 pub(crate) fn summary_to_bytes(summary: &Summary) -> Vec<u8> {

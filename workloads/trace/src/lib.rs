@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod chunk;
+mod coverage;
 mod error;
 mod event;
 mod file;
@@ -22,6 +23,7 @@ mod varint;
 mod verify;
 mod writer;
 
+pub use coverage::{Coverage, Gap};
 pub use error::{Fault, Law, RecordFault, TraceError};
 pub use event::{
     Action, Call, Event, HugePages, IgnoredReason, Mark, ObjectId, Record, ResidentSample, ThreadId,

@@ -69,6 +69,8 @@ pub struct TraceReader<R> {
     // 24 bytes for some 65,000 events: held to be compared with the file's index.
     index: Vec<IndexEntry>,
     end: Option<End>,
+    /// How many fields the summary at the end has; later versions have more.
+    summary_fields: usize,
 }
 
 enum End {
@@ -110,6 +112,7 @@ impl<R: Read> TraceReader<R> {
             decompressor,
             index: Vec::new(),
             end: None,
+            summary_fields: 0,
         };
         reader.header = reader.read_header()?;
         Ok(reader)
@@ -126,6 +129,11 @@ impl<R: Read> TraceReader<R> {
             Some(End::Cut(truncation)) => Some(truncation),
             _ => None,
         }
+    }
+
+    /// How many fields the summary at the end states, in their order.
+    pub(crate) fn summary_fields(&self) -> usize {
+        self.summary_fields
     }
 
     /// The summary at the end; none if the trace was cut off, and none before its last record was read.
@@ -294,6 +302,7 @@ impl<R: Read> TraceReader<R> {
             return Err(self.end_fault(Fault::Checksum("the summary")));
         }
         let summary = layout::summary_from_bytes(&self.buffer);
+        self.summary_fields = self.buffer.len() / 8;
         if !self.fill(self.index.len() * layout::INDEX_ENTRY_BYTES)? {
             return self.cut();
         }

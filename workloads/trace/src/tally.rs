@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use rustc_hash::FxBuildHasher;
 
+use crate::coverage::Explained;
 use crate::error::Law;
 use crate::{Action, Call, Event, IgnoredReason, ObjectId, Record, Summary, ThreadId};
 
@@ -38,6 +39,7 @@ pub(crate) struct Tally {
     // A hostile trace may hold any sizes: the sum must neither wrap nor stick at a bound.
     live_bytes: u128,
     peak_bytes: u128,
+    explained: Explained,
     time_ns: u64,
     threads: Vec<ThreadState>,
     records: u64,
@@ -51,6 +53,7 @@ impl Tally {
             Record::Resident(sample) => {
                 self.advance(sample.time_ns)?;
                 self.summary.resident_samples += 1;
+                self.explained.add(sample.time_ns, sample.resident_bytes, clamp(self.peak_bytes));
             }
             Record::Mark(mark) => {
                 check_name(&mark.name)?;
@@ -90,13 +93,14 @@ impl Tally {
 
     /// The totals as they stand.
     pub(crate) fn summary(&self) -> Summary {
-        Summary {
+        let summary = Summary {
             threads: self.threads.len() as u64,
             live_at_end: self.live.len() as u64,
             live_at_end_bytes: clamp(self.live_bytes),
             requested_peak_bytes: clamp(self.peak_bytes),
             ..self.summary
-        }
+        };
+        self.explained.put_into(summary)
     }
 
     fn push_event(&mut self, event: &Event) -> Result<(), Law> {

@@ -6,7 +6,7 @@ pub(super) mod import;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use heaplab_trace::{FORMAT_VERSION, Header, Summary, TraceReader, Truncation, summary, verify};
+use heaplab_trace::{Coverage, FORMAT_VERSION, Header, Summary, TraceReader, Truncation, summary, verify};
 use indicatif::HumanBytes;
 
 use super::Outcome;
@@ -58,6 +58,10 @@ struct Info<'a> {
     format_version: u32,
     header: &'a Header,
     lacks: Vec<String>,
+    /// The share of its process's memory that recorded blocks explain, over time.
+    explained_share: Option<f64>,
+    /// Why nothing is to be predicted from it.
+    gaps: Vec<String>,
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_at_byte: Option<u64>,
@@ -76,12 +80,15 @@ fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
     if let Some(cut) = truncation {
         say!("heaplab: warning: {}", describe_cut(path, &cut));
     }
+    let coverage = Coverage::of(&header, &summary);
     let info = Info {
         file: path.display().to_string(),
         file_bytes: std::fs::metadata(path)?.len(),
         format_version: FORMAT_VERSION,
         header: &header,
         lacks: header.lacks(),
+        explained_share: coverage.share,
+        gaps: coverage.sentences(),
         truncated: truncation.is_some(),
         truncated_at_byte: truncation.map(|cut| cut.offset),
         summary,
@@ -142,6 +149,9 @@ fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
     ];
     rows.extend(header.notes.iter().map(|note| ("note", format!("{}: {}", note.name, shorten(&note.value)))));
     rows.push(("lacks", info.lacks.join("; ")));
+    let explained = info.explained_share.map(|share| format!("{share:.3}"));
+    rows.push(("explained_share", explained.unwrap_or_default()));
+    rows.extend(info.gaps.iter().map(|gap| ("gap", gap.clone())));
     rows.retain(|(_, value)| !value.is_empty());
     let truncated = info.truncated_at_byte.map_or("no".to_string(), |byte| format!("yes, at byte {byte}"));
     rows.push(("truncated", truncated));
@@ -196,6 +206,15 @@ pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static s
             ("touched", count(summary.touched)),
             ("touched_bytes", with_unit(summary.touched_bytes)),
             ("touched_of_bytes", with_unit(summary.touched_of_bytes)),
+        ]);
+    }
+    // Only recordings know it.
+    if summary.resident_peak_bytes > 0 {
+        rows.extend([
+            ("resident_mean_bytes", with_unit(summary.resident_mean_bytes)),
+            ("explained_mean_bytes", with_unit(summary.explained_mean_bytes)),
+            ("resident_peak_bytes", with_unit(summary.resident_peak_bytes)),
+            ("explained_at_peak_bytes", with_unit(summary.explained_at_peak_bytes)),
         ]);
     }
     rows

@@ -15,8 +15,8 @@ use heaplab_trace::{
 };
 
 use super::heap::{Entry, Heap, Output, ThreadState};
-use super::samples::Residents;
 use super::settle::{Lane, Settler};
+use super::samples::Residents;
 use super::stream::Stream;
 use super::{ImportError, Problems};
 

@@ -10,8 +10,8 @@ mod header;
 mod heap;
 mod index;
 mod merge;
-mod samples;
 mod settle;
+mod samples;
 mod stream;
 mod writer;
 
@@ -455,6 +455,6 @@ impl Job<'_> {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod truth;
+#[cfg(test)]
+mod tests;

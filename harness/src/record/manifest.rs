@@ -1,0 +1,154 @@
+//! The manifest of a tree: which processes there were, what each ran and when, and which trace is whose. All times are on
+//! the recording's clock, that of every trace.
+
+use std::path::{Path, PathBuf};
+
+use heaplab_raw::{ImageId, Text};
+use heaplab_workloads::import::raw;
+use serde::Serialize;
+
+use super::RecordError;
+use super::directory::Directory;
+use super::merge::{Recording, number_of};
+use super::processes::Process;
+use super::watch::Ended;
+
+/// The manifest, as TOML has it.
+#[derive(Serialize)]
+struct Manifest {
+    version: u32,
+    /// How long the recording took.
+    seconds: f64,
+    /// Largest number of processes that were there is not known: those that were seen.
+    processes: usize,
+    process: Vec<Entry>,
+}
+
+/// An image of a process, or a process without any.
+#[derive(Serialize)]
+struct Entry {
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid_inside: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<u32>,
+    program: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    command: String,
+    start_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_status: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    killed_by_signal: Option<u32>,
+    resident_peak_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    /// Share of its memory that recorded blocks explain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explained_share: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_recorded: Option<String>,
+}
+
+/// Writes the manifest of the traces of a recording beside the trace `output`, where there is more than one process or
+/// image.
+pub(super) fn write(
+    output: &Path,
+    directory: &Directory,
+    traces: &[Recording],
+    ended: &Ended,
+) -> Result<Option<PathBuf>, RecordError> {
+    let processes = ended.processes.all();
+    if traces.len() < 2 && processes.len() < 2 {
+        return Ok(None);
+    }
+    let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
+    let recording = &raw::Recording::open(directory.path()).map_err(failed)?;
+    let mut entries: Vec<Entry> =
+        traces.iter().map(|trace| describe_trace(recording, trace, ended)).collect();
+    let has_trace = |process: &&Process| traces.iter().any(|trace| process.images.contains(&trace.image));
+    entries.extend(
+        processes
+            .iter()
+            .filter(|process| !has_trace(process))
+            .map(|process| describe_process(process, ended)),
+    );
+    entries.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
+    let manifest =
+        Manifest { version: 1, seconds: ended.seconds, processes: processes.len(), process: entries };
+    let path = output.with_extension("tree.toml");
+    let failed = |source| RecordError::Io { what: "write the manifest", path: path.clone(), source };
+    let text = toml::to_string(&manifest).map_err(|error| failed(std::io::Error::other(error)))?;
+    std::fs::write(&path, text).map_err(failed)?;
+    Ok(Some(path))
+}
+
+fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {
+    let number = number_of(recording, trace.image);
+    let process = ended.processes.all().iter().find(|process| process.images.contains(&trace.image));
+    let facts = recording.facts_of(trace.image, |page| {
+        let text = |text| String::from_utf8_lossy(&page.text(text).collect::<Vec<u8>>()).into_owned();
+        let command = text(Text::Command).trim_end_matches('\0').replace('\0', " ");
+        (page.head().parent, page.head().tick.elapsed_us(), text(Text::Program), command)
+    });
+    let (parent, start_us, program, command) = facts.unwrap_or_default();
+    let of_process = process.map(|process| describe_process(process, ended));
+    let parent =
+        of_process.as_ref().and_then(|entry| entry.parent).or(parent.map(|parent: ImageId| parent.pid));
+    Entry {
+        pid: number,
+        pid_inside: (number != trace.image.pid).then_some(trace.image.pid),
+        parent,
+        program,
+        command,
+        start_s: start_us as f64 / 1e6,
+        end_s: of_process.as_ref().and_then(|entry| entry.end_s),
+        exit_status: of_process.as_ref().and_then(|entry| entry.exit_status),
+        killed_by_signal: of_process.as_ref().and_then(|entry| entry.killed_by_signal),
+        resident_peak_bytes: trace.summary.resident_peak_bytes,
+        memory_share: of_process.as_ref().and_then(|entry| entry.memory_share),
+        trace: trace.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        events: Some(trace.summary.events),
+        lost: Some(trace.summary.lost),
+        explained_share: trace.coverage.share,
+        gaps: trace.coverage.sentences(),
+        not_recorded: of_process.and_then(|entry| entry.not_recorded),
+    }
+}
+
+fn describe_process(process: &Process, ended: &Ended) -> Entry {
+    let member = &process.member;
+    let status = process.status;
+    Entry {
+        pid: member.number,
+        pid_inside: (member.inner != member.number).then_some(member.inner),
+        parent: (member.parent != std::process::id()).then_some(member.parent),
+        program: process.program.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        command: String::new(),
+        start_s: process.began.as_secs_f64(),
+        end_s: process.ended.map(|ended| ended.as_secs_f64()),
+        exit_status: status.filter(|status| status & 0x7f == 0).map(|status| (status >> 8 & 0xff) as i32),
+        killed_by_signal: status.map(|status| status & 0x7f).filter(|signal| *signal != 0),
+        resident_peak_bytes: process.peak_bytes,
+        memory_share: ended.processes.share_of(process),
+        trace: None,
+        events: None,
+        lost: None,
+        explained_share: None,
+        gaps: Vec::new(),
+        not_recorded: process.not_recorded.clone().or_else(|| {
+            let is_silent = process.images.is_empty();
+            is_silent.then(|| "it allocated nothing, or ended at once".to_owned())
+        }),
+    }
+}

@@ -1,0 +1,126 @@
+//! Processes as /proc shows them: who descends from this one, under which numbers, and what they run.
+//!
+//! A process in a name space of its own has a number there, by which it names itself, and one here.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// What stays the same of a process as long as it lives, but for its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Its number here.
+    pub(super) number: u32,
+    /// The number by which it knows itself.
+    pub(super) inner: u32,
+    /// Its parent's number here.
+    pub(super) parent: u32,
+}
+
+/// The processes below `root`, without it, each behind its parent.
+pub(super) fn descendants(root: u32) -> Vec<u32> {
+    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
+    let mut open = vec![root];
+    while let Some(process) = open.pop() {
+        for child in children(process) {
+            if known.insert(child) {
+                found.push(child);
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// A process that is gone has no children: they are this process's then, and are found there.
+fn children(process: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists.flat_map(|list| parse_numbers(&list)).collect()
+}
+
+fn parse_numbers(list: &str) -> Vec<u32> {
+    list.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// A process; none if it is gone.
+pub(super) fn read_member(number: u32) -> Option<Member> {
+    parse_status(number, &fs::read_to_string(format!("/proc/{number}/status")).ok()?)
+}
+
+/// A thread's number in the innermost name space of numbers that it is in.
+pub(super) fn inner_thread(process: u32, thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).ok()?;
+    Some(parse_status(thread, &status)?.inner)
+}
+
+fn parse_status(number: u32, status: &str) -> Option<Member> {
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let parent = line("PPid")?.trim().parse().ok()?;
+    // From the name space that /proc is of to the innermost. Kernels without name spaces have no such line.
+    let inner = line("NSpid").and_then(|numbers| parse_numbers(numbers).last().copied()).unwrap_or(number);
+    Some(Member { number, inner, parent })
+}
+
+/// The program that a process runs; none where that may not be seen.
+pub(super) fn program_of(number: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{number}/exe")).ok()
+}
+
+/// Whether a process has a file of that name mapped; none where that may not be seen.
+pub(super) fn maps_file(number: u32, name: &OsStr) -> Option<bool> {
+    let maps = fs::read(format!("/proc/{number}/maps")).ok()?;
+    // A process that is about to be another, or that has ended, has no mappings.
+    (!maps.is_empty()).then(|| maps.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
+/// Whether a process's environment, as it was started with, has a variable; none where that may not be seen.
+pub(super) fn has_variable(number: u32, name: &str) -> Option<bool> {
+    let environment = fs::read(format!("/proc/{number}/environ")).ok()?;
+    // A process that is about to be another, or that has ended, shows neither.
+    if environment.is_empty() && fs::read(format!("/proc/{number}/cmdline")).ok()?.is_empty() {
+        return None;
+    }
+    Some(
+        environment
+            .split(|&byte| byte == 0)
+            .any(|entry| entry.strip_prefix(name.as_bytes()).is_some_and(|value| value.starts_with(b"="))),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_process_is_its_own_and_ours() {
+        let status = "Name:\tsh\nTgid:\t4211\nPid:\t4211\nPPid:\t4200\nNSpid:\t4211\t7\t1\n";
+        assert_eq!(parse_status(4211, status), Some(Member { number: 4211, inner: 1, parent: 4200 }));
+        let old = "Name:\tsh\nPPid:\t1\n";
+        assert_eq!(parse_status(9, old), Some(Member { number: 9, inner: 9, parent: 1 }));
+        assert_eq!(parse_status(9, ""), None);
+    }
+
+    #[test]
+    fn a_child_is_found_and_looked_into() {
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env("MARK", "x").spawn().expect("it runs");
+        let number = child.id();
+        // Just behind its exec a process has no environment yet.
+        while has_variable(number, "MARK").is_none() {
+            std::thread::yield_now();
+        }
+        assert!(descendants(std::process::id()).contains(&number));
+        let member = read_member(number).expect("it is there");
+        assert_eq!((member.number, member.parent), (number, std::process::id()));
+        assert!(program_of(number).is_some());
+        assert_eq!(maps_file(number, OsStr::new("no such library")), Some(false));
+        assert_eq!((has_variable(number, "MARK"), has_variable(number, "MAR")), (Some(true), Some(false)));
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert_eq!(read_member(number), None);
+        assert!(descendants(number).is_empty());
+    }
+}

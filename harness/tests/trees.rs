@@ -1,0 +1,215 @@
+//! Trees of processes under `heaplab record`: forks, execs, pipelines, daemons, processes with numbers of their own.
+
+#[path = "support/recording.rs"]
+mod recording;
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use recording::{Recorded, compile, info};
+use rustix::process::{Pid, Signal, kill_process};
+use support::heaplab;
+
+/// The processes of a manifest, in the order in which they began.
+fn manifest(directory: &Path) -> Vec<toml::Table> {
+    let text = std::fs::read_to_string(directory.join("trace.tree.toml")).expect("a manifest");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    assert_eq!(manifest["version"].as_integer(), Some(1));
+    let processes = manifest["process"].as_array().expect("processes").clone();
+    processes.into_iter().map(|entry| entry.as_table().expect("a process").clone()).collect()
+}
+
+fn text<'a>(entry: &'a toml::Table, key: &str) -> &'a str {
+    entry.get(key).and_then(|value| value.as_str()).unwrap_or("")
+}
+
+/// The trace with the most allocations of those that a manifest names.
+fn busiest(directory: &Path) -> (PathBuf, serde_json::Value) {
+    let entries = manifest(directory);
+    let traces = entries.iter().filter_map(|entry| entry.get("trace")?.as_str());
+    let paths = traces.map(|name| directory.join(name));
+    let found =
+        paths.map(|path| (info(&path), path)).max_by_key(|(found, _)| found["summary"]["malloc"].as_u64());
+    let (found, path) = found.expect("a trace");
+    (path, found)
+}
+
+#[test]
+fn a_daemon_is_recorded_to_its_end_and_not_to_its_starters() {
+    let run = Recorded::hazard("daemon.c", &[], &["1000"]);
+    run.assert_unchanged();
+    let (_, daemon) = busiest(run.directory.path());
+    assert_eq!((&daemon["summary"]["malloc"], &daemon["summary"]["lost"]), (&20_000.into(), &0.into()));
+    assert_eq!(run.total("malloc"), 20_000, "a starter does not stand for it");
+    assert!(run.said().contains("has ended, and"), "{}", run.said());
+    let entries = manifest(run.directory.path());
+    // The one in between may have ended before it was seen.
+    assert!((2..=3).contains(&entries.len()), "{entries:?}");
+    let programs = entries.iter().filter(|entry| entry.contains_key("trace"));
+    assert!(programs.clone().all(|entry| text(entry, "program").ends_with("/daemon")), "{entries:?}");
+    assert_eq!(programs.count(), 2, "{entries:?}");
+    let chain = entries.windows(2).all(|pair| {
+        let began = |entry: &toml::Table| entry["start_s"].as_float().expect("a time");
+        began(&pair[0]) <= began(&pair[1])
+    });
+    assert!(chain, "{entries:?}");
+}
+
+#[test]
+fn a_signal_or_a_limit_of_time_ends_the_recording_of_a_daemon_and_not_the_daemon() {
+    for by_signal in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = compile("daemon.c", directory.path(), &[]);
+        let heaplab = heaplab();
+        let limit: &[&str] = if by_signal { &[] } else { &["--max-seconds", "1"] };
+        let child = Command::new(heaplab.get_program())
+            .args(["record", "-o"])
+            .arg(directory.path().join("trace.hlt"))
+            .args(limit)
+            .arg("--")
+            .arg(&program)
+            .args(["0", "stay"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process")).expect("a process");
+        let of_daemon = || {
+            let raw = std::fs::read_dir(directory.path().join("trace.hlt.raw")).ok()?;
+            raw.filter_map(Result::ok)
+                .find(|entry| entry.path().extension().is_some_and(|found| found == "raw"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while of_daemon().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        if by_signal {
+            kill_process(pid, Signal::TERM).expect("it waits for the daemon");
+        }
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("still running"), "{said}");
+        let (_, daemon) = busiest(directory.path());
+        assert_eq!(daemon["summary"]["malloc"], 20_000, "{said}");
+        let number = daemon["header"]["notes"].as_array().expect("notes").iter();
+        let number =
+            number.clone().find(|note| note["name"] == "pid").and_then(|note| note["value"].as_str());
+        let number: i32 = number.expect("a number").parse().expect("a number");
+        kill_process(Pid::from_raw(number).expect("a process"), Signal::KILL).expect("the daemon runs on");
+    }
+}
+
+#[test]
+fn each_worker_of_a_prefork_server_has_a_trace_and_a_place_in_the_manifest() {
+    let run = Recorded::hazard("prefork.c", &[], &["5"]);
+    run.assert_whole();
+    assert_eq!((run.total("malloc"), run.total("free")), (2000, 2000));
+    let entries = manifest(run.directory.path());
+    assert_eq!(entries.len(), 6, "{entries:?}");
+    let server = &entries[0]["pid"];
+    for worker in &entries[1..] {
+        assert_eq!(&worker["parent"], server, "{worker:?}");
+        assert_eq!(worker["lost"].as_integer(), Some(0), "{worker:?}");
+        let trace = info(&run.directory.path().join(text(worker, "trace")));
+        assert_eq!((&trace["summary"]["malloc"], &trace["summary"]["free"]), (&500.into(), &500.into()));
+    }
+    assert_eq!(entries[0]["exit_status"].as_integer(), Some(24));
+}
+
+#[test]
+fn only_this_process_leaves_the_others_alone() {
+    let run = Recorded::hazard("prefork.c", &["--only-this-process"], &["3"]);
+    run.assert_whole();
+    let files = std::fs::read_dir(run.directory.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("a file").path());
+    let traces = files.filter(|path| path.extension().is_some_and(|extension| extension == "hlt"));
+    assert_eq!(traces.count(), 1, "{}", run.said());
+}
+
+#[test]
+fn both_sides_of_a_pipeline_are_recorded_and_the_shell_does_not_stand_for_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("idle_end.c", directory.path(), &[]);
+    let script = format!("{0} | {0}; exit 5", program.display());
+    let run = Recorded::run(directory, "/bin/sh".as_ref(), &[], &["-c", &script], &[]);
+    run.assert_unchanged();
+    let entries = manifest(run.directory.path());
+    let sides = entries.iter().filter(|entry| text(entry, "program").ends_with("/idle_end"));
+    let shares: Vec<f64> = sides.filter_map(|entry| entry["memory_share"].as_float()).collect();
+    assert!(shares.len() == 2 && shares.iter().all(|share| (0.3..0.7).contains(share)), "{entries:?}");
+    let gaps = run.trace()["gaps"].to_string();
+    assert!(gaps.contains("name the trace of the process that is meant"), "{gaps}");
+    let is_other = |entry: &&toml::Table| {
+        text(entry, "program").ends_with("/idle_end") && text(entry, "trace") != "trace.hlt"
+    };
+    let named = entries.iter().find(is_other).map(|entry| text(entry, "trace")).expect("the other side");
+    let named = info(&run.directory.path().join(named));
+    assert_eq!(named["gaps"], serde_json::json!([]), "who names a process means it");
+}
+
+/// As in a container: a root and numbers of its own, heaplab the first process there.
+#[test]
+fn heaplab_records_as_the_first_process_of_a_container() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("prefork.c", directory.path(), &[]);
+    let (root, trace) = (directory.path().join("root"), directory.path().join("trace.hlt"));
+    std::fs::create_dir(&root).expect("a directory");
+    let script = "mount --rbind / \"$1\" && mount -t proc proc \"$1/proc\" || exit 99
+        exec chroot \"$1\" \"$2\" record -o \"$3\" -- \"$4\" 2";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", script, "sh"])
+        .args([root.as_os_str(), heaplab().get_program(), trace.as_os_str(), program.as_os_str()])
+        .output()
+        .expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(24), "{said}");
+    let whole = info(&trace);
+    assert_eq!((&whole["summary"]["malloc"], &whole["summary"]["lost"]), (&2000.into(), &0.into()), "{said}");
+    assert!(
+        whole["summary"]["resident_peak_bytes"].as_u64().is_some_and(|bytes| bytes > 8_000_000),
+        "{whole}"
+    );
+    assert_eq!(manifest(directory.path()).iter().filter(|entry| entry.contains_key("trace")).count(), 3);
+}
+
+/// A user that was given up stays given up when another program begins: it finds the recording all the same.
+#[test]
+fn a_program_that_is_begun_as_another_user_is_recorded() {
+    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else becomes another user");
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("ours");
+    let program = compile("growing.c", directory.path(), &[]);
+    let arguments =
+        ["--reuid", "65534", "--regid", "65534", "--clear-groups", program.to_str().expect("UTF-8")];
+    let run = Recorded::run(directory, "/usr/bin/setpriv".as_ref(), &[], &arguments, &[]);
+    run.assert_unchanged();
+    assert_eq!(
+        (run.total("malloc"), run.trace()["gaps"].to_string()),
+        (24, "[]".to_owned()),
+        "{}",
+        run.said()
+    );
+}
+
+/// The process's number inside is 1, and another process's outside.
+#[test]
+fn a_process_in_a_name_space_has_its_own_memory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("growing.c", directory.path(), &[]);
+    let arguments = ["--user", "--map-root-user", "--pid", "--fork", program.to_str().expect("UTF-8")];
+    let run = Recorded::run(directory, "/usr/bin/unshare".as_ref(), &[], &arguments, &[]);
+    assert_eq!(run.recorded.status.code(), Some(25), "{}", run.said());
+    let entries = manifest(run.directory.path());
+    let entry = entries.iter().find(|entry| text(entry, "program").ends_with("/growing")).expect("it");
+    assert_eq!(entry["pid_inside"].as_integer(), Some(1), "{entry:?}");
+    assert_eq!(text(entry, "trace"), "trace.hlt", "a launcher does not stand for it");
+    let trace = run.trace();
+    let peak = trace["summary"]["resident_peak_bytes"].as_u64().expect("bytes");
+    assert!((24 << 20..32 << 20).contains(&peak), "{trace}");
+    assert_eq!(trace["summary"]["malloc"], 24, "{trace}");
+}
