@@ -1,4 +1,4 @@
-//! All threads' steps as one trace: tick by tick, each tick in the order that `settle` finds.
+//! All threads' steps as one trace: tick by tick, each tick in the order that `order` finds.
 //!
 //! What is held at a time: a window of each thread that is being read, one tick's steps, the live blocks.
 //! A clock that stands still (the command died, the program went on) is one tick without end: it is done
@@ -15,7 +15,7 @@ use heaplab_trace::{
 };
 
 use super::heap::{Entry, Heap, Output, ThreadState};
-use super::settle::{Lane, Settler};
+use super::order::{Lane, Settler};
 use super::samples::Residents;
 use super::stream::Stream;
 use super::{ImportError, Problems};

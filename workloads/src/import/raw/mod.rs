@@ -1,7 +1,7 @@
 //! Recordings in progress, or what a crash has left of one: a directory of raw files in, traces out.
 //!
 //! The parts, in the order in which data goes through them: `index` finds the images and chunks of a file, `stream`
-//! reads each thread's records as steps, `merge` takes them tick by tick, `settle` orders each tick over
+//! reads each thread's records as steps, `merge` takes them tick by tick, `order` settles each tick over
 //! `heap`, which knows what is live at which address; `samples` and `header` bring what the command saw.
 //!
 //! What can be read is read: each thing that is missing or damaged is told as a problem, with its place.
@@ -10,7 +10,7 @@ mod header;
 mod heap;
 mod index;
 mod merge;
-mod settle;
+mod order;
 mod samples;
 mod stream;
 mod writer;
@@ -455,6 +455,6 @@ impl Job<'_> {
 }
 
 #[cfg(test)]
-mod truth;
+mod histories;
 #[cfg(test)]
 mod tests;
