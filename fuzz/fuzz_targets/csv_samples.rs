@@ -1,0 +1,4 @@
+//! A run's samples.csv.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|content: &[u8]| heaplab_fuzz::read_run("samples.csv", content));

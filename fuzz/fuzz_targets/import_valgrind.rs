@@ -1,0 +1,7 @@
+//! A log of kind valgrind.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|content: &[u8]| heaplab_fuzz::import_log(
+    heaplab_workloads::import::Kind::Valgrind,
+    content
+));

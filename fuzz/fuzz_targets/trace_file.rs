@@ -1,0 +1,4 @@
+//! A trace.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|content: &[u8]| heaplab_fuzz::read_trace(content));

@@ -1,0 +1,244 @@
+//! What the fuzz targets do with an input: whatever it is, an answer, within bounds; never a panic, a hang or a
+//! trace that does not verify.
+//!
+//! A target is a file of `fuzz_targets/` with one line. Where random bytes would die at a checksum or in a head,
+//! the input is not the file but its content: the target writes heads and checksums that fit around it.
+//! Memory and time of an input are bounded by libfuzzer (`scripts/fuzz`).
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "run")]
+use heaplab::results;
+use heaplab_allocators::{Sweep, Variant};
+use heaplab_raw::{
+    CHUNK_HEAD_BYTES, ChunkHead, Image, ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, Text, Tick,
+};
+use heaplab_trace::{Record, TraceReader, verify};
+use heaplab_workloads::import::raw::Recording;
+use heaplab_workloads::import::{ImportError, Kind, Options, import};
+use heaplab_workloads::simulate;
+use heaplab_workloads::stream::RecordStream;
+
+thread_local! {
+    /// A directory of this process in memory, made at the first input.
+    static PLACE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+/// An empty directory.
+fn with_place<R>(action: impl FnOnce(&Path) -> R) -> R {
+    PLACE.with_borrow_mut(|place| {
+        let place = place.get_or_insert_with(|| {
+            let base = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+            base.join(format!("heaplab-fuzz-{}", std::process::id()))
+        });
+        let _ = fs::remove_dir_all(&*place);
+        fs::create_dir_all(&*place).expect("a directory in memory");
+        let result = action(place);
+        let _ = fs::remove_dir_all(&*place);
+        result
+    })
+}
+
+/// A log of one kind: an import that succeeds has made a trace that verifies and has an event.
+pub fn import_log(kind: Kind, content: &[u8]) {
+    with_place(|place| {
+        let (log, trace) = (place.join("log"), place.join("out.hlt"));
+        fs::write(&log, content).expect("a file in memory");
+        let options = Options { kind: Some(kind), ..Options::default() };
+        match import(&log, &options, &trace, &mut |_| {}) {
+            Ok(report) => {
+                let verified = verify(&trace).expect("what an import makes verifies");
+                assert_eq!(verified.summary, report.summary);
+                assert!(report.summary.events > 0, "an empty trace is an error");
+            }
+            Err(error) => {
+                assert!(!trace.exists(), "an import that fails leaves nothing");
+                assert!(!matches!(error, ImportError::Trace(_)), "the fault is the log's: {error}");
+            }
+        }
+    });
+}
+
+/// A log whose kind is guessed from its content, in whichever container it says it has.
+pub fn import_guessed(content: &[u8]) {
+    with_place(|place| {
+        let (log, trace) = (place.join("log"), place.join("out.hlt"));
+        fs::write(&log, content).expect("a file in memory");
+        if import(&log, &Options::default(), &trace, &mut |_| {}).is_ok() {
+            verify(&trace).expect("what an import makes verifies");
+        }
+    });
+}
+
+/// A file that calls itself a trace.
+pub fn read_trace(content: &[u8]) {
+    with_place(|place| {
+        let path = place.join("trace.hlt");
+        fs::write(&path, content).expect("a file in memory");
+        let verified = verify(&path).is_ok_and(|verified| verified.truncation.is_none());
+        let Ok(reader) = TraceReader::open(&path) else { return };
+        let mut events = 0u64;
+        for record in reader {
+            match record {
+                Ok(Record::Event(_)) => events += 1,
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(!verified, "verified, and yet: {error}");
+                    return;
+                }
+            }
+        }
+        if let Ok(found) = heaplab_trace::summary(&path)
+            && verified
+        {
+            assert_eq!(found.map(|summary| summary.events).unwrap_or(events), events);
+        }
+    });
+}
+
+/// A trace whose records are the input, and whose heads and checksums fit: two bytes say how many records and
+/// events the chunk's head claims, the rest is its payload before compression. An empty payload has no chunk.
+pub fn read_records(content: &[u8]) {
+    let Some((counts, payload)) = content.split_first_chunk::<2>() else { return };
+    let mut file = b"\x89HLT\r\n\x1a\n".to_vec();
+    let header = "source = \"fuzz\"\n";
+    file.extend(heaplab_trace::FORMAT_VERSION.to_le_bytes());
+    file.extend((header.len() as u32).to_le_bytes());
+    file.extend(header.as_bytes());
+    seal(&mut file, 0);
+    let begin = file.len();
+    let packed = zstd::bulk::compress(payload, 1).expect("it compresses");
+    file.extend(b"CHNK");
+    for number in
+        [payload.len() as u32, packed.len() as u32, u32::from(counts[0]), u32::from(counts[0].min(counts[1]))]
+    {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend([0; 24]);
+    file.extend(0u32.to_le_bytes());
+    file.extend(crc32fast::hash(&packed).to_le_bytes());
+    seal(&mut file, begin);
+    file.extend(&packed);
+    read_trace(&file);
+}
+
+/// Appends the checksum of what `file` holds from `begin` on.
+fn seal(file: &mut Vec<u8>, begin: usize) {
+    let checksum = crc32fast::hash(&file[begin..]);
+    file.extend(checksum.to_le_bytes());
+}
+
+/// A raw recording whose records are the input, and whose heads fit. The input is cut into threads' chunks: a byte
+/// says how many threads there are, the rest is dealt out in turns of 64 bytes.
+pub fn import_raw(content: &[u8]) {
+    let Some((&threads, records)) = content.split_first() else { return };
+    let threads = usize::from(threads % 4) + 1;
+    let id = ImageId { pid: 100, ordinal: 0 };
+    let mut image = image_page(id);
+    let most = PAGE_BYTES * 2 - CHUNK_HEAD_BYTES;
+    for thread in 0..threads {
+        let own: Vec<u8> =
+            records.chunks(64).skip(thread).step_by(threads).flatten().copied().take(most).collect();
+        let head = ChunkHead {
+            image: id,
+            bytes: 2 * PAGE_BYTES as u32,
+            thread: thread as u32,
+            tid: 100 + thread as u32,
+            sequence: 0,
+            tick: Tick::new(0, heaplab_raw::State::Recording),
+            last_address: 0,
+        };
+        let begin = image.len();
+        image.extend(head.to_words().iter().flat_map(|word| word.to_le_bytes()));
+        image.extend(own);
+        image.resize(begin + 2 * PAGE_BYTES, 0);
+    }
+    import_image(&image);
+}
+
+/// The file of an image of a raw recording.
+pub fn import_image(content: &[u8]) {
+    with_place(|place| {
+        fs::write(place.join("100-0.raw"), content).expect("a file in memory");
+        let trace = place.join("out.hlt");
+        let Ok(recording) = Recording::open(place) else { return };
+        if let Ok(report) = recording.import(recording.main_image(), &trace, &mut |_| {}) {
+            assert_eq!(verify(&trace).expect("what an import makes verifies").summary, report.summary);
+        }
+    });
+}
+
+/// The first page of an image.
+fn image_page(id: ImageId) -> Vec<u8> {
+    let words: Vec<std::sync::atomic::AtomicU64> =
+        (0..PAGE_WORDS).map(|_| std::sync::atomic::AtomicU64::new(0)).collect();
+    let page: &[_; PAGE_WORDS] = words.as_slice().try_into().expect("a page");
+    let head = ImageHead { id, cpus_online: 2, cpus_allowed: 2, ..ImageHead::default() };
+    Image::publish(page, &head, &[(Text::Program, b"/bin/demo")]);
+    words.iter().flat_map(|word| word.load(std::sync::atomic::Ordering::Relaxed).to_le_bytes()).collect()
+}
+
+#[cfg(feature = "run")]
+/// A run's directory in which one file is the input; the others are those of a real small run.
+pub fn read_run(file: &str, content: &[u8]) {
+    with_place(|place| {
+        for (name, text) in RUN {
+            fs::write(place.join(name), text).expect("a file in memory");
+        }
+        static CHECKED: std::sync::Once = std::sync::Once::new();
+        CHECKED.call_once(|| {
+            results::load(place)
+                .expect("fuzz/run is a run as heaplab writes it today: make it anew (scripts/fuzz says how)");
+        });
+        fs::write(place.join(file), content).expect("a file in memory");
+        let _ = results::read_run_file(place);
+        let Ok(run) = results::load(place) else { return };
+        let _ = run.each_timeline_point(|_, _| {});
+        let _ = run.each_program_point(|_, _| {});
+        let _ = run.each_latency_bucket(|_, _| {});
+        let _ = run.each_heap_cell(|_, _| {});
+    });
+}
+
+/// The files of a real run.
+#[cfg(feature = "run")]
+const RUN: [(&str, &str); 5] = [
+    ("run.toml", include_str!("../run/run.toml")),
+    ("samples.csv", include_str!("../run/samples.csv")),
+    ("timeline.csv", include_str!("../run/timeline.csv")),
+    ("latency.csv", include_str!("../run/latency.csv")),
+    ("heapmap.csv", include_str!("../run/heapmap.csv")),
+];
+
+/// A definition of a load model: read, and its first records made.
+pub fn simulate_definition(content: &[u8]) {
+    const RECORDS: usize = 2_000;
+    let Ok(text) = std::str::from_utf8(content) else { return };
+    let Ok(mut simulation) = simulate::Simulation::new(text, "fuzz", &simulate::Options::default()) else {
+        return;
+    };
+    for _ in 0..RECORDS {
+        match simulation.next() {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// A sweep's definition.
+pub fn parse_sweep(content: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(content) {
+        let _ = Sweep::parse(text, "fuzz");
+    }
+}
+
+/// A variant as it is named on the command line: what it says of itself is the same variant.
+pub fn parse_variant(content: &[u8]) {
+    let Ok(text) = std::str::from_utf8(content) else { return };
+    if let Ok(variant) = Variant::parse(text) {
+        let again = Variant::parse(&variant.spec()).expect("a variant's own text is one");
+        assert_eq!(again.settings_text(), variant.settings_text());
+    }
+}
