@@ -116,6 +116,7 @@ pub fn answer(variant: &Variant) -> Result<Answer, IdentifyError> {
 ///
 /// `command` must be the program that the workers run, so that both load the same libraries.
 pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Result<Proven, ProbeError> {
+    let cpus = variant.cpus().or(cpus);
     let variables = variant.environment(cpus)?;
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(environment::is_allocator_variable) {

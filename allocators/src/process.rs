@@ -15,6 +15,8 @@ const PREFIX: &str = "process.";
 pub(crate) const THP: &str = "process.thp";
 /// The setting for the CPU count that a replay's allocator is shown, whatever the run shows the others.
 pub(crate) const CPUS: &str = "process.cpus";
+/// The variable by which a worker is told the CPU count to show its allocator.
+pub const CPUS_VARIABLE: &str = "HEAPLAB_CPUS";
 /// The largest CPU count that can be shown.
 const MOST_CPUS: u32 = 1024;
 /// `PR_THP_DISABLE_EXCEPT_ADVISED`, since Linux 6.18: memory that madvise asked for may have them.

@@ -180,6 +180,7 @@ impl Variant {
         if let Some(setting) = self.settings.iter().rfind(|setting| setting.name == process::THP) {
             process::prepare(command, &setting.value);
         }
+        command.envs(self.cpus().map(|cpus| (process::CPUS_VARIABLE, cpus.to_string())));
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use heaplab_workloads::simulate::DEFAULT_SEED;
 
+use super::list::print_columns;
 use super::screen::Screen;
-use super::{Format, Outcome, columns, nanoseconds, stop_on_signals};
+use super::{Format, Outcome, nanoseconds, stop_on_signals};
 use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
 use crate::doctor::{Check, FirstWrites, Level, Readings, examine};
@@ -54,7 +55,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?,
         Format::Table => {
             let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
-            columns::print(&mut out, &["what", "state", "found", "how to mend it"], &rows)?;
+            print_columns(&mut out, &["what", "state", "found", "how to mend it"], &rows)?;
         }
     }
     if warnings > 0 {
@@ -116,7 +117,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
                 "verdict at 5 %",
                 "10 %",
             ];
-            columns::print(&mut out, &header, &rows.iter().map(self_cells).collect::<Vec<_>>())?;
+            print_columns(&mut out, &header, &rows.iter().map(self_cells).collect::<Vec<_>>())?;
             let threshold = show_percent(NOISE_THRESHOLD);
             writeln!(
                 out,

@@ -1,6 +1,6 @@
 //! `heaplab list`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use heaplab_allocators::{Sweep, Variant, probe, sweep};
 use heaplab_workloads::catalog::{self, Source, Suite};
 use serde::Serialize;
 
-use super::{Format, Outcome, columns};
+use super::{Format, Outcome};
 use crate::cli::stdout::stdout;
 
 #[derive(clap::Subcommand)]
@@ -79,7 +79,7 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
                 vec![it.name, it.kind.to_owned(), suites, it.description]
             };
             let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            columns::print(&mut out, &["name", "kind", "suites", "description"], &rows)?;
+            print_columns(&mut out, &["name", "kind", "suites", "description"], &rows)?;
         }
     }
     Ok(Outcome::Done)
@@ -117,7 +117,7 @@ fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
                     ]
                 })
                 .collect();
-            columns::print(&mut out, &["name", "state", "version", "library"], &rows)?;
+            print_columns(&mut out, &["name", "state", "version", "library"], &rows)?;
         }
     }
     Ok(Outcome::Done)
@@ -188,7 +188,7 @@ fn list_settings(format: Format) -> anyhow::Result<Outcome> {
         Format::Table => {
             let row = |it: ListedSetting| vec![it.name.to_owned(), it.allocators, it.description.to_owned()];
             let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            columns::print(&mut out, &["name", "allocators", "what it does (default)"], &rows)?;
+            print_columns(&mut out, &["name", "allocators", "what it does (default)"], &rows)?;
         }
     }
     Ok(Outcome::Done)
@@ -218,8 +218,23 @@ fn list_sweeps(format: Format) -> anyhow::Result<Outcome> {
             let row =
                 |it: ListedSweep| vec![it.name.to_owned(), it.variants.len().to_string(), it.description];
             let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            columns::print(&mut out, &["name", "variants", "description"], &rows)?;
+            print_columns(&mut out, &["name", "variants", "description"], &rows)?;
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Prints rows under a header; every column but the last is as wide as its widest cell.
+pub(super) fn print_columns(out: &mut dyn Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
+    let width = |at: usize| {
+        let cells = rows.iter().chain([&header]).filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    for row in [&header].into_iter().chain(rows) {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `heaplab man`: manual pages of heaplab and its commands.
+//! `heaplab man` and `heaplab completions`: manual pages of heaplab and its commands.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,4 +73,25 @@ fn render(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command.clone()).render(&mut page).context("a manual page")?;
     Ok(page)
+}
+
+#[derive(clap::Args)]
+pub(super) struct CompletionArgs {
+    /// The shell that the script is for
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+pub(super) fn print_completions(args: CompletionArgs) -> anyhow::Result<Outcome> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut without_hidden(&command()), "heaplab", &mut script);
+    stdout().write_all(&script)?;
+    Ok(Outcome::Done)
+}
+
+/// The command without its hidden commands, which clap_complete offers like any other.
+fn without_hidden(whole: &clap::Command) -> clap::Command {
+    clap::Command::new("heaplab")
+        .args(whole.get_arguments())
+        .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()))
 }

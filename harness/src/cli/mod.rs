@@ -14,9 +14,7 @@ macro_rules! say {
 }
 
 mod children;
-mod columns;
 mod compare;
-mod completions;
 mod doctor;
 mod exec;
 mod list;
@@ -112,7 +110,7 @@ enum Command {
     /// Say what on this machine would spoil a measurement, and how to mend it
     Doctor(doctor::Args),
     /// Print a script that completes heaplab's commands in a shell
-    Completions(completions::Args),
+    Completions(man::CompletionArgs),
     /// Print a manual page, or write all of them into a directory
     Man(man::Args),
     /// Take one sample: a job on stdin, an answer on stdout
@@ -154,7 +152,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
         Command::Doctor(args) => doctor::main(args),
-        Command::Completions(args) => completions::main(args),
+        Command::Completions(args) => man::print_completions(args),
         Command::Man(args) => man::main(args),
         Command::Probe(args) => children::probe(args),
         Command::Keep => children::keep(),

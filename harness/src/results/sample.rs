@@ -7,176 +7,124 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::plan::Pass;
+use crate::worker::{Measured, measured_columns};
 pub use crate::worker::{Moment, Status};
 
-/// One result, of a worker or of a real program: a row of `samples.csv`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The run's name: the same in every row of one run.
-    pub run_id: String,
-    /// Block of the randomised design, from 0: each block holds every variant once.
-    pub block: u32,
-    /// Workload's name.
-    pub workload: String,
-    /// Variant's label.
-    pub variant: String,
-    /// Allocator's name: the variant's part before ':'.
-    pub allocator: String,
-    /// Version as the allocator itself states it.
-    pub allocator_version: Option<String>,
-    /// Settings as `NAME=VALUE`, separated by spaces; empty for none.
-    pub settings: String,
-    /// CPU count that the allocator was shown.
-    pub cpus: u32,
-    /// What was measured.
-    pub pass: Pass,
-    /// `max`, `real`, `xK` or `virtual`.
-    pub pace: String,
-    /// `causal` or `strict`.
-    pub order: String,
-    /// `page`, `none`, `first` or `full`.
-    pub touch: String,
-    /// How the worker ended.
-    pub status: Status,
-    /// Why, where the status is not `ok`; warnings of this sample otherwise, separated by "; ".
-    pub status_detail: Option<String>,
-    /// Events replayed, as the trace counts them.
-    pub events: Option<u64>,
-    /// Threads that ran.
-    pub threads: Option<u64>,
-    /// Wall time from the release of the first event to the end of the last.
-    pub wall_ns: Option<u64>,
-    /// Time spent in creating threads, a part of `wall_ns`.
-    pub thread_start_ns: Option<u64>,
-    /// User CPU time of the replay.
-    pub cpu_user_ns: Option<u64>,
-    /// System CPU time of the replay.
-    pub cpu_system_ns: Option<u64>,
-    /// Largest requested bytes live at once, as the trace has it.
-    pub requested_peak_bytes: Option<u64>,
-    /// Largest requested bytes that this replay reached.
-    pub requested_peak_reached_bytes: Option<u64>,
-    /// Requested bytes, time-weighted mean over trace time.
-    pub requested_mean_bytes: Option<u64>,
-    /// Largest sum of usable sizes over checkpoints.
-    pub usable_peak_bytes: Option<u64>,
-    /// Largest resident bytes over checkpoints.
-    pub resident_peak_bytes: Option<u64>,
-    /// Resident bytes, time-weighted mean over trace time.
-    pub resident_mean_bytes: Option<u64>,
-    /// Resident bytes after the last event, before the drain.
-    pub resident_end_bytes: Option<u64>,
-    /// Requested bytes after the last event, before the drain.
-    pub requested_end_bytes: Option<u64>,
-    /// Resident bytes at once after every object was freed.
-    pub resident_drained_bytes: Option<u64>,
-    /// Resident bytes after 60 s more of trace time with the stated nudge.
-    pub resident_settled_bytes: Option<u64>,
-    /// Resident bytes after the allocator's own purge call; empty where it has none.
-    pub resident_purged_bytes: Option<u64>,
-    /// At the requested peak: resident bytes.
-    pub at_peak_resident_bytes: Option<u64>,
-    /// At the requested peak: requested bytes live.
-    pub at_peak_requested_bytes: Option<u64>,
-    /// At the requested peak: usable minus requested (internal fragmentation).
-    pub at_peak_internal_bytes: Option<u64>,
-    /// At the requested peak: live bytes whose pages are not resident.
-    pub at_peak_untouched_bytes: Option<u64>,
-    /// At the requested peak: resident minus the pages of live blocks (caches, free pages, metadata).
-    pub at_peak_held_bytes: Option<u64>,
-    /// After the last event: `usable - requested`.
-    pub at_end_internal_bytes: Option<u64>,
-    /// After the last event: live bytes whose pages are not resident.
-    pub at_end_untouched_bytes: Option<u64>,
-    /// After the last event: resident minus the pages of live blocks.
-    pub at_end_held_bytes: Option<u64>,
-    /// `LazyFree` after the last event: pages given back by MADV_FREE that still count as resident.
-    pub lazyfree_bytes: Option<u64>,
-    /// `AnonHugePages` after the last event.
-    pub anon_huge_bytes: Option<u64>,
-    /// The harness's own share of RssAnon that was taken off every resident figure.
-    pub resident_constant_bytes: Option<u64>,
-    /// Minor page faults of the replay.
-    pub page_faults_minor: Option<u64>,
-    /// Major page faults of the replay.
-    pub page_faults_major: Option<u64>,
-    /// Context switches of the replay, voluntary and not.
-    pub context_switches: Option<u64>,
-    /// Virtual size after the last event.
-    pub virtual_bytes: Option<u64>,
-    /// Memory mappings after the last event.
-    pub mappings: Option<u64>,
-    /// Page tables (VmPTE) after the last event.
-    pub page_table_bytes: Option<u64>,
-    /// Calls of the supplied clock.
-    pub clock_reads: Option<u64>,
-    /// Times that a thread waited for an operation on the same object.
-    pub waits: Option<u64>,
-    /// Sleeping threads that were woken.
-    pub wakeups: Option<u64>,
-    /// Times that a thread waited for a window to open.
-    pub window_stalls: Option<u64>,
-    /// Whether the trace was cut off and only its whole chunks were used.
-    pub truncated: bool,
-    /// File that the malloc in use lies in.
-    pub library_path: Option<String>,
-    /// SHA-256 of that file, in hexadecimal.
-    pub library_hash: Option<String>,
-    /// The part of `page_table_bytes` that maps what is the harness's own: tables, stacks, the program.
-    pub page_table_harness_bytes: Option<u64>,
-    /// Resident pages of that library file after the last event that processes share: its code and constants.
-    pub library_file_bytes: Option<u64>,
-    /// Times that the program's process tree was looked at.
-    pub looks: Option<u64>,
-    /// Most processes of the tree at once.
-    pub processes: Option<u64>,
-    /// Time from the program's start until it was ready.
-    pub ready_ns: Option<u64>,
-    /// The program's exit status as a shell shows it: 128 + N when a signal ended it.
-    pub exit_status: Option<u32>,
-    /// Largest resident memory of the tree, that of files and shared memory included.
-    pub rss_peak_bytes: Option<u64>,
-    /// Largest proportional share of memory (PSS) of the tree.
-    pub pss_peak_bytes: Option<u64>,
-    /// Proportional share of memory, time-weighted mean.
-    pub pss_mean_bytes: Option<u64>,
-    /// Largest swapped memory of the tree.
-    pub swap_peak_bytes: Option<u64>,
-    /// Latency pass: calls whose thread woke on a CPU whose counter is behind, so that they have no duration.
-    pub latency_untimed_calls: Option<u64>,
-    /// CPU time in the allocator's calls and first touches, summed over threads, waits excluded (throughput pass).
-    pub busy_ns: Option<u64>,
-    /// The kernel's part of it, an estimate.
-    pub busy_system_ns: Option<u64>,
-    /// Time in those calls and touches in which the thread did not run.
-    pub busy_off_cpu_ns: Option<u64>,
-    /// Time in which threads waited for another thread's operation on the same object, summed over threads.
-    pub wait_ns: Option<u64>,
-    /// Memory that was written to right before the replay, so that the host had backed it.
-    pub warmed_bytes: Option<u64>,
-    /// The part of `warmed_bytes` in huge pages.
-    pub warmed_huge_bytes: Option<u64>,
-    /// CPU time of the first write to a small page of it, when it was warm.
-    pub warm_fault_ns: Option<u64>,
-    /// CPU time of the first write to a huge page of it, when it was warm.
-    pub warm_huge_fault_ns: Option<u64>,
-    /// Page faults served with a huge page while the replay ran, those of other processes included: an upper bound.
-    pub page_faults_huge: Option<u64>,
-    /// Whether the host backed memory during the replay, as kernel time per fault tells.
-    pub cold_memory: Option<bool>,
-    /// Trace time at which memory was broken down with the most of it resident: at a checkpoint, the requested peak or the end.
-    pub at_resident_peak_ns: Option<u64>,
-    /// Then: resident bytes, by the exact reading; at most 1/32 less than `resident_peak_bytes`, unless half of the requested peak was never resident.
-    pub at_resident_peak_resident_bytes: Option<u64>,
-    /// Then: requested bytes live.
-    pub at_resident_peak_requested_bytes: Option<u64>,
-    /// Then: usable minus requested; empty where the allocator does not tell usable sizes.
-    pub at_resident_peak_internal_bytes: Option<u64>,
-    /// Then: live bytes whose pages are not resident.
-    pub at_resident_peak_untouched_bytes: Option<u64>,
-    /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
-    pub at_resident_peak_held_bytes: Option<u64>,
+macro_rules! define_sample {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// One result, of a worker or of a real program: a row of `samples.csv`.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        pub struct Sample {
+            /// The run's name: the same in every row of one run.
+            pub run_id: String,
+            /// Block of the randomised design, from 0: each block holds every variant once.
+            pub block: u32,
+            /// Workload's name.
+            pub workload: String,
+            /// Variant's label.
+            pub variant: String,
+            /// Allocator's name: the variant's part before ':'.
+            pub allocator: String,
+            /// Version as the allocator itself states it.
+            pub allocator_version: Option<String>,
+            /// Settings as `NAME=VALUE`, separated by spaces; empty for none.
+            pub settings: String,
+            /// CPU count that the allocator was shown.
+            pub cpus: u32,
+            /// What was measured.
+            pub pass: Pass,
+            /// `max`, `real`, `xK` or `virtual`.
+            pub pace: String,
+            /// `causal` or `strict`.
+            pub order: String,
+            /// `page`, `none`, `first` or `full`.
+            pub touch: String,
+            /// How the worker ended.
+            pub status: Status,
+            /// Why, where the status is not `ok`; warnings of this sample otherwise, separated by "; ".
+            pub status_detail: Option<String>,
+            /// Events replayed, as the trace counts them.
+            pub events: Option<u64>,
+            /// Threads that ran.
+            pub threads: Option<u64>,
+            /// Largest requested bytes live at once, as the trace has it.
+            pub requested_peak_bytes: Option<u64>,
+            /// Requested bytes, time-weighted mean over trace time.
+            pub requested_mean_bytes: Option<u64>,
+            /// At the requested peak: resident bytes.
+            pub at_peak_resident_bytes: Option<u64>,
+            /// At the requested peak: requested bytes live.
+            pub at_peak_requested_bytes: Option<u64>,
+            /// At the requested peak: usable minus requested (internal fragmentation).
+            pub at_peak_internal_bytes: Option<u64>,
+            /// At the requested peak: live bytes whose pages are not resident.
+            pub at_peak_untouched_bytes: Option<u64>,
+            /// At the requested peak: resident minus the pages of live blocks (caches, free pages, metadata).
+            pub at_peak_held_bytes: Option<u64>,
+            /// After the last event: `usable - requested`.
+            pub at_end_internal_bytes: Option<u64>,
+            /// After the last event: live bytes whose pages are not resident.
+            pub at_end_untouched_bytes: Option<u64>,
+            /// After the last event: resident minus the pages of live blocks.
+            pub at_end_held_bytes: Option<u64>,
+            /// The harness's own share of RssAnon that was taken off every resident figure.
+            pub resident_constant_bytes: Option<u64>,
+            /// Whether the trace was cut off and only its whole chunks were used.
+            pub truncated: bool,
+            /// File that the malloc in use lies in.
+            pub library_path: Option<String>,
+            /// SHA-256 of that file, in hexadecimal.
+            pub library_hash: Option<String>,
+            /// Times that the program's process tree was looked at.
+            pub looks: Option<u64>,
+            /// Most processes of the tree at once.
+            pub processes: Option<u64>,
+            /// Time from the program's start until it was ready.
+            pub ready_ns: Option<u64>,
+            /// The program's exit status as a shell shows it: 128 + N when a signal ended it.
+            pub exit_status: Option<u32>,
+            /// Largest resident memory of the tree, that of files and shared memory included.
+            pub rss_peak_bytes: Option<u64>,
+            /// Largest proportional share of memory (PSS) of the tree.
+            pub pss_peak_bytes: Option<u64>,
+            /// Proportional share of memory, time-weighted mean.
+            pub pss_mean_bytes: Option<u64>,
+            /// Largest swapped memory of the tree.
+            pub swap_peak_bytes: Option<u64>,
+            /// Memory that was written to right before the replay, so that the host had backed it.
+            pub warmed_bytes: Option<u64>,
+            /// The part of `warmed_bytes` in huge pages.
+            pub warmed_huge_bytes: Option<u64>,
+            /// CPU time of the first write to a small page of it, when it was warm.
+            pub warm_fault_ns: Option<u64>,
+            /// CPU time of the first write to a huge page of it, when it was warm.
+            pub warm_huge_fault_ns: Option<u64>,
+            /// Page faults served with a huge page while the replay ran, those of other processes included: an upper bound.
+            pub page_faults_huge: Option<u64>,
+            /// Whether the host backed memory during the replay, as kernel time per fault tells.
+            pub cold_memory: Option<bool>,
+            /// Then: resident bytes, by the exact reading; at most 1/32 less than `resident_peak_bytes`, unless half of the requested peak was never resident.
+            pub at_resident_peak_resident_bytes: Option<u64>,
+            /// Then: requested bytes live.
+            pub at_resident_peak_requested_bytes: Option<u64>,
+            /// Then: usable minus requested; empty where the allocator does not tell usable sizes.
+            pub at_resident_peak_internal_bytes: Option<u64>,
+            /// Then: live bytes whose pages are not resident.
+            pub at_resident_peak_untouched_bytes: Option<u64>,
+            /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
+            pub at_resident_peak_held_bytes: Option<u64>,
+            $($(#[$about])* pub $name: Option<u64>,)*
+        }
+
+        impl Sample {
+            /// The same with what a worker measured.
+            pub(super) fn with_measured(self, measured: &Measured) -> Sample {
+                Sample { $($name: measured.$name,)* ..self }
+            }
+        }
+    };
 }
+measured_columns!(define_sample);
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.

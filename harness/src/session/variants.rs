@@ -123,7 +123,6 @@ pub(super) fn prove_variants(
     let mut variations = Vec::new();
     let try_out = |variant: &Variant| {
         let mut command = probe::command(&program, variant);
-        let cpus = variant.cpus().or(cpus);
         if let Some(cpus) = cpus {
             command.env(CPUS_VARIABLE, cpus.to_string());
         }

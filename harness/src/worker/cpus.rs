@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libc::{c_int, c_long, cpu_set_t, pid_t, pthread_t, size_t};
 
 /// Environment variable that holds the count: allocators ask before `main` begins.
-pub(crate) const VARIABLE: &str = "HEAPLAB_CPUS";
+pub(crate) const VARIABLE: &str = heaplab_allocators::CPUS_VARIABLE;
 
 const UNREAD: u32 = u32::MAX;
 static SHOWN: AtomicU32 = AtomicU32::new(UNREAD);

@@ -145,48 +145,98 @@ pub struct Histogram {
     pub buckets: Vec<(u64, u64)>,
 }
 
-/// The figures of a sample; what a pass does not measure is none. Names and units are those of
-/// [`crate::results::Sample`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // described once, at the columns of samples.csv
-pub struct Measured {
-    pub wall_ns: Option<u64>,
-    pub thread_start_ns: Option<u64>,
-    pub busy_ns: Option<u64>,
-    pub busy_system_ns: Option<u64>,
-    pub busy_off_cpu_ns: Option<u64>,
-    pub wait_ns: Option<u64>,
-    pub cpu_user_ns: Option<u64>,
-    pub cpu_system_ns: Option<u64>,
-    pub requested_peak_reached_bytes: Option<u64>,
-    pub usable_peak_bytes: Option<u64>,
-    pub resident_peak_bytes: Option<u64>,
-    pub resident_mean_bytes: Option<u64>,
-    pub resident_end_bytes: Option<u64>,
-    pub requested_end_bytes: Option<u64>,
-    pub resident_drained_bytes: Option<u64>,
-    pub resident_settled_bytes: Option<u64>,
-    pub resident_purged_bytes: Option<u64>,
-    pub at_peak: Option<Breakdown>,
-    pub at_end: Option<Breakdown>,
-    pub at_resident_peak: Option<Breakdown>,
-    pub at_resident_peak_ns: Option<u64>,
-    pub lazyfree_bytes: Option<u64>,
-    pub anon_huge_bytes: Option<u64>,
-    pub page_faults_minor: Option<u64>,
-    pub page_faults_major: Option<u64>,
-    pub context_switches: Option<u64>,
-    pub virtual_bytes: Option<u64>,
-    pub mappings: Option<u64>,
-    pub page_table_bytes: Option<u64>,
-    pub page_table_harness_bytes: Option<u64>,
-    pub library_file_bytes: Option<u64>,
-    pub clock_reads: Option<u64>,
-    pub waits: Option<u64>,
-    pub wakeups: Option<u64>,
-    pub window_stalls: Option<u64>,
-    pub latency_untimed_calls: Option<u64>,
+/// The figures that a worker states and samples.csv has under the same names. Their list stands here once: it is handed to
+/// the macro that is named.
+macro_rules! measured_columns {
+    ($define:ident) => {
+        $define! {
+            /// Wall time from the release of the first event to the end of the last.
+            wall_ns,
+            /// Time spent in creating threads, a part of `wall_ns`.
+            thread_start_ns,
+            /// CPU time in the allocator's calls and first touches, summed over threads, waits excluded (throughput pass).
+            busy_ns,
+            /// The kernel's part of it, an estimate.
+            busy_system_ns,
+            /// Time in those calls and touches in which the thread did not run.
+            busy_off_cpu_ns,
+            /// Time in which threads waited for another thread's operation on the same object, summed over threads.
+            wait_ns,
+            /// User CPU time of the replay.
+            cpu_user_ns,
+            /// System CPU time of the replay.
+            cpu_system_ns,
+            /// Largest requested bytes that this replay reached.
+            requested_peak_reached_bytes,
+            /// Largest sum of usable sizes over checkpoints.
+            usable_peak_bytes,
+            /// Largest resident bytes over checkpoints.
+            resident_peak_bytes,
+            /// Resident bytes, time-weighted mean over trace time.
+            resident_mean_bytes,
+            /// Resident bytes after the last event, before the drain.
+            resident_end_bytes,
+            /// Requested bytes after the last event, before the drain.
+            requested_end_bytes,
+            /// Resident bytes at once after every object was freed.
+            resident_drained_bytes,
+            /// Resident bytes after 60 s more of trace time with the stated nudge.
+            resident_settled_bytes,
+            /// Resident bytes after the allocator's own purge call; empty where it has none.
+            resident_purged_bytes,
+            /// Trace time at which memory was broken down with the most of it resident: at a checkpoint, the requested peak or the end.
+            at_resident_peak_ns,
+            /// `LazyFree` after the last event: pages given back by MADV_FREE that still count as resident.
+            lazyfree_bytes,
+            /// `AnonHugePages` after the last event.
+            anon_huge_bytes,
+            /// Minor page faults of the replay.
+            page_faults_minor,
+            /// Major page faults of the replay.
+            page_faults_major,
+            /// Context switches of the replay, voluntary and not.
+            context_switches,
+            /// Virtual size after the last event.
+            virtual_bytes,
+            /// Memory mappings after the last event.
+            mappings,
+            /// Page tables (VmPTE) after the last event.
+            page_table_bytes,
+            /// The part of `page_table_bytes` that maps what is the harness's own: tables, stacks, the program.
+            page_table_harness_bytes,
+            /// Resident pages of that library file after the last event that processes share: its code and constants.
+            library_file_bytes,
+            /// Calls of the supplied clock.
+            clock_reads,
+            /// Times that a thread waited for an operation on the same object.
+            waits,
+            /// Sleeping threads that were woken.
+            wakeups,
+            /// Times that a thread waited for a window to open.
+            window_stalls,
+            /// Latency pass: calls whose thread woke on a CPU whose counter is behind, so that they have no duration.
+            latency_untimed_calls,
+        }
+    };
 }
+pub(crate) use measured_columns;
+
+macro_rules! define_measured {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// The figures of a sample; what a pass does not measure is none.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Measured {
+            $($(#[$about])* pub $name: Option<u64>,)*
+            /// At the requested peak.
+            pub at_peak: Option<Breakdown>,
+            /// After the last event.
+            pub at_end: Option<Breakdown>,
+            /// When the most is resident.
+            pub at_resident_peak: Option<Breakdown>,
+        }
+    };
+}
+measured_columns!(define_measured);
 
 /// Where resident and requested bytes go at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,6 +51,7 @@ pub use backing::main as back_memory;
 pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use first_write::measure_first_writes;
 pub use heap::PrivateHeap;
+pub(crate) use job::measured_columns;
 pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass};
 pub use status::Status;
 
