@@ -9,7 +9,7 @@
 
 use core::ffi::CStr;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use heaplab_raw::{FIRST_CHUNK_BYTES, Image, PAGE_BYTES, PAGE_WORDS};
 
@@ -26,6 +26,11 @@ const ROOM_LEAST_BYTES: usize = PAGE_BYTES + FIRST_CHUNK_BYTES;
 /// How long the command is waited for, in milliseconds, by a process that may not make its file any longer.
 const PATIENCE: u32 = 2000;
 
+/// How long the command is waited for by a thread that may make no room, in milliseconds.
+const CARVING_PATIENCE: u32 = 500;
+
+/// Whether the command was waited for in vain.
+static IS_TIRED: AtomicBool = AtomicBool::new(false);
 static BASE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
@@ -105,14 +110,38 @@ pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
     let image = first().ok_or(libc::ENOENT)?;
     let mapped_bytes = MAPPED_BYTES.load(Ordering::Relaxed) as u64;
     let carved = image.carve(bytes as u64, mapped_bytes).map_or_else(
-        || {
-            make_room(image, bytes as u64, mapped_bytes, path)?;
-            image.carve(bytes as u64, mapped_bytes).ok_or(libc::EAGAIN)
+        || match make_room(image, bytes as u64, mapped_bytes, path) {
+            Ok(()) => image.carve(bytes as u64, mapped_bytes).ok_or(libc::EAGAIN),
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS)) => Err(errno),
+            // The command has other rights, and other limits: see EFBIG.
+            Err(_) => wait_for_carving(image, bytes as u64, mapped_bytes),
         },
         Ok,
     );
     let offset = carved.map_err(|errno| image.shortage().unwrap_or(errno))?;
+    if IS_TIRED.load(Ordering::Relaxed) {
+        IS_TIRED.store(false, Ordering::Relaxed);
+    }
     Ok(BASE.load(Ordering::Relaxed).wrapping_add(offset as usize))
+}
+
+/// Carves when the command, which was late, has made room. A thread waits for it so long once, and not again before
+/// there was room: the command may be gone.
+fn wait_for_carving(image: Image<'_>, bytes: u64, mapped_bytes: u64) -> Result<u64, i32> {
+    if image.next_offset().wrapping_add(bytes) > mapped_bytes {
+        return Err(libc::ENOMEM);
+    }
+    for _ in 0..CARVING_PATIENCE {
+        if image.shortage().is_some() || IS_TIRED.load(Ordering::Relaxed) {
+            break;
+        }
+        system::pause();
+        if let Some(offset) = image.carve(bytes, mapped_bytes) {
+            return Ok(offset);
+        }
+    }
+    IS_TIRED.store(true, Ordering::Relaxed);
+    Err(libc::EAGAIN)
 }
 
 /// Makes room for `bytes` more, as the command should have done.
