@@ -22,7 +22,7 @@ use generated::{Generated, Shape};
 use heaplab::plan::{Pass, Touch};
 use heaplab::worker::PrivateHeap;
 use heaplab_trace::{Header, Record, TraceReader, TraceWriter};
-use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 use pairs::Pairs;
 use workers::{Wanted, Workers, vary, wall_ns};
@@ -71,8 +71,6 @@ fn bench_trace(criterion: &mut Criterion) -> anyhow::Result<()> {
         writer.push(&Record::Event(event))?;
     }
     writer.finish()?;
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("out.program");
 
     let mut group = criterion.benchmark_group("harness");
     group.throughput(Throughput::Elements(THREADED.events)).sample_size(10);
@@ -92,7 +90,8 @@ fn bench_trace(criterion: &mut Criterion) -> anyhow::Result<()> {
         group.bench_function(format!("decode and compile/{order}"), |bencher| {
             bencher.iter(|| {
                 let mut stream = Decoded(TraceReader::new(bytes.as_slice()).expect("a whole trace"));
-                let info = compile(&mut stream, &path, order, cut, &mut |_| {}).expect("a lawful trace");
+                let file = ProgramFile::create_in(&std::env::temp_dir()).expect("a temporary file");
+                let info = compile(&mut stream, &file, order, cut, &mut |_| {}).expect("a lawful trace");
                 assert_eq!(info.events, THREADED.events);
             });
         });

@@ -7,7 +7,7 @@ mod generated;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use generated::{Generated, Shape};
 use heaplab_trace::{Event, Header, Record};
-use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
 const EVENTS: u64 = 800_000;
@@ -29,8 +29,6 @@ impl RecordStream for Made<'_> {
 }
 
 fn bench_compile(criterion: &mut Criterion) {
-    let directory = tempfile::tempdir().expect("a directory for temporary files");
-    let path = directory.path().join("out.program");
     let mut group = criterion.benchmark_group("compile");
     group.sample_size(10).throughput(Throughput::Elements(EVENTS));
     for threads in [8, 393] {
@@ -43,7 +41,8 @@ fn bench_compile(criterion: &mut Criterion) {
             group.bench_function(id, |bencher| {
                 bencher.iter(|| {
                     let mut stream = Made { header: generated.header().clone(), events: events.iter() };
-                    let info = compile(&mut stream, &path, order, cut, &mut |_| {}).expect("a lawful trace");
+                    let file = ProgramFile::create_in(&std::env::temp_dir()).expect("a temporary file");
+                    let info = compile(&mut stream, &file, order, cut, &mut |_| {}).expect("a lawful trace");
                     assert_eq!((info.events, info.threads), (EVENTS, threads));
                 })
             });

@@ -12,10 +12,12 @@ mod generated;
 #[path = "../../tests/support/libraries.rs"]
 mod libraries;
 mod log;
+mod order;
 #[path = "../support/pairs.rs"]
 mod pairs;
 mod replay;
 mod share;
+mod size;
 mod stages;
 #[path = "../support/workers.rs"]
 mod workers;
@@ -101,6 +103,8 @@ fn print_all(choices: &Choices) -> anyhow::Result<()> {
     print_load()?;
     replay::print_threaded(choices)?;
     replay::print_single(choices)?;
+    order::print(choices)?;
+    size::print(choices)?;
     stages::print(choices)?;
     share::print(choices)?;
     print_load()

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use heaplab_workloads::catalog::{self, Source};
 use heaplab_workloads::import::{self, import};
-use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::simulate::Options;
 
 use crate::generated::Generated;
@@ -48,7 +48,8 @@ fn run_stage(stage: &str, input: &Path, output: &Path) -> anyhow::Result<()> {
             let order = if stage == "strict" { Order::Strict } else { Order::Causal };
             let mut stream = catalog::find(&input.to_string_lossy())?.open(&Options::default())?;
             let cut = Windows::new(order, Windows::EVENTS, false);
-            compile(&mut stream, output, order, cut, &mut |_| {})?.events
+            let file = ProgramFile::create_in(output.parent().context("no folder")?)?;
+            compile(&mut stream, &file, order, cut, &mut |_| {})?.events
         }
     };
     let ns = begin.elapsed().as_nanos();

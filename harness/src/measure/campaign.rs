@@ -116,7 +116,7 @@ impl Campaign<'_> {
         mut keep: impl FnMut(Taken<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
         let constant = if self.options.passes.contains(&Pass::Memory) {
-            measure_constant(self.programs.directory()).map_err(MeasureError::Constant)?
+            measure_constant(self.programs.folder()).map_err(MeasureError::Constant)?
         } else {
             0
         };
@@ -137,7 +137,7 @@ impl Campaign<'_> {
         let (subject, variation) = (&self.subjects[step.workload], &self.variations[step.variant]);
         let order = self.replay.order(step.pass);
         let pace = self.replay.pace(step.pass, subject.has_times);
-        let (path, info) = self
+        let (file, info) = self
             .programs
             .get(step.workload, order, pace.needs_times())
             .ok_or_else(|| MeasureError::NoProgram { workload: subject.name.clone(), order })?;
@@ -173,7 +173,7 @@ impl Campaign<'_> {
         // A longer environment moves the stack and what lies behind it.
         environment.extend(layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
         let mut job = Job {
-            program: path.clone(),
+            program: file.path(),
             info: info.clone(),
             variant: variation.variant.clone(),
             pass: step.pass,

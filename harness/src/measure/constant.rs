@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heaplab_allocators::Variant;
 use heaplab_trace::{Header, Record};
-use heaplab_workloads::program::{Order, Windows, compile};
+use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
 use super::child::{End, run_worker};
@@ -34,13 +34,13 @@ impl RecordStream for Empty {
 /// A sentence, when there is no `floor` or its worker fails.
 pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
     let floor = Variant::parse("floor").map_err(|error| error.to_string())?;
-    let program = directory.join("empty.program");
+    let file = ProgramFile::create_in(directory).map_err(|error| error.to_string())?;
     let cut = Windows::new(Order::Strict, Windows::EVENTS, false);
-    let info = compile(&mut Empty(Header::default()), &program, Order::Strict, cut, &mut |_| {})
+    let info = compile(&mut Empty(Header::default()), &file, Order::Strict, cut, &mut |_| {})
         .map_err(|error| error.to_string())?;
     let environment = floor.environment(None).map_err(|error| error.to_string())?;
     let job = Job {
-        program,
+        program: file.path(),
         info,
         variant: floor,
         pass: Pass::Memory,

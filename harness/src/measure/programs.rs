@@ -1,28 +1,27 @@
-//! The programs of a run: each workload compiled once for each order and cut, in a directory that goes
-//! away with the run.
+//! The programs of a run: each workload compiled once for each order and cut, in files without names, which are gone
+//! when the run ends, however it ends.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use heaplab_workloads::program::{CompileError, Order, ProgramInfo, Windows, compile};
+use heaplab_workloads::program::{CompileError, Order, ProgramFile, ProgramInfo, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
-use tempfile::TempDir;
 
 /// What decides a program: the workload, the order, and whether windows follow time.
 type Key = (usize, Order, bool);
 
 /// Compiled programs by what they were compiled from and for.
 pub struct Programs {
-    directory: TempDir,
-    compiled: HashMap<Key, (PathBuf, ProgramInfo)>,
+    folder: PathBuf,
+    compiled: HashMap<Key, (ProgramFile, ProgramInfo)>,
 }
 
 /// A program could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
     /// There is no place for them.
-    #[error("cannot make a directory for programs in {}; set TMPDIR to one that can be written", std::env::temp_dir().display())]
-    Directory(#[source] std::io::Error),
+    #[error("cannot write a program file in {}; set TMPDIR to one that can be written", std::env::temp_dir().display())]
+    Folder(#[source] std::io::Error),
     /// The workload could not be opened.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -44,26 +43,26 @@ impl Programs {
     ///
     /// When the system's directory for temporary files cannot be written.
     pub fn new() -> Result<Programs, ProgramsError> {
-        let directory =
-            tempfile::Builder::new().prefix("heaplab-").tempdir().map_err(ProgramsError::Directory)?;
-        Ok(Programs { directory, compiled: HashMap::new() })
+        let folder = std::env::temp_dir();
+        ProgramFile::create_in(&folder).map_err(ProgramsError::Folder)?;
+        Ok(Programs { folder, compiled: HashMap::new() })
     }
 
     /// Where other files of the run may lie.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A program that is there already.
     #[must_use]
-    pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&(PathBuf, ProgramInfo)> {
+    pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&(ProgramFile, ProgramInfo)> {
         self.compiled.get(&(workload, order, timed))
     }
 
     /// All programs of a workload, strict ones last.
     #[must_use]
-    pub fn of_workload(&self, workload: usize) -> Vec<&(PathBuf, ProgramInfo)> {
+    pub fn of_workload(&self, workload: usize) -> Vec<&(ProgramFile, ProgramInfo)> {
         let mut found: Vec<_> = self.compiled.iter().filter(|(key, _)| key.0 == workload).collect();
         found.sort_by_key(|((_, order, timed), _)| (*order == Order::Strict, *timed));
         found.into_iter().map(|(_, program)| program).collect()
@@ -82,11 +81,11 @@ impl Programs {
         cut: Windows,
         order: Order,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<&(PathBuf, ProgramInfo), ProgramsError> {
+    ) -> Result<&(ProgramFile, ProgramInfo), ProgramsError> {
         let key = (workload, order, cut.time_ns.is_some());
-        let path = self.directory.path().join(format!("{workload}-{order}-{}.program", u8::from(key.2)));
-        let info = compile(stream, &path, order, cut, progress)
+        let file = ProgramFile::create_in(&self.folder).map_err(ProgramsError::Folder)?;
+        let info = compile(stream, &file, order, cut, progress)
             .map_err(|source| ProgramsError::Compile { workload: name.to_owned(), source })?;
-        Ok(self.compiled.entry(key).insert_entry((path, info)).into_mut())
+        Ok(self.compiled.entry(key).insert_entry((file, info)).into_mut())
     }
 }

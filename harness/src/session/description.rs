@@ -70,7 +70,7 @@ pub(super) fn describe_workloads(
             name: workload.name.clone(),
             source,
             trace_hash: path.map(hash).transpose()?,
-            program_hash: Some(hash(program)?),
+            program_hash: Some(hash(&program.path())?),
             has_times: info.has_times,
             lacks: compiled.lacks.get(index).cloned().unwrap_or_default(),
             gaps: compiled.gaps.get(index).cloned().unwrap_or_default(),

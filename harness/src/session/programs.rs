@@ -1,6 +1,9 @@
 //! The workloads of a run as programs: logs imported, traces compiled for every order that a pass needs.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaplab_trace::{Header, Record};
@@ -69,12 +72,9 @@ pub(super) fn compile_workloads(
     let mut compiler = Compiler { replays, stop, listener, compiled };
     for (index, (workload, options)) in replays.workloads.iter().enumerate() {
         let imported = compiler.import_once(index, workload, options)?;
-        if !compiler.compile_workload(index, imported.as_ref().unwrap_or(workload), options)? {
+        let workload = imported.as_ref().map_or(workload, |(imported, _)| imported);
+        if !compiler.compile_workload(index, workload, options)? {
             return Ok(None);
-        }
-        if let Some(Source::Trace { path }) = imported.map(|imported| imported.source) {
-            std::fs::remove_file(&path)
-                .map_err(SessionError::failed(format!("cannot remove {}", path.display())))?;
         }
     }
     Ok(Some(compiler.compiled))
@@ -89,14 +89,20 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The trace of a workload that is a log, in the run's temporary place: every program is compiled from it.
+    /// The trace of a workload that is a log, from which every program is compiled, and its file: it loses its name as
+    /// soon as it is whole, so that it is gone when the run ends, however it ends.
     fn import_once(
         &self,
         index: usize,
         workload: &Workload,
         options: &Options,
-    ) -> Result<Option<Workload>, SessionError> {
-        let trace = self.compiled.programs.directory().join(format!("{index}.hlt"));
+    ) -> Result<Option<(Workload, File)>, SessionError> {
+        let folder = self.compiled.programs.folder();
+        let directory = tempfile::Builder::new()
+            .prefix("heaplab-")
+            .tempdir_in(folder)
+            .map_err(SessionError::failed(format!("cannot make a directory in {}", folder.display())))?;
+        let trace = directory.path().join(format!("{index}.hlt"));
         let name = workload.name.as_str();
         let mut show = |progress| (self.listener)(&Notice::Importing { workload: name, progress });
         let imported = workload.import_as(options, &trace, &mut show);
@@ -105,7 +111,10 @@ impl Compiler<'_> {
         for warning in &imported.warnings {
             self.say(format!("{name}: {warning}"));
         }
-        Ok(Some(imported.workload))
+        let file =
+            File::open(&trace).map_err(SessionError::failed(format!("cannot open {}", trace.display())))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Some((Workload { source: Source::Trace { path }, ..imported.workload }, file)))
     }
 
     /// Compiles one workload; false if the run was stopped.

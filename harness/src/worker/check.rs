@@ -5,7 +5,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaplab_workloads::program::layout::{Code, Op};
+use heaplab_workloads::program::operation::{Code, Op};
 
 use super::engine::Engine;
 use super::local::Local;
@@ -33,28 +33,26 @@ impl Instrument for Checked {
         // written before they are read, except where the allocator itself promises their value.
         let bytes = unsafe {
             let size = op.size as usize;
-            if op.code == Code::Malloc as u8
-                || op.code == Code::AlignedAlloc as u8
-                || op.code == Code::ReallocNull as u8
-            {
+            if op.code == Code::Malloc || op.code == Code::AlignedAlloc || op.code == Code::ReallocNull {
                 block.cast::<u8>().write_bytes(0, size);
-            } else if op.code == Code::Realloc as u8 && op.size > op.old_size {
+            } else if op.code == Code::Realloc && op.size > op.old_size {
                 let old = op.old_size as usize;
                 block.cast::<u8>().add(old).write_bytes(0, size - old);
             }
             std::slice::from_raw_parts_mut(block.cast::<u8>(), size)
         };
-        if op.code == Code::Calloc as u8
+        if op.code == Code::Calloc
             && let Some(place) = bytes.iter().position(|byte| *byte != 0)
         {
             fault(op, &format!("calloc returned a block whose byte {place} is not zero"));
         }
-        if op.code == Code::Realloc as u8 {
+        if op.code == Code::Realloc {
             let kept = bytes.len().min(op.old_size as usize);
             verify(op, &bytes[..kept], note.load(Ordering::Relaxed), "after a realloc");
         }
         let seed = SEEDS.fetch_add(1, Ordering::Relaxed);
         note.store(seed, Ordering::Relaxed);
+        engine.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
         fill(bytes, seed);
     }
 
@@ -62,7 +60,7 @@ impl Instrument for Checked {
         if block.is_null() {
             return;
         }
-        let size = if op.code == Code::Realloc as u8 { op.old_size } else { op.size };
+        let size = engine.slots.sizes[op.slot as usize].swap(0, Ordering::Relaxed).saturating_sub(1);
         // SAFETY: the object's block has that many bytes, and `placed` wrote them all.
         let bytes = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), size as usize) };
         verify(op, bytes, engine.slots.notes[op.slot as usize].load(Ordering::Relaxed), "while it was live");
@@ -73,7 +71,7 @@ impl Instrument for Checked {
 
 /// Alignment and usable size as the standard and the request promise them.
 fn check_block(op: &Op, block: *mut c_void) {
-    let asked = if op.code == Code::AlignedAlloc as u8 { 1u64 << (op.alignment_log2 & 63) } else { 1 };
+    let asked = if op.code == Code::AlignedAlloc { 1u64 << (op.alignment_log2 & 63) } else { 1 };
     // A block smaller than 16 bytes need only be aligned for what fits into it.
     let natural = if op.size >= 16 {
         16

@@ -8,7 +8,8 @@
 
 use std::sync::atomic::Ordering;
 
-use heaplab_workloads::program::layout::{WINDOW_LOOKED_AT, Window};
+use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
+use heaplab_workloads::program::window::Window;
 
 use super::engine::Engine;
 use super::job::{Breakdown, Checkpoint, HeapCell};

@@ -9,9 +9,8 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use heaplab_allocators::{Family, purge, purge_thread};
-use heaplab_workloads::program::layout::{
-    FIRST_BLOCK, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, Window,
-};
+use heaplab_workloads::program::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};
+use heaplab_workloads::program::window::{Segment, Window};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::checkpoint::Checkpoints;
@@ -24,7 +23,7 @@ use super::lock::Lock;
 use super::mapping::Table;
 use super::memory;
 use super::ops::Runner;
-use super::program::{Block, Program};
+use super::program::{Ops, Program, Segments};
 use super::sizes::Sizes;
 use super::status::Status;
 use super::stopwatch::Empty;
@@ -52,7 +51,7 @@ impl Phase {
             Phase::Drain => WINDOW_DRAIN,
             Phase::Nudge => WINDOW_NUDGE,
         };
-        head.segments > 0 && kind == own
+        kind == own
     }
 }
 
@@ -73,7 +72,6 @@ pub(super) struct Counts {
 
 /// A replay and all that it works on. Lives until the process ends.
 pub(super) struct Engine {
-    pub(super) program: Program,
     pub(super) info: ProgramInfo,
     pub(super) pace: Pace,
     /// The allocator under test.
@@ -103,14 +101,16 @@ unsafe impl Sync for Engine {}
 /// Where the replay stands.
 pub(super) struct Control {
     phase: Phase,
-    /// File offset of the block to open next, and its number.
-    next: u64,
+    program: Program,
+    /// In strict order: the segments of the open window that were not offered yet.
+    segments: Segments,
+    /// Number of the window to open next.
     next_number: u64,
     /// Windows before this number are complete.
     done: u64,
     /// Of the windows that may be open, at their number modulo four.
     complete: [bool; 4],
-    heads: [u64; 4],
+    heads: [Window; 4],
     /// What the allocator's clock shows at time 0 of the phase, at virtual pace.
     clock_base_ns: u64,
     /// The real clock at time 0 of the trace.
@@ -137,11 +137,12 @@ impl Engine {
     ) -> Result<Engine, usize> {
         let control = Control {
             phase: Phase::Trace,
-            next: FIRST_BLOCK,
+            program,
+            segments: Segments::NONE,
             next_number: 0,
             done: 0,
             complete: [false; 4],
-            heads: [0; 4],
+            heads: [Window::default(); 4],
             clock_base_ns: 0,
             start_ns: 0,
             checkpoints,
@@ -151,7 +152,6 @@ impl Engine {
         Ok(Engine {
             strict: AtomicBool::new(info.order == Order::Strict),
             threads: Threads::new(info.thread_table)?,
-            program,
             info,
             pace,
             family,
@@ -200,7 +200,7 @@ impl Engine {
             let is_alive =
                 state.started.load(Ordering::Relaxed) == 1 && state.ended.load(Ordering::Relaxed) == 0;
             if is_alive {
-                self.put_offer(thread, 0, Offer::PURGE, 0);
+                self.put_offer(thread, Offer::PURGE, |_| {});
                 // Returns when the thread has offered the end, which it does behind its call.
                 self.replay_segments(0, local, taken);
             }
@@ -223,42 +223,32 @@ impl Engine {
             gate::wait_for_offer(self, &state.offered, *taken);
             let offer = &state.inbox[(*taken % 4) as usize];
             *taken = taken.wrapping_add(1);
-            let index = offer.segment.load(Ordering::Relaxed);
-            if index == Offer::END {
+            let kind = offer.kind.load(Ordering::Relaxed);
+            if kind == Offer::END {
                 return;
             }
-            if index == Offer::PURGE {
+            if kind == Offer::PURGE {
                 purge_thread(self.family);
-                self.put_offer(0, 0, Offer::END, 0);
+                self.put_offer(0, Offer::END, |_| {});
                 continue;
             }
-            let window = offer.window.load(Ordering::Relaxed);
-            let address = offer.block.load(Ordering::Relaxed);
-            // SAFETY: the address was made by `offer` from a block of the mapped program.
-            let block = unsafe { Block::at(std::ptr::with_exposed_provenance(address as usize)) };
-            let segment = &block.segments()[index as usize];
+            let begin = std::ptr::with_exposed_provenance(offer.begin.load(Ordering::Relaxed) as usize);
+            let end = std::ptr::with_exposed_provenance(offer.end.load(Ordering::Relaxed) as usize);
+            let ends = kind == Offer::LAST_SEGMENT && thread != 0;
             self.threads.join_ended_in_turn();
             local.stopwatch.start();
-            (self.runner)(self, block.ops(segment), local);
+            (self.runner)(self, Ops { begin, end }, local);
             local.stopwatch.stop();
-            let ends = segment.flags & SEGMENT_ENDS_THREAD != 0 && thread != 0;
-            self.finish_segment(block, index, window, thread, ends, local);
+            self.finish_segment(offer, thread, ends, local);
             if ends {
                 return;
             }
         }
     }
 
-    fn finish_segment(
-        &'static self,
-        block: Block<'static>,
-        index: u32,
-        window: u32,
-        thread: u32,
-        ends: bool,
-        local: &mut Local,
-    ) {
-        self.add_counts(local);
+    fn finish_segment(&'static self, offer: &Offer, thread: u32, ends: bool, local: &mut Local) {
+        self.add_counts(offer, local);
+        let window = offer.window.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         if ends {
             self.states[thread as usize].ended.store(1, Ordering::Relaxed);
@@ -274,27 +264,29 @@ impl Engine {
             }
             return;
         }
-        match block.segments().get(index as usize + 1) {
-            Some(next) => self.offer(next, block, index + 1, window),
+        // SAFETY: this thread has the baton until it offers the next segment.
+        let control = unsafe { &mut *self.control.get() };
+        // SAFETY: the window is in flight until `advance` counts it as done.
+        match unsafe { control.segments.next() } {
+            Some((segment, ops)) => self.offer(&segment, ops, window),
             None => {
-                // SAFETY: this thread has the baton until it offers the next segment.
-                let control = unsafe { &mut *self.control.get() };
                 control.complete[(window % 4) as usize] = true;
                 self.advance(control);
             }
         }
     }
 
-    fn add_counts(&self, local: &mut Local) {
-        let before = self.counts.requested.fetch_add(local.requested, Ordering::Relaxed);
-        let peak = before + local.requested_peak;
+    fn add_counts(&self, offer: &Offer, local: &mut Local) {
+        let change = offer.requested_change.load(Ordering::Relaxed);
+        let before = self.counts.requested.fetch_add(change, Ordering::Relaxed);
+        let peak = before.saturating_add_unsigned(offer.requested_peak.load(Ordering::Relaxed));
         if peak > self.counts.requested_peak.load(Ordering::Relaxed) {
             self.counts.requested_peak.fetch_max(peak, Ordering::Relaxed);
         }
         if local.usable != 0 {
             self.counts.usable.fetch_add(local.usable, Ordering::Relaxed);
         }
-        (local.requested, local.requested_peak, local.usable) = (0, 0, 0);
+        local.usable = 0;
         if self.empty_span.is_some() {
             let spans = local.stopwatch.take();
             self.counts.busy_ns.fetch_add(spans.busy_ns, Ordering::Relaxed);
@@ -313,12 +305,11 @@ impl Engine {
         let mut moved = false;
         while control.complete[(control.done % 4) as usize] {
             control.complete[(control.done % 4) as usize] = false;
-            // SAFETY: the head is that of an open window of the mapped program.
-            let head = unsafe { self.head(control, control.done) };
+            let head = control.heads[(control.done % 4) as usize];
             if let Some(checkpoints) = &mut control.checkpoints
                 && control.phase == Phase::Trace
             {
-                checkpoints.after_window(self, control.done, head);
+                checkpoints.after_window(self, control.done, &head);
                 // In causal order the next window may be open, and change what was just read.
                 if control.done + 1 < control.next_number {
                     checkpoints.work_begins();
@@ -333,17 +324,10 @@ impl Engine {
         }
     }
 
-    unsafe fn head(&self, control: &Control, number: u64) -> &'static Window {
-        let address = control.heads[(number % 4) as usize];
-        // SAFETY: by the caller's word the window was opened, which noted its address.
-        unsafe { Block::at(std::ptr::with_exposed_provenance(address as usize)) }.head
-    }
-
     /// The allocator's clock is never past the oldest open window.
     fn move_clock(&self, control: &Control) {
         if self.shows_trace_time(control.phase) && control.done < control.next_number {
-            // SAFETY: the window is open.
-            let head = unsafe { self.head(control, control.done) };
+            let head = &control.heads[(control.done % 4) as usize];
             clock::advance_to(control.clock_base_ns.saturating_add(head.first_time));
         }
     }
@@ -352,33 +336,36 @@ impl Engine {
     fn open_next(&'static self, control: &mut Control) {
         loop {
             let open = control.next_number - control.done;
-            let block = self.program.block(control.next);
-            if !control.phase.holds(block.head) {
+            let head = match control.program.peek() {
+                Ok(head) => head.filter(|head| control.phase.holds(head)),
+                Err(error) => fail::stop(Status::Error, &format!("cannot read the program: {error}")),
+            };
+            let Some(head) = head else {
                 if open == 0 {
                     self.end_phase(control);
                 }
                 return;
-            }
+            };
             // The window behind the peak waits too: the peak is measured at rest.
             let strict = self.strict.load(Ordering::Relaxed);
             let alone = strict
-                || block.head.flags & WINDOW_BARRIER != 0
+                || head.flags & WINDOW_BARRIER != 0
                 || (control.checkpoints.is_some() && control.next_number == self.info.peak_window + 1);
             if open >= if alone { 1 } else { 2 } {
                 return;
             }
-            self.open(control, block);
+            self.open(control, &head);
             if strict {
                 return;
             }
         }
     }
 
-    fn open(&'static self, control: &mut Control, block: Block<'static>) {
-        let (number, head) = (control.next_number, block.head);
-        control.next = head.next;
+    fn open(&'static self, control: &mut Control, head: &Window) {
+        let number = control.next_number;
+        let mut segments = control.program.take(head);
         control.next_number += 1;
-        control.heads[(number % 4) as usize] = block.address().expose_provenance() as u64;
+        control.heads[(number % 4) as usize] = *head;
         match control.phase {
             Phase::Trace => self.keep_pace(control, head),
             Phase::Drain => {}
@@ -398,12 +385,17 @@ impl Engine {
         let slot = (number % 4) as usize;
         self.remaining[slot].store(head.segments, Ordering::Relaxed);
         let window = number as u32;
-        if self.strict.load(Ordering::Relaxed) {
-            self.offer(&block.segments()[0], block, 0, window);
-            return;
-        }
-        for (index, segment) in (0..).zip(block.segments()) {
-            self.offer(segment, block, index, window);
+        let strict = self.strict.load(Ordering::Relaxed);
+        // SAFETY: the window is in flight.
+        while let Some((segment, ops)) = unsafe { segments.next() } {
+            if strict {
+                control.segments = segments;
+            }
+            self.offer(&segment, ops, window);
+            if strict {
+                // NOTE: the baton went with the offer: nothing of the control may be touched any more.
+                return;
+            }
         }
     }
 
@@ -448,9 +440,15 @@ impl Engine {
     }
 
     /// Offers a segment to its thread, which is created if this is its first.
-    fn offer(&'static self, segment: &Segment, block: Block<'static>, index: u32, window: u32) {
-        let address = block.address().expose_provenance() as u64;
-        self.put_offer(segment.thread, address, index, window);
+    fn offer(&'static self, segment: &Segment, ops: Ops, window: u32) {
+        let kind = if segment.ends_thread { Offer::LAST_SEGMENT } else { Offer::SEGMENT };
+        self.put_offer(segment.thread, kind, |offer| {
+            offer.begin.store(ops.begin.expose_provenance() as u64, Ordering::Relaxed);
+            offer.end.store(ops.end.expose_provenance() as u64, Ordering::Relaxed);
+            offer.requested_change.store(segment.requested_change, Ordering::Relaxed);
+            offer.requested_peak.store(segment.requested_peak, Ordering::Relaxed);
+            offer.window.store(window, Ordering::Relaxed);
+        });
         let state = &self.states[segment.thread as usize];
         if segment.thread != 0 && state.started.load(Ordering::Relaxed) == 0 {
             state.started.store(1, Ordering::Relaxed);
@@ -458,13 +456,12 @@ impl Engine {
         }
     }
 
-    fn put_offer(&self, thread: u32, block: u64, index: u32, window: u32) {
+    fn put_offer(&self, thread: u32, kind: u32, write: impl FnOnce(&Offer)) {
         let state = &self.states[thread as usize];
         let count = state.offered.load(Ordering::Relaxed) >> 1;
         let offer = &state.inbox[(count % 4) as usize];
-        offer.block.store(block, Ordering::Relaxed);
-        offer.segment.store(index, Ordering::Relaxed);
-        offer.window.store(window, Ordering::Relaxed);
+        offer.kind.store(kind, Ordering::Relaxed);
+        write(offer);
         gate::add_offer(self, &state.offered);
     }
 
@@ -476,6 +473,6 @@ impl Engine {
                 clock::advance_to(control.clock_base_ns.saturating_add(self.info.duration_ns));
             }
         }
-        self.put_offer(0, 0, Offer::END, 0);
+        self.put_offer(0, Offer::END, |_| {});
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use heaplab_workloads::program::layout::Op;
+use heaplab_workloads::program::operation::Op;
 
 use super::clock;
 use super::engine::Engine;

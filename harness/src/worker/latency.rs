@@ -17,7 +17,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram as Buckets;
-use heaplab_workloads::program::layout::{Code, Op};
+use heaplab_workloads::program::operation::{Code, Op};
 
 use super::engine::Engine;
 use super::job::Histogram;

@@ -1,83 +1,133 @@
-//! The program file as a worker sees it: mapped, and read where it lies.
+//! The program as a worker reads it: verified once, then front to back, some windows at a time.
+//!
+//! Three buffers take turns. Two windows are in flight at most, and the next is looked at: they lie in three
+//! neighbouring fillings at most. The buffers are small, so that a stream of operations does not take the
+//! caches that the allocator under test depends on, and they are there before the replay begins: no
+//! page of the program faults in the timed part. Whoever moves on to the next window reads, outside of busy time.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use heaplab_workloads::program::layout::{MAGIC, Op, Segment, VERSION, Window};
-use memmap2::{Mmap, MmapOptions};
+use heaplab_workloads::program::operation::MOST_OP_BYTES;
+use heaplab_workloads::program::window::{HEAD_BYTES, Segment, Window};
+use heaplab_workloads::program::{ProgramInfo, ProgramReader, SLACK_BYTES, verify};
 
-/// Up to this size the file is read in before the replay, so that no page of it faults in the timed part.
-const POPULATED_BYTES: u64 = 4 << 30;
+use super::mapping::map_shared;
 
-/// A mapped program. It stays mapped until the process ends.
+const BUFFERS: usize = 3;
+/// What a buffer has at least.
+///
+/// PERF: a window of 5,000 events takes 30 KB. Much larger buffers would fill the second-level cache.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A program that is being read.
 pub(super) struct Program {
-    map: Mmap,
+    reader: ProgramReader,
+    buffers: [*mut u8; BUFFERS],
+    buffer_bytes: usize,
+    /// The buffer that was filled last, how far, and where its next window begins.
+    current: usize,
+    filled: usize,
+    at: usize,
 }
 
-/// A block of it.
-#[derive(Clone, Copy)]
-pub(super) struct Block<'a> {
-    address: *const u8,
-    pub(super) head: &'a Window,
-}
+// SAFETY: the buffers are a program's own, and it is used by one thread at a time.
+unsafe impl Send for Program {}
 
 impl Program {
-    /// Maps the file.
-    pub(super) fn open(path: &Path) -> io::Result<Program> {
-        let file = File::open(path)?;
-        let mut options = MmapOptions::new();
-        if file.metadata()?.len() <= POPULATED_BYTES {
-            options.populate();
+    /// Opens the file, and proves that it can be replayed.
+    pub(super) fn open(path: &Path, info: &ProgramInfo) -> io::Result<Program> {
+        let mut reader = ProgramReader::open(File::open(path)?)?;
+        let buffer_bytes = verify(&mut reader, info)?.buffer_bytes.max(BUFFER_BYTES);
+        let pages = map_shared(buffer_bytes * BUFFERS);
+        if pages.is_null() {
+            return Err(io::Error::last_os_error());
         }
-        // SAFETY: the parent wrote the file for this run in a directory of its own and changes it no more.
-        let map = unsafe { options.map(&file)? };
-        let version = map.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
-        if map.get(..8) != Some(&MAGIC[..]) || version != Some(VERSION) {
-            let what = format!("{} is not a program of this version", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        Ok(Program { map })
+        // SAFETY: a new mapping of that many bytes; writing makes its pages.
+        unsafe { pages.write_bytes(0, buffer_bytes * BUFFERS) };
+        let buffers = std::array::from_fn(|index| pages.wrapping_add(index * buffer_bytes));
+        Ok(Program { reader, buffers, buffer_bytes, current: 0, filled: 0, at: 0 })
     }
 
-    /// The block at a file offset that the program itself names.
-    pub(super) fn block(&self, offset: u64) -> Block<'_> {
-        assert!(
-            offset as usize + size_of::<Window>() <= self.map.len(),
-            "a block lies outside of the program"
-        );
-        // SAFETY: the offset lies in the mapping, is a multiple of 32, and a window was written there.
-        unsafe { Block::at(self.map.as_ptr().add(offset as usize)) }
+    /// The head of the next window; none at the end.
+    pub(super) fn peek(&mut self) -> io::Result<Option<Window>> {
+        if self.at == self.filled {
+            self.current = (self.current + 1) % BUFFERS;
+            // SAFETY: the buffer has that many bytes, and no window in flight lies in it: at most two are, and the
+            // two fillings before this one are not older than they.
+            let buffer =
+                unsafe { std::slice::from_raw_parts_mut(self.buffers[self.current], self.buffer_bytes) };
+            self.filled = self.reader.fill(buffer)?;
+            self.at = 0;
+            if self.filled > self.buffer_bytes - SLACK_BYTES {
+                return Err(io::Error::other("a window grew since it was verified"));
+            }
+        }
+        if self.filled == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above; whole windows lie there.
+        let bytes = unsafe { std::slice::from_raw_parts(self.buffers[self.current], self.filled) };
+        Ok(Window::from_bytes(&bytes[self.at..]))
+    }
+
+    /// The segments of the next window, whose head was just looked at.
+    pub(super) fn take(&mut self, head: &Window) -> Segments {
+        let window = self.buffers[self.current].wrapping_add(self.at);
+        self.at += head.bytes as usize;
+        Segments { window, bytes: head.bytes as usize, at: HEAD_BYTES, left: head.segments }
     }
 }
 
-impl<'a> Block<'a> {
-    /// The block at an address.
+/// What is left of the segments of a window in flight.
+#[derive(Clone, Copy)]
+pub(super) struct Segments {
+    window: *const u8,
+    bytes: usize,
+    at: usize,
+    left: u32,
+}
+
+impl Segments {
+    /// Of no window.
+    pub(super) const NONE: Segments = Segments { window: std::ptr::null(), bytes: 0, at: 0, left: 0 };
+
+    /// The next one and its operations.
     ///
     /// # Safety
     ///
-    /// The address must be one that [`Block::address`] gave, and the program still mapped.
-    pub(super) unsafe fn at(address: *const u8) -> Block<'a> {
-        // SAFETY: by the caller's word a window lies there.
-        Block { address, head: unsafe { &*address.cast::<Window>() } }
+    /// The window must be in flight still.
+    pub(super) unsafe fn next(&mut self) -> Option<(Segment, Ops)> {
+        if self.left == 0 {
+            return None;
+        }
+        // SAFETY: by the caller's word the window lies there, whole.
+        let bytes = unsafe { std::slice::from_raw_parts(self.window, self.bytes) };
+        let (segment, begin) = Segment::decode(bytes, self.at)?;
+        self.at = begin + segment.bytes as usize;
+        self.left -= 1;
+        let begin = self.window.wrapping_add(begin);
+        Some((segment, Ops { begin, end: begin.wrapping_add(segment.bytes as usize) }))
     }
+}
 
-    /// Where it lies.
-    pub(super) fn address(&self) -> *const u8 {
-        self.address
-    }
+/// The operations of a segment: verified ones, one after another from begin to end.
+#[derive(Clone, Copy)]
+pub(super) struct Ops {
+    pub(super) begin: *const u8,
+    pub(super) end: *const u8,
+}
 
-    /// Its segments.
-    pub(super) fn segments(&self) -> &'a [Segment] {
-        let count = self.head.segments as usize;
-        // SAFETY: the compiler wrote that many segments behind the head.
-        unsafe { std::slice::from_raw_parts(self.address.add(size_of::<Window>()).cast(), count) }
-    }
-
-    /// The operations of one of its segments.
-    pub(super) fn ops(&self, segment: &Segment) -> &'a [Op] {
-        let first = Window::ops_offset(self.head.segments) + segment.first_op as usize * size_of::<Op>();
-        // SAFETY: the compiler wrote that many operations there, aligned to 32.
-        unsafe { std::slice::from_raw_parts(self.address.add(first).cast(), segment.ops as usize) }
+impl Ops {
+    /// The bytes that the first operation begins with, of which there are enough behind the last one too.
+    ///
+    /// # Safety
+    ///
+    /// There must be one, and its window must be in flight.
+    #[inline(always)]
+    pub(super) unsafe fn first<'a>(self) -> &'a [u8; MOST_OP_BYTES] {
+        // SAFETY: operations are followed by others or by the buffer's slack.
+        unsafe { &*self.begin.cast() }
     }
 }

@@ -100,8 +100,8 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
 }
 
 fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
-    let program = Program::open(&job.program)
-        .map_err(|error| format!("cannot map the program {}: {error}", job.program.display()))?;
+    let program = Program::open(&job.program, &job.info)
+        .map_err(|error| format!("cannot replay the program: {error}"))?;
     let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
     let noted = matches!(job.pass, Pass::Memory | Pass::Check);
     let slots = Slots::new(job.info.slots, noted).map_err(no_memory)?;

@@ -1,6 +1,6 @@
 //! What a replay writes to besides the heap under test: slots and threads, on shared mappings.
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 
 use super::mapping::{Table, Zeroed};
 
@@ -12,7 +12,7 @@ pub(super) struct Slots {
     pub(super) generations: Table<AtomicU32>,
     /// Memory pass: usable bytes. Check pass: the pattern's seed. Else of length 0.
     pub(super) notes: Table<AtomicU64>,
-    /// Memory pass: requested bytes. Else of length 0.
+    /// Memory and check pass: requested bytes plus one, 0 while the slot is empty. Else of length 0.
     pub(super) sizes: Table<AtomicU64>,
 }
 
@@ -43,22 +43,30 @@ pub(super) struct ThreadState {
     pub(super) inbox: [Offer; 4],
 }
 
-/// A segment to be executed.
+/// A segment to be executed. Written by the thread that offers it, and then read by the one that it is offered to.
 #[derive(Default)]
 pub(super) struct Offer {
-    /// Address of the block.
-    pub(super) block: AtomicU64,
-    /// Index of the segment, [`Offer::PURGE`] or [`Offer::END`].
-    pub(super) segment: AtomicU32,
+    /// What it is: one of the numbers below.
+    pub(super) kind: AtomicU32,
     /// Number of the window, modulo 2^32.
     pub(super) window: AtomicU32,
+    /// Addresses of its first operation and of the end of its last.
+    pub(super) begin: AtomicU64,
+    pub(super) end: AtomicU64,
+    /// By how much it changes the requested bytes, and the most by which it raises them meanwhile.
+    pub(super) requested_change: AtomicI64,
+    pub(super) requested_peak: AtomicU64,
 }
 
 impl Offer {
+    /// A segment.
+    pub(super) const SEGMENT: u32 = 0;
+    /// A segment after which the thread ends.
+    pub(super) const LAST_SEGMENT: u32 = 1;
     /// Instead of a segment: the phase is over.
-    pub(super) const END: u32 = u32::MAX;
+    pub(super) const END: u32 = 2;
     /// Instead of a segment: the thread's part of the allocator's purge.
-    pub(super) const PURGE: u32 = u32::MAX - 1;
+    pub(super) const PURGE: u32 = 3;
 }
 
 // SAFETY: all zeros are a thread that was not created and was offered nothing; every field is atomic.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
-use heaplab_workloads::program::layout::Op;
+use heaplab_workloads::program::operation::Op;
 
 use super::engine::Engine;
 use super::local::Local;

@@ -17,8 +17,10 @@ fn start_long_run(place: &Place) -> std::process::Child {
             None => command.env_remove(name),
         };
     }
+    fs::create_dir(place.path("temporary")).unwrap();
     command
         .current_dir(place.0.path())
+        .env("TMPDIR", place.path("temporary"))
         .args([
             "run",
             "small.log",
@@ -151,7 +153,7 @@ fn a_run_of_another_version_is_resumed_only_on_request() {
 }
 
 #[test]
-fn a_run_that_is_killed_leaves_no_worker() {
+fn a_run_that_is_killed_leaves_no_worker_and_no_temporary_file() {
     let place = Place::new();
     let mut child = start_long_run(&place);
     let workers = children_of(child.id());
@@ -164,6 +166,8 @@ fn a_run_that_is_killed_leaves_no_worker() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+    let left: Vec<_> = fs::read_dir(place.path("temporary")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

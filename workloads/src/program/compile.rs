@@ -5,14 +5,15 @@
 //! and how far a block is written to. The replay's loop is then a walk over arrays.
 
 use std::collections::hash_map::Entry;
-use std::path::Path;
 
 use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
-use super::block::{Block, Place, ProgramWriter, SegmentDraft};
+use super::draft::{Place, SegmentDraft, WindowDraft};
 use super::error::{CompileError, Fault};
-use super::layout::{Code, OP_PUBLISHES, OP_WAITS, Op, WINDOW_BARRIER, WINDOW_LOOKED_AT, touch_units};
+use super::file::{ProgramFile, ProgramWriter};
+use super::layout::{WINDOW_BARRIER, WINDOW_LOOKED_AT};
+use super::operation::{Code, OP_PUBLISHES, OP_WAITS, Op, touch_units};
 use super::slots::Slots;
 use super::touch::Known;
 use super::{Order, ProgramInfo, Windows};
@@ -52,11 +53,11 @@ struct Thread {
 }
 
 /// The compiler's state between two events.
-pub(super) struct Compiler {
+pub(super) struct Compiler<'a> {
     order: Order,
     cut: Windows,
     pub(super) has_times: bool,
-    pub(super) writer: ProgramWriter,
+    pub(super) writer: ProgramWriter<'a>,
     pub(super) live: FxHashMap<ObjectId, Live>,
     /// Of live objects, how far those were written to of which that is known.
     pub(super) known: FxHashMap<ObjectId, Known>,
@@ -64,8 +65,8 @@ pub(super) struct Compiler {
     /// By slot: how often an operation on it was published.
     generations: Vec<u32>,
     threads: Vec<Thread>,
-    pub(super) current: Block,
-    pub(super) held: Option<Block>,
+    pub(super) current: WindowDraft,
+    pub(super) held: Option<WindowDraft>,
     spare: Vec<SegmentDraft>,
     first_time: Option<u64>,
     /// Time of the last event. A window can end later, at a look.
@@ -79,7 +80,7 @@ pub(super) struct Compiler {
     events: u64,
 }
 
-/// Compiles the records of `stream` into a program file at `path`.
+/// Compiles the records of `stream` into `file`, which must be empty.
 ///
 /// `progress` is told the number of events now and then.
 ///
@@ -88,15 +89,14 @@ pub(super) struct Compiler {
 /// The stream's own, a file that cannot be written, and records that break a trace's laws.
 pub fn compile(
     stream: &mut dyn RecordStream,
-    path: &Path,
+    file: &ProgramFile,
     order: Order,
     cut: Windows,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ProgramInfo, CompileError> {
-    let write_error = |source| CompileError::Write { path: path.to_path_buf(), source };
-    let writer = ProgramWriter::create(path).map_err(write_error)?;
-    let mut compiler = Compiler::new(writer, order, cut, stream.header().has_times);
-    let in_file = |error: Fault| error.at(path);
+    let folder = file.folder();
+    let mut compiler = Compiler::new(ProgramWriter::new(file), order, cut, stream.header().has_times);
+    let in_file = |error: Fault| error.at(folder);
     while let Some(record) = stream.next()? {
         match record {
             Record::Event(event) => {
@@ -115,13 +115,17 @@ pub fn compile(
     let mut info = compiler.info(stream.header().cpus, stream.truncated());
     compiler.write_drain().map_err(in_file)?;
     info.slots = compiler.slots.count();
-    info.file_bytes = compiler.writer.finish().map_err(write_error)?;
+    let (file_bytes, no_room) = compiler.writer.finish().map_err(|error| in_file(error.into()))?;
+    if let Some(source) = no_room {
+        return Err(CompileError::NoRoom { folder: folder.to_path_buf(), needed_bytes: file_bytes, source });
+    }
+    info.file_bytes = file_bytes;
     progress(info.events);
     Ok(info)
 }
 
-impl Compiler {
-    fn new(writer: ProgramWriter, order: Order, cut: Windows, has_times: bool) -> Compiler {
+impl<'a> Compiler<'a> {
+    fn new(writer: ProgramWriter<'a>, order: Order, cut: Windows, has_times: bool) -> Compiler<'a> {
         Compiler {
             order,
             cut,
@@ -132,7 +136,7 @@ impl Compiler {
             slots: Slots::default(),
             generations: Vec::new(),
             threads: Vec::new(),
-            current: Block::new(0, 0, 0),
+            current: WindowDraft::new(0, 0, 0),
             held: None,
             spare: Vec::new(),
             first_time: None,
@@ -433,24 +437,24 @@ impl Compiler {
         }
         self.slots.begin_window(number + 1);
         self.write_held()?;
-        let mut block = Block::new(number + 1, time, flags);
-        block.head.requested_end = self.requested;
-        block.head.requested_max = self.requested;
-        std::mem::swap(&mut block, &mut self.current);
-        self.held = Some(block);
+        let mut window = WindowDraft::new(number + 1, time, flags);
+        window.head.requested_end = self.requested;
+        window.head.requested_max = self.requested;
+        std::mem::swap(&mut window, &mut self.current);
+        self.held = Some(window);
         Ok(())
     }
 
-    /// Writes the window that was held back, and remembers where the large blocks' touch lengths lie.
+    /// Writes the window that was held back, and remembers where the large objects' touch lengths lie.
     pub(super) fn write_held(&mut self) -> Result<(), Fault> {
-        let Some(mut block) = self.held.take() else { return Ok(()) };
-        self.writer.write(&block)?;
-        for (object, place) in block.large.drain(..) {
+        let Some(mut window) = self.held.take() else { return Ok(()) };
+        self.writer.write(&window)?;
+        for (object, place) in window.large.drain(..) {
             if let Some(live) = self.live.get_mut(&object).filter(|live| live.allocating == place) {
-                live.touch_offset = self.writer.touch_offset(place);
+                live.touch_offset = self.writer.touch_offset(place).unwrap_or(0);
             }
         }
-        for mut segment in block.segments.drain(..) {
+        for mut segment in window.segments.drain(..) {
             segment.ops.clear();
             segment.ends_thread = false;
             self.spare.push(segment);
@@ -478,7 +482,6 @@ impl Compiler {
             live_at_end: self.live.len() as u64,
             duration_ns,
             truncated,
-            drain_offset: self.writer.offset(),
             file_bytes: 0,
         }
     }

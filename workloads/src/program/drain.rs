@@ -18,10 +18,11 @@
 
 use heaplab_trace::ThreadId;
 
-use super::block::Block;
 use super::compile::Compiler;
+use super::draft::{SegmentDraft, WindowDraft};
 use super::error::Fault;
-use super::layout::{Code, Op, WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE, touch_units};
+use super::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};
+use super::operation::{Code, Op, touch_units};
 
 /// Rounds of the nudge.
 pub const NUDGE_ROUNDS: u64 = 600;
@@ -40,8 +41,8 @@ const NUDGE_SIZES: [u64; 10] = [64, 100, 200, 400, 800, 1_500, 3_000, 6_000, 10_
 /// Operations in one window of the drain.
 const DRAIN_WINDOW: usize = 5_000;
 
-impl Compiler {
-    /// Writes the blocks of drain and nudge. Their times are ns since the trace's end.
+impl Compiler<'_> {
+    /// Writes the windows of drain and nudge. Their times are ns since the trace's end.
     pub(super) fn write_drain(&mut self) -> Result<(), Fault> {
         let alive = self.threads_at_end();
         let owner = |thread: ThreadId| if alive.binary_search(&thread).is_ok() { thread } else { 0 };
@@ -66,18 +67,14 @@ impl Compiler {
     }
 
     fn write_extra(&mut self, kind: u32, time: u64, ops: Vec<(ThreadId, Op)>) -> Result<(), Fault> {
-        let mut block = Block::new(0, time, kind | WINDOW_BARRIER);
+        let mut drafted = WindowDraft::new(0, time, kind | WINDOW_BARRIER);
         for (thread, op) in ops {
-            match block.segments.last_mut().filter(|segment| segment.thread == thread) {
+            match drafted.segments.last_mut().filter(|segment| segment.thread == thread) {
                 Some(segment) => segment.ops.push(op),
-                None => block.segments.push(super::block::SegmentDraft {
-                    thread,
-                    ops: vec![op],
-                    ..Default::default()
-                }),
+                None => drafted.segments.push(SegmentDraft { thread, ops: vec![op], ..Default::default() }),
             }
         }
-        Ok(self.writer.write(&block)?)
+        Ok(self.writer.write(&drafted)?)
     }
 }
 
@@ -103,7 +100,7 @@ mod tests {
         assert_eq!(ops.len(), 500);
         let (mallocs, frees) = ops.split_at(250);
         for (malloc, free) in mallocs.iter().zip(frees) {
-            assert_eq!((malloc.1.code, free.1.code), (Code::Malloc as u8, Code::Free as u8));
+            assert_eq!((malloc.1.code, free.1.code), (Code::Malloc, Code::Free));
             assert_eq!((malloc.1.size, malloc.1.slot), (free.1.size, free.1.slot));
         }
         for size in NUDGE_SIZES {

@@ -12,10 +12,22 @@ pub enum CompileError {
     #[error(transparent)]
     Stream(#[from] StreamError),
     /// The program file could not be written.
-    #[error("cannot write the program file {path}")]
+    #[error("cannot write a program file in {folder}")]
     Write {
-        /// The file.
-        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder has not enough room.
+    #[error(
+        "{folder} has no room for a program file of {needed_bytes} bytes; set TMPDIR to a folder that has"
+    )]
+    NoRoom {
+        /// The folder.
+        folder: PathBuf,
+        /// Length of the whole file.
+        needed_bytes: u64,
         /// What the system said.
         source: io::Error,
     },
@@ -37,7 +49,7 @@ pub enum CompileError {
     },
 }
 
-/// An error that does not know the file's name yet.
+/// An error that does not know the file's folder yet.
 pub(super) enum Fault {
     /// The program file could not be written.
     Write(io::Error),
@@ -46,10 +58,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// The error, about the program file at `path`.
-    pub(super) fn at(self, path: &Path) -> CompileError {
+    /// The error, about the program file in `folder`.
+    pub(super) fn at(self, folder: &Path) -> CompileError {
         match self {
-            Fault::Write(source) => CompileError::Write { path: path.to_path_buf(), source },
+            Fault::Write(source) => CompileError::Write { folder: folder.to_path_buf(), source },
             Fault::Other(error) => error,
         }
     }

@@ -1,24 +1,32 @@
-//! Programs: a trace compiled for replay, as a file that every worker maps.
+//! Programs: a trace compiled for replay, as a file that every worker reads front to back.
 //!
-//! Data goes one way: records in, blocks out, one window after another. Memory is bounded by the
+//! Data goes one way: records in, windows out, one after another. Memory is bounded by the
 //! live objects and two windows, not by the trace's length. It knows nothing of allocators.
 
-mod block;
 mod compile;
+mod draft;
 mod drain;
 mod error;
+mod file;
 pub mod layout;
+pub mod operation;
+mod reader;
 mod slots;
 #[cfg(test)]
 mod tests;
 mod touch;
 mod tuning;
+mod verify;
+pub mod window;
 
 use serde::{Deserialize, Serialize};
 
 pub use compile::compile;
 pub use drain::{NUDGE_INTERVAL_NS, NUDGE_ROUNDS};
 pub use error::CompileError;
+pub use file::ProgramFile;
+pub use reader::{ProgramReader, SLACK_BYTES};
+pub use verify::{Verified, verify};
 
 /// In which order the operations of different threads are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,7 +50,7 @@ impl std::fmt::Display for Order {
 /// How a trace is cut into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Windows {
-    /// A window closes behind this many events.
+    /// A window closes after this many events.
     pub events: u64,
     /// A window closes when its allocations reach this many bytes, or `live_share` if that is more.
     pub bytes: u64,
@@ -79,7 +87,7 @@ impl Windows {
     }
 }
 
-/// What a worker must know of a program before it maps it, and what reports say of it.
+/// What a worker must know of a program before it reads it, and what reports say of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramInfo {
     /// The order that it was compiled for.
@@ -114,8 +122,6 @@ pub struct ProgramInfo {
     pub duration_ns: u64,
     /// Whether the trace was cut off.
     pub truncated: bool,
-    /// Where the blocks that free what is left begin.
-    pub drain_offset: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
 }

@@ -2,17 +2,24 @@
 //! operation must find its slot as the trace left it, and nobody may wait for ever.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 
 use heaplab_trace::{Action, Event, Header, HugePages, Mark, Record, ResidentSample};
 use proptest::prelude::*;
 
 use super::layout::{
-    Code, FIRST_BLOCK, OP_PUBLISHES, OP_WAITS, Op, SEGMENT_ENDS_THREAD, Segment, WINDOW_BARRIER,
-    WINDOW_DRAIN, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT, WINDOW_NUDGE, Window,
+    WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT,
+    WINDOW_NUDGE,
 };
-use super::{CompileError, Order, ProgramInfo, Windows, compile};
+use super::operation::{Code, OP_PUBLISHES, OP_WAITS, Op};
+use super::window::{HEAD_BYTES, Segment, Window};
+use super::{
+    CompileError, Order, ProgramFile, ProgramInfo, ProgramReader, SLACK_BYTES, Windows, compile, verify,
+};
 use crate::stream::{RecordStream, StreamError};
 
+mod hostile;
 mod touch;
 mod tuning;
 
@@ -30,69 +37,57 @@ impl<I: Iterator<Item = Record>> RecordStream for Records<I> {
     }
 }
 
-/// A block read back from the file's bytes.
+/// A window read back from the file.
 struct Block {
     head: Window,
     segments: Vec<(Segment, Vec<Op>)>,
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
-}
-
-fn read_op(bytes: &[u8]) -> Op {
-    Op {
-        size: u64_at(bytes, 0),
-        old_size: u64_at(bytes, 8),
-        slot: u32_at(bytes, 16),
-        generation: u32_at(bytes, 20),
-        touch: u32_at(bytes, 24),
-        code: bytes[28],
-        flags: bytes[29],
-        alignment_log2: bytes[30],
-        reserved: bytes[31],
+fn read_ops(bytes: &[u8]) -> Vec<Op> {
+    let mut padded = bytes.to_vec();
+    padded.resize(bytes.len() + SLACK_BYTES, 0xEE);
+    let (mut ops, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let (op, length) = Op::decode(padded[at..].first_chunk().unwrap()).unwrap();
+        ops.push(op);
+        at += length;
     }
+    assert_eq!(at, bytes.len());
+    ops
 }
 
-fn read_blocks(bytes: &[u8]) -> Vec<Block> {
+fn read_window(bytes: &[u8]) -> Block {
+    let head = Window::from_bytes(bytes).unwrap();
+    let mut at = HEAD_BYTES;
+    let mut segments = Vec::new();
+    for _ in 0..head.segments {
+        let (segment, begin) = Segment::decode(bytes, at).unwrap();
+        at = begin + segment.bytes as usize;
+        segments.push((segment, read_ops(&bytes[begin..at])));
+    }
+    assert_eq!(at, bytes.len());
+    Block { head, segments }
+}
+
+/// Reads it in buffers that hold a window or two.
+fn read_blocks(reader: &mut ProgramReader) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut at = FIRST_BLOCK as usize;
+    let mut buffer = vec![0; 200];
     loop {
-        assert_eq!(at % 32, 0);
-        let head = Window {
-            next: u64_at(bytes, at),
-            first_time: u64_at(bytes, at + 8),
-            last_time: u64_at(bytes, at + 16),
-            requested_end: u64_at(bytes, at + 24),
-            requested_max: u64_at(bytes, at + 32),
-            events: u64_at(bytes, at + 40),
-            segments: u32_at(bytes, at + 48),
-            flags: u32_at(bytes, at + 52),
-            ops: u32_at(bytes, at + 56),
-            reserved: 0,
-        };
-        if head.segments == 0 {
-            assert_eq!(at + 64, bytes.len());
+        let filled = reader.fill(&mut buffer).unwrap();
+        if filled == 0 {
             return blocks;
         }
-        let ops = at + Window::ops_offset(head.segments);
-        let segments = (0..head.segments as usize).map(|index| {
-            let row = at + 64 + index * 16;
-            let segment = Segment {
-                thread: u32_at(bytes, row),
-                ops: u32_at(bytes, row + 4),
-                first_op: u32_at(bytes, row + 8),
-                flags: u32_at(bytes, row + 12),
-            };
-            let op = |op: u32| read_op(&bytes[ops + (segment.first_op + op) as usize * 32..][..32]);
-            (segment, (0..segment.ops).map(op).collect())
-        });
-        blocks.push(Block { head, segments: segments.collect() });
-        at = head.next as usize;
+        if filled > buffer.len() - SLACK_BYTES {
+            buffer.resize(filled, 0);
+            continue;
+        }
+        let mut at = 0;
+        while at < filled {
+            let bytes = Window::from_bytes(&buffer[at..]).unwrap().bytes as usize;
+            blocks.push(read_window(&buffer[at..at + bytes]));
+            at += bytes;
+        }
     }
 }
 
@@ -109,14 +104,14 @@ fn compile_records(
     order: Order,
     cut: Windows,
 ) -> Result<(ProgramInfo, Vec<Block>), CompileError> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("program");
+    let file = ProgramFile::create_in(&std::env::temp_dir()).unwrap();
     let header = Header { has_times: true, ..Header::default() };
     let mut stream = Records { header, records };
-    let info = compile(&mut stream, &path, order, cut, &mut |_| {})?;
-    let bytes = std::fs::read(&path).unwrap();
-    assert_eq!(info.file_bytes, bytes.len() as u64);
-    Ok((info, read_blocks(&bytes)))
+    let info = compile(&mut stream, &file, order, cut, &mut |_| {})?;
+    assert_eq!(info.file_bytes, file.file().metadata().unwrap().len());
+    let mut reader = ProgramReader::open(File::open(file.path()).unwrap()).unwrap();
+    verify(&mut reader, &info).expect("a compiled program is right");
+    Ok((info, read_blocks(&mut reader)))
 }
 
 /// A random history that keeps a trace's laws.
@@ -186,24 +181,20 @@ impl Model {
         if op.flags & OP_WAITS != 0 && self.generations.get(&op.slot).copied().unwrap_or(0) != op.generation {
             return false;
         }
-        if op.code == Code::MallocTrim as u8 {
+        if op.code == Code::MallocTrim {
             assert_eq!(self.executed, op.size, "it is called in its place");
             self.trims += 1;
             return true;
         }
-        const REALLOC: u8 = Code::Realloc as u8;
-        const FREE: u8 = Code::Free as u8;
-        const FREE_NULL: u8 = Code::FreeNull as u8;
-        const WORK: u8 = Code::Work as u8;
         match op.code {
-            WORK => {
+            Code::Work => {
                 let size = self.slots.get(&op.slot).copied();
                 assert!(size.is_some_and(|size| size >= op.size), "work finds its object");
                 assert_eq!(op.old_size, u64::from(WORK_REPEATS));
             }
-            FREE_NULL => {}
-            FREE => assert_eq!(self.slots.remove(&op.slot), Some(op.size), "a free finds its object"),
-            REALLOC => {
+            Code::FreeNull => {}
+            Code::Free => assert!(self.slots.remove(&op.slot).is_some(), "a free finds its object"),
+            Code::Realloc => {
                 let old = self.slots.insert(op.slot, op.size);
                 assert_eq!(old, Some(op.old_size), "a realloc finds its object");
             }
@@ -355,7 +346,7 @@ fn an_ended_thread_ends_behind_its_segment_and_its_objects_go_to_the_initial_thr
     let (info, blocks) = compile_events(&events, Order::Causal, narrow()).unwrap();
     assert_eq!((info.events, info.threads, info.live_at_end), (4, 2, 1));
     let (segment, ops) = &blocks[0].segments[1];
-    assert_eq!((segment.thread, segment.flags, ops.len()), (1, SEGMENT_ENDS_THREAD, 1));
+    assert_eq!((segment.thread, segment.ends_thread, ops.len()), (1, true, 1));
     let drain = blocks.iter().find(|block| block.head.flags & WINDOW_DRAIN != 0).unwrap();
     assert_eq!(drain.segments[0].0.thread, 0);
 }
@@ -434,6 +425,22 @@ fn what_breaks_a_traces_laws_is_an_error_that_names_the_event() {
         let Err(error) = compile_events(&events, Order::Causal, narrow()) else { panic!("{word}") };
         assert!(error.to_string().contains(word), "{error}");
     }
+}
+
+#[test]
+fn a_folder_without_room_is_named_with_the_bytes_that_are_needed() {
+    let events: Vec<Event> =
+        (0..1_000).map(|time| at(time, 0, Action::Malloc { object: time, size: 10 })).collect();
+    let (info, _) = compile_events(&events, Order::Strict, narrow()).unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let full = ProgramFile::from_file(full, Path::new("/the/folder"));
+    let records = events.iter().copied().map(Record::Event);
+    let mut stream = Records { header: Header { has_times: true, ..Header::default() }, records };
+    let error = compile(&mut stream, &full, Order::Strict, narrow(), &mut |_| {}).unwrap_err();
+    assert!(matches!(error, CompileError::NoRoom { needed_bytes, .. } if needed_bytes == info.file_bytes));
+    let text = error.to_string();
+    assert!(text.contains("/the/folder") && text.contains(&info.file_bytes.to_string()), "{text}");
+    assert!(text.contains("TMPDIR"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use heaplab_trace::ObjectId;
 
 use super::compile::{Compiler, Live};
 use super::error::Fault;
-use super::layout::touch_units;
+use super::operation::touch_units;
 
 /// What the recording says of how far a large object was written to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +31,7 @@ impl Known {
     }
 }
 
-impl Compiler {
+impl Compiler<'_> {
     /// Of a live object so many bytes were written to: its last allocating operation touches no more, and no
     /// less, which for a large calloc is more than its first page.
     pub(super) fn touched(&mut self, object: ObjectId, bytes: u64) -> Result<(), Fault> {

@@ -7,12 +7,13 @@
 
 use heaplab_trace::{HugePages, Mark, ThreadId, Tuning};
 
-use super::block::SegmentDraft;
 use super::compile::Compiler;
+use super::draft::SegmentDraft;
 use super::error::Fault;
 use super::layout::{
-    Code, Op, WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED, WINDOW_HUGE_PAGES_OFF,
+    WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED, WINDOW_HUGE_PAGES_OFF,
 };
+use super::operation::{Code, Op};
 
 /// The parameters of `mallopt` that are replayed, by their numbers in the C library's malloc.h: `M_MXFAST`,
 /// `M_TRIM_THRESHOLD`, `M_TOP_PAD`, `M_MMAP_THRESHOLD`, `M_MMAP_MAX`, `M_PERTURB`, `M_ARENA_TEST`, `M_ARENA_MAX`.
@@ -21,7 +22,7 @@ use super::layout::{
 /// be anything to an allocator that knows it.
 const REPLAYED_PARAMETERS: [i32; 8] = [1, -1, -2, -3, -4, -6, -7, -8];
 
-impl Compiler {
+impl Compiler<'_> {
     /// What a mark says holds from its place in the order on.
     pub(super) fn mark(&mut self, mark: &Mark) -> Result<(), Fault> {
         if let Some(said) = HugePages::from_mark(&mark.name) {

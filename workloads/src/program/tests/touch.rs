@@ -44,10 +44,10 @@ fn touches(actions: &[(u32, Action)]) -> Vec<u64> {
                 .iter()
                 .flat_map(|block| &block.segments)
                 .flat_map(|(_, ops)| ops.clone())
-                .filter(|op| op.code <= Code::Realloc as u8)
+                .filter(|op| op.code.allocates())
                 .collect();
             // Segments of one window stand in the order of threads' first operations, not of the trace.
-            ops.sort_by_key(|op| (op.slot, op.code == Code::Realloc as u8, op.old_size));
+            ops.sort_by_key(|op| (op.slot, op.code == Code::Realloc, op.old_size));
             ops.iter().map(|op| u64::from(op.touch) * 64).collect::<Vec<u64>>()
         })
     });

@@ -82,9 +82,9 @@ fn a_look_behind_a_call_is_behind_its_window() {
         .iter()
         .map(|block| (block.segments[0].1[0].code, block.head.last_time, block.head.flags & WINDOW_LOOKED_AT))
         .collect();
-    let malloc = Code::Malloc as u8;
+    let malloc = Code::Malloc;
     let looked = WINDOW_LOOKED_AT;
-    assert_eq!(told, [(malloc, 5, looked), (Code::MallocTrim as u8, 9, looked), (malloc, 10, 0)]);
+    assert_eq!(told, [(malloc, 5, looked), (Code::MallocTrim, 9, looked), (malloc, 10, 0)]);
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! Reads a whole program once and proves that a replay of it cannot go wrong: every operation is one, finds
+//! its slot as the operation before it left that, and waits for something that comes.
+//!
+//! A replay's loop can then trust what it reads. A file that no compiler wrote is an error here, and no crash there.
+
+use std::io;
+use std::ops::Range;
+
+use super::layout::{WINDOW_DRAIN, WINDOW_NUDGE};
+use super::operation::{Code, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op};
+use super::reader::{ProgramReader, SLACK_BYTES, damaged};
+use super::window::{HEAD_BYTES, Segment, Window};
+use super::{Order, ProgramInfo};
+
+/// What a buffer has at first.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Generations are compared without their highest bit: the worker needs it.
+const GENERATION: u32 = u32::MAX >> 1;
+
+/// What is known of a program that was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// A buffer for its longest window.
+    pub buffer_bytes: usize,
+}
+
+/// Verifies a program from its first window to its end, and goes back to the first.
+///
+/// # Errors
+///
+/// A file that cannot be read, or is not what `info` says.
+pub fn verify(reader: &mut ProgramReader, info: &ProgramInfo) -> io::Result<Verified> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut verified = Verified { buffer_bytes: 0 };
+    let mut model = Model::new(info);
+    loop {
+        let filled = reader.fill(&mut buffer)?;
+        if filled > buffer.len() - SLACK_BYTES {
+            buffer.resize(filled, 0);
+            continue;
+        }
+        if filled == 0 {
+            break;
+        }
+        let mut at = 0;
+        while at < filled {
+            let head = Window::from_bytes(&buffer[at..]).ok_or_else(|| damaged("it is cut off"))?;
+            let bytes = head.bytes as usize;
+            verified.buffer_bytes = verified.buffer_bytes.max(bytes + SLACK_BYTES);
+            model.window(&head, &buffer[at..at + bytes + SLACK_BYTES])?;
+            at += bytes;
+        }
+    }
+    if model.main_windows != info.windows {
+        return Err(damaged(format!("it has {} windows instead of {}", model.main_windows, info.windows)));
+    }
+    reader.rewind();
+    Ok(verified)
+}
+
+/// What the model knows of a slot.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Bytes of the object in it, plus one; 0 while it is empty.
+    size: u64,
+    /// The window and the thread of the operation that came last.
+    window: u64,
+    thread: u32,
+    generation: u32,
+}
+
+/// A segment that is being executed.
+struct Running {
+    segment: Segment,
+    /// What is left of its operations, in the window's bytes.
+    rest: Range<usize>,
+    requested: i64,
+    requested_peak: i64,
+}
+
+struct Model {
+    order: Order,
+    slots: Vec<Slot>,
+    /// By thread: the window of its last segment plus one, or that it ended.
+    threads: Vec<u64>,
+    /// Windows so far, of every kind; and those of the trace itself.
+    windows: u64,
+    main_windows: u64,
+    ops: u64,
+    running: Vec<Running>,
+}
+
+/// In place of a window: the thread ended.
+const ENDED: u64 = u64::MAX;
+
+/// What became of a try to execute an operation.
+enum Step {
+    Done,
+    MustWait,
+}
+
+impl Model {
+    fn new(info: &ProgramInfo) -> Model {
+        // The first window is number 2, so that no slot was used in the one before it.
+        let empty = Slot { size: 0, window: 0, thread: 0, generation: 0 };
+        Model {
+            order: info.order,
+            slots: vec![empty; info.slots as usize],
+            threads: vec![0; info.thread_table as usize],
+            windows: 2,
+            main_windows: 0,
+            ops: 0,
+            running: Vec::new(),
+        }
+    }
+
+    /// Executes a window; its bytes are followed by slack.
+    fn window(&mut self, head: &Window, bytes: &[u8]) -> io::Result<()> {
+        let is_extra = head.flags & (WINDOW_DRAIN | WINDOW_NUDGE) != 0;
+        if head.segments == 0 {
+            return Err(self.fault("a window has no segment"));
+        }
+        if is_extra {
+            self.order = Order::Strict;
+        } else if self.main_windows + 2 != self.windows {
+            return Err(self.fault("a window of the trace comes after its end"));
+        } else {
+            self.main_windows += 1;
+        }
+        self.ops = 0;
+        self.read_segments(head, bytes)?;
+        let mut running = std::mem::take(&mut self.running);
+        match self.order {
+            Order::Strict => {
+                for segment in &mut running {
+                    if let Step::MustWait = self.execute(segment, bytes)? {
+                        return Err(self.fault("an operation waits in strict order"));
+                    }
+                }
+            }
+            Order::Causal => self.execute_in_turns(&mut running, bytes)?,
+        }
+        for one in &running {
+            let (segment, peak) = (&one.segment, one.requested_peak.cast_unsigned());
+            if segment.requested_change != one.requested || segment.requested_peak != peak {
+                return Err(self.fault("a segment changes the requested bytes otherwise than it says"));
+            }
+        }
+        if self.ops != u64::from(head.ops) {
+            return Err(self.fault("a window has not as many operations as it says"));
+        }
+        running.clear();
+        self.running = running;
+        self.windows += 1;
+        Ok(())
+    }
+
+    fn read_segments(&mut self, head: &Window, bytes: &[u8]) -> io::Result<()> {
+        let bytes = &bytes[..bytes.len() - SLACK_BYTES];
+        let mut at = HEAD_BYTES;
+        for _ in 0..head.segments {
+            let cut_off = || self.fault("a segment is longer than its window");
+            let (segment, begin) = Segment::decode(bytes, at).ok_or_else(cut_off)?;
+            at = begin + segment.bytes as usize;
+            let Some(thread) = self.threads.get_mut(segment.thread as usize) else {
+                return Err(self.fault("a thread is not in the table"));
+            };
+            if *thread == ENDED {
+                return Err(self.fault("a thread acts after its end"));
+            }
+            if self.order == Order::Causal && *thread == self.windows {
+                return Err(self.fault("a thread has two segments in a window"));
+            }
+            *thread = if segment.ends_thread && segment.thread != 0 { ENDED } else { self.windows };
+            self.running.push(Running { segment, rest: begin..at, requested: 0, requested_peak: 0 });
+        }
+        if at == bytes.len() { Ok(()) } else { Err(self.fault("a window is longer than its segments")) }
+    }
+
+    /// Executes the segments of a window in an order in which none waits, if there is one.
+    fn execute_in_turns(&mut self, running: &mut [Running], bytes: &[u8]) -> io::Result<()> {
+        loop {
+            let (mut waits, mut moved) = (false, false);
+            for segment in running.iter_mut().filter(|segment| !segment.rest.is_empty()) {
+                let before = segment.rest.start;
+                if let Step::MustWait = self.execute(segment, bytes)? {
+                    waits = true;
+                }
+                moved |= segment.rest.start > before;
+            }
+            if !waits {
+                return Ok(());
+            }
+            if !moved {
+                return Err(self.fault("every thread waits for another"));
+            }
+        }
+    }
+
+    /// Executes what is left of a segment, as far as it need not wait.
+    fn execute(&mut self, segment: &mut Running, bytes: &[u8]) -> io::Result<Step> {
+        let thread = segment.segment.thread;
+        while !segment.rest.is_empty() {
+            let unknown = || self.fault("an operation has an unknown code");
+            let op_bytes = bytes[segment.rest.start..].first_chunk::<MOST_OP_BYTES>().ok_or_else(unknown)?;
+            let (mut op, length) = Op::decode(op_bytes).ok_or_else(unknown)?;
+            if length > segment.rest.len() {
+                return Err(self.fault("an operation is longer than its segment"));
+            }
+            if let Step::MustWait = self.apply(&mut op, thread)? {
+                return Ok(Step::MustWait);
+            }
+            let (taken, given) = op.requested_change();
+            segment.requested = segment.requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
+            segment.requested_peak = segment.requested_peak.max(segment.requested);
+            segment.rest.start += length;
+            self.ops += 1;
+        }
+        Ok(Step::Done)
+    }
+
+    /// Executes an operation, and completes it by what the file does not say.
+    fn apply(&mut self, op: &mut Op, thread: u32) -> io::Result<Step> {
+        if matches!(op.code, Code::FreeNull | Code::MallocTrim | Code::Mallopt) {
+            let plain = op.flags == 0;
+            return if plain { Ok(Step::Done) } else { Err(self.fault("a call without an object waits")) };
+        }
+        let strict = self.order == Order::Strict;
+        let Some(slot) = self.slots.get_mut(op.slot as usize) else {
+            return Err(self.fault("a slot is not in the table"));
+        };
+        let waits = op.flags & OP_WAITS != 0;
+        if waits && slot.generation != op.generation & GENERATION {
+            return Ok(Step::MustWait);
+        }
+        let ordered = strict || slot.thread == thread || slot.window + 2 <= self.windows || waits;
+        let live = slot.size.checked_sub(1);
+        let what = match (op.code, live) {
+            _ if !ordered => Some("two threads use a slot and neither waits"),
+            (Code::Free, Some(size)) => {
+                op.size = size;
+                slot.size = 0;
+                None
+            }
+            (Code::Realloc, Some(size)) if op.old_size == size => {
+                slot.size = op.size.saturating_add(1);
+                None
+            }
+            (Code::Realloc, Some(_)) => Some("a realloc has another size before than its object"),
+            (Code::Work, Some(size)) if op.size <= size => None,
+            (Code::Work, Some(_)) => Some("work goes beyond its object"),
+            (Code::Free | Code::Realloc | Code::Work, None) => {
+                Some("an operation finds no object in its slot")
+            }
+            (_, Some(_)) => Some("an allocation finds an object in its slot"),
+            (_, None) if op.alignment_log2 > 63 => Some("an alignment is no number"),
+            (_, None) => {
+                slot.size = op.size.saturating_add(1);
+                None
+            }
+        };
+        (slot.window, slot.thread) = (self.windows, thread);
+        if op.flags & OP_PUBLISHES != 0 {
+            slot.generation = op.generation.wrapping_add(1) & GENERATION;
+        }
+        what.map_or(Ok(Step::Done), |what| Err(self.fault(what)))
+    }
+
+    fn fault(&self, what: &str) -> io::Error {
+        damaged(format!("window {}: {what}", self.windows - 2))
+    }
+}
