@@ -14,7 +14,7 @@ use support::heaplab;
 
 const MIB: u64 = 1 << 20;
 /// What the recorded process has beside its heap.
-const NOT_HEAP: u64 = 50 * MIB;
+const NOT_HEAP: u64 = 30 * MIB;
 
 /// The library that serves a worker without a preload, by its hash.
 fn own_c_library() -> String {
@@ -24,7 +24,7 @@ fn own_c_library() -> String {
     heaplab_allocators::hash_file(Path::new(library)).expect("a hash")
 }
 
-/// A trace that holds up to 20 MiB in blocks of 20,000 bytes, of a process that has 50 MiB more.
+/// A trace that holds up to 20 MiB in blocks of 20,000 bytes, of a process that has 30 MiB more.
 fn write_trace(path: &Path, hash: &str) {
     let header = Header {
         source: "recorder".into(),
