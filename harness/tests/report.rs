@@ -88,7 +88,7 @@ fn every_column_is_described_in_order() {
 fn every_metric_of_a_summary_is_described() {
     let readme = include_str!("../../results/README.md");
     let variants = [&FOUR[..], &["floor"]].concat();
-    let directory = written(&Shape { harness_ns: Some(10.0), ..Shape::new(&variants, 2) });
+    let directory = written(&Shape { harness_ns: Some(2.0), ..Shape::new(&variants, 2) });
     let run = load(directory.path()).expect("a run");
     let analysis = Analysis::new(&run, None).expect("an analysis");
     for metric in ["malloc_touch_p99_9_ns", "allocator_ns_per_event"] {

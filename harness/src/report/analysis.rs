@@ -7,7 +7,7 @@ use heaplab_allocators::registry::FLOOR;
 use super::ReportError;
 use super::latency::Latencies;
 use super::sizes::Sizes;
-use super::speed::Speed;
+use super::speed::{MOST_FLOOR_SHARE, Speed, floor_share};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
@@ -276,9 +276,18 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
 fn describe_missing_floor(run: &Run) -> Option<String> {
     let speed = Speed::of(run);
     (speed.is_busy() && !speed.is_net()).then(|| {
-        "floor was not measured, so that the harness's share is in every busy time, and ratios are nearer to 1 than \
-         those of the allocators alone"
-            .to_owned()
+        let why = match floor_share(run) {
+            None => "floor was not measured".to_owned(),
+            Some((share, workload)) => format!(
+                "floor takes {:.0} % of the fastest variant's busy time on {workload}, and only up to {:.0} % can it stand \
+                 for the harness alone",
+                share * 100.0,
+                MOST_FLOOR_SHARE * 100.0
+            ),
+        };
+        format!(
+            "{why}: the harness's share is in every busy time, and ratios are nearer to 1 than those of the allocators alone"
+        )
     })
 }
 

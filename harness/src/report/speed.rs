@@ -2,7 +2,9 @@
 //!
 //! A replay's busy time holds the allocator's calls, the first touches of what they return, and the replay's own loop.
 //! `floor` does the least that an allocator can: what its calls take outside of the kernel stands for the loop. (Its
-//! page faults do not: what memory costs is the allocator's to save.)
+//! page faults do not: what memory costs is the allocator's to save.) That holds where `floor` is far below every
+//! allocator. Where it is not, its own cost is no small part of what it takes: to subtract it would overstate differences,
+//! so that busy times are compared as they are, which understates them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +15,10 @@ use crate::results::metrics::{
     harness_per_event,
 };
 use crate::results::{Pass, Run, Sample, Status};
-use crate::stats::{NetRatio, Shared, net_ratio};
+use crate::stats::{NetRatio, Shared, median, net_ratio};
+
+/// The largest part of the fastest variant's busy time that `floor` may take to be subtracted.
+pub(super) const MOST_FLOOR_SHARE: f64 = 0.4;
 
 /// Values by block.
 pub(super) type Values = BTreeMap<u32, f64>;
@@ -41,7 +46,7 @@ impl Speed {
         name: "busy/event",
         each: " of busy time an event",
     };
-    /// Without `floor`: the harness's share is in every figure.
+    /// Without `floor`, or where it is not light enough: the harness's share is in every figure.
     const BUSY: Speed = Speed { compared: BUSY_PER_EVENT, ..Speed::NET };
     /// Of a run that knows no busy time.
     const WALL: Speed = Speed {
@@ -57,7 +62,7 @@ impl Speed {
         let busy = || throughput(run).filter(|sample| sample.busy_ns.is_some());
         match busy().next() {
             None => Speed::WALL,
-            Some(_) if busy().any(is_harness) => Speed::NET,
+            Some(_) if floor_share(run).is_some_and(|(share, _)| share <= MOST_FLOOR_SHARE) => Speed::NET,
             Some(_) => Speed::BUSY,
         }
     }
@@ -82,7 +87,26 @@ fn is_harness(sample: &Sample) -> bool {
     sample.variant == FLOOR
 }
 
-/// The harness's share of an event in ns, by workload and block.
+/// The largest part that `floor` takes of the fastest other variant's busy time, by medians over blocks, and the workload
+/// of which that is; none where `floor` was not measured.
+pub(super) fn floor_share(run: &Run) -> Option<(f64, &str)> {
+    let mut busy: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for sample in throughput(run) {
+        if let Some(busy_ns) = sample.busy_ns {
+            busy.entry((&sample.workload, &sample.variant)).or_default().push(busy_ns as f64);
+        }
+    }
+    let medians: BTreeMap<(&str, &str), f64> =
+        busy.into_iter().filter_map(|(key, values)| Some((key, median(&values)?))).collect();
+    let shares = medians.iter().filter(|((_, variant), _)| *variant == FLOOR).filter_map(|(key, floor)| {
+        let others = medians.iter().filter(|(other, _)| other.0 == key.0 && other.1 != FLOOR);
+        let fastest = others.map(|(_, &busy)| busy).min_by(f64::total_cmp)?;
+        Some((floor / fastest, key.0))
+    });
+    shares.max_by(|one, other| one.0.total_cmp(&other.0))
+}
+
+/// The harness's share of an event in ns at most, by workload and block.
 pub(super) fn find_harness(run: &Run) -> HashMap<String, Values> {
     let of_floor = throughput(run).filter(|sample| is_harness(sample));
     let named: BTreeSet<&str> = of_floor.clone().map(|sample| sample.workload.as_str()).collect();

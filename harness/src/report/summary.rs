@@ -6,7 +6,7 @@ use heaplab_allocators::registry::FLOOR;
 use serde::Serialize;
 
 use super::latency::{Latencies, TIMER};
-use super::speed::{Sides, Values, compare_net, find_harness};
+use super::speed::{Sides, Speed, Values, compare_net, find_harness};
 use crate::predict::Predictions;
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, metrics,
@@ -66,7 +66,7 @@ impl Figures {
     /// Reads all metrics off the ok samples.
     pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
         let mut figures = Figures { seed: run.file.options.seed, ..Figures::default() };
-        let harness = find_harness(run);
+        let (harness, is_net) = (find_harness(run), Speed::of(run).is_net());
         let of_samples: Vec<Metric> = metrics().collect();
         for (place, sample) in run.samples.iter().enumerate() {
             if sample.status != Status::Ok {
@@ -90,8 +90,8 @@ impl Figures {
                 && let Some((busy_ns, events)) = sample.busy_ns.zip(sample.events).filter(|of| of.1 > 0)
             {
                 figures.add(sample, HARNESS_PER_EVENT, *share);
-                // Of floor itself there is none: it is the share.
-                if sample.variant != FLOOR {
+                // Of floor itself there is none: it is the share. And where it is no floor there is no difference.
+                if is_net && sample.variant != FLOOR {
                     figures.add(sample, ALLOCATOR_PER_EVENT, busy_ns as f64 / events as f64 - share);
                 }
             }

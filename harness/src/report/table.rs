@@ -113,7 +113,7 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
         (false, _) => "time/event: elapsed time of the replay over its events.".to_owned(),
         (true, is_net) => format!(
             "busy/event: CPU time in the allocator's calls and first touches over events, waiting excluded{}. \
-             kernel: the kernel's part of it. harness: the replay's own part of it, which is what floor takes outside of \
+             kernel: the kernel's part of it. harness: the replay's own part of it, at most, which is what floor takes outside of \
              the kernel. wall/event: elapsed time of the replay over its events. cold: samples during which the host \
              backed memory.",
             if is_net { format!("; {net}") } else { String::new() }

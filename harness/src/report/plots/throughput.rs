@@ -82,7 +82,7 @@ impl Shown {
             unit: Unit::Time,
             title: "busy time of an event",
             subtitle: "CPU time in the allocator's calls and first touches, waiting excluded; shorter is better. Grey: the \
-                       harness's share, which is in no ratio. Dark: the kernel's part. Dots are samples, bars their \
+                       harness's share, at most. Dark: the kernel's part. Dots are samples, bars their \
                        median, brackets its interval.",
             axis: "busy time of an event",
         }
