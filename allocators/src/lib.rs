@@ -3,7 +3,7 @@
 //! Read in this order: [`family`] (what kinds of allocator there are), [`cache`] and [`registry`] (names, and
 //! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
 //! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`] (variants over
-//! values of settings). Those are for the parent. Settings of the process are in `process`. [`loaded`] and
+//! values of settings). Those are for the parent. Settings of the process are in `process`. [`identity`] and
 //! [`mod@purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
 //! were taken; [`injection`] is for real programs; [`hash`] names a library file by its contents.
 //!
