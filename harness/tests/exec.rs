@@ -76,7 +76,7 @@ fn every_variant_serves_and_is_measured() {
     let place = Place::new();
     let variants = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
     let assert =
-        place.exec(&["--reps", "1"], "line begin hold 20 threads 3 burn 150 sleep 150 line end").success();
+        place.exec(&["--reps", "1"], "line begin hold 20 threads 3 burn 150 sleep 600 line end").success();
     assert_eq!(stdout(&assert), "begin\nend\n".repeat(4), "the program's streams are its own");
     let samples = place.samples();
     assert_eq!(samples.len(), 4);
