@@ -159,7 +159,7 @@ fn heaplab_records_as_the_first_process_of_a_container() {
     let (root, trace) = (directory.path().join("root"), directory.path().join("trace.hlt"));
     std::fs::create_dir(&root).expect("a directory");
     let script = "mount --rbind / \"$1\" && mount -t proc proc \"$1/proc\" || exit 99
-        exec chroot \"$1\" \"$2\" record -o \"$3\" -- \"$4\" 2";
+        exec chroot \"$1\" \"$2\" record -o \"$3\" -- \"$4\" 60 2";
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c", script, "sh"])
         .args([root.as_os_str(), heaplab().get_program(), trace.as_os_str(), program.as_os_str()])
@@ -169,10 +169,10 @@ fn heaplab_records_as_the_first_process_of_a_container() {
     assert_eq!(output.status.code(), Some(24), "{said}");
     let whole = info(&trace);
     assert_eq!((&whole["summary"]["malloc"], &whole["summary"]["lost"]), (&2000.into(), &0.into()), "{said}");
-    // The memory is that of the recorded process, whenever it was sampled, and not that of another with its number.
+    // It lives for several sampling intervals. The memory is that of the recorded process, whenever it was sampled, and not that of another with its number.
     let share = whole["explained_share"].as_f64().expect("memory is known");
     assert!((0.5..=1.0).contains(&share), "{whole}");
-    assert_eq!(manifest(directory.path()).iter().filter(|entry| entry.contains_key("trace")).count(), 3);
+    assert_eq!(manifest(directory.path()).iter().filter(|entry| entry.contains_key("trace")).count(), 61);
 }
 
 /// A user that was given up stays given up when another program begins: it finds the recording all the same.
