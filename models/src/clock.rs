@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::atomic::{self, AtomicU64, Ordering};
+use crate::sync::{self, AtomicU64, Ordering};
 
 #[path = "../../harness/src/worker/clock/shown.rs"]
 mod shown;

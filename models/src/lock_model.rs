@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::{atomic, futex};
+use crate::sync;
 
 #[path = "../../harness/src/worker/lock.rs"]
 mod lock;

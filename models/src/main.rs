@@ -1,14 +1,13 @@
 //! Model checking of what is lock-free, by loom: every order of the threads' steps up to a bound of preemptions, and
 //! every value that a load may see under the memory model.
 //!
-//! The code is the product's own, taken in by its path and not copied; only its atomics, and the kernel's futex, are
-//! loom's (`atomic.rs`, `futex.rs`). `scripts/models` runs all; a name as argument runs one. Each prints how many
+//! The code is the product's own, taken in by its path and not copied; only its atomics and the kernel's futex are
+//! loom's (`sync.rs`). `scripts/models` runs all; a name as argument runs one. Each prints how many
 //! executions were tried. A law that does not hold is a panic, and so is a deadlock.
 
-mod atomic;
 mod clock;
-mod futex;
 mod lock_model;
+mod sync;
 mod turns;
 
 use std::process::ExitCode;

@@ -4,8 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::atomic::{self, AtomicU32};
-use crate::futex;
+use crate::sync::{self, AtomicU32};
 
 #[path = "../../harness/src/worker/turn.rs"]
 mod turn;
@@ -24,7 +23,7 @@ unsafe impl Send for Handed {}
 impl Handed {
     fn new() -> Arc<Handed> {
         let handed = Arc::new(Handed { turn: AtomicU32::new(0), content: UnsafeCell::new(0) });
-        handed.turn.load(atomic::Ordering::Relaxed);
+        handed.turn.load(sync::Ordering::Relaxed);
         handed
     }
 
@@ -44,7 +43,7 @@ impl Handed {
             *content += 1;
         });
         if turn::set(&self.turn, turn + 1) {
-            futex::wake_all(&self.turn);
+            sync::wake_all(&self.turn);
         }
     }
 }
@@ -87,7 +86,7 @@ pub(crate) fn offers() {
     };
     for offer in 1..3 {
         if turn::set(&handed.turn, offer) {
-            futex::wake_all(&handed.turn);
+            sync::wake_all(&handed.turn);
         }
     }
     taker.join().expect("it ends");

@@ -11,12 +11,11 @@ use std::sync::atomic::Ordering;
 use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
 use heaplab_workloads::program::window::Window;
 
-use super::engine::Engine;
-use super::job::{Breakdown, Checkpoint, HeapCell};
+use super::job::{Breakdown, Checkpoint, HeapCell, Job, Status};
 use super::memory::{self, Rollup, Statm};
 use super::sizes::{self, Live};
-use super::status::Status;
-use super::{clock, fail, heap_map};
+use super::state::State;
+use super::{answer, clock, heap_map};
 use crate::stats::TimeWeighted;
 
 /// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
@@ -33,6 +32,8 @@ pub(super) struct Checkpoints {
     statm: Statm,
     constant_bytes: u64,
     duration: u64,
+    peak_window: u64,
+    requested_peak_bytes: u64,
     steps: u64,
     /// The next point of the grid, from 1.
     next_step: u64,
@@ -61,24 +62,22 @@ pub(super) struct Largest {
 }
 
 impl Checkpoints {
-    pub(super) fn new(
-        steps: u32,
-        duration: u64,
-        constant_bytes: u64,
-        draws_heap_map: bool,
-    ) -> std::io::Result<Checkpoints> {
+    /// The checkpoints of a job that is a memory pass.
+    pub(super) fn new(job: &Job) -> std::io::Result<Checkpoints> {
         Ok(Checkpoints {
             statm: Statm::open()?,
-            constant_bytes,
-            duration,
-            steps: u64::from(steps.max(1)),
+            constant_bytes: job.resident_constant_bytes,
+            duration: job.info.duration_ns,
+            peak_window: job.info.peak_window,
+            requested_peak_bytes: job.info.requested_peak_bytes,
+            steps: u64::from(job.checkpoints.max(1)),
             next_step: 0,
             maximum: 0,
             next_look: 0,
             idle: None,
-            points: Vec::with_capacity(steps as usize * 2),
+            points: Vec::with_capacity(job.checkpoints as usize * 2),
             at_peak: None,
-            draws_heap_map,
+            draws_heap_map: job.draws_heap_map,
             heap_map: None,
             live_at_peak: Vec::new(),
             peak_time_ns: None,
@@ -96,7 +95,7 @@ impl Checkpoints {
     /// real time of a trace time, at a pace that keeps it; `advance` moves a virtual clock.
     pub(super) fn before_window(
         &mut self,
-        engine: &Engine,
+        state: &State,
         head: &Window,
         due_ns: impl Fn(u64) -> Option<u64>,
         advance: impl Fn(u64),
@@ -108,7 +107,7 @@ impl Checkpoints {
                 clock::sleep_until_ns(due);
                 self.idle = None;
             }
-            self.take(engine, time);
+            self.take(state, time);
             self.next_step += 1;
         }
         self.work_begins();
@@ -120,8 +119,8 @@ impl Checkpoints {
     }
 
     /// Window `number` is complete.
-    pub(super) fn after_window(&mut self, engine: &Engine, number: u64, head: &Window) {
-        let is_peak = number == engine.info.peak_window;
+    pub(super) fn after_window(&mut self, state: &State, number: u64, head: &Window) {
+        let is_peak = number == self.peak_window;
         let is_maximum = head.requested_max > self.maximum + self.maximum / NEW_MAXIMUM_SHARE;
         let mut on_grid = false;
         while self.next_step <= self.steps && self.next_time() <= head.last_time {
@@ -136,24 +135,24 @@ impl Checkpoints {
             self.next_look = head.last_time.saturating_add(self.duration / MOST_LOOKS);
         }
         if is_peak || is_maximum || on_grid || is_look {
-            self.take(engine, head.last_time);
+            self.take(state, head.last_time);
         }
         if is_peak {
-            let breakdown = clock::hold_still(|| break_down(engine, self.constant_bytes));
-            self.at_peak = Some(breakdown.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
+            let breakdown = clock::hold_still(|| break_down(state, self.constant_bytes));
+            self.at_peak = Some(breakdown.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
             if self.draws_heap_map {
-                let map = clock::hold_still(|| heap_map::draw(&engine.slots));
-                self.heap_map = Some(map.unwrap_or_else(|error| fail::stop(Status::Error, &error)));
-                self.live_at_peak = clock::hold_still(|| sizes::count_live(&engine.slots));
+                let map = clock::hold_still(|| heap_map::draw(&state.slots));
+                self.heap_map = Some(map.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
+                self.live_at_peak = clock::hold_still(|| sizes::count_live(&state.slots));
             }
             self.peak_time_ns = Some(head.last_time);
         } else if self.idle.is_some() {
-            self.break_down_largest(engine, head.last_time);
+            self.break_down_largest(state, head.last_time);
         }
     }
 
     /// Breaks memory down where more of it is resident than ever before, by the last point.
-    fn break_down_largest(&mut self, engine: &Engine, time_ns: u64) {
+    fn break_down_largest(&mut self, state: &State, time_ns: u64) {
         let Some(point) = self.points.last() else { return };
         let of = |breakdown: &Breakdown| breakdown.resident_bytes;
         let at_peak = self.at_peak.as_ref().map_or(0, of);
@@ -161,34 +160,34 @@ impl Checkpoints {
         let grown = point.resident_bytes.saturating_sub(before);
         // PERF: each takes as long as a look at every live block. A heap that grows is looked at some 30 times from half
         // of what the program requests on, and one that creeps at most 32 times.
-        let is_early = point.resident_bytes < engine.info.requested_peak_bytes / 2;
+        let is_early = point.resident_bytes < self.requested_peak_bytes / 2;
         let is_worth = grown > before / LARGEST_SHARE || time_ns >= self.next_largest;
         if grown == 0 || is_early || !is_worth {
             return;
         }
         self.next_largest = time_ns.saturating_add(self.duration / LARGEST_SHARE);
         let drawn = clock::hold_still(|| {
-            let breakdown = break_down(engine, self.constant_bytes)?;
-            let heap_map = self.draws_heap_map.then(|| heap_map::draw(&engine.slots)).transpose()?;
+            let breakdown = break_down(state, self.constant_bytes)?;
+            let heap_map = self.draws_heap_map.then(|| heap_map::draw(&state.slots)).transpose()?;
             Ok(Largest { breakdown, time_ns, heap_map })
         });
-        self.at_largest = Some(drawn.unwrap_or_else(|error: String| fail::stop(Status::Error, &error)));
+        self.at_largest = Some(drawn.unwrap_or_else(|error: String| answer::fail(Status::Error, &error)));
     }
 
-    fn take(&mut self, engine: &Engine, time: u64) {
+    fn take(&mut self, state: &State, time: u64) {
         let point = match self.idle {
             Some(last) => Checkpoint { time_ns: time, ..last },
             None => {
                 let resident = clock::hold_still(|| self.statm.anonymous_bytes());
                 let resident = resident.unwrap_or_else(|error| {
-                    fail::stop(Status::Error, &format!("cannot read /proc/self/statm: {error}"))
+                    answer::fail(Status::Error, &format!("cannot read /proc/self/statm: {error}"))
                 });
                 let count =
                     |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed).max(0) as u64;
                 Checkpoint {
                     time_ns: time,
-                    requested_bytes: count(&engine.counts.requested),
-                    usable_bytes: count(&engine.counts.usable),
+                    requested_bytes: count(&state.counts.requested),
+                    usable_bytes: count(&state.counts.usable),
                     resident_bytes: resident.saturating_sub(self.constant_bytes),
                 }
             }
@@ -205,9 +204,9 @@ impl Checkpoints {
 }
 
 /// Resident memory now, by the exact reading, and where it goes.
-pub(super) fn break_down(engine: &Engine, constant_bytes: u64) -> Result<Breakdown, String> {
+pub(super) fn break_down(state: &State, constant_bytes: u64) -> Result<Breakdown, String> {
     let resident = Rollup::read()?.anonymous_bytes.saturating_sub(constant_bytes);
-    let usable = engine.counts.usable.load(Ordering::Relaxed).max(0) as u64;
-    memory::break_down(&engine.slots, engine.sizes.is_some().then_some(usable), resident)
+    let usable = state.counts.usable.load(Ordering::Relaxed).max(0) as u64;
+    memory::break_down(&state.slots, state.sizes.is_some().then_some(usable), resident)
         .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))
 }

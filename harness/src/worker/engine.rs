@@ -6,29 +6,26 @@
 //! opens the next, moves the clock, keeps the pace and takes the checkpoint: there is no other thread.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use heaplab_allocators::{Family, purge, purge_thread};
 use heaplab_workloads::program::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};
 use heaplab_workloads::program::window::{Segment, Window};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
+use super::answer;
 use super::checkpoint::Checkpoints;
 use super::clock;
-use super::fail;
 use super::gate;
-use super::latency::Histograms;
-use super::local::Local;
+use super::job::{Job, Status};
 use super::lock::Lock;
 use super::mapping::Table;
 use super::memory;
 use super::ops::Runner;
 use super::program::{Ops, Program, Segments};
-use super::sizes::Sizes;
-use super::status::Status;
-use super::stopwatch::Empty;
-use super::tables::{Offer, Slots, ThreadState};
-use super::threads::Threads;
+use super::state::{Local, State};
+use super::tables::{Offer, ThreadState};
+use super::threads::{Body, Threads};
 use super::usage::Usage;
 use crate::plan::Pace;
 
@@ -55,37 +52,16 @@ impl Phase {
     }
 }
 
-/// What all threads count together.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) requested: AtomicI64,
-    pub(super) requested_peak: AtomicI64,
-    pub(super) usable: AtomicI64,
-    pub(super) waits: AtomicU64,
-    pub(super) wakeups: AtomicU64,
-    pub(super) window_stalls: AtomicU64,
-    pub(super) busy_ns: AtomicU64,
-    pub(super) off_cpu_ns: AtomicU64,
-    pub(super) wait_ns: AtomicU64,
-    pub(super) spin_ns: AtomicU64,
-}
-
 /// A replay and all that it works on. Lives until the process ends.
 pub(super) struct Engine {
-    pub(super) info: ProgramInfo,
-    pub(super) pace: Pace,
+    info: ProgramInfo,
+    pace: Pace,
     /// The allocator under test.
-    pub(super) family: Family,
-    pub(super) slots: Slots,
-    pub(super) states: Table<ThreadState>,
-    pub(super) threads: Threads,
-    pub(super) runner: Runner,
-    pub(super) counts: Counts,
-    pub(super) histograms: Option<Histograms>,
-    /// Memory pass, where the allocator tells usable sizes.
-    pub(super) sizes: Option<Sizes>,
-    /// What busy time is measured with; none in a pass without it.
-    pub(super) empty_span: Option<Empty>,
+    family: Family,
+    pub(super) state: State,
+    inboxes: Table<ThreadState>,
+    pub(super) threads: Threads<Engine>,
+    runner: Runner,
     /// Segments of an open window that are not finished, at its number modulo four.
     remaining: [AtomicU32; 4],
     /// One segment at a time. Changes between phases only.
@@ -121,18 +97,13 @@ pub(super) struct Control {
 }
 
 impl Engine {
-    #[allow(clippy::too_many_arguments)] // the parts are made one by one, each with its own error
+    /// The engine of a job's program, with the loop of its pass. The error is how many bytes the system did not give.
     pub(super) fn new(
+        job: &Job,
         program: Program,
-        info: ProgramInfo,
-        pace: Pace,
         family: Family,
-        slots: Slots,
-        states: Table<ThreadState>,
+        state: State,
         runner: Runner,
-        histograms: Option<Histograms>,
-        sizes: Option<Sizes>,
-        empty_span: Option<Empty>,
         checkpoints: Option<Checkpoints>,
     ) -> Result<Engine, usize> {
         let control = Control {
@@ -150,18 +121,14 @@ impl Engine {
             end: None,
         };
         Ok(Engine {
-            strict: AtomicBool::new(info.order == Order::Strict),
-            threads: Threads::new(info.thread_table)?,
-            info,
-            pace,
+            strict: AtomicBool::new(job.info.order == Order::Strict),
+            threads: Threads::new(job.info.thread_table)?,
+            inboxes: Table::new(job.info.thread_table as usize)?,
+            info: job.info.clone(),
+            pace: job.pace,
             family,
-            slots,
-            states,
+            state,
             runner,
-            counts: Counts::default(),
-            histograms,
-            sizes,
-            empty_span,
             remaining: Default::default(),
             lock: Lock::new(),
             control: UnsafeCell::new(control),
@@ -196,7 +163,7 @@ impl Engine {
     /// Makes the allocator's purge call where it needs it: first each thread that lives, one after another, gives back
     /// what only it can reach, then the initial thread, which calls this. None where the allocator has no such call.
     pub(super) fn purge(&'static self, local: &mut Local, taken: &mut u32) -> Option<()> {
-        for (thread, state) in (0..).zip(self.states.iter()).skip(1) {
+        for (thread, state) in (0..).zip(self.inboxes.iter()).skip(1) {
             let is_alive =
                 state.started.load(Ordering::Relaxed) == 1 && state.ended.load(Ordering::Relaxed) == 0;
             if is_alive {
@@ -217,10 +184,10 @@ impl Engine {
 
     /// Takes and executes the segments of one thread, until it ends or, for the initial thread, until the
     /// phase is over.
-    pub(super) fn replay_segments(&'static self, thread: u32, local: &mut Local, taken: &mut u32) {
-        let state = &self.states[thread as usize];
+    fn replay_segments(&'static self, thread: u32, local: &mut Local, taken: &mut u32) {
+        let state = &self.inboxes[thread as usize];
         loop {
-            gate::wait_for_offer(self, &state.offered, *taken);
+            gate::wait_for_offer(&self.state, &state.offered, *taken);
             let offer = &state.inbox[(*taken % 4) as usize];
             *taken = taken.wrapping_add(1);
             let kind = offer.kind.load(Ordering::Relaxed);
@@ -237,7 +204,7 @@ impl Engine {
             let ends = kind == Offer::LAST_SEGMENT && thread != 0;
             self.threads.join_ended_in_turn();
             local.stopwatch.start();
-            (self.runner)(self, Ops { begin, end }, local);
+            (self.runner)(&self.state, Ops { begin, end }, local);
             local.stopwatch.stop();
             self.finish_segment(offer, thread, ends, local);
             if ends {
@@ -247,11 +214,11 @@ impl Engine {
     }
 
     fn finish_segment(&'static self, offer: &Offer, thread: u32, ends: bool, local: &mut Local) {
-        self.add_counts(offer, local);
+        self.state.add_segment(offer, local);
         let window = offer.window.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         if ends {
-            self.states[thread as usize].ended.store(1, Ordering::Relaxed);
+            self.inboxes[thread as usize].ended.store(1, Ordering::Relaxed);
             self.threads.end(thread, strict);
         }
         if !strict {
@@ -276,30 +243,6 @@ impl Engine {
         }
     }
 
-    fn add_counts(&self, offer: &Offer, local: &mut Local) {
-        let change = offer.requested_change.load(Ordering::Relaxed);
-        let before = self.counts.requested.fetch_add(change, Ordering::Relaxed);
-        let peak = before.saturating_add_unsigned(offer.requested_peak.load(Ordering::Relaxed));
-        if peak > self.counts.requested_peak.load(Ordering::Relaxed) {
-            self.counts.requested_peak.fetch_max(peak, Ordering::Relaxed);
-        }
-        if local.usable != 0 {
-            self.counts.usable.fetch_add(local.usable, Ordering::Relaxed);
-        }
-        local.usable = 0;
-        if self.empty_span.is_some() {
-            let spans = local.stopwatch.take();
-            self.counts.busy_ns.fetch_add(spans.busy_ns, Ordering::Relaxed);
-            self.counts.off_cpu_ns.fetch_add(spans.off_cpu_ns, Ordering::Relaxed);
-            self.counts.wait_ns.fetch_add(spans.wait_ns, Ordering::Relaxed);
-            self.counts.spin_ns.fetch_add(spans.spin_ns, Ordering::Relaxed);
-        }
-        if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
-            log.end_segment();
-            log.flush(histograms);
-        }
-    }
-
     /// Counts complete windows, and opens what may be opened then.
     fn advance(&'static self, control: &mut Control) {
         let mut moved = false;
@@ -309,7 +252,7 @@ impl Engine {
             if let Some(checkpoints) = &mut control.checkpoints
                 && control.phase == Phase::Trace
             {
-                checkpoints.after_window(self, control.done, &head);
+                checkpoints.after_window(&self.state, control.done, &head);
                 // In causal order the next window may be open, and change what was just read.
                 if control.done + 1 < control.next_number {
                     checkpoints.work_begins();
@@ -338,7 +281,7 @@ impl Engine {
             let open = control.next_number - control.done;
             let head = match control.program.peek() {
                 Ok(head) => head.filter(|head| control.phase.holds(head)),
-                Err(error) => fail::stop(Status::Error, &format!("cannot read the program: {error}")),
+                Err(error) => answer::fail(Status::Error, &format!("cannot read the program: {error}")),
             };
             let Some(head) = head else {
                 if open == 0 {
@@ -376,7 +319,7 @@ impl Engine {
             }
         }
         if let Err(error) = memory::follow_huge_pages(head.flags) {
-            fail::stop(
+            answer::fail(
                 Status::Error,
                 &format!("cannot have huge pages as the recorded process had them: {error}"),
             );
@@ -425,7 +368,7 @@ impl Engine {
         // windows, in their order: a point before a window that still runs would be later than the one behind it.
         if let Some(checkpoints) = &mut control.checkpoints {
             if control.done + 1 == control.next_number {
-                checkpoints.before_window(self, head, due_ns, |time| {
+                checkpoints.before_window(&self.state, head, due_ns, |time| {
                     if self.pace == Pace::Virtual {
                         clock::advance_to(control.clock_base_ns.saturating_add(time));
                     }
@@ -449,7 +392,7 @@ impl Engine {
             offer.requested_peak.store(segment.requested_peak, Ordering::Relaxed);
             offer.window.store(window, Ordering::Relaxed);
         });
-        let state = &self.states[segment.thread as usize];
+        let state = &self.inboxes[segment.thread as usize];
         if segment.thread != 0 && state.started.load(Ordering::Relaxed) == 0 {
             state.started.store(1, Ordering::Relaxed);
             self.threads.create(self, segment.thread);
@@ -457,12 +400,12 @@ impl Engine {
     }
 
     fn put_offer(&self, thread: u32, kind: u32, write: impl FnOnce(&Offer)) {
-        let state = &self.states[thread as usize];
+        let state = &self.inboxes[thread as usize];
         let count = state.offered.load(Ordering::Relaxed) >> 1;
         let offer = &state.inbox[(count % 4) as usize];
         offer.kind.store(kind, Ordering::Relaxed);
         write(offer);
-        gate::add_offer(self, &state.offered);
+        gate::add_offer(&self.state, &state.offered);
     }
 
     fn end_phase(&self, control: &mut Control) {
@@ -474,5 +417,11 @@ impl Engine {
             }
         }
         self.put_offer(0, Offer::END, |_| {});
+    }
+}
+
+impl Body for Engine {
+    fn run(&'static self, thread: u32) {
+        self.replay_segments(thread, &mut self.state.local(), &mut 0);
     }
 }

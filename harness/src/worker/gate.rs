@@ -9,24 +9,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use heaplab_workloads::program::operation::Op;
 
 use super::clock;
-use super::engine::Engine;
-use super::futex;
-use super::local::Local;
+use super::state::{Local, State};
+use super::sync;
 use super::turn::{is_ready, set, wait_until};
 
 /// Wakes who sleeps on `word`.
 ///
 /// NOTE: all of them. Two threads can sleep on one slot, the second for what the first will do; woken
 /// alone, the second would sleep again and the first would never be woken.
-fn wake(engine: &Engine, word: &AtomicU32) {
-    futex::wake_all(word);
-    engine.counts.wakeups.fetch_add(1, Ordering::Relaxed);
+fn wake(state: &State, word: &AtomicU32) {
+    sync::wake_all(word);
+    state.counts.wakeups.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Waits for the operation on the same object before `op`.
 #[inline(never)]
-pub(super) fn wait_for_generation(engine: &Engine, op: &Op, local: &mut Local) {
-    let word = &engine.slots.generations[op.slot as usize];
+pub(super) fn wait_for_generation(state: &State, op: &Op, local: &mut Local) {
+    let word = &state.slots.generations[op.slot as usize];
     let wanted = op.generation & (u32::MAX >> 1);
     let ready = |count: u32| count == wanted;
     if is_ready(word, ready) {
@@ -37,31 +36,31 @@ pub(super) fn wait_for_generation(engine: &Engine, op: &Op, local: &mut Local) {
         wait_until(word, ready, || asleep_ns = measures.then(clock::real_ns));
         asleep_ns
     });
-    engine.counts.waits.fetch_add(1, Ordering::Relaxed);
+    state.counts.waits.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Says that `op` is done to the thread that waits for it, or will.
 #[inline(never)]
-pub(super) fn publish_generation(engine: &Engine, op: &Op, local: &mut Local) {
-    let word = &engine.slots.generations[op.slot as usize];
+pub(super) fn publish_generation(state: &State, op: &Op, local: &mut Local) {
+    let word = &state.slots.generations[op.slot as usize];
     if set(word, op.generation.wrapping_add(1)) {
-        local.stopwatch.leave_out(|| wake(engine, word));
+        local.stopwatch.leave_out(|| wake(state, word));
     }
 }
 
 /// Waits until more than `taken` segments were offered.
-pub(super) fn wait_for_offer(engine: &Engine, offered: &AtomicU32, taken: u32) {
+pub(super) fn wait_for_offer(state: &State, offered: &AtomicU32, taken: u32) {
     let ready = |count: u32| count != taken & (u32::MAX >> 1);
     if !is_ready(offered, ready) {
         wait_until(offered, ready, || {});
-        engine.counts.window_stalls.fetch_add(1, Ordering::Relaxed);
+        state.counts.window_stalls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Says that one more segment was offered. Only one thread at a time may call this.
-pub(super) fn add_offer(engine: &Engine, offered: &AtomicU32) {
+pub(super) fn add_offer(state: &State, offered: &AtomicU32) {
     let count = offered.load(Ordering::Relaxed) >> 1;
     if set(offered, count.wrapping_add(1)) {
-        wake(engine, offered);
+        wake(state, offered);
     }
 }

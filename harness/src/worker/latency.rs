@@ -13,17 +13,12 @@
 //! knows how long it took. Such calls are in no histogram; they are counted (`latency_untimed_calls`).
 
 use std::cell::UnsafeCell;
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram as Buckets;
-use heaplab_workloads::program::operation::{Code, Op};
 
-use super::engine::Engine;
 use super::job::Histogram;
-use super::local::Local;
 use super::lock::Lock;
-use super::ops::Instrument;
 use super::{clock, usage};
 
 const OPERATIONS: [&str; 7] = ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer", "batch"];
@@ -230,7 +225,7 @@ impl Log {
     }
 
     #[inline(always)]
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.begin = ticks();
         if self.begin.wrapping_sub(self.last) > self.suspicious_ticks {
             self.was_switched();
@@ -239,7 +234,7 @@ impl Log {
     }
 
     #[inline(always)]
-    fn called(&mut self, operation: usize) {
+    pub(super) fn called(&mut self, operation: usize) {
         self.called_at(operation, ticks());
     }
 
@@ -261,7 +256,7 @@ impl Log {
     }
 
     #[inline(always)]
-    fn touched(&mut self, operation: usize) {
+    pub(super) fn touched(&mut self, operation: usize) {
         self.touched_at(operation, ticks());
     }
 
@@ -283,7 +278,22 @@ impl Log {
         self.last = ticks();
     }
 
-    /// An operation is done.
+    /// Whether the calls that come are timed in a batch, and not each.
+    #[inline(always)]
+    pub(super) fn in_batch(&self) -> bool {
+        self.in_batch
+    }
+
+    /// An operation is done. Empties the log before it is full: an operation makes two entries at most, and the end
+    /// of a batch one.
+    #[inline(always)]
+    pub(super) fn done(&mut self, histograms: &Histograms) {
+        self.count();
+        if self.length + 3 > LOG_ENTRIES && !self.in_batch {
+            self.flush(histograms);
+        }
+    }
+
     #[inline(always)]
     fn count(&mut self) {
         self.left -= 1;
@@ -324,62 +334,6 @@ impl Log {
         self.untimed += 1;
         self.apart = true;
         self.was_switched();
-    }
-}
-
-/// The row that an operation is counted in; none for `free(NULL)`.
-fn operation(op: &Op) -> Option<usize> {
-    const ROWS: [Option<usize>; 7] = [Some(0), Some(1), Some(2), Some(3), Some(3), Some(4), None];
-    const _: () =
-        assert!(Code::Realloc as usize == 4 && Code::Free as usize == 5 && Code::FreeNull as usize == 6);
-    ROWS.get(op.code as usize).copied().flatten()
-}
-
-/// Two stamps around each call: the latency pass.
-pub(super) struct Timed;
-
-impl Instrument for Timed {
-    #[inline(always)]
-    fn start(local: &mut Local) {
-        if let Some(log) = &mut local.log
-            && !log.in_batch
-        {
-            log.start();
-        }
-    }
-
-    #[inline(always)]
-    fn called(local: &mut Local, op: &Op) {
-        if let (Some(log), Some(operation)) = (&mut local.log, operation(op))
-            && !log.in_batch
-        {
-            log.called(operation);
-        }
-    }
-
-    #[inline(always)]
-    fn touched(local: &mut Local, op: &Op) {
-        if let (Some(log), Some(operation)) = (&mut local.log, operation(op))
-            && !log.in_batch
-        {
-            log.touched(operation);
-        }
-    }
-
-    #[inline(always)]
-    fn placed(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-
-    #[inline(always)]
-    fn leaving(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-
-    #[inline(always)]
-    fn done(engine: &Engine, local: &mut Local) {
-        let (Some(log), Some(histograms)) = (&mut local.log, &engine.histograms) else { return };
-        log.count();
-        // An operation makes two entries at most, and the end of a batch one.
-        if log.length + 3 > LOG_ENTRIES && !log.in_batch {
-            log.flush(histograms);
-        }
     }
 }
 

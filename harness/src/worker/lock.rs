@@ -1,7 +1,6 @@
 //! A lock made of the kernel's futex, for what happens rarely.
 
-use super::atomic::{AtomicU32, Ordering};
-use super::futex::{wait, wake_one};
+use super::sync::{AtomicU32, Ordering, wait, wake_one};
 
 const OPEN: u32 = 0;
 const HELD: u32 = 1;

@@ -8,52 +8,50 @@
 #![allow(unsafe_code)] // this is where malloc is called; every block says why it may
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
-mod atomic;
+mod answer;
 mod backing;
-mod check;
 mod checkpoint;
 mod clock;
 mod cpus;
 mod engine;
 mod extent;
-mod fail;
 mod first_write;
 mod footprint;
-mod futex;
 mod gate;
 mod heap;
 mod heap_map;
+mod instrument;
 mod job;
 mod latency;
 mod layout;
-mod local;
 mod lock;
 mod mapping;
 mod memory;
 mod ops;
 mod program;
-mod relocated;
+mod relro;
 mod replay;
 mod sizes;
 mod space;
 mod stacks;
-mod status;
+mod state;
 mod stopwatch;
+mod sync;
 mod tables;
 mod threads;
-mod tracked;
 mod turn;
 mod usage;
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 pub use backing::main as back_memory;
 pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use first_write::measure_first_writes;
 pub use heap::PrivateHeap;
 pub(crate) use job::measured_columns;
-pub use job::{Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass};
-pub use status::Status;
+pub use job::{
+    Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass, Status,
+};
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
 pub(crate) use stacks::OVERFLOW_EXIT;
@@ -65,17 +63,17 @@ pub(crate) use stacks::OVERFLOW_EXIT;
 /// A job that cannot be read. Everything later is an answer with a status.
 pub fn main() -> Result<(), String> {
     end_with_parent();
-    if let Err(error) = relocated::share() {
+    if let Err(error) = relro::share() {
         eprintln!("heaplab worker: its own constants stay in its anonymous memory: {error}");
     }
     // A fault of the harness must not read as the allocator's crash, whichever thread finds it.
     std::panic::set_hook(Box::new(|fault| {
-        fail::stop(Status::Error, &format!("the harness failed: {fault}"))
+        answer::fail(Status::Error, &format!("the harness failed: {fault}"))
     }));
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| format!("cannot read the job: {error}"))?;
     let job: Job = serde_json::from_str(&text).map_err(|error| format!("the job is not valid: {error}"))?;
-    write_reply(&replay::run(job));
+    answer::write(&replay::run(job));
     Ok(())
 }
 
@@ -85,16 +83,5 @@ fn end_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
         eprintln!("heaplab worker: cannot offer itself to the out-of-memory killer: {error}");
-    }
-}
-
-fn write_reply(reply: &Reply) {
-    let written = serde_json::to_vec(reply).map_err(std::io::Error::from).and_then(|text| {
-        let mut stdout = std::io::stdout().lock();
-        // NOTE: flushed here, because a worker that fails ends without its exit handlers.
-        stdout.write_all(&text).and_then(|()| stdout.flush())
-    });
-    if let Err(error) = written {
-        eprintln!("heaplab worker: cannot answer: {error}");
     }
 }

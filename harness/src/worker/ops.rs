@@ -10,49 +10,15 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use heaplab_workloads::program::operation::{Code, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op, TOUCH_UNIT};
 
-use super::engine::Engine;
-use super::local::Local;
+use super::instrument::Instrument;
 use super::program::Ops;
-use super::{fail, gate};
+use super::state::{Local, State};
+use super::{answer, gate};
 use crate::plan::Touch;
 use crate::worker::Status;
 
-/// What a pass does around the calls.
-pub(super) trait Instrument {
-    /// Right before a call.
-    fn start(local: &mut Local);
-    /// Right behind a call.
-    fn called(local: &mut Local, op: &Op);
-    /// Behind the first touch of what the call returned.
-    fn touched(local: &mut Local, op: &Op);
-    /// An object has a new block.
-    fn placed(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void);
-    /// An object's block is about to be freed or reallocated.
-    fn leaving(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void);
-    /// Behind an operation.
-    fn done(engine: &Engine, local: &mut Local);
-}
-
-/// Nothing around the calls: the throughput pass.
-pub(super) struct Bare;
-
-impl Instrument for Bare {
-    #[inline(always)]
-    fn start(_local: &mut Local) {}
-    #[inline(always)]
-    fn called(_local: &mut Local, _op: &Op) {}
-    #[inline(always)]
-    fn touched(_local: &mut Local, _op: &Op) {}
-    #[inline(always)]
-    fn placed(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-    #[inline(always)]
-    fn leaving(_engine: &Engine, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-    #[inline(always)]
-    fn done(_engine: &Engine, _local: &mut Local) {}
-}
-
 /// A loop for one pass and one touch policy.
-pub(super) type Runner = fn(&Engine, Ops, &mut Local);
+pub(super) type Runner = fn(&State, Ops, &mut Local);
 
 /// The loop of a pass for a touch policy.
 pub(super) fn runner<I: Instrument>(touch: Touch) -> Runner {
@@ -77,36 +43,36 @@ const FREE: u8 = Code::Free as u8;
 
 /// PERF: the commonest kinds are decoded and executed with the kind known, so that what is read and what is called
 /// are settled by one jump.
-fn run<I: Instrument, const TOUCH: u8>(engine: &Engine, mut ops: Ops, local: &mut Local) {
+fn run<I: Instrument, const TOUCH: u8>(state: &State, mut ops: Ops, local: &mut Local) {
     while ops.begin < ops.end {
         // SAFETY: there is one, and the window is in flight until this segment is finished.
         let bytes = unsafe { ops.first() };
         let length = match bytes[0] {
-            MALLOC => step::<I, TOUCH>(engine, MALLOC, bytes, local),
-            FREE => step::<I, TOUCH>(engine, FREE, bytes, local),
-            CALLOC => step::<I, TOUCH>(engine, CALLOC, bytes, local),
-            REALLOC => step::<I, TOUCH>(engine, REALLOC, bytes, local),
-            kind => step_any::<I, TOUCH>(engine, kind, bytes, local),
+            MALLOC => step::<I, TOUCH>(state, MALLOC, bytes, local),
+            FREE => step::<I, TOUCH>(state, FREE, bytes, local),
+            CALLOC => step::<I, TOUCH>(state, CALLOC, bytes, local),
+            REALLOC => step::<I, TOUCH>(state, REALLOC, bytes, local),
+            kind => step_any::<I, TOUCH>(state, kind, bytes, local),
         };
         ops.begin = ops.begin.wrapping_add(length);
-        I::done(engine, local);
+        I::done(state, local);
     }
 }
 
 #[inline(never)]
 fn step_any<I: Instrument, const TOUCH: u8>(
-    engine: &Engine,
+    state: &State,
     kind: u8,
     bytes: &[u8; MOST_OP_BYTES],
     local: &mut Local,
 ) -> usize {
-    step::<I, TOUCH>(engine, kind, bytes, local)
+    step::<I, TOUCH>(state, kind, bytes, local)
 }
 
 /// Executes the operation of that kind that `bytes` begin with, and returns its length.
 #[inline(always)]
 fn step<I: Instrument, const TOUCH: u8>(
-    engine: &Engine,
+    state: &State,
     kind: u8,
     bytes: &[u8; MOST_OP_BYTES],
     local: &mut Local,
@@ -114,18 +80,18 @@ fn step<I: Instrument, const TOUCH: u8>(
     let Some((op, length)) = Op::decode_kind(kind, bytes) else { unknown_code() };
     let op = &op;
     if op.flags & OP_WAITS != 0 {
-        gate::wait_for_generation(engine, op, local);
+        gate::wait_for_generation(state, op, local);
     }
     // SAFETY: every slot of a verified program is in the table.
-    let pointer = unsafe { engine.slots.pointers.get_unchecked(op.slot as usize) };
+    let pointer = unsafe { state.slots.pointers.get_unchecked(op.slot as usize) };
     match op.code {
         Code::Malloc | Code::Calloc | Code::AlignedAlloc | Code::ReallocNull => {
-            allocate::<I, TOUCH>(engine, op, pointer, local);
+            allocate::<I, TOUCH>(state, op, pointer, local);
         }
-        Code::Realloc => reallocate::<I, TOUCH>(engine, op, pointer, local),
+        Code::Realloc => reallocate::<I, TOUCH>(state, op, pointer, local),
         Code::Free => {
             let block = pointer.load(Ordering::Relaxed);
-            I::leaving(engine, local, op, block);
+            I::leaving(state, local, op, block);
             I::start(local);
             // SAFETY: the operations before this one on the object are done, so that its block is live.
             unsafe { libc::free(block) };
@@ -142,14 +108,14 @@ fn step<I: Instrument, const TOUCH: u8>(
         Code::MallocTrim | Code::Mallopt => tune(op),
     }
     if op.flags & OP_PUBLISHES != 0 {
-        gate::publish_generation(engine, op, local);
+        gate::publish_generation(state, op, local);
     }
     length
 }
 
 #[inline(always)]
 fn allocate<I: Instrument, const TOUCH: u8>(
-    engine: &Engine,
+    state: &State,
     op: &Op,
     pointer: &AtomicPtr<c_void>,
     local: &mut Local,
@@ -173,18 +139,18 @@ fn allocate<I: Instrument, const TOUCH: u8>(
     unsafe { touch::<TOUCH>(block, 0, op) };
     I::touched(local, op);
     pointer.store(block, Ordering::Relaxed);
-    I::placed(engine, local, op, block);
+    I::placed(state, local, op, block);
 }
 
 #[inline(always)]
 fn reallocate<I: Instrument, const TOUCH: u8>(
-    engine: &Engine,
+    state: &State,
     op: &Op,
     pointer: &AtomicPtr<c_void>,
     local: &mut Local,
 ) {
     let old = pointer.load(Ordering::Relaxed);
-    I::leaving(engine, local, op, old);
+    I::leaving(state, local, op, old);
     I::start(local);
     // NOTE: a realloc to 0 bytes would free on some allocators; a trace holds it as a free, so this size is not 0
     // but in a trace made by hand.
@@ -198,7 +164,7 @@ fn reallocate<I: Instrument, const TOUCH: u8>(
     unsafe { touch::<TOUCH>(block, op.old_size as usize, op) };
     I::touched(local, op);
     pointer.store(block, Ordering::Relaxed);
-    I::placed(engine, local, op, block);
+    I::placed(state, local, op, block);
 }
 
 /// `posix_memalign` with at least the alignment that it accepts; null when it fails.
@@ -276,7 +242,7 @@ fn tune(op: &Op) {
 #[cold]
 #[inline(never)]
 fn unknown_code() -> ! {
-    fail::stop(
+    answer::fail(
         Status::Error,
         "the program changed since it was verified: it has an operation of no known code",
     )
@@ -285,5 +251,5 @@ fn unknown_code() -> ! {
 #[cold]
 #[inline(never)]
 fn no_memory(op: &Op) -> ! {
-    fail::stop(Status::Oom, &format!("the allocator returned NULL for {} bytes", op.size))
+    answer::fail(Status::Oom, &format!("the allocator returned NULL for {} bytes", op.size))
 }

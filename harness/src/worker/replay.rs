@@ -3,23 +3,21 @@
 use heaplab_allocators::{Loaded, identify, readback};
 
 use super::backing::back_memory;
-use super::check::Checked;
 use super::checkpoint::{self, Checkpoints, Largest};
 use super::engine::{Engine, Phase};
 use super::footprint::{Counters, find_footprint};
-use super::job::{HeapMap, Job, Measured, Moment, Reply};
-use super::latency::{Histograms, Log, Timed};
-use super::local::Local;
-use super::mapping::Table;
+use super::instrument::{Bare, Checked, Timed, Tracked};
+use super::job::{HeapMap, Job, Measured, Moment, Reply, Status};
+use super::latency::Histograms;
 use super::memory::{self, Rollup};
-use super::ops::{self, Bare};
+use super::ops;
 use super::program::Program;
 use super::sizes::Sizes;
 use super::space::Space;
-use super::stopwatch::{Empty, Stopwatch};
+use super::state::{Counts, Local, State};
+use super::stopwatch::Empty;
 use super::tables::Slots;
-use super::tracked::Tracked;
-use super::{Status, clock, fail, heap_map, layout, stacks};
+use super::{answer, clock, heap_map, layout, stacks};
 use crate::plan::{Pass, Touch};
 
 /// Does the job.
@@ -47,7 +45,7 @@ pub(super) fn run(job: Job) -> Reply {
             return reply;
         }
     };
-    fail::know(&reply);
+    answer::note(&reply);
     match replay(&job, &loaded, &mut reply) {
         Ok(()) => {}
         Err(what) => {
@@ -71,7 +69,7 @@ fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Loaded, (Status, Strin
 
 fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let engine: &'static Engine = Box::leak(Box::new(prepare(job, loaded)?));
-    let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
+    let mut local = engine.state.local();
     let mut taken = 0;
     stacks::watch_faults()?;
     if let Some(need) = job.need {
@@ -104,45 +102,24 @@ fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
         .map_err(|error| format!("cannot replay the program: {error}"))?;
     let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
     let noted = matches!(job.pass, Pass::Memory | Pass::Check);
-    let slots = Slots::new(job.info.slots, noted).map_err(no_memory)?;
-    let states = Table::new(job.info.thread_table as usize).map_err(no_memory)?;
+    let asks = job.pass == Pass::Memory && loaded.tells_usable_size;
     let runner = match job.pass {
         Pass::Throughput | Pass::Exec => ops::runner::<Bare>(job.touch),
         Pass::Latency => ops::runner::<Timed>(job.touch),
-        Pass::Memory if loaded.tells_usable_size => ops::runner::<Tracked<true>>(job.touch),
+        Pass::Memory if asks => ops::runner::<Tracked<true>>(job.touch),
         Pass::Memory => ops::runner::<Tracked<false>>(job.touch),
         Pass::Check => ops::runner::<Checked>(Touch::None),
     };
-    let histograms = (job.pass == Pass::Latency).then(Histograms::new);
-    let asks = job.pass == Pass::Memory && loaded.tells_usable_size;
-    let sizes = asks.then(Sizes::new).transpose().map_err(no_memory)?;
-    let checkpoints = match job.pass {
-        Pass::Memory => Some(
-            Checkpoints::new(
-                job.checkpoints,
-                job.info.duration_ns,
-                job.resident_constant_bytes,
-                job.draws_heap_map,
-            )
-            .map_err(|error| format!("cannot open /proc/self/statm: {error}"))?,
-        ),
-        _ => None,
+    let state = State {
+        slots: Slots::new(job.info.slots, noted).map_err(no_memory)?,
+        counts: Counts::default(),
+        histograms: (job.pass == Pass::Latency).then(Histograms::new),
+        sizes: asks.then(Sizes::new).transpose().map_err(no_memory)?,
+        empty_span: (job.pass == Pass::Throughput).then(Empty::measure),
     };
-    let empty_span = (job.pass == Pass::Throughput).then(Empty::measure);
-    Engine::new(
-        program,
-        job.info.clone(),
-        job.pace,
-        loaded.family,
-        slots,
-        states,
-        runner,
-        histograms,
-        sizes,
-        empty_span,
-        checkpoints,
-    )
-    .map_err(no_memory)
+    let checkpoints = (job.pass == Pass::Memory).then(|| Checkpoints::new(job)).transpose();
+    let checkpoints = checkpoints.map_err(|error| format!("cannot open /proc/self/statm: {error}"))?;
+    Engine::new(job, program, loaded.family, state, runner, checkpoints).map_err(no_memory)
 }
 
 /// What every pass learns of the replay itself.
@@ -158,10 +135,10 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
         measured.page_faults_major = Some(end.faults_major - begin.faults_major);
         measured.context_switches = Some(end.switches - begin.switches);
     }
-    if engine.empty_span.is_some() {
+    if engine.state.empty_span.is_some() {
         note_busy(engine, measured);
     }
-    let counts = &engine.counts;
+    let counts = &engine.state.counts;
     measured.thread_start_ns = Some(engine.threads.start_ns());
     measured.requested_peak_reached_bytes = Some(counts.requested_peak.load(Relaxed).max(0) as u64);
     measured.waits = Some(counts.waits.load(Relaxed));
@@ -171,7 +148,7 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
 }
 
 fn note_latency(engine: &Engine, reply: &mut Reply) {
-    let Some(histograms) = &engine.histograms else { return };
+    let Some(histograms) = &engine.state.histograms else { return };
     reply.latency = histograms.read();
     let untimed = histograms.untimed();
     reply.measured.latency_untimed_calls = Some(untimed);
@@ -185,7 +162,7 @@ fn note_latency(engine: &Engine, reply: &mut Reply) {
 /// How the time of a replay divides into the allocator's and the rest.
 fn note_busy(engine: &Engine, measured: &mut Measured) {
     use std::sync::atomic::Ordering::Relaxed;
-    let counts = &engine.counts;
+    let counts = &engine.state.counts;
     let busy_ns = counts.busy_ns.load(Relaxed);
     measured.busy_ns = Some(busy_ns);
     measured.busy_off_cpu_ns = Some(counts.off_cpu_ns.load(Relaxed));
@@ -217,9 +194,9 @@ fn measure_memory(
     let measured = &mut reply.measured;
 
     let rollup = clock::hold_still(Rollup::read)?;
-    let end = clock::hold_still(|| checkpoint::break_down(engine, constant))?;
+    let end = clock::hold_still(|| checkpoint::break_down(&engine.state, constant))?;
     let space = clock::hold_still(|| Space::read(library.as_deref()))?;
-    if engine.sizes.is_none() {
+    if engine.state.sizes.is_none() {
         reply.warnings.push(
             "its library has no malloc_usable_size: what is lost inside blocks is not known".to_owned(),
         );
@@ -235,7 +212,7 @@ fn measure_memory(
     measured.library_file_bytes = space.library_file_bytes;
     measured.mappings = Some(space.mappings.saturating_sub(engine.threads.stacks().1));
     let end_map =
-        job.draws_heap_map.then(|| clock::hold_still(|| heap_map::draw(&engine.slots))).transpose()?;
+        job.draws_heap_map.then(|| clock::hold_still(|| heap_map::draw(&engine.state.slots))).transpose()?;
     engine.with_control(|control| {
         if let Some(checkpoints) = control.checkpoints.take() {
             measured.resident_mean_bytes = checkpoints.resident_mean_bytes();
@@ -243,14 +220,14 @@ fn measure_memory(
             let at_peak = checkpoints.at_peak.map_or(0, |peak| peak.resident_bytes);
             let points = checkpoints.points.iter();
             measured.usable_peak_bytes =
-                points.clone().map(|point| point.usable_bytes).max().filter(|_| engine.sizes.is_some());
+                points.clone().map(|point| point.usable_bytes).max().filter(|_| engine.state.sizes.is_some());
             let largest = points.map(|point| point.resident_bytes).max();
             measured.resident_peak_bytes = largest.map(|peak| peak.max(at_peak).max(end.resident_bytes));
             reply.timeline = checkpoints.points;
             let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
             reply.heap_maps.extend(map);
             if job.draws_heap_map
-                && let Some(sizes) = &engine.sizes
+                && let Some(sizes) = &engine.state.sizes
             {
                 reply.sizes = sizes.read(&checkpoints.live_at_peak);
             }
@@ -258,7 +235,7 @@ fn measure_memory(
             let requested_peak = checkpoints.at_peak.zip(checkpoints.peak_time_ns);
             // Of the requested peak there is a map already.
             let requested_peak = requested_peak.map(|(breakdown, time_ns)| (breakdown, time_ns, None));
-            let at_end = (end, engine.info.duration_ns, end_map);
+            let at_end = (end, job.info.duration_ns, end_map);
             for (breakdown, time_ns, heap_map) in requested_peak.into_iter().chain([at_end]) {
                 if largest.as_ref().is_none_or(|at| breakdown.resident_bytes > at.breakdown.resident_bytes) {
                     largest = Some(Largest { breakdown, time_ns, heap_map });
@@ -277,7 +254,7 @@ fn measure_memory(
     engine.run_phase(Phase::Drain, local, taken);
     measured.resident_drained_bytes = Some(clock::hold_still(resident)?);
     if job.draws_heap_map {
-        let cells = clock::hold_still(|| heap_map::draw(&engine.slots))?;
+        let cells = clock::hold_still(|| heap_map::draw(&engine.state.slots))?;
         reply.heap_maps.push(HeapMap { moment: Moment::Drained, cells });
     }
     engine.run_phase(Phase::Nudge, local, taken);

@@ -19,9 +19,9 @@ use std::sync::OnceLock;
 use libc::c_int;
 use procfs::process::{MMapPath, Process};
 
-use super::fail;
+use super::answer;
+use super::job::Status;
 use super::mapping::map_shared;
-use super::status::Status;
 
 /// Bytes of a stack. Allocators use a few KB; not all libraries that are measured are so modest.
 pub(super) const STACK_BYTES: usize = 256 << 10;
@@ -87,7 +87,7 @@ impl Stacks {
     pub(super) fn map(&mut self) -> impl Iterator<Item = u64> + use<> {
         let region = map_shared(STRIDE_BYTES * STACKS_A_TIME);
         if region.is_null() {
-            fail::stop(Status::Error, "the system gives no memory for another thread's stack");
+            answer::fail(Status::Error, "the system gives no memory for another thread's stack");
         }
         for index in 0..STACKS_A_TIME {
             // SAFETY: within the region.
@@ -181,7 +181,7 @@ fn use_handler_stack(lowest: *mut u8) {
     // SAFETY: HANDLER_BYTES of mapped memory that only this thread's handler uses.
     if unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) } != 0 {
         let reason = std::io::Error::last_os_error();
-        fail::stop(Status::Error, &format!("a thread gets no stack for its faults: {reason}"));
+        answer::fail(Status::Error, &format!("a thread gets no stack for its faults: {reason}"));
     }
 }
 

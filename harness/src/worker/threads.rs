@@ -5,34 +5,43 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use super::answer;
 use super::clock;
-use super::engine::Engine;
-use super::fail;
-use super::latency::Log;
-use super::local::Local;
+use super::job::Status;
 use super::lock::Lock;
-use super::mapping::Table;
+use super::mapping::{Table, Zeroed};
 use super::stacks::{STACK_BYTES, STACKS_A_TIME, Stacks, watch_own_stack};
-use super::status::Status;
-use super::stopwatch::Stopwatch;
 
 /// How many ended threads are asked whether they have gone, when a stack is wanted.
 const ASKED: usize = 8;
-
-/// The engine that every replayed thread works for.
-static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
 
 unsafe extern "C" {
     fn pthread_tryjoin_np(thread: libc::pthread_t, result: *mut *mut c_void) -> libc::c_int;
 }
 
+/// What the threads do.
+pub(super) trait Body: Sync + 'static {
+    /// Does the work of one of them, by its number.
+    fn run(&'static self, thread: u32);
+}
+
+/// A created thread.
+struct Thread<B> {
+    number: AtomicU32,
+    handle: AtomicU64,
+    /// The lowest address of its stack.
+    stack: AtomicU64,
+    body: AtomicPtr<B>,
+}
+
+// SAFETY: all zeros are a thread that was not created; every field is atomic.
+unsafe impl<B> Zeroed for Thread<B> {}
+
 /// The threads of a replay.
-pub(super) struct Threads {
-    /// Handle and stack address of each created thread.
-    handles: Table<AtomicU64>,
-    stacks: Table<AtomicU64>,
+pub(super) struct Threads<B: Body> {
+    created: Table<Thread<B>>,
     /// Threads that ended or are about to, and stacks that are free.
     lock: Lock,
     pool: UnsafeCell<Pool>,
@@ -48,10 +57,10 @@ struct Pool {
 }
 
 // SAFETY: `pool` is reached only while `lock` is held.
-unsafe impl Sync for Threads {}
+unsafe impl<B: Body> Sync for Threads<B> {}
 
-impl Threads {
-    pub(super) fn new(count: u32) -> Result<Threads, usize> {
+impl<B: Body> Threads<B> {
+    pub(super) fn new(count: u32) -> Result<Threads<B>, usize> {
         // NOTE: room for all is made now, because a replay must not allocate.
         let pool = Pool {
             ended: Vec::with_capacity(count as usize),
@@ -59,8 +68,7 @@ impl Threads {
             stacks: Stacks::new(),
         };
         Ok(Threads {
-            handles: Table::new(count as usize)?,
-            stacks: Table::new(count as usize)?,
+            created: Table::new(count as usize)?,
             lock: Lock::new(),
             pool: UnsafeCell::new(pool),
             in_turn: AtomicBool::new(false),
@@ -73,13 +81,14 @@ impl Threads {
         self.start_ns.load(Ordering::Relaxed)
     }
 
-    /// Creates a thread that takes its segments from `engine`.
-    pub(super) fn create(&self, engine: &'static Engine, thread: u32) {
+    /// Creates the thread of that number, which runs `body`.
+    pub(super) fn create(&'static self, body: &'static B, number: u32) {
         let begin = clock::real_ns();
-        ENGINE.store(std::ptr::from_ref(engine).cast_mut(), Ordering::Release);
-        let stack = self.take_stack();
-        self.stacks[thread as usize].store(stack, Ordering::Relaxed);
-        start_thread(stack, thread);
+        let thread = &self.created[number as usize];
+        thread.number.store(number, Ordering::Relaxed);
+        thread.stack.store(self.take_stack(), Ordering::Relaxed);
+        thread.body.store(std::ptr::from_ref(body).cast_mut(), Ordering::Release);
+        start(thread);
         self.start_ns.fetch_add(clock::real_ns() - begin, Ordering::Relaxed);
     }
 
@@ -109,13 +118,14 @@ impl Threads {
         let own = unsafe { libc::pthread_self() };
         self.with_pool(|pool| {
             pool.ended.retain(|thread| {
-                let handle = self.handles[*thread as usize].load(Ordering::Relaxed);
+                let thread = &self.created[*thread as usize];
+                let handle = thread.handle.load(Ordering::Relaxed);
                 if handle == own {
                     return true;
                 }
                 // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
                 unsafe { libc::pthread_join(handle, std::ptr::null_mut()) };
-                pool.free.push(self.stacks[*thread as usize].load(Ordering::Relaxed));
+                pool.free.push(thread.stack.load(Ordering::Relaxed));
                 false
             });
         });
@@ -143,11 +153,11 @@ impl Threads {
     /// Takes back the stacks of threads that are gone already, without waiting.
     fn reclaim(&self, pool: &mut Pool) {
         for index in (0..pool.ended.len().min(ASKED)).rev() {
-            let thread = pool.ended[index] as usize;
-            let handle = self.handles[thread].load(Ordering::Relaxed);
+            let thread = &self.created[pool.ended[index] as usize];
+            let handle = thread.handle.load(Ordering::Relaxed);
             // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
             if unsafe { pthread_tryjoin_np(handle, std::ptr::null_mut()) } == 0 {
-                pool.free.push(self.stacks[thread].load(Ordering::Relaxed));
+                pool.free.push(thread.stack.load(Ordering::Relaxed));
                 pool.ended.swap_remove(index);
             }
         }
@@ -155,35 +165,37 @@ impl Threads {
 }
 
 /// Starts a POSIX thread on a stack of ours.
-fn start_thread(stack: u64, thread: u32) {
+fn start<B: Body>(thread: &'static Thread<B>) {
     let mut handle = 0;
+    let stack = thread.stack.load(Ordering::Relaxed);
     // SAFETY: the attributes are initialised before they are used; the stack is STACK_BYTES of mapped memory
-    // that no other thread uses; `entry` takes a number in the form of a pointer.
+    // that no other thread uses; `entry` takes a pointer to a thread of the same kind of body.
     let error = unsafe {
         let mut attributes = std::mem::zeroed();
         libc::pthread_attr_init(&raw mut attributes);
         let stack = std::ptr::with_exposed_provenance_mut(stack as usize);
         libc::pthread_attr_setstack(&raw mut attributes, stack, STACK_BYTES);
-        let argument = std::ptr::without_provenance_mut(thread as usize);
-        let error = libc::pthread_create(&raw mut handle, &raw const attributes, entry, argument);
+        let argument = std::ptr::from_ref(thread).cast_mut().cast();
+        let error = libc::pthread_create(&raw mut handle, &raw const attributes, entry::<B>, argument);
         libc::pthread_attr_destroy(&raw mut attributes);
         error
     };
     if error != 0 {
         let reason = std::io::Error::from_raw_os_error(error);
-        fail::stop(Status::Error, &format!("thread {thread} cannot be created: {reason}"));
+        let number = thread.number.load(Ordering::Relaxed);
+        answer::fail(Status::Error, &format!("thread {number} cannot be created: {reason}"));
     }
 }
 
-extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
-    let thread = argument.addr() as u32;
-    // SAFETY: `create` stored the engine before it created this thread, and an engine lives for ever.
-    let engine: &'static Engine = unsafe { &*ENGINE.load(Ordering::Acquire) };
+extern "C" fn entry<B: Body>(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: `start` passes a thread of this kind, which lives for ever.
+    let thread: &'static Thread<B> = unsafe { &*argument.cast() };
+    // SAFETY: `create` stored the body before it created this thread, and it lives for ever.
+    let body: &'static B = unsafe { &*thread.body.load(Ordering::Acquire) };
     // NOTE: noted by the thread itself: it may have ended before its creator learns the handle.
     // SAFETY: asks for the calling thread's own handle.
-    engine.threads.handles[thread as usize].store(unsafe { libc::pthread_self() }, Ordering::Release);
-    watch_own_stack(engine.threads.stacks[thread as usize].load(Ordering::Relaxed));
-    let mut local = Local::new(engine.histograms.as_ref().map(Log::new), Stopwatch::new(engine.empty_span));
-    engine.replay_segments(thread, &mut local, &mut 0);
+    thread.handle.store(unsafe { libc::pthread_self() }, Ordering::Release);
+    watch_own_stack(thread.stack.load(Ordering::Relaxed));
+    body.run(thread.number.load(Ordering::Relaxed));
     std::ptr::null_mut()
 }

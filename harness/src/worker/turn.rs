@@ -2,8 +2,7 @@
 //!
 //! Whoever sets it wakes all that sleep on it, and nobody sleeps on a count that was set already.
 
-use super::atomic::{AtomicU32, LOOKS, Ordering, spin_loop};
-use super::futex;
+use super::sync::{self, AtomicU32, LOOKS, Ordering, spin_loop};
 
 /// Lowest bit of a word that is waited on: somebody sleeps.
 const ASLEEP: u32 = 1;
@@ -32,7 +31,7 @@ pub(super) fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut abou
         let asleep = value | ASLEEP;
         match word.compare_exchange(value, asleep, Ordering::Acquire, Ordering::Acquire) {
             Ok(_) => {
-                futex::wait(word, asleep);
+                sync::wait(word, asleep);
                 value = word.load(Ordering::Acquire);
             }
             Err(changed) => value = changed,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use libc::{c_int, clockid_t, timespec};
 use shown::Shown;
 
-use super::atomic;
+use super::sync;
 
 /// What the monotonic clock shows.
 static MONOTONIC: Shown = Shown { word: AtomicU64::new(0), stood_ns: AtomicU64::new(0) };

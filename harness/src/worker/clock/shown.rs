@@ -12,7 +12,7 @@
 //! No I/O and no system call: the real clock comes in as a function, so that a test can be the clock, and a
 //! model checker can try every order (`models/`).
 
-use super::atomic::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 
 /// The two highest bits of the word say what the others are. The largest is that of a clock that stands, so that
 /// setting it forward is a maximum.

@@ -1,28 +1,40 @@
-//! How a worker gives up: with an answer, at once, from whichever thread found out.
+//! How a worker answers: once, when it is done, or from whichever thread finds out that it cannot go on.
 
+use std::io::Write;
 use std::sync::Mutex;
 
-use super::Status;
-use super::job::Reply;
+use super::job::{Reply, Status};
 
 /// The answer as far as it is known: who serves malloc, and which warnings there were.
 static KNOWN: Mutex<Option<Reply>> = Mutex::new(None);
 
 /// Notes what an answer will say even if the replay fails.
-pub(super) fn know(reply: &Reply) {
+pub(super) fn note(reply: &Reply) {
     if let Ok(mut known) = KNOWN.lock() {
         *known = Some(reply.clone());
     }
 }
 
 /// Answers with a status other than `ok`, and ends the process.
-pub(super) fn stop(status: Status, detail: &str) -> ! {
+pub(super) fn fail(status: Status, detail: &str) -> ! {
     // NOTE: a second thread that fails waits here until the first one has ended the process.
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut reply = known.take().unwrap_or_default();
     reply.status = status;
     reply.status_detail = Some(detail.to_owned());
-    super::write_reply(&reply);
+    write(&reply);
     // SAFETY: ends the process at once, without the allocator's own exit handlers.
     unsafe { libc::_exit(0) }
+}
+
+/// Writes the answer to stdout.
+pub(super) fn write(reply: &Reply) {
+    let written = serde_json::to_vec(reply).map_err(std::io::Error::from).and_then(|text| {
+        let mut stdout = std::io::stdout().lock();
+        // NOTE: flushed here, because a worker that fails ends without its exit handlers.
+        stdout.write_all(&text).and_then(|()| stdout.flush())
+    });
+    if let Err(error) = written {
+        eprintln!("heaplab worker: cannot answer: {error}");
+    }
 }

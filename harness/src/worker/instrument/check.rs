@@ -7,28 +7,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heaplab_workloads::program::operation::{Code, Op};
 
-use super::engine::Engine;
-use super::local::Local;
-use super::ops::Instrument;
-use super::{Status, fail};
+use super::Instrument;
+use crate::worker::state::{Local, State};
+use crate::worker::{Status, answer};
 
 /// Patterns handed out so far.
 static SEEDS: AtomicU64 = AtomicU64::new(1);
 
 /// Fills and verifies.
-pub(super) struct Checked;
+pub(crate) struct Checked;
 
 impl Instrument for Checked {
     fn start(_local: &mut Local) {}
     fn called(_local: &mut Local, _op: &Op) {}
     fn touched(_local: &mut Local, _op: &Op) {}
 
-    fn placed(engine: &Engine, _local: &mut Local, op: &Op, block: *mut c_void) {
+    fn placed(state: &State, _local: &mut Local, op: &Op, block: *mut c_void) {
         if block.is_null() {
             return;
         }
         check_block(op, block);
-        let note = &engine.slots.notes[op.slot as usize];
+        let note = &state.slots.notes[op.slot as usize];
         // SAFETY: the block has `size` bytes and is this object's alone; malloc'd bytes may be unset, but are
         // written before they are read, except where the allocator itself promises their value.
         let bytes = unsafe {
@@ -52,21 +51,21 @@ impl Instrument for Checked {
         }
         let seed = SEEDS.fetch_add(1, Ordering::Relaxed);
         note.store(seed, Ordering::Relaxed);
-        engine.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
+        state.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
         fill(bytes, seed);
     }
 
-    fn leaving(engine: &Engine, _local: &mut Local, op: &Op, block: *mut c_void) {
+    fn leaving(state: &State, _local: &mut Local, op: &Op, block: *mut c_void) {
         if block.is_null() {
             return;
         }
-        let size = engine.slots.sizes[op.slot as usize].swap(0, Ordering::Relaxed).saturating_sub(1);
+        let size = state.slots.sizes[op.slot as usize].swap(0, Ordering::Relaxed).saturating_sub(1);
         // SAFETY: the object's block has that many bytes, and `placed` wrote them all.
         let bytes = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), size as usize) };
-        verify(op, bytes, engine.slots.notes[op.slot as usize].load(Ordering::Relaxed), "while it was live");
+        verify(op, bytes, state.slots.notes[op.slot as usize].load(Ordering::Relaxed), "while it was live");
     }
 
-    fn done(_engine: &Engine, _local: &mut Local) {}
+    fn done(_state: &State, _local: &mut Local) {}
 }
 
 /// Alignment and usable size as the standard and the request promise them.
@@ -114,7 +113,7 @@ fn verify(op: &Op, bytes: &[u8], seed: u64, when: &str) {
 }
 
 fn fault(op: &Op, what: &str) -> ! {
-    fail::stop(Status::CheckFailed, &format!("object of {} bytes in slot {}: {what}", op.size, op.slot))
+    answer::fail(Status::CheckFailed, &format!("object of {} bytes in slot {}: {what}", op.size, op.slot))
 }
 
 #[cfg(test)]

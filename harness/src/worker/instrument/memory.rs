@@ -5,13 +5,12 @@ use std::sync::atomic::Ordering;
 
 use heaplab_workloads::program::operation::Op;
 
-use super::engine::Engine;
-use super::local::Local;
-use super::ops::Instrument;
+use super::Instrument;
+use crate::worker::state::{Local, State};
 
 /// Bookkeeping behind each call; it asks `malloc_usable_size` once for each new block, where `ASKS` says that the
 /// allocator has it.
-pub(super) struct Tracked<const ASKS: bool>;
+pub(crate) struct Tracked<const ASKS: bool>;
 
 impl<const ASKS: bool> Instrument for Tracked<ASKS> {
     #[inline(always)]
@@ -22,25 +21,25 @@ impl<const ASKS: bool> Instrument for Tracked<ASKS> {
     fn touched(_local: &mut Local, _op: &Op) {}
 
     #[inline(always)]
-    fn placed(engine: &Engine, local: &mut Local, op: &Op, block: *mut c_void) {
+    fn placed(state: &State, local: &mut Local, op: &Op, block: *mut c_void) {
         if ASKS {
             // SAFETY: the block was just returned by the allocator, which has this function.
             let usable = unsafe { libc::malloc_usable_size(block) } as u64;
             local.usable += usable as i64;
-            engine.slots.notes[op.slot as usize].store(usable, Ordering::Relaxed);
-            if let Some(sizes) = &engine.sizes {
+            state.slots.notes[op.slot as usize].store(usable, Ordering::Relaxed);
+            if let Some(sizes) = &state.sizes {
                 sizes.count(op.size, usable);
             }
         }
-        engine.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
+        state.slots.sizes[op.slot as usize].store(op.size + 1, Ordering::Relaxed);
     }
 
     #[inline(always)]
-    fn leaving(engine: &Engine, local: &mut Local, op: &Op, _block: *mut c_void) {
-        local.usable -= engine.slots.notes[op.slot as usize].load(Ordering::Relaxed) as i64;
-        engine.slots.sizes[op.slot as usize].store(0, Ordering::Relaxed);
+    fn leaving(state: &State, local: &mut Local, op: &Op, _block: *mut c_void) {
+        local.usable -= state.slots.notes[op.slot as usize].load(Ordering::Relaxed) as i64;
+        state.slots.sizes[op.slot as usize].store(0, Ordering::Relaxed);
     }
 
     #[inline(always)]
-    fn done(_engine: &Engine, _local: &mut Local) {}
+    fn done(_state: &State, _local: &mut Local) {}
 }

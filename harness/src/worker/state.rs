@@ -1,0 +1,77 @@
+//! What the threads of a replay share, and what each keeps to itself.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::latency::{Histograms, Log};
+use super::sizes::Sizes;
+use super::stopwatch::{Empty, Stopwatch};
+use super::tables::{Offer, Slots};
+
+/// What all threads of a replay read and write.
+pub(super) struct State {
+    pub(super) slots: Slots,
+    pub(super) counts: Counts,
+    pub(super) histograms: Option<Histograms>,
+    /// Memory pass, where the allocator tells usable sizes.
+    pub(super) sizes: Option<Sizes>,
+    /// What busy time is measured with; none in a pass without it.
+    pub(super) empty_span: Option<Empty>,
+}
+
+/// What all threads count together.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) requested: AtomicI64,
+    pub(super) requested_peak: AtomicI64,
+    pub(super) usable: AtomicI64,
+    pub(super) waits: AtomicU64,
+    pub(super) wakeups: AtomicU64,
+    pub(super) window_stalls: AtomicU64,
+    pub(super) busy_ns: AtomicU64,
+    pub(super) off_cpu_ns: AtomicU64,
+    pub(super) wait_ns: AtomicU64,
+    pub(super) spin_ns: AtomicU64,
+}
+
+/// Counts of one thread since its last segment began.
+pub(super) struct Local {
+    /// Change of usable bytes (memory pass).
+    pub(super) usable: i64,
+    /// Durations of calls (latency pass).
+    pub(super) log: Option<Box<Log>>,
+    /// Busy time (throughput pass).
+    pub(super) stopwatch: Stopwatch,
+}
+
+impl State {
+    /// What a new thread begins with.
+    pub(super) fn local(&self) -> Local {
+        let log = self.histograms.as_ref().map(Log::new);
+        Local { usable: 0, log, stopwatch: Stopwatch::new(self.empty_span) }
+    }
+
+    /// Adds what a thread counted in the segment of `offer`, which it has finished.
+    pub(super) fn add_segment(&self, offer: &Offer, local: &mut Local) {
+        let change = offer.requested_change.load(Ordering::Relaxed);
+        let before = self.counts.requested.fetch_add(change, Ordering::Relaxed);
+        let peak = before.saturating_add_unsigned(offer.requested_peak.load(Ordering::Relaxed));
+        if peak > self.counts.requested_peak.load(Ordering::Relaxed) {
+            self.counts.requested_peak.fetch_max(peak, Ordering::Relaxed);
+        }
+        if local.usable != 0 {
+            self.counts.usable.fetch_add(local.usable, Ordering::Relaxed);
+        }
+        local.usable = 0;
+        if self.empty_span.is_some() {
+            let spans = local.stopwatch.take();
+            self.counts.busy_ns.fetch_add(spans.busy_ns, Ordering::Relaxed);
+            self.counts.off_cpu_ns.fetch_add(spans.off_cpu_ns, Ordering::Relaxed);
+            self.counts.wait_ns.fetch_add(spans.wait_ns, Ordering::Relaxed);
+            self.counts.spin_ns.fetch_add(spans.spin_ns, Ordering::Relaxed);
+        }
+        if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
+            log.end_segment();
+            log.flush(histograms);
+        }
+    }
+}
