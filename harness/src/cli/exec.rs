@@ -106,9 +106,9 @@ fn start(args: Args, matches: &ArgMatches) -> (Start, Option<Vec<OsString>>) {
     let options = options(args);
     match output {
         Some(directory) if resume => {
-            (Start::Resume { directory, given: more.then_some(options), anyway }, None)
+            (Start::Resume { directory, given: more.then_some(options), shard: None, anyway }, None)
         }
-        output => (Start::New { options, argv: argv_of_process(), output }, Some(command)),
+        output => (Start::New { options, argv: argv_of_process(), output, shard: None }, Some(command)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `heaplab run`: replay workloads under each variant and measure.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
 use super::report::show_report;
 use super::screen::Screen;
+use super::stdout::stdout;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
-use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Touch, parse_percent};
+use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Shard, Touch, Unit, parse_percent};
 use crate::report::Format;
-use crate::session::{Ended, Start, measure_replays};
+use crate::results::{self, Status};
+use crate::session::{Ended, Start, is_begun, list_units, measure_replays};
 
 /// The passes of a run for which none is named.
 const DEFAULT_PASSES: [Pass; 3] = [Pass::Throughput, Pass::Latency, Pass::Memory];
@@ -56,6 +59,13 @@ pub(super) struct Args {
     /// With --resume: continue a run of another version of heaplab too
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
+    /// Take only the units of shard K of N, 1 to N; `heaplab merge` makes one run of all shards. With --resume, the shard
+    /// starts where DIR holds nothing yet
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
+    /// Print the run's units (blocks of a workload), or those of the shard, one a line, and measure nothing
+    #[arg(long, conflicts_with_all = ["output", "resume", "resume_anyway"])]
+    list_units: bool,
     /// The order of the replay in every pass: causal or strict [default: strict for memory and check]
     #[arg(long, value_parser = parse_order)]
     order: Option<Order>,
@@ -114,10 +124,14 @@ fn parse_order(text: &str) -> Result<Order, String> {
 
 /// Runs, reports, and says what came of it.
 pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+    let (baseline, format, shard) = (args.baseline.clone(), args.format, args.shard);
+    if args.list_units {
+        return print_units(&list_units(&options(args), shard)?, format);
+    }
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;
-    let (baseline, format) = (args.baseline.clone(), args.format);
     match measure_replays(start(args, matches), &stop, &|notice| screen.show(notice))? {
+        Ended::Finished(path) if results::read_run_file(&path)?.shard.is_some() => show_shard(&path),
         Ended::Finished(path) => show_report(&path, baseline.as_deref(), format),
         Ended::Stopped(path) => Ok(say_stopped("run", path.as_deref())),
     }
@@ -125,12 +139,15 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
 
 /// How the run starts. The baseline of a report may be another than the run's, and its form may.
 fn start(args: Args, matches: &ArgMatches) -> Start {
-    let (output, resume, anyway) = (args.output.clone(), args.resume, args.resume_anyway);
-    let more = is_asked_for_more("run", matches, &["output", "resume", "resume_anyway", "format"]);
+    let (output, resume, anyway, shard) = (args.output.clone(), args.resume, args.resume_anyway, args.shard);
+    let more = is_asked_for_more("run", matches, &["output", "resume", "resume_anyway", "format", "shard"]);
     let options = options(args);
     match output {
-        Some(directory) if resume => Start::Resume { directory, given: more.then_some(options), anyway },
-        output => Start::New { options, argv: argv_of_process(), output },
+        // A job of a cluster is one command, the first time and after it was killed.
+        Some(directory) if resume && (shard.is_none() || is_begun(&directory)) => {
+            Start::Resume { directory, given: more.then_some(options), shard, anyway }
+        }
+        output => Start::New { options, argv: argv_of_process(), output, shard },
     }
 }
 
@@ -165,6 +182,30 @@ fn options(args: Args) -> RunOptions {
         }),
         exec: None,
     }
+}
+
+/// Prints units, one a line or as an array.
+fn print_units(units: &[Unit], format: Format) -> anyhow::Result<Outcome> {
+    let ids: Vec<String> = units.iter().map(Unit::to_string).collect();
+    let mut out = stdout();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&ids)?)?,
+        _ => ids.iter().try_for_each(|id| writeln!(out, "{id}"))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Says what came of a shard. It is no run to report on: other machines have the rest of its blocks.
+fn show_shard(path: &Path) -> anyhow::Result<Outcome> {
+    let run = results::load(path)?;
+    let failed = run.samples.iter().filter(|sample| sample.status != Status::Ok).count();
+    let shard = run.file.shard.map(|shard| shard.to_string()).unwrap_or_default();
+    say!(
+        "heaplab: shard {shard}: {} samples, {failed} of them failed; heaplab merge makes one run of all shards",
+        run.samples.len()
+    );
+    writeln!(stdout(), "{}", path.display())?;
+    Ok(if failed == 0 { Outcome::Done } else { Outcome::Incomplete })
 }
 
 /// Says that a run was stopped, and how to continue it.

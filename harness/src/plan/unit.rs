@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::Pass;
+use super::{Pass, Shard};
 
 /// One sample to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// Which samples a run consists of: every unit of its workloads.
+/// Which samples a run consists of: every unit of its workloads, or those of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Design {
     /// Decides the order of variants.
@@ -78,6 +78,8 @@ pub struct Design {
     pub variants: usize,
     /// The one of them that measures the harness and that nobody named: it has samples in the throughput pass alone.
     pub harness: Option<usize>,
+    /// The shard whose units alone are taken; none for all.
+    pub shard: Option<Shard>,
 }
 
 impl Design {
@@ -85,6 +87,13 @@ impl Design {
     #[must_use]
     pub fn unit(&self, workload: usize, block: u32) -> Unit {
         Unit { workload: self.workloads[workload].clone(), block }
+    }
+
+    /// The units of the first `blocks` blocks, in the order in which they are taken.
+    pub fn units(&self, blocks: u32) -> impl Iterator<Item = Unit> + '_ {
+        (0..blocks).flat_map(move |block| {
+            self.workloads_of_block(block).map(move |workload| self.unit(workload, block))
+        })
     }
 
     /// The samples of the first `blocks` blocks, in the order in which they are taken.
@@ -95,10 +104,19 @@ impl Design {
 
     /// The samples of one block, a workload after another.
     pub fn steps_of_block(&self, block: u32) -> impl Iterator<Item = Step> + '_ {
-        (0..self.workloads.len()).flat_map(move |workload| self.steps_of_unit(workload, block))
+        self.workloads_of_block(block).flat_map(move |workload| self.steps_of_unit(workload, block))
     }
 
-    fn steps_of_unit(&self, workload: usize, block: u32) -> Vec<Step> {
+    /// The workloads whose units of a block are taken.
+    fn workloads_of_block(&self, block: u32) -> impl Iterator<Item = usize> + '_ {
+        let is_held = move |workload: &usize| {
+            self.shard.is_none_or(|shard| shard.holds(&self.unit(*workload, block).to_string()))
+        };
+        (0..self.workloads.len()).filter(is_held)
+    }
+
+    /// The samples of one unit, in the order in which they are taken.
+    pub fn steps_of_unit(&self, workload: usize, block: u32) -> Vec<Step> {
         let mut random = ChaCha8Rng::seed_from_u64(self.unit(workload, block).seed(self.seed));
         let mut steps = Vec::new();
         for &pass in &self.passes {
@@ -119,7 +137,7 @@ mod tests {
 
     fn design(seed: u64, workloads: &[&str], passes: &[Pass]) -> Design {
         let workloads = workloads.iter().map(|&name| name.to_owned()).collect();
-        Design { seed, workloads, passes: passes.to_vec(), variants: 4, harness: None }
+        Design { seed, workloads, passes: passes.to_vec(), variants: 4, harness: None, shard: None }
     }
 
     #[test]
@@ -143,6 +161,22 @@ mod tests {
         };
         assert_eq!(of(Pass::Throughput).iter().filter(|&&variant| variant == 4).count(), 3);
         assert_eq!((of(Pass::Memory).len(), of(Pass::Memory).contains(&4)), (3 * 4, false));
+    }
+
+    #[test]
+    fn shards_hold_what_the_whole_run_does_and_in_its_order() {
+        let passes = [Pass::Throughput, Pass::Memory];
+        let whole = design(7, &["a", "b", "c"], &passes);
+        let mut left = whole.steps(5);
+        for number in 1..=4 {
+            let shard = Design { shard: Some(format!("{number}/4").parse().unwrap()), ..whole.clone() };
+            let held = shard.steps(5);
+            let in_order: Vec<Step> = whole.steps(5).into_iter().filter(|step| held.contains(step)).collect();
+            assert_eq!(held, in_order, "shard {number}");
+            assert_eq!(shard.units(5).count() * 2 * 4, held.len(), "units are whole");
+            left.retain(|step| !held.contains(step));
+        }
+        assert_eq!(left, [], "every sample is in a shard");
     }
 
     #[test]

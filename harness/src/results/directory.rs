@@ -14,6 +14,9 @@ use super::{
     columns, reader,
 };
 
+/// The files of rows, in the order in which they are made; `run.toml` comes after them.
+const FILES: [&str; 5] = ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv"];
+
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SampleKey {
@@ -56,9 +59,10 @@ impl RunDirectory {
     /// Begins a run in `directory`, which is made if it is not there. One that holds a run is refused.
     pub fn create(directory: &Path, file: RunFile) -> Result<RunDirectory, ResultsError> {
         fs::create_dir_all(directory).map_err(io(directory, "create"))?;
-        if ["run.toml", "samples.csv"].iter().any(|name| directory.join(name).exists()) {
+        if directory.join("run.toml").exists() {
             return Err(ResultsError::HoldsRun { path: directory.to_owned() });
         }
+        clear_false_start(directory)?;
         let samples = RowFile::create(directory.join("samples.csv"), columns::<Sample>())?;
         samples.lock(directory)?;
         let run = RunDirectory {
@@ -163,5 +167,57 @@ impl RunDirectory {
         let text = toml::to_string(&self.file)
             .map_err(|error| ResultsError::RunFile { path: path.clone(), detail: error.to_string() })?;
         write_whole(&path, text.as_bytes())
+    }
+}
+
+/// Removes what a run left that was killed before it had its `run.toml`, the last file that is made: files without a row.
+fn clear_false_start(directory: &Path) -> Result<(), ResultsError> {
+    let samples = directory.join("samples.csv");
+    if !samples.exists() {
+        return Ok(());
+    }
+    let header = format!("{}\n", columns::<Sample>().join(","));
+    let found = fs::read(&samples).map_err(io(&samples, "read"))?;
+    if !header.as_bytes().starts_with(&found) {
+        return Err(ResultsError::HoldsRun { path: directory.to_owned() });
+    }
+    if found.len() == header.len() {
+        // It may be another process's that makes the other files at this moment.
+        RowFile::open(samples, columns::<Sample>())?.lock(directory)?;
+    }
+    for path in FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()) {
+        fs::remove_file(&path).map_err(io(&path, "remove"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> RunFile {
+        let text = "schema = 2\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\n[options]\n\
+                    seed = \"1\"\npasses = []\nreps = 1\n";
+        toml::from_str(text).expect("a run file")
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_it_had_a_row_is_begun_anew() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let samples = place.path().join("samples.csv");
+        drop(RunDirectory::create(place.path(), file()).expect("creates"));
+        let header = fs::read_to_string(&samples).expect("readable");
+        for kept in ["", &header[..10], &header] {
+            fs::remove_file(place.path().join("run.toml")).expect("removable");
+            fs::write(&samples, kept).expect("writable");
+            drop(RunDirectory::create(place.path(), file()).expect("creates again"));
+        }
+        fs::remove_file(place.path().join("run.toml")).expect("removable");
+        for kept in ["a,b\n1,2\n", "notes", &format!("{header}1")] {
+            fs::write(&samples, kept).expect("writable");
+            let error = RunDirectory::create(place.path(), file()).expect_err("nothing is thrown away");
+            assert!(matches!(error, ResultsError::HoldsRun { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&samples).expect("readable"), kept);
+        }
     }
 }

@@ -114,6 +114,11 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
     if !file.finished {
         notes.push("the run was interrupted or is still going on: some samples may be missing".to_owned());
     }
+    if let Some(shard) = file.shard {
+        notes.push(format!(
+            "this is shard {shard} of a run: the units of other shards are not in it; heaplab merge makes one run of all"
+        ));
+    }
     let mut samples: Vec<Sample> = Vec::new();
     let mut places = HashMap::new();
     let mut rows = Rows::open::<Sample>(&directory.join("samples.csv"), &mut notes)?;

@@ -5,7 +5,7 @@
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{RunOptions, wide};
+use crate::plan::{RunOptions, Shard, wide};
 
 /// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
 pub const SCHEMA: u32 = 2;
@@ -21,6 +21,9 @@ pub struct RunFile {
     pub run_id: String,
     /// When the run began, in UTC, as `2030-01-31T12:00:00Z`.
     pub started_utc: String,
+    /// The part of the run's units that this directory is of; empty for all.
+    #[serde(default)]
+    pub shard: Option<Shard>,
     /// The command line that started the run, program name first: for display, `options` say what was asked for.
     pub argv: Vec<String>,
     /// The folder that relative paths in `options` start from.

@@ -27,8 +27,9 @@ mod workloads;
 
 pub use error::SessionError;
 pub use notice::{Listener, Notice};
-pub use opening::{Ended, Start};
+pub use opening::{Ended, Start, is_begun};
 pub use program::{ProgramEnded, measure_program};
+pub use replays::list_units;
 pub use sampling::measure_replays;
 pub use self_comparison::{Pairs, measure_itself};
 pub use validation::{Validation, validate_recording};

@@ -11,7 +11,7 @@ use super::notice::{Listener, Notice};
 use super::variants::list_labels;
 use crate::doctor::Machine;
 use crate::measure::Variation;
-use crate::plan::RunOptions;
+use crate::plan::{RunOptions, Shard};
 use crate::results::{RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA, read_run_file};
 
 /// How a run starts.
@@ -25,6 +25,8 @@ pub enum Start {
         argv: Vec<String>,
         /// Its directory; none for one below `results` that is named after the time and the workload.
         output: Option<PathBuf>,
+        /// The part of its units that is taken; none for all.
+        shard: Option<Shard>,
     },
     /// From a directory that holds a part of it: what it was asked for stands there.
     Resume {
@@ -32,6 +34,8 @@ pub enum Start {
         directory: PathBuf,
         /// What the user asks for beside, if anything: it must be the same.
         given: Option<RunOptions>,
+        /// The shard that the directory must be of; none for whichever it is.
+        shard: Option<Shard>,
         /// Whether samples of another version of heaplab are added too.
         anyway: bool,
     },
@@ -69,6 +73,8 @@ impl Kind {
 /// A run whose options are known, and which has no directory open yet.
 pub(super) struct Opening {
     pub(super) options: RunOptions,
+    /// The part of its units that is taken; none for all.
+    pub(super) shard: Option<Shard>,
     argv: Vec<String>,
     /// For a new run, where it goes if that was said.
     output: Option<PathBuf>,
@@ -80,10 +86,13 @@ impl Start {
     /// Settles what is asked for.
     pub(super) fn open(self, kind: Kind, listener: Listener<'_>) -> Result<Opening, SessionError> {
         match self {
-            Start::New { options, argv, output } => Ok(Opening { options, argv, output, resumed: None }),
-            Start::Resume { directory, given, anyway } => {
+            Start::New { options, argv, output, shard } => {
+                Ok(Opening { options, shard, argv, output, resumed: None })
+            }
+            Start::Resume { directory, given, shard, anyway } => {
                 let file = read_run_file(&directory)?;
                 check_resumed(&directory, &file, kind, given.as_ref(), anyway)?;
+                check_shard(&directory, &file, shard)?;
                 if file.working_directory != working_directory() {
                     listener(&Notice::Say(format!(
                         "{} was started in {}: relative paths are read from there if it is resumed there",
@@ -91,11 +100,27 @@ impl Start {
                         file.working_directory
                     )));
                 }
-                let (options, argv) = (file.options.clone(), file.argv.clone());
-                Ok(Opening { options, argv, output: None, resumed: Some((directory, file)) })
+                let (options, shard, argv) = (file.options.clone(), file.shard, file.argv.clone());
+                Ok(Opening { options, shard, argv, output: None, resumed: Some((directory, file)) })
             }
         }
     }
+}
+
+/// Whether a directory holds a run, as far as it came.
+#[must_use]
+pub fn is_begun(directory: &Path) -> bool {
+    directory.join("run.toml").exists()
+}
+
+/// Refuses to continue one shard as another.
+fn check_shard(directory: &Path, file: &RunFile, asked: Option<Shard>) -> Result<(), SessionError> {
+    let Some(asked) = asked.filter(|asked| Some(*asked) != file.shard) else { return Ok(()) };
+    let found = file.shard.map_or_else(|| "a whole run".to_owned(), |shard| format!("shard {shard}"));
+    Err(usage(format!(
+        "{} holds {found}: a directory belongs to one shard; give shard {asked} another",
+        directory.display()
+    )))
 }
 
 /// Refuses to continue a run of another kind, version or question.
@@ -166,7 +191,8 @@ impl Opening {
             return Ok(run);
         }
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(name));
+        let shard = self.shard.map(|shard| format!("-{shard}")).unwrap_or_default();
+        let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(&format!("{name}{shard}")));
         let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
         let mut warnings = machine_warnings();
         for warning in &warnings {
@@ -180,6 +206,7 @@ impl Opening {
             heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),
             run_id,
             started_utc: now,
+            shard: self.shard,
             argv: self.argv,
             working_directory: working_directory(),
             finished: false,

@@ -136,6 +136,7 @@ impl Program {
             passes: options.passes.clone(),
             variants: variants.len(),
             harness: None,
+            shard: None,
         };
         let options = options.clone();
         Ok(Program { options, exec, command, name, file, variants, design, limits, to_stderr })

@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::Options;
 use super::error::{SessionError, usage};
 use super::variants::{add_harness, check_baseline, find_variants};
 use super::workloads::find_workloads;
-use crate::plan::{Design, ReplayOptions, RunOptions, Step};
+use crate::plan::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
 use crate::results::SampleKey;
 
 /// What a run of replays consists of, all checked.
@@ -38,8 +38,18 @@ impl Replays {
             passes: options.passes.clone(),
             variants: variants.len(),
             harness,
+            shard: None,
         };
         Ok(Replays { options: options.clone(), replay, workloads, variants, design, notes })
+    }
+
+    /// Confines the run to the units of a shard.
+    pub(super) fn take_shard(&mut self, shard: Option<Shard>) -> Result<(), SessionError> {
+        if shard.is_some() {
+            check_countable(&self.replay, "--shard")?;
+        }
+        self.design.shard = shard;
+        Ok(())
     }
 
     /// What a step is a sample of.
@@ -56,5 +66,36 @@ impl Replays {
     pub(super) fn missing(&self, done: &BTreeSet<SampleKey>) -> Vec<Step> {
         let all = self.design.steps(self.options.reps);
         all.into_iter().filter(|step| !done.contains(&self.key(step))).collect()
+    }
+}
+
+/// The units of a run, or of one shard of it, in the order in which they are taken. Nothing is started or compiled, and no
+/// allocator need be there.
+///
+/// # Errors
+///
+/// What was asked for cannot be had ([`SessionError::Usage`]), or a workload cannot be read.
+pub fn list_units(options: &RunOptions, shard: Option<Shard>) -> Result<Vec<Unit>, SessionError> {
+    let replay = options.replay.clone().ok_or_else(|| usage("this is no run of replays"))?;
+    check_countable(&replay, "--list-units")?;
+    let workloads = find_workloads(options.seed, &replay)?;
+    let design = Design {
+        seed: options.seed,
+        workloads: workloads.into_iter().map(|(workload, _)| workload.name).collect(),
+        passes: options.passes.clone(),
+        variants: 0,
+        harness: None,
+        shard,
+    };
+    Ok(design.units(options.reps).collect())
+}
+
+/// Refuses what needs to know the units before any is measured.
+fn check_countable(replay: &ReplayOptions, option: &str) -> Result<(), SessionError> {
+    match replay.until {
+        None => Ok(()),
+        Some(_) => Err(usage(format!(
+            "{option} and --until contradict each other: with --until, what is measured decides how many units there are"
+        ))),
     }
 }

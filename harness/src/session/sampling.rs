@@ -30,6 +30,7 @@ pub fn measure_replays(
 ) -> Result<Ended, SessionError> {
     let opening = start.open(Kind::Replays, listener)?;
     let mut replays = Replays::find(&opening.options)?;
+    replays.take_shard(opening.shard)?;
     let goal = Goal::of(&replays)?;
     replays.notes.iter().for_each(|note| listener(&Notice::Say(note.clone())));
     let mut variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;

@@ -11,7 +11,7 @@ use heaplab_allocators::{Injection, Variant};
 
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
-use super::opening::{Ended, Start};
+use super::opening::{Ended, Start, is_begun};
 use super::program::{ProgramEnded, measure_program};
 use super::recording::read_coverage;
 use super::sampling::measure_replays;
@@ -99,10 +99,10 @@ pub fn validate_recording(
 impl Validation {
     /// A new run, or the continuation of one that is there.
     fn start(&self, directory: PathBuf, options: RunOptions) -> Start {
-        if self.resume && directory.join("run.toml").exists() {
-            return Start::Resume { directory, given: None, anyway: false };
+        if self.resume && is_begun(&directory) {
+            return Start::Resume { directory, given: None, shard: None, anyway: false };
         }
-        Start::New { options, argv: self.argv.clone(), output: Some(directory) }
+        Start::New { options, argv: self.argv.clone(), output: Some(directory), shard: None }
     }
 
     fn replay_options(&self) -> RunOptions {

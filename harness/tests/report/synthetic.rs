@@ -97,6 +97,7 @@ impl Shape {
             ..RunVariant::default()
         };
         RunFile {
+            shard: None,
             schema: SCHEMA,
             heaplab_version: "0.1.0".to_owned(),
             run_id: "20300131T120000Z-monitor-server".to_owned(),
