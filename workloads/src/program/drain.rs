@@ -18,7 +18,7 @@
 
 use heaplab_trace::ThreadId;
 
-use super::compile::Compiler;
+use super::compiler::Compiler;
 use super::draft::{SegmentDraft, WindowDraft};
 use super::error::Fault;
 use super::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};

@@ -4,6 +4,7 @@
 //! live objects and two windows, not by the trace's length. It knows nothing of allocators.
 
 mod compile;
+mod compiler;
 mod draft;
 mod drain;
 mod error;

@@ -1,17 +1,18 @@
 //! How far a block is written to, where its later events say more of it than its size did.
 //!
 //! An operation that allocates is written down with a touch length by its size alone; what becomes known later
-//! changes it in place, in the windows that are held back or in the file.
+//! changes it in place.
 
 use heaplab_trace::ObjectId;
+use rustc_hash::FxHashMap;
 
-use super::compile::{Compiler, Live};
-use super::error::Fault;
-use super::operation::touch_units;
+/// Of live objects, how far those were written to of which that is known.
+#[derive(Debug, Default)]
+pub(super) struct Touches(FxHashMap<ObjectId, Known>);
 
 /// What the recording says of how far a large object was written to.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Known {
+struct Known {
     /// Bytes that were written to, as of the last that was said; none if nothing was since the last realloc.
     touched: Option<u64>,
     /// Bytes of what the last realloc kept that were not written to then: what is written to of a block beyond
@@ -20,66 +21,44 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Of a new object whose first `bytes` are touched.
-    pub(super) fn of(bytes: u64) -> Known {
-        Known { touched: Some(bytes), untouched_before: 0 }
-    }
-
     /// How far from its begin a block of `size` bytes is touched.
     fn reach(&self, size: u64) -> u64 {
         self.touched.map_or(size, |bytes| bytes.saturating_add(self.untouched_before).min(size))
     }
 }
 
-impl Compiler<'_> {
-    /// Of a live object so many bytes were written to: its last allocating operation touches no more, and no
-    /// less, which for a large calloc is more than its first page.
-    pub(super) fn touched(&mut self, object: ObjectId, bytes: u64) -> Result<(), Fault> {
-        let Some(live) = self.live.get(&object).copied() else {
-            return Err(
-                self.law(format!("it is said what was written of object {object}, which is not live"))
-            );
-        };
-        let known = self.known.entry(object).or_default();
-        known.touched = Some(bytes);
-        let reach = known.reach(live.size);
-        self.set_touch(&live, reach)
+impl Touches {
+    /// A new object whose first `bytes` are touched.
+    pub(super) fn add(&mut self, object: ObjectId, bytes: u64) {
+        self.0.insert(object, Known { touched: Some(bytes), untouched_before: 0 });
     }
 
-    /// The object is about to be resized to `size`. A block that shrinks was written to no further than that: a
-    /// receive buffer of 128 KB that is cut to what came.
-    pub(super) fn resize_touch(&mut self, object: ObjectId, live: &Live, size: u64) -> Result<(), Fault> {
-        let known = self.known.get(&object).copied();
-        if size < live.size {
-            let reach = known.unwrap_or_default().reach(live.size);
-            if size < reach {
-                self.set_touch(live, size)?;
-            }
-        }
+    /// Of an object of `size` bytes so many were written to. Returns how far its block is touched.
+    pub(super) fn set(&mut self, object: ObjectId, bytes: u64, size: u64) -> u64 {
+        let known = self.0.entry(object).or_default();
+        known.touched = Some(bytes);
+        known.reach(size)
+    }
+
+    /// The object is about to be resized from `old` to `new` bytes. A block that shrinks was written to no further
+    /// than that: a receive buffer of 128 KB that is cut to what came. Returns how far the old block is touched, where
+    /// that is less than was known.
+    pub(super) fn resize(&mut self, object: ObjectId, old: u64, new: u64) -> Option<u64> {
+        // PERF: hardly any object is in it.
+        let known = if self.0.is_empty() { None } else { self.0.get_mut(&object) };
+        let reach = known.as_deref().copied().unwrap_or_default().reach(old);
         if let Some(known) = known {
-            let kept = size.min(live.size);
-            let untouched_before = known.touched.map_or(0, |bytes| kept.saturating_sub(bytes));
-            self.known.insert(object, Known { touched: None, untouched_before });
+            let untouched_before = known.touched.map_or(0, |bytes| new.min(old).saturating_sub(bytes));
+            *known = Known { touched: None, untouched_before };
         }
-        Ok(())
+        (new < old && new < reach).then_some(new)
     }
 
     /// Nothing more will be said of the object.
-    pub(super) fn end_touch(&mut self, object: ObjectId) {
+    pub(super) fn end(&mut self, object: ObjectId) {
         // PERF: hardly any object is in it.
-        if !self.known.is_empty() {
-            self.known.remove(&object);
+        if !self.0.is_empty() {
+            self.0.remove(&object);
         }
-    }
-
-    fn set_touch(&mut self, live: &Live, bytes: u64) -> Result<(), Fault> {
-        let touch = touch_units(bytes);
-        let held = self.held.as_mut().and_then(|held| held.op_mut(live.allocating));
-        if let Some(op) = self.current.op_mut(live.allocating).or(held) {
-            op.touch = touch;
-        } else if live.touch_offset != 0 {
-            self.writer.patch_touch(live.touch_offset, touch)?;
-        }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 
 use heaplab_trace::{HugePages, Mark, ThreadId, Tuning};
 
-use super::compile::Compiler;
+use super::compiler::Compiler;
 use super::draft::SegmentDraft;
 use super::error::Fault;
 use super::layout::{
