@@ -7,8 +7,35 @@
 
 mod clock;
 mod lock_model;
+mod raw;
 mod sync;
 mod turns;
+
+// A raw recording's shared pages name each other from the root of their crate, which is this one here.
+#[path = "../../workloads/raw/src/control.rs"]
+#[allow(dead_code)]
+mod control;
+#[path = "../../workloads/raw/src/fault.rs"]
+#[allow(dead_code)]
+mod fault;
+#[path = "../../workloads/raw/src/full.rs"]
+#[allow(dead_code)]
+mod full;
+#[path = "../../workloads/raw/src/image.rs"]
+#[allow(dead_code)]
+mod image;
+#[path = "../../workloads/raw/src/region.rs"]
+#[allow(dead_code)]
+mod region;
+
+use control::Tick;
+use fault::Fault;
+use image::Image;
+/// Bytes of a page of the file.
+const PAGE_BYTES: usize = 4096;
+/// NOTE: an image's page has two places for full buffers here and not 64: each is one more atomic to try in every order.
+const PAGE_WORDS: usize = 450;
+const RAW_VERSION: u32 = 1;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,13 +45,16 @@ use std::time::Instant;
 /// A model: its name, the most preemptions that are tried, and what is run.
 type Model = (&'static str, usize, fn());
 
-const MODELS: [Model; 6] = [
+const MODELS: [Model; 9] = [
     ("clock-stops", 3, clock::stops),
     ("clock-stops-twice", 3, clock::stops_twice),
     ("clock-becomes-virtual", 3, clock::becomes_virtual),
     ("lock-excludes", 3, lock_model::excludes),
     ("turns-generations", 3, turns::generations),
     ("turns-offers", 3, turns::offers),
+    ("raw-full-buffers", 3, raw::full_buffers),
+    ("raw-room", 3, raw::room),
+    ("raw-forked-images", 3, raw::forked_images),
 ];
 
 fn main() -> ExitCode {

@@ -2,6 +2,11 @@
 //! queue of those who sleep on each word. As the kernel does, it looks at the word and queues the thread in one step.
 //!
 //! NOTE: an atomic of loom's own is made at the first use, which must happen before it is shared.
+//!
+//! NOTE: loom decides which orders to try by the last access to each atomic alone. A thread that loads and then stores
+//! hides a load by another thread before: the store is never tried ahead of that load. So each access first adds zero to
+//! a companion that nobody reads: every two accesses to one atomic are tried in both orders then. It is relaxed, and
+//! orders nothing else.
 
 use std::cell::OnceCell;
 use std::sync::Arc as Kept;
@@ -17,9 +22,9 @@ pub(crate) fn spin_loop() {}
 macro_rules! atomic {
     ($name:ident, $of:ty) => {
         #[derive(Default)]
-        pub(crate) struct $name {
+        pub struct $name {
             first: $of,
-            inner: OnceCell<loom::sync::atomic::$name>,
+            inner: OnceCell<(loom::sync::atomic::$name, loom::sync::atomic::AtomicUsize)>,
         }
 
         // SAFETY: loom runs one thread at a time, and the cell is filled before it is shared.
@@ -34,7 +39,11 @@ macro_rules! atomic {
             }
 
             fn inner(&self) -> &loom::sync::atomic::$name {
-                self.inner.get_or_init(|| loom::sync::atomic::$name::new(self.first))
+                let (inner, companion) = self.inner.get_or_init(|| {
+                    (loom::sync::atomic::$name::new(self.first), loom::sync::atomic::AtomicUsize::new(0))
+                });
+                companion.fetch_add(0, Ordering::Relaxed);
+                inner
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $of {
@@ -55,6 +64,20 @@ macro_rules! atomic {
 
             pub(crate) fn fetch_max(&self, value: $of, order: Ordering) -> $of {
                 self.inner().fetch_max(value, order)
+            }
+
+            pub(crate) fn fetch_or(&self, value: $of, order: Ordering) -> $of {
+                self.inner().fetch_or(value, order)
+            }
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                current: $of,
+                new: $of,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$of, $of> {
+                self.inner().compare_exchange_weak(current, new, success, failure)
             }
 
             pub(crate) fn compare_exchange(

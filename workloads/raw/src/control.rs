@@ -23,7 +23,7 @@
 //! 02 dc 05 00 00 00 00 00
 //! ```
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use crate::{Fault, PAGE_WORDS, RAW_VERSION};
 

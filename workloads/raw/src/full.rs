@@ -9,7 +9,7 @@
 //! 64 KiB at 0x5000, full:  10 50 00 00 00 00 00 00
 //! ```
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use crate::{Image, PAGE_BYTES, PAGE_WORDS};
 

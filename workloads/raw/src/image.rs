@@ -44,7 +44,7 @@
 //!
 //! Texts are cut to what fits: 1,024 bytes.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use crate::{Fault, PAGE_BYTES, PAGE_WORDS, RAW_VERSION, Tick};
 

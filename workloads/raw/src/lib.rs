@@ -41,6 +41,7 @@ mod image;
 mod name;
 mod region;
 mod samples;
+mod sync;
 
 pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRST_CHUNK_BYTES};
 pub use control::{CONTROL_NAME, Control, State, Tick};

@@ -4,7 +4,7 @@
 //! process needs no right and no descriptor for it, and nothing that it does there can fail. The first image of a file
 //! keeps these words for all of them.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use crate::Image;
 use crate::image::AT_NEXT_OFFSET;
