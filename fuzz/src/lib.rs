@@ -5,6 +5,8 @@
 //! the input is not the file but its content: the target writes heads and checksums that fit around it.
 //! Memory and time of an input are bounded by libfuzzer (`scripts/fuzz`).
 
+mod program;
+
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -199,18 +201,24 @@ pub fn read_run(file: &str, content: &[u8]) {
         let _ = run.each_program_point(|_, _| {});
         let _ = run.each_latency_bucket(|_, _| {});
         let _ = run.each_heap_cell(|_, _| {});
+        let _ = run.each_size(|_, _| {});
+        let _ = run.recorded();
     });
 }
 
 /// The files of a real run.
 #[cfg(feature = "run")]
-const RUN: [(&str, &str); 5] = [
+const RUN: [(&str, &str); 7] = [
     ("run.toml", include_str!("../run/run.toml")),
     ("samples.csv", include_str!("../run/samples.csv")),
     ("timeline.csv", include_str!("../run/timeline.csv")),
     ("latency.csv", include_str!("../run/latency.csv")),
     ("heapmap.csv", include_str!("../run/heapmap.csv")),
+    ("sizes.csv", include_str!("../run/sizes.csv")),
+    ("recorded.csv", include_str!("../run/recorded.csv")),
 ];
+
+pub use program::verify_program;
 
 /// A definition of a load model: read, and its first records made.
 pub fn simulate_definition(content: &[u8]) {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::design::Pass;
+pub use crate::plan::Pass;
 use crate::worker::{Measured, measured_columns};
 pub use crate::worker::{Moment, Status};
 

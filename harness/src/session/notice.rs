@@ -3,7 +3,7 @@
 use heaplab_workloads::import::Progress;
 use heaplab_workloads::program::Order;
 
-use crate::design::Pass;
+use crate::plan::Pass;
 
 /// One thing that is told.
 #[derive(Debug)]
