@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use heaplab::compare::{RUN_COLUMNS, VARIANT_COLUMNS};
+use heaplab::compare::{RunRow, VariantRow};
+use heaplab::results::columns;
 use synthetic::Shape;
 use tempfile::TempDir;
 
@@ -60,8 +61,8 @@ fn every_column_is_described_in_order() {
         let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
         rows.map(|row| row.split('`').next().unwrap_or_default()).collect()
     };
-    assert_eq!(described("## compare DIR"), VARIANT_COLUMNS);
-    assert_eq!(described("## compare OLD NEW"), RUN_COLUMNS);
+    assert_eq!(described("## compare DIR"), columns::<VariantRow>());
+    assert_eq!(described("## compare OLD NEW"), columns::<RunRow>());
 }
 
 #[test]
@@ -95,18 +96,18 @@ fn the_same_in_every_form() {
     | jemalloc | monitor-server | resident\_peak\_bytes (lower is better) | 10 | 109 MiB | 108 MiB to 110 MiB | 1.100 larger | 1.089 to 1.109 | - |
     ");
     let csv = of("csv");
-    assert_eq!(csv.lines().next(), Some(VARIANT_COLUMNS.join(",").as_str()));
+    assert_eq!(csv.lines().next(), Some(columns::<VariantRow>().join(",").as_str()));
     let rows: Vec<serde_json::Value> = serde_json::from_str(&of("json")).expect("an array");
     assert_eq!(rows.len(), csv.lines().count() - 1);
-    assert!(rows.iter().all(|row| VARIANT_COLUMNS.iter().all(|column| row.get(column).is_some())));
+    assert!(rows.iter().all(|row| columns::<VariantRow>().iter().all(|column| row.get(column).is_some())));
     let names: Vec<&String> = rows[0].as_object().expect("an object").keys().collect();
-    assert_eq!(names.len(), VARIANT_COLUMNS.len());
+    assert_eq!(names.len(), columns::<VariantRow>().len());
     let other = compare(&[directory.path(), directory.path()], &["--format", "csv"]).stdout;
-    assert_eq!(other.lines().next(), Some(RUN_COLUMNS.join(",").as_str()));
+    assert_eq!(other.lines().next(), Some(columns::<RunRow>().join(",").as_str()));
     let rows: Vec<serde_json::Value> =
         serde_json::from_str(&compare(&[directory.path(); 2], &["--format", "json"]).stdout)
             .expect("an array");
-    assert!(rows.iter().all(|row| RUN_COLUMNS.iter().all(|column| row.get(column).is_some())));
+    assert!(rows.iter().all(|row| columns::<RunRow>().iter().all(|column| row.get(column).is_some())));
 }
 
 #[test]

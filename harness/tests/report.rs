@@ -18,7 +18,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use heaplab::plan::{ExecOptions, ReplayOptions, RunOptions};
-use heaplab::report::{Analysis, SUMMARY_COLUMNS, Style, SummaryRow, answer, print_table, write_report};
+use heaplab::report::{Analysis, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,
     RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
@@ -75,7 +75,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
     assert_eq!(described("## heapmap.csv"), columns::<HeapMapCell>());
     assert_eq!(described("## sizes.csv"), columns::<SizeRow>());
-    assert_eq!(described("## summary.csv"), SUMMARY_COLUMNS);
+    assert_eq!(described("## summary.csv"), columns::<SummaryRow>());
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());
     assert_eq!(described("### options.replay"), columns::<ReplayOptions>());
@@ -115,7 +115,7 @@ fn the_header_of_summary_csv_is_that_of_its_rows() {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.serialize(row).expect("a row");
     let text = String::from_utf8(writer.into_inner().expect("in memory")).expect("UTF-8");
-    assert_eq!(text.lines().next(), Some(SUMMARY_COLUMNS.join(",").as_str()));
+    assert_eq!(text.lines().next(), Some(columns::<SummaryRow>().join(",").as_str()));
 }
 
 #[test]
@@ -422,7 +422,7 @@ proptest! {
             let analysis = Analysis::new(&run, None).map_err(|error| error.to_string())?;
             print_table(&analysis, &mut Vec::new(), Style { framed: true, colour: true }).expect("in memory");
             run.each_timeline_point(|_, _| ())
-                .and_then(|_| run.each_heap_cell(|_, _| ()))
+                .and_then(|_| run.each_heap_cell(|_, _, _| ()))
                 .map(|_| answer(&analysis))
                 .map_err(|error| error.to_string())
         });

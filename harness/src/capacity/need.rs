@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use heaplab_allocators::registry::FLOOR;
 
 use crate::predict::{Predictions, predict};
-use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
+use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::percentile;
 
 /// The part of trace time in which a process has no more.
@@ -121,7 +121,7 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
 
 /// Resident bytes over time, by the place of the sample in [`Run::samples`].
 struct Points {
-    timelines: HashMap<usize, Vec<(u64, u64)>>,
+    timelines: HashMap<usize, Vec<MemoryPoint>>,
     predictions: Predictions,
 }
 
@@ -131,7 +131,7 @@ impl Points {
         self.predictions.of_samples.keys().map(|&place| run.samples[place].workload.as_str()).collect()
     }
 
-    fn take(&mut self, place: usize, basis: Basis) -> Option<Vec<(u64, u64)>> {
+    fn take(&mut self, place: usize, basis: Basis) -> Option<Vec<MemoryPoint>> {
         match basis {
             Basis::Predicted => self.predictions.of_samples.remove(&place).map(|found| found.points),
             Basis::Heap | Basis::Program => self.timelines.remove(&place),
@@ -143,10 +143,10 @@ impl Points {
 fn read_timelines(
     run: &Run,
     notes: &mut Vec<String>,
-) -> Result<HashMap<usize, Vec<(u64, u64)>>, ResultsError> {
-    let mut timelines: HashMap<usize, Vec<(u64, u64)>> = HashMap::new();
+) -> Result<HashMap<usize, Vec<MemoryPoint>>, ResultsError> {
+    let mut timelines: HashMap<usize, Vec<MemoryPoint>> = HashMap::new();
     let mut add = |place, time_ns, resident_bytes| {
-        timelines.entry(place).or_default().push((time_ns, resident_bytes));
+        timelines.entry(place).or_default().push(MemoryPoint { time_ns, resident_bytes });
     };
     let has = |pass| run.samples.iter().any(|sample| sample.pass == pass);
     if has(Pass::Exec) {
@@ -218,14 +218,14 @@ fn end_of_trace(workload: &RunWorkload) -> Option<u64> {
     if workload.has_times { workload.duration_ns } else { workload.events }
 }
 
-/// The resident bytes that are not exceeded in 99 % of trace time, each point (time, resident bytes) holding until the next.
-fn percentile_over_time(mut points: Vec<(u64, u64)>, end: u64) -> Option<u64> {
-    points.sort_by_key(|point| point.0);
+/// The resident bytes that are not exceeded in 99 % of trace time, each point holding until the next.
+fn percentile_over_time(mut points: Vec<MemoryPoint>, end: u64) -> Option<u64> {
+    points.sort_by_key(|point| point.time_ns);
     let last = *points.last()?;
-    let largest = points.iter().map(|point| point.1).max();
-    let nexts = points.iter().skip(1).map(|next| next.0).chain([end.max(last.0)]);
+    let largest = points.iter().map(|point| point.resident_bytes).max();
+    let nexts = points.iter().skip(1).map(|next| next.time_ns).chain([end.max(last.time_ns)]);
     let mut held: Vec<(u64, u64)> =
-        points.iter().zip(nexts).map(|(point, next)| (point.1, next - point.0)).collect();
+        points.iter().zip(nexts).map(|(point, next)| (point.resident_bytes, next - point.time_ns)).collect();
     held.sort_unstable();
     // A trace of no length has no time to weigh by.
     percentile(&held, FRACTION).or(largest)
@@ -236,16 +236,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn percentile_of(points: &[(u64, u64)], end: u64) -> Option<u64> {
+        percentile_over_time(points.iter().copied().map(MemoryPoint::from).collect(), end)
+    }
+
     #[test]
     fn a_percentile_is_weighted_by_time() {
         // 100 for 980 of 1000, 900 for 15, 5000 for 5.
-        let points = vec![(0, 100), (500, 900), (515, 100), (900, 5000), (905, 100)];
-        assert_eq!(percentile_over_time(points.clone(), 1000), Some(900));
-        let spike = vec![(0, 100), (900, 5000), (905, 100)];
-        assert_eq!(percentile_over_time(spike, 1000), Some(100));
-        assert_eq!(percentile_over_time(vec![(0, 1), (10, 7)], 1000), Some(7), "the last holds to the end");
-        assert_eq!(percentile_over_time(vec![(5, 3), (5, 9), (5, 4)], 5), Some(9), "no time goes by");
-        assert_eq!(percentile_over_time(Vec::new(), 9), None);
+        let points = [(0, 100), (500, 900), (515, 100), (900, 5000), (905, 100)];
+        assert_eq!(percentile_of(&points, 1000), Some(900));
+        let spike = [(0, 100), (900, 5000), (905, 100)];
+        assert_eq!(percentile_of(&spike, 1000), Some(100));
+        assert_eq!(percentile_of(&[(0, 1), (10, 7)], 1000), Some(7), "the last holds to the end");
+        assert_eq!(percentile_of(&[(5, 3), (5, 9), (5, 4)], 5), Some(9), "no time goes by");
+        assert_eq!(percentile_of(&[], 9), None);
     }
 
     proptest! {
@@ -255,7 +259,7 @@ mod tests {
             more in 1u64..5000,
         ) {
             let end = points.iter().map(|point| point.0).max().unwrap_or(0) + more;
-            let found = percentile_over_time(points.clone(), end).expect("a point");
+            let found = percentile_of(&points, end).expect("a point");
             let mut sorted = points.clone();
             sorted.sort_by_key(|point| point.0);
             let nexts: Vec<u64> = sorted.iter().skip(1).map(|next| next.0).chain([end]).collect();

@@ -106,17 +106,6 @@ pub(super) fn words(metric: &str, verdict: Verdict) -> &'static str {
     }
 }
 
-/// What can be said of a ratio and a limit for what is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// The whole interval is past the limit.
-    Worse,
-    /// The whole interval is within it.
-    NotWorse,
-    /// The limit lies in the interval.
-    Undecided,
-}
-
 /// How much worse the ends of a ratio's interval are than 1, as fractions, the lesser first: 0.05 for 5 % worse, below 0
 /// for better. Where neither direction is better, what counts is how far they are off 1.
 pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
@@ -131,35 +120,20 @@ pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
     }
 }
 
-/// Holds an interval to a limit of 0.05 for 5 %.
-pub(super) fn judge(metric: &str, low: f64, high: f64, limit: f64) -> Gate {
-    let (least, most) = worse_by(metric, low, high);
-    if least > limit {
-        Gate::Worse
-    } else if most <= limit {
-        Gate::NotWorse
-    } else {
-        Gate::Undecided
-    }
-}
-
-/// The finding on a comparison with an interval, if there is one to report. `what` names it.
+/// The finding on a comparison with an interval, if there is one to report: over the limit (0.05 for 5 %) where the
+/// whole interval is, open where the limit lies in it. `what` names it.
 pub(super) fn find_worse(what: &str, metric: &str, (low, high): (f64, f64), limit: f64) -> Option<Finding> {
     let (least, most) = worse_by(metric, low, high);
     let percent = |fraction: f64| format!("{:.1} %", fraction * 100.0);
-    match judge(metric, low, high, limit) {
-        Gate::NotWorse => None,
-        Gate::Worse => Some(Finding::Over(format!("{what}: {} to {} worse", percent(least), percent(most)))),
-        Gate::Undecided if least < 0.0 => Some(Finding::Open(format!(
-            "{what}: anything from {} better to {} worse; more blocks (--reps) tell",
-            percent(-least),
-            percent(most)
-        ))),
-        Gate::Undecided => Some(Finding::Open(format!(
-            "{what}: {} to {} worse; more blocks (--reps) tell",
-            percent(least),
-            percent(most)
-        ))),
+    if most <= limit {
+        return None;
+    }
+    let from = if least < 0.0 { format!("anything from {} better", percent(-least)) } else { percent(least) };
+    let found = format!("{what}: {from} to {} worse", percent(most));
+    if least > limit {
+        Some(Finding::Over(found))
+    } else {
+        Some(Finding::Open(format!("{found}; more blocks (--reps) tell")))
     }
 }
 
@@ -169,16 +143,18 @@ mod tests {
 
     #[test]
     fn a_limit_within_an_interval_decides_nothing() {
-        let lower = |low, high| judge("resident_peak_bytes", low, high, 0.05);
-        assert_eq!(lower(0.976, 1.198), Gate::Undecided);
-        assert_eq!(lower(0.736, 1.271), Gate::Undecided);
-        assert_eq!(lower(1.04, 1.08), Gate::Undecided, "worse, but not shown to be by 5 %");
-        assert_eq!(lower(1.06, 1.08), Gate::Worse);
-        assert_eq!(lower(0.97, 1.049), Gate::NotWorse);
-        assert_eq!(lower(0.5, 0.6), Gate::NotWorse);
-        let higher = |low, high| judge("events_per_second", low, high, 0.05);
-        assert_eq!(higher(0.90, 0.94), Gate::Worse);
-        assert_eq!(higher(0.90, 0.98), Gate::Undecided);
-        assert_eq!(higher(0.96, 1.5), Gate::NotWorse);
+        let open = |what: &str| Some(Finding::Open(format!("p: {what}; more blocks (--reps) tell")));
+        let over = |what: &str| Some(Finding::Over(format!("p: {what}")));
+        let lower = |low, high| find_worse("p", "resident_peak_bytes", (low, high), 0.05);
+        assert_eq!(lower(0.976, 1.198), open("anything from 2.4 % better to 19.8 % worse"));
+        assert_eq!(lower(0.736, 1.271), open("anything from 26.4 % better to 27.1 % worse"));
+        assert_eq!(lower(1.04, 1.08), open("4.0 % to 8.0 % worse"), "worse, but not shown to be by 5 %");
+        assert_eq!(lower(1.06, 1.08), over("6.0 % to 8.0 % worse"));
+        assert_eq!(lower(0.97, 1.049), None);
+        assert_eq!(lower(0.5, 0.6), None);
+        let higher = |low, high| find_worse("p", "events_per_second", (low, high), 0.05);
+        assert_eq!(higher(0.90, 0.94), over("6.4 % to 11.1 % worse"));
+        assert_eq!(higher(0.90, 0.98), open("2.0 % to 11.1 % worse"));
+        assert_eq!(higher(0.96, 1.5), None);
     }
 }

@@ -17,8 +17,8 @@ pub use error::CompareError;
 pub use metric::{Better, better};
 pub use noise::NoiseRow;
 pub use output::{print_runs, print_variants};
-pub use runs::{RUN_COLUMNS, RunComparison, RunRow, compare_runs};
-pub use variants::{VARIANT_COLUMNS, VariantComparison, VariantRow, compare_variants};
+pub use runs::{RunComparison, RunRow, compare_runs};
+pub use variants::{VariantComparison, VariantRow, compare_variants};
 
 /// What is asked of a comparison.
 #[derive(Debug, Clone, PartialEq)]

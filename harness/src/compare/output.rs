@@ -6,17 +6,16 @@ use serde::Serialize;
 
 use super::metric::{show, words};
 use super::runs::name_of_side;
-use super::{
-    Better, RUN_COLUMNS, RunComparison, RunRow, VARIANT_COLUMNS, VariantComparison, VariantRow, better,
-};
+use super::{Better, RunComparison, RunRow, VariantComparison, VariantRow, better};
 use crate::report::{Format, Grid, Style, units};
+use crate::results::columns;
 
 /// Prints the variants of a run, compared.
 pub fn print_variants(comparison: &VariantComparison, format: Format, out: &mut dyn Write) -> io::Result<()> {
     let header =
         ["variant", "workload", "metric", "samples", "median", "interval", "vs baseline", "interval", "rank"];
     let rows = comparison.rows.iter().map(|row| variant_cells(row, &comparison.unranked));
-    print(&header, rows.collect(), &VARIANT_COLUMNS, &comparison.rows, format, out)
+    print(&header, rows.collect(), columns::<VariantRow>(), &comparison.rows, format, out)
 }
 
 /// Prints two runs, compared.
@@ -25,7 +24,7 @@ pub fn print_runs(comparison: &RunComparison, format: Format, out: &mut dyn Writ
     print(
         &header,
         comparison.rows.iter().map(run_cells).collect(),
-        &RUN_COLUMNS,
+        columns::<RunRow>(),
         &comparison.rows,
         format,
         out,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::metric::{choose, find_worse};
 use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
@@ -13,7 +13,7 @@ use crate::report::Analysis;
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
 
 /// A metric of one variant in two runs. An empty cell means not measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
     /// Workload's name, or what the mean is over.
     pub workload: String,
@@ -26,6 +26,7 @@ pub struct RunRow {
     /// The variant within whose blocks both runs' figures are ratios; empty where they are as they were measured.
     pub baseline: Option<String>,
     /// Where the variant or the workload is missing: `old`, `new` or `both`; empty where it is in both.
+    #[serde(borrow)]
     pub missing: Option<&'static str>,
     /// Samples of the old run that measured it.
     pub old_n: u64,
@@ -60,32 +61,6 @@ pub struct RunRow {
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
 }
-
-/// The columns of a comparison of two runs, in the order of [`RunRow`]'s fields.
-pub const RUN_COLUMNS: [&str; 22] = [
-    "workload",
-    "workloads",
-    "metric",
-    "variant",
-    "baseline",
-    "missing",
-    "old_n",
-    "old_failed",
-    "old_median",
-    "old_low",
-    "old_high",
-    "new_n",
-    "new_failed",
-    "new_median",
-    "new_low",
-    "new_high",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "ratio_coverage",
-    "p",
-    "verdict",
-];
 
 /// Two runs, compared.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! The variants of one run, side by side.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::metric::{choose, find_worse};
 use super::{Better, CompareError, Finding, Question, better, name_of_mean};
@@ -8,7 +8,7 @@ use crate::report::Analysis;
 use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, median_interval, outliers, verdict};
 
 /// A variant's metric on one workload, or over several. An empty cell means not measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantRow {
     /// Workload's name, or what the mean is over.
     pub workload: String,
@@ -46,30 +46,9 @@ pub struct VariantRow {
     pub verdict: Option<Verdict>,
     /// `best`: no other has a better median. `level`: no difference to the best is shown. `least` or `most`: the best
     /// median, with too few blocks to say more. Empty: shown to be worse, not ranked, or no better side.
+    #[serde(borrow)]
     pub rank: Option<&'static str>,
 }
-
-/// The columns of a comparison of variants, in the order of [`VariantRow`]'s fields.
-pub const VARIANT_COLUMNS: [&str; 18] = [
-    "workload",
-    "workloads",
-    "metric",
-    "variant",
-    "n",
-    "failed",
-    "outliers",
-    "median",
-    "low",
-    "high",
-    "coverage",
-    "baseline",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "ratio_coverage",
-    "verdict",
-    "rank",
-];
 
 /// The variants of a run, compared.
 #[derive(Debug, Clone, PartialEq)]

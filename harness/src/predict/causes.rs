@@ -18,7 +18,7 @@ pub(super) fn describe_causes(
         return Ok(parts);
     };
     let Ok(base) = find_base(replays, workload) else { return Ok(parts) };
-    let recorded_peak = recorded.iter().map(|point| point.1).max().unwrap_or(0) as f64;
+    let recorded_peak = recorded.iter().map(|point| point.resident_bytes).max().unwrap_or(0) as f64;
     if let Some(own) = median(&values(real, &base, Pass::Exec, |sample| sample.resident_peak_bytes)) {
         parts.push(format!(
             "the recorded run: its peak was {}, that of the program's own runs under {base} {} ({:+.1} %)",
@@ -72,7 +72,7 @@ pub(super) fn describe_causes(
             reached * 100.0
         ));
     }
-    let lasted = recorded.last().map_or(0, |point| point.0) as f64 / 1e9;
+    let lasted = recorded.last().map_or(0, |point| point.time_ns) as f64 / 1e9;
     if let Some(wall) = median(&values(real, &base, Pass::Exec, |sample| sample.wall_ns)) {
         let others =
             real.file.variants.iter().filter(|variant| variant.label != base).filter_map(|variant| {

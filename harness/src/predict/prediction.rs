@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::recording::{fill, nearest_looks_ns, thin};
 use super::samples::replays_at;
-use crate::results::{Pass, ResultsError, Run, RunVariant, Sample};
+use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, Sample};
 use crate::stats::TimeWeighted;
 
 /// Predicted memory of one process under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
-    /// Trace time in ns, and anonymous resident bytes.
-    pub points: Vec<(u64, u64)>,
+    /// Over trace time.
+    pub points: Vec<MemoryPoint>,
     /// The largest.
     pub peak_bytes: u64,
     /// Time-weighted mean.
@@ -26,7 +26,7 @@ pub struct Predictions {
     /// By the place of the memory sample in [`Run::samples`].
     pub of_samples: HashMap<usize, Prediction>,
     /// What was recorded, by workload: the times and bytes that predictions stand on.
-    pub recorded: HashMap<String, Vec<(u64, u64)>>,
+    pub recorded: Recorded,
     /// Why a recording has no prediction, in sentences.
     pub notes: Vec<String>,
 }
@@ -153,10 +153,10 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
 
 /// Resident memory of the recorded process that is not malloc's, at each recorded time. It can be below 0 where the
 /// replay touched what the program did not.
-pub(super) fn rest(recorded: &[(u64, u64)], based: &[u64]) -> Vec<i128> {
+pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     let looks = recorded.iter().zip(based);
     let rests: Vec<i128> =
-        looks.map(|(&(_, recorded), &based)| i128::from(recorded) - i128::from(based)).collect();
+        looks.map(|(look, &based)| i128::from(look.resident_bytes) - i128::from(based)).collect();
     let of_three = |at: usize| {
         // The first and the last look have one neighbour, and the one behind it.
         let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
@@ -199,19 +199,19 @@ impl Between {
 }
 
 /// The formula, at each recorded time.
-fn combine(recorded: &[(u64, u64)], based: &[u64], replayed: &[u64]) -> Prediction {
-    let predicted = |(at, (&(time, recorded), rest)): (usize, (&(u64, u64), i128))| {
-        let recorded = i128::from(recorded);
+fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64]) -> Prediction {
+    let predicted = |(at, (look, rest)): (usize, (&MemoryPoint, i128))| {
+        let recorded = i128::from(look.resident_bytes);
         let between = Between::find(at, recorded - rest - i128::from(based[at]), based);
         let predicted = recorded - between.read(based) + between.read(replayed);
-        (time, u64::try_from(predicted.max(0)).unwrap_or(u64::MAX))
+        MemoryPoint { resident_bytes: u64::try_from(predicted.max(0)).unwrap_or(u64::MAX), ..*look }
     };
     let looks = recorded.iter().zip(rest(recorded, based));
-    let points: Vec<(u64, u64)> = looks.enumerate().map(predicted).collect();
+    let points: Vec<MemoryPoint> = looks.enumerate().map(predicted).collect();
     Prediction {
-        peak_bytes: points.iter().map(|point| point.1).max().unwrap_or(0),
+        peak_bytes: points.iter().map(|point| point.resident_bytes).max().unwrap_or(0),
         mean_bytes: points.iter().copied().collect::<TimeWeighted>().mean().unwrap_or(0),
-        end_bytes: points.last().map_or(0, |point| point.1),
+        end_bytes: points.last().map_or(0, |point| point.resident_bytes),
         points,
     }
 }
@@ -220,21 +220,25 @@ fn combine(recorded: &[(u64, u64)], based: &[u64], replayed: &[u64]) -> Predicti
 mod tests {
     use super::*;
 
+    fn points<const N: usize>(of: [(u64, u64); N]) -> [MemoryPoint; N] {
+        of.map(MemoryPoint::from)
+    }
+
     #[test]
     fn what_is_not_mallocs_cancels() {
-        let recorded = [(0, 100), (10, 250), (30, 150)];
+        let recorded = points([(0, 100), (10, 250), (30, 150)]);
         let same = combine(&recorded, &[50, 200, 100], &[50, 200, 100]);
         assert_eq!(same.points, recorded);
         let other = combine(&recorded, &[50, 200, 100], &[60, 100, 0]);
-        assert_eq!(other.points, [(0, 110), (10, 150), (30, 50)]);
+        assert_eq!(other.points, points([(0, 110), (10, 150), (30, 50)]));
         assert_eq!((other.peak_bytes, other.end_bytes), (150, 50));
         assert_eq!(other.mean_bytes, (110 * 10 + 150 * 20) / 30);
-        assert_eq!(combine(&recorded[..1], &[500], &[0]).points, [(0, 0)], "never below zero");
+        assert_eq!(combine(&recorded[..1], &[500], &[0]).points, points([(0, 0)]), "never below zero");
     }
 
     #[test]
     fn a_look_at_pages_that_are_just_given_back_adds_nothing_to_another_allocators() {
-        let recorded = [(0, 20), (10, 20), (20, 90), (30, 20), (40, 40), (50, 40), (60, 80)];
+        let recorded = points([(0, 20), (10, 20), (20, 90), (30, 20), (40, 40), (50, 40), (60, 80)]);
         let based = [10, 10, 10, 10, 10, 10, 10];
         assert_eq!(
             rest(&recorded, &based),
@@ -249,16 +253,21 @@ mod tests {
     fn a_look_between_two_states_of_the_heap_is_between_them_on_another_allocator() {
         let combined = |replayed: &[u64]| {
             // 20 are not malloc's. The second look finds a heap that grows to 100, the sixth one that shrinks to 0.
-            let recorded: Vec<(u64, u64)> = (0..8).zip([20, 70, 120, 120, 120, 95, 20, 20]).collect();
+            let bytes = [20, 70, 120, 120, 120, 95, 20, 20];
+            let recorded: Vec<MemoryPoint> = (0..8).zip(bytes).map(MemoryPoint::from).collect();
             let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed).points;
-            points.iter().map(|point| point.1).collect::<Vec<_>>()
+            points.iter().map(|point| point.resident_bytes).collect::<Vec<_>>()
         };
         let same = combined(&[0, 0, 100, 100, 100, 0, 0, 0]);
         assert_eq!(same, [20, 70, 120, 120, 120, 95, 20, 20], "as recorded");
         let kept = combined(&[0, 0, 200, 200, 200, 200, 200, 200]);
         assert_eq!(kept, [20, 120, 220, 220, 220, 220, 220, 220], "what is kept counts once");
         assert_eq!(combined(&[0; 8]), [20; 8]);
-        let unexplained = combine(&[(0, 20), (10, 300), (20, 20)], &[0, 10, 0], &[0, 60, 0]);
-        assert_eq!(unexplained.points[1], (10, 350), "no heap beside it is that large: it is not malloc's");
+        let unexplained = combine(&points([(0, 20), (10, 300), (20, 20)]), &[0, 10, 0], &[0, 60, 0]);
+        assert_eq!(
+            unexplained.points[1],
+            (10, 350).into(),
+            "no heap beside it is that large: it is not malloc's"
+        );
     }
 }

@@ -1,66 +1,81 @@
 //! What was recorded of a process, at the times at which its memory is predicted.
 
+use crate::results::MemoryPoint;
+
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
 const MOST_TIMES: usize = 4096;
 
 /// How far apart the looks of a recording were that does not say it: as far as the two nearest of its samples, because
 /// where memory changes for two looks running, both are stored.
-pub(super) fn nearest_looks_ns(points: &[(u64, u64)]) -> u64 {
-    points.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|&apart| apart > 0).min().unwrap_or(1)
+pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
+    points
+        .windows(2)
+        .map(|pair| pair[1].time_ns - pair[0].time_ns)
+        .filter(|&apart| apart > 0)
+        .min()
+        .unwrap_or(1)
 }
 
 /// Adds the looks that found what the look before had found, and were not stored: a replay on another variant may change
 /// meanwhile, and reality is looked at then too.
-pub(super) fn fill(points: Vec<(u64, u64)>, looks_every_ns: u64) -> Vec<(u64, u64)> {
+pub(super) fn fill(points: Vec<MemoryPoint>, looks_every_ns: u64) -> Vec<MemoryPoint> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
-    let step = looks_every_ns.max((last.0 - first.0) / MOST_TIMES as u64).max(1);
+    let step = looks_every_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);
     let mut filled = Vec::new();
-    for (at, &(time, bytes)) in points.iter().enumerate() {
-        let next = points.get(at + 1).map_or(time + 1, |next| next.0);
+    for (at, point) in points.iter().enumerate() {
+        let time = point.time_ns;
+        let next = points.get(at + 1).map_or(time + 1, |next| next.time_ns);
         // The next look may have come a little late.
         let same = (time..next.saturating_sub(step / 2).max(time + 1)).step_by(step as usize);
-        filled.extend(same.map(|time| (time, bytes)));
+        filled.extend(same.map(|time_ns| MemoryPoint { time_ns, ..*point }));
     }
     filled
 }
 
 /// Joins neighbours until there are few enough.
-pub(super) fn thin(points: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+pub(super) fn thin(points: Vec<MemoryPoint>) -> Vec<MemoryPoint> {
     if points.len() <= MOST_TIMES {
         return points;
     }
     let each = points.len().div_ceil(MOST_TIMES);
-    points.chunks(each).filter_map(|chunk| chunk.iter().copied().max_by_key(|point| point.1)).collect()
+    points
+        .chunks(each)
+        .filter_map(|chunk| chunk.iter().copied().max_by_key(|point| point.resident_bytes))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn points(of: &[(u64, u64)]) -> Vec<MemoryPoint> {
+        of.iter().copied().map(MemoryPoint::from).collect()
+    }
+
     #[test]
     fn looks_that_found_nothing_new_count_too() {
         const MS: u64 = 1_000_000;
-        let filled = fill(vec![(0, 5), (10 * MS, 6), (44 * MS, 7), (45 * MS, 8)], 10 * MS);
+        let filled = fill(points(&[(0, 5), (10 * MS, 6), (44 * MS, 7), (45 * MS, 8)]), 10 * MS);
         let expected = [(0, 5), (10, 6), (20, 6), (30, 6), (44, 7), (45, 8)];
-        assert_eq!(filled, expected.map(|(time, bytes)| (time * MS, bytes)));
-        assert!(fill(vec![(0, 1), (u64::MAX / 2, 2)], 1).len() <= MOST_TIMES + 2);
-        assert_eq!(fill(vec![(7, 1)], 1), [(7, 1)]);
+        assert_eq!(filled, points(&expected.map(|(time, bytes)| (time * MS, bytes))));
+        assert!(fill(points(&[(0, 1), (u64::MAX / 2, 2)]), 1).len() <= MOST_TIMES + 2);
+        assert_eq!(fill(points(&[(7, 1)]), 1), points(&[(7, 1)]));
         assert_eq!(fill(Vec::new(), 0), []);
     }
 
     #[test]
     fn where_it_is_not_said_how_often_was_looked_the_nearest_looks_tell() {
-        assert_eq!(nearest_looks_ns(&[(0, 5), (1000, 6), (1010, 7), (1010, 8), (1021, 9)]), 10);
-        assert_eq!(nearest_looks_ns(&[(7, 5), (7, 6)]), 1);
+        assert_eq!(nearest_looks_ns(&points(&[(0, 5), (1000, 6), (1010, 7), (1010, 8), (1021, 9)])), 10);
+        assert_eq!(nearest_looks_ns(&points(&[(7, 5), (7, 6)])), 1);
         assert_eq!(nearest_looks_ns(&[]), 1);
     }
 
     #[test]
     fn long_recordings_keep_their_peaks() {
-        let points: Vec<(u64, u64)> =
+        let recorded: Vec<(u64, u64)> =
             (0..100_000).map(|time| (time, if time == 77_777 { 9 } else { 1 })).collect();
-        let thinned = thin(points);
+        let thinned = thin(points(&recorded));
         assert!(thinned.len() <= MOST_TIMES);
-        assert!(thinned.contains(&(77_777, 9)) && thinned.is_sorted());
+        assert!(thinned.contains(&(77_777, 9).into()) && thinned.is_sorted());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::results::{Pass, ResultsError, Run, Sample, Status};
+use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, Sample, Status};
 
 pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
@@ -25,10 +25,7 @@ pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -
 
 /// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
 /// was looked at; where it has not (causal order, or more looks than are of use), a checkpoint holds until the next.
-pub(super) fn replays_at(
-    run: &Run,
-    recorded: &HashMap<String, Vec<(u64, u64)>>,
-) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
+pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
     let mut replays: HashMap<usize, Replay> = HashMap::new();
     for (place, sample) in run.samples.iter().enumerate() {
         if sample.pass == Pass::Memory
@@ -62,7 +59,7 @@ struct Replay {
 
 impl Replay {
     /// A checkpoint at `time`. The first of that time is the one at the look: what comes behind it is later.
-    fn take(&mut self, recorded: &[(u64, u64)], time: u64, bytes: u64) {
+    fn take(&mut self, recorded: &[MemoryPoint], time: u64, bytes: u64) {
         self.reach(recorded, time);
         self.has_points = true;
         self.last_bytes = bytes;
@@ -70,8 +67,8 @@ impl Replay {
     }
 
     /// Takes down the last figure for every recorded time before `time`.
-    fn reach(&mut self, recorded: &[(u64, u64)], time: u64) {
-        while recorded.get(self.bytes.len()).is_some_and(|point| point.0 < time) {
+    fn reach(&mut self, recorded: &[MemoryPoint], time: u64) {
+        while recorded.get(self.bytes.len()).is_some_and(|point| point.time_ns < time) {
             self.bytes.push(self.last_bytes);
         }
         if time == u64::MAX {
@@ -86,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_holds_until_the_next() {
-        let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)];
+        let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)].map(MemoryPoint::from);
         let mut replay = Replay::default();
         for (time, bytes) in [(0, 7), (5, 8), (5, 88), (7, 9)] {
             replay.take(&recorded, time, bytes);

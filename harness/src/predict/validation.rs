@@ -12,7 +12,7 @@ use super::prediction::{Predictions, find_base, predict};
 use super::ranking::{Ranking, Standing, rank};
 use super::samples::{cpu_ns, replayed_cpu_ns, values};
 
-use crate::results::{Pass, ResultsError, Run, Status};
+use crate::results::{MemoryPoint, Pass, ResultsError, Run, Status};
 use crate::stats::{TimeWeighted, median};
 
 /// Which figure of memory is held against reality.
@@ -81,10 +81,10 @@ pub struct Curves {
     pub variant: String,
     /// Its allocator.
     pub allocator: String,
-    /// The prediction of the block whose mean is the median: time in ns, bytes.
-    pub predicted: Vec<(u64, u64)>,
+    /// The prediction of the block whose mean is the median.
+    pub predicted: Vec<MemoryPoint>,
     /// The program's own samples.
-    pub real: Vec<Vec<(u64, u64)>>,
+    pub real: Vec<Vec<MemoryPoint>>,
 }
 
 /// What came of a validation.
@@ -99,7 +99,7 @@ pub struct Validation {
     /// How many samples of the real program the variant with the fewest has.
     pub real_samples: usize,
     /// What was recorded over time.
-    pub recorded: Vec<(u64, u64)>,
+    pub recorded: Vec<MemoryPoint>,
     /// What was predicted and what was so, over time.
     pub curves: Vec<Curves>,
     /// Sentences: where the error comes from, and what is missing.
@@ -193,7 +193,7 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
     };
     let recorded = predictions.recorded.values().next()?;
     let null = match figure {
-        Figure::Peak => recorded.iter().map(|point| point.1).max()? as f64,
+        Figure::Peak => recorded.iter().map(|point| point.resident_bytes).max()? as f64,
         Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean()? as f64,
     };
     let (predicted_bytes, really) = (median(&predicted)?, Reality::of(&really)?);
@@ -249,10 +249,13 @@ impl Reality {
 
 /// The curves of every variant of the real run.
 fn curves(replays: &Run, real: &Run, predictions: &Predictions) -> Result<Vec<Curves>, ResultsError> {
-    let mut really: HashMap<usize, Vec<(u64, u64)>> = HashMap::new();
+    let mut really: HashMap<usize, Vec<MemoryPoint>> = HashMap::new();
     real.each_program_point(|place, point| {
         if real.samples[place].status == Status::Ok {
-            really.entry(place).or_default().push((point.time_ns, point.resident_bytes));
+            really
+                .entry(place)
+                .or_default()
+                .push(MemoryPoint { time_ns: point.time_ns, resident_bytes: point.resident_bytes });
         }
     })?;
     let curves = real.file.variants.iter().map(|variant| {

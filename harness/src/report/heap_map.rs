@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::results::{HeapFigures, Moment, ResultsError, Run};
+use crate::results::{Moment, ResultsError, Run};
+use crate::worker::HeapCell;
 
 /// The cells of one map, in order of address.
-pub(super) type Cells = Vec<HeapFigures>;
+pub(super) type Cells = Vec<HeapCell>;
 
 /// Maps by workload, variant and moment.
 #[derive(Debug, Default)]
@@ -20,11 +21,11 @@ impl HeapMaps {
             let block = first.entry((&sample.workload, &sample.variant)).or_insert(sample.block);
             *block = (*block).min(sample.block);
         }
-        notes.extend(run.each_heap_cell(|place, cell| {
+        notes.extend(run.each_heap_cell(|place, moment, cell| {
             let sample = &run.samples[place];
             // NOTE: maps are drawn in the first block alone; those of others would only take memory.
-            if first.get(&(&*sample.workload, &*sample.variant)) == Some(&cell.block) {
-                by_sample.entry((place, cell.moment)).or_default().push(cell);
+            if first.get(&(&*sample.workload, &*sample.variant)) == Some(&sample.block) {
+                by_sample.entry((place, moment)).or_default().push(cell);
             }
         })?);
         let named = by_sample.into_iter().map(|((place, moment), mut cells)| {
@@ -42,7 +43,7 @@ impl HeapMaps {
 }
 
 /// Cells joined to a larger size, so that maps of several variants can be held against each other.
-pub(super) fn join(cells: &[HeapFigures], span_bytes: u64) -> Cells {
+pub(super) fn join(cells: &[HeapCell], span_bytes: u64) -> Cells {
     let span_bytes = span_bytes.max(1);
     let mut joined: Cells = Vec::new();
     for cell in cells {
@@ -52,7 +53,7 @@ pub(super) fn join(cells: &[HeapFigures], span_bytes: u64) -> Cells {
                 last.resident_bytes = last.resident_bytes.saturating_add(cell.resident_bytes);
                 last.live_bytes = last.live_bytes.saturating_add(cell.live_bytes);
             }
-            _ => joined.push(HeapFigures { offset_bytes, span_bytes, ..*cell }),
+            _ => joined.push(HeapCell { offset_bytes, span_bytes, ..*cell }),
         }
     }
     joined
@@ -62,9 +63,8 @@ pub(super) fn join(cells: &[HeapFigures], span_bytes: u64) -> Cells {
 mod tests {
     use super::*;
 
-    fn cell(region: u64, offset_bytes: u64, resident_bytes: u64, live_bytes: u64) -> HeapFigures {
-        let moment = Moment::Peak;
-        HeapFigures { block: 0, moment, region, offset_bytes, span_bytes: 4096, resident_bytes, live_bytes }
+    fn cell(region: u64, offset_bytes: u64, resident_bytes: u64, live_bytes: u64) -> HeapCell {
+        HeapCell { region, offset_bytes, span_bytes: 4096, resident_bytes, live_bytes }
     }
 
     #[test]

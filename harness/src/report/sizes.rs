@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::grid::Grid;
 use super::units;
-use crate::results::{ResultsError, Run, SizeFigures};
+use crate::results::{ResultsError, Run};
+use crate::worker::SizeClass;
 
 /// Rows of a workload's table, beside the worst of each variant.
 const MOST_ROWS: usize = 10;
 
 /// Sizes by workload and variant, of the first block that has them.
 #[derive(Debug, Default)]
-pub(super) struct Sizes(BTreeMap<(String, String), Vec<SizeFigures>>);
+pub(super) struct Sizes(BTreeMap<(String, String), Vec<SizeClass>>);
 
 impl Sizes {
     /// Streams sizes.csv once. Notes what was left out.
     pub(super) fn read(run: &Run, notes: &mut Vec<String>) -> Result<Sizes, ResultsError> {
-        let mut by_sample: HashMap<usize, Vec<SizeFigures>> = HashMap::new();
+        let mut by_sample: HashMap<usize, Vec<SizeClass>> = HashMap::new();
         notes.extend(run.each_size(|place, size| by_sample.entry(place).or_default().push(size))?);
         let mut places: Vec<usize> = by_sample.keys().copied().collect();
         places.sort_by_key(|&place| run.samples[place].block);
@@ -36,7 +37,7 @@ impl Sizes {
             if of != workload {
                 continue;
             }
-            let lost = |size: &SizeFigures| size.live_usable_bytes.saturating_sub(size.live_requested_bytes);
+            let lost = |size: &SizeClass| size.live_usable_bytes.saturating_sub(size.live_requested_bytes);
             let variant_lost_bytes = sizes.iter().map(lost).fold(0, u64::saturating_add);
             ranked.extend(sizes.iter().filter(|size| lost(size) > 0).map(|size| Ranked {
                 variant,
@@ -82,7 +83,7 @@ impl Sizes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ranked<'a> {
     pub(super) variant: &'a str,
-    pub(super) size: &'a SizeFigures,
+    pub(super) size: &'a SizeClass,
     /// Usable bytes of its live blocks less those that were requested.
     pub(super) lost_bytes: u64,
     /// What the variant loses so over all sizes.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::latency::{Latencies, TIMER};
 use super::speed::{Sides, Speed, Values, compare_net, find_harness};
@@ -17,7 +17,7 @@ use crate::stats::{
 };
 
 /// A metric of one variant on one workload, over all blocks. An empty cell means not measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SummaryRow {
     /// Workload's name.
     pub workload: String,

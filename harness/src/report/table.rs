@@ -11,7 +11,7 @@ use crate::results::metrics::{
     BUSY_SYSTEM_PER_EVENT, HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK,
     PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
 };
-use crate::results::{Pass, SampleKey};
+use crate::results::{Pass, SampleKey, columns};
 use crate::stats::Verdict;
 
 /// In which form the summary is printed.
@@ -75,31 +75,12 @@ pub fn print_summary(analysis: &Analysis<'_>, format: Format, out: &mut dyn Writ
 /// The content of summary.csv.
 pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(SUMMARY_COLUMNS)?;
+    writer.write_record(columns::<SummaryRow>())?;
     for row in &analysis.summary {
         writer.serialize(row)?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
-
-/// The columns of summary.csv, in the order of [`SummaryRow`]'s fields.
-pub const SUMMARY_COLUMNS: [&str; 15] = [
-    "workload",
-    "variant",
-    "pass",
-    "metric",
-    "n",
-    "failed",
-    "median",
-    "low",
-    "high",
-    "coverage",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "ratio_coverage",
-    "verdict",
-];
 
 /// How the table of a workload is read: what its columns are, and which way is better.
 const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use super::analysis::Analysis;
-use crate::results::{Pass, ResultsError, Sample, TimelineFigures};
+use crate::results::{Pass, ResultsError, Sample};
+use crate::worker::Checkpoint;
 
 /// Stretches of a thinned timeline at most: more than a plot has columns of pixels.
 const MOST_STRETCHES: usize = 4096;
@@ -43,7 +44,7 @@ impl Default for Timeline {
 
 impl Timeline {
     /// Adds a checkpoint behind the others.
-    pub(super) fn push(&mut self, point: TimelineFigures) {
+    pub(super) fn push(&mut self, point: Checkpoint) {
         let stretch = Stretch {
             time_ns: point.time_ns,
             resident_bytes: (point.resident_bytes, point.resident_bytes),
@@ -134,12 +135,7 @@ mod tests {
                 654_321 => 1,
                 _ => 500,
             };
-            timeline.push(TimelineFigures {
-                time_ns,
-                requested_bytes: 400,
-                usable_bytes: 450,
-                resident_bytes,
-            });
+            timeline.push(Checkpoint { time_ns, requested_bytes: 400, usable_bytes: 450, resident_bytes });
         }
         let stretches = &timeline.stretches;
         assert!((MOST_STRETCHES / 2..=MOST_STRETCHES).contains(&stretches.len()), "{}", stretches.len());

@@ -46,9 +46,15 @@ pub(crate) const RESIDENT_PURGED: &str = "resident_purged_bytes";
 /// Resident over requested bytes at the requested peak.
 pub(crate) const PEAK_RATIO: &str = "at_peak_resident_per_requested";
 
+/// Metrics of a pass: columns under their own names.
 macro_rules! columns {
-    ($pass:ident: $($field:ident),+ $(,)?) => {
-        [$(Metric { name: stringify!($field), pass: Pass::$pass, value: |sample| number(sample.$field) }),+]
+    ($pass:ident: $($field:ident),+ $(,)?) => { figures!($pass: $(stringify!($field) => |of| of.$field),+) };
+}
+
+/// Metrics of a pass: names, each with what it is of a sample.
+macro_rules! figures {
+    ($pass:ident: $($name:expr => |$sample:ident| $value:expr),+ $(,)?) => {
+        [$(Metric { name: $name, pass: Pass::$pass, value: |$sample| $value.map(|value| value as f64) }),+]
     };
 }
 
@@ -67,101 +73,19 @@ pub(crate) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
 /// What it was at the sample's end.
 pub(crate) const PROGRAM_END: &str = "program_resident_end_bytes";
 
-/// The figures of a real program. Their names tell them from those of a replay.
-const OF_PROGRAM: [Metric; 14] = [
-    Metric { name: PROGRAM_CPU, pass: Pass::Exec, value: |sample| number(cpu_ns(sample)) },
-    Metric { name: PROGRAM_WALL, pass: Pass::Exec, value: |sample| number(sample.wall_ns) },
-    Metric { name: "program_ready_ns", pass: Pass::Exec, value: |sample| number(sample.ready_ns) },
-    Metric { name: PROGRAM_PEAK, pass: Pass::Exec, value: |sample| number(sample.resident_peak_bytes) },
-    Metric { name: PROGRAM_MEAN, pass: Pass::Exec, value: |sample| number(sample.resident_mean_bytes) },
-    Metric { name: PROGRAM_END, pass: Pass::Exec, value: |sample| number(sample.resident_end_bytes) },
-    Metric {
-        name: "program_rss_peak_bytes",
-        pass: Pass::Exec,
-        value: |sample| number(sample.rss_peak_bytes),
-    },
-    Metric {
-        name: "program_pss_peak_bytes",
-        pass: Pass::Exec,
-        value: |sample| number(sample.pss_peak_bytes),
-    },
-    Metric {
-        name: "program_pss_mean_bytes",
-        pass: Pass::Exec,
-        value: |sample| number(sample.pss_mean_bytes),
-    },
-    Metric {
-        name: "program_swap_peak_bytes",
-        pass: Pass::Exec,
-        value: |sample| number(sample.swap_peak_bytes),
-    },
-    Metric {
-        name: "program_page_faults_minor",
-        pass: Pass::Exec,
-        value: |sample| number(sample.page_faults_minor),
-    },
-    Metric {
-        name: "program_page_faults_major",
-        pass: Pass::Exec,
-        value: |sample| number(sample.page_faults_major),
-    },
-    Metric {
-        name: "program_context_switches",
-        pass: Pass::Exec,
-        value: |sample| number(sample.context_switches),
-    },
-    Metric { name: "program_threads", pass: Pass::Exec, value: |sample| number(sample.threads) },
-];
-
 /// Every metric, in the order of summary.csv.
 pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
-    let throughput = [
-        Metric {
-            name: BUSY_PER_EVENT,
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.busy_ns),
-        },
-        Metric {
-            name: BUSY_SYSTEM_PER_EVENT,
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.busy_system_ns),
-        },
-        Metric {
-            name: EVENTS_PER_BUSY_SECOND,
-            pass: Pass::Throughput,
-            value: |sample| events_per_second(sample, sample.busy_ns),
-        },
-        Metric {
-            name: WALL_PER_EVENT,
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.wall_ns),
-        },
-        Metric {
-            name: EVENTS_PER_SECOND,
-            pass: Pass::Throughput,
-            value: |sample| events_per_second(sample, sample.wall_ns),
-        },
-        Metric {
-            name: "cpu_ns_per_event",
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, cpu_ns(sample)),
-        },
-        Metric {
-            name: "page_faults_minor_per_event",
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.page_faults_minor),
-        },
-        Metric {
-            name: "page_faults_major_per_event",
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.page_faults_major),
-        },
-        Metric {
-            name: "context_switches_per_event",
-            pass: Pass::Throughput,
-            value: |sample| per_event(sample, sample.context_switches),
-        },
-    ];
+    let throughput = figures!(Throughput:
+        BUSY_PER_EVENT => |of| per_event(of, of.busy_ns),
+        BUSY_SYSTEM_PER_EVENT => |of| per_event(of, of.busy_system_ns),
+        EVENTS_PER_BUSY_SECOND => |of| events_per_second(of, of.busy_ns),
+        WALL_PER_EVENT => |of| per_event(of, of.wall_ns),
+        EVENTS_PER_SECOND => |of| events_per_second(of, of.wall_ns),
+        "cpu_ns_per_event" => |of| per_event(of, cpu_ns(of)),
+        "page_faults_minor_per_event" => |of| per_event(of, of.page_faults_minor),
+        "page_faults_major_per_event" => |of| per_event(of, of.page_faults_major),
+        "context_switches_per_event" => |of| per_event(of, of.context_switches),
+    );
     let of_replay = columns!(Throughput:
         thread_start_ns, waits, wakeups, window_stalls, busy_ns, busy_system_ns, busy_off_cpu_ns, wait_ns,
     );
@@ -179,7 +103,24 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
     );
     let ratios = [Metric { name: PEAK_RATIO, pass: Pass::Memory, value: peak_ratio }];
     let of_check = columns!(Check: events);
-    throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check).chain(OF_PROGRAM)
+    // The names of a real program's figures tell them from those of a replay.
+    let of_program = figures!(Exec:
+        PROGRAM_CPU => |of| cpu_ns(of),
+        PROGRAM_WALL => |of| of.wall_ns,
+        "program_ready_ns" => |of| of.ready_ns,
+        PROGRAM_PEAK => |of| of.resident_peak_bytes,
+        PROGRAM_MEAN => |of| of.resident_mean_bytes,
+        PROGRAM_END => |of| of.resident_end_bytes,
+        "program_rss_peak_bytes" => |of| of.rss_peak_bytes,
+        "program_pss_peak_bytes" => |of| of.pss_peak_bytes,
+        "program_pss_mean_bytes" => |of| of.pss_mean_bytes,
+        "program_swap_peak_bytes" => |of| of.swap_peak_bytes,
+        "program_page_faults_minor" => |of| of.page_faults_minor,
+        "program_page_faults_major" => |of| of.page_faults_major,
+        "program_context_switches" => |of| of.context_switches,
+        "program_threads" => |of| of.threads,
+    );
+    throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check).chain(of_program)
 }
 
 /// The headline of a sample: the figure that its pass is summed up by. None in a pass without one.
@@ -218,10 +159,6 @@ pub(crate) fn name_of_headline(pass: Pass) -> Option<&'static str> {
         Pass::Memory => Some(RESIDENT_PEAK),
         _ => None,
     }
-}
-
-fn number(value: Option<u64>) -> Option<f64> {
-    value.map(|value| value as f64)
 }
 
 fn per_event(sample: &Sample, value: Option<u64>) -> Option<f64> {

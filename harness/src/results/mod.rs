@@ -18,10 +18,8 @@ mod sample;
 pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey};
 pub use error::ResultsError;
-pub use reader::{
-    HeapFigures, LatencyFigures, ProgramFigures, Run, SizeFigures, TimelineFigures, load, read_run_file,
-};
-pub use recorded::{Recorded, RecordedPoint};
+pub use reader::{LatencyFigures, ProgramFigures, Run, load, read_run_file};
+pub use recorded::{MemoryPoint, Recorded, RecordedPoint};
 pub use row_file::write_whole;
 pub use rows::Rows;
 pub use run_file::{RunFile, RunPhase, RunVariant, RunWorkload, SCHEMA};

@@ -17,6 +17,7 @@ use super::{
     HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, SizeRow, Status,
     TimelinePoint, columns, write_whole,
 };
+use crate::worker::{Checkpoint, HeapCell, SizeClass};
 
 /// The passes whose samples have rows in `timeline.csv`.
 pub(super) const TIMELINE_PASSES: [Pass; 2] = [Pass::Memory, Pass::Exec];
@@ -32,19 +33,6 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// What was left out or is missing, in sentences for the user.
     pub notes: Vec<String>,
-}
-
-/// The figures of one row of `timeline.csv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimelineFigures {
-    /// Trace time since the first event; an event's index where the trace has no times.
-    pub time_ns: u64,
-    /// Requested bytes live.
-    pub requested_bytes: u64,
-    /// Sum of usable sizes of live objects.
-    pub usable_bytes: u64,
-    /// Resident bytes.
-    pub resident_bytes: u64,
 }
 
 /// The figures of one row of `timeline.csv` that is of a real program.
@@ -71,40 +59,6 @@ pub struct LatencyFigures<'a> {
     pub value_ns: u64,
     /// Calls in the bucket.
     pub count: u64,
-}
-
-/// The figures of one row of `heapmap.csv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeapFigures {
-    /// Block of the sample.
-    pub block: u32,
-    /// When the map was drawn.
-    pub moment: Moment,
-    /// Which stretch of memory the cell lies in.
-    pub region: u64,
-    /// Where it begins, from the region's start.
-    pub offset_bytes: u64,
-    /// Its length.
-    pub span_bytes: u64,
-    /// Bytes of it that are resident.
-    pub resident_bytes: u64,
-    /// Requested bytes of live objects in its resident pages.
-    pub live_bytes: u64,
-}
-
-/// The figures of one row of `sizes.csv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SizeFigures {
-    /// Room of such a block.
-    pub usable_bytes: u64,
-    /// Calls that got one.
-    pub calls: u64,
-    /// Such blocks live at the requested peak.
-    pub live_blocks: u64,
-    /// Their requested bytes.
-    pub live_requested_bytes: u64,
-    /// Their usable bytes.
-    pub live_usable_bytes: u64,
 }
 
 /// Reads `run.toml` and `samples.csv`.
@@ -170,7 +124,7 @@ impl Run {
     /// Returns notes on what was left out.
     pub fn each_timeline_point(
         &self,
-        mut take: impl FnMut(usize, TimelineFigures),
+        mut take: impl FnMut(usize, Checkpoint),
     ) -> Result<Vec<String>, ResultsError> {
         self.each_row::<TimelinePoint>("timeline.csv", &TIMELINE_PASSES, |place, rows| {
             if self.samples[place].pass != Pass::Memory {
@@ -178,7 +132,7 @@ impl Run {
             }
             take(
                 place,
-                TimelineFigures {
+                Checkpoint {
                     time_ns: rows.number("time_ns")?,
                     requested_bytes: rows.number("requested_bytes")?,
                     // Of an allocator that does not tell, nothing is known to be lost.
@@ -237,7 +191,7 @@ impl Run {
     /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_heap_cell(
         &self,
-        mut take: impl FnMut(usize, HeapFigures),
+        mut take: impl FnMut(usize, Moment, HeapCell),
     ) -> Result<Vec<String>, ResultsError> {
         if !self.directory.join("heapmap.csv").exists() {
             return Ok(Vec::new());
@@ -253,39 +207,38 @@ impl Run {
                     return Err(rows.error(detail));
                 }
             };
-            let figures = HeapFigures {
-                block: rows.number("block")?,
-                moment,
+            let cell = HeapCell {
                 region: rows.number("region")?,
                 offset_bytes: rows.number("offset_bytes")?,
                 span_bytes: rows.number("span_bytes")?,
                 resident_bytes: rows.number("resident_bytes")?,
                 live_bytes: rows.number("live_bytes")?,
             };
-            if figures.live_bytes > figures.resident_bytes || figures.resident_bytes > figures.span_bytes {
+            if cell.live_bytes > cell.resident_bytes || cell.resident_bytes > cell.span_bytes {
                 let detail = "live, resident and span bytes do not ascend: the row was changed".to_owned();
                 return Err(rows.error(detail));
             }
-            take(place, figures);
+            take(place, moment, cell);
             Ok(())
         })
     }
 
     /// Streams `sizes.csv`: each row's figures with the place of its sample in [`Run::samples`].
     /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
-    pub fn each_size(&self, mut take: impl FnMut(usize, SizeFigures)) -> Result<Vec<String>, ResultsError> {
+    pub fn each_size(&self, mut take: impl FnMut(usize, SizeClass)) -> Result<Vec<String>, ResultsError> {
         if !self.directory.join("sizes.csv").exists() {
             return Ok(Vec::new());
         }
         self.each_row::<SizeRow>("sizes.csv", &[Pass::Memory], |place, rows| {
-            let figures = SizeFigures {
+            let class = SizeClass {
                 usable_bytes: rows.number("usable_bytes")?,
                 calls: rows.number("calls")?,
+                requested_bytes: rows.number("requested_bytes")?,
                 live_blocks: rows.number("live_blocks")?,
                 live_requested_bytes: rows.number("live_requested_bytes")?,
                 live_usable_bytes: rows.number("live_usable_bytes")?,
             };
-            take(place, figures);
+            take(place, class);
             Ok(())
         })
     }

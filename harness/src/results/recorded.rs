@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::reader::Rows;
 use super::row_file::io;
 use super::{ResultsError, Run, RunDirectory, columns, write_whole};
+use crate::stats::TimeWeighted;
 
 const FILE: &str = "recorded.csv";
 
@@ -24,8 +25,29 @@ pub struct RecordedPoint {
     pub resident_bytes: u64,
 }
 
-/// Recorded memory of workloads, by name: trace time in ns and bytes, in order of time.
-pub type Recorded = HashMap<String, Vec<(u64, u64)>>;
+/// Resident memory of a process at one moment; it holds until the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemoryPoint {
+    /// When: since the first event of the trace, or since the program's start.
+    pub time_ns: u64,
+    /// Anonymous resident bytes.
+    pub resident_bytes: u64,
+}
+
+impl From<(u64, u64)> for MemoryPoint {
+    fn from((time_ns, resident_bytes): (u64, u64)) -> MemoryPoint {
+        MemoryPoint { time_ns, resident_bytes }
+    }
+}
+
+impl FromIterator<MemoryPoint> for TimeWeighted {
+    fn from_iter<I: IntoIterator<Item = MemoryPoint>>(points: I) -> TimeWeighted {
+        points.into_iter().map(|point| (point.time_ns, point.resident_bytes)).collect()
+    }
+}
+
+/// Recorded memory of workloads, by name, in order of time.
+pub type Recorded = HashMap<String, Vec<MemoryPoint>>;
 
 impl RunDirectory {
     /// Writes what was recorded of the workloads' processes, if anything was.
@@ -56,7 +78,10 @@ impl Run {
         let mut notes = Vec::new();
         let mut rows = Rows::open::<RecordedPoint>(&path, &mut notes)?;
         while rows.next()? {
-            let point = (rows.number("time_ns")?, rows.number("resident_bytes")?);
+            let point = MemoryPoint {
+                time_ns: rows.number("time_ns")?,
+                resident_bytes: rows.number("resident_bytes")?,
+            };
             let workload = rows.text("workload")?;
             match recorded.get_mut(workload) {
                 Some(points) => points.push(point),
@@ -65,7 +90,7 @@ impl Run {
                 }
             }
         }
-        recorded.values_mut().for_each(|points| points.sort_by_key(|point| point.0));
+        recorded.values_mut().for_each(|points| points.sort_by_key(|point| point.time_ns));
         Ok(recorded)
     }
 }

@@ -3,7 +3,7 @@
 use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, Status, TimelinePoint};
 use crate::measure::Taken;
 use crate::plan::Touch;
-use crate::worker::{Breakdown, Checkpoint, SizeClass};
+use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass};
 
 /// The rows of one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +24,13 @@ impl Rows {
     /// The rows of a sample as it was taken in run `run_id` with a touch policy.
     #[must_use]
     pub fn new(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Rows {
+        let sample = sample(run_id, touch, taken);
         Rows {
-            sample: sample(run_id, touch, taken),
-            timeline: timeline(run_id, taken),
-            latency: latency(run_id, taken),
-            heap_map: heap_map(run_id, taken),
-            sizes: sizes(run_id, taken),
+            timeline: timeline(&sample, &taken.reply),
+            latency: latency(&sample, &taken.reply),
+            heap_map: heap_map(&sample, &taken.reply),
+            sizes: sizes(&sample, &taken.reply),
+            sample,
         }
     }
 }
@@ -106,74 +107,56 @@ fn detail(taken: &Taken<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-fn timeline(run_id: &str, taken: &Taken<'_>) -> Vec<TimelinePoint> {
+fn timeline(sample: &Sample, reply: &Reply) -> Vec<TimelinePoint> {
     let point = |checkpoint: &Checkpoint| TimelinePoint {
-        run_id: run_id.to_owned(),
-        block: taken.step.block,
-        workload: taken.subject.name.clone(),
-        variant: taken.variation.variant.label.clone(),
         time_ns: checkpoint.time_ns,
         requested_bytes: Some(checkpoint.requested_bytes),
-        usable_bytes: taken.reply.measured.usable_peak_bytes.and(Some(checkpoint.usable_bytes)),
+        usable_bytes: reply.measured.usable_peak_bytes.and(Some(checkpoint.usable_bytes)),
         resident_bytes: checkpoint.resident_bytes,
-        rss_bytes: None,
-        pss_bytes: None,
-        swap_bytes: None,
-        program_threads: None,
-        program_cpu_user_ns: None,
-        program_cpu_system_ns: None,
+        ..TimelinePoint::of(sample)
     };
-    taken.reply.timeline.iter().map(point).collect()
+    reply.timeline.iter().map(point).collect()
 }
 
-fn latency(run_id: &str, taken: &Taken<'_>) -> Vec<LatencyBucket> {
+fn latency(sample: &Sample, reply: &Reply) -> Vec<LatencyBucket> {
     let mut rows = Vec::new();
-    for histogram in &taken.reply.latency {
+    for histogram in &reply.latency {
         rows.extend(histogram.buckets.iter().map(|&(value_ns, count)| LatencyBucket {
-            run_id: run_id.to_owned(),
-            block: taken.step.block,
-            workload: taken.subject.name.clone(),
-            variant: taken.variation.variant.label.clone(),
             operation: histogram.operation.clone(),
             scope: histogram.scope.clone(),
             value_ns,
             count,
+            ..LatencyBucket::of(sample)
         }));
     }
     rows
 }
 
-fn heap_map(run_id: &str, taken: &Taken<'_>) -> Vec<HeapMapCell> {
+fn heap_map(sample: &Sample, reply: &Reply) -> Vec<HeapMapCell> {
     let mut rows = Vec::new();
-    for map in &taken.reply.heap_maps {
+    for map in &reply.heap_maps {
         rows.extend(map.cells.iter().map(|cell| HeapMapCell {
-            run_id: run_id.to_owned(),
-            block: taken.step.block,
-            workload: taken.subject.name.clone(),
-            variant: taken.variation.variant.label.clone(),
             moment: map.moment,
             region: cell.region,
             offset_bytes: cell.offset_bytes,
             span_bytes: cell.span_bytes,
             resident_bytes: cell.resident_bytes,
             live_bytes: cell.live_bytes,
+            ..HeapMapCell::of(sample)
         }));
     }
     rows
 }
 
-fn sizes(run_id: &str, taken: &Taken<'_>) -> Vec<SizeRow> {
+fn sizes(sample: &Sample, reply: &Reply) -> Vec<SizeRow> {
     let row = |class: &SizeClass| SizeRow {
-        run_id: run_id.to_owned(),
-        block: taken.step.block,
-        workload: taken.subject.name.clone(),
-        variant: taken.variation.variant.label.clone(),
         usable_bytes: class.usable_bytes,
         calls: class.calls,
         requested_bytes: class.requested_bytes,
         live_blocks: class.live_blocks,
         live_requested_bytes: class.live_requested_bytes,
         live_usable_bytes: class.live_usable_bytes,
+        ..SizeRow::of(sample)
     };
-    taken.reply.sizes.iter().map(row).collect()
+    reply.sizes.iter().map(row).collect()
 }

@@ -165,108 +165,107 @@ impl Sample {
     ];
 }
 
-/// One checkpoint of a memory pass, or one look at a real program: a row of `timeline.csv`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimelinePoint {
-    /// The run's name.
-    pub run_id: String,
-    /// Block of the sample.
-    pub block: u32,
-    /// Workload's name.
-    pub workload: String,
-    /// Variant's label.
-    pub variant: String,
-    /// Trace time since the first event; an event's index where the trace has no times.
-    pub time_ns: u64,
-    /// Requested bytes live.
-    pub requested_bytes: Option<u64>,
-    /// Sum of usable sizes of live objects.
-    pub usable_bytes: Option<u64>,
-    /// Resident bytes: a replay's, the harness's constant taken off; a real program's anonymous ones.
-    pub resident_bytes: u64,
-    /// Resident bytes of the real program's tree, those of files and shared memory included.
-    pub rss_bytes: Option<u64>,
-    /// Proportional share of memory of the tree.
-    pub pss_bytes: Option<u64>,
-    /// Swapped bytes of the tree.
-    pub swap_bytes: Option<u64>,
-    /// Threads of the tree.
-    pub program_threads: Option<u64>,
-    /// User CPU time that the tree has used until now.
-    pub program_cpu_user_ns: Option<u64>,
-    /// System CPU time that the tree has used until now.
-    pub program_cpu_system_ns: Option<u64>,
+/// Defines the rows of a file that has several for a sample: whose they are, and then their own columns.
+macro_rules! define_rows {
+    ($($(#[$about:meta])* $row:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $row {
+            /// The run's name.
+            pub run_id: String,
+            /// Block of the sample.
+            pub block: u32,
+            /// Workload's name.
+            pub workload: String,
+            /// Variant's label.
+            pub variant: String,
+            $($(#[$of_field])* pub $field: $type,)*
+        }
+
+        impl $row {
+            /// An empty row of `sample`.
+            #[must_use]
+            pub fn of(sample: &Sample) -> $row {
+                $row {
+                    run_id: sample.run_id.clone(),
+                    block: sample.block,
+                    workload: sample.workload.clone(),
+                    variant: sample.variant.clone(),
+                    ..$row::default()
+                }
+            }
+        }
+    )*};
 }
 
-/// One bucket of a latency histogram: a row of `latency.csv`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LatencyBucket {
-    /// The run's name.
-    pub run_id: String,
-    /// Block of the sample.
-    pub block: u32,
-    /// Workload's name.
-    pub workload: String,
-    /// Variant's label.
-    pub variant: String,
-    /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, `timer`: two reads of the timer with nothing between; or `batch`: 64 operations of a thread, one after another,
-    /// with their touches, between two reads.
-    pub operation: String,
-    /// `call`; `touch`: the call and the first touch of what it returned; `switched`: a call during
-    /// which the thread was switched out although it could have run on (in neither of the other two).
-    pub scope: String,
-    /// Upper end of the bucket (two significant digits).
-    pub value_ns: u64,
-    /// Calls in the bucket.
-    pub count: u64,
-}
+define_rows! {
+    /// One checkpoint of a memory pass, or one look at a real program: a row of `timeline.csv`.
+    TimelinePoint {
+        /// Trace time since the first event; an event's index where the trace has no times.
+        time_ns: u64,
+        /// Requested bytes live.
+        requested_bytes: Option<u64>,
+        /// Sum of usable sizes of live objects.
+        usable_bytes: Option<u64>,
+        /// Resident bytes: a replay's, the harness's constant taken off; a real program's anonymous ones.
+        resident_bytes: u64,
+        /// Resident bytes of the real program's tree, those of files and shared memory included.
+        rss_bytes: Option<u64>,
+        /// Proportional share of memory of the tree.
+        pss_bytes: Option<u64>,
+        /// Swapped bytes of the tree.
+        swap_bytes: Option<u64>,
+        /// Threads of the tree.
+        program_threads: Option<u64>,
+        /// User CPU time that the tree has used until now.
+        program_cpu_user_ns: Option<u64>,
+        /// System CPU time that the tree has used until now.
+        program_cpu_system_ns: Option<u64>,
+    }
 
-/// A piece of the heap's address space: a row of `heapmap.csv`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeapMapCell {
-    /// The run's name.
-    pub run_id: String,
-    /// Block of the sample.
-    pub block: u32,
-    /// Workload's name.
-    pub workload: String,
-    /// Variant's label.
-    pub variant: String,
-    /// `peak`: when the program held the most; `drained`: at once after every object was freed.
-    pub moment: Moment,
-    /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
-    pub region: u64,
-    /// Where it begins, from the region's start.
-    pub offset_bytes: u64,
-    /// Its length.
-    pub span_bytes: u64,
-    /// Bytes of it that are resident; a cell without any has no row.
-    pub resident_bytes: u64,
-    /// Requested bytes of live objects in its resident pages.
-    pub live_bytes: u64,
-}
+    /// One bucket of a latency histogram: a row of `latency.csv`.
+    LatencyBucket {
+        /// `malloc`, `calloc`, `aligned_alloc`, `realloc`, `free`, `timer`: two reads of the timer with nothing between; or `batch`: 64 operations of a thread, one after another,
+        /// with their touches, between two reads.
+        operation: String,
+        /// `call`; `touch`: the call and the first touch of what it returned; `switched`: a call during
+        /// which the thread was switched out although it could have run on (in neither of the other two).
+        scope: String,
+        /// Upper end of the bucket (two significant digits).
+        value_ns: u64,
+        /// Calls in the bucket.
+        count: u64,
+    }
 
-/// Blocks of one usable size: a row of `sizes.csv`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SizeRow {
-    /// The run's name.
-    pub run_id: String,
-    /// Block of the sample.
-    pub block: u32,
-    /// Workload's name.
-    pub workload: String,
-    /// Variant's label.
-    pub variant: String,
-    /// Room of such a block, as malloc_usable_size says; beyond 32 KiB the largest of an eighth of a doubling.
-    pub usable_bytes: u64,
-    /// Calls that got such a block.
-    pub calls: u64,
-    /// What those calls requested.
-    pub requested_bytes: u64,
-    /// Such blocks that are live at the requested peak.
-    pub live_blocks: u64,
-    /// Their requested bytes.
-    pub live_requested_bytes: u64,
-    /// Their usable bytes.
-    pub live_usable_bytes: u64,
+    /// A piece of the heap's address space: a row of `heapmap.csv`.
+    HeapMapCell {
+        /// `peak`: when the program held the most; `drained`: at once after every object was freed.
+        moment: Moment,
+        /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
+        region: u64,
+        /// Where it begins, from the region's start.
+        offset_bytes: u64,
+        /// Its length.
+        span_bytes: u64,
+        /// Bytes of it that are resident; a cell without any has no row.
+        resident_bytes: u64,
+        /// Requested bytes of live objects in its resident pages.
+        live_bytes: u64,
+    }
+
+    /// Blocks of one usable size: a row of `sizes.csv`.
+    SizeRow {
+        /// Room of such a block, as malloc_usable_size says; beyond 32 KiB the largest of an eighth of a doubling.
+        usable_bytes: u64,
+        /// Calls that got such a block.
+        calls: u64,
+        /// What those calls requested.
+        requested_bytes: u64,
+        /// Such blocks that are live at the requested peak.
+        live_blocks: u64,
+        /// Their requested bytes.
+        live_requested_bytes: u64,
+        /// Their usable bytes.
+        live_usable_bytes: u64,
+    }
 }

@@ -34,15 +34,9 @@ pub(super) fn make_rows(
     variation: &Variation,
     taken: &Execution,
 ) -> Rows {
-    let variant = &variation.variant;
+    let sample = sample(run_id, workload, step, variation, taken);
     let point = |point: &crate::exec::Point| TimelinePoint {
-        run_id: run_id.to_owned(),
-        block: step.block,
-        workload: workload.to_owned(),
-        variant: variant.label.clone(),
         time_ns: point.time_ns,
-        requested_bytes: None,
-        usable_bytes: None,
         resident_bytes: point.anonymous_bytes,
         rss_bytes: Some(point.rss_bytes),
         pss_bytes: point.pss_bytes,
@@ -50,14 +44,10 @@ pub(super) fn make_rows(
         program_threads: Some(point.threads),
         program_cpu_user_ns: Some(point.cpu_user_ns),
         program_cpu_system_ns: Some(point.cpu_system_ns),
+        ..TimelinePoint::of(&sample)
     };
-    Rows {
-        sample: sample(run_id, workload, step, variation, taken),
-        timeline: taken.series.points.iter().map(point).collect(),
-        latency: Vec::new(),
-        heap_map: Vec::new(),
-        sizes: Vec::new(),
-    }
+    let timeline = taken.series.points.iter().map(point).collect();
+    Rows { timeline, latency: Vec::new(), heap_map: Vec::new(), sizes: Vec::new(), sample }
 }
 
 fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Execution) -> Sample {

@@ -85,12 +85,18 @@ pub(super) fn median_of_sorted(values: &[f64]) -> Option<f64> {
 
 /// P(Bin(n, 1/2) < k) for k = 1 to n. In logarithms, because 2^-n underflows above n = 1,074.
 fn binomial_tails(n: usize) -> impl Iterator<Item = f64> {
-    let mut ln_term = -(n as f64) * std::f64::consts::LN_2;
-    let mut tail = 0.0;
-    (0..n).map(move |k| {
-        tail += ln_term.exp();
-        ln_term += ((n - k) as f64 / (k + 1) as f64).ln();
-        tail
+    let ln_terms = (0..n).scan(-(n as f64) * std::f64::consts::LN_2, move |ln_term, k| {
+        let next = *ln_term + ((n - k) as f64 / (k + 1) as f64).ln();
+        Some(std::mem::replace(ln_term, next))
+    });
+    sums(ln_terms.map(f64::exp))
+}
+
+/// The sum of the first, of the first two, and so on.
+pub(super) fn sums(terms: impl Iterator<Item = f64>) -> impl Iterator<Item = f64> {
+    terms.scan(0.0, |sum, term| {
+        *sum += term;
+        Some(*sum)
     })
 }
 

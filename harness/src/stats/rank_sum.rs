@@ -7,7 +7,7 @@
 //! cover more, never less. The probability of the test itself is exact with ties: it counts every way in which the
 //! ranks, the shared ones too, can fall to the two runs.
 
-use super::median::{Interval, MIN_BLOCKS, rank_of_coverage, sorted};
+use super::median::{Interval, MIN_BLOCKS, rank_of_coverage, sorted, sums};
 use super::normal::normal_below;
 use super::signed_rank::Ratio;
 
@@ -140,11 +140,7 @@ fn rank_sum_tails(m: usize, n: usize) -> Box<dyn Iterator<Item = f64>> {
         }
     }
     let chances = rows.swap_remove(n);
-    let mut tail = 0.0;
-    Box::new(chances.into_iter().take(pairs).map(move |chance| {
-        tail += chance;
-        tail
-    }))
+    Box::new(sums(chances.into_iter().take(pairs)))
 }
 
 /// Twice each sample's rank among all, those of `one` first; equal samples share the mean of their ranks.

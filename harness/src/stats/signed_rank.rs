@@ -9,7 +9,9 @@
 
 use std::sync::OnceLock;
 
-use super::median::{Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted};
+use super::median::{
+    Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted, sums,
+};
 
 /// Up to so many blocks the estimate is Hodges-Lehmann's; above, the median of the ratios with its
 /// order-statistic interval, which at that number is as narrow for every use here.
@@ -94,11 +96,7 @@ fn signed_rank_tails(n: usize) -> impl Iterator<Item = f64> {
             probability[sum] = (probability[sum] + with_rank) / 2.0;
         }
     }
-    let mut tail = 0.0;
-    probability.into_iter().take(most).map(move |of_sum| {
-        tail += of_sum;
-        tail
-    })
+    sums(probability.into_iter().take(most))
 }
 
 #[cfg(test)]

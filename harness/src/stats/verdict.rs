@@ -1,6 +1,6 @@
 //! Whether a difference was shown.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::Ratio;
 
@@ -9,17 +9,22 @@ use super::Ratio;
 pub const NOISE_THRESHOLD: f64 = 0.02;
 
 /// What can be said of a variant against the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Fewer than [`super::MIN_BLOCKS`] blocks: nothing can be said.
+    #[serde(rename = "too few")]
     TooFew,
     /// The whole interval lies below 1 by more than the noise threshold.
+    #[serde(rename = "smaller")]
     Smaller,
     /// The whole interval lies above 1 by more than the noise threshold.
+    #[serde(rename = "larger")]
     Larger,
     /// Neither. It is not a proof that both are the same.
+    #[serde(rename = "no difference shown")]
     NoDifference,
     /// A latency below what the timer resolves.
+    #[serde(rename = "under resolution")]
     UnderResolution,
 }
 
@@ -54,12 +59,6 @@ impl Verdict {
     }
 }
 
-impl Serialize for Verdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 /// The verdict on a ratio: the whole interval must be outside 1 / (1 + noise) to 1 + noise.
 pub fn verdict(ratio: &Ratio, noise: f64) -> Verdict {
     match ratio.interval {
@@ -77,6 +76,19 @@ mod tests {
 
     fn with_interval(low: f64, high: f64) -> Ratio {
         Ratio { estimate: 1.0, interval: Some(Interval { low, high, coverage: 0.96 }), blocks: 10 }
+    }
+
+    #[test]
+    fn csv_and_tables_have_the_same_words() {
+        for verdict in [
+            Verdict::TooFew,
+            Verdict::Smaller,
+            Verdict::Larger,
+            Verdict::NoDifference,
+            Verdict::UnderResolution,
+        ] {
+            assert_eq!(serde_json::json!(verdict), verdict.as_str());
+        }
     }
 
     #[test]

@@ -127,10 +127,11 @@ pub struct SizeClass {
 }
 
 /// When a map of the heap was drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// When the program held the most.
+    #[default]
     Peak,
     /// When the most was resident, where that is another moment.
     ResidentPeak,

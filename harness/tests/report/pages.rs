@@ -177,7 +177,7 @@ fn the_keys_of_json_are_the_columns_of_the_summary() {
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
     for row in &rows {
         let mut keys: Vec<&str> = row.as_object().expect("an object").keys().map(String::as_str).collect();
-        let mut columns = heaplab::report::SUMMARY_COLUMNS.to_vec();
+        let mut columns = heaplab::results::columns::<heaplab::report::SummaryRow>().to_vec();
         columns.sort_unstable();
         keys.sort_unstable();
         assert_eq!(keys, columns);

@@ -226,12 +226,7 @@ impl Shape {
                 requested_bytes: Some(requested as u64),
                 usable_bytes: Some(usable as u64),
                 resident_bytes: resident as u64,
-                rss_bytes: None,
-                pss_bytes: None,
-                swap_bytes: None,
-                program_threads: None,
-                program_cpu_user_ns: None,
-                program_cpu_system_ns: None,
+                ..TimelinePoint::default()
             });
         }
         let mean = sum / self.checkpoints.max(1) as f64;

@@ -92,7 +92,7 @@ fn draw_map(
         canvas.text((left, top + 12.0), Anchor::Left, "not measured", SMALL);
         return 24.0;
     };
-    let sum = |figure: fn(&crate::results::HeapFigures) -> u64| {
+    let sum = |figure: fn(&crate::worker::HeapCell) -> u64| {
         cells.iter().map(figure).fold(0u64, u64::saturating_add)
     };
     let (resident, live) = (sum(|cell| cell.resident_bytes), sum(|cell| cell.live_bytes));

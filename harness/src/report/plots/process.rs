@@ -11,10 +11,9 @@ use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 use crate::predict::{Curves, Validation};
-use crate::results::Pass;
+use crate::results::{MemoryPoint, Pass};
 
-/// Time in ns, and bytes.
-type Points = Vec<(u64, u64)>;
+type Points = Vec<MemoryPoint>;
 
 /// What was recorded.
 const RECORDED: Look = Look { colour: MUTED, dash: Some((7.0, 5.0)) };
@@ -41,7 +40,7 @@ pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
     }
     analysis.run.each_program_point(|place, point| {
         if let Some(points) = programs.get_mut(&place) {
-            points.push((point.time_ns, point.resident_bytes));
+            points.push(MemoryPoint { time_ns: point.time_ns, resident_bytes: point.resident_bytes });
         }
     })?;
     let named = programs.into_iter().filter(|(_, points)| !points.is_empty()).map(|(place, points)| {
@@ -168,8 +167,8 @@ fn look(curves: &Curves) -> Look {
 /// Axes that hold all lines.
 fn axes<'a>(lines: impl Iterator<Item = &'a Points>, most_times: usize, most_bytes: usize) -> (Axis, Axis) {
     let (mut time, mut bytes) = (0, 0);
-    for (at, value) in lines.flatten() {
-        (time, bytes) = (time.max(*at), bytes.max(*value));
+    for point in lines.flatten() {
+        (time, bytes) = (time.max(point.time_ns), bytes.max(point.resident_bytes));
     }
     (Axis::new(time as f64, Unit::Time, most_times), Axis::new(bytes as f64 * 1.05, Unit::Bytes, most_bytes))
 }
@@ -201,8 +200,9 @@ fn draw_points(
 ) {
     let mut line: Vec<(f64, f64)> = Vec::with_capacity(points.len());
     let mut height = None;
-    for (at, value) in points {
-        let point = panel.at(time.fraction(*at as f64), bytes.fraction(*value as f64));
+    for point in points {
+        let point =
+            panel.at(time.fraction(point.time_ns as f64), bytes.fraction(point.resident_bytes as f64));
         let corner = height.map(|height| (point.0, height));
         height = Some(point.1);
         // PERF: points nearer than half a pixel to the last one change nothing.

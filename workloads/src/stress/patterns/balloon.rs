@@ -91,17 +91,8 @@ impl Balloon {
 
 impl Play for Balloon {
     fn turn(&mut self, heap: &mut Heap) -> bool {
-        let thread = match self.thread {
-            Some(thread) => thread,
-            None => {
-                if self.other {
-                    heap.start_thread()
-                } else {
-                    MAIN
-                }
-            }
-        };
-        self.thread = Some(thread);
+        let other = self.other;
+        let thread = *self.thread.get_or_insert_with(|| if other { heap.start_thread() } else { MAIN });
         if (0..STEP).all(|_| self.step(thread, heap)) {
             return true;
         }

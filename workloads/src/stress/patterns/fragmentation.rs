@@ -82,17 +82,8 @@ impl Fragmentation {
 
 impl Play for Fragmentation {
     fn turn(&mut self, heap: &mut Heap) -> bool {
-        let thread = match self.thread {
-            Some(thread) => thread,
-            None => {
-                if self.other {
-                    heap.start_thread()
-                } else {
-                    MAIN
-                }
-            }
-        };
-        self.thread = Some(thread);
+        let other = self.other;
+        let thread = *self.thread.get_or_insert_with(|| if other { heap.start_thread() } else { MAIN });
         if (0..STEP).all(|_| self.step(thread, heap)) {
             return true;
         }
