@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use criterion::{Criterion, SamplingMode, Throughput};
 use generated::{Generated, Shape};
-use heaplab::plan::{Pass, Touch};
+use heaplab::design::{Pass, Touch};
 use heaplab::worker::PrivateHeap;
 use heaplab_trace::{Header, Record, TraceReader, TraceWriter};
 use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};

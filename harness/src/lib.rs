@@ -1,15 +1,15 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: plan, worker, measure, results, stats, predict, capacity, session, report, compare, cli; a module uses only what
+//! One direction: stats, design, worker, measure, results, predict, capacity, session, report, compare, cli; a module uses only what
 //! stands before it.
 
 pub mod capacity;
 pub mod cli;
 pub mod compare;
+pub mod design;
 pub mod doctor;
 pub mod exec;
 pub mod measure;
-pub mod plan;
 pub mod predict;
 pub mod record;
 pub mod report;

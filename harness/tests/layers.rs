@@ -1,4 +1,4 @@
-//! The order of layers: trace -> workloads -> allocators -> harness (stats -> plan -> worker -> measure -> results
+//! The order of layers: trace -> workloads -> allocators -> harness (stats -> design -> worker -> measure -> results
 //! -> predict -> capacity -> session -> report -> compare -> cli). A module uses only what stands left of it, inside a
 //! folder arrows go one way too, and `unsafe` lives in few places.
 //!
@@ -32,10 +32,10 @@ const CRATES: [(&str, &str, &[&str]); 10] = [
 
 /// The harness's modules in their order: each uses those before it.
 const MODULES: [&str; 11] = [
-    "stats", "plan", "worker", "measure", "results", "predict", "capacity", "session", "report", "compare",
+    "stats", "design", "worker", "measure", "results", "predict", "capacity", "session", "report", "compare",
     "cli",
 ];
-/// Stand beside `plan`: each uses `stats` and none of the others, and only `session` and `cli` use it.
+/// Stand beside `design`: each uses `stats` and none of the others, and only `session` and `cli` use it.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
@@ -109,21 +109,22 @@ fn a_use_against_the_order_is_found_in_every_form() {
     let engine = "harness/src/worker/engine.rs";
     for source in [
         "use crate::results::Sample;",
-        "use crate::{plan::Pass, results::{Sample, Rows}};",
+        "use crate::{design::Pass, results::{Sample, Rows}};",
         "use super::super::results;",
         "fn f() { print!(\"{}\", crate::results::COUNT); }",
         "impl From<crate::results::Sample> for X {}",
     ] {
         assert_eq!(faults(engine, source), ["harness/src/worker/engine.rs: worker uses results"], "{source}");
     }
-    for source in ["use crate::plan::Pass;", "use super::results;", "// crate::cli", "use results::Sample;"] {
+    for source in ["use crate::design::Pass;", "use super::results;", "// crate::cli", "use results::Sample;"]
+    {
         assert_eq!(faults(engine, source), [] as [String; 0], "{source}");
     }
     let module = "harness/src/worker/mod.rs";
     assert_eq!(faults(module, "use super::cli::Usage;"), ["harness/src/worker/mod.rs: worker uses cli"]);
     assert_eq!(faults("harness/src/report/mod.rs", "use crate::doctor::Check;").len(), 1);
     assert_eq!(faults("harness/src/cli/doctor.rs", "use crate::doctor::Check;").len(), 0);
-    assert_eq!(faults("harness/src/doctor/mod.rs", "use crate::plan::Pass;").len(), 1);
+    assert_eq!(faults("harness/src/doctor/mod.rs", "use crate::design::Pass;").len(), 1);
     assert_eq!(faults("harness/src/exec/series.rs", "use crate::stats::median;").len(), 0);
 }
 

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use heaplab::plan::{ExecOptions, ReplayOptions, RunOptions};
+use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use heaplab::design::{Pass, Touch};
 use heaplab::measure::Variation;
-use heaplab::plan::{Pass, Touch};
 use heaplab_workloads::catalog;
 use heaplab_workloads::program::Order;
 use heaplab_workloads::simulate::Options;

@@ -1,8 +1,8 @@
 //! Whether a replay of many threads ranks the allocators as a replay of the same events by one thread does, in which
 //! there is nothing to wait for; and how much of busy time is the replay's own.
 
+use heaplab::design::{Pass, Touch};
 use heaplab::measure::{Taken, Variation};
-use heaplab::plan::{Pass, Touch};
 use heaplab_allocators::registry::DEFAULTS;
 use heaplab_trace::{Action, Event, Header, Record};
 use heaplab_workloads::program::Order;

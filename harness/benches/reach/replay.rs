@@ -1,7 +1,7 @@
 //! How long the replay takes for an event: with hundreds of threads on each allocator, and with one on `floor`.
 
+use heaplab::design::{Pass, Touch};
 use heaplab::measure::{Taken, Variation};
-use heaplab::plan::{Pass, Touch};
 use heaplab_allocators::registry::DEFAULTS;
 use heaplab_workloads::catalog;
 use heaplab_workloads::program::{Order, ProgramInfo};

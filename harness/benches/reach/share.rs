@@ -1,7 +1,7 @@
 //! The worker's own share of RssAnon: what it is on `floor` with an empty program, and how far it moves with
 //! a trace of hundreds of threads and many events of which none allocates.
 
-use heaplab::plan::{Pass, Touch};
+use heaplab::design::{Pass, Touch};
 use heaplab_trace::{Action, Event, Header, Record};
 use heaplab_workloads::program::Order;
 use heaplab_workloads::stream::{RecordStream, StreamError};

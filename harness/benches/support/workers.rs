@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use heaplab::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch};
 use heaplab::measure::{Campaign, Footprints, Programs, Subject, Taken, Variation};
-use heaplab::plan::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch};
 use heaplab::worker::Status;
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
 use heaplab_allocators::{Variant, probe};

@@ -7,7 +7,7 @@ use crate::cli::stdout::stdout;
 use crate::compare::{
     CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_variants,
 };
-use crate::plan::{parse_percent, show_percent};
+use crate::design::{parse_percent, show_percent};
 use crate::report::{Analysis, Format, ReportError};
 use crate::results::{self, Run};
 use crate::stats::NOISE_THRESHOLD;

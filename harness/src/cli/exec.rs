@@ -13,8 +13,8 @@ use super::report::show_program_report;
 use super::run::say_stopped;
 use super::screen::Screen;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
+use crate::design::{ExecOptions, Pass, RunOptions};
 use crate::exec::Ready;
-use crate::plan::{ExecOptions, Pass, RunOptions};
 use crate::session::{Ended, ProgramEnded, Start, measure_program};
 
 #[derive(clap::Args)]

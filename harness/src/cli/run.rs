@@ -13,7 +13,7 @@ use super::report::show_report;
 use super::screen::Screen;
 use super::stdout::stdout;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
-use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Shard, Touch, Unit, parse_percent};
+use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Shard, Touch, Unit, parse_percent};
 use crate::report::Format;
 use crate::results::{self, Status};
 use crate::session::{Ended, Start, is_begun, list_units, measure_replays};

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use heaplab_workloads::import::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::plan::Pass;
+use crate::design::Pass;
 use crate::session::Notice;
 
 /// Shows what a session tells.

@@ -14,7 +14,7 @@ use super::exec::parse_ready;
 use super::screen::Screen;
 use super::{Outcome, argv_of_process, nanoseconds, parse_duration, stop_on_signals};
 use crate::cli::stdout::stdout;
-use crate::plan::{ExecOptions, RunOptions};
+use crate::design::{ExecOptions, RunOptions};
 use crate::predict::validate;
 use crate::report::{
     Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,

@@ -11,7 +11,7 @@ use super::child::{End, run_worker};
 use super::constant::measure_constant;
 use super::footprints::{Footprints, was_cold};
 use super::programs::Programs;
-use crate::plan::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
+use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
 use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
 /// Holds nothing but a length.
@@ -40,7 +40,7 @@ pub struct Subject {
 
 /// One sample, as it was taken.
 pub struct Taken<'a> {
-    /// Which one of the plan.
+    /// Which one of the design.
     pub step: Step,
     /// Its workload.
     pub subject: &'a Subject,
@@ -71,7 +71,7 @@ pub enum MeasureError {
     /// A worker could not be started.
     #[error("a worker cannot be started")]
     Start(#[source] std::io::Error),
-    /// A program that the plan needs was not compiled.
+    /// A program that the design needs was not compiled.
     #[error("workload {workload} was not compiled for {order} order")]
     NoProgram {
         /// The workload.

@@ -11,7 +11,7 @@ use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
 use super::child::{End, run_worker};
-use crate::plan::{Pace, Pass, Touch};
+use crate::design::{Pace, Pass, Touch};
 use crate::worker::{Job, Status};
 
 /// A trace without a record.

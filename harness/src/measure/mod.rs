@@ -1,6 +1,6 @@
 //! Takes samples: compiles programs, starts workers, and hands on what came of each.
 //!
-//! Data goes one way: plan in, [`Taken`] out, one after another. Whoever receives them keeps them;
+//! Data goes one way: design in, [`Taken`] out, one after another. Whoever receives them keeps them;
 //! nothing is averaged, judged or dropped here.
 
 mod campaign;

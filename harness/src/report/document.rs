@@ -15,7 +15,7 @@ use super::units;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::plan::Touch;
+use crate::design::Touch;
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_SECOND, HARNESS_PER_EVENT, PEAK_RATIO, RESIDENT_MEAN,
     RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,

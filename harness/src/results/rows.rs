@@ -1,8 +1,8 @@
 //! From what a worker said to the rows of the files.
 
 use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, Status, TimelinePoint};
+use crate::design::Touch;
 use crate::measure::Taken;
-use crate::plan::Touch;
 use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass};
 
 /// The rows of one sample.

@@ -5,7 +5,7 @@
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{RunOptions, Shard, wide};
+use crate::design::{RunOptions, Shard, wide};
 
 /// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
 pub const SCHEMA: u32 = 2;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::plan::Pass;
+pub use crate::design::Pass;
 use crate::worker::{Measured, measured_columns};
 pub use crate::worker::{Moment, Status};
 

@@ -12,7 +12,7 @@ use heaplab_allocators::registry::{DEFAULT_BASELINE, FLOOR};
 
 use super::error::{SessionError, usage};
 use super::replays::Replays;
-use crate::plan::{Pass, Step, show_percent};
+use crate::design::{Pass, Step, show_percent};
 use crate::results::metrics::headline;
 use crate::results::{Sample, SampleKey, Status};
 use crate::stats::{Interval, MIN_BLOCKS, median_interval, paired_ratio};

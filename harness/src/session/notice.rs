@@ -3,7 +3,7 @@
 use heaplab_workloads::import::Progress;
 use heaplab_workloads::program::Order;
 
-use crate::plan::Pass;
+use crate::design::Pass;
 
 /// One thing that is told.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use super::description::{describe_variant, machine_warnings};
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
 use super::variants::list_labels;
+use crate::design::{RunOptions, Shard};
 use crate::doctor::Machine;
 use crate::measure::Variation;
-use crate::plan::{RunOptions, Shard};
 use crate::results::{RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA, read_run_file};
 
 /// How a run starts.

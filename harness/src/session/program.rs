@@ -13,9 +13,9 @@ use super::notice::{Listener, Notice};
 use super::opening::{Ended, Kind, Opening, Start};
 use super::program_rows::{make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
+use crate::design::{Design, ExecOptions, RunOptions, Step};
 use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, find_program};
 use crate::measure::Variation;
-use crate::plan::{Design, ExecOptions, RunOptions, Step};
 use crate::results::{RunDirectory, RunWorkload, SampleKey, Status};
 
 /// How a run of a program ended when nothing failed.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use heaplab_allocators::hash_file;
 
+use crate::design::{Pace, Step};
 use crate::exec::{Ending, Execution, Series, Usage};
 use crate::measure::Variation;
-use crate::plan::{Pace, Step};
 use crate::results::{Rows, Sample, Status, TimelinePoint};
 
 /// A sample that was not taken because the variant, or what prepares it, does not allow it.

@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::Options;
 use super::error::{SessionError, usage};
 use super::variants::{add_harness, check_baseline, find_variants};
 use super::workloads::find_workloads;
-use crate::plan::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
+use crate::design::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
 use crate::results::SampleKey;
 
 /// What a run of replays consists of, all checked.

@@ -13,8 +13,8 @@ use super::references::add_references;
 use super::replays::Replays;
 use super::variants::prove_variants;
 use super::workloads::describe_all;
+use crate::design::Step;
 use crate::measure::Variation;
-use crate::plan::Step;
 use crate::results::{self, Rows, RunDirectory, Sample, Status};
 
 /// Takes the samples of a run of replays, and keeps them in its directory.

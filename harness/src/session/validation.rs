@@ -15,8 +15,8 @@ use super::opening::{Ended, Start, is_begun};
 use super::program::{ProgramEnded, measure_program};
 use super::recording::read_coverage;
 use super::sampling::measure_replays;
+use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
 use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
-use crate::plan::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
 
 /// A recording is merged after the program's end: this long it may take.
 const MERGING: Duration = Duration::from_secs(600);

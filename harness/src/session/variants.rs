@@ -8,8 +8,8 @@ use heaplab_allocators::{Proof, Sweep, SweepError, Variant, VariantError};
 
 use super::error::{SessionError, chain, usage};
 use super::notice::{Listener, Notice};
+use crate::design::{Pace, Pass, ReplayOptions, RunOptions};
 use crate::measure::Variation;
-use crate::plan::{Pace, Pass, ReplayOptions, RunOptions};
 use crate::worker::CPUS_VARIABLE;
 
 /// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.

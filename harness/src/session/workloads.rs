@@ -6,7 +6,7 @@ use heaplab_workloads::catalog::{self, Suite, Workload};
 use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
-use crate::plan::ReplayOptions;
+use crate::design::ReplayOptions;
 
 /// The workloads that are asked for, each with what is asked of a simulation.
 pub(super) fn find_workloads(

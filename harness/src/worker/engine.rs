@@ -27,7 +27,7 @@ use super::state::{Local, State};
 use super::tables::{Offer, ThreadState};
 use super::threads::{Body, Threads};
 use super::usage::Usage;
-use crate::plan::Pace;
+use crate::design::Pace;
 
 /// The parts of a replay, one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use heaplab_workloads::program::ProgramInfo;
 use serde::{Deserialize, Serialize};
 
 use super::extent::{Footprint, Need, Warmed};
-use crate::plan::{Pace, Pass, Touch};
+use crate::design::{Pace, Pass, Touch};
 
 /// One sample to take. Comes in on stdin.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use super::instrument::Instrument;
 use super::program::Ops;
 use super::state::{Local, State};
 use super::{answer, gate};
-use crate::plan::Touch;
+use crate::design::Touch;
 use crate::worker::Status;
 
 /// A loop for one pass and one touch policy.

@@ -18,7 +18,7 @@ use super::state::{Counts, Local, State};
 use super::stopwatch::Empty;
 use super::tables::Slots;
 use super::{answer, clock, heap_map, layout, stacks};
-use crate::plan::{Pass, Touch};
+use crate::design::{Pass, Touch};
 
 /// Does the job.
 pub(super) fn run(job: Job) -> Reply {

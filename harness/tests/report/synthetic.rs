@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heaplab::plan::{ReplayOptions, RunOptions};
+use heaplab::design::{ReplayOptions, RunOptions};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA,
     Sample, SampleKey, Status, TimelinePoint, columns,

@@ -15,7 +15,7 @@ const MOST: u32 = 100_000;
 /// One of a number of equal parts of a run.
 ///
 /// ```
-/// use heaplab::plan::Shard;
+/// use heaplab::design::Shard;
 /// let shards: Vec<Shard> = (1..=4).map(|number| format!("{number}/4").parse().unwrap()).collect();
 /// assert_eq!(shards.iter().filter(|shard| shard.holds("monitor-server#3")).count(), 1);
 /// ```

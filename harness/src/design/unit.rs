@@ -42,7 +42,7 @@ impl Unit {
     /// run's seed (8 bytes, little-endian) and the unit's id.
     ///
     /// ```
-    /// use heaplab::plan::Unit;
+    /// use heaplab::design::Unit;
     /// let unit = Unit { workload: "monitor-server".to_owned(), block: 3 };
     /// assert_eq!(unit.to_string(), "monitor-server#3");
     /// assert_ne!(unit.seed(1), unit.seed(2));
