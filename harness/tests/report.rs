@@ -18,7 +18,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
-use heaplab::report::{Analysis, Style, SummaryRow, answer, print_table, write_report};
+use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,
     RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
@@ -263,7 +263,7 @@ fn what_cannot_be_read_is_named() {
 #[test]
 fn a_report_is_complete_and_says_so() {
     let directory = written(&Shape::new(&FOUR, 10));
-    let output = report(directory.path(), &[]);
+    let output = report(directory.path(), &["--list-files"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
     let text = stdout(&output);
@@ -293,6 +293,12 @@ fn a_report_is_complete_and_says_so() {
         assert!((250..4000).contains(&side(20)), "{name}: {}", side(20));
         assert!(text.contains(&name), "{text}");
     }
+    // Else what is printed last is where the report is, and nothing hides the answer.
+    let brief = stdout(&report(directory.path(), &[]));
+    let last: Vec<&str> = brief.lines().rev().take(4).collect();
+    let page = directory.path().join("report.html");
+    assert_eq!(last[..3], [&*directory.path().to_string_lossy(), &*page.to_string_lossy(), ""]);
+    assert!(last[3].starts_with("Ranges in brackets are confidence intervals"), "{brief}");
 }
 
 #[test]
@@ -420,7 +426,7 @@ proptest! {
         fs::write(&path, content).expect("writable");
         let outcome = load(directory.path()).map_err(|error| error.to_string()).and_then(|run| {
             let analysis = Analysis::new(&run, None).map_err(|error| error.to_string())?;
-            print_table(&analysis, &mut Vec::new(), Style { framed: true, colour: true }).expect("in memory");
+            print_table(&analysis, Columns::All, &mut Vec::new(), Style { ruled: true, colour: true }).expect("in memory");
             run.each_timeline_point(|_, _| ())
                 .and_then(|_| run.each_heap_cell(|_, _, _| ()))
                 .map(|_| answer(&analysis))

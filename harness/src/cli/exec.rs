@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use heaplab_workloads::simulate::DEFAULT_SEED;
 
-use super::report::show_program_report;
+use super::report::{View, show_program_report};
 use super::run::say_stopped;
 use super::screen::Screen;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
@@ -66,6 +66,8 @@ pub(super) struct Args {
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
+    #[command(flatten)]
+    view: View,
     /// The program and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "resume")]
     command: Vec<OsString>,
@@ -80,7 +82,7 @@ pub(super) fn parse_ready(text: &str) -> Result<String, String> {
 pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;
-    let baseline = args.baseline.clone();
+    let (baseline, view) = (args.baseline.clone(), args.view);
     let (start, command) = start(args, matches);
     match measure_program(start, command, false, &stop, &|notice| screen.show(notice))? {
         ProgramEnded::CannotStart(error) => {
@@ -89,7 +91,7 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
         }
         ProgramEnded::Ended { ended: Ended::Stopped(path), .. } => Ok(say_stopped("exec", path.as_deref())),
         ProgramEnded::Ended { ended: Ended::Finished(path), status } => {
-            let outcome = show_program_report(&path, baseline.as_deref())?;
+            let outcome = show_program_report(&path, baseline.as_deref(), view)?;
             Ok(match status.filter(|status| *status != 0) {
                 Some(status) => Outcome::Passed(u8::try_from(status).unwrap_or(u8::MAX)),
                 None => outcome,
@@ -101,7 +103,11 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
 /// How the run starts, and for a new one the command.
 fn start(args: Args, matches: &ArgMatches) -> (Start, Option<Vec<OsString>>) {
     let (output, resume, anyway) = (args.output.clone(), args.resume, args.resume_anyway);
-    let more = is_asked_for_more("exec", matches, &["output", "resume", "resume_anyway"]);
+    let more = is_asked_for_more(
+        "exec",
+        matches,
+        &[&["output", "resume", "resume_anyway"], &View::IDS[..]].concat(),
+    );
     let command = args.command.clone();
     let options = options(args);
     match output {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Outcome, Usage};
 use crate::cli::stdout::stdout;
 use crate::report::{
-    Analysis, Format, Report, ReportError, Style, answer, print_summary, print_table, write_report,
+    Analysis, Columns, Format, Report, ReportError, Style, answer, print_summary, print_table, write_report,
 };
 use crate::results::{self, Run};
 
@@ -20,23 +20,40 @@ pub(super) struct Args {
     /// In which form the summary is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    view: View,
+}
+
+/// How much of a report is printed.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct View {
+    /// Which columns the table has: those that decide, or all
+    #[arg(long, value_enum, default_value_t)]
+    columns: Columns,
+    /// Print the path of every file of the report
+    #[arg(long)]
+    list_files: bool,
+}
+
+impl View {
+    /// The arguments that say how a run is shown, and not what it is.
+    pub(super) const IDS: [&str; 2] = ["columns", "list_files"];
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
-    let (outcome, files) = report_run(&args.directory, args.baseline.as_deref(), args.format)?;
-    if matches!(args.format, Format::Table) {
-        list_files(&files)?;
-    }
-    Ok(outcome)
+    show_report(&args.directory, args.baseline.as_deref(), args.format, args.view)
 }
 
-/// Reports on a run that has just been made, from its files: the directory comes last.
-pub(super) fn show_report(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result<Outcome> {
-    let (outcome, report) = report_run(path, baseline, format)?;
+/// Reports on a run from its files. Where the report and the run are comes last.
+pub(super) fn show_report(
+    path: &Path,
+    baseline: Option<&str>,
+    format: Format,
+    view: View,
+) -> anyhow::Result<Outcome> {
+    let (outcome, report) = report_run(path, baseline, format, view.columns)?;
     if matches!(format, Format::Table) {
-        let plots = report.plots.iter().map(|plot| &*plot.path);
-        let mut out = stdout();
-        plots.chain([path]).try_for_each(|path| writeln!(out, "{}", path.display()))?;
+        name_files(&report, path, view.list_files, &mut stdout())?;
     } else {
         say!("{}", path.display());
     }
@@ -44,27 +61,36 @@ pub(super) fn show_report(path: &Path, baseline: Option<&str>, format: Format) -
 }
 
 /// The same of a run of a real program, whose output has standard output for itself.
-pub(super) fn show_program_report(path: &Path, baseline: Option<&str>) -> anyhow::Result<Outcome> {
+pub(super) fn show_program_report(
+    path: &Path,
+    baseline: Option<&str>,
+    view: View,
+) -> anyhow::Result<Outcome> {
     let run = results::load(path)?;
     let analysis = analyse(&run, baseline)?;
     let report = write_report(&analysis)?;
     report.notes.iter().for_each(|note| say!("heaplab: {note}"));
     let out = &mut std::io::stderr().lock();
-    print_table(&analysis, out, Style { framed: false, colour: false })?;
+    print_table(&analysis, view.columns, out, Style { ruled: false, colour: false })?;
+    writeln!(out)?;
     answer(&analysis).all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
-    let plots = report.plots.iter().map(|plot| &*plot.path);
-    plots.chain([path]).try_for_each(|path| writeln!(out, "{}", path.display()))?;
+    name_files(&report, path, view.list_files, out)?;
     Ok(outcome(&analysis))
 }
 
 /// Writes the report of a run, and prints its summary and its answer.
-fn report_run(path: &Path, baseline: Option<&str>, format: Format) -> anyhow::Result<(Outcome, Report)> {
+fn report_run(
+    path: &Path,
+    baseline: Option<&str>,
+    format: Format,
+    columns: Columns,
+) -> anyhow::Result<(Outcome, Report)> {
     let run = results::load(path)?;
     let analysis = analyse(&run, baseline)?;
     let report = write_report(&analysis)?;
     report.notes.iter().for_each(|note| say!("heaplab: {note}"));
     let out = &mut stdout();
-    print_summary(&analysis, format, out)?;
+    print_summary(&analysis, format, columns, out)?;
     if matches!(format, Format::Table) {
         writeln!(out)?;
         answer(&analysis).all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
@@ -84,9 +110,14 @@ fn outcome(analysis: &Analysis<'_>) -> Outcome {
     if analysis.is_complete() { Outcome::Done } else { Outcome::Incomplete }
 }
 
-fn list_files(report: &Report) -> anyhow::Result<()> {
-    let mut out = stdout();
-    let plots = report.plots.iter().map(|plot| &plot.path);
-    let files = [&report.summary, &report.markdown, &report.html].into_iter().chain(plots);
-    Ok(files.into_iter().try_for_each(|path| writeln!(out, "{}", path.display()))?)
+/// Names the files of a report, or the page that shows them, and the run's directory.
+fn name_files(report: &Report, directory: &Path, all: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if all {
+        let plots = report.plots.iter().map(|plot| &plot.path);
+        let mut files = [&report.summary, &report.markdown].into_iter().chain(plots);
+        files.try_for_each(|path| writeln!(out, "{}", path.display()))?;
+    }
+    writeln!(out, "{}", report.html.display())?;
+    writeln!(out, "{}", directory.display())?;
+    Ok(())
 }

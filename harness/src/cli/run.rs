@@ -9,7 +9,7 @@ use heaplab_workloads::catalog::Suite;
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
-use super::report::show_report;
+use super::report::{View, show_report};
 use super::screen::Screen;
 use super::stdout::stdout;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
@@ -112,6 +112,8 @@ pub(super) struct Args {
     /// In which form the summary is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    view: View,
 }
 
 fn parse_order(text: &str) -> Result<Order, String> {
@@ -124,7 +126,7 @@ fn parse_order(text: &str) -> Result<Order, String> {
 
 /// Runs, reports, and says what came of it.
 pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
-    let (baseline, format, shard) = (args.baseline.clone(), args.format, args.shard);
+    let (baseline, format, view, shard) = (args.baseline.clone(), args.format, args.view, args.shard);
     if args.list_units {
         return print_units(&list_units(&options(args), shard)?, format);
     }
@@ -132,7 +134,7 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
     let screen = Screen::new()?;
     match measure_replays(start(args, matches), &stop, &|notice| screen.show(notice))? {
         Ended::Finished(path) if results::read_run_file(&path)?.shard.is_some() => show_shard(&path),
-        Ended::Finished(path) => show_report(&path, baseline.as_deref(), format),
+        Ended::Finished(path) => show_report(&path, baseline.as_deref(), format, view),
         Ended::Stopped(path) => Ok(say_stopped("run", path.as_deref())),
     }
 }
@@ -140,7 +142,8 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
 /// How the run starts. The baseline of a report may be another than the run's, and its form may.
 fn start(args: Args, matches: &ArgMatches) -> Start {
     let (output, resume, anyway, shard) = (args.output.clone(), args.resume, args.resume_anyway, args.shard);
-    let more = is_asked_for_more("run", matches, &["output", "resume", "resume_anyway", "format", "shard"]);
+    let free = ["output", "resume", "resume_anyway", "format", "shard"];
+    let more = is_asked_for_more("run", matches, &[&free[..], &View::IDS].concat());
     let options = options(args);
     match output {
         // A job of a cluster is one command, the first time and after it was killed.

@@ -7,7 +7,7 @@ use heaplab_allocators::registry::FLOOR;
 use super::ReportError;
 use super::latency::Latencies;
 use super::sizes::Sizes;
-use super::speed::{MOST_FLOOR_SHARE, Speed, floor_share};
+use super::speed::{MOST_FLOOR_SHARE, Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
@@ -275,8 +275,12 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
 /// Says that ratios of busy time have the harness in them, where they do.
 fn describe_missing_floor(run: &Run) -> Option<String> {
     let speed = Speed::of(run);
-    (speed.is_busy() && !speed.is_net()).then(|| {
-        let why = match floor_share(run) {
+    let share = floor_share(run);
+    let is_measured = timed(run).any(|sample| sample.variant == FLOOR);
+    // Where floor stands alone there is no ratio.
+    let has_ratios = share.is_some() || !is_measured;
+    (speed.is_busy() && !speed.is_net() && has_ratios).then(|| {
+        let why = match share {
             None => "floor was not measured".to_owned(),
             Some((share, workload)) => format!(
                 "floor takes {:.0} % of the fastest variant's busy time on {workload}, and only up to {:.0} % can it stand \

@@ -22,7 +22,11 @@ struct Question {
     show: fn(f64) -> String,
     /// What the figure is of, after its unit.
     each: &'static str,
+    /// How a smaller and a larger figure differ.
+    words: [&'static str; 2],
 }
+
+const LESS_AND_MORE: [&str; 2] = ["less", "more"];
 
 fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
     [
@@ -34,6 +38,7 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
             best: "needs the least resident memory at its peak",
             show: units::bytes,
             each: "",
+            words: LESS_AND_MORE,
         },
         Question {
             name: "speed",
@@ -43,6 +48,7 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
             best: "is the fastest",
             show: units::nanoseconds,
             each: analysis.speed.each,
+            words: ["less time", "more time"],
         },
         Question {
             name: "memory of the program",
@@ -52,6 +58,7 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
             best: "needs the least anonymous resident memory at its peak",
             show: units::bytes,
             each: "",
+            words: LESS_AND_MORE,
         },
         Question {
             name: "CPU time of the program",
@@ -61,6 +68,7 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
             best: "takes the least CPU time",
             show: units::nanoseconds,
             each: "",
+            words: LESS_AND_MORE,
         },
     ]
 }
@@ -73,12 +81,14 @@ pub struct Answer {
     pub sentences: Vec<String>,
     /// The sentences of each workload, where there is more than one.
     pub by_workload: Vec<String>,
+    /// How sure the ranges in brackets are, where there are some.
+    pub confidence: Option<String>,
 }
 
 impl Answer {
-    /// All sentences, the most general first.
+    /// All sentences, the most general first, and how sure they are.
     pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.sentences.iter().chain(&self.by_workload)
+        self.sentences.iter().chain(&self.by_workload).chain(&self.confidence)
     }
 }
 
@@ -86,7 +96,7 @@ impl Answer {
 pub fn answer(analysis: &Analysis<'_>) -> Answer {
     if analysis.run.samples.is_empty() {
         let nothing = "The run holds no sample: there is nothing to answer.".to_owned();
-        return Answer { sentences: vec![nothing], by_workload: Vec::new() };
+        return Answer { sentences: vec![nothing], by_workload: Vec::new(), confidence: None };
     }
     let is_tried = |question: &Question, workload: &str| {
         let mut samples = analysis.run.samples.iter();
@@ -105,16 +115,33 @@ pub fn answer(analysis: &Analysis<'_>) -> Answer {
             true => {
                 let neither =
                     "Neither speed nor memory was measured: there is nothing to compare.".to_owned();
-                Answer { sentences: vec![neither], by_workload: Vec::new() }
+                Answer { sentences: vec![neither], by_workload: Vec::new(), confidence: None }
             }
-            false => Answer { sentences: each, by_workload: Vec::new() },
+            false => Answer {
+                sentences: each,
+                by_workload: Vec::new(),
+                confidence: confidence(analysis, &questions),
+            },
         };
     }
     let asked = questions
         .iter()
         .filter(|question| analysis.workloads.iter().any(|workload| is_tried(question, workload)));
     let sentences = asked.map(|question| answer_over_workloads(analysis, question)).collect();
-    Answer { sentences, by_workload: each }
+    Answer { sentences, by_workload: each, confidence: confidence(analysis, &questions) }
+}
+
+/// The least coverage of the intervals that the answers give, said once for all.
+fn confidence(analysis: &Analysis<'_>, questions: &[Question]) -> Option<String> {
+    let is_asked = |metric: &str| {
+        questions.iter().any(|question| [question.metric, question.compared].contains(&metric))
+    };
+    let rows = analysis.summary.iter().filter(|row| is_asked(&row.metric));
+    let least = rows.flat_map(|row| [row.coverage, row.ratio_coverage]).flatten().min_by(f64::total_cmp)?;
+    Some(format!(
+        "Ranges in brackets are confidence intervals, each of {} or more.",
+        units::percent((least * 1000.0).floor() / 1000.0)
+    ))
 }
 
 /// One question on one workload.
@@ -266,32 +293,27 @@ impl Contest<'_> {
 
 fn describe_value(row: &SummaryRow, question: &Question) -> String {
     let middle = format!("{}{}", row.median.map(question.show).unwrap_or_default(), question.each);
-    match (row.low, row.high, row.coverage) {
-        (Some(low), Some(high), Some(coverage)) => {
-            format!(
-                "{middle} ({} to {}, {})",
-                (question.show)(low),
-                (question.show)(high),
-                units::percent(coverage)
-            )
-        }
-        _ => middle,
+    match row.low.zip(row.high) {
+        Some((low, high)) => format!("{middle} ({} to {})", (question.show)(low), (question.show)(high)),
+        None => middle,
     }
 }
 
+/// How a ratio reads: `15 % less than jemalloc (14 to 16 %)`, `2.31 times jemalloc (2.2 to 2.4)`.
 fn describe_ratio(ratio: Option<Ratio>, against: &str, question: &Question) -> String {
     let Some(ratio) = ratio else {
         return format!("a ratio to {against} cannot be formed");
     };
-    let times = format!("{} times {against}", units::ratio(ratio.estimate));
-    let without = if question.compared == ALLOCATOR_PER_EVENT { " without the harness's share" } else { "" };
+    let difference = units::difference(ratio.estimate, question.words);
+    let than = if difference.ends_with("times") { "" } else { " than" };
+    let without =
+        if question.compared == ALLOCATOR_PER_EVENT { ", the harness's share subtracted" } else { "" };
     match ratio.interval {
-        None => format!("{times}{without}"),
-        Some(interval) => format!(
-            "{times}{without} ({} to {}, {})",
-            units::ratio(interval.low),
-            units::ratio(interval.high),
-            units::percent(interval.coverage)
-        ),
+        None => format!("{difference}{than} {against}{without}"),
+        Some(interval) => {
+            let words = question.words;
+            let range = units::difference_range(ratio.estimate, interval.low, interval.high, words);
+            format!("{difference}{than} {against} ({range}){without}")
+        }
     }
 }

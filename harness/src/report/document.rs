@@ -10,7 +10,7 @@ use super::grid::{Grid, Table};
 use super::planning::Planned;
 use super::plots::Plot;
 use super::setup::{describe_allocators, describe_machine};
-use super::table::{describe_table, workload_grid};
+use super::table::{Columns, describe_table, workload_grid};
 use super::units;
 use std::fmt::Display;
 use std::time::Duration;
@@ -184,7 +184,10 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
     let latency = latency_grid(analysis, workload);
     Section {
         name: workload,
-        table: Table { intro: describe_table(analysis), grid: workload_grid(analysis, workload) },
+        table: Table {
+            intro: describe_table(analysis),
+            grid: workload_grid(analysis, workload, Columns::All),
+        },
         plots: figures(plots, Some(workload)),
         latency: (!latency.rows.is_empty())
             .then(|| Table { intro: describe_latency(analysis, workload), grid: latency }),

@@ -1,38 +1,31 @@
-//! A table of text, drawn framed for a terminal, plain for a pipe, or as markdown.
+//! A table of text, drawn ruled for a terminal, plain for a pipe, or as markdown.
 
 use std::io::{self, Write};
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{
-    CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table as Drawn, TableStyle,
-};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table as Drawn, TableStyle};
 use serde::Serialize;
 
 /// A terminal's line holds so many; cells of a wider table are broken into lines.
 const MOST_COLUMNS: u16 = 100;
-/// The frame for a terminal.
-const FRAME: TableStyle = TableStyle::new()
-    .top_border(LineStyle::new('┌', '─', '┬', '┐'))
-    .header_lines(ContentLineStyle::new('│', '│', '│'))
-    .header_separator(LineStyle::new('├', '─', '┼', '┤'))
-    .content_lines(ContentLineStyle::new('│', '│', '│'))
-    .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
+/// On a terminal a line under the header; lines between columns would take the room of a column.
+const RULED: TableStyle = NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// With a frame; without one there is one row a line, the name first.
-    pub framed: bool,
+    /// For a terminal: with a rule, and no wider than it; else one row a line, the name first.
+    pub ruled: bool,
     /// With a bold first line.
     pub colour: bool,
 }
 
 impl Style {
-    /// The style for standard output: framed on a terminal, coloured unless NO_COLOR is set.
+    /// The style for standard output: ruled on a terminal, coloured unless NO_COLOR is set.
     pub fn of_stdout() -> Style {
-        let framed = io::IsTerminal::is_terminal(&io::stdout());
+        let ruled = io::IsTerminal::is_terminal(&io::stdout());
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { framed, colour: framed && !refused }
+        Style { ruled, colour: ruled && !refused }
     }
 }
 
@@ -59,18 +52,17 @@ impl Grid {
     pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let mut table = Drawn::new();
         table.set_header(&self.header).add_rows(&self.rows);
-        if style.framed {
+        if style.ruled {
             table
-                .load_style(FRAME)
+                .load_style(RULED)
                 .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(MOST_COLUMNS);
+                .set_width(MOST_COLUMNS + 1);
         } else {
             table.load_style(NOTHING);
         }
         for (at, column) in table.column_iter_mut().enumerate() {
-            if !style.framed {
-                column.set_padding((0, 2));
-            }
+            // With a rule a column has room for a line before it.
+            column.set_padding((0, if style.ruled { 1 } else { 2 }));
             if at >= self.names {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -78,8 +70,13 @@ impl Grid {
         let mut is_header = style.colour;
         for line in table.lines() {
             let line = line.trim_end();
-            is_header &= !line.starts_with('├');
-            match is_header && !line.starts_with('┌') {
+            // The first column has that room too.
+            let line = match style.ruled {
+                true => line.strip_prefix([' ', '─']).unwrap_or(line),
+                false => line,
+            };
+            is_header &= !line.starts_with('─');
+            match is_header {
                 true => writeln!(out, "\x1b[1m{line}\x1b[0m")?,
                 false => writeln!(out, "{line}")?,
             }
@@ -134,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_wide_table_is_broken_into_lines_on_a_terminal_and_never_in_a_pipe() {
-        let framed = print(&grid(7), Style { framed: true, colour: false });
-        assert!(framed.lines().all(|line| line.chars().count() <= 100), "{framed}");
-        assert!(framed.lines().count() > 6, "{framed}");
-        let plain = print(&grid(7), Style { framed: false, colour: false });
+        let ruled = print(&grid(7), Style { ruled: true, colour: false });
+        assert!(ruled.lines().all(|line| line.chars().count() <= 100), "{ruled}");
+        assert!(ruled.lines().count() > 5, "{ruled}");
+        let plain = print(&grid(7), Style { ruled: false, colour: false });
         assert_eq!(plain.lines().count(), 3);
         assert!(plain.lines().all(|line| line == line.trim_end()));
         assert!(
@@ -146,16 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_left_and_figures_right_in_a_frame() {
+    fn names_stand_left_and_figures_right() {
         let grid = Grid {
             names: 1,
             header: ["variant", "peak"].map(str::to_owned).to_vec(),
             rows: vec![["a", "9 MiB"].map(str::to_owned).to_vec()],
         };
-        let frame = "┌─────────┬───────┐\n│ variant │  peak │\n├─────────┼───────┤\n│ a       │ 9 MiB │\n└─────────┴───────┘\n";
-        assert_eq!(print(&grid, Style { framed: true, colour: false }), frame);
-        let bold = frame.replace("│ variant │  peak │", "\x1b[1m│ variant │  peak │\x1b[0m");
-        assert_eq!(print(&grid, Style { framed: true, colour: true }), bold);
-        assert_eq!(print(&grid, Style { framed: false, colour: false }), "variant   peak\na        9 MiB\n");
+        let ruled = "variant   peak\n────────────────\na        9 MiB\n";
+        assert_eq!(print(&grid, Style { ruled: true, colour: false }), ruled);
+        let bold = ruled.replace("variant   peak", "\x1b[1mvariant   peak\x1b[0m");
+        assert_eq!(print(&grid, Style { ruled: true, colour: true }), bold);
+        assert_eq!(print(&grid, Style { ruled: false, colour: false }), "variant   peak\na        9 MiB\n");
     }
 }

@@ -36,7 +36,7 @@ pub(crate) use grid::Grid;
 pub use grid::Style;
 pub use plots::{Load, Plot, draw_load, draw_plan, draw_validation};
 pub use summary::SummaryRow;
-pub use table::{Format, print_summary, print_table};
+pub use table::{Columns, Format, print_summary, print_table};
 
 pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 

@@ -59,7 +59,7 @@ impl Speed {
 
     /// By what a run tells speed: the best that its samples have.
     pub(super) fn of(run: &Run) -> Speed {
-        let busy = || throughput(run).filter(|sample| sample.busy_ns.is_some());
+        let busy = || timed(run).filter(|sample| sample.busy_ns.is_some());
         match busy().next() {
             None => Speed::WALL,
             Some(_) if floor_share(run).is_some_and(|(share, _)| share <= MOST_FLOOR_SHARE) => Speed::NET,
@@ -78,7 +78,7 @@ impl Speed {
     }
 }
 
-fn throughput(run: &Run) -> impl Iterator<Item = &Sample> + Clone {
+pub(super) fn timed(run: &Run) -> impl Iterator<Item = &Sample> + Clone {
     run.samples.iter().filter(|sample| sample.pass == Pass::Throughput && sample.status == Status::Ok)
 }
 
@@ -91,7 +91,7 @@ fn is_harness(sample: &Sample) -> bool {
 /// of which that is; none where `floor` was not measured.
 pub(super) fn floor_share(run: &Run) -> Option<(f64, &str)> {
     let mut busy: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
-    for sample in throughput(run) {
+    for sample in timed(run) {
         if let Some(busy_ns) = sample.busy_ns {
             busy.entry((&sample.workload, &sample.variant)).or_default().push(busy_ns as f64);
         }
@@ -108,7 +108,7 @@ pub(super) fn floor_share(run: &Run) -> Option<(f64, &str)> {
 
 /// The harness's share of an event in ns at most, by workload and block.
 pub(super) fn find_harness(run: &Run) -> HashMap<String, Values> {
-    let of_floor = throughput(run).filter(|sample| is_harness(sample));
+    let of_floor = timed(run).filter(|sample| is_harness(sample));
     let named: BTreeSet<&str> = of_floor.clone().map(|sample| sample.workload.as_str()).collect();
     let share = |workload: &str| {
         let samples = of_floor.clone().filter(|sample| sample.workload == workload);

@@ -17,7 +17,7 @@ use crate::stats::Verdict;
 /// In which form the summary is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// For people: framed on a terminal, else one row a line.
+    /// For people: ruled on a terminal, else one row a line.
     #[default]
     Table,
     /// Every row of summary.csv as an array of objects.
@@ -28,19 +28,35 @@ pub enum Format {
     Markdown,
 }
 
+/// Which columns a run's table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Columns {
+    /// Those that decide: speed, peak and settled memory, each with its difference from the baseline.
+    #[default]
+    Deciding,
+    /// All: numbers of samples, intervals, kernel time, the harness's share, mean and end as well.
+    All,
+}
+
 /// Prints the table of each workload.
-pub fn print_table(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -> io::Result<()> {
-    if style.framed {
+pub fn print_table(
+    analysis: &Analysis<'_>,
+    columns: Columns,
+    out: &mut dyn Write,
+    style: Style,
+) -> io::Result<()> {
+    if style.ruled {
         for workload in &analysis.workloads {
             writeln!(out, "{workload}")?;
-            workload_grid(analysis, workload).print(out, style)?;
+            workload_grid(analysis, workload, columns).print(out, style)?;
+            writeln!(out)?;
         }
-        return Ok(());
+        return print_remarks(analysis, columns, out);
     }
     // One table of all workloads: a line says by itself what it is about.
     let mut all = Grid::default();
     for workload in &analysis.workloads {
-        let grid = workload_grid(analysis, workload);
+        let grid = workload_grid(analysis, workload, columns);
         all.names = grid.names + 1;
         all.header = grid.header;
         all.header.insert(1, "workload".to_owned());
@@ -49,20 +65,47 @@ pub fn print_table(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -
             row
         }));
     }
-    all.print(out, style)
+    all.print(out, style)?;
+    print_remarks(analysis, columns, out)
+}
+
+/// Says what the deciding columns cannot: which figures do not come from whole samples alone.
+fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
+    if columns == Columns::All {
+        return Ok(());
+    }
+    for workload in &analysis.workloads {
+        for variant in &analysis.variants {
+            let marked = [Pass::Throughput, Pass::Memory, Pass::Exec].into_iter().filter_map(|pass| {
+                let flawed = Flaws::of(analysis, workload, variant, pass);
+                flawed.describe().map(|flaws| format!("{pass}: {flaws}"))
+            });
+            let marked: Vec<String> = marked.collect();
+            if !marked.is_empty() {
+                writeln!(out, "{MARK} {workload}, {variant}: {}", marked.join("; "))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prints the summary in the form that was asked for.
-pub fn print_summary(analysis: &Analysis<'_>, format: Format, out: &mut dyn Write) -> io::Result<()> {
+pub fn print_summary(
+    analysis: &Analysis<'_>,
+    format: Format,
+    columns: Columns,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match format {
-        Format::Table => print_table(analysis, out, Style::of_stdout()),
+        Format::Table => print_table(analysis, columns, out, Style::of_stdout()),
         Format::Markdown => analysis
             .workloads
             .iter()
             .try_for_each(|workload| {
                 writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
-                writeln!(out, "{}", workload_grid(analysis, workload).markdown())
+                writeln!(out, "{}", workload_grid(analysis, workload, columns).markdown())
             })
+            .and_then(|()| print_remarks(analysis, columns, out))
             .and_then(|()| writeln!(out, "{} {}", describe_allocators(analysis), describe_machine(analysis))),
         Format::Csv => out.write_all(&summary_csv(analysis)?),
         Format::Json => {
@@ -84,7 +127,7 @@ pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
 
 /// How the table of a workload is read: what its columns are, and which way is better.
 const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
-    the figures behind them are of. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
+    the figures after them are of. vs baseline: a difference that was shown, with 95 % confidence; else no difference. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
     minute after everything was freed. Values are medians over blocks, each with its interval.";
 
 /// How the table of a workload is read.
@@ -103,10 +146,16 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
     TABLE_NOTE.replace("{speed}", &speed)
 }
 
+/// A column of a table: its name, and whether it decides.
+type Column = (&'static str, bool);
+
+/// What a figure has that does not come from whole samples alone; explained below the table.
+const MARK: char = '*';
+
 /// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
-pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
+pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
-        return program_grid(analysis, workload);
+        return program_grid(analysis, workload, columns);
     }
     let of_speed = analysis.speed;
     let causes: &[(&str, &str)] = match of_speed.is_busy() {
@@ -117,108 +166,163 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
         ],
         false => &[],
     };
-    let speed = ["samples", of_speed.name, "interval", "vs baseline"].into_iter();
-    let speed = speed.chain(causes.iter().map(|(name, _)| *name));
-    let memory = ["samples", "peak", "interval", "vs baseline", "mean", "end", "settled"];
-    let header = ["variant"].into_iter().chain(speed).chain(memory).map(str::to_owned).collect();
+    let mut header: Vec<Column> = vec![
+        ("variant", true),
+        ("samples", false),
+        (of_speed.name, true),
+        ("interval", false),
+        ("vs baseline", true),
+    ];
+    header.extend(causes.iter().map(|(name, _)| (*name, false)));
+    let memory =
+        [("samples", false), ("peak", true), ("interval", false), ("vs baseline", true), ("mean", true)];
+    header.extend(memory.into_iter().chain([("end", false), ("settled", true)]));
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
         analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
     let rows = ranked.into_iter().chain(floors).map(|variant| {
         let row = |metric| analysis.row(workload, variant, metric);
         let bytes = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
         let is_floor = analysis.is_floor(variant);
-        let against = |row: Option<&SummaryRow>, words: fn(Verdict) -> &'static str| match is_floor {
+        let against = |row: Option<&SummaryRow>| match is_floor {
             true if row.is_none() => "-".to_owned(),
             true => "not ranked".to_owned(),
-            false => describe_ratio(analysis, variant, row, words),
+            false => describe_ratio(analysis, variant, row),
         };
+        let [timed, measured] = [Pass::Throughput, Pass::Memory].map(|pass| {
+            let flaws = Flaws::of(analysis, workload, variant, pass);
+            (flaws.count(), if columns == Columns::Deciding { flaws.mark() } else { "" })
+        });
         let (speed, peak) = (row(of_speed.time), row(RESIDENT_PEAK));
         let mut cells = vec![
             variant.clone(),
-            count_timed(analysis, workload, variant),
-            cell(speed.and_then(|row| row.median), units::nanoseconds),
+            timed.0,
+            cell(speed.and_then(|row| row.median), units::nanoseconds) + timed.1,
             interval(speed, units::nanoseconds),
-            against(if is_floor { speed } else { row(of_speed.compared) }, Verdict::of_time),
+            against(if is_floor { speed } else { row(of_speed.compared) }),
         ];
         cells.extend(
             causes.iter().map(|(_, metric)| cell(row(metric).and_then(|row| row.median), units::nanoseconds)),
         );
         cells.extend([
-            count_samples(analysis, workload, variant, Pass::Memory),
-            cell(peak.and_then(|row| row.median), units::bytes),
+            measured.0,
+            cell(peak.and_then(|row| row.median), units::bytes) + measured.1,
             interval(peak, units::bytes),
-            against(peak, Verdict::as_str),
+            against(peak),
             bytes(RESIDENT_MEAN),
             bytes(RESIDENT_END),
             bytes(RESIDENT_SETTLED),
         ]);
         cells
     });
-    Grid { names: 1, header, rows: rows.collect() }
-}
-
-/// Samples of the throughput pass, with those on memory that the host had not backed.
-fn count_timed(analysis: &Analysis<'_>, workload: &str, variant: &str) -> String {
-    let counted = count_samples(analysis, workload, variant, Pass::Throughput);
-    let samples = analysis.ok_samples(workload, Pass::Throughput);
-    let cold = samples.filter(|(_, sample)| sample.variant == variant && sample.cold_memory == Some(true));
-    match cold.count() {
-        0 => counted,
-        cold => format!("{counted}, {cold} cold"),
-    }
+    select(&header, rows.collect(), columns)
 }
 
 /// The figures of a real program, a row a variant.
-fn program_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
-    let header =
-        ["variant", "samples", "CPU time", "interval", "vs baseline", "peak", "interval", "vs baseline"];
-    let header = header.into_iter().chain(["mean", "end", "wall"]).map(str::to_owned).collect();
+fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
+    let header = [
+        ("variant", true),
+        ("samples", false),
+        ("CPU time", true),
+        ("interval", false),
+        ("vs baseline", true),
+        ("peak", true),
+        ("interval", false),
+        ("vs baseline", true),
+        ("mean", true),
+        ("end", false),
+        ("wall", true),
+    ];
     let rows = analysis.variants.iter().map(|variant| {
         let row = |metric| analysis.row(workload, variant, metric);
         let median = |metric, show: fn(f64) -> String| cell(row(metric).and_then(|row| row.median), show);
         let (cpu, peak) = (row(PROGRAM_CPU), row(PROGRAM_PEAK));
+        let flaws = Flaws::of(analysis, workload, variant, Pass::Exec);
+        let mark = if columns == Columns::Deciding { flaws.mark() } else { "" };
         vec![
             variant.clone(),
-            count_samples(analysis, workload, variant, Pass::Exec),
-            median(PROGRAM_CPU, units::nanoseconds),
+            flaws.count(),
+            median(PROGRAM_CPU, units::nanoseconds) + mark,
             interval(cpu, units::nanoseconds),
-            describe_ratio(analysis, variant, cpu, Verdict::as_str),
-            median(PROGRAM_PEAK, units::bytes),
+            describe_ratio(analysis, variant, cpu),
+            median(PROGRAM_PEAK, units::bytes) + mark,
             interval(peak, units::bytes),
-            describe_ratio(analysis, variant, peak, Verdict::as_str),
+            describe_ratio(analysis, variant, peak),
             median(PROGRAM_MEAN, units::bytes),
             median(PROGRAM_END, units::bytes),
             median(PROGRAM_WALL, units::nanoseconds),
         ]
     });
-    Grid { names: 1, header, rows: rows.collect() }
+    select(&header, rows.collect(), columns)
 }
 
-/// Ok samples of all samples that one pass took.
-fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> String {
-    let is_counted = |key: &SampleKey| key.workload == workload && key.variant == variant && key.pass == pass;
-    let all = analysis.run.samples.iter().filter(|sample| is_counted(&sample.key())).count() as u64;
-    match analysis.figures.failed(workload, variant, pass) {
-        _ if all == 0 => "-".to_owned(),
-        0 => format!("{all}"),
-        failed => format!("{} of {all}", all - failed),
+/// The columns that were asked for.
+fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns) -> Grid {
+    let is_shown = |at: usize| columns == Columns::All || header[at].1;
+    let shown: Vec<usize> = (0..header.len()).filter(|&at| is_shown(at)).collect();
+    Grid {
+        names: 1,
+        header: shown.iter().map(|&at| header[at].0.to_owned()).collect(),
+        rows: rows.iter().map(|row| shown.iter().map(|&at| row[at].clone()).collect()).collect(),
     }
 }
 
-fn describe_ratio(
-    analysis: &Analysis<'_>,
-    variant: &str,
-    row: Option<&SummaryRow>,
-    words: fn(Verdict) -> &'static str,
-) -> String {
+/// How many samples one pass took of a variant, and which of them are no whole ones.
+struct Flaws {
+    all: u64,
+    failed: u64,
+    /// On memory that the host had not backed.
+    cold: u64,
+}
+
+impl Flaws {
+    fn of(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> Flaws {
+        let is_its = |key: &SampleKey| key.workload == workload && key.variant == variant && key.pass == pass;
+        let ok = analysis.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
+        Flaws {
+            all: analysis.run.samples.iter().filter(|sample| is_its(&sample.key())).count() as u64,
+            failed: analysis.figures.failed(workload, variant, pass),
+            cold: ok.filter(|(_, sample)| sample.cold_memory == Some(true)).count() as u64,
+        }
+    }
+
+    /// The number of samples, for a column.
+    fn count(&self) -> String {
+        match *self {
+            Flaws { all: 0, .. } => "-".to_owned(),
+            Flaws { all, failed: 0, cold: 0 } => format!("{all}"),
+            Flaws { all, failed: 0, cold } => format!("{all}, {cold} cold"),
+            Flaws { all, failed, cold: 0 } => format!("{} of {all}", all - failed),
+            Flaws { all, failed, cold } => format!("{} of {all}, {cold} cold", all - failed),
+        }
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.describe().is_some() { "*" } else { "" }
+    }
+
+    /// What is to be known of the samples, if anything is.
+    fn describe(&self) -> Option<String> {
+        let failed = (self.failed > 0).then(|| format!("{} of {} samples failed", self.failed, self.all));
+        let cold = (self.cold > 0).then(|| {
+            format!("the host backed memory during {} of {} samples, which slows them", self.cold, self.all)
+        });
+        let flaws: Vec<String> = failed.into_iter().chain(cold).collect();
+        (!flaws.is_empty()).then(|| flaws.join(", "))
+    }
+}
+
+/// How a variant differs from the baseline. Only a difference that was shown is a number: the others are in
+/// summary.csv.
+fn describe_ratio(analysis: &Analysis<'_>, variant: &str, row: Option<&SummaryRow>) -> String {
     if analysis.baseline.as_deref() == Some(variant) {
         return "baseline".to_owned();
     }
     match row.and_then(|row| Some((row.ratio, row.verdict?))) {
         None => "-".to_owned(),
-        // The harness's share hides the rest: there is a verdict and no ratio.
-        Some((None, verdict)) => words(verdict).to_owned(),
-        Some((Some(ratio), verdict)) => format!("{} {}", units::ratio(ratio), words(verdict)),
+        Some((Some(ratio), Verdict::Smaller | Verdict::Larger)) => units::difference(ratio, ["less", "more"]),
+        Some((_, Verdict::NoDifference)) => "no difference".to_owned(),
+        Some((_, Verdict::TooFew)) => "too few blocks".to_owned(),
+        Some((_, verdict)) => verdict.as_str().to_owned(),
     }
 }
 

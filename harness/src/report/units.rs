@@ -20,6 +20,36 @@ pub(crate) fn ratio(value: f64) -> String {
     if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { significant(value) }
 }
 
+/// A ratio as a difference: `15 % less`, `5.6 % more`, `2.31 times`. `less` and `more` are the words.
+pub(crate) fn difference(ratio: f64, [less, more]: [&str; 2]) -> String {
+    match ratio {
+        ratio if ratio >= 2.0 => format!("{} times", significant(ratio)),
+        ratio if ratio >= 1.0 => format!("{} {more}", part(ratio - 1.0)),
+        ratio => format!("{} {less}", part(1.0 - ratio)),
+    }
+}
+
+/// The range of a difference whose ratio lies from `low` to `high`, in the terms of its estimate: `14 to 16 %`. Where it
+/// is on both sides of none: `2.1 % less to 3.0 % more`.
+pub(crate) fn difference_range(estimate: f64, low: f64, high: f64, words: [&str; 2]) -> String {
+    let [low_part, high_part] = [low, high].map(|ratio| part((ratio - 1.0).abs()));
+    let number = |part: &str| part.trim_end_matches(" %").to_owned();
+    match estimate {
+        estimate if estimate >= 2.0 && low >= 2.0 => format!("{} to {}", significant(low), significant(high)),
+        estimate if (1.0..2.0).contains(&estimate) && low >= 1.0 && high < 2.0 => {
+            format!("{} to {high_part}", number(&low_part))
+        }
+        estimate if estimate < 1.0 && high < 1.0 => format!("{} to {low_part}", number(&high_part)),
+        _ => format!("{} to {}", difference(low, words), difference(high, words)),
+    }
+}
+
+/// A fraction as per cent, in two digits from 10 % on as below: `15 %`, `5.6 %`.
+fn part(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
 /// A fraction as per cent: `97.9 %`.
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
@@ -97,6 +127,31 @@ mod tests {
         }
         for (value, text) in [(0.7131, "0.713"), (1.0, "1.000"), (34.21, "34.2"), (0.0123, "0.0123")] {
             assert_eq!(ratio(value), text);
+        }
+    }
+
+    #[test]
+    fn a_ratio_reads_as_a_difference() {
+        let words = ["less", "more"];
+        for (ratio, text) in [
+            (0.851, "15 % less"),
+            (0.9944, "0.6 % less"),
+            (1.0, "0.0 % more"),
+            (1.064, "6.4 % more"),
+            (1.657, "66 % more"),
+            (5.638, "5.64 times"),
+        ] {
+            assert_eq!(difference(ratio, words), text);
+        }
+        for ((estimate, low, high), text) in [
+            ((0.85, 0.84, 0.864), "14 to 16 %"),
+            ((1.06, 1.02, 1.153), "2.0 to 15 %"),
+            ((0.96, 0.92, 1.021), "8.0 % less to 2.1 % more"),
+            ((5.6, 5.5, 5.7), "5.50 to 5.70"),
+            ((1.9, 1.5, 2.4), "50 % more to 2.40 times"),
+            ((2.1, 1.5, 2.4), "50 % more to 2.40 times"),
+        ] {
+            assert_eq!(difference_range(estimate, low, high, words), text);
         }
     }
 

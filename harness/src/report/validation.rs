@@ -184,7 +184,7 @@ mod tests {
             ..Validation::default()
         };
         let mut out = Vec::new();
-        print_validation(&validation, &mut out, Style { framed: false, colour: false }).expect("in memory");
+        print_validation(&validation, &mut out, Style { ruled: false, colour: false }).expect("in memory");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
         variant    memory  predicted      real  spread   error  if nothing changes  error of the heap
         ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -3.8 %            +50.0 %

@@ -49,7 +49,7 @@ pub fn print_capacity(capacity: &Capacity, format: Format, out: &mut dyn Write) 
 
 /// Prints the tables, then the answer and the assumptions, a line each.
 fn print_tables(capacity: &Capacity, out: &mut dyn Write, style: Style) -> io::Result<()> {
-    if style.framed {
+    if style.ruled {
         for (workload, host) in sections(capacity) {
             writeln!(out, "{workload} on hosts of {}", describe_host(&host))?;
             host_grid(capacity, workload, &host).print(out, style)?;
