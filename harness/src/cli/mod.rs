@@ -76,8 +76,17 @@ pub enum Format {
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Three questions, each with its commands.
+const TO_BEGIN_WITH: &str = "\
+To begin with:
+  heaplab run                                  compare the allocators on four workloads
+  heaplab record -o app.hlt -- ./app           record a program of your own, then:
+  heaplab run app.hlt                            which allocator suits it?
+  heaplab plan results/DIR --host-memory 64GiB   how many of its processes fit on a host?";
+
 #[derive(Parser)]
 #[command(name = "heaplab", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = TO_BEGIN_WITH)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -89,7 +98,7 @@ enum Command {
     Run(run::Args),
     /// Run the real program under each allocator, and measure it from outside
     Exec(exec::Args),
-    /// Hold the memory that replays predict against the real program's
+    /// Compare the memory that replays predict with the real program's
     Validate(validate::Args),
     /// Make tables, plots, report.md and report.html from a run's CSV files
     Report(report::Args),
@@ -101,7 +110,7 @@ enum Command {
     Record(record::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
-    /// Look at, check, import and export traces
+    /// Show, check, import and export traces
     #[command(subcommand)]
     Trace(trace::Command),
     /// List what can be run, and with what
@@ -122,7 +131,7 @@ enum Command {
         /// How much, as JSON
         need: String,
     },
-    /// Keep a program that is measured: all that it starts is ended with it
+    /// Keep a program that is measured: all that it starts is killed with it
     #[command(hide = true)]
     Keep,
     /// Say which allocator serves, and what it took of a variant's settings

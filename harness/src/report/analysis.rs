@@ -296,7 +296,7 @@ fn describe_missing_floor(run: &Run) -> Option<String> {
 }
 
 /// Variants of whose resident memory huge pages are a good part: another host, set otherwise, would show another figure.
-fn describe_huge_pages(run: &Run) -> Vec<String> {
+fn describe_huge_pages(run: &Run) -> Option<String> {
     let mut largest: std::collections::BTreeMap<(&str, &str), (u64, u64)> = std::collections::BTreeMap::new();
     for sample in run.samples.iter().filter(|sample| sample.status == Status::Ok) {
         if let (Some(huge), Some(resident)) = (sample.anon_huge_bytes, sample.resident_end_bytes)
@@ -307,17 +307,18 @@ fn describe_huge_pages(run: &Run) -> Vec<String> {
             *known = (*known).max((huge, resident));
         }
     }
+    if largest.is_empty() {
+        return None;
+    }
     let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
-    let sentence = |((workload, variant), (huge, resident)): (_, (u64, u64))| {
-        format!(
-            "{workload}, {variant}: {} of {} resident at the end are transparent huge pages (the system's setting \
-             is {setting}), which count whole however little of them is used: measure under the setting of the \
-             hosts that you plan for",
-            bytes(huge as f64),
-            bytes(resident as f64),
-        )
+    let part = |((workload, variant), (huge, resident)): (_, (u64, u64))| {
+        format!("{variant} on {workload} ({} of {})", bytes(huge as f64), bytes(resident as f64))
     };
-    largest.into_iter().map(sentence).collect()
+    Some(format!(
+        "transparent huge pages are a large part of the memory resident at the end: {}. They count whole however little of \
+         them is used, and the system's setting here is {setting}: measure under the setting of the hosts that you plan for",
+        largest.into_iter().map(part).collect::<Vec<String>>().join(", ")
+    ))
 }
 
 /// Workloads of whose load only a part is in the trace.
