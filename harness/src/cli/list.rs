@@ -70,19 +70,10 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
             description: workload.description,
         })
         .collect();
-    let mut out = stdout();
-    match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
-        Format::Table => {
-            let row = |it: ListedWorkload| {
-                let suites = if it.suites.is_empty() { "-".to_owned() } else { it.suites.join(", ") };
-                vec![it.name, it.kind.to_owned(), suites, it.description]
-            };
-            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            print_columns(&mut out, &["name", "kind", "suites", "description"], &rows)?;
-        }
-    }
-    Ok(Outcome::Done)
+    print_list(format, listed, &["name", "kind", "suites", "description"], |it| {
+        let suites = if it.suites.is_empty() { "-".to_owned() } else { it.suites.join(", ") };
+        vec![it.name, it.kind.to_owned(), suites, it.description]
+    })
 }
 
 /// An allocator of the list.
@@ -100,27 +91,11 @@ struct Listed {
 
 fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
     let listed = ENTRIES.iter().map(look_at).collect::<anyhow::Result<Vec<Listed>>>()?;
-    let mut out = stdout();
-    match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
-        Format::Table => {
-            let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-            let rows: Vec<Vec<String>> = listed
-                .into_iter()
-                .map(|listed| {
-                    let library = listed.library.map(|path| path.display().to_string());
-                    vec![
-                        listed.name.to_owned(),
-                        listed.state.to_owned(),
-                        cell(listed.version),
-                        cell(library.or(listed.detail)),
-                    ]
-                })
-                .collect();
-            print_columns(&mut out, &["name", "state", "version", "library"], &rows)?;
-        }
-    }
-    Ok(Outcome::Done)
+    let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    print_list(format, listed, &["name", "state", "version", "library"], |it| {
+        let library = it.library.map(|path| path.display().to_string());
+        vec![it.name.to_owned(), it.state.to_owned(), cell(it.version), cell(library.or(it.detail))]
+    })
 }
 
 /// Loads the allocator into a short-lived process, which says what it is.
@@ -182,16 +157,9 @@ fn list_settings(format: Format) -> anyhow::Result<Outcome> {
         }
     };
     let listed: Vec<ListedSetting> = KNOWN.iter().map(list).collect();
-    let mut out = stdout();
-    match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
-        Format::Table => {
-            let row = |it: ListedSetting| vec![it.name.to_owned(), it.allocators, it.description.to_owned()];
-            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            print_columns(&mut out, &["name", "allocators", "what it does (default)"], &rows)?;
-        }
-    }
-    Ok(Outcome::Done)
+    print_list(format, listed, &["name", "allocators", "what it does (default)"], |it| {
+        vec![it.name.to_owned(), it.allocators, it.description.to_owned()]
+    })
 }
 
 /// A sweep of the list.
@@ -211,14 +179,23 @@ fn list_sweeps(format: Format) -> anyhow::Result<Outcome> {
         })
     };
     let listed = sweep::SHIPPED.into_iter().map(list).collect::<Result<Vec<_>, _>>()?;
+    print_list(format, listed, &["name", "variants", "description"], |it| {
+        vec![it.name.to_owned(), it.variants.len().to_string(), it.description]
+    })
+}
+
+/// Prints a list in the form that was asked for; `cells` makes a row of the table of one of its entries.
+fn print_list<T: Serialize>(
+    format: Format,
+    listed: Vec<T>,
+    header: &[&str],
+    cells: impl Fn(T) -> Vec<String>,
+) -> anyhow::Result<Outcome> {
     let mut out = stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?,
         Format::Table => {
-            let row =
-                |it: ListedSweep| vec![it.name.to_owned(), it.variants.len().to_string(), it.description];
-            let rows: Vec<Vec<String>> = listed.into_iter().map(row).collect();
-            print_columns(&mut out, &["name", "variants", "description"], &rows)?;
+            print_columns(&mut out, header, &listed.into_iter().map(cells).collect::<Vec<_>>())?;
         }
     }
     Ok(Outcome::Done)

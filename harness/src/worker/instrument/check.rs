@@ -18,10 +18,6 @@ static SEEDS: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Checked;
 
 impl Instrument for Checked {
-    fn start(_local: &mut Local) {}
-    fn called(_local: &mut Local, _op: &Op) {}
-    fn touched(_local: &mut Local, _op: &Op) {}
-
     fn placed(state: &State, _local: &mut Local, op: &Op, block: *mut c_void) {
         if block.is_null() {
             return;
@@ -64,8 +60,6 @@ impl Instrument for Checked {
         let bytes = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), size as usize) };
         verify(op, bytes, state.slots.notes[op.slot as usize].load(Ordering::Relaxed), "while it was live");
     }
-
-    fn done(_state: &State, _local: &mut Local) {}
 }
 
 /// Alignment and usable size as the standard and the request promise them.

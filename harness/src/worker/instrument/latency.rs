@@ -1,7 +1,5 @@
 //! The latency pass: two stamps around each call.
 
-use std::ffi::c_void;
-
 use heaplab_workloads::program::operation::{Code, Op};
 
 use super::Instrument;
@@ -45,12 +43,6 @@ impl Instrument for Timed {
             log.touched(operation);
         }
     }
-
-    #[inline(always)]
-    fn placed(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-
-    #[inline(always)]
-    fn leaving(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
 
     #[inline(always)]
     fn done(state: &State, local: &mut Local) {

@@ -14,13 +14,6 @@ pub(crate) struct Tracked<const ASKS: bool>;
 
 impl<const ASKS: bool> Instrument for Tracked<ASKS> {
     #[inline(always)]
-    fn start(_local: &mut Local) {}
-    #[inline(always)]
-    fn called(_local: &mut Local, _op: &Op) {}
-    #[inline(always)]
-    fn touched(_local: &mut Local, _op: &Op) {}
-
-    #[inline(always)]
     fn placed(state: &State, local: &mut Local, op: &Op, block: *mut c_void) {
         if ASKS {
             // SAFETY: the block was just returned by the allocator, which has this function.
@@ -39,7 +32,4 @@ impl<const ASKS: bool> Instrument for Tracked<ASKS> {
         local.usable -= state.slots.notes[op.slot as usize].load(Ordering::Relaxed) as i64;
         state.slots.sizes[op.slot as usize].store(0, Ordering::Relaxed);
     }
-
-    #[inline(always)]
-    fn done(_state: &State, _local: &mut Local) {}
 }

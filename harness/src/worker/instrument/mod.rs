@@ -18,33 +18,26 @@ pub(super) use memory::Tracked;
 /// What a pass does around the calls.
 pub(super) trait Instrument {
     /// Right before a call.
-    fn start(local: &mut Local);
+    #[inline(always)]
+    fn start(_local: &mut Local) {}
     /// Right behind a call.
-    fn called(local: &mut Local, op: &Op);
+    #[inline(always)]
+    fn called(_local: &mut Local, _op: &Op) {}
     /// Behind the first touch of what the call returned.
-    fn touched(local: &mut Local, op: &Op);
+    #[inline(always)]
+    fn touched(_local: &mut Local, _op: &Op) {}
     /// An object has a new block.
-    fn placed(state: &State, local: &mut Local, op: &Op, block: *mut c_void);
+    #[inline(always)]
+    fn placed(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
     /// An object's block is about to be freed or reallocated.
-    fn leaving(state: &State, local: &mut Local, op: &Op, block: *mut c_void);
+    #[inline(always)]
+    fn leaving(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
     /// Behind an operation.
-    fn done(state: &State, local: &mut Local);
+    #[inline(always)]
+    fn done(_state: &State, _local: &mut Local) {}
 }
 
 /// Nothing around the calls: the throughput pass.
 pub(super) struct Bare;
 
-impl Instrument for Bare {
-    #[inline(always)]
-    fn start(_local: &mut Local) {}
-    #[inline(always)]
-    fn called(_local: &mut Local, _op: &Op) {}
-    #[inline(always)]
-    fn touched(_local: &mut Local, _op: &Op) {}
-    #[inline(always)]
-    fn placed(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-    #[inline(always)]
-    fn leaving(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-    #[inline(always)]
-    fn done(_state: &State, _local: &mut Local) {}
-}
+impl Instrument for Bare {}
