@@ -140,4 +140,14 @@ impl Panel {
         canvas.line(&[(x, self.top), (x, self.bottom)], 1.3, GRID, None);
         canvas.text((x, self.bottom + 16.0), Anchor::Middle, label, SMALL.coloured(INK));
     }
+
+    /// Draws the grid of two scales; without `labelled` what lies across has no labels.
+    pub(super) fn draw_grid(&self, canvas: &mut Canvas, across: &Axis, up: &Axis, labelled: bool) {
+        for (value, label) in &across.ticks {
+            self.draw_upright(canvas, across.fraction(*value), if labelled { label } else { "" });
+        }
+        for (value, label) in &up.ticks {
+            self.draw_level(canvas, up.fraction(*value), label);
+        }
+    }
 }

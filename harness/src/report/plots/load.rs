@@ -113,12 +113,7 @@ pub fn plot(load: &Load, name: &str, description: &str, path: &Path) -> Result<(
 
 fn draw_frame(canvas: &mut Canvas, panel: &Panel, axes: (&Axis, &Axis), labelled: bool, head: &str) {
     let (time, level) = axes;
-    for (value, label) in &time.ticks {
-        panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
-    }
-    for (value, label) in &level.ticks {
-        panel.draw_level(canvas, level.fraction(*value), label);
-    }
+    panel.draw_grid(canvas, time, level, labelled);
     // Above the names of phases, which stand at the panel's upper edge.
     canvas.text((panel.left, panel.top - 36.0), Anchor::Left, head, BODY.sized(16.0).bold());
 }

@@ -113,12 +113,7 @@ fn draw_timeline(canvas: &mut Canvas, outer: &Panel, shown: &[(Look, &Timeline)]
     if let Some((_, longest)) = shown.iter().max_by_key(|(_, timeline)| timeline.stretches.len()) {
         draw_requested(canvas, &panel, &time, &bytes, longest);
     }
-    for (value, label) in &time.ticks {
-        panel.draw_upright(canvas, time.fraction(*value), label);
-    }
-    for (value, label) in &bytes.ticks {
-        panel.draw_level(canvas, bytes.fraction(*value), label);
-    }
+    panel.draw_grid(canvas, &time, &bytes, true);
     for (look, timeline) in shown {
         draw_line(canvas, &panel, &time, &bytes, *look, timeline, |stretch| stretch.resident_bytes);
     }

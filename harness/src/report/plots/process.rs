@@ -74,7 +74,7 @@ pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Optio
         let top = legend(canvas, top, &entries.chain(recording).collect::<Vec<_>>());
         let panel =
             Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 10.0, bottom: top + 420.0 };
-        draw_grid(canvas, &panel, &time, &bytes, true);
+        panel.draw_grid(canvas, &time, &bytes, true);
         for (_, look, points) in &shown {
             draw_points(canvas, &panel, (&time, &bytes), points, *look, 2.2);
         }
@@ -138,7 +138,7 @@ pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, Rep
             let is_last = at + 1 == shown.len();
             let heading = BODY.sized(16.0).bold();
             canvas.text((panel.left, panel.top - 14.0), Anchor::Left, &curves.variant, heading);
-            draw_grid(canvas, &panel, &time, &bytes, is_last);
+            panel.draw_grid(canvas, &time, &bytes, is_last);
             draw_points(canvas, &panel, (&time, &bytes), &validation.recorded, RECORDED, 1.8);
             for real in &curves.real {
                 draw_points(canvas, &panel, (&time, &bytes), real, REAL, 1.2);
@@ -171,15 +171,6 @@ fn axes<'a>(lines: impl Iterator<Item = &'a Points>, most_times: usize, most_byt
         (time, bytes) = (time.max(point.time_ns), bytes.max(point.resident_bytes));
     }
     (Axis::new(time as f64, Unit::Time, most_times), Axis::new(bytes as f64 * 1.05, Unit::Bytes, most_bytes))
-}
-
-fn draw_grid(canvas: &mut Canvas, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
-    for (value, label) in &time.ticks {
-        panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
-    }
-    for (value, label) in &bytes.ticks {
-        panel.draw_level(canvas, bytes.fraction(*value), label);
-    }
 }
 
 /// Names the axis of time; returns where the plot ends.

@@ -46,8 +46,8 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
             Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 26.0, bottom: top + 416.0 };
         let lower = Panel { top: upper.bottom + 50.0, bottom: upper.bottom + 190.0, ..upper };
         draw_requested(canvas, &upper, &time, &resident, longest);
-        draw_grid(canvas, &upper, &time, &resident, false);
-        draw_grid(canvas, &lower, &time, &internal, true);
+        upper.draw_grid(canvas, &time, &resident, false);
+        lower.draw_grid(canvas, &time, &internal, true);
         let heads = [
             (&upper, "resident, and what the program requested"),
             (&lower, "usable - requested: lost inside blocks"),
@@ -68,15 +68,6 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
         lower.bottom + 70.0
     })?;
     Ok(Some(svg))
-}
-
-fn draw_grid(canvas: &mut Canvas, panel: &Panel, time: &Axis, bytes: &Axis, labelled: bool) {
-    for (value, label) in &time.ticks {
-        panel.draw_upright(canvas, time.fraction(*value), if labelled { label } else { "" });
-    }
-    for (value, label) in &bytes.ticks {
-        panel.draw_level(canvas, bytes.fraction(*value), label);
-    }
 }
 
 /// Draws where the phases of a load model begin, with their names at the upper edge of the upper panel.
