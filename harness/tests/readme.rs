@@ -1,5 +1,5 @@
-//! What README.md and the documents say is so: their commands run, their links lead somewhere, and the
-//! figures are those of the committed reference run.
+//! What README.md and the documents say is so: their commands run, and their links lead somewhere. Their figures are held
+//! against the committed runs by figures.rs.
 
 mod support;
 
@@ -10,8 +10,6 @@ use tempfile::TempDir;
 
 /// Stands in README.md for a library of the reader's own.
 const OWN_LIBRARY: &str = "/path/to/libmine.so";
-/// Where the figures in README.md come from.
-const REFERENCE: &str = "results/reference/quick";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
@@ -141,51 +139,6 @@ fn links_lead_to_files() {
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
             assert!(directory.join(target).exists(), "{document} links to {target}, which is not there");
-        }
-    }
-}
-
-#[test]
-fn the_figures_are_those_of_the_reference_run() {
-    let reference = root().join(REFERENCE);
-    assert!(
-        reference.join("samples.csv").is_file(),
-        "there is no {REFERENCE}: make it by scripts/reference, which puts its table into README.md"
-    );
-    // In a copy, because a report writes into the run's directory.
-    let copy = TempDir::new().expect("a directory");
-    for entry in std::fs::read_dir(&reference).expect("the run's files").map(|entry| entry.expect("an entry"))
-    {
-        if entry.path().is_file() {
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
-        }
-    }
-    let output =
-        heaplab().args(["report", "--format", "markdown"]).arg(copy.path()).output().expect("a report");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let table = String::from_utf8(output.stdout).expect("UTF-8");
-    let readme = read("README.md");
-    assert!(readme.contains(table.trim()), "README.md is not up to date: run scripts/readme-table\n{table}");
-    let report = std::fs::read_to_string(copy.path().join("report.md")).expect("a report");
-    let section = report.lines().skip_while(|line| *line != "## Answer").skip(1);
-    let section = section.take_while(|line| !line.starts_with("## "));
-    let answers: Vec<&str> = section.filter(|line| line.starts_with("- ")).collect();
-    assert!(!answers.is_empty(), "the report answers: {report}");
-    for answer in answers {
-        assert!(readme.contains(answer), "README.md is not up to date: run scripts/readme-table\n{answer}");
-    }
-}
-
-#[test]
-fn the_errors_of_predictions_are_those_of_the_committed_validation() {
-    let validation = read("results/validation/README.md");
-    let summary = validation.lines().skip_while(|line| *line != "## All subjects and variants").skip(2);
-    let table: Vec<&str> = summary.take_while(|line| !line.is_empty()).collect();
-    assert_eq!(table.len(), 5, "a head and three figures: {table:?}");
-    for document in ["README.md", "docs/METHODOLOGY.md"] {
-        let text = read(document);
-        for row in &table[2..] {
-            assert!(text.lines().any(|line| line == *row), "{document} does not have {row}");
         }
     }
 }

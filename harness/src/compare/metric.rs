@@ -81,7 +81,7 @@ pub(super) fn choose(named: &[String], runs: &[&Analysis<'_>]) -> Result<Vec<Str
 }
 
 /// A value with its unit.
-pub(super) fn show(metric: &str, value: f64) -> String {
+pub fn show(metric: &str, value: f64) -> String {
     if metric.ends_with("_bytes") {
         units::bytes(value)
     } else if metric.ends_with("_ns") || metric.ends_with("_ns_per_event") {

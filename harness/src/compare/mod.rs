@@ -14,7 +14,7 @@ mod variants;
 
 pub use circumstances::describe_differences;
 pub use error::CompareError;
-pub use metric::{Better, better};
+pub use metric::{Better, better, show};
 pub use noise::NoiseRow;
 pub use output::{print_runs, print_variants};
 pub use runs::{RunComparison, RunRow, compare_runs};

@@ -98,15 +98,20 @@ pub fn print_summary(
 ) -> io::Result<()> {
     match format {
         Format::Table => print_table(analysis, columns, out, Style::of_stdout()),
-        Format::Markdown => analysis
-            .workloads
-            .iter()
-            .try_for_each(|workload| {
+        Format::Markdown => {
+            for workload in &analysis.workloads {
                 writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
-                writeln!(out, "{}", workload_grid(analysis, workload, columns).markdown())
-            })
-            .and_then(|()| print_remarks(analysis, columns, out))
-            .and_then(|()| writeln!(out, "{} {}", describe_allocators(analysis), describe_machine(analysis))),
+                writeln!(out, "{}", workload_grid(analysis, workload, columns).markdown())?;
+            }
+            let mut remarks = Vec::new();
+            print_remarks(analysis, columns, &mut remarks)?;
+            if !remarks.is_empty() {
+                // They are a list, which only an empty line ends.
+                remarks.push(b'\n');
+            }
+            out.write_all(&remarks)?;
+            writeln!(out, "{} {}", describe_allocators(analysis), describe_machine(analysis))
+        }
         Format::Csv => out.write_all(&summary_csv(analysis)?),
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &analysis.summary)?;
