@@ -131,6 +131,21 @@ fn every_pass_measures_what_its_columns_say() {
 }
 
 #[test]
+fn page_faults_are_no_part_of_what_floor_measures() {
+    const BLOCKS: u64 = 4000;
+    let place = Place::new();
+    let mut log = String::new();
+    for block in 0..BLOCKS {
+        writeln!(log, "1: malloc {:#x} 4096", 0x10_0000 + block * 0x1_0000).unwrap();
+    }
+    fs::write(place.path("pages.log"), log).unwrap();
+    place.run(&["pages.log", "-a", "ptmalloc2", "--pass", "throughput", "--reps", "1"]).success();
+    let faults = |allocator| column(&place.sample_of(allocator), "page_faults_minor").parse::<u64>().unwrap();
+    assert!(faults("ptmalloc2") >= BLOCKS, "{}", faults("ptmalloc2"));
+    assert!(faults("floor") < BLOCKS / 10, "{}", faults("floor"));
+}
+
+#[test]
 fn orders_and_touch_policies_replay_the_same_objects() {
     for (order, touch) in [("causal", "none"), ("causal", "full"), ("strict", "first"), ("strict", "page")] {
         let place = Place::new();

@@ -28,6 +28,7 @@ mod lock;
 mod mapping;
 mod memory;
 mod ops;
+mod populate;
 mod program;
 mod relro;
 mod replay;

@@ -11,6 +11,7 @@ use super::job::{HeapMap, Job, Measured, Moment, Reply, Status};
 use super::latency::Histograms;
 use super::memory::{self, Rollup};
 use super::ops;
+use super::populate::{floor_extent, populate_floor};
 use super::program::Program;
 use super::sizes::Sizes;
 use super::space::Space;
@@ -76,6 +77,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         let (warmed, why) = back_memory(need, job.memory_limit_bytes);
         reply.warmed = warmed;
         reply.warnings.extend(why);
+        reply.warnings.extend(warmed.and_then(|warmed| populate_floor(warmed.extent)));
     }
     if let Some(seed) = job.layout_seed {
         layout::vary(seed);
@@ -86,7 +88,9 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     reply.measured.clock_reads = Some(clock::reads() - reads);
     note_replay(engine, reply);
     let faults = reply.measured.page_faults_minor.unwrap_or(0);
-    reply.footprint = Some(find_footprint(counters, Counters::read()?, faults)?);
+    let mut footprint = find_footprint(counters, Counters::read()?, faults)?;
+    footprint.extent = floor_extent().unwrap_or(footprint.extent);
+    reply.footprint = Some(footprint);
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => note_latency(engine, reply),

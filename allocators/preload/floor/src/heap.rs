@@ -1,44 +1,47 @@
-//! One thread's heap: for each size class a list of free blocks, a spare list, and fresh memory.
+//! One thread's heap: for each size class a magazine of free blocks, a second one, and fresh memory.
 //!
-//! A block is preceded by a [`Header`] of 16 bytes, which is written once, when the block is carved. An
-//! allocation pops a block, a free pushes it, on the calling thread's list, whichever thread it came
-//! from. Nothing is ever given back to the system.
+//! A magazine is an array of addresses. An allocation takes the last one, a free adds one, on the calling thread's
+//! magazine, whichever thread the block came from. The blocks themselves are neither read nor written, and have no
+//! header: the class of a block follows from its address ([`arena`](crate::arena)). Nothing is ever given back to the system.
 //!
-//! Large blocks are not kept by a thread at all, but by the pool. For the others:
-//! a thread that frees what others allocate would hoard for ever, and those others would fault in fresh
-//! pages for ever. So a list is bounded: when it is full it becomes the spare, and a second full list
-//! goes to the pool, whole and without being walked; an empty one is refilled from there in the same way. [`service`](crate::service) does all that.
+//! A thread that frees what others allocate would hoard for ever, and those others would take fresh memory for
+//! ever. So a magazine is bounded: when it is full it becomes the second one, and a second full one goes to the
+//! pool, whole; an empty one is exchanged for a full one there in the same way. [`service`](crate::service) does all that.
 
 use core::ptr;
 
 use crate::classes::CLASSES;
 
-/// What stands in front of every object: 16 bytes, so that objects lie at multiples of 16.
-#[repr(C, align(16))]
-pub(crate) struct Header {
-    /// The block's class.
-    pub(crate) class: usize,
-    /// Where the block begins behind its own header: the object itself, but for aligned allocations.
-    pub(crate) block: *mut Block,
-}
-
-/// A free block.
-#[repr(C)]
-pub(crate) struct Block {
-    /// The next of the same list.
-    pub(crate) next: *mut Block,
-    /// In the pool, in the first block of a list: the next list.
-    pub(crate) next_list: *mut Block,
-}
+/// A magazine: a word that links it while it lies in the pool, and then the addresses of free blocks.
+pub(crate) type Magazine = *mut *mut u8;
 
 /// Free blocks of one class.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct List {
-    pub(crate) first: *mut Block,
-    /// Blocks that can be added before the list is full. A list that was never used has none.
-    pub(crate) room: usize,
-    /// A second list, full; or NULL.
-    pub(crate) spare: *mut Block,
+    /// The last block of the magazine in use; its first word where there is none.
+    pub(crate) top: Magazine,
+    /// The magazine in use. A list that was never used has none: all three are NULL.
+    pub(crate) magazine: Magazine,
+    /// Its last word.
+    pub(crate) limit: Magazine,
+    /// A second magazine, or NULL; with [`List::FULL`] added where it is full, else it is empty.
+    pub(crate) second: usize,
+}
+
+impl List {
+    /// What is added to the address of a full second magazine.
+    pub(crate) const FULL: usize = 1;
+}
+
+/// Memory that was never used, for one class.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Fresh {
+    pub(crate) begin: *mut u8,
+    pub(crate) bytes: usize,
+    /// How often some was taken.
+    pub(crate) taken: usize,
 }
 
 /// Where a thread stands.
@@ -60,8 +63,7 @@ pub(crate) enum Stage {
 #[repr(C)]
 pub(crate) struct Heap {
     pub(crate) lists: [List; CLASSES],
-    pub(crate) fresh: *mut u8,
-    pub(crate) fresh_end: *mut u8,
+    pub(crate) fresh: [Fresh; CLASSES],
     /// In the pool: the next heap of an ended thread.
     pub(crate) next_orphan: *mut Heap,
     /// Where its thread stands.
@@ -71,9 +73,9 @@ pub(crate) struct Heap {
 impl Heap {
     /// A heap without any memory.
     pub(crate) const EMPTY: Heap = Heap {
-        lists: [const { List { first: ptr::null_mut(), room: 0, spare: ptr::null_mut() } }; CLASSES],
-        fresh: ptr::null_mut(),
-        fresh_end: ptr::null_mut(),
+        lists: [List { top: ptr::null_mut(), magazine: ptr::null_mut(), limit: ptr::null_mut(), second: 0 };
+            CLASSES],
+        fresh: [Fresh { begin: ptr::null_mut(), bytes: 0, taken: 0 }; CLASSES],
         next_orphan: ptr::null_mut(),
         stage: Stage::New,
     };

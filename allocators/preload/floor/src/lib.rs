@@ -1,17 +1,20 @@
 //! A shared library that serves the malloc family by floor, for LD_PRELOAD.
 //!
-//! floor is the least that an allocator can do: an allocation pops a free block of its size class from a
-//! list of the calling thread, a free pushes it there; nothing is split, merged or given back. A replay
+//! floor is the least that an allocator can do: an allocation takes the free block of its size class that the calling
+//! thread freed last, a free keeps the block's address; nothing is split, merged or given back, and no block is read. A replay
 //! on it measures the harness: what is left of the time is the replay's own, and its resident memory
 //! holds the harness's constant. It is no allocator to deploy and is never ranked.
 //!
-//! Read bottom-up: `classes`, `pool`, `heap`, `storage`, `thread`, and the exported functions here. No
+//! Read bottom-up: `classes`, `arena`, `heap`, `pool`, `service`, `storage`, `thread`, and the exported functions here. No
 //! function may allocate through Rust or panic: this library is the allocator, also of the panic.
 //!
-//! Side effects: 16 bytes of header an object, size classes up to a fifth above the request, realloc by
-//! copying (a block is kept only where it fits and is not half empty), fresh pages where no list has a block.
+//! It buys that with memory, for which it is not ranked: size classes up to a fifth above the request, aligned blocks
+//! of a power of two, spans of fresh memory for each class and thread, a block twice as large where a realloc grows one (a
+//! smaller size keeps its block, unless seven eighths of it were unused). Page faults are no part of what it measures: a
+//! worker has fresh memory brought beforehand ([`heaplab_floor_populate`]).
 #![allow(unsafe_code)]
 
+mod arena;
 mod classes;
 mod heap;
 mod pool;
@@ -22,8 +25,8 @@ mod thread;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
-use classes::{GRAIN_BYTES, LARGEST_BYTES, class_bytes, class_of};
-use heap::{Block, Header, Heap};
+use classes::{GRAIN_BYTES, LARGEST_BYTES, aligned_class_of, class_bytes, class_of};
+use heap::Heap;
 
 /// Runs when the library is loaded, before `main`. Allocations before it are served too.
 #[used]
@@ -56,11 +59,8 @@ pub(crate) unsafe fn allocate(heap: &mut Heap, class: usize) -> (*mut c_void, bo
 /// `object` was allocated here and not freed since.
 #[inline(always)]
 pub(crate) unsafe fn free_object(heap: &mut Heap, object: *mut c_void) {
-    // SAFETY: a header stands before every object.
-    unsafe {
-        let header = object.cast::<Header>().sub(1);
-        heap.free((*header).class, (*header).block);
-    }
+    // SAFETY: the object is a block of that class.
+    unsafe { heap.free(arena::class_at(object as usize), object.cast()) };
 }
 
 /// Memory for `size` bytes, and whether it is fresh; NULL with ENOMEM where it is refused.
@@ -78,34 +78,21 @@ fn allocate_aligned(alignment: usize, size: usize) -> *mut c_void {
     if alignment <= GRAIN_BYTES {
         return allocate_size(size).0;
     }
-    let Some(bytes) = size.checked_add(alignment) else {
-        return refuse();
-    };
-    let (block, _) = allocate_size(bytes);
-    if block.is_null() {
-        return block;
+    match aligned_class_of(alignment, size) {
+        // SAFETY: the heap is the calling thread's, and no other reference to it is in use.
+        Some(class) => unsafe { allocate(&mut *storage::heap(), class).0 },
+        None => refuse(),
     }
-    let offset = (block as usize).wrapping_neg() & alignment.wrapping_sub(1);
-    let object = block.cast::<u8>().wrapping_add(offset);
-    if offset > 0 {
-        // SAFETY: both addresses are multiples of 16, so 16 bytes of the block lie before the object.
-        unsafe {
-            let class = (*block.cast::<Header>().sub(1)).class;
-            object.cast::<Header>().sub(1).write(Header { class, block: block.cast::<Block>() });
-        }
-    }
-    object.cast()
 }
 
-/// Bytes from `object` to the end of its block.
+/// Bytes of `object`'s block.
 ///
 /// # Safety
 /// `object` was allocated here and not freed since.
 #[inline(always)]
 unsafe fn usable_bytes(object: *const c_void) -> usize {
-    // SAFETY: a header stands before every object.
-    let header = unsafe { &*object.cast::<Header>().sub(1) };
-    class_bytes(header.class).wrapping_sub((object as usize).wrapping_sub(header.block as usize))
+    // SAFETY: the object is a block.
+    class_bytes(unsafe { arena::class_at(object as usize) })
 }
 
 /// `malloc(3)`.
@@ -144,10 +131,12 @@ pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_voi
             return ptr::null_mut();
         }
         let usable_bytes = usable_bytes(object);
-        if size <= usable_bytes && size >= usable_bytes / 2 {
+        if size <= usable_bytes && size >= usable_bytes / 8 {
             return object;
         }
-        let (moved, _) = allocate_size(size);
+        // What grew once grows again: twice the room makes the next copies fewer.
+        let room = if size > usable_bytes { usable_bytes.wrapping_mul(2).min(LARGEST_BYTES) } else { 0 };
+        let (moved, _) = allocate_size(size.max(room));
         if !moved.is_null() {
             ptr::copy_nonoverlapping(object.cast::<u8>(), moved.cast::<u8>(), size.min(usable_bytes));
             free_object(&mut *storage::heap(), object);
@@ -285,4 +274,17 @@ pub unsafe extern "C" fn malloc_usable_size(object: *const c_void) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn heaplab_floor_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Has the kernel bring that many bytes of memory that floor goes on to use, so that a replay on it has no page
+/// faults. Returns 0, or another number where the kernel does not.
+#[unsafe(no_mangle)]
+pub extern "C" fn heaplab_floor_populate(bytes: usize) -> c_int {
+    c_int::from(!pool::populate(bytes))
+}
+
+/// Bytes that floor has used so far, unused blocks and its own lists among them.
+#[unsafe(no_mangle)]
+pub extern "C" fn heaplab_floor_used() -> usize {
+    pool::used_bytes()
 }

@@ -1,28 +1,29 @@
-//! What all threads share: fresh memory, full lists that a thread gave away, and the heaps of ended threads.
+//! What all threads share: fresh memory, magazines that no thread has, and the heaps of ended threads.
 //!
-//! Everything here is behind one mutex and off the common path: it is reached once for each list
-//! (up to 256 blocks), for each span of fresh memory, and at the begin and end of a thread.
+//! Everything here is behind one mutex and off the common path: it is reached once for each magazine
+//! (up to 127 blocks), for each span of fresh memory, and at the begin and end of a thread.
 
 use core::cell::UnsafeCell;
 use core::ptr;
 
-use crate::classes::CLASSES;
-use crate::heap::{Block, Heap};
+use crate::arena::Arena;
+use crate::classes::{CLASSES, class_alignment, magazine_blocks};
+use crate::heap::{Heap, Magazine};
 
-/// Fresh memory that a thread takes at once.
-const SPAN_BYTES: usize = 1 << 20;
-/// Fresh memory that is mapped at once. Reserved, not used: a page counts when it is first written to.
-const SEGMENT_BYTES: usize = 64 << 20;
+/// Memory for magazines that is taken at once.
+const MAGAZINES_BYTES: usize = 64 << 10;
 
 /// State that the mutex guards.
 struct Shared {
-    /// For each class a stack of full lists, linked through their first block's second word.
-    lists: [*mut Block; CLASSES],
+    /// For each class two stacks of magazines, linked through their first word.
+    full: [Magazine; CLASSES],
+    empty: [Magazine; CLASSES],
     /// Heaps of ended threads, linked through [`Heap::next_orphan`].
     orphans: *mut Heap,
-    /// What is left of the current segment.
-    segment: *mut u8,
-    segment_end: *mut u8,
+    arena: Arena,
+    /// What is left for new magazines.
+    magazines: *mut u8,
+    magazines_bytes: usize,
 }
 
 struct Pool {
@@ -36,10 +37,12 @@ unsafe impl Sync for Pool {}
 static POOL: Pool = Pool {
     mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
     shared: UnsafeCell::new(Shared {
-        lists: [ptr::null_mut(); CLASSES],
+        full: [ptr::null_mut(); CLASSES],
+        empty: [ptr::null_mut(); CLASSES],
         orphans: ptr::null_mut(),
-        segment: ptr::null_mut(),
-        segment_end: ptr::null_mut(),
+        arena: Arena::NONE,
+        magazines: ptr::null_mut(),
+        magazines_bytes: 0,
     }),
 };
 
@@ -64,30 +67,75 @@ pub(crate) extern "C" fn unlock() {
     unsafe { libc::pthread_mutex_unlock(POOL.mutex.get()) };
 }
 
-/// Gives away a full list of `class`.
-pub(crate) fn give_list(class: usize, list: *mut Block) {
-    with_shared(|shared| {
-        // SAFETY: a class below CLASSES; `list` is a free block, which holds at least two words.
-        unsafe {
-            let stack = shared.lists.as_mut_ptr().add(class);
-            (*list).next_list = *stack;
-            *stack = list;
-        }
-    });
+/// Adds a magazine to a stack.
+fn push(stack: &mut Magazine, magazine: Magazine) {
+    // SAFETY: nobody else has the magazine, whose first word is its link.
+    unsafe { *magazine = stack.cast() };
+    *stack = magazine;
 }
 
-/// Takes a full list of `class`; NULL if no thread gave one away.
-pub(crate) fn take_list(class: usize) -> *mut Block {
-    with_shared(|shared| {
-        // SAFETY: a class below CLASSES; what lies on the stack is a free block.
-        unsafe {
-            let stack = shared.lists.as_mut_ptr().add(class);
-            let list = *stack;
-            if !list.is_null() {
-                *stack = (*list).next_list;
-            }
-            list
+/// Takes a magazine off a stack; NULL if there is none.
+fn pop(stack: &mut Magazine) -> Magazine {
+    let magazine = *stack;
+    if !magazine.is_null() {
+        // SAFETY: what lies on the stack was linked by `push`.
+        *stack = unsafe { *magazine }.cast();
+    }
+    magazine
+}
+
+impl Shared {
+    /// An empty magazine of `class`; NULL where memory is refused.
+    fn take_empty(&mut self, class: usize) -> Magazine {
+        let Some(stack) = self.empty.get_mut(class) else { return ptr::null_mut() };
+        let magazine = pop(stack);
+        if !magazine.is_null() {
+            return magazine;
         }
+        let words = magazine_blocks(class).wrapping_add(1);
+        let bytes = words.wrapping_mul(size_of::<*mut u8>()).next_multiple_of(64);
+        if self.magazines_bytes < bytes {
+            let Some(begin) = self.arena.take(MAGAZINES_BYTES, 1, 0) else { return ptr::null_mut() };
+            (self.magazines, self.magazines_bytes) = (begin, MAGAZINES_BYTES);
+        }
+        let magazine = self.magazines;
+        self.magazines = magazine.wrapping_add(bytes);
+        self.magazines_bytes = self.magazines_bytes.wrapping_sub(bytes);
+        magazine.cast()
+    }
+}
+
+/// An empty magazine of `class`; NULL where memory is refused.
+pub(crate) fn take_empty(class: usize) -> Magazine {
+    with_shared(|shared| shared.take_empty(class))
+}
+
+/// Takes a full magazine of `class` for an empty one, which may be NULL; NULL if no thread gave one away, and then the
+/// empty one stays its thread's.
+pub(crate) fn exchange_empty(class: usize, empty: Magazine) -> Magazine {
+    with_shared(|shared| {
+        let full = shared.full.get_mut(class).map_or(ptr::null_mut(), pop);
+        if !full.is_null()
+            && !empty.is_null()
+            && let Some(stack) = shared.empty.get_mut(class)
+        {
+            push(stack, empty);
+        }
+        full
+    })
+}
+
+/// Takes an empty magazine of `class` for a full one; NULL where memory is refused, and then the full one stays its
+/// thread's.
+pub(crate) fn exchange_full(class: usize, full: Magazine) -> Magazine {
+    with_shared(|shared| {
+        let empty = shared.take_empty(class);
+        if !empty.is_null()
+            && let Some(stack) = shared.full.get_mut(class)
+        {
+            push(stack, full);
+        }
+        empty
     })
 }
 
@@ -112,33 +160,17 @@ pub(crate) fn take_heap() -> *mut Heap {
     })
 }
 
-/// Fresh memory of at least `bytes` (and a span's worth), zeroed by the kernel: where it begins and ends.
-pub(crate) fn take_span(bytes: usize) -> Option<(*mut u8, *mut u8)> {
-    with_shared(|shared| {
-        let bytes = bytes.max(SPAN_BYTES);
-        if (shared.segment_end as usize).wrapping_sub(shared.segment as usize) < bytes {
-            let segment = map_fresh(SEGMENT_BYTES.max(bytes))?;
-            shared.segment = segment;
-            shared.segment_end = segment.wrapping_add(SEGMENT_BYTES.max(bytes));
-        }
-        let begin = shared.segment;
-        shared.segment = begin.wrapping_add(bytes);
-        Some((begin, shared.segment))
-    })
+/// Fresh memory of at least `bytes` for blocks of `class`, zeroed by the kernel.
+pub(crate) fn take_span(bytes: usize, class: usize) -> Option<*mut u8> {
+    with_shared(|shared| shared.arena.take(bytes, class_alignment(class), class as u8))
 }
 
-/// A new anonymous mapping; none where the system refuses it.
-pub(crate) fn map_fresh(bytes: usize) -> Option<*mut u8> {
-    // SAFETY: a new private mapping touches nothing that exists.
-    let address = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
-    };
-    (address != libc::MAP_FAILED).then_some(address.cast())
+/// Has the kernel bring the next `bytes` of fresh memory. False where it does not.
+pub(crate) fn populate(bytes: usize) -> bool {
+    with_shared(|shared| shared.arena.populate(bytes))
+}
+
+/// Bytes of fresh memory that were taken so far.
+pub(crate) fn used_bytes() -> usize {
+    with_shared(|shared| shared.arena.used_bytes())
 }

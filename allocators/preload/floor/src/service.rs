@@ -1,14 +1,17 @@
-//! How a heap serves: an allocation pops a block, a free pushes it.
+//! How a heap serves: an allocation takes the last block of a magazine, a free adds one.
 
-use core::ptr;
-
-use crate::classes::{class_bytes, list_limit};
-use crate::heap::{Block, Header, Heap};
+use crate::arena::{CARD_BYTES, MOST_SPAN_BYTES, PAGE_BYTES};
+use crate::classes::{class_alignment, class_bytes, magazine_blocks};
+use crate::heap::{Heap, List, Magazine};
 use crate::{pool, refuse, thread};
 
-/// Blocks above this have a mapping of their own (and are recycled by their class as all others).
-const CARVED_BYTES: usize = 256 << 10;
-const PAGE_BYTES: usize = 4096;
+/// Fresh memory that a thread takes for a class at first: twice as much each time, up to [`MOST_SPAN_BYTES`], so that
+/// hundreds of threads that need little take little. Larger blocks are taken one by one.
+const LEAST_SPAN_BYTES: usize = CARD_BYTES;
+/// Blocks up to this fill a magazine when they are fresh; of larger ones it matters that they are known to be zero.
+const BATCHED_BYTES: usize = 1 << 10;
+/// How far blocks of whole pages are moved apart: their first lines would all lie in one set of a cache.
+const COLOUR_BYTES: usize = 64;
 
 impl Heap {
     /// A block of `class`, and whether it is fresh (zeroed by the kernel); NULL with ENOMEM where
@@ -17,17 +20,16 @@ impl Heap {
     /// # Safety
     /// `class` is below CLASSES.
     #[inline(always)]
-    pub(crate) unsafe fn allocate(&mut self, class: usize) -> (*mut Block, bool) {
-        // SAFETY: the class is in range, and a list holds free blocks alone.
+    pub(crate) unsafe fn allocate(&mut self, class: usize) -> (*mut u8, bool) {
+        // SAFETY: the class is in range, and above its first word a magazine holds free blocks alone.
         unsafe {
             let list = self.lists.as_mut_ptr().add(class);
-            let block = (*list).first;
-            if block.is_null() {
+            let top = (*list).top;
+            if top == (*list).magazine {
                 return self.refill(class);
             }
-            (*list).first = (*block).next;
-            (*list).room = (*list).room.wrapping_add(1);
-            (block, false)
+            (*list).top = top.sub(1);
+            (*top, false)
         }
     }
 
@@ -36,95 +38,161 @@ impl Heap {
     /// # Safety
     /// `class` is below CLASSES and `block` is one of that class, not free.
     #[inline(always)]
-    pub(crate) unsafe fn free(&mut self, class: usize, block: *mut Block) {
+    pub(crate) unsafe fn free(&mut self, class: usize, block: *mut u8) {
         // SAFETY: the class is in range, and the block is the caller's to give.
         unsafe {
             let list = self.lists.as_mut_ptr().add(class);
-            if (*list).room == 0 && !self.make_room(class) {
-                (*block).next = ptr::null_mut();
-                pool::give_list(class, block);
-                return;
+            let top = (*list).top;
+            if top == (*list).limit {
+                return self.free_beyond(class, block);
             }
-            (*block).next = (*list).first;
-            (*list).first = block;
-            (*list).room = (*list).room.wrapping_sub(1);
+            *top.add(1) = block;
+            (*list).top = top.add(1);
         }
     }
 
-    /// [`Heap::allocate`] where the list is empty: the spare, else the pool, else fresh memory.
+    /// [`Heap::free`] where the magazine is full, or not there yet.
     #[cold]
     #[inline(never)]
-    unsafe fn refill(&mut self, class: usize) -> (*mut Block, bool) {
+    unsafe fn free_beyond(&mut self, class: usize, block: *mut u8) {
+        // SAFETY: the caller keeps the contract.
+        unsafe {
+            if self.make_room(class) {
+                self.free(class, block);
+            }
+            // Else there is no memory even for a magazine: the block is lost.
+        }
+    }
+
+    /// [`Heap::allocate`] where the magazine is empty: the second one, else fresh memory that the thread has, else a
+    /// full one from the pool, else new fresh memory.
+    #[cold]
+    #[inline(never)]
+    unsafe fn refill(&mut self, class: usize) -> (*mut u8, bool) {
         if thread::begin(self) {
             // SAFETY: the class is in range. An adopted heap may hold blocks now; the second time it begins nothing.
             return unsafe { self.allocate(class) };
         }
-        // SAFETY: the class is in range; spares and pooled lists are full lists of their class.
-        unsafe {
-            let list = self.lists.as_mut_ptr().add(class);
-            let mut full = core::mem::replace(&mut (*list).spare, ptr::null_mut());
-            if full.is_null() {
-                full = pool::take_list(class);
-            }
-            if full.is_null() {
-                if (*list).room == 0 {
-                    (*list).room = list_limit(class);
-                }
-                return (self.carve(class), true);
-            }
-            (*list).first = (*full).next;
-            (*list).room = list_limit(class).min(1);
-            (full, false)
+        // SAFETY: the class is in range.
+        let list = unsafe { &mut *self.lists.as_mut_ptr().add(class) };
+        if list.second & List::FULL != 0 {
+            let empty = list.magazine;
+            use_magazine(list, class, (list.second & !List::FULL) as Magazine, true);
+            list.second = empty as usize;
+            // SAFETY: the class is in range, and the magazine is full.
+            return unsafe { self.allocate(class) };
+        }
+        // SAFETY: the class is in range.
+        if let Some(block) = unsafe { self.take_fresh(class) } {
+            return (block, true);
+        }
+        // SAFETY: as above.
+        let list = unsafe { &mut *self.lists.as_mut_ptr().add(class) };
+        let full = pool::exchange_empty(class, list.magazine);
+        if !full.is_null() {
+            use_magazine(list, class, full, true);
+            // SAFETY: the class is in range, and the magazine is full.
+            return unsafe { self.allocate(class) };
+        }
+        // SAFETY: the class is in range.
+        match unsafe { self.extend(class).and_then(|()| self.take_fresh(class)) } {
+            Some(block) => (block, true),
+            None => (refuse().cast(), false),
         }
     }
 
-    /// Empties a full list: it becomes the spare, and an older spare goes to the pool. False where a thread
-    /// keeps no blocks of this class.
-    #[cold]
-    #[inline(never)]
+    /// Makes room in a magazine that is full, or not there yet. False where memory is refused.
     unsafe fn make_room(&mut self, class: usize) -> bool {
         thread::begin(self);
         // SAFETY: the class is in range.
         let list = unsafe { &mut *self.lists.as_mut_ptr().add(class) };
-        if list.room != 0 {
+        if list.top != list.limit {
             return true; // an adopted heap had room
         }
-        if list_limit(class) == 0 {
+        let second = (list.second & !List::FULL) as Magazine;
+        let empty = if list.second & List::FULL != 0 {
+            pool::exchange_full(class, second)
+        } else if second.is_null() {
+            pool::take_empty(class)
+        } else {
+            second
+        };
+        if empty.is_null() {
             return false;
         }
-        if !list.first.is_null() {
-            if !list.spare.is_null() {
-                pool::give_list(class, list.spare);
-            }
-            list.spare = core::mem::replace(&mut list.first, ptr::null_mut());
-        }
-        list.room = list_limit(class);
+        list.second = if list.magazine.is_null() { 0 } else { list.magazine as usize | List::FULL };
+        use_magazine(list, class, empty, false);
         true
     }
 
-    /// A block of fresh memory, its header written; NULL with ENOMEM where memory is refused.
-    fn carve(&mut self, class: usize) -> *mut Block {
-        let bytes = class_bytes(class).wrapping_add(size_of::<Header>());
-        let begin = if bytes > CARVED_BYTES {
-            match bytes.checked_next_multiple_of(PAGE_BYTES).and_then(pool::map_fresh) {
-                Some(begin) => begin,
-                None => return refuse().cast(),
-            }
-        } else {
-            if (self.fresh_end as usize).wrapping_sub(self.fresh as usize) < bytes {
-                match pool::take_span(bytes) {
-                    Some((begin, end)) => (self.fresh, self.fresh_end) = (begin, end),
-                    None => return refuse().cast(),
+    /// A block of the fresh memory that the thread has for `class`. Of small blocks as many more as the magazine holds
+    /// are added to it, which must be empty.
+    ///
+    /// # Safety
+    /// `class` is below CLASSES.
+    unsafe fn take_fresh(&mut self, class: usize) -> Option<*mut u8> {
+        let stride = stride_bytes(class);
+        // SAFETY: the class is in range.
+        let (fresh, list) =
+            unsafe { (&mut *self.fresh.as_mut_ptr().add(class), &mut *self.lists.as_mut_ptr().add(class)) };
+        if fresh.bytes < stride {
+            return None;
+        }
+        let first = fresh.begin;
+        let mut blocks = 1;
+        if stride <= BATCHED_BYTES {
+            if list.magazine.is_null() {
+                let empty = pool::take_empty(class);
+                if !empty.is_null() {
+                    use_magazine(list, class, empty, false);
                 }
             }
-            let begin = self.fresh;
-            self.fresh = begin.wrapping_add(bytes);
-            begin
-        };
-        let header = begin.cast::<Header>();
-        let block = header.wrapping_add(1).cast::<Block>();
-        // SAFETY: `begin` is the start of `bytes` of memory that nobody else has.
-        unsafe { header.write(Header { class, block }) };
-        block
+            if !list.magazine.is_null() {
+                blocks = (fresh.bytes / stride).min(magazine_blocks(class));
+                for block in (1..blocks).rev() {
+                    // SAFETY: fewer than the magazine holds, and it is empty.
+                    unsafe {
+                        list.top = list.top.add(1);
+                        *list.top = first.add(block.wrapping_mul(stride));
+                    }
+                }
+            }
+        }
+        fresh.begin = first.wrapping_add(blocks.wrapping_mul(stride));
+        fresh.bytes = fresh.bytes.wrapping_sub(blocks.wrapping_mul(stride));
+        Some(first)
     }
+
+    /// Takes fresh memory for `class`. None where it is refused.
+    ///
+    /// # Safety
+    /// `class` is below CLASSES.
+    unsafe fn extend(&mut self, class: usize) -> Option<()> {
+        // SAFETY: the class is in range.
+        let fresh = unsafe { &mut *self.fresh.as_mut_ptr().add(class) };
+        let stride = stride_bytes(class);
+        let share = LEAST_SPAN_BYTES.checked_shl(fresh.taken as u32).unwrap_or(0).wrapping_sub(1);
+        let bytes = share.min(MOST_SPAN_BYTES - 1).wrapping_add(1).max(stride);
+        fresh.begin = pool::take_span(bytes, class)?;
+        fresh.bytes = bytes;
+        fresh.taken = fresh.taken.wrapping_add(1);
+        Some(())
+    }
+}
+
+/// How far the blocks of `class` lie apart.
+const fn stride_bytes(class: usize) -> usize {
+    let bytes = class_bytes(class);
+    if bytes.is_multiple_of(PAGE_BYTES) && class_alignment(class) < PAGE_BYTES {
+        bytes.wrapping_add(COLOUR_BYTES)
+    } else {
+        bytes
+    }
+}
+
+/// Has a list use a magazine that is full or empty.
+fn use_magazine(list: &mut List, class: usize, magazine: Magazine, is_full: bool) {
+    list.magazine = magazine;
+    list.limit = magazine.wrapping_add(magazine_blocks(class));
+    list.top = if is_full { list.limit } else { magazine };
 }
