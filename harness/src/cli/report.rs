@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use super::{Outcome, Usage};
 use crate::cli::stdout::stdout;
 use crate::report::{
-    Analysis, Columns, Format, Report, ReportError, Style, answer, print_summary, print_table, write_report,
+    Analysis, Columns, Format, Report, ReportError, Style, answer, holds_runs, print_summary, print_table,
+    write_index, write_report,
 };
 use crate::results::{self, Run};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A run's directory: run.toml, samples.csv, timeline.csv, latency.csv
+    /// A run's directory, or a folder of runs, of which index.html lists all
     directory: PathBuf,
     /// The variant that ratios refer to [default: ptmalloc2, if the run has it]
     #[arg(long, value_name = "VARIANT")]
@@ -41,7 +42,22 @@ impl View {
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    if holds_runs(&args.directory) {
+        return show_index(&args.directory);
+    }
     show_report(&args.directory, args.baseline.as_deref(), args.format, args.view)
+}
+
+/// Lists the runs in a folder.
+fn show_index(folder: &Path) -> anyhow::Result<Outcome> {
+    let index = write_index(folder)?;
+    let mut out = stdout();
+    for run in &index.runs {
+        let said = run.question.as_deref().or(run.answer.first().map(|reason| &**reason)).unwrap_or_default();
+        writeln!(out, "{:<20}  {}  {said}", run.started, run.path)?;
+    }
+    writeln!(out, "\n{}", index.html.display())?;
+    Ok(Outcome::Done)
 }
 
 /// Reports on a run from its files. Where the report and the run are comes last.

@@ -133,7 +133,7 @@ impl<'a> Document<'a> {
     }
 }
 
-fn question(analysis: &Analysis<'_>) -> String {
+pub(super) fn question(analysis: &Analysis<'_>) -> String {
     let of = match &analysis.workloads[..] {
         [] => "its workloads".to_owned(),
         [only] => only.clone(),

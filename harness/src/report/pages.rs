@@ -1,4 +1,4 @@
-//! report.md and report.html: a [`Document`] in the forms of `templates/`.
+//! report.md and report.html, a [`Document`] in the forms of `templates/`, and index.html.
 //!
 //! Whatever a run's files hold (a label with `<` or `|`) is shown as it is, in both forms.
 
@@ -9,6 +9,7 @@ use super::ReportError;
 use super::document::Document;
 use super::drawing::svg;
 use super::grid::escape_markdown;
+use super::index::Index;
 
 const STYLE: &str = include_str!("templates/report.css");
 
@@ -22,7 +23,21 @@ pub(super) fn html(document: &Document<'_>) -> Result<String, ReportError> {
     render(document, "report.html", include_str!("templates/report.html"))
 }
 
+/// The text of index.html, which needs no other file.
+pub(super) fn index(index: &Index) -> Result<String, ReportError> {
+    let shown = context! { style => STYLE, ..Value::from(Serde(index)) };
+    fill("index.html", include_str!("templates/index.html"), shown)
+}
+
 fn render(document: &Document<'_>, name: &'static str, source: &str) -> Result<String, ReportError> {
+    let (light, dark) = svg::style(document.figures().map(|figure| figure.svg));
+    let shown =
+        context! { style => STYLE, colours => context! { light, dark }, ..Value::from(Serde(document)) };
+    fill(name, source, shown)
+}
+
+/// Fills a template in.
+fn fill(name: &'static str, source: &str, shown: Value) -> Result<String, ReportError> {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|name| match name.ends_with(".html") {
@@ -32,9 +47,6 @@ fn render(document: &Document<'_>, name: &'static str, source: &str) -> Result<S
     engine.add_filter("cell", |text: &str| escape_markdown(text));
     engine.add_filter("line", escape_line);
     engine.add_filter("prose", |text: &str| Value::from_safe_string(escape_prose(text)));
-    let (light, dark) = svg::style(document.figures().map(|figure| figure.svg));
-    let shown =
-        context! { style => STYLE, colours => context! { light, dark }, ..Value::from(Serde(document)) };
     let failed = |error: minijinja::Error| ReportError::Template { name, detail: format!("{error:#}") };
     let template = engine.template_from_named_str(name, source).map_err(failed)?;
     // The engine takes the last line end away.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::synthetic::Shape;
-use super::{FOUR, report, stderr, written};
+use super::{FOUR, report, stderr, stdout, written};
 
 fn pages(directory: &Path) -> (String, String) {
     let output = report(directory, &[]);
@@ -189,4 +189,34 @@ fn the_keys_of_json_are_the_columns_of_the_summary() {
     assert!(peak("jemalloc")["n"] == 6 && peak("jemalloc")["verdict"] == "larger", "{}", peak("jemalloc"));
     assert!(peak("jemalloc")["median"].is_f64() && peak("jemalloc")["ratio_low"].is_f64());
     assert!(peak("ptmalloc2")["ratio"].is_null(), "not measured is null: {}", peak("ptmalloc2"));
+}
+
+#[test]
+fn a_folder_of_runs_has_an_index_with_the_newest_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str, started: &str| {
+        let to = folder.path().join(name);
+        fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
+        fs::rename(written(&Shape::new(&FOUR[..2], 6)).keep(), &to).expect("the same disk");
+        let run = fs::read_to_string(to.join("run.toml")).expect("a run");
+        let line = run.lines().find(|line| line.starts_with("started_utc")).expect("a start").to_owned();
+        let run = run.replace(&line, &format!("started_utc = \"{started}\""));
+        fs::write(to.join("run.toml"), run).expect("writable");
+        to
+    };
+    place("old", "2030-01-01T00:00:00Z");
+    report(&place("deep/new & <b>", "2031-01-01T00:00:00Z"), &[]);
+    let broken = place("broken", "2029-01-01T00:00:00Z");
+    fs::write(broken.join("samples.csv"), "no,header\n").expect("writable");
+    let output = report(folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let html = fs::read_to_string(folder.path().join("index.html")).expect("a page");
+    let text = text_of(&html);
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} is missing in {text}"));
+    assert!(at("deep/new & <b>") < at(" old ") && at(" old ") < at(" broken "), "{text}");
+    assert!(html.contains("href=\"deep&#x2f;new%20%26%20%3Cb%3E&#x2f;report.html\""), "{html}");
+    assert!(at("memory: ptmalloc2 needs the least") < at(" broken ") && at("samples.csv") > at(" broken "));
+    let listed = stdout(&output);
+    assert!(listed.starts_with("2031-01-01T00:00:00Z  deep/new & <b>  Which of 2 variants"), "{listed}");
+    assert!(listed.ends_with("index.html\n"), "{listed}");
 }
