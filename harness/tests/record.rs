@@ -189,11 +189,13 @@ fn a_signal_ends_the_merge_and_the_raw_files_stay() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
-    // The trace has its temporary name while it is made, and is begun by the merge.
-    let is_partial = |name: &str| name.starts_with(".trace.hlt.") && name.ends_with(".partial");
+    // The trace has no name while it is made (`#` and its number), and is begun by the merge.
+    let nameless = directory.path().join("#").to_string_lossy().into_owned();
+    let open_files = format!("/proc/{}/fd", child.id());
     let merges = || {
-        let entries = std::fs::read_dir(directory.path()).expect("a directory");
-        entries.filter_map(Result::ok).any(|entry| entry.file_name().to_str().is_some_and(is_partial))
+        let entries = std::fs::read_dir(&open_files).expect("a directory");
+        let mut targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.any(|target| target.to_string_lossy().starts_with(&nameless))
     };
     let deadline = Instant::now() + Duration::from_secs(120);
     while !merges() {

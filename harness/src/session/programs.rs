@@ -98,11 +98,13 @@ impl Compiler<'_> {
         options: &Options,
     ) -> Result<Option<(Workload, File)>, SessionError> {
         let folder = self.compiled.programs.folder();
-        let directory = tempfile::Builder::new()
-            .prefix("heaplab-")
-            .tempdir_in(folder)
+        // A directory is a raw recording, of which there may be further traces beside this one.
+        let directory = matches!(&workload.source, Source::Log { path } if path.is_dir())
+            .then(|| tempfile::Builder::new().prefix("heaplab-").tempdir_in(folder))
+            .transpose()
             .map_err(SessionError::failed(format!("cannot make a directory in {}", folder.display())))?;
-        let trace = directory.path().join(format!("{index}.hlt"));
+        let place = directory.as_ref().map_or(folder, |directory| directory.path());
+        let trace = place.join(format!("heaplab-{}-{index}.hlt", std::process::id()));
         let name = workload.name.as_str();
         let mut show = |progress| (self.listener)(&Notice::Importing { workload: name, progress });
         let imported = workload.import_as(options, &trace, &mut show);
@@ -113,6 +115,8 @@ impl Compiler<'_> {
         }
         let file =
             File::open(&trace).map_err(SessionError::failed(format!("cannot open {}", trace.display())))?;
+        std::fs::remove_file(&trace)
+            .map_err(SessionError::failed(format!("cannot remove {}", trace.display())))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         Ok(Some((Workload { source: Source::Trace { path }, ..imported.workload }, file)))
     }

@@ -171,6 +171,45 @@ fn a_run_that_is_killed_leaves_no_worker_and_no_temporary_file() {
 }
 
 #[test]
+fn an_import_that_is_killed_leaves_no_temporary_file() {
+    let place = Place::new();
+    let line = |block: u64| {
+        let (address, size) =
+            (0x10_0000 + block % 999 * 4096, block.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52);
+        format!("1: malloc {address:#x} {size}\n1: free {address:#x}\n")
+    };
+    let log: String = (0..400_000).map(line).collect();
+    fs::write(place.path("long.log"), log).unwrap();
+    let temporary = place.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let mut child = Command::new(heaplab().get_program())
+        .current_dir(place.0.path())
+        .env("TMPDIR", &temporary)
+        .args(["run", "long.log", "--reps", "1", "--pass", "throughput", "-a", "ptmalloc2"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let open_files = format!("/proc/{}/fd", child.id());
+    let grows = || {
+        let open = fs::read_dir(&open_files).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let is_temporary = |file: &Path| fs::read_link(file).is_ok_and(|name| name.starts_with(&temporary));
+        let mut lengths = open.filter(|file| is_temporary(file)).filter_map(|file| fs::metadata(file).ok());
+        lengths.any(|file| file.len() > 0)
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !grows() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended");
+        assert!(Instant::now() < deadline, "the import never began");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left: Vec<_> = fs::read_dir(&temporary).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn until_goes_on_behind_reps_until_intervals_are_narrow() {
     let place = Place::new();
     let asked = ["small.log", "--pass", "memory", "--reps", "2", "--until", "50%"];

@@ -198,13 +198,14 @@ impl Workload {
         Ok(match &self.source {
             Source::Definition { text, origin } => Box::new(Simulation::new(text, origin, options)?),
             Source::Stress { name } => Box::new(Stress::new(name, options)?),
-            Source::Trace { path } => Box::new(TraceStream::open(&self.name, path, None)?),
+            Source::Trace { path } => Box::new(TraceStream::open(&self.name, path)?),
             Source::ShippedTrace { bytes } => Box::new(TraceStream::built_in(&self.name, bytes)?),
             Source::Log { .. } | Source::ShippedLog { .. } => {
                 let directory = temporary_directory()?;
                 let path = directory.path().join("imported.hlt");
                 self.import_as(options, &path, &mut |_| {})?;
-                Box::new(TraceStream::open(&self.name, &path, Some(directory))?)
+                // Open, it outlives its name, which goes with the directory.
+                Box::new(TraceStream::open(&self.name, &path)?)
             }
         })
     }

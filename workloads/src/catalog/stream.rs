@@ -5,7 +5,6 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use heaplab_trace::{Header, Record, TraceReader};
-use tempfile::TempDir;
 
 use super::CatalogError;
 use crate::stream::{RecordStream, StreamError};
@@ -15,20 +14,14 @@ pub(super) struct TraceStream<R> {
     name: String,
     reader: TraceReader<R>,
     last_time_ns: Option<u64>,
-    /// Removed with the stream: where the trace lies if it is temporary.
-    _directory: Option<TempDir>,
 }
 
 impl TraceStream<BufReader<File>> {
-    /// The trace at `path`, which goes with `directory` if that is given.
-    pub(super) fn open(
-        name: &str,
-        path: &Path,
-        directory: Option<TempDir>,
-    ) -> Result<TraceStream<BufReader<File>>, CatalogError> {
+    /// The trace at `path`.
+    pub(super) fn open(name: &str, path: &Path) -> Result<TraceStream<BufReader<File>>, CatalogError> {
         let last_time_ns = heaplab_trace::summary(path)?.map(|summary| summary.last_time_ns);
         let reader = TraceReader::open(path)?;
-        Ok(TraceStream { name: name.to_string(), reader, last_time_ns, _directory: directory })
+        Ok(TraceStream { name: name.to_string(), reader, last_time_ns })
     }
 }
 
@@ -40,7 +33,7 @@ impl TraceStream<&'static [u8]> {
     ) -> Result<TraceStream<&'static [u8]>, CatalogError> {
         let last_time_ns = heaplab_trace::summary_of_bytes(bytes)?.map(|summary| summary.last_time_ns);
         let reader = TraceReader::new(bytes)?;
-        Ok(TraceStream { name: name.to_string(), reader, last_time_ns, _directory: None })
+        Ok(TraceStream { name: name.to_string(), reader, last_time_ns })
     }
 }
 

@@ -2,16 +2,20 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
 use crate::writer::{SourceCounts, TraceWriter};
 use crate::{Header, Record, Summary, TraceError};
 
 /// Writes a trace to a file.
 ///
-/// Until [`finish`](TraceFile::finish) the file has a temporary name beside its own; one that is
-/// dropped before is removed. An older file of the name stays until the new one is complete.
+/// Until [`finish`](TraceFile::finish) the file has no name, so that it goes however the process ends. Where the file
+/// system has no such files, it has a temporary name beside its own, and one that is dropped is removed. An older file of
+/// the name stays until the new one is complete.
 pub struct TraceFile {
     writer: TraceWriter<BufWriter<File>>,
     temporary: Temporary,
@@ -56,20 +60,63 @@ impl TraceFile {
         let file = output.into_inner().map_err(|error| fail(error.into_error()))?;
         // The name must never stand for bytes that a crash of the machine could still lose.
         file.sync_all().map_err(fail)?;
-        self.temporary.rename_to(&self.path).map_err(fail)?;
+        self.temporary.name(&file, &self.path).map_err(fail)?;
         Ok(summary)
     }
 }
 
-/// A file under a temporary name; removed when dropped, unless it was renamed.
-struct Temporary {
-    path: PathBuf,
-    renamed: bool,
+/// A file that has not got its name yet.
+enum Temporary {
+    /// It has none at all.
+    Nameless,
+    /// It has a temporary one.
+    Named(Hidden),
 }
 
 impl Temporary {
     /// Creates one in the directory of `target`, because only there a rename is one step.
     fn create(target: &Path) -> io::Result<(Temporary, File)> {
+        let directory = match target.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        // It gets its name by way of this directory.
+        if Path::new("/proc/self/fd").exists()
+            && let Ok(file) = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666))
+        {
+            return Ok((Temporary::Nameless, File::from(file)));
+        }
+        // NOTE: whatever the reason: file systems without such files give several, and a true one comes again.
+        let (hidden, file) =
+            Hidden::take(target, |path| OpenOptions::new().write(true).create_new(true).open(path))?;
+        Ok((Temporary::Named(hidden), file))
+    }
+
+    /// Gives `file` the name `target`, in place of whatever file has it.
+    fn name(self, file: &File, target: &Path) -> io::Result<()> {
+        let hidden = match self {
+            Temporary::Named(hidden) => hidden,
+            // A link cannot replace a file, a rename can.
+            Temporary::Nameless => {
+                let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let link = |path: &Path| Ok(linkat(CWD, &open, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
+                Hidden::take(target, link)?.0
+            }
+        };
+        hidden.rename_to(target)
+    }
+}
+
+/// A temporary name; removed when dropped, unless it was renamed.
+struct Hidden {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Hidden {
+    /// Has `make` make a file under a temporary name beside `target` that no other file has.
+    fn take<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Hidden, T)> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let name = target.file_name().ok_or_else(|| io::Error::other("the name of a file is missing"))?;
         loop {
@@ -78,9 +125,9 @@ impl Temporary {
             hidden.push(name);
             hidden.push(format!(".{}-{serial}.partial", std::process::id()));
             let path = target.with_file_name(hidden);
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((Temporary { path, renamed: false }, file)),
-                // Left behind by a process of the same number that was killed.
+            match make(&path) {
+                Ok(made) => return Ok((Hidden { path, renamed: false }, made)),
+                // Left by a process of the same number that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
@@ -94,7 +141,7 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
+impl Drop for Hidden {
     fn drop(&mut self) {
         if !self.renamed {
             // Nothing can be reported from here; a file that cannot be removed is seen by its name.
@@ -119,9 +166,27 @@ mod tests {
         fs::write(&path, "older").unwrap();
         let file = TraceFile::create(&path, &Header::default()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"older");
+        assert_eq!(
+            names(directory.path()),
+            ["a.hlt"],
+            "what is incomplete has no name that a killed process could leave"
+        );
         file.finish().unwrap();
         assert_eq!(names(directory.path()), ["a.hlt"]);
         assert_eq!(crate::verify(&path).unwrap().truncation, None);
+    }
+
+    #[test]
+    fn a_file_system_without_nameless_files_has_a_temporary_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.hlt");
+        let make = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let (hidden, file) = Hidden::take(&path, make).unwrap();
+        let (dropped, _) = Hidden::take(&path, make).unwrap();
+        assert_eq!(names(directory.path()).len(), 2);
+        drop(dropped);
+        Temporary::Named(hidden).name(&file, &path).unwrap();
+        assert_eq!(names(directory.path()), ["a.hlt"]);
     }
 
     #[test]
