@@ -4,12 +4,12 @@
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use serde::Serialize;
 
 use super::ReportError;
 use super::document::Document;
 use super::drawing::svg;
 use super::grid::escape_markdown;
-use super::index::Index;
 
 const STYLE: &str = include_str!("templates/report.css");
 
@@ -24,7 +24,7 @@ pub(super) fn html(document: &Document<'_>) -> Result<String, ReportError> {
 }
 
 /// The text of index.html, which needs no other file.
-pub(super) fn index(index: &Index) -> Result<String, ReportError> {
+pub(super) fn index(index: &impl Serialize) -> Result<String, ReportError> {
     let shown = context! { style => STYLE, ..Value::from(Serde(index)) };
     fill("index.html", include_str!("templates/index.html"), shown)
 }
