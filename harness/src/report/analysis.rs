@@ -7,11 +7,11 @@ use heaplab_allocators::registry::FLOOR;
 use super::ReportError;
 use super::latency::Latencies;
 use super::sizes::Sizes;
-use super::speed::{MOST_FLOOR_SHARE, Speed, floor_share, timed};
+use super::speed::{Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, predict};
-use crate::results::metrics::ALLOCATOR_PER_EVENT;
+use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{NetRatio, Ratio};
 

@@ -11,14 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use heaplab_allocators::registry::FLOOR;
 
 use crate::results::metrics::{
-    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_BUSY_SECOND, EVENTS_PER_SECOND, WALL_PER_EVENT,
-    harness_per_event,
+    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_BUSY_SECOND, EVENTS_PER_SECOND, MOST_FLOOR_SHARE,
+    WALL_PER_EVENT, harness_per_event,
 };
 use crate::results::{Pass, Run, Sample, Status};
 use crate::stats::{NetRatio, Shared, median, net_ratio};
-
-/// The largest part of the fastest variant's busy time that `floor` may take to be subtracted.
-pub(super) const MOST_FLOOR_SHARE: f64 = 0.4;
 
 /// Values by block.
 pub(super) type Values = BTreeMap<u32, f64>;

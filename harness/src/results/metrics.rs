@@ -129,6 +129,9 @@ pub(crate) fn headline(sample: &Sample) -> Option<f64> {
     metrics().find(|metric| metric.name == name).and_then(|metric| (metric.value)(sample))
 }
 
+/// The largest part of the fastest variant's busy time that `floor` may take to stand for the harness.
+pub(crate) const MOST_FLOOR_SHARE: f64 = 0.4;
+
 /// The harness's share of an event in ns, by block: what `floor` takes outside of the kernel, off its samples of one
 /// workload.
 ///

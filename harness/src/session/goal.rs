@@ -3,6 +3,9 @@
 //! The first `--reps` blocks are as in any run. Behind them come further blocks of every workload and pass whose
 //! intervals are still wider than asked for, until none is or the time is over. Whether a difference shows is never
 //! looked at, only how wide the intervals are: to stop when a result pleases would make it one by chance.
+//!
+//! The intervals are those that verdicts rest on: of speed, where `floor` is light enough, of what is left without the
+//! harness's share, which are wider than those of busy time as it is.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,9 +16,11 @@ use heaplab_allocators::registry::{DEFAULT_BASELINE, FLOOR};
 use super::error::{SessionError, usage};
 use super::replays::Replays;
 use crate::design::{Pass, Step, show_percent};
-use crate::results::metrics::headline;
+use crate::results::metrics::{MOST_FLOOR_SHARE, harness_per_event, headline};
 use crate::results::{Sample, SampleKey, Status};
-use crate::stats::{Interval, MIN_BLOCKS, median_interval, paired_ratio};
+use crate::stats::{
+    Interval, MIN_BLOCKS, NetRatio, Shared, median, median_interval, net_ratio, paired_ratio,
+};
 
 /// More blocks than anyone waits for.
 const MOST_BLOCKS: u32 = 100_000;
@@ -63,6 +68,8 @@ pub(super) struct Pursuit<'a> {
     begun: Instant,
     done: BTreeSet<SampleKey>,
     shown: RefCell<BTreeMap<(Group, usize), Shown>>,
+    /// What floor showed of each workload's speed.
+    of_floor: RefCell<BTreeMap<usize, Vec<Sample>>>,
     /// Groups of the blocks so far, and whether the time ended before the goal.
     state: RefCell<State>,
 }
@@ -86,6 +93,7 @@ impl<'a> Pursuit<'a> {
             begun: Instant::now(),
             done: done.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect(),
             shown: RefCell::default(),
+            of_floor: RefCell::default(),
             state: RefCell::default(),
         };
         done.iter().filter(|sample| sample.status == Status::Ok).for_each(|sample| pursuit.add(sample));
@@ -102,6 +110,10 @@ impl<'a> Pursuit<'a> {
             let of = shown.entry(((workload, sample.pass), variant)).or_default();
             of.failed |= sample.status != Status::Ok;
             of.values.extend(headline(sample).map(|value| (sample.block, value)));
+            let is_floor = replays.variants[variant].label == FLOOR;
+            if is_floor && sample.pass == Pass::Throughput && sample.status == Status::Ok {
+                self.of_floor.borrow_mut().entry(workload).or_default().push(sample.clone());
+            }
         }
     }
 
@@ -163,16 +175,46 @@ impl<'a> Pursuit<'a> {
             .filter(|&at| !shown.get(&(group, at)).is_some_and(|shown| shown.failed));
         let ranked: Vec<usize> = ranked.collect();
         let of_ratio = base.filter(|(base, _)| ranked.iter().any(|at| at != base));
+        let harness = self.harness(group);
         let widths = ranked.into_iter().filter_map(|at| {
             let values = sound(at).map(|shown| &shown.values);
             let interval = match of_ratio {
                 Some((base, _)) if base == at => return None,
-                Some((_, base)) => values.and_then(|values| ratio_interval(values, &base.values)),
+                Some((_, base)) => values.and_then(|values| match &harness {
+                    Some(harness) => net_interval(values, &base.values, harness, self.replays.options.seed),
+                    None => ratio_interval(values, &base.values),
+                }),
                 None => values.and_then(median_of),
             };
             Some((at, interval.map_or(f64::INFINITY, |interval| interval.half_width())))
         });
         widths.max_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// The harness's share of a group's blocks, where verdicts are without it: in the throughput pass, if `floor` takes no
+    /// large part of the fastest variant's busy time on any workload.
+    fn harness(&self, group: Group) -> Option<BTreeMap<u32, f64>> {
+        let of_floor = self.of_floor.borrow();
+        if group.1 != Pass::Throughput || of_floor.is_empty() {
+            return None;
+        }
+        let shown = self.shown.borrow();
+        let middle = |workload: usize, variant: usize| {
+            let shown = shown.get(&((workload, Pass::Throughput), variant))?;
+            median(&shown.values.values().copied().collect::<Vec<f64>>())
+        };
+        let variants = &self.replays.variants;
+        let is_light = |&workload: &usize| {
+            let of = |is_floor: bool| {
+                let chosen = (0..variants.len()).filter(|&at| (variants[at].label == FLOOR) == is_floor);
+                chosen.filter_map(|at| middle(workload, at)).min_by(f64::total_cmp)
+            };
+            of(true).zip(of(false)).is_none_or(|(floor, fastest)| floor <= fastest * MOST_FLOOR_SHARE)
+        };
+        if !of_floor.keys().all(is_light) {
+            return None;
+        }
+        Some(harness_per_event(of_floor.get(&group.0)?.iter()))
     }
 
     /// How it ended, in a sentence for each group that is still wide.
@@ -221,6 +263,42 @@ fn ratio_interval(values: &BTreeMap<u32, f64>, base: &BTreeMap<u32, f64>) -> Opt
     }
 }
 
+/// The interval of the ratio of what is left without the harness's share; none where nothing is.
+fn net_interval(
+    values: &BTreeMap<u32, f64>,
+    base: &BTreeMap<u32, f64>,
+    harness: &BTreeMap<u32, f64>,
+    seed: u64,
+) -> Option<Interval> {
+    let shared = |(block, &variant): (&u32, &f64)| {
+        Some(Shared { variant, base: *base.get(block)?, harness: *harness.get(block)? })
+    };
+    match net_ratio(&[values.iter().filter_map(shared).collect()], seed)? {
+        NetRatio::Known(ratio) => ratio.interval,
+        NetRatio::Drowned => None,
+    }
+}
+
 fn median_of(values: &BTreeMap<u32, f64>) -> Option<Interval> {
     median_interval(&values.values().copied().collect::<Vec<f64>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_without_the_harness_is_the_wider_one() {
+        // A harness of 60 in times around 100: noise is of what is left, which is less than half.
+        let noise = [0.3, -0.8, 0.1, 0.9, -0.4, 0.6, -0.2, -0.9, 0.7, -0.1];
+        let blocks = |middle: f64, most: f64| -> BTreeMap<u32, f64> {
+            (0..).zip(noise).map(|(block, noise)| (block, middle + most * noise)).collect()
+        };
+        let (variant, base, harness) = (blocks(100.0, 2.0), blocks(100.0, 0.0), blocks(60.0, 0.0));
+        let whole = ratio_interval(&variant, &base).unwrap().half_width();
+        let net = net_interval(&variant, &base, &harness, 1).unwrap().half_width();
+        assert!(net > whole * 1.5, "{net} {whole}");
+        assert!(net_interval(&harness, &harness, &harness, 1).is_none(), "nothing is left");
+        assert!(net_interval(&variant, &base, &BTreeMap::new(), 1).is_none(), "floor has no block");
+    }
 }
