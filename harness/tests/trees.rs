@@ -212,3 +212,18 @@ fn a_process_in_a_name_space_has_its_own_memory() {
     assert!((24 << 20..32 << 20).contains(&peak), "{trace}");
     assert_eq!(trace["summary"]["malloc"], 24, "{trace}");
 }
+
+#[test]
+fn what_workers_share_with_their_server_is_in_the_manifest() {
+    let run = Recorded::hazard("shared_heap.c", &[], &["800"]);
+    run.assert_unchanged();
+    let text = std::fs::read_to_string(run.directory.path().join("trace.tree.toml")).expect("a manifest");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let points = manifest["shared"].as_array().expect("what is shared");
+    let shared: Vec<i64> = points.iter().filter_map(|point| point[1].as_integer()).collect();
+    // Three workers share 32 MiB with the server until they write to a quarter of it; libraries' data is beside it.
+    let mib = 1 << 20;
+    assert!(shared.iter().any(|bytes| (72 * mib..75 * mib).contains(bytes)), "{shared:?}");
+    assert!(shared.iter().all(|bytes| *bytes < 99 * mib), "{shared:?}");
+    assert_eq!(manifest["process"].as_array().map(Vec::len), Some(4), "{text}");
+}

@@ -2,10 +2,11 @@
 //! the recording's clock, that of every trace.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use heaplab_raw::{ImageId, Text};
 use heaplab_workloads::import::raw;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RecordError;
 use super::directory::Directory;
@@ -14,50 +15,102 @@ use super::processes::Process;
 use super::watch::Ended;
 
 /// The manifest, as TOML has it.
-#[derive(Serialize)]
-struct Manifest {
-    version: u32,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's version.
+    pub version: u32,
     /// How long the recording took.
-    seconds: f64,
+    pub seconds: f64,
     /// Largest number of processes that were there is not known: those that were seen.
-    processes: usize,
-    process: Vec<Entry>,
+    pub processes: usize,
+    /// By how many bytes the sum of the processes' anonymous memory exceeded the same with shared pages counted once:
+    /// seconds and bytes, which hold until the next. None where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Vec<(f64, u64)>>,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_unknown: Option<String>,
+    /// In the order in which they began.
+    pub process: Vec<Entry>,
+}
+
+/// The version that is written and read.
+const VERSION: u32 = 1;
+
+impl Manifest {
+    /// How the name of a manifest ends.
+    pub const EXTENSION: &str = "tree.toml";
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is none, or is of another version.
+    pub fn read(path: &Path) -> Result<Manifest, RecordError> {
+        let failed = |source| RecordError::Io { what: "read the manifest", path: path.into(), source };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let manifest: Manifest =
+            toml::from_str(&text).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        match manifest.version {
+            VERSION => Ok(manifest),
+            other => Err(failed(std::io::Error::other(format!(
+                "its version is {other}, and this heaplab reads {VERSION}: record again"
+            )))),
+        }
+    }
 }
 
 /// An image of a process, or a process without any.
-#[derive(Serialize)]
-struct Entry {
-    pid: u32,
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Its number here.
+    pub pid: u32,
+    /// The number by which it knows itself, where that is another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pid_inside: Option<u32>,
+    pub pid_inside: Option<u32>,
+    /// Its parent's number here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<u32>,
-    program: String,
+    pub parent: Option<u32>,
+    /// What it ran.
+    pub program: String,
+    /// With its arguments.
     #[serde(skip_serializing_if = "String::is_empty")]
-    command: String,
-    start_s: f64,
+    pub command: String,
+    /// When it was seen first, or the image began.
+    pub start_s: f64,
+    /// When it was missed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    end_s: Option<f64>,
+    pub end_s: Option<f64>,
+    /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    exit_status: Option<i32>,
+    pub exit_status: Option<i32>,
+    /// What killed it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    killed_by_signal: Option<u32>,
-    resident_peak_bytes: u64,
+    pub killed_by_signal: Option<u32>,
+    /// Largest anonymous resident memory.
+    pub resident_peak_bytes: u64,
+    /// The process's share of the memory of all over time, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    memory_share: Option<f64>,
+    pub memory_share: Option<f64>,
+    /// The file name of its trace, beside the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
+    pub trace: Option<String>,
+    /// Events in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<u64>,
+    pub events: Option<u64>,
+    /// Events that are not in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lost: Option<u64>,
+    pub lost: Option<u64>,
     /// Share of its memory that recorded blocks explain.
     #[serde(skip_serializing_if = "Option::is_none")]
-    explained_share: Option<f64>,
+    pub explained_share: Option<f64>,
+    /// What the trace does not cover, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    gaps: Vec<String>,
+    pub gaps: Vec<String>,
+    /// Why what it ran was not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_recorded: Option<String>,
+    pub not_recorded: Option<String>,
 }
 
 /// Writes the manifest of the traces of a recording beside the trace `output`, where there is more than one process or
@@ -84,9 +137,19 @@ pub(super) fn write(
             .map(|process| describe_process(process, ended)),
     );
     entries.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
-    let manifest =
-        Manifest { version: 1, seconds: ended.seconds, processes: processes.len(), process: entries };
-    let path = output.with_extension("tree.toml");
+    let shared = ended.processes.sharing().points();
+    let in_seconds = |points: &[(Duration, u64)]| {
+        points.iter().map(|(at, bytes)| (at.as_secs_f64(), *bytes)).collect::<Vec<_>>()
+    };
+    let manifest = Manifest {
+        version: VERSION,
+        seconds: ended.seconds,
+        processes: processes.len(),
+        shared: shared.ok().map(in_seconds),
+        shared_unknown: shared.err().map(str::to_owned),
+        process: entries,
+    };
+    let path = output.with_extension(Manifest::EXTENSION);
     let failed = |source| RecordError::Io { what: "write the manifest", path: path.clone(), source };
     let text = toml::to_string(&manifest).map_err(|error| failed(std::io::Error::other(error)))?;
     std::fs::write(&path, text).map_err(failed)?;

@@ -23,6 +23,7 @@ mod merge;
 mod observer;
 mod page;
 mod processes;
+mod shared;
 mod tree;
 mod watch;
 
@@ -37,6 +38,7 @@ use heaplab_trace::{Header, TraceFile};
 use rustix::process::{getpid, set_child_subreaper};
 
 pub use error::RecordError;
+pub use manifest::{Entry, Manifest};
 pub use merge::{Recorded, Recording};
 pub use watch::{Requests, Stop};
 

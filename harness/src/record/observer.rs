@@ -76,6 +76,7 @@ impl Observer {
         if elapsed >= self.next_resident {
             self.next_resident = elapsed + RESIDENT_STEP;
             self.processes.read_resident(elapsed, &mut records);
+            self.processes.read_shared(elapsed);
         }
         if elapsed >= self.next_names {
             self.next_names = elapsed + NAMES_STEPS[later];

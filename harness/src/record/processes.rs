@@ -11,6 +11,7 @@ use heaplab_raw::{ImageId, SampleRecord, write_sample};
 
 use super::diagnosis;
 use super::images::{Images, Page};
+use super::shared::Sharing;
 use super::tree::{self, Member};
 
 /// An unchanged figure is stored this often all the same.
@@ -28,6 +29,7 @@ pub(super) struct Processes {
     looked: Option<Duration>,
     /// Bytes of all processes, times microseconds.
     tree_byte_us: u128,
+    sharing: Sharing,
 }
 
 /// One process.
@@ -59,7 +61,14 @@ pub(super) struct Process {
 impl Processes {
     pub(super) fn new(library: &Path) -> Processes {
         let library = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Processes { all: Vec::new(), library, tree_bytes: 0, looked: None, tree_byte_us: 0 }
+        Processes {
+            all: Vec::new(),
+            library,
+            tree_bytes: 0,
+            looked: None,
+            tree_byte_us: 0,
+            sharing: Sharing::default(),
+        }
     }
 
     /// The processes, in the order in which they were seen.
@@ -125,6 +134,17 @@ impl Processes {
         self.add_up(elapsed);
         let running = self.all.iter_mut().filter(|process| process.ended.is_none());
         self.tree_bytes = running.map(|process| process.read_resident(elapsed, records)).sum();
+    }
+
+    /// Reads what the processes share, if it is time.
+    pub(super) fn read_shared(&mut self, elapsed: Duration) {
+        let running = self.all.iter().filter(|process| process.ended.is_none());
+        self.sharing.sample(elapsed, running.map(|process| process.member.number));
+    }
+
+    /// What the processes shared over time.
+    pub(super) fn sharing(&self) -> &Sharing {
+        &self.sharing
     }
 
     /// What was resident since the last look.

@@ -1,0 +1,115 @@
+//! Anonymous memory that processes of a tree share since a fork: what the sum of their resident memory counts more than
+//! once.
+//!
+//! Each page that N processes share adds 1/N to the proportional share (PSS) of each, so that the proportional shares
+//! add up to the memory with shared pages counted once. The difference between both sums is what is stored.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+/// At most this often.
+const STEP: Duration = Duration::from_millis(20);
+/// The kernel walks all pages of a process: reading takes at most one part of the time in so many.
+const COST_PART: u32 = 50;
+/// Points that are kept; beyond, every second one is dropped, and samples are taken half as often.
+const MOST_POINTS: usize = 10_000;
+
+/// What the processes share, over time.
+#[derive(Default)]
+pub(super) struct Sharing {
+    /// When, and by how many bytes the sum exceeds the memory with shared pages counted once.
+    points: Vec<(Duration, u64)>,
+    next: Duration,
+    step: Duration,
+    unknown: Option<String>,
+}
+
+impl Sharing {
+    /// Samples these processes at `elapsed`, if it is time.
+    pub(super) fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) {
+        if elapsed < self.next || self.unknown.is_some() {
+            return;
+        }
+        let begin = Instant::now();
+        let processes: Vec<u32> = processes.collect();
+        // A process shares anonymous memory with none but its relatives.
+        let read = match processes.len() {
+            0 | 1 => Ok(0),
+            _ => processes.into_iter().map(read_excess).sum(),
+        };
+        match read {
+            Ok(bytes) => self.push(elapsed, bytes),
+            Err(why) => self.unknown = Some(why),
+        }
+        self.next = elapsed + (COST_PART * begin.elapsed()).max(self.step.max(STEP));
+    }
+
+    fn push(&mut self, elapsed: Duration, bytes: u64) {
+        if self.points.last().map_or(0, |point| point.1) != bytes {
+            self.points.push((elapsed, bytes));
+        }
+        if self.points.len() > MOST_POINTS {
+            let mut at = 0;
+            self.points.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+            self.step = self.step.max(STEP) * 2;
+        }
+    }
+
+    /// When, and how many bytes; or why that is not known.
+    pub(super) fn points(&self) -> Result<&[(Duration, u64)], &str> {
+        self.unknown.as_deref().map_or(Ok(&self.points), Err)
+    }
+}
+
+/// By how many bytes a process's anonymous memory exceeds its proportional share. One that has ended has none.
+fn read_excess(process: u32) -> Result<u64, String> {
+    match fs::read_to_string(format!("/proc/{process}/smaps_rollup")) {
+        Ok(text) => parse_excess(&text).ok_or_else(|| "this kernel states no Pss_Anon".to_owned()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(format!("smaps_rollup of process {process} may not be read: record as root"))
+        }
+        // It has ended, or is about to: a process without memory is no such file, or ESRCH.
+        Err(_) => Ok(0),
+    }
+}
+
+fn parse_excess(rollup: &str) -> Option<u64> {
+    let bytes = |name: &str| {
+        let rest = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(bytes("Anonymous")?.saturating_sub(bytes("Pss_Anon")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_is_anonymous_memory_beyond_its_proportional_share() {
+        let rollup =
+            "0-1 ---p 0 00:00 0 [rollup]\nRss: 900 kB\nPss: 500 kB\nPss_Anon:  30 kB\nAnonymous: 100 kB\n";
+        assert_eq!(parse_excess(rollup), Some(70 * 1024));
+        assert_eq!(parse_excess("Rss: 900 kB\nAnonymous: 100 kB\n"), None, "an old kernel");
+        let own = read_excess(std::process::id()).expect("this kernel states it");
+        assert!(own < 1 << 40);
+    }
+
+    #[test]
+    fn what_stays_is_stored_once_and_a_long_recording_is_thinned() {
+        let mut sharing = Sharing::default();
+        for (at, bytes) in [0, 5, 5, 7, 0].into_iter().enumerate() {
+            sharing.push(Duration::from_secs(at as u64), bytes);
+        }
+        let second = Duration::from_secs(1);
+        assert_eq!(sharing.points(), Ok(&[(second, 5), (3 * second, 7), (4 * second, 0)][..]));
+        (0..30_000).for_each(|at| sharing.push(Duration::from_millis(5000 + at), at + 1));
+        let points = sharing.points().expect("they are known");
+        assert!(points.len() <= MOST_POINTS && points.is_sorted(), "{}", points.len());
+        assert!(sharing.step >= 4 * STEP);
+    }
+}
