@@ -32,7 +32,8 @@ pub fn verify_program(content: &[u8]) {
 
 /// Walks a verified program as a worker does, with the checks that a worker leaves out.
 fn replay(reader: &mut ProgramReader, info: &ProgramInfo, buffer_bytes: usize) {
-    let mut buffer = vec![0; buffer_bytes.max(SLACK_BYTES)];
+    // A worker has 64 KiB at least: a program without windows needs no buffer, and its end some room.
+    let mut buffer = vec![0; buffer_bytes.max(64 << 10)];
     let mut windows = 0;
     loop {
         let filled = reader.fill(&mut buffer).expect("verified");
