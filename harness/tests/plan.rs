@@ -59,6 +59,28 @@ fn the_plan_of_a_run_in_words() {
 }
 
 #[test]
+fn cpu_bounds_a_plan_where_it_is_known() {
+    let directory = written(&Shape::new(&["ptmalloc2", "jemalloc"], 10));
+    let host = ["--host-memory", "64GiB", "--processes", "100", "--host-cpus", "8"];
+    let unknown = stdout(&plan(directory.path(), &host));
+    assert!(
+        unknown.contains("memory only") && unknown.contains("so the plan is of memory only"),
+        "{unknown}"
+    );
+    let known = stdout(&plan(directory.path(), &[&host[..], &["--process-cpus", "0.7"]].concat()));
+    // 8 CPUs less a fifth are 6.4: 9 processes of 0.7 each, however much memory is left.
+    let row = known.lines().find(|line| line.starts_with("jemalloc")).expect("a row");
+    let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(cells[5..7], ["9", "CPU"], "{row}");
+    assert!(
+        known.contains("100 processes of today do not fit under ptmalloc2 (a host would need 88 CPUs)"),
+        "{known}"
+    );
+    let usage = plan(directory.path(), &[&host[..], &["--process-cpus", "0"]].concat());
+    assert_eq!(usage.status.code(), Some(2), "{}", stderr(&usage));
+}
+
+#[test]
 fn several_types_of_host_and_their_cpus() {
     let directory = written(&Shape::new(&FOUR[..2], 10));
     let hosts = [
@@ -160,7 +182,7 @@ fn the_memory_of_a_connection() {
 fn what_a_run_lacks_is_said() {
     let told = |shape: &Shape, status: i32| {
         let directory = written(shape);
-        let output = plan(directory.path(), &HOST);
+        let output = plan(directory.path(), &[&HOST[..], &["--columns", "all"]].concat());
         assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
         (stdout(&output), stderr(&output))
     };
@@ -181,7 +203,7 @@ fn what_a_run_lacks_is_said() {
     let (out, _) = told(&Shape { broken: Some("ptmalloc2".to_owned()), ..Shape::new(&FOUR[..1], 6) }, 3);
     assert!(
         out.contains("no variant was measured")
-            && out.contains("no variant of which every sample is ok fits once"),
+            && out.contains("No variant of which every sample is ok fits once"),
         "{out}"
     );
 
@@ -195,7 +217,7 @@ fn what_a_run_lacks_is_said() {
     assert!(said.contains("the trace has no times"), "{said}");
 
     let (out, _) = told(&Shape { alike: true, ..Shape::new(&FOUR, 10) }, 0);
-    assert!(out.matches("no difference shown").count() >= 3, "{out}");
+    assert!(out.matches("no difference").count() >= 3, "{out}");
 
     let (out, _) = told(&Shape { zero: true, ..Shape::new(&FOUR[..1], 6) }, 0);
     assert!(out.contains("ptmalloc2"), "{out}");
@@ -253,7 +275,7 @@ fn a_torn_row_leaves_its_sample_out_or_the_point() {
     for name in ["samples.csv", "timeline.csv"] {
         edit(&directory.path().join(name), |text| text[..text.len() - 9].to_owned());
     }
-    let output = plan(directory.path(), &HOST);
+    let output = plan(directory.path(), &[&HOST[..], &["--columns", "all"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("the last row of samples.csv is cut off"), "{}", stderr(&output));
     let cell = |line: usize| {

@@ -51,7 +51,8 @@ pub struct HostRow {
     pub planned_bytes: Option<u64>,
     /// Pages that all processes of a host share.
     pub shared_bytes: u64,
-    /// Processes that fit on the host.
+    /// Processes that fit on the host by all that is known: its memory, and its CPUs where both they and a process's use
+    /// of them are.
     pub fits: Option<u64>,
     /// Processes that run on it today.
     pub processes_today: u64,
@@ -71,6 +72,24 @@ pub struct HostRow {
     pub basis: Basis,
     /// What was added for memory that is not the heap's; 0 where the whole process is known.
     pub non_heap_bytes: u64,
+    /// CPUs that a process keeps busy; empty if not known.
+    pub cpus_used: Option<f64>,
+    /// Processes that fit by memory.
+    pub fits_memory: Option<u64>,
+    /// Processes that fit by CPU; empty if the host's CPUs or a process's use of them are not known.
+    pub fits_cpu: Option<u64>,
+}
+
+impl HostRow {
+    /// What keeps one process more from the host: `CPU`, `memory`, or `memory only` where nothing is known of CPU.
+    pub fn bound(&self) -> Option<&'static str> {
+        let memory = self.fits_memory?;
+        Some(match self.fits_cpu {
+            None => "memory only",
+            Some(cpu) if cpu < memory => "CPU",
+            Some(_) => "memory",
+        })
+    }
 }
 
 /// Every variant of every workload on every host, with savings against `baseline`.
@@ -115,7 +134,14 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
     let taken = request.reserve_bytes.saturating_add(shared_bytes) as f64;
     // A process of no bytes was not measured, and any number of them would fit.
     let planned = planned.filter(|planned| *planned > 0.0);
-    let fits = planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64);
+    let fits_memory =
+        planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64);
+    let cpus_used = request.process_cpus.or(need.cpus_used);
+    let fits_cpu = host.cpus.zip(cpus_used.filter(|used| *used > 0.0)).map(|(cpus, used)| {
+        // A product that is whole but for its rounding is whole.
+        (f64::from(cpus) * (1.0 - request.cpu_headroom) / used + 1e-9).floor() as u64
+    });
+    let fits = fits_memory.map(|memory| fits_cpu.map_or(memory, |cpu| memory.min(cpu)));
     let fleet = request.fleet.unwrap_or(host.processes.saturating_mul(TODAYS_HOSTS));
     let hosts = fits.filter(|fits| *fits > 0).map(|fits| fleet.div_ceil(fits));
     HostRow {
@@ -149,6 +175,9 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
         saving: None,
         basis: need.basis,
         non_heap_bytes,
+        cpus_used,
+        fits_memory,
+        fits_cpu,
     }
 }
 
@@ -218,6 +247,32 @@ mod tests {
         assert_eq!((row.fits, row.fits_today), (Some(10), Some(false)));
         assert_eq!(row.today_bytes, Some((100 + 10 + 11 * 125) << 20));
         assert_eq!((row.hosts, row.cost, row.saving), (Some(100), Some(300.0), None));
+    }
+
+    #[test]
+    fn cpu_bounds_what_memory_allows() {
+        let need = Need { cpus_used: Some(0.7), ..need("ptmalloc2", 9, 77.0) };
+        let host = |cpus| Host { cpus, ..request(1360.0, 11).hosts[0] };
+        let row = |cpus, headroom: f64, process_cpus| {
+            let hosts = vec![host(cpus)];
+            let request = Request { hosts, cpu_headroom: headroom, process_cpus, ..request(1360.0, 11) };
+            plan_hosts(std::slice::from_ref(&need), &request, None).remove(0)
+        };
+        // 10 fit by memory. 4 CPUs less a fifth are 3.2, and 0.7 fits 4 times.
+        let bound = row(Some(4), 0.2, None);
+        assert_eq!((bound.fits_memory, bound.fits_cpu, bound.fits), (Some(10), Some(4), Some(4)));
+        assert_eq!((bound.bound(), bound.fits_today, bound.hosts), (Some("CPU"), Some(false), Some(250)));
+        let roomy = row(Some(64), 0.2, None);
+        assert_eq!((roomy.fits, roomy.bound()), (Some(10), Some("memory")));
+        // Exactly as many as there are CPUs: 7 of 0.7 take 4.9, less nothing.
+        assert_eq!(row(Some(7), 0.0, None).fits_cpu, Some(10));
+        assert_eq!(
+            row(Some(4), 0.0, Some(2.0)).fits_cpu,
+            Some(2),
+            "what is said goes before what was measured"
+        );
+        let unknown = row(None, 0.2, None);
+        assert_eq!((unknown.fits, unknown.fits_cpu, unknown.bound()), (Some(10), None, Some("memory only")));
     }
 
     #[test]

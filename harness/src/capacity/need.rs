@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
-use crate::predict::{Predictions, predict};
+use crate::predict::{Predictions, predict, predict_cpu_ns};
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
-use crate::stats::percentile;
+use crate::stats::{median, percentile};
 
 /// The part of trace time in which a process has no more.
 const FRACTION: f64 = 0.99;
@@ -66,6 +66,9 @@ pub struct Need {
     pub load: Option<(String, u32)>,
     /// Whose memory it is; the same for all variants of a workload.
     pub basis: Basis,
+    /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where neither the program ran nor its
+    /// recording says it.
+    pub cpus_used: Option<f64>,
 }
 
 /// Whether a plan counts a sample: it measures memory, and not the harness's.
@@ -116,7 +119,29 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         }
     }
     notes.extend(without_points.into_iter().map(describe_without_points));
-    Ok(needs.into_values().collect())
+    let mut needs: Vec<Need> = needs.into_values().collect();
+    for need in &mut needs {
+        need.cpus_used = cpus_used(run, need);
+    }
+    Ok(needs)
+}
+
+/// CPUs that a process keeps busy: measured of a program that ran, predicted from a recording's.
+fn cpus_used(run: &Run, need: &Need) -> Option<f64> {
+    if need.basis == Basis::Program {
+        let of = |sample: &&Sample| {
+            (sample.pass, sample.status) == (Pass::Exec, Status::Ok)
+                && (&sample.workload, &sample.variant) == (&need.workload, &need.variant)
+        };
+        let used = run.samples.iter().filter(of).filter_map(|sample| {
+            let cpu_ns = sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)?;
+            Some(cpu_ns as f64 / sample.wall_ns.filter(|wall| *wall > 0)? as f64)
+        });
+        return median(&used.collect::<Vec<f64>>());
+    }
+    let workload = run.file.workloads.iter().find(|workload| workload.name == need.workload)?;
+    let elapsed_ns = workload.duration_ns.filter(|duration| workload.has_times && *duration > 0)?;
+    Some(predict_cpu_ns(run, workload, &need.variant)? / elapsed_ns as f64)
 }
 
 /// Resident bytes over time, by the place of the sample in [`Run::samples`].

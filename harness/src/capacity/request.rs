@@ -44,6 +44,12 @@ pub struct Request {
     /// Whether the memory of a connection is asked for.
     #[serde(default)]
     pub per_connection: bool,
+    /// CPUs that a process keeps busy, where that is known better than from the run.
+    #[serde(default)]
+    pub process_cpus: Option<f64>,
+    /// Part of a host's CPUs that is kept free.
+    #[serde(default)]
+    pub cpu_headroom: f64,
     /// The types of host. None is enough where the memory of a connection is asked for.
     #[serde(default)]
     pub hosts: Vec<Host>,
@@ -97,6 +103,16 @@ impl Request {
         }
         if self.fleet == Some(0) {
             return out_of_range("--fleet", "0".to_owned(), "a number of processes, 1 at least");
+        }
+        if !(self.cpu_headroom.is_finite() && (0.0..1.0).contains(&self.cpu_headroom)) {
+            return out_of_range("--cpu-headroom", format!("{}%", self.cpu_headroom * 100.0), "0% to 99%");
+        }
+        if let Some(cpus) = self.process_cpus.filter(|cpus| !(cpus.is_finite() && *cpus > 0.0)) {
+            return out_of_range(
+                "--process-cpus",
+                cpus.to_string(),
+                "CPUs that a process keeps busy, above 0",
+            );
         }
         for host in &self.hosts {
             let taken_bytes = self.reserve_bytes.saturating_add(self.shared_bytes);

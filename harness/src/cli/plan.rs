@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::parse_size_bytes;
 use super::{Outcome, Usage};
 use crate::capacity::{self, Host, PlanError, Request, is_planned, write_request};
 use crate::cli::stdout::stdout;
-use crate::report::{Format, draw_plan, print_capacity, warn_of_hosts};
+use crate::report::{Columns, Format, draw_plan, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
 
 #[derive(clap::Args)]
@@ -39,6 +39,13 @@ pub(super) struct Args {
     /// Pages that all processes of a host share: code of the program and of its libraries
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     shared: u64,
+    /// CPUs that a process keeps busy, such as 0.7 [default: from `exec`, or from the recording; else the plan is of memory
+    /// only]
+    #[arg(long, value_name = "CPUS")]
+    process_cpus: Option<f64>,
+    /// Part of a host's CPUs that is kept free
+    #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = parse_margin)]
+    cpu_headroom: f64,
     /// By how much a process is taken to be larger than it was measured
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: f64,
@@ -57,6 +64,9 @@ pub(super) struct Args {
     /// In which form the plan is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Which columns the table has: those that decide, or all
+    #[arg(long, value_enum, default_value_t)]
+    columns: Columns,
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
@@ -80,7 +90,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         files.push(write_request(&run.directory, &request)?);
     }
     let out = &mut stdout();
-    print_capacity(&capacity, args.format, out)?;
+    print_capacity(&capacity, args.format, args.columns, out)?;
     if matches!(args.format, Format::Table) && !files.is_empty() {
         writeln!(out)?;
         files.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
@@ -119,6 +129,8 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         fleet: args.fleet,
         baseline: args.baseline.clone(),
         per_connection: args.per_connection,
+        process_cpus: args.process_cpus,
+        cpu_headroom: args.cpu_headroom,
     };
     request.check().map_err(|error| usage(error.to_string()))?;
     Ok(request)

@@ -19,11 +19,13 @@
 
 mod causes;
 mod prediction;
+mod processor;
 mod ranking;
 mod recording;
 mod samples;
 mod validation;
 
 pub use prediction::{Prediction, Predictions, predict};
+pub use processor::predict_cpu_ns;
 pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
 pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};

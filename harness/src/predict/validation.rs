@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::causes::describe_causes;
-use super::prediction::{Predictions, find_base, predict};
+use super::prediction::{Predictions, predict};
+use super::processor::beyond_base;
 use super::ranking::{Ranking, Standing, rank};
 use super::samples::{cpu_ns, replayed_cpu_ns, values};
 
@@ -139,8 +140,9 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
     let replayed_ns = median(&values(replays, variant, Pass::Throughput, replayed_cpu_ns))?;
     let really = Reality::of(&values(real, variant, Pass::Exec, cpu_ns))?;
     let recorded_ns = recorded_cpu_ns(replays);
-    let predicted_ns =
-        recorded_ns.and_then(|recorded| Some(recorded + median(&beyond_base(replays, variant)?)?));
+    let predicted_ns = recorded_ns.and_then(|recorded| {
+        Some(recorded + median(&beyond_base(replays, &replays.file.workloads.first()?.name, variant)?)?)
+    });
     Some(HeldCpu {
         variant: variant.to_owned(),
         replayed_ns,
@@ -156,19 +158,6 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
 
 fn recorded_cpu_ns(replays: &Run) -> Option<f64> {
     replays.file.workloads.first()?.recorded_cpu_ns.map(|cpu| cpu as f64)
-}
-
-/// What each replay used beyond that of the variant recorded under, in the same block.
-fn beyond_base(replays: &Run, variant: &str) -> Option<Vec<f64>> {
-    let base = find_base(replays, &replays.file.workloads.first()?.name).ok()?;
-    let of = |variant: &str| -> HashMap<u32, f64> {
-        let samples = replays.samples.iter().filter(|sample| {
-            sample.status == Status::Ok && sample.pass == Pass::Throughput && sample.variant == variant
-        });
-        samples.filter_map(|sample| Some((sample.block, replayed_cpu_ns(sample)? as f64))).collect()
-    };
-    let (own, base) = (of(variant), of(&base));
-    Some(own.iter().filter_map(|(block, own)| Some(own - base.get(block)?)).collect())
 }
 
 fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, figure: Figure) -> Option<Held> {

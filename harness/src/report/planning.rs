@@ -7,6 +7,7 @@ use super::capacity::{
 };
 use super::grid::Table;
 use super::plots::{Plot, draw_plan};
+use super::table::Columns;
 use super::units::whole;
 use crate::capacity::{Capacity, Host, plan, read_request};
 
@@ -49,7 +50,7 @@ impl Planned {
     pub(super) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
             intro: format!("{workload} on hosts of {}, {} today.", describe_host(&host), processes(&host)),
-            grid: host_grid(&self.capacity, workload, &host),
+            grid: host_grid(&self.capacity, workload, &host, Columns::All),
         };
         let mut tables: Vec<Table> = sections(&self.capacity).into_iter().map(of_host).collect();
         if !self.capacity.connections.is_empty() {

@@ -261,7 +261,7 @@ fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Gr
 }
 
 /// The columns that were asked for.
-fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns) -> Grid {
+pub(super) fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns) -> Grid {
     let is_shown = |at: usize| columns == Columns::All || header[at].1;
     let shown: Vec<usize> = (0..header.len()).filter(|&at| is_shown(at)).collect();
     Grid {

@@ -13,17 +13,31 @@ pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
     let mut sentences = Vec::new();
     for (workload, host) in sections(capacity) {
         let place = format!("{workload} on hosts of {}", describe_host(&host));
-        sentences.push(format!("{place}: {}", answer_today(capacity, workload, &host)));
-        sentences.push(format!("{place}: {}", answer_hosts(capacity, workload, &host)));
+        let today = answer_today(capacity, workload, &host);
+        sentences.push(format!("{place}: {today} {}", capitalize(&answer_hosts(capacity, workload, &host))));
     }
     sentences.extend(capacity.connections.iter().map(answer_connection));
     sentences
+}
+
+/// The start of a sentence. A variant's name is no word, and stays as it is.
+fn capitalize(sentence: &str) -> String {
+    match sentence.strip_prefix("no variant") {
+        Some(rest) => format!("No variant{rest}"),
+        None => sentence.to_owned(),
+    }
 }
 
 fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let measured = rows.clone().filter(|row| row.fits_today.is_some()).count();
     let over = rows.filter(|row| row.fits_today == Some(false)).enumerate().map(|(at, row)| {
+        let first = if at == 0 { "a host would need " } else { "" };
+        if row.fits_memory.is_some_and(|fits| fits >= host.processes) {
+            let used = row.cpus_used.unwrap_or(0.0) * host.processes as f64;
+            let free = 1.0 - capacity.request.cpu_headroom;
+            return format!("{} ({first}{:.0} CPUs)", row.variant, (used / free).ceil());
+        }
         let (needed, has) = (row.today_bytes.unwrap_or(0), host.memory_bytes);
         let (bytes, of_host) = (units::bytes(needed as f64), units::bytes(has as f64));
         // Where both read alike the figure would seem to say that they fit.
@@ -31,7 +45,7 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
             more if bytes == of_host => format!("{} more than it has", units::bytes(more as f64)),
             _ => bytes,
         };
-        format!("{} ({}{bytes})", row.variant, if at == 0 { "a host would need " } else { "" })
+        format!("{} ({first}{bytes})", row.variant)
     });
     let over: Vec<String> = over.collect();
     let (today, one) = match host.processes {

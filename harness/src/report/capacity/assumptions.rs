@@ -45,6 +45,7 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",
             units::percent(request.margin)
         ));
+        sentences.push(assume_cpu(capacity));
         sentences
             .push("All processes of a host are taken to be as large at the same time, and alike.".to_owned());
     }
@@ -62,6 +63,33 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
     sentences
 }
 
+/// What is known of the processes' CPU time.
+fn assume_cpu(capacity: &Capacity) -> String {
+    let request = &capacity.request;
+    let free = units::percent(request.cpu_headroom);
+    let used: Vec<f64> = capacity.hosts.iter().filter_map(|row| row.cpus_used).collect();
+    let least = used.iter().copied().min_by(f64::total_cmp);
+    let most = used.iter().copied().max_by(f64::total_cmp);
+    match (request.process_cpus, least.zip(most)) {
+        (Some(cpus), _) => {
+            format!(
+                "CPU: a process keeps {} CPUs busy (--process-cpus), and {free} of a host's stay free (--cpu-headroom).",
+                units::significant(cpus)
+            )
+        }
+        (None, Some((least, most))) => {
+            let range = match (units::significant(least), units::significant(most)) {
+                (least, most) if least == most => least,
+                (least, most) => format!("{least} to {most}"),
+            };
+            format!(
+                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was recorded, and {free} of a host's stay free (--cpu-headroom). Peaks of CPU are not planned for."
+            )
+        }
+        (None, None) => "CPU: the run does not say how much a process uses, so the plan is of memory only; --process-cpus says it, and `heaplab exec` measures it.".to_owned(),
+    }
+}
+
 /// Warnings about hosts whose CPUs are not those that the run's allocators were shown.
 pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -74,8 +102,16 @@ pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
             Some(cpus) if shown == [cpus] => {}
             Some(cpus) => warnings.push(format!(
                 "a host of {memory} has {cpus} CPUs, and the run showed its allocators {}: they choose their arenas by them, \
-                 so measure again with --cpus {cpus}",
+                 so {}",
                 list(&shown, " or "),
+                match bases(capacity).contains(&Basis::Program) {
+                    // `exec` cannot show a program other CPUs than the machine's.
+                    true => format!(
+                        "record the program (`heaplab record`), replay that with `heaplab run --cpus {cpus}`, and plan with \
+                         the replay"
+                    ),
+                    false => format!("measure again with `heaplab run --cpus {cpus}`"),
+                },
             )),
             None => warnings.push(format!(
                 "how many CPUs a host of {memory} has was not said: the run showed its allocators {}; give --host-cpus",

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::super::grid::{Grid, Style, escape_markdown};
-use super::super::table::Format;
+use super::super::table::{Columns, Format};
 use super::super::units::list;
 use super::answer::plan_answer;
 use super::assumptions::{assume, warn_of_hosts};
@@ -27,10 +27,15 @@ struct Document<'a> {
 /// # Errors
 ///
 /// What writing says.
-pub fn print_capacity(capacity: &Capacity, format: Format, out: &mut dyn Write) -> io::Result<()> {
+pub fn print_capacity(
+    capacity: &Capacity,
+    format: Format,
+    columns: Columns,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match format {
-        Format::Table => print_tables(capacity, out, Style::of_stdout()),
-        Format::Markdown => print_markdown(capacity, out),
+        Format::Table => print_tables(capacity, columns, out, Style::of_stdout()),
+        Format::Markdown => print_markdown(capacity, columns, out),
         Format::Csv => print_csv(capacity, out),
         Format::Json => {
             let notes = capacity.notes.iter().cloned().chain(warn_of_hosts(capacity)).collect();
@@ -48,17 +53,18 @@ pub fn print_capacity(capacity: &Capacity, format: Format, out: &mut dyn Write) 
 }
 
 /// Prints the tables, then the answer and the assumptions, a line each.
-fn print_tables(capacity: &Capacity, out: &mut dyn Write, style: Style) -> io::Result<()> {
+fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, style: Style) -> io::Result<()> {
     if style.ruled {
         for (workload, host) in sections(capacity) {
             writeln!(out, "{workload} on hosts of {}", describe_host(&host))?;
-            host_grid(capacity, workload, &host).print(out, style)?;
+            host_grid(capacity, workload, &host, columns).print(out, style)?;
+            writeln!(out)?;
         }
     } else if !capacity.hosts.is_empty() {
         // One table of all: a line says by itself what it is about.
         let mut all = Grid::default();
         for (workload, host) in sections(capacity) {
-            let grid = host_grid(capacity, workload, &host);
+            let grid = host_grid(capacity, workload, &host, columns);
             (all.names, all.header) = (grid.names + 2, grid.header);
             all.header.splice(1..1, ["workload".to_owned(), "host".to_owned()]);
             all.rows.extend(grid.rows.into_iter().map(|mut row| {
@@ -80,10 +86,10 @@ fn print_tables(capacity: &Capacity, out: &mut dyn Write, style: Style) -> io::R
     assume(capacity).iter().try_for_each(|sentence| writeln!(out, "{sentence}"))
 }
 
-fn print_markdown(capacity: &Capacity, out: &mut dyn Write) -> io::Result<()> {
+fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
     for (workload, host) in sections(capacity) {
         writeln!(out, "### {} on hosts of {}\n", escape_markdown(workload), describe_host(&host))?;
-        writeln!(out, "{}", host_grid(capacity, workload, &host).markdown())?;
+        writeln!(out, "{}", host_grid(capacity, workload, &host, columns).markdown())?;
     }
     if !capacity.connections.is_empty() {
         writeln!(out, "### Memory of a connection\n")?;

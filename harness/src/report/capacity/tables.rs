@@ -1,6 +1,7 @@
 //! A plan as tables: one of each workload and type of host, and one of connections.
 
 use super::super::grid::Grid;
+use super::super::table::{Columns, select};
 use super::super::units::{self, list, whole};
 use crate::capacity::{Basis, Capacity, ConnectionRow, Host, HostRow};
 use crate::stats::Verdict;
@@ -40,19 +41,25 @@ pub(in crate::report) fn describe_host(host: &Host) -> String {
     }
 }
 
-pub(in crate::report) fn host_grid(capacity: &Capacity, workload: &str, host: &Host) -> Grid {
+pub(in crate::report) fn host_grid(
+    capacity: &Capacity,
+    workload: &str,
+    host: &Host,
+    columns: Columns,
+) -> Grid {
     let header = [
-        "variant",
-        "samples",
-        "memory of",
-        "process",
-        "interval",
-        "vs baseline",
-        "planned with",
-        "fit",
-        "today",
-        "hosts",
-        "saving",
+        ("variant", true),
+        ("samples", false),
+        ("memory of", false),
+        ("process", true),
+        ("interval", false),
+        ("vs baseline", true),
+        ("planned with", false),
+        ("fit", true),
+        ("bound by", true),
+        ("today", true),
+        ("hosts", true),
+        ("saving", true),
     ];
     let rows = rows_of(capacity, workload, host).map(|row| {
         let all = row.n + row.failed;
@@ -69,12 +76,13 @@ pub(in crate::report) fn host_grid(capacity: &Capacity, workload: &str, host: &H
             describe_ratio(capacity, row),
             bytes(row.planned_bytes),
             number(row.fits),
+            row.bound().map_or_else(dash, str::to_owned),
             describe_today(row),
             number(row.hosts),
             describe_saving(capacity, row),
         ]
     });
-    Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+    select(&header, rows.collect(), columns)
 }
 
 /// Whose memory a line is about.
@@ -91,7 +99,11 @@ fn describe_ratio(capacity: &Capacity, row: &HostRow) -> String {
         return "baseline".to_owned();
     }
     let known = row.ratio.zip(row.verdict);
-    known.map_or_else(dash, |(ratio, verdict)| format!("{} {}", units::ratio(ratio), verdict.as_str()))
+    known.map_or_else(dash, |(ratio, verdict)| match verdict {
+        Verdict::Smaller | Verdict::Larger => units::difference(ratio, ["less", "more"]),
+        Verdict::NoDifference => "no difference".to_owned(),
+        other => other.as_str().to_owned(),
+    })
 }
 
 fn describe_today(row: &HostRow) -> String {

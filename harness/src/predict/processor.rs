@@ -1,0 +1,31 @@
+//! CPU time of a process under a variant: what was recorded, and by how much the variant's own differs.
+
+use std::collections::HashMap;
+
+use super::prediction::find_base;
+use super::samples::replayed_cpu_ns;
+use crate::results::{Pass, Run, RunWorkload, Status};
+use crate::stats::median;
+
+/// CPU time that the recorded process would have used under `variant`, in ns; none where the recording does not say what
+/// it used. Where speed was not measured of the variant and of the build recorded under, it is the recorded time itself.
+pub fn predict_cpu_ns(run: &Run, workload: &RunWorkload, variant: &str) -> Option<f64> {
+    let recorded_ns = workload.recorded_cpu_ns? as f64;
+    let beyond_ns = beyond_base(run, &workload.name, variant).and_then(|beyond| median(&beyond));
+    Some((recorded_ns + beyond_ns.unwrap_or(0.0)).max(0.0))
+}
+
+/// What each replay of a workload used beyond that of the variant recorded under, in the same block.
+pub(super) fn beyond_base(run: &Run, workload: &str, variant: &str) -> Option<Vec<f64>> {
+    let base = find_base(run, workload).ok()?;
+    let of = |variant: &str| -> HashMap<u32, f64> {
+        let samples = run.samples.iter().filter(|sample| {
+            sample.status == Status::Ok
+                && sample.pass == Pass::Throughput
+                && (&*sample.workload, &*sample.variant) == (workload, variant)
+        });
+        samples.filter_map(|sample| Some((sample.block, replayed_cpu_ns(sample)? as f64))).collect()
+    };
+    let (own, base) = (of(variant), of(&base));
+    Some(own.iter().filter_map(|(block, own)| Some(own - base.get(block)?)).collect())
+}
