@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use heaplab::capacity::{BlockNeed, Need, fit_connections};
 use heaplab::stats::{
-    Interval, NOISE_THRESHOLD, Ratio, Verdict, bca_interval, median, median_interval, paired_ratio,
-    separate_ratio, verdict,
+    Interval, NOISE_THRESHOLD, NetRatio, Ratio, Shared, Verdict, bca_interval, median, median_interval,
+    net_ratio, paired_ratio, separate_ratio, verdict,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -92,6 +92,26 @@ fn run(machine: &mut Machine, blocks: usize, factor: f64, scale: f64) -> Vec<(f6
     (0..blocks).map(|_| block(machine)).collect()
 }
 
+/// The harness's part of the baseline's time: little below the most with which it is subtracted.
+const HARNESS: f64 = 0.35;
+
+/// The ratio of what is left of a variant's time and the baseline's without the harness's share.
+fn run_net(seed: u64, blocks: usize, factor: f64) -> Option<Ratio> {
+    let mut machine = Machine::new(seed, DRIFT);
+    let block = |machine: &mut Machine| {
+        machine.go_on();
+        Shared {
+            variant: machine.sample(100.0 * factor, 1.0),
+            base: machine.sample(100.0, 1.0),
+            harness: machine.sample(100.0 * HARNESS, 1.0),
+        }
+    };
+    match net_ratio(&[(0..blocks).map(|_| block(&mut machine)).collect()], seed)? {
+        NetRatio::Known(ratio) => Some(ratio),
+        NetRatio::Drowned => None,
+    }
+}
+
 /// The middle of the noise of one sample in the hour of a run: over its own drift, by many draws.
 fn middle_of_hour(machine: &mut Machine, drifts: &[f64]) -> f64 {
     let values = (0..200 * drifts.len()).map(|at| {
@@ -168,6 +188,10 @@ fn print_coverage(part: usize) {
             })
         });
     }
+    print_row("bootstrap: ratio within blocks without a harness of 35 %", |blocks| {
+        let truth = (FACTOR - HARNESS) / (1.0 - HARNESS);
+        coverage(part, |seed| (within(run_net(seed, blocks, FACTOR)), truth))
+    });
     print_row("two runs, on a machine without drift", |blocks| {
         coverage(part, |seed| (two_runs(seed, blocks, 0.0, FACTOR, false), FACTOR))
     });
