@@ -20,8 +20,8 @@ use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunVariant,
-    RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
+    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunMachine,
+    RunVariant, RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -82,6 +82,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("### options.exec"), columns::<ExecOptions>());
     assert_eq!(described("### workloads"), columns::<RunWorkload>());
     assert_eq!(described("### variants"), columns::<RunVariant>());
+    assert_eq!(described("### machines"), columns::<RunMachine>());
 }
 
 #[test]

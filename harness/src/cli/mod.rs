@@ -19,6 +19,7 @@ mod doctor;
 mod exec;
 mod list;
 mod man;
+mod merge;
 mod plan;
 mod record;
 mod report;
@@ -100,6 +101,8 @@ enum Command {
     Exec(exec::Args),
     /// Compare the memory that replays predict with the real program's
     Validate(validate::Args),
+    /// Make one run of the shards that several machines measured
+    Merge(merge::Args),
     /// Make tables, plots, report.md and report.html from a run's CSV files
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args, said),
         Command::Exec(args) => exec::main(args, said),
         Command::Validate(args) => validate::main(args),
+        Command::Merge(args) => merge::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Compare(args) => compare::main(args),

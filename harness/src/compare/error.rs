@@ -3,6 +3,12 @@
 /// Runs could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
+    /// Runs of several kinds of machines, which are not the same in both.
+    #[error(
+        "a run is of several kinds of machines, and they are not the same in both: compare runs of one kind, or of the same \
+         kinds in the same order"
+    )]
+    OtherMachines,
     /// The metric is not in the runs.
     #[error("no metric `{named}` was measured: there are {known}")]
     UnknownMetric {

@@ -85,6 +85,11 @@ pub fn compare_runs(
             return Err(CompareError::UnknownBaseline { named: named.to_owned(), run, known });
         }
     }
+    let facts =
+        |run: &Analysis<'_>| run.run.file.machines.iter().map(|kind| kind.facts.clone()).collect::<Vec<_>>();
+    if [old, new].iter().any(|run| run.run.is_of_several_machines()) && facts(old) != facts(new) {
+        return Err(CompareError::OtherMachines);
+    }
     let metrics = choose(&question.metrics, &[old, new])?;
     let workloads = union(&old.workloads, &new.workloads);
     let variants = union(&old.variants, &new.variants);
@@ -98,7 +103,7 @@ pub fn compare_runs(
             rows.extend(all.filter(|row| row.missing != Some("both") || row.old_failed + row.new_failed > 0));
         }
     }
-    for metric in metrics.iter().filter(|_| workloads.len() > 1) {
+    for metric in metrics.iter().filter(|_| workloads.len() > 1 && !new.run.is_of_several_machines()) {
         for variant in &variants {
             let finished = |workload: &&str| {
                 [Some(*variant), baseline].into_iter().flatten().all(|variant| {

@@ -63,6 +63,13 @@ impl<'r> Analysis<'r> {
         let mut notes = run.notes.clone();
         let latencies = Latencies::read(run, &mut notes)?;
         let sizes = Sizes::read(run, &mut notes)?;
+        if run.is_of_several_machines() {
+            notes.push(
+                "the run is of several kinds of machines: each workload stands once for each kind, compared within it, and \
+                 there are no means over workloads"
+                    .to_owned(),
+            );
+        }
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
         notes.extend(describe_missing_floor(run));
@@ -170,6 +177,10 @@ impl<'r> Analysis<'r> {
     /// Workloads that every ranked variant finished. Means of several variants are comparable over these alone: one that
     /// fails on a hard workload would else look better than one that finishes it.
     pub fn finished_by_all(&self, metric: &str) -> Vec<&str> {
+        // Kinds of machines have nothing in common but the numbers of their blocks.
+        if self.run.is_of_several_machines() {
+            return Vec::new();
+        }
         let ranked: Vec<&String> = self.variants.iter().filter(|variant| !self.is_floor(variant)).collect();
         let finished =
             |workload: &&String| ranked.iter().all(|variant| self.is_finished(workload, variant, metric));

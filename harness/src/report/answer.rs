@@ -187,6 +187,9 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
 fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String {
     let workloads = analysis.finished_by_all(question.metric);
     let of = format!("{}, over the {} workloads that every variant finished", question.name, workloads.len());
+    if analysis.run.is_of_several_machines() {
+        return format!("{}: there is no mean over several kinds of machines.", question.name);
+    }
     if workloads.len() < 2 {
         return format!(
             "{}: {} of {} workloads was finished by every variant, so there is no mean over workloads.",

@@ -15,7 +15,8 @@ use super::{
 };
 
 /// The files of rows, in the order in which they are made; `run.toml` comes after them.
-const FILES: [&str; 5] = ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv"];
+pub(super) const FILES: [&str; 5] =
+    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv"];
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

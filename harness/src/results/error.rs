@@ -21,6 +21,12 @@ pub enum ResultsError {
         /// The directory.
         path: PathBuf,
     },
+    /// A run was to be made of others where something is.
+    #[error("{path} is not empty: choose another directory")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory has no `run.toml`.
     #[error(
         "{path} holds no run: {}: name the directory that `heaplab run -o` wrote", describe_missing(.path)

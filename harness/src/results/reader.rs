@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, SizeRow, Status,
-    TimelinePoint, columns, write_whole,
+    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, RunMachine, RunWorkload, SCHEMA, Sample,
+    SizeRow, Status, TimelinePoint, columns, write_whole,
 };
 use crate::worker::{Checkpoint, HeapCell, SizeClass};
 
@@ -80,15 +80,16 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
     while rows.next()? {
         let sample: Sample =
             rows.record.deserialize(Some(&header)).map_err(|error| rows.error(describe(&error)))?;
-        match places.get(&sample.key()) {
+        let key = (sample.key(), sample.machine.clone());
+        match places.get(&key) {
             Some(&place) => samples[place] = sample,
             None => {
-                places.insert(sample.key(), samples.len());
+                places.insert(key, samples.len());
                 samples.push(sample);
             }
         }
     }
-    Ok(Run { directory: directory.to_owned(), file, samples, notes })
+    Ok(Run { directory: directory.to_owned(), file, samples, notes }.apart_by_machine())
 }
 
 /// Reads `run.toml` alone.
@@ -120,6 +121,38 @@ pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
 }
 
 impl Run {
+    /// Whether it was measured on several kinds of machines. Each of its workloads is then one workload for each kind, so
+    /// that no figure is of two kinds, and no ratio is between them.
+    #[must_use]
+    pub fn is_of_several_machines(&self) -> bool {
+        self.file.machines.len() > 1
+    }
+
+    /// Makes a workload of its own of each workload on each kind of machine, where there are several.
+    fn apart_by_machine(mut self) -> Run {
+        if !self.is_of_several_machines() {
+            return self;
+        }
+        for sample in &mut self.samples {
+            if let Some(machine) = &sample.machine {
+                sample.workload = name_apart(&sample.workload, machine);
+            }
+        }
+        let apart = |workload: &RunWorkload| {
+            let of_machine = |machine: &RunMachine| RunWorkload {
+                name: name_apart(&workload.name, &machine.name),
+                model: workload.model.as_ref().map(|model| name_apart(model, &machine.name)),
+                ..workload.clone()
+            };
+            self.file.machines.iter().map(of_machine).collect::<Vec<RunWorkload>>()
+        };
+        self.file.workloads = self.file.workloads.iter().flat_map(apart).collect();
+        self.file
+            .workloads
+            .retain(|workload| self.samples.iter().any(|sample| sample.workload == workload.name));
+        self
+    }
+
     /// Streams `timeline.csv`: each row's figures with the place of its sample in [`Run::samples`].
     /// Returns notes on what was left out.
     pub fn each_timeline_point(
@@ -260,7 +293,7 @@ impl Run {
             return Ok(notes);
         }
         let mut rows = Rows::open::<T>(&path, &mut notes)?;
-        let mut owner = Owner::default();
+        let mut owner = Owner { by_machine: self.is_of_several_machines(), ..Owner::default() };
         let mut orphans = 0u64;
         while rows.next()? {
             match owner.find(&rows, &places)? {
@@ -387,6 +420,9 @@ impl Rows {
 /// holds, and two short comparisons replace a hash of three strings.
 #[derive(Default)]
 struct Owner {
+    /// Whether the run is of several kinds of machines.
+    by_machine: bool,
+    machine: Vec<u8>,
     block: Vec<u8>,
     workload: Vec<u8>,
     variant: Vec<u8>,
@@ -400,15 +436,31 @@ impl Owner {
         places: &HashMap<(u32, &str, &str), usize>,
     ) -> Result<Option<usize>, ResultsError> {
         let (block, workload, variant) = (rows.cell("block")?, rows.cell("workload")?, rows.cell("variant")?);
-        if self.block != block || self.workload != workload || self.variant != variant {
-            let key = (rows.number("block")?, rows.text("workload")?, rows.text("variant")?);
+        // Files of an earlier heaplab have no such column.
+        let machine = if self.by_machine { rows.cell("machine")? } else { &[] };
+        if self.block != block
+            || self.workload != workload
+            || self.variant != variant
+            || self.machine != machine
+        {
+            let mut name = rows.text("workload")?.to_owned();
+            if self.by_machine {
+                name = name_apart(&name, rows.text("machine")?);
+            }
+            let key = (rows.number("block")?, name.as_str(), rows.text("variant")?);
             self.place = places.get(&key).copied();
+            self.machine = machine.to_vec();
             self.block = block.to_vec();
             self.workload = workload.to_vec();
             self.variant = variant.to_vec();
         }
         Ok(self.place)
     }
+}
+
+/// What a workload is called on one of several kinds of machines.
+fn name_apart(workload: &str, machine: &str) -> String {
+    format!("{workload} on {machine}")
 }
 
 fn torn_note(path: &Path) -> String {

@@ -90,6 +90,17 @@ impl Run {
                 }
             }
         }
+        if self.is_of_several_machines() {
+            // A workload is one for each kind of machine, and was recorded once.
+            let of = |name: &str| {
+                let own = |(workload, _): &(&String, &Vec<_>)| {
+                    name.strip_prefix(workload.as_str()).is_some_and(|rest| rest.starts_with(" on m"))
+                };
+                recorded.iter().find(own).map(|(_, points)| points.clone())
+            };
+            let names = self.file.workloads.iter().map(|workload| workload.name.clone());
+            recorded = names.filter_map(|name| of(&name).map(|points| (name, points))).collect();
+        }
         recorded.values_mut().for_each(|points| points.sort_by_key(|point| point.time_ns));
         Ok(recorded)
     }

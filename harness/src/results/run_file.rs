@@ -43,9 +43,28 @@ pub struct RunFile {
     /// The variants in the order in which they were named.
     #[serde(default)]
     pub variants: Vec<RunVariant>,
-    /// What was found of the machine: CPU, kernel, libc, THP, governor, ...
+    /// What was found of the machine: CPU, kernel, libc, THP, governor, ... In a merged run, what all machines have in common.
     #[serde(default)]
     pub machine: toml::Table,
+    /// The kinds of machines that a merged run was measured on; empty for a run of one machine that was not merged.
+    #[serde(default)]
+    pub machines: Vec<RunMachine>,
+}
+
+/// Machines of one kind: all that is known of them is the same.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunMachine {
+    /// What rows call it: `m1`, `m2`, ...
+    pub name: String,
+    /// The directories that were measured on it, as they were named.
+    #[serde(default)]
+    pub directories: Vec<String>,
+    /// Units that are whole.
+    #[serde(default)]
+    pub units: u64,
+    /// What was found of it, as `machine` has it.
+    #[serde(default)]
+    pub facts: toml::Table,
 }
 
 impl RunFile {
@@ -178,6 +197,9 @@ pub struct RunVariant {
     /// SHA-256 of the library in hexadecimal.
     #[serde(default)]
     pub library_hash: Option<String>,
+    /// Whether it measures the harness's share and nobody named it: it has samples in the throughput pass alone.
+    #[serde(default)]
+    pub is_harness: bool,
 }
 
 #[cfg(test)]

@@ -114,6 +114,9 @@ macro_rules! define_sample {
             /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
             pub at_resident_peak_held_bytes: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
+            /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
+            /// shards. The last column in every file of rows: a merge fills it in.
+            pub machine: Option<String>,
         }
 
         impl Sample {
@@ -128,7 +131,7 @@ measured_columns!(define_sample);
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 33] = [
+    pub(super) const LATER_COLUMNS: [&str; 34] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -162,6 +165,7 @@ impl Sample {
         "at_resident_peak_internal_bytes",
         "at_resident_peak_untouched_bytes",
         "at_resident_peak_held_bytes",
+        "machine",
     ];
 }
 
@@ -180,6 +184,8 @@ macro_rules! define_rows {
             /// Variant's label.
             pub variant: String,
             $($(#[$of_field])* pub $field: $type,)*
+            /// The kind of machine that it was measured on, in a run that was merged of shards.
+            pub machine: Option<String>,
         }
 
         impl $row {

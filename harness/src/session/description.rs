@@ -116,5 +116,6 @@ pub(super) fn describe_variant(variation: &Variation) -> RunVariant {
             .collect(),
         library_path: variant.library.as_ref().map(|path| path.display().to_string()),
         library_hash: proven.map(|proven| proven.library_hash.clone()),
+        is_harness: false,
     }
 }

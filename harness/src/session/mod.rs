@@ -11,6 +11,7 @@
 mod description;
 mod error;
 mod goal;
+mod merge;
 mod notice;
 mod opening;
 mod program;
@@ -26,6 +27,7 @@ mod variants;
 mod workloads;
 
 pub use error::SessionError;
+pub use merge::{Merge, Merged, merge_runs};
 pub use notice::{Listener, Notice};
 pub use opening::{Ended, Start, is_begun};
 pub use program::{ProgramEnded, measure_program};

@@ -5,13 +5,12 @@ use std::time::SystemTime;
 
 use heaplab_allocators::Variant;
 
-use super::description::{describe_variant, machine_warnings};
+use super::description::machine_warnings;
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
 use super::variants::list_labels;
 use crate::design::{RunOptions, Shard};
 use crate::doctor::Machine;
-use crate::measure::Variation;
 use crate::results::{RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA, read_run_file};
 
 /// How a run starts.
@@ -145,6 +144,11 @@ fn check_resumed(
             file.argv.join(" ")
         )));
     }
+    if !file.machines.is_empty() {
+        return Err(usage(format!(
+            "{path} was merged of several directories: continue the one that lacks something, then merge again"
+        )));
+    }
     let (then, now) = (&file.heaplab_version, env!("CARGO_PKG_VERSION"));
     if then != now && !anyway {
         return Err(usage(format!(
@@ -176,10 +180,9 @@ impl Opening {
         name: &str,
         notes: Vec<String>,
         workloads: Vec<RunWorkload>,
-        variations: &[Variation],
+        variants: Vec<RunVariant>,
         listener: Listener<'_>,
     ) -> Result<RunDirectory, SessionError> {
-        let variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();
         if let Some((directory, _)) = &self.resumed {
             let run = RunDirectory::resume(directory)?;
             run.file().check_unchanged(&workloads, &variants).map_err(|what| {
@@ -215,6 +218,7 @@ impl Opening {
             workloads,
             variants,
             machine,
+            machines: Vec::new(),
         };
         Ok(RunDirectory::create(&directory, file)?)
     }

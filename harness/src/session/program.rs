@@ -8,6 +8,7 @@ use std::time::Duration;
 use heaplab_allocators::{Injection, Variant, hash_file};
 use tempfile::TempDir;
 
+use super::description::describe_variant;
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Kind, Opening, Start};
@@ -172,7 +173,8 @@ impl Program {
             listener(&Notice::Say(note.clone()));
             notes.push(note);
         }
-        opening.open_directory(&self.name, notes, workloads, variations, listener)
+        let variants = variations.iter().map(describe_variant).collect();
+        opening.open_directory(&self.name, notes, workloads, variants, listener)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
-use super::description::{describe_workloads, recorded_points};
+use super::description::{describe_variant, describe_workloads, recorded_points};
 use super::error::SessionError;
 use super::goal::{Goal, Pursuit};
 use super::notice::{Listener, Notice};
@@ -15,7 +15,7 @@ use super::variants::prove_variants;
 use super::workloads::describe_all;
 use crate::design::Step;
 use crate::measure::Variation;
-use crate::results::{self, Rows, RunDirectory, Sample, Status};
+use crate::results::{self, Rows, RunDirectory, RunVariant, Sample, Status};
 
 /// Takes the samples of a run of replays, and keeps them in its directory.
 ///
@@ -56,7 +56,11 @@ fn open_directory(
     let described = describe_workloads(&replays.workloads, compiled)?;
     let is_new = !opening.is_resumed();
     let name = describe_all(&replays.workloads);
-    let directory = opening.open_directory(&name, replays.notes.clone(), described, variations, listener)?;
+    let mut variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();
+    if let Some(harness) = replays.design.harness {
+        variants[harness].is_harness = true;
+    }
+    let directory = opening.open_directory(&name, replays.notes.clone(), described, variants, listener)?;
     if is_new {
         directory.write_recorded(&recorded_points(compiled, replays.replay.despite_coverage))?;
     }

@@ -123,6 +123,7 @@ impl Shape {
                 ("cpu".to_owned(), "Example 9000".into()),
                 ("cores".to_owned(), 2.into()),
             ]),
+            machines: Vec::new(),
         }
     }
 
@@ -268,6 +269,7 @@ impl Shape {
             offset_bytes: at * 65_536,
             span_bytes: 65_536,
             resident_bytes: if at.is_multiple_of(7) { 20_480 } else { 65_536 },
+            machine: None,
             live_bytes: match moment {
                 Moment::Peak if region == 0 => 20_480 - at % 5 * 4_000,
                 Moment::Peak => at % 3 / 2 * 100,
@@ -305,6 +307,7 @@ impl Shape {
                         scope: scope.to_owned(),
                         value_ns: if self.zero { u64::from(step / 80) } else { value as u64 },
                         count: (count as u64).max(1),
+                        machine: None,
                     });
                 }
             }

@@ -1,0 +1,137 @@
+//! One run of many directories: the shards of a run, from as many machines, or the same run from several kinds of them.
+//!
+//! directories -> the same plan, or refused -> machines told apart -> where each sample's rows lie -> what is there twice
+//! or missing, or refused -> rows copied in the order of a run that was never divided. Nothing is written before
+//! everything is checked.
+
+mod machines;
+mod sources;
+mod units;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::{SessionError, usage};
+use crate::results::{MergedDirectory, ResultsError, RunFile, RunMachine};
+use machines::{Kinds, common_facts};
+use sources::Source;
+use units::Inventory;
+
+/// What is to be merged.
+#[derive(Debug, Clone)]
+pub struct Merge {
+    /// The directories, as they were named.
+    pub directories: Vec<PathBuf>,
+    /// Where the merged run goes.
+    pub output: PathBuf,
+    /// Whether units may be missing.
+    pub allow_missing: bool,
+    /// The command line that asks for it, for display.
+    pub argv: Vec<String>,
+}
+
+/// What a merged run consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// Units of the plan.
+    pub units: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Those of them that are not ok.
+    pub failed: usize,
+    /// Whether no unit is missing.
+    pub is_whole: bool,
+    /// Kinds of machines.
+    pub machines: usize,
+    /// What the user must know, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Makes one run of many; none if it was stopped, and then nothing is left of it.
+///
+/// # Errors
+///
+/// Directories that are not of one plan, or of which units are twice there or missing ([`SessionError::Usage`]); what
+/// cannot be read or written.
+pub fn merge_runs(merge: &Merge, stop: &AtomicBool) -> Result<Option<Merged>, SessionError> {
+    let sources = sources::read_sources(&merge.directories)?;
+    let kinds = Kinds::of(&sources);
+    let inventory = Inventory::take(&sources, &kinds)?;
+    inventory.refuse_twice(&sources, &kinds)?;
+    let missing = inventory.describe_missing();
+    if let Some(missing) = missing.as_ref().filter(|_| !merge.allow_missing) {
+        return Err(usage(format!("{missing}; measure them, or add --allow-missing")));
+    }
+    let notes: Vec<String> = missing.into_iter().chain(inventory.describe_machines(&kinds)).collect();
+    let file = run_file(merge, &sources, &kinds, &inventory, &notes);
+    let mut directory = MergedDirectory::create(&merge.output, &file.run_id).map_err(refuse_full)?;
+    for sample in inventory.in_order() {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        directory.append(&sources[sample.source].directory, sample.rows, kinds.name(sample.source))?;
+    }
+    directory.copy_file(&sources[0].directory, "recorded.csv")?;
+    directory.finish(&file)?;
+    Ok(Some(Merged {
+        units: inventory.units(),
+        samples: inventory.in_order().count(),
+        failed: inventory.in_order().filter(|sample| !sample.rows.is_ok).count(),
+        is_whole: inventory.is_whole(),
+        machines: kinds.count(),
+        notes,
+    }))
+}
+
+/// A place that is taken is the user's mistake.
+fn refuse_full(error: ResultsError) -> SessionError {
+    match error {
+        ResultsError::NotEmpty { .. } => usage(error.to_string()),
+        other => other.into(),
+    }
+}
+
+/// `run.toml` of the merged run.
+fn run_file(
+    merge: &Merge,
+    sources: &[Source],
+    kinds: &Kinds,
+    inventory: &Inventory<'_>,
+    notes: &[String],
+) -> RunFile {
+    let first = &sources[0].file;
+    let machines: Vec<RunMachine> = (0..kinds.count())
+        .map(|kind| RunMachine {
+            name: kinds.label(kind),
+            directories: kinds.members(kind).map(|at| sources[at].directory.display().to_string()).collect(),
+            units: inventory.whole_units(kind) as u64,
+            facts: kinds.facts(kind).clone(),
+        })
+        .collect();
+    let mut warnings: Vec<String> = Vec::new();
+    for (at, source) in sources.iter().enumerate() {
+        for warning in &source.file.warnings {
+            let warning = match kinds.count() {
+                1 => warning.clone(),
+                _ => format!("{}: {warning}", kinds.name(at)),
+            };
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    warnings.extend(notes.iter().cloned());
+    let started =
+        sources.iter().map(|source| &source.file.started_utc).min().unwrap_or(&first.started_utc).clone();
+    RunFile {
+        run_id: format!("{}-{}", started.replace(['-', ':'], ""), sources[0].name()),
+        started_utc: started,
+        shard: None,
+        argv: merge.argv.clone(),
+        finished: inventory.is_whole(),
+        warnings,
+        machine: common_facts(&machines),
+        machines,
+        ..first.clone()
+    }
+}
