@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use heaplab::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch};
-use heaplab::measure::{Campaign, Footprints, Programs, Subject, Taken, Variation};
+use heaplab::measure::{
+    Campaign, Footprints, Load, Loads, MeasureError, Programs, Subject, Taken, Variation,
+};
 use heaplab::worker::Status;
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
 use heaplab_allocators::{Variant, probe};
@@ -95,7 +97,7 @@ impl Workers {
     ) -> anyhow::Result<(usize, ProgramInfo)> {
         let number = self.subjects.len();
         let cut = Windows::new(order, Windows::EVENTS, false);
-        let (_, info) = self.programs.compile(number, name, stream, cut, order, &mut |_| {})?;
+        let (_, info) = &**self.programs.compile(number, name, stream, cut, order, &mut |_| {})?;
         self.subjects.push(Subject { name: name.to_owned(), has_times: info.has_times });
         Ok((number, info.clone()))
     }
@@ -117,7 +119,8 @@ impl Workers {
             replay: &replay,
             subjects: &self.subjects,
             variations: std::slice::from_ref(variation),
-            programs: &self.programs,
+            loads: self,
+            folder: self.programs.folder(),
             memory_limit_bytes: None,
             footprints: &self.footprints,
             machine_cpus: self.machine_cpus,
@@ -139,6 +142,16 @@ impl Workers {
             },
         )?;
         read.with_context(|| format!("{label}: the worker did not measure what was wanted"))
+    }
+}
+
+/// A benchmark has one load.
+impl Loads for Workers {
+    fn load(&self, step: &Step, order: Order, timed: bool) -> Result<Option<Load>, MeasureError> {
+        let workload = || self.subjects[step.workload].name.clone();
+        let program = self.programs.get(step.workload, order, timed).cloned();
+        let program = program.ok_or_else(|| MeasureError::NoProgram { workload: workload(), order })?;
+        Ok(Some(Load { program, seed: None, varies: false }))
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) struct Args {
     /// A worker that takes longer is stopped
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
     timeout: Duration,
-    /// Decides the order of the variants, and the simulated workloads
+    /// Decides the order of the variants, and each block's layout and simulated load (--set seed=N: one load for all blocks)
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
     /// Simulated time of load models, such as 60s or 24h [default: the definition's; 60s in the quick suite]
@@ -105,8 +105,8 @@ pub(super) struct Args {
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
-    /// Give every block the same layout, for debugging: nothing is allocated before the replay, and the environment is as
-    /// long [default: each block has a layout of its own, the same for all variants]
+    /// Give every block the same load and layout, for debugging: nothing is allocated before the replay, and the environment
+    /// is as long [default: each block has a layout, and of a load model a load, of its own, the same for all variants]
     #[arg(long)]
     fixed: bool,
     /// In which form the summary is printed

@@ -12,7 +12,7 @@ use super::{Pace, Pass, Touch};
 /// What a run was asked for: all that is needed to take its samples again, whatever the defaults are by then.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
-    /// Seed of the order of variants and of every simulated workload.
+    /// Decides the order of variants, layouts and the loads of simulated workloads.
     /// NOTE: TOML integers end at 2^63 - 1, so it is written as text.
     #[serde(with = "seed_as_text")]
     pub seed: u64,
@@ -72,7 +72,7 @@ pub struct ReplayOptions {
     pub checkpoints: u32,
     /// Events of a window at most.
     pub window_events: u64,
-    /// Whether every block has the same layout: nothing is allocated before the replay.
+    /// Whether every block has the same load and layout: nothing is allocated before the replay.
     #[serde(default)]
     pub fixed: bool,
     /// Blocks continue past `reps` until every interval is within this fraction; none where `reps` says all.

@@ -49,9 +49,28 @@ impl Unit {
     /// ```
     #[must_use]
     pub fn seed(&self, run_seed: u64) -> u64 {
+        self.seed_for(run_seed, "")
+    }
+
+    /// The seed of a load model in this unit: the run's own in the first block, so that it is the load that
+    /// `heaplab simulate` makes, and one of its own in every later block.
+    #[must_use]
+    pub fn load_seed(&self, run_seed: u64) -> u64 {
+        if self.block == 0 { run_seed } else { self.seed_for(run_seed, " load") }
+    }
+
+    /// The seed of this unit's second layout, in which its load is measured once more.
+    #[must_use]
+    pub fn twin_seed(&self, run_seed: u64) -> u64 {
+        self.seed_for(run_seed, " twin")
+    }
+
+    /// As [`Unit::seed`], with a word after the id.
+    fn seed_for(&self, run_seed: u64, what: &str) -> u64 {
         let mut hash = Sha256::new();
         hash.update(run_seed.to_le_bytes());
         hash.update(self.to_string());
+        hash.update(what);
         let mut first = [0; 8];
         first.copy_from_slice(&hash.finalize()[..8]);
         u64::from_le_bytes(first)
@@ -201,6 +220,17 @@ mod tests {
         }
         let orders: HashSet<Vec<usize>> = (0..8).map(|block| variants(&among, "a", block)).collect();
         assert!(orders.len() > 1, "blocks differ");
+    }
+
+    #[test]
+    fn each_block_has_a_load_of_its_own_and_the_first_has_the_run_s() {
+        let unit = |block| Unit { workload: "a".to_owned(), block };
+        assert_eq!(unit(0).load_seed(7), 7);
+        let seeds: HashSet<u64> = (0..100)
+            .flat_map(|block| [unit(block).load_seed(7), unit(block).seed(7), unit(block).twin_seed(7)])
+            .collect();
+        assert_eq!(seeds.len(), 300, "what is drawn for a unit is drawn for nothing else");
+        assert_ne!(unit(1).load_seed(7), unit(1).load_seed(8));
     }
 
     /// Runs that were measured elsewhere, or by an earlier version, have this order.

@@ -1,23 +1,30 @@
 //! A run's samples, one after another, in randomised blocks.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heaplab_allocators::probe::Proven;
+use heaplab_allocators::registry::FLOOR;
 use heaplab_allocators::{Variant, has_timers};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::child::{End, run_worker};
 use super::constant::measure_constant;
+use super::error::MeasureError;
 use super::footprints::{Footprints, was_cold};
-use super::programs::Programs;
+use super::programs::{Load, Loads};
 use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
-use crate::worker::{Job, Need, PageCosts, Reply, Status};
+use crate::worker::{Job, Measured, Need, PageCosts, Reply, Status};
 
 /// Holds nothing but a length.
 const PADDING_VARIABLE: &str = "HEAPLAB_PADDING";
 /// The longest padding of a worker's environment, in bytes.
 const MOST_PADDING: u64 = 4096;
+
+/// In the first so many blocks, the load of a model is measured once more under another layout. Fewer tell too little of
+/// the spread by layout, and more would take the time of blocks that narrow intervals.
+const TWIN_BLOCKS: u32 = 6;
 
 /// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
 const PEAK_TOLERANCE: u64 = 100;
@@ -47,7 +54,11 @@ pub struct Taken<'a> {
     /// Its variant.
     pub variation: &'a Variation,
     /// The program's figures.
-    pub info: &'a ProgramInfo,
+    pub info: ProgramInfo,
+    /// The seed that its load was simulated with; none of a recording.
+    pub load_seed: Option<u64>,
+    /// What the same load showed under another layout; none where that was not measured.
+    pub twin: Option<Measured>,
     /// The order that it was replayed in.
     pub order: Order,
     /// The pace.
@@ -62,25 +73,6 @@ pub struct Taken<'a> {
     pub was_cold: Option<bool>,
 }
 
-/// Samples could not be taken at all; a sample that fails is not an error.
-#[derive(Debug, thiserror::Error)]
-pub enum MeasureError {
-    /// The harness's own share of memory is not known.
-    #[error("the harness's own share of resident memory cannot be measured on floor: {0}")]
-    Constant(String),
-    /// A worker could not be started.
-    #[error("a worker cannot be started")]
-    Start(#[source] std::io::Error),
-    /// A program that the design needs was not compiled.
-    #[error("workload {workload} was not compiled for {order} order")]
-    NoProgram {
-        /// The workload.
-        workload: String,
-        /// The order.
-        order: Order,
-    },
-}
-
 /// All that a run's samples have in common.
 pub struct Campaign<'a> {
     /// What the run is asked for.
@@ -91,8 +83,10 @@ pub struct Campaign<'a> {
     pub subjects: &'a [Subject],
     /// Its variants.
     pub variations: &'a [Variation],
-    /// The compiled workloads.
-    pub programs: &'a Programs,
+    /// What each unit replays.
+    pub loads: &'a dyn Loads,
+    /// Where temporary files may lie.
+    pub folder: &'a Path,
     /// CPU count of this machine.
     pub machine_cpus: u32,
     /// What a control group lets a worker have; none without a limit.
@@ -116,7 +110,7 @@ impl Campaign<'_> {
         mut keep: impl FnMut(Taken<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
         let constant = if self.options.passes.contains(&Pass::Memory) {
-            measure_constant(self.programs.folder()).map_err(MeasureError::Constant)?
+            measure_constant(self.folder).map_err(MeasureError::Constant)?
         } else {
             0
         };
@@ -137,17 +131,17 @@ impl Campaign<'_> {
         let (subject, variation) = (&self.subjects[step.workload], &self.variations[step.variant]);
         let order = self.replay.order(step.pass);
         let pace = self.replay.pace(step.pass, subject.has_times);
-        let (file, info) = self
-            .programs
-            .get(step.workload, order, pace.needs_times())
-            .ok_or_else(|| MeasureError::NoProgram { workload: subject.name.clone(), order })?;
+        let Some(load) = self.loads.load(step, order, pace.needs_times())? else { return Ok(None) };
+        let (file, info) = &*load.program;
         let own = variation.variant.cpus();
         let cpus = own.or(self.replay.cpus).or(info.cpus).unwrap_or(self.machine_cpus);
         let mut taken = Taken {
             step: *step,
             subject,
             variation,
-            info,
+            info: info.clone(),
+            load_seed: load.seed,
+            twin: None,
             order,
             pace,
             cpus,
@@ -168,9 +162,10 @@ impl Campaign<'_> {
                 return Ok(Some(taken));
             }
         };
-        let layout_seed = (!self.replay.fixed)
-            .then(|| Unit { workload: subject.name.clone(), block: step.block }.seed(self.options.seed));
+        let unit = Unit { workload: subject.name.clone(), block: step.block };
+        let layout_seed = (!self.replay.fixed).then(|| unit.seed(self.options.seed));
         // A longer environment moves the stack and what lies behind it.
+        let bare = environment.clone();
         environment.extend(layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
         let mut job = Job {
             program: file.path(),
@@ -209,9 +204,38 @@ impl Campaign<'_> {
                 }
                 taken.was_cold = was_cold(&taken.reply, known);
                 add_warnings(&mut taken);
+                if has_twin(step, &load, &taken) {
+                    let seed = unit.twin_seed(self.options.seed);
+                    let job = Job { draws_heap_map: false, layout_seed: Some(seed), ..job };
+                    if !self.take_twin(&job, bare, shown_cpus, &mut taken)? {
+                        return Ok(None);
+                    }
+                }
                 Ok(Some(taken))
             }
         }
+    }
+
+    /// Measures the same load once more under the job's layout; false if the run was stopped. Where that fails, the
+    /// sample says so and stays what it is.
+    fn take_twin(
+        &self,
+        job: &Job,
+        mut environment: Vec<(String, String)>,
+        shown_cpus: Option<u32>,
+        taken: &mut Taken<'_>,
+    ) -> Result<bool, MeasureError> {
+        environment.extend(job.layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
+        let end = run_worker(job, &environment, shown_cpus, self.timeout(), self.stop);
+        match end.map_err(MeasureError::Start)? {
+            End::Stopped => return Ok(false),
+            End::Reply(reply) if reply.status == Status::Ok => taken.twin = Some(reply.measured),
+            End::Reply(reply) => {
+                let why = reply.status_detail.unwrap_or_default();
+                taken.reply.warnings.push(format!("the same load under a second layout failed: {why}"));
+            }
+        }
+        Ok(true)
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -239,6 +263,13 @@ impl Campaign<'_> {
         }
         Ok(Some(self.footprints.need(step.workload, variant)))
     }
+}
+
+/// Whether the load of a sample is measured once more under another layout.
+fn has_twin(step: &Step, load: &Load, taken: &Taken<'_>) -> bool {
+    let told =
+        matches!(step.pass, Pass::Throughput | Pass::Memory) && taken.variation.variant.allocator != FLOOR;
+    load.varies && step.block < TWIN_BLOCKS && told && taken.reply.status == Status::Ok
 }
 
 /// Characters to lengthen the environment by.

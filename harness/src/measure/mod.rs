@@ -6,9 +6,11 @@
 mod campaign;
 mod child;
 mod constant;
+mod error;
 mod footprints;
 mod programs;
 
-pub use campaign::{Campaign, MeasureError, Subject, Taken, Variation};
+pub use campaign::{Campaign, Subject, Taken, Variation};
+pub use error::MeasureError;
 pub use footprints::Footprints;
-pub use programs::{Programs, ProgramsError};
+pub use programs::{Load, Loads, Program, Programs, ProgramsError};

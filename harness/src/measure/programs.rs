@@ -1,19 +1,47 @@
 //! The programs of a run: each workload compiled once for each order and cut, in files without names, which are gone
-//! when the run ends, however it ends.
+//! when the run ends, however it ends. A load model has others in each block: [`Loads`] has them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use heaplab_workloads::program::{CompileError, Order, ProgramFile, ProgramInfo, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
+use super::error::MeasureError;
+use crate::design::Step;
+
 /// What decides a program: the workload, the order, and whether windows follow time.
 type Key = (usize, Order, bool);
+
+/// A compiled program, and what was learnt when it was compiled.
+pub type Program = Rc<(ProgramFile, ProgramInfo)>;
+
+/// What a unit replays.
+pub struct Load {
+    /// The program.
+    pub program: Program,
+    /// The seed that it was simulated with; none of a recording.
+    pub seed: Option<u64>,
+    /// Whether each block has another.
+    pub varies: bool,
+}
+
+/// Who has the load of each unit.
+pub trait Loads {
+    /// The load of a step's unit, compiled for an order, with windows that follow time or not; none if the run was
+    /// stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be compiled.
+    fn load(&self, step: &Step, order: Order, timed: bool) -> Result<Option<Load>, MeasureError>;
+}
 
 /// Compiled programs by what they were compiled from and for.
 pub struct Programs {
     folder: PathBuf,
-    compiled: HashMap<Key, (ProgramFile, ProgramInfo)>,
+    compiled: HashMap<Key, Program>,
 }
 
 /// A program could not be made.
@@ -56,19 +84,19 @@ impl Programs {
 
     /// A program that is there already.
     #[must_use]
-    pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&(ProgramFile, ProgramInfo)> {
+    pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&Program> {
         self.compiled.get(&(workload, order, timed))
     }
 
     /// All programs of a workload, strict ones last.
     #[must_use]
-    pub fn of_workload(&self, workload: usize) -> Vec<&(ProgramFile, ProgramInfo)> {
+    pub fn of_workload(&self, workload: usize) -> Vec<&Program> {
         let mut found: Vec<_> = self.compiled.iter().filter(|(key, _)| key.0 == workload).collect();
         found.sort_by_key(|((_, order, timed), _)| (*order == Order::Strict, *timed));
         found.into_iter().map(|(_, program)| program).collect()
     }
 
-    /// Compiles the records of workload number `workload`.
+    /// Compiles the records of workload number `workload`, and keeps the program.
     ///
     /// # Errors
     ///
@@ -81,11 +109,28 @@ impl Programs {
         cut: Windows,
         order: Order,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<&(ProgramFile, ProgramInfo), ProgramsError> {
+    ) -> Result<&Program, ProgramsError> {
         let key = (workload, order, cut.time_ns.is_some());
+        let program = self.compile_apart(name, stream, cut, order, progress)?;
+        Ok(self.compiled.entry(key).insert_entry(program).into_mut())
+    }
+
+    /// Compiles the records of a workload named `name` to a program that the caller keeps.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, and the compiler's.
+    pub fn compile_apart(
+        &self,
+        name: &str,
+        stream: &mut dyn RecordStream,
+        cut: Windows,
+        order: Order,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Program, ProgramsError> {
         let file = ProgramFile::create_in(&self.folder).map_err(ProgramsError::Folder)?;
         let info = compile(stream, &file, order, cut, progress)
             .map_err(|source| ProgramsError::Compile { workload: name.to_owned(), source })?;
-        Ok(self.compiled.entry(key).insert_entry((file, info)).into_mut())
+        Ok(Rc::new((file, info)))
     }
 }

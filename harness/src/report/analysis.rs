@@ -75,6 +75,7 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_missing_floor(run));
         notes.extend(describe_huge_pages(run));
         notes.extend(describe_thinned(run));
+        notes.extend(describe_one_load(run));
         notes.extend(describe_remarks(&run.samples));
         let predictions = predict(run)?;
         notes.extend(predictions.notes.iter().cloned());
@@ -330,6 +331,19 @@ fn describe_huge_pages(run: &Run) -> Option<String> {
          them is used, and the system's setting here is {setting}: measure under the setting of the hosts that you plan for",
         largest.into_iter().map(part).collect::<Vec<String>>().join(", ")
     ))
+}
+
+/// Workloads of whose loads the run has one: what that means for its intervals, in a sentence each.
+fn describe_one_load(run: &Run) -> Vec<String> {
+    let of_one = run.file.workloads.iter().filter(|workload| !workload.varies_load);
+    let seeds = of_one.filter_map(|workload| Some((&workload.name, workload.load_seed?)));
+    let sentence = |(name, seed)| {
+        format!(
+            "{name}: every block has the load of seed {seed}: the intervals are of one load, and say nothing of another \
+             seed's"
+        )
+    };
+    seeds.map(sentence).collect()
 }
 
 /// Workloads of whose load only a part is in the trace.

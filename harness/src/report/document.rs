@@ -68,6 +68,8 @@ pub(super) struct Section<'a> {
     pub(super) latency: Option<Table>,
     /// Where resident memory goes when it is largest; none if no memory was measured.
     pub(super) breakdown: Option<Table>,
+    /// What spreads the figures; none where that is not known.
+    pub(super) spread: Option<Table>,
     /// Usable sizes that lose the most; none if not known.
     pub(super) sizes: Option<Table>,
 }
@@ -192,6 +194,7 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
         latency: (!latency.rows.is_empty())
             .then(|| Table { intro: describe_latency(analysis, workload), grid: latency }),
         breakdown: breakdown(analysis, workload),
+        spread: analysis.spread(workload),
         sizes: analysis.sizes.grid(workload).map(|grid| Table { intro: SIZES_NOTE.to_owned(), grid }),
     }
 }

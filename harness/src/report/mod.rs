@@ -20,6 +20,7 @@ mod plots;
 mod setup;
 mod sizes;
 mod speed;
+mod spread;
 mod summary;
 mod table;
 mod timeline;

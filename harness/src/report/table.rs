@@ -133,7 +133,11 @@ pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
 /// How the table of a workload is read: what its columns are, and which way is better.
 const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
     the figures after them are of. vs baseline: a difference that was shown, with 95 % confidence; else no difference. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
-    minute after everything was freed. Values are medians over blocks, each with its interval.";
+    minute after everything was freed. Values are medians over blocks, each with its interval.{spread}";
+
+/// What the column of spread says.
+const SPREAD_NOTE: &str =
+    " peak varies by: standard deviations in percent of the mean, among loads and among layouts of one load.";
 
 /// How the table of a workload is read.
 pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
@@ -148,7 +152,8 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
             if is_net { format!("; {net}") } else { String::new() }
         ),
     };
-    TABLE_NOTE.replace("{speed}", &speed)
+    let spread = if analysis.has_twins() { SPREAD_NOTE } else { "" };
+    TABLE_NOTE.replace("{speed}", &speed).replace("{spread}", spread)
 }
 
 /// A column of a table: its name, and whether it decides.
@@ -182,6 +187,8 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Co
     let memory =
         [("samples", false), ("peak", true), ("interval", false), ("vs baseline", true), ("mean", true)];
     header.extend(memory.into_iter().chain([("end", false), ("settled", true)]));
+    let spread: &[&str] = if analysis.has_twins() { &["peak varies by"] } else { &[] };
+    header.extend(spread.iter().map(|name| (*name, true)));
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
         analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
     let rows = ranked.into_iter().chain(floors).map(|variant| {
@@ -217,6 +224,11 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Co
             bytes(RESIDENT_END),
             bytes(RESIDENT_SETTLED),
         ]);
+        cells.extend(
+            spread
+                .iter()
+                .map(|_| super::spread::describe(analysis.components(workload, variant, RESIDENT_PEAK))),
+        );
         cells
     });
     select(&header, rows.collect(), columns)

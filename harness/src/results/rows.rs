@@ -36,7 +36,8 @@ impl Rows {
 }
 
 fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
-    let (reply, info, variant) = (&taken.reply, taken.info, &taken.variation.variant);
+    let (reply, info, variant) = (&taken.reply, &taken.info, &taken.variation.variant);
+    let twin = taken.twin.as_ref();
     let measured = &reply.measured;
     let proven = taken.variation.proven.as_ref().ok();
     let ok = reply.status == Status::Ok;
@@ -89,6 +90,11 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         warm_huge_fault_ns: reply.warmed.and_then(|warmed| warmed.last.huge_ns),
         page_faults_huge: reply.footprint.and_then(|footprint| footprint.huge_faults),
         cold_memory: taken.was_cold,
+        load_seed: taken.load_seed,
+        twin_busy_ns: twin.and_then(|twin| twin.busy_ns),
+        twin_resident_peak_bytes: twin.and_then(|twin| twin.resident_peak_bytes),
+        twin_resident_mean_bytes: twin.and_then(|twin| twin.resident_mean_bytes),
+        twin_resident_settled_bytes: twin.and_then(|twin| twin.resident_settled_bytes),
         ..Sample::default()
     }
     .with_measured(measured)

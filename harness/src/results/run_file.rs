@@ -89,6 +89,9 @@ impl RunFile {
             if differs(&then.trace_hash, &now.trace_hash) || differs(&then.program_hash, &now.program_hash) {
                 return Err(format!("{} is another than when it was begun ({})", then.name, now.source));
             }
+            if then.varies_load != now.varies_load {
+                return Err(format!("{} had one load for all blocks, and now each has its own", then.name));
+            }
         }
         let same = |then: &&RunVariant| variants.iter().find(|now| now.label == then.label);
         let changed = self
@@ -117,6 +120,12 @@ pub struct RunWorkload {
     /// SHA-256 of its compiled program in hexadecimal; of a real program, of its file.
     #[serde(default)]
     pub program_hash: Option<String>,
+    /// The seed of a load model's load, in the first block where `varies_load`; empty for a recording.
+    #[serde(default, with = "wide")]
+    pub load_seed: Option<u64>,
+    /// Whether each block has a load of its own: samples.csv has its seed.
+    #[serde(default)]
+    pub varies_load: bool,
     /// Whether its event times are real; if not, an event's index stands for its time.
     pub has_times: bool,
     /// What its source could not tell, and what that means for the figures. Sentences.

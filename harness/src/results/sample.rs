@@ -113,6 +113,16 @@ macro_rules! define_sample {
             pub at_resident_peak_untouched_bytes: Option<u64>,
             /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
             pub at_resident_peak_held_bytes: Option<u64>,
+            /// The seed that the block's load was simulated with.
+            pub load_seed: Option<u64>,
+            /// The same load under another layout: busy time.
+            pub twin_busy_ns: Option<u64>,
+            /// The same load under another layout: largest resident bytes.
+            pub twin_resident_peak_bytes: Option<u64>,
+            /// The same load under another layout: resident bytes, time-weighted mean.
+            pub twin_resident_mean_bytes: Option<u64>,
+            /// The same load under another layout: resident bytes a minute after the drain.
+            pub twin_resident_settled_bytes: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
             /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
             /// shards. The last column in every file of rows: a merge fills it in.
@@ -131,7 +141,7 @@ measured_columns!(define_sample);
 
 impl Sample {
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 34] = [
+    pub(super) const LATER_COLUMNS: [&str; 39] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -165,6 +175,11 @@ impl Sample {
         "at_resident_peak_internal_bytes",
         "at_resident_peak_untouched_bytes",
         "at_resident_peak_held_bytes",
+        "load_seed",
+        "twin_busy_ns",
+        "twin_resident_peak_bytes",
+        "twin_resident_mean_bytes",
+        "twin_resident_settled_bytes",
         "machine",
     ];
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use heaplab_allocators::hash_file;
 use heaplab_workloads::catalog::{Source, Workload};
-use heaplab_workloads::simulate::Options;
 
 use super::error::SessionError;
 use super::programs::Compiled;
+use super::replays::Replays;
 use crate::doctor::{Level, Readings, examine};
 use crate::measure::Variation;
 use crate::results::{RecordedPoint, RunVariant, RunWorkload};
@@ -37,12 +37,12 @@ pub(super) fn machine_warnings() -> Vec<String> {
 
 /// The workloads as `run.toml` has them.
 pub(super) fn describe_workloads(
-    workloads: &[(Workload, Options)],
+    replays: &Replays,
     compiled: &Compiled,
 ) -> Result<Vec<RunWorkload>, SessionError> {
     let hash = |path: &PathBuf| hash_file(path).map_err(SessionError::failed("cannot hash a workload"));
     let mut described = Vec::new();
-    for (index, (workload, options)) in workloads.iter().enumerate() {
+    for (index, (workload, options)) in replays.workloads.iter().enumerate() {
         let (source, path) = match &workload.source {
             Source::Definition { origin, .. } => {
                 let mut source = format!("definition {origin}, seed {}", options.seed);
@@ -63,7 +63,7 @@ pub(super) fn describe_workloads(
         };
         let connections = workload.connections(options)?;
         let programs = compiled.programs.of_workload(index);
-        let Some((program, info)) = programs.first() else { continue };
+        let Some((program, info)) = programs.first().map(|program| &***program) else { continue };
         let recording = compiled.recordings.get(index);
         let recorded = recording.and_then(|recording| recording.allocator.as_ref());
         described.push(RunWorkload {
@@ -71,6 +71,8 @@ pub(super) fn describe_workloads(
             source,
             trace_hash: path.map(hash).transpose()?,
             program_hash: Some(hash(&program.path())?),
+            load_seed: replays.load_seed(index, 0),
+            varies_load: replays.varies_load(index),
             has_times: info.has_times,
             lacks: compiled.lacks.get(index).cloned().unwrap_or_default(),
             gaps: compiled.gaps.get(index).cloned().unwrap_or_default(),

@@ -17,7 +17,7 @@ use super::notice::{Listener, Notice};
 use super::recording::{Recording, read_coverage};
 use super::replays::Replays;
 use crate::doctor::cgroup_memory_limit;
-use crate::measure::{Campaign, Footprints, Programs, Subject, Variation};
+use crate::measure::{Campaign, Footprints, Loads, Programs, Subject, Variation};
 
 /// The workloads of a run as programs.
 pub(super) struct Compiled {
@@ -39,6 +39,7 @@ impl Compiled {
         &'a self,
         replays: &'a Replays,
         variations: &'a [Variation],
+        loads: &'a dyn Loads,
         stop: &'a AtomicBool,
     ) -> Campaign<'a> {
         Campaign {
@@ -46,7 +47,8 @@ impl Compiled {
             replay: &replays.replay,
             subjects: &self.subjects,
             variations,
-            programs: &self.programs,
+            loads,
+            folder: self.programs.folder(),
             machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
             memory_limit_bytes: cgroup_memory_limit(),
             footprints: &self.footprints,
@@ -55,7 +57,7 @@ impl Compiled {
     }
 }
 
-/// Compiles each workload for every order and cut that its passes need; none if the run was stopped.
+/// Compiles each workload for every order and cut that its passes need, a load model as the first block has it; none if the run was stopped.
 pub(super) fn compile_workloads(
     replays: &Replays,
     stop: &AtomicBool,
@@ -201,9 +203,9 @@ impl Compiler<'_> {
         match done {
             Err(_) if self.stop.load(Ordering::Relaxed) => Ok(false),
             Err(error) => Err(error.into()),
-            Ok((_, info)) => {
-                if info.truncated {
-                    let events = info.events;
+            Ok(program) => {
+                if program.1.truncated {
+                    let events = program.1.events;
                     self.say(format!(
                         "{name} is cut off: its {events} events up to the last whole chunk are used"
                     ));
@@ -219,10 +221,10 @@ impl Compiler<'_> {
 }
 
 /// A stream that ends with an error when the run is to stop, and of which the recorded process's memory is taken down.
-struct Stoppable<'a> {
-    stream: Box<dyn RecordStream + Send>,
-    stop: &'a AtomicBool,
-    recording: &'a mut Recording,
+pub(super) struct Stoppable<'a> {
+    pub(super) stream: Box<dyn RecordStream + Send>,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) recording: &'a mut Recording,
 }
 
 impl RecordStream for Stoppable<'_> {

@@ -19,7 +19,7 @@ pub(super) fn add_references(
 ) -> Result<(), SessionError> {
     let Some(shown) = replays.replay.cpus else { return Ok(()) };
     for (index, recording) in compiled.recordings.iter().enumerate() {
-        let cpus = compiled.programs.of_workload(index).first().and_then(|(_, info)| info.cpus);
+        let cpus = compiled.programs.of_workload(index).first().and_then(|program| program.1.cpus);
         let Some(cpus) = cpus.filter(|&cpus| cpus != shown && !recording.memory.is_empty()) else { continue };
         let hash = recording.allocator.as_ref().map(|allocator| allocator.hash.as_str());
         let is_build = |variation: &&Variation| {

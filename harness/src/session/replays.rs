@@ -8,7 +8,7 @@ use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
 use super::variants::{add_harness, check_baseline, find_variants};
-use super::workloads::find_workloads;
+use super::workloads::{find_workloads, pinned_seed};
 use crate::design::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
 use crate::results::SampleKey;
 
@@ -16,8 +16,10 @@ use crate::results::SampleKey;
 pub(super) struct Replays {
     pub(super) options: RunOptions,
     pub(super) replay: ReplayOptions,
-    /// The workloads, each with what is asked of a simulation.
+    /// The workloads, each with what is asked of a simulation in the first block.
     pub(super) workloads: Vec<(Workload, Options)>,
+    /// Whether the user said which seed the loads have.
+    pub(super) is_seed_pinned: bool,
     pub(super) variants: Vec<Variant>,
     pub(super) design: Design,
     /// What was left out, in sentences.
@@ -31,7 +33,8 @@ impl Replays {
         let (mut variants, mut notes) = find_variants(options, &replay)?;
         let harness = add_harness(&mut variants, options, &mut notes);
         check_baseline(options.baseline.as_deref(), &variants)?;
-        let workloads = find_workloads(options.seed, &replay)?;
+        let pinned = pinned_seed(&replay.set)?;
+        let workloads = find_workloads(pinned.unwrap_or(options.seed), &replay)?;
         let design = Design {
             seed: options.seed,
             workloads: workloads.iter().map(|(workload, _)| workload.name.clone()).collect(),
@@ -40,7 +43,20 @@ impl Replays {
             harness,
             shard: None,
         };
-        Ok(Replays { options: options.clone(), replay, workloads, variants, design, notes })
+        let is_seed_pinned = pinned.is_some();
+        Ok(Replays { options: options.clone(), replay, workloads, is_seed_pinned, variants, design, notes })
+    }
+
+    /// Whether each block of a workload has a load of its own.
+    pub(super) fn varies_load(&self, workload: usize) -> bool {
+        self.workloads[workload].0.is_model() && !self.replay.fixed && !self.is_seed_pinned
+    }
+
+    /// The seed of a workload's load in a block; none of a recording.
+    pub(super) fn load_seed(&self, workload: usize, block: u32) -> Option<u64> {
+        let (of, options) = &self.workloads[workload];
+        let drawn = || self.design.unit(workload, block).load_seed(self.options.seed);
+        of.is_model().then(|| if self.varies_load(workload) { drawn() } else { options.seed })
     }
 
     /// Confines the run to the units of a shard.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::description::{describe_variant, describe_workloads, recorded_points};
 use super::error::SessionError;
 use super::goal::{Goal, Pursuit};
+use super::loads::UnitLoads;
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Kind, Opening, Start};
 use super::programs::{Compiled, compile_workloads};
@@ -53,7 +54,7 @@ fn open_directory(
     variations: &[Variation],
     listener: Listener<'_>,
 ) -> Result<RunDirectory, SessionError> {
-    let described = describe_workloads(&replays.workloads, compiled)?;
+    let described = describe_workloads(replays, compiled)?;
     let is_new = !opening.is_resumed();
     let name = describe_all(&replays.workloads);
     let mut variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();
@@ -124,7 +125,8 @@ impl Sampling<'_> {
             });
         };
         let mut said = HashSet::new();
-        let campaign = self.compiled.campaign(self.replays, self.variations, self.stop);
+        let loads = UnitLoads::new(self.replays, self.compiled, self.stop, self.listener);
+        let campaign = self.compiled.campaign(self.replays, self.variations, &loads, self.stop);
         let finished = campaign.run(steps, begin, |taken| -> Result<(), SessionError> {
             let rows = Rows::new(&run_id, self.replays.replay.touch, &taken);
             directory.append(&rows)?;

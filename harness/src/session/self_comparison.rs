@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 
 use super::error::SessionError;
+use super::loads::UnitLoads;
 use super::notice::{Listener, Notice};
 use super::programs::compile_workloads;
 use super::replays::Replays;
@@ -61,7 +62,8 @@ pub fn measure_itself(
     let mut values: BTreeMap<(usize, Pass, u32), OfBlock> = BTreeMap::new();
     let mut of_floor: Vec<(usize, Sample)> = Vec::new();
     let mut number = 0;
-    let finished = compiled.campaign(&replays, &variations, stop).run(
+    let loads = UnitLoads::new(&replays, &compiled, stop, listener);
+    let finished = compiled.campaign(&replays, &variations, &loads, stop).run(
         steps,
         |step| {
             number += 1;

@@ -13,7 +13,8 @@ pub(super) fn find_workloads(
     seed: u64,
     replay: &ReplayOptions,
 ) -> Result<Vec<(Workload, Options)>, SessionError> {
-    let options = Options { duration_ns: replay.duration_ns, seed, overrides: replay.set.clone() };
+    let of_model = replay.set.iter().filter(|set| !is_seed(set)).cloned();
+    let options = Options { duration_ns: replay.duration_ns, seed, overrides: of_model.collect() };
     let sets_connections =
         |set: &&String| set.split('=').next().is_some_and(|key| key.trim() == "connections");
     if let Some(set) = replay.set.iter().find(sets_connections).filter(|_| !replay.connections.is_empty()) {
@@ -39,7 +40,19 @@ pub(super) fn find_workloads(
     let mut names = HashSet::new();
     let mut workloads = Vec::new();
     for name in &replay.workloads {
-        let workload = catalog::find(name)?.named_by(&options)?;
+        let found = catalog::find(name)?;
+        let workload = match replay.set.iter().find(|set| is_seed(set)) {
+            Some(set) if found.is_model() => {
+                let named = found.named_by(&options)?;
+                let between = if named.name.contains(':') { "," } else { ":" };
+                Workload { name: format!("{}{between}{}", named.name, set.replace(' ', "")), ..named }
+            }
+            Some(set) => {
+                let name = found.name;
+                return Err(usage(format!("--set {set} needs a load model, and {name} is none: omit it")));
+            }
+            None => found.named_by(&options)?,
+        };
         for (workload, options) in at_each_load(workload, &options, &replay.connections)? {
             if !names.insert(workload.name.clone()) {
                 return Err(usage(format!(
@@ -51,6 +64,19 @@ pub(super) fn find_workloads(
         }
     }
     Ok(workloads)
+}
+
+/// Whether an override is of the seed, which no definition has.
+fn is_seed(set: &str) -> bool {
+    set.split('=').next().is_some_and(|key| key.trim() == "seed")
+}
+
+/// The seed that every load is to have, if the user said one.
+pub(super) fn pinned_seed(set: &[String]) -> Result<Option<u64>, SessionError> {
+    let Some(last) = set.iter().rfind(|set| is_seed(set)) else { return Ok(None) };
+    let value = last.split_once('=').map_or("", |(_, value)| value.trim());
+    let bad = || usage(format!("--set {last}: a seed is a whole number below 2^64, such as seed=7"));
+    value.parse().map(Some).map_err(|_| bad())
 }
 
 /// The workload as it is, or once with each number of connections that was asked for.

@@ -6,6 +6,7 @@
 //! have no exact interval, are resampled: a bootstrap of few samples covers less than it claims.
 
 mod bootstrap;
+mod components;
 mod mean;
 mod median;
 mod net_ratio;
@@ -22,6 +23,7 @@ mod verdict;
 mod weighted;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
+pub use components::{Components, MIN_TWINS, components};
 pub use mean::geometric_mean;
 pub use median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
 pub use net_ratio::{NetRatio, Shared, net_ratio};
