@@ -5,10 +5,10 @@ use loom::thread;
 
 use crate::sync::{self, AtomicU64, Ordering};
 
-#[path = "../../harness/src/worker/clock/shown.rs"]
-mod shown;
+#[path = "../../harness/src/worker/clock/offset.rs"]
+mod offset;
 
-use shown::Shown;
+use offset::Offset;
 
 /// A real clock: every reading is later than the one before it, on whichever CPU.
 struct Real(AtomicU64);
@@ -19,8 +19,8 @@ impl Real {
     }
 }
 
-fn clock() -> (Arc<Shown>, Arc<Real>) {
-    let (clock, real) = (Arc::new(Shown::default()), Arc::new(Real(AtomicU64::new(100))));
+fn clock() -> (Arc<Offset>, Arc<Real>) {
+    let (clock, real) = (Arc::new(Offset::default()), Arc::new(Real(AtomicU64::new(100))));
     clock.read(|| real.read());
     (clock, real)
 }

@@ -18,9 +18,9 @@ mod control;
 #[path = "../../workloads/raw/src/fault.rs"]
 #[allow(dead_code)]
 mod fault;
-#[path = "../../workloads/raw/src/full.rs"]
+#[path = "../../workloads/raw/src/full_buffer.rs"]
 #[allow(dead_code)]
-mod full;
+mod full_buffer;
 #[path = "../../workloads/raw/src/image.rs"]
 #[allow(dead_code)]
 mod image;

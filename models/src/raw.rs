@@ -7,7 +7,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::full::{Full, Place};
+use crate::full_buffer::{FullBuffer, Place};
 use crate::image::{Image, ImageHead, ImageId};
 use crate::sync::AtomicU64;
 use crate::{PAGE_BYTES, PAGE_WORDS};
@@ -86,7 +86,7 @@ fn fill_and_hand_over(page: &Page, buffers: &Parts, place: Place) -> Vec<u32> {
     for fill in 1..=FILLS {
         assert_eq!(buffers.replace(at, fill), 0, "the buffer is empty");
         if page.image().is_free(place) {
-            page.image().hand_over(place, Full { offset: (at as u64 + 1) * PAGE, bytes: PAGE });
+            page.image().hand_over(place, FullBuffer { offset: (at as u64 + 1) * PAGE, bytes: PAGE });
             at = 1 - at;
         } else {
             kept.push(buffers.replace(at, 0));
@@ -97,7 +97,7 @@ fn fill_and_hand_over(page: &Page, buffers: &Parts, place: Place) -> Vec<u32> {
 
 /// What the command does each time that it comes by.
 fn collect(page: &Page, buffers: &Parts, copied: &mut Vec<u32>) {
-    let full: Vec<(Place, Full)> = page.image().full().collect();
+    let full: Vec<(Place, FullBuffer)> = page.image().full().collect();
     for (place, full) in full {
         assert_eq!(full.bytes, PAGE);
         copied.push(buffers.replace((full.offset / PAGE) as usize - 1, 0));

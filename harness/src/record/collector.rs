@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
-use heaplab_raw::{Control, Full, Image};
+use heaplab_raw::{Control, FullBuffer, Image};
 use nix::sys::resource::{Resource, getrlimit};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
@@ -103,7 +103,7 @@ impl Collector {
         &mut self,
         file: &ImageFile,
         first: Image<'_>,
-        full: Full,
+        full: FullBuffer,
         control: Control<'_>,
     ) -> io::Result<()> {
         if full.bytes == 0 || full.bytes > BUFFER_MOST_BYTES {
@@ -189,7 +189,7 @@ mod tests {
             let (image, control) = (Image::open(self.page.words()), Control::open(&self.control));
             let (image, control) = (image.expect("a head"), control.expect("a page"));
             let place: Place = image.take_place().expect("a place");
-            image.hand_over(place, Full { offset, bytes: BYTES });
+            image.hand_over(place, FullBuffer { offset, bytes: BYTES });
             self.images.find(Duration::from_secs(1), control.ordinals(), &self.directory);
             self.collector.collect(&mut self.images, control, &self.directory);
             image.is_free(place)

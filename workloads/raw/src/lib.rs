@@ -19,7 +19,7 @@
 //! ```
 //!
 //! The parts: `control` (the page that command and processes share), `image` (the first page of an image), `region` (its file, as it is carved), `name` (of files),
-//! `full` (full buffers, told there), `chunk` (the head of a chunk), `event` (what is recorded), `encode` and `decode` (as bytes), `samples`
+//! `full_buffer` (full buffers, told there), `chunk` (the head of a chunk), `event` (what is recorded), `encode` and `decode` (as bytes), `samples`
 //! (the command's file). All numbers are little endian. Pages are given as words, so that they can be
 //! shared: `&[AtomicU64]` where both sides write, plain words where one writes once.
 //!
@@ -36,7 +36,7 @@ mod decode;
 mod encode;
 mod event;
 mod fault;
-mod full;
+mod full_buffer;
 mod image;
 mod name;
 mod region;
@@ -52,7 +52,7 @@ pub use encode::{
 };
 pub use event::{Allocation, Call, Event, LARGE_BYTES, MarkKind};
 pub use fault::Fault;
-pub use full::{Full, Place};
+pub use full_buffer::{FullBuffer, Place};
 pub use image::{Image, ImageHead, ImageId, ImageState, Text};
 pub use name::{copies_name, image_name, parse_image_name};
 pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};

@@ -17,7 +17,7 @@ use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use heaplab_raw::{
-    CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, Full, PAGE_BYTES, Place,
+    CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, Encoded, FIRST_CHUNK_BYTES, FullBuffer, PAGE_BYTES, Place,
     RECORD_ROOM_BYTES, Tick,
 };
 
@@ -142,7 +142,7 @@ fn hand_over(thread: &Thread) -> Option<*mut u8> {
     }
     let at = (full as usize).wrapping_sub(pair as usize);
     thread.waiting.set(ptr::null_mut());
-    image.hand_over(place, Full { offset: region::offset_of(full), bytes: BUFFER_BYTES as u64 });
+    image.hand_over(place, FullBuffer { offset: region::offset_of(full), bytes: BUFFER_BYTES as u64 });
     Some(pair.wrapping_add(BUFFER_BYTES ^ at))
 }
 

@@ -9,17 +9,17 @@
 //! to it. The harness's own timing does not come through
 //! here; it reads [`real_ns`] or the time-stamp counter.
 
-mod shown;
+mod offset;
 
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use libc::{c_int, clockid_t, timespec};
-use shown::Shown;
+use offset::Offset;
 
 use super::sync;
 
 /// What the monotonic clock shows.
-static MONOTONIC: Shown = Shown { word: AtomicU64::new(0), stood_ns: AtomicU64::new(0) };
+static MONOTONIC: Offset = Offset { word: AtomicU64::new(0), stood_ns: AtomicU64::new(0) };
 /// The clocks with an epoch of their own, and how far each is ahead of the monotonic one (modulo 2^64). It is read
 /// once, so that what the monotonic clock does not do, these do not either.
 static EPOCHS: [(clockid_t, AtomicU64); 5] = [
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn no_thread_sees_a_clock_run_backwards_while_it_is_stopped_again_and_again() {
         const READS: u32 = 5_000;
-        let clock = Shown::default();
+        let clock = Offset::default();
         let reading = AtomicU64::new(2);
         std::thread::scope(|scope| {
             for coarse in [false, true] {

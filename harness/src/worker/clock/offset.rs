@@ -26,7 +26,7 @@ const STANDS: u64 = 0b10 << 62;
 
 /// A clock that follows the real one, or stands.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct Offset {
     /// A kind, and 62 bits of ns: enough for 146 years.
     pub(super) word: AtomicU64,
     /// Where it stood last. A coarse clock lags behind the fine one, and would fall back when it goes on.
@@ -40,7 +40,7 @@ pub(super) struct Stop {
     distance_ns: u64,
 }
 
-impl Shown {
+impl Offset {
     /// What the clock shows, in ns. `real_ns` reads the real clock.
     #[inline]
     pub(super) fn read(&self, real_ns: impl Fn() -> u64) -> u64 {
@@ -75,8 +75,8 @@ impl Shown {
         settled.is_ok().then_some(stands & !KIND)
     }
 
-    /// Stops the clock; none if it stands already. Only one thread at a time may call this, [`Shown::go_on`] or
-    /// [`Shown::advance_to`].
+    /// Stops the clock; none if it stands already. Only one thread at a time may call this, [`Offset::go_on`] or
+    /// [`Offset::advance_to`].
     pub(super) fn stop(&self, real_ns: impl Fn() -> u64) -> Option<Stop> {
         let word = self.word.load(Ordering::Acquire);
         if word & KIND == STANDS {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_preempted_across_a_stop_does_not_see_an_earlier_time_afterwards() {
-        let (clock, real) = (Shown::default(), Real::default());
+        let (clock, real) = (Offset::default(), Real::default());
         real.pass(1_000);
         let preempted = Cell::new(false);
         let first = clock.read(|| {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_reader_whose_reading_is_older_than_a_stop_returns_what_the_stop_shows() {
-        let (clock, real) = (Shown::default(), Real::default());
+        let (clock, real) = (Offset::default(), Real::default());
         real.pass(1_000);
         let stop = Cell::new(None);
         let shown = clock.read(|| {
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_stopper_that_is_preempted_stands_where_the_first_reader_saw_it() {
-        let (clock, real) = (Shown::default(), Real::default());
+        let (clock, real) = (Offset::default(), Real::default());
         real.pass(1_000);
         let seen = Cell::new(0);
         let stop = clock.stop(|| {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_coarse_clock_does_not_fall_back_when_it_goes_on() {
-        let (clock, real) = (Shown::default(), Real::default());
+        let (clock, real) = (Offset::default(), Real::default());
         real.pass(10_000_000);
         let coarse = || real.read() / 4_000_000 * 4_000_000;
         let read = || clock.read_coarse(|| real.read(), coarse);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_only_goes_forward() {
-        let (clock, real) = (Shown::default(), Real::default());
+        let (clock, real) = (Offset::default(), Real::default());
         real.pass(100);
         clock.advance_to(700);
         assert_eq!(clock.read(|| real.read()), 100, "it follows: nothing sets it");

@@ -23,7 +23,7 @@ pub struct Place(u32);
 
 /// A buffer that is full: a chunk of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
+pub struct FullBuffer {
     /// Where it begins in the file: a multiple of 4 KiB.
     pub offset: u64,
     /// Its length: a multiple of 4 KiB, less than 16 MiB.
@@ -55,19 +55,21 @@ impl<'a> Image<'a> {
     }
 
     /// Says that a buffer is full; the thread whose place it is, where the place is free.
-    pub fn hand_over(&self, place: Place, full: Full) {
+    pub fn hand_over(&self, place: Place, full: FullBuffer) {
         let page_bytes = PAGE_BYTES as u64;
         self.place(place)
             .store(full.offset & !(page_bytes - 1) | (full.bytes / page_bytes), Ordering::Release);
     }
 
     /// The buffers that are full.
-    pub fn full(&self) -> impl Iterator<Item = (Place, Full)> + use<'a> {
+    pub fn full(&self) -> impl Iterator<Item = (Place, FullBuffer)> + use<'a> {
         let page_bytes = PAGE_BYTES as u64;
         self.words[AT_FULL..].iter().enumerate().filter_map(move |(at, word)| {
             let word = word.load(Ordering::Acquire);
-            let full =
-                Full { offset: word & !(page_bytes - 1), bytes: (word & (page_bytes - 1)) * page_bytes };
+            let full = FullBuffer {
+                offset: word & !(page_bytes - 1),
+                bytes: (word & (page_bytes - 1)) * page_bytes,
+            };
             (word != 0).then_some((Place(at as u32), full))
         })
     }
@@ -95,7 +97,7 @@ mod tests {
         assert_eq!(image.full().count(), 0, "a long command line does not reach there");
         let places: Vec<Place> = core::iter::from_fn(|| image.take_place()).collect();
         assert_eq!(places.len(), PLACES);
-        let (place, full) = (places[1], Full { offset: 0x5000, bytes: 64 << 10 });
+        let (place, full) = (places[1], FullBuffer { offset: 0x5000, bytes: 64 << 10 });
         assert!(image.is_free(place));
         image.hand_over(place, full);
         assert_eq!(words[AT_FULL + 1].load(Ordering::Relaxed).to_le_bytes(), [0x10, 0x50, 0, 0, 0, 0, 0, 0]);
