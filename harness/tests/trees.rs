@@ -227,3 +227,46 @@ fn what_workers_share_with_their_server_is_in_the_manifest() {
     assert!(shared.iter().all(|bytes| *bytes < 99 * mib), "{shared:?}");
     assert_eq!(manifest["process"].as_array().map(Vec::len), Some(4), "{text}");
 }
+
+#[test]
+fn a_tree_is_replayed_by_its_manifest_and_predicted_in_two_ways() {
+    let run = Recorded::hazard("shared_heap.c", &[], &["1000"]);
+    let directory = run.directory.path();
+    let replay = |manifest: &str, output: &str| {
+        let options = "-a ptmalloc2 --pass memory --reps 1 --format json -o";
+        let mut run = heaplab();
+        run.arg("run").arg(directory.join(manifest)).args(options.split(' ')).arg(directory.join(output));
+        run.output().expect("heaplab runs")
+    };
+    let output = replay("trace.tree.toml", "whole");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("rows");
+    let median = |metric: &str| {
+        let is_it = |row: &&serde_json::Value| row["workload"] == "trace.tree" && row["metric"] == metric;
+        rows.iter().find(is_it).and_then(|row| row["median"].as_f64()).expect("a figure") / f64::from(1 << 20)
+    };
+    // 4 * 32 + 3 * 4 MiB, and 32 + 3 * (8 + 4) MiB: the program's comment.
+    let (sum, once) = (median("tree_sum_predicted_peak_bytes"), median("tree_once_predicted_peak_bytes"));
+    assert!((138.0..146.0).contains(&sum), "{sum}");
+    assert!((65.0..74.0).contains(&once), "{once}");
+    let replayed = |row: &&serde_json::Value| row["metric"] == "resident_peak_bytes";
+    assert_eq!(rows.iter().filter(replayed).count(), 4, "each process is a workload");
+
+    // Of a tree of which too much was not recorded nothing is predicted.
+    let mut manifest: toml::Table = std::fs::read_to_string(directory.join("trace.tree.toml"))
+        .expect("a manifest")
+        .parse()
+        .expect("TOML");
+    let processes = manifest["process"].as_array_mut().expect("processes");
+    let last = processes.last_mut().and_then(|entry| entry.as_table_mut()).expect("a process");
+    last.remove("trace");
+    last.insert("not_recorded".to_owned(), "/bin/static is statically linked".into());
+    std::fs::write(directory.join("part.tree.toml"), manifest.to_string()).expect("it is written");
+    let output = replay("part.tree.toml", "part");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("tree_once"), "{said}");
+    assert!(said.contains("nothing is predicted of the tree: processes with 2"), "{said}");
+    assert!(said.contains("/bin/static is statically linked"), "{said}");
+}

@@ -23,8 +23,8 @@ const DEFAULT_PASSES: [Pass; 3] = [Pass::Throughput, Pass::Latency, Pass::Memory
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Workloads by name (see `heaplab list workloads`), or files: a trace (.hlt), a definition (.toml), another
-    /// tool's log [default: the quick suite]
+    /// Workloads by name (see `heaplab list workloads`), or files: a trace (.hlt), a definition (.toml), the
+    /// manifest of a recorded tree (.tree.toml), another tool's log [default: the quick suite]
     #[arg(value_name = "WORKLOAD|FILE")]
     workloads: Vec<String>,
     /// The workloads of a suite: quick or full (`heaplab list workloads` shows what is in each)

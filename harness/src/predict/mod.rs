@@ -23,9 +23,11 @@ mod processor;
 mod ranking;
 mod recording;
 mod samples;
+mod tree;
 mod validation;
 
 pub use prediction::{Prediction, Predictions, predict};
 pub use processor::predict_cpu_ns;
 pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
+pub use tree::{TreePrediction, predict_trees};
 pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};

@@ -20,6 +20,18 @@ pub struct Prediction {
     pub end_bytes: u64,
 }
 
+impl Prediction {
+    /// The figures of points in order of time.
+    pub(super) fn of(points: Vec<MemoryPoint>) -> Prediction {
+        Prediction {
+            peak_bytes: points.iter().map(|point| point.resident_bytes).max().unwrap_or(0),
+            mean_bytes: points.iter().copied().collect::<TimeWeighted>().mean().unwrap_or(0),
+            end_bytes: points.last().map_or(0, |point| point.resident_bytes),
+            points,
+        }
+    }
+}
+
 /// The predictions of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Predictions {
@@ -208,12 +220,7 @@ fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64]) -> Predict
     };
     let looks = recorded.iter().zip(rest(recorded, based));
     let points: Vec<MemoryPoint> = looks.enumerate().map(predicted).collect();
-    Prediction {
-        peak_bytes: points.iter().map(|point| point.resident_bytes).max().unwrap_or(0),
-        mean_bytes: points.iter().copied().collect::<TimeWeighted>().mean().unwrap_or(0),
-        end_bytes: points.last().map_or(0, |point| point.resident_bytes),
-        points,
-    }
+    Prediction::of(points)
 }
 
 #[cfg(test)]

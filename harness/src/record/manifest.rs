@@ -1,5 +1,5 @@
 //! The manifest of a tree: which processes there were, what each ran and when, and which trace is whose. All times are on
-//! the recording's clock, that of every trace.
+//! the recording's clock; the times of a trace count from its process's `start_s`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

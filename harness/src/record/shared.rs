@@ -23,6 +23,8 @@ pub(super) struct Sharing {
     next: Duration,
     step: Duration,
     unknown: Option<String>,
+    /// The processes of the last sample.
+    processes: Vec<u32>,
 }
 
 impl Sharing {
@@ -36,17 +38,20 @@ impl Sharing {
         // A process shares anonymous memory with none but its relatives.
         let read = match processes.len() {
             0 | 1 => Ok(0),
-            _ => processes.into_iter().map(read_excess).sum(),
+            _ => processes.iter().copied().map(read_excess).sum(),
         };
+        // Of the first sample after a process began or ended the time must be known.
+        let is_first = processes != self.processes;
+        self.processes = processes;
         match read {
-            Ok(bytes) => self.push(elapsed, bytes),
+            Ok(bytes) => self.push(elapsed, bytes, is_first),
             Err(why) => self.unknown = Some(why),
         }
         self.next = elapsed + (COST_PART * begin.elapsed()).max(self.step.max(STEP));
     }
 
-    fn push(&mut self, elapsed: Duration, bytes: u64) {
-        if self.points.last().map_or(0, |point| point.1) != bytes {
+    fn push(&mut self, elapsed: Duration, bytes: u64, is_first: bool) {
+        if is_first || self.points.last().map_or(0, |point| point.1) != bytes {
             self.points.push((elapsed, bytes));
         }
         if self.points.len() > MOST_POINTS {
@@ -103,11 +108,14 @@ mod tests {
     fn what_stays_is_stored_once_and_a_long_recording_is_thinned() {
         let mut sharing = Sharing::default();
         for (at, bytes) in [0, 5, 5, 7, 0].into_iter().enumerate() {
-            sharing.push(Duration::from_secs(at as u64), bytes);
+            sharing.push(Duration::from_secs(at as u64), bytes, at == 2);
         }
         let second = Duration::from_secs(1);
-        assert_eq!(sharing.points(), Ok(&[(second, 5), (3 * second, 7), (4 * second, 0)][..]));
-        (0..30_000).for_each(|at| sharing.push(Duration::from_millis(5000 + at), at + 1));
+        assert_eq!(
+            sharing.points(),
+            Ok(&[(second, 5), (2 * second, 5), (3 * second, 7), (4 * second, 0)][..])
+        );
+        (0..30_000).for_each(|at| sharing.push(Duration::from_millis(5000 + at), at + 1, false));
         let points = sharing.points().expect("they are known");
         assert!(points.len() <= MOST_POINTS && points.is_sorted(), "{}", points.len());
         assert!(sharing.step >= 4 * STEP);

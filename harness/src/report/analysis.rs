@@ -10,7 +10,7 @@ use super::sizes::Sizes;
 use super::speed::{Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
-use crate::predict::{Predictions, predict};
+use crate::predict::{Predictions, predict, predict_trees};
 use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{NetRatio, Ratio};
@@ -79,8 +79,14 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_remarks(&run.samples));
         let predictions = predict(run)?;
         notes.extend(predictions.notes.iter().cloned());
-        let figures = Figures::read(run, &latencies, &predictions);
-        let summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
+        let (trees, of_trees) = predict_trees(run, &predictions);
+        notes.extend(of_trees);
+        let mut figures = Figures::read(run, &latencies, &predictions);
+        figures.add_trees(&trees);
+        let mut summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
+        for tree in &run.file.trees {
+            summary.extend(figures.tree_rows(&tree.name, &variants, baseline.as_deref()));
+        }
         let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
         let places = summary.iter().enumerate().map(|(place, row)| (key(row), place)).collect();
         Ok(Analysis {

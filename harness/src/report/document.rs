@@ -10,7 +10,7 @@ use super::grid::{Grid, Table};
 use super::planning::Planned;
 use super::plots::Plot;
 use super::setup::{describe_allocators, describe_machine};
-use super::table::{Columns, describe_table, workload_grid};
+use super::table::{Columns, TREE_NOTE, describe_table, tree_grids, workload_grid};
 use super::units;
 use std::fmt::Display;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) struct Document<'a> {
     pub(super) warnings: Vec<String>,
     /// All workloads together; none for a single one.
     pub(super) overview: Option<Overview<'a>>,
+    /// Trees of processes of which something is predicted.
+    pub(super) trees: Vec<TreeSection<'a>>,
     pub(super) sections: Vec<Section<'a>>,
     /// Hosts; none if the run has had no plan.
     pub(super) plan: Option<PlanSection<'a>>,
@@ -56,6 +58,13 @@ pub(super) struct Overview<'a> {
     /// Means over workloads; none without a baseline.
     pub(super) table: Option<Table>,
     pub(super) plots: Vec<Figure<'a>>,
+}
+
+/// A tree of processes.
+#[derive(Debug, Serialize)]
+pub(super) struct TreeSection<'a> {
+    pub(super) name: &'a str,
+    pub(super) table: Table,
 }
 
 /// One workload.
@@ -113,6 +122,9 @@ impl<'a> Document<'a> {
             baseline: describe_baseline(analysis),
             warnings: file.warnings.iter().chain(notes).cloned().collect(),
             overview: overview(analysis, plots),
+            trees: tree_grids(analysis)
+                .map(|(name, grid)| TreeSection { name, table: Table { intro: TREE_NOTE.to_owned(), grid } })
+                .collect(),
             sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
             plan: planned.map(|planned| plan_section(planned, notes)),
             measured: measured(analysis),

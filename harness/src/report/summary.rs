@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::{Latencies, TIMER};
 use super::speed::{Sides, Speed, Values, compare_net, find_harness};
-use crate::predict::Predictions;
+use crate::predict::{Predictions, TreePrediction};
 use crate::results::metrics::{
-    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, metrics,
+    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, TREE_PREDICTED, metrics,
 };
 use crate::results::{Pass, Run, Sample, Status};
 use crate::stats::{
@@ -108,6 +108,42 @@ impl Figures {
         figures.metrics.extend(PREDICTED.map(|name| (name.to_owned(), Pass::Memory)));
         figures.metrics.extend(latencies.metrics().into_iter().map(|name| (name, Pass::Latency)));
         figures
+    }
+
+    /// Takes in the predictions of trees of processes.
+    pub(super) fn add_trees(&mut self, predictions: &[TreePrediction]) {
+        for found in predictions {
+            let once = found.once.as_ref();
+            let figures = [
+                once.map(|once| once.peak_bytes),
+                once.map(|once| once.mean_bytes),
+                Some(found.sum.peak_bytes),
+                Some(found.sum.mean_bytes),
+            ];
+            let of_variant = self.values.entry((found.tree.clone(), found.variant.clone())).or_default();
+            for (name, value) in TREE_PREDICTED.into_iter().zip(figures) {
+                if let Some(value) = value {
+                    of_variant.entry(name.to_owned()).or_default().insert(found.block, value as f64);
+                }
+            }
+        }
+    }
+
+    /// The rows of summary.csv of a tree of processes.
+    pub(super) fn tree_rows(
+        &self,
+        tree: &str,
+        variants: &[String],
+        baseline: Option<&str>,
+    ) -> Vec<SummaryRow> {
+        let mut rows = Vec::new();
+        for metric in TREE_PREDICTED {
+            let predicted = variants.iter().filter(|variant| self.values(tree, variant, metric).is_some());
+            rows.extend(
+                predicted.map(|variant| self.row(tree, variant, Pass::Memory, metric, baseline, None)),
+            );
+        }
+        rows
     }
 
     fn add(&mut self, sample: &Sample, metric: &str, value: f64) {

@@ -9,7 +9,8 @@ use super::summary::SummaryRow;
 use super::units;
 use crate::results::metrics::{
     BUSY_SYSTEM_PER_EVENT, HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK,
-    PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
+    PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, TREE_PREDICTED,
+    WALL_PER_EVENT,
 };
 use crate::results::{Pass, SampleKey, columns};
 use crate::stats::Verdict;
@@ -51,6 +52,7 @@ pub fn print_table(
             workload_grid(analysis, workload, columns).print(out, style)?;
             writeln!(out)?;
         }
+        print_trees(analysis, out, style)?;
         return print_remarks(analysis, columns, out);
     }
     // One table of all workloads: a line says by itself what it is about.
@@ -66,6 +68,7 @@ pub fn print_table(
         }));
     }
     all.print(out, style)?;
+    print_trees(analysis, out, style)?;
     print_remarks(analysis, columns, out)
 }
 
@@ -89,6 +92,60 @@ fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write)
     Ok(())
 }
 
+/// The trees of processes of which something is predicted, each with its table.
+pub(super) fn tree_grids<'a>(analysis: &'a Analysis<'_>) -> impl Iterator<Item = (&'a str, Grid)> {
+    let trees = analysis.run.file.trees.iter();
+    trees
+        .map(|tree| (tree.name.as_str(), tree_grid(analysis, &tree.name)))
+        .filter(|(_, grid)| !grid.rows.is_empty())
+}
+
+/// How the table of a tree is read.
+pub(super) const TREE_NOTE: &str = "Predicted anonymous memory of all processes of the tree on one clock. once: pages \
+    that processes share count once, which is what a control group is charged. sum: the processes' resident memory added up. \
+    Lower is better.";
+
+/// Predicted memory of a tree of processes, a row a variant.
+fn tree_grid(analysis: &Analysis<'_>, tree: &str) -> Grid {
+    let header = [
+        "variant",
+        "samples",
+        "once: peak",
+        "interval",
+        "vs baseline",
+        "once: mean",
+        "sum: peak",
+        "sum: mean",
+    ];
+    let [once_peak, once_mean, sum_peak, sum_mean] = TREE_PREDICTED;
+    let ranked = analysis.variants.iter().filter(|variant| !analysis.is_floor(variant));
+    let predicted = ranked.filter(|variant| analysis.row(tree, variant, sum_peak).is_some());
+    let rows = predicted.map(|variant| {
+        let row = |metric| analysis.row(tree, variant, metric);
+        let median = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
+        vec![
+            variant.clone(),
+            row(sum_peak).map_or(0, |row| row.n).to_string(),
+            median(once_peak),
+            interval(row(once_peak), units::bytes),
+            describe_ratio(analysis, variant, row(once_peak)),
+            median(once_mean),
+            median(sum_peak),
+            median(sum_mean),
+        ]
+    });
+    Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+}
+
+/// Prints the tables of trees.
+fn print_trees(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -> io::Result<()> {
+    for (name, grid) in tree_grids(analysis) {
+        writeln!(out, "\n{name}: predicted memory of all its processes")?;
+        grid.print(out, style)?;
+    }
+    Ok(())
+}
+
 /// Prints the summary in the form that was asked for.
 pub fn print_summary(
     analysis: &Analysis<'_>,
@@ -102,6 +159,10 @@ pub fn print_summary(
             for workload in &analysis.workloads {
                 writeln!(out, "### {}\n", super::grid::escape_markdown(workload))?;
                 writeln!(out, "{}", workload_grid(analysis, workload, columns).markdown())?;
+            }
+            for (name, grid) in tree_grids(analysis) {
+                writeln!(out, "### {}\n", super::grid::escape_markdown(name))?;
+                writeln!(out, "{}", grid.markdown())?;
             }
             let mut remarks = Vec::new();
             print_remarks(analysis, columns, &mut remarks)?;

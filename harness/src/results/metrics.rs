@@ -62,6 +62,13 @@ macro_rules! figures {
 /// [`crate::predict`].
 pub(crate) const PREDICTED: [&str; 3] =
     ["predicted_resident_peak_bytes", "predicted_resident_mean_bytes", "predicted_resident_end_bytes"];
+/// Predicted memory of a tree of processes: with shared pages counted once, peak and mean, and the processes' added up.
+pub(crate) const TREE_PREDICTED: [&str; 4] = [
+    "tree_once_predicted_peak_bytes",
+    "tree_once_predicted_mean_bytes",
+    "tree_sum_predicted_peak_bytes",
+    "tree_sum_predicted_mean_bytes",
+];
 /// CPU time of a real program: user and system.
 pub(crate) const PROGRAM_CPU: &str = "program_cpu_ns";
 /// Wall time of a real program's sample.

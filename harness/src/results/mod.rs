@@ -16,6 +16,7 @@ mod row_index;
 mod rows;
 mod run_file;
 mod sample;
+mod tree;
 
 pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey};
@@ -28,3 +29,4 @@ pub use row_index::{SampleRows, index_rows};
 pub use rows::Rows;
 pub use run_file::{RunFile, RunMachine, RunPhase, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{HeapMapCell, LatencyBucket, Moment, Pass, Sample, SizeRow, Status, TimelinePoint};
+pub use tree::{RunTree, RunTreeMember};

@@ -5,6 +5,7 @@
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
+use super::tree::RunTree;
 use crate::design::{RunOptions, Shard, wide};
 
 /// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
@@ -40,6 +41,9 @@ pub struct RunFile {
     /// The workloads in the order in which they were named.
     #[serde(default)]
     pub workloads: Vec<RunWorkload>,
+    /// The trees of processes that some of them were recorded of.
+    #[serde(default)]
+    pub trees: Vec<RunTree>,
     /// The variants in the order in which they were named.
     #[serde(default)]
     pub variants: Vec<RunVariant>,

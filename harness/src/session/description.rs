@@ -10,7 +10,7 @@ use super::programs::Compiled;
 use super::replays::Replays;
 use crate::doctor::{Level, Readings, examine};
 use crate::measure::Variation;
-use crate::results::{RecordedPoint, RunVariant, RunWorkload};
+use crate::results::{RecordedPoint, RunTree, RunVariant, RunWorkload};
 
 /// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at, and
 /// one with gaps is nothing to predict from, unless that is insisted on.
@@ -102,6 +102,15 @@ fn model_of(workload: &Workload) -> String {
     let Some((name, changes)) = workload.name.split_once(':') else { return workload.name.clone() };
     let others: Vec<&str> = changes.split(',').filter(|change| !change.starts_with("connections=")).collect();
     if others.is_empty() { name.to_owned() } else { format!("{name}:{}", others.join(",")) }
+}
+
+/// The trees of processes as `run.toml` has them.
+pub(super) fn describe_trees(replays: &Replays, compiled: &Compiled) -> Result<Vec<RunTree>, SessionError> {
+    let recording_of = |name: &str| {
+        let at = compiled.subjects.iter().position(|subject| subject.name == name)?;
+        compiled.recordings.get(at)
+    };
+    replays.trees.iter().map(|tree| tree.describe(recording_of, replays.replay.despite_coverage)).collect()
 }
 
 /// A variant as `run.toml` has it.

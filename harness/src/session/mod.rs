@@ -23,6 +23,7 @@ mod references;
 mod replays;
 mod sampling;
 mod self_comparison;
+mod trees;
 mod validation;
 mod variants;
 mod workloads;

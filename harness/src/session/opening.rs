@@ -11,7 +11,7 @@ use super::notice::{Listener, Notice};
 use super::variants::list_labels;
 use crate::design::{RunOptions, Shard};
 use crate::doctor::Machine;
-use crate::results::{RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA, read_run_file};
+use crate::results::{RunDirectory, RunFile, RunTree, RunVariant, RunWorkload, SCHEMA, read_run_file};
 
 /// How a run starts.
 #[derive(Debug, Clone)]
@@ -179,13 +179,13 @@ impl Opening {
         self,
         name: &str,
         notes: Vec<String>,
-        workloads: Vec<RunWorkload>,
+        described: Described,
         variants: Vec<RunVariant>,
         listener: Listener<'_>,
     ) -> Result<RunDirectory, SessionError> {
         if let Some((directory, _)) = &self.resumed {
             let run = RunDirectory::resume(directory)?;
-            run.file().check_unchanged(&workloads, &variants).map_err(|what| {
+            run.file().check_unchanged(&described.workloads, &variants).map_err(|what| {
                 usage(format!(
                     "{}: {what}: what is measured now would not belong to it; start another run",
                     directory.display()
@@ -215,7 +215,8 @@ impl Opening {
             finished: false,
             warnings,
             options: self.options,
-            workloads,
+            workloads: described.workloads,
+            trees: described.trees,
             variants,
             machine,
             machines: Vec::new(),
@@ -227,6 +228,12 @@ impl Opening {
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed.is_some()
     }
+}
+
+/// What a run's directory says that the run was made of.
+pub(super) struct Described {
+    pub(super) workloads: Vec<RunWorkload>,
+    pub(super) trees: Vec<RunTree>,
 }
 
 /// The name without what a file's name should not have.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::description::describe_variant;
 use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
-use super::opening::{Ended, Kind, Opening, Start};
+use super::opening::{Described, Ended, Kind, Opening, Start};
 use super::program_rows::{make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
 use crate::design::{Design, ExecOptions, RunOptions, Step};
@@ -174,7 +174,8 @@ impl Program {
             notes.push(note);
         }
         let variants = variations.iter().map(describe_variant).collect();
-        opening.open_directory(&self.name, notes, workloads, variants, listener)
+        let described = Described { workloads, trees: Vec::new() };
+        opening.open_directory(&self.name, notes, described, variants, listener)
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaplab_trace::{Header, Record};
+use heaplab_trace::{Gap, Header, Record};
 use heaplab_workloads::catalog::{Source, Workload};
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::Options;
@@ -16,6 +16,7 @@ use super::error::{SessionError, usage};
 use super::notice::{Listener, Notice};
 use super::recording::{Recording, read_coverage};
 use super::replays::Replays;
+use super::trees::own_gaps;
 use crate::doctor::cgroup_memory_limit;
 use crate::measure::{Campaign, Footprints, Loads, Programs, Subject, Variation};
 
@@ -175,7 +176,12 @@ impl Compiler<'_> {
     /// What the recording that a workload is does not cover; says what follows from it.
     fn find_gaps(&self, workload: &Workload) -> Result<Vec<String>, SessionError> {
         let Source::Trace { path } = &workload.source else { return Ok(Vec::new()) };
-        let gaps = read_coverage(path)?.sentences();
+        let coverage = read_coverage(path)?;
+        let is_member = self.replays.trees.iter().any(|tree| tree.has(&workload.name));
+        let gaps: Vec<String> = match is_member {
+            true => own_gaps(&coverage).iter().map(Gap::to_string).collect(),
+            false => coverage.sentences(),
+        };
         let consequence = if self.replays.replay.despite_coverage {
             "predictions rest on it all the same"
         } else {

@@ -52,6 +52,11 @@ impl Recording {
         }
     }
 
+    /// When its first event was, since the begin of the process's image.
+    pub(super) fn first_event_ns(&self) -> Option<u64> {
+        self.first_event_ns
+    }
+
     /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.
     pub(super) fn note(&mut self, record: &Record) {
         match record {

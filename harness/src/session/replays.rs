@@ -7,6 +7,7 @@ use heaplab_workloads::catalog::Workload;
 use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
+use super::trees::Tree;
 use super::variants::{add_harness, check_baseline, find_variants};
 use super::workloads::{find_workloads, pinned_seed};
 use crate::design::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
@@ -20,6 +21,8 @@ pub(super) struct Replays {
     pub(super) workloads: Vec<(Workload, Options)>,
     /// Whether the user said which seed the loads have.
     pub(super) is_seed_pinned: bool,
+    /// The trees that some of them are processes of.
+    pub(super) trees: Vec<Tree>,
     pub(super) variants: Vec<Variant>,
     pub(super) design: Design,
     /// What was left out, in sentences.
@@ -35,6 +38,8 @@ impl Replays {
         check_baseline(options.baseline.as_deref(), &variants)?;
         let pinned = pinned_seed(&replay.set)?;
         let workloads = find_workloads(pinned.unwrap_or(options.seed), &replay)?;
+        let named = replay.workloads.iter().filter(|name| Tree::is_named_by(name));
+        let trees = named.map(|name| Tree::read(name)).collect::<Result<_, _>>()?;
         let design = Design {
             seed: options.seed,
             workloads: workloads.iter().map(|(workload, _)| workload.name.clone()).collect(),
@@ -44,7 +49,16 @@ impl Replays {
             shard: None,
         };
         let is_seed_pinned = pinned.is_some();
-        Ok(Replays { options: options.clone(), replay, workloads, is_seed_pinned, variants, design, notes })
+        Ok(Replays {
+            options: options.clone(),
+            replay,
+            workloads,
+            is_seed_pinned,
+            trees,
+            variants,
+            design,
+            notes,
+        })
     }
 
     /// Whether each block of a workload has a load of its own.

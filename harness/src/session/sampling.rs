@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
-use super::description::{describe_variant, describe_workloads, recorded_points};
+use super::description::{describe_trees, describe_variant, describe_workloads, recorded_points};
 use super::error::SessionError;
 use super::goal::{Goal, Pursuit};
 use super::loads::UnitLoads;
 use super::notice::{Listener, Notice};
-use super::opening::{Ended, Kind, Opening, Start};
+use super::opening::{Described, Ended, Kind, Opening, Start};
 use super::programs::{Compiled, compile_workloads};
 use super::references::add_references;
 use super::replays::Replays;
@@ -54,7 +54,10 @@ fn open_directory(
     variations: &[Variation],
     listener: Listener<'_>,
 ) -> Result<RunDirectory, SessionError> {
-    let described = describe_workloads(replays, compiled)?;
+    let described = Described {
+        workloads: describe_workloads(replays, compiled)?,
+        trees: describe_trees(replays, compiled)?,
+    };
     let is_new = !opening.is_resumed();
     let name = describe_all(&replays.workloads);
     let mut variants: Vec<RunVariant> = variations.iter().map(describe_variant).collect();

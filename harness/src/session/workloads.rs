@@ -6,6 +6,7 @@ use heaplab_workloads::catalog::{self, Suite, Workload};
 use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
+use super::trees::Tree;
 use crate::design::ReplayOptions;
 
 /// The workloads that are asked for, each with what is asked of a simulation.
@@ -39,8 +40,7 @@ pub(super) fn find_workloads(
     }
     let mut names = HashSet::new();
     let mut workloads = Vec::new();
-    for name in &replay.workloads {
-        let found = catalog::find(name)?;
+    for found in expand(&replay.workloads)? {
         let workload = match replay.set.iter().find(|set| is_seed(set)) {
             Some(set) if found.is_model() => {
                 let named = found.named_by(&options)?;
@@ -77,6 +77,18 @@ pub(super) fn pinned_seed(set: &[String]) -> Result<Option<u64>, SessionError> {
     let value = last.split_once('=').map_or("", |(_, value)| value.trim());
     let bad = || usage(format!("--set {last}: a seed is a whole number below 2^64, such as seed=7"));
     value.parse().map(Some).map_err(|_| bad())
+}
+
+/// The workloads of these names; of a tree, its processes.
+fn expand(names: &[String]) -> Result<Vec<Workload>, SessionError> {
+    let mut found = Vec::new();
+    for name in names {
+        match Tree::is_named_by(name) {
+            true => found.extend(Tree::read(name)?.workloads().cloned()),
+            false => found.push(catalog::find(name)?),
+        }
+    }
+    Ok(found)
 }
 
 /// The workload as it is, or once with each number of connections that was asked for.

@@ -118,6 +118,7 @@ impl Shape {
                 ..RunOptions::default()
             },
             workloads: self.workloads.iter().map(workload).collect(),
+            trees: Vec::new(),
             variants: self.variants.iter().map(variant).collect(),
             machine: toml::Table::from_iter([
                 ("cpu".to_owned(), "Example 9000".into()),

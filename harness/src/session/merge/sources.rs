@@ -92,6 +92,7 @@ fn find_difference(one: &RunFile, other: &RunFile) -> Option<String> {
             let labels = |file: &RunFile| list(file.variants.iter().map(|variant| variant.label.as_str()));
             differs("the list of variants".to_owned(), &labels(one), &labels(other))
         })
+        .or_else(|| (one.trees != other.trees).then(|| "the trees of processes are not the same".to_owned()))
         .or_else(|| {
             let known = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "not known".to_owned());
             one.workloads.iter().zip(&other.workloads).find_map(|(one, other)| {

@@ -1,0 +1,46 @@
+//! The trees of processes that a run's workloads were recorded of, as `run.toml` keeps them.
+
+use serde::{Deserialize, Serialize};
+
+/// A tree of processes: each of its members is a workload.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunTree {
+    /// Its name in summary.csv and reports; no workload has it.
+    pub name: String,
+    /// The manifest that it was read from.
+    pub source: String,
+    /// Why nothing is predicted of the tree.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// What the tree's figures lack: processes that are not replayed, in sentences.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// The share of the tree's memory that those had over time, from 0 to 1.
+    #[serde(default)]
+    pub missing_share: f64,
+    /// Why it is not known what the processes shared, so that nothing is predicted with shared pages counted once.
+    #[serde(default)]
+    pub shared_unknown: Option<String>,
+    /// By how many bytes the sum of the members' memory exceeded the same with shared pages counted once: time on the
+    /// recording's clock in ns, and bytes, which hold until the next.
+    #[serde(default)]
+    pub shared: Vec<(u64, u64)>,
+    /// The processes.
+    #[serde(default)]
+    pub members: Vec<RunTreeMember>,
+}
+
+/// A process of a tree, or what it was until an exec. Times are on the recording's clock, in ns.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunTreeMember {
+    /// The process's number; what it was before an exec has the same.
+    pub pid: u32,
+    /// The workload.
+    pub workload: String,
+    /// When it began.
+    pub start_ns: u64,
+    /// When its first event was: its trace time 0.
+    pub first_event_ns: u64,
+    /// When it ended, or became another.
+    pub end_ns: u64,
+}
