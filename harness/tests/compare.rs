@@ -420,7 +420,7 @@ fn runs_that_cannot_be_read_are_named() {
     };
     let samples = broken.path().join("samples.csv");
     let content = fs::read_to_string(&samples).expect("readable");
-    edit(&samples, |text| text.replacen("resident_peak_bytes", "resident", 1));
+    edit(&samples, |text| text.replacen(",resident_peak_bytes,", ",resident,", 1));
     assert!(complaint().contains("column `resident_peak_bytes` is missing"));
     edit(&samples, |_| content.replacen(",ok,", ",ok\n", 1));
     assert!(complaint().contains("samples.csv, line 2: "));
