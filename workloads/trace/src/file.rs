@@ -80,6 +80,11 @@ impl Temporary {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
             _ => Path::new("."),
         };
+        // A name that cannot be had is told now, and not when the trace is whole.
+        match fs::symlink_metadata(hidden_path(target, u32::MAX)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         // It gets its name by way of this directory.
         if Path::new("/proc/self/fd").exists()
@@ -118,13 +123,8 @@ impl Hidden {
     /// Has `make` make a file under a temporary name beside `target` that no other file has.
     fn take<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Hidden, T)> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let name = target.file_name().ok_or_else(|| io::Error::other("the name of a file is missing"))?;
         loop {
-            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-            let mut hidden = std::ffi::OsString::from(".");
-            hidden.push(name);
-            hidden.push(format!(".{}-{serial}.partial", std::process::id()));
-            let path = target.with_file_name(hidden);
+            let path = hidden_path(target, SERIAL.fetch_add(1, Ordering::Relaxed))?;
             match make(&path) {
                 Ok(made) => return Ok((Hidden { path, renamed: false }, made)),
                 // Left by a process of the same number that was killed.
@@ -139,6 +139,15 @@ impl Hidden {
         self.renamed = true;
         Ok(())
     }
+}
+
+/// A temporary name beside `target`.
+fn hidden_path(target: &Path, serial: u32) -> io::Result<PathBuf> {
+    let name = target.file_name().ok_or_else(|| io::Error::other("the name of a file is missing"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}-{serial}.partial", std::process::id()));
+    Ok(target.with_file_name(hidden))
 }
 
 impl Drop for Hidden {
@@ -187,6 +196,14 @@ mod tests {
         drop(dropped);
         Temporary::Named(hidden).name(&file, &path).unwrap();
         assert_eq!(names(directory.path()), ["a.hlt"]);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_had_is_told_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(format!("{}.hlt", "x".repeat(245)));
+        assert!(TraceFile::create(&path, &Header::default()).is_err());
+        assert!(names(directory.path()).is_empty());
     }
 
     #[test]
