@@ -21,7 +21,7 @@ use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunMachine,
-    RunVariant, RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
+    RunTree, RunVariant, RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -81,6 +81,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("### options.replay"), columns::<ReplayOptions>());
     assert_eq!(described("### options.exec"), columns::<ExecOptions>());
     assert_eq!(described("### workloads"), columns::<RunWorkload>());
+    assert_eq!(described("### trees"), columns::<RunTree>());
     assert_eq!(described("### variants"), columns::<RunVariant>());
     assert_eq!(described("### machines"), columns::<RunMachine>());
 }
