@@ -30,7 +30,8 @@ fn distinct(rows: &[Row], name: &str) -> usize {
 #[test]
 fn each_block_of_a_load_model_has_a_load_of_its_own() {
     let place = tempfile::tempdir().unwrap();
-    let (rows, shown) = run(place.path(), "out", &["-a", "jemalloc", "--reps", "7", "--seed", "5"]);
+    let (rows, shown) =
+        run(place.path(), "out", &["-a", "jemalloc", "--reps", "7", "--seed", "5", "--columns", "all"]);
     assert_eq!(rows.len(), 14);
     assert_eq!((distinct(&rows, "load_seed"), distinct(&rows, "requested_peak_bytes")), (7, 7));
     for block in ["0", "1", "6"] {

@@ -249,7 +249,7 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Co
         [("samples", false), ("peak", true), ("interval", false), ("vs baseline", true), ("mean", true)];
     header.extend(memory.into_iter().chain([("end", false), ("settled", true)]));
     let spread: &[&str] = if analysis.has_twins() { &["peak varies by"] } else { &[] };
-    header.extend(spread.iter().map(|name| (*name, true)));
+    header.extend(spread.iter().map(|name| (*name, false)));
     let (floors, ranked): (Vec<&String>, Vec<&String>) =
         analysis.variants.iter().partition(|variant| analysis.is_floor(variant));
     let rows = ranked.into_iter().chain(floors).map(|variant| {
