@@ -189,7 +189,8 @@ fn a_signal_ends_the_merge_and_the_raw_files_stay() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
-    // The trace has no name while it is made (`#` and its number), and is begun by the merge.
+    // The trace has no name while it is made (`#` and its number), and the merge begins it. Before the program starts one
+    // is opened and closed at once, to see whether it can be: what is still open a moment later is the merge's.
     let nameless = directory.path().join("#").to_string_lossy().into_owned();
     let open_files = format!("/proc/{}/fd", child.id());
     let merges = || {
@@ -198,9 +199,11 @@ fn a_signal_ends_the_merge_and_the_raw_files_stay() {
         targets.any(|target| target.to_string_lossy().starts_with(&nameless))
     };
     let deadline = Instant::now() + Duration::from_secs(120);
-    while !merges() {
+    let mut seen = 0;
+    while seen < 20 {
         assert!(Instant::now() < deadline, "the merge begins");
-        std::thread::sleep(Duration::from_millis(1));
+        seen = if merges() { seen + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(2));
     }
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process")).expect("a process");
     kill_process(pid, Signal::TERM).expect("it runs");
