@@ -11,7 +11,8 @@ mod raw;
 mod sync;
 mod turns;
 
-// A raw recording's shared pages name each other from the root of their crate, which is this one here.
+// A raw recording's shared pages name each other from the root of their crate, which is this one here. Not all that they
+// offer is modelled: hence the dead code.
 #[path = "../../workloads/raw/src/control.rs"]
 #[allow(dead_code)]
 mod control;

@@ -80,10 +80,11 @@ pub struct Usage(pub String);
 /// Three questions, each with its commands.
 const TO_BEGIN_WITH: &str = "\
 To begin with:
-  heaplab run                                  compare the allocators on four workloads
-  heaplab record -o app.hlt -- ./app           record a program of your own, then:
-  heaplab run app.hlt                            which allocator suits it?
-  heaplab plan results/DIR --host-memory 64GiB   how many of its processes fit on a host?";
+  heaplab run                          compare the allocators on four workloads
+  heaplab record -o app.hlt -- ./app   record a program of your own, then:
+  heaplab run app.hlt -o app             which allocator suits it?
+  heaplab plan app --host-memory 64GiB --processes 10
+                                         how many of its processes fit on a host?";
 
 #[derive(Parser)]
 #[command(name = "heaplab", version, about, propagate_version = true, arg_required_else_help = true)]
