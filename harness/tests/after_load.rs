@@ -33,8 +33,16 @@ fn write_log(path: &Path, threads: u64, blocks: u64, size: u64, shift: u64) {
     std::fs::write(path, log).unwrap();
 }
 
-/// Each sample's allocator, and resident bytes drained, settled and purged.
-fn after_load(logs: &[&Path], arguments: &[&str]) -> Vec<(String, [f64; 3])> {
+/// What one sample was of, and its resident bytes.
+struct Row {
+    what: String,
+    peak: f64,
+    drained: f64,
+    settled: f64,
+    purged: f64,
+}
+
+fn after_load(logs: &[&Path], arguments: &[&str]) -> Vec<Row> {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("run");
     heaplab()
@@ -50,9 +58,14 @@ fn after_load(logs: &[&Path], arguments: &[&str]) -> Vec<(String, [f64; 3])> {
         .iter()
         .map(|sample| {
             assert_eq!(column(sample, "status"), "ok");
-            let names = ["resident_drained_bytes", "resident_settled_bytes", "resident_purged_bytes"];
-            let bytes = names.map(|name| column(sample, name).parse().unwrap());
-            (format!("{} {}", column(sample, "workload"), column(sample, "variant")), bytes)
+            let bytes = |name| column(sample, name).parse().unwrap();
+            Row {
+                what: format!("{} {}", column(sample, "workload"), column(sample, "variant")),
+                peak: bytes("resident_peak_bytes"),
+                drained: bytes("resident_drained_bytes"),
+                settled: bytes("resident_settled_bytes"),
+                purged: bytes("resident_purged_bytes"),
+            }
         })
         .collect()
 }
@@ -67,7 +80,7 @@ fn what_settles_does_not_hang_on_where_an_allocators_counters_stand() {
     let logs: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
     let rows = after_load(&logs, &["-a", "jemalloc", "-a", "jemalloc-system"]);
     assert_eq!(rows.len(), 10);
-    for (what, [drained, settled, _]) in &rows {
+    for Row { what, drained, settled, .. } in &rows {
         println!("{what}: drained {drained}, settled {settled}");
         // Ten seconds are all that jemalloc takes to give back what nobody uses, and a minute has gone by.
         assert!(*drained > 15e6 && *settled < 4e6, "{what}: drained {drained}, settled {settled}");
@@ -81,7 +94,7 @@ fn a_purge_reaches_what_each_thread_keeps() {
     write_log(&log, 4, 500, 30_000, 0);
     let variants =
         ["-a", "mimalloc-system", "-a", "mimalloc:purge_delay=1000000", "-a", "jemalloc:dirty_decay_ms=-1"];
-    for (what, [drained, _, purged]) in after_load(&[&log], &variants) {
+    for Row { what, drained, purged, .. } in after_load(&[&log], &variants) {
         println!("{what}: drained {drained}, purged {purged}");
         assert!(drained > 40e6 && purged < 25e6, "{what}: drained {drained}, purged {purged}");
     }
@@ -94,7 +107,8 @@ fn at_a_pace_that_keeps_times_background_threads_have_theirs_after_the_load() {
     write_log(&log, 1, 9_000, 2_048, 0);
     let variant = "jemalloc:background_thread=true,dirty_decay_ms=100";
     let rows = after_load(&[&log], &["-a", variant, "--pace", "x30"]);
-    let (what, [drained, settled, _]) = &rows[0];
-    // Its thread works in real time: on a busy machine a part is gone before the drained memory is read.
-    assert!(*drained > 2.0 * *settled && *settled < 6e6, "{what}: drained {drained}, settled {settled}");
+    let Row { what, peak, settled, .. } = &rows[0];
+    // Its thread works in real time: on a busy machine all may be gone before the drained memory is read, so the memory
+    // that it gives back is known from the peak.
+    assert!(*peak > 15e6 && *settled < 6e6, "{what}: peak {peak}, settled {settled}");
 }
