@@ -44,7 +44,8 @@ pub fn is_allocator_variable(name: &str) -> bool {
         "SCUDO_OPTIONS",
         "MALLOC_CONF",
     ];
-    const PREFIXES: [&str; 5] = ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_"];
+    const PREFIXES: [&str; 6] =
+        ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_", "HEAPLAB_CONTROL_"];
     NAMES.contains(&name)
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         // mimalloc reads its variables without regard to case

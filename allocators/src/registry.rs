@@ -170,6 +170,13 @@ pub fn locate_probe() -> Result<PathBuf, Absent> {
     probe.locate().map(Option::unwrap_or_default)
 }
 
+/// The library with faults of known size.
+pub fn locate_control() -> Result<PathBuf, Absent> {
+    let source = Source::Workspace { package: "heaplab-preload-control", file: "libheaplab_control.so" };
+    let control = Entry { name: "the library with faults of known size", family: Family::Other, source };
+    control.locate().map(Option::unwrap_or_default)
+}
+
 /// Where libraries of this workspace are looked for, in order: the directory that the user names, beside the
 /// program, above it where it is a test's (target/debug/deps), and in lib/heaplab of an installation.
 fn workspace_directories() -> Vec<PathBuf> {

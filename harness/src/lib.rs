@@ -1,7 +1,7 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: stats, design, worker, measure, results, predict, capacity, session, report, compare, cli; a module uses only what
-//! stands before it.
+//! One direction: stats, design, worker, measure, results, predict, capacity, session, report, compare, self_check, cli; a
+//! module uses only what stands before it.
 
 pub mod capacity;
 pub mod cli;
@@ -14,6 +14,7 @@ pub mod predict;
 pub mod record;
 pub mod report;
 pub mod results;
+pub mod self_check;
 pub mod session;
 pub mod stats;
 pub mod worker;

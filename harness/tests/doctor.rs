@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::path::Path;
+
 use serde_json::Value;
-use support::heaplab;
+use support::{heaplab, library_directory};
 
 #[test]
 fn every_finding_is_a_row_and_the_exit_is_good() {
@@ -90,9 +92,80 @@ fn a_variant_against_itself_says_what_this_machine_can_tell() {
     assert!(stdout.contains("repetitions (--reps)"), "{stdout}");
 }
 
+/// The answers of `doctor --self-check` by their question, and the exit status. `preload` is where libraries are found.
+fn known_answers(preload: Option<&Path>) -> (Vec<Value>, Option<i32>) {
+    let mut command = heaplab();
+    command.args(["doctor", "--self-check", "--reps", "6", "--format", "json"]);
+    if let Some(directory) = preload {
+        command.env("HEAPLAB_PRELOAD_DIR", directory);
+    }
+    let output = command.output().expect("it runs");
+    let answers = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (answers, output.status.code())
+}
+
+fn is_right(answers: &[Value], question: &str) -> bool {
+    let answer = answers.iter().find(|answer| answer["question"] == question);
+    let answer = answer.unwrap_or_else(|| panic!("{question} in {answers:#?}"));
+    println!("{question}: {} expected, {} found", answer["expected"], answer["found"]);
+    answer["is_right"].as_bool().expect("a boolean")
+}
+
 #[test]
-fn options_of_aa_need_it() {
-    for arguments in [&["doctor", "--reps", "10"][..], &["doctor", "--aa", "--reps", "5"]] {
+fn faults_of_known_size_are_found() {
+    let (answers, status) = known_answers(None);
+    let is_of_speed =
+        |answer: &&Value| answer["question"].as_str().is_some_and(|text| text.contains("speed"));
+    // A machine that is busy may differ from itself in speed, and is then said to. Memory has no such excuse.
+    for answer in answers.iter().filter(|answer| !is_of_speed(answer)) {
+        if answer["question"] != "what 400 cost, by what 200 cost" {
+            assert_eq!(answer["is_right"], true, "{answer:#}");
+        }
+    }
+    let all_right = answers.iter().all(|answer| answer["is_right"] == true);
+    assert_eq!(status, Some(i32::from(!all_right)));
+}
+
+#[test]
+fn faults_that_are_not_found_are_said() {
+    // A library without any fault in the place of the one that has them.
+    let place = tempfile::tempdir().expect("a directory");
+    for entry in std::fs::read_dir(library_directory()).expect("the libraries").map(Result::unwrap) {
+        let is_library = entry.path().extension().is_some_and(|extension| extension == "so");
+        if is_library && entry.file_name() != "libheaplab_control.so" {
+            std::os::unix::fs::symlink(entry.path(), place.path().join(entry.file_name())).expect("a link");
+        }
+    }
+    let status = std::process::Command::new("cc")
+        .args(["-O2", "-fPIC", "-shared", "-o"])
+        .arg(place.path().join("libheaplab_control.so"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/waste.c"))
+        .status();
+    assert!(status.expect("a C compiler").success());
+    let (answers, status) = known_answers(Some(place.path()));
+    assert_eq!(status, Some(1));
+    assert!(is_right(&answers, "peak memory of the same library twice"));
+    for question in [
+        "bytes lost where 5 % are wasted in one size",
+        "the size that wastes them",
+        "its verdict",
+        "memory after the load of one that never reuses any",
+        "peak memory of one with a page for each block",
+        "speed with 32 multiplications more a call",
+    ] {
+        assert!(!is_right(&answers, question), "{question}");
+    }
+}
+
+#[test]
+fn options_of_a_measurement_need_it() {
+    for arguments in [
+        &["doctor", "--reps", "10"][..],
+        &["doctor", "--aa", "--reps", "5"],
+        &["doctor", "--aa", "--self-check"],
+        &["doctor", "--self-check", "--workload", "threaded"],
+    ] {
         heaplab().args(arguments).assert().code(2);
     }
     let output =

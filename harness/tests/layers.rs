@@ -1,5 +1,5 @@
 //! The order of layers: trace -> workloads -> allocators -> harness (stats -> design -> worker -> measure -> results
-//! -> predict -> capacity -> session -> report -> compare -> cli). A module uses only what stands left of it, inside a
+//! -> predict -> capacity -> session -> report -> compare -> self_check -> cli). A module uses only what stands left of it, inside a
 //! folder arrows go one way too, and `unsafe` lives in few places.
 //!
 //! Sources are read as tokens, so that comments and texts count for nothing and macros' arguments count.
@@ -17,7 +17,7 @@ use circles::find_circles;
 use tokens::{count_word, paths, root, rust_files};
 
 /// Our crates, each with the place of its manifest and those of ours that it may use.
-const CRATES: [(&str, &str, &[&str]); 10] = [
+const CRATES: [(&str, &str, &[&str]); 11] = [
     ("workloads/trace", "heaplab_trace", &[]),
     ("workloads/raw", "heaplab_raw", &[]),
     ("workloads/recorder", "heaplab_recorder", &["heaplab_raw"]),
@@ -27,12 +27,23 @@ const CRATES: [(&str, &str, &[&str]); 10] = [
     ("allocators/preload/mimalloc", "heaplab_preload_mimalloc", &[]),
     ("allocators/preload/floor", "heaplab_preload_floor", &[]),
     ("allocators/preload/probe", "heaplab_preload_probe", &[]),
+    ("allocators/preload/control", "heaplab_preload_control", &[]),
     ("harness", "heaplab", &["heaplab_raw", "heaplab_trace", "heaplab_workloads", "heaplab_allocators"]),
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 11] = [
-    "stats", "design", "worker", "measure", "results", "predict", "capacity", "session", "report", "compare",
+const MODULES: [&str; 12] = [
+    "stats",
+    "design",
+    "worker",
+    "measure",
+    "results",
+    "predict",
+    "capacity",
+    "session",
+    "report",
+    "compare",
+    "self_check",
     "cli",
 ];
 /// Stand beside `design`: each uses `stats` and none of the others, and only `session` and `cli` use it.

@@ -12,6 +12,7 @@ use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
 use crate::design::{Pass, ReplayOptions, RunOptions, show_percent};
 use crate::doctor::{Check, FirstWrites, Level, Readings, examine};
+use crate::self_check::{Answer, check_itself};
 use crate::session::measure_itself;
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 use crate::worker::{Warmed, measure_first_writes};
@@ -25,13 +26,16 @@ const SEED: u64 = 1;
 pub(super) struct Args {
     /// Measure ptmalloc2 against itself, and say how small a difference this machine can tell from none, with how many
     /// repetitions
-    #[arg(long)]
+    #[arg(long, group = "measurement")]
     aa: bool,
+    /// Measure a library whose faults are known, and say whether each of them is found
+    #[arg(long, group = "measurement")]
+    self_check: bool,
     /// With --aa: the workloads to measure, by name or file [default: the quick suite]
-    #[arg(long = "workload", value_name = "WORKLOAD|FILE", requires = "aa")]
+    #[arg(long = "workload", value_name = "WORKLOAD|FILE", requires = "aa", conflicts_with = "self_check")]
     workloads: Vec<String>,
-    /// With --aa: blocks to measure, from 6 on
-    #[arg(long, value_name = "N", default_value_t = 10, requires = "aa", value_parser = clap::value_parser!(u32).range(MIN_BLOCKS as i64..=1000))]
+    /// With --aa or --self-check: blocks to measure, from 6 on
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "measurement", value_parser = clap::value_parser!(u32).range(MIN_BLOCKS as i64..=1000))]
     reps: u32,
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
@@ -40,15 +44,16 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let mut readings = Readings::read();
-    // With --aa memory is about to be measured, and warmed: this would only take time.
-    readings.first_writes = (!args.aa).then(|| measure_first_writes().map(first_writes));
+    let measures = args.aa || args.self_check;
+    // Memory is about to be measured then, and warmed: this would only take time.
+    readings.first_writes = (!measures).then(|| measure_first_writes().map(first_writes));
     let checks = examine(&readings);
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
-    if args.aa {
+    if measures {
         if warnings > 0 {
             say!("heaplab: {warnings} findings would spoil a measurement: heaplab doctor names them");
         }
-        return against_itself(&args);
+        return if args.aa { against_itself(&args) } else { known_answers(&args) };
     }
     let mut out = stdout();
     match args.format {
@@ -77,6 +82,36 @@ fn row(check: &Check) -> Vec<String> {
         Level::Warning => "warning",
     };
     vec![check.what.to_owned(), state.to_owned(), check.found.clone(), check.advice.clone()]
+}
+
+/// Measures what is known beforehand, and prints what was expected and found.
+fn known_answers(args: &Args) -> anyhow::Result<Outcome> {
+    let stop = stop_on_signals()?;
+    let screen = Screen::new()?;
+    let Some(answers) = check_itself(args.reps, DEFAULT_SEED, &stop, &|notice| screen.show(notice))? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let mut out = stdout();
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&answers)?)?,
+        Format::Table => {
+            let cells = |answer: &Answer| {
+                let state = if answer.is_right { "ok" } else { "wrong" };
+                let Answer { question, expected, found, .. } = answer.clone();
+                vec![question.to_owned(), expected, found, state.to_owned()]
+            };
+            let rows: Vec<Vec<String>> = answers.iter().map(cells).collect();
+            print_columns(&mut out, &["what is known", "expected", "found", ""], &rows)?;
+        }
+    }
+    let wrong = answers.iter().filter(|answer| !answer.is_right).count();
+    if wrong > 0 {
+        say!(
+            "heaplab: {wrong} of {} known answers were not found: trust no figure of this machine before that is mended",
+            answers.len()
+        );
+    }
+    Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
 /// Measures a variant against itself, and prints what that says of this machine.

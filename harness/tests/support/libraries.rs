@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// The packages of the libraries.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "heaplab-preload-jemalloc",
     "heaplab-preload-mimalloc",
     "heaplab-preload-floor",
     "heaplab-preload-probe",
+    "heaplab-preload-control",
     "heaplab-recorder",
 ];
 
