@@ -200,7 +200,7 @@ pub fn read_run(file: &str, content: &[u8]) {
         let _ = run.each_timeline_point(|_, _| {});
         let _ = run.each_program_point(|_, _| {});
         let _ = run.each_latency_bucket(|_, _| {});
-        let _ = run.each_heap_cell(|_, _| {});
+        let _ = run.each_heap_cell(|_, _, _| {});
         let _ = run.each_size(|_, _| {});
         let _ = run.recorded();
     });
