@@ -44,8 +44,8 @@ pub fn is_allocator_variable(name: &str) -> bool {
         "SCUDO_OPTIONS",
         "MALLOC_CONF",
     ];
-    const PREFIXES: [&str; 6] =
-        ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_", "HEAPLAB_CONTROL_"];
+    const PREFIXES: [&str; 7] =
+        ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_", "TBB_", "HEAPLAB_CONTROL_"];
     NAMES.contains(&name)
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         // mimalloc reads its variables without regard to case
@@ -111,7 +111,25 @@ fn of_variant(variant: &Variant, cpus: Option<u32>) -> Result<Vec<(String, Strin
                 settings.iter().map(|setting| (tcmalloc_variable(&setting.name), setting.value.clone())),
             );
         }
-        Family::Floor | Family::Other => {
+        Family::TcmallocGoogle => {
+            let is_tunable = |setting: &&Setting| setting.name.starts_with("glibc.");
+            variables.extend(glibc_variables(
+                &settings.iter().filter(is_tunable).cloned().collect::<Vec<_>>(),
+                None,
+            ));
+            variables.extend(
+                settings
+                    .iter()
+                    .filter(|setting| !is_tunable(setting))
+                    .map(|setting| (tcmalloc_variable(&setting.name), setting.value.clone())),
+            );
+        }
+        Family::Scudo => variables.extend(scudo_variable(settings)),
+        Family::Tbbmalloc => {
+            variables
+                .extend(settings.iter().map(|setting| (tbb_variable(&setting.name), setting.value.clone())));
+        }
+        Family::Snmalloc | Family::Rpmalloc | Family::Floor | Family::Other => {
             variables.extend(settings.iter().map(|setting| (setting.name.clone(), setting.value.clone())));
         }
     }
@@ -126,7 +144,10 @@ pub(crate) fn split_settings(variant: &Variant, family: Family) -> (Vec<Setting>
         let is_familys = match family {
             Family::Jemalloc => setting.name.ends_with("MALLOC_CONF"),
             Family::Mimalloc => setting.name.to_ascii_uppercase().starts_with("MIMALLOC_"),
-            Family::Tcmalloc => setting.name.starts_with("TCMALLOC_"),
+            Family::Tcmalloc | Family::TcmallocGoogle => setting.name.starts_with("TCMALLOC_"),
+            Family::Scudo => setting.name == SCUDO_OPTIONS,
+            Family::Tbbmalloc => setting.name.starts_with("TBB_"),
+            Family::Snmalloc | Family::Rpmalloc => false,
             Family::Ptmalloc2 | Family::Floor | Family::Other => true,
         };
         variant.is_given_by_path() && is_variable && !is_familys
@@ -240,6 +261,37 @@ pub(crate) fn tcmalloc_variable(name: &str) -> String {
     if upper.starts_with("TCMALLOC_") { upper } else { format!("TCMALLOC_{upper}") }
 }
 
+/// Scudo's one variable: its options, separated by colons.
+pub(crate) const SCUDO_OPTIONS: &str = "SCUDO_OPTIONS";
+
+/// Settings of Scudo as options of its variable.
+pub(crate) fn scudo_options(settings: &[Setting]) -> Vec<Setting> {
+    let split = |setting: &Setting| {
+        if setting.name != SCUDO_OPTIONS {
+            return vec![setting.clone()];
+        }
+        let pairs = setting.value.split([':', ',', ' ']).filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| Setting { name: name.into(), value: value.into() })
+            .collect()
+    };
+    settings.iter().flat_map(split).collect()
+}
+
+fn scudo_variable(settings: &[Setting]) -> Option<(String, String)> {
+    let options = scudo_options(settings);
+    let pairs: Vec<String> =
+        options.iter().map(|option| format!("{}={}", option.name, option.value)).collect();
+    (!pairs.is_empty()).then(|| (SCUDO_OPTIONS.into(), pairs.join(":")))
+}
+
+/// The name of tbbmalloc's variable.
+pub(crate) fn tbb_variable(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    if upper.starts_with("TBB_") { upper } else { format!("TBB_MALLOC_{upper}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +368,26 @@ mod tests {
         assert_eq!(
             lines("mine", Family::Other, &[("Foo", "1"), ("process.thp", "never")], Some(8)),
             ["Foo=1"]
+        );
+    }
+
+    #[test]
+    fn google_tcmalloc_scudo_and_tbbmalloc() {
+        let both = [("glibc.pthread.rseq", "0"), ("numa_aware", "1")];
+        assert_eq!(
+            lines("tcmalloc-google", Family::TcmallocGoogle, &both, Some(8)),
+            ["GLIBC_TUNABLES=glibc.pthread.rseq=0", "TCMALLOC_NUMA_AWARE=1"]
+        );
+        let both =
+            [("release_to_os_interval_ms", "0"), ("SCUDO_OPTIONS", "zero_contents=1:may_return_null=0")];
+        assert_eq!(
+            lines("scudo", Family::Scudo, &both, None),
+            ["SCUDO_OPTIONS=release_to_os_interval_ms=0:zero_contents=1:may_return_null=0"]
+        );
+        assert_eq!(lines("scudo", Family::Scudo, &[], None), [] as [String; 0]);
+        assert_eq!(
+            lines("tbbmalloc", Family::Tbbmalloc, &[("use_huge_pages", "1")], None),
+            ["TBB_MALLOC_USE_HUGE_PAGES=1"]
         );
     }
 

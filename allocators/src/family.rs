@@ -14,6 +14,17 @@ pub enum Family {
     Tcmalloc,
     /// mimalloc, of any generation.
     Mimalloc,
+    /// Google's TCMalloc, of which gperftools' is the ancestor.
+    #[serde(rename = "tcmalloc-google")]
+    TcmallocGoogle,
+    /// Microsoft's snmalloc.
+    Snmalloc,
+    /// rpmalloc.
+    Rpmalloc,
+    /// LLVM's Scudo, in its standalone form.
+    Scudo,
+    /// oneTBB's scalable allocator.
+    Tbbmalloc,
     /// Ours: it measures the harness and is never ranked.
     Floor,
     /// Any other, of which nothing is known but its library.
@@ -28,8 +39,18 @@ impl Family {
             Family::Jemalloc => "jemalloc",
             Family::Tcmalloc => "tcmalloc",
             Family::Mimalloc => "mimalloc",
+            Family::TcmallocGoogle => "tcmalloc-google",
+            Family::Snmalloc => "snmalloc",
+            Family::Rpmalloc => "rpmalloc",
+            Family::Scudo => "scudo",
+            Family::Tbbmalloc => "tbbmalloc",
             Family::Floor => "floor",
             Family::Other => "other",
         }
+    }
+
+    /// Whether it has settings that can be given when a process starts.
+    pub fn has_settings(self) -> bool {
+        !matches!(self, Family::Snmalloc | Family::Rpmalloc | Family::Floor)
     }
 }

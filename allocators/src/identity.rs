@@ -120,15 +120,57 @@ fn state_version(object: &Object) -> (Family, String) {
     if let Some(version) = state_tcmalloc(object) {
         return (Family::Tcmalloc, version);
     }
-    if let Some(address) = symbol::find_in(object, c"heaplab_floor_version") {
-        // SAFETY: floor's function has this type, and its text is static.
+    for (name, family) in STATED {
+        let Some(address) = symbol::find_in(object, name) else { continue };
+        // SAFETY: our libraries' functions of these names have this type, and their texts are static.
         let text = unsafe {
             let state = std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> *const c_char>(address);
             text_of(state())
         };
-        return (Family::Floor, text);
+        let mode = if family == Family::TcmallocGoogle { mode_of_google(object) } else { None };
+        return (family, mode.map_or(text.clone(), |mode| format!("{text}, {mode}")));
+    }
+    if symbol::find_in(object, c"__scudo_print_stats").is_some() {
+        return (Family::Scudo, version_of_compiler(&object.path));
+    }
+    if symbol::find_in(object, c"__TBB_malloc_proxy").is_some() {
+        return (Family::Tbbmalloc, state_tbb().unwrap_or_default());
     }
     (Family::Other, String::new())
+}
+
+/// The functions by which the libraries that are built here state their versions.
+const STATED: [(&CStr, Family); 4] = [
+    (c"heaplab_floor_version", Family::Floor),
+    (c"heaplab_tcmalloc_google_version", Family::TcmallocGoogle),
+    (c"heaplab_snmalloc_version", Family::Snmalloc),
+    (c"heaplab_rpmalloc_version", Family::Rpmalloc),
+];
+
+/// Whether Google's TCMalloc has its caches per CPU in this process, or per thread, as where the C library has
+/// registered restartable sequences for itself.
+fn mode_of_google(object: &Object) -> Option<&'static str> {
+    let address = symbol::find_in(object, c"heaplab_tcmalloc_google_has_cpu_caches")?;
+    // SAFETY: the library's function has this type, and no preconditions.
+    let is_per_cpu = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> bool>(address)() };
+    Some(if is_per_cpu { "caches per CPU" } else { "caches per thread" })
+}
+
+/// The version of the compiler that a runtime comes with: it states none, and its folder is called by it.
+fn version_of_compiler(path: &Path) -> String {
+    let mut parts = path.iter().skip_while(|part| *part != "clang").skip(1);
+    parts.next().map(|version| version.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// oneTBB's version, as the text in its library has it that TBB_VERSION=1 prints.
+fn state_tbb() -> Option<String> {
+    const MARK: &[u8] = b"TBBmalloc: VERSION";
+    let library = symbol::object_of(symbol::find(c"scalable_malloc")?)?.path;
+    let contents = std::fs::read(library).ok()?;
+    let start = contents.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let rest = &contents[start..];
+    let end = rest.iter().position(|byte| matches!(byte, b'\n' | 0))?;
+    Some(String::from_utf8_lossy(&rest[..end]).trim().to_owned())
 }
 
 /// The file of the C library that this process runs on, whichever allocator serves.
@@ -220,6 +262,13 @@ mod tests {
         loaded.strays = vec!["memalign".into()];
         let text = loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None });
         assert!(text.expect_err("a stray").contains("but memalign not"));
+    }
+
+    #[test]
+    fn a_compilers_runtime_is_called_by_its_folder() {
+        let path = "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.scudo_standalone-x86_64.so";
+        assert_eq!(version_of_compiler(Path::new(path)), "14.0.6");
+        assert_eq!(version_of_compiler(Path::new("/opt/libscudo.so")), "");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! would disturb what the worker measures. [`prove`] is the parent's side, [`answer`] the child's.
 
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -17,7 +18,7 @@ use crate::environment::{self, EnvironmentError};
 use crate::family::Family;
 use crate::hash::{HashError, hash_file};
 use crate::identity::{IdentifyError, Loaded, identify};
-use crate::readback::{self, Proof, glibc, jemalloc, mimalloc};
+use crate::readback::{self, Proof, glibc, jemalloc, mimalloc, texts};
 use crate::variant::Variant;
 
 /// A trial that says nothing in this time will never say anything.
@@ -76,6 +77,13 @@ pub enum ProbeError {
     /// The library file could not be read.
     #[error(transparent)]
     Hash(#[from] HashError),
+}
+
+impl ProbeError {
+    /// Whether the process was killed by a signal before it could say anything: the allocator does not survive its start.
+    pub fn is_crash_at_start(&self) -> bool {
+        matches!(self, ProbeError::Failed { status, .. } if status.signal().is_some())
+    }
 }
 
 impl Proven {
@@ -143,7 +151,21 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
         }
         Family::Mimalloc => proofs = mimalloc::judge_options(&options, &stderr),
         Family::Ptmalloc2 => proofs = glibc::judge_options(&options, &variables),
-        Family::Tcmalloc | Family::Floor | Family::Other => {}
+        Family::TcmallocGoogle => {
+            let tunables: Vec<_> =
+                options.iter().filter(|option| option.name.starts_with("glibc.")).cloned().collect();
+            proofs.extend(glibc::judge_options(&tunables, &variables));
+            for proof in &mut proofs {
+                texts::judge_rseq(proof, &answer.loaded.version);
+            }
+        }
+        Family::Tcmalloc
+        | Family::Snmalloc
+        | Family::Rpmalloc
+        | Family::Scudo
+        | Family::Tbbmalloc
+        | Family::Floor
+        | Family::Other => {}
     }
     proofs.extend(of_process);
     let library_hash = hash_file(&answer.loaded.library_path)?;

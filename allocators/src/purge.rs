@@ -31,8 +31,55 @@ pub fn purge(family: Family) -> Option<()> {
             unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
             Some(())
         }
-        Family::Floor | Family::Other => None,
+        Family::TcmallocGoogle => purge_google(&object),
+        Family::Scudo => {
+            // M_PURGE of Scudo's own <scudo/interface.h>.
+            const PURGE: c_int = -101;
+            let address = symbol::find_in(&object, c"mallopt")?;
+            // SAFETY: the function has this type in every C library.
+            let taken = unsafe {
+                std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int, c_int) -> c_int>(address)(
+                    PURGE, 0,
+                )
+            };
+            (taken == 1).then_some(())
+        }
+        Family::Tbbmalloc => command_tbb(0),
+        Family::Snmalloc | Family::Rpmalloc | Family::Floor | Family::Other => None,
     }
+}
+
+/// The caches of all CPUs, then all free pages.
+fn purge_google(object: &Object) -> Option<()> {
+    let release_cpu = symbol::find_in(object, c"heaplab_tcmalloc_google_release_cpu")?;
+    let release = symbol::find_in(object, c"heaplab_tcmalloc_google_release")?;
+    // NOTE: not the largest number: TCMalloc rounds it up to whole pages, and so to none.
+    const MORE_THAN_THERE_ARE: usize = 1 << 46;
+    // SAFETY: the library's functions have these types; a CPU that has no cache, and more bytes than are free, are
+    // allowed. The C library's count is of those that may be.
+    unsafe {
+        for cpu in 0..libc::sysconf(libc::_SC_NPROCESSORS_CONF) {
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> usize>(release_cpu)(
+                cpu as c_int,
+            );
+        }
+        std::mem::transmute::<*mut c_void, unsafe extern "C" fn(usize)>(release)(MORE_THAN_THERE_ARE);
+    }
+    Some(())
+}
+
+/// `scalable_allocation_command`: 0 cleans all buffers, 1 the calling thread's. It lies in the library that the preloaded
+/// one stands before.
+fn command_tbb(command: c_int) -> Option<()> {
+    let address = symbol::find(c"scalable_allocation_command")?;
+    // SAFETY: oneTBB's function has this type; its second argument must be NULL. It says whether there was something.
+    unsafe {
+        std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int, *mut c_void) -> c_int>(address)(
+            command,
+            ptr::null_mut(),
+        )
+    };
+    Some(())
 }
 
 /// Asks the allocator for what only the calling thread can give back. None where it has no such call: what
@@ -42,7 +89,20 @@ pub fn purge_thread(family: Family) -> Option<()> {
     match family {
         Family::Jemalloc => call_jemalloc(&object, c"thread.tcache.flush"),
         Family::Mimalloc => collect_mimalloc(&object),
-        Family::Ptmalloc2 | Family::Tcmalloc | Family::Floor | Family::Other => None,
+        Family::TcmallocGoogle => {
+            let address = symbol::find_in(&object, c"heaplab_tcmalloc_google_idle")?;
+            // SAFETY: the library's function has this type, and no preconditions.
+            unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
+            Some(())
+        }
+        Family::Tbbmalloc => command_tbb(1),
+        Family::Ptmalloc2
+        | Family::Tcmalloc
+        | Family::Snmalloc
+        | Family::Rpmalloc
+        | Family::Scudo
+        | Family::Floor
+        | Family::Other => None,
     }
 }
 
@@ -75,7 +135,8 @@ fn call_jemalloc(object: &Object, name: &CStr) -> Option<()> {
 /// Whether an allocator of this family and version gives memory back on timers, so that it reads a clock.
 ///
 /// ptmalloc2 and gperftools' tcmalloc have none; jemalloc decays since version 4.1, mimalloc purges in every
-/// version. Of an allocator of another family nothing is known, and the answer is no.
+/// version, Scudo releases every 5 s. Google's TCMalloc has timers, but only a thread that the program starts would act
+/// on them, and they read the processor's counter and no clock. Of an allocator of another family nothing is known, and the answer is no.
 pub fn has_timers(family: Family, version: &str) -> bool {
     match family {
         Family::Mimalloc => true,
@@ -83,7 +144,15 @@ pub fn has_timers(family: Family, version: &str) -> bool {
             let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
             (numbers.next(), numbers.next()) >= (Some(4), Some(1))
         }
-        Family::Ptmalloc2 | Family::Tcmalloc | Family::Floor | Family::Other => false,
+        Family::Scudo => true,
+        Family::Ptmalloc2
+        | Family::Tcmalloc
+        | Family::TcmallocGoogle
+        | Family::Snmalloc
+        | Family::Rpmalloc
+        | Family::Tbbmalloc
+        | Family::Floor
+        | Family::Other => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The allocators that have a name, and where their libraries lie.
 //!
-//! Those that this workspace builds lie beside the running program; those of the system are found by the
-//! loader's cache. Data comes from the table below; nothing here looks into a library.
+//! Those that this workspace builds, by default or on demand, lie beside the running program; those of the system are found
+//! by the loader's cache, and those of a compiler's runtime in that compiler's folder. Data comes from the table below; nothing here looks into a library.
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,18 @@ pub enum Source {
         /// File name.
         file: &'static str,
     },
+    /// Built by scripts/build-allocators: its library's file name.
+    OnDemand {
+        /// File name.
+        file: &'static str,
+    },
+    /// Comes with LLVM's compiler runtime, outside of the loader's folders.
+    CompilerRuntime {
+        /// What its file is called, before the architecture.
+        stem: &'static str,
+        /// The Debian package that brings it.
+        package: &'static str,
+    },
     /// The system's, under the first of these names that the loader's cache has.
     System {
         /// Names, the wanted one first.
@@ -50,15 +62,23 @@ pub struct Entry {
     pub family: Family,
     /// Where its library comes from.
     pub source: Source,
+    /// Under which licence, as SPDX writes it.
+    pub licence: &'static str,
 }
 
 /// Every allocator that has a name.
-pub const ENTRIES: [Entry; 7] = [
-    Entry { name: "ptmalloc2", family: Family::Ptmalloc2, source: Source::CLibrary },
+pub const ENTRIES: [Entry; 13] = [
+    Entry {
+        name: "ptmalloc2",
+        family: Family::Ptmalloc2,
+        source: Source::CLibrary,
+        licence: "LGPL-2.1-or-later",
+    },
     Entry {
         name: "jemalloc",
         family: Family::Jemalloc,
         source: Source::Workspace { package: "heaplab-preload-jemalloc", file: "libheaplab_jemalloc.so" },
+        licence: "BSD-2-Clause",
     },
     Entry {
         name: "tcmalloc",
@@ -67,21 +87,61 @@ pub const ENTRIES: [Entry; 7] = [
             files: &["libtcmalloc_minimal.so.4", "libtcmalloc.so.4"],
             package: "libtcmalloc-minimal4",
         },
+        licence: "BSD-3-Clause",
     },
     Entry {
         name: "mimalloc",
         family: Family::Mimalloc,
         source: Source::Workspace { package: "heaplab-preload-mimalloc", file: "libheaplab_mimalloc.so" },
+        licence: "MIT",
     },
     Entry {
         name: FLOOR,
         family: Family::Floor,
         source: Source::Workspace { package: "heaplab-preload-floor", file: "libheaplab_floor.so" },
+        licence: "MIT OR Apache-2.0",
+    },
+    Entry {
+        name: "tcmalloc-google",
+        family: Family::TcmallocGoogle,
+        source: Source::OnDemand { file: "libheaplab_tcmalloc_google.so" },
+        licence: "Apache-2.0",
+    },
+    Entry {
+        name: "mimalloc2",
+        family: Family::Mimalloc,
+        source: Source::OnDemand { file: "libheaplab_mimalloc2.so" },
+        licence: "MIT",
+    },
+    Entry {
+        name: "snmalloc",
+        family: Family::Snmalloc,
+        source: Source::OnDemand { file: "libheaplab_snmalloc.so" },
+        licence: "MIT",
+    },
+    Entry {
+        name: "rpmalloc",
+        family: Family::Rpmalloc,
+        source: Source::OnDemand { file: "libheaplab_rpmalloc.so" },
+        licence: "MIT OR Unlicense",
+    },
+    Entry {
+        name: "scudo",
+        family: Family::Scudo,
+        source: Source::CompilerRuntime { stem: "libclang_rt.scudo_standalone", package: "libclang-rt-dev" },
+        licence: "Apache-2.0 WITH LLVM-exception",
+    },
+    Entry {
+        name: "tbbmalloc",
+        family: Family::Tbbmalloc,
+        source: Source::System { files: &["libtbbmalloc_proxy.so.2"], package: "libtbbmalloc2" },
+        licence: "Apache-2.0",
     },
     Entry {
         name: "jemalloc-system",
         family: Family::Jemalloc,
         source: Source::System { files: &["libjemalloc.so.2"], package: "libjemalloc2" },
+        licence: "BSD-2-Clause",
     },
     Entry {
         name: "mimalloc-system",
@@ -90,6 +150,7 @@ pub const ENTRIES: [Entry; 7] = [
             files: &["libmimalloc.so.3", "libmimalloc.so.2", "libmimalloc.so.2.0"],
             package: "libmimalloc2.0",
         },
+        licence: "MIT",
     },
 ];
 
@@ -106,6 +167,22 @@ pub enum Absent {
         allocator: &'static str,
         /// File names that were looked for.
         files: &'static [&'static str],
+        /// Debian package.
+        package: &'static str,
+    },
+    /// A library that this workspace builds on demand.
+    #[error("{allocator}: it is not built; build it with: scripts/build-allocators {allocator}")]
+    OnDemand {
+        /// Allocator.
+        allocator: &'static str,
+    },
+    /// A library of LLVM's compiler runtime.
+    #[error("{allocator}: no {file} in LLVM's folders; install it with: apt-get install {package}")]
+    CompilerRuntime {
+        /// Allocator.
+        allocator: &'static str,
+        /// File name that was looked for.
+        file: String,
         /// Debian package.
         package: &'static str,
     },
@@ -133,9 +210,21 @@ impl Entry {
             Source::CLibrary => Ok(None),
             Source::Workspace { package, file } => {
                 let directories = workspace_directories();
-                match directories.iter().map(|directory| directory.join(file)).find(|path| path.is_file()) {
-                    Some(path) => Ok(Some(std::path::absolute(&path).unwrap_or(path))),
-                    None => Err(Absent::Workspace { allocator: self.name, file, package, directories }),
+                find_file(&directories, file).map(Some).ok_or(Absent::Workspace {
+                    allocator: self.name,
+                    file,
+                    package,
+                    directories,
+                })
+            }
+            Source::OnDemand { file } => find_file(&workspace_directories(), file)
+                .map(Some)
+                .ok_or(Absent::OnDemand { allocator: self.name }),
+            Source::CompilerRuntime { stem, package } => {
+                let file = format!("{stem}-{}.so", std::env::consts::ARCH);
+                match find_file(&compiler_directories(), &file) {
+                    Some(path) => Ok(Some(path)),
+                    None => Err(Absent::CompilerRuntime { allocator: self.name, file, package }),
                 }
             }
             Source::System { files, package } => {
@@ -147,12 +236,27 @@ impl Entry {
         }
     }
 
+    /// How its library comes to be, in a few words.
+    pub fn origin(&self) -> String {
+        match self.source {
+            Source::CLibrary => "the C library's own".into(),
+            Source::Workspace { .. } => "built with heaplab".into(),
+            Source::OnDemand { .. } => "built on demand".into(),
+            Source::System { package, .. } | Source::CompilerRuntime { package, .. } => {
+                format!("Debian's {package}")
+            }
+        }
+    }
+
     /// How to get the library: a package of the system, or of this workspace.
     pub fn install_command(&self) -> Option<String> {
         match self.source {
             Source::CLibrary => None,
             Source::Workspace { package, .. } => Some(format!("cargo build --release -p {package}")),
-            Source::System { package, .. } => Some(format!("apt-get install {package}")),
+            Source::OnDemand { .. } => Some(format!("scripts/build-allocators {}", self.name)),
+            Source::System { package, .. } | Source::CompilerRuntime { package, .. } => {
+                Some(format!("apt-get install {package}"))
+            }
         }
     }
 }
@@ -165,7 +269,8 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 /// The library that reports which malloc serves a real program.
 pub fn locate_probe() -> Result<PathBuf, Absent> {
     let source = Source::Workspace { package: "heaplab-preload-probe", file: "libheaplab_probe.so" };
-    let probe = Entry { name: "the probe of real programs", family: Family::Other, source };
+    let name = "the probe of real programs";
+    let probe = Entry { name, family: Family::Other, source, licence: "MIT OR Apache-2.0" };
     // A library of this workspace is never none.
     probe.locate().map(Option::unwrap_or_default)
 }
@@ -173,8 +278,47 @@ pub fn locate_probe() -> Result<PathBuf, Absent> {
 /// The library with faults of known size.
 pub fn locate_control() -> Result<PathBuf, Absent> {
     let source = Source::Workspace { package: "heaplab-preload-control", file: "libheaplab_control.so" };
-    let control = Entry { name: "the library with faults of known size", family: Family::Other, source };
+    let control = Entry {
+        name: "the library with faults of known size",
+        family: Family::Other,
+        source,
+        licence: "MIT OR Apache-2.0",
+    };
     control.locate().map(Option::unwrap_or_default)
+}
+
+/// The file called `file` in the first of these directories that has one, as an absolute path.
+fn find_file(directories: &[PathBuf], file: &str) -> Option<PathBuf> {
+    let path = directories.iter().map(|directory| directory.join(file)).find(|path| path.is_file())?;
+    Some(std::path::absolute(&path).unwrap_or(path))
+}
+
+/// Where LLVM's compiler runtimes lie, the newest version first: on Debian `/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux`,
+/// elsewhere `/usr/lib/clang/18/lib/linux`, in `/usr/lib64` too.
+fn compiler_directories() -> Vec<PathBuf> {
+    let mut bases: Vec<PathBuf> = ["/usr/lib/clang", "/usr/lib64/clang"].map(PathBuf::from).into();
+    let llvm = sub_directories(Path::new("/usr/lib")).into_iter();
+    bases.extend(
+        llvm.filter(|path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("llvm-"))
+        })
+        .map(|path| path.join("lib/clang")),
+    );
+    let mut versions: Vec<PathBuf> = bases.iter().flat_map(|base| sub_directories(base)).collect();
+    versions.sort_by_key(|path| std::cmp::Reverse(version_of(path)));
+    versions.into_iter().map(|path| path.join("lib/linux")).collect()
+}
+
+/// The numbers of a version that a directory is called by.
+fn version_of(path: &Path) -> Vec<u32> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('.').map_while(|part| part.parse().ok()).collect()
+}
+
+/// The directories in a directory; none where it cannot be read, as where it is not there.
+fn sub_directories(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// Where libraries of this workspace are looked for, in order: the directory that the user names, beside the
@@ -227,11 +371,25 @@ mod tests {
             name: "tcmalloc",
             family: Family::Tcmalloc,
             source: Source::System { files: &["libnowhere.so.1"], package: "libnowhere1" },
+            licence: "MIT",
         };
         let text = entry.locate().expect_err("no such library").to_string();
         assert_eq!(
             text,
             "tcmalloc: the loader's cache has no libnowhere.so.1; install it with: apt-get install libnowhere1"
         );
+        let entry = Entry { name: "rare", source: Source::OnDemand { file: "libnowhere.so" }, ..entry };
+        let text = entry.locate().expect_err("no such library").to_string();
+        assert_eq!(text, "rare: it is not built; build it with: scripts/build-allocators rare");
+        let source = Source::CompilerRuntime { stem: "libnowhere", package: "libnowhere-dev" };
+        let text = Entry { source, ..entry }.locate().expect_err("no such library").to_string();
+        assert!(text.ends_with("install it with: apt-get install libnowhere-dev"), "{text}");
+    }
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers() {
+        let version = |path: &str| version_of(Path::new(path));
+        assert!(version("/usr/lib/llvm-14/lib/clang/14.0.6") > version("/usr/lib/clang/9.0.1"));
+        assert_eq!(version("/usr/lib/clang/18"), [18]);
     }
 }

@@ -34,9 +34,21 @@ const fn tcmalloc(name: &'static str, example: &'static str, what: &'static str)
     KnownSetting { family: Some(Family::Tcmalloc), name, what, example }
 }
 
+const fn google(name: &'static str, example: &'static str, what: &'static str) -> KnownSetting {
+    KnownSetting { family: Some(Family::TcmallocGoogle), name, what, example }
+}
+
+const fn scudo(name: &'static str, example: &'static str, what: &'static str) -> KnownSetting {
+    KnownSetting { family: Some(Family::Scudo), name, what, example }
+}
+
+const fn tbbmalloc(name: &'static str, example: &'static str, what: &'static str) -> KnownSetting {
+    KnownSetting { family: Some(Family::Tbbmalloc), name, what, example }
+}
+
 /// The settings that are worth knowing, by family.
 #[rustfmt::skip] // one setting a line
-pub const KNOWN: [KnownSetting; 38] = [
+pub const KNOWN: [KnownSetting; 44] = [
     glibc("MALLOC_ARENA_MAX", "2", "most arenas; threads beyond that share them (8 for each CPU)"),
     glibc("MALLOC_ARENA_TEST", "2", "so many arenas are made before a limit by the CPU count is looked at (8)"),
     glibc("MALLOC_TRIM_THRESHOLD_", "65536", "free bytes at the end of the heap from which on it is given back; set, it no longer adapts (128 KiB)"),
@@ -73,6 +85,12 @@ pub const KNOWN: [KnownSetting; 38] = [
     tcmalloc("TCMALLOC_TRANSFER_NUM_OBJ", "512", "most blocks that move between a thread and the rest at a time (32)"),
     tcmalloc("TCMALLOC_HEAP_LIMIT_MB", "4096", "largest heap, in MB; more is out of memory (no limit)"),
     tcmalloc("TCMALLOC_DISABLE_MEMORY_RELEASE", "1", "never gives memory back (0)"),
+    google("glibc.pthread.rseq", "0", "0 leaves the kernel's restartable sequences to it, and so caches per CPU; 1: caches per thread (1)"),
+    scudo("release_to_os_interval_ms", "0", "time after which free pages are given back; 0 at every free, -1 never (5000)"),
+    scudo("pattern_fill_contents", "1", "whether every block is filled with a pattern (0)"),
+    scudo("zero_contents", "1", "whether every block is zeroed (0)"),
+    tbbmalloc("use_huge_pages", "1", "maps huge pages that the system has reserved (0)"),
+    tbbmalloc("set_huge_size_threshold", "1048576", "blocks of so many bytes or more are given back when they are freed (64 MiB)"),
     KnownSetting { family: None, name: crate::process::CPUS, example: "8", what: "CPU count that the allocator of a replay is shown (that of --cpus, or of the trace)" },
     KnownSetting { family: None, name: crate::process::THP, example: "never", what: "transparent huge pages for the whole process: never, or madvise for memory that asks (as the system has it)" },
 ];

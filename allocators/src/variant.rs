@@ -153,8 +153,8 @@ impl Variant {
     /// family's variable, and are read back. None where nothing new is known.
     pub fn recognised(&self, family: Family) -> Option<Variant> {
         let is_new = self.family == Family::Other && self.is_given_by_path();
-        let has_settings = matches!(family, Family::Jemalloc | Family::Mimalloc | Family::Tcmalloc);
-        (is_new && has_settings).then(|| Variant { family, ..self.clone() })
+        let is_known = !matches!(family, Family::Other | Family::Ptmalloc2 | Family::Floor);
+        (is_new && is_known).then(|| Variant { family, ..self.clone() })
     }
 
     /// What must be loaded in a worker of this variant.
@@ -202,8 +202,7 @@ fn parse_with(
         Some(text) => parse_settings(spec, text)?,
         None => Vec::new(),
     };
-    if entry.family == Family::Floor && !settings.iter().all(|setting| process::is_of_process(&setting.name))
-    {
+    if !entry.family.has_settings() && !settings.iter().all(|setting| process::is_of_process(&setting.name)) {
         return Err(VariantError::NoSettings { spec: spec.into(), allocator: name.into() });
     }
     Ok(Variant {
@@ -331,11 +330,13 @@ mod tests {
         assert_eq!(
             text("jemaloc"),
             "unknown allocator \"jemaloc\"; there are ptmalloc2, jemalloc, tcmalloc, mimalloc, floor, \
-             jemalloc-system, mimalloc-system, and any NAME=/path/to/library.so"
+             tcmalloc-google, mimalloc2, snmalloc, rpmalloc, scudo, tbbmalloc, jemalloc-system, \
+             mimalloc-system, and any NAME=/path/to/library.so"
         );
         assert!(text("jemalloc:narenas").contains("\"narenas\" is no setting"));
         assert!(text("jemalloc:").contains("\"\" is no setting"));
         assert!(text("floor:a=1").contains("floor has no settings"));
+        assert!(text("snmalloc:a=1").contains("snmalloc has no settings"));
         assert_eq!(
             text("jemalloc:process.thp=always"),
             "variant \"jemalloc:process.thp=always\": process.thp=always cannot be asked of a process: there are never and madvise"

@@ -22,6 +22,19 @@ fn library(name: &str) -> String {
     entry["library"].as_str().expect("a path").to_owned()
 }
 
+#[test]
+fn heaplab_allocators_is_the_same_list() {
+    let output = |words: &[&str]| heaplab().args(words).assert().success().get_output().stdout.clone();
+    let text = output(&["allocators"]);
+    assert_eq!(text, output(&["list", "allocators"]));
+    let text = String::from_utf8(text).expect("UTF-8");
+    let tcmalloc = text.lines().find(|line| line.starts_with("tcmalloc ")).expect("a line");
+    assert!(
+        tcmalloc.contains("BSD-3-Clause") && tcmalloc.contains("Debian's libtcmalloc-minimal4"),
+        "{text}"
+    );
+}
+
 /// What the probe says in a process that `variables` are set for.
 fn probe(variant: &str, variables: &[(&str, &str)]) -> Value {
     let mut command = heaplab();
@@ -52,7 +65,7 @@ fn every_default_allocator_serves_under_its_own_name_and_version() {
 fn the_table_has_one_line_for_each_allocator() {
     let output = heaplab().args(["list", "allocators"]).assert().success().get_output().clone();
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert_eq!(text.lines().count(), 8, "{text}");
+    assert_eq!(text.lines().count(), 14, "{text}");
     assert!(text.lines().nth(2).is_some_and(|line| line.starts_with("jemalloc ")), "{text}");
 }
 
@@ -155,7 +168,8 @@ mod proven {
     use std::process::Command;
 
     use heaplab_allocators::probe::{Proven, prove};
-    use heaplab_allocators::{Expectation, Variant, Verdict};
+    use heaplab_allocators::registry::DEFAULTS;
+    use heaplab_allocators::{Expectation, Family, Variant, Verdict};
 
     /// A trial run of the variant, its library set from the list.
     fn try_out(spec: &str, cpus: Option<u32>) -> (Proven, Expectation) {
@@ -222,7 +236,12 @@ mod proven {
 
     #[test]
     fn every_setting_that_is_known_is_taken() {
+        // Those of allocators that are built on demand: on_demand.rs.
+        let is_built = |family: Option<Family>| family.is_none_or(|family| DEFAULTS.contains(&family.name()));
         for setting in heaplab_allocators::settings::KNOWN {
+            if !is_built(setting.family) {
+                continue;
+            }
             let family = setting.family.map_or("ptmalloc2", heaplab_allocators::Family::name);
             let spec = format!("{family}:{}={}", setting.name, setting.example);
             let (proven, _) = try_out(&spec, None);

@@ -50,12 +50,13 @@ const MODULES: [&str; 12] = [
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
-const UNSAFE_PLACES: [&str; 6] = [
+const UNSAFE_PLACES: [&str; 7] = [
     "harness/src/worker/",
     "harness/src/record/page.rs",
     "harness/benches/",
     "allocators/src/",
     "allocators/preload/",
+    "allocators/extra/",
     "workloads/recorder/",
 ];
 

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 /// Commands that write to standard output, a line of words each. `DIR` is a directory of the test's own, `RUN` a
 /// run's, `TRACE` a trace, `NEW` a path at which nothing is.
-const WRITERS: [&str; 24] = [
+const WRITERS: [&str; 25] = [
     "--help",
     "--version",
     "help trace",
@@ -34,6 +34,7 @@ const WRITERS: [&str; 24] = [
     "trace export TRACE --to android",
     "list workloads",
     "list allocators --format json",
+    "allocators",
     "list settings",
     "list sweeps",
     "doctor",

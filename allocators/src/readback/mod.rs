@@ -10,6 +10,7 @@ pub(crate) mod jemalloc;
 pub(crate) mod mimalloc;
 mod process;
 pub(crate) mod tcmalloc;
+pub(crate) mod texts;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +114,16 @@ pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
         Family::Tcmalloc => {
             settings.iter().map(|s| named(s, environment::tcmalloc_variable(&s.name))).collect()
         }
-        Family::Floor => settings.to_vec(),
+        Family::TcmallocGoogle => settings
+            .iter()
+            .map(|s| match s.name.starts_with("glibc.") {
+                true => s.clone(),
+                false => named(s, environment::tcmalloc_variable(&s.name)),
+            })
+            .collect(),
+        Family::Scudo => environment::scudo_options(settings),
+        Family::Tbbmalloc => settings.iter().map(|s| named(s, environment::tbb_variable(&s.name))).collect(),
+        Family::Snmalloc | Family::Rpmalloc | Family::Floor => settings.to_vec(),
         // Whatever they are called, none is told apart.
         Family::Other => variant.settings.iter().filter(|s| !is_of_process(&s.name)).cloned().collect(),
     }
@@ -129,7 +139,11 @@ pub fn in_process(variant: &Variant, loaded: &Loaded) -> Vec<Proof> {
         Family::Jemalloc => jemalloc::read_options(&options),
         Family::Tcmalloc => tcmalloc::read_variables(&options, &loaded.library_path),
         Family::Ptmalloc2 | Family::Mimalloc => Vec::new(),
-        Family::Floor | Family::Other => {
+        Family::TcmallocGoogle | Family::Scudo => {
+            texts::read(&options, std::slice::from_ref(&loaded.library_path))
+        }
+        Family::Tbbmalloc => texts::read(&options, &texts::libraries_of_tbb()),
+        Family::Snmalloc | Family::Rpmalloc | Family::Floor | Family::Other => {
             let verdict = || Verdict::Unprovable { reason: "heaplab cannot ask this allocator".into() };
             options.iter().map(|option| Proof::new(option, verdict())).collect()
         }

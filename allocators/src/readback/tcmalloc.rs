@@ -49,7 +49,7 @@ pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof
 }
 
 /// Whether the file holds the name as a C text of its own.
-fn holds_name(contents: &[u8], name: &str) -> bool {
+pub(super) fn holds_name(contents: &[u8], name: &str) -> bool {
     let mut text = vec![0];
     text.extend_from_slice(name.as_bytes());
     text.push(0);

@@ -29,7 +29,7 @@ pub(super) enum Command {
 pub(super) struct Args {
     /// How the list is printed
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 pub(super) fn main(command: Command) -> anyhow::Result<Outcome> {
@@ -87,14 +87,27 @@ struct Listed {
     library_hash: Option<String>,
     /// How to get it, or what is wrong with it.
     detail: Option<String>,
+    /// As SPDX writes it.
+    licence: &'static str,
+    /// How its library comes to be.
+    origin: String,
 }
 
-fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
+/// What `heaplab allocators` prints too.
+pub(super) fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
     let listed = ENTRIES.iter().map(look_at).collect::<anyhow::Result<Vec<Listed>>>()?;
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    print_list(format, listed, &["name", "state", "version", "library"], |it| {
+    print_list(format, listed, &["name", "state", "version", "licence", "origin", "library"], |it| {
         let library = it.library.map(|path| path.display().to_string());
-        vec![it.name.to_owned(), it.state.to_owned(), cell(it.version), cell(library.or(it.detail))]
+        let version = cell(it.version.filter(|version| !version.is_empty()));
+        vec![
+            it.name.to_owned(),
+            it.state.to_owned(),
+            version,
+            it.licence.to_owned(),
+            it.origin,
+            cell(library.or(it.detail)),
+        ]
     })
 }
 
@@ -107,6 +120,8 @@ fn look_at(entry: &Entry) -> anyhow::Result<Listed> {
         library: None,
         library_hash: None,
         detail: None,
+        licence: entry.licence,
+        origin: entry.origin(),
     };
     let variant = match Variant::parse(entry.name) {
         Ok(variant) => variant,

@@ -120,6 +120,8 @@ enum Command {
     /// List what can be run, and with what
     #[command(subcommand)]
     List(list::Command),
+    /// List the allocators that have a name: version, licence, how each is built, and whether it is there
+    Allocators(list::Args),
     /// Say what on this machine would spoil a measurement, and how to mend it
     Doctor(doctor::Args),
     /// Print a script that completes heaplab's commands in a shell
@@ -165,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),
+        Command::Allocators(args) => list::list_allocators(args.format),
         Command::Doctor(args) => doctor::main(args),
         Command::Completions(args) => man::print_completions(args),
         Command::Man(args) => man::main(args),

@@ -34,7 +34,16 @@ pub struct Variation {
     /// The allocator and its settings.
     pub variant: Variant,
     /// What serves, and which settings it took; or why that is not known.
-    pub proven: Result<Proven, String>,
+    pub proven: Result<Proven, Unproven>,
+}
+
+/// Why a variant's trial run told nothing: each of its samples is a row with this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproven {
+    /// The status of those rows.
+    pub status: Status,
+    /// What happened.
+    pub reason: String,
 }
 
 /// A workload of the run, as far as taking samples needs to know it.
@@ -291,7 +300,7 @@ fn refusal(variation: &Variation, pace: Pace) -> Option<(Status, String)> {
     }
     match &variation.proven {
         Ok(proven) => proven.unknown_setting().map(|what| (Status::UnknownSetting, what)),
-        Err(what) => Some((Status::Error, what.clone())),
+        Err(unproven) => Some((unproven.status, unproven.reason.clone())),
     }
 }
 

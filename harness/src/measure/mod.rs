@@ -10,7 +10,7 @@ mod error;
 mod footprints;
 mod programs;
 
-pub use campaign::{Campaign, Subject, Taken, Variation};
+pub use campaign::{Campaign, Subject, Taken, Unproven, Variation};
 pub use error::MeasureError;
 pub use footprints::Footprints;
 pub use programs::{Load, Loads, Program, Programs, ProgramsError};

@@ -250,7 +250,7 @@ impl<'a> Sampling<'a> {
         match variation.proven.as_ref().map(|proven| proven.unknown_setting()) {
             Ok(None) => {}
             Ok(Some(what)) => return Ok(Some(refused(what))),
-            Err(what) => return Ok(Some(refused(what.clone()))),
+            Err(unproven) => return Ok(Some(refused(unproven.reason.clone()))),
         }
         if variation.variant.cpus().is_some() {
             let what = "process.cpus is for replays: a real program sees this machine's CPUs";

@@ -9,8 +9,8 @@ use heaplab_allocators::{Proof, Sweep, SweepError, Variant, VariantError};
 use super::error::{SessionError, chain, usage};
 use super::notice::{Listener, Notice};
 use crate::design::{Pace, Pass, ReplayOptions, RunOptions};
-use crate::measure::Variation;
-use crate::worker::CPUS_VARIABLE;
+use crate::measure::{Unproven, Variation};
+use crate::worker::{CPUS_VARIABLE, Status};
 
 /// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.
 pub(super) fn find_variants(
@@ -126,7 +126,10 @@ pub(super) fn prove_variants(
         if let Some(cpus) = cpus {
             command.env(CPUS_VARIABLE, cpus.to_string());
         }
-        prove(command, variant, cpus).map_err(|error| error.to_string())
+        prove(command, variant, cpus).map_err(|error| Unproven {
+            status: if error.is_crash_at_start() { Status::CrashAtStart } else { Status::Error },
+            reason: error.to_string(),
+        })
     };
     for variant in variants {
         let mut variation = Variation { variant: variant.clone(), proven: try_out(variant) };

@@ -91,6 +91,8 @@ pub enum Status {
     LoadFailed,
     /// The allocator needed more of a thread's stack than there is.
     StackOverflow,
+    /// The allocator did not survive the start of a process: no sample of it was begun.
+    CrashAtStart,
     /// Anything else; `status_detail` says what.
     #[default]
     Error,

@@ -1,0 +1,80 @@
+//! A shared library that serves the malloc family by snmalloc, for LD_PRELOAD.
+//!
+//! snmalloc is compiled in with its own C interface (`override/malloc.cc`) under the prefix `sn_`; each function here is
+//! one jump to it. The C++ operators are in no file of the crate's build and are written here. Settings: snmalloc
+//! has none that can be given when a program starts.
+
+// A jump declares its target without arguments.
+#![allow(clashing_extern_declarations)]
+
+use core::ffi::{CStr, c_char, c_void};
+
+// Linked, and not called by its Rust names.
+use snmalloc_sys as _;
+
+#[path = "../../../preload/forward.rs"]
+#[macro_use]
+mod forward;
+#[path = "../../operators.rs"]
+#[macro_use]
+mod operators;
+
+forward! {
+    /// `malloc(3)`.
+    malloc => sn_malloc,
+    /// `calloc(3)`.
+    calloc => sn_calloc,
+    /// `realloc(3)`.
+    realloc => sn_realloc,
+    /// `reallocarray(3)`.
+    reallocarray => sn_reallocarray,
+    /// `free(3)`.
+    free => sn_free,
+    /// `cfree`, an old name of `free`.
+    cfree => sn_free,
+    /// C23's `free_sized`.
+    free_sized => sn_free_sized,
+    /// C23's `free_aligned_sized`.
+    free_aligned_sized => sn_free_aligned_sized,
+    /// `posix_memalign(3)`.
+    posix_memalign => sn_posix_memalign,
+    /// `aligned_alloc(3)`.
+    aligned_alloc => sn_aligned_alloc,
+    /// `memalign(3)`.
+    memalign => sn_memalign,
+    /// `valloc(3)`.
+    valloc => sn_valloc,
+    /// `malloc_usable_size(3)`.
+    malloc_usable_size => sn_malloc_usable_size,
+    /// What it says of its memory: bytes that it has from the system now, and the most that it had.
+    heaplab_snmalloc_statistics => sn_rust_statistics,
+}
+
+operators! { allocate: sn_malloc, align: sn_memalign, free: sn_free }
+
+unsafe extern "C" {
+    fn sn_malloc(size: usize) -> *mut c_void;
+    fn sn_memalign(alignment: usize, size: usize) -> *mut c_void;
+}
+
+/// `pvalloc(3)`: whole pages. snmalloc's own rounds a size near the largest up to none.
+#[unsafe(no_mangle)]
+pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    // SAFETY: sysconf has no preconditions.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    match size.max(1).checked_next_multiple_of(page_bytes) {
+        // SAFETY: the page size is a power of two.
+        Some(bytes) => unsafe { sn_memalign(page_bytes, bytes) },
+        None => {
+            // SAFETY: errno's address is valid in every thread.
+            unsafe { *libc::__errno_location() = libc::ENOMEM };
+            core::ptr::null_mut()
+        }
+    }
+}
+
+/// The version that is compiled in: snmalloc states none itself.
+#[unsafe(no_mangle)]
+pub extern "C" fn heaplab_snmalloc_version() -> *const c_char {
+    const { c"0.7.6".as_ptr() }
+}

@@ -1,0 +1,133 @@
+//! A shared library that serves the malloc family by Google's TCMalloc, for LD_PRELOAD.
+//!
+//! TCMalloc is compiled in under its internal names (`TCMallocInternalMalloc`); each function here is one jump to it, the
+//! C++ operators and sized deletes included. Pages are of 8 KiB, as in Google's own default build.
+//!
+//! Caches are per CPU where the kernel's restartable sequences (rseq) can be registered, else per thread. The C library
+//! (2.35 and later) registers them for itself, unless `GLIBC_TUNABLES=glibc.pthread.rseq=0` is set. Nothing here sets
+//! that: which mode a process runs in can be asked for.
+//!
+//! Written here: `pvalloc`, because TCMalloc's own rounds a size near the largest up to a small one.
+//!
+//! No background thread gives memory back: as in Google's library, the program would have to start one.
+
+// A jump declares its target without arguments.
+#![allow(clashing_extern_declarations)]
+
+use core::ffi::{c_char, c_void};
+
+// Linked, and not called by its Rust names.
+use libtcmalloc_sys as _;
+
+#[path = "../../../preload/forward.rs"]
+#[macro_use]
+mod forward;
+
+forward! {
+    /// `malloc(3)`.
+    malloc => TCMallocInternalMalloc,
+    /// `calloc(3)`.
+    calloc => TCMallocInternalCalloc,
+    /// `realloc(3)`.
+    realloc => TCMallocInternalRealloc,
+    /// `reallocarray(3)`.
+    reallocarray => TCMallocInternalReallocArray,
+    /// `free(3)`.
+    free => TCMallocInternalFree,
+    /// `cfree`, an old name of `free`.
+    cfree => TCMallocInternalCfree,
+    /// C23's `free_sized`.
+    free_sized => TCMallocInternalFreeSized,
+    /// C23's `free_aligned_sized`.
+    free_aligned_sized => TCMallocInternalFreeAlignedSized,
+    /// `sdallocx`, jemalloc's sized free.
+    sdallocx => TCMallocInternalSdallocx,
+    /// `posix_memalign(3)`.
+    posix_memalign => TCMallocInternalPosixMemalign,
+    /// `aligned_alloc(3)`.
+    aligned_alloc => TCMallocInternalAlignedAlloc,
+    /// `memalign(3)`.
+    memalign => TCMallocInternalMemalign,
+    /// `valloc(3)`.
+    valloc => TCMallocInternalValloc,
+    /// `malloc_usable_size(3)`.
+    malloc_usable_size => TCMallocInternalMallocSize,
+    /// `malloc_trim(3)`.
+    malloc_trim => TCMallocInternalMallocTrim,
+    /// `operator new(size_t)`.
+    _Znwm => TCMallocInternalNew,
+    /// `operator new[](size_t)`.
+    _Znam => TCMallocInternalNewArray,
+    /// `operator new(size_t, nothrow)`.
+    _ZnwmRKSt9nothrow_t => TCMallocInternalNewNothrow,
+    /// `operator new[](size_t, nothrow)`.
+    _ZnamRKSt9nothrow_t => TCMallocInternalNewArrayNothrow,
+    /// `operator new(size_t, align_val_t)`.
+    _ZnwmSt11align_val_t => TCMallocInternalNewAligned,
+    /// `operator new[](size_t, align_val_t)`.
+    _ZnamSt11align_val_t => TCMallocInternalNewArrayAligned,
+    /// `operator new(size_t, align_val_t, nothrow)`.
+    _ZnwmSt11align_val_tRKSt9nothrow_t => TCMallocInternalNewAlignedNothrow,
+    /// `operator new[](size_t, align_val_t, nothrow)`.
+    _ZnamSt11align_val_tRKSt9nothrow_t => TCMallocInternalNewArrayAlignedNothrow,
+    /// `operator delete(void*)`.
+    _ZdlPv => TCMallocInternalDelete,
+    /// `operator delete[](void*)`.
+    _ZdaPv => TCMallocInternalDeleteArray,
+    /// `operator delete(void*, nothrow)`.
+    _ZdlPvRKSt9nothrow_t => TCMallocInternalDeleteNothrow,
+    /// `operator delete[](void*, nothrow)`.
+    _ZdaPvRKSt9nothrow_t => TCMallocInternalDeleteArrayNothrow,
+    /// `operator delete(void*, size_t)`.
+    _ZdlPvm => TCMallocInternalDeleteSized,
+    /// `operator delete[](void*, size_t)`.
+    _ZdaPvm => TCMallocInternalDeleteArraySized,
+    /// `operator delete(void*, align_val_t)`.
+    _ZdlPvSt11align_val_t => TCMallocInternalDeleteAligned,
+    /// `operator delete[](void*, align_val_t)`.
+    _ZdaPvSt11align_val_t => TCMallocInternalDeleteArrayAligned,
+    /// `operator delete(void*, align_val_t, nothrow)`.
+    _ZdlPvSt11align_val_tRKSt9nothrow_t => TCMallocInternalDeleteAlignedNothrow,
+    /// `operator delete[](void*, align_val_t, nothrow)`.
+    _ZdaPvSt11align_val_tRKSt9nothrow_t => TCMallocInternalDeleteArrayAlignedNothrow,
+    /// `operator delete(void*, size_t, align_val_t)`.
+    _ZdlPvmSt11align_val_t => TCMallocInternalDeleteSizedAligned,
+    /// `operator delete[](void*, size_t, align_val_t)`.
+    _ZdaPvmSt11align_val_t => TCMallocInternalDeleteArraySizedAligned,
+    /// A figure by its name, which is given with its length.
+    heaplab_tcmalloc_google_property => MallocExtension_Internal_GetNumericProperty,
+    /// Whether caches are per CPU.
+    heaplab_tcmalloc_google_has_cpu_caches => MallocExtension_Internal_GetPerCpuCachesActive,
+    /// Gives back so many bytes of free pages.
+    heaplab_tcmalloc_google_release => MallocExtension_Internal_ReleaseMemoryToSystem,
+    /// Empties the cache of a CPU.
+    heaplab_tcmalloc_google_release_cpu => MallocExtension_Internal_ReleaseCpuMemory,
+    /// Empties the calling thread's cache.
+    heaplab_tcmalloc_google_idle => MallocExtension_Internal_MarkThreadIdle,
+}
+
+unsafe extern "C" {
+    fn TCMallocInternalMemalign(alignment: usize, size: usize) -> *mut c_void;
+}
+
+/// `pvalloc(3)`: whole pages.
+#[unsafe(no_mangle)]
+pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    // SAFETY: sysconf has no preconditions.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    match size.max(1).checked_next_multiple_of(page_bytes) {
+        // SAFETY: the page size is a power of two.
+        Some(bytes) => unsafe { TCMallocInternalMemalign(page_bytes, bytes) },
+        None => {
+            // SAFETY: errno's address is valid in every thread.
+            unsafe { *libc::__errno_location() = libc::ENOMEM };
+            core::ptr::null_mut()
+        }
+    }
+}
+
+/// The version that is compiled in: TCMalloc has no versions, and the crate's release says which day's it is.
+#[unsafe(no_mangle)]
+pub extern "C" fn heaplab_tcmalloc_google_version() -> *const c_char {
+    const { c"2025-06-16".as_ptr() }
+}
