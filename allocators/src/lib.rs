@@ -4,12 +4,13 @@
 //! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
 //! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`] (variants over
 //! values of settings). Those are for the parent. Settings of the process are in `process`. [`identity`] and
-//! [`mod@purge`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
+//! [`mod@purge`] and [`mod@account`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
 //! were taken; [`injection`] is for real programs; [`hash`] names a library file by its contents.
 //!
 //! Nothing here measures, and nothing here allocates from the allocator under test but what the C library's
 //! own look-ups do.
 
+pub mod account;
 pub mod cache;
 pub mod environment;
 pub mod family;
@@ -26,6 +27,7 @@ pub mod sweep;
 mod symbol;
 pub mod variant;
 
+pub use account::{Account, ClassAccount, account};
 pub use environment::is_allocator_variable;
 pub use family::Family;
 pub use hash::hash_file;

@@ -202,19 +202,21 @@ pub fn read_run(file: &str, content: &[u8]) {
         let _ = run.each_latency_bucket(|_, _| {});
         let _ = run.each_heap_cell(|_, _, _| {});
         let _ = run.each_size(|_, _| {});
+        let _ = run.each_account(|_, _| {});
         let _ = run.recorded();
     });
 }
 
 /// The files of a real run.
 #[cfg(feature = "run")]
-const RUN: [(&str, &str); 7] = [
+const RUN: [(&str, &str); 8] = [
     ("run.toml", include_str!("../run/run.toml")),
     ("samples.csv", include_str!("../run/samples.csv")),
     ("timeline.csv", include_str!("../run/timeline.csv")),
     ("latency.csv", include_str!("../run/latency.csv")),
     ("heapmap.csv", include_str!("../run/heapmap.csv")),
     ("sizes.csv", include_str!("../run/sizes.csv")),
+    ("stats.csv", include_str!("../run/stats.csv")),
     ("recorded.csv", include_str!("../run/recorded.csv")),
 ];
 

@@ -21,7 +21,7 @@ use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunMachine,
-    RunTree, RunVariant, RunWorkload, Sample, SizeRow, Status, TimelinePoint, columns, load,
+    RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint, columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -75,6 +75,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
     assert_eq!(described("## heapmap.csv"), columns::<HeapMapCell>());
     assert_eq!(described("## sizes.csv"), columns::<SizeRow>());
+    assert_eq!(described("## stats.csv"), columns::<StatsRow>());
     assert_eq!(described("## summary.csv"), columns::<SummaryRow>());
     assert_eq!(described("## run.toml"), columns::<RunFile>());
     assert_eq!(described("### options"), columns::<RunOptions>());

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use heaplab_allocators::registry::FLOOR;
 
 use super::ReportError;
+use super::accounts::Accounts;
 use super::latency::Latencies;
 use super::sizes::Sizes;
 use super::speed::{Speed, floor_share, timed};
@@ -42,6 +43,7 @@ pub struct Analysis<'r> {
     pub(super) predictions: Predictions,
     pub(super) latencies: Latencies,
     pub(super) sizes: Sizes,
+    pub(super) accounts: Accounts,
     places: HashMap<(String, String, String), usize>,
 }
 
@@ -63,6 +65,7 @@ impl<'r> Analysis<'r> {
         let mut notes = run.notes.clone();
         let latencies = Latencies::read(run, &mut notes)?;
         let sizes = Sizes::read(run, &mut notes)?;
+        let accounts = Accounts::read(run, &mut notes)?;
         if run.is_of_several_machines() {
             notes.push(
                 "the run is of several kinds of machines: each workload stands once for each kind, compared within it, and \
@@ -101,6 +104,7 @@ impl<'r> Analysis<'r> {
             predictions,
             latencies,
             sizes,
+            accounts,
             places,
         })
     }

@@ -81,6 +81,8 @@ pub(super) struct Section<'a> {
     pub(super) spread: Option<Table>,
     /// Usable sizes that lose the most; none if not known.
     pub(super) sizes: Option<Table>,
+    /// What allocators say of their own memory; none if none says anything.
+    pub(super) accounts: Option<Table>,
 }
 
 /// How many processes fit on a host.
@@ -208,11 +210,19 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
         breakdown: breakdown(analysis, workload),
         spread: analysis.spread(workload),
         sizes: analysis.sizes.grid(workload).map(|grid| Table { intro: SIZES_NOTE.to_owned(), grid }),
+        accounts: analysis
+            .accounts
+            .grid(workload, &analysis.variants)
+            .map(|grid| Table { intro: ACCOUNTS_NOTE.to_owned(), grid }),
     }
 }
 
 const SIZES_NOTE: &str = "By usable size, at the requested peak: the ten that lose the most inside their blocks, and the \
     worst of each variant. Lost is usable less requested; the share is of all that the variant loses so.";
+
+const ACCOUNTS_NOTE: &str = "What allocators say of their own memory, in the first block: when the program held the most, and when \
+    everything was freed. Live here is what the replay holds, in usable bytes. Cached is free and kept for blocks to come, \
+    dirty are whole free pages. The last column is resident memory that is in none of these.";
 
 /// Where resident memory goes when the most of it is resident: medians over blocks.
 fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {

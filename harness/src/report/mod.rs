@@ -4,6 +4,7 @@
 //! becomes report.md and report.html, and the terminal. Nothing is measured here, and nothing is read but the run's directory, so a run from
 //! another machine reads the same. Human units appear in this module and nowhere else.
 
+mod accounts;
 mod analysis;
 mod answer;
 mod capacity;

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use super::row_file::{RowFile, io, write_whole};
 use super::{
-    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, Status, TimelinePoint,
-    columns, reader,
+    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow, Status,
+    TimelinePoint, columns, reader,
 };
 
 /// The files of rows, in the order in which they are made; `run.toml` comes after them.
-pub(super) const FILES: [&str; 5] =
-    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv"];
+pub(super) const FILES: [&str; 6] =
+    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv"];
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,7 @@ pub struct RunDirectory {
     latency: RowFile,
     heap_map: RowFile,
     sizes: RowFile,
+    stats: RowFile,
     done: BTreeSet<SampleKey>,
 }
 
@@ -74,6 +75,7 @@ impl RunDirectory {
             latency: RowFile::create(directory.join("latency.csv"), columns::<LatencyBucket>())?,
             heap_map: RowFile::create(directory.join("heapmap.csv"), columns::<HeapMapCell>())?,
             sizes: RowFile::create(directory.join("sizes.csv"), columns::<SizeRow>())?,
+            stats: RowFile::create(directory.join("stats.csv"), columns::<StatsRow>())?,
             done: BTreeSet::new(),
         };
         run.write_run_file()?;
@@ -107,6 +109,12 @@ impl RunDirectory {
         } else {
             RowFile::create(sizes.clone(), columns::<SizeRow>())?;
         }
+        let stats = directory.join("stats.csv");
+        if stats.exists() {
+            reader::keep_rows_of_ok_samples::<StatsRow>(&run, "stats.csv", &[Pass::Memory])?;
+        } else {
+            RowFile::create(stats.clone(), columns::<StatsRow>())?;
+        }
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
@@ -115,6 +123,7 @@ impl RunDirectory {
             latency: RowFile::open(directory.join("latency.csv"), columns::<LatencyBucket>())?,
             heap_map: RowFile::open(heap_map, columns::<HeapMapCell>())?,
             sizes: RowFile::open(sizes, columns::<SizeRow>())?,
+            stats: RowFile::open(stats, columns::<StatsRow>())?,
             done,
         };
         run.write_run_file()?;
@@ -144,6 +153,7 @@ impl RunDirectory {
             self.latency.append(&rows.latency)?;
             self.heap_map.append(&rows.heap_map)?;
             self.sizes.append(&rows.sizes)?;
+            self.stats.append(&rows.stats)?;
         }
         self.samples.append(std::slice::from_ref(sample))?;
         if sample.status == Status::Ok {

@@ -12,7 +12,8 @@ use super::directory::FILES;
 use super::row_file::io;
 use super::row_index::{SampleRows, Span};
 use super::{
-    HeapMapCell, LatencyBucket, ResultsError, RunFile, Sample, SizeRow, TimelinePoint, columns, write_whole,
+    HeapMapCell, LatencyBucket, ResultsError, RunFile, Sample, SizeRow, StatsRow, TimelinePoint, columns,
+    write_whole,
 };
 
 const CAPACITY: usize = 256 * 1024;
@@ -64,6 +65,7 @@ impl MergedDirectory {
             columns::<LatencyBucket>(),
             columns::<HeapMapCell>(),
             columns::<SizeRow>(),
+            columns::<StatsRow>(),
         ];
         let mut files = Vec::new();
         for (name, header) in FILES.iter().zip(headers) {

@@ -4,6 +4,7 @@
 //! machine. Neither knows how a figure is measured or shown. Columns are described in
 //! results/README.md, and a test holds that file against the fields of the rows.
 
+mod accounts;
 mod columns;
 mod directory;
 mod error;
@@ -28,5 +29,7 @@ pub use row_file::write_whole;
 pub use row_index::{SampleRows, index_rows};
 pub use rows::Rows;
 pub use run_file::{RunFile, RunMachine, RunPhase, RunVariant, RunWorkload, SCHEMA};
-pub use sample::{HeapMapCell, LatencyBucket, Moment, Pass, Sample, SizeRow, Status, TimelinePoint};
+pub use sample::{
+    HeapMapCell, LatencyBucket, Moment, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint,
+};
 pub use tree::{RunTree, RunTreeMember};

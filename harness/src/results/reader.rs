@@ -230,16 +230,7 @@ impl Run {
             return Ok(Vec::new());
         }
         self.each_row::<HeapMapCell>("heapmap.csv", &[Pass::Memory], |place, rows| {
-            let moment = match rows.text("moment")? {
-                "peak" => Moment::Peak,
-                "resident_peak" => Moment::ResidentPeak,
-                "drained" => Moment::Drained,
-                other => {
-                    let detail =
-                        format!("column `moment`: \"{other}\" is none of peak, resident_peak and drained");
-                    return Err(rows.error(detail));
-                }
-            };
+            let moment = rows.moment()?;
             let cell = HeapCell {
                 region: rows.number("region")?,
                 offset_bytes: rows.number("offset_bytes")?,
@@ -277,7 +268,7 @@ impl Run {
     }
 
     /// Streams the rows of ok samples of these passes.
-    fn each_row<T: DeserializeOwned>(
+    pub(super) fn each_row<T: DeserializeOwned>(
         &self,
         name: &str,
         passes: &[Pass],
@@ -407,11 +398,22 @@ impl Rows {
     }
 
     /// A number, or none where the cell is empty.
-    fn optional<N: std::str::FromStr>(&self, column: &str) -> Result<Option<N>, ResultsError> {
+    pub(super) fn optional<N: std::str::FromStr>(&self, column: &str) -> Result<Option<N>, ResultsError> {
         if self.text(column)?.is_empty() { Ok(None) } else { self.number(column).map(Some) }
     }
 
-    fn error(&self, detail: String) -> ResultsError {
+    /// The cell `moment`.
+    pub(super) fn moment(&self) -> Result<Moment, ResultsError> {
+        match self.text("moment")? {
+            "peak" => Ok(Moment::Peak),
+            "resident_peak" => Ok(Moment::ResidentPeak),
+            "drained" => Ok(Moment::Drained),
+            other => Err(self
+                .error(format!("column `moment`: \"{other}\" is none of peak, resident_peak and drained"))),
+        }
+    }
+
+    pub(super) fn error(&self, detail: String) -> ResultsError {
         row_error(&self.path, self.record.position().map_or(0, csv::Position::line), detail)
     }
 }

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use super::directory::FILES;
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Pass, ResultsError, Sample, SampleKey, SizeRow, TimelinePoint, columns,
+    HeapMapCell, LatencyBucket, Pass, ResultsError, Sample, SampleKey, SizeRow, StatsRow, TimelinePoint,
+    columns,
 };
 
 /// Rows that stand together in one file.
@@ -48,7 +49,7 @@ pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
         let rows = SampleRows {
             key: key.clone(),
             is_ok: group.cell("status")? == "ok",
-            spans: [vec![span], Vec::new(), Vec::new(), Vec::new(), Vec::new()],
+            spans: [vec![span], Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()],
         };
         match places.get(&key) {
             Some(&place) => samples[place] = rows,
@@ -76,6 +77,7 @@ pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
     each_group::<LatencyBucket>(&path(2), |group, span| find(2, &[Pass::Latency], group, span))?;
     each_group::<HeapMapCell>(&path(3), |group, span| find(3, &[Pass::Memory], group, span))?;
     each_group::<SizeRow>(&path(4), |group, span| find(4, &[Pass::Memory], group, span))?;
+    each_group::<StatsRow>(&path(5), |group, span| find(5, &[Pass::Memory], group, span))?;
     Ok(samples)
 }
 

@@ -1,9 +1,11 @@
 //! From what a worker said to the rows of the files.
 
-use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, Status, TimelinePoint};
+use heaplab_allocators::ClassAccount;
+
+use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint};
 use crate::design::Touch;
 use crate::measure::Taken;
-use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass};
+use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass, Stated};
 
 /// The rows of one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,8 @@ pub struct Rows {
     pub heap_map: Vec<HeapMapCell>,
     /// Its rows of `sizes.csv`.
     pub sizes: Vec<SizeRow>,
+    /// Its rows of `stats.csv`.
+    pub stats: Vec<StatsRow>,
 }
 
 impl Rows {
@@ -30,6 +34,7 @@ impl Rows {
             latency: latency(&sample, &taken.reply),
             heap_map: heap_map(&sample, &taken.reply),
             sizes: sizes(&sample, &taken.reply),
+            stats: stats(&sample, &taken.reply),
             sample,
         }
     }
@@ -165,4 +170,33 @@ fn sizes(sample: &Sample, reply: &Reply) -> Vec<SizeRow> {
         ..SizeRow::of(sample)
     };
     reply.sizes.iter().map(row).collect()
+}
+
+/// A row of each account, and one of each size that it tells of.
+fn stats(sample: &Sample, reply: &Reply) -> Vec<StatsRow> {
+    let whole = |stated: &Stated| StatsRow {
+        moment: stated.moment,
+        live_bytes: stated.account.live_bytes,
+        cached_bytes: stated.account.cached_bytes,
+        dirty_bytes: stated.account.dirty_bytes,
+        metadata_bytes: stated.account.metadata_bytes,
+        active_bytes: stated.account.active_bytes,
+        system_bytes: stated.account.system_bytes,
+        usable_bytes: stated.usable_bytes,
+        resident_bytes: Some(stated.resident_bytes),
+        ..StatsRow::of(sample)
+    };
+    let of_class = |stated: &Stated, class: &ClassAccount| StatsRow {
+        moment: stated.moment,
+        size_bytes: Some(class.size_bytes),
+        live_bytes: class.live_bytes,
+        cached_bytes: class.cached_bytes,
+        ..StatsRow::of(sample)
+    };
+    let mut rows = Vec::new();
+    for stated in &reply.accounts {
+        rows.push(whole(stated));
+        rows.extend(stated.account.classes.iter().map(|class| of_class(stated, class)));
+    }
+    rows
 }

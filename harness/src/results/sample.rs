@@ -274,6 +274,30 @@ define_rows! {
         live_bytes: u64,
     }
 
+    /// What an allocator says of its own memory: a row of `stats.csv`.
+    StatsRow {
+        /// `peak`: when the program held the most; `drained`: at once after every object was freed.
+        moment: Moment,
+        /// The size of the blocks that the row is about; empty for all of its memory.
+        size_bytes: Option<u64>,
+        /// In blocks that it holds to be in use.
+        live_bytes: Option<u64>,
+        /// Free, and kept for blocks to come: caches, free lists, the free part of pages with live blocks.
+        cached_bytes: Option<u64>,
+        /// Whole pages that are free and have not been given back.
+        dirty_bytes: Option<u64>,
+        /// Its own tables.
+        metadata_bytes: Option<u64>,
+        /// Of pages in which blocks lie, live or free.
+        active_bytes: Option<u64>,
+        /// All that it has from the system and has not given back.
+        system_bytes: Option<u64>,
+        /// What the replay knows: usable bytes of live objects; empty in a row of one size.
+        usable_bytes: Option<u64>,
+        /// Resident bytes; empty in a row of one size.
+        resident_bytes: Option<u64>,
+    }
+
     /// Blocks of one usable size: a row of `sizes.csv`.
     SizeRow {
         /// Room of such a block, as malloc_usable_size says; beyond 32 KiB the largest of an eighth of a doubling.

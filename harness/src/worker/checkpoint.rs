@@ -4,14 +4,15 @@
 //!
 //! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
 //! requested peak, and where more is resident than ever before, also `smaps_rollup` and a mincore of the pages of
-//! live blocks, which touch none of them, and in the first block the heap map.
+//! live blocks, which touch none of them, and in the first block the heap map and the allocator's own account.
 
 use std::sync::atomic::Ordering;
 
+use heaplab_allocators::{Family, account};
 use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
 use heaplab_workloads::program::window::Window;
 
-use super::job::{Breakdown, Checkpoint, HeapCell, Job, Status};
+use super::job::{Breakdown, Checkpoint, HeapCell, Job, Moment, Stated, Status};
 use super::memory::{self, Rollup, Statm};
 use super::sizes::{self, Live};
 use super::state::State;
@@ -49,6 +50,9 @@ pub(super) struct Checkpoints {
     /// What is live at the requested peak, by usable size; its trace time.
     pub(super) live_at_peak: Vec<Live>,
     pub(super) peak_time_ns: Option<u64>,
+    family: Family,
+    /// What the allocator says of its memory at the requested peak.
+    pub(super) stated_at_peak: Option<Stated>,
     pub(super) at_largest: Option<Largest>,
     /// Trace time from which a larger resident size is broken down again, however little larger it is.
     next_largest: u64,
@@ -63,7 +67,7 @@ pub(super) struct Largest {
 
 impl Checkpoints {
     /// The checkpoints of a job that is a memory pass.
-    pub(super) fn new(job: &Job) -> std::io::Result<Checkpoints> {
+    pub(super) fn new(job: &Job, family: Family) -> std::io::Result<Checkpoints> {
         Ok(Checkpoints {
             statm: Statm::open()?,
             constant_bytes: job.resident_constant_bytes,
@@ -81,6 +85,8 @@ impl Checkpoints {
             heap_map: None,
             live_at_peak: Vec::new(),
             peak_time_ns: None,
+            family,
+            stated_at_peak: None,
             at_largest: None,
             next_largest: 0,
         })
@@ -144,6 +150,10 @@ impl Checkpoints {
                 let map = clock::hold_still(|| heap_map::draw(&state.slots));
                 self.heap_map = Some(map.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
                 self.live_at_peak = clock::hold_still(|| sizes::count_live(&state.slots));
+                // Last, because jemalloc takes some memory for its answer.
+                let resident = self.at_peak.map_or(0, |peak| peak.resident_bytes);
+                self.stated_at_peak =
+                    clock::hold_still(|| state_account(state, self.family, Moment::Peak, resident));
             }
             self.peak_time_ns = Some(head.last_time);
         } else if self.idle.is_some() {
@@ -201,6 +211,18 @@ impl Checkpoints {
         let resident = self.points.iter().map(|point| (point.time_ns, point.resident_bytes));
         resident.collect::<TimeWeighted>().mean_until(self.duration)
     }
+}
+
+/// What the allocator says of its memory now; none where it says nothing.
+pub(super) fn state_account(
+    state: &State,
+    family: Family,
+    moment: Moment,
+    resident_bytes: u64,
+) -> Option<Stated> {
+    let usable = state.counts.usable.load(Ordering::Relaxed).max(0) as u64;
+    let usable_bytes = state.sizes.is_some().then_some(usable);
+    account(family).map(|account| Stated { moment, account, usable_bytes, resident_bytes })
 }
 
 /// Resident memory now, by the exact reading, and where it goes.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use heaplab_allocators::Variant;
+use heaplab_allocators::{Account, Variant};
 use heaplab_workloads::program::ProgramInfo;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,8 @@ pub struct Reply {
     pub footprint: Option<Footprint>,
     /// Blocks by usable size.
     pub sizes: Vec<SizeClass>,
+    /// What the allocator says of its memory.
+    pub accounts: Vec<Stated>,
 }
 
 /// How a worker ended. Anything but `Ok` is a row of the results all the same.
@@ -139,6 +141,19 @@ pub enum Moment {
     ResidentPeak,
     /// At once after every object was freed.
     Drained,
+}
+
+/// What the allocator says of its memory at one moment, and what the replay knows of it then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    /// When.
+    pub moment: Moment,
+    /// The allocator's own account.
+    pub account: Account,
+    /// Usable bytes of the objects that the replay holds; none where the allocator does not tell usable sizes.
+    pub usable_bytes: Option<u64>,
+    /// Resident bytes, the constant taken off.
+    pub resident_bytes: u64,
 }
 
 /// The heap at one moment.

@@ -51,7 +51,8 @@ pub use first_write::measure_first_writes;
 pub use heap::PrivateHeap;
 pub(crate) use job::measured_columns;
 pub use job::{
-    Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass, Status,
+    Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass, Stated,
+    Status,
 };
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;

@@ -1,6 +1,6 @@
 //! One sample, from job to answer.
 
-use heaplab_allocators::{Loaded, identify, readback};
+use heaplab_allocators::{Family, Loaded, identify, readback};
 
 use super::backing::back_memory;
 use super::checkpoint::{self, Checkpoints, Largest};
@@ -94,7 +94,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => note_latency(engine, reply),
-        Pass::Memory => measure_memory(job, engine, &mut local, &mut taken, reply)?,
+        Pass::Memory => measure_memory(job, loaded.family, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
         Pass::Exec => return Err("a real program is no replay".to_owned()),
     }
@@ -121,7 +121,7 @@ fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
         sizes: asks.then(Sizes::new).transpose().map_err(no_memory)?,
         empty_span: (job.pass == Pass::Throughput).then(Empty::measure),
     };
-    let checkpoints = (job.pass == Pass::Memory).then(|| Checkpoints::new(job)).transpose();
+    let checkpoints = (job.pass == Pass::Memory).then(|| Checkpoints::new(job, loaded.family)).transpose();
     let checkpoints = checkpoints.map_err(|error| format!("cannot open /proc/self/statm: {error}"))?;
     Engine::new(job, program, loaded.family, state, runner, checkpoints).map_err(no_memory)
 }
@@ -187,6 +187,7 @@ fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -
 /// The memory pass behind the last event: the end, the drain, the nudge, the purge.
 fn measure_memory(
     job: &Job,
+    family: Family,
     engine: &'static Engine,
     local: &mut Local,
     taken: &mut u32,
@@ -228,6 +229,7 @@ fn measure_memory(
             let largest = points.map(|point| point.resident_bytes).max();
             measured.resident_peak_bytes = largest.map(|peak| peak.max(at_peak).max(end.resident_bytes));
             reply.timeline = checkpoints.points;
+            reply.accounts.extend(checkpoints.stated_at_peak);
             let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
             reply.heap_maps.extend(map);
             if job.draws_heap_map
@@ -260,6 +262,10 @@ fn measure_memory(
     if job.draws_heap_map {
         let cells = clock::hold_still(|| heap_map::draw(&engine.state.slots))?;
         reply.heap_maps.push(HeapMap { moment: Moment::Drained, cells });
+        let resident = measured.resident_drained_bytes.unwrap_or(0);
+        reply.accounts.extend(clock::hold_still(|| {
+            checkpoint::state_account(&engine.state, family, Moment::Drained, resident)
+        }));
     }
     engine.run_phase(Phase::Nudge, local, taken);
     measured.resident_settled_bytes = Some(resident()?);

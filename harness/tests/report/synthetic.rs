@@ -153,8 +153,15 @@ impl Shape {
         } else {
             Vec::new()
         };
-        run.append(&Rows { sample: sample(&cells), timeline, latency, heap_map, sizes: Vec::new() })
-            .expect("a sample is written");
+        run.append(&Rows {
+            sample: sample(&cells),
+            timeline,
+            latency,
+            heap_map,
+            sizes: Vec::new(),
+            stats: Vec::new(),
+        })
+        .expect("a sample is written");
     }
 
     fn cells(&self, place: &Place<'_>, ok: bool) -> Vec<(&'static str, String)> {

@@ -56,6 +56,8 @@ forward! {
     heaplab_mi_version => mi_version,
     /// `mi_collect`, the purge.
     heaplab_mi_collect => mi_collect,
+    /// `mi_process_info`, what it says of its memory.
+    heaplab_mi_process_info => mi_process_info,
 }
 
 /// C23's `free_aligned_sized`, whose arguments mimalloc takes in another order.

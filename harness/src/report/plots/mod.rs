@@ -4,6 +4,7 @@
 //! They show what the summary holds and compute nothing of their own. A plot whose figures were
 //! not measured is not drawn.
 
+mod account;
 mod capacity;
 mod fragmentation;
 mod frame;
@@ -40,13 +41,14 @@ use super::timeline::{Timelines, read};
 use crate::results::ResultsError;
 
 /// The kinds, in the order in which a report shows them.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "throughput",
     "ratio",
     "pareto",
     "memory",
     "process",
     "fragmentation",
+    "account",
     "heap",
     "sizes",
     "settled",
@@ -152,6 +154,7 @@ fn draw_workload(
             "memory" => timeline::plot(&subject, &sources.timelines)?,
             "process" => process::plot(&subject, &sources.processes)?,
             "fragmentation" => fragmentation::plot(&subject)?,
+            "account" => account::plot(&subject)?,
             "heap" => heap::plot(&subject, &sources.heap_maps)?,
             "sizes" => sizes::plot(&subject)?,
             "settled" => settled::plot(&subject)?,
