@@ -228,7 +228,7 @@ fn print_line(part: usize) {
         };
         let mut block = || BlockNeed { resident_p99_bytes: bytes(), page_table_bytes: 0.0 };
         Need {
-            load: Some(("model".to_owned(), connections)),
+            load: Some(("model".to_owned(), f64::from(connections))),
             blocks: (0..blocks as u32).map(|at| (at, block())).collect(),
             ..Need::default()
         }

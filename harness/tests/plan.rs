@@ -165,8 +165,6 @@ fn the_memory_of_a_connection() {
         "{}",
         stdout(&one)
     );
-    let none = plan(written(&Shape::new(&FOUR[..1], 6)).path(), &["--per-connection"]);
-    assert!(stderr(&none).contains("no workload of the run is a load model"), "{}", stderr(&none));
     let few = written(&Shape {
         loads: true,
         workloads: vec!["m:connections=5".into(), "m:connections=9".into()],
@@ -391,12 +389,144 @@ fn a_program_that_ran_is_planned_with_as_it_was() {
     assert_eq!(row["non_heap_bytes"].as_u64(), Some(0));
 }
 
+/// A program whose load only its user knows: requests a second, cameras, rows.
+#[test]
+fn directories_of_one_program_at_several_loads_have_a_line() {
+    let at = |base: f64| written(&Shape { checkpoints: 60, scale: base, ..Shape::new(&FOUR[..2], 8) });
+    let runs = [at(1.0), at(2.0), at(3.0)];
+    let load = |load: &str, run: &tempfile::TempDir| format!("--load={load}={}", run.path().display());
+    let arguments = [load("100", &runs[0]), load("200.5", &runs[1]), load("300", &runs[2])];
+    let ask = |arguments: &[String], more: &[&str]| {
+        heaplab().arg("plan").args(arguments).args(more).output().expect("it runs")
+    };
+    let more = ["--load-unit", "request/s", "--at", "150", "--at", "900", "--format", "json"];
+    let output = ask(&arguments, &more);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let loads = document["loads"].as_array().expect("rows");
+    let of_jemalloc: Vec<(f64, &str)> = loads
+        .iter()
+        .filter(|row| row["variant"] == "jemalloc")
+        .map(|row| (row["load"].as_f64().expect("a load"), row["source"].as_str().expect("a source")))
+        .collect();
+    let wanted = [
+        (100.0, "measured"),
+        (150.0, "interpolated"),
+        (200.5, "measured"),
+        (300.0, "measured"),
+        (900.0, "extrapolated"),
+    ];
+    assert_eq!(of_jemalloc, wanted);
+    assert!(loads.iter().all(|row| row["process_bytes"].as_f64().is_some()), "{document}");
+    let said = document["answer"].to_string();
+    assert!(said.contains("each request/s takes") && said.contains("at 900 x request/s: "), "{said}");
+    assert!(said.contains("extrapolated: the line is taken to go on"), "{said}");
+    // A plan of hosts has a row of each load, and nothing is kept.
+    let hosts = stdout(&ask(&arguments, &["--host-memory", "4GiB"]));
+    assert!(hosts.contains("monitor-server at 200.5") && hosts.contains("so many fit: "), "{hosts}");
+    assert!(runs.iter().all(|run| !run.path().join("plan.toml").exists()));
+
+    // No line: no slope, and nothing between the loads.
+    let bent = [load("100", &runs[0]), load("101", &runs[2]), load("300", &runs[0])];
+    let output = ask(&bent, &["--at", "200"]);
+    let text = stdout(&output);
+    assert!(
+        text.contains("no line describes the loads") && !text.contains("each connection takes"),
+        "{text}"
+    );
+    assert!(text.contains("at 200 connections: nothing is said of it"), "{text}");
+
+    let other = written(&Shape { workloads: vec!["another".into()], ..Shape::new(&FOUR[..2], 6) });
+    let several = written(&Shape { workloads: vec!["a".into(), "b".into()], ..Shape::new(&FOUR[..2], 6) });
+    for (arguments, told) in [
+        (
+            vec![load("1", &runs[0]), load("2", &other)],
+            "the loads are of different programs: monitor-server in",
+        ),
+        (vec![load("1", &runs[0]), load("2", &several)], "holds several workloads"),
+        (vec![load("1", &runs[0]), load("1.0", &runs[1])], "--load 1 is given twice"),
+        (vec![load("many", &runs[0])], "\"many\" is no load: a number"),
+        (vec!["--load=100".to_owned()], "no load with its directory: write it such as 100=DIR"),
+    ] {
+        let output = ask(&arguments, &[]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_question_is_kept_under_its_name_and_never_replaced_unasked() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 8) });
+    let path = directory.path();
+    let file = |name: &str| fs::read_to_string(path.join(name)).expect("kept");
+    assert_eq!(plan(path, &HOST).status.code(), Some(0));
+    let first = file("plan.toml");
+    let other = ["--host-memory", "16GiB"];
+    let output = plan(path, &other);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains("keeps another question, so this one is not kept"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stdout(&output).contains("so many fit: ") && !stdout(&output).contains("plan.toml"));
+    assert_eq!(file("plan.toml"), first);
+    let named = plan(path, &[&other[..], &["--name", "large"]].concat());
+    assert!(
+        stdout(&named).contains("plan-large.toml")
+            && path.join("plots/monitor-server-plan-large.png").exists()
+    );
+    let refused = plan(path, &["--host-memory", "32GiB", "--name", "large"]);
+    assert_eq!((refused.status.code(), stdout(&refused).as_str()), (Some(2), ""));
+    assert!(stderr(&refused).contains("plan-large.toml keeps another question"), "{}", stderr(&refused));
+    let report = heaplab().arg("report").arg(path).output().expect("it runs");
+    assert!(stdout(&report).contains("monitor-server, the figure for planning"), "{}", stdout(&report));
+    let markdown = file("report.md");
+    assert!(markdown.contains("\n## Plan\n") && markdown.contains("\n## Plan large\n"), "{markdown}");
+    assert!(
+        markdown.contains("monitor-server, the figure for planning (what a process does not exceed in 99 %")
+    );
+    assert!(file("report.html").contains("id=\"plan-large\""));
+    assert_eq!(plan(path, &[&other[..], &["--replace"]].concat()).status.code(), Some(0));
+    assert_ne!(file("plan.toml"), first);
+}
+
+#[test]
+fn a_validation_is_planned_with_by_the_programs_own_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["replay", "exec"] {
+        fs::create_dir(directory.path().join(name)).expect("made");
+        Shape::new(&FOUR[..2], 6).write(&directory.path().join(name));
+    }
+    let output = plan(directory.path(), &HOST);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("holds two runs: planned with the program's own, "),
+        "{}",
+        stderr(&output)
+    );
+    assert!(directory.path().join("exec/plan.toml").exists());
+    let report = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
+    assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
+    assert!(
+        stdout(&report).contains("  exec  ") && stdout(&report).contains("  replay  "),
+        "{}",
+        stdout(&report)
+    );
+}
+
 #[test]
 fn mistakes_are_usage_errors() {
     let directory = written(&Shape::new(&FOUR[..2], 6));
     for (arguments, told) in [
-        (&[][..], "no host is named: give --host-memory and --processes"),
-        (&["--host-memory", "16GiB"], "1 --host-memory and 0 --processes"),
+        (&[][..], "no host is named: give --host-memory"),
+        (
+            &["--host-memory", "16GiB", "--host-memory", "8GiB", "--processes", "1"],
+            "2 --host-memory and 1 --processes",
+        ),
+        (&["--per-connection"], "its load is not known: say it for each directory, --load 100=DIR"),
+        (&["--host-memory", "16GiB", "--at", "300"], "--at takes loads"),
+        (&["--host-memory", "16GiB", "--name", "../x"], "no name of a plan"),
         (&["--host-memory", "16", "--processes", "1"], "\"16\" is not a size with its unit"),
         (&["--host-memory", "16GiB", "--processes", "0"], "--processes is 0"),
         (

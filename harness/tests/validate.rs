@@ -34,7 +34,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let place = place();
     let mut command = heaplab();
     command.current_dir(place.path()).args(["validate", "program.hlt", "--reps", "1"]);
-    command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--", "./program"]);
+    command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--percentile", "95.5", "--", "./program"]);
     let assert = command.args(["line", "said", "hold", "30", "sleep", "600"]).assert().success();
     let output = assert.get_output();
     let shown = String::from_utf8_lossy(&output.stdout);
@@ -44,7 +44,11 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     assert!(!shown.contains("said"), "the program's words go to standard error");
     assert!(String::from_utf8_lossy(&output.stderr).contains("said"));
     let errors = validation(place.path().join("program.hlt.validation"));
-    assert_eq!(errors.len(), 4);
+    assert_eq!(errors.len(), 8, "{errors:?}");
+    for figure in ["p99", "p95.5"] {
+        let error = errors[&("ptmalloc2".to_owned(), figure.to_owned())];
+        assert!(error.abs() < 0.25, "{figure}: {error}, {shown}");
+    }
     for variant in ["ptmalloc2", "jemalloc"] {
         let error = errors[&(variant.to_owned(), "peak".to_owned())];
         assert!(error.abs() < 0.25, "{variant}: {error}, {shown}");
@@ -68,8 +72,8 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
     // Nothing is left to be done, and the same comes of it.
     let mut command = heaplab();
-    command.current_dir(place.path()).args(["validate", "program.hlt", "--resume", "--", "./program"]);
-    command.assert().success();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "--resume"]);
+    command.args(["--percentile", "95.5", "--", "./program"]).assert().success();
     assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
     // What was recorded anew is another program to its replays.
     std::fs::remove_file(place.path().join("program.hlt")).expect("removed");

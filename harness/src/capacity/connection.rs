@@ -11,6 +11,9 @@ use serde::Serialize;
 use super::need::Need;
 use crate::stats::{Interval, bca_interval, median};
 
+/// How far a load may be from the line that is said to describe it, over its median.
+pub const MOST_BEND: f64 = 0.1;
+
 /// A process's memory as a line over its number of connections. Empty means not to be said.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConnectionRow {
@@ -19,10 +22,10 @@ pub struct ConnectionRow {
     /// Variant's label.
     pub variant: String,
     /// Connections of the runs, ascending.
-    pub connections: Vec<u32>,
+    pub connections: Vec<f64>,
     /// Samples of all loads.
     pub n: u64,
-    /// Memory that one more connection takes.
+    /// Memory that one more connection takes; empty where a load is further than [`MOST_BEND`] off the line.
     pub connection_bytes: Option<f64>,
     /// Lower end of its interval; empty where a load has fewer than 6 samples.
     pub connection_low_bytes: Option<f64>,
@@ -45,26 +48,34 @@ pub struct ConnectionRow {
 /// Fitted as the module says; intervals by [`bca_interval`], each load resampled by itself. Fewer than two
 /// loads have no line.
 pub fn fit_connections(needs: &[Need], seed: u64) -> Vec<ConnectionRow> {
+    keys(needs).into_iter().map(|(model, variant)| fit(needs, model, variant, seed)).collect()
+}
+
+/// Each model with each of its variants.
+pub(super) fn keys(needs: &[Need]) -> Vec<(&str, &str)> {
     let mut keys: Vec<(&str, &str)> = Vec::new();
     for need in needs {
         let key = need.load.as_ref().map(|(model, _)| (model.as_str(), need.variant.as_str()));
         keys.extend(key.filter(|key| !keys.contains(key)));
     }
-    keys.into_iter().map(|(model, variant)| fit(needs, model, variant, seed)).collect()
+    keys
 }
 
 /// The samples of one load.
-struct Load {
-    connections: u32,
-    bytes: Vec<f64>,
+pub(super) struct Load {
+    pub(super) connections: f64,
+    pub(super) bytes: Vec<f64>,
 }
 
 fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     let loads = loads(needs, model, variant);
-    let connections: Vec<u32> = loads.iter().map(|load| load.connections).collect();
+    let connections: Vec<f64> = loads.iter().map(|load| load.connections).collect();
     let groups: Vec<&[f64]> = loads.iter().map(|load| load.bytes.as_slice()).collect();
     let whole: Vec<Vec<f64>> = loads.iter().map(|load| load.bytes.clone()).collect();
-    let line = line(&connections, &whole);
+    let found = line(&connections, &whole);
+    let bend = found.and_then(|line| bend(&loads, line));
+    // A slope of what is no line would be believed.
+    let line = found.filter(|_| bend.is_none_or(|bend| bend <= MOST_BEND));
     let interval = |figure: fn((f64, f64)) -> f64| -> Option<Interval> {
         bca_interval(&groups, seed, |groups| self::line(&connections, groups).map(figure))
     };
@@ -83,13 +94,13 @@ fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
         base_low_bytes: base.map(|interval| interval.low),
         base_high_bytes: base.map(|interval| interval.high),
         coverage: slope.map(|interval| interval.coverage),
-        bend: line.and_then(|line| bend(&loads, line)),
+        bend,
         connections,
     }
 }
 
 /// The samples by load, ascending; two runs at the same load are one load.
-fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
+pub(super) fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
     for need in needs.iter().filter(|need| need.variant == variant && !need.blocks.is_empty()) {
         let Some((_, connections)) = need.load.as_ref().filter(|(name, _)| name == model) else { continue };
@@ -99,14 +110,13 @@ fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
             None => loads.push(Load { connections: *connections, bytes: bytes.collect() }),
         }
     }
-    loads.sort_by_key(|load| load.connections);
+    loads.sort_by(|one, other| one.connections.total_cmp(&other.connections));
     loads
 }
 
 /// Slope and value at 0 of the line of Theil and Sen; none with fewer than two loads.
-fn line(connections: &[u32], groups: &[Vec<f64>]) -> Option<(f64, f64)> {
-    let loads: Vec<(f64, &Vec<f64>)> =
-        connections.iter().map(|&count| f64::from(count)).zip(groups).collect();
+pub(super) fn line(connections: &[f64], groups: &[Vec<f64>]) -> Option<(f64, f64)> {
+    let loads: Vec<(f64, &Vec<f64>)> = connections.iter().copied().zip(groups).collect();
     let mut slopes = Vec::new();
     for (at, (x, bytes)) in loads.iter().enumerate() {
         for (further_x, further) in &loads[at + 1..] {
@@ -137,7 +147,7 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
 fn bend(loads: &[Load], (slope, base): (f64, f64)) -> Option<f64> {
     let distances = loads.iter().filter_map(|load| {
         let middle = median(&load.bytes).filter(|middle| *middle > 0.0)?;
-        Some((middle - (base + slope * f64::from(load.connections))).abs() / middle)
+        Some((middle - (base + slope * load.connections)).abs() / middle)
     });
     distances.max_by(f64::total_cmp)
 }
@@ -153,7 +163,7 @@ mod tests {
         Need {
             workload: format!("m:{connections}"),
             variant: "v".to_owned(),
-            load: Some(("m".to_owned(), connections)),
+            load: Some(("m".to_owned(), f64::from(connections))),
             blocks: (0..).zip(bytes.map(block)).collect(),
             ..Need::default()
         }
@@ -165,7 +175,7 @@ mod tests {
             need(connections, std::iter::repeat_n(1e6 + 500.0 * f64::from(connections), 6))
         };
         let row = fit_connections(&[at(80), at(20), at(140)], 1).remove(0);
-        assert_eq!((row.connections, row.n), (vec![20, 80, 140], 18));
+        assert_eq!((&row.connections[..], row.n), (&[20.0, 80.0, 140.0][..], 18));
         let near = |value: Option<f64>, wanted: f64| {
             assert!((value.expect("a line") - wanted).abs() < 1e-3 * wanted)
         };
@@ -191,6 +201,11 @@ mod tests {
         assert!(low < 700.0 && 700.0 < high && high - low < 20.0, "{low} {high}");
         let bent = fit_connections(&[at(50, 0.0), at(100, 60_000.0), at(200, 0.0)], 1).remove(0);
         assert!(bent.bend.is_some_and(|bend| bend > 0.1), "{:?}", bent.bend);
+        assert_eq!(
+            (bent.connection_bytes, bent.connection_low_bytes, bent.base_bytes, bent.coverage),
+            (None, None, None, None),
+            "no slope where no line describes the loads"
+        );
     }
 
     /// A machine on which one sample in ten is half as large again as it should be.
@@ -232,9 +247,9 @@ mod tests {
 
         #[test]
         fn the_line_goes_with_its_data(slope in -1e3f64..1e6, base in 0f64..1e9, first in 1u32..500, step in 1u32..500) {
-            let connections: Vec<u32> = (0..4).map(|at| first + at * step).collect();
+            let connections: Vec<f64> = (0..4).map(|at| f64::from(first + at * step)).collect();
             let groups: Vec<Vec<f64>> =
-                connections.iter().map(|x| vec![base + slope * f64::from(*x); 3]).collect();
+                connections.iter().map(|x| vec![base + slope * x; 3]).collect();
             let (found_slope, found_base) = line(&connections, &groups).expect("a line");
             prop_assert!((found_slope - slope).abs() < 1e-6 * (slope.abs() + base / f64::from(step)) + 1e-6);
             prop_assert!((found_base - base).abs() < 1e-6 * (base + slope.abs() * f64::from(first + 4 * step)) + 1e-3);

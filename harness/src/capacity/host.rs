@@ -54,14 +54,14 @@ pub struct HostRow {
     /// Processes that fit on the host by all that is known: its memory, and its CPUs where both they and a process's use
     /// of them are.
     pub fits: Option<u64>,
-    /// Processes that run on it today.
-    pub processes_today: u64,
+    /// Processes that run on it today; empty if not said.
+    pub processes_today: Option<u64>,
     /// Memory that a host needs for these, the reserve and the shared pages included.
     pub today_bytes: Option<u64>,
     /// Whether they fit.
     pub fits_today: Option<bool>,
-    /// Processes of the fleet.
-    pub fleet: u64,
+    /// Processes of the fleet; empty where neither it nor those of today are known.
+    pub fleet: Option<u64>,
     /// Hosts for the fleet; empty where not one process fits.
     pub hosts: Option<u64>,
     /// What these cost.
@@ -72,8 +72,10 @@ pub struct HostRow {
     pub basis: Basis,
     /// What was added for memory that is not the heap's; 0 where the whole process is known.
     pub non_heap_bytes: u64,
-    /// CPUs that a process keeps busy; empty if not known.
+    /// CPUs that a process keeps busy, median over blocks; empty if not known.
     pub cpus_used: Option<f64>,
+    /// CPUs that a process is planned with: the upper end of their interval, without one the median.
+    pub cpus_planned: Option<f64>,
     /// Processes that fit by memory.
     pub fits_memory: Option<u64>,
     /// Processes that fit by CPU; empty if the host's CPUs or a process's use of them are not known.
@@ -96,7 +98,7 @@ impl HostRow {
 ///
 /// ```
 /// use heaplab::capacity::{Host, Request, plan_hosts};
-/// let host = Host { memory_bytes: 16 << 30, processes: 10, cpus: None, cost: 1.0 };
+/// let host = Host { memory_bytes: 16 << 30, processes: Some(10), cpus: None, cost: 1.0 };
 /// let request = Request { hosts: vec![host], margin: 0.1, fleet: Some(100), ..Request::default() };
 /// assert_eq!(request.check(), Ok(()));
 /// assert_eq!(plan_hosts(&[], &request, None), []);
@@ -110,9 +112,12 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
         let base = baseline.and_then(|name| needs.iter().find(|need| need.variant == name).copied());
         for host in &request.hosts {
             let of_host: Vec<HostRow> = needs.iter().map(|need| fit(need, base, host, request)).collect();
-            let base_cost =
-                of_host.iter().find(|row| Some(row.variant.as_str()) == baseline).and_then(|row| row.cost);
-            rows.extend(of_host.into_iter().map(|row| HostRow { saving: saving(&row, base_cost), ..row }));
+            let base_cost = of_host
+                .iter()
+                .find(|row| Some(row.variant.as_str()) == baseline)
+                .and_then(|row| cost(row, host));
+            let saved = |row: HostRow| HostRow { saving: saving(&row, cost(&row, host), base_cost), ..row };
+            rows.extend(of_host.into_iter().map(saved));
         }
     }
     rows
@@ -137,13 +142,14 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
     let fits_memory =
         planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64);
     let cpus_used = request.process_cpus.or(need.cpus_used);
-    let fits_cpu = host.cpus.zip(cpus_used.filter(|used| *used > 0.0)).map(|(cpus, used)| {
+    let cpus_planned = request.process_cpus.or(need.cpus_high).or(need.cpus_used);
+    let fits_cpu = host.cpus.zip(cpus_planned.filter(|used| *used > 0.0)).map(|(cpus, used)| {
         // A product that is whole but for its rounding is whole.
         (f64::from(cpus) * (1.0 - request.cpu_headroom) / used + 1e-9).floor() as u64
     });
     let fits = fits_memory.map(|memory| fits_cpu.map_or(memory, |cpu| memory.min(cpu)));
-    let fleet = request.fleet.unwrap_or(host.processes.saturating_mul(TODAYS_HOSTS));
-    let hosts = fits.filter(|fits| *fits > 0).map(|fits| fleet.div_ceil(fits));
+    let fleet = request.fleet.or(host.processes.map(|processes| processes.saturating_mul(TODAYS_HOSTS)));
+    let hosts = fits.filter(|fits| *fits > 0).zip(fleet).map(|(fits, fleet)| fleet.div_ceil(fits));
     HostRow {
         workload: need.workload.clone(),
         variant: need.variant.clone(),
@@ -167,8 +173,10 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
         shared_bytes,
         fits,
         processes_today: host.processes,
-        today_bytes: planned.map(|planned| bytes(taken + planned * host.processes as f64)),
-        fits_today: fits.map(|fits| fits >= host.processes),
+        today_bytes: planned
+            .zip(host.processes)
+            .map(|(planned, processes)| bytes(taken + planned * processes as f64)),
+        fits_today: fits.zip(host.processes).map(|(fits, processes)| fits >= processes),
         fleet,
         hosts,
         cost: hosts.map(|hosts| hosts as f64 * host.cost),
@@ -176,6 +184,7 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
         basis: need.basis,
         non_heap_bytes,
         cpus_used,
+        cpus_planned,
         fits_memory,
         fits_cpu,
     }
@@ -194,10 +203,16 @@ fn ratio(need: &Need, base: &Need, non_heap: f64) -> Option<Ratio> {
     paired_ratio(&pairs)
 }
 
+/// What a variant costs: the fleet's hosts, or where there is no fleet a process's share of one.
+fn cost(row: &HostRow, host: &Host) -> Option<f64> {
+    let share = || row.fits.filter(|fits| *fits > 0).map(|fits| host.cost / fits as f64);
+    if row.fleet.is_some() { row.cost } else { share() }
+}
+
 /// What is saved, where a difference in memory was shown.
-fn saving(row: &HostRow, base_cost: Option<f64>) -> Option<f64> {
+fn saving(row: &HostRow, cost: Option<f64>, base_cost: Option<f64>) -> Option<f64> {
     let shown = matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
-    let (cost, base_cost) = row.cost.zip(base_cost).filter(|_| shown)?;
+    let (cost, base_cost) = cost.zip(base_cost).filter(|_| shown)?;
     Some(1.0 - cost / base_cost)
 }
 
@@ -224,7 +239,12 @@ mod tests {
     }
 
     fn request(memory: f64, processes: u64) -> Request {
-        let host = Host { memory_bytes: (memory * MIB) as u64, processes, cpus: Some(2), cost: 3.0 };
+        let host = Host {
+            memory_bytes: (memory * MIB) as u64,
+            processes: Some(processes),
+            cpus: Some(2),
+            cost: 3.0,
+        };
         Request {
             hosts: vec![host],
             reserve_bytes: 100 * MIB as u64,
@@ -273,6 +293,29 @@ mod tests {
         );
         let unknown = row(None, 0.2, None);
         assert_eq!((unknown.fits, unknown.fits_cpu, unknown.bound()), (Some(10), None, Some("memory only")));
+    }
+
+    /// An answer that is planned with the middle of what was measured breaks for every second process.
+    #[test]
+    fn cpu_is_planned_with_at_the_upper_end_as_memory_is() {
+        let need = Need { cpus_used: Some(0.5), cpus_high: Some(0.7), ..need("ptmalloc2", 9, 77.0) };
+        let host = Host { cpus: Some(4), ..request(1360.0, 11).hosts[0] };
+        let request = Request { hosts: vec![host], cpu_headroom: 0.2, ..request(1360.0, 11) };
+        let row = plan_hosts(&[need], &request, None).remove(0);
+        assert_eq!((row.cpus_used, row.cpus_planned, row.fits_cpu), (Some(0.5), Some(0.7), Some(4)));
+    }
+
+    #[test]
+    fn how_many_fit_needs_no_processes_of_today() {
+        let all = [need("ptmalloc2", 9, 200.0), need("small", 9, 80.0)];
+        let mut request = Request { fleet: None, ..request(4000.0, 10) };
+        request.hosts[0].processes = None;
+        let rows = plan_hosts(&all, &request, Some("ptmalloc2"));
+        let row = &rows[1];
+        assert!(row.fits > rows[0].fits);
+        assert_eq!((row.fleet, row.hosts, row.today_bytes, row.fits_today), (None, None, None, None));
+        let fits = |at: usize| rows[at].fits.expect("measured") as f64;
+        assert!(row.saving.is_some_and(|saving| (saving - (1.0 - fits(0) / fits(1))).abs() < 1e-9));
     }
 
     #[test]

@@ -7,13 +7,18 @@
 mod caveats;
 mod connection;
 mod host;
+mod load;
 mod need;
 mod request;
 
-pub use connection::{ConnectionRow, fit_connections};
+pub use connection::{ConnectionRow, MOST_BEND, fit_connections};
 pub use host::{HostRow, plan_hosts};
+pub use load::{LoadRow, LoadSource, Loads, read_loads};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
-pub use request::{Host, PlanFileError, Request, RequestError, TODAYS_HOSTS, read_request, write_request};
+pub use request::{
+    Host, Kept, PlanFileError, Request, RequestError, TODAYS_HOSTS, check_name, keep_request, list_requests,
+    read_request,
+};
 
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 
@@ -33,6 +38,8 @@ pub struct Capacity {
     pub hosts: Vec<HostRow>,
     /// Memory of a connection; empty unless it was asked for.
     pub connections: Vec<ConnectionRow>,
+    /// What a process needs at each load; empty unless that was asked for.
+    pub loads: Vec<LoadRow>,
     /// What spoils the samples or is missing, in sentences.
     pub notes: Vec<String>,
 }
@@ -58,6 +65,27 @@ pub enum PlanError {
         /// What its recording does not cover.
         gaps: Vec<String>,
     },
+    /// Nothing is said of the loads that the runs were measured at.
+    #[error(
+        "{0}: no workload is a load model of a server, so its load is not known: say it for each directory, \
+         --load 100=DIR --load 300=DIR"
+    )]
+    NoLoads(String),
+    /// Loads of different programs have no line.
+    #[error("the loads are of different programs: {one} in {one_path}, {other} in {other_path}")]
+    DifferentPrograms {
+        /// A workload.
+        one: String,
+        /// Where.
+        one_path: String,
+        /// Another.
+        other: String,
+        /// Where.
+        other_path: String,
+    },
+    /// A run of several workloads was given one load.
+    #[error("{0} holds several workloads: a directory that --load names holds one")]
+    SeveralWorkloads(String),
     /// The baseline that was named was not measured.
     #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
     UnknownBaseline {
@@ -73,21 +101,23 @@ pub enum PlanError {
 /// # Errors
 ///
 /// A run cannot be read or has no memory sample, or the baseline was not measured.
-pub fn plan(runs: &[&Run], request: &Request) -> Result<Capacity, PlanError> {
+pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity, PlanError> {
     let mut notes = Vec::new();
-    let needs = read_all(runs, &mut notes)?;
+    let needs = read_all(runs, &loads.of_runs, &mut notes)?;
     let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
     let hosts = plan_hosts(&needs, request, baseline.as_deref());
     let seed = runs.first().map_or(0, |run| run.file.options.seed);
     let connections = if request.per_connection { fit_connections(&needs, seed) } else { Vec::new() };
     if request.per_connection && connections.is_empty() {
-        notes.push("--per-connection: no workload of the run is a load model of a server".to_owned());
+        let path = runs.first().map(|run| run.directory.display().to_string()).unwrap_or_default();
+        return Err(PlanError::NoLoads(path));
     }
+    let loads = if request.per_connection { read_loads(&needs, &loads.asked, seed) } else { Vec::new() };
     if request.non_heap_bytes > 0 {
         notes.extend(describe_whole_processes(&needs));
     }
-    Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, notes })
+    Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, loads, notes })
 }
 
 /// Whether the recordings of all workloads cover their processes.
@@ -104,9 +134,9 @@ pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
 }
 
 /// The needs of all runs. A workload that an earlier run has too is named with its directory.
-fn read_all(runs: &[&Run], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanError> {
+fn read_all(runs: &[&Run], loads: &[f64], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanError> {
     let mut all: Vec<Need> = Vec::new();
-    for run in runs {
+    for (at, run) in runs.iter().enumerate() {
         let path = run.directory.display();
         let mut of_run = run.notes.clone();
         let mut needs = read_needs(run, &mut of_run)?;
@@ -117,6 +147,9 @@ fn read_all(runs: &[&Run], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanErr
         let measured = |name: &str| needs.iter().any(|need| need.workload == name);
         let missing = run.file.workloads.iter().filter(|workload| !measured(&workload.name));
         of_run.extend(missing.map(|workload| format!("{}: no memory sample, so no plan", workload.name)));
+        if let Some(load) = loads.get(at) {
+            name_load(&mut needs, *load, (runs[0], *run), &all)?;
+        }
         for need in &mut needs {
             if all.iter().any(|earlier| earlier.workload == need.workload) {
                 need.workload = format!("{} ({path})", need.workload);
@@ -127,6 +160,32 @@ fn read_all(runs: &[&Run], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanErr
         notes.extend(of_run.into_iter().map(name));
     }
     Ok(all)
+}
+
+/// Says of the needs of a run that they are of one load of a program. `runs` are the first, and theirs.
+fn name_load(needs: &mut [Need], load: f64, runs: (&Run, &Run), earlier: &[Need]) -> Result<(), PlanError> {
+    let path = runs.1.directory.display().to_string();
+    let name = needs[0].workload.clone();
+    if needs.iter().any(|need| need.workload != name) {
+        return Err(PlanError::SeveralWorkloads(path));
+    }
+    let model = needs[0].load.as_ref().map_or(name, |(model, _)| model.clone());
+    if let Some((first, _)) = earlier.first().and_then(|need| need.load.as_ref())
+        && *first != model
+    {
+        let one_path = runs.0.directory.display().to_string();
+        return Err(PlanError::DifferentPrograms {
+            one: first.clone(),
+            one_path,
+            other: model,
+            other_path: path,
+        });
+    }
+    for need in needs {
+        need.workload = format!("{model} at {load}");
+        need.load = Some((model.clone(), load));
+    }
+    Ok(())
 }
 
 fn find_baseline(needs: &[Need], named: Option<&str>, default: &str) -> Result<Option<String>, PlanError> {

@@ -9,12 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
-use crate::predict::{Predictions, predict, predict_cpu_ns};
+use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
-use crate::stats::{median, percentile};
-
-/// The part of trace time in which a process has no more.
-const FRACTION: f64 = 0.99;
+use crate::stats::{median, median_interval, percentile_over_time};
 
 /// Whose memory the figures are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -62,13 +59,15 @@ pub struct Need {
     pub library_bytes: Option<u64>,
     /// Threads of the process.
     pub threads: Option<u64>,
-    /// The load model and its number of connections, where the workload is one.
-    pub load: Option<(String, u32)>,
+    /// The load model and its number of connections, where the workload is one; else what the load was said to be.
+    pub load: Option<(String, f64)>,
     /// Whose memory it is; the same for all variants of a workload.
     pub basis: Basis,
     /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where neither the program ran nor its
     /// recording says it.
     pub cpus_used: Option<f64>,
+    /// Upper end of its interval over blocks; none below 6.
+    pub cpus_high: Option<f64>,
 }
 
 /// Whether a plan counts a sample: it measures memory, and not the harness's.
@@ -105,7 +104,10 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         need.threads = need.threads.max(sample.threads);
         need.library_bytes = need.library_bytes.max(sample.library_file_bytes);
         let end = if basis == Basis::Program { sample.wall_ns } else { workload.and_then(end_of_trace) };
-        match points.take(place, basis).and_then(|points| percentile_over_time(points, end.unwrap_or(0))) {
+        let held =
+            points.take(place, basis).map(|points| points.into_iter().map(<(u64, u64)>::from).collect());
+        let held: Vec<(u64, u64)> = held.unwrap_or_default();
+        match percentile_over_time(&held, end.unwrap_or(0), PLANNED_FRACTION) {
             Some(resident) => {
                 let harness = sample.page_table_harness_bytes.unwrap_or(0);
                 let page_tables = sample.page_table_bytes.unwrap_or(0).saturating_sub(harness);
@@ -121,13 +123,15 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     notes.extend(without_points.into_iter().map(describe_without_points));
     let mut needs: Vec<Need> = needs.into_values().collect();
     for need in &mut needs {
-        need.cpus_used = cpus_used(run, need);
+        let used = cpus_used(run, need);
+        need.cpus_used = median(&used);
+        need.cpus_high = median_interval(&used).map(|interval| interval.high);
     }
     Ok(needs)
 }
 
-/// CPUs that a process keeps busy: measured of a program that ran, predicted from a recording's.
-fn cpus_used(run: &Run, need: &Need) -> Option<f64> {
+/// CPUs that a process keeps busy, a figure a block: measured of a program that ran, predicted from a recording's.
+fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
     if need.basis == Basis::Program {
         let of = |sample: &&Sample| {
             (sample.pass, sample.status) == (Pass::Exec, Status::Ok)
@@ -137,11 +141,15 @@ fn cpus_used(run: &Run, need: &Need) -> Option<f64> {
             let cpu_ns = sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)?;
             Some(cpu_ns as f64 / sample.wall_ns.filter(|wall| *wall > 0)? as f64)
         });
-        return median(&used.collect::<Vec<f64>>());
+        return used.collect();
     }
-    let workload = run.file.workloads.iter().find(|workload| workload.name == need.workload)?;
-    let elapsed_ns = workload.duration_ns.filter(|duration| workload.has_times && *duration > 0)?;
-    Some(predict_cpu_ns(run, workload, &need.variant)? / elapsed_ns as f64)
+    let workload = run.file.workloads.iter().find(|workload| workload.name == need.workload);
+    let elapsed = workload.and_then(|workload| {
+        Some((workload, workload.duration_ns.filter(|duration| workload.has_times && *duration > 0)? as f64))
+    });
+    let Some((workload, elapsed_ns)) = elapsed else { return Vec::new() };
+    let times = predict_cpu_times_ns(run, workload, &need.variant);
+    times.into_iter().map(|time_ns| time_ns / elapsed_ns).collect()
 }
 
 /// Resident bytes over time, by the place of the sample in [`Run::samples`].
@@ -203,7 +211,8 @@ fn describe_without_points(((workload, variant, basis), count): ((&str, &str, Ba
 }
 
 fn empty(sample: &Sample, workload: Option<&RunWorkload>, basis: Basis) -> Need {
-    let load = workload.and_then(|workload| Some((workload.model.clone()?, workload.connections?)));
+    let load =
+        workload.and_then(|workload| Some((workload.model.clone()?, f64::from(workload.connections?))));
     Need {
         workload: sample.workload.clone(),
         variant: sample.variant.clone(),
@@ -241,58 +250,4 @@ impl Order {
 /// Trace time at the last event; the number of events where the trace has no times.
 fn end_of_trace(workload: &RunWorkload) -> Option<u64> {
     if workload.has_times { workload.duration_ns } else { workload.events }
-}
-
-/// The resident bytes that are not exceeded in 99 % of trace time, each point holding until the next.
-fn percentile_over_time(mut points: Vec<MemoryPoint>, end: u64) -> Option<u64> {
-    points.sort_by_key(|point| point.time_ns);
-    let last = *points.last()?;
-    let largest = points.iter().map(|point| point.resident_bytes).max();
-    let nexts = points.iter().skip(1).map(|next| next.time_ns).chain([end.max(last.time_ns)]);
-    let mut held: Vec<(u64, u64)> =
-        points.iter().zip(nexts).map(|(point, next)| (point.resident_bytes, next - point.time_ns)).collect();
-    held.sort_unstable();
-    // A trace of no length has no time to weigh by.
-    percentile(&held, FRACTION).or(largest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn percentile_of(points: &[(u64, u64)], end: u64) -> Option<u64> {
-        percentile_over_time(points.iter().copied().map(MemoryPoint::from).collect(), end)
-    }
-
-    #[test]
-    fn a_percentile_is_weighted_by_time() {
-        // 100 for 980 of 1000, 900 for 15, 5000 for 5.
-        let points = [(0, 100), (500, 900), (515, 100), (900, 5000), (905, 100)];
-        assert_eq!(percentile_of(&points, 1000), Some(900));
-        let spike = [(0, 100), (900, 5000), (905, 100)];
-        assert_eq!(percentile_of(&spike, 1000), Some(100));
-        assert_eq!(percentile_of(&[(0, 1), (10, 7)], 1000), Some(7), "the last holds to the end");
-        assert_eq!(percentile_of(&[(5, 3), (5, 9), (5, 4)], 5), Some(9), "no time goes by");
-        assert_eq!(percentile_of(&[], 9), None);
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_exceeded_for_a_hundredth_of_the_time_at_most(
-            points in prop::collection::vec((0u64..10_000, 0u64..1000), 1..60),
-            more in 1u64..5000,
-        ) {
-            let end = points.iter().map(|point| point.0).max().unwrap_or(0) + more;
-            let found = percentile_of(&points, end).expect("a point");
-            let mut sorted = points.clone();
-            sorted.sort_by_key(|point| point.0);
-            let nexts: Vec<u64> = sorted.iter().skip(1).map(|next| next.0).chain([end]).collect();
-            let above: u64 =
-                sorted.iter().zip(&nexts).filter(|(point, _)| point.1 > found).map(|(point, next)| next - point.0).sum();
-            let all = end - sorted[0].0;
-            prop_assert!(above * 100 <= all, "{above} of {all}");
-            prop_assert!(points.iter().any(|point| point.1 == found));
-        }
-    }
 }

@@ -9,7 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::{ResultsError, write_whole};
 
+/// The file of the plan without a name.
 const FILE: &str = "plan.toml";
+/// What stands before and after a plan's name.
+const NAMED: (&str, &str) = ("plan-", ".toml");
+/// Letters of a name at most.
+const LONGEST_NAME: usize = 60;
 
 /// A type of host.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -17,8 +22,9 @@ const FILE: &str = "plan.toml";
 pub struct Host {
     /// Its memory.
     pub memory_bytes: u64,
-    /// Processes that run on it today.
-    pub processes: u64,
+    /// Processes that run on it today; none if that was not said.
+    #[serde(default)]
+    pub processes: Option<u64>,
     /// Its CPUs; none if that was not said.
     pub cpus: Option<u32>,
     /// What one costs, in any unit.
@@ -44,6 +50,9 @@ pub struct Request {
     /// Whether the memory of a connection is asked for.
     #[serde(default)]
     pub per_connection: bool,
+    /// What the load of a process is counted in; none for connections.
+    #[serde(default)]
+    pub load_unit: Option<String>,
     /// CPUs that a process keeps busy, where that is known better than from the run.
     #[serde(default)]
     pub process_cpus: Option<f64>,
@@ -55,14 +64,15 @@ pub struct Request {
     pub hosts: Vec<Host>,
 }
 
-/// So many hosts of each type are planned for where no fleet is named: hosts then read as per cent of today's.
+/// So many hosts of each type are planned for where no fleet is named and it is known what runs today: hosts then read as
+/// per cent of today's.
 pub const TODAYS_HOSTS: u64 = 100;
 
 /// A request that cannot be planned for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RequestError {
     /// There is no host.
-    #[error("no host is named: give --host-memory and --processes, once for each type of host")]
+    #[error("no host is named: give --host-memory, once for each type of host")]
     NoHost,
     /// A host's memory is all reserved or shared.
     #[error(
@@ -119,7 +129,7 @@ impl Request {
             if host.memory_bytes <= taken_bytes {
                 return Err(RequestError::NothingLeft { memory_bytes: host.memory_bytes, taken_bytes });
             }
-            if host.processes == 0 {
+            if host.processes == Some(0) {
                 return out_of_range(
                     "--processes",
                     "0".to_owned(),
@@ -150,32 +160,94 @@ pub enum PlanFileError {
     Results(#[from] ResultsError),
 }
 
-/// Writes what was asked into a run's directory; returns the file.
+/// A plan's name as it can be part of a file's.
+///
+/// # Errors
+///
+/// A sentence.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_good) {
+        true => Ok(()),
+        false => Err(format!(
+            "{name:?} is no name of a plan: up to {LONGEST_NAME} letters, digits, dots, hyphens and underscores"
+        )),
+    }
+}
+
+/// What came of keeping a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// It is in this file.
+    In(PathBuf),
+    /// This file has another question, and was not touched.
+    Other(PathBuf),
+}
+
+/// Writes what was asked into a run's directory, under a name or none. A file that has another question is replaced only
+/// where `replace` says so.
 ///
 /// # Errors
 ///
 /// It cannot be written.
-pub fn write_request(directory: &Path, request: &Request) -> Result<PathBuf, PlanFileError> {
-    let path = directory.join(FILE);
+pub fn keep_request(
+    directory: &Path,
+    name: Option<&str>,
+    request: &Request,
+    replace: bool,
+) -> Result<Kept, PlanFileError> {
+    let file = name.map_or_else(|| FILE.to_owned(), |name| format!("{}{name}{}", NAMED.0, NAMED.1));
+    let path = directory.join(file);
     let text = toml::to_string(request)
         .map_err(|error| PlanFileError::Unusable { path: path.clone(), detail: error.to_string() })?;
-    let head = "# What `heaplab plan` was asked last. `heaplab report` answers it; without this file it shows no plan.\n\n";
+    if !replace {
+        match read_file(&path) {
+            Ok(None) => {}
+            Ok(Some(known)) if known == *request => return Ok(Kept::In(path)),
+            // What cannot be read may be what somebody wrote.
+            Ok(Some(_)) | Err(PlanFileError::Unusable { .. }) => return Ok(Kept::Other(path)),
+            Err(error) => return Err(error),
+        }
+    }
+    let head = "# What `heaplab plan` was asked. `heaplab report` answers it; without this file it does not show this plan.\n\n";
     write_whole(&path, format!("{head}{text}").as_bytes())?;
-    Ok(path)
+    Ok(Kept::In(path))
 }
 
-/// Reads what was asked of a run; none if it has had no plan.
+/// The names of the plans of a run: none for the one without a name, which is the first.
+pub fn list_requests(directory: &Path) -> Vec<Option<String>> {
+    let mut names: Vec<Option<String>> = Vec::new();
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for file in files.filter_map(|file| file.file_name().into_string().ok()) {
+        let name = file.strip_prefix(NAMED.0).and_then(|rest| rest.strip_suffix(NAMED.1));
+        match name.filter(|name| check_name(name).is_ok()) {
+            Some(name) => names.push(Some(name.to_owned())),
+            None if file == FILE => names.push(None),
+            None => {}
+        }
+    }
+    names.sort();
+    names
+}
+
+/// Reads what was asked of a run under a name or none; none if it has had no such plan.
 ///
 /// # Errors
 ///
 /// It cannot be read, or asks for what cannot be planned.
-pub fn read_request(directory: &Path) -> Result<Option<Request>, PlanFileError> {
-    let path = directory.join(FILE);
-    let unusable = |detail: String| PlanFileError::Unusable { path: path.clone(), detail };
-    let text = match std::fs::read_to_string(&path) {
+pub fn read_request(directory: &Path, name: Option<&str>) -> Result<Option<Request>, PlanFileError> {
+    let file = name.map_or_else(|| FILE.to_owned(), |name| format!("{}{name}{}", NAMED.0, NAMED.1));
+    read_file(&directory.join(file))
+}
+
+fn read_file(path: &Path) -> Result<Option<Request>, PlanFileError> {
+    let unusable = |detail: String| PlanFileError::Unusable { path: path.to_owned(), detail };
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ResultsError::Io { path, action: "read", source }.into()),
+        Err(source) => {
+            return Err(ResultsError::Io { path: path.to_owned(), action: "read", source }.into());
+        }
     };
     let request: Request = toml::from_str(&text).map_err(|error| unusable(error.to_string()))?;
     request.check().map_err(|error| unusable(error.to_string()))?;
@@ -187,7 +259,7 @@ mod tests {
     use super::*;
 
     fn request() -> Request {
-        let host = Host { memory_bytes: 4 << 30, processes: 10, cpus: None, cost: 9.5 };
+        let host = Host { memory_bytes: 4 << 30, processes: Some(10), cpus: None, cost: 9.5 };
         Request {
             hosts: vec![host, Host { cpus: Some(8), ..host }],
             reserve_bytes: 100 << 20,
@@ -202,18 +274,28 @@ mod tests {
     #[test]
     fn what_was_asked_comes_back() {
         let directory = tempfile::tempdir().expect("a directory");
-        assert_eq!(read_request(directory.path()).expect("no file is no fault"), None);
+        let path = directory.path();
+        assert_eq!(read_request(path, None).expect("no file is no fault"), None);
         let bare = Request { per_connection: true, ..Request::default() };
-        for asked in [request(), bare] {
-            write_request(directory.path(), &asked).expect("written");
-            assert_eq!(read_request(directory.path()).expect("readable"), Some(asked));
+        for name in [None, Some("busy-day")] {
+            let keep = |asked: &Request, replace| keep_request(path, name, asked, replace).expect("written");
+            assert!(matches!(keep(&request(), false), Kept::In(_)));
+            assert!(matches!(keep(&request(), false), Kept::In(_)), "the same question again");
+            assert!(matches!(keep(&bare, false), Kept::Other(_)), "another is kept out");
+            assert_eq!(read_request(path, name).expect("readable"), Some(request()));
+            assert!(matches!(keep(&bare, true), Kept::In(_)));
+            assert_eq!(read_request(path, name).expect("readable"), Some(bare.clone()));
         }
+        assert_eq!(list_requests(path), [None, Some("busy-day".to_owned())]);
+        assert!(check_name("../x").is_err() && check_name("").is_err() && check_name("busy.1_a-b").is_ok());
     }
 
     #[test]
     fn a_file_that_was_spoilt_is_named_with_what_is_wrong() {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = write_request(directory.path(), &request()).expect("written");
+        let Kept::In(path) = keep_request(directory.path(), None, &request(), false).expect("written") else {
+            panic!("there was none before")
+        };
         let good = std::fs::read_to_string(&path).expect("readable");
         for (from, to, told) in [
             ("margin = 0.25", "margin = -1.0", "--margin is -100%"),
@@ -222,7 +304,7 @@ mod tests {
             ("fleet = 1000", "fleet = ", "TOML parse error"),
         ] {
             std::fs::write(&path, good.replacen(from, to, 1)).expect("writable");
-            let error = read_request(directory.path()).expect_err("spoilt").to_string();
+            let error = read_request(directory.path(), None).expect_err("spoilt").to_string();
             assert!(error.contains("plan.toml: ") && error.contains(told), "{error}");
         }
     }
@@ -239,7 +321,7 @@ mod tests {
         assert!(with(&|it| it.hosts.clear()).starts_with("no host is named"));
         assert_eq!(Request { per_connection: true, hosts: Vec::new(), ..good.clone() }.check(), Ok(()));
         assert!(with(&|it| it.reserve_bytes = u64::MAX).contains("nothing left"));
-        assert!(with(&|it| it.hosts[0].processes = 0).starts_with("--processes is 0"));
+        assert!(with(&|it| it.hosts[0].processes = Some(0)).starts_with("--processes is 0"));
         for cost in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(with(&|it| it.hosts[0].cost = cost).starts_with("--host-cost is "), "{cost}");
         }

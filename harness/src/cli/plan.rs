@@ -7,20 +7,24 @@ use std::path::PathBuf;
 use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage};
-use crate::capacity::{self, Host, PlanError, Request, is_planned, write_request};
+use crate::capacity::{
+    self, Capacity, Host, Kept, Loads, PlanError, Request, check_name, is_planned, keep_request,
+};
 use crate::cli::stdout::stdout;
 use crate::report::{Columns, Format, draw_plan, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
+use crate::session::validated_runs;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Directories of runs with a memory pass; more than one for the loads of --per-connection
-    #[arg(required = true, value_name = "DIR")]
+    /// Directories of runs with a memory pass, or of a validation; more than one for the loads of --per-connection
+    #[arg(required_unless_present = "loads", value_name = "DIR")]
     directories: Vec<PathBuf>,
     /// Memory of a host, such as 16GiB; once for each type of host
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     host_memory: Vec<u64>,
-    /// Processes that run on such a host today; once for each type of host
+    /// Processes that run on such a host today, for what these would need and how many hosts a fleet takes; once for each type
+    /// of host
     #[arg(long, value_name = "N")]
     processes: Vec<u64>,
     /// CPUs of a host: once for all, or for each type
@@ -49,12 +53,27 @@ pub(super) struct Args {
     /// By how much a process is taken to be larger than it was measured
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: f64,
-    /// Processes of the fleet [default: those of 100 hosts as they run today]
+    /// Processes of the fleet [default: those of 100 hosts as they run today, where that is known]
     #[arg(long, value_name = "N")]
     fleet: Option<u64>,
     /// Memory of a connection, from runs of a load model at several loads (`heaplab run MODEL --connections N,...`)
     #[arg(long)]
     per_connection: bool,
+    /// A run at one load of the program, counted in any unit, such as 100=DIR; once for each load, in place of DIR
+    #[arg(long = "load", value_name = "LOAD=DIR", value_parser = parse_load, conflicts_with = "directories")]
+    loads: Vec<(f64, PathBuf)>,
+    /// What the load is counted in, such as requests/s [default: connection]
+    #[arg(long, value_name = "UNIT")]
+    load_unit: Option<String>,
+    /// A load at which a process's memory is asked for: by the line through the loads, where one describes them
+    #[arg(long = "at", value_name = "LOAD", value_parser = parse_number)]
+    at: Vec<f64>,
+    /// Keep this question under a name in the run's directory, beside others: `heaplab report` shows each
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    name: Option<String>,
+    /// Replace the question that is kept under that name, or without one
+    #[arg(long)]
+    replace: bool,
     /// The variant that savings refer to [default: ptmalloc2, if the run has it]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
@@ -71,24 +90,20 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let request = request(&args)?;
-    let runs = args.directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
+    let (directories, loads) = sources(&args)?;
+    let runs = directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
     let all: Vec<&Run> = runs.iter().collect();
     if !args.despite_coverage {
         capacity::check_coverage(&all)?;
     }
-    let capacity = capacity::plan(&all, &request).map_err(|error| match error {
-        PlanError::UnknownBaseline { .. } => usage(error.to_string()),
-        other => other.into(),
+    let capacity = capacity::plan(&all, &loads, &request).map_err(|error| match error {
+        PlanError::Results(_) | PlanError::NoMemory(_) | PlanError::Gaps { .. } => error.into(),
+        mistake => usage(mistake.to_string()),
     })?;
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
         say!("heaplab: {note}");
     }
-    let mut files: Vec<PathBuf> =
-        draw_plan(&capacity, &runs[0].directory.join("plots"))?.into_iter().map(|plot| plot.path).collect();
-    // A report is about one run: a plan of several is in none.
-    if let [run] = &runs[..] {
-        files.push(write_request(&run.directory, &request)?);
-    }
+    let files = keep(&args, &runs, &request, &capacity)?;
     let out = &mut stdout();
     print_capacity(&capacity, args.format, args.columns, out)?;
     if matches!(args.format, Format::Table) && !files.is_empty() {
@@ -96,6 +111,62 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         files.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
     }
     Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// Keeps the question, and draws its answer beside it; returns the files. A report is about one run: a plan of several is
+/// in none.
+fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> anyhow::Result<Vec<PathBuf>> {
+    let directory = &runs[0].directory;
+    let name = args.name.as_deref();
+    let kept = match (runs, &args.loads[..]) {
+        ([run], []) => Some(keep_request(&run.directory, name, request, args.replace)?),
+        _ if name.is_some() => return Err(usage("--name keeps a plan of one run: a report shows no other")),
+        _ => None,
+    };
+    if let Some(Kept::Other(path)) = &kept {
+        let path = path.display();
+        if name.is_some() {
+            return Err(usage(format!(
+                "{path} keeps another question: choose another --name, or --replace it"
+            )));
+        }
+        say!(
+            "heaplab: {path} keeps another question, so this one is not kept: --name keeps it beside that, --replace instead"
+        );
+        return Ok(Vec::new());
+    }
+    let mut files: Vec<PathBuf> =
+        draw_plan(capacity, name, &directory.join("plots"))?.into_iter().map(|plot| plot.path).collect();
+    if let Some(Kept::In(path)) = kept {
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// The runs' directories, and what is said of their loads.
+fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
+    let given = args.directories.iter().chain(args.loads.iter().map(|(_, path)| path));
+    let directories = given.map(|path| {
+        let Some(validated) = validated_runs(path) else { return path.clone() };
+        say!(
+            "heaplab: {} holds two runs: planned with the program's own, {}; {} predicts it from the replays",
+            path.display(),
+            validated.program.display(),
+            validated.replays.display()
+        );
+        validated.program
+    });
+    let directories: Vec<PathBuf> = directories.collect();
+    let of_runs: Vec<f64> = args.loads.iter().map(|(load, _)| *load).collect();
+    for (at, load) in of_runs.iter().enumerate() {
+        if of_runs[..at].contains(load) {
+            return Err(usage(format!("--load {load} is given twice: a line takes different loads")));
+        }
+    }
+    if !args.at.is_empty() && of_runs.is_empty() && !args.per_connection {
+        return Err(usage("--at takes loads: --per-connection, or --load LOAD=DIR for each"));
+    }
+    Ok((directories, Loads { of_runs, asked: args.at.clone() }))
 }
 
 /// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, and no fault.
@@ -106,9 +177,9 @@ fn is_complete(run: &Run) -> bool {
 
 fn request(args: &Args) -> anyhow::Result<Request> {
     let types = args.host_memory.len();
-    if args.processes.len() != types {
+    if !args.processes.is_empty() && args.processes.len() != types {
         return Err(usage(format!(
-            "{types} --host-memory and {} --processes: give both once for each type of host",
+            "{types} --host-memory and {} --processes: give --processes once for each type of host, or not at all",
             args.processes.len()
         )));
     }
@@ -116,7 +187,7 @@ fn request(args: &Args) -> anyhow::Result<Request> {
     let costs = for_each("--host-cost", &args.host_cost, types)?;
     let host = |at: usize| Host {
         memory_bytes: args.host_memory[at],
-        processes: args.processes[at],
+        processes: args.processes.get(at).copied(),
         cpus: cpus.get(at).copied(),
         cost: costs.get(at).copied().unwrap_or(1.0),
     };
@@ -128,7 +199,8 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         margin: args.margin,
         fleet: args.fleet,
         baseline: args.baseline.clone(),
-        per_connection: args.per_connection,
+        per_connection: args.per_connection || !args.loads.is_empty(),
+        load_unit: args.load_unit.clone(),
         process_cpus: args.process_cpus,
         cpu_headroom: args.cpu_headroom,
     };
@@ -146,6 +218,23 @@ fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Ve
             "{} {name} for {types} types of host: give it once for all, or once for each",
             given.len()
         ))),
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
+}
+
+fn parse_number(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|load| load.is_finite() && *load >= 0.0);
+    number.ok_or_else(|| format!("{text:?} is no load: a number, 0 or above"))
+}
+
+/// A load and the directory of the run that was measured at it.
+fn parse_load(text: &str) -> Result<(f64, PathBuf), String> {
+    match text.split_once('=') {
+        Some((load, path)) if !path.is_empty() => Ok((parse_number(load)?, path.into())),
+        _ => Err(format!("{text:?} is no load with its directory: write it such as 100=DIR")),
     }
 }
 

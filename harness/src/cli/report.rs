@@ -89,7 +89,8 @@ pub(super) fn show_program_report(
     let out = &mut std::io::stderr().lock();
     print_table(&analysis, view.columns, out, Style { ruled: false, colour: false })?;
     writeln!(out)?;
-    answer(&analysis).all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
+    let answer = answer(&analysis);
+    report.planned.iter().chain(answer.all()).try_for_each(|sentence| writeln!(out, "{sentence}"))?;
     name_files(&report, path, view.list_files, out)?;
     Ok(outcome(&analysis))
 }
@@ -109,7 +110,8 @@ fn report_run(
     print_summary(&analysis, format, columns, out)?;
     if matches!(format, Format::Table) {
         writeln!(out)?;
-        answer(&analysis).all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
+        let answer = answer(&analysis);
+        report.planned.iter().chain(answer.all()).try_for_each(|sentence| writeln!(out, "{sentence}"))?;
         writeln!(out)?;
     }
     Ok((outcome(&analysis), report))

@@ -1,17 +1,24 @@
 //! What a person sees while a session works: sentences, and bars where standard error is a terminal.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
 use heaplab_workloads::import::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::design::Pass;
 use crate::session::Notice;
+
+/// Where there is no terminal for a bar, a line says this often how far a session is.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows what a session tells.
 pub(super) struct Screen {
     bar: RefCell<Option<ProgressBar>>,
     styles: Styles,
+    /// Where standard error is no terminal: when the last line was written.
+    last_line: Option<Cell<Instant>>,
 }
 
 struct Styles {
@@ -26,11 +33,13 @@ impl Screen {
         let style = ProgressStyle::with_template;
         let styles = Styles {
             import: style("{prefix} {bar:40} {percent:>3} %  {msg} events  {eta} left")?,
-            compile: style("compile {msg}: {human_pos} events, {per_sec}")?,
+            compile: style("compile {msg}: {human_pos} events, {rate}")?.with_key("rate", write_rate),
             samples: style("{bar:30} {pos}/{len}  {msg}  {eta} left")?,
             samples_without_end: style("{pos} samples in {elapsed}  {msg}")?,
         };
-        Ok(Screen { bar: RefCell::default(), styles })
+        let is_terminal = std::io::stderr().is_terminal();
+        let last_line = (!is_terminal).then(|| Cell::new(Instant::now()));
+        Ok(Screen { bar: RefCell::default(), styles, last_line })
     }
 
     /// Shows one notice.
@@ -39,6 +48,7 @@ impl Screen {
             Notice::Say(ref text) => self.say(text),
             Notice::Importing { workload, progress } => self.import(&format!("import {workload}"), progress),
             Notice::Compiling { workload, order, events } => {
+                self.say_now_and_then(|| format!("compile {workload} ({order}): {events} events"));
                 let bar = self.bar(|styles| ProgressBar::new_spinner().with_style(styles.compile.clone()));
                 bar.set_message(format!("{workload} ({order})"));
                 bar.set_position(events);
@@ -50,6 +60,10 @@ impl Screen {
                 self.say(&format!("{workload} under {variant}, sample {number}{of}"));
             }
             Notice::Sampling { workload, pass, variant, number, count } => {
+                self.say_now_and_then(|| {
+                    let of = count.map_or(String::new(), |count| format!(" of {count}"));
+                    format!("{workload} {pass} {variant}, sample {number}{of}")
+                });
                 let bar = self.bar(|styles| match count {
                     Some(count) => ProgressBar::new(count).with_style(styles.samples.clone()),
                     None => ProgressBar::new_spinner().with_style(styles.samples_without_end.clone()),
@@ -76,6 +90,14 @@ impl Screen {
         }
     }
 
+    /// Says how far the session is, where no bar shows it and nothing was said of it for a while.
+    fn say_now_and_then(&self, text: impl FnOnce() -> String) {
+        if let Some(last) = self.last_line.as_ref().filter(|last| last.get().elapsed() >= LINE_EVERY) {
+            last.set(Instant::now());
+            self.say(&text());
+        }
+    }
+
     fn say(&self, text: &str) {
         match &*self.bar.borrow() {
             Some(bar) => bar.suspend(|| say!("heaplab: {text}")),
@@ -87,4 +109,10 @@ impl Screen {
     fn bar(&self, make: impl FnOnce(&Styles) -> ProgressBar) -> ProgressBar {
         self.bar.borrow_mut().get_or_insert_with(|| make(&self.styles)).clone()
     }
+}
+
+/// Events a second, whole: parts of an event say nothing.
+fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    // A bar that cannot be drawn is no fault of the session.
+    let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
 }

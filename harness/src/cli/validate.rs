@@ -15,7 +15,7 @@ use super::screen::Screen;
 use super::{Outcome, argv_of_process, nanoseconds, parse_duration, stop_on_signals};
 use crate::cli::stdout::stdout;
 use crate::design::{ExecOptions, RunOptions};
-use crate::predict::validate;
+use crate::predict::{PLANNED_FRACTION, validate};
 use crate::report::{
     Analysis, Style, draw_validation, print_validation, validation_cpu_csv, validation_csv, write_report,
 };
@@ -47,6 +47,9 @@ pub(super) struct Args {
     /// Go on with a recording that failed, lost events or explains too little of its process's memory
     #[arg(long)]
     despite_coverage: bool,
+    /// A percentile over time to compare beside the 99th, with which plans are made; once for each
+    #[arg(long = "percentile", value_name = "PERCENT", value_parser = parse_percentile)]
+    percentiles: Vec<f64>,
     /// As of `heaplab exec`: a sample ends this long after the program was ready
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
@@ -64,16 +67,27 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+/// A percentile, such as 95 or 99.9, as a fraction.
+fn parse_percentile(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
+    match number.filter(|percent| *percent > 0.0 && *percent < 100.0) {
+        Some(percent) => Ok(percent / 100.0),
+        None => Err(format!("{text:?} is no percentile: write it such as 95, above 0 and below 100")),
+    }
+}
+
 /// Makes both runs, and compares them.
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;
+    let mut percentiles = vec![PLANNED_FRACTION];
+    percentiles.extend(args.percentiles.iter().filter(|fraction| **fraction != PLANNED_FRACTION));
     let validation = validation(args);
     let Some((replays, program)) = validate_recording(&validation, &stop, &|notice| screen.show(notice))?
     else {
         return Ok(Outcome::Interrupted);
     };
-    report(&validation.directory, &results::load(&replays)?, &results::load(&program)?)
+    report(&validation.directory, &results::load(&replays)?, &results::load(&program)?, &percentiles)
 }
 
 fn validation(args: Args) -> Validation {
@@ -108,8 +122,8 @@ fn validation(args: Args) -> Validation {
     }
 }
 
-fn report(directory: &Path, replay: &Run, exec: &Run) -> anyhow::Result<Outcome> {
-    let validation = validate(replay, exec)?;
+fn report(directory: &Path, replay: &Run, exec: &Run, percentiles: &[f64]) -> anyhow::Result<Outcome> {
+    let validation = validate(replay, exec, percentiles)?;
     let mut complete = true;
     for run in [replay, exec] {
         let analysis = Analysis::new(run, None)?;

@@ -27,7 +27,7 @@ mod tree;
 mod validation;
 
 pub use prediction::{Prediction, Predictions, predict};
-pub use processor::predict_cpu_ns;
+pub use processor::predict_cpu_times_ns;
 pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
 pub use tree::{TreePrediction, predict_trees};
-pub use validation::{Curves, Errors, Figure, Held, HeldCpu, Validation, validate};
+pub use validation::{Curves, Errors, Figure, Held, HeldCpu, PLANNED_FRACTION, Validation, validate};

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use super::prediction::find_base;
 use super::samples::replayed_cpu_ns;
 use crate::results::{Pass, Run, RunWorkload, Status};
-use crate::stats::median;
 
-/// CPU time that the recorded process would have used under `variant`, in ns; none where the recording does not say what
-/// it used. Where speed was not measured of the variant and of the build recorded under, it is the recorded time itself.
-pub fn predict_cpu_ns(run: &Run, workload: &RunWorkload, variant: &str) -> Option<f64> {
-    let recorded_ns = workload.recorded_cpu_ns? as f64;
-    let beyond_ns = beyond_base(run, &workload.name, variant).and_then(|beyond| median(&beyond));
-    Some((recorded_ns + beyond_ns.unwrap_or(0.0)).max(0.0))
+/// CPU times that the recorded process would have used under `variant`, in ns, one of each block; none where the recording
+/// does not say what it used. Where speed was not measured of the variant and of the build recorded under, it is the
+/// recorded time itself, alone.
+pub fn predict_cpu_times_ns(run: &Run, workload: &RunWorkload, variant: &str) -> Vec<f64> {
+    let Some(recorded_ns) = workload.recorded_cpu_ns.map(|time| time as f64) else { return Vec::new() };
+    let beyond = beyond_base(run, &workload.name, variant).filter(|beyond| !beyond.is_empty());
+    let beyond = beyond.unwrap_or_else(|| vec![0.0]);
+    beyond.into_iter().map(|beyond_ns| (recorded_ns + beyond_ns).max(0.0)).collect()
 }
 
 /// What each replay of a workload used beyond that of the variant recorded under, in the same block.

@@ -4,6 +4,7 @@
 //! predictor says that nothing changes: memory stays what was recorded.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -14,16 +15,37 @@ use super::ranking::{Ranking, Standing, rank};
 use super::samples::{cpu_ns, replayed_cpu_ns, values};
 
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, Status};
-use crate::stats::{TimeWeighted, median};
+use crate::stats::{TimeWeighted, median, percentile_over_time};
+
+/// The part of its time in which a process has no more than it is planned with.
+pub const PLANNED_FRACTION: f64 = 0.99;
 
 /// Which figure of memory is held against reality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Figure {
     /// The largest.
     Peak,
     /// The time-weighted mean.
     Mean,
+    /// What is not exceeded in this part of the time; a plan's is [`PLANNED_FRACTION`].
+    Percentile(f64),
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Figure::Peak => f.write_str("peak"),
+            Figure::Mean => f.write_str("mean"),
+            // Rounded, because 0.999 * 100 is not 99.9.
+            Figure::Percentile(fraction) => write!(f, "p{}", (fraction * 1e8).round() / 1e6),
+        }
+    }
+}
+
+impl Serialize for Figure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// One figure of one variant.
@@ -109,10 +131,12 @@ pub struct Validation {
 
 /// Holds a run of one recording against a run of the program that it was recorded of.
 ///
+/// `percentiles` are compared beside the peak and the mean, as fractions.
+///
 /// # Errors
 ///
 /// Files that cannot be read. What is missing is said in [`Validation::parts`].
-pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
+pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Validation, ResultsError> {
     let predictions = predict(replays)?;
     let program = real.file.workloads.first().map(|program| program.name.clone()).unwrap_or_default();
     let mut validation = Validation {
@@ -126,8 +150,10 @@ pub fn validate(replays: &Run, real: &Run) -> Result<Validation, ResultsError> {
     };
     for variant in &real.file.variants {
         let label = variant.label.as_str();
-        for figure in [Figure::Peak, Figure::Mean] {
-            validation.memory.extend(hold(replays, real, &predictions, label, figure));
+        let of_time = percentiles.iter().map(|fraction| Figure::Percentile(*fraction));
+        for figure in [Figure::Peak, Figure::Mean].into_iter().chain(of_time) {
+            let sources = (replays, real, &predictions, &validation.curves[..]);
+            validation.memory.extend(hold(sources, label, figure));
         }
         validation.cpu.extend(hold_cpu(replays, real, label));
     }
@@ -160,7 +186,15 @@ fn recorded_cpu_ns(replays: &Run) -> Option<f64> {
     replays.file.workloads.first()?.recorded_cpu_ns.map(|cpu| cpu as f64)
 }
 
-fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, figure: Figure) -> Option<Held> {
+/// The replays, the program's run, what is predicted, and both over time.
+type Sources<'a> = (&'a Run, &'a Run, &'a Predictions, &'a [Curves]);
+
+fn hold((replays, real, predictions, curves): Sources<'_>, variant: &str, figure: Figure) -> Option<Held> {
+    let over_time = |points: &[MemoryPoint], fraction: f64| {
+        let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
+        // To the last point, in a prediction as in reality: what comes after it was not looked at.
+        percentile_over_time(&points, 0, fraction)
+    };
     let predicted: Vec<f64> = predictions
         .of_samples
         .iter()
@@ -168,6 +202,7 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
         .map(|(_, prediction)| match figure {
             Figure::Peak => prediction.peak_bytes as f64,
             Figure::Mean => prediction.mean_bytes as f64,
+            Figure::Percentile(fraction) => over_time(&prediction.points, fraction).unwrap_or(0) as f64,
         })
         .collect();
     let (really, requested) = match figure {
@@ -179,14 +214,24 @@ fn hold(replays: &Run, real: &Run, predictions: &Predictions, variant: &str, fig
             values(real, variant, Pass::Exec, |sample| sample.resident_mean_bytes),
             values(replays, variant, Pass::Memory, |sample| sample.requested_mean_bytes),
         ),
+        Figure::Percentile(fraction) => {
+            let of_variant = curves.iter().filter(|curves| curves.variant == variant);
+            let really = of_variant.flat_map(|curves| &curves.real);
+            (
+                really.filter_map(|points| over_time(points, fraction)).map(|bytes| bytes as f64).collect(),
+                Vec::new(),
+            )
+        }
     };
     let recorded = predictions.recorded.values().next()?;
     let null = match figure {
         Figure::Peak => recorded.iter().map(|point| point.resident_bytes).max()? as f64,
         Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean()? as f64,
+        Figure::Percentile(fraction) => over_time(recorded, fraction)? as f64,
     };
     let (predicted_bytes, really) = (median(&predicted)?, Reality::of(&really)?);
-    let beyond = really.median - median(&requested).unwrap_or(0.0);
+    // What is requested at a percentile of resident memory is not known.
+    let beyond = median(&requested).map_or(0.0, |requested| really.median - requested);
     Some(Held {
         variant: variant.to_owned(),
         figure,

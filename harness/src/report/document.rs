@@ -38,8 +38,10 @@ pub(super) struct Document<'a> {
     /// Trees of processes of which something is predicted.
     pub(super) trees: Vec<TreeSection<'a>>,
     pub(super) sections: Vec<Section<'a>>,
-    /// Hosts; none if the run has had no plan.
-    pub(super) plan: Option<PlanSection<'a>>,
+    /// Hosts: a section of each plan that the run has had.
+    pub(super) plans: Vec<PlanSection<'a>>,
+    /// What plans are made with, a sentence each; empty without a plan.
+    pub(super) planned: Vec<String>,
     pub(super) measured: Vec<String>,
     pub(super) caveats: Vec<String>,
     pub(super) variants: Grid,
@@ -88,6 +90,8 @@ pub(super) struct Section<'a> {
 /// How many processes fit on a host.
 #[derive(Debug, Serialize)]
 pub(super) struct PlanSection<'a> {
+    /// What the plan is called; none for the one without a name.
+    pub(super) name: Option<&'a str>,
     pub(super) answer: Vec<String>,
     pub(super) tables: Vec<Table>,
     pub(super) plots: Vec<Figure<'a>>,
@@ -112,7 +116,7 @@ impl<'a> Document<'a> {
     pub(super) fn new(
         analysis: &'a Analysis<'_>,
         plots: &'a [Plot],
-        planned: Option<&'a Planned>,
+        planned: &'a [Planned],
         notes: &[String],
     ) -> Document<'a> {
         let file = &analysis.run.file;
@@ -128,7 +132,8 @@ impl<'a> Document<'a> {
                 .map(|(name, grid)| TreeSection { name, table: Table { intro: TREE_NOTE.to_owned(), grid } })
                 .collect(),
             sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
-            plan: planned.map(|planned| plan_section(planned, notes)),
+            plans: planned.iter().map(|planned| plan_section(planned, notes)).collect(),
+            planned: planned.first().map(Planned::needs).unwrap_or_default(),
             measured: measured(analysis),
             caveats: caveats(analysis),
             variants: variants(analysis),
@@ -144,7 +149,7 @@ impl<'a> Document<'a> {
     /// Every plot, in the order in which it stands in the report.
     pub(super) fn figures(&self) -> impl Iterator<Item = &Figure<'a>> {
         let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
-        let of_plan = self.plan.iter().flat_map(|plan| &plan.plots);
+        let of_plan = self.plans.iter().flat_map(|plan| &plan.plots);
         of_all.chain(self.sections.iter().flat_map(|section| &section.plots)).chain(of_plan)
     }
 }
@@ -188,6 +193,7 @@ fn figure(plot: &Plot) -> Figure<'_> {
 
 fn plan_section<'a>(planned: &'a Planned, notes: &[String]) -> PlanSection<'a> {
     PlanSection {
+        name: planned.name.as_deref(),
         answer: planned.answer(),
         tables: planned.tables(),
         plots: planned.plots.iter().map(figure).collect(),

@@ -59,6 +59,8 @@ pub struct Report {
     pub html: PathBuf,
     /// The plots that could be drawn.
     pub plots: Vec<Plot>,
+    /// What a process is planned with, a sentence for each workload; empty without a plan.
+    pub planned: Vec<String>,
     /// What is missing or was left out, in sentences.
     pub notes: Vec<String>,
 }
@@ -75,12 +77,13 @@ pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
     write_whole(&summary, &content)?;
     let mut notes = analysis.notes.clone();
     let mut plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
-    let planned = Planned::read(analysis, &mut notes)?;
-    let document = Document::new(analysis, &plots, planned.as_ref(), &notes);
+    let planned = Planned::read_all(analysis, &mut notes)?;
+    let needs = planned.first().map(Planned::needs).unwrap_or_default();
+    let document = Document::new(analysis, &plots, &planned, &notes);
     let (markdown, html) = (directory.join("report.md"), directory.join("report.html"));
     write_whole(&markdown, pages::markdown(&document)?.as_bytes())?;
     write_whole(&html, pages::html(&document)?.as_bytes())?;
     drop(document);
     plots.extend(planned.into_iter().flat_map(|planned| planned.plots));
-    Ok(Report { summary, markdown, html, plots, notes })
+    Ok(Report { summary, markdown, html, plots, notes, planned: needs })
 }

@@ -3,42 +3,64 @@
 use super::ReportError;
 use super::analysis::Analysis;
 use super::capacity::{
-    assume, connection_grid, describe_host, host_grid, plan_answer, sections, warn_of_hosts,
+    assume, connection_grid, describe_host, describe_needs, host_grid, load_grid, plan_answer, sections,
+    warn_of_hosts,
 };
 use super::grid::Table;
 use super::plots::{Plot, draw_plan};
 use super::table::Columns;
 use super::units::whole;
-use crate::capacity::{Capacity, Host, plan, read_request};
+use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
 
 /// A plan and its plots.
 pub(super) struct Planned {
+    /// What the plan is called; none for the one without a name.
+    pub(super) name: Option<String>,
     capacity: Capacity,
     pub(super) plots: Vec<Plot>,
 }
 
 impl Planned {
-    /// Plans as plan.toml asks and draws it; none where the run has had no plan, or where it cannot be made: a note then says why.
-    pub(super) fn read(
+    /// Plans as each question that was kept asks, and draws it; none where the run has had no plan. One that cannot be
+    /// made is left out, and a note says why.
+    pub(super) fn read_all(
         analysis: &Analysis<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Planned>, ReportError> {
+        let mut all = Vec::new();
+        for name in list_requests(&analysis.run.directory) {
+            all.extend(Planned::read(analysis, name, notes)?);
+        }
+        Ok(all)
+    }
+
+    fn read(
+        analysis: &Analysis<'_>,
+        name: Option<String>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Planned>, ReportError> {
         let directory = &analysis.run.directory;
         let mut refuse = |why: String| {
-            notes.push(format!("the plan is not shown: {why}; make it again with `heaplab plan`"));
+            let which = name.as_deref().map_or_else(String::new, |name| format!(" {name}"));
+            notes.push(format!("the plan{which} is not shown: {why}; make it again with `heaplab plan`"));
             Ok(None)
         };
-        let request = match read_request(directory) {
+        let request = match read_request(directory, name.as_deref()) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(None),
             Err(error) => return refuse(error.to_string().trim_end().replace('\n', " ")),
         };
-        let capacity = match plan(&[analysis.run], &request) {
+        let capacity = match plan(&[analysis.run], &Loads::default(), &request) {
             Ok(capacity) => capacity,
             Err(error) => return refuse(error.to_string()),
         };
-        let plots = draw_plan(&capacity, &directory.join("plots"))?;
-        Ok(Some(Planned { capacity, plots }))
+        let plots = draw_plan(&capacity, name.as_deref(), &directory.join("plots"))?;
+        Ok(Some(Planned { name, capacity, plots }))
+    }
+
+    /// What a process is planned with, a sentence for each workload: the same figure that `heaplab validate` compares.
+    pub(super) fn needs(&self) -> Vec<String> {
+        describe_needs(&self.capacity)
     }
 
     /// What it answers, a sentence each.
@@ -49,13 +71,15 @@ impl Planned {
     /// A table of each workload and type of host, and one of connections.
     pub(super) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
-            intro: format!("{workload} on hosts of {}, {} today.", describe_host(&host), processes(&host)),
+            intro: format!("{workload} on hosts of {}{}.", describe_host(&host), processes(&host)),
             grid: host_grid(&self.capacity, workload, &host, Columns::All),
         };
         let mut tables: Vec<Table> = sections(&self.capacity).into_iter().map(of_host).collect();
         if !self.capacity.connections.is_empty() {
             let intro = "Memory of a connection, by a line through the loads.".to_owned();
             tables.push(Table { intro, grid: connection_grid(&self.capacity.connections) });
+            let intro = "Memory of a process at each load.".to_owned();
+            tables.push(Table { intro, grid: load_grid(&self.capacity.loads) });
         }
         tables
     }
@@ -73,7 +97,8 @@ impl Planned {
 
 fn processes(host: &Host) -> String {
     match host.processes {
-        1 => "1 process".to_owned(),
-        count => format!("{} processes", whole(count)),
+        None => String::new(),
+        Some(1) => ", 1 process today".to_owned(),
+        Some(count) => format!(", {} processes today", whole(count)),
     }
 }

@@ -99,8 +99,8 @@ pub(crate) fn whole(number: u64) -> String {
 }
 
 /// Numbers in a row.
-pub(crate) fn list(numbers: &[u32], separator: &str) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<String>>().join(separator)
+pub(crate) fn list<T: ToString>(numbers: &[T], separator: &str) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<String>>().join(separator)
 }
 
 #[cfg(test)]

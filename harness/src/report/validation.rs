@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::grid::{Grid, Style};
 use super::units;
-use crate::predict::{CLEAR_DIFFERENCE, Errors, Figure, Held, HeldCpu, Ranking, Validation, chance_apart};
+use crate::predict::{
+    CLEAR_DIFFERENCE, Errors, Figure, Held, HeldCpu, PLANNED_FRACTION, Ranking, Validation, chance_apart,
+};
 
 /// Samples of each variant from which on pairs whose samples do not overlap are hardly ever set apart by chance.
 const SAMPLES_ENOUGH: usize = 5;
@@ -57,10 +59,7 @@ fn memory_grid(validation: &Validation) -> Grid {
     let row = |held: &Held| {
         vec![
             held.variant.clone(),
-            match held.figure {
-                Figure::Peak => "peak".to_owned(),
-                Figure::Mean => "mean".to_owned(),
-            },
+            describe_figure(held.figure),
             units::bytes(held.predicted_bytes),
             units::bytes(held.real_bytes),
             format!("{:.1} %", held.real_spread * 100.0),
@@ -73,6 +72,13 @@ fn memory_grid(validation: &Validation) -> Grid {
         names: 2,
         header: header.map(str::to_owned).to_vec(),
         rows: validation.memory.iter().map(row).collect(),
+    }
+}
+
+fn describe_figure(figure: Figure) -> String {
+    match figure {
+        Figure::Percentile(_) => format!("{}th percentile", figure.to_string().trim_start_matches('p')),
+        other => other.to_string(),
     }
 }
 
@@ -103,9 +109,23 @@ fn signed(part: f64) -> String {
 /// What the tables come to: errors, rankings, and the parts.
 fn sentences(validation: &Validation) -> Vec<String> {
     let mut sentences = Vec::new();
-    for (figure, name) in [(Figure::Peak, "peak"), (Figure::Mean, "time-weighted mean")] {
-        sentences.extend(validation.errors(figure).map(|errors| describe_errors(name, errors)));
-        sentences.extend(validation.rank_memory(figure).map(|ranking| describe_ranking(name, ranking)));
+    let mut figures: Vec<Figure> = Vec::new();
+    for held in &validation.memory {
+        if !figures.contains(&held.figure) {
+            figures.push(held.figure);
+        }
+    }
+    for figure in figures {
+        let name = match figure {
+            Figure::Peak => "peak".to_owned(),
+            Figure::Mean => "time-weighted mean".to_owned(),
+            Figure::Percentile(PLANNED_FRACTION) => {
+                format!("{}, with which plans are made", describe_figure(figure))
+            }
+            Figure::Percentile(_) => describe_figure(figure),
+        };
+        sentences.extend(validation.errors(figure).map(|errors| describe_errors(&name, errors)));
+        sentences.extend(validation.rank_memory(figure).map(|ranking| describe_ranking(&name, ranking)));
     }
     sentences.extend(validation.cpu_errors().map(|errors| describe_errors("CPU time", errors)));
     sentences.extend(validation.rank_cpu().map(|ranking| describe_ranking("CPU time", ranking)));
@@ -149,7 +169,6 @@ fn describe_ranking(name: &str, ranking: Ranking) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::HeldCpu;
 
     #[test]
     fn a_validation_reads_aloud() {

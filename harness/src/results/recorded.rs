@@ -40,6 +40,12 @@ impl From<(u64, u64)> for MemoryPoint {
     }
 }
 
+impl From<MemoryPoint> for (u64, u64) {
+    fn from(point: MemoryPoint) -> (u64, u64) {
+        (point.time_ns, point.resident_bytes)
+    }
+}
+
 impl FromIterator<MemoryPoint> for TimeWeighted {
     fn from_iter<I: IntoIterator<Item = MemoryPoint>>(points: I) -> TimeWeighted {
         points.into_iter().map(|point| (point.time_ns, point.resident_bytes)).collect()

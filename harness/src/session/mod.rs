@@ -36,4 +36,4 @@ pub use program::{ProgramEnded, measure_program};
 pub use replays::list_units;
 pub use sampling::measure_replays;
 pub use self_comparison::{Pairs, measure_itself};
-pub use validation::{Validation, validate_recording};
+pub use validation::{Validation, validate_recording, validated_runs};

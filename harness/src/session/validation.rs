@@ -18,6 +18,11 @@ use super::sampling::measure_replays;
 use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
 use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
 
+/// Where the run of replays lies in a validation's directory.
+const REPLAYS: &str = "replay";
+/// Where the run of the program lies.
+const PROGRAM: &str = "exec";
+
 /// A recording is merged after the program's end: this long it may take.
 const MERGING: Duration = Duration::from_secs(600);
 
@@ -76,7 +81,7 @@ pub fn validate_recording(
     let directory = &validation.directory;
     std::fs::create_dir_all(directory)
         .map_err(SessionError::failed(format!("{}: cannot create", directory.display())))?;
-    let replays = validation.start(directory.join("replay"), validation.replay_options());
+    let replays = validation.start(directory.join(REPLAYS), validation.replay_options());
     let Ended::Finished(replays) = measure_replays(replays, stop, listener)? else { return Ok(None) };
     if stop.load(Ordering::Relaxed) {
         return Ok(None);
@@ -87,13 +92,29 @@ pub fn validate_recording(
         exec: Some(validation.exec.clone()),
         ..validation.options.clone()
     };
-    let program = validation.start(directory.join("exec"), options);
+    let program = validation.start(directory.join(PROGRAM), options);
     let command = matches!(program, Start::New { .. }).then(|| validation.command.clone());
     match measure_program(program, command, true, stop, listener)? {
         ProgramEnded::Ended { ended: Ended::Finished(program), .. } => Ok(Some((replays, program))),
         ProgramEnded::Ended { ended: Ended::Stopped(_), .. } => Ok(None),
         ProgramEnded::CannotStart(error) => Err(error.into()),
     }
+}
+
+/// The two runs of a validation's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validated {
+    /// The run of replays.
+    pub replays: PathBuf,
+    /// The run of the program.
+    pub program: PathBuf,
+}
+
+/// The runs of a validation's directory; none where it is not one.
+pub fn validated_runs(directory: &Path) -> Option<Validated> {
+    let runs = Validated { replays: directory.join(REPLAYS), program: directory.join(PROGRAM) };
+    let is_one = !is_begun(directory) && is_begun(&runs.replays) && is_begun(&runs.program);
+    is_one.then_some(runs)
 }
 
 impl Validation {

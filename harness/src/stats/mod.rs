@@ -33,4 +33,4 @@ pub use rank_sum::{mann_whitney, separate_ratio};
 pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
-pub use weighted::TimeWeighted;
+pub use weighted::{TimeWeighted, percentile_over_time};

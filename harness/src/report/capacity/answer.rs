@@ -2,21 +2,24 @@
 
 use super::super::units::{self, list, whole};
 use super::tables::{describe_host, rows_of, sections};
-use crate::capacity::{Capacity, ConnectionRow, Host};
-use crate::stats::MIN_BLOCKS;
-
-/// How far a load may be from the line that is said to describe it.
-const MOST_BEND: f64 = 0.1;
+use crate::capacity::{BlockNeed, Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
+use crate::stats::{MIN_BLOCKS, median, median_interval};
 
 /// What a plan answers, a sentence each: which variants do not fit as they run today, and which takes the fewest hosts.
 pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
     let mut sentences = Vec::new();
     for (workload, host) in sections(capacity) {
         let place = format!("{workload} on hosts of {}", describe_host(&host));
-        let today = answer_today(capacity, workload, &host);
-        sentences.push(format!("{place}: {today} {}", capitalize(&answer_hosts(capacity, workload, &host))));
+        let today = match host.processes {
+            Some(processes) => answer_today(capacity, workload, &host, processes),
+            None => answer_fits(capacity, workload, &host),
+        };
+        let hosts = capitalize(&answer_hosts(capacity, workload, &host));
+        sentences.push(format!("{place}: {today} {hosts}").trim_end().to_owned());
     }
-    sentences.extend(capacity.connections.iter().map(answer_connection));
+    let unit = capacity.request.load_unit.as_deref();
+    sentences.extend(capacity.connections.iter().map(|row| answer_connection(row, unit)));
+    sentences.extend(capacity.loads.iter().filter_map(|row| answer_load(row, unit)));
     sentences
 }
 
@@ -28,13 +31,49 @@ fn capitalize(sentence: &str) -> String {
     }
 }
 
-fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
+/// What a process is planned with before its margin, a sentence for each workload: the figure that `heaplab validate` compares
+/// with reality too.
+pub(in crate::report) fn describe_needs(capacity: &Capacity) -> Vec<String> {
+    let mut sentences: Vec<(&str, Vec<String>)> = Vec::new();
+    for need in &capacity.needs {
+        let values: Vec<f64> = need.blocks.values().map(BlockNeed::process_bytes).collect();
+        let Some(middle) = median(&values) else { continue };
+        let range = median_interval(&values).map_or_else(String::new, |interval| {
+            format!(" ({} to {})", units::bytes(interval.low), units::bytes(interval.high))
+        });
+        let figure = format!("{}{range} under {}", units::bytes(middle), need.variant);
+        match sentences.iter_mut().find(|(workload, _)| *workload == need.workload) {
+            Some((_, figures)) => figures.push(figure),
+            None => sentences.push((&need.workload, vec![figure])),
+        }
+    }
+    let sentence = |(workload, figures): (&str, Vec<String>)| {
+        format!(
+            "{workload}, the figure for planning (what a process does not exceed in 99 % of its time): {}.",
+            figures.join(", ")
+        )
+    };
+    sentences.into_iter().map(sentence).collect()
+}
+
+/// How many fit, where it is not known how many run today.
+fn answer_fits(capacity: &Capacity, workload: &str, host: &Host) -> String {
+    let rows = rows_of(capacity, workload, host);
+    let fits: Vec<String> =
+        rows.filter_map(|row| Some(format!("{} under {}", whole(row.fits?), row.variant))).collect();
+    match fits.len() {
+        0 => "no variant was measured.".to_owned(),
+        _ => format!("so many fit: {}.", fits.join(", ")),
+    }
+}
+
+fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64) -> String {
     let rows = rows_of(capacity, workload, host);
     let measured = rows.clone().filter(|row| row.fits_today.is_some()).count();
     let over = rows.filter(|row| row.fits_today == Some(false)).enumerate().map(|(at, row)| {
         let first = if at == 0 { "a host would need " } else { "" };
-        if row.fits_memory.is_some_and(|fits| fits >= host.processes) {
-            let used = row.cpus_used.unwrap_or(0.0) * host.processes as f64;
+        if row.fits_memory.is_some_and(|fits| fits >= processes) {
+            let used = row.cpus_planned.unwrap_or(0.0) * processes as f64;
             let free = 1.0 - capacity.request.cpu_headroom;
             return format!("{} ({first}{:.0} CPUs)", row.variant, (used / free).ceil());
         }
@@ -48,7 +87,7 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
         format!("{} ({first}{bytes})", row.variant)
     });
     let over: Vec<String> = over.collect();
-    let (today, one) = match host.processes {
+    let (today, one) = match processes {
         1 => ("the 1 process of today".to_owned(), true),
         count => (format!("the {} processes of today", whole(count)), false),
     };
@@ -64,10 +103,16 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host) -> String {
 fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let complete = rows.clone().filter(|row| row.failed == 0);
-    let Some(best) = complete.filter(|row| row.hosts.is_some()).min_by_key(|row| row.hosts) else {
+    let Some(best) = complete
+        .filter(|row| row.fits.is_some_and(|fits| fits > 0))
+        .max_by_key(|row| (row.fits, std::cmp::Reverse(row.hosts)))
+    else {
         return "no variant of which every sample is ok fits once.".to_owned();
     };
-    let takes = format!("{} for {} processes", count_hosts(best.hosts.unwrap_or(0)), whole(best.fleet));
+    let Some((hosts, fleet)) = best.hosts.zip(best.fleet) else {
+        return answer_most(capacity, rows, best);
+    };
+    let takes = format!("{} for {} processes", count_hosts(hosts), whole(fleet));
     let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
     let Some(base) = base else {
         return format!(
@@ -105,13 +150,79 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     }
 }
 
-fn answer_connection(row: &ConnectionRow) -> String {
+/// Which variant holds the most, where there is no fleet to count hosts for.
+fn answer_most<'a>(
+    capacity: &Capacity,
+    rows: impl Iterator<Item = &'a HostRow> + Clone,
+    best: &HostRow,
+) -> String {
+    let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
+    let few = rows.filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
+    match (base, few) {
+        (_, Some(few)) => {
+            format!("there are too few blocks for a verdict ({few}, and it takes {MIN_BLOCKS}).")
+        }
+        (None, None) => format!("{} holds the most; there is no baseline to compare it with.", best.variant),
+        (Some(base), None) if base.fits == best.fits => {
+            format!("no variant holds more than {}.", base.variant)
+        }
+        (Some(base), None) => match best.saving {
+            Some(saving) => format!(
+                "{} holds the most, and saves {} of the hosts that {} takes.",
+                best.variant,
+                units::percent(saving),
+                base.variant
+            ),
+            None => format!(
+                "{} holds the most, but no difference in memory was shown between it and {}.",
+                best.variant, base.variant
+            ),
+        },
+    }
+}
+
+/// One of what a load is counted in.
+fn one_of(unit: Option<&str>) -> String {
+    unit.map_or_else(|| "connection".to_owned(), str::to_owned)
+}
+
+/// A load that was asked for; those that were measured stand in the table.
+fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
+    let unit = unit.map_or_else(|| "connections".to_owned(), |unit| format!("x {unit}"));
+    let place = format!("{}, {} at {} {unit}", row.model, row.variant, row.load);
+    let how = match row.source {
+        LoadSource::Measured => return None,
+        LoadSource::Interpolated => "by the line through the loads",
+        LoadSource::Extrapolated => {
+            "extrapolated: the line is taken to go on beyond the loads that were measured"
+        }
+    };
+    let Some(bytes) = row.process_bytes else {
+        return Some(format!(
+            "{place}: nothing is said of it, because no line describes the loads: measure there."
+        ));
+    };
+    let range = row.process_low_bytes.zip(row.process_high_bytes).map_or_else(String::new, |(low, high)| {
+        format!(" ({} to {})", units::bytes(low), units::bytes(high))
+    });
+    Some(format!("{place}: {}{range}, {how}.", units::bytes(bytes)))
+}
+
+fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
     let name = format!("{}, {}", row.model, row.variant);
+    let unit = one_of(unit);
     let Some(bytes) = row.connection_bytes else {
-        return format!(
-            "{name}: measured at {} connections alone, and a line takes two loads: heaplab run MODEL --connections N,N,...",
-            list(&row.connections, ", "),
-        );
+        return match row.bend {
+            Some(bend) => format!(
+                "{name}: no line describes the loads, because one lies {} off the best; plan with the loads themselves.",
+                units::percent(bend)
+            ),
+            None => format!(
+                "{name}: measured at {} {unit}s alone, and a line takes two loads: heaplab run MODEL --connections N,N,..., or \
+                 --load for each directory.",
+                list(&row.connections, ", "),
+            ),
+        };
     };
     let interval = match row.connection_low_bytes.zip(row.connection_high_bytes) {
         Some((low, high)) => format!(
@@ -124,13 +235,9 @@ fn answer_connection(row: &ConnectionRow) -> String {
     };
     let bend = row.bend.map_or_else(String::new, |bend| match row.connections.len() {
         2 => "; two loads always lie on a line, and a third would show whether it is one".to_owned(),
-        _ if bend > MOST_BEND => format!(
-            "; a load is {} off the line, so no line describes them: plan with the loads themselves",
-            units::percent(bend)
-        ),
         _ => format!("; the loads lie within {} of the line", units::percent(bend)),
     });
-    format!("{name}: each connection takes {}{interval}{bend}.", units::bytes(bytes))
+    format!("{name}: each {unit} takes {}{interval}{bend}.", units::bytes(bytes))
 }
 
 fn count_hosts(count: u64) -> String {

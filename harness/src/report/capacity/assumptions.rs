@@ -67,7 +67,7 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
 fn assume_cpu(capacity: &Capacity) -> String {
     let request = &capacity.request;
     let free = units::percent(request.cpu_headroom);
-    let used: Vec<f64> = capacity.hosts.iter().filter_map(|row| row.cpus_used).collect();
+    let used: Vec<f64> = capacity.hosts.iter().filter_map(|row| row.cpus_planned).collect();
     let least = used.iter().copied().min_by(f64::total_cmp);
     let most = used.iter().copied().max_by(f64::total_cmp);
     match (request.process_cpus, least.zip(most)) {
@@ -83,7 +83,7 @@ fn assume_cpu(capacity: &Capacity) -> String {
                 (least, most) => format!("{least} to {most}"),
             };
             format!(
-                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was recorded, and {free} of a host's stay free (--cpu-headroom). Peaks of CPU are not planned for."
+                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was recorded (the upper end of the interval over repetitions, where there is one), and {free} of a host's stay free (--cpu-headroom). Peaks of CPU are not planned for."
             )
         }
         (None, None) => "CPU: the run does not say how much a process uses, so the plan is of memory only; --process-cpus says it, and `heaplab exec` measures it.".to_owned(),

@@ -6,7 +6,10 @@ mod assumptions;
 mod output;
 mod tables;
 
+pub(super) use answer::describe_needs;
 pub use answer::plan_answer;
 pub use assumptions::{assume, warn_of_hosts};
 pub use output::print_capacity;
-pub(super) use tables::{connection_grid, describe_host, describe_saving, host_grid, rows_of, sections};
+pub(super) use tables::{
+    connection_grid, describe_host, describe_saving, host_grid, load_grid, rows_of, sections,
+};

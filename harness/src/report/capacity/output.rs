@@ -9,14 +9,15 @@ use super::super::table::{Columns, Format};
 use super::super::units::list;
 use super::answer::plan_answer;
 use super::assumptions::{assume, warn_of_hosts};
-use super::tables::{connection_grid, describe_host, host_grid, sections};
-use crate::capacity::{Capacity, ConnectionRow, HostRow};
+use super::tables::{connection_grid, describe_host, host_grid, load_grid, sections};
+use crate::capacity::{Capacity, ConnectionRow, HostRow, LoadRow};
 
 /// The form of a plan as JSON.
 #[derive(Serialize)]
 struct Document<'a> {
     hosts: &'a [HostRow],
     connections: &'a [ConnectionRow],
+    loads: &'a [LoadRow],
     answer: Vec<String>,
     assumptions: Vec<String>,
     notes: Vec<String>,
@@ -42,6 +43,7 @@ pub fn print_capacity(
             let document = Document {
                 hosts: &capacity.hosts,
                 connections: &capacity.connections,
+                loads: &capacity.loads,
                 answer: plan_answer(capacity),
                 assumptions: assume(capacity),
                 notes,
@@ -75,10 +77,13 @@ fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, styl
         all.print(out, style)?;
     }
     if !capacity.connections.is_empty() {
-        if !capacity.hosts.is_empty() {
+        // A table of its own, with a header of its own: an empty line parts it from the hosts'.
+        if !capacity.hosts.is_empty() && !style.ruled {
             writeln!(out)?;
         }
         connection_grid(&capacity.connections).print(out, style)?;
+        writeln!(out)?;
+        load_grid(&capacity.loads).print(out, style)?;
     }
     writeln!(out)?;
     plan_answer(capacity).iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
@@ -92,8 +97,11 @@ fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) ->
         writeln!(out, "{}", host_grid(capacity, workload, &host, columns).markdown())?;
     }
     if !capacity.connections.is_empty() {
-        writeln!(out, "### Memory of a connection\n")?;
+        let unit = capacity.request.load_unit.as_deref().unwrap_or("connection");
+        writeln!(out, "### Memory by load ({})\n", escape_markdown(unit))?;
         writeln!(out, "{}", connection_grid(&capacity.connections).markdown())?;
+        writeln!(out, "### Memory at each load\n")?;
+        writeln!(out, "{}", load_grid(&capacity.loads).markdown())?;
     }
     for (title, sentences) in [("Answer", plan_answer(capacity)), ("Assumptions", assume(capacity))] {
         if !sentences.is_empty() {

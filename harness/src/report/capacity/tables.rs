@@ -3,7 +3,7 @@
 use super::super::grid::Grid;
 use super::super::table::{Columns, select};
 use super::super::units::{self, list, whole};
-use crate::capacity::{Basis, Capacity, ConnectionRow, Host, HostRow};
+use crate::capacity::{Basis, Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
 use crate::stats::Verdict;
 
 /// Each workload with each host, in order.
@@ -107,14 +107,14 @@ fn describe_ratio(capacity: &Capacity, row: &HostRow) -> String {
 }
 
 fn describe_today(row: &HostRow) -> String {
-    row.fits_today.map_or_else(dash, |fits| {
-        let fit = match (row.processes_today, fits) {
+    row.fits_today.zip(row.processes_today).map_or_else(dash, |(fits, processes)| {
+        let fit = match (processes, fits) {
             (1, true) => "fits",
             (1, false) => "does not fit",
             (_, true) => "fit",
             (_, false) => "do not fit",
         };
-        format!("{} {fit}", whole(row.processes_today))
+        format!("{} {fit}", whole(processes))
     })
 }
 
@@ -157,6 +157,29 @@ pub(in crate::report) fn connection_grid(rows: &[ConnectionRow]) -> Grid {
             bytes(row.base_bytes),
             interval(row.base_low_bytes, row.base_high_bytes),
             row.bend.map_or_else(dash, units::percent),
+        ]
+    });
+    Grid { names: 2, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+}
+
+pub(in crate::report) fn load_grid(rows: &[LoadRow]) -> Grid {
+    let header = ["variant", "model", "load", "process", "interval", "samples", "from"];
+    let rows = rows.iter().map(|row| {
+        vec![
+            row.variant.clone(),
+            row.model.clone(),
+            row.load.to_string(),
+            row.process_bytes.map_or_else(dash, units::bytes),
+            row.process_low_bytes
+                .zip(row.process_high_bytes)
+                .map_or_else(dash, |(low, high)| format!("{} to {}", units::bytes(low), units::bytes(high))),
+            row.n.to_string(),
+            match row.source {
+                LoadSource::Measured => "measured",
+                LoadSource::Interpolated => "the line",
+                LoadSource::Extrapolated => "EXTRAPOLATED",
+            }
+            .to_owned(),
         ]
     });
     Grid { names: 2, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }

@@ -26,12 +26,16 @@ const TAKEN: Colour = Colour::new((0xb9, 0xbe, 0xc4), (0x5a, 0x62, 0x6b));
 /// What lies beyond the host's memory.
 const BEYOND: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
-/// Draws a plot of each workload into `directory`: `<workload>-plan.png`.
+/// Draws a plot of each workload into `directory`: `<workload>-plan.png`, or `<workload>-plan-<name>.png` for a plan with a name.
 ///
 /// # Errors
 ///
 /// The directory cannot be made, or a file not be written.
-pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<Plot>, ReportError> {
+pub fn draw_plan(
+    capacity: &Capacity,
+    name: Option<&str>,
+    directory: &Path,
+) -> Result<Vec<Plot>, ReportError> {
     let mut workloads: Vec<&str> = sections(capacity).into_iter().map(|(workload, _)| workload).collect();
     workloads.dedup();
     if workloads.is_empty() {
@@ -44,7 +48,11 @@ pub fn draw_plan(capacity: &Capacity, directory: &Path) -> Result<Vec<Plot>, Rep
     })?;
     let mut taken = HashSet::new();
     let plots = workloads.into_iter().map(|workload| {
-        let path = directory.join(format!("{}-plan.png", file_stem(workload, &mut taken)));
+        let path = directory.join(format!(
+            "{}-plan{}.png",
+            file_stem(workload, &mut taken),
+            name.map_or_else(String::new, |name| format!("-{name}"))
+        ));
         let svg = plot(capacity, workload, &path)?;
         Ok(Plot { workload: Some(workload.to_owned()), kind: "plan", path, svg })
     });
@@ -66,7 +74,7 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
             Basis::Program => "A process is what the program did not exceed in 99 % of its time",
         };
         let subtitle = format!(
-            "Memory of a host that runs as many processes as today. {whose}; the margin is the interval's upper end and what \
+            "Memory of a host that runs as many processes as today, or as fit. {whose}; the margin is the interval's upper end and what \
              --margin adds. The upright line is the host's memory."
         );
         let top = title(canvas, &format!("{workload}: what a host holds"), &subtitle);
@@ -93,8 +101,9 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
 /// Draws the bars of one type of host from `top` on; returns where they end.
 fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&HostRow], top: f64) -> f64 {
     let today = match host.processes {
-        1 => "1 process today".to_owned(),
-        count => format!("{} processes today", whole(count)),
+        Some(1) => "1 process today".to_owned(),
+        Some(count) => format!("{} processes today", whole(count)),
+        None => "as many processes as fit".to_owned(),
     };
     canvas.text(
         (super::frame::MARGIN, top + 18.0),
@@ -119,14 +128,15 @@ fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&Hos
 fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
     let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
     bars.draw_label(canvas, y, &row.variant, &failed);
-    let (Some(process), Some(today), Some(fits)) = (row.process_bytes, row.today_bytes, row.fits) else {
+    let (Some(process), Some(planned), Some(fits)) = (row.process_bytes, row.planned_bytes, row.fits) else {
         canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED));
         return;
     };
     let colour = hue(row.variant.split(':').next().unwrap_or(&row.variant));
-    let count = row.processes_today as f64;
+    let count = row.processes_today.unwrap_or(fits) as f64;
     let non_heap = row.non_heap_bytes as f64 * count;
     let taken = (capacity.request.reserve_bytes.saturating_add(row.shared_bytes)) as f64;
+    let today = row.today_bytes.unwrap_or((taken + planned as f64 * count) as u64);
     let parts = [
         (TAKEN, taken),
         (mix(colour, PAPER, 0.35), taken + non_heap),
@@ -154,10 +164,11 @@ fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, 
         1 => "1 fits".to_owned(),
         count => format!("{} fit", whole(count)),
     };
-    let hosts = row.hosts.map_or_else(
-        || "no host holds one".to_owned(),
-        |hosts| format!("{} hosts for {}", whole(hosts), whole(row.fleet)),
-    );
+    let hosts = match row.hosts.zip(row.fleet) {
+        _ if fits == 0 => "no host holds one".to_owned(),
+        Some((hosts, fleet)) => format!("{} hosts for {}", whole(hosts), whole(fleet)),
+        None => format!("bound by {}", row.bound().unwrap_or("memory")),
+    };
     canvas.text(
         (left, y - 10.0),
         Anchor::Left,
