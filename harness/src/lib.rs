@@ -1,6 +1,6 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: stats, design, worker, measure, results, predict, capacity, session, report, compare, self_check, cli; a
+//! One direction: stats, group, design, worker, measure, results, predict, capacity, session, report, compare, self_check, cli; a
 //! module uses only what stands before it.
 
 pub mod capacity;
@@ -9,6 +9,7 @@ pub mod compare;
 pub mod design;
 pub mod doctor;
 pub mod exec;
+pub mod group;
 pub mod measure;
 pub mod predict;
 pub mod record;

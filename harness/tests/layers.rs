@@ -1,4 +1,4 @@
-//! The order of layers: trace -> workloads -> allocators -> harness (stats -> design -> worker -> measure -> results
+//! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> design -> worker -> measure -> results
 //! -> predict -> capacity -> session -> report -> compare -> self_check -> cli). A module uses only what stands left of it, inside a
 //! folder arrows go one way too, and `unsafe` lives in few places.
 //!
@@ -32,8 +32,9 @@ const CRATES: [(&str, &str, &[&str]); 11] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "stats",
+    "group",
     "design",
     "worker",
     "measure",
@@ -46,7 +47,7 @@ const MODULES: [&str; 12] = [
     "self_check",
     "cli",
 ];
-/// Stand beside `design`: each uses `stats` and none of the others, and only `session` and `cli` use it.
+/// Stand beside `design`: each uses `stats` and `group` and none of the others, and only `session` and `cli` use it.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
@@ -79,7 +80,7 @@ fn may_use(from: &str, to: &str) -> bool {
         _ if from == to => true,
         (Some(from), Some(to)) => to < from,
         (Some(_), None) => matches!(from, "session" | "cli"),
-        (None, Some(to)) => MODULES[to] == "stats",
+        (None, Some(to)) => matches!(MODULES[to], "stats" | "group"),
         (None, None) => false,
     }
 }

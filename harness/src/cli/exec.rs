@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use heaplab_workloads::simulate::DEFAULT_SEED;
 
+use super::limits::LimitArgs;
 use super::report::{View, show_program_report};
 use super::run::say_stopped;
 use super::screen::Screen;
@@ -60,6 +61,8 @@ pub(super) struct Args {
     /// A sample that takes longer is stopped [default: none is]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Decides the order of the variants
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
@@ -126,6 +129,7 @@ fn options(args: Args) -> RunOptions {
         allocators: args.allocators,
         baseline: args.baseline,
         timeout_ns: args.timeout.map(nanoseconds),
+        group: args.limits.limits(),
         replay: None,
         exec: Some(ExecOptions {
             command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

@@ -17,6 +17,7 @@ mod children;
 mod compare;
 mod doctor;
 mod exec;
+mod limits;
 mod list;
 mod man;
 mod merge;

@@ -9,6 +9,7 @@ use heaplab_workloads::catalog::Suite;
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
+use super::limits::LimitArgs;
 use super::report::{View, show_report};
 use super::screen::Screen;
 use super::stdout::stdout;
@@ -87,6 +88,8 @@ pub(super) struct Args {
     /// A worker that takes longer is stopped
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
     timeout: Duration,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Decides the order of the variants, and each block's layout and simulated load (--set seed=N: one load for all blocks)
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
@@ -165,6 +168,7 @@ fn options(args: Args) -> RunOptions {
         allocators: args.allocators,
         baseline: args.baseline,
         timeout_ns: Some(nanoseconds(args.timeout)),
+        group: args.limits.limits(),
         replay: Some(ReplayOptions {
             workloads: args.workloads,
             suite: args.suite.map(|suite| suite.name().to_owned()),

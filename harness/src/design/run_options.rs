@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{seed_as_text, wide};
 use super::{Pace, Pass, Touch};
+use crate::group::GroupLimits;
 
 /// What a run was asked for: all that is needed to take its samples again, whatever the defaults are by then.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct RunOptions {
     /// A sample that takes longer is stopped; none where it may take any time.
     #[serde(default, with = "wide")]
     pub timeout_ns: Option<u64>,
+    /// The limits of the control group that each sample has for itself; none for no group.
+    #[serde(default)]
+    pub group: Option<GroupLimits>,
     /// What is asked of a run of replays; none for a real program.
     #[serde(default)]
     pub replay: Option<ReplayOptions>,

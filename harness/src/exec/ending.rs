@@ -49,6 +49,8 @@ pub(super) enum Cause {
     Load(ExitStatus),
     NotReady,
     Timeout,
+    /// A process of it was killed for memory.
+    Oom,
     Lost,
     Stopped,
 }
@@ -92,6 +94,7 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
         Cause::Timeout => {
             (Ending::Timeout, format!("ended after {} s", limits.timeout.unwrap_or_default().as_secs_f64()))
         }
+        Cause::Oom => (Ending::Oom, "killed for memory".into()),
         Cause::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
         Cause::Stopped => (Ending::Error, "stopped".into()),
     };

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage, receive, send};
 use super::tree::descendants;
+use crate::group::enter_while;
 
 /// Names the socket on which heaplab waits for its keeper.
 pub const SOCKET_VARIABLE: &str = "HEAPLAB_KEEPER_SOCKET";
@@ -90,7 +91,11 @@ fn start(job: &Job) -> std::io::Result<Child> {
             command.stdin(Stdio::null());
         }
     }
-    command.spawn()
+    match &job.group {
+        None => command.spawn(),
+        // The keeper is not in the group: what it uses is not the program's.
+        Some(processes) => enter_while(processes, || command.spawn()),
+    }
 }
 
 /// Waits for every process of the tree, until none is left.

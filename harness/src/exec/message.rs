@@ -32,6 +32,8 @@ pub(super) struct Job {
     pub(super) variables: Vec<(String, String)>,
     /// Its standard input.
     pub(super) input: Input,
+    /// Where it enters a control group of its own.
+    pub(super) group: Option<PathBuf>,
 }
 
 /// What heaplab tells a keeper behind the job. A connection that ends means [`Told::End`].

@@ -20,6 +20,7 @@ use super::program::{Event, Keeper, Output, Role};
 use super::readiness::{Ready, accepts, pass_on};
 use super::series::Series;
 use super::tree::descendants;
+use crate::group::{Account, Group};
 
 /// Between two looks at the process tree.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -49,6 +50,8 @@ pub struct Program<'a> {
     pub input: Input,
     /// When the sample ends.
     pub limits: &'a Limits,
+    /// The control group that it runs in, with nothing of ours.
+    pub group: Option<&'a Group>,
     /// Whether what it writes to its standard output goes to our standard error.
     pub to_stderr: bool,
 }
@@ -76,6 +79,8 @@ pub struct Execution {
     pub usage: Usage,
     /// What was seen.
     pub series: Series,
+    /// What its control group was charged: the most of each figure.
+    pub account: Option<Account>,
     /// Whether the variant's library was proven to serve.
     pub proven: bool,
 }
@@ -113,6 +118,7 @@ fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
         removed: Vec::new(),
         variables,
         input: Input::Empty,
+        group: None,
     }
 }
 
@@ -137,6 +143,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
         removed: removed.filter(|name| name.to_str().is_some_and(is_allocator_variable)).collect(),
         variables: program.injection.variables.clone(),
         input: program.input.clone(),
+        group: program.group.map(Group::processes_file),
     };
     let mut keeper = Keeper::start(&job, output, Role::Program, sender.clone())?;
     let streams = pass_streams(program, &mut keeper, &sender);
@@ -155,6 +162,8 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
         failed: None,
         finishing: false,
         ready_early: false,
+        account: None,
+        killed_at: None,
     };
     let cause = sampling.run(stop)?;
     let execution = sampling.finish(cause)?;
@@ -196,6 +205,10 @@ struct Sampling<'a> {
     finishing: bool,
     /// The line that shows that the program is ready came before it was known to run.
     ready_early: bool,
+    /// The most of each figure of its control group.
+    account: Option<Account>,
+    /// When a process of it had been killed for memory.
+    killed_at: Option<Duration>,
 }
 
 impl Sampling<'_> {
@@ -233,7 +246,17 @@ impl Sampling<'_> {
         self.started.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
+    fn read_account(&mut self) {
+        let Some(group) = self.program.group else { return };
+        let account = group.account().larger(&self.account.unwrap_or_default());
+        if account.oom_kills > 0 && self.killed_at.is_none() {
+            self.killed_at = Some(self.ended.map_or_else(|| self.elapsed(), |(_, elapsed)| elapsed));
+        }
+        self.account = Some(account);
+    }
+
     fn look(&mut self) {
+        self.read_account();
         if let (Some(keeper), Some(_), None) = (&self.keeper, self.started, self.ended) {
             self.series.look(keeper.id(), self.elapsed());
         }
@@ -290,6 +313,9 @@ impl Sampling<'_> {
     /// Whether the sample is over, and why.
     fn find_cause(&mut self, stop: &AtomicBool) -> Option<Cause> {
         let limits = self.program.limits;
+        if self.killed_at.is_some() && self.ended.is_none() {
+            return Some(Cause::Oom);
+        }
         if let Some(failed) = self.failed.take() {
             return Some(failed);
         }
@@ -345,7 +371,12 @@ impl Sampling<'_> {
         }
         let by_itself = matches!(cause, Cause::Exited(_));
         let usage = self.usage.unwrap_or_default();
+        self.read_account();
         let (mut ending, mut detail) = describe(&cause, self.program.limits);
+        if let Some((account, killed_at)) = self.account.zip(self.killed_at) {
+            ending = Ending::Oom;
+            detail = Some(account.describe_kill(killed_at));
+        }
         let reports = Reports::read(self.program.report_file)?;
         let library = &self.program.injection.library;
         let verdict = judge(&reports, library, &self.series.seen(), self.program.file);
@@ -370,6 +401,7 @@ impl Sampling<'_> {
             cpu_system_ns: if by_itself { usage.cpu_system_ns } else { at_end.cpu_system_ns },
             usage,
             series: self.series,
+            account: self.account,
             proven,
         }))
     }

@@ -9,12 +9,13 @@ use heaplab_allocators::registry::FLOOR;
 use heaplab_allocators::{Variant, has_timers};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
-use super::child::{End, run_worker};
+use super::child::{End, Ends, run_worker};
 use super::constant::measure_constant;
 use super::error::MeasureError;
 use super::footprints::{Footprints, was_cold};
 use super::programs::{Load, Loads};
 use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
+use crate::group::Group;
 use crate::worker::{Job, Measured, Need, PageCosts, Reply, Status};
 
 /// Holds nothing but a length.
@@ -187,6 +188,7 @@ impl Campaign<'_> {
             resident_constant_bytes: constant,
             // One map shows what all would: memory at strict order hardly varies.
             draws_heap_map: step.block == 0,
+            group_processes: None,
             memory_limit_bytes: self.memory_limit_bytes,
             need: None,
             layout_seed,
@@ -200,7 +202,12 @@ impl Campaign<'_> {
             known = job.need.map_or(known, |need| need.known);
         }
         let warmable = job.need.is_some() || !needs_warm_memory(step.pass, pace);
-        let end = run_worker(&job, &environment, shown_cpus, self.timeout(), self.stop);
+        let limits = self.options.group.as_ref();
+        let group = limits.map(Group::create).transpose().map_err(MeasureError::Group)?;
+        job.group_processes = group.as_ref().map(Group::processes_file);
+        let ends = Ends { timeout: self.timeout(), stop: self.stop, group: group.as_ref() };
+        let end = run_worker(&job, &environment, shown_cpus, &ends);
+        job.group_processes = None;
         match end.map_err(MeasureError::Start)? {
             End::Stopped => Ok(None),
             End::Reply(reply) => {
@@ -235,7 +242,7 @@ impl Campaign<'_> {
         taken: &mut Taken<'_>,
     ) -> Result<bool, MeasureError> {
         environment.extend(job.layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
-        let end = run_worker(job, &environment, shown_cpus, self.timeout(), self.stop);
+        let end = run_worker(job, &environment, shown_cpus, &self.ends());
         match end.map_err(MeasureError::Start)? {
             End::Stopped => return Ok(false),
             End::Reply(reply) if reply.status == Status::Ok => taken.twin = Some(reply.measured),
@@ -245,6 +252,10 @@ impl Campaign<'_> {
             }
         }
         Ok(true)
+    }
+
+    fn ends(&self) -> Ends<'_> {
+        Ends { timeout: self.timeout(), stop: self.stop, group: None }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -263,7 +274,7 @@ impl Campaign<'_> {
         let variant = &job.variant.label;
         if self.footprints.lacks(step.workload, variant) {
             let rehearsal = Job { pass: Pass::Throughput, pace: Pace::Max, ..job.clone() };
-            let end = run_worker(&rehearsal, environment, shown_cpus, self.timeout(), self.stop);
+            let end = run_worker(&rehearsal, environment, shown_cpus, &self.ends());
             match end.map_err(MeasureError::Start)? {
                 End::Stopped => return Ok(None),
                 // Where a rehearsal fails, the sample is likely to fail too, and says why.

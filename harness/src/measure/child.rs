@@ -10,12 +10,23 @@ use std::time::{Duration, Instant};
 
 use heaplab_allocators::is_allocator_variable;
 
+use crate::group::{Account, Group};
 use crate::worker::{CPUS_VARIABLE, Job, OVERFLOW_EXIT, Reply, Status};
 
 /// How often the parent looks whether it was asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of a worker's stderr is kept.
 const COMPLAINT_BYTES: u64 = 64 << 10;
+
+/// What ends a worker, besides its answer.
+pub(super) struct Ends<'a> {
+    /// One that takes longer is ended.
+    pub(super) timeout: Option<Duration>,
+    /// The run was asked to stop.
+    pub(super) stop: &'a AtomicBool,
+    /// The control group that it enters.
+    pub(super) group: Option<&'a Group>,
+}
 
 /// How a worker ended.
 pub(super) enum End {
@@ -32,9 +43,14 @@ pub(super) fn run_worker(
     job: &Job,
     environment: &[(String, String)],
     cpus: Option<u32>,
-    timeout: Option<Duration>,
-    stop: &AtomicBool,
+    ends: &Ends<'_>,
 ) -> std::io::Result<End> {
+    let Ends { timeout, stop, group } = *ends;
+    let mut charged: Option<Account> = None;
+    let mut read_account = || {
+        charged = group.map(|group| group.account().larger(&charged.unwrap_or_default()));
+        charged
+    };
     let mut command = command(environment, cpus)?;
     job.variant.prepare_process(&mut command);
     let mut child = Running(command.spawn()?);
@@ -51,6 +67,7 @@ pub(super) fn run_worker(
             Err(RecvTimeoutError::Disconnected) => break None,
             Err(RecvTimeoutError::Timeout) => {}
         }
+        read_account();
         if stop.load(Ordering::Relaxed) {
             return Ok(End::Stopped);
         }
@@ -65,7 +82,13 @@ pub(super) fn run_worker(
     if stop.load(Ordering::Relaxed) {
         return Ok(End::Stopped);
     }
-    Ok(End::Reply(Box::new(judge(status, &stdout, &stderr))))
+    let mut reply = judge(status, &stdout, &stderr);
+    reply.charged = read_account();
+    if let Some(account) = reply.charged.filter(|account| account.oom_kills > 0) {
+        reply.status = Status::Oom;
+        reply.status_detail = Some(account.describe_kill(started.elapsed()));
+    }
+    Ok(End::Reply(Box::new(reply)))
 }
 
 /// The worker's command: this binary again, with nobody else's allocator settings.

@@ -10,7 +10,7 @@ use heaplab_trace::{Header, Record};
 use heaplab_workloads::program::{Order, ProgramFile, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
-use super::child::{End, run_worker};
+use super::child::{End, Ends, run_worker};
 use crate::design::{Pace, Pass, Touch};
 use crate::worker::{Job, Status};
 
@@ -49,11 +49,14 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         checkpoints: 1,
         resident_constant_bytes: 0,
         draws_heap_map: false,
+        group_processes: None,
         memory_limit_bytes: None,
         need: None,
         layout_seed: None,
     };
-    match run_worker(&job, &environment, None, Some(Duration::from_secs(60)), &AtomicBool::new(false)) {
+    let stop = AtomicBool::new(false);
+    let ends = Ends { timeout: Some(Duration::from_secs(60)), stop: &stop, group: None };
+    match run_worker(&job, &environment, None, &ends) {
         Ok(End::Reply(reply)) if reply.status == Status::Ok => {
             reply.measured.resident_end_bytes.ok_or_else(|| "it measured nothing".to_owned())
         }

@@ -1,5 +1,6 @@
 //! Why samples could not be taken.
 
+use crate::group::GroupError;
 use heaplab_workloads::program::Order;
 
 /// Samples could not be taken at all; a sample that fails is not an error.
@@ -11,6 +12,9 @@ pub enum MeasureError {
     /// A worker could not be started.
     #[error("a worker cannot be started")]
     Start(#[source] std::io::Error),
+    /// A sample's own control group.
+    #[error("each sample's own control group")]
+    Group(#[source] GroupError),
     /// The load of a block could not be made.
     #[error("the load of {unit} (seed {seed})")]
     Load {

@@ -4,6 +4,7 @@ use heaplab_allocators::ClassAccount;
 
 use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint};
 use crate::design::Touch;
+use crate::group::GroupLimits;
 use crate::measure::Taken;
 use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass, Stated};
 
@@ -27,8 +28,8 @@ pub struct Rows {
 impl Rows {
     /// The rows of a sample as it was taken in run `run_id` with a touch policy.
     #[must_use]
-    pub fn new(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Rows {
-        let sample = sample(run_id, touch, taken);
+    pub fn new(run_id: &str, touch: Touch, limits: Option<&GroupLimits>, taken: &Taken<'_>) -> Rows {
+        let sample = sample(run_id, touch, taken).with_account(limits, taken.reply.charged.as_ref());
         Rows {
             timeline: timeline(&sample, &taken.reply),
             latency: latency(&sample, &taken.reply),

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::design::Pass;
+use crate::group::{Account, GroupLimits};
 use crate::worker::{Measured, measured_columns};
 pub use crate::worker::{Moment, Status};
 
@@ -123,6 +124,26 @@ macro_rules! define_sample {
             pub twin_resident_mean_bytes: Option<u64>,
             /// The same load under another layout: resident bytes a minute after the drain.
             pub twin_resident_settled_bytes: Option<u64>,
+            /// Memory at which the kernel kills the sample's own control group.
+            pub group_limit_bytes: Option<u64>,
+            /// The most that the group was charged, file pages and the kernel's included.
+            pub group_peak_bytes: Option<u64>,
+            /// Anonymous memory of the group, the most that was seen.
+            pub group_anonymous_bytes: Option<u64>,
+            /// File pages of the group, shared memory included, the most that was seen.
+            pub group_file_bytes: Option<u64>,
+            /// Memory of the kernel for the group (stacks, page tables, sockets), the most that was seen.
+            pub group_kernel_bytes: Option<u64>,
+            /// Times that the group went above `memory.high`.
+            pub group_high_events: Option<u64>,
+            /// Times that the group ran against its limit.
+            pub group_max_events: Option<u64>,
+            /// Processes of the group that were killed for memory.
+            pub group_oom_kills: Option<u64>,
+            /// Time in which tasks of the group waited for memory (PSI).
+            pub group_pressure_ns: Option<u64>,
+            /// Pages that were taken from the group and read again.
+            pub group_refaults: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
             /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
             /// shards. The last column in every file of rows: a merge fills it in.
@@ -140,8 +161,27 @@ macro_rules! define_sample {
 measured_columns!(define_sample);
 
 impl Sample {
+    /// The same with what its own control group was charged.
+    #[must_use]
+    pub fn with_account(self, limits: Option<&GroupLimits>, account: Option<&Account>) -> Sample {
+        let Some(account) = account else { return self };
+        Sample {
+            group_limit_bytes: limits.and_then(|limits| limits.max_bytes),
+            group_peak_bytes: account.peak_bytes,
+            group_anonymous_bytes: Some(account.anonymous_bytes),
+            group_file_bytes: Some(account.file_bytes),
+            group_kernel_bytes: account.kernel_bytes,
+            group_high_events: account.high_events,
+            group_max_events: account.max_events,
+            group_oom_kills: Some(account.oom_kills),
+            group_pressure_ns: account.pressure_ns,
+            group_refaults: Some(account.refaults),
+            ..self
+        }
+    }
+
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 39] = [
+    pub(super) const LATER_COLUMNS: [&str; 49] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -180,6 +220,16 @@ impl Sample {
         "twin_resident_peak_bytes",
         "twin_resident_mean_bytes",
         "twin_resident_settled_bytes",
+        "group_limit_bytes",
+        "group_peak_bytes",
+        "group_anonymous_bytes",
+        "group_file_bytes",
+        "group_kernel_bytes",
+        "group_high_events",
+        "group_max_events",
+        "group_oom_kills",
+        "group_pressure_ns",
+        "group_refaults",
         "machine",
     ];
 }

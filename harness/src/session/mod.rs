@@ -11,6 +11,7 @@
 mod description;
 mod error;
 mod goal;
+mod limited;
 mod loads;
 mod merge;
 mod notice;

@@ -10,12 +10,14 @@ use tempfile::TempDir;
 
 use super::description::describe_variant;
 use super::error::{SessionError, usage};
+use super::limited::check_group;
 use super::notice::{Listener, Notice};
 use super::opening::{Described, Ended, Kind, Opening, Start};
 use super::program_rows::{make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
 use crate::design::{Design, ExecOptions, RunOptions, Step};
 use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, find_program};
+use crate::group::Group;
 use crate::measure::Variation;
 use crate::results::{RunDirectory, RunWorkload, SampleKey, Status};
 
@@ -77,6 +79,7 @@ pub fn measure_program(
     };
     let program = Program::find(&opening.options, exec, command, file, to_stderr)?;
     opening.check_variants(&program.variants)?;
+    check_group(&opening.options)?;
     let variations = prove_variants(&program.variants, None, listener)?;
     let mut directory = program.open_directory(opening, &variations, listener)?;
     let path = directory.path().to_path_buf();
@@ -230,7 +233,8 @@ impl<'a> Sampling<'a> {
             std::fs::File::create(&report_file)
                 .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
             let Some(taken) = self.take_one(variation, &report_file)? else { return Ok(None) };
-            let rows = make_rows(&run_id, name, step, variation, &taken);
+            let limits = self.program.options.group.as_ref();
+            let rows = make_rows(&run_id, name, step, variation, limits, &taken);
             directory.append(&rows)?;
             if let Some(detail) = &rows.sample.status_detail {
                 let word = if rows.sample.status == Status::Ok { "note" } else { "not ok" };
@@ -270,6 +274,11 @@ impl<'a> Sampling<'a> {
                 }
             }
         }
+        let limits = program.options.group.as_ref();
+        let group = limits
+            .map(Group::create)
+            .transpose()
+            .map_err(SessionError::failed("each sample's own control group"))?;
         let started = exec::Program {
             command: &program.command,
             file: &program.file,
@@ -278,6 +287,7 @@ impl<'a> Sampling<'a> {
             report_file,
             input: self.input.clone(),
             limits: &program.limits,
+            group: group.as_ref(),
             to_stderr: program.to_stderr,
         };
         exec::take_sample(&started, self.stop)

@@ -6,6 +6,7 @@ use heaplab_allocators::hash_file;
 
 use crate::design::{Pace, Step};
 use crate::exec::{Ending, Execution, Series, Usage};
+use crate::group::GroupLimits;
 use crate::measure::Variation;
 use crate::results::{Rows, Sample, Status, TimelinePoint};
 
@@ -22,6 +23,7 @@ pub(super) fn refused(detail: String) -> Execution {
         cpu_system_ns: 0,
         usage: Usage::default(),
         series: Series::default(),
+        account: None,
         proven: false,
     }
 }
@@ -32,9 +34,10 @@ pub(super) fn make_rows(
     workload: &str,
     step: &Step,
     variation: &Variation,
+    limits: Option<&GroupLimits>,
     taken: &Execution,
 ) -> Rows {
-    let sample = sample(run_id, workload, step, variation, taken);
+    let sample = sample((run_id, workload), step, variation, limits, taken);
     let point = |point: &crate::exec::Point| TimelinePoint {
         time_ns: point.time_ns,
         resident_bytes: point.anonymous_bytes,
@@ -50,7 +53,13 @@ pub(super) fn make_rows(
     Rows { timeline, latency: Vec::new(), heap_map: Vec::new(), sizes: Vec::new(), stats: Vec::new(), sample }
 }
 
-fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, taken: &Execution) -> Sample {
+fn sample(
+    (run_id, workload): (&str, &str),
+    step: &Step,
+    variation: &Variation,
+    limits: Option<&GroupLimits>,
+    taken: &Execution,
+) -> Sample {
     let variant = &variation.variant;
     let proven = variation.proven.as_ref().ok().filter(|_| taken.proven);
     let library = proven.map(|proven| &proven.loaded.library_path);
@@ -95,6 +104,7 @@ fn sample(run_id: &str, workload: &str, step: &Step, variation: &Variation, take
         swap_peak_bytes: peak.map(|peak| peak.swap_bytes),
         ..Sample::default()
     }
+    .with_account(limits, taken.account.as_ref())
 }
 
 fn status(ending: Ending) -> Status {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::description::{describe_trees, describe_variant, describe_workloads, recorded_points};
 use super::error::SessionError;
 use super::goal::{Goal, Pursuit};
+use super::limited::check_group;
 use super::loads::UnitLoads;
 use super::notice::{Listener, Notice};
 use super::opening::{Described, Ended, Kind, Opening, Start};
@@ -17,6 +18,10 @@ use super::workloads::describe_all;
 use crate::design::Step;
 use crate::measure::Variation;
 use crate::results::{self, Rows, RunDirectory, RunVariant, Sample, Status};
+
+/// What a limit does that no clock shows.
+const REAL_RECLAIM: &str = "under a limit the kernel takes pages back in real time: at virtual pace that is in the wall time, and not in \
+    the time that allocators see";
 
 /// Takes the samples of a run of replays, and keeps them in its directory.
 ///
@@ -33,12 +38,16 @@ pub fn measure_replays(
     let mut replays = Replays::find(&opening.options)?;
     replays.take_shard(opening.shard)?;
     let goal = Goal::of(&replays)?;
+    if opening.options.group.is_some() {
+        replays.notes.push(REAL_RECLAIM.to_owned());
+    }
     replays.notes.iter().for_each(|note| listener(&Notice::Say(note.clone())));
     let mut variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
     let Some(compiled) = compile_workloads(&replays, stop, listener)? else {
         return Ok(Ended::Stopped(None));
     };
     add_references(&mut replays, &mut variations, &compiled, listener)?;
+    check_group(&opening.options)?;
     opening.check_variants(&replays.variants)?;
     let directory = open_directory(opening, &replays, &compiled, &variations, listener)?;
     let sampling =
@@ -131,7 +140,8 @@ impl Sampling<'_> {
         let loads = UnitLoads::new(self.replays, self.compiled, self.stop, self.listener);
         let campaign = self.compiled.campaign(self.replays, self.variations, &loads, self.stop);
         let finished = campaign.run(steps, begin, |taken| -> Result<(), SessionError> {
-            let rows = Rows::new(&run_id, self.replays.replay.touch, &taken);
+            let rows =
+                Rows::new(&run_id, self.replays.replay.touch, self.replays.options.group.as_ref(), &taken);
             directory.append(&rows)?;
             seen(&rows.sample);
             let sample = &rows.sample;

@@ -181,6 +181,7 @@ impl Validation {
                 timeout: None,
                 grace: MERGING,
             },
+            group: None,
             to_stderr: true,
         };
         let taken = exec::take_sample(&program, stop).map_err(SessionError::failed("recording"))?;

@@ -30,6 +30,9 @@ pub struct Job {
     pub resident_constant_bytes: u64,
     /// Whether a memory pass draws the map of its heap.
     pub draws_heap_map: bool,
+    /// Where the worker enters a control group of its own, right before the replay.
+    #[serde(default)]
+    pub group_processes: Option<PathBuf>,
     /// What a control group lets the worker have; none without a limit.
     pub memory_limit_bytes: Option<u64>,
     /// The memory that is backed by the host before the replay; none where time does not count.
@@ -67,6 +70,9 @@ pub struct Reply {
     pub sizes: Vec<SizeClass>,
     /// What the allocator says of its memory.
     pub accounts: Vec<Stated>,
+    /// What the worker's control group was charged, as the parent saw it.
+    #[serde(skip)]
+    pub charged: Option<crate::group::Account>,
 }
 
 /// How a worker ended. Anything but `Ok` is a row of the results all the same.

@@ -79,6 +79,10 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         reply.warnings.extend(why);
         reply.warnings.extend(warmed.and_then(|warmed| populate_floor(warmed.extent)));
     }
+    if let Some(group) = &job.group_processes {
+        // NOTE: what was written to until here stays charged to the parent's group: it is the harness's own.
+        std::fs::write(group, "0").map_err(|error| format!("{}: cannot enter: {error}", group.display()))?;
+    }
     if let Some(seed) = job.layout_seed {
         layout::vary(seed);
     }

@@ -1,0 +1,276 @@
+//! Where groups are made, of whichever version, and how they are removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::account::Account;
+use super::limits::GroupLimits;
+
+/// What the name of every group starts with; the number of the process that made it follows.
+const PREFIX: &str = "heaplab-";
+/// Whose processes belong to a group, one a line.
+const PROCESSES: &str = "cgroup.procs";
+/// A group whose processes were killed is empty soon: so often it is tried, this long apart.
+const TRIES: u32 = 400;
+const APART: Duration = Duration::from_millis(5);
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    First,
+    Second,
+}
+
+/// No group could be made or limited.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// There is none, or no right to make one.
+    #[error(
+        "no control group with a memory limit can be made ({why}): run as root, or in a scope of your own with \
+         `systemd-run --user --scope -p Delegate=yes heaplab ...`; in a container, with its control groups writable"
+    )]
+    NotPermitted {
+        /// What was tried, and what the system said.
+        why: String,
+    },
+    /// This version has no such limit.
+    #[error(
+        "{option} needs control groups of version 2, and this machine has version 1 for memory: use --memory-max"
+    )]
+    NeedsSecond {
+        /// The option.
+        option: &'static str,
+    },
+    /// A limit was refused.
+    #[error("{path}: cannot be set to {value}: {source}")]
+    Refused {
+        /// The limit's file.
+        path: PathBuf,
+        /// What was to be set.
+        value: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A control group of one sample. When it goes out of sight, its processes are killed and it is removed.
+#[derive(Debug)]
+pub struct Group {
+    path: PathBuf,
+    version: Version,
+}
+
+impl Group {
+    /// Makes a group below our own, or beside it, and limits it. Groups that a killed heaplab left are removed.
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`].
+    pub fn create(limits: &GroupLimits) -> Result<Group, GroupError> {
+        let mut why = Vec::new();
+        for (parent, version) in parents() {
+            remove_left(&parent);
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let group = Group { path, version };
+                    if group.path.join(group.limit_file()).exists() {
+                        group.limit(limits)?;
+                        return Ok(group);
+                    }
+                    why.push(format!(
+                        "{}: the memory controller is not enabled for its groups",
+                        parent.display()
+                    ));
+                }
+                Err(error) => why.push(format!("{}: {error}", parent.display())),
+            }
+        }
+        let nothing = || "there is no memory controller in /sys/fs/cgroup".to_owned();
+        Err(GroupError::NotPermitted { why: if why.is_empty() { nothing() } else { why.join("; ") } })
+    }
+
+    /// The file that a process writes its number to in order to enter.
+    pub fn processes_file(&self) -> PathBuf {
+        self.path.join(PROCESSES)
+    }
+
+    /// What it has been charged.
+    pub fn account(&self) -> Account {
+        match self.version {
+            Version::First => Account::read_first(&self.path),
+            Version::Second => Account::read_second(&self.path),
+        }
+    }
+
+    fn limit_file(&self) -> &'static str {
+        match self.version {
+            Version::First => "memory.limit_in_bytes",
+            Version::Second => "memory.max",
+        }
+    }
+
+    fn limit(&self, limits: &GroupLimits) -> Result<(), GroupError> {
+        if let Some(bytes) = limits.max_bytes {
+            self.set(self.limit_file(), bytes)?;
+        }
+        match (self.version, limits.high_bytes) {
+            (_, None) => {}
+            (Version::First, Some(_)) => return Err(GroupError::NeedsSecond { option: "--memory-high" }),
+            (Version::Second, Some(bytes)) => self.set("memory.high", bytes)?,
+        }
+        match (self.version, limits.swap_max_bytes, limits.max_bytes) {
+            (_, None, _) => Ok(()),
+            (Version::Second, Some(swap), _) => self.set("memory.swap.max", swap),
+            // Version 1 limits memory and swap together.
+            (Version::First, Some(swap), Some(max)) => {
+                self.set("memory.memsw.limit_in_bytes", max.saturating_add(swap))
+            }
+            (Version::First, Some(_), None) => {
+                Err(GroupError::NeedsSecond { option: "--swap-max without --memory-max" })
+            }
+        }
+    }
+
+    fn set(&self, file: &str, bytes: u64) -> Result<(), GroupError> {
+        let path = self.path.join(file);
+        let value = bytes.to_string();
+        fs::write(&path, &value).map_err(|source| GroupError::Refused { path, value, source })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for _ in 0..TRIES {
+            match fs::remove_dir(&self.path) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => kill_all(&self.path),
+                _ => return,
+            }
+            thread::sleep(APART);
+        }
+    }
+}
+
+/// Does something as a member of a group, and goes back where it was: what is started meanwhile is in the group from its
+/// first page, and this process is not.
+///
+/// # Errors
+///
+/// Where the group cannot be entered or left, and what `start` says.
+pub fn enter_while<T>(processes_file: &Path, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    // 0 is whoever writes.
+    let enter = |file: &Path| fs::write(file, "0");
+    let home = own_group(processes_file)
+        .ok_or_else(|| io::Error::other("our own control group is not to be found"))?;
+    enter(processes_file)?;
+    let started = start();
+    enter(&home.join(PROCESSES))?;
+    started
+}
+
+/// Our own group, in the hierarchy that `file` lies in.
+fn own_group(file: &Path) -> Option<PathBuf> {
+    roots().into_iter().filter(|(root, _)| file.starts_with(&root.mount)).map(|(root, _)| root.own()).next()
+}
+
+/// A hierarchy, and where this process is in it.
+struct Root {
+    mount: PathBuf,
+    path: String,
+}
+
+impl Root {
+    /// Our own group. Within a container its directory is the root of what is seen.
+    fn own(&self) -> PathBuf {
+        let own = self.mount.join(self.path.trim_start_matches('/'));
+        if own.join(PROCESSES).exists() { own } else { self.mount.clone() }
+    }
+}
+
+/// The hierarchies that may have a memory controller, the surest first.
+fn roots() -> Vec<(Root, Version)> {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let entries = text.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.to_owned());
+        if controllers.split(',').any(|controller| controller == "memory") {
+            return Some((Root { mount: "/sys/fs/cgroup/memory".into(), path }, Version::First));
+        }
+        let is_second = controllers.is_empty() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        is_second.then(|| (Root { mount: "/sys/fs/cgroup".into(), path }, Version::Second))
+    });
+    entries.collect()
+}
+
+/// Where a group may be made: below our own, beside it, at the root.
+fn parents() -> Vec<(PathBuf, Version)> {
+    let mut found: Vec<(PathBuf, Version)> = Vec::new();
+    for (root, version) in roots() {
+        let own = root.own();
+        let beside = own.parent().filter(|parent| parent.starts_with(&root.mount)).map(Path::to_owned);
+        for parent in [Some(own), beside, Some(root.mount)].into_iter().flatten() {
+            if !found.iter().any(|(known, _)| *known == parent) {
+                found.push((parent, version));
+            }
+        }
+    }
+    found
+}
+
+/// Removes groups whose heaplab is gone.
+fn remove_left(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let maker =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<i32>().ok());
+        let is_gone = maker.and_then(Pid::from_raw).is_some_and(|maker| test_kill_process(maker).is_err());
+        if is_gone {
+            kill_all(&entry.path());
+            // One whose processes are just ending is removed the next time.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Kills every process of a group. One that has just ended is no fault.
+fn kill_all(group: &Path) {
+    let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
+    for process in text.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the system lets nobody make a group, that is what is said.
+    #[test]
+    fn a_group_is_limited_and_removed_with_its_processes() {
+        let limits = GroupLimits { max_bytes: Some(64 << 20), ..GroupLimits::default() };
+        let group = match Group::create(&limits) {
+            Ok(group) => group,
+            Err(error) => {
+                assert!(error.to_string().contains("systemd-run --user --scope"), "{error}");
+                return;
+            }
+        };
+        let path = group.path.clone();
+        let read = fs::read_to_string(path.join(group.limit_file())).expect("a limit");
+        assert_eq!(read.trim(), (64u64 << 20).to_string());
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("it starts");
+        fs::write(group.processes_file(), child.id().to_string()).expect("it enters");
+        drop(group);
+        assert!(!path.exists(), "removed");
+        let status = child.wait().expect("it ended");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+    }
+}

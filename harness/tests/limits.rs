@@ -1,0 +1,145 @@
+//! Samples in control groups of their own: `--memory-max` of `exec` and `run`.
+//!
+//! Where this machine lets nobody make a group, that must be said, and nothing measured.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use support::heaplab;
+
+/// Takes some 250 MiB.
+const LARGE: &str = "BEGIN { for (i = 0; i < 3000000; i++) seen[i] = i }";
+
+fn samples(directory: &Path) -> Vec<HashMap<String, String>> {
+    let mut reader = csv::Reader::from_path(directory.join("samples.csv")).expect("samples");
+    reader.deserialize().map(|row| row.expect("a whole row")).collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Groups of heaplab's that are there.
+fn groups(below: &Path, depth: u32) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(below).into_iter().flatten().flatten().filter(|_| depth > 0) {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(groups(&path, depth - 1));
+            if entry.file_name().to_string_lossy().starts_with("heaplab-") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn groups_of(process: u32) -> Vec<std::path::PathBuf> {
+    let own = format!("heaplab-{process}-");
+    let all = groups(Path::new("/sys/fs/cgroup"), 6);
+    all.into_iter().filter(|path| path.to_string_lossy().contains(&own)).collect()
+}
+
+/// Runs heaplab; none where no group can be made, which it must say.
+fn limited(directory: &Path, arguments: &[&str]) -> Option<Output> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heaplab"));
+    command.env("HEAPLAB_PRELOAD_DIR", support::library_directory());
+    command.current_dir(directory).args(arguments);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    let process = child.id();
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(groups_of(process), [] as [std::path::PathBuf; 0], "no group is left");
+    if stderr(&output).contains("no control group with a memory limit can be made") {
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(!directory.join("out").exists(), "nothing was measured");
+        return None;
+    }
+    Some(output)
+}
+
+#[test]
+fn a_program_is_killed_at_its_limit_and_measured_below_it() {
+    let place = tempfile::tempdir().expect("a directory");
+    let run = |max: &str, out: &str| {
+        let arguments =
+            ["exec", "--reps", "1", "-a", "ptmalloc2", "--memory-max", max, "-o", out, "--", "awk", LARGE];
+        limited(place.path(), &arguments)
+    };
+    let Some(killed) = run("64MiB", "out") else { return };
+    let row = &samples(&place.path().join("out"))[0];
+    assert_eq!(row["status"], "oom", "{row:?}");
+    assert!(row["status_detail"].contains("killed for memory by the limit of its control group"), "{row:?}");
+    assert!(stderr(&killed).contains("not ok: killed for memory"), "{}", stderr(&killed));
+    let number = |row: &HashMap<String, String>, name: &str| row[name].parse::<u64>().expect("a number");
+    assert_eq!(number(row, "group_limit_bytes"), 64 << 20);
+    assert!((56 << 20..=64 << 20).contains(&number(row, "group_peak_bytes")), "{row:?}");
+    assert!(number(row, "group_oom_kills") >= 1);
+
+    let whole = run("2GiB", "whole").expect("there was a group before");
+    assert_eq!(whole.status.code(), Some(0), "{}", stderr(&whole));
+    let row = &samples(&place.path().join("whole"))[0];
+    assert_eq!((row["status"].as_str(), number(row, "group_oom_kills")), ("ok", 0));
+    // What the group was charged is what the process was seen with, and what the kernel has for it.
+    let (peak, seen) = (number(row, "group_peak_bytes"), number(row, "resident_peak_bytes"));
+    assert!(peak >= seen && peak < seen + (64 << 20), "{peak} {seen}");
+    assert!(number(row, "group_anonymous_bytes") > 100 << 20, "{row:?}");
+}
+
+#[test]
+fn a_replay_is_killed_at_its_limit() {
+    let place = tempfile::tempdir().expect("a directory");
+    let log: String = (0..4000).map(|at| format!("1: malloc 0x{:x} 65536\n", 0x10000 * (at + 1))).collect();
+    fs::write(place.path().join("large.log"), log).expect("written");
+    let run = |max: &str, out: &str| {
+        let arguments = [
+            "run",
+            "large.log",
+            "--pass",
+            "memory",
+            "--reps",
+            "1",
+            "-a",
+            "ptmalloc2",
+            "--memory-max",
+            max,
+            "-o",
+            out,
+        ];
+        limited(place.path(), &arguments)
+    };
+    let Some(killed) = run("128MiB", "out") else { return };
+    assert_eq!(killed.status.code(), Some(3), "{}", stderr(&killed));
+    let row = &samples(&place.path().join("out"))[0];
+    assert_eq!(row["status"], "oom", "{row:?}");
+    assert!(stderr(&killed).contains("takes pages back in real time"), "{}", stderr(&killed));
+    let whole = run("1GiB", "whole").expect("there was a group before");
+    assert_eq!(whole.status.code(), Some(0), "{}", stderr(&whole));
+    let row = &samples(&place.path().join("whole"))[0];
+    let number = |name: &str| row[name].parse::<u64>().expect("a number");
+    // 250 MiB were requested and written to; the harness's own pages are not the group's.
+    let (peak, resident) = (number("group_peak_bytes"), number("resident_peak_bytes"));
+    assert!(peak > resident && peak < resident + (16 << 20), "{peak} {resident}");
+}
+
+#[test]
+fn limits_without_sense_are_usage_errors() {
+    for (arguments, told) in [
+        (&["--memory-max", "512"][..], "not a size with its unit"),
+        (&["--memory-max", "4KiB"], "is below what any program needs to start"),
+        (&["--memory-max", "1000TiB"], "is more than the memory of this machine"),
+        (&["--memory-max", "64MiB", "--memory-high", "64MiB"], "is not below --memory-max"),
+    ] {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut command = heaplab();
+        command.current_dir(place.path()).args(["exec", "-o", "out"]).args(arguments).args(["--", "true"]);
+        let output = command.output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+        assert!(!place.path().join("out").exists());
+    }
+}
