@@ -143,3 +143,44 @@ fn limits_without_sense_are_usage_errors() {
         assert!(!place.path().join("out").exists());
     }
 }
+
+#[test]
+fn the_smallest_limit_of_a_replay_and_of_a_program_are_found() {
+    let place = tempfile::tempdir().expect("a directory");
+    let log: String = (0..1000).map(|at| format!("1: malloc 0x{:x} 65536\n", 0x10000 * (at + 1))).collect();
+    fs::write(place.path().join("large.log"), log).expect("written");
+    let find = |arguments: &[&str]| -> Option<serde_json::Value> {
+        let common = ["limit", "--reps", "1", "-a", "ptmalloc2", "--format", "json"];
+        let output = limited(place.path(), &[&common[..], arguments].concat())?;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        Some(rows[0].clone())
+    };
+    let Some(replay) = find(&["large.log"]) else { return };
+    let program =
+        find(&["--", "awk", "BEGIN { for (i = 0; i < 700000; i++) seen[i] = i }"]).expect("as before");
+    for row in [replay, program] {
+        let number = |name: &str| row[name].as_u64().expect("found");
+        let (limit, failed, peak) =
+            (number("limit_bytes"), number("failed_bytes"), number("free_peak_bytes"));
+        assert!(failed < limit && limit as f64 <= failed as f64 * 1.021 + 4096.0, "{row}");
+        // Nothing can be taken back from what is all anonymous: it needs what it uses.
+        assert!(limit as f64 > peak as f64 * 0.8 && limit as f64 <= peak as f64 * 1.1, "{row}");
+    }
+    let crashes = ["limit", "--reps", "1", "-a", "ptmalloc2", "--", "sh", "-c", "exit 7"];
+    let output = limited(place.path(), &crashes).expect("as before");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains("not ok without any limit: the program ended with status 7")
+    );
+    for (arguments, told) in [
+        (&["limit"][..], "required arguments were not provided"),
+        (&["limit", "a.hlt", "--slowdown", "5%"], "cannot be used with"),
+        (&["limit", "a.hlt", "--", "true"], "cannot be used with"),
+    ] {
+        let output = limited(place.path(), arguments).expect("as before");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+}

@@ -60,7 +60,7 @@ fn workplace() -> TempDir {
 
 /// A run as README.md has it, of a real program too, takes minutes: here each sample is taken once, and a model simulates two seconds.
 fn shorten(words: &mut Vec<String>) {
-    if matches!(words[0].as_str(), "exec" | "validate")
+    if matches!(words[0].as_str(), "exec" | "validate" | "limit")
         && let Some(at) = words.iter().position(|word| word == "--reps")
     {
         words[at + 1] = "1".to_owned();
@@ -98,6 +98,10 @@ fn every_command_in_the_readme_runs() {
         shorten(&mut run);
         let output = heaplab().args(&run).current_dir(directory.path()).output().expect("it starts");
         let complaint = String::from_utf8_lossy(&output.stderr);
+        // Control groups take rights that not every machine gives; that is then said.
+        if words[0] == "limit" && complaint.contains("no control group with a memory limit can be made") {
+            continue;
+        }
         assert!(output.status.success(), "heaplab {}: {}\n{complaint}", words.join(" "), output.status);
         assert!(!output.stdout.is_empty() || run[0] == "simulate" || run[1] == "import", "{words:?}");
     }

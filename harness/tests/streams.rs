@@ -41,8 +41,9 @@ const WRITERS: [&str; 25] = [
     "completions bash",
     "man run",
 ];
-/// Commands whose standard output is that of the program that they run, or that write nothing without an hour's work.
-const OTHERS: [&str; 3] = ["exec", "record", "validate"];
+/// Commands whose standard output is that of the program that they run, or that write
+/// nothing without much work, or without the right to make control groups.
+const OTHERS: [&str; 4] = ["exec", "record", "validate", "limit"];
 
 struct Place(tempfile::TempDir, Cell<u32>);
 

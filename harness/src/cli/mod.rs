@@ -17,6 +17,7 @@ mod children;
 mod compare;
 mod doctor;
 mod exec;
+mod limit;
 mod limits;
 mod list;
 mod man;
@@ -109,6 +110,8 @@ enum Command {
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
     Plan(plan::Args),
+    /// Find the smallest limit of memory under which a replay or a program finishes
+    Limit(limit::Args),
     /// Compare the variants of a run, or two runs
     Compare(compare::Args),
     /// Record a real program; its exit status is passed on
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => merge::main(args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
+        Command::Limit(args) => limit::main(args),
         Command::Compare(args) => compare::main(args),
         Command::Record(args) => record::main(args),
         Command::Simulate(args) => simulate::main(args),

@@ -11,6 +11,8 @@
 mod description;
 mod error;
 mod goal;
+mod limit;
+mod limit_search;
 mod limited;
 mod loads;
 mod merge;
@@ -30,6 +32,7 @@ mod variants;
 mod workloads;
 
 pub use error::SessionError;
+pub use limit::{LimitQuestion, LimitRow, find_limits};
 pub use merge::{Merge, Merged, merge_runs};
 pub use notice::{Listener, Notice};
 pub use opening::{Ended, Start, is_begun};

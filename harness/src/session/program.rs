@@ -15,11 +15,11 @@ use super::notice::{Listener, Notice};
 use super::opening::{Described, Ended, Kind, Opening, Start};
 use super::program_rows::{make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
-use crate::design::{Design, ExecOptions, RunOptions, Step};
+use crate::design::{Design, ExecOptions, Pass, RunOptions, Step};
 use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, find_program};
-use crate::group::Group;
+use crate::group::{Group, GroupLimits};
 use crate::measure::Variation;
-use crate::results::{RunDirectory, RunWorkload, SampleKey, Status};
+use crate::results::{RunDirectory, RunWorkload, Sample, SampleKey, Status};
 
 /// How a run of a program ended when nothing failed.
 #[derive(Debug)]
@@ -313,5 +313,51 @@ fn choose_input(samples: usize, listener: Listener<'_>) -> Input {
             }
             Input::Empty
         }
+    }
+}
+
+/// Samples of a program one at a time, each under limits of its own, of which nothing is kept.
+pub(super) struct ProgramTrials<'a> {
+    program: Program,
+    variations: Vec<Variation>,
+    stop: &'a AtomicBool,
+    listener: Listener<'a>,
+}
+
+impl<'a> ProgramTrials<'a> {
+    pub(super) fn find(
+        options: &RunOptions,
+        command: &[OsString],
+        stop: &'a AtomicBool,
+        listener: Listener<'a>,
+    ) -> Result<ProgramTrials<'a>, SessionError> {
+        let exec = options.exec.clone().ok_or_else(|| usage("this is no run of a program"))?;
+        let name = command.first().map_or("".as_ref(), |word| word.as_os_str());
+        let file = find_program(name, std::env::var_os("PATH"))?;
+        let program = Program::find(options, exec, command.to_vec(), file, true)?;
+        let variations = prove_variants(&program.variants, None, listener)?;
+        Ok(ProgramTrials { program, variations, stop, listener })
+    }
+
+    pub(super) fn labels(&self) -> Vec<String> {
+        self.variations.iter().map(|variation| variation.variant.label.clone()).collect()
+    }
+
+    /// Takes a sample; none if it was stopped.
+    pub(super) fn take(
+        &mut self,
+        variant: usize,
+        limits: GroupLimits,
+    ) -> Result<Option<Sample>, SessionError> {
+        self.program.options.group = Some(limits);
+        // Several samples: none reads our own standard input.
+        let sampling = Sampling::new(&self.program, &self.variations, self.stop, self.listener, 2)?;
+        let report_file = sampling.reports.path().join("reports");
+        std::fs::File::create(&report_file)
+            .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
+        let variation = &self.variations[variant];
+        let Some(taken) = sampling.take_one(variation, &report_file)? else { return Ok(None) };
+        let step = Step { block: 0, workload: 0, pass: Pass::Exec, variant };
+        Ok(Some(make_rows("", &self.program.name, &step, variation, Some(&limits), &taken).sample))
     }
 }

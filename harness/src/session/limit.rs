@@ -1,0 +1,244 @@
+//! The smallest limits of memory of a program or a replay, per variant: each sample in a control group of its own.
+
+use std::ffi::OsString;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::error::{SessionError, usage};
+use super::limit_search::{Found, find_smallest};
+use super::limited::check_group;
+use super::loads::UnitLoads;
+use super::notice::{Listener, Notice};
+use super::program::ProgramTrials;
+use super::programs::{Compiled, compile_workloads};
+use super::replays::Replays;
+use super::variants::prove_variants;
+use crate::design::{Pass, RunOptions, Step};
+use crate::group::GroupLimits;
+use crate::measure::Variation;
+use crate::results::{Rows, Sample, Status};
+use crate::stats::median;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct LimitQuestion {
+    /// The run that its samples are of; its `reps` samples must hold under a limit.
+    pub options: RunOptions,
+    /// The program and its arguments; none for a replay.
+    pub command: Option<Vec<OsString>>,
+    /// The part by which a program may be slowed down, where that is asked for too.
+    pub slowdown: Option<f64>,
+}
+
+/// The smallest limits of a variant. Empty means not asked for, or not to be found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LimitRow {
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Samples that were taken in all.
+    pub trials: u64,
+    /// Samples that had to hold under a limit.
+    pub n: u64,
+    /// What its group is charged at most without a limit, median.
+    pub free_peak_bytes: Option<u64>,
+    /// The smallest limit under which every sample finished.
+    pub limit_bytes: Option<u64>,
+    /// The largest under which one did not: the limit lies between the two.
+    pub failed_bytes: Option<u64>,
+    /// The part by which it may be slowed down.
+    pub slowdown: Option<f64>,
+    /// The smallest limit under which it is slowed down by no more.
+    pub slowed_limit_bytes: Option<u64>,
+    /// The largest under which it is.
+    pub slowed_failed_bytes: Option<u64>,
+    /// Why there is no limit.
+    pub fault: Option<String>,
+}
+
+/// Finds the smallest limit of each variant; none if it was stopped.
+///
+/// # Errors
+///
+/// As [`super::measure_replays`], and where no control group can be made.
+pub fn find_limits(
+    question: &LimitQuestion,
+    stop: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Option<Vec<LimitRow>>, SessionError> {
+    let mut options = question.options.clone();
+    options.group = Some(GroupLimits::default());
+    check_group(&options)?;
+    let most_bytes = procfs::Current::current().map(|memory: procfs::Meminfo| memory.mem_total);
+    let most_bytes =
+        most_bytes.map_err(SessionError::failed("cannot read how much memory this machine has"))?;
+    if let Some(command) = &question.command {
+        let mut trials = ProgramTrials::find(&options, command, stop, listener)?;
+        return search_all(question, most_bytes, trials.labels(), listener, |variant, _, limits| {
+            trials.take(variant, limits)
+        });
+    }
+    let mut replays = Replays::find(&options)?;
+    if replays.workloads.len() != 1 {
+        return Err(usage("a limit is of one workload: name one"));
+    }
+    let variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
+    let Some(compiled) = compile_workloads(&replays, stop, listener)? else { return Ok(None) };
+    let labels = replays.variants.iter().map(|variant| variant.label.clone()).collect();
+    search_all(question, most_bytes, labels, listener, |variant, block, limits| {
+        replays.options.group = Some(limits);
+        let step = Step { block, workload: 0, pass: Pass::Memory, variant };
+        replay_once(&replays, &compiled, &variations, step, stop)
+    })
+}
+
+/// One replay under the limits of `replays`; none if it was stopped.
+fn replay_once(
+    replays: &Replays,
+    compiled: &Compiled,
+    variations: &[Variation],
+    step: Step,
+    stop: &AtomicBool,
+) -> Result<Option<Sample>, SessionError> {
+    let silent = |_: &Notice<'_>| {};
+    let loads = UnitLoads::new(replays, compiled, stop, &silent);
+    let mut found = None;
+    let campaign = compiled.campaign(replays, variations, &loads, stop);
+    campaign.run(
+        [step],
+        |_| {},
+        |taken| -> Result<(), SessionError> {
+            let limits = replays.options.group.as_ref();
+            found = Some(Rows::new("", replays.replay.touch, limits, &taken).sample);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Searches the limits of every variant. `take` takes a sample of a variant, in a block, under limits.
+fn search_all(
+    question: &LimitQuestion,
+    most_bytes: u64,
+    labels: Vec<String>,
+    listener: Listener<'_>,
+    mut take: impl FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>,
+) -> Result<Option<Vec<LimitRow>>, SessionError> {
+    let mut rows = Vec::new();
+    for (variant, label) in labels.into_iter().enumerate() {
+        let row = LimitRow {
+            variant: label,
+            n: question.options.reps.into(),
+            slowdown: question.slowdown,
+            ..LimitRow::default()
+        };
+        let mut search = Search { question, most_bytes, listener, row, variant, take: &mut take };
+        if !search.run()? {
+            return Ok(None);
+        }
+        rows.push(search.row);
+    }
+    Ok(Some(rows))
+}
+
+/// The search of one variant.
+struct Search<'a, F> {
+    question: &'a LimitQuestion,
+    most_bytes: u64,
+    listener: Listener<'a>,
+    row: LimitRow,
+    variant: usize,
+    take: &'a mut F,
+}
+
+impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> Search<'_, F> {
+    /// False if it was stopped.
+    fn run(&mut self) -> Result<bool, SessionError> {
+        let Some(free) = self.samples(None)? else { return Ok(false) };
+        if let Some(failed) = free.iter().find(|sample| sample.status != Status::Ok) {
+            let why = failed.status_detail.clone().unwrap_or_default();
+            self.row.fault = Some(format!("not ok without any limit: {why}"));
+            return Ok(true);
+        }
+        let of = |figure: fn(&Sample) -> Option<u64>| -> Option<f64> {
+            median(&free.iter().filter_map(figure).map(|value| value as f64).collect::<Vec<f64>>())
+        };
+        let seen = |sample: &Sample| sample.group_peak_bytes.or(sample.resident_peak_bytes);
+        self.row.free_peak_bytes = of(seen).map(|bytes| bytes as u64);
+        let wall_ns = of(|sample| sample.wall_ns);
+        let Some(guess) = self.row.free_peak_bytes else {
+            self.row.fault = Some("its memory was not seen: it ended too soon".to_owned());
+            return Ok(true);
+        };
+        let most = self.most_bytes;
+        let Some(found) = find_smallest(guess, most, |limit| self.holds(limit, None))? else {
+            return Ok(false);
+        };
+        self.note_limit(found);
+        let (Some(slowdown), Some(wall_ns), Some(smallest)) =
+            (self.question.slowdown, wall_ns, self.row.limit_bytes)
+        else {
+            return Ok(true);
+        };
+        let longest_ns = wall_ns * (1.0 + slowdown);
+        let guess = guess.max(smallest);
+        let Some(found) = find_smallest(guess, most, |limit| match limit < smallest {
+            // It does not finish there, and so is not fast either.
+            true => Ok(Some(false)),
+            false => self.holds(limit, Some(longest_ns)),
+        })?
+        else {
+            return Ok(false);
+        };
+        if let Some(found) = found {
+            (self.row.slowed_limit_bytes, self.row.slowed_failed_bytes) =
+                (Some(found.held_bytes), found.failed_bytes);
+        }
+        Ok(true)
+    }
+
+    fn note_limit(&mut self, found: Option<Found>) {
+        match found {
+            Some(found) => {
+                (self.row.limit_bytes, self.row.failed_bytes) = (Some(found.held_bytes), found.failed_bytes);
+            }
+            None => self.row.fault = Some("not ok under a limit of this machine's whole memory".to_owned()),
+        }
+    }
+
+    /// Whether every sample finishes under a limit, and the middle one within a time; none if it was stopped.
+    fn holds(&mut self, limit: u64, longest_ns: Option<f64>) -> Result<Option<bool>, SessionError> {
+        let Some(samples) = self.samples(Some(limit))? else { return Ok(None) };
+        if samples.iter().any(|sample| sample.status != Status::Ok) {
+            return Ok(Some(false));
+        }
+        let times: Vec<f64> =
+            samples.iter().filter_map(|sample| sample.wall_ns).map(|time| time as f64).collect();
+        let slow = longest_ns.is_some_and(|longest| median(&times).is_none_or(|time| time > longest));
+        Ok(Some(!slow))
+    }
+
+    /// Samples under a limit, until one is not ok; none if it was stopped.
+    fn samples(&mut self, limit: Option<u64>) -> Result<Option<Vec<Sample>>, SessionError> {
+        let limits = GroupLimits { max_bytes: limit, ..GroupLimits::default() };
+        let mut samples = Vec::new();
+        for block in 0..self.question.options.reps {
+            let Some(sample) = (self.take)(self.variant, block, limits)? else { return Ok(None) };
+            self.row.trials += 1;
+            self.row.workload.clone_from(&sample.workload);
+            let is_ok = sample.status == Status::Ok;
+            samples.push(sample);
+            if !is_ok {
+                break;
+            }
+        }
+        let under =
+            limit.map_or_else(|| "without a limit".to_owned(), |limit| format!("under {limit} bytes"));
+        let ok = samples.iter().filter(|sample| sample.status == Status::Ok).count();
+        let text = format!("{} {under}: {ok} of {} finished", self.row.variant, self.question.options.reps);
+        (self.listener)(&Notice::Say(text));
+        Ok(Some(samples))
+    }
+}
