@@ -370,12 +370,14 @@ fn what_differs_beside_the_figures_is_said() {
             .replace("version = \"1.2.3\"", "version = \"1.3.0\"")
             .replace(&"ab".repeat(32), &"cd".repeat(32))
             .replace("heaplab_version = \"0.1.0\"", "heaplab_version = \"0.2.0\"")
+            .replace("profile = \"release\"", "profile = \"debug\"")
     });
     let said = compare(&[old.path(), new.path()], &["--metric", "resident_peak_bytes"]);
     for what in [
         "the machines differ, and with them every figure of time: cpu Example 9000 against Example 9001",
         "other options: touch page against full",
         "heaplab itself differs: 0.1.0 in the old run, 0.2.0 in the new one",
+        "the builds of heaplab differ: release and debug",
         "monitor-server: the runs did not replay the same program",
         "ptmalloc2: version 1.2.3 in the old run, 1.3.0 in the new one",
     ] {

@@ -20,8 +20,9 @@ use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunDirectory, RunFile, RunMachine,
-    RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint, columns, load,
+    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunBuild, RunDirectory, RunFile,
+    RunMachine, RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint, columns,
+    load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -78,6 +79,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## stats.csv"), columns::<StatsRow>());
     assert_eq!(described("## summary.csv"), columns::<SummaryRow>());
     assert_eq!(described("## run.toml"), columns::<RunFile>());
+    assert_eq!(described("### build"), columns::<RunBuild>());
     assert_eq!(described("### options"), columns::<RunOptions>());
     assert_eq!(described("### options.replay"), columns::<ReplayOptions>());
     assert_eq!(described("### options.exec"), columns::<ExecOptions>());

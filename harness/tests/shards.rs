@@ -214,6 +214,11 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
     copy("version", &|file| {
         file.insert("heaplab_version".to_owned(), "9".into());
     });
+    copy("debug", &|file| {
+        let build = file["build"].as_table_mut().unwrap();
+        let other = if build["profile"].as_str() == Some("debug") { "release" } else { "debug" };
+        build.insert("profile".to_owned(), other.into());
+    });
     copy("program", &|file| first(file, "workloads", "program_hash"));
     copy("library", &|file| first(file, "variants", "library_hash"));
     copy("other", &|file| {
@@ -226,6 +231,7 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
             "s1 and seed are of different plans: options.seed is \"1\" in the one and \"9\" in the other",
         ),
         (&["s1", "version"], "the version of heaplab is"),
+        (&["s1", "debug"], "of different plans: the builds of heaplab that measured are "),
         (&["s1", "program"], "the hash of the program of a is"),
         (&["s1", "library"], "the hash of the library of ptmalloc2 is"),
         (&["s1", "s2", "s2"], "s2 and s2 are the same directory: name it once"),

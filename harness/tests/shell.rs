@@ -77,3 +77,16 @@ fn an_unknown_page_is_a_mistake_of_the_user() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("no command `wash` of heaplab trace: it has info"), "{message}");
 }
+
+#[test]
+fn the_version_says_which_build_it_is() {
+    let text = stdout(&heaplab(&["--version"]));
+    let start = concat!("heaplab ", env!("CARGO_PKG_VERSION"), " (");
+    let build = text.strip_prefix(start).unwrap_or_else(|| panic!("{text}"));
+    let profile = if cfg!(debug_assertions) { "debug build, commit " } else { "release build, commit " };
+    let commit = build.strip_prefix(profile).and_then(|rest| rest.strip_suffix(")\n"));
+    let commit = commit.unwrap_or_else(|| panic!("{text}"));
+    let hash = commit.trim_end_matches("-modified");
+    let is_hash = hash.len() == 12 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_hash || commit == "not known" || std::env::var("HEAPLAB_COMMIT").is_ok(), "{text}");
+}

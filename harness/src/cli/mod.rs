@@ -35,8 +35,8 @@ mod validate;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,6 +44,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use heaplab_workloads::simulate::parse_time_ns;
 
+use crate::results::RunBuild;
 use crate::session::SessionError;
 use stdout::{has_stopped, stdout};
 
@@ -89,7 +90,7 @@ To begin with:
                                          how many of its processes fit on a host?";
 
 #[derive(Parser)]
-#[command(name = "heaplab", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "heaplab", version = version(), about, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = TO_BEGIN_WITH)]
 struct Cli {
     #[command(subcommand)]
@@ -231,6 +232,14 @@ fn require_directory(output: &Path) -> anyhow::Result<()> {
             )
         }
     }
+}
+
+/// The version and the build, as `--version` prints them.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        format!("{} ({})", env!("CARGO_PKG_VERSION"), RunBuild::of_this_program().describe())
+    });
+    &VERSION
 }
 
 /// The whole command line, as clap knows it.

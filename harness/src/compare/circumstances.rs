@@ -27,6 +27,11 @@ pub fn describe_differences(old: &RunFile, new: &RunFile) -> Vec<String> {
             old.heaplab_version, new.heaplab_version
         ));
     }
+    if let (Some(one), Some(other)) = (&old.build, &new.build)
+        && let Some(differs) = one.find_difference(other)
+    {
+        notes.push(format!("the builds of heaplab differ: {differs}"));
+    }
     for one in &old.workloads {
         let other = new.workloads.iter().find(|other| other.name == one.name);
         notes.extend(other.and_then(|other| differing_work(one, other)));

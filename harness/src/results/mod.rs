@@ -5,6 +5,7 @@
 //! results/README.md, and a test holds that file against the fields of the rows.
 
 mod accounts;
+mod build;
 mod columns;
 mod directory;
 mod error;
@@ -19,6 +20,7 @@ mod run_file;
 mod sample;
 mod tree;
 
+pub use build::RunBuild;
 pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey};
 pub use error::ResultsError;

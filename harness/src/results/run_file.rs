@@ -5,6 +5,7 @@
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
+use super::build::RunBuild;
 use super::tree::RunTree;
 use crate::design::{RunOptions, Shard, wide};
 
@@ -18,6 +19,9 @@ pub struct RunFile {
     pub schema: u32,
     /// Version of heaplab that measured.
     pub heaplab_version: String,
+    /// The build of it; empty in a run of a heaplab that did not say.
+    #[serde(default)]
+    pub build: Option<RunBuild>,
     /// The run's name, as in every row.
     pub run_id: String,
     /// When the run began, in UTC, as `2030-01-31T12:00:00Z`.

@@ -11,7 +11,9 @@ use super::notice::{Listener, Notice};
 use super::variants::list_labels;
 use crate::design::{RunOptions, Shard};
 use crate::doctor::Machine;
-use crate::results::{RunDirectory, RunFile, RunTree, RunVariant, RunWorkload, SCHEMA, read_run_file};
+use crate::results::{
+    RunBuild, RunDirectory, RunFile, RunTree, RunVariant, RunWorkload, SCHEMA, read_run_file,
+};
 
 /// How a run starts.
 #[derive(Debug, Clone)]
@@ -156,6 +158,13 @@ fn check_resumed(
              start another run, or add --resume-anyway"
         )));
     }
+    let differs = file.build.as_ref().and_then(|then| then.find_difference(&RunBuild::of_this_program()));
+    if let Some(differs) = differs.filter(|_| !anyway) {
+        return Err(usage(format!(
+            "{path} was measured by another build of heaplab than this ({differs}): its samples may differ for that \
+             reason; start another run, or add --resume-anyway"
+        )));
+    }
     Ok(())
 }
 
@@ -197,7 +206,8 @@ impl Opening {
         let shard = self.shard.map(|shard| format!("-{shard}")).unwrap_or_default();
         let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(&format!("{name}{shard}")));
         let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
-        let mut warnings = machine_warnings();
+        let build = RunBuild::of_this_program();
+        let mut warnings: Vec<String> = build.warning().into_iter().chain(machine_warnings()).collect();
         for warning in &warnings {
             listener(&Notice::Say(warning.clone()));
         }
@@ -207,6 +217,7 @@ impl Opening {
         let file = RunFile {
             schema: SCHEMA,
             heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: Some(build),
             run_id,
             started_utc: now,
             shard: self.shard,

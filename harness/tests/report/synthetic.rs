@@ -4,8 +4,8 @@ use std::path::Path;
 
 use heaplab::design::{ReplayOptions, RunOptions};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunDirectory, RunFile, RunVariant, RunWorkload, SCHEMA,
-    Sample, SampleKey, Status, TimelinePoint, columns,
+    HeapMapCell, LatencyBucket, Moment, Pass, Rows, RunBuild, RunDirectory, RunFile, RunVariant, RunWorkload,
+    SCHEMA, Sample, SampleKey, Status, TimelinePoint, columns,
 };
 
 /// What the run is to look like.
@@ -100,6 +100,7 @@ impl Shape {
             shard: None,
             schema: SCHEMA,
             heaplab_version: "0.1.0".to_owned(),
+            build: Some(RunBuild { profile: "release".to_owned(), commit: Some("0123456789ab".to_owned()) }),
             run_id: "20300131T120000Z-monitor-server".to_owned(),
             started_utc: "2030-01-31T12:00:00Z".to_owned(),
             argv: ["heaplab", "run", "monitor-server", "-o", "a directory"].map(str::to_owned).to_vec(),

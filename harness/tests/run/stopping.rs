@@ -153,6 +153,25 @@ fn a_run_of_another_version_is_resumed_only_on_request() {
 }
 
 #[test]
+fn a_run_of_another_build_is_resumed_only_on_request() {
+    let place = Place::new();
+    place.run(&["small.log", "--pass", "throughput", "--reps", "1", "-a", "ptmalloc2"]).success();
+    let text = fs::read_to_string(place.path("out/run.toml")).unwrap();
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    assert!(text.contains(&format!("[build]\nprofile = \"{profile}\"\n")), "{text}");
+    let warned = text.contains("a debug build of heaplab measures");
+    assert_eq!(warned, cfg!(debug_assertions), "a debug build says so: {text}");
+    let report = fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert_eq!(report.contains("a debug build of heaplab measures"), warned, "{report}");
+    let other = format!("profile = \"{}\"", if warned { "release" } else { "debug" });
+    change_run_file(&place, |text| text.replace(&format!("profile = \"{profile}\""), &other));
+    let assert = place.run(&["--resume"]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("another build of heaplab") && stderr.contains("--resume-anyway"), "{stderr}");
+    place.run(&["--resume", "--resume-anyway"]).success();
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_no_worker_and_no_temporary_file() {
     let place = Place::new();
     let mut child = start_long_run(&place);

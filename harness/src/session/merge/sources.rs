@@ -82,6 +82,10 @@ fn find_difference(one: &RunFile, other: &RunFile) -> Option<String> {
         (one != other).then(|| format!("{what} is {one} in the one and {other} in the other"))
     };
     differs("the version of heaplab".to_owned(), &one.heaplab_version, &other.heaplab_version)
+        .or_else(|| {
+            let differs = one.build.as_ref()?.find_difference(other.build.as_ref()?)?;
+            Some(format!("the builds of heaplab that measured are {differs}"))
+        })
         .or_else(|| differs("the schema".to_owned(), &one.schema, &other.schema))
         .or_else(|| find_other_option(&one.options, &other.options))
         .or_else(|| {
