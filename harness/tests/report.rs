@@ -256,7 +256,7 @@ fn what_cannot_be_read_is_named() {
     let ending = format!("holds no run: it has no run.toml{advice}");
     assert!(message().ends_with(&ending), "{}", message());
     let output = report(path, &[]);
-    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
     assert!(stderr(&output).contains("holds no run"), "{}", stderr(&output));
     for (other, why) in [("none", "there is no such directory"), ("samples.csv", "it is no directory")] {
         let path = path.join(other);

@@ -1,8 +1,8 @@
 //! The command line: arguments in, exit status out. It holds no logic of its own.
 //!
 //! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
-//! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given. `exec` of
-//! one sample passes the program's own status on.
+//! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given, 75 an error that
+//! may have passed by the next try. `exec` of one sample passes the program's own status on.
 
 /// Writes a line to standard error. Where nobody reads that any more nothing is lost, and the command goes on: it may have
 /// a program's status to pass on.
@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod screen;
 mod simulate;
+mod status;
 mod stdout;
 mod trace;
 mod validate;
@@ -45,7 +46,6 @@ use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use heaplab_workloads::simulate::parse_time_ns;
 
 use crate::results::RunBuild;
-use crate::session::SessionError;
 use stdout::{has_stopped, stdout};
 
 /// How a command ended when it did not fail.
@@ -194,7 +194,7 @@ pub fn main() -> ExitCode {
         Err(_) if has_stopped() => ExitCode::SUCCESS,
         Err(error) => {
             say!("heaplab: {error:#}");
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+            ExitCode::from(status::status_of(&error))
         }
     }
 }
@@ -245,12 +245,6 @@ fn version() -> &'static str {
 /// The whole command line, as clap knows it.
 fn command() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
-}
-
-/// Whether the user asked for what cannot be had.
-fn is_usage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Usage>().is_some()
-        || matches!(error.downcast_ref::<SessionError>(), Some(SessionError::Usage(_)))
 }
 
 /// Whether a command was given more arguments than those named: defaults are none.

@@ -70,13 +70,25 @@ fn a_stopped_run_keeps_its_rows_and_is_resumed() {
     assert!((3..800).contains(&kept), "{kept}");
     heaplab().current_dir(place.0.path()).args(["report", "out"]).assert().code(3);
 
-    heaplab().current_dir(place.0.path()).args(["run", "small.log", "-o", "out"]).assert().code(1);
+    heaplab().current_dir(place.0.path()).args(["run", "small.log", "-o", "out"]).assert().code(2);
     let other = ["run", "small.log", "--reps", "3", "-o", "out", "--resume"];
     heaplab().current_dir(place.0.path()).args(other).assert().code(2);
     heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert().success();
     let samples = place.samples();
     assert_eq!(samples.len(), 800);
     assert!(fs::read_to_string(place.path("out/run.toml")).unwrap().contains("finished = true"));
+}
+
+#[test]
+fn a_run_that_another_process_writes_to_is_worth_a_later_try() {
+    let place = Place::new();
+    let mut child = start_long_run(&place);
+    let again = heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let again = again.code(75);
+    let stderr = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
+    assert!(stderr.contains("out is being written by another process: wait for it to end"), "{stderr}");
 }
 
 /// The run.toml of the place's run, changed.
