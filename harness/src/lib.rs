@@ -1,8 +1,9 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: stats, group, design, worker, measure, results, predict, capacity, session, report, compare, self_check, cli; a
+//! One direction: stats, group, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
 //! module uses only what stands before it.
 
+pub mod bisect;
 pub mod capacity;
 pub mod cli;
 pub mod compare;

@@ -32,7 +32,7 @@ const CRATES: [(&str, &str, &[&str]); 11] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "stats",
     "group",
     "design",
@@ -45,6 +45,7 @@ const MODULES: [&str; 13] = [
     "report",
     "compare",
     "self_check",
+    "bisect",
     "cli",
 ];
 /// Stand beside `design`: each uses `stats` and `group` and none of the others, and only `session` and `cli` use it.

@@ -55,6 +55,12 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 fn workplace() -> TempDir {
     let directory = TempDir::new().expect("a directory");
     std::os::unix::fs::symlink(root().join("workloads"), directory.path().join("workloads")).expect("a link");
+    // Builds of one allocator, of which the first needs less memory than the others.
+    let builds = directory.path().join("builds");
+    std::fs::create_dir(&builds).expect("a directory");
+    for (number, allocator) in [(1, "jemalloc"), (2, "mimalloc"), (3, "mimalloc")] {
+        std::fs::copy(library(allocator), builds.join(format!("{number}.so"))).expect("a copy");
+    }
     directory
 }
 
@@ -81,10 +87,14 @@ fn shorten(words: &mut Vec<String>) {
 
 /// The floor's library, which stands for a reader's own.
 fn own_library() -> String {
+    library("floor")
+}
+
+fn library(name: &str) -> String {
     let output = heaplab().args(["list", "allocators", "--format", "json"]).output().expect("a list");
     let list: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
-    let floor = list.iter().find(|entry| entry["name"] == "floor").expect("floor");
-    floor["library"].as_str().expect("a path").to_owned()
+    let entry = list.iter().find(|entry| entry["name"] == name).expect("every name is listed");
+    entry["library"].as_str().expect("a path").to_owned()
 }
 
 #[test]

@@ -43,7 +43,7 @@ const WRITERS: [&str; 25] = [
 ];
 /// Commands whose standard output is that of the program that they run, or that write
 /// nothing without much work, or without the right to make control groups.
-const OTHERS: [&str; 4] = ["exec", "record", "validate", "limit"];
+const OTHERS: [&str; 5] = ["bisect", "exec", "record", "validate", "limit"];
 
 struct Place(tempfile::TempDir, Cell<u32>);
 

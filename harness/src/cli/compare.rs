@@ -32,12 +32,39 @@ pub(super) struct Args {
     /// every comparison (the limit lies within an interval), else with 0
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_over: Option<f64>,
+    /// Exit as `git bisect run` expects of a step: 0 for good, 1 for worse by more than --fail-over, 125 for what cannot be
+    /// decided, and 255, which ends the search, for an error
+    #[arg(long, requires = "fail_over")]
+    bisect: bool,
     /// In which form the comparison is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
+/// What `git bisect run` takes for a commit that cannot be tested.
+const SKIP: u8 = 125;
+/// What ends `git bisect run`: any other status of an error would mark a commit as bad.
+pub(super) const ABORT: u8 = 255;
+
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let is_step = args.bisect;
+    let result = compare(args);
+    if !is_step {
+        return result;
+    }
+    Ok(match result {
+        Ok(Outcome::Done) => Outcome::Done,
+        Ok(Outcome::Changed) => Outcome::Failed,
+        Ok(Outcome::Incomplete) => Outcome::Passed(SKIP),
+        Ok(_) => Outcome::Passed(ABORT),
+        Err(error) => {
+            say!("heaplab: {error:#}");
+            Outcome::Passed(ABORT)
+        }
+    })
+}
+
+fn compare(args: Args) -> anyhow::Result<Outcome> {
     let threshold = args.threshold.unwrap_or(NOISE_THRESHOLD);
     let question = Question { metrics: args.metrics.clone(), threshold };
     let first = results::load(&args.directory)?;

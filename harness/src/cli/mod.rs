@@ -13,6 +13,7 @@ macro_rules! say {
     }};
 }
 
+mod bisect;
 mod children;
 mod compare;
 mod doctor;
@@ -115,6 +116,8 @@ enum Command {
     Limit(limit::Args),
     /// Compare the variants of a run, or two runs
     Compare(compare::Args),
+    /// Find the first of many builds of an allocator that is worse than a good one
+    Bisect(bisect::Args),
     /// Record a real program; its exit status is passed on
     Record(record::Args),
     /// Write the trace of a load model
@@ -156,6 +159,11 @@ pub fn main() -> ExitCode {
         command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
+        // A step of `git bisect run` with a mistake in it must not mark a commit as bad.
+        Err(told) if told.use_stderr() && std::env::args_os().any(|word| word == "--bisect") => {
+            tell(&told);
+            return ExitCode::from(compare::ABORT);
+        }
         Err(told) => return tell(&told),
     };
     // What was said on the command line itself, as opposed to a default.
@@ -169,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::main(args),
         Command::Limit(args) => limit::main(args),
         Command::Compare(args) => compare::main(args),
+        Command::Bisect(args) => bisect::main(args),
         Command::Record(args) => record::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),

@@ -8,6 +8,7 @@
 //! Nothing is printed here: what a user must see goes to the [`Listener`]. Nothing is analysed here but how wide
 //! intervals are, which decides when a run may stop.
 
+mod blocks;
 mod description;
 mod error;
 mod goal;
@@ -31,6 +32,7 @@ mod validation;
 mod variants;
 mod workloads;
 
+pub use blocks::{BlocksEnded, measure_blocks, pass_of_metric};
 pub use error::SessionError;
 pub use limit::{LimitQuestion, LimitRow, find_limits};
 pub use merge::{Merge, Merged, merge_runs};

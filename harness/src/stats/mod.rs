@@ -16,6 +16,7 @@ mod power;
 mod rank_sum;
 #[cfg(test)]
 mod scipy;
+mod sequential;
 mod signed_rank;
 mod spread;
 mod student;
@@ -30,6 +31,7 @@ pub use net_ratio::{NetRatio, Shared, net_ratio};
 pub use percentile::percentile;
 pub use power::{Power, WANTED_POWER};
 pub use rank_sum::{mann_whitney, separate_ratio};
+pub use sequential::{Side, Walk, lead_for, odds_of};
 pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
