@@ -3,10 +3,14 @@
 use serde::Serialize;
 
 use super::need::{Basis, BlockNeed, Need};
+use super::node::{Curve, Draws, count_fitting};
 use super::request::{Host, Request, TODAYS_HOSTS};
 use crate::stats::{
     Interval, NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict,
 };
+
+/// Processes of a host at most, where they are drawn.
+const MOST_PROCESSES: u64 = 4000;
 
 /// A variant of a workload on a type of host. Empty means not measured, or not to be said.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,9 +105,9 @@ impl HostRow {
 /// let host = Host { memory_bytes: 16 << 30, processes: Some(10), cpus: None, cost: 1.0 };
 /// let request = Request { hosts: vec![host], margin: 0.1, fleet: Some(100), ..Request::default() };
 /// assert_eq!(request.check(), Ok(()));
-/// assert_eq!(plan_hosts(&[], &request, None), []);
+/// assert_eq!(plan_hosts(&[], &request, None, 1), []);
 /// ```
-pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> Vec<HostRow> {
+pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>, seed: u64) -> Vec<HostRow> {
     let mut rows: Vec<HostRow> = Vec::new();
     let mut workloads: Vec<&str> = needs.iter().map(|need| need.workload.as_str()).collect();
     workloads.dedup();
@@ -111,7 +115,8 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
         let needs: Vec<&Need> = needs.iter().filter(|need| need.workload == workload).collect();
         let base = baseline.and_then(|name| needs.iter().find(|need| need.variant == name).copied());
         for host in &request.hosts {
-            let of_host: Vec<HostRow> = needs.iter().map(|need| fit(need, base, host, request)).collect();
+            let of_host: Vec<HostRow> =
+                needs.iter().map(|need| fit(need, base, host, request, seed)).collect();
             let base_cost = of_host
                 .iter()
                 .find(|row| Some(row.variant.as_str()) == baseline)
@@ -124,7 +129,7 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>) -> 
 }
 
 /// One variant on one host, but for the saving.
-fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> HostRow {
+fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u64) -> HostRow {
     let bytes = |value: f64| value.max(0.0).ceil() as u64;
     let non_heap_bytes = if need.basis == Basis::Heap { request.non_heap_bytes } else { 0 };
     let non_heap = non_heap_bytes as f64;
@@ -139,8 +144,18 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request) -> Host
     let taken = request.reserve_bytes.saturating_add(shared_bytes) as f64;
     // A process of no bytes was not measured, and any number of them would fit.
     let planned = planned.filter(|planned| *planned > 0.0);
-    let fits_memory =
-        planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64);
+    let drawn = request.odds.filter(|_| planned.is_some()).map(|odds| {
+        let more = non_heap as f32;
+        let curves: Vec<Curve> = need.pods.values().map(|block| block.curve.raised_by(more)).collect();
+        let draws = Draws { replicas: 1, odds, correlated: false, most: MOST_PROCESSES, seed };
+        let left = (host.memory_bytes as f64 - taken).max(0.0);
+        let fits = count_fitting(&curves, left, &draws).pods;
+        (fits, left / fits.max(1) as f64)
+    });
+    let planned = drawn.map_or(planned, |(_, share)| Some(share));
+    let fits_memory = drawn.map(|(fits, _)| fits).or_else(|| {
+        planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64)
+    });
     let cpus_used = request.process_cpus.or(need.cpus_used);
     let cpus_planned = request.process_cpus.or(need.cpus_high).or(need.cpus_used);
     let fits_cpu = host.cpus.zip(cpus_planned.filter(|used| *used > 0.0)).map(|(cpus, used)| {
@@ -259,7 +274,7 @@ mod tests {
     #[test]
     fn a_host_holds_what_its_memory_allows() {
         // A process: 77 to 79 MiB resident, 1 of page tables, 20 not the heap's: 98 to 100; with the margin 125.
-        let rows = plan_hosts(&[need("ptmalloc2", 9, 77.0)], &request(1360.0, 11), Some("ptmalloc2"));
+        let rows = plan_hosts(&[need("ptmalloc2", 9, 77.0)], &request(1360.0, 11), Some("ptmalloc2"), 1);
         let row = &rows[0];
         assert_eq!((row.process_bytes, row.process_high_bytes), (Some(99 << 20), Some(100 << 20)));
         assert_eq!((row.planned_bytes, row.shared_bytes), (Some(125 << 20), 10 << 20));
@@ -276,7 +291,7 @@ mod tests {
         let row = |cpus, headroom: f64, process_cpus| {
             let hosts = vec![host(cpus)];
             let request = Request { hosts, cpu_headroom: headroom, process_cpus, ..request(1360.0, 11) };
-            plan_hosts(std::slice::from_ref(&need), &request, None).remove(0)
+            plan_hosts(std::slice::from_ref(&need), &request, None, 1).remove(0)
         };
         // 10 fit by memory. 4 CPUs less a fifth are 3.2, and 0.7 fits 4 times.
         let bound = row(Some(4), 0.2, None);
@@ -301,7 +316,7 @@ mod tests {
         let need = Need { cpus_used: Some(0.5), cpus_high: Some(0.7), ..need("ptmalloc2", 9, 77.0) };
         let host = Host { cpus: Some(4), ..request(1360.0, 11).hosts[0] };
         let request = Request { hosts: vec![host], cpu_headroom: 0.2, ..request(1360.0, 11) };
-        let row = plan_hosts(&[need], &request, None).remove(0);
+        let row = plan_hosts(&[need], &request, None, 1).remove(0);
         assert_eq!((row.cpus_used, row.cpus_planned, row.fits_cpu), (Some(0.5), Some(0.7), Some(4)));
     }
 
@@ -310,7 +325,7 @@ mod tests {
         let all = [need("ptmalloc2", 9, 200.0), need("small", 9, 80.0)];
         let mut request = Request { fleet: None, ..request(4000.0, 10) };
         request.hosts[0].processes = None;
-        let rows = plan_hosts(&all, &request, Some("ptmalloc2"));
+        let rows = plan_hosts(&all, &request, Some("ptmalloc2"), 1);
         let row = &rows[1];
         assert!(row.fits > rows[0].fits);
         assert_eq!((row.fleet, row.hosts, row.today_bytes, row.fits_today), (None, None, None, None));
@@ -326,7 +341,7 @@ mod tests {
             need("same", 9, 200.5),
             need("few", 3, 80.0),
         ];
-        let rows = plan_hosts(&all, &request(4000.0, 10), Some("ptmalloc2"));
+        let rows = plan_hosts(&all, &request(4000.0, 10), Some("ptmalloc2"), 1);
         let row = |name: &str| rows.iter().find(|row| row.variant == name).expect("a row");
         assert_eq!(row("small").verdict, Some(Verdict::Smaller));
         assert!(row("small").saving.is_some_and(|saving| saving > 0.5));
@@ -336,7 +351,7 @@ mod tests {
             row("few").planned_bytes.is_some() && row("few").coverage.is_none(),
             "the median and the margin"
         );
-        let without = plan_hosts(&all, &request(4000.0, 10), None);
+        let without = plan_hosts(&all, &request(4000.0, 10), None, 1);
         assert!(without.iter().all(|row| row.ratio.is_none() && row.saving.is_none()));
     }
 
@@ -344,7 +359,7 @@ mod tests {
     fn what_is_not_the_heaps_is_added_to_heaps_alone() {
         for (basis, added) in [(Basis::Heap, 20 << 20), (Basis::Predicted, 0), (Basis::Program, 0)] {
             let need = Need { basis, ..need("ptmalloc2", 9, 77.0) };
-            let row = &plan_hosts(&[need], &request(1360.0, 11), None)[0];
+            let row = &plan_hosts(&[need], &request(1360.0, 11), None, 1)[0];
             assert_eq!((row.basis, row.non_heap_bytes), (basis, added));
             assert_eq!(row.process_bytes, Some((79 << 20) + added), "{basis:?}");
         }
@@ -353,12 +368,12 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_empty() {
         let failed = Need { blocks: Default::default(), failed: 7, ..need("x", 0, 0.0) };
-        let row = &plan_hosts(&[failed], &request(4000.0, 10), Some("x"))[0];
+        let row = &plan_hosts(&[failed], &request(4000.0, 10), Some("x"), 1)[0];
         assert_eq!(
             (row.n, row.failed, row.process_bytes, row.fits, row.fits_today),
             (0, 7, None, None, None)
         );
-        let tiny = plan_hosts(&[need("x", 9, 1e7)], &request(4000.0, 10), None);
+        let tiny = plan_hosts(&[need("x", 9, 1e7)], &request(4000.0, 10), None, 1);
         assert_eq!((tiny[0].fits, tiny[0].hosts, tiny[0].cost), (Some(0), None, None));
     }
 
@@ -368,11 +383,11 @@ mod tests {
             mib in 1.0f64..1e4, more in 0.0f64..1e4, memory in 200.0f64..1e6, wider in 0.0f64..1e6,
         ) {
             let fits = |mib: f64, memory: f64| {
-                plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None)[0].fits.expect("measured")
+                plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None, 1)[0].fits.expect("measured")
             };
             prop_assert!(fits(mib, memory) >= fits(mib + more, memory));
             prop_assert!(fits(mib, memory + wider) >= fits(mib, memory));
-            let row = plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None).remove(0);
+            let row = plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None, 1).remove(0);
             let used = row.fits.expect("measured") as f64 * row.planned_bytes.expect("measured") as f64;
             // A byte each is the rounding of what is shown.
             prop_assert!(used <= memory * MIB + row.fits.expect("measured") as f64);

@@ -9,15 +9,19 @@ mod connection;
 mod host;
 mod load;
 mod need;
+mod node;
+mod pods;
 mod request;
 
 pub use connection::{ConnectionRow, MOST_BEND, fit_connections};
 pub use host::{HostRow, plan_hosts};
 pub use load::{LoadRow, LoadSource, Loads, read_loads};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
+pub use node::Curve;
+pub use pods::{PodBlock, PodRow, plan_pods};
 pub use request::{
-    Host, Kept, PlanFileError, Request, RequestError, TODAYS_HOSTS, check_name, keep_request, list_requests,
-    read_request,
+    Host, Kept, PlanFileError, PodRequest, Request, RequestError, TODAYS_HOSTS, check_name, keep_request,
+    list_requests, read_request,
 };
 
 use heaplab_allocators::registry::DEFAULT_BASELINE;
@@ -40,6 +44,8 @@ pub struct Capacity {
     pub connections: Vec<ConnectionRow>,
     /// What a process needs at each load; empty unless that was asked for.
     pub loads: Vec<LoadRow>,
+    /// Each variant as pods; empty unless that was asked for.
+    pub pods: Vec<PodRow>,
     /// What spoils the samples or is missing, in sentences.
     pub notes: Vec<String>,
 }
@@ -106,8 +112,11 @@ pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity,
     let needs = read_all(runs, &loads.of_runs, &mut notes)?;
     let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
-    let hosts = plan_hosts(&needs, request, baseline.as_deref());
     let seed = runs.first().map_or(0, |run| run.file.options.seed);
+    let hosts = plan_hosts(&needs, request, baseline.as_deref(), seed);
+    let pods = request.pods.map_or_else(Vec::new, |pods| {
+        plan_pods(&needs, &pods, request.non_heap_bytes, baseline.as_deref(), seed)
+    });
     let connections = if request.per_connection { fit_connections(&needs, seed) } else { Vec::new() };
     if request.per_connection && connections.is_empty() {
         let path = runs.first().map(|run| run.directory.display().to_string()).unwrap_or_default();
@@ -117,7 +126,7 @@ pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity,
     if request.non_heap_bytes > 0 {
         notes.extend(describe_whole_processes(&needs));
     }
-    Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, loads, notes })
+    Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, loads, pods, notes })
 }
 
 /// Whether the recordings of all workloads cover their processes.

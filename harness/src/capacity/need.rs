@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
+use super::node::Curve;
+use super::pods::PodBlock;
 use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::{median, median_interval, percentile_over_time};
@@ -68,6 +70,8 @@ pub struct Need {
     pub cpus_used: Option<f64>,
     /// Upper end of its interval over blocks; none below 6.
     pub cpus_high: Option<f64>,
+    /// What a pod takes, by block.
+    pub pods: BTreeMap<u32, PodBlock>,
 }
 
 /// Whether a plan counts a sample: it measures memory, and not the harness's.
@@ -114,6 +118,10 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
                 let block =
                     BlockNeed { resident_p99_bytes: resident as f64, page_table_bytes: page_tables as f64 };
                 need.blocks.insert(sample.block, block);
+                let end = end.unwrap_or(0);
+                let has_times =
+                    basis == Basis::Program || workload.is_some_and(|workload| workload.has_times);
+                need.pods.insert(sample.block, pod(sample, &held, end, has_times, page_tables as f64));
             }
             None => {
                 *without_points.entry((&sample.workload, &sample.variant, basis)).or_default() += 1;
@@ -128,6 +136,34 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         need.cpus_high = median_interval(&used).map(|interval| interval.high);
     }
     Ok(needs)
+}
+
+/// What a pod with this sample takes. `held` are times and bytes.
+fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_table_bytes: f64) -> PodBlock {
+    let mut held = held.to_vec();
+    held.sort_unstable_by_key(|(time, _)| *time);
+    let curve = Curve::of(&held, end).raised_by(page_table_bytes as f32);
+    let as_float = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+    // Between two looks there may be more: what the group was charged, less its file pages and the kernel's, is a lower bound.
+    let beyond = |peak: u64| {
+        peak.saturating_sub(sample.group_file_bytes.unwrap_or(0))
+            .saturating_sub(sample.group_kernel_bytes.unwrap_or(0))
+    };
+    let is_program = sample.pass == Pass::Exec;
+    let seen =
+        [sample.group_peak_bytes.map(beyond), sample.group_anonymous_bytes, sample.resident_peak_bytes];
+    let seen = seen.into_iter().flatten().max().filter(|_| is_program).unwrap_or(0) as f64;
+    let last = held.last().map_or(0, |point| point.0);
+    let time_s = if has_times { end.max(last) as f64 / 1e9 } else { 0.0 };
+    let steps_a_second = if time_s > 0.0 { Curve::STEPS as f64 / time_s } else { 0.0 };
+    PodBlock {
+        peak_bytes: curve.peak().max(seen),
+        kernel_bytes: as_float(sample.group_kernel_bytes).filter(|_| is_program),
+        file_bytes: as_float(sample.group_file_bytes).filter(|_| is_program),
+        growth_bytes_per_s: curve.growth() * steps_a_second,
+        time_s,
+        curve,
+    }
 }
 
 /// CPUs that a process keeps busy, a figure a block: measured of a program that ran, predicted from a recording's.

@@ -31,6 +31,63 @@ pub struct Host {
     pub cost: f64,
 }
 
+/// What is asked of pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodRequest {
+    /// Memory of a node that pods may have, and what is reserved.
+    pub node_memory_bytes: u64,
+    /// Memory of it that pods do not get.
+    pub reserve_bytes: u64,
+    /// CPUs of a node; none if not said.
+    pub node_cpus: Option<u32>,
+    /// Part of them that is kept free.
+    pub cpu_headroom: f64,
+    /// Pods of the fleet.
+    pub replicas: u64,
+    /// Part of the replicas that is started beside them while a new version is rolled out.
+    pub surge: f64,
+    /// Odds that one pod is killed in a day, and that a node has too little.
+    pub odds: f64,
+    /// Whether all pods follow one daily curve.
+    pub correlated: bool,
+    /// How long a pod lives; none for as long as the run was.
+    pub uptime_s: Option<f64>,
+}
+
+/// Odds below these cannot be drawn.
+const LEAST_ODDS: f64 = 1e-4;
+
+fn check_odds(odds: f64) -> Result<(), RequestError> {
+    match (LEAST_ODDS..=0.5).contains(&odds) {
+        true => Ok(()),
+        false => Err(RequestError::OutOfRange {
+            name: "--odds",
+            found: odds.to_string(),
+            allowed: "0.0001 (1e-4) to 0.5, or as a percentage",
+        }),
+    }
+}
+
+impl PodRequest {
+    fn check(&self) -> Result<(), RequestError> {
+        check_odds(self.odds)?;
+        if self.node_memory_bytes <= self.reserve_bytes {
+            let (memory_bytes, taken_bytes) = (self.node_memory_bytes, self.reserve_bytes);
+            return Err(RequestError::NothingLeft { memory_bytes, taken_bytes });
+        }
+        if self.replicas == 0 {
+            let found = "0".to_owned();
+            return Err(RequestError::OutOfRange { name: "--replicas", found, allowed: "1 pod at least" });
+        }
+        if !(0.0..=10.0).contains(&self.surge) {
+            let found = format!("{}%", self.surge * 100.0);
+            return Err(RequestError::OutOfRange { name: "--surge", found, allowed: "0% to 1000%" });
+        }
+        Ok(())
+    }
+}
+
 /// What is asked of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +116,12 @@ pub struct Request {
     /// Part of a host's CPUs that is kept free.
     #[serde(default)]
     pub cpu_headroom: f64,
+    /// Odds that the processes of a host need more than it has; the margin follows from them then.
+    #[serde(default)]
+    pub odds: Option<f64>,
+    /// Pods, where these are asked for.
+    #[serde(default)]
+    pub pods: Option<PodRequest>,
     /// The types of host. None is enough where the memory of a connection is asked for.
     #[serde(default)]
     pub hosts: Vec<Host>,
@@ -72,7 +135,7 @@ pub const TODAYS_HOSTS: u64 = 100;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RequestError {
     /// There is no host.
-    #[error("no host is named: give --host-memory, once for each type of host")]
+    #[error("no host is named: give --host-memory, once for each type of host, or --pods")]
     NoHost,
     /// A host's memory is all reserved or shared.
     #[error(
@@ -105,9 +168,11 @@ impl Request {
     pub fn check(&self) -> Result<(), RequestError> {
         let out_of_range =
             |name, found: String, allowed| Err(RequestError::OutOfRange { name, found, allowed });
-        if self.hosts.is_empty() && !self.per_connection {
+        if self.hosts.is_empty() && !self.per_connection && self.pods.is_none() {
             return Err(RequestError::NoHost);
         }
+        self.odds.map_or(Ok(()), check_odds)?;
+        self.pods.map_or(Ok(()), |pods| pods.check())?;
         if !(self.margin.is_finite() && (0.0..=10.0).contains(&self.margin)) {
             return out_of_range("--margin", format!("{}%", self.margin * 100.0), "0% to 1000%");
         }

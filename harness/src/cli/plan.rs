@@ -3,17 +3,21 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use heaplab_workloads::simulate::parse_size_bytes;
 
-use super::{Outcome, Usage};
+use super::{Outcome, Usage, parse_duration};
 use crate::capacity::{
-    self, Capacity, Host, Kept, Loads, PlanError, Request, check_name, is_planned, keep_request,
+    self, Capacity, Host, Kept, Loads, PlanError, PodRequest, Request, check_name, is_planned, keep_request,
 };
 use crate::cli::stdout::stdout;
-use crate::report::{Columns, Format, draw_plan, print_capacity, warn_of_hosts};
+use crate::report::{Columns, Format, draw_plan, pod_patch, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
 use crate::session::validated_runs;
+
+/// Odds of a pod unless others are asked for.
+const DEFAULT_ODDS: f64 = 1e-3;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -68,6 +72,34 @@ pub(super) struct Args {
     /// A load at which a process's memory is asked for: by the line through the loads, where one describes them
     #[arg(long = "at", value_name = "LOAD", value_parser = parse_number)]
     at: Vec<f64>,
+    /// Plan pods: the request and the limit to write, and how often a pod is killed
+    #[arg(long, requires = "node_memory")]
+    pods: bool,
+    /// With --pods: memory of a node, such as 64GiB; --reserve is kept of it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, requires = "pods")]
+    node_memory: Option<u64>,
+    /// With --pods: CPUs of a node
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), requires = "pods")]
+    node_cpus: Option<u32>,
+    /// With --pods: pods of the fleet
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "pods")]
+    replicas: u64,
+    /// With --pods: replicas that are started beside the others while a new version is rolled out
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = parse_margin, requires = "pods")]
+    surge: f64,
+    /// Odds that a pod is killed in a day, and that a node or host has too little memory, such as 1e-3 or 5% [default for
+    /// pods: 1e-3; for hosts: --margin instead]
+    #[arg(long, value_name = "ODDS", value_parser = parse_odds, conflicts_with = "margin")]
+    odds: Option<f64>,
+    /// With --pods: all pods follow one daily curve, so that their peaks coincide
+    #[arg(long, requires = "pods")]
+    correlated: bool,
+    /// With --pods: how long a pod lives, for the growth of its memory [default: as long as the run]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "pods")]
+    uptime: Option<Duration>,
+    /// With --pods: print nothing but a patch for kubectl with the request and limit of this variant
+    #[arg(long, value_name = "VARIANT", requires = "pods")]
+    yaml: Option<String>,
     /// Keep this question under a name in the run's directory, beside others: `heaplab report` shows each
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
@@ -102,6 +134,14 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     })?;
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
         say!("heaplab: {note}");
+    }
+    if let Some(variant) = &args.yaml {
+        let known = || capacity.pods.iter().map(|row| row.variant.as_str()).collect::<Vec<&str>>().join(", ");
+        let patch = pod_patch(&capacity, variant).ok_or_else(|| {
+            usage(format!("no limit of a variant `{variant}` in this run: it has {}", known()))
+        })?;
+        write!(stdout(), "{patch}")?;
+        return Ok(Outcome::Done);
     }
     let files = keep(&args, &runs, &request, &capacity)?;
     let out = &mut stdout();
@@ -203,6 +243,18 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         load_unit: args.load_unit.clone(),
         process_cpus: args.process_cpus,
         cpu_headroom: args.cpu_headroom,
+        odds: args.odds,
+        pods: args.pods.then(|| PodRequest {
+            node_memory_bytes: args.node_memory.unwrap_or(0),
+            reserve_bytes: args.reserve,
+            node_cpus: args.node_cpus,
+            cpu_headroom: args.cpu_headroom,
+            replicas: args.replicas,
+            surge: args.surge,
+            odds: args.odds.unwrap_or(DEFAULT_ODDS),
+            correlated: args.correlated,
+            uptime_s: args.uptime.map(|time| time.as_secs_f64()),
+        }),
     };
     request.check().map_err(|error| usage(error.to_string()))?;
     Ok(request)
@@ -218,6 +270,18 @@ fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Ve
             "{} {name} for {types} types of host: give it once for all, or once for each",
             given.len()
         ))),
+    }
+}
+
+/// Odds as a number or a percentage.
+fn parse_odds(text: &str) -> Result<f64, String> {
+    let odds = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.trim().parse::<f64>(),
+    };
+    match odds {
+        Ok(odds) if odds.is_finite() => Ok(odds),
+        _ => Err(format!("{text:?} is no odds: write them such as 1e-3 or 5%")),
     }
 }
 

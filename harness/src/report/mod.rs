@@ -34,7 +34,7 @@ use std::path::PathBuf;
 pub use analysis::Analysis;
 pub use answer::{Answer, answer};
 
-pub use capacity::{assume, plan_answer, print_capacity, warn_of_hosts};
+pub use capacity::{assume, plan_answer, pod_patch, print_capacity, warn_of_hosts};
 pub use error::ReportError;
 pub(crate) use grid::Grid;
 pub use grid::Style;

@@ -3,8 +3,8 @@
 use super::ReportError;
 use super::analysis::Analysis;
 use super::capacity::{
-    assume, connection_grid, describe_host, describe_needs, host_grid, load_grid, plan_answer, sections,
-    warn_of_hosts,
+    assume, connection_grid, describe_host, describe_needs, host_grid, load_grid, plan_answer, pod_grid,
+    pod_workloads, sections, warn_of_hosts,
 };
 use super::grid::Table;
 use super::plots::{Plot, draw_plan};
@@ -75,6 +75,10 @@ impl Planned {
             grid: host_grid(&self.capacity, workload, &host, Columns::All),
         };
         let mut tables: Vec<Table> = sections(&self.capacity).into_iter().map(of_host).collect();
+        for workload in pod_workloads(&self.capacity) {
+            let intro = format!("{workload} as pods.");
+            tables.push(Table { intro, grid: pod_grid(&self.capacity, workload, Columns::All) });
+        }
         if !self.capacity.connections.is_empty() {
             let intro = "Memory of a connection, by a line through the loads.".to_owned();
             tables.push(Table { intro, grid: connection_grid(&self.capacity.connections) });

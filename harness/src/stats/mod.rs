@@ -34,5 +34,6 @@ pub use rank_sum::{mann_whitney, separate_ratio};
 pub use sequential::{Side, Walk, lead_for, odds_of};
 pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
+pub use student::student_quantile;
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
 pub use weighted::{TimeWeighted, percentile_over_time};

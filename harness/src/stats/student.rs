@@ -1,5 +1,18 @@
 //! Student's distribution: how much wider an interval must be because few samples showed the spread.
 
+use super::normal::invert;
+
+/// What Student's t with so many degrees of freedom is below with a probability.
+///
+/// ```
+/// use heaplab::stats::student_quantile;
+/// assert!((student_quantile(0.95, 9) - 1.8331).abs() < 1e-4);
+/// assert!((student_quantile(0.999, 19) - 3.5794).abs() < 1e-4);
+/// ```
+pub fn student_quantile(probability: f64, freedom: usize) -> f64 {
+    invert(|t| student_below(t, freedom), probability, 1e6)
+}
+
 /// P(T < t) with `freedom` degrees of freedom, from 1. A finite sum, because that number is whole (Abramowitz and
 /// Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4).
 pub(super) fn student_below(t: f64, freedom: usize) -> f64 {

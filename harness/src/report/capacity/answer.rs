@@ -1,6 +1,7 @@
 //! What a plan answers, in sentences.
 
 use super::super::units::{self, list, whole};
+use super::pods::answer_pods;
 use super::tables::{describe_host, rows_of, sections};
 use crate::capacity::{BlockNeed, Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
 use crate::stats::{MIN_BLOCKS, median, median_interval};
@@ -17,6 +18,7 @@ pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
         let hosts = capitalize(&answer_hosts(capacity, workload, &host));
         sentences.push(format!("{place}: {today} {hosts}").trim_end().to_owned());
     }
+    sentences.extend(answer_pods(capacity));
     let unit = capacity.request.load_unit.as_deref();
     sentences.extend(capacity.connections.iter().map(|row| answer_connection(row, unit)));
     sentences.extend(capacity.loads.iter().filter_map(|row| answer_load(row, unit)));

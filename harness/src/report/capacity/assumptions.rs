@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::units::{self, list};
+use super::pods::assume_pods;
 use crate::capacity::{Basis, Capacity};
 use crate::stats::MIN_BLOCKS;
 
@@ -41,21 +42,35 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             bytes(request.reserve_bytes),
             bytes(request.shared_bytes),
         ));
-        sentences.push(format!(
+        sentences.extend(request.odds.map(|odds| {
+            format!(
+                "Planned with: what drawn hosts hold but for odds of {}, processes taken from measured timelines at random phases; \
+                 planned with is a host's memory over so many.",
+                units::percent(odds)
+            )
+        }));
+        sentences.extend(request.odds.is_none().then(|| format!(
             "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",
             units::percent(request.margin)
-        ));
+        )));
         sentences.push(assume_cpu(capacity));
-        sentences
-            .push("All processes of a host are taken to be as large at the same time, and alike.".to_owned());
+        if request.odds.is_none() {
+            let together = "All processes of a host are taken to be as large at the same time, and alike.";
+            sentences.push(together.to_owned());
+        }
     }
+    sentences.extend(assume_pods(capacity));
     let threads = capacity.needs.iter().filter_map(|need| need.threads).max();
     let stacks = threads.map_or_else(String::new, |threads| {
         format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
     });
-    sentences.push(format!(
-        "A control group's charge is higher: kernel stacks{stacks}, sockets and their buffers, page cache and other memory of the kernel are not in these figures."
-    ));
+    // Of pods that is counted, and said above.
+    let is_of_pods_alone = capacity.hosts.is_empty() && !capacity.pods.is_empty();
+    if !is_of_pods_alone {
+        sentences.push(format!(
+            "A control group's charge is higher: kernel stacks{stacks}, sockets and their buffers, page cache and other memory of the kernel are not in these figures."
+        ));
+    }
     sentences.push(
         "Pages that an allocator gave back lazily count until the kernel takes them; swap and sharing by fork do not count."
             .to_owned(),

@@ -9,8 +9,9 @@ use super::super::table::{Columns, Format};
 use super::super::units::list;
 use super::answer::plan_answer;
 use super::assumptions::{assume, warn_of_hosts};
+use super::pods::{pod_grid, pod_workloads};
 use super::tables::{connection_grid, describe_host, host_grid, load_grid, sections};
-use crate::capacity::{Capacity, ConnectionRow, HostRow, LoadRow};
+use crate::capacity::{Capacity, ConnectionRow, HostRow, LoadRow, PodRow};
 
 /// The form of a plan as JSON.
 #[derive(Serialize)]
@@ -18,6 +19,7 @@ struct Document<'a> {
     hosts: &'a [HostRow],
     connections: &'a [ConnectionRow],
     loads: &'a [LoadRow],
+    pods: &'a [PodRow],
     answer: Vec<String>,
     assumptions: Vec<String>,
     notes: Vec<String>,
@@ -44,6 +46,7 @@ pub fn print_capacity(
                 hosts: &capacity.hosts,
                 connections: &capacity.connections,
                 loads: &capacity.loads,
+                pods: &capacity.pods,
                 answer: plan_answer(capacity),
                 assumptions: assume(capacity),
                 notes,
@@ -76,9 +79,17 @@ fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, styl
         }
         all.print(out, style)?;
     }
+    for (at, workload) in pod_workloads(capacity).into_iter().enumerate() {
+        if at > 0 || (!capacity.hosts.is_empty() && !style.ruled) {
+            writeln!(out)?;
+        }
+        writeln!(out, "{workload} as pods")?;
+        pod_grid(capacity, workload, columns).print(out, style)?;
+    }
     if !capacity.connections.is_empty() {
         // A table of its own, with a header of its own: an empty line parts it from the hosts'.
-        if !capacity.hosts.is_empty() && !style.ruled {
+        let is_first = capacity.hosts.is_empty() && capacity.pods.is_empty();
+        if !is_first && !style.ruled {
             writeln!(out)?;
         }
         connection_grid(&capacity.connections).print(out, style)?;
@@ -95,6 +106,10 @@ fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) ->
     for (workload, host) in sections(capacity) {
         writeln!(out, "### {} on hosts of {}\n", escape_markdown(workload), describe_host(&host))?;
         writeln!(out, "{}", host_grid(capacity, workload, &host, columns).markdown())?;
+    }
+    for workload in pod_workloads(capacity) {
+        writeln!(out, "### {} as pods\n", escape_markdown(workload))?;
+        writeln!(out, "{}", pod_grid(capacity, workload, columns).markdown())?;
     }
     if !capacity.connections.is_empty() {
         let unit = capacity.request.load_unit.as_deref().unwrap_or("connection");
@@ -113,11 +128,14 @@ fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) ->
     Ok(())
 }
 
-/// The hosts' rows, or where none was named those of connections.
+/// The hosts' rows; where none was named those of pods, and without these those of connections.
 fn print_csv(capacity: &Capacity, out: &mut dyn Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     capacity.hosts.iter().try_for_each(|row| writer.serialize(row))?;
     if capacity.hosts.is_empty() {
+        capacity.pods.iter().try_for_each(|row| writer.serialize(row))?;
+    }
+    if capacity.hosts.is_empty() && capacity.pods.is_empty() {
         capacity.connections.iter().try_for_each(|row| writer.serialize(Flat::new(row)))?;
     }
     writer.flush()

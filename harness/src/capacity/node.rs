@@ -1,0 +1,205 @@
+//! How many pods a node holds: drawn from measured timelines at random phases.
+//!
+//! A draw is a node that pods are put on one after another, each with the memory of a random sample, begun at a random moment
+//! of it; it is full when at any moment of the timeline the pods together would have more than there is. How many it held
+//! then is one draw, and the odds are those of all. Where the pods follow one daily curve, all begin at the same moment.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::stats::median;
+
+const STEPS: usize = Curve::STEPS;
+/// Part of the pairs of steps that must grow for it to be growth.
+const MOST_PAIRS: f64 = 0.75;
+/// Fleets that are drawn.
+const FLEETS: usize = 10_000;
+/// Nodes that are drawn at least and at most: ten of them hold fewer than is said, so that odds are drawn and not guessed.
+const NODES: (f64, f64) = (1000.0, 100_000.0);
+const NODES_THAT_HOLD_FEWER: f64 = 10.0;
+/// Pods of a drawn fleet at most; a larger one is scaled from so many.
+const MOST_DRAWN: u64 = 1000;
+
+/// Memory over time in equal steps, the largest of each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve([f32; STEPS]);
+
+impl Default for Curve {
+    fn default() -> Curve {
+        Curve::flat(0.0)
+    }
+}
+
+impl Curve {
+    /// Steps of a timeline: a peak of a sixty-fourth of the time is held whole.
+    pub const STEPS: usize = 64;
+
+    /// One that is always the same.
+    pub fn flat(bytes: f32) -> Curve {
+        Curve([bytes; STEPS])
+    }
+
+    /// Of (time, bytes) in order of time, until `end`. Each value holds until the next.
+    pub fn of(values: &[(u64, u64)], end: u64) -> Curve {
+        let Some(&(first, _)) = values.first() else { return Curve::default() };
+        let span = end.max(values.last().map_or(first, |last| last.0)).saturating_sub(first).max(1);
+        let step_of = |time: u64| {
+            let at = u128::from(time.saturating_sub(first)) * STEPS as u128 / u128::from(span);
+            (at as usize).min(STEPS - 1)
+        };
+        let mut curve = [0.0f32; STEPS];
+        for (at, &(time, bytes)) in values.iter().enumerate() {
+            let until = values.get(at + 1).map_or(end.max(time), |next| next.0);
+            for slot in &mut curve[step_of(time)..=step_of(until)] {
+                *slot = slot.max(bytes as f32);
+            }
+        }
+        Curve(curve)
+    }
+
+    /// The largest.
+    pub fn peak(&self) -> f64 {
+        self.0.iter().copied().fold(0.0, f32::max).into()
+    }
+
+    /// Growth from step to step over the second half (Theil's and Sen's slope); 0 unless most pairs of steps grow.
+    pub fn growth(&self) -> f64 {
+        let late = &self.0[STEPS / 2..];
+        let mut slopes: Vec<f64> = Vec::new();
+        for (at, value) in late.iter().enumerate() {
+            let further = late.iter().enumerate().skip(at + 1);
+            slopes.extend(further.map(|(to, later)| f64::from(later - value) / (to - at) as f64));
+        }
+        let growing = slopes.iter().filter(|slope| **slope > 0.0).count();
+        if (growing as f64) < MOST_PAIRS * slopes.len() as f64 {
+            return 0.0;
+        }
+        median(&slopes).unwrap_or(0.0).max(0.0)
+    }
+
+    /// The same with so much more at every moment.
+    #[must_use]
+    pub fn raised_by(&self, bytes: f32) -> Curve {
+        Curve(self.0.map(|value| value + bytes))
+    }
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draws {
+    /// Pods of a fleet.
+    pub(super) replicas: u64,
+    /// Odds that a node holds fewer.
+    pub(super) odds: f64,
+    /// Whether all pods begin at the same moment.
+    pub(super) correlated: bool,
+    /// Pods of a node at most.
+    pub(super) most: u64,
+    /// Decides the draws.
+    pub(super) seed: u64,
+}
+
+/// What was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drawn {
+    /// Pods that a node holds but for the odds that were asked for.
+    pub(super) pods: u64,
+    /// The fleet's memory at a moment: what it is above in 97.5 % of moments, in half of them, and in 2.5 %.
+    pub(super) fleet_bytes: Option<[u64; 3]>,
+}
+
+/// Draws nodes and fleets of pods with these curves.
+pub(super) fn count_fitting(curves: &[Curve], allocatable: f64, asked: &Draws) -> Drawn {
+    if curves.is_empty() {
+        return Drawn { pods: 0, fleet_bytes: None };
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(asked.seed);
+    let draws = (NODES_THAT_HOLD_FEWER / asked.odds).clamp(NODES.0, NODES.1) as usize;
+    let mut held: Vec<u64> =
+        (0..draws).map(|_| fill_node(curves, allocatable as f32, asked, &mut random)).collect();
+    held.sort_unstable();
+    // So many of the drawn nodes may hold fewer.
+    let at = ((asked.odds * draws as f64).floor() as usize).min(draws - 1);
+    Drawn { pods: held[at], fleet_bytes: Some(draw_fleets(curves, asked, &mut random)) }
+}
+
+fn fill_node(curves: &[Curve], allocatable: f32, asked: &Draws, random: &mut ChaCha8Rng) -> u64 {
+    let mut used = [0.0f32; STEPS];
+    for pods in 0..asked.most {
+        let curve = &curves[random.random_range(0..curves.len())].0;
+        let phase = if asked.correlated { 0 } else { random.random_range(0..STEPS) };
+        let (late, early) = curve.split_at(phase);
+        let mut largest = 0.0f32;
+        for (used, more) in used.iter_mut().zip(early.iter().chain(late)) {
+            *used += more;
+            largest = largest.max(*used);
+        }
+        if largest > allocatable {
+            return pods;
+        }
+    }
+    asked.most
+}
+
+fn draw_fleets(curves: &[Curve], asked: &Draws, random: &mut ChaCha8Rng) -> [u64; 3] {
+    let pods = asked.replicas.clamp(1, MOST_DRAWN);
+    let scale = asked.replicas as f64 / pods as f64;
+    let mut totals: Vec<f64> = (0..FLEETS)
+        .map(|_| {
+            let moment = random.random_range(0..STEPS);
+            let of_pod = |random: &mut ChaCha8Rng| {
+                let curve = &curves[random.random_range(0..curves.len())].0;
+                let at = if asked.correlated { moment } else { random.random_range(0..STEPS) };
+                f64::from(curve[at])
+            };
+            (0..pods).map(|_| of_pod(random)).sum::<f64>() * scale
+        })
+        .collect();
+    totals.sort_by(f64::total_cmp);
+    [0.025, 0.5, 0.975].map(|part: f64| totals[(part * (FLEETS - 1) as f64) as usize] as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(odds: f64, correlated: bool) -> Draws {
+        Draws { replicas: 100, odds, correlated, most: 110, seed: 1 }
+    }
+
+    #[test]
+    fn a_curve_keeps_every_peak() {
+        let curve = Curve::of(&[(0, 10), (500, 1000), (501, 20)], 1000);
+        assert_eq!(curve.0.iter().filter(|value| **value == 1000.0).count(), 1);
+        assert_eq!((curve.0[0], curve.0[STEPS - 1]), (10.0, 20.0));
+        assert_eq!(Curve::of(&[], 5), Curve::flat(0.0));
+        let rising: Vec<(u64, u64)> = (0..1000).map(|at| (at, 1_000_000 + at * 500)).collect();
+        let growth = Curve::of(&rising, 1000).growth() * STEPS as f64 / 1000.0;
+        assert!((growth - 500.0).abs() < 10.0, "{growth}");
+        assert_eq!(Curve::flat(5.0).growth(), 0.0);
+    }
+
+    #[test]
+    fn flat_pods_fill_a_node_exactly_and_peaks_apart_fit_more() {
+        let flat = count_fitting(&[Curve::flat(100.0)], 1050.0, &draws(0.01, false));
+        assert_eq!((flat.pods, flat.fleet_bytes), (10, Some([10_000; 3])));
+        // A pod that has 1000 in a quarter of its time and 100 else.
+        let mut peaky = Curve::flat(100.0);
+        peaky.0[..STEPS / 4].fill(1000.0);
+        let apart = count_fitting(std::slice::from_ref(&peaky), 20_000.0, &draws(0.01, false));
+        let together = count_fitting(&[peaky], 20_000.0, &draws(0.01, true));
+        assert_eq!(together.pods, 20, "all peaks at once");
+        assert!(apart.pods > 25, "{apart:?}");
+        let [low, middle, high] = apart.fleet_bytes.expect("drawn");
+        assert!(low < middle && middle < high, "{apart:?}");
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let mut curve = Curve::flat(1.0);
+        curve.0[3] = 9.0;
+        let draw =
+            |seed| count_fitting(std::slice::from_ref(&curve), 300.0, &Draws { seed, ..draws(0.05, false) });
+        assert_eq!(draw(7), draw(7));
+    }
+}

@@ -1,0 +1,351 @@
+//! What a pod needs: a request and a limit, what they consist of, and how often a pod is killed.
+//!
+//! A run stands for a pod's day: its peak is one draw of what a day's peak can be. The limit is the upper end of a prediction
+//! interval for the next draw, on logarithms (Student's t): with few draws it is wider, as it must be. The request follows from
+//! what a node holds (see [`super::node`]).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::need::{Basis, Need};
+use super::node::{Curve, Draws, count_fitting};
+use super::request::PodRequest;
+use crate::stats::{NOISE_THRESHOLD, Verdict, median, paired_ratio, student_quantile, verdict};
+
+/// Kernel memory of a thread's stack on x86-64.
+const KERNEL_STACK_BYTES: f64 = 16384.0;
+/// Of page cache this part of the rest counts at most: the kernel takes the others back before it kills.
+const CACHE_PART: f64 = 0.1;
+/// Draws of whose largest something is said need no distribution: beyond them the tail is the logarithms'.
+const LEAST_DRAWS: usize = 3;
+/// Pods of a node unless kubelet is told otherwise (`--max-pods`).
+const MOST_PODS: u64 = 110;
+/// VPA: `target-memory-percentile` and `recommendation-margin-fraction`, by default.
+const VPA: (f64, f64) = (0.9, 1.15);
+/// KRR, simple strategy: the largest, and `memory_buffer_percentage`, by default.
+const KRR: f64 = 1.15;
+
+/// What one block tells of a pod.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PodBlock {
+    /// The most anonymous memory, page tables of a replay's heap included.
+    pub peak_bytes: f64,
+    /// Memory of the kernel and file pages, where the sample had a control group.
+    pub kernel_bytes: Option<f64>,
+    /// File pages of the group.
+    pub file_bytes: Option<f64>,
+    /// Bytes that memory grows by in a second, over the second half of the time.
+    pub growth_bytes_per_s: f64,
+    /// How long it was.
+    pub time_s: f64,
+    /// Memory over time in equal steps, the largest of each.
+    pub curve: Curve,
+}
+
+/// A variant as pods. Empty means not measured, or not to be said.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PodRow {
+    /// Workload's name.
+    pub workload: String,
+    /// Variant's label.
+    pub variant: String,
+    /// Blocks that measured it.
+    pub n: u64,
+    /// Samples that are not ok.
+    pub failed: u64,
+    /// Whose memory it is.
+    pub basis: Basis,
+    /// The limit to write: whole MiB.
+    pub limit_bytes: Option<u64>,
+    /// The request to write: whole MiB, at most the limit.
+    pub request_bytes: Option<u64>,
+    /// CPU to request, in thousandths; empty if not known.
+    pub request_millicpus: Option<u64>,
+    /// Anonymous memory at the peak, median over blocks.
+    pub anonymous_bytes: Option<u64>,
+    /// Memory of the kernel.
+    pub kernel_bytes: Option<u64>,
+    /// Whether that is estimated by the threads and not measured.
+    pub kernel_is_estimate: bool,
+    /// Page cache that counts.
+    pub cache_bytes: Option<u64>,
+    /// Growth over the time that a pod lives.
+    pub growth_bytes: Option<u64>,
+    /// What the spread over loads and layouts adds at the odds that were asked for.
+    pub spread_bytes: Option<u64>,
+    /// Odds that one pod is killed in a day.
+    pub pod_odds: f64,
+    /// Odds that any pod of the fleet is.
+    pub fleet_odds: f64,
+    /// Odds that the draws alone could show: below them the tail is taken to be log-normal.
+    pub shown_odds: Option<f64>,
+    /// Pods of a node, by memory, CPU and their largest number.
+    pub pods_per_node: Option<u64>,
+    /// The same if all had their peaks at once: the limit each.
+    pub pods_per_node_at_peaks: Option<u64>,
+    /// What keeps one pod more from a node.
+    pub bound: Option<&'static str>,
+    /// Nodes for the replicas, the surge included.
+    pub nodes: Option<u64>,
+    /// Part of the baseline's nodes that is saved; empty where no difference is shown.
+    pub saving: Option<f64>,
+    /// What VPA's rule recommends of the same peaks.
+    pub vpa_bytes: Option<u64>,
+    /// What KRR's rule does.
+    pub krr_bytes: Option<u64>,
+    /// The fleet's memory at a moment: what it is above in 97.5 % of moments.
+    pub fleet_low_bytes: Option<u64>,
+    /// In half of them.
+    pub fleet_bytes: Option<u64>,
+    /// In 2.5 % of them.
+    pub fleet_high_bytes: Option<u64>,
+    /// What a process's peak is over the baseline's shows.
+    pub verdict: Option<Verdict>,
+}
+
+/// Every variant as pods, with savings against `baseline`. `seed` decides what is drawn.
+pub fn plan_pods(
+    needs: &[Need],
+    request: &PodRequest,
+    non_heap_bytes: u64,
+    baseline: Option<&str>,
+    seed: u64,
+) -> Vec<PodRow> {
+    let mut rows: Vec<PodRow> = needs.iter().map(|need| row(need, request, non_heap_bytes, seed)).collect();
+    let of_base = |workload: &str| {
+        baseline
+            .and_then(|base| needs.iter().position(|need| need.workload == workload && need.variant == base))
+    };
+    let nodes: Vec<Option<u64>> = rows.iter().map(|row| row.nodes).collect();
+    for (row, need) in rows.iter_mut().zip(needs) {
+        let Some(base) = of_base(&need.workload).filter(|at| needs[*at].variant != need.variant) else {
+            continue;
+        };
+        row.verdict = compare(&need.pods, &needs[base].pods);
+        let shown = matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
+        row.saving =
+            row.nodes.zip(nodes[base]).filter(|_| shown).map(|(own, base)| 1.0 - own as f64 / base as f64);
+    }
+    rows
+}
+
+fn compare(own: &BTreeMap<u32, PodBlock>, base: &BTreeMap<u32, PodBlock>) -> Option<Verdict> {
+    let pairs: Vec<(f64, f64)> =
+        own.iter().filter_map(|(block, own)| Some((own.peak_bytes, base.get(block)?.peak_bytes))).collect();
+    paired_ratio(&pairs).map(|ratio| verdict(&ratio, NOISE_THRESHOLD))
+}
+
+/// What a pod is charged at its peak, block by block, and what it consists of in the middle.
+struct Charge {
+    peaks: Vec<f64>,
+    anonymous: f64,
+    kernel: f64,
+    kernel_is_estimate: bool,
+    cache: f64,
+    growth: f64,
+}
+
+impl Charge {
+    fn of(need: &Need, request: &PodRequest, non_heap_bytes: u64) -> Option<Charge> {
+        let blocks: Vec<&PodBlock> = need.pods.values().collect();
+        let middle = |figure: &dyn Fn(&PodBlock) -> Option<f64>| {
+            median(&blocks.iter().filter_map(|block| figure(block)).collect::<Vec<f64>>())
+        };
+        let more = if need.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 };
+        let anonymous = middle(&|block| Some(block.peak_bytes))? + more;
+        let measured = middle(&|block| block.kernel_bytes);
+        let kernel = measured.unwrap_or(need.threads.unwrap_or(1) as f64 * KERNEL_STACK_BYTES);
+        let cache = middle(&|block| block.file_bytes).unwrap_or(0.0).min((anonymous + kernel) * CACHE_PART);
+        let lives_s = request.uptime_s;
+        let growth = middle(&|block| {
+            let longer_s = (lives_s.unwrap_or(block.time_s) - block.time_s).max(0.0);
+            Some(block.growth_bytes_per_s.max(0.0) * longer_s)
+        })?;
+        let peak = |block: &&PodBlock| {
+            block.peak_bytes + more + block.kernel_bytes.unwrap_or(kernel) + cache + growth
+        };
+        let peaks = blocks.iter().map(peak).collect();
+        Some(Charge { peaks, anonymous, kernel, kernel_is_estimate: measured.is_none(), cache, growth })
+    }
+}
+
+/// What a further draw does not exceed but for `odds`, by the draws' logarithms; none with fewer than [`LEAST_DRAWS`].
+pub(super) fn predict_upper(draws: &[f64], odds: f64) -> Option<f64> {
+    let n = draws.len();
+    if n < LEAST_DRAWS || draws.iter().any(|draw| *draw <= 0.0) {
+        return None;
+    }
+    let logs: Vec<f64> = draws.iter().map(|draw| draw.ln()).collect();
+    let mean = logs.iter().sum::<f64>() / n as f64;
+    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+    let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
+    let largest = draws.iter().copied().fold(0.0, f64::max);
+    // Where the draws themselves say as much, none of theirs is cut off: log-normal is an assumption.
+    let shown = 1.0 / (n as f64 + 1.0);
+    let upper = (mean + reach).exp();
+    Some(if odds <= shown { upper.max(largest) } else { upper })
+}
+
+/// The value that a part of the draws is not above, by order.
+fn percentile_of(draws: &[f64], part: f64) -> f64 {
+    let mut draws = draws.to_vec();
+    draws.sort_by(f64::total_cmp);
+    let at = (part * draws.len() as f64).ceil() as usize;
+    draws.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> PodRow {
+    const MIB: f64 = 1_048_576.0;
+    let whole_mib = |bytes: f64| (bytes / MIB).ceil() * MIB;
+    let charge = Charge::of(need, request, non_heap_bytes);
+    let limit = charge.as_ref().and_then(|charge| predict_upper(&charge.peaks, request.odds)).map(whole_mib);
+    let replicas = request.replicas as f64;
+    let fleet_odds =
+        if request.correlated { request.odds } else { 1.0 - (1.0 - request.odds).powf(replicas) };
+    let allocatable = request.node_memory_bytes.saturating_sub(request.reserve_bytes) as f64;
+    let beside = charge.as_ref().map_or(0.0, |charge| charge.kernel + charge.cache + charge.growth);
+    let more = if need.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 };
+    let curves: Vec<Curve> =
+        need.pods.values().map(|block| block.curve.raised_by((beside + more) as f32)).collect();
+    let cpus = need.cpus_high.or(need.cpus_used).filter(|cpus| *cpus > 0.0);
+    let node = limit.map(|limit| {
+        let at_peaks = (allocatable / limit).floor() as u64;
+        let draws = Draws {
+            replicas: request.replicas,
+            odds: request.odds,
+            correlated: request.correlated,
+            most: MOST_PODS,
+            seed,
+        };
+        let drawn = count_fitting(&curves, allocatable, &draws);
+        let by_cpu = request.node_cpus.zip(cpus).map(|(have, used)| {
+            (f64::from(have) * (1.0 - request.cpu_headroom) / used + 1e-9).floor() as u64
+        });
+        (drawn.pods.max(at_peaks), by_cpu, at_peaks, drawn.fleet_bytes)
+    });
+    let pods = node.map(|(memory, cpu, ..)| memory.min(cpu.unwrap_or(memory)).min(MOST_PODS));
+    // Scheduling is by request: as many requests fill a node as it holds pods.
+    let by_memory = node.map(|(memory, ..)| memory.min(MOST_PODS)).filter(|pods| *pods > 0);
+    let request_bytes = by_memory.zip(limit).map(|(pods, limit)| {
+        let fair = (allocatable / pods as f64 / MIB).floor() * MIB;
+        fair.min(limit)
+    });
+    let bound = node.map(|(memory, cpu, ..)| match cpu {
+        _ if memory.min(cpu.unwrap_or(memory)) >= MOST_PODS => "pods",
+        Some(cpu) if cpu < memory => "CPU",
+        Some(_) => "memory",
+        None => "memory only",
+    });
+    let surged = (replicas * (1.0 + request.surge)).ceil() as u64;
+    let bytes = |value: f64| value.max(0.0).round() as u64;
+    let parts = charge.as_ref();
+    let middle = parts.and_then(|charge| median(&charge.peaks));
+    let n = need.pods.len();
+    let fleet = node.and_then(|(.., fleet)| fleet);
+    PodRow {
+        workload: need.workload.clone(),
+        variant: need.variant.clone(),
+        n: n as u64,
+        failed: need.failed,
+        basis: need.basis,
+        limit_bytes: limit.map(bytes),
+        request_bytes: request_bytes.map(bytes),
+        request_millicpus: cpus.map(|cpus| (cpus * 1000.0).ceil() as u64),
+        anonymous_bytes: parts.map(|charge| bytes(charge.anonymous)),
+        kernel_bytes: parts.map(|charge| bytes(charge.kernel)),
+        kernel_is_estimate: parts.is_some_and(|charge| charge.kernel_is_estimate),
+        cache_bytes: parts.map(|charge| bytes(charge.cache)),
+        growth_bytes: parts.map(|charge| bytes(charge.growth)),
+        spread_bytes: limit.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
+        pod_odds: request.odds,
+        fleet_odds,
+        shown_odds: (n > 0).then(|| 1.0 / (n as f64 + 1.0)),
+        pods_per_node: pods,
+        pods_per_node_at_peaks: node.map(|(_, _, at_peaks, _)| at_peaks),
+        bound,
+        nodes: pods.filter(|pods| *pods > 0).map(|pods| surged.div_ceil(pods)),
+        saving: None,
+        vpa_bytes: parts.filter(|_| n > 0).map(|charge| bytes(percentile_of(&charge.peaks, VPA.0) * VPA.1)),
+        krr_bytes: parts.filter(|_| n > 0).map(|charge| bytes(percentile_of(&charge.peaks, 1.0) * KRR)),
+        fleet_low_bytes: fleet.map(|fleet| fleet[0]),
+        fleet_bytes: fleet.map(|fleet| fleet[1]),
+        fleet_high_bytes: fleet.map(|fleet| fleet[2]),
+        verdict: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MIB: f64 = 1_048_576.0;
+
+    fn need(variant: &str, peaks: &[f64]) -> Need {
+        let block = |peak: &f64| PodBlock {
+            peak_bytes: peak * MIB,
+            kernel_bytes: Some(4.0 * MIB),
+            file_bytes: Some(2.0 * MIB),
+            time_s: 60.0,
+            curve: Curve::flat((peak * MIB) as f32),
+            ..PodBlock::default()
+        };
+        Need {
+            workload: "w".to_owned(),
+            variant: variant.to_owned(),
+            pods: (0..).zip(peaks.iter().map(block)).collect(),
+            ..Need::default()
+        }
+    }
+
+    fn request() -> PodRequest {
+        PodRequest {
+            node_memory_bytes: 16 << 30,
+            replicas: 100,
+            surge: 0.25,
+            odds: 0.05,
+            ..PodRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_limit_consists_of_what_was_measured_and_of_its_spread() {
+        let peaks = [200.0, 202.0, 198.0, 201.0, 199.0, 200.0, 203.0, 197.0];
+        let row = plan_pods(&[need("ptmalloc2", &peaks)], &request(), 0, None, 1).remove(0);
+        let parts = [row.anonymous_bytes, row.kernel_bytes, row.cache_bytes, row.spread_bytes];
+        let sum: u64 = parts.iter().map(|part| part.expect("measured")).sum();
+        assert_eq!(row.limit_bytes, Some(sum));
+        assert_eq!((row.anonymous_bytes, row.kernel_bytes), (Some(200 << 20), Some(4 << 20)));
+        // Student's t of 7 degrees at 95 % is 1.895; the logarithms' deviation 1.02 %.
+        let wanted = 206.0 + 1.895 * 2.0 * (1.0f64 + 1.0 / 8.0).sqrt();
+        let limit = row.limit_bytes.expect("eight") as f64 / MIB;
+        assert!((limit - wanted).abs() < 1.5, "{limit} {wanted}");
+        assert!(row.vpa_bytes > row.limit_bytes && row.krr_bytes >= row.vpa_bytes, "{row:?}");
+        assert_eq!(row.nodes, Some(125u64.div_ceil(row.pods_per_node.expect("some"))));
+        assert!((row.fleet_odds - (1.0 - 0.95f64.powf(100.0))).abs() < 1e-12);
+        let together = PodRequest { correlated: true, ..request() };
+        assert_eq!(plan_pods(&[need("x", &peaks)], &together, 0, None, 1)[0].fleet_odds, 0.05);
+    }
+
+    #[test]
+    fn savings_need_a_difference_and_few_draws_no_limit() {
+        let many: Vec<f64> = (0..10).map(|at| 400.0 + f64::from(at % 3)).collect();
+        let few: Vec<f64> = many.iter().map(|peak| peak / 2.0).collect();
+        let all = [need("ptmalloc2", &many), need("small", &few), need("two", &few[..2])];
+        let rows = plan_pods(&all, &request(), 0, Some("ptmalloc2"), 1);
+        assert!(rows[1].saving.is_some_and(|saving| saving > 0.4), "{:?}", rows[1]);
+        assert_eq!((rows[0].saving, rows[2].limit_bytes, rows[2].nodes), (None, None, None));
+    }
+
+    proptest! {
+        /// What the odds promise holds for draws that are what they are taken to be.
+        #[test]
+        fn smaller_odds_never_have_a_smaller_limit(
+            draws in prop::collection::vec(1e6f64..1e9, 3..40), odds in 0.001f64..0.4,
+        ) {
+            let wide = predict_upper(&draws, odds / 2.0).expect("enough");
+            prop_assert!(wide >= predict_upper(&draws, odds).expect("enough") * 0.999_999);
+        }
+    }
+}

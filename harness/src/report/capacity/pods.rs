@@ -1,0 +1,170 @@
+//! Pods in words: a table of each workload, what a limit consists of, and a patch that kubectl takes.
+
+use super::super::grid::Grid;
+use super::super::table::{Columns, select};
+use super::super::units::{self, whole};
+use crate::capacity::{Capacity, PodRow};
+
+/// The workloads that are planned as pods.
+pub(in crate::report) fn pod_workloads(capacity: &Capacity) -> Vec<&str> {
+    let mut workloads: Vec<&str> = capacity.pods.iter().map(|row| row.workload.as_str()).collect();
+    workloads.dedup();
+    workloads
+}
+
+pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: Columns) -> Grid {
+    let header = [
+        ("variant", true),
+        ("samples", false),
+        ("request", true),
+        ("limit", true),
+        ("anonymous", false),
+        ("kernel", false),
+        ("cache", false),
+        ("growth", false),
+        ("spread", false),
+        ("a node", true),
+        ("bound by", true),
+        ("at all peaks", false),
+        ("nodes", true),
+        ("saving", true),
+        ("VPA's rule", true),
+        ("KRR's rule", true),
+    ];
+    let rows = capacity.pods.iter().filter(|row| row.workload == workload).map(|row| {
+        let bytes = |value: Option<u64>| value.map_or_else(dash, |value| units::bytes(value as f64));
+        let number = |value: Option<u64>| value.map_or_else(dash, whole);
+        let all = row.n + row.failed;
+        vec![
+            row.variant.clone(),
+            if row.failed == 0 { all.to_string() } else { format!("{} of {all}", row.n) },
+            bytes(row.request_bytes),
+            bytes(row.limit_bytes),
+            bytes(row.anonymous_bytes),
+            bytes(row.kernel_bytes),
+            bytes(row.cache_bytes),
+            bytes(row.growth_bytes),
+            bytes(row.spread_bytes),
+            number(row.pods_per_node),
+            row.bound.map_or_else(dash, str::to_owned),
+            number(row.pods_per_node_at_peaks),
+            number(row.nodes),
+            row.saving.map_or_else(dash, units::percent),
+            bytes(row.vpa_bytes),
+            bytes(row.krr_bytes),
+        ]
+    });
+    select(&header, rows.collect(), columns)
+}
+
+/// What a plan of pods answers, a sentence each.
+pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for workload in pod_workloads(capacity) {
+        let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
+        let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
+        let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
+            sentences.push(format!(
+                "{workload} as pods: no limit can be said of any variant; it takes 3 samples at least, all ok, that fit a node."
+            ));
+            continue;
+        };
+        let nodes = best.nodes.unwrap_or(0);
+        let saving = match best.saving {
+            Some(saving) => format!(", {} fewer than {}", units::percent(saving), base(capacity)),
+            None => String::new(),
+        };
+        sentences.push(format!(
+            "{workload} as pods: {} takes the fewest nodes, {}{saving}. {}",
+            best.variant,
+            whole(nodes),
+            describe_limit(best)
+        ));
+    }
+    sentences
+}
+
+fn base(capacity: &Capacity) -> &str {
+    capacity.baseline.as_deref().unwrap_or("the baseline")
+}
+
+/// What a pod is to be given, and why.
+fn describe_limit(row: &PodRow) -> String {
+    let bytes = |value: Option<u64>| units::bytes(value.unwrap_or(0) as f64);
+    format!(
+        "Request {}, limit {}: anonymous {}, kernel {}{}, page cache {}, growth {}, spread {}. The odds that a pod is killed in a day are \
+         {}, that any of the fleet is {}.",
+        bytes(row.request_bytes),
+        bytes(row.limit_bytes),
+        bytes(row.anonymous_bytes),
+        bytes(row.kernel_bytes),
+        if row.kernel_is_estimate { " (16 KiB a thread, not measured)" } else { "" },
+        bytes(row.cache_bytes),
+        bytes(row.growth_bytes),
+        bytes(row.spread_bytes),
+        odds(row.pod_odds),
+        odds(row.fleet_odds),
+    )
+}
+
+fn odds(odds: f64) -> String {
+    if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) }
+}
+
+/// What pods are planned with, a sentence each.
+pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
+    let Some(asked) = capacity.request.pods else { return Vec::new() };
+    let mut sentences = vec![
+        "A run stands for a day of a pod: measure its busiest stretch. Its peak is one draw, and the limit is what a further draw does not \
+         exceed but for the odds (a prediction interval by Student's t on logarithms)."
+            .to_owned(),
+        format!(
+            "Pods of a node: nodes are drawn (10,000 at odds of 1e-3), filled with pods from measured timelines {}, and hold fewer with those odds; `at all \
+             peaks` is the limit each, which is the upper bound. A node has 110 pods at most.",
+            if asked.correlated { "that all begin at one moment (--correlated)" } else { "at random phases" }
+        ),
+        "VPA's rule is the 90th percentile of the peaks and 15 % (its defaults, without its least of 250 MiB), KRR's the largest and 15 %; \
+         both are of the same peaks as ours."
+            .to_owned(),
+        "Of page cache no more than a tenth of the rest counts: the kernel takes it back before it kills.".to_owned(),
+    ];
+    let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
+    if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {
+        sentences.push(format!(
+            "Odds of {} are beyond what the samples alone show ({}): the tail is taken to be log-normal. {} samples would show them.",
+            odds(asked.odds),
+            odds(shown),
+            whole((1.0 / asked.odds).ceil() as u64 - 1)
+        ));
+    }
+    sentences
+}
+
+/// The request and limit of a variant as a patch that `kubectl patch --patch-file` takes; none where there is no limit.
+pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
+    const MIB: u64 = 1 << 20;
+    let row = capacity.pods.iter().find(|row| row.variant == variant)?;
+    let (request, limit) = (row.request_bytes? / MIB, row.limit_bytes? / MIB);
+    // A container's name is a DNS label.
+    let name: String = row
+        .workload
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let name = name.trim_matches('-');
+    let name = if name.is_empty() { "main" } else { name };
+    let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!("              cpu: {cpus}m\n"));
+    Some(format!(
+        "# {} under {variant}: the odds that a pod is killed in a day are {}.\n\
+         # kubectl patch deployment NAME --patch-file THIS; the container must be called as here.\n\
+         spec:\n  template:\n    spec:\n      containers:\n        - name: {name}\n          resources:\n            requests:\n\
+         {cpu}              memory: {request}Mi\n            limits:\n              memory: {limit}Mi\n",
+        row.workload.replace(['\n', '\r'], " "),
+        odds(row.pod_odds),
+    ))
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
