@@ -651,6 +651,8 @@ fn pods_have_a_request_a_limit_and_odds() {
     {
         assert!(patch.contains(part), "{patch}");
     }
+    let image = fs::read(directory.path().join("plots/monitor-server-pods.png")).expect("a plot");
+    assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
     let report = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
     assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
     let markdown = fs::read_to_string(directory.path().join("report.md")).expect("written");

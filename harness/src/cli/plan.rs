@@ -12,7 +12,7 @@ use crate::capacity::{
     self, Capacity, Host, Kept, Loads, PlanError, PodRequest, Request, check_name, is_planned, keep_request,
 };
 use crate::cli::stdout::stdout;
-use crate::report::{Columns, Format, draw_plan, pod_patch, print_capacity, warn_of_hosts};
+use crate::report::{Columns, Format, draw_plan, draw_pods, pod_patch, print_capacity, warn_of_hosts};
 use crate::results::{self, Run, Status};
 use crate::session::validated_runs;
 
@@ -175,8 +175,10 @@ fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> an
         );
         return Ok(Vec::new());
     }
-    let mut files: Vec<PathBuf> =
-        draw_plan(capacity, name, &directory.join("plots"))?.into_iter().map(|plot| plot.path).collect();
+    let folder = directory.join("plots");
+    let mut plots = draw_plan(capacity, name, &folder)?;
+    plots.extend(draw_pods(capacity, name, &folder)?);
+    let mut files: Vec<PathBuf> = plots.into_iter().map(|plot| plot.path).collect();
     if let Some(Kept::In(path)) = kept {
         files.push(path);
     }

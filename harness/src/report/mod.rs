@@ -40,7 +40,7 @@ pub(crate) use grid::Grid;
 pub use grid::Style;
 pub use index::{Entry, Index, holds_runs, write_index};
 pub use limits::print_limits;
-pub use plots::{Load, Plot, draw_load, draw_plan, draw_validation};
+pub use plots::{Load, Plot, draw_load, draw_plan, draw_pods, draw_validation};
 pub use summary::SummaryRow;
 pub use table::{Columns, Format, print_summary, print_table};
 

@@ -7,7 +7,7 @@ use super::capacity::{
     pod_workloads, sections, warn_of_hosts,
 };
 use super::grid::Table;
-use super::plots::{Plot, draw_plan};
+use super::plots::{Plot, draw_plan, draw_pods};
 use super::table::Columns;
 use super::units::whole;
 use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
@@ -54,7 +54,9 @@ impl Planned {
             Ok(capacity) => capacity,
             Err(error) => return refuse(error.to_string()),
         };
-        let plots = draw_plan(&capacity, name.as_deref(), &directory.join("plots"))?;
+        let folder = directory.join("plots");
+        let mut plots = draw_plan(&capacity, name.as_deref(), &folder)?;
+        plots.extend(draw_pods(&capacity, name.as_deref(), &folder)?);
         Ok(Some(Planned { name, capacity, plots }))
     }
 

@@ -14,6 +14,7 @@ mod latency;
 mod load;
 mod overview;
 mod pareto;
+mod pods;
 mod process;
 mod ratio;
 mod settled;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use capacity::draw_plan;
 pub use load::{Load, plot as draw_load};
+pub use pods::draw_pods;
 pub use process::draw_validation;
 
 use frame::Subject;
