@@ -29,7 +29,7 @@ fn main() {
 /// The commit that is checked out, with `-modified` where sources differ from it. None where there is no git, or where
 /// the sources are no repository's: an unpacked archive inside of another project's is not that project's commit.
 fn commit_of_git() -> Option<String> {
-    for name in ["HEAD", "logs/HEAD", "index"] {
+    for name in ["HEAD", "logs/HEAD"] {
         let path = git(&["rev-parse", "--git-path", name])?;
         // A path that does not exist would have this script run for every build.
         if Path::new(&path).exists() {
