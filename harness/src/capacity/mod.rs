@@ -17,8 +17,8 @@ pub use connection::{ConnectionRow, MOST_BEND, fit_connections};
 pub use host::{HostRow, plan_hosts};
 pub use load::{LoadRow, LoadSource, Loads, read_loads};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
-pub use node::Curve;
-pub use pods::{PodBlock, PodRow, plan_pods};
+pub use node::{Curve, PodBlock};
+pub use pods::{PodRow, plan_pods};
 pub use request::{
     Host, Kept, PlanFileError, PodRequest, Request, RequestError, TODAYS_HOSTS, check_name, keep_request,
     list_requests, read_request,

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
-use super::node::Curve;
-use super::pods::PodBlock;
+use super::node::{Curve, PodBlock};
 use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::{median, median_interval, percentile_over_time};

@@ -24,6 +24,23 @@ const MOST_DRAWN: u64 = 1000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve([f32; STEPS]);
 
+/// What one block tells of a pod.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PodBlock {
+    /// The most anonymous memory, page tables of a replay's heap included.
+    pub peak_bytes: f64,
+    /// Memory of the kernel and file pages, where the sample had a control group.
+    pub kernel_bytes: Option<f64>,
+    /// File pages of the group.
+    pub file_bytes: Option<f64>,
+    /// Bytes that memory grows by in a second, over the second half of the time.
+    pub growth_bytes_per_s: f64,
+    /// How long it was.
+    pub time_s: f64,
+    /// Memory over time in equal steps, the largest of each.
+    pub curve: Curve,
+}
+
 impl Default for Curve {
     fn default() -> Curve {
         Curve::flat(0.0)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::need::{Basis, Need};
-use super::node::{Curve, Draws, count_fitting};
+use super::node::{Curve, Draws, PodBlock, count_fitting};
 use super::request::PodRequest;
 use crate::stats::{NOISE_THRESHOLD, Verdict, median, paired_ratio, student_quantile, verdict};
 
@@ -25,23 +25,6 @@ const MOST_PODS: u64 = 110;
 const VPA: (f64, f64) = (0.9, 1.15);
 /// KRR, simple strategy: the largest, and `memory_buffer_percentage`, by default.
 const KRR: f64 = 1.15;
-
-/// What one block tells of a pod.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PodBlock {
-    /// The most anonymous memory, page tables of a replay's heap included.
-    pub peak_bytes: f64,
-    /// Memory of the kernel and file pages, where the sample had a control group.
-    pub kernel_bytes: Option<f64>,
-    /// File pages of the group.
-    pub file_bytes: Option<f64>,
-    /// Bytes that memory grows by in a second, over the second half of the time.
-    pub growth_bytes_per_s: f64,
-    /// How long it was.
-    pub time_s: f64,
-    /// Memory over time in equal steps, the largest of each.
-    pub curve: Curve,
-}
 
 /// A variant as pods. Empty means not measured, or not to be said.
 #[derive(Debug, Clone, PartialEq, Serialize)]
