@@ -274,3 +274,30 @@ fn a_killed_shard_is_taken_as_far_as_its_whole_rows_go() {
     merge(place.path(), &["s1", "s2"], &[]).success();
     assert_eq!(read_samples(&place.path().join("merged")).len(), 8);
 }
+
+#[test]
+fn each_block_of_a_model_has_the_load_of_the_undivided_run() {
+    let place = place();
+    let run = |more: &[&str]| {
+        let plan =
+            ["run", "api-gateway", "--duration", "1s", "-a", "ptmalloc2", "--pass", "check", "--reps=4"];
+        heaplab().current_dir(place.path()).args(plan).args(more).assert()
+    };
+    let seeds = |directory: &str| -> Vec<(String, String)> {
+        let samples = read_samples(&place.path().join(directory));
+        samples.iter().map(|row| (column(row, "block").into(), column(row, "load_seed").into())).collect()
+    };
+    run(&["-o", "whole"]).success();
+    let mut shards = Vec::new();
+    for shard in ["1/2", "2/2"] {
+        let name = format!("s{}", &shard[..1]);
+        run(&["--shard", shard, "-o", &name]).success();
+        shards.push(name);
+    }
+    let directories: Vec<&str> = shards.iter().map(String::as_str).collect();
+    merge(place.path(), &directories, &[]).success();
+    let merged = seeds("merged");
+    assert_eq!(merged, seeds("whole"));
+    let different: BTreeSet<&String> = merged.iter().map(|(_, seed)| seed).collect();
+    assert_eq!((merged.len(), different.len()), (4, 4), "each block has a load of its own: {merged:?}");
+}
