@@ -75,14 +75,15 @@ fn shorten(words: &mut Vec<String>) {
         return;
     }
     let is_quick_suite = words.len() == 1 || words[1].starts_with('-');
+    let has_model = is_quick_suite || words.iter().any(|word| word.starts_with("monitor-server"));
     let mut set = |option: &str, value: &str, add: bool| match words.iter().position(|word| word == option) {
         Some(at) => words[at + 1] = value.to_owned(),
         None if add => words.extend([option, value].map(str::to_owned)),
         None => {}
     };
     set("--reps", "1", true);
-    // A recording has no duration to set: only what names one, and the quick suite, is cut short.
-    set("--duration", "2s", is_quick_suite);
+    // A recording has no duration to set.
+    set("--duration", "2s", has_model);
 }
 
 /// The floor's library, which stands for a reader's own.

@@ -230,8 +230,7 @@ impl Bisection<'_> {
             baseline: Some("good".to_owned()),
             timeout_ns: Some(question.timeout_ns),
             replay: Some(question.replay.clone()),
-            exec: None,
-            group: None,
+            ..RunOptions::default()
         };
         let least = if variants.len() > 2 { LEAST_BLOCKS_OF_NOISE } else { 1 };
         let mut walk = Walk::new(self.lead);

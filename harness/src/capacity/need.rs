@@ -109,7 +109,7 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         let end = if basis == Basis::Program { sample.wall_ns } else { workload.and_then(end_of_trace) };
         let held =
             points.take(place, basis).map(|points| points.into_iter().map(<(u64, u64)>::from).collect());
-        let held: Vec<(u64, u64)> = held.unwrap_or_default();
+        let held = held_from(held.unwrap_or_default(), sample.counted_from_ns.unwrap_or(0));
         match percentile_over_time(&held, end.unwrap_or(0), PLANNED_FRACTION) {
             Some(resident) => {
                 let harness = sample.page_table_harness_bytes.unwrap_or(0);
@@ -285,4 +285,15 @@ impl Order {
 /// Trace time at the last event; the number of events where the trace has no times.
 fn end_of_trace(workload: &RunWorkload) -> Option<u64> {
     if workload.has_times { workload.duration_ns } else { workload.events }
+}
+
+/// What holds from a time on, of values that each hold until the next.
+fn held_from(mut points: Vec<(u64, u64)>, from: u64) -> Vec<(u64, u64)> {
+    points.sort_by_key(|&(time, _)| time);
+    let before = points.partition_point(|&(time, _)| time <= from).saturating_sub(1);
+    points.drain(..before);
+    if let Some((time, _)) = points.first_mut() {
+        *time = (*time).max(from);
+    }
+    points
 }

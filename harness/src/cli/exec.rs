@@ -14,7 +14,7 @@ use super::report::{View, show_program_report};
 use super::run::say_stopped;
 use super::screen::Screen;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
-use crate::design::{ExecOptions, Pass, RunOptions};
+use crate::design::{CountFrom, ExecOptions, Pass, RunOptions};
 use crate::exec::Ready;
 use crate::session::{Ended, ProgramEnded, Start, measure_program};
 
@@ -55,6 +55,10 @@ pub(super) struct Args {
     /// A command of the shell that is started when the program is ready, and whose end ends the sample
     #[arg(long, value_name = "COMMAND")]
     load: Option<String>,
+    /// Leave the start out of means and percentiles of memory: a time such as 90s, or `steady` for where the load settles
+    /// [default: the whole run counts]
+    #[arg(long = "from", value_name = "TIME|steady", value_parser = CountFrom::parse)]
+    count_from: Option<CountFrom>,
     /// A command of the shell before each sample, unmeasured: it puts back what the last sample changed
     #[arg(long, value_name = "COMMAND")]
     prepare: Option<String>,
@@ -130,6 +134,7 @@ fn options(args: Args) -> RunOptions {
         baseline: args.baseline,
         timeout_ns: args.timeout.map(nanoseconds),
         group: args.limits.limits(),
+        count_from: args.count_from,
         replay: None,
         exec: Some(ExecOptions {
             command: args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

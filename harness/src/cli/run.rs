@@ -14,7 +14,7 @@ use super::report::{View, show_report};
 use super::screen::Screen;
 use super::stdout::stdout;
 use super::{Outcome, argv_of_process, is_asked_for_more, nanoseconds, parse_duration, stop_on_signals};
-use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Shard, Touch, Unit, parse_percent};
+use crate::design::{CountFrom, Pace, Pass, ReplayOptions, RunOptions, Shard, Touch, Unit, parse_percent};
 use crate::report::Format;
 use crate::results::{self, Status};
 use crate::session::{Ended, Start, is_begun, list_units, measure_replays};
@@ -79,6 +79,10 @@ pub(super) struct Args {
     /// CPU count that the allocators are shown [default: the trace's, or this machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     cpus: Option<u32>,
+    /// Leave the start out of means and percentiles of memory: a time such as 90s, or `steady` for where the load settles
+    /// [default: the whole run counts]
+    #[arg(long = "from", value_name = "TIME|steady", value_parser = CountFrom::parse)]
+    count_from: Option<CountFrom>,
     /// Checkpoints of the memory pass, in equal steps of trace time
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     checkpoints: u32,
@@ -93,7 +97,7 @@ pub(super) struct Args {
     /// Decides the order of the variants, and each block's layout and simulated load (--set seed=N: one load for all blocks)
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
-    /// Simulated time of load models, such as 60s or 24h [default: the definition's; 60s in the quick suite]
+    /// Simulated time of load models, such as 60s or 24h [default: the definition's]
     #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
     duration: Option<u64>,
     /// Set a field of a load model, such as connections=200
@@ -169,6 +173,7 @@ fn options(args: Args) -> RunOptions {
         baseline: args.baseline,
         timeout_ns: Some(nanoseconds(args.timeout)),
         group: args.limits.limits(),
+        count_from: args.count_from,
         replay: Some(ReplayOptions {
             workloads: args.workloads,
             suite: args.suite.map(|suite| suite.name().to_owned()),

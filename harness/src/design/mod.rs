@@ -2,6 +2,7 @@
 //!
 //! Pure: it decides, and starts nothing.
 
+mod count_from;
 mod number;
 mod options;
 mod percent;
@@ -9,6 +10,7 @@ mod run_options;
 mod shard;
 mod unit;
 
+pub use count_from::CountFrom;
 pub(crate) use number::wide;
 pub use options::{Pace, Pass, Touch};
 pub(crate) use percent::{parse_percent, show_percent};

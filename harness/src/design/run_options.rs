@@ -7,7 +7,7 @@ use heaplab_workloads::program::{Order, Windows};
 use serde::{Deserialize, Serialize};
 
 use super::number::{seed_as_text, wide};
-use super::{Pace, Pass, Touch};
+use super::{CountFrom, Pace, Pass, Touch};
 use crate::group::GroupLimits;
 
 /// What a run was asked for: all that is needed to take its samples again, whatever the defaults are by then.
@@ -33,6 +33,9 @@ pub struct RunOptions {
     /// The limits of the control group that each sample has for itself; none for no group.
     #[serde(default)]
     pub group: Option<GroupLimits>,
+    /// From when on memory counts in means and percentiles; none for the whole run.
+    #[serde(default)]
+    pub count_from: Option<CountFrom>,
     /// What is asked of a run of replays; none for a real program.
     #[serde(default)]
     pub replay: Option<ReplayOptions>,

@@ -16,7 +16,7 @@ use super::footprints::{Footprints, was_cold};
 use super::programs::{Load, Loads};
 use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
 use crate::group::Group;
-use crate::worker::{Job, Measured, Need, PageCosts, Reply, Status};
+use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
 /// Holds nothing but a length.
 const PADDING_VARIABLE: &str = "HEAPLAB_PADDING";
@@ -68,7 +68,7 @@ pub struct Taken<'a> {
     /// The seed that its load was simulated with; none of a recording.
     pub load_seed: Option<u64>,
     /// What the same load showed under another layout; none where that was not measured.
-    pub twin: Option<Measured>,
+    pub twin: Option<Reply>,
     /// The order that it was replayed in.
     pub order: Order,
     /// The pace.
@@ -245,7 +245,7 @@ impl Campaign<'_> {
         let end = run_worker(job, &environment, shown_cpus, &self.ends());
         match end.map_err(MeasureError::Start)? {
             End::Stopped => return Ok(false),
-            End::Reply(reply) if reply.status == Status::Ok => taken.twin = Some(reply.measured),
+            End::Reply(reply) if reply.status == Status::Ok => taken.twin = Some(*reply),
             End::Reply(reply) => {
                 let why = reply.status_detail.unwrap_or_default();
                 taken.reply.warnings.push(format!("the same load under a second layout failed: {why}"));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::recording::{fill, nearest_looks_ns, thin};
 use super::samples::replays_at;
 use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, Sample};
-use crate::stats::TimeWeighted;
+use crate::stats::mean_between;
 
 /// Predicted memory of one process under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,15 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The figures of points in order of time.
-    pub(super) fn of(points: Vec<MemoryPoint>) -> Prediction {
+    /// The figures of points in order of time, the mean from a time on.
+    pub(super) fn of(points: Vec<MemoryPoint>, counted_from_ns: u64) -> Prediction {
+        let over_time: Vec<(u64, u64)> =
+            points.iter().map(|point| (point.time_ns, point.resident_bytes)).collect();
+        let end = over_time.last().map_or(0, |&(time, _)| time);
+        let from = counted_from_ns.max(over_time.first().map_or(0, |&(time, _)| time));
         Prediction {
             peak_bytes: points.iter().map(|point| point.resident_bytes).max().unwrap_or(0),
-            mean_bytes: points.iter().copied().collect::<TimeWeighted>().mean().unwrap_or(0),
+            mean_bytes: mean_between(&over_time, from, end).unwrap_or(0),
             end_bytes: points.last().map_or(0, |point| point.resident_bytes),
             points,
         }
@@ -80,7 +84,8 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
             };
             let based = replays.keys().find(|place| of_block(&run.samples[**place]));
             let Some(based) = based.map(|place| &replays[place]) else { continue };
-            let prediction = combine(recorded, based, &replays[&place]);
+            let prediction =
+                combine(recorded, based, &replays[&place], run.samples[place].counted_from_ns.unwrap_or(0));
             match least_peak_bytes(&run.samples[place]).filter(|least| prediction.peak_bytes < *least) {
                 Some(least) => {
                     predictions.notes.push(describe_impossible(&run.samples[place], &prediction, least))
@@ -211,7 +216,7 @@ impl Between {
 }
 
 /// The formula, at each recorded time.
-fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64]) -> Prediction {
+fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64], counted_from_ns: u64) -> Prediction {
     let predicted = |(at, (look, rest)): (usize, (&MemoryPoint, i128))| {
         let recorded = i128::from(look.resident_bytes);
         let between = Between::find(at, recorded - rest - i128::from(based[at]), based);
@@ -220,7 +225,7 @@ fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64]) -> Predict
     };
     let looks = recorded.iter().zip(rest(recorded, based));
     let points: Vec<MemoryPoint> = looks.enumerate().map(predicted).collect();
-    Prediction::of(points)
+    Prediction::of(points, counted_from_ns)
 }
 
 #[cfg(test)]
@@ -234,13 +239,13 @@ mod tests {
     #[test]
     fn what_is_not_mallocs_cancels() {
         let recorded = points([(0, 100), (10, 250), (30, 150)]);
-        let same = combine(&recorded, &[50, 200, 100], &[50, 200, 100]);
+        let same = combine(&recorded, &[50, 200, 100], &[50, 200, 100], 0);
         assert_eq!(same.points, recorded);
-        let other = combine(&recorded, &[50, 200, 100], &[60, 100, 0]);
+        let other = combine(&recorded, &[50, 200, 100], &[60, 100, 0], 0);
         assert_eq!(other.points, points([(0, 110), (10, 150), (30, 50)]));
         assert_eq!((other.peak_bytes, other.end_bytes), (150, 50));
         assert_eq!(other.mean_bytes, (110 * 10 + 150 * 20) / 30);
-        assert_eq!(combine(&recorded[..1], &[500], &[0]).points, points([(0, 0)]), "never below zero");
+        assert_eq!(combine(&recorded[..1], &[500], &[0], 0).points, points([(0, 0)]), "never below zero");
     }
 
     #[test]
@@ -262,7 +267,7 @@ mod tests {
             // 20 are not malloc's. The second look finds a heap that grows to 100, the sixth one that shrinks to 0.
             let bytes = [20, 70, 120, 120, 120, 95, 20, 20];
             let recorded: Vec<MemoryPoint> = (0..8).zip(bytes).map(MemoryPoint::from).collect();
-            let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed).points;
+            let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed, 0).points;
             points.iter().map(|point| point.resident_bytes).collect::<Vec<_>>()
         };
         let same = combined(&[0, 0, 100, 100, 100, 0, 0, 0]);
@@ -270,7 +275,7 @@ mod tests {
         let kept = combined(&[0, 0, 200, 200, 200, 200, 200, 200]);
         assert_eq!(kept, [20, 120, 220, 220, 220, 220, 220, 220], "what is kept counts once");
         assert_eq!(combined(&[0; 8]), [20; 8]);
-        let unexplained = combine(&points([(0, 20), (10, 300), (20, 20)]), &[0, 10, 0], &[0, 60, 0]);
+        let unexplained = combine(&points([(0, 20), (10, 300), (20, 20)]), &[0, 10, 0], &[0, 60, 0], 0);
         assert_eq!(
             unexplained.points[1],
             (10, 350).into(),

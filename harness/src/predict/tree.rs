@@ -131,7 +131,7 @@ fn add_up(tree: &RunTree, members: &[&Prediction]) -> (Prediction, Option<Predic
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
         once.push(MemoryPoint { time_ns, resident_bytes: all.saturating_sub(shared).max(least) });
     }
-    (Prediction::of(sum), tree.shared_unknown.is_none().then(|| Prediction::of(once)))
+    (Prediction::of(sum, 0), tree.shared_unknown.is_none().then(|| Prediction::of(once, 0)))
 }
 
 /// What is shared. From the moment that a process begins or ends until the next sample it is not known: there the larger
@@ -160,7 +160,7 @@ mod tests {
     use crate::results::RunTreeMember;
 
     fn prediction(points: &[(u64, u64)]) -> Prediction {
-        Prediction::of(points.iter().copied().map(MemoryPoint::from).collect())
+        Prediction::of(points.iter().copied().map(MemoryPoint::from).collect(), 0)
     }
 
     fn member(start_ns: u64, first_event_ns: u64, end_ns: u64) -> RunTreeMember {

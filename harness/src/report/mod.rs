@@ -12,6 +12,7 @@ mod document;
 mod drawing;
 mod error;
 mod grid;
+mod growth;
 mod heap_map;
 mod index;
 mod latency;

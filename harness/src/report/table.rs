@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Style};
+use super::growth::Growth;
 use super::setup::{describe_allocators, describe_machine};
 use super::summary::SummaryRow;
 use super::units;
@@ -350,6 +351,8 @@ struct Flaws {
     failed: u64,
     /// On memory that the host had not backed.
     cold: u64,
+    /// How memory still grows at the end.
+    growth: Option<Growth>,
 }
 
 impl Flaws {
@@ -360,18 +363,20 @@ impl Flaws {
             all: analysis.run.samples.iter().filter(|sample| is_its(&sample.key())).count() as u64,
             failed: analysis.figures.failed(workload, variant, pass),
             cold: ok.filter(|(_, sample)| sample.cold_memory == Some(true)).count() as u64,
+            growth: Growth::of(analysis, workload, variant, pass),
         }
     }
 
     /// The number of samples, for a column.
     fn count(&self) -> String {
-        match *self {
+        let mut parts = vec![match *self {
             Flaws { all: 0, .. } => "-".to_owned(),
-            Flaws { all, failed: 0, cold: 0 } => format!("{all}"),
-            Flaws { all, failed: 0, cold } => format!("{all}, {cold} cold"),
-            Flaws { all, failed, cold: 0 } => format!("{} of {all}", all - failed),
-            Flaws { all, failed, cold } => format!("{} of {all}, {cold} cold", all - failed),
-        }
+            Flaws { all, failed: 0, .. } => all.to_string(),
+            Flaws { all, failed, .. } => format!("{} of {all}", all - failed),
+        }];
+        parts.extend((self.cold > 0).then(|| format!("{} cold", self.cold)));
+        parts.extend(self.growth.map(|_| "growing".to_owned()));
+        parts.join(", ")
     }
 
     fn mark(&self) -> &'static str {
@@ -384,7 +389,8 @@ impl Flaws {
         let cold = (self.cold > 0).then(|| {
             format!("the host backed memory during {} of {} samples, which slows them", self.cold, self.all)
         });
-        let flaws: Vec<String> = failed.into_iter().chain(cold).collect();
+        let growth = self.growth.map(Growth::describe);
+        let flaws: Vec<String> = failed.into_iter().chain(cold).chain(growth).collect();
         (!flaws.is_empty()).then(|| flaws.join(", "))
     }
 }

@@ -2,10 +2,11 @@
 
 use heaplab_allocators::ClassAccount;
 
-use super::{HeapMapCell, LatencyBucket, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint};
-use crate::design::Touch;
+use super::{HeapMapCell, LatencyBucket, OverTime, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint};
+use crate::design::{CountFrom, Touch};
 use crate::group::GroupLimits;
 use crate::measure::Taken;
+use crate::stats::mean_between;
 use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass, Stated};
 
 /// The rows of one sample.
@@ -26,10 +27,28 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of a sample as it was taken in run `run_id` with a touch policy.
+    /// The rows of a sample as it was taken in run `run_id` with a touch policy. Its memory counts from `count_from` on.
     #[must_use]
-    pub fn new(run_id: &str, touch: Touch, limits: Option<&GroupLimits>, taken: &Taken<'_>) -> Rows {
-        let sample = sample(run_id, touch, taken).with_account(limits, taken.reply.charged.as_ref());
+    pub fn new(
+        run_id: &str,
+        touch: Touch,
+        limits: Option<&GroupLimits>,
+        count_from: Option<CountFrom>,
+        taken: &Taken<'_>,
+    ) -> Rows {
+        let sample = sample(run_id, touch, taken);
+        let mut sample = sample.with_account(limits, taken.reply.charged.as_ref());
+        if sample.pass == Pass::Memory && sample.status == Status::Ok {
+            let checkpoints = taken.reply.timeline.iter();
+            let (load, resident): (Vec<_>, Vec<_>) = checkpoints
+                .map(|at| ((at.time_ns, at.requested_bytes), (at.time_ns, at.resident_bytes)))
+                .unzip();
+            let over_time = OverTime { load: &load, resident: &resident, has_times: taken.subject.has_times };
+            over_time.complete(&mut sample, count_from);
+            if let (Some(from), Some(twin)) = (sample.counted_from_ns, &taken.twin) {
+                sample.twin_resident_mean_bytes = mean_from(&twin.timeline, from);
+            }
+        }
         Rows {
             timeline: timeline(&sample, &taken.reply),
             latency: latency(&sample, &taken.reply),
@@ -41,9 +60,15 @@ impl Rows {
     }
 }
 
+/// The mean resident memory of a timeline from a time on.
+fn mean_from(timeline: &[Checkpoint], from: u64) -> Option<u64> {
+    let resident: Vec<(u64, u64)> = timeline.iter().map(|at| (at.time_ns, at.resident_bytes)).collect();
+    mean_between(&resident, from, resident.last()?.0)
+}
+
 fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
     let (reply, info, variant) = (&taken.reply, &taken.info, &taken.variation.variant);
-    let twin = taken.twin.as_ref();
+    let twin = taken.twin.as_ref().map(|twin| &twin.measured);
     let measured = &reply.measured;
     let proven = taken.variation.proven.as_ref().ok();
     let ok = reply.status == Status::Ok;

@@ -144,6 +144,12 @@ macro_rules! define_sample {
             pub group_pressure_ns: Option<u64>,
             /// Pages that were taken from the group and read again.
             pub group_refaults: Option<u64>,
+            /// Time from which on memory counts in means and percentiles; empty for the whole run.
+            pub counted_from_ns: Option<u64>,
+            /// Resident bytes, time-weighted mean over the second third of the time.
+            pub resident_middle_third_bytes: Option<u64>,
+            /// The same over the last third.
+            pub resident_last_third_bytes: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
             /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
             /// shards. The last column in every file of rows: a merge fills it in.
@@ -181,7 +187,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 49] = [
+    pub(super) const LATER_COLUMNS: [&str; 52] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -230,6 +236,9 @@ impl Sample {
         "group_oom_kills",
         "group_pressure_ns",
         "group_refaults",
+        "counted_from_ns",
+        "resident_middle_third_bytes",
+        "resident_last_third_bytes",
         "machine",
     ];
 }

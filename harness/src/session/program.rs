@@ -233,8 +233,9 @@ impl<'a> Sampling<'a> {
             std::fs::File::create(&report_file)
                 .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
             let Some(taken) = self.take_one(variation, &report_file)? else { return Ok(None) };
-            let limits = self.program.options.group.as_ref();
-            let rows = make_rows(&run_id, name, step, variation, limits, &taken);
+            let options = &self.program.options;
+            let rows =
+                make_rows(&run_id, name, step, variation, options.group.as_ref(), options.count_from, &taken);
             directory.append(&rows)?;
             if let Some(detail) = &rows.sample.status_detail {
                 let word = if rows.sample.status == Status::Ok { "note" } else { "not ok" };
@@ -358,6 +359,6 @@ impl<'a> ProgramTrials<'a> {
         let variation = &self.variations[variant];
         let Some(taken) = sampling.take_one(variation, &report_file)? else { return Ok(None) };
         let step = Step { block: 0, workload: 0, pass: Pass::Exec, variant };
-        Ok(Some(make_rows("", &self.program.name, &step, variation, Some(&limits), &taken).sample))
+        Ok(Some(make_rows("", &self.program.name, &step, variation, Some(&limits), None, &taken).sample))
     }
 }

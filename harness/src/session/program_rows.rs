@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use heaplab_allocators::hash_file;
 
-use crate::design::{Pace, Step};
+use crate::design::{CountFrom, Pace, Step};
 use crate::exec::{Ending, Execution, Series, Usage};
 use crate::group::GroupLimits;
 use crate::measure::Variation;
-use crate::results::{Rows, Sample, Status, TimelinePoint};
+use crate::results::{OverTime, Rows, Sample, Status, TimelinePoint};
 
 /// A sample that was not taken because the variant, or what prepares it, does not allow it.
 pub(super) fn refused(detail: String) -> Execution {
@@ -35,9 +35,16 @@ pub(super) fn make_rows(
     step: &Step,
     variation: &Variation,
     limits: Option<&GroupLimits>,
+    count_from: Option<CountFrom>,
     taken: &Execution,
 ) -> Rows {
-    let sample = sample((run_id, workload), step, variation, limits, taken);
+    let mut sample = sample((run_id, workload), step, variation, limits, taken);
+    if sample.status == Status::Ok {
+        let points = taken.series.points.iter().map(|point| (point.time_ns, point.anonymous_bytes));
+        let resident: Vec<(u64, u64)> = points.collect();
+        let over_time = OverTime { load: &resident, resident: &resident, has_times: true };
+        over_time.complete(&mut sample, count_from);
+    }
     let point = |point: &crate::exec::Point| TimelinePoint {
         time_ns: point.time_ns,
         resident_bytes: point.anonymous_bytes,

@@ -140,8 +140,14 @@ impl Sampling<'_> {
         let loads = UnitLoads::new(self.replays, self.compiled, self.stop, self.listener);
         let campaign = self.compiled.campaign(self.replays, self.variations, &loads, self.stop);
         let finished = campaign.run(steps, begin, |taken| -> Result<(), SessionError> {
-            let rows =
-                Rows::new(&run_id, self.replays.replay.touch, self.replays.options.group.as_ref(), &taken);
+            let options = &self.replays.options;
+            let rows = Rows::new(
+                &run_id,
+                self.replays.replay.touch,
+                options.group.as_ref(),
+                options.count_from,
+                &taken,
+            );
             directory.append(&rows)?;
             seen(&rows.sample);
             let sample = &rows.sample;

@@ -32,11 +32,11 @@ pub(super) fn find_workloads(
             Some(name) => name.parse().map_err(usage)?,
             None => Suite::Quick,
         };
-        let with_asked = |(workload, options): (Workload, Options)| {
-            let asked = replay.duration_ns.filter(|_| workload.is_model());
-            (workload, Options { seed, duration_ns: asked.or(options.duration_ns), ..options })
+        let with_asked = |workload: Workload| {
+            let duration_ns = replay.duration_ns.filter(|_| workload.is_model());
+            (workload, Options { seed, duration_ns, ..Options::default() })
         };
-        return Ok(suite.workloads().into_iter().map(with_asked).collect());
+        return Ok(suite.workloads().map(with_asked).collect());
     }
     let mut names = HashSet::new();
     let mut workloads = Vec::new();
@@ -119,10 +119,7 @@ fn at_each_load(
 /// What a run of these workloads is called by: its only workload, or its suite, or how many there are.
 pub(super) fn describe_all(workloads: &[(Workload, Options)]) -> String {
     let names: Vec<&str> = workloads.iter().map(|(workload, _)| workload.name.as_str()).collect();
-    let is_suite = |suite: &Suite| {
-        let members = suite.workloads();
-        members.iter().map(|(workload, _)| workload.name.as_str()).eq(names.iter().copied())
-    };
+    let is_suite = |suite: &Suite| suite.workloads().map(|workload| workload.name).eq(names.iter().copied());
     match names[..] {
         [name] => name.to_owned(),
         _ => match Suite::ALL.into_iter().find(is_suite) {

@@ -21,6 +21,7 @@ mod signed_rank;
 mod spread;
 mod student;
 mod verdict;
+mod warm_up;
 mod weighted;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
@@ -36,4 +37,5 @@ pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
 pub use student::student_quantile;
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
-pub use weighted::{TimeWeighted, percentile_over_time};
+pub use warm_up::{WarmUp, warm_up};
+pub use weighted::{TimeWeighted, mean_between, percentile_over_time};

@@ -65,6 +65,24 @@ pub fn percentile_over_time(values: &[(u64, u64)], end: u64, fraction: f64) -> O
     percentile(&held, fraction).or(largest)
 }
 
+/// The mean from one time to another of a figure given as (time, value from then on) in order of time; the value at
+/// `from` where no time goes by. None before the first point.
+///
+/// ```
+/// use heaplab::stats::mean_between;
+/// let points = [(0, 100), (10, 300), (90, 0)];
+/// assert_eq!(mean_between(&points, 5, 15), Some((5 * 100 + 5 * 300) / 10));
+/// assert_eq!(mean_between(&points, 20, 20), Some(300));
+/// assert_eq!(mean_between(&points[1..], 0, 5), None);
+/// ```
+pub fn mean_between(points: &[(u64, u64)], from: u64, to: u64) -> Option<u64> {
+    let next = points.partition_point(|&(time, _)| time <= from);
+    let held = points[next.checked_sub(1)?].1;
+    let within = points[next..].iter().take_while(|&&(time, _)| time < to);
+    let weighted: TimeWeighted = std::iter::once((from, held)).chain(within.copied()).collect();
+    weighted.mean_until(to)
+}
+
 impl FromIterator<(u64, u64)> for TimeWeighted {
     fn from_iter<I: IntoIterator<Item = (u64, u64)>>(values: I) -> TimeWeighted {
         let mut weighted = TimeWeighted::default();

@@ -5,7 +5,6 @@
 use std::fmt;
 
 use super::{Source, Workload, list};
-use crate::simulate::Options;
 
 /// A log of another tool that is built in.
 pub(super) struct ShippedLog {
@@ -80,14 +79,11 @@ impl ShippedTrace {
 /// Workloads that are run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// A minute or two on two cores: what runs where no workload is named.
+    /// Some minutes on two cores: what runs where no workload is named.
     Quick,
     /// Every recording, and every model that has neither days nor hours to simulate.
     Full,
 }
-
-/// The simulated time of a model in the quick suite.
-const QUICK_NS: u64 = 60_000_000_000;
 
 /// What belongs to which suite. Patterns belong to none: each stresses one thing, and their mean would say nothing.
 const MEMBERS: &[(&str, &[Suite])] = &[
@@ -127,14 +123,10 @@ impl Suite {
         MEMBERS.iter().any(|(member, suites)| *member == name && suites.contains(&self))
     }
 
-    /// Its workloads, each with the options that it has there.
-    pub fn workloads(self) -> Vec<(Workload, Options)> {
-        let members = list().into_iter().filter(|workload| self.has(&workload.name));
-        let with_options = members.map(|workload| {
-            let is_short = self == Suite::Quick && workload.is_model();
-            (workload, Options { duration_ns: is_short.then_some(QUICK_NS), ..Options::default() })
-        });
-        with_options.collect()
+    /// Its workloads. Models run for as long as their definitions say: a cache that is not full yet would say little of a
+    /// server that runs for weeks.
+    pub fn workloads(self) -> impl Iterator<Item = Workload> {
+        list().into_iter().filter(move |workload| self.has(&workload.name))
     }
 }
 

@@ -1,0 +1,98 @@
+//! Memory over time: from when on it counts, and whether it still grows at the end.
+
+#[path = "support/rows.rs"]
+mod rows;
+mod support;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rows::{Row, column, read_samples};
+use support::heaplab;
+
+/// Blocks of this size, one each ms.
+const BYTES: u64 = 20_000;
+
+/// A log of so many steps: in the first `rising` each allocates a block, in the others each frees one and allocates one.
+fn write_log(path: &Path, steps: u64, rising: u64) {
+    let mut log = String::new();
+    let address = |block: u64| (1u64 << 32) + block * 32_768;
+    for step in 0..steps {
+        let time = step * 1_000_000;
+        if step >= rising {
+            writeln!(log, "1: free {:#x} {time} {}", address(step - rising), time + 100).unwrap();
+        }
+        writeln!(log, "1: malloc {:#x} {BYTES} {} {}", address(step), time + 200, time + 300).unwrap();
+    }
+    std::fs::write(path, log).unwrap();
+}
+
+/// Runs the log, and returns what was printed and the samples.
+fn run(log: &Path, output: &str, arguments: &[&str]) -> (String, Vec<Row>) {
+    let output = log.with_file_name(output);
+    let said = heaplab()
+        .arg("run")
+        .arg(log)
+        .args(["--pass", "memory", "--reps", "6", "-a", "ptmalloc2", "-o", output.to_str().unwrap()])
+        .args(arguments)
+        .assert()
+        .success();
+    (String::from_utf8(said.get_output().stdout.clone()).unwrap(), read_samples(&output))
+}
+
+#[test]
+fn memory_that_still_grows_is_marked_with_its_slope() {
+    let directory = tempfile::tempdir().unwrap();
+    let grows = directory.path().join("grows.log");
+    write_log(&grows, 3_000, 3_000);
+    let (said, _) = run(&grows, "grows", &[]);
+    // 20 MB a second are 67 GiB an hour; mean memory of the last third is 5/3 of that of the second.
+    let mark =
+        said.lines().find(|line| line.contains("memory still grows")).unwrap_or_else(|| panic!("{said}"));
+    assert!(mark.starts_with("* grows, ptmalloc2: memory: memory still grows: 66."), "{mark}");
+    assert!(mark.contains("67.") && mark.contains(" GiB an hour"), "{mark}");
+    let report = std::fs::read_to_string(directory.path().join("grows/report.md")).unwrap();
+    assert!(report.contains("6, growing"), "{report}");
+
+    let stays = directory.path().join("stays.log");
+    write_log(&stays, 3_000, 600);
+    let (said, _) = run(&stays, "stays", &[]);
+    assert!(!said.contains("grows"), "{said}");
+}
+
+#[test]
+fn the_start_can_be_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("stays.log");
+    write_log(&log, 3_000, 600);
+    let mean = |row: &Row| column(row, "resident_mean_bytes").parse::<f64>().unwrap();
+    let requested = |row: &Row| column(row, "requested_mean_bytes").parse::<f64>().unwrap();
+    let full = (600 * BYTES) as f64;
+    let (_, whole) = run(&log, "whole", &[]);
+    let (_, steady) = run(&log, "steady", &["--from", "steady"]);
+    let (_, timed) = run(&log, "timed", &["--from", "1s"]);
+    for ((whole, steady), timed) in whole.iter().zip(&steady).zip(&timed) {
+        assert_eq!(column(whole, "counted_from_ns"), "");
+        assert_eq!(column(timed, "counted_from_ns"), "1000000000");
+        let from: f64 = column(steady, "counted_from_ns").parse().unwrap();
+        assert!((0.55e9..0.7e9).contains(&from), "{from}");
+        // A fifth of the time it rose: the mean was nine tenths.
+        assert!((requested(whole) / full - 0.9).abs() < 0.01, "{}", requested(whole));
+        for row in [steady, timed] {
+            assert!((requested(row) / full - 1.0).abs() < 0.01, "{}", requested(row));
+            let share = mean(row) / mean(whole);
+            assert!((1.05..1.2).contains(&share), "{} of {full}, {}", mean(row), mean(whole));
+        }
+    }
+    // A run keeps it, and a resumed one goes on with it.
+    let run_file = std::fs::read_to_string(directory.path().join("steady/run.toml")).unwrap();
+    assert!(run_file.contains("count_from = \"steady\""), "{run_file}");
+
+    let grows = directory.path().join("grows.log");
+    write_log(&grows, 3_000, 3_000);
+    let (_, samples) = run(&grows, "grows", &["--from", "steady"]);
+    assert!(column(&samples[0], "status_detail").contains("no part of it is steady"));
+    let output = heaplab().args(["run", "threaded", "--from", "soon"]).assert().code(2).get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("soon") && said.contains("steady"), "{said}");
+}
