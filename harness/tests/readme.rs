@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use support::heaplab;
 use tempfile::TempDir;
 
-/// Stands in README.md for a library of the reader's own.
+/// Stands in the documents for a library of the reader's own.
 const OWN_LIBRARY: &str = "/path/to/libmine.so";
 
 fn root() -> PathBuf {
@@ -51,7 +51,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// A directory in which README.md's commands find what they name.
+/// A directory in which the documents' commands find what they name.
 fn workplace() -> TempDir {
     let directory = TempDir::new().expect("a directory");
     std::os::unix::fs::symlink(root().join("workloads"), directory.path().join("workloads")).expect("a link");
@@ -64,7 +64,7 @@ fn workplace() -> TempDir {
     directory
 }
 
-/// A run as README.md has it, of a real program too, takes minutes: here each sample is taken once, and a model simulates two seconds.
+/// A run as the documents have it, of a real program too, takes minutes: here each sample is taken once, and a model simulates two seconds.
 fn shorten(words: &mut Vec<String>) {
     if matches!(words[0].as_str(), "exec" | "validate" | "limit")
         && let Some(at) = words.iter().position(|word| word == "--reps")
@@ -98,11 +98,22 @@ fn library(name: &str) -> String {
     entry["library"].as_str().expect("a path").to_owned()
 }
 
+/// The commands of the pages that show them, in the order in which a reader meets them; each once.
+fn shown_commands() -> Vec<Vec<String>> {
+    let mut shown: Vec<Vec<String>> = Vec::new();
+    for words in ["docs/commands.md", "README.md"].iter().flat_map(|page| commands(&read(page))) {
+        if !shown.contains(&words) {
+            shown.push(words);
+        }
+    }
+    shown
+}
+
 #[test]
-fn every_command_in_the_readme_runs() {
+fn every_command_that_is_shown_runs() {
     let directory = workplace();
-    let commands = commands(&read("README.md"));
-    assert!(commands.len() >= 10, "README.md shows each command: {commands:?}");
+    let commands = shown_commands();
+    assert!(commands.len() >= 10, "each command is shown: {commands:?}");
     for words in &commands {
         let mut run: Vec<String> =
             words.iter().map(|word| word.replace(OWN_LIBRARY, &own_library())).collect();
@@ -119,15 +130,15 @@ fn every_command_in_the_readme_runs() {
 }
 
 #[test]
-fn the_readme_shows_every_command() {
+fn every_command_is_shown() {
     let help = String::from_utf8(heaplab().arg("--help").output().expect("help").stdout).expect("UTF-8");
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
     let names: Vec<&str> = names.filter(|name| *name != "help").collect();
     assert!(names.contains(&"run") && names.contains(&"report"), "{help}");
-    let shown = commands(&read("README.md"));
+    let shown = shown_commands();
     for name in names {
-        assert!(shown.iter().any(|words| words[0] == name), "README.md has no example of heaplab {name}");
+        assert!(shown.iter().any(|words| words[0] == name), "docs/commands.md has no example of heaplab {name}");
     }
 }
 
