@@ -2,7 +2,7 @@
 //!
 //! `new` asks the allocator; where it has no memory, the C++ library's own operator of the same name takes over, which
 //! calls this malloc again, then the program's new-handler, and throws. `delete` in all its forms is one jump to the
-//! allocator's free: the size and the alignment that come with it need not be looked at.
+//! allocator's free: the size and the alignment that come with it need not be read.
 
 use core::ffi::{CStr, c_void};
 
@@ -61,7 +61,7 @@ macro_rules! operators {
         #[$doc]
         ///
         /// # Safety
-        /// As C++ says. The second argument, where there is one, is not looked at.
+        /// As C++ says. The second argument, where there is one, is ignored.
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(size: usize, tag: *const c_void) -> *mut c_void {
             // SAFETY: malloc takes any size; C++ wants a block of its own for none too.

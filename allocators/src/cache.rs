@@ -10,7 +10,7 @@
 //!            strings, ended by NUL; names and paths are offsets from 0
 //! ```
 //!
-//! An older cache carries this behind another table, so the magic is searched for. The cache is written by
+//! An older cache carries this after another table, so the magic is searched for. The cache is written by
 //! the system but read as hostile: offsets out of range are skipped.
 
 use std::fs::File;

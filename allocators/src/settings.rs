@@ -10,7 +10,7 @@ use crate::family::Family;
 pub struct KnownSetting {
     /// The allocators that have it; none for a setting of the process, which any variant may have.
     pub family: Option<Family>,
-    /// Its name, as it stands behind a variant's colon.
+    /// Its name, as it follows a variant's colon.
     pub name: &'static str,
     /// What it does, in a line.
     pub what: &'static str,

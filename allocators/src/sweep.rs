@@ -199,7 +199,7 @@ impl Sweep {
 }
 
 impl Grid {
-    /// The texts of the grid's variants; more than [`MOST_VARIANTS`] are cut off behind the first that is too many.
+    /// The texts of the grid's variants; more than [`MOST_VARIANTS`] are cut off after the first that is too many.
     fn variants(&self) -> Result<Vec<String>, String> {
         let mut axes = Vec::new();
         for (name, value) in &self.settings {
@@ -231,7 +231,7 @@ impl Grid {
         Ok(chosen.into_iter().map(|pieces| self.text(&pieces)).collect())
     }
 
-    /// The allocator with these settings behind its own.
+    /// The allocator with these settings after its own.
     fn text(&self, pieces: &[String]) -> String {
         if pieces.is_empty() {
             return self.allocator.clone();

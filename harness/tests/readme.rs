@@ -138,7 +138,10 @@ fn every_command_is_shown() {
     assert!(names.contains(&"run") && names.contains(&"report"), "{help}");
     let shown = shown_commands();
     for name in names {
-        assert!(shown.iter().any(|words| words[0] == name), "docs/commands.md has no example of heaplab {name}");
+        assert!(
+            shown.iter().any(|words| words[0] == name),
+            "docs/commands.md has no example of heaplab {name}"
+        );
     }
 }
 

@@ -168,10 +168,10 @@ fn natural_key(name: &str) -> Vec<(u64, String)> {
         let text_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let (text, digits) = rest.split_at(text_end);
         let digits_end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        let (digits, behind) = digits.split_at(digits_end);
+        let (digits, remaining) = digits.split_at(digits_end);
         key.push((0, text.to_owned()));
         key.push((digits.parse().unwrap_or(u64::MAX), String::new()));
-        rest = behind;
+        rest = remaining;
     }
     key
 }

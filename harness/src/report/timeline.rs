@@ -43,7 +43,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Adds a checkpoint behind the others.
+    /// Adds a checkpoint after the others.
     pub(super) fn push(&mut self, point: Checkpoint) {
         let stretch = Stretch {
             time_ns: point.time_ns,

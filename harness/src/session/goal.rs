@@ -123,7 +123,7 @@ impl<'a> Pursuit<'a> {
         loop {
             if let Some(&step) = state.waiting.front() {
                 let group = (step.block, (step.workload, step.pass));
-                // A block that was begun is ended: a ratio needs every variant of it.
+                // A block that has started is finished: a ratio needs every variant of it.
                 let begins = state.group != Some(group);
                 if begins && self.goal.max_time.is_some_and(|most| self.begun.elapsed() >= most) {
                     state.out_of_time = true;

@@ -72,7 +72,7 @@ fn sample(
     let library = proven.map(|proven| &proven.loaded.library_path);
     let details: Vec<&str> = taken.detail.iter().chain(&taken.warnings).map(String::as_str).collect();
     let (series, ran) = (&taken.series, taken.wall > Duration::ZERO);
-    // What was never looked at is not measured: a program can be faster than the first look.
+    // Without a sample nothing was measured: a program can end before the first.
     let peak = (series.looks > 0).then_some(series.peak);
     Sample {
         run_id: run_id.to_owned(),

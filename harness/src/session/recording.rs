@@ -18,7 +18,7 @@ pub(super) struct Recording {
     /// CPU time that its process used, with those of its children that it waited for.
     pub(super) cpu_ns: Option<u64>,
     first_event_ns: Option<u64>,
-    /// How often that was looked at, if the trace says so.
+    /// The sampling interval, if the trace states it.
     pub(super) looks_every_ns: Option<u64>,
     /// Of how many requests of a load model one is in the trace, if not each is.
     pub(super) thinned: Option<String>,

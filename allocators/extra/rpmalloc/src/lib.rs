@@ -32,7 +32,7 @@ forward! {
     free => rpfree,
     /// `cfree`, an old name of `free`.
     cfree => rpfree,
-    /// C23's `free_sized`: the size that comes with it is not looked at.
+    /// C23's `free_sized`: the size that comes with it is ignored.
     free_sized => rpfree,
     /// C23's `free_aligned_sized`.
     free_aligned_sized => rpfree,

@@ -9,7 +9,7 @@ use super::super::units;
 use super::frame::{Key, MARGIN, SMALL, Subject, legend, title};
 use crate::results::Moment;
 
-/// A square and the gap behind it.
+/// A square and the gap after it.
 const STEP: f64 = 9.0;
 const SQUARE: f64 = 8.0;
 const GAP: f64 = 28.0;
