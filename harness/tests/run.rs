@@ -284,7 +284,8 @@ fn a_stack_that_is_too_small_is_a_status_and_no_crash() {
 #[test]
 fn the_cpu_count_is_what_was_asked_for() {
     assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "7"]).0, "ok");
-    assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "8"]).0, "error");
+    // It gives up before a worker could prove it.
+    assert_eq!(status_of("CPUS", &["--pass", "throughput", "--cpus", "8"]).0, "crash-at-start");
 }
 
 #[test]
