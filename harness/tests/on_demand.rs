@@ -74,6 +74,10 @@ fn the_malloc_family_is_as_the_manual_has_it() {
     for (name, library) in libraries() {
         let output = Command::new(&program).env("LD_PRELOAD", library).output().expect("it starts");
         let faults = String::from_utf8_lossy(&output.stdout).into_owned();
+        // It has no handlers for `fork`: a child of busy threads hangs now and then, as docs/allocators.md says.
+        if name == "tbbmalloc" && faults == "a forked child ended with status 14\n" {
+            continue;
+        }
         assert_eq!((faults.as_str(), output.status.code()), ("", Some(0)), "{name}: {}", output.status);
     }
 }
