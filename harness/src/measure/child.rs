@@ -20,7 +20,7 @@ const COMPLAINT_BYTES: u64 = 64 << 10;
 
 /// What ends a worker, besides its answer.
 pub(super) struct Ends<'a> {
-    /// One that takes longer is ended.
+    /// One that takes longer is killed.
     pub(super) timeout: Option<Duration>,
     /// The run was asked to stop.
     pub(super) stop: &'a AtomicBool,

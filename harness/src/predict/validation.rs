@@ -192,7 +192,7 @@ type Sources<'a> = (&'a Run, &'a Run, &'a Predictions, &'a [Curves]);
 fn hold((replays, real, predictions, curves): Sources<'_>, variant: &str, figure: Figure) -> Option<Held> {
     let over_time = |points: &[MemoryPoint], fraction: f64| {
         let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
-        // To the last point, in a prediction as in reality: what comes after it was not looked at.
+        // To the last point, in a prediction as in reality: what comes after it was not sampled.
         percentile_over_time(&points, 0, fraction)
     };
     let predicted: Vec<f64> = predictions

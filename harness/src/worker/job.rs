@@ -99,7 +99,7 @@ pub enum Status {
     LoadFailed,
     /// The allocator needed more of a thread's stack than there is.
     StackOverflow,
-    /// The allocator did not survive the start of a process: no sample of it was begun.
+    /// The allocator did not survive the start of a process, so no sample was taken.
     CrashAtStart,
     /// Anything else; `status_detail` says what.
     #[default]
