@@ -19,6 +19,9 @@ use crate::variant::Variant;
 /// Tells the probe where its report goes.
 pub const PROBE_FILE_VARIABLE: &str = "HEAPLAB_PROBE_FILE";
 
+/// The one function of the malloc family that an allocator may be without: no block comes from it, and none goes to it.
+const USABLE_SIZE: &str = "malloc_usable_size";
+
 /// What makes a real program run on a variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Injection {
@@ -101,14 +104,22 @@ impl Report {
             let own = if *served == self.program { "the program itself" } else { "another library" };
             return Err(format!("its malloc lies in {}, {own}", served.display()));
         }
-        if self.strays.is_empty() {
+        let strays: Vec<&str> =
+            self.strays.iter().map(String::as_str).filter(|name| *name != USABLE_SIZE).collect();
+        if strays.is_empty() {
             return Ok(());
         }
         Err(format!(
             "malloc lies in {}, but {} not: the library does not serve the whole malloc family",
             served.display(),
-            self.strays.join(", ")
+            strays.join(", ")
         ))
+    }
+
+    /// Whether the library tells how much room a block has. One that does not serves a program that never asks.
+    #[must_use]
+    pub fn tells_usable_size(&self) -> bool {
+        !self.strays.iter().any(|name| name == USABLE_SIZE)
     }
 }
 
@@ -189,6 +200,10 @@ mod tests {
         let text = |report: Report| report.matches(&own).expect_err("another malloc");
         assert!(text(report(Some(&own), &["free"])).contains("but free not"));
         assert!(text(report(None, &[])).contains("no file"));
+        let blind = report(Some(&own), &["malloc_usable_size"]);
+        assert!(!blind.tells_usable_size() && report(Some(&own), &["free"]).tells_usable_size());
+        assert_eq!(blind.matches(&own), Ok(()));
+        assert!(text(report(Some(&own), &["free", "malloc_usable_size"])).contains("but free not"));
         let inside = report(Some(&own), &[]).matches(Path::new("/no/such.so")).expect_err("another malloc");
         assert!(inside.ends_with("the program itself"), "{inside}");
     }

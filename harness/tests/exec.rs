@@ -148,6 +148,75 @@ fn the_status_of_a_single_program_is_passed_on() {
     place.exec(&["--reps", "2", "-a", "jemalloc"], "exit 7").code(3);
 }
 
+/// Time and resident bytes of a sample's points in timeline.csv.
+fn timeline(place: &Place) -> Vec<(u64, u64)> {
+    let mut reader = csv::Reader::from_path(place.path("out/timeline.csv")).expect("a timeline");
+    let rows = reader.deserialize().map(|row: Result<Row, _>| row.expect("a row"));
+    rows.map(|row| (number(&row, "time_ns"), number(&row, "resident_bytes"))).collect()
+}
+
+#[test]
+fn the_start_of_a_program_is_left_out_of_its_mean() {
+    let words = "hold 5 sleep 300 hold 40 sleep 1500";
+    let sample = |options: &[&str]| {
+        let place = Place::new();
+        place.exec(&[&["--reps", "1", "-a", "ptmalloc2"], options].concat(), words).success();
+        (place.sample(), timeline(&place))
+    };
+    let (whole, _) = sample(&[]);
+    assert_eq!(column(&whole, "counted_from_ns"), "");
+    for from in ["900ms", "steady"] {
+        let (of, points) = sample(&["--from", from]);
+        let counted_from = number(&of, "counted_from_ns");
+        if from == "900ms" {
+            assert_eq!(counted_from, 900_000_000);
+        }
+        let end = points.last().expect("points").0;
+        assert!((1..=end / 2).contains(&counted_from), "{from}: from {counted_from} of {end}");
+        // The mean again, from the points: each holds until the next.
+        let held =
+            |pair: &[(u64, u64)]| (pair[1].0.max(counted_from) - pair[0].0.max(counted_from), pair[0].1);
+        let held: Vec<(u64, u64)> = points.windows(2).map(held).collect();
+        let sum: u128 = held.iter().map(|&(ns, bytes)| u128::from(ns) * u128::from(bytes)).sum();
+        let mean = (sum / u128::from(end - counted_from)) as u64;
+        let found = number(&of, "resident_mean_bytes");
+        assert!(found.abs_diff(mean) < mean / 100, "{from}: {found}, from the points {mean}");
+        assert!(found > 40 * MIB && found > number(&whole, "resident_mean_bytes"), "{from}: {found}");
+    }
+}
+
+#[test]
+fn a_library_that_tells_no_sizes_is_measured_and_judged() {
+    let place = Place::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/waste.c");
+    let library = place.path("blind.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O2", "-fPIC", "-shared", "-DBLIND", "-o"]).arg(&library).arg(source);
+    assert!(compiler.status().expect("a C compiler").success());
+    let blind = format!("blind={}", library.display());
+    place.exec(&["--reps", "6", "-a", "ptmalloc2", "-a", &blind], "hold 20 burn 60").success();
+    let samples = place.samples();
+    assert_eq!(samples.len(), 12);
+    for sample in &samples {
+        assert_eq!(column(sample, "status"), "ok", "{sample:?}");
+        assert!((20 * MIB..30 * MIB).contains(&number(sample, "resident_peak_bytes")), "{sample:?}");
+        assert!(number(sample, "cpu_user_ns") + number(sample, "cpu_system_ns") >= 50_000_000, "{sample:?}");
+        let library = if column(sample, "variant") == "blind" { "blind.so" } else { "libc.so" };
+        assert!(column(sample, "library_path").contains(library), "{sample:?}");
+        let remarked = column(sample, "status_detail").contains("no malloc_usable_size");
+        assert_eq!(remarked, library == "blind.so", "{sample:?}");
+    }
+    let mut reader = csv::Reader::from_path(place.path("out/summary.csv")).expect("a summary");
+    let rows: Vec<Row> = reader.deserialize().map(|row| row.expect("a row")).collect();
+    let verdict = |metric: &str| {
+        let is = |row: &&Row| column(row, "variant") == "blind" && column(row, "metric") == metric;
+        column(rows.iter().find(is).unwrap_or_else(|| panic!("{metric}: {rows:?}")), "verdict").to_owned()
+    };
+    // The same malloc in the same program: of speed this machine decides, of memory the library does.
+    assert_eq!(verdict("program_resident_peak_bytes"), "no difference shown");
+    assert_ne!(verdict("program_cpu_ns"), "");
+}
+
 #[test]
 fn what_cannot_be_run_ends_as_in_a_shell() {
     let place = Place::new();

@@ -13,6 +13,10 @@ use super::series::Seen;
 /// memory; a shell or a launcher beside the program does not.
 const SPOILING_SHARE: u64 = 20;
 
+/// What is to be known of a library that serves without that function.
+const NO_USABLE_SIZE: &str = "its library has no malloc_usable_size: a program that calls it asks the C library of a \
+    block that is not its own, which may crash";
+
 /// What the reports prove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
@@ -29,9 +33,15 @@ pub(super) fn judge(reports: &Reports, library: &Path, seen: &[Seen], program: &
     let mut named = std::collections::BTreeSet::new();
     let mut proven = false;
     for seen in seen {
-        let what = match reports.of(seen.process, &seen.program).map(|report| report.matches(library)) {
+        let report = reports.of(seen.process, &seen.program);
+        let what = match report.map(|report| report.matches(library)) {
             Some(Ok(())) => {
                 proven = true;
+                if report.is_some_and(|report| !report.tells_usable_size())
+                    && !verdict.remarks.iter().any(|remark| remark == NO_USABLE_SIZE)
+                {
+                    verdict.remarks.push(NO_USABLE_SIZE.to_owned());
+                }
                 continue;
             }
             Some(Err(what)) => what,
@@ -172,6 +182,20 @@ mod tests {
         assert!(heavy.fault.expect("a fault").starts_with("/nowhere/launcher: "));
         let fork = judge(&reports, library, &[seen(5, &own, 1000), seen(6, &own, 900)], &own);
         assert_eq!(fork, Verdict::default());
+    }
+
+    #[test]
+    fn a_library_that_tells_no_sizes_serves_and_is_remarked_once() {
+        let own = std::env::current_exe().expect("this program");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("reports");
+        let record = |process| format!("{process}\0{0}\0{0}\0malloc_usable_size\0", own.display());
+        std::fs::write(&path, record(5) + &record(6)).expect("written");
+        let reports = Reports::read(&path).expect("readable");
+        let both = [seen(5, &own, 1000), seen(6, &own, 900)];
+        let verdict = judge(&reports, Path::new("/proc/self/exe"), &both, &own);
+        assert_eq!((verdict.fault, verdict.remarks.len()), (None, 1));
+        assert!(verdict.remarks[0].contains("no malloc_usable_size"), "{:?}", verdict.remarks);
     }
 
     #[test]
