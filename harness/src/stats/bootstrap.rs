@@ -5,8 +5,9 @@
 //! the acceleration adds up over them, as in Efron and Tibshirani, An Introduction to the Bootstrap, chapter 14).
 //! With few samples it is too narrow by itself, because the samples show less than the whole spread: its tails are
 //! widened as Student's are to the normal distribution's (Hesterberg, What Teachers Should Know about the Bootstrap,
-//! 2015, 4.3). A quantity made of medians is then covered as it should be, one of means is not: one sample in
-//! twenty that is a spike makes it cover 90 % (`cargo bench -p heaplab --bench coverage`). Derive from medians.
+//! The American Statistician 69, 2015). A quantity made of medians is then covered as it should be, one of means is
+//! not: one sample in twenty that is a spike makes it cover 90 % (`cargo bench -p heaplab --bench coverage`). Derive
+//! from medians.
 //! A median or a ratio within blocks has an exact interval, and is never resampled.
 
 use rand::{RngExt, SeedableRng};

@@ -1,10 +1,10 @@
 //! What of a spread is whose: the components of variance of a one-way design with random effects.
 //!
 //! Every block has a load of its own, and some loads were measured twice, under two layouts. Two figures of one load
-//! differ by what layout and machine do: half of the mean squared difference is their variance (the estimate from
-//! duplicates; Snedecor and Cochran, Statistical Methods, 1989, chapter 13). The variance of the blocks' figures has
-//! that in it, and the load's besides: the difference is the load's, by the method of moments (Searle, Casella and
-//! McCulloch, Variance Components, 1992, chapter 3), and 0 where it comes out below.
+//! differ by what layout and machine do: half of the mean squared difference is their variance, the mean square within
+//! subjects of two measurements each (Bland and Altman, Measurement Error, BMJ 313:744, 1996). The variance of the blocks'
+//! figures has that in it, and the load's besides: the difference is the load's, as the analysis of variance has it
+//! (Searle, Casella and McCulloch, Variance Components, Wiley, 1992), and 0 where it comes out below.
 
 /// Fewer loads that were measured twice tell nothing of either.
 pub const MIN_TWINS: usize = 3;

@@ -19,9 +19,11 @@ pub struct WarmUp {
 /// Where the warm-up of a figure ends, given as (time, value from then on) in order of time until `end`; none where no time
 /// goes by.
 ///
-/// The rule is the marginal standard error (White 1997): of all starts that can be left out, at most half of the run, the one
-/// after which the standard error of the mean is least, or the first after which it is a ten-thousandth of the mean. It is applied to means over 200 stretches of equal length, so that
-/// how often the figure was read does not matter. A minimum at the middle says that leaving out more would be better
+/// The rule is the marginal standard error (White, An Effective Truncation Heuristic for Bias Reduction in Simulation
+/// Output, Simulation 69(6), 1997): of all starts that can be left out, the one after which the standard error of the mean
+/// is least. Ours are that at most half of the run is left out, that a standard error of a ten-thousandth of the mean is
+/// small enough, and the 200 stretches of equal length over whose means it is applied, so that how often the figure was
+/// read does not matter. A minimum at the middle says that leaving out more would be better
 /// still: the figure is not steady.
 ///
 /// ```
