@@ -1,33 +1,27 @@
 //! Figures in the documents are those of committed runs, or say when and by which command they were measured.
 //!
 //! What a document takes from a run is marked by two comments: `<!-- figures: KIND ARGUMENTS -->` before it, and
-//! `<!-- figures: end -->` behind it. [`fill`] says which kinds there are. `scripts/figures` (HEAPLAB_FIGURES=write) writes
+//! `<!-- figures: end -->` after it. [`fill`] says which kinds there are. `scripts/figures` (HEAPLAB_FIGURES=write) writes
 //! the marked parts anew; otherwise each is compared. A measured figure without a mark is a fault too.
 
+mod documents;
 #[path = "figures/fill.rs"]
 mod fill;
 #[path = "figures/marks.rs"]
 mod marks;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use documents::root;
 use fill::Runs;
 use marks::{Part, parts};
 use regex::Regex;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
-}
-
 /// The documents, each with its text. Those beside data in `results/` are made whole by the scripts that made the data.
 fn documents() -> Vec<(PathBuf, String)> {
-    let in_docs = std::fs::read_dir(root().join("docs"))
-        .expect("documents")
-        .map(|entry| entry.expect("an entry").path());
     let named = ["README.md", "results/README.md"].map(|name| root().join(name));
-    let paths =
-        named.into_iter().chain(in_docs).filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let paths = named.into_iter().chain(documents::pages());
     paths.map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a document"))).collect()
 }
 

@@ -1,37 +1,27 @@
-//! What README.md and the documents say is so: their commands run, and their links lead somewhere. Their figures are held
-//! against the committed runs by figures.rs.
+//! What README.md and the documents say is so: their commands run, and their links lead somewhere. figures.rs compares
+//! their figures with the committed runs.
 
+mod documents;
 mod support;
 
-use std::path::{Path, PathBuf};
-
+use documents::root;
 use support::heaplab;
 use tempfile::TempDir;
 
 /// Stands in the documents for a library of the reader's own.
 const OWN_LIBRARY: &str = "/path/to/libmine.so";
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
-}
-
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Documents in markdown that are ours.
-fn documents() -> Vec<String> {
-    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md"]
-        .map(str::to_owned)
+/// The documents in markdown.
+fn document_names() -> Vec<String> {
+    let named = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md"].map(str::to_owned);
+    let pages = documents::pages()
         .into_iter()
-        .collect();
-    for entry in std::fs::read_dir(root().join("docs")).expect("documents") {
-        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
-        if name.ends_with(".md") {
-            names.push(format!("docs/{name}"));
-        }
-    }
-    names
+        .map(|page| page.strip_prefix(root()).expect("a page lies in the workspace").display().to_string());
+    named.into_iter().chain(pages).collect()
 }
 
 /// The `heaplab ...` lines of the code blocks of a document.
@@ -147,9 +137,9 @@ fn every_command_is_shown() {
 
 #[test]
 fn options_in_the_documents_are_known() {
-    for document in documents() {
+    for document in document_names() {
         for mut words in commands(&read(&document)) {
-            // What stands behind is another program's.
+            // What follows is another program's.
             words.truncate(words.iter().position(|word| word == "--").unwrap_or(words.len()));
             // Help is printed only if everything before it was understood.
             words.push("--help".to_owned());
@@ -162,7 +152,7 @@ fn options_in_the_documents_are_known() {
 
 #[test]
 fn links_lead_to_files() {
-    for document in documents() {
+    for document in document_names() {
         let text = read(&document);
         let directory = root().join(&document).parent().expect("a directory").to_path_buf();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
