@@ -184,3 +184,48 @@ fn the_smallest_limit_of_a_replay_and_of_a_program_are_found() {
         assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
     }
 }
+
+/// Waits until something holds; false after ten seconds.
+fn becomes(holds: impl Fn() -> bool) -> bool {
+    let is_now = |_| {
+        holds() || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            false
+        }
+    };
+    (0..500).any(is_now)
+}
+
+/// Nobody removes what a killed process has made, but a process of its own that outlives it.
+#[test]
+fn a_killed_heaplab_leaves_no_group_and_no_process() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heaplab"));
+    command.env("HEAPLAB_PRELOAD_DIR", support::library_directory()).current_dir(place.path());
+    command.args(["exec", "--reps", "1", "-a", "ptmalloc2", "--memory-max", "256MiB", "-o", "out"]);
+    command.args(["--", "sleep", "600"]).stderr(std::process::Stdio::piped());
+    let mut heaplab = command.spawn().expect("it starts");
+    let members = |process: u32| -> Vec<String> {
+        let read =
+            |group: &std::path::PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        let text: String = groups_of(process).iter().map(read).collect();
+        text.lines().map(str::to_owned).collect()
+    };
+    let process = heaplab.id();
+    if !becomes(|| !members(process).is_empty()) {
+        heaplab.kill().expect("it is ours");
+        let output = heaplab.wait_with_output().expect("it ends");
+        assert!(
+            stderr(&output).contains("no control group with a memory limit can be made"),
+            "{}",
+            stderr(&output)
+        );
+        return;
+    }
+    let inside = members(process);
+    heaplab.kill().expect("it is ours");
+    heaplab.wait().expect("it was killed");
+    assert!(becomes(|| groups_of(process).is_empty()), "{:?} is left", groups_of(process));
+    let is_there = |member: &String| Path::new("/proc").join(member).join("exe").exists();
+    assert!(becomes(|| !inside.iter().any(is_there)), "one of {inside:?} is left");
+}

@@ -1,7 +1,9 @@
-//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, a keeper, and the probe, which says as JSON which allocator
+//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, a keeper, what watches a
+//! control group, and the probe, which says as JSON which allocator
 //! serves its process and what it took of the settings. The probe runs once for each variant, in the variant's environment.
 
 use std::io::Write;
+use std::path::Path;
 
 use heaplab_allocators::Variant;
 use heaplab_allocators::probe::answer;
@@ -24,6 +26,10 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<Outcome> {
 
 pub(super) fn keep() -> anyhow::Result<Outcome> {
     crate::exec::keep().map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+}
+
+pub(super) fn watch(group: &Path) -> anyhow::Result<Outcome> {
+    Ok(crate::group::watch(group).map(|()| Outcome::Done)?)
 }
 
 pub(super) fn work() -> anyhow::Result<Outcome> {

@@ -35,7 +35,7 @@ mod trace;
 mod validate;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
@@ -46,6 +46,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use heaplab_workloads::simulate::parse_time_ns;
 
+use crate::group::WATCH_COMMAND;
 use crate::results::RunBuild;
 use stdout::{has_stopped, stdout};
 
@@ -148,6 +149,12 @@ enum Command {
     /// Keep a program that is measured: all that it starts is killed with it
     #[command(hide = true)]
     Keep,
+    /// Remove a control group when the heaplab that made it is gone
+    #[command(hide = true, name = WATCH_COMMAND)]
+    WatchGroup {
+        /// The group
+        group: PathBuf,
+    },
     /// Say which allocator serves, and what it took of a variant's settings
     #[command(hide = true)]
     Probe(children::ProbeArgs),
@@ -188,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Man(args) => man::main(args),
         Command::Probe(args) => children::probe(args),
         Command::Keep => children::keep(),
+        Command::WatchGroup { group } => children::watch(&group),
         Command::Warm { need } => children::warm(&need),
         Command::Worker => children::work(),
     };

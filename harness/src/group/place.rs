@@ -4,21 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::Duration;
-
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::account::Account;
 use super::limits::GroupLimits;
-
-/// What the name of every group starts with; the number of the process that made it follows.
-const PREFIX: &str = "heaplab-";
-/// Whose processes belong to a group, one a line.
-const PROCESSES: &str = "cgroup.procs";
-/// A group whose processes were killed is empty soon: so often it is tried, this long apart.
-const TRIES: u32 = 400;
-const APART: Duration = Duration::from_millis(5);
+use super::removal::{PREFIX, PROCESSES, remove, remove_left};
+use super::watcher::Watcher;
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -48,6 +38,12 @@ pub enum GroupError {
         /// The option.
         option: &'static str,
     },
+    /// Nobody would remove the group after heaplab was killed.
+    #[error("the process that removes a control group after heaplab was killed cannot be started: {source}")]
+    Unwatched {
+        /// What the system said.
+        source: io::Error,
+    },
     /// A limit was refused.
     #[error("{path}: cannot be set to {value}: {source}")]
     Refused {
@@ -65,6 +61,8 @@ pub enum GroupError {
 pub struct Group {
     path: PathBuf,
     version: Version,
+    /// Ends after the group is removed: fields go after the value itself.
+    _watcher: Watcher,
 }
 
 impl Group {
@@ -81,7 +79,14 @@ impl Group {
             let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let group = Group { path, version };
+                    let watcher = match Watcher::start(&path) {
+                        Ok(watcher) => watcher,
+                        Err(source) => {
+                            remove(&path);
+                            return Err(GroupError::Unwatched { source });
+                        }
+                    };
+                    let group = Group { path, version, _watcher: watcher };
                     if group.path.join(group.limit_file()).exists() {
                         group.limit(limits)?;
                         return Ok(group);
@@ -149,13 +154,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for _ in 0..TRIES {
-            match fs::remove_dir(&self.path) {
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => kill_all(&self.path),
-                _ => return,
-            }
-            thread::sleep(APART);
-        }
+        remove(&self.path);
     }
 }
 
@@ -168,17 +167,18 @@ impl Drop for Group {
 pub fn enter_while<T>(processes_file: &Path, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     // 0 is whoever writes.
     let enter = |file: &Path| fs::write(file, "0");
-    let home = own_group(processes_file)
+    let home = home_of(processes_file)
         .ok_or_else(|| io::Error::other("our own control group is not to be found"))?;
     enter(processes_file)?;
     let started = start();
-    enter(&home.join(PROCESSES))?;
+    enter(&home)?;
     started
 }
 
-/// Our own group, in the hierarchy that `file` lies in.
-fn own_group(file: &Path) -> Option<PathBuf> {
-    roots().into_iter().filter(|(root, _)| file.starts_with(&root.mount)).map(|(root, _)| root.own()).next()
+/// The file by which this process goes back to the group that it is in, in the hierarchy that `file` lies in.
+pub fn home_of(file: &Path) -> Option<PathBuf> {
+    let mut found = roots().into_iter().filter(|(root, _)| file.starts_with(&root.mount));
+    found.next().map(|(root, _)| root.own().join(PROCESSES))
 }
 
 /// A hierarchy, and where this process is in it.
@@ -223,29 +223,6 @@ fn parents() -> Vec<(PathBuf, Version)> {
         }
     }
     found
-}
-
-/// Removes groups whose heaplab is gone.
-fn remove_left(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let maker =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<i32>().ok());
-        let is_gone = maker.and_then(Pid::from_raw).is_some_and(|maker| test_kill_process(maker).is_err());
-        if is_gone {
-            kill_all(&entry.path());
-            // One whose processes are just ending is removed the next time.
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
-}
-
-/// Kills every process of a group. One that has just ended is no fault.
-fn kill_all(group: &Path) {
-    let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
-    for process in text.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
-        let _ = kill_process(process, Signal::KILL);
-    }
 }
 
 #[cfg(test)]
