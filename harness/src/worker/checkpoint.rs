@@ -13,6 +13,7 @@ use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
 use heaplab_workloads::program::window::Window;
 
 use super::job::{Breakdown, Checkpoint, HeapCell, Job, Moment, Stated, Status};
+use super::membership::outside;
 use super::memory::{self, Rollup, Statm};
 use super::sizes::{self, Live};
 use super::state::State;
@@ -144,16 +145,15 @@ impl Checkpoints {
             self.take(state, head.last_time);
         }
         if is_peak {
-            let breakdown = clock::hold_still(|| break_down(state, self.constant_bytes));
+            let breakdown = look(|| break_down(state, self.constant_bytes));
             self.at_peak = Some(breakdown.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
             if self.draws_heap_map {
-                let map = clock::hold_still(|| heap_map::draw(&state.slots));
+                let map = look(|| heap_map::draw(&state.slots));
                 self.heap_map = Some(map.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
-                self.live_at_peak = clock::hold_still(|| sizes::count_live(&state.slots));
+                self.live_at_peak = look(|| sizes::count_live(&state.slots));
                 // Last, because jemalloc takes some memory for its answer.
                 let resident = self.at_peak.map_or(0, |peak| peak.resident_bytes);
-                self.stated_at_peak =
-                    clock::hold_still(|| state_account(state, self.family, Moment::Peak, resident));
+                self.stated_at_peak = look(|| state_account(state, self.family, Moment::Peak, resident));
             }
             self.peak_time_ns = Some(head.last_time);
         } else if self.idle.is_some() {
@@ -176,7 +176,7 @@ impl Checkpoints {
             return;
         }
         self.next_largest = time_ns.saturating_add(self.duration / LARGEST_SHARE);
-        let drawn = clock::hold_still(|| {
+        let drawn = look(|| {
             let breakdown = break_down(state, self.constant_bytes)?;
             let heap_map = self.draws_heap_map.then(|| heap_map::draw(&state.slots)).transpose()?;
             Ok(Largest { breakdown, time_ns, heap_map })
@@ -211,6 +211,11 @@ impl Checkpoints {
         let resident = self.points.iter().map(|point| (point.time_ns, point.resident_bytes));
         resident.collect::<TimeWeighted>().mean_until(self.duration)
     }
+}
+
+/// Looks at memory while the allocator's clock stands still, with memory that is not charged to the worker's group.
+fn look<T>(work: impl FnOnce() -> T) -> T {
+    clock::hold_still(|| outside(work))
 }
 
 /// What the allocator says of its memory now; none where it says nothing.

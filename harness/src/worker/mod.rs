@@ -26,6 +26,7 @@ mod latency;
 mod layout;
 mod lock;
 mod mapping;
+mod membership;
 mod memory;
 mod ops;
 mod populate;

@@ -18,7 +18,7 @@ use super::space::Space;
 use super::state::{Counts, Local, State};
 use super::stopwatch::Empty;
 use super::tables::Slots;
-use super::{answer, clock, heap_map, layout, stacks};
+use super::{answer, clock, heap_map, layout, membership, stacks};
 use crate::design::{Pass, Touch};
 
 /// Does the job.
@@ -81,7 +81,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     }
     if let Some(group) = &job.group_processes {
         // NOTE: what was written to until here stays charged to the parent's group: it is the harness's own.
-        std::fs::write(group, "0").map_err(|error| format!("{}: cannot enter: {error}", group.display()))?;
+        membership::enter(group)?;
     }
     if let Some(seed) = job.layout_seed {
         layout::vary(seed);
@@ -89,6 +89,8 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let counters = Counters::read()?;
     let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
+    // The trace is what the program did; what follows, and the answer, is the harness's.
+    membership::leave()?;
     reply.measured.clock_reads = Some(clock::reads() - reads);
     note_replay(engine, reply);
     let faults = reply.measured.page_faults_minor.unwrap_or(0);
