@@ -18,7 +18,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
-use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer, print_table, write_report};
+use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer_run, print_table, write_report};
 use heaplab::results::{
     HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunBuild, RunDirectory, RunFile,
     RunMachine, RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint, columns,
@@ -50,7 +50,7 @@ fn stderr(output: &std::process::Output) -> String {
 
 fn answers(directory: &Path) -> String {
     let run = load(directory).expect("a run");
-    let answer = answer(&Analysis::new(&run, None).expect("an analysis"));
+    let answer = answer_run(&Analysis::new(&run, None).expect("an analysis"));
     answer.all().map(String::as_str).collect::<Vec<&str>>().join("\n")
 }
 
@@ -434,7 +434,7 @@ proptest! {
             print_table(&analysis, Columns::All, &mut Vec::new(), Style { ruled: true, colour: true }).expect("in memory");
             run.each_timeline_point(|_, _| ())
                 .and_then(|_| run.each_heap_cell(|_, _, _| ()))
-                .map(|_| answer(&analysis))
+                .map(|_| answer_run(&analysis))
                 .map_err(|error| error.to_string())
         });
         if let Err(message) = outcome {

@@ -74,6 +74,11 @@ impl Curve {
         Curve(curve)
     }
 
+    /// The largest of each step, in order.
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+
     /// The largest.
     pub fn peak(&self) -> f64 {
         self.0.iter().copied().fold(0.0, f32::max).into()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Outcome, Usage};
 use crate::cli::stdout::stdout;
 use crate::report::{
-    Analysis, Columns, Format, Report, ReportError, Style, answer, holds_runs, print_summary, print_table,
+    Analysis, Columns, Format, Report, ReportError, Style, holds_runs, print_summary, print_table,
     write_index, write_report,
 };
 use crate::results::{self, Run};
@@ -89,8 +89,7 @@ pub(super) fn show_program_report(
     let out = &mut std::io::stderr().lock();
     print_table(&analysis, view.columns, out, Style { ruled: false, colour: false })?;
     writeln!(out)?;
-    let answer = answer(&analysis);
-    report.planned.iter().chain(answer.all()).try_for_each(|sentence| writeln!(out, "{sentence}"))?;
+    report.answer.all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
     name_files(&report, path, view.list_files, out)?;
     Ok(outcome(&analysis))
 }
@@ -110,8 +109,7 @@ fn report_run(
     print_summary(&analysis, format, columns, out)?;
     if matches!(format, Format::Table) {
         writeln!(out)?;
-        let answer = answer(&analysis);
-        report.planned.iter().chain(answer.all()).try_for_each(|sentence| writeln!(out, "{sentence}"))?;
+        report.answer.all().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
         writeln!(out)?;
     }
     Ok((outcome(&analysis), report))

@@ -163,6 +163,19 @@ impl<'r> Analysis<'r> {
         self.run.file.workloads.iter().find(|workload| workload.name == name)
     }
 
+    /// The load model that a workload is one load of.
+    pub(super) fn model_of(&self, workload: &str) -> Option<&str> {
+        let workload = self.workload(workload)?;
+        workload.model.as_deref().filter(|_| workload.connections.is_some())
+    }
+
+    /// Whether its workloads are one model at several loads: a mean over them would be about no program.
+    pub(super) fn is_of_one_model(&self) -> bool {
+        let mut models = self.workloads.iter().map(|workload| self.model_of(workload));
+        let first = models.next().flatten();
+        self.workloads.len() > 1 && first.is_some() && models.all(|model| model == first)
+    }
+
     /// Whether trace times of a workload are real.
     pub(super) fn has_times(&self, workload: &str) -> bool {
         self.workload(workload).is_none_or(|workload| workload.has_times)

@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use super::analysis::Analysis;
-use super::summary::SummaryRow;
+use super::planned_memory::{Entrant, PlannedMemory};
 use super::units;
-use crate::results::Pass;
 use crate::results::metrics::{ALLOCATOR_PER_EVENT, PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK};
+use crate::results::{Pass, Sample};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 
 /// One question that a run answers.
@@ -24,6 +24,12 @@ struct Question {
     each: &'static str,
     /// How a smaller and a larger figure differ.
     words: [&'static str; 2],
+}
+
+impl Question {
+    fn is_memory(&self) -> bool {
+        [RESIDENT_PEAK, PROGRAM_PEAK].contains(&self.metric)
+    }
 }
 
 const LESS_AND_MORE: [&str; 2] = ["less", "more"];
@@ -73,62 +79,123 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
     ]
 }
 
-/// What a run answers: a sentence on memory and one on speed, and the same for each workload where there
-/// are several. Speed and memory are never weighed against each other.
+/// What a run answers, for each workload: a sentence on memory and one on speed, as far as they were measured. Speed and
+/// memory are never weighed against each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// Two sentences, or one where a pass was not measured.
+    /// Of each workload.
     pub sentences: Vec<String>,
-    /// The sentences of each workload, where there is more than one.
-    pub by_workload: Vec<String>,
+    /// Means over several programs; none over loads of one, which are no sample of programs.
+    pub over_workloads: Vec<String>,
+    /// Which memory it is, where it is the figure for planning.
+    pub planned: Option<String>,
     /// How sure the ranges in brackets are, where there are some.
     pub confidence: Option<String>,
+    /// Whether speed and memory were both answered, so that the reader weighs them.
+    pub is_of_both: bool,
 }
 
 impl Answer {
-    /// All sentences, the most general first, and how sure they are.
+    /// All sentences, and how sure they are.
     pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.sentences.iter().chain(&self.by_workload).chain(&self.confidence)
+        self.sentences.iter().chain(&self.over_workloads).chain(&self.planned).chain(&self.confidence)
+    }
+
+    /// The most general sentences: means, where there are some.
+    pub fn shortest(self) -> Vec<String> {
+        if self.over_workloads.is_empty() { self.sentences } else { self.over_workloads }
+    }
+
+    fn nothing(why: &str) -> Answer {
+        Answer {
+            sentences: vec![why.to_owned()],
+            over_workloads: Vec::new(),
+            planned: None,
+            confidence: None,
+            is_of_both: false,
+        }
     }
 }
 
-/// The answers of a run, a sentence each.
-pub fn answer(analysis: &Analysis<'_>) -> Answer {
+/// The answers of a run, a sentence each. Memory is the figure of its plan, where it has had one, else the peak.
+pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -> Answer {
     if analysis.run.samples.is_empty() {
-        let nothing = "The run holds no sample: there is nothing to answer.".to_owned();
-        return Answer { sentences: vec![nothing], by_workload: Vec::new(), confidence: None };
+        return Answer::nothing("The run holds no sample: there is nothing to answer.");
     }
-    let is_tried = |question: &Question, workload: &str| {
-        let mut samples = analysis.run.samples.iter();
-        samples.any(|sample| sample.pass == question.pass && sample.workload == workload)
-    };
     let questions = questions(analysis);
-    let mut each = Vec::new();
+    let asked = || questions.iter().filter(|question| is_tried(analysis, question, None));
+    let mut sentences = Vec::new();
     for workload in &analysis.workloads {
-        for question in questions.iter().filter(|question| is_tried(question, workload)) {
-            let found = answer_question(analysis, workload, question);
-            each.push(format!("{workload}, {}: {found}", question.name));
+        for question in questions.iter().filter(|question| is_tried(analysis, question, Some(workload))) {
+            let of_plan = planned.filter(|_| question.is_memory()).and_then(|planned| {
+                let entrants = planned.entrants(workload);
+                let ratio = |own: &str, base: &str| planned.ratio(workload, own, base);
+                (!entrants.is_empty()).then(|| answer_planned(analysis, entrants, ratio))
+            });
+            let found = of_plan.unwrap_or_else(|| answer_question(analysis, workload, question));
+            sentences.push(format!("{workload}, {}: {found}", question.name));
         }
     }
-    if analysis.workloads.len() < 2 {
-        return match each.is_empty() {
-            true => {
-                let neither =
-                    "Neither speed nor memory was measured: there is nothing to compare.".to_owned();
-                Answer { sentences: vec![neither], by_workload: Vec::new(), confidence: None }
+    if sentences.is_empty() {
+        return Answer::nothing("Neither speed nor memory was measured: there is nothing to compare.");
+    }
+    let has_means = analysis.workloads.len() > 1 && !analysis.is_of_one_model();
+    let over_workloads = if has_means {
+        asked().map(|question| answer_over_workloads(analysis, question)).collect()
+    } else {
+        Vec::new()
+    };
+    Answer {
+        sentences,
+        over_workloads,
+        planned: planned.map(PlannedMemory::describe),
+        confidence: confidence(analysis, &questions),
+        is_of_both: asked().any(Question::is_memory) && asked().any(|question| !question.is_memory()),
+    }
+}
+
+/// Whether samples ask a question, of one workload or of any.
+fn is_tried(analysis: &Analysis<'_>, question: &Question, workload: Option<&str>) -> bool {
+    let is_of = |sample: &Sample| workload.is_none_or(|workload| sample.workload == workload);
+    analysis.run.samples.iter().any(|sample| sample.pass == question.pass && is_of(sample))
+}
+
+/// What a run was made to find out, in a sentence.
+pub(super) fn question(analysis: &Analysis<'_>) -> String {
+    let of = match &analysis.workloads[..] {
+        [] => "its workloads".to_owned(),
+        [only] => only.clone(),
+        many if analysis.is_of_one_model() => {
+            format!("{} at {} loads", analysis.model_of(&many[0]).unwrap_or_default(), many.len())
+        }
+        many => format!("these {} workloads", many.len()),
+    };
+    let questions = questions(analysis);
+    let asks = |is_memory: bool| {
+        let mut alike = questions.iter().filter(|question| question.is_memory() == is_memory);
+        alike.find(|question| is_tried(analysis, question, None))
+    };
+    let (memory, speed) = (asks(true).is_some(), asks(false));
+    let is_cpu = speed.is_some_and(|question| question.pass == Pass::Exec);
+    let count = analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).count();
+    if count < 2 {
+        return match (speed.is_some(), memory) {
+            (true, false) => format!("How fast does the one variant of this run serve {of}?"),
+            (false, true) => format!("How much memory does {of} need under the one variant of this run?"),
+            _ if is_cpu => {
+                format!("How much memory and CPU time does {of} need under the one variant of this run?")
             }
-            false => Answer {
-                sentences: each,
-                by_workload: Vec::new(),
-                confidence: confidence(analysis, &questions),
-            },
+            _ => format!("How fast does the one variant of this run serve {of}, and with how much memory?"),
         };
     }
-    let asked = questions
-        .iter()
-        .filter(|question| analysis.workloads.iter().any(|workload| is_tried(question, workload)));
-    let sentences = asked.map(|question| answer_over_workloads(analysis, question)).collect();
-    Answer { sentences, by_workload: each, confidence: confidence(analysis, &questions) }
+    match (speed.is_some(), memory) {
+        (true, false) => format!("Which of {count} variants runs {of} fastest?"),
+        (false, true) => format!("Under which of {count} variants does {of} need the least memory?"),
+        _ if is_cpu => format!(
+            "Under which of {count} variants does {of} need the least memory, and under which the least CPU time?"
+        ),
+        _ => format!("Which of {count} variants runs {of} fastest, and which with the least memory?"),
+    }
 }
 
 /// The least coverage of the intervals that the answers give, said once for all.
@@ -146,22 +213,55 @@ fn confidence(analysis: &Analysis<'_>, questions: &[Question]) -> Option<String>
 
 /// One question on one workload.
 fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question) -> String {
-    let row = |variant: &String| analysis.row(workload, variant, question.metric);
     let ranked = analysis.variants.iter().filter(|variant| !analysis.is_floor(variant));
-    let mut finished: Vec<&SummaryRow> =
-        ranked.filter_map(row).filter(|row| row.failed == 0 && row.median.is_some()).collect();
-    finished.sort_by(|a, b| a.median.unwrap_or(f64::MAX).total_cmp(&b.median.unwrap_or(f64::MAX)));
-    let Some((&best, rest)) = finished.split_first() else {
+    let finished = ranked.filter_map(|variant| {
+        let row = analysis.row(workload, variant, question.metric).filter(|row| row.failed == 0)?;
+        Some(Entrant { variant, n: row.n as usize, median: row.median?, interval: row.low.zip(row.high) })
+    });
+    decide(analysis, finished.collect(), question, |own, base| Standing {
+        ratio: analysis.ratio(workload, own, base, question.compared),
+        is_drowned: analysis.is_drowned(&[workload], own, base, question.compared),
+    })
+}
+
+/// The question of memory by a plan's figures.
+fn answer_planned(
+    analysis: &Analysis<'_>,
+    entrants: Vec<Entrant<'_>>,
+    ratio: impl Fn(&str, &str) -> Option<Ratio>,
+) -> String {
+    let question = Question {
+        name: "memory",
+        metric: RESIDENT_PEAK,
+        compared: RESIDENT_PEAK,
+        pass: Pass::Memory,
+        best: "needs the least",
+        show: units::bytes,
+        each: "",
+        words: LESS_AND_MORE,
+    };
+    decide(analysis, entrants, &question, |own, base| Standing { ratio: ratio(own, base), is_drowned: false })
+}
+
+/// Names the best of those that finished, if a difference is shown.
+fn decide(
+    analysis: &Analysis<'_>,
+    mut finished: Vec<Entrant<'_>>,
+    question: &Question,
+    standing: impl Fn(&str, &str) -> Standing,
+) -> String {
+    finished.sort_by(|a, b| a.median.total_cmp(&b.median));
+    let Some((best, rest)) = finished.split_first() else {
         return "no variant finished every sample, so none is named.".to_owned();
     };
     let value = describe_value(best, question);
-    let Some(&next) = rest.first() else {
+    let Some(next) = rest.first() else {
         return format!(
             "only {} finished every sample ({value}): there is nothing to compare it with.",
             best.variant
         );
     };
-    if (best.n as usize) < MIN_BLOCKS || (next.n as usize) < MIN_BLOCKS {
+    if best.n < MIN_BLOCKS || next.n < MIN_BLOCKS {
         let blocks = best.n.min(next.n);
         return format!(
             "too few blocks for a verdict ({blocks}, and it takes {MIN_BLOCKS}); the least median is that of {}: {value}.",
@@ -169,24 +269,22 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
         );
     }
     let baseline =
-        analysis.baseline.as_deref().filter(|base| finished.iter().any(|row| row.variant == *base));
+        analysis.baseline.as_deref().filter(|base| finished.iter().any(|entrant| entrant.variant == *base));
     let contest = Contest {
-        best: &best.variant,
-        next: &next.variant,
-        against: baseline.filter(|base| *base != best.variant).unwrap_or(&next.variant),
+        best: best.variant,
+        next: next.variant,
+        against: baseline.filter(|base| *base != best.variant).unwrap_or(next.variant),
         value,
         least: "the least median",
     };
-    contest.decide(question, |against| Standing {
-        ratio: analysis.ratio(workload, &best.variant, against, question.compared),
-        is_drowned: analysis.is_drowned(&[workload], &best.variant, against, question.compared),
-    })
+    contest.decide(question, |against| standing(best.variant, against))
 }
 
 /// One question on all workloads that every variant finished: geometric means of ratios.
 fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String {
     let workloads = analysis.finished_by_all(question.metric);
-    let of = format!("{}, over the {} workloads that every variant finished", question.name, workloads.len());
+    let of =
+        format!("{}, mean over the {} workloads that every variant finished", question.name, workloads.len());
     if analysis.run.is_of_several_machines() {
         return format!("{}: there is no mean over several kinds of machines.", question.name);
     }
@@ -294,9 +392,9 @@ impl Contest<'_> {
     }
 }
 
-fn describe_value(row: &SummaryRow, question: &Question) -> String {
-    let middle = format!("{}{}", row.median.map(question.show).unwrap_or_default(), question.each);
-    match row.low.zip(row.high) {
+fn describe_value(entrant: &Entrant<'_>, question: &Question) -> String {
+    let middle = format!("{}{}", (question.show)(entrant.median), question.each);
+    match entrant.interval {
         Some((low, high)) => format!("{middle} ({} to {})", (question.show)(low), (question.show)(high)),
         None => middle,
     }

@@ -4,23 +4,17 @@
 
 use serde::Serialize;
 
-use super::analysis::{Analysis, word};
-use super::answer::{Answer, answer};
+use super::analysis::Analysis;
+use super::answer::{Answer, question};
 use super::grid::{Grid, Table};
+use super::inventory::{machine, variants, workloads};
+use super::method::{caveats, measured};
 use super::planning::Planned;
 use super::plots::Plot;
-use super::setup::{describe_allocators, describe_machine};
 use super::table::{Columns, TREE_NOTE, describe_table, tree_grids, workload_grid};
 use super::units;
-use std::fmt::Display;
-use std::time::Duration;
-
-use crate::design::Touch;
-use crate::results::metrics::{
-    ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, EVENTS_PER_SECOND, HARNESS_PER_EVENT, PEAK_RATIO, RESIDENT_MEAN,
-    RESIDENT_PEAK, RESIDENT_SETTLED, WALL_PER_EVENT,
-};
-use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
+use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED};
+use crate::stats::NOISE_THRESHOLD;
 
 /// A report.
 #[derive(Debug, Serialize)]
@@ -40,8 +34,6 @@ pub(super) struct Document<'a> {
     pub(super) sections: Vec<Section<'a>>,
     /// Hosts: a section of each plan that the run has had.
     pub(super) plans: Vec<PlanSection<'a>>,
-    /// What plans are made with, a sentence each; empty without a plan.
-    pub(super) planned: Vec<String>,
     pub(super) measured: Vec<String>,
     pub(super) caveats: Vec<String>,
     pub(super) variants: Grid,
@@ -117,6 +109,7 @@ impl<'a> Document<'a> {
         analysis: &'a Analysis<'_>,
         plots: &'a [Plot],
         planned: &'a [Planned],
+        answer: Answer,
         notes: &[String],
     ) -> Document<'a> {
         let file = &analysis.run.file;
@@ -124,7 +117,7 @@ impl<'a> Document<'a> {
         Document {
             title: &file.run_id,
             question: question(analysis),
-            answer: answer(analysis),
+            answer,
             baseline: describe_baseline(analysis),
             warnings: file.warnings.iter().chain(notes).cloned().collect(),
             overview: overview(analysis, plots),
@@ -133,7 +126,6 @@ impl<'a> Document<'a> {
                 .collect(),
             sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
             plans: planned.iter().map(|planned| plan_section(planned, notes)).collect(),
-            planned: planned.first().map(Planned::needs).unwrap_or_default(),
             measured: measured(analysis),
             caveats: caveats(analysis),
             variants: variants(analysis),
@@ -151,18 +143,6 @@ impl<'a> Document<'a> {
         let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
         let of_plan = self.plans.iter().flat_map(|plan| &plan.plots);
         of_all.chain(self.sections.iter().flat_map(|section| &section.plots)).chain(of_plan)
-    }
-}
-
-pub(super) fn question(analysis: &Analysis<'_>) -> String {
-    let of = match &analysis.workloads[..] {
-        [] => "its workloads".to_owned(),
-        [only] => only.clone(),
-        many => format!("these {} workloads", many.len()),
-    };
-    match analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).count() {
-        0 | 1 => format!("How fast does the one variant of this run serve {of}, and with how much memory?"),
-        count => format!("Which of {count} variants runs {of} fastest, and which with the least memory?"),
     }
 }
 
@@ -301,7 +281,8 @@ fn overview<'a>(analysis: &Analysis<'_>, plots: &'a [Plot]) -> Option<Overview<'
     if analysis.workloads.len() < 2 {
         return None;
     }
-    let table = analysis.baseline.as_deref().map(|baseline| Table {
+    let baseline = analysis.baseline.as_deref().filter(|_| !analysis.is_of_one_model());
+    let table = baseline.map(|baseline| Table {
         intro: format!(
             "Geometric mean of the ratios to {baseline} over the workloads that every variant finished, with its \
              interval over blocks; lower is better."
@@ -341,146 +322,6 @@ fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
         [variant.clone()].into_iter().chain(means).collect()
     });
     Grid { names: 1, header: header.collect(), rows: rows.collect() }
-}
-
-/// A choice that was made for every pass, or that each pass makes.
-fn asked<T: Display>(choice: Option<T>) -> String {
-    choice.map_or_else(|| "each pass's default".to_owned(), |choice| choice.to_string())
-}
-
-fn measured(analysis: &Analysis<'_>) -> Vec<String> {
-    let options = &analysis.run.file.options;
-    let passes: Vec<String> = options.passes.iter().map(word).collect();
-    let blocks = analysis.run.samples.iter().map(|sample| sample.block + 1).max().unwrap_or(0);
-    let mut sentences = vec![describe_allocators(analysis), describe_machine(analysis)];
-    sentences.push(format!(
-        "passes: {}; {blocks} blocks, each with every variant once, in seeded random order",
-        passes.join(", "),
-    ));
-    sentences.extend(options.replay.iter().flat_map(|replay| {
-        let cpus = replay.cpus.map_or_else(|| "each trace's own".to_owned(), |cpus| cpus.to_string());
-        [
-            format!("order: {}; pace: {}; touch: {}", asked(replay.order), asked(replay.pace), replay.touch),
-            format!("CPUs that allocators were shown: {cpus}"),
-            format!("{} checkpoints; windows of at most {} events", replay.checkpoints, replay.window_events),
-        ]
-    }));
-    sentences.extend(
-        options.timeout_ns.map(|ns| format!("time-out: {} s", Duration::from_nanos(ns).as_secs_f64())),
-    );
-    sentences.extend([
-        format!(
-            "intervals are exact order-statistic intervals of the median; those of ratios invert Wilcoxon's signed-rank \
-             test on the ratios within blocks; both state the coverage that they reach, and need {MIN_BLOCKS} blocks"
-        ),
-        format!(
-            "`{BUSY_PER_EVENT}`: throughput pass, the threads' CPU clocks read at the edges of segments and waits; \
-             `{ALLOCATOR_PER_EVENT}`: the same less `{HARNESS_PER_EVENT}`, what floor takes outside of the kernel in the \
-             same block; the interval of its ratio is a bootstrap over blocks; `{WALL_PER_EVENT}`, \
-             `{EVENTS_PER_SECOND}`: elapsed time of the same pass; `{RESIDENT_PEAK}`: \
-             anonymous resident memory less the harness's constant; `{PEAK_RATIO}`: resident over requested at the \
-             requested peak"
-        ),
-    ]);
-    sentences
-}
-
-fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
-    let replay = analysis.run.file.options.replay.as_ref();
-    let touch = match replay.map(|replay| replay.touch) {
-        Some(Touch::None) => {
-            "Touch `none`: blocks are not written to. Resident memory is less than that of any real program."
-        }
-        Some(Touch::First) => {
-            "Touch `first`: only the first byte of each block is written. Resident memory is less than that of a \
-             program that uses what it asks for."
-        }
-        Some(Touch::Full) => {
-            "Touch `full`: every byte of each block is written. A program that asks for more than it uses has less \
-             resident memory."
-        }
-        _ => {
-            "Touch `page`: one byte in each page of a block and its last one are written. A program that asks for \
-             more than it uses has less resident memory."
-        }
-    };
-    let caveats = [
-        "A replay makes the trace's calls at its own pace: what the program does between calls, its cache misses and \
-         its waiting are not in it.",
-        "The trace's order of calls came about under the allocator that it was recorded or simulated with: causal \
-         order allows others, strict order enforces that one.",
-        touch,
-        "Not measured: NUMA, memory pressure, swap and cgroup limits, fork and copy on write, allocators of languages \
-         above malloc, the kernel's memory but for page tables, contention on more CPUs than the machine has.",
-        "Absolute times belong to this machine and this hour; ratios within blocks are what carries over.",
-        "Each interval is about one comparison: of twenty at 95 %, one misses.",
-        "`floor` measures the harness's share of every throughput run, and is never ranked.",
-        "\"No difference shown\" does not prove that there is none.",
-    ];
-    list_lacks(analysis).into_iter().chain(caveats.map(str::to_owned)).collect()
-}
-
-/// What cannot be known of a workload, because its trace's source could not tell it.
-fn list_lacks(analysis: &Analysis<'_>) -> Vec<String> {
-    let workloads = analysis.run.file.workloads.iter();
-    let sentence = |name: &str, lack: &String| format!("{name}: its trace lacks {lack}");
-    workloads.flat_map(|workload| workload.lacks.iter().map(|lack| sentence(&workload.name, lack))).collect()
-}
-
-fn header(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-fn known(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "-".to_owned())
-}
-
-fn variants(analysis: &Analysis<'_>) -> Grid {
-    let rows = analysis.run.file.variants.iter().map(|variant| {
-        let version = variant.version.clone().or_else(|| measured_version(analysis, &variant.label));
-        vec![
-            variant.label.clone(),
-            known(version),
-            variant.settings.join(" "),
-            known(variant.library_path.clone()),
-            known(variant.library_hash.clone()),
-        ]
-    });
-    let names = ["variant", "version", "settings", "library", "SHA-256"];
-    Grid { names: 5, header: header(&names), rows: rows.collect() }
-}
-
-fn workloads(analysis: &Analysis<'_>) -> Grid {
-    let count = |value: Option<u64>| known(value.map(|value| value.to_string()));
-    let rows = analysis.run.file.workloads.iter().map(|workload| {
-        let times = if workload.has_times { "real" } else { "none: the event's index stands for it" };
-        vec![
-            workload.name.clone(),
-            workload.source.clone(),
-            count(workload.events),
-            count(workload.threads),
-            known(workload.requested_peak_bytes.map(|peak| units::bytes(peak as f64))),
-            times.to_owned(),
-            known(workload.trace_hash.clone()),
-        ]
-    });
-    let names =
-        ["workload", "source", "events", "threads", "requested peak", "times", "SHA-256 of the trace"];
-    Grid { names: 2, header: header(&names), rows: rows.collect() }
-}
-
-fn machine(analysis: &Analysis<'_>) -> Grid {
-    let rows = analysis.run.file.machine.iter().map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        vec![name.clone(), value]
-    });
-    Grid { names: 2, header: header(&["property", "found"]), rows: rows.collect() }
-}
-
-/// The version that samples state, where run.toml does not.
-fn measured_version(analysis: &Analysis<'_>, variant: &str) -> Option<String> {
-    let mut samples = analysis.run.samples.iter().filter(|sample| sample.variant == variant);
-    samples.find_map(|sample| sample.allocator_version.clone())
 }
 
 /// A word as a POSIX shell reads it back.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::analysis::Analysis;
-use super::answer::answer;
-use super::document::question;
+use super::answer::question;
+use super::planning::answer_run;
 use super::{ReportError, pages};
 use crate::results::{self, ResultsError, write_whole};
 
@@ -100,8 +100,8 @@ fn entry(folder: &Path, directory: &Path) -> Entry {
     let read = results::load(directory).map_err(|error| error.to_string());
     let answered = read.and_then(|run| {
         let analysis = Analysis::new(&run, None).map_err(|error| error.to_string())?;
-        let answers = answer(&analysis);
-        Ok((question(&analysis), answers.sentences, run.file.finished && analysis.is_complete()))
+        let answers = answer_run(&analysis).shortest();
+        Ok((question(&analysis), answers, run.file.finished && analysis.is_complete()))
     });
     match answered {
         Ok((question, answer, is_whole)) => {

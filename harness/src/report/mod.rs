@@ -15,9 +15,12 @@ mod grid;
 mod growth;
 mod heap_map;
 mod index;
+mod inventory;
 mod latency;
 mod limits;
+mod method;
 mod pages;
+mod planned_memory;
 mod planning;
 mod plots;
 mod setup;
@@ -33,7 +36,8 @@ mod validation;
 use std::path::PathBuf;
 
 pub use analysis::Analysis;
-pub use answer::{Answer, answer};
+pub use answer::Answer;
+use answer::answer;
 
 pub use capacity::{assume, plan_answer, pod_patch, print_capacity, warn_of_hosts};
 pub use error::ReportError;
@@ -50,6 +54,7 @@ pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 use crate::results::{ResultsError, write_whole};
 use document::Document;
 use planning::Planned;
+pub use planning::answer_run;
 
 /// What a report consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +67,8 @@ pub struct Report {
     pub html: PathBuf,
     /// The plots that could be drawn.
     pub plots: Vec<Plot>,
-    /// What a process is planned with, a sentence for each workload; empty without a plan.
-    pub planned: Vec<String>,
+    /// What the run answers.
+    pub answer: Answer,
     /// What is missing or was left out, in sentences.
     pub notes: Vec<String>,
 }
@@ -81,12 +86,12 @@ pub fn write_report(analysis: &Analysis<'_>) -> Result<Report, ReportError> {
     let mut notes = analysis.notes.clone();
     let mut plots = plots::draw_all(analysis, &directory.join("plots"), &mut notes)?;
     let planned = Planned::read_all(analysis, &mut notes)?;
-    let needs = planned.first().map(Planned::needs).unwrap_or_default();
-    let document = Document::new(analysis, &plots, &planned, &notes);
+    let answer = answer(analysis, planned.first().map(Planned::memory).as_ref());
+    let document = Document::new(analysis, &plots, &planned, answer.clone(), &notes);
     let (markdown, html) = (directory.join("report.md"), directory.join("report.html"));
     write_whole(&markdown, pages::markdown(&document)?.as_bytes())?;
     write_whole(&html, pages::html(&document)?.as_bytes())?;
     drop(document);
     plots.extend(planned.into_iter().flat_map(|planned| planned.plots));
-    Ok(Report { summary, markdown, html, plots, notes, planned: needs })
+    Ok(Report { summary, markdown, html, plots, notes, answer })
 }

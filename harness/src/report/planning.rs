@@ -2,15 +2,30 @@
 
 use super::ReportError;
 use super::analysis::Analysis;
+use super::answer::{Answer, answer};
 use super::capacity::{
-    assume, connection_grid, describe_host, describe_needs, host_grid, load_grid, plan_answer, pod_grid,
-    pod_workloads, sections, warn_of_hosts,
+    assume, connection_grid, describe_place, host_grid, load_grid, plan_answer, pod_grid, pod_workloads,
+    sections, warn_of_hosts,
 };
 use super::grid::Table;
+use super::planned_memory::PlannedMemory;
 use super::plots::{Plot, draw_plan, draw_pods};
 use super::table::Columns;
-use super::units::whole;
 use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
+
+/// The memory that the first plan of a run is made with; none where the run has had no plan, or none that can be made.
+fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
+    let directory = &analysis.run.directory;
+    let name = list_requests(directory).into_iter().next()?;
+    let request = read_request(directory, name.as_deref()).ok()??;
+    let capacity = plan(&[analysis.run], &Loads::default(), &request).ok()?;
+    Some(PlannedMemory::of(&capacity))
+}
+
+/// What a run answers, by the figures of its plan where it has had one that can be made. Nothing is written or drawn.
+pub fn answer_run(analysis: &Analysis<'_>) -> Answer {
+    answer(analysis, read_planned_memory(analysis).as_ref())
+}
 
 /// A plan and its plots.
 pub(super) struct Planned {
@@ -60,9 +75,9 @@ impl Planned {
         Ok(Some(Planned { name, capacity, plots }))
     }
 
-    /// What a process is planned with, a sentence for each workload: the same figure that `heaplab validate` compares.
-    pub(super) fn needs(&self) -> Vec<String> {
-        describe_needs(&self.capacity)
+    /// The memory that it is made with.
+    pub(super) fn memory(&self) -> PlannedMemory {
+        PlannedMemory::of(&self.capacity)
     }
 
     /// What it answers, a sentence each.
@@ -73,7 +88,7 @@ impl Planned {
     /// A table of each workload and type of host, and one of connections.
     pub(super) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
-            intro: format!("{workload} on hosts of {}{}.", describe_host(&host), processes(&host)),
+            intro: format!("{workload} on hosts of {}.", describe_place(&self.capacity, &host)),
             grid: host_grid(&self.capacity, workload, &host, Columns::All),
         };
         let mut tables: Vec<Table> = sections(&self.capacity).into_iter().map(of_host).collect();
@@ -98,13 +113,5 @@ impl Planned {
 
     pub(super) fn assumptions(&self) -> Vec<String> {
         assume(&self.capacity)
-    }
-}
-
-fn processes(host: &Host) -> String {
-    match host.processes {
-        None => String::new(),
-        Some(1) => ", 1 process today".to_owned(),
-        Some(count) => format!(", {} processes today", whole(count)),
     }
 }

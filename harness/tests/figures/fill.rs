@@ -17,7 +17,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use heaplab::compare::show;
-use heaplab::report::{Analysis, Answer, Columns, Format, SummaryRow, answer, print_summary};
+use heaplab::report::{Analysis, Answer, Columns, Format, SummaryRow, answer_run, print_summary};
 use heaplab::results::{Run, load};
 use heaplab::stats::median;
 
@@ -56,7 +56,7 @@ impl Runs {
             let known = Known {
                 argv: run.file.argv.clone(),
                 summary: analysis.summary.clone(),
-                answer: answer(&analysis),
+                answer: answer_run(&analysis),
                 tables: String::from_utf8(tables).expect("UTF-8"),
             };
             self.known.insert(name.to_owned(), known);
@@ -98,7 +98,7 @@ pub(crate) fn fill(mark: &Mark, runs: &mut Runs) -> Result<Option<String>, Strin
             let mut text = runs.command(run)?;
             let known = runs.get(run)?;
             text.push('\n');
-            for sentence in known.answer.sentences.iter().chain(&known.answer.by_workload) {
+            for sentence in known.answer.sentences.iter().chain(&known.answer.over_workloads) {
                 writeln!(text, "- {sentence}").expect("a text");
             }
             known.answer.confidence.iter().for_each(|said| writeln!(text, "\n{said}").expect("a text"));

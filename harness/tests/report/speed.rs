@@ -73,7 +73,7 @@ fn several_workloads_are_compared_without_the_harness() {
     let directory = written(&shape);
     let said = answers(directory.path());
     assert!(
-        said.contains("speed, over the 2 workloads") && said.contains("ptmalloc2 is the fastest"),
+        said.contains("speed, mean over the 2 workloads") && said.contains("ptmalloc2 is the fastest"),
         "{said}"
     );
 }

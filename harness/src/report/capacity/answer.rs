@@ -2,60 +2,67 @@
 
 use super::super::units::{self, list, whole};
 use super::pods::answer_pods;
-use super::tables::{describe_host, rows_of, sections};
-use crate::capacity::{BlockNeed, Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
-use crate::stats::{MIN_BLOCKS, median, median_interval};
+use super::tables::{describe_place, rows_of, sections};
+use crate::capacity::{Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
+use crate::stats::MIN_BLOCKS;
 
-/// What a plan answers, a sentence each: which variants do not fit as they run today, and which takes the fewest hosts.
+/// What a plan answers, a sentence each: which variants do not fit as they run today, and which takes the fewest hosts. What
+/// several workloads have in common, their host, is said once before them.
 pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
     let mut sentences = Vec::new();
-    for (workload, host) in sections(capacity) {
-        let place = format!("{workload} on hosts of {}", describe_host(&host));
-        let today = match host.processes {
-            Some(processes) => answer_today(capacity, workload, &host, processes),
-            None => answer_fits(capacity, workload, &host),
-        };
-        let hosts = capitalize(&answer_hosts(capacity, workload, &host));
-        sentences.push(format!("{place}: {today} {hosts}").trim_end().to_owned());
+    for host in &capacity.request.hosts {
+        let sections = sections(capacity);
+        let workloads: Vec<&str> =
+            sections.iter().filter(|(_, of)| of == host).map(|(workload, _)| *workload).collect();
+        match &workloads[..] {
+            [] => {}
+            [only] => {
+                let place = format!("{only} on hosts of {}", describe_place(capacity, host));
+                sentences.push(format!("{place}: {}", answer_host(capacity, only, host)));
+            }
+            several => {
+                sentences.push(format!("On hosts of {}:", describe_place(capacity, host)));
+                sentences.extend(
+                    several
+                        .iter()
+                        .map(|workload| format!("{workload}: {}", answer_host(capacity, workload, host))),
+                );
+            }
+        }
     }
     sentences.extend(answer_pods(capacity));
-    let unit = capacity.request.load_unit.as_deref();
-    sentences.extend(capacity.connections.iter().map(|row| answer_connection(row, unit)));
-    sentences.extend(capacity.loads.iter().filter_map(|row| answer_load(row, unit)));
+    sentences.extend(answer_loads(capacity));
     sentences
 }
 
-/// The start of a sentence. A variant's name is no word, and stays as it is.
-fn capitalize(sentence: &str) -> String {
-    match sentence.strip_prefix("no variant") {
-        Some(rest) => format!("No variant{rest}"),
-        None => sentence.to_owned(),
-    }
+/// What is said of a workload on a type of host that was named before.
+pub(super) fn answer_host(capacity: &Capacity, workload: &str, host: &Host) -> String {
+    let today = match host.processes {
+        Some(processes) => answer_today(capacity, workload, host, processes),
+        None => answer_fits(capacity, workload, host),
+    };
+    let hosts = capitalize(&answer_hosts(capacity, workload, host));
+    format!("{today} {hosts}").trim_end().to_owned()
 }
 
-/// What a process is planned with before its margin, a sentence for each workload: the figure that `heaplab validate` compares
-/// with reality too.
-pub(in crate::report) fn describe_needs(capacity: &Capacity) -> Vec<String> {
-    let mut sentences: Vec<(&str, Vec<String>)> = Vec::new();
-    for need in &capacity.needs {
-        let values: Vec<f64> = need.blocks.values().map(BlockNeed::process_bytes).collect();
-        let Some(middle) = median(&values) else { continue };
-        let range = median_interval(&values).map_or_else(String::new, |interval| {
-            format!(" ({} to {})", units::bytes(interval.low), units::bytes(interval.high))
-        });
-        let figure = format!("{}{range} under {}", units::bytes(middle), need.variant);
-        match sentences.iter_mut().find(|(workload, _)| *workload == need.workload) {
-            Some((_, figures)) => figures.push(figure),
-            None => sentences.push((&need.workload, vec![figure])),
-        }
-    }
-    let sentence = |(workload, figures): (&str, Vec<String>)| {
-        format!(
-            "{workload}, the figure for planning (what a process does not exceed in 99 % of its time): {}.",
-            figures.join(", ")
-        )
-    };
-    sentences.into_iter().map(sentence).collect()
+/// What is said of loads.
+pub(super) fn answer_loads(capacity: &Capacity) -> Vec<String> {
+    let unit = capacity.request.load_unit.as_deref();
+    let lines = capacity.connections.iter().map(|row| answer_connection(row, unit));
+    lines.chain(capacity.loads.iter().filter_map(|row| answer_load(row, unit))).collect()
+}
+
+/// The start of a sentence. A variant's name is no word, and stays as it is.
+pub(super) fn capitalize(sentence: &str) -> String {
+    const STARTS: [(&str, &str); 5] = [
+        ("no variant", "No variant"),
+        ("so many", "So many"),
+        ("those of", "Those of"),
+        ("the one of", "The one of"),
+        ("there are", "There are"),
+    ];
+    let start = STARTS.iter().find_map(|(small, large)| Some((sentence.strip_prefix(small)?, large)));
+    start.map_or_else(|| sentence.to_owned(), |(rest, large)| format!("{large}{rest}"))
 }
 
 /// How many fit, where it is not known how many run today.
@@ -90,8 +97,8 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
     });
     let over: Vec<String> = over.collect();
     let (today, one) = match processes {
-        1 => ("the 1 process of today".to_owned(), true),
-        count => (format!("the {} processes of today", whole(count)), false),
+        1 => ("the one of today", true),
+        _ => ("those of today", false),
     };
     match over.len() {
         _ if measured == 0 => "no variant was measured.".to_owned(),
@@ -111,10 +118,10 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     else {
         return "no variant of which every sample is ok fits once.".to_owned();
     };
-    let Some((hosts, fleet)) = best.hosts.zip(best.fleet) else {
+    let Some(hosts) = best.hosts.filter(|_| best.fleet.is_some()) else {
         return answer_most(capacity, rows, best);
     };
-    let takes = format!("{} for {} processes", count_hosts(hosts), whole(fleet));
+    let takes = count_hosts(hosts);
     let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
     let Some(base) = base else {
         return format!(

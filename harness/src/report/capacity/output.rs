@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::super::grid::{Grid, Style, escape_markdown};
 use super::super::table::{Columns, Format};
 use super::super::units::list;
-use super::answer::plan_answer;
+use super::answer::{answer_host, answer_loads, capitalize, plan_answer};
 use super::assumptions::{assume, warn_of_hosts};
-use super::pods::{pod_grid, pod_workloads};
-use super::tables::{connection_grid, describe_host, host_grid, load_grid, sections};
+use super::pods::{answer_pod, describe_nodes, pod_grid, pod_workloads};
+use super::tables::{connection_grid, describe_place, host_grid, load_grid, sections};
 use crate::capacity::{Capacity, ConnectionRow, HostRow, LoadRow, PodRow};
 
 /// The form of a plan as JSON.
@@ -57,75 +57,64 @@ pub fn print_capacity(
     }
 }
 
-/// Prints the tables, then the answer and the assumptions, a line each.
+/// Prints each table under its heading, with what it answers below it, then the assumptions, a line each.
 fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, style: Style) -> io::Result<()> {
-    if style.ruled {
-        for (workload, host) in sections(capacity) {
-            writeln!(out, "{workload} on hosts of {}", describe_host(&host))?;
-            host_grid(capacity, workload, &host, columns).print(out, style)?;
+    for part in parts(capacity, columns) {
+        writeln!(out, "{}", part.heading)?;
+        for grid in part.grids {
+            writeln!(out)?;
+            grid.print(out, style)?;
+        }
+        if !part.answer.is_empty() {
             writeln!(out)?;
         }
-    } else if !capacity.hosts.is_empty() {
-        // One table of all: a line says by itself what it is about.
-        let mut all = Grid::default();
-        for (workload, host) in sections(capacity) {
-            let grid = host_grid(capacity, workload, &host, columns);
-            (all.names, all.header) = (grid.names + 2, grid.header);
-            all.header.splice(1..1, ["workload".to_owned(), "host".to_owned()]);
-            all.rows.extend(grid.rows.into_iter().map(|mut row| {
-                row.splice(1..1, [workload.to_owned(), describe_host(&host)]);
-                row
-            }));
-        }
-        all.print(out, style)?;
-    }
-    for (at, workload) in pod_workloads(capacity).into_iter().enumerate() {
-        if at > 0 || (!capacity.hosts.is_empty() && !style.ruled) {
-            writeln!(out)?;
-        }
-        writeln!(out, "{workload} as pods")?;
-        pod_grid(capacity, workload, columns).print(out, style)?;
-    }
-    if !capacity.connections.is_empty() {
-        // A table of its own, with a header of its own: an empty line parts it from the hosts'.
-        let is_first = capacity.hosts.is_empty() && capacity.pods.is_empty();
-        if !is_first && !style.ruled {
-            writeln!(out)?;
-        }
-        connection_grid(&capacity.connections).print(out, style)?;
+        part.answer.iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
         writeln!(out)?;
-        load_grid(&capacity.loads).print(out, style)?;
     }
-    writeln!(out)?;
-    plan_answer(capacity).iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?;
-    writeln!(out)?;
     assume(capacity).iter().try_for_each(|sentence| writeln!(out, "{sentence}"))
 }
 
-fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
-    for (workload, host) in sections(capacity) {
-        writeln!(out, "### {} on hosts of {}\n", escape_markdown(workload), describe_host(&host))?;
-        writeln!(out, "{}", host_grid(capacity, workload, &host, columns).markdown())?;
-    }
-    for workload in pod_workloads(capacity) {
-        writeln!(out, "### {} as pods\n", escape_markdown(workload))?;
-        writeln!(out, "{}", pod_grid(capacity, workload, columns).markdown())?;
-    }
+/// Tables with their heading, and what is said of them.
+struct Part {
+    heading: String,
+    grids: Vec<Grid>,
+    answer: Vec<String>,
+}
+
+/// A plan in the order in which it is read. What a heading says, no sentence says again.
+fn parts(capacity: &Capacity, columns: Columns) -> Vec<Part> {
+    let hosts = sections(capacity).into_iter().map(|(workload, host)| Part {
+        heading: format!("{workload} on hosts of {}", describe_place(capacity, &host)),
+        grids: vec![host_grid(capacity, workload, &host, columns)],
+        answer: vec![capitalize(&answer_host(capacity, workload, &host))],
+    });
+    let pods = pod_workloads(capacity).into_iter().map(|workload| Part {
+        heading: format!("{workload} as pods{}", describe_nodes(capacity)),
+        grids: vec![pod_grid(capacity, workload, columns)],
+        answer: vec![answer_pod(capacity, workload)],
+    });
+    let mut parts: Vec<Part> = hosts.chain(pods).collect();
     if !capacity.connections.is_empty() {
         let unit = capacity.request.load_unit.as_deref().unwrap_or("connection");
-        writeln!(out, "### Memory by load ({})\n", escape_markdown(unit))?;
-        writeln!(out, "{}", connection_grid(&capacity.connections).markdown())?;
-        writeln!(out, "### Memory at each load\n")?;
-        writeln!(out, "{}", load_grid(&capacity.loads).markdown())?;
+        parts.push(Part {
+            heading: format!("Memory by load ({unit})"),
+            grids: vec![connection_grid(&capacity.connections), load_grid(&capacity.loads)],
+            answer: answer_loads(capacity),
+        });
     }
-    for (title, sentences) in [("Answer", plan_answer(capacity)), ("Assumptions", assume(capacity))] {
-        if !sentences.is_empty() {
-            writeln!(out, "### {title}\n")?;
-            sentences.iter().try_for_each(|sentence| writeln!(out, "- {}", escape_markdown(sentence)))?;
-            writeln!(out)?;
-        }
+    parts
+}
+
+fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
+    for part in parts(capacity, columns) {
+        writeln!(out, "### {}\n", escape_markdown(&part.heading))?;
+        part.grids.iter().try_for_each(|grid| writeln!(out, "{}", grid.markdown()))?;
+        part.answer.iter().try_for_each(|sentence| writeln!(out, "- {}", escape_markdown(sentence)))?;
+        writeln!(out)?;
     }
-    Ok(())
+    writeln!(out, "### Assumptions\n")?;
+    assume(capacity).iter().try_for_each(|sentence| writeln!(out, "- {}", escape_markdown(sentence)))?;
+    writeln!(out)
 }
 
 /// The hosts' rows; where none was named those of pods, and without these those of connections.

@@ -59,29 +59,48 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
 
 /// What a plan of pods answers, a sentence each.
 pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for workload in pod_workloads(capacity) {
-        let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
-        let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
-        let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
-            sentences.push(format!(
-                "{workload} as pods: no limit can be said of any variant; it takes 3 samples at least, all ok, that fit a node."
-            ));
-            continue;
-        };
-        let nodes = best.nodes.unwrap_or(0);
-        let saving = match best.saving {
-            Some(saving) => format!(", {} fewer than {}", units::percent(saving), base(capacity)),
-            None => String::new(),
-        };
-        sentences.push(format!(
-            "{workload} as pods: {} takes the fewest nodes, {}{saving}. {}",
-            best.variant,
-            whole(nodes),
-            describe_limit(best)
-        ));
-    }
-    sentences
+    let of = |workload| {
+        format!("{workload} as pods{}: {}", describe_nodes(capacity), answer_pod(capacity, workload))
+    };
+    pod_workloads(capacity).into_iter().map(of).collect()
+}
+
+/// The nodes of a plan of pods, and how many pods there are: ` on nodes of 64.0 GiB, 16 CPUs, 200 replicas`.
+pub(super) fn describe_nodes(capacity: &Capacity) -> String {
+    let Some(asked) = capacity.request.pods else { return String::new() };
+    let memory = units::bytes(asked.node_memory_bytes as f64);
+    let cpus = asked.node_cpus.map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
+    let replicas = if asked.replicas == 1 {
+        "1 replica".to_owned()
+    } else {
+        format!("{} replicas", whole(asked.replicas))
+    };
+    let surge = if asked.surge > 0.0 {
+        format!(" and a surge of {}", units::percent(asked.surge))
+    } else {
+        String::new()
+    };
+    format!(" on nodes of {memory}{cpus}, {replicas}{surge}")
+}
+
+/// What is said of a workload's pods whose nodes were named before.
+pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
+    let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
+    let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
+    let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
+        return "no limit can be said of any variant; it takes 3 samples at least, all ok, that fit a node."
+            .to_owned();
+    };
+    let saving = match best.saving {
+        Some(saving) => format!(", {} fewer than {}", units::percent(saving), base(capacity)),
+        None => String::new(),
+    };
+    format!(
+        "{} takes the fewest nodes, {}{saving}. {}",
+        best.variant,
+        whole(best.nodes.unwrap_or(0)),
+        describe_limit(best)
+    )
 }
 
 fn base(capacity: &Capacity) -> &str {

@@ -41,6 +41,24 @@ pub(in crate::report) fn describe_host(host: &Host) -> String {
     }
 }
 
+/// A type of host with what it is to hold: `16.0 GiB, 8 CPUs, 10 processes each today, 1,000 in all`.
+pub(in crate::report) fn describe_place(capacity: &Capacity, host: &Host) -> String {
+    let mut place = describe_host(host);
+    place += &match host.processes {
+        None => String::new(),
+        Some(1) => ", 1 process each today".to_owned(),
+        Some(count) => format!(", {} processes each today", whole(count)),
+    };
+    let rows = sections(capacity).into_iter().filter(|(_, of)| of == host);
+    let fleet =
+        rows.flat_map(|(workload, host)| rows_of(capacity, workload, &host).find_map(|row| row.fleet));
+    match fleet.max() {
+        None => place,
+        Some(fleet) if host.processes.is_some() => format!("{place}, {} in all", whole(fleet)),
+        Some(fleet) => format!("{place}, for {} processes", whole(fleet)),
+    }
+}
+
 pub(in crate::report) fn host_grid(
     capacity: &Capacity,
     workload: &str,

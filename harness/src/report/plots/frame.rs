@@ -20,8 +20,10 @@ pub(super) struct Subject<'a> {
 pub(super) const MARGIN: f64 = 36.0;
 /// Small, quiet text.
 pub(super) const SMALL: Type = Type { size: 14.5, bold: false, colour: MUTED };
-/// Widest label of a row; longer ones are cut in their middle.
+/// Widest line of a row's label.
 const WIDEST_LABEL: f64 = 330.0;
+/// Height of such a line.
+const LINE: f64 = 19.0;
 
 /// Draws title and subtitle; returns where the plot may begin.
 pub(super) fn title(canvas: &mut Canvas, title: &str, subtitle: &str) -> f64 {
@@ -77,7 +79,8 @@ pub(super) struct Bars {
 impl Bars {
     /// Space for bars between the widest of the labels and a column of `figures` pixels.
     pub(super) fn new(canvas: &Canvas, top: f64, height: f64, labels: &[&str], figures: f64) -> Bars {
-        let widths = labels.iter().map(|label| canvas.text_width(label, BODY.bold()));
+        let lines = labels.iter().flat_map(|label| break_label(canvas, label, WIDEST_LABEL));
+        let widths = lines.map(|line| canvas.text_width(&line, BODY.bold()));
         let widest = widths.fold(60.0, f64::max).min(WIDEST_LABEL);
         Bars { left: MARGIN + widest + 18.0, right: WIDTH - MARGIN - figures, top, bottom: top + height }
     }
@@ -100,10 +103,27 @@ impl Bars {
     /// Draws a row's name, and a quiet remark below it.
     pub(super) fn draw_label(&self, canvas: &mut Canvas, y: f64, label: &str, remark: &str) {
         let kind = BODY.bold();
-        let label = canvas.fit(label, self.left - MARGIN - 18.0, kind);
+        let lines = break_label(canvas, label, self.left - MARGIN - 18.0);
         let up = if remark.is_empty() { 0.0 } else { 10.0 };
-        canvas.text((self.left - 18.0, y - up), Anchor::Right, &label, kind);
-        canvas.text((self.left - 18.0, y + 11.0), Anchor::Right, remark, SMALL);
+        let first = y - up - (lines.len() - 1) as f64 * LINE / 2.0;
+        for (at, line) in lines.iter().enumerate() {
+            canvas.text((self.left - 18.0, first + at as f64 * LINE), Anchor::Right, line, kind);
+        }
+        let below = y + 11.0 + (lines.len() - 1) as f64 * LINE / 2.0;
+        canvas.text((self.left - 18.0, below), Anchor::Right, remark, SMALL);
+    }
+}
+
+/// A label in one line, or in two that break where a setting begins; what is too wide even so is cut in its middle.
+fn break_label(canvas: &Canvas, label: &str, width: f64) -> Vec<String> {
+    let kind = BODY.bold();
+    if canvas.text_width(label, kind) <= width {
+        return vec![label.to_owned()];
+    }
+    let mut breaks = label.rmatch_indices([':', ',']).map(|(at, _)| at + 1).filter(|at| *at < label.len());
+    match breaks.find(|at| canvas.text_width(&label[..*at], kind) <= width) {
+        None => vec![canvas.fit(label, width, kind)],
+        Some(at) => vec![label[..at].to_owned(), canvas.fit(&label[at..], width, kind)],
     }
 }
 

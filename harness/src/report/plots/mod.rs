@@ -6,11 +6,13 @@
 
 mod account;
 mod capacity;
+mod fleet;
 mod fragmentation;
 mod frame;
 mod heap;
 mod labels;
 mod latency;
+mod limit;
 mod load;
 mod overview;
 mod pareto;

@@ -10,17 +10,20 @@ use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, draw};
 use super::super::units::{self, whole};
 use super::frame::{Bars, Key, SMALL, legend, title};
-use super::{Plot, file_stem};
-use crate::capacity::{Capacity, PodRow};
+use super::{Plot, file_stem, fleet, limit};
+use crate::capacity::{Capacity, Need, PodRow};
 use crate::results::ResultsError;
 
+/// What is drawn of each workload.
+const KINDS: [&str; 3] = ["pods", "limit", "fleet"];
 const ROW: f64 = 64.0;
 /// Space for the figures at the right.
 const FIGURES: f64 = 330.0;
 /// Other rules' limits.
 const OTHERS: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
-/// Draws a plot of each workload's pods into `directory`: `<workload>-pods.png`, or `<workload>-pods-<name>.png`.
+/// Draws what each workload's pods are to be given, their memory over time with the limit, and the fleet's memory into
+/// `directory`: `<workload>-pods.png`, `-limit.png` and `-fleet.png`, each with `-<name>` before its end for a plan with a name.
 ///
 /// # Errors
 ///
@@ -40,14 +43,30 @@ pub fn draw_pods(
         source,
     })?;
     let mut taken = HashSet::new();
-    let plots = workloads.into_iter().map(|workload| {
-        let name = name.map_or_else(String::new, |name| format!("-{name}"));
-        let path = directory.join(format!("{}-pods{name}.png", file_stem(workload, &mut taken)));
+    let name = name.map_or_else(String::new, |name| format!("-{name}"));
+    let mut plots = Vec::new();
+    for workload in workloads {
+        let stem = file_stem(workload, &mut taken);
         let rows: Vec<&PodRow> = capacity.pods.iter().filter(|row| row.workload == workload).collect();
-        let svg = draw(&path, |canvas| plot(canvas, workload, &rows))?;
-        Ok(Plot { workload: Some(workload.to_owned()), kind: "pods", path, svg })
-    });
-    plots.collect::<Result<Vec<Plot>, ReportError>>()
+        for kind in KINDS {
+            let path = directory.join(format!("{stem}-{kind}{name}.png"));
+            let svg = draw(&path, |canvas| match kind {
+                "pods" => plot(canvas, workload, &rows),
+                "limit" => limit::plot(canvas, workload, &with_needs(capacity, &rows)),
+                _ => fleet::plot(canvas, workload, &rows, &capacity.request.pods.unwrap_or_default()),
+            })?;
+            plots.push(Plot { workload: Some(workload.to_owned()), kind, path, svg });
+        }
+    }
+    Ok(plots)
+}
+
+/// Each row with what it was made of.
+fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRow, &'a Need)> {
+    let need_of = |row: &PodRow| {
+        capacity.needs.iter().find(|need| (&need.workload, &need.variant) == (&row.workload, &row.variant))
+    };
+    rows.iter().filter_map(|row| Some((*row, need_of(row)?))).collect()
 }
 
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
