@@ -1,5 +1,7 @@
 //! `heaplab run` as a process: what it measures, what it refuses, and what becomes of faults.
 
+#[path = "run/packed.rs"]
+mod packed;
 #[path = "support/rows.rs"]
 mod rows;
 #[path = "run/stopping.rs"]

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 /// Commands that write to standard output, a line of words each. `DIR` is a directory of the test's own, `RUN` a
 /// run's, `TRACE` a trace, `NEW` a path at which nothing is.
-const WRITERS: [&str; 25] = [
+const WRITERS: [&str; 26] = [
     "--help",
     "--version",
     "help trace",
@@ -23,6 +23,7 @@ const WRITERS: [&str; 25] = [
     "run DIR/small.log --reps 1 --pass throughput -a ptmalloc2 -o NEW",
     "report RUN",
     "merge RUN -o NEW",
+    "pack RUN",
     "plan RUN --host-memory 1GiB --processes 2",
     "compare RUN",
     "compare RUN --format json",

@@ -23,6 +23,7 @@ mod limits;
 mod list;
 mod man;
 mod merge;
+mod pack;
 mod plan;
 mod record;
 mod report;
@@ -109,6 +110,8 @@ enum Command {
     Validate(validate::Args),
     /// Make one run of the shards that several machines measured
     Merge(merge::Args),
+    /// Compress a run's large files, to keep or to send it; every command reads them as before
+    Pack(pack::Args),
     /// Make tables, plots, report.md and report.html from a run's CSV files
     Report(report::Args),
     /// Say how many processes fit on a host under each variant, and what a fleet takes
@@ -180,6 +183,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::main(args, said),
         Command::Validate(args) => validate::main(args),
         Command::Merge(args) => merge::main(args),
+        Command::Pack(args) => pack::main(&args),
         Command::Report(args) => report::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Limit(args) => limit::main(args),

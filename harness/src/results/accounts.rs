@@ -2,6 +2,7 @@
 
 use heaplab_allocators::{Account, ClassAccount};
 
+use super::packed;
 use super::reader::Run;
 use super::{Pass, ResultsError, StatsRow};
 use crate::worker::Stated;
@@ -10,7 +11,7 @@ impl Run {
     /// Streams `stats.csv`: each account of all memory with the place of its sample in [`Run::samples`]; rows of one size
     /// are added to the account before them. Returns notes on what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_account(&self, mut take: impl FnMut(usize, Stated)) -> Result<Vec<String>, ResultsError> {
-        if !self.directory.join("stats.csv").exists() {
+        if !packed::is_there(&self.directory.join("stats.csv")) {
             return Ok(Vec::new());
         }
         let mut last: Option<(usize, Stated)> = None;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::packed;
 use super::row_file::{RowFile, io, write_whole};
 use super::{
     HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow, Status,
@@ -91,6 +92,7 @@ impl RunDirectory {
         file.finished = false;
         let samples = RowFile::open(directory.join("samples.csv"), columns::<Sample>())?;
         samples.lock(directory)?;
+        packed::unpack_locked(directory)?;
         let run = reader::load(directory)?;
         let done: BTreeSet<SampleKey> =
             run.samples.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::directory::FILES;
+use super::packed;
 use super::row_file::io;
 use super::row_index::{SampleRows, Span};
 use super::{
@@ -144,7 +145,7 @@ impl Source {
     fn open(directory: &Path) -> Result<Source, ResultsError> {
         let open = |name: &&str| {
             let path = directory.join(name);
-            let file = File::open(&path).map_err(io(&path, "read"))?;
+            let file = packed::open(&path).map_err(io(&path, "read"))?;
             Ok((path, file))
         };
         let files = FILES.iter().map(open).collect::<Result<_, ResultsError>>()?;

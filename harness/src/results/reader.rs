@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
+use super::packed;
 use super::row_file::{io, whole_length};
 use super::{
     HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, RunMachine, RunWorkload, SCHEMA, Sample,
@@ -226,7 +227,7 @@ impl Run {
         &self,
         mut take: impl FnMut(usize, Moment, HeapCell),
     ) -> Result<Vec<String>, ResultsError> {
-        if !self.directory.join("heapmap.csv").exists() {
+        if !packed::is_there(&self.directory.join("heapmap.csv")) {
             return Ok(Vec::new());
         }
         self.each_row::<HeapMapCell>("heapmap.csv", &[Pass::Memory], |place, rows| {
@@ -250,7 +251,7 @@ impl Run {
     /// Streams `sizes.csv`: each row's figures with the place of its sample in [`Run::samples`].
     /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_size(&self, mut take: impl FnMut(usize, SizeClass)) -> Result<Vec<String>, ResultsError> {
-        if !self.directory.join("sizes.csv").exists() {
+        if !packed::is_there(&self.directory.join("sizes.csv")) {
             return Ok(Vec::new());
         }
         self.each_row::<SizeRow>("sizes.csv", &[Pass::Memory], |place, rows| {
@@ -277,7 +278,7 @@ impl Run {
         let mut notes = Vec::new();
         let places = self.ok_places(passes);
         let path = self.directory.join(name);
-        if !path.exists() {
+        if !packed::is_there(&path) {
             if !places.is_empty() {
                 notes.push(format!("{name} is missing: what it held is not in this report"));
             }
@@ -349,7 +350,7 @@ impl Rows {
         path: &Path,
         notes: &mut Vec<String>,
     ) -> Result<Rows, ResultsError> {
-        let mut file = File::open(path).map_err(io(path, "read"))?;
+        let mut file = packed::open(path).map_err(io(path, "read"))?;
         let length = whole_length(&mut file).map_err(io(path, "read"))?;
         if length.torn_bytes > 0 {
             notes.push(torn_note(path));

@@ -50,12 +50,7 @@ impl RowFile {
 
     /// Takes the file for this process until it ends.
     pub(super) fn lock(&self, directory: &Path) -> Result<(), ResultsError> {
-        self.file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ResultsError::InUse { path: directory.to_owned() },
-            TryLockError::Error(source) => {
-                ResultsError::Io { path: self.path.clone(), action: "lock", source }
-            }
-        })
+        lock_run(&self.file, &self.path, directory)
     }
 
     /// Appends rows in one write.
@@ -138,6 +133,14 @@ pub(super) fn whole_length(file: &mut File) -> std::io::Result<WholeLength> {
 }
 
 /// Gives an I/O error its path.
+/// Takes the run in `directory` by its file `path`, which is open, until that is closed.
+pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<(), ResultsError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => ResultsError::InUse { path: directory.to_owned() },
+        TryLockError::Error(source) => ResultsError::Io { path: path.to_owned(), action: "lock", source },
+    })
+}
+
 pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> ResultsError {
     let path = path.to_owned();
     move |source| ResultsError::Io { path, action, source }

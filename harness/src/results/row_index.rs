@@ -4,7 +4,6 @@
 //! samples, not with their points.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
 use super::directory::FILES;
+use super::packed;
 use super::row_file::{io, whole_length};
 use super::{
     HeapMapCell, LatencyBucket, Pass, ResultsError, Sample, SampleKey, SizeRow, StatsRow, TimelinePoint,
@@ -124,7 +124,7 @@ fn each_group<T: DeserializeOwned>(
     path: &Path,
     mut take: impl FnMut(&Group<'_>, Span) -> Result<(), ResultsError>,
 ) -> Result<(), ResultsError> {
-    let mut file = File::open(path).map_err(io(path, "read"))?;
+    let mut file = packed::open(path).map_err(io(path, "read"))?;
     let whole = whole_length(&mut file).map_err(io(path, "read"))?.whole_bytes;
     let mut reader = BufReader::with_capacity(256 * 1024, file.take(whole));
     let columns = columns::<T>();

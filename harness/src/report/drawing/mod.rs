@@ -3,6 +3,7 @@
 
 pub(super) mod axis;
 mod canvas;
+mod indexed;
 mod letters;
 pub(super) mod palette;
 mod raster;

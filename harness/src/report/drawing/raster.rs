@@ -4,14 +4,15 @@
 //! and averaged down, which smooths lines and letters alike (40 ms a sheet). It is done in bands, so that
 //! a sheet takes 10 MB however high it is.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use plotters::coord::Shift;
-use plotters::prelude::{
-    BitMapBackend, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, Polygon, RGBAColor, Rectangle,
-};
+use plotters::prelude::{BitMapBackend, Circle, DrawingArea, IntoDrawingArea, Polygon, RGBAColor, Rectangle};
 use plotters::style::{Color, ShapeStyle};
 
+use super::indexed;
 use super::letters::{CAPITAL, Letters};
 use super::palette::Colour;
 use super::shape::{Drawing, Shape, Type, WIDTH};
@@ -36,10 +37,10 @@ pub(in crate::report) fn write_png(path: &Path, drawing: &Drawing, letters: &Let
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = path.with_file_name(format!(".writing-{name}"));
-    let mut backend = BitMapBackend::new(&unfinished, size);
-    backend.blit_bitmap((0, 0), size, &pixels).map_err(|error| error.to_string())?;
-    backend.present().map_err(|error| error.to_string())?;
-    drop(backend);
+    let file = File::create(&unfinished).map_err(|error| error.to_string())?;
+    let mut buffer = BufWriter::new(file);
+    indexed::write(&mut buffer, size, &pixels).map_err(|error| error.to_string())?;
+    buffer.flush().map_err(|error| error.to_string())?;
     std::fs::rename(&unfinished, path).map_err(|error| error.to_string())
 }
 

@@ -1,0 +1,45 @@
+//! `heaplab pack`: what becomes smaller says the same.
+
+use std::fs;
+
+use super::{Place, heaplab};
+
+const FILES: [&str; 3] = ["timeline.csv", "heapmap.csv", "sizes.csv"];
+
+fn read_files(place: &Place) -> [Vec<u8>; 3] {
+    FILES.map(|file| fs::read(place.path("out").join(file)).unwrap())
+}
+
+#[test]
+fn a_packed_run_reports_merges_and_resumes_as_before() {
+    let place = Place::new();
+    place.run(&["small.log", "--reps", "2", "--pass", "memory", "-a", "ptmalloc2"]).success();
+    let heaplab = |words: &[&str]| heaplab().current_dir(place.path("")).args(words).assert();
+    let before = read_files(&place);
+    let report_of = || {
+        heaplab(&["report", "out"]).success();
+        let text = fs::read_to_string(place.path("out/report.md")).unwrap();
+        (text, fs::read(place.path("out/summary.csv")).unwrap())
+    };
+    let whole = report_of();
+
+    let output = heaplab(&["pack", "out"]).success().get_output().stdout.clone();
+    let said = String::from_utf8(output).unwrap();
+    assert!(said.starts_with("out: 5 files packed, "), "{said}");
+    for file in FILES {
+        assert!(!place.path("out").join(file).exists(), "{file}");
+        assert!(place.path("out").join(format!("{file}.zst")).exists(), "{file}");
+    }
+    // Not assert_eq, which would print both reports.
+    assert!(report_of() == whole, "the report of a packed run is another one");
+    heaplab(&["pack", "out"]).success().stdout("out: 0 files packed, 0 B before, 0 B after\n");
+    heaplab(&["merge", "out", "-o", "merged"]).success();
+
+    heaplab(&["pack", "--undo", "out"]).success();
+    assert!(read_files(&place) == before, "unpacked files are not what they were");
+    heaplab(&["pack", "out"]).success();
+    heaplab(&["run", "--resume", "-o", "out"]).success();
+    assert!(read_files(&place) == before, "a resumed run has other rows");
+
+    heaplab(&["pack", "nowhere"]).failure().code(2);
+}
