@@ -6,24 +6,29 @@
 //! memalign of a size near the largest (its own return the old block, and a small one), pvalloc, the C++ operators. It is
 //! built with ENABLE_VALIDATE_ARGS, without which malloc of such a size returns a small block.
 //!
-//! An alignment of 64 KiB (its span) or more cannot be had: NULL.
+//! An alignment of 64 KiB (its span) or more is refused: NULL.
 //!
 //! Settings: rpmalloc has none that can be given when a program starts.
 
 // A jump declares its target without arguments.
 #![allow(clashing_extern_declarations)]
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_void};
 
 // Linked, and not called by its Rust names.
 use rpmalloc_sys as _;
 
+#[path = "../../../preload/family.rs"]
+#[macro_use]
+mod family;
 #[path = "../../../preload/forward.rs"]
 #[macro_use]
 mod forward;
 #[path = "../../operators.rs"]
 #[macro_use]
 mod operators;
+
+use family::refuse;
 
 forward! {
     /// `malloc(3)`.
@@ -47,14 +52,13 @@ forward! {
 /// The largest size that a block can have.
 const MOST_BYTES: usize = isize::MAX as usize;
 
-operators! { allocate: rpmalloc, align: memalign, free: rpfree }
+operators! { allocate: rpmalloc, align: align, free: rpfree }
 
 unsafe extern "C" {
     fn rpmalloc(size: usize) -> *mut c_void;
     fn rpcalloc(count: usize, size: usize) -> *mut c_void;
     fn rprealloc(object: *mut c_void, size: usize) -> *mut c_void;
     fn rpmemalign(alignment: usize, size: usize) -> *mut c_void;
-    fn rpposix_memalign(place: *mut *mut c_void, alignment: usize, size: usize) -> c_int;
 }
 
 /// `calloc(3)`: rpmalloc's own multiplies without a look.
@@ -80,86 +84,23 @@ pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_voi
     unsafe { rprealloc(object, size) }
 }
 
-/// `reallocarray(3)`: ENOMEM where the product overflows, the object left as it is.
-///
-/// # Safety
-/// `object` is NULL or was returned by this library and not freed since.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(object: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    match count.checked_mul(size) {
-        // SAFETY: the caller keeps realloc's contract, which is this function's.
-        Some(bytes) => unsafe { realloc(object, bytes) },
-        None => refuse(),
-    }
-}
+family! { aligned by align }
+family! { arrays by realloc }
 
-/// `memalign(3)`.
+/// Memory at a multiple of `alignment`.
 ///
 /// # Safety
-/// None is needed: it has the type that [`operators`] asks for.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    if size > MOST_BYTES || !alignment.is_power_of_two() {
+/// The alignment is a power of two.
+unsafe fn align(alignment: usize, size: usize) -> *mut c_void {
+    if size > MOST_BYTES {
         return refuse();
     }
-    // SAFETY: a power of two, and a size that does not wrap around.
+    // SAFETY: the caller keeps the contract, and the size does not wrap around.
     unsafe { rpmemalign(alignment, size) }
-}
-
-/// `aligned_alloc(3)`.
-#[unsafe(no_mangle)]
-pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    // SAFETY: it asks for nothing.
-    unsafe { memalign(alignment, size) }
-}
-
-/// `posix_memalign(3)`: EINVAL for an alignment that is none.
-///
-/// # Safety
-/// `place` can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
-        return libc::EINVAL;
-    }
-    if size > MOST_BYTES {
-        return libc::ENOMEM;
-    }
-    // SAFETY: the caller keeps the contract.
-    unsafe { rpposix_memalign(place, alignment, size) }
-}
-
-/// `valloc(3)`.
-#[unsafe(no_mangle)]
-pub extern "C" fn valloc(size: usize) -> *mut c_void {
-    // SAFETY: it asks for nothing.
-    unsafe { memalign(page_bytes(), size) }
-}
-
-/// `pvalloc(3)`: whole pages.
-#[unsafe(no_mangle)]
-pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    match size.max(1).checked_next_multiple_of(page_bytes()) {
-        // SAFETY: it asks for nothing.
-        Some(bytes) => unsafe { memalign(page_bytes(), bytes) },
-        None => refuse(),
-    }
 }
 
 /// The version that is compiled in: rpmalloc states none itself.
 #[unsafe(no_mangle)]
 pub extern "C" fn heaplab_rpmalloc_version() -> *const c_char {
     const { c"1.4.3-b097fd0".as_ptr() }
-}
-
-fn page_bytes() -> usize {
-    // SAFETY: sysconf has no preconditions.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
-}
-
-/// NULL with ENOMEM.
-fn refuse() -> *mut c_void {
-    // SAFETY: errno's address is valid in every thread.
-    unsafe { *libc::__errno_location() = libc::ENOMEM };
-    core::ptr::null_mut()
 }

@@ -12,6 +12,9 @@ use core::ffi::{CStr, c_char, c_void};
 // Linked, and not called by its Rust names.
 use snmalloc_sys as _;
 
+#[path = "../../../preload/family.rs"]
+#[macro_use]
+mod family;
 #[path = "../../../preload/forward.rs"]
 #[macro_use]
 mod forward;
@@ -57,21 +60,8 @@ unsafe extern "C" {
     fn sn_memalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-/// `pvalloc(3)`: whole pages. snmalloc's own rounds a size near the largest up to none.
-#[unsafe(no_mangle)]
-pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    // SAFETY: sysconf has no preconditions.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    match size.max(1).checked_next_multiple_of(page_bytes) {
-        // SAFETY: the page size is a power of two.
-        Some(bytes) => unsafe { sn_memalign(page_bytes, bytes) },
-        None => {
-            // SAFETY: errno's address is valid in every thread.
-            unsafe { *libc::__errno_location() = libc::ENOMEM };
-            core::ptr::null_mut()
-        }
-    }
-}
+// snmalloc's own rounds a size near the largest up to none.
+family! { pages by sn_memalign }
 
 /// The version that is compiled in: snmalloc states none itself.
 #[unsafe(no_mangle)]

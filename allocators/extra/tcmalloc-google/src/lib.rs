@@ -19,6 +19,9 @@ use core::ffi::{c_char, c_void};
 // Linked, and not called by its Rust names.
 use libtcmalloc_sys as _;
 
+#[path = "../../../preload/family.rs"]
+#[macro_use]
+mod family;
 #[path = "../../../preload/forward.rs"]
 #[macro_use]
 mod forward;
@@ -110,21 +113,8 @@ unsafe extern "C" {
     fn TCMallocInternalMemalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-/// `pvalloc(3)`: whole pages.
-#[unsafe(no_mangle)]
-pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    // SAFETY: sysconf has no preconditions.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    match size.max(1).checked_next_multiple_of(page_bytes) {
-        // SAFETY: the page size is a power of two.
-        Some(bytes) => unsafe { TCMallocInternalMemalign(page_bytes, bytes) },
-        None => {
-            // SAFETY: errno's address is valid in every thread.
-            unsafe { *libc::__errno_location() = libc::ENOMEM };
-            core::ptr::null_mut()
-        }
-    }
-}
+// TCMalloc's own returns a small block for a size near the largest.
+family! { pages by TCMallocInternalMemalign }
 
 /// The version that is compiled in: TCMalloc has no versions, and the crate's release says which day's it is.
 #[unsafe(no_mangle)]

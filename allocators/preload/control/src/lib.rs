@@ -14,13 +14,17 @@
 //! allocate through Rust or panic: this library is the allocator, also of the panic.
 #![allow(unsafe_code)]
 
+#[path = "../../family.rs"]
+#[macro_use]
+mod family;
 mod libc_malloc;
 mod mapped;
 mod settings;
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::ptr;
 
+use family::refuse;
 use settings::SETTINGS;
 
 /// Runs when the library is loaded, before `main`. Allocations before it are served too.
@@ -32,14 +36,6 @@ static PREPARE: extern "C" fn() = settings::read;
 const PAGE_BYTES: usize = mapped::PAGE_BYTES;
 /// What every block is aligned to.
 const LEAST_ALIGNMENT: usize = 16;
-
-/// NULL with ENOMEM.
-#[cold]
-fn refuse() -> *mut c_void {
-    // SAFETY: errno's address is valid in every thread.
-    unsafe { *libc::__errno_location() = libc::ENOMEM };
-    ptr::null_mut()
-}
 
 /// Memory for `size` bytes at a multiple of `alignment`, a power of two.
 fn allocate(alignment: usize, size: usize) -> *mut c_void {
@@ -108,19 +104,6 @@ pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_voi
     }
 }
 
-/// `reallocarray(3)`.
-///
-/// # Safety
-/// As of [`realloc`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(object: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    match count.checked_mul(size) {
-        // SAFETY: the caller keeps the contract.
-        Some(bytes) => unsafe { realloc(object, bytes) },
-        None => refuse(),
-    }
-}
-
 /// `free(3)`.
 ///
 /// # Safety
@@ -141,72 +124,9 @@ pub unsafe extern "C" fn free(object: *mut c_void) {
     }
 }
 
-/// `cfree`, an old name of [`free`].
-///
-/// # Safety
-/// As of [`free`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cfree(object: *mut c_void) {
-    // SAFETY: the caller keeps the contract.
-    unsafe { free(object) }
-}
-
-/// `posix_memalign(3)`: leaves errno and, where it fails, `result` as they are.
-///
-/// # Safety
-/// `result` can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
-        return libc::EINVAL;
-    }
-    // SAFETY: errno's address is valid in every thread.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    let object = allocate(alignment, size);
-    // SAFETY: as above, and the caller's `result` can be written to.
-    unsafe {
-        *errno = before;
-        if object.is_null() {
-            return libc::ENOMEM;
-        }
-        *result = object;
-    }
-    0
-}
-
-/// `aligned_alloc(3)`: EINVAL unless the alignment is a power of two.
-#[unsafe(no_mangle)]
-pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    if !alignment.is_power_of_two() {
-        // SAFETY: errno's address is valid in every thread.
-        unsafe { *libc::__errno_location() = libc::EINVAL };
-        return ptr::null_mut();
-    }
-    allocate(alignment, size)
-}
-
-/// `memalign(3)`: as [`aligned_alloc`].
-#[unsafe(no_mangle)]
-pub extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    aligned_alloc(alignment, size)
-}
-
-/// `valloc(3)`.
-#[unsafe(no_mangle)]
-pub extern "C" fn valloc(size: usize) -> *mut c_void {
-    allocate(PAGE_BYTES, size)
-}
-
-/// `pvalloc(3)`: whole pages.
-#[unsafe(no_mangle)]
-pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    match size.max(1).checked_next_multiple_of(PAGE_BYTES) {
-        Some(bytes) => allocate(PAGE_BYTES, bytes),
-        None => refuse(),
-    }
-}
+family! { aligned by allocate }
+family! { arrays by realloc }
+family! { frees by free }
 
 /// `malloc_usable_size(3)`.
 ///

@@ -16,6 +16,9 @@
 
 mod arena;
 mod classes;
+#[path = "../../family.rs"]
+#[macro_use]
+mod family;
 mod heap;
 mod pool;
 mod service;
@@ -26,21 +29,13 @@ use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
 use classes::{GRAIN_BYTES, LARGEST_BYTES, aligned_class_of, class_bytes, class_of};
+use family::refuse;
 use heap::Heap;
 
 /// Runs when the library is loaded, before `main`. Allocations before it are served too.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = thread::prepare;
-
-/// NULL with ENOMEM.
-#[cold]
-#[inline(never)]
-pub(crate) fn refuse() -> *mut c_void {
-    // SAFETY: errno's address is valid in every thread.
-    unsafe { *libc::__errno_location() = libc::ENOMEM };
-    ptr::null_mut()
-}
 
 /// An object of `class`, and whether it is fresh; NULL with ENOMEM where memory is refused.
 ///
@@ -145,19 +140,6 @@ pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_voi
     }
 }
 
-/// `reallocarray(3)`.
-///
-/// # Safety
-/// As of [`realloc`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(object: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    match count.checked_mul(size) {
-        // SAFETY: the caller keeps the contract.
-        Some(bytes) => unsafe { realloc(object, bytes) },
-        None => refuse(),
-    }
-}
-
 /// `free(3)`.
 ///
 /// # Safety
@@ -170,95 +152,9 @@ pub unsafe extern "C" fn free(object: *mut c_void) {
     }
 }
 
-/// `cfree`, an old name of [`free`].
-///
-/// # Safety
-/// As of [`free`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cfree(object: *mut c_void) {
-    // SAFETY: the caller keeps the contract.
-    unsafe { free(object) }
-}
-
-/// C23's `free_sized`.
-///
-/// # Safety
-/// As of [`free`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_sized(object: *mut c_void, _size: usize) {
-    // SAFETY: the caller keeps the contract.
-    unsafe { free(object) }
-}
-
-/// C23's `free_aligned_sized`.
-///
-/// # Safety
-/// As of [`free`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(object: *mut c_void, _alignment: usize, _size: usize) {
-    // SAFETY: the caller keeps the contract.
-    unsafe { free(object) }
-}
-
-/// `posix_memalign(3)`: leaves errno and, where it fails, `result` as they are.
-///
-/// # Safety
-/// `result` can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
-        return libc::EINVAL;
-    }
-    // SAFETY: errno's address is valid in every thread.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    let object = allocate_aligned(alignment, size);
-    // SAFETY: as above, and the caller's `result` can be written to.
-    unsafe {
-        *errno = before;
-        if object.is_null() {
-            return libc::ENOMEM;
-        }
-        *result = object;
-    }
-    0
-}
-
-/// `aligned_alloc(3)`: EINVAL unless the alignment is a power of two.
-#[unsafe(no_mangle)]
-pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    if !alignment.is_power_of_two() {
-        // SAFETY: errno's address is valid in every thread.
-        unsafe { *libc::__errno_location() = libc::EINVAL };
-        return ptr::null_mut();
-    }
-    allocate_aligned(alignment, size)
-}
-
-/// `memalign(3)`: as [`aligned_alloc`].
-#[unsafe(no_mangle)]
-pub extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    aligned_alloc(alignment, size)
-}
-
-/// `valloc(3)`.
-#[unsafe(no_mangle)]
-pub extern "C" fn valloc(size: usize) -> *mut c_void {
-    // SAFETY: sysconf has no preconditions.
-    aligned_alloc(unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize, size)
-}
-
-/// `pvalloc(3)`: whole pages.
-#[unsafe(no_mangle)]
-pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    // SAFETY: sysconf has no preconditions.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    match size.max(1).checked_next_multiple_of(page_bytes) {
-        Some(bytes) => aligned_alloc(page_bytes, bytes),
-        None => refuse(),
-    }
-}
+family! { aligned by allocate_aligned }
+family! { arrays by realloc }
+family! { frees by free }
 
 /// `malloc_usable_size(3)`.
 ///

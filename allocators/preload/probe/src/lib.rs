@@ -1,4 +1,4 @@
-//! A shared library that reports which malloc serves each process of a tree, for LD_PRELOAD behind the allocator.
+//! A shared library that reports which malloc serves each process of a tree, for LD_PRELOAD after the allocator.
 //!
 //! Its constructor finds the file that the malloc of this process lies in and appends one record to the file
 //! that `HEAPLAB_PROBE_FILE` names. A path is inherited by every child, through exec and through programs that

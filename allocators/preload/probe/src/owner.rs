@@ -80,7 +80,7 @@ fn owner_of(address: *const c_void) -> Option<(Owner, bool)> {
     Some((Owner { file: info.dli_fname, base: info.dli_fbase }, defined))
 }
 
-/// Asks every object behind the program for a definition of its own.
+/// Asks every object but the program for a definition of its own.
 fn find_one_by_one(name: &CStr) -> Option<Owner> {
     let mut map: *const LinkMap = ptr::null();
     // SAFETY: the handle of the program itself is always there; dlinfo writes one pointer. The list does not
