@@ -138,7 +138,7 @@ impl Reports {
     fn parse(bytes: &[u8]) -> Reports {
         let fields: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
         let mut reports = Reports::default();
-        // Behind the last NUL stands nothing, or a record that is cut off.
+        // After the last NUL stands nothing, or a record that is cut off.
         for record in fields[..fields.len() - 1].chunks_exact(4) {
             let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
             let process = std::str::from_utf8(record[0]).ok().and_then(|text| text.parse().ok());

@@ -50,7 +50,7 @@ const fn tbbmalloc(name: &'static str, example: &'static str, what: &'static str
 #[rustfmt::skip] // one setting a line
 pub const KNOWN: [KnownSetting; 44] = [
     glibc("MALLOC_ARENA_MAX", "2", "most arenas; threads beyond that share them (8 for each CPU)"),
-    glibc("MALLOC_ARENA_TEST", "2", "so many arenas are made before a limit by the CPU count is looked at (8)"),
+    glibc("MALLOC_ARENA_TEST", "2", "so many arenas are made before the limit by the CPU count applies (8)"),
     glibc("MALLOC_TRIM_THRESHOLD_", "65536", "free bytes at the end of the heap from which on it is given back; set, it no longer adapts (128 KiB)"),
     glibc("MALLOC_MMAP_THRESHOLD_", "65536", "blocks of so many bytes or more get a mapping of their own; set, it no longer adapts (128 KiB)"),
     glibc("MALLOC_MMAP_MAX_", "16", "most blocks that have a mapping of their own at once (65536)"),

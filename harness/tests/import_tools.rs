@@ -118,7 +118,7 @@ impl Place {
         let program = directory.path().join("known");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/counted.c");
         let mut cc = Command::new("cc");
-        // Without knowledge of malloc, so that no call is left away.
+        // Without knowledge of malloc, so that no call is left out.
         cc.args(["-O0", "-fno-builtin", "-Wall", "-Werror", "-pthread"]).args(defines);
         done(cc.arg(&source).arg("-o").arg(&program));
         Place { directory, program }

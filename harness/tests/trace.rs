@@ -205,7 +205,7 @@ fn an_unknown_kind_is_a_usage_error_with_the_list() {
     let done = trace(&["import", text(&other), "-o", text(&output)]);
     assert_eq!((done.status.code(), stdout(&done)), (Some(1), ""));
     let expected = format!(
-        "heaplab: {}: no known kind of log begins like this (its first 6 bytes were looked at; they begin with \"hello\\n\"): name its kind with --from ({KINDS})\n",
+        "heaplab: {}: no known kind of log begins like this (its first 6 bytes were examined; they begin with \"hello\\n\"): name its kind with --from ({KINDS})\n",
         other.display()
     );
     assert_eq!(stderr(&done), expected);
@@ -445,7 +445,7 @@ fn a_process_is_chosen_or_refused() {
     let output = place.path("out.hlt");
     let done = trace(&["import", text(&log), "-o", text(&output)]);
     let warning =
-        "1 calls of other processes (8) are left away: the trace is of process 7 (another: --process ID)";
+        "1 calls of other processes (8) are left out: the trace is of process 7 (another: --process ID)";
     assert_eq!(stderr(&done), format!("heaplab: warning: {}: {warning}\n", log.display()));
     assert_eq!((done.status.code(), row(stdout(&done), "events")), (Some(0), Some("2")));
     let done = trace(&["import", "--process", "8", text(&log), "-o", text(&output)]);

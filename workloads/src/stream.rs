@@ -12,7 +12,7 @@ pub trait RecordStream {
     /// What the trace says of itself; known before the first record.
     fn header(&self) -> &Header;
 
-    /// The next record, or none behind the last one. After an error or the end it is not called again.
+    /// The next record, or none after the last one. After an error or the end it is not called again.
     fn next(&mut self) -> Result<Option<Record>, StreamError>;
 
     /// Whether the source was cut off and ended early: its whole part was given out, and it is less

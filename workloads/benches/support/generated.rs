@@ -65,7 +65,7 @@ impl Generated {
         }
     }
 
-    /// The next event; none behind the last one.
+    /// The next event; none after the last one.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         if self.made == self.shape.events {
             return None;

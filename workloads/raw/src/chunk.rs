@@ -14,7 +14,7 @@
 //!       7  checksum                    of words 0 to 6, see `checksum`
 //! ```
 //!
-//! Behind the head stand records until a zero byte where a record would begin, or the end of the chunk.
+//! After the head stand records until a zero byte where a record would begin, or the end of the chunk.
 
 use crate::image::ImageId;
 use crate::{Fault, PAGE_BYTES, RAW_VERSION, Tick};

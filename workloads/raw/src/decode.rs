@@ -14,7 +14,7 @@ pub struct Decoded {
 }
 
 /// Reads the record that begins in the low byte of `first`, where `last` is the address before it and
-/// `second` the eight bytes behind `first`. None at a zero byte: nothing was written there.
+/// `second` the eight bytes after `first`. None at a zero byte: nothing was written there.
 #[inline(always)]
 pub fn decode(first: u64, second: u64, last: u64) -> Result<Option<Decoded>, Fault> {
     let (event, bytes) = match first & 0b111 {
@@ -117,7 +117,7 @@ impl Decoder {
         self.at
     }
 
-    /// Says that what was read was taken off the front of the content.
+    /// Says that what was read was removed from the front of the content.
     pub fn rebase(&mut self) {
         self.at = 0;
     }

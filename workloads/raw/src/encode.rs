@@ -49,7 +49,7 @@
 //! ```
 //!
 //! A record of up to 8 bytes is stored by one 8-byte store, so that a process that is killed leaves whole
-//! records: the zeros behind it are what the next one overwrites. Of a longer one the second word is
+//! records: the zeros after it are what the next one overwrites. Of a longer one the second word is
 //! stored first.
 //!
 //! PERF: [`encode_allocation`] and its like have one branch that is hardly ever taken; the shorter and the longer
@@ -61,14 +61,14 @@ use crate::event::{Allocation, Event};
 
 /// The longest record.
 pub const RECORD_MOST_BYTES: usize = 16;
-/// What must be free behind the cursor for a record to be written there: any record, and the zeros that an
-/// 8-byte store of its end writes behind it.
+/// What must be free after the cursor for a record to be written there: any record, and the zeros that an
+/// 8-byte store of its end writes after it.
 pub const RECORD_ROOM_BYTES: usize = 24;
 
 /// A record as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoded {
-    /// The first eight bytes, zeros behind a shorter record: stored last.
+    /// The first eight bytes, zeros after a shorter record: stored last.
     pub first: u64,
     /// The second eight bytes of a record of 16: stored first. 0 otherwise.
     pub second: u64,
@@ -265,7 +265,7 @@ mod tests {
     fn bytes(event: Event, last: u64) -> std::vec::Vec<u8> {
         let encoded = encode(event, last);
         let both = [encoded.first.to_le_bytes(), encoded.second.to_le_bytes()].concat();
-        assert!(both[encoded.bytes..].iter().all(|&byte| byte == 0), "zeros behind {event:?}");
+        assert!(both[encoded.bytes..].iter().all(|&byte| byte == 0), "zeros after {event:?}");
         both[..encoded.bytes].to_vec()
     }
 

@@ -5,7 +5,7 @@ pub const LARGE_BYTES: u64 = 128 << 10;
 
 /// A record of a thread. Addresses are as the program has them; sizes are as it asked.
 ///
-/// An allocation is recorded behind the call, because only then its address is known; a free before it,
+/// An allocation is recorded after the call, because only then its address is known; a free before it,
 /// because the address may be another thread's by the time that it returns. A realloc is both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -18,7 +18,7 @@ pub enum Event {
         /// Requested bytes.
         size: u64,
     },
-    /// `memalign` and its kin allocated a block. Sizes from 2^58 on cannot be had, and are not encoded.
+    /// `memalign` and its kin allocated a block. Sizes from 2^58 on cannot be allocated, and are not encoded.
     Aligned {
         /// Where the block is.
         address: u64,
@@ -39,14 +39,14 @@ pub enum Event {
         /// The block.
         address: u64,
     },
-    /// The realloc that was begun succeeded.
+    /// The realloc that was started succeeded.
     ReallocEnd {
         /// Where the block is now.
         address: u64,
         /// Its new size as requested.
         size: u64,
     },
-    /// The realloc that was begun was to size 0 and returned NULL: the block is freed.
+    /// The realloc that was started was to size 0 and returned NULL: the block is freed.
     ReallocFreed,
     /// A call returned NULL. After a failed realloc of a block, the block is as it was.
     Failed {
@@ -119,7 +119,7 @@ pub enum Call {
     Aligned = 2,
     /// `realloc` of NULL.
     ReallocNull = 3,
-    /// `realloc` of a block; the record behind its `ReallocBegin`.
+    /// `realloc` of a block; the record after its `ReallocBegin`.
     Realloc = 4,
 }
 

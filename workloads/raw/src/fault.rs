@@ -31,7 +31,7 @@ pub enum Fault {
     },
     /// A record begins with a byte that no record begins with.
     Kind(u8),
-    /// A record that was begun and not finished.
+    /// A record that was started and not finished.
     Cut,
 }
 

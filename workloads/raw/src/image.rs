@@ -38,7 +38,7 @@
 //!      40  lengths of the texts below, 16 bits each: program, allocator, command
 //! byte 512   program         path of the executable
 //!     1536   allocator       path of the object that the next malloc lies in
-//!     2560   command         the command line, a zero byte behind each argument
+//!     2560   command         the command line, a zero byte after each argument
 //!     3584   full buffers    64 places, a word each, see `full`
 //! ```
 //!
@@ -95,7 +95,7 @@ pub enum Text {
     Program,
     /// Path of the object that the next `malloc` lies in.
     Allocator,
-    /// The command line, a zero byte behind each argument.
+    /// The command line, a zero byte after each argument.
     Command,
 }
 

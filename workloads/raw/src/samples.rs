@@ -135,7 +135,7 @@ pub fn write_sample(record: &SampleRecord<'_>, put: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Reads the record at `*at` of the whole file's bytes and moves `*at` behind it; `*at` begins at 0. None at
+/// Reads the record at `*at` of the whole file's bytes and moves `*at` past it; `*at` begins at 0. None at
 /// the end; `Fault::Cut` where the last record is not whole. A kind that is not known is passed over.
 pub fn read_sample<'a>(file: &'a [u8], at: &mut usize) -> Result<Option<SampleRecord<'a>>, Fault> {
     if *at == 0 {

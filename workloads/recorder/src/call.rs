@@ -88,7 +88,7 @@ fn free_rarely(block: *mut c_void, depth: u64, function: impl FnOnce()) {
 }
 
 /// Calls `function`, which resizes `block` to `size` bytes, and records before it that the block may move, and
-/// behind it where it is.
+/// after it where it is.
 #[inline(always)]
 pub(crate) fn resize(
     block: *mut c_void,

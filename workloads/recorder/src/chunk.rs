@@ -26,7 +26,7 @@ use crate::{control, process, region, system};
 
 /// A chunk of this length is a buffer: the thread stays with it. It fits into a second-level cache.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Two buffers, one behind the other.
+/// Two buffers, one after the other.
 const PAIR_BYTES: usize = 2 * BUFFER_BYTES;
 
 /// Gives the thread room to write to, at the time of `word`. False where there is none: the event is lost.
@@ -117,7 +117,7 @@ fn take_pair(thread: &Thread) -> Option<*mut u8> {
     Some(pair)
 }
 
-/// The one of the thread's two buffers that its chunk is, or is the rest of, behind an ended thread's.
+/// The one of the thread's two buffers that its chunk is, or is the rest of, after an ended thread's.
 fn buffer(thread: &Thread) -> Option<*mut u8> {
     let pair = thread.pair.get();
     let at = (thread.chunk.get() as usize).wrapping_sub(pair as usize);
@@ -216,7 +216,7 @@ fn write_head(chunk: *mut u8, head: &ChunkHead) {
 #[inline(always)]
 pub(crate) fn store(thread: &Thread, word: u64, bytes: usize) {
     let cursor = thread.cursor.get();
-    // SAFETY: the cursor is at most the limit, behind which there is room for any record.
+    // SAFETY: the cursor is at most the limit, after which there is room for any record.
     unsafe { cursor.cast::<u64>().write_unaligned(word) };
     thread.cursor.set(cursor.wrapping_add(bytes));
 }

@@ -78,7 +78,7 @@ fn reserve() -> Option<&'static Thread> {
 }
 
 /// Where a created thread begins. NOTE: `pthread_exit` and cancellation unwind through this: nothing here
-/// must need to be dropped behind the call.
+/// must need to be dropped after the call.
 unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     // SAFETY: the state that `pthread_create` reserved for this thread.
     let state: &'static Thread = unsafe { &*place.cast::<Thread>() };

@@ -1,7 +1,7 @@
 //! The end of a thread, seen through a pthread key.
 //!
 //! Destructors of other keys may run after ours, and free: so ours asks to run again, to the last round. What
-//! comes even later is still recorded, behind the mark.
+//! comes even later is still recorded, after the mark.
 
 use core::ffi::c_void;
 
@@ -29,7 +29,7 @@ unsafe extern "C" fn end(_: *mut c_void) {
         key::watch();
     } else if rounds == ROUNDS {
         record::note(Event::ThreadEnd);
-        // The state may be another one by now: an event behind a fork.
+        // The state may be another one by now: an event after a fork.
         let thread = storage::thread();
         if let Some(life) = process::life()
             && thread.ending.get() == ROUNDS

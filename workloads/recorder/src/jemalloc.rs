@@ -1,7 +1,7 @@
 //! jemalloc's own functions, where the next allocator has them.
 //!
 //! NOTE: they are exported always, so that they are seen. A program that asks by a weak reference whether
-//! `mallocx` is there finds it while it is recorded; without jemalloc behind, it allocates nothing.
+//! `mallocx` is there finds it while it is recorded; without jemalloc after it, it allocates nothing.
 
 use core::ffi::{c_int, c_void};
 

@@ -40,7 +40,7 @@ mod tuning;
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = prepare;
 
-/// Runs when the process ends by itself, behind `main` and the exit handlers.
+/// Runs when the process ends by itself, after `main` and the exit handlers.
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static FINISH: extern "C" fn() = finish;

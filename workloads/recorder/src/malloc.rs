@@ -7,7 +7,7 @@ use heaplab_raw::{Allocation, Call, Event};
 use crate::call::{self, aligned};
 use crate::{next, record, storage, system};
 
-/// The body of an exported function of one or two arguments: the function that it names, told behind its
+/// The body of an exported function of one or two arguments: the function that it names, told after its
 /// arguments how deep the stack is at the call.
 macro_rules! told_depth {
     (1, $function:ident) => {{

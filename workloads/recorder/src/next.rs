@@ -1,4 +1,4 @@
-//! The functions that every call is forwarded to: those of the object behind this one in the search order.
+//! The functions that every call is forwarded to: those of the next object in the search order.
 //!
 //! That is a preloaded allocator, or the C library. Those that every C library has are looked for once, at the
 //! first call of any, which may come before any constructor ran. A search that finds what it looks for allocates
@@ -38,7 +38,7 @@ impl<F: Copy> Next<F> {
         unsafe { core::mem::transmute_copy(&address) }
     }
 
-    /// The function, if there is one behind this library.
+    /// The function, if the search order has one after this library.
     #[inline(always)]
     pub(crate) fn find(&self) -> Option<F> {
         resolve();
@@ -214,7 +214,7 @@ fn forget_failures() {
     }
 }
 
-/// What the name is behind this library; NULL if nothing.
+/// What the name means in the objects after this library; NULL if nothing.
 pub(crate) fn search(name: &CStr) -> *mut c_void {
     // SAFETY: the name ends with a NUL.
     unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }

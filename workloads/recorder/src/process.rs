@@ -1,6 +1,6 @@
-//! What a process is to the recording: not looked at yet, recorded, or left alone; and its image.
+//! What a process is to the recording: not decided yet, recorded, or left alone; and its image.
 //!
-//! A process begins an image when its first event comes, behind a start, an exec, or a fork that is
+//! A process begins an image when its first event comes, after a start, an exec, or a fork that is
 //! followed. What it must not take over from its parent lies in memory that a fork wipes.
 
 use core::cell::UnsafeCell;
@@ -30,7 +30,7 @@ static MODE: AtomicU32 = AtomicU32::new(FRESH);
 
 /// What a forked child must find empty.
 pub(crate) struct Life {
-    /// [`Life::LIVE`], or 0 behind a fork.
+    /// [`Life::LIVE`], or 0 after a fork.
     mark: AtomicU64,
     /// The head page of the image, mapped.
     image: AtomicPtr<[AtomicU64; PAGE_WORDS]>,
@@ -46,14 +46,14 @@ impl Life {
 
 /// Where the process's Life is, once it is recorded: memory that a fork wipes and keeps mapped.
 static LIFE: AtomicPtr<Life> = AtomicPtr::new(core::ptr::null_mut());
-/// The last image of this process or, just behind a fork, of its parent; as `ImageId` in one word.
+/// The last image of this process or, just after a fork, of its parent; as `ImageId` in one word.
 static IMAGE_ID: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Its page.
 static LAST_IMAGE: AtomicPtr<[AtomicU64; PAGE_WORDS]> = AtomicPtr::new(core::ptr::null_mut());
 
 const PATH_MOST_BYTES: usize = 4096;
 
-/// A path of the recording's directory, and behind it the name of a file of it.
+/// A path of the recording's directory, and after it the name of a file of it.
 struct Path {
     bytes: UnsafeCell<[u8; PATH_MOST_BYTES]>,
     directory_bytes: AtomicU32,
@@ -81,7 +81,7 @@ impl Path {
         true
     }
 
-    /// Puts a file's name behind the directory.
+    /// Appends a file's name to the directory.
     fn set_file(&self, name: &[u8]) -> bool {
         // SAFETY: see above.
         let bytes = unsafe { &mut *self.bytes.get() };
@@ -221,7 +221,7 @@ fn is_over(page: Control<'_>) -> bool {
     matches!(page.tick().state(), Some(State::Stopped | State::Failed) | None)
 }
 
-/// Behind a fork: begins an image of the child's own if children are followed. It needs nothing of the system: the
+/// After a fork: begins an image of the child's own if children are followed. It needs nothing of the system: the
 /// child may have given up its rights already.
 fn begin_child() -> bool {
     let Some(page) = control::page().filter(|page| page.follow_forks() && !is_over(*page)) else {
@@ -284,7 +284,7 @@ fn begin_life(life: &Life, id: ImageId, words: &'static [AtomicU64; PAGE_WORDS])
     IMAGE_ID.store(u64::from(id.pid) | u64::from(id.ordinal) << 32, Ordering::Relaxed);
 }
 
-/// The memory of the Life: mapped once, and found wiped behind a fork.
+/// The memory of the Life: mapped once, and found wiped after a fork.
 fn map_life() -> Result<&'static Life, i32> {
     // SAFETY: NULL, or a mapping that is never unmapped and in which all zeros is a Life.
     if let Some(life) = unsafe { LIFE.load(Ordering::Acquire).as_ref() } {

@@ -16,7 +16,7 @@ use heaplab_raw::{Event, Tick, encode};
 use crate::thread::{BUSY, NOBODY, Thread};
 use crate::{chunk, control, key, large, process, storage};
 
-/// Calls `function`, which is one event, and records it behind the call.
+/// Calls `function`, which is one event, and records it after the call.
 #[inline]
 pub(crate) fn behind<T>(depth: u64, function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
     let Some(thread) = enter(depth) else { return function() };
@@ -123,7 +123,7 @@ pub(crate) fn begin_process() {
     }
 }
 
-/// Gives a thread its state, at its first event or behind a fork.
+/// Gives a thread its state, at its first event or after a fork.
 fn begin() -> Option<&'static Thread> {
     // SAFETY: errno's address is valid in every thread.
     let errno = unsafe { *libc::__errno_location() };

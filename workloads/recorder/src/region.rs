@@ -77,7 +77,7 @@ fn whole_pages(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX) & PAGE_BYTES.wrapping_neg()
 }
 
-/// Maps the file, and addresses behind its end for what it will become.
+/// Maps the file, and addresses after its end for what it will become.
 fn map_ahead(descriptor: usize, room: usize) -> Result<(usize, usize), i32> {
     let allowed = whole_pages(system::most_address_bytes() / MAPPED_PART);
     let mut bytes = MAPPED_MOST_BYTES.min(allowed).max(room);

@@ -243,7 +243,7 @@ pub(crate) fn process() -> u32 {
     unsafe { call(libc::SYS_getpid, [0; 6]) }.unwrap_or(0) as u32
 }
 
-/// The calling thread's number as the C library knows it; 0 if that is not to be had.
+/// The calling thread's number as the C library knows it; 0 if that is not known.
 fn known_thread() -> u32 {
     let offset = THREAD_OFFSET.load(Ordering::Relaxed);
     if offset == 0 {
@@ -253,7 +253,7 @@ fn known_thread() -> u32 {
     unsafe { (libc::pthread_self() as *const u8).wrapping_add(offset).cast::<u32>().read_volatile() }
 }
 
-/// The calling thread's number; 0 if it is not to be had.
+/// The calling thread's number; 0 if it is not known.
 pub(crate) fn thread() -> u32 {
     if is_quiet() {
         return known_thread();

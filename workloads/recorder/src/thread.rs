@@ -23,14 +23,14 @@ pub(crate) struct Thread {
     pub(crate) limit: Cell<*mut u8>,
     /// The address of the last record that has one.
     pub(crate) last_address: Cell<u64>,
-    /// [`Thread::LIVE`], or 0 behind a fork.
+    /// [`Thread::LIVE`], or 0 after a fork.
     pub(crate) mark: Cell<u64>,
     /// The word of the control page that the last record but ticks was made at.
     pub(crate) written_tick: Cell<u64>,
     /// The chunk that is written to.
     pub(crate) chunk: Cell<*mut u8>,
     pub(crate) chunk_end: Cell<*mut u8>,
-    /// Its two buffers, one behind the other; NULL if it has none.
+    /// Its two buffers, one after the other; NULL if it has none.
     pub(crate) pair: Cell<*mut u8>,
     /// The one of them that is full and was not handed over yet, while the thread writes elsewhere.
     pub(crate) waiting: Cell<*mut u8>,

@@ -32,7 +32,7 @@ pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
 /// at their start.
 ///
 /// # Safety
-/// As of the C library's, which takes these arguments behind an ellipsis; in registers both are the same.
+/// As of the C library's, which takes these as variable arguments; in registers both are the same.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn prctl(
     option: c_int,

@@ -1,7 +1,7 @@
 //! Traces as the text of other tools: a `.hlt` trace in, lines out.
 //!
 //! The way back from [`import`](crate::import). A trace is read once and streamed; nothing is held. What a format
-//! cannot say is left away, counted, and told to who asked.
+//! cannot say is left out and counted, and the caller is told.
 
 mod android;
 mod table;
@@ -118,7 +118,7 @@ pub fn export<R: Read>(
     let mut lost = output.finish().map_err(ExportError::Write)?;
     lost.extend(list_facts(&header));
     if let Some(cut) = reader.truncated() {
-        lost.push(format!("the trace is cut off at byte {}: what was behind it", cut.offset));
+        lost.push(format!("the trace is cut off at byte {}: what was after it", cut.offset));
     }
     Ok(Exported { records, lost })
 }

@@ -154,7 +154,7 @@ fn a_trace_that_was_cut_off_is_exported_up_to_there() {
     assert_eq!((text.as_str(), exported.records), ("", 0));
     assert_eq!(
         exported.lost.last().unwrap(),
-        &format!("the trace is cut off at byte {at}: what was behind it")
+        &format!("the trace is cut off at byte {at}: what was after it")
     );
 }
 

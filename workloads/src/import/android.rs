@@ -76,7 +76,7 @@ fn parse(line: &[u8]) -> Result<Call, Expected> {
     let thread = fields.next("`TID: CALL POINTER ...`")?;
     let thread = thread.strip_suffix(b":").ok_or("`TID: CALL POINTER ...`")?;
     let thread = decimal(thread).ok_or("a decimal thread id before the colon")?;
-    let name = fields.next("a call behind the thread id")?;
+    let name = fields.next("a call after the thread id")?;
     let what = match name {
         b"malloc" => {
             What::Allocate { by: Allocation::Malloc, address: fields.pointer()?, size: fields.size()? }
@@ -130,7 +130,7 @@ fn thread_done(thread: u64, fields: &mut Fields<'_>) -> Result<Call, Expected> {
     Ok(Call { thread, times, what: What::ThreadEnd })
 }
 
-/// What of a line is not yet read; none behind its last field.
+/// What of a line is not yet read; none after its last field.
 struct Fields<'a> {
     rest: Option<&'a [u8]>,
 }
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
     }
 
     fn time(&mut self) -> Result<u64, Expected> {
-        self.number("two times in decimal ns (one behind thread_done), or none")
+        self.number("two times in decimal ns (one after thread_done), or none")
     }
 
     fn pointer(&mut self) -> Result<u64, Expected> {
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
     }
 
     fn end(&self) -> Result<(), Expected> {
-        if self.rest.is_some() { Err("the end of the line behind the last field") } else { Ok(()) }
+        if self.rest.is_some() { Err("the end of the line after the last field") } else { Ok(()) }
     }
 }
 
@@ -228,10 +228,10 @@ mod tests {
             ("1: malloc 0x1", "a decimal size below 2^64"),
             ("1: malloc 0x1 18446744073709551616", "a decimal size below 2^64"),
             ("1: malloc 0x1 -2", "a decimal size below 2^64"),
-            ("1: malloc 0x1 2 3", "two times in decimal ns (one behind thread_done), or none"),
-            ("1: malloc 0x1 2 3 4 5", "the end of the line behind the last field"),
-            ("1: free 0x1 ", "two times in decimal ns (one behind thread_done), or none"),
-            ("1: thread_done 0x0 5 6", "the end of the line behind the last field"),
+            ("1: malloc 0x1 2 3", "two times in decimal ns (one after thread_done), or none"),
+            ("1: malloc 0x1 2 3 4 5", "the end of the line after the last field"),
+            ("1: free 0x1 ", "two times in decimal ns (one after thread_done), or none"),
+            ("1: thread_done 0x0 5 6", "the end of the line after the last field"),
         ];
         for (line, expected) in cases {
             assert_eq!(parse(line.as_bytes()), Err(expected), "{line}");

@@ -29,13 +29,13 @@ pub enum ImportError {
     },
     /// No kind of log begins like this one.
     #[error(
-        "{}: no known kind of log begins like this (its first {looked_at} bytes were looked at; they begin with {found}): name its kind with --from ({known})",
+        "{}: no known kind of log begins like this (its first {looked_at} bytes were examined; they begin with {found}): name its kind with --from ({known})",
         path.display()
     )]
     UnknownLog {
         /// The file.
         path: PathBuf,
-        /// How many bytes of its content were looked at.
+        /// How many bytes of its content were examined.
         looked_at: usize,
         /// The first few of them.
         found: String,
@@ -50,7 +50,7 @@ pub enum ImportError {
     AmbiguousLog {
         /// The file.
         path: PathBuf,
-        /// How many bytes of its content were looked at.
+        /// How many bytes of its content were examined.
         looked_at: usize,
         /// The kinds that begin so.
         candidates: String,
@@ -91,7 +91,7 @@ pub enum ImportError {
         known: String,
     },
     /// More than any program has: the log is broken, or was made to fill memory.
-    #[error("{}: more than {most} {what} behind event {events}: no program is known to have so many, and the log is not read on", path.display())]
+    #[error("{}: more than {most} {what} after event {events}: no program is known to have so many, and reading stops here", path.display())]
     TooMany {
         /// The log.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum ImportError {
     MalformedBytes {
         /// The log.
         path: PathBuf,
-        /// Place in the content, container taken off, from 0.
+        /// Place in the decompressed content, from 0.
         offset: u64,
         /// What should have been there.
         expected: &'static str,

@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the lines behind a version line tell.
+    /// What the lines after a version line tell.
     fn read(lines: &[&str]) -> Result<Vec<What>, Expected> {
         let mut state = State::default();
         let mut calls = Vec::new();

@@ -10,7 +10,7 @@
 //!   one begins a new object. A call that failed stays, without effect; after a failed realloc the
 //!   object is as it was. A realloc to 0 that returned NULL ends its object.
 //! - An address that is given out while an object is live at it. Two things can have happened.
-//!   Either the object was released by another thread and that call is logged late, behind the
+//!   Either the object was released by another thread and that call is logged late, after the
 //!   allocation that it made possible: the next [`LOOK_AHEAD`] calls are searched for it, and it is
 //!   moved before the allocation. (A call that began after the allocation had ended cannot be it;
 //!   that is known where the log has times. Nor can one by the allocating thread; where the log does not
@@ -278,7 +278,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Takes the call that released `address` before `call`, and was logged behind it.
+    /// Takes the call that released `address` before `call`, and was logged after it.
     fn take_late(&mut self, address: u64, call: &Call) -> Option<Call> {
         let mut mentions = (0..self.ahead.len()).filter(|&at| self.ahead[at].what.mentions(address));
         let position = mentions.next()?;

@@ -4,7 +4,7 @@
 //! end at the end of the stream. A line has a greatest length, so that a file without line feeds
 //! cannot fill memory; of a longer one, where it is allowed, the rest is read and let go.
 //!
-//! A log whose program was killed may end inside a line. That line is left away, and a warning says so.
+//! A log whose program was killed may end inside a line. That line is left out, and a warning says so.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -31,7 +31,7 @@ pub(super) struct Lines<'a> {
     number: u64,
     /// Whether it ended at the end of the stream, without a line feed.
     unended: bool,
-    /// Whether it was left away for that reason.
+    /// Whether it was left out for that reason.
     left_away: bool,
     /// Whether only a part of it was handed out, and the rest is still to be skipped.
     inside_long: bool,
@@ -55,7 +55,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The next line, without its end; none behind the last. One that is too long is an error.
+    /// The next line, without its end; none after the last. One that is too long is an error.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, ImportError> {
         match self.take_line()? {
@@ -89,7 +89,7 @@ impl<'a> Lines<'a> {
 
     /// What the user should know when all was read.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let warning = || format!("the log ends inside line {}: that line is left away", self.number);
+        let warning = || format!("the log ends inside line {}: that line is left out", self.number);
         self.left_away.then(warning).into_iter().collect()
     }
 
@@ -123,7 +123,7 @@ impl<'a> Lines<'a> {
         Ok(Some(if self.inside_long { Taken::Part } else { Taken::Whole }))
     }
 
-    /// Goes behind the line of which a part was handed out.
+    /// Moves past the line of which a part was handed out.
     fn skip_rest(&mut self) -> Result<(), ImportError> {
         self.inside_long = false;
         loop {
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(lines.next().unwrap().unwrap(), b"b");
         assert_eq!(lines.warnings(), [""; 0]);
         assert!(lines.refuse::<()>("a word").unwrap().is_none());
-        assert_eq!(lines.warnings(), ["the log ends inside line 2: that line is left away"]);
+        assert_eq!(lines.warnings(), ["the log ends inside line 2: that line is left out"]);
     }
 
     #[test]

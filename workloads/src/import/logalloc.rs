@@ -4,7 +4,7 @@
 //! PID [TID] malloc(SIZE)=PTR
 //! PID [TID] calloc(COUNT,SIZE)=PTR
 //! PID [TID] realloc(PTR,SIZE)=PTR
-//! PID [TID] memalign(ALIGNMENT,SIZE)=PTR        posix_memalign and aligned_alloc likewise
+//! PID [TID] memalign(ALIGNMENT,SIZE)=PTR        the same for posix_memalign and aligned_alloc
 //! PID [TID] valloc(SIZE)=PTR
 //! PID [TID] free(PTR)
 //! PID [TID] jemalloc_stats()                    a mark: statistics were printed here
@@ -54,8 +54,8 @@ impl Log for LogallocLog<'_> {
         loop {
             let Some(line) = self.lines.next()? else { return Ok(None) };
             let parsed = parse(line).and_then(|line| match (self.has_threads, line.thread) {
-                (Some(true), None) => Err("a thread id behind the process id, as on the lines before"),
-                (Some(false), Some(_)) => Err("no thread id behind the process id, as on the lines before"),
+                (Some(true), None) => Err("a thread id after the process id, as on the lines before"),
+                (Some(false), Some(_)) => Err("no thread id after the process id, as on the lines before"),
                 _ => Ok(line),
             });
             let line = match parsed {
@@ -113,7 +113,7 @@ fn parse(line: &[u8]) -> Result<Line, Expected> {
     let (thread, name) = match (words.next(), words.next(), words.next()) {
         (Some(name), None, None) => (None, name),
         (Some(thread), Some(name), None) => {
-            (Some(decimal(thread).ok_or("a decimal thread id behind the process id")?), name)
+            (Some(decimal(thread).ok_or("a decimal thread id after the process id")?), name)
         }
         _ => return Err(SHAPE),
     };
@@ -173,7 +173,7 @@ impl<'a> Parts<'a> {
     }
 
     fn result(&self) -> Result<u64, Expected> {
-        self.result.ok_or("`=RESULT` behind the call")
+        self.result.ok_or("`=RESULT` after the call")
     }
 
     fn one(&self) -> Result<&'a [u8], Expected> {
@@ -246,8 +246,8 @@ mod tests {
             ("1 2 3 malloc(4)=0x1", shape),
             ("1 2 malloc(4)0x1", shape),
             ("x 2 malloc(4)=0x1", "a decimal process id first"),
-            ("1 x malloc(4)=0x1", "a decimal thread id behind the process id"),
-            ("1 2 malloc(4)", "`=RESULT` behind the call"),
+            ("1 x malloc(4)=0x1", "a decimal thread id after the process id"),
+            ("1 2 malloc(4)", "`=RESULT` after the call"),
             ("1 2 malloc(4,5)=0x1", "one argument"),
             ("1 2 malloc(-4)=0x1", "a decimal size below 2^64"),
             ("1 2 malloc(4)=0xg", "a hexadecimal pointer, or # and the number of a slot"),

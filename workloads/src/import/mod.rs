@@ -3,7 +3,7 @@
 //! The parts, in the order in which data goes through them: `source` opens the file and its
 //! container (plain, gzip, zstd or zip), `kind` tells what log it is by its first bytes, `lines` or `records`
 //! cuts it, one module for each kind of log parses it into calls with raw addresses, and `ledger` gives
-//! the objects behind the addresses their identities, mends what a log cannot say right, and writes the trace.
+//! the objects that addresses stand for their identities, mends what a log cannot say right, and writes the trace.
 //!
 //! What a kind of log does not hold is said in the trace's header: threads, times and alignment by its
 //! flags, all else by notes called `not_in_log`.
@@ -84,7 +84,7 @@ pub struct ImportReport {
     pub header: Header,
     /// Its totals, repairs among them.
     pub summary: Summary,
-    /// What the user should know: what was mended, what was left away. Sentences without the log's name.
+    /// What the user should know: what was mended, what was left out. Sentences without the log's name.
     pub warnings: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ pub fn import(
     Ok(imported)
 }
 
-/// What the kind of a log is told by. A byte-order mark is taken off, but for a kind that is no text.
+/// What the kind of a log is told by. A byte-order mark is removed, except for a kind that is not text.
 fn read_head(content: &mut dyn Read, input: &Path, kind: Option<Kind>) -> Result<Vec<u8>, ImportError> {
     let mut head = Vec::new();
     let read = content.take(kind::HEAD_BYTES as u64).read_to_end(&mut head);

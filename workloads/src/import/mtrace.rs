@@ -12,8 +12,8 @@
 //!
 //! Pointers and sizes are hexadecimal with 0x, size zero is `0`, NULL is `(nil)`. A place may hold blanks, so a
 //! line is read from its end. Under threads each line is whole, but others' lines may stand between the two of a
-//! realloc, and a free may stand behind the allocation that it made possible. A realloc has taken place before its
-//! first line is written; so it is entered there, and the calls that stand between come behind it.
+//! realloc, and a free may stand after the allocation that it made possible. A realloc has taken place before its
+//! first line is written; so it is entered there, and the calls that stand between come after it.
 
 use std::collections::VecDeque;
 
@@ -73,7 +73,7 @@ impl<'a> MtraceLog<'a> {
                 Ok(())
             }
             Ok(Line::Old(_)) if self.ahead.len() >= BETWEEN_MOST => {
-                Err("a line that begins with `>`, within 4096 lines behind one that begins with `<`")
+                Err("a line that begins with `>`, within 4096 lines after one that begins with `<`")
             }
             Ok(Line::Old(address)) => {
                 self.ahead.push_back(Ahead::Opened(address));
@@ -149,7 +149,7 @@ impl Log for MtraceLog<'_> {
         let mut warnings = self.lines.warnings();
         if self.unfinished > 0 {
             warnings.push(format!(
-                "{} reallocs of which the log has only the first line: left away",
+                "{} reallocs of which the log has only the first line: left out",
                 self.unfinished
             ));
         }

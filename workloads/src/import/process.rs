@@ -1,6 +1,6 @@
 //! One process of a log that may hold several: the one that was asked for, or the first.
 //!
-//! A trace is of one process. The calls of the others are counted and left away.
+//! A trace is of one process. The calls of the others are counted and left out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,12 +45,12 @@ impl Process {
         self.taken
     }
 
-    /// That calls of others were left away.
+    /// That calls of others were left out.
     pub(super) fn warning(&self) -> Option<String> {
         let taken = self.taken?;
         (self.left_away > 0).then(|| {
             format!(
-                "{} calls of other processes ({}) are left away: the trace is of process {taken} (another: --process ID)",
+                "{} calls of other processes ({}) are left out: the trace is of process {taken} (another: --process ID)",
                 self.left_away,
                 self.list_others()
             )

@@ -1,6 +1,6 @@
 //! A byte stream read in pieces of known length, with the place of each: what binary logs are read by.
 //!
-//! A log may end inside a piece, because whoever wrote it was killed. That piece is left away, and a warning says so.
+//! A log may end inside a piece, because whoever wrote it was killed. That piece is left out, and a warning says so.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl<'a> Records<'a> {
         Ok(self.fill(&mut byte)?.then_some(byte[0]))
     }
 
-    /// Fills `piece`; false if the stream ended before, then what was there is left away.
+    /// Fills `piece`; false if the stream ended before, then what was there is left out.
     #[inline]
     pub(super) fn fill(&mut self, piece: &mut [u8]) -> Result<bool, ImportError> {
         let begin = self.offset;
@@ -73,7 +73,7 @@ impl<'a> Records<'a> {
 
     /// What the user should know when all was read.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let warning = |begin| format!("the log ends inside what begins at byte {begin}: that is left away");
+        let warning = |begin| format!("the log ends inside what begins at byte {begin}: that is left out");
         self.cut_off.map(warning).into_iter().collect()
     }
 
@@ -109,7 +109,7 @@ mod tests {
         let mut input = &b"ab"[..];
         let mut records = Records::new(&mut input, Path::new("log"));
         assert!(!records.fill(&mut piece).unwrap());
-        assert_eq!(records.warnings(), ["the log ends inside what begins at byte 0: that is left away"]);
+        assert_eq!(records.warnings(), ["the log ends inside what begins at byte 0: that is left out"]);
         let error = records.malformed(4, "a name", b"\x00\xff").to_string();
         assert_eq!(error, "log: byte 4 of the content: expected a name, found 00 ff");
     }

@@ -60,7 +60,7 @@ impl Source {
         self.total_bytes
     }
 
-    /// Calls `consume` with the content, container taken off. A callback, because the member of a
+    /// Calls `consume` with the decompressed content. A callback, because the member of a
     /// zip file borrows the file's directory.
     pub(super) fn read<T>(
         mut self,

@@ -263,7 +263,7 @@ fn what_is_wrong_is_named_with_its_line() {
     assert_eq!(
         message(b"hello\n", None),
         format!(
-            "log.txt: no known kind of log begins like this (its first 6 bytes were looked at; they begin with \"hello\\n\"): name its kind with --from ({})",
+            "log.txt: no known kind of log begins like this (its first 6 bytes were examined; they begin with \"hello\\n\"): name its kind with --from ({})",
             Kind::names()
         )
     );

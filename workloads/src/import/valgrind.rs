@@ -1,4 +1,4 @@
-//! What valgrind logs with `--trace-malloc=yes`: calls and their results, each line behind the process id.
+//! What valgrind logs with `--trace-malloc=yes`: calls and their results, each line after the process id.
 //!
 //! ```text
 //! --PID-- malloc(48) = 0x4A8C040
@@ -14,7 +14,7 @@
 //!
 //! Sizes are decimal, pointers hexadecimal with capitals. A call and its result are written one after the other, and a
 //! line ends only with a result or a free: so a call that has no result (a calloc whose product overflows) and one in which
-//! valgrind went on with another thread have the next call behind them on the same line. A result that stands alone is
+//! valgrind went on with another thread have the next call after them on the same line. A result that stands alone is
 //! that of the oldest call that has none. With `--time-stamp=yes` each line has the time since valgrind's start before the
 //! process id: `--00:00:00:01.250 PID-- `. It is passed over: valgrind slows the program down, and not all parts alike. All other lines (`==PID==`, the program's own, `malloc_usable_size`) are passed over.
 
@@ -119,7 +119,7 @@ impl Log for ValgrindLog<'_> {
         let mut warnings: Vec<String> =
             self.process.warning().into_iter().chain(self.lines.warnings()).collect();
         if self.unfinished > 0 {
-            warnings.push(format!("{} calls of which the log has no result: left away", self.unfinished));
+            warnings.push(format!("{} calls of which the log has no result: left out", self.unfinished));
         }
         warnings
     }
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the lines behind their process ids tell, and how many calls wait at the end.
+    /// What the lines after their process ids tell, and how many calls wait at the end.
     fn read(lines: &[&str]) -> Result<(Vec<What>, usize), Expected> {
         let (mut ahead, mut open) = (VecDeque::new(), VecDeque::new());
         for line in lines {

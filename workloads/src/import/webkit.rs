@@ -23,7 +23,7 @@ use super::records::Records;
 const RECORD_BYTES: usize = 24;
 /// What MallocBench makes of an alignment that was no power of two.
 const ODD_ALIGNMENT: u64 = 1 << 16;
-/// Records of a log that are looked at to tell whether it is one.
+/// Records of a log that are examined to tell whether it is one.
 const LOOKED_AT: usize = 64;
 
 /// What a record should have held.

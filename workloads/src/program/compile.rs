@@ -1,4 +1,4 @@
-//! Compiling: a trace's records to the compiler, in order, and the drain behind them.
+//! Compiling: a trace's records to the compiler, in order, and the drain after them.
 
 use heaplab_trace::Record;
 
@@ -54,7 +54,7 @@ pub fn compile(
 }
 
 impl Compiler<'_> {
-    /// The recorded process was looked at. In strict order the window ends here, so that a replay can be looked at
+    /// The recorded process was sampled. In strict order the window ends here, so that a replay can be sampled
     /// where the recorded process was; in causal order there is no such place.
     fn look(&mut self, time_ns: u64) -> Result<(), Fault> {
         let Some(time) = self.since_first_event(time_ns) else { return Ok(()) };

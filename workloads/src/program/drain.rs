@@ -1,4 +1,4 @@
-//! What a program does behind the trace's last event: it frees what is left, and then makes small
+//! What a program does after the trace's last event: it frees what is left, and then makes small
 //! calls for a minute of trace time, so that memory after the load can be compared.
 //!
 //! Every object is freed by the thread that allocated or reallocated it last, if that still lives,

@@ -378,7 +378,7 @@ fn huge_pages_are_what_the_process_said_from_the_next_event_on() {
 fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     let malloc = |time, object| Record::Event(at(time, 0, Action::Malloc { object, size: 100 }));
     let look = |time_ns| Record::Resident(ResidentSample { time_ns, resident_bytes: 1 });
-    // Before the first event; at the time of events to come; twice with nothing between; behind the last event.
+    // Before the first event; at the time of events to come; twice with nothing between; after the last event.
     let records = [
         look(0),
         malloc(5, 0),

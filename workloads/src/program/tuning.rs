@@ -2,7 +2,7 @@
 //!
 //! Huge pages are the flags of a window, for the kernel is asked once for the whole process. A call of
 //! `malloc_trim` or `mallopt` is an operation like any other call of the allocator, but in a window of its own
-//! between two barriers: it is about the whole heap, so that all events before it are done and none behind it
+//! between two barriers: it is about the whole heap, so that all events before it are done and none after it
 //! has begun, in causal order too. It is no event and no work, and counts nowhere.
 
 use heaplab_trace::{HugePages, Mark, ThreadId, Tuning};
@@ -48,7 +48,7 @@ impl Compiler<'_> {
     }
 
     /// A window that holds `op` alone, at the mark's own time: an idle process that trims its heap does so long
-    /// behind its last event.
+    /// after its last event.
     fn tune(&mut self, time_ns: u64, op: Op) -> Result<(), Fault> {
         let last_time = self.current.head.last_time;
         let time = if self.has_times { self.since_first_event(time_ns).unwrap_or(0) } else { last_time };

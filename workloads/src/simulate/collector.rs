@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(fill(&mut collector(), 700), [0, 0, 0]);
         assert_eq!(fill(&mut collector(), 701), [1, 0, 0]);
         // Each later round takes 701 again. Every twelfth goes one generation further, and the one
-        // behind the eleventh of those goes through all.
+        // after the eleventh of those goes through all.
         assert_eq!(fill(&mut collector(), 11 * 701), [11, 0, 0]);
         assert_eq!(fill(&mut collector(), 12 * 701), [11, 1, 0]);
         assert_eq!(fill(&mut collector(), 132 * 701), [121, 11, 0]);

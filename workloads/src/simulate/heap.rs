@@ -94,7 +94,7 @@ impl Heap {
         self.collector.as_mut().and_then(Collector::count_container)
     }
 
-    /// Containers that can be allocated before one is behind which a collection may be due.
+    /// Containers that can be allocated before the one after which a collection may be due.
     #[inline]
     pub(super) fn container_room(&self) -> u64 {
         self.collector.as_ref().map_or(u64::MAX, Collector::room)

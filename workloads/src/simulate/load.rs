@@ -93,7 +93,7 @@ struct Switch {
     ends_ns: VecDeque<u64>,
     /// End of the last state that is known.
     last_ns: u64,
-    /// Whether the first, and the one behind the last, are bursts.
+    /// Whether the first, and the one after the last, are bursts.
     first_is_burst: bool,
     next_is_burst: bool,
 }

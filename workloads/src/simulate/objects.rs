@@ -75,7 +75,7 @@ pub(super) struct Run {
 impl Run {
     /// Draws up to `count` objects and adds them, as long as they are pools' and no more than `room` of them
     /// are containers. Gives how many it added, how many of these are containers, and the object that
-    /// was drawn behind them and is neither.
+    /// was drawn after them and is neither.
     #[inline]
     pub(super) fn draw(
         &mut self,

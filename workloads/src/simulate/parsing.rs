@@ -61,7 +61,7 @@ impl Parser {
     ) -> u64 {
         let mut calls = 0;
         while self.left > 0 && calls < budget && around.heap.pending() < most {
-            // One that grows does so behind the next object.
+            // One that grows does so after the next object.
             let together = if self.growing.is_some() { 1 } else { RUN_MOST - self.run.objects() };
             let count = self.left.min(budget - calls).min(together.into()) as u32;
             let room = around.heap.container_room();

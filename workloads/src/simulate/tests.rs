@@ -246,7 +246,7 @@ fn mean_run(mut simulation: Simulation) -> f64 {
 fn busy_workers_take_turns_in_slices() {
     let busy = |slice: &str| {
         let slice = format!("service.slice={slice}");
-        // An object is made in one go with the temporary ones behind it.
+        // An object is made in one go with the temporary ones after it.
         let objects = ["pymalloc=false", "parsed.bytes_per_object=64B", "temporary.per_object=0"];
         let overrides = [&objects[..], &["arrivals.think.mean=1s", &slice]].concat();
         mean_run(simulation(1, 10.0, &overrides))

@@ -52,7 +52,7 @@ pub struct Pattern {
     begin: fn(&Values, u64) -> Result<Begun, DefinitionError>,
 }
 
-/// A pattern that was begun.
+/// A pattern that was started.
 pub(crate) struct Begun {
     /// What it does.
     play: Box<dyn Play>,
@@ -114,7 +114,7 @@ impl Stress {
                 key: "--duration".to_string(),
                 found: format!("{}s", duration_ns as f64 / 1e9),
                 allowed: format!(
-                    "left away: a stress pattern is a fixed number of operations (--set {})",
+                    "left out: a stress pattern is a fixed number of operations (--set {})",
                     keys.join(", ")
                 ),
             });

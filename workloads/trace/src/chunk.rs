@@ -206,7 +206,7 @@ fn encode_name(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
 }
 
-/// Decodes the record at `*at` and moves `*at` behind it. Any bytes are answered by a record that
+/// Decodes the record at `*at` and moves `*at` past it. Any bytes are answered by a record that
 /// obeys all laws but those of liveness, or by a fault.
 #[inline]
 pub(crate) fn decode(bytes: &[u8], at: &mut usize, state: &mut State) -> Result<Record, RecordFault> {

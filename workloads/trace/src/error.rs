@@ -152,8 +152,8 @@ pub enum Fault {
     /// The index does not describe the chunks.
     #[error("entry {0} of the index does not describe its chunk")]
     Index(u64),
-    /// Something stands behind the trailer.
-    #[error("bytes stand behind the end of the trace")]
+    /// Something stands after the trailer.
+    #[error("bytes stand after the end of the trace")]
     Trailing,
 }
 

@@ -109,7 +109,7 @@ pub enum Action {
     /// The object ends here although no call says so: its address was given out again, and its free
     /// was never logged. A replay frees it. It is no event, for nobody logged it: it counts nowhere
     /// but in [`frees_missed`](crate::Summary::frees_missed), and it bears the time and the thread
-    /// of the allocation behind it, which proves that the object had ended.
+    /// of the allocation that follows, which proves that the object had ended.
     FreeMissed {
         /// The object that ends.
         object: ObjectId,
@@ -126,7 +126,7 @@ pub enum Action {
         repeats: u32,
     },
     /// So much of a live object was written to, at most, since it was allocated or last reallocated: its free or its
-    /// next realloc stands behind, or it stays live. It is no event, for it asks nothing of malloc. Recordings have it of large
+    /// next realloc follows, or it stays live. It is no event, for it asks nothing of malloc. Recordings have it of large
     /// objects: those of 128 KiB or more.
     Touched {
         /// The object.

@@ -80,7 +80,7 @@ impl Temporary {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
             _ => Path::new("."),
         };
-        // A name that cannot be had is told now, and not when the trace is whole.
+        // A name that cannot be used is reported now, and not when the trace is whole.
         match fs::symlink_metadata(hidden_path(target, u32::MAX)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -31,7 +31,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The note that says how often the recorded process's resident memory was looked at, in ns. A sample is stored
+    /// The note that says how often the recorded process's resident memory was sampled, in ns. A sample is stored
     /// where a look found another figure than the one before.
     pub const RESIDENT_LOOKS_NOTE: &str = "resident_looks_every_ns";
 
@@ -78,7 +78,7 @@ pub struct Note {
     pub value: String,
 }
 
-/// Exact totals of a whole trace, written behind the last chunk.
+/// Exact totals of a whole trace, written after the last chunk.
 ///
 /// Counts are of calls as they were logged: a `realloc(NULL, n)` is a realloc, a `free(NULL)` a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ pub struct Summary {
     pub times_raised: u64,
     /// Allocations at a live address that a free, logged late, was moved before.
     pub frees_hoisted: u64,
-    /// Allocations at a live address whose free was never logged; the older object was ended there.
+    /// Allocations at a live address whose free was never logged; the older object ends there.
     pub frees_missed: u64,
     /// Events that the recorder knows it lost.
     pub lost: u64,

@@ -1,6 +1,6 @@
 //! Allocation traces: what they hold, and the `.hlt` file that they are kept in.
 //!
-//! Depends on nothing else of this project. A trace is a stream of [`Record`]s in time order behind a
+//! Depends on nothing else of this project. A trace is a stream of [`Record`]s in time order after a
 //! [`Header`] and before a [`Summary`]. [`TraceFile`] writes one to a file and [`TraceWriter`] to
 //! anything else, [`TraceReader`] reads it as a stream, [`verify`] reads all of it for faults, and
 //! [`summary`] and [`summary_of_bytes`] read its totals alone.

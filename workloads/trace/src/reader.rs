@@ -20,7 +20,7 @@ const IN_MEMORY: &str = "<trace>";
 /// Where a trace was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncation {
-    /// Where its whole part ends, in bytes: everything behind was lost or is of no use.
+    /// Where its whole part ends, in bytes: everything after was lost or is of no use.
     pub offset: u64,
     /// Bytes that the file has.
     pub file_bytes: u64,
@@ -191,7 +191,7 @@ impl<R: Read> TraceReader<R> {
         begun
     }
 
-    /// Checks what can be known only behind a chunk's last record.
+    /// Checks what can be known only after a chunk's last record.
     fn close_chunk(&mut self) -> Result<(), TraceError> {
         if self.head.events != self.events_in_chunk {
             let (found, expected) = (self.head.events.into(), self.events_in_chunk.into());
@@ -386,7 +386,7 @@ impl<R: Read> TraceReader<R> {
         self.fill_more(length)
     }
 
-    /// As [`fill`](Self::fill), behind what the buffer holds.
+    /// As [`fill`](Self::fill), after what the buffer holds.
     fn fill_more(&mut self, length: usize) -> Result<bool, TraceError> {
         // `read_to_end` grows the buffer with what arrives, not with what was promised.
         let read = self.input.by_ref().take(length as u64).read_to_end(&mut self.buffer);

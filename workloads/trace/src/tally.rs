@@ -1,6 +1,6 @@
 //! The laws of a trace and its totals: what a stream of records must obey, and what it adds up to.
 //!
-//! The writer holds every record against it before it encodes one, and `verify` does the same with
+//! The writer checks every record by it before it encodes one, and `verify` does the same with
 //! what it decodes, so that a summary is never taken on trust. No I/O. Memory grows with the live
 //! objects and, by a byte each, with the threads; not with the trace's length.
 

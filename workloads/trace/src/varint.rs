@@ -11,7 +11,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Reads the number at `*at` and moves `*at` behind it.
+/// Reads the number at `*at` and moves `*at` past it.
 #[inline]
 pub(crate) fn get(bytes: &[u8], at: &mut usize) -> Result<u64, RecordFault> {
     // PERF: most numbers of a trace have one byte.

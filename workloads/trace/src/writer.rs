@@ -1,6 +1,6 @@
 //! Writing a trace: records in, a `.hlt` stream out.
 //!
-//! Every record is held against the laws of traces before it is encoded, so that no reader meets an
+//! Every record is checked against the laws of traces before it is encoded, so that no reader meets an
 //! unlawful trace by a fault of ours. Memory: one chunk, the live objects, the index.
 
 use std::io::{self, Write};

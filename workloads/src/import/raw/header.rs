@@ -99,7 +99,7 @@ fn ending(number: u32, image: Option<Image<'_>>, facts: &Facts) -> String {
     }
 }
 
-/// What the command knew of the process, its own facts last: those come behind the recording's.
+/// What the command knew of the process, its own facts last: those come after the recording's.
 fn process_facts(number: u32, facts: &Facts) -> Vec<(&str, &str)> {
     let of = |pid: u32| facts.texts.iter().filter(move |(of, ..)| *of == pid);
     of(0)

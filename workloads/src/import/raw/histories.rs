@@ -1,5 +1,5 @@
 //! Random histories of known truth: threads that share an allocator which gives freed addresses out again at
-//! once, recorded as the recorder does, merged, and held against what really happened.
+//! once, recorded as the recorder does, merged, and compared with what really happened.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

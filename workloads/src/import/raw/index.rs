@@ -245,7 +245,7 @@ impl Scan<'_> {
         let held = bytes.min(self.file_bytes - offset);
         if held < bytes {
             self.contents.problems.add(format!(
-                "at byte {offset}: a chunk of {bytes} bytes is cut off behind {held}: what is missing is lost"
+                "at byte {offset}: a chunk of {bytes} bytes is cut off after {held}: what is missing is lost"
             ));
         }
         let chunk = Chunk { head, place: self.place, offset, held_bytes: held as u32 };

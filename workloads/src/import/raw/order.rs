@@ -12,7 +12,7 @@
 //!   used it within the tick. Then the tick is undone and done again, with the rule that one of the waiting
 //!   steps comes before a step that had changed its address; and so on with more such rules, depth first. In any true order, the first step that is not yet taken waits because of a step that comes later in
 //!   that order: so one of the rules that can be added is true. A search that was led astray by an early
-//!   rule is hardly ever mended by its last ones; so each is given up after some tries, and begun anew with
+//!   rule is hardly ever mended by its last ones; so each is given up after some tries, and started anew with
 //!   rules in another order.
 //! - If it may not, one of the waiting steps is done regardless, and counted as guessed.
 

@@ -32,17 +32,17 @@ pub(super) enum What {
         touched: Touched,
     },
     FreeNull,
-    /// A block leaves its address: a realloc that will move it or free it was begun.
+    /// A block leaves its address: a realloc that will move it or free it was started.
     Leave {
         touched: Touched,
     },
-    /// The realloc that was begun ends with the block at another address.
+    /// The realloc that was started ends with the block at another address.
     Arrive,
-    /// The realloc that was begun ended with the block where it was.
+    /// The realloc that was started ended with the block where it was.
     Resize {
         touched: Touched,
     },
-    /// The realloc that was begun was to 0 and freed the block.
+    /// The realloc that was started was to 0 and freed the block.
     ReallocFreed,
     /// The block, if there is one, stays live to the process's end.
     Touch {
@@ -113,7 +113,7 @@ pub(super) struct Stream<'a> {
     chunks: &'a [Chunk],
     /// The file that the window is of.
     place: Place,
-    /// Chunks whose content was begun.
+    /// Chunks whose content was started.
     opened: usize,
     window: Vec<u8>,
     /// Where in the file the window begins.
@@ -124,7 +124,7 @@ pub(super) struct Stream<'a> {
     tick_us: u64,
     /// Ticks that went back, and were raised.
     pub(super) ticks_raised: u64,
-    /// Lengths of the chunks that were begun.
+    /// Lengths of the chunks that were started.
     pub(super) read_bytes: u64,
     /// The next step and its tick, read ahead.
     next: Option<(u64, Step)>,
@@ -167,7 +167,7 @@ impl<'a> Stream<'a> {
         self.chunks[0].head.tid
     }
 
-    /// The tick of the next step; none behind the last one.
+    /// The tick of the next step; none after the last one.
     pub(super) fn next_tick(&mut self, problems: &mut Problems) -> Result<Option<u64>, ImportError> {
         if self.next.is_none() {
             self.next = self.read_step(problems)?;
@@ -218,7 +218,7 @@ impl<'a> Stream<'a> {
                 return Ok(Some((self.tick_us, step)));
             }
             let Some((tick_us, event)) = read else {
-                // Frees by late destructors come behind the mark of a thread's end: the end is where it ends.
+                // Frees by late destructors come after the mark of a thread's end: the end is where it ends.
                 let end = Step { what: What::ThreadEnd, address: 0, size: 0 };
                 return Ok(std::mem::take(&mut self.ending).then_some((self.tick_us, end)));
             };
@@ -268,7 +268,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The next event but ticks, with its time; none behind the last one.
+    /// The next event but ticks, with its time; none after the last one.
     fn read_event(&mut self, problems: &mut Problems) -> Result<Option<(u64, Event)>, ImportError> {
         loop {
             self.fill()?;
@@ -297,7 +297,7 @@ impl<'a> Stream<'a> {
         self.tick_us = self.tick_us.max(elapsed_us);
     }
 
-    /// Begins the next chunk; false behind the last one.
+    /// Begins the next chunk; false after the last one.
     fn open_next(&mut self) -> bool {
         let Some(chunk) = self.chunks.get(self.opened) else {
             self.window = Vec::new();

@@ -212,7 +212,7 @@ fn what_pthread_create_allocates_is_in_no_trace() {
 fn an_address_used_by_two_threads_in_a_tick_alternates() {
     let mut writer = writer();
     let (one, other) = (writer.add_thread(100), writer.add_thread(101));
-    // The first thread's second allocation can only be behind the second thread's free of the first.
+    // The first thread's second allocation can only be after the second thread's free of the first.
     for event in [malloc(0x1000, 1), malloc(0x1000, 2), malloc(0x2000, 3)] {
         writer.push(one, 1000, event);
     }
@@ -285,7 +285,7 @@ fn a_file_that_was_cut_off_is_read_up_to_there() {
     place.damage(|bytes| bytes.truncate(150_001));
     let (report, _) = place.import();
     assert!(
-        report.problems.iter().any(|problem| problem.contains("is cut off behind")),
+        report.problems.iter().any(|problem| problem.contains("is cut off after")),
         "{:?}",
         report.problems
     );
@@ -296,7 +296,7 @@ fn a_file_that_was_cut_off_is_read_up_to_there() {
 #[test]
 fn a_damaged_head_costs_its_chunk_alone() {
     let place = Place::new(&long());
-    // The first thread's second chunk begins behind two first chunks.
+    // The first thread's second chunk begins after two first chunks.
     let second = PAGE_BYTES + 2 * FIRST_CHUNK_BYTES;
     place.damage(|bytes| bytes[second + 20] ^= 1);
     let (report, _) = place.import();

@@ -17,7 +17,7 @@ pub struct RawWriter {
     head: ImageHead,
     page: Box<[AtomicU64; PAGE_WORDS]>,
     threads: Vec<Thread>,
-    /// Content of the file behind its first page.
+    /// Content of the file after its first page.
     chunks: Vec<u8>,
     samples: Vec<u8>,
 }

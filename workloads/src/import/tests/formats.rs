@@ -240,7 +240,7 @@ fn a_valgrind_log() {
     assert_eq!(
         imported.report.warnings,
         [
-            "1 calls of other processes (9103) are left away: the trace is of process 9102 (another: --process ID)"
+            "1 calls of other processes (9103) are left out: the trace is of process 9102 (another: --process ID)"
         ]
     );
 }
@@ -249,7 +249,7 @@ fn a_valgrind_log() {
 fn a_valgrind_log_that_ends_inside_a_call() {
     let imported = import_text("--7-- malloc(48) = 0x10\n--7-- malloc(5)");
     assert_eq!(deeds(&imported), [malloc(0, 48)]);
-    assert_eq!(imported.report.warnings, ["1 calls of which the log has no result: left away"]);
+    assert_eq!(imported.report.warnings, ["1 calls of which the log has no result: left out"]);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn the_two_lines_of_a_realloc_may_stand_apart() {
     assert_eq!(deeds(&import_text(text)), expected);
     let cut = import_text("= Start\n+ 0x10 0x1\n< 0x10\n+ 0x20 0x2\n");
     assert_eq!(deeds(&cut), [malloc(0, 1), malloc(1, 2)]);
-    assert_eq!(cut.report.warnings, ["1 reallocs of which the log has only the first line: left away"]);
+    assert_eq!(cut.report.warnings, ["1 reallocs of which the log has only the first line: left out"]);
     assert!(
         message(b"= Start\n> 0x10 0x1\n", None)
             .starts_with("log.txt:2: expected a line that begins with `<`")
@@ -366,7 +366,7 @@ fn a_munged_and_an_old_logalloc_log() {
     let old = import_text("13663 malloc(42)=0x7f0c33502040\n13663 free(0x7f0c33502040)\n");
     assert_eq!((deeds(&old), claims(&old)), (vec![malloc(0, 42), free(0)], (false, false, true)));
     let mixed = message(b"1 malloc(42)=0x10\n1 1 free(0x10)\n", None);
-    assert!(mixed.starts_with("log.txt:2: expected no thread id behind the process id"), "{mixed}");
+    assert!(mixed.starts_with("log.txt:2: expected no thread id after the process id"), "{mixed}");
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_trace_of_malloc_bench() {
     assert_eq!((deeds(&imported), claims(&imported)), (expected.to_vec(), (false, false, true)));
     let cut = import_bytes(&MALLOC_BENCH[..22], None).unwrap();
     assert_eq!(deeds(&cut), expected[..2]);
-    assert_eq!(cut.report.warnings, ["the log ends inside what begins at byte 18: that is left away"]);
+    assert_eq!(cut.report.warnings, ["the log ends inside what begins at byte 18: that is left out"]);
     let bench = Some(Kind::MallocBench);
     assert_eq!(
         message(&[0x0a, 2, 0x12, 0, 0x1a, 0], bench),
@@ -435,7 +435,7 @@ fn a_log_of_webkit() {
     assert_eq!((actions(&imported), claims(&imported)), (expected.to_vec(), (false, true, true)));
     let cut = import_bytes(&webkit()[..70], None).unwrap();
     assert_eq!(actions(&cut), expected[..2]);
-    assert_eq!(cut.report.warnings, ["the log ends inside what begins at byte 48: that is left away"]);
+    assert_eq!(cut.report.warnings, ["the log ends inside what begins at byte 48: that is left out"]);
     assert_eq!(
         message(&[[9; 24], [0; 24]].concat(), Some(Kind::Webkit)),
         "log.txt: byte 0 of the content: expected an opcode from 0 to 3, found \

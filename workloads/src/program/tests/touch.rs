@@ -109,7 +109,7 @@ fn a_block_that_shrinks_next_is_touched_no_further() {
 
 #[test]
 fn what_a_grown_block_was_written_to_beyond_before_lies_in_its_new_part() {
-    // 1 of 4 MiB, then 3 of 8: two more are written to, behind the fourth.
+    // 1 of 4 MiB, then 3 of 8: two more are written to, after the fourth.
     let grown = [
         (0, malloc(0, 4 * MIB)),
         (0, touched(0, MIB)),

@@ -41,7 +41,7 @@ fn a_call_has_a_window_of_its_own_at_its_own_time() {
     };
     let (first, second) = (malloc(100, 0, 0), malloc(101, 1, 1));
     let third = malloc(600, 0, 2);
-    // Before the first event; within a window; while nothing happens; at once behind another; behind the last event.
+    // Before the first event; within a window; while nothing happens; at once after another; after the last event.
     let records = [
         mark(90, THRESHOLD),
         first.0,

@@ -28,7 +28,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
             "pairs",
             "20000",
             (0, 1_000_000_000),
-            "objects that are allocated and freed at once, before the list is freed and again behind that",
+            "objects that are allocated and freed at once, before the list is freed and again after that",
         ),
     ],
     begin,

@@ -41,7 +41,7 @@ struct Messages {
     depth: usize,
     repeats: u64,
     run: u64,
-    /// Messages that were begun, and nodes that the last one has.
+    /// Messages that were started, and nodes that the last one has.
     begun: u64,
     built: Vec<Block>,
     queue: VecDeque<Vec<Block>>,

@@ -45,7 +45,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
             "events",
             "1000000",
             (0, 10_000_000_000),
-            "allocations and frees of all threads together, behind the first filling",
+            "allocations and frees of all threads together, after the first filling",
         ),
         RUN,
     ],

@@ -113,7 +113,7 @@ impl Lane {
         }
     }
 
-    /// One loop; false behind the last, when all that is the lane's is freed.
+    /// One loop; false after the last, when all that is the lane's is freed.
     fn act(&mut self, plan: &Plan, foreign: &mut [Vec<Block>], heap: &mut Heap) -> bool {
         let percent = 30 + self.random.below(70);
         let start = self.random.index(plan.blocks);

@@ -21,7 +21,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
         count("blocks", "1000", (1, 100_000), "objects of a batch"),
         min("8B"),
         max("1000B"),
-        size("step", "8B", (1, 1 << 30), "how much the size rises; behind max it begins at min again"),
+        size("step", "8B", (1, 1 << 30), "how much the size rises; after max it starts at min again"),
         count("kept", "4", (0, 1000), "batches of a thread that stay live while the next is made"),
         share(
             "reversed",

@@ -11,7 +11,7 @@ fn what_was_touched_of_blocks_that_stay_live_is_told_at_the_end() {
         (one, 1000, malloc(0x10_0000, 1 << 20)),
         (one, 1000, malloc(0x30_0000, 3 << 30)),
         (one, 1000, malloc(0x50_0000, 1 << 20)),
-        // The second is freed behind that by another thread; of the third a block was never seen.
+        // The second is freed after that by another thread; of the third a block was never seen.
         (one, 5000, touched(0x10_0000, 4096)),
         (one, 5000, touched(0x30_0000, 2 << 30)),
         (one, 5000, touched(0x70_0000, 4096)),

@@ -164,9 +164,9 @@ fn what_would_fill_memory_is_refused() {
     let line = bomb("1: malloc 0x10 8\n", "1111111111111111", 1 << 20);
     assert!(message(&line, None).contains("log.txt:2: expected a line of at most 64 KiB"));
     let live = bomb("v 10400 3\na 8 1\n", "+ 0\n", ledger::LIVE_MOST + 2);
-    assert!(message(&live, None).contains(" objects live at once behind event "));
+    assert!(message(&live, None).contains(" objects live at once after event "));
     let threads = bomb("1: malloc 0x10 8\n", "1: thread_done 0x0\n", ledger::THREADS_MOST as usize + 1);
-    assert!(message(&threads, None).contains(" threads behind event "));
+    assert!(message(&threads, None).contains(" threads after event "));
     let infos = bomb("v 10400 3\n", "a 8 1\n", heaptrack::INFOS_MOST + 1);
     assert!(message(&infos, None).contains("lines of kind a: no program is known to have so many"));
     let open = bomb("--7-- malloc(1)\n", "--7-- malloc(1)free(0x0)\n", 5000);

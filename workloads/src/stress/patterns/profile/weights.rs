@@ -39,7 +39,7 @@ impl Weights {
         }
     }
 
-    /// The index at which `drawn`, below the total, falls when the weights lie one behind another.
+    /// The index at which `drawn`, below the total, falls when the weights lie one after another.
     pub(super) fn find(&self, mut drawn: u128) -> usize {
         let mut place = 0;
         let mut step = self.weights.len().checked_ilog2().map_or(0, |bits| 1usize << bits);
