@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packed;
-use super::row_file::{RowFile, io, write_whole};
+use super::row_file::{RowFile, io};
+use super::whole_file::write_whole;
 use super::{
     HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow, Status,
     TimelinePoint, columns, reader,

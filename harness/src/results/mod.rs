@@ -21,6 +21,7 @@ mod rows;
 mod run_file;
 mod sample;
 mod tree;
+mod whole_file;
 
 pub use build::RunBuild;
 pub use columns::columns;
@@ -31,7 +32,6 @@ pub(crate) use over_time::OverTime;
 pub use packed::{pack, unpack};
 pub use reader::{LatencyFigures, ProgramFigures, Run, load, read_run_file};
 pub use recorded::{MemoryPoint, Recorded, RecordedPoint};
-pub use row_file::write_whole;
 pub use row_index::{SampleRows, index_rows};
 pub use rows::Rows;
 pub use run_file::{RunFile, RunMachine, RunPhase, RunVariant, RunWorkload, SCHEMA};
@@ -39,3 +39,4 @@ pub use sample::{
     HeapMapCell, LatencyBucket, Moment, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint,
 };
 pub use tree::{RunTree, RunTreeMember};
+pub use whole_file::write_whole;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::ResultsError;
 use super::directory::FILES;
-use super::row_file::{io as failed, lock_run, write_whole};
+use super::row_file::{io as failed, lock_run};
+use super::whole_file::write_whole;
 
 /// The highest level that needs no special window to be unpacked.
 const LEVEL: i32 = 19;

@@ -146,22 +146,6 @@ pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Erro
     move |source| ResultsError::Io { path, action, source }
 }
 
-/// Writes a file so that it appears under its name only when it is complete.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(io(path, "write"))?;
-    file.write_all(content).map_err(io(path, "write"))?;
-    file.persist(path).map_err(|error| io(path, "write")(error.error))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
