@@ -361,7 +361,7 @@ fn failed_samples_are_counted_and_named() {
     assert!(stdout(&output).contains("only jemalloc finished every sample"), "{}", stdout(&output));
     let summary = fs::read_to_string(directory.path().join("summary.csv")).expect("a summary");
     assert!(
-        summary.contains("monitor-server,ptmalloc2,memory,resident_peak_bytes,0,6,,,,,,,,,\n"),
+        summary.contains("monitor-server,ptmalloc2,memory,resident_peak_bytes,0,6,,,,,,,,,,\n"),
         "{summary}"
     );
     let only = written(&Shape { broken: Some("ptmalloc2".to_owned()), ..Shape::new(&["ptmalloc2"], 6) });

@@ -179,10 +179,23 @@ fn kinds_of_machines_are_compared_each_within_itself() {
     assert_eq!(samples.iter().filter(|row| column(row, "machine") == "m2").count(), samples.len() / 2);
     let report =
         heaplab().current_dir(place.path()).args(["report", "merged", "--format", "json"]).assert().success();
-    let rows: Vec<serde_json::Value> = serde_json::from_slice(&report.get_output().stdout).unwrap();
-    let workloads: BTreeSet<&str> = rows.iter().map(|row| row["workload"].as_str().unwrap()).collect();
-    assert_eq!(workloads, BTreeSet::from(["a on m1", "a on m2", "b on m1", "b on m2"]));
-    let peaks = rows.iter().filter(|row| row["metric"] == "resident_peak_bytes");
+    let summary: Vec<serde_json::Value> = serde_json::from_slice(&report.get_output().stdout).unwrap();
+    let subject =
+        |row: &serde_json::Value| ["workload", "machine"].map(|key| row[key].as_str().unwrap().to_owned());
+    let subjects: BTreeSet<[String; 2]> = summary.iter().map(subject).collect();
+    let expected =
+        ["a", "b"].iter().flat_map(|name| ["m1", "m2"].map(|kind| [*name, kind].map(str::to_owned)));
+    assert_eq!(subjects, expected.collect());
+    let page = fs::read_to_string(place.path().join("merged/report.md")).unwrap();
+    for name in ["a on m1", "a on m2", "b on m1", "b on m2"] {
+        assert!(page.contains(name), "{name}");
+    }
+    let compared =
+        heaplab().current_dir(place.path()).args(["compare", "merged", "--format", "json"]).assert();
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&compared.success().get_output().stdout).unwrap();
+    assert_eq!(rows.iter().map(subject).collect::<BTreeSet<_>>(), subjects);
+    let peaks = summary.iter().filter(|row| row["metric"] == "resident_peak_bytes");
     assert!(peaks.clone().count() == 8 && peaks.clone().all(|row| row["n"] == 2), "two blocks on each kind");
     assert!(said(&report).contains("no means over workloads"), "{}", said(&report));
     let compared = heaplab().current_dir(place.path()).args(["compare", "one", "merged"]).assert().code(2);

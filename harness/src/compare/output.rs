@@ -83,7 +83,7 @@ fn variant_cells(row: &VariantRow, unranked: &[String]) -> Vec<String> {
     let of_one = |value: Option<f64>| value.filter(|_| row.workloads == 1);
     vec![
         row.variant.clone(),
-        row.workload.clone(),
+        row.name(),
         name_metric(&row.metric),
         samples(row.n, row.failed, row.outliers),
         cell(of_one(row.median), show),
@@ -108,7 +108,7 @@ fn run_cells(row: &RunRow) -> Vec<String> {
     };
     vec![
         row.variant.clone(),
-        row.workload.clone(),
+        row.name(),
         match &row.baseline {
             Some(baseline) => format!("{metric}, over {baseline}'s"),
             None => metric,

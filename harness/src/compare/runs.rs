@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::metric::{choose, find_worse};
 use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
 use crate::report::Analysis;
+use crate::results::name_on;
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
 
 /// A metric of one variant in two runs. An empty cell means not measured.
@@ -60,6 +61,16 @@ pub struct RunRow {
     pub p: Option<f64>,
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
+    /// The kind of machine that it was measured on, in a run of several kinds.
+    pub machine: Option<String>,
+}
+
+impl RunRow {
+    /// What the workload is called in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_on(&self.workload, self.machine.as_deref())
+    }
 }
 
 /// Two runs, compared.
@@ -128,7 +139,7 @@ impl RunComparison {
     pub fn findings(&self, limit: f64) -> Vec<Finding> {
         let mut findings = Vec::new();
         for row in &self.rows {
-            let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
+            let what = format!("{}, {}, {}", row.name(), row.variant, row.metric);
             let failed = row.old_failed + row.new_failed;
             let open = |why: String| Some(Finding::Open(format!("{what}: {why}")));
             findings.extend(match (row.ratio, row.ratio_low.zip(row.ratio_high)) {
@@ -177,13 +188,13 @@ pub(super) fn name_of_side(side: &str) -> &'static str {
 
 /// One sentence for each variant that is missing on a workload, with the metrics that miss it.
 fn describe_missing(rows: &[RunRow]) -> Vec<String> {
-    let mut found: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
+    let mut found: BTreeMap<(String, &str, &str), Vec<&str>> = BTreeMap::new();
     for row in rows {
         if let Some(side) = row.missing {
-            found.entry((&row.workload, &row.variant, side)).or_default().push(&row.metric);
+            found.entry((row.name(), &row.variant, side)).or_default().push(&row.metric);
         }
     }
-    let sentence = |((workload, variant, side), metrics): ((&str, &str, &str), Vec<&str>)| {
+    let sentence = |((workload, variant, side), metrics): ((String, &str, &str), Vec<&str>)| {
         format!("{workload}, {variant}: missing in {}: {}", name_of_side(side), metrics.join(", "))
     };
     found.into_iter().map(sentence).collect()
@@ -222,11 +233,16 @@ impl Pair<'_> {
             };
             of(self.old) || of(self.new)
         };
+        // Runs of several kinds of machines are compared where both are of the same.
+        let (workload, machine) = match workloads {
+            [workload] if self.old.workloads.iter().any(|known| known == workload) => {
+                self.old.run.in_rows(workload)
+            }
+            [workload] => self.new.run.in_rows(workload),
+            several => (name_of_mean(several.len()), None),
+        };
         RunRow {
-            workload: match workloads {
-                [workload] => (*workload).to_owned(),
-                several => name_of_mean(several.len()),
-            },
+            workload,
             workloads: workloads.len() as u64,
             metric: metric.to_owned(),
             variant: variant.to_owned(),
@@ -257,6 +273,7 @@ impl Pair<'_> {
                 _ if unresolved() => Verdict::UnderResolution,
                 other => other,
             }),
+            machine,
         }
     }
 }

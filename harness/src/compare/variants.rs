@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::metric::{choose, find_worse};
 use super::{Better, CompareError, Finding, Question, better, name_of_mean};
 use crate::report::Analysis;
+use crate::results::name_on;
 use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, median_interval, outliers, verdict};
 
 /// A variant's metric on one workload, or over several. An empty cell means not measured.
@@ -48,6 +49,16 @@ pub struct VariantRow {
     /// median, with too few blocks to say more. Empty: shown to be worse, not ranked, or no better side.
     #[serde(borrow)]
     pub rank: Option<&'static str>,
+    /// The kind of machine that it was measured on, in a run of several kinds.
+    pub machine: Option<String>,
+}
+
+impl VariantRow {
+    /// What the workload is called in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_on(&self.workload, self.machine.as_deref())
+    }
 }
 
 /// The variants of a run, compared.
@@ -92,7 +103,7 @@ impl VariantComparison {
             if row.baseline.as_ref() == Some(&row.variant) {
                 continue;
             }
-            let what = format!("{}, {}, {}", row.workload, row.variant, row.metric);
+            let what = format!("{}, {}, {}", row.name(), row.variant, row.metric);
             if row.ratio.is_none() && row.verdict == Some(Verdict::NoDifference) {
                 findings
                     .push(Finding::Open(format!("{what}: the harness's share is too large a part of it")));
@@ -123,7 +134,7 @@ impl VariantComparison {
         let rows: Vec<VariantRow> = rows.collect();
         // Samples that failed are in the run's own notes.
         for row in rows.iter().filter(|row| row.n == 0 && row.failed == 0 && row.workloads == 1) {
-            self.notes.push(format!("{}, {}: {} was not measured", row.workload, row.variant, row.metric));
+            self.notes.push(format!("{}, {}: {} was not measured", row.name(), row.variant, row.metric));
         }
         self.rows.extend(group.ranked(rows));
     }
@@ -138,10 +149,11 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn name(&self) -> String {
+    /// The workload and its kind of machine, or what the mean is over.
+    fn subject(&self) -> (String, Option<String>) {
         match self.workloads {
-            [workload] => (*workload).to_owned(),
-            several => name_of_mean(several.len()),
+            [workload] => self.run.run.in_rows(workload),
+            several => (name_of_mean(several.len()), None),
         }
     }
 
@@ -179,8 +191,9 @@ impl Group<'_> {
         let base = self.run.baseline.as_deref();
         let ratio = base.filter(|base| *base != variant).and_then(|base| self.ratio(variant, base));
         let within = ratio.and_then(|ratio| ratio.interval);
+        let (workload, machine) = self.subject();
         VariantRow {
-            workload: self.name(),
+            workload,
             workloads: self.workloads.len() as u64,
             metric: self.metric.to_owned(),
             variant: variant.to_owned(),
@@ -203,6 +216,7 @@ impl Group<'_> {
                 base => ratio.zip(base).map(|(ratio, base)| self.verdict(variant, base, &ratio)),
             },
             rank: None,
+            machine,
         }
     }
 

@@ -92,6 +92,9 @@ impl<'r> Analysis<'r> {
         }
         let key = |row: &SummaryRow| (row.workload.clone(), row.variant.clone(), row.metric.clone());
         let places = summary.iter().enumerate().map(|(place, row)| (key(row), place)).collect();
+        for row in &mut summary {
+            (row.workload, row.machine) = run.in_rows(&row.workload);
+        }
         Ok(Analysis {
             run,
             baseline,

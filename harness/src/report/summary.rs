@@ -11,7 +11,7 @@ use crate::predict::{Predictions, TreePrediction};
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, TREE_PREDICTED, metrics,
 };
-use crate::results::{Pass, Run, Sample, Status};
+use crate::results::{Pass, Run, Sample, Status, name_on};
 use crate::stats::{
     NOISE_THRESHOLD, NetRatio, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
 };
@@ -49,6 +49,16 @@ pub struct SummaryRow {
     pub ratio_coverage: Option<f64>,
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
+    /// The kind of machine that it was measured on, in a run of several kinds.
+    pub machine: Option<String>,
+}
+
+impl SummaryRow {
+    /// What the workload is called in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_on(&self.workload, self.machine.as_deref())
+    }
 }
 
 /// All values of a run's metrics, by workload, variant and metric.
@@ -292,6 +302,7 @@ impl Figures {
                     other => other,
                 }),
             },
+            machine: None,
         }
     }
 }

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
+use super::kinds::{find_in_rows, set_apart};
 use super::packed;
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, RunMachine, RunWorkload, SCHEMA, Sample,
-    SizeRow, Status, TimelinePoint, columns, write_whole,
+    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, SizeRow, Status,
+    TimelinePoint, columns, name_on, write_whole,
 };
 use crate::worker::{Checkpoint, HeapCell, SizeClass};
 
@@ -64,7 +65,7 @@ pub struct LatencyFigures<'a> {
 
 /// Reads `run.toml` and `samples.csv`.
 pub fn load(directory: &Path) -> Result<Run, ResultsError> {
-    let file = read_run_file(directory)?;
+    let mut file = read_run_file(directory)?;
     let mut notes = Vec::new();
     if !file.finished {
         notes.push("the run was interrupted or is still going on: some samples may be missing".to_owned());
@@ -90,7 +91,8 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
             }
         }
     }
-    Ok(Run { directory: directory.to_owned(), file, samples, notes }.apart_by_machine())
+    set_apart(&mut file, &mut samples);
+    Ok(Run { directory: directory.to_owned(), file, samples, notes })
 }
 
 /// Reads `run.toml` alone.
@@ -129,29 +131,11 @@ impl Run {
         self.file.machines.len() > 1
     }
 
-    /// Makes a workload of its own of each workload on each kind of machine, where there are several.
-    fn apart_by_machine(mut self) -> Run {
-        if !self.is_of_several_machines() {
-            return self;
-        }
-        for sample in &mut self.samples {
-            if let Some(machine) = &sample.machine {
-                sample.workload = name_apart(&sample.workload, machine);
-            }
-        }
-        let apart = |workload: &RunWorkload| {
-            let of_machine = |machine: &RunMachine| RunWorkload {
-                name: name_apart(&workload.name, &machine.name),
-                model: workload.model.as_ref().map(|model| name_apart(model, &machine.name)),
-                ..workload.clone()
-            };
-            self.file.machines.iter().map(of_machine).collect::<Vec<RunWorkload>>()
-        };
-        self.file.workloads = self.file.workloads.iter().flat_map(apart).collect();
-        self.file
-            .workloads
-            .retain(|workload| self.samples.iter().any(|sample| sample.workload == workload.name));
-        self
+    /// What rows of files say of a workload or a tree of this run: its name there, and its kind of machine where there are
+    /// several.
+    #[must_use]
+    pub fn in_rows(&self, name: &str) -> (String, Option<String>) {
+        find_in_rows(&self.file, name)
     }
 
     /// Streams `timeline.csv`: each row's figures with the place of its sample in [`Run::samples`].
@@ -446,10 +430,8 @@ impl Owner {
             || self.variant != variant
             || self.machine != machine
         {
-            let mut name = rows.text("workload")?.to_owned();
-            if self.by_machine {
-                name = name_apart(&name, rows.text("machine")?);
-            }
+            let on = self.by_machine.then(|| rows.text("machine")).transpose()?;
+            let name = name_on(rows.text("workload")?, on.filter(|machine| !machine.is_empty()));
             let key = (rows.number("block")?, name.as_str(), rows.text("variant")?);
             self.place = places.get(&key).copied();
             self.machine = machine.to_vec();
@@ -459,11 +441,6 @@ impl Owner {
         }
         Ok(self.place)
     }
-}
-
-/// What a workload is called on one of several kinds of machines.
-fn name_apart(workload: &str, machine: &str) -> String {
-    format!("{workload} on {machine}")
 }
 
 fn torn_note(path: &Path) -> String {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::Rows;
 use super::row_file::io;
-use super::{ResultsError, Run, RunDirectory, columns, write_whole};
+use super::{ResultsError, Run, RunDirectory, RunWorkload, columns, write_whole};
 use crate::stats::TimeWeighted;
 
 const FILE: &str = "recorded.csv";
@@ -98,14 +98,12 @@ impl Run {
         }
         if self.is_of_several_machines() {
             // A workload is one for each kind of machine, and was recorded once.
-            let of = |name: &str| {
-                let own = |(workload, _): &(&String, &Vec<_>)| {
-                    name.strip_prefix(workload.as_str()).is_some_and(|rest| rest.starts_with(" on m"))
-                };
-                recorded.iter().find(own).map(|(_, points)| points.clone())
+            let measured = self.file.workloads.iter();
+            let of = |workload: &RunWorkload| {
+                let points = recorded.get(&workload.on.as_ref()?.name)?;
+                Some((workload.name.clone(), points.clone()))
             };
-            let names = self.file.workloads.iter().map(|workload| workload.name.clone());
-            recorded = names.filter_map(|name| of(&name).map(|points| (name, points))).collect();
+            recorded = measured.filter_map(of).collect();
         }
         recorded.values_mut().for_each(|points| points.sort_by_key(|point| point.time_ns));
         Ok(recorded)

@@ -6,6 +6,7 @@ use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
 
 use super::build::RunBuild;
+use super::on_machine::OnMachine;
 use super::tree::RunTree;
 use crate::design::{RunOptions, Shard, wide};
 
@@ -184,6 +185,10 @@ pub struct RunWorkload {
     /// Phases of a load model in the order of their begin.
     #[serde(default)]
     pub phases: Vec<RunPhase>,
+    /// Which workload on which of several kinds of machines it is; none in a run of one kind. Not in the file: a reader sets
+    /// kinds apart.
+    #[serde(skip)]
+    pub on: Option<OnMachine>,
 }
 
 /// A phase of a load model.

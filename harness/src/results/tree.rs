@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::on_machine::OnMachine;
+
 /// A tree of processes: each of its members is a workload.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunTree {
@@ -28,6 +30,10 @@ pub struct RunTree {
     /// The processes.
     #[serde(default)]
     pub members: Vec<RunTreeMember>,
+    /// Which tree on which of several kinds of machines it is; none in a run of one kind. Not in the file: a reader sets
+    /// kinds apart.
+    #[serde(skip)]
+    pub on: Option<OnMachine>,
 }
 
 /// A process of a tree, or what it was until an exec. Times are on the recording's clock, in ns.

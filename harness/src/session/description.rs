@@ -92,6 +92,7 @@ pub(super) fn describe_workloads(
             recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
+            on: None,
         });
     }
     Ok(described)

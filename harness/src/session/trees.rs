@@ -128,6 +128,7 @@ impl Tree {
             }),
             shared,
             members,
+            on: None,
         })
     }
 

@@ -109,7 +109,7 @@ fn draw_row(
     let x = bars.x(axis, middle);
     canvas.rect((bars.left, x), (y - 17.0, y + 17.0), mix(look.colour, PAPER, 0.62), 1.0);
     let part = |metric| {
-        let median = analysis.median(&row.workload, &row.variant, metric);
+        let median = analysis.median(&row.name(), &row.variant, metric);
         median.filter(|_| analysis.speed.is_busy()).map_or(0.0, |part| part.clamp(0.0, middle))
     };
     let (harness, kernel) = (part(HARNESS_PER_EVENT), part(BUSY_SYSTEM_PER_EVENT));
@@ -130,7 +130,7 @@ fn draw_row(
     }
     let left = bars.right + 22.0;
     canvas.text((left, y - 10.0), Anchor::Left, &describe_value(row, shown), BODY.bold());
-    let compared = analysis.row(&row.workload, &row.variant, shown.compared);
+    let compared = analysis.row(&row.name(), &row.variant, shown.compared);
     let compared = compared.filter(|compared| compared.n > 0).unwrap_or(row);
     let text = describe_ratio(analysis, compared, shown.words);
     canvas.text((left, y + 12.0), Anchor::Left, &text, SMALL);
