@@ -20,6 +20,7 @@ mod footprint;
 mod gate;
 mod heap;
 mod heap_map;
+mod initial_stack;
 mod instrument;
 mod job;
 mod latency;

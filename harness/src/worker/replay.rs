@@ -18,7 +18,7 @@ use super::space::Space;
 use super::state::{Counts, Local, State};
 use super::stopwatch::Empty;
 use super::tables::Slots;
-use super::{answer, clock, heap_map, layout, membership, stacks};
+use super::{answer, clock, heap_map, initial_stack, layout, membership, stacks};
 use crate::design::{Pass, Touch};
 
 /// Does the job.
@@ -73,6 +73,9 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let mut local = engine.state.local();
     let mut taken = 0;
     stacks::watch_faults()?;
+    if job.pass == Pass::Memory {
+        initial_stack::settle()?;
+    }
     if let Some(need) = job.need {
         let (warmed, why) = back_memory(need, job.memory_limit_bytes);
         reply.warmed = warmed;
