@@ -130,7 +130,20 @@ impl Variant {
     /// # Ok::<(), heaplab_allocators::VariantError>(())
     /// ```
     pub fn parse(spec: &str) -> Result<Variant, VariantError> {
-        parse_with(spec, Entry::locate)
+        parse_with(spec, Entry::locate, find_library)
+    }
+
+    /// Parses the text form as it would be on a host that has the library: for a run that is to be measured elsewhere.
+    ///
+    /// ```
+    /// use heaplab_allocators::Variant;
+    ///
+    /// assert_eq!(Variant::parse_elsewhere("mine=/on/the/nodes/mine.so")?.label, "mine");
+    /// assert!(Variant::parse_elsewhere("jemaloc").is_err());
+    /// # Ok::<(), heaplab_allocators::VariantError>(())
+    /// ```
+    pub fn parse_elsewhere(spec: &str) -> Result<Variant, VariantError> {
+        parse_with(spec, |_| Ok(None), |path| Ok(path.to_owned()))
     }
 
     /// The text that yields this variant when it is parsed: how another process is told of it.
@@ -188,6 +201,7 @@ impl Variant {
 fn parse_with(
     spec: &str,
     locate: impl Fn(&Entry) -> Result<Option<PathBuf>, Absent>,
+    find: impl Fn(&Path) -> Result<PathBuf, String>,
 ) -> Result<Variant, VariantError> {
     let name_end = spec.find([':', '=']).unwrap_or(spec.len());
     let (name, rest) = spec.split_at(name_end);
@@ -195,7 +209,7 @@ fn parse_with(
         return Err(VariantError::BadName { spec: spec.into(), name: name.into() });
     }
     if let Some(rest) = rest.strip_prefix('=') {
-        return parse_path_form(spec, name, rest);
+        return parse_path_form(spec, name, rest, find);
     }
     let entry = registry::find(name).ok_or_else(|| VariantError::UnknownAllocator { name: name.into() })?;
     let settings = match rest.strip_prefix(':') {
@@ -214,7 +228,12 @@ fn parse_with(
     })
 }
 
-fn parse_path_form(spec: &str, name: &str, rest: &str) -> Result<Variant, VariantError> {
+fn parse_path_form(
+    spec: &str,
+    name: &str,
+    rest: &str,
+    find: impl Fn(&Path) -> Result<PathBuf, String>,
+) -> Result<Variant, VariantError> {
     if registry::find(name).is_some() {
         return Err(VariantError::TakenName { spec: spec.into(), name: name.into() });
     }
@@ -225,13 +244,21 @@ fn parse_path_form(spec: &str, name: &str, rest: &str) -> Result<Variant, Varian
     let settings = settings_text.map_or(Ok(Vec::new()), |text| parse_settings(spec, text))?;
     let label = settings_text.map_or_else(|| name.to_owned(), |text| format!("{name}:{text}"));
     let path = Path::new(path);
-    let bad = |reason: String| VariantError::BadLibrary { spec: spec.into(), path: path.into(), reason };
-    let file = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if !file.is_file() {
-        return Err(bad("not a file".into()));
-    }
-    let library = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
+    let library = find(path).map_err(|reason| VariantError::BadLibrary {
+        spec: spec.into(),
+        path: path.into(),
+        reason,
+    })?;
     Ok(Variant { label, allocator: name.into(), family: Family::Other, settings, library: Some(library) })
+}
+
+/// The library of a path; why it is none otherwise.
+fn find_library(path: &Path) -> Result<PathBuf, String> {
+    let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !file.is_file() {
+        return Err("not a file".into());
+    }
+    std::path::absolute(path).map_err(|error| error.to_string())
 }
 
 /// Where the settings of `NAME=PATH[:SETTINGS]` begin, in the part after `=`. A path may hold colons: it is the first that
@@ -285,9 +312,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(spec: &str) -> Result<Variant, VariantError> {
-        parse_with(spec, |entry| {
+        let locate = |entry: &Entry| {
             Ok((entry.family != Family::Ptmalloc2).then(|| format!("/lib/{}.so", entry.name).into()))
-        })
+        };
+        parse_with(spec, locate, find_library)
     }
 
     fn settings(spec: &str) -> Vec<(String, String)> {

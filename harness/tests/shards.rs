@@ -48,7 +48,20 @@ fn units(directory: &Path) -> BTreeSet<String> {
 fn units_are_listed_without_a_run() {
     let place = place();
     let all = run(place.path(), &["--list-units", "-a", "absent=/no/such/library.so"]).success();
-    assert_eq!(lines(&all), ["a#0", "b#0", "a#1", "b#1"], "no allocator need be there");
+    assert_eq!(lines(&all), ["a#0", "b#0", "a#1", "b#1"], "no library need be there");
+    // It is what a script asks before it submits jobs: what no host could measure is said now.
+    for (wrong, problem) in [
+        (["-a", "jemaloc"], "jemaloc"),
+        (["-a", "jemalloc:narenas"], "narenas"),
+        (["-a", "floor"], "variant \"floor\" is named twice"),
+        (["--sweep", "no-such"], "no-such"),
+        (["--baseline", "mimalloc"], "baseline \"mimalloc\" is none of the variants ptmalloc2, floor"),
+    ] {
+        let refused = run(place.path(), &["--list-units", wrong[0], wrong[1]]).code(2);
+        let told = said(&refused);
+        assert!(told.contains(problem), "{wrong:?}: {told}");
+        assert!(lines(&refused).is_empty(), "{wrong:?}");
+    }
     let json = run(place.path(), &["--list-units", "--format", "json"]).success();
     let parsed: Vec<String> = serde_json::from_slice(&json.get_output().stdout).unwrap();
     assert_eq!(parsed, lines(&all));

@@ -8,7 +8,7 @@ use heaplab_workloads::simulate::Options;
 
 use super::error::{SessionError, usage};
 use super::trees::Tree;
-use super::variants::{add_harness, check_baseline, find_variants};
+use super::variants::{add_harness, check_baseline, check_variants, find_variants};
 use super::workloads::{find_workloads, pinned_seed};
 use crate::design::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
 use crate::results::SampleKey;
@@ -100,7 +100,7 @@ impl Replays {
 }
 
 /// The units of a run, or of one shard of it, in the order in which they are taken. Nothing is started or compiled, and no
-/// allocator need be there.
+/// allocator's library need be there; a name that no allocator has is refused.
 ///
 /// # Errors
 ///
@@ -108,6 +108,7 @@ impl Replays {
 pub fn list_units(options: &RunOptions, shard: Option<Shard>) -> Result<Vec<Unit>, SessionError> {
     let replay = options.replay.clone().ok_or_else(|| usage("this is no run of replays"))?;
     check_countable(&replay, "--list-units")?;
+    check_variants(options, &replay)?;
     let workloads = find_workloads(options.seed, &replay)?;
     let design = Design {
         seed: options.seed,

@@ -17,15 +17,32 @@ pub(super) fn find_variants(
     options: &RunOptions,
     replay: &ReplayOptions,
 ) -> Result<(Vec<Variant>, Vec<String>), SessionError> {
+    find_variants_with(options, replay, Variant::parse)
+}
+
+/// Refuses variants, sweeps and a baseline that no host could measure. No library need be here.
+pub(super) fn check_variants(options: &RunOptions, replay: &ReplayOptions) -> Result<(), SessionError> {
+    let (variants, _) = find_variants_with(options, replay, Variant::parse_elsewhere)?;
+    check_baseline(options.baseline.as_deref(), &variants)
+}
+
+/// The text of a variant, parsed.
+type Parse = fn(&str) -> Result<Variant, VariantError>;
+
+fn find_variants_with(
+    options: &RunOptions,
+    replay: &ReplayOptions,
+    parse: Parse,
+) -> Result<(Vec<Variant>, Vec<String>), SessionError> {
     let mut variants = match options.allocators.as_slice() {
         [] if !replay.sweeps.is_empty() => Vec::new(),
-        specs => parse_variants(specs)?,
+        specs => parse_variants_with(specs, parse)?,
     };
     let mut notes = Vec::new();
     let may_be_virtual = options.passes.iter().any(|&pass| replay.pace(pass, true) == Pace::Virtual);
     for name in &replay.sweeps {
         for spec in &find_sweep(name)?.variants {
-            let variant = parse_variant(spec).map_err(|error| match error {
+            let variant = parse_variant(spec, parse).map_err(|error| match error {
                 SessionError::Usage(text) => usage(format!("sweep {name}: {text}")),
                 error => SessionError::failed(format!("sweep {name}"))(error),
             })?;
@@ -76,13 +93,17 @@ fn find_sweep(name: &str) -> Result<Sweep, SessionError> {
 
 /// The variants that are named, or the default ones.
 pub(super) fn parse_variants(specs: &[String]) -> Result<Vec<Variant>, SessionError> {
+    parse_variants_with(specs, Variant::parse)
+}
+
+fn parse_variants_with(specs: &[String], parse: Parse) -> Result<Vec<Variant>, SessionError> {
     let named: Vec<&str> = match specs {
         [] => DEFAULTS.to_vec(),
         specs => specs.iter().map(String::as_str).collect(),
     };
     let mut variants: Vec<Variant> = Vec::new();
     for spec in named {
-        let variant = parse_variant(spec)?;
+        let variant = parse_variant(spec, parse)?;
         if variants.iter().any(|other| other.label == variant.label) {
             return Err(usage(format!("variant {:?} is named twice", variant.label)));
         }
@@ -91,8 +112,8 @@ pub(super) fn parse_variants(specs: &[String]) -> Result<Vec<Variant>, SessionEr
     Ok(variants)
 }
 
-fn parse_variant(spec: &str) -> Result<Variant, SessionError> {
-    Variant::parse(spec).map_err(|error| match error {
+fn parse_variant(spec: &str, parse: Parse) -> Result<Variant, SessionError> {
+    parse(spec).map_err(|error| match error {
         VariantError::Absent(absent) => SessionError::failed(format!("variant {spec}"))(absent),
         other => usage(other.to_string()),
     })
