@@ -10,6 +10,7 @@ mod lock_model;
 mod raw;
 mod sync;
 mod turns;
+mod windows;
 
 // A raw recording's shared pages name each other from the root of their crate, which is this one here. Not all that they
 // offer is modelled: hence the dead code.
@@ -46,13 +47,14 @@ use std::time::Instant;
 /// A model: its name, the most preemptions that are tried, and what is run.
 type Model = (&'static str, usize, fn());
 
-const MODELS: [Model; 9] = [
+const MODELS: [Model; 10] = [
     ("clock-stops", 3, clock::stops),
     ("clock-stops-twice", 3, clock::stops_twice),
     ("clock-becomes-virtual", 3, clock::becomes_virtual),
     ("lock-excludes", 3, lock_model::excludes),
     ("turns-generations", 3, turns::generations),
     ("turns-offers", 3, turns::offers),
+    ("windows-segments", 3, windows::segments),
     ("raw-full-buffers", 3, raw::full_buffers),
     ("raw-room", 3, raw::room),
     ("raw-forked-images", 3, raw::forked_images),

@@ -62,6 +62,10 @@ macro_rules! atomic {
                 self.inner().fetch_add(value, order)
             }
 
+            pub(crate) fn fetch_sub(&self, value: $of, order: Ordering) -> $of {
+                self.inner().fetch_sub(value, order)
+            }
+
             pub(crate) fn fetch_max(&self, value: $of, order: Ordering) -> $of {
                 self.inner().fetch_max(value, order)
             }

@@ -6,7 +6,7 @@
 //! opens the next, moves the clock, keeps the pace and takes the checkpoint: there is no other thread.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaplab_allocators::{Family, purge, purge_thread};
 use heaplab_workloads::program::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};
@@ -27,6 +27,7 @@ use super::state::{Local, State};
 use super::tables::{Offer, ThreadState};
 use super::threads::{Body, Threads};
 use super::usage::Usage;
+use super::windows::{Progress, Unfinished};
 use crate::design::Pace;
 
 /// The parts of a replay, one after another.
@@ -62,8 +63,7 @@ pub(super) struct Engine {
     inboxes: Table<ThreadState>,
     pub(super) threads: Threads<Engine>,
     runner: Runner,
-    /// Segments of an open window that are not finished, at its number modulo four.
-    remaining: [AtomicU32; 4],
+    unfinished: Unfinished,
     /// One segment at a time. Changes between phases only.
     strict: AtomicBool,
     lock: Lock,
@@ -80,12 +80,8 @@ pub(super) struct Control {
     program: Program,
     /// In strict order: the segments of the open window that were not offered yet.
     segments: Segments,
-    /// Number of the window to open next.
-    next_number: u64,
-    /// Windows before this number are complete.
-    done: u64,
+    progress: Progress,
     /// Of the windows that may be open, at their number modulo four.
-    complete: [bool; 4],
     heads: [Window; 4],
     /// What the allocator's clock shows at time 0 of the phase, at virtual pace.
     clock_base_ns: u64,
@@ -110,9 +106,7 @@ impl Engine {
             phase: Phase::Trace,
             program,
             segments: Segments::NONE,
-            next_number: 0,
-            done: 0,
-            complete: [false; 4],
+            progress: Progress::default(),
             heads: [Window::default(); 4],
             clock_base_ns: 0,
             start_ns: 0,
@@ -129,7 +123,7 @@ impl Engine {
             family,
             state,
             runner,
-            remaining: Default::default(),
+            unfinished: Unfinished::default(),
             lock: Lock::new(),
             control: UnsafeCell::new(control),
         })
@@ -222,11 +216,11 @@ impl Engine {
             self.threads.end(thread, strict);
         }
         if !strict {
-            if self.remaining[(window % 4) as usize].fetch_sub(1, Ordering::AcqRel) == 1 {
+            if self.unfinished.finish(window) {
                 let _guard = self.lock.hold();
                 // SAFETY: the lock is held.
                 let control = unsafe { &mut *self.control.get() };
-                control.complete[(window % 4) as usize] = true;
+                control.progress.complete(window);
                 self.advance(control);
             }
             return;
@@ -237,7 +231,7 @@ impl Engine {
         match unsafe { control.segments.next() } {
             Some((segment, ops)) => self.offer(&segment, ops, window),
             None => {
-                control.complete[(window % 4) as usize] = true;
+                control.progress.complete(window);
                 self.advance(control);
             }
         }
@@ -246,19 +240,19 @@ impl Engine {
     /// Counts complete windows, and opens what may be opened then.
     fn advance(&'static self, control: &mut Control) {
         let mut moved = false;
-        while control.complete[(control.done % 4) as usize] {
-            control.complete[(control.done % 4) as usize] = false;
-            let head = control.heads[(control.done % 4) as usize];
+        while control.progress.oldest_is_complete() {
+            let done = control.progress.done();
+            let head = control.heads[(done % 4) as usize];
             if let Some(checkpoints) = &mut control.checkpoints
                 && control.phase == Phase::Trace
             {
-                checkpoints.after_window(&self.state, control.done, &head);
+                checkpoints.after_window(&self.state, done, &head);
                 // In causal order the next window may be open, and change what was just read.
-                if control.done + 1 < control.next_number {
+                if control.progress.open_count() > 1 {
                     checkpoints.work_begins();
                 }
             }
-            control.done += 1;
+            control.progress.count_done();
             moved = true;
         }
         if moved {
@@ -269,8 +263,8 @@ impl Engine {
 
     /// The allocator's clock is never past the oldest open window.
     fn move_clock(&self, control: &Control) {
-        if self.shows_trace_time(control.phase) && control.done < control.next_number {
-            let head = &control.heads[(control.done % 4) as usize];
+        if self.shows_trace_time(control.phase) && control.progress.open_count() > 0 {
+            let head = &control.heads[(control.progress.done() % 4) as usize];
             clock::advance_to(control.clock_base_ns.saturating_add(head.first_time));
         }
     }
@@ -278,13 +272,12 @@ impl Engine {
     /// Opens windows until two are open, one must wait for those before it, or the phase is over.
     fn open_next(&'static self, control: &mut Control) {
         loop {
-            let open = control.next_number - control.done;
             let head = match control.program.peek() {
                 Ok(head) => head.filter(|head| control.phase.holds(head)),
                 Err(error) => answer::fail(Status::Error, &format!("cannot read the program: {error}")),
             };
             let Some(head) = head else {
-                if open == 0 {
+                if control.progress.open_count() == 0 {
                     self.end_phase(control);
                 }
                 return;
@@ -293,8 +286,8 @@ impl Engine {
             let strict = self.strict.load(Ordering::Relaxed);
             let alone = strict
                 || head.flags & WINDOW_BARRIER != 0
-                || (control.checkpoints.is_some() && control.next_number == self.info.peak_window + 1);
-            if open >= if alone { 1 } else { 2 } {
+                || (control.checkpoints.is_some() && control.progress.next() == self.info.peak_window + 1);
+            if !control.progress.may_open(alone) {
                 return;
             }
             self.open(control, &head);
@@ -305,9 +298,8 @@ impl Engine {
     }
 
     fn open(&'static self, control: &mut Control, head: &Window) {
-        let number = control.next_number;
         let mut segments = control.program.take(head);
-        control.next_number += 1;
+        let number = control.progress.open();
         control.heads[(number % 4) as usize] = *head;
         match control.phase {
             Phase::Trace => self.keep_pace(control, head),
@@ -325,9 +317,8 @@ impl Engine {
             );
         }
         self.move_clock(control);
-        let slot = (number % 4) as usize;
-        self.remaining[slot].store(head.segments, Ordering::Relaxed);
         let window = number as u32;
+        self.unfinished.open(window, head.segments);
         let strict = self.strict.load(Ordering::Relaxed);
         // SAFETY: the window is in flight.
         while let Some((segment, ops)) = unsafe { segments.next() } {
@@ -367,7 +358,7 @@ impl Engine {
         // The time before a window is idle only if no other is open. Those points are else taken behind the
         // windows, in their order: a point before a window that still runs would be later than the one behind it.
         if let Some(checkpoints) = &mut control.checkpoints {
-            if control.done + 1 == control.next_number {
+            if control.progress.open_count() == 1 {
                 checkpoints.before_window(&self.state, head, due_ns, |time| {
                     if self.pace == Pace::Virtual {
                         clock::advance_to(control.clock_base_ns.saturating_add(time));

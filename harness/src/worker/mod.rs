@@ -44,6 +44,7 @@ mod tables;
 mod threads;
 mod turn;
 mod usage;
+mod windows;
 
 use std::io::Read;
 
