@@ -2,7 +2,8 @@
 //!
 //! manifest -> types -> manifest again, which must be the same. A field that Kubernetes does not know is gone after that, a
 //! value of another type is an error on the way. What the schema cannot say, the API server's rules for an Indexed Job and a
-//! policy for failures, is checked one by one. Prints the containers (name, command, args, env), for a test to run them.
+//! policy for failures, is checked one by one. Prints the containers (name, command, args, env, and the exit statuses that fail the
+//! index: failIndex), for a test to run them.
 
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
@@ -31,13 +32,22 @@ fn check(path: &str) -> Result<Vec<Value>, String> {
         return Err(what);
     }
     check_rules(&job)?;
+    let fail_index = fail_index(&job);
     let pod = job.spec.and_then(|spec| spec.template.spec).ok_or("no pod")?;
     let containers = pod.containers.into_iter().map(|container| {
         let env = container.env.into_iter().flatten().map(|variable| (variable.name, json!(variable.value)));
         json!({"name": container.name, "command": container.command, "args": container.args,
-               "env": env.collect::<serde_json::Map<String, Value>>()})
+               "failIndex": fail_index, "env": env.collect::<serde_json::Map<String, Value>>()})
     });
     Ok(containers.collect())
+}
+
+/// The exit statuses after which an index is not tried again.
+fn fail_index(job: &Job) -> Vec<i32> {
+    let policy = job.spec.as_ref().and_then(|spec| spec.pod_failure_policy.as_ref());
+    let rules = policy.into_iter().flat_map(|policy| &policy.rules).filter(|rule| rule.action == "FailIndex");
+    let codes = rules.filter_map(|rule| rule.on_exit_codes.as_ref()).filter(|codes| codes.operator == "In");
+    codes.flat_map(|codes| codes.values.iter().copied()).collect()
 }
 
 /// The first field that Kubernetes does not know, or reads as something else.
