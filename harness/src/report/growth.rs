@@ -11,8 +11,18 @@ pub(super) struct Growth {
     /// By how much mean memory grew, as a fraction: median over blocks.
     fraction: f64,
     /// How fast, where times are times.
-    bytes_per_hour: Option<f64>,
+    speed: Option<Speed>,
 }
+
+/// Growth over time, in a unit of time that the run itself lasted for: a second says nothing of an hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Speed {
+    bytes: f64,
+    per: &'static str,
+}
+
+/// Units of time, the longest first, in ns.
+const UNITS: [(&str, f64); 3] = [("an hour", 3600e9), ("a minute", 60e9), ("a second", 1e9)];
 
 impl Growth {
     /// The growth of a variant; none where it is within the noise threshold, or not shown by the blocks.
@@ -33,20 +43,24 @@ impl Growth {
             Pass::Exec => wall_ns,
             _ => analysis.workload(workload)?.duration_ns.filter(|_| analysis.has_times(workload)),
         };
-        let speeds = thirds.iter().filter_map(|&(last, middle, wall_ns)| {
-            let third_h = length_ns(wall_ns).filter(|ns| *ns > 0)? as f64 / 3.0 / 3600e9;
-            Some((last - middle) / third_h)
+        let timed = thirds.iter().filter_map(|&(last, middle, wall_ns)| {
+            let length_ns = length_ns(wall_ns).filter(|ns| *ns > 0)? as f64;
+            Some((length_ns, (last - middle) / (length_ns / 3.0)))
         });
-        Some(Growth { fraction, bytes_per_hour: median(&speeds.collect::<Vec<f64>>()) })
+        let (lengths_ns, bytes_per_ns): (Vec<f64>, Vec<f64>) = timed.unzip();
+        let speed = median(&lengths_ns).zip(median(&bytes_per_ns)).map(|(length_ns, bytes_per_ns)| {
+            let unit = UNITS.into_iter().find(|(_, unit_ns)| *unit_ns <= length_ns);
+            let (per, unit_ns) = unit.unwrap_or(UNITS[UNITS.len() - 1]);
+            Speed { bytes: bytes_per_ns * unit_ns, per }
+        });
+        Some(Growth { fraction, speed })
     }
 
-    /// The growth in words.
+    /// The growth in words: how much, and how fast.
     pub(super) fn describe(self) -> String {
-        let speed =
-            self.bytes_per_hour.map_or(String::new(), |bytes| format!(", {} an hour", units::bytes(bytes)));
-        let percent = units::percent(self.fraction);
-        format!(
-            "memory still grows: {percent} from the second third of the time to the last{speed}; a longer run has other figures"
-        )
+        let speed = self
+            .speed
+            .map_or(String::new(), |Speed { bytes, per }| format!(" ({} {per})", units::bytes(bytes)));
+        format!("{}{speed}", units::percent(self.fraction))
     }
 }

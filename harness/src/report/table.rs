@@ -73,21 +73,32 @@ pub fn print_table(
     print_remarks(analysis, columns, out)
 }
 
-/// Says what the deciding columns cannot: which figures do not come from whole samples alone.
+/// Says what the deciding columns cannot: which figures do not come from whole samples alone. A paragraph a cause, a line
+/// a workload.
 fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
     if columns == Columns::All {
         return Ok(());
     }
-    for workload in &analysis.workloads {
-        for variant in &analysis.variants {
-            let marked = [Pass::Throughput, Pass::Memory, Pass::Exec].into_iter().filter_map(|pass| {
-                let flawed = Flaws::of(analysis, workload, variant, pass);
-                flawed.describe().map(|flaws| format!("{pass}: {flaws}"))
+    for cause in Cause::ALL {
+        let of_workload = |workload: &str| {
+            let marked = analysis.variants.iter().flat_map(|variant| {
+                let described = REMARKED.into_iter().filter_map(move |pass| {
+                    let flaw = Flaws::of(analysis, workload, variant, pass).describe(cause)?;
+                    Some(format!("{variant} {flaw}"))
+                });
+                described.collect::<Vec<String>>()
             });
-            let marked: Vec<String> = marked.collect();
-            if !marked.is_empty() {
-                writeln!(out, "{MARK} {workload}, {variant}: {}", marked.join("; "))?;
-            }
+            marked.collect::<Vec<String>>().join(", ")
+        };
+        let lines: Vec<(&String, String)> =
+            analysis.workloads.iter().map(|workload| (workload, of_workload(workload))).collect();
+        let marked: Vec<&(&String, String)> = lines.iter().filter(|(_, marked)| !marked.is_empty()).collect();
+        if marked.is_empty() {
+            continue;
+        }
+        writeln!(out, "{MARK} {}", cause.sentence())?;
+        for (workload, marked) in marked {
+            writeln!(out, "    {workload}: {marked}")?;
         }
     }
     Ok(())
@@ -380,18 +391,42 @@ impl Flaws {
     }
 
     fn mark(&self) -> &'static str {
-        if self.describe().is_some() { "*" } else { "" }
+        if Cause::ALL.into_iter().any(|cause| self.describe(cause).is_some()) { "*" } else { "" }
     }
 
-    /// What is to be known of the samples, if anything is.
-    fn describe(&self) -> Option<String> {
-        let failed = (self.failed > 0).then(|| format!("{} of {} samples failed", self.failed, self.all));
-        let cold = (self.cold > 0).then(|| {
-            format!("the host backed memory during {} of {} samples, which slows them", self.cold, self.all)
-        });
-        let growth = self.growth.map(Growth::describe);
-        let flaws: Vec<String> = failed.into_iter().chain(cold).chain(growth).collect();
-        (!flaws.is_empty()).then(|| flaws.join(", "))
+    /// What is to be known of the samples by this cause, if anything is.
+    fn describe(&self, cause: Cause) -> Option<String> {
+        let of_all = |count: u64| (count > 0).then(|| format!("({count} of {})", self.all));
+        match cause {
+            Cause::Failed => of_all(self.failed),
+            Cause::Cold => of_all(self.cold),
+            Cause::Growing => self.growth.map(Growth::describe),
+        }
+    }
+}
+
+/// Passes that columns of a terminal's table are of.
+const REMARKED: [Pass; 3] = [Pass::Throughput, Pass::Memory, Pass::Exec];
+
+/// Why a figure is marked.
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    Failed,
+    Cold,
+    Growing,
+}
+
+impl Cause {
+    const ALL: [Cause; 3] = [Cause::Failed, Cause::Cold, Cause::Growing];
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Cause::Failed => "samples failed, and these figures are of the others:",
+            Cause::Cold => "the host backed memory during some samples, which slows them:",
+            Cause::Growing => {
+                "memory still grew in the last third of the time, and a longer run has other figures:"
+            }
+        }
     }
 }
 
