@@ -202,6 +202,7 @@ pub fn read_run(file: &str, content: &[u8]) {
         let _ = run.each_latency_bucket(|_, _| {});
         let _ = run.each_heap_cell(|_, _, _| {});
         let _ = run.each_size(|_, _| {});
+        let _ = run.each_request(|_, _| {});
         let _ = run.each_account(|_, _| {});
         let _ = run.recorded();
     });
@@ -209,13 +210,14 @@ pub fn read_run(file: &str, content: &[u8]) {
 
 /// The files of a real run.
 #[cfg(feature = "run")]
-const RUN: [(&str, &str); 8] = [
+const RUN: [(&str, &str); 9] = [
     ("run.toml", include_str!("../run/run.toml")),
     ("samples.csv", include_str!("../run/samples.csv")),
     ("timeline.csv", include_str!("../run/timeline.csv")),
     ("latency.csv", include_str!("../run/latency.csv")),
     ("heapmap.csv", include_str!("../run/heapmap.csv")),
     ("sizes.csv", include_str!("../run/sizes.csv")),
+    ("requests.csv", include_str!("../run/requests.csv")),
     ("stats.csv", include_str!("../run/stats.csv")),
     ("recorded.csv", include_str!("../run/recorded.csv")),
 ];

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use heaplab::compare::{RunRow, VariantRow};
+use heaplab::report::SizeDifference;
 use heaplab::results::columns;
 use synthetic::Shape;
 use tempfile::TempDir;
@@ -63,6 +64,7 @@ fn every_column_is_described_in_order() {
     };
     assert_eq!(described("## compare DIR"), columns::<VariantRow>());
     assert_eq!(described("## compare OLD NEW"), columns::<RunRow>());
+    assert_eq!(described("## compare --by-size"), columns::<SizeDifference>());
 }
 
 #[test]

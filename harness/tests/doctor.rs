@@ -146,9 +146,11 @@ fn faults_that_are_not_found_are_said() {
     let (answers, status) = known_answers(Some(place.path()));
     assert_eq!(status, Some(1));
     assert!(is_right(&answers, "peak memory of the same library twice"));
+    assert!(is_right(&answers, "size classes that differ of the same library twice"));
     for question in [
         "bytes lost where 5 % are wasted in one size",
         "the size that wastes them",
+        "the size class that a comparison names",
         "its verdict",
         "memory after the load of one that never reuses any",
         "peak memory of one with a page for each block",

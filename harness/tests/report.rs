@@ -20,9 +20,9 @@ use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer_run, print_table, write_report};
 use heaplab::results::{
-    HeapMapCell, LatencyBucket, Pass, RecordedPoint, ResultsError, RunBuild, RunDirectory, RunFile,
-    RunMachine, RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint, columns,
-    load,
+    HeapMapCell, LatencyBucket, Pass, RecordedPoint, RequestRow, ResultsError, RunBuild, RunDirectory,
+    RunFile, RunMachine, RunTree, RunVariant, RunWorkload, Sample, SizeRow, StatsRow, Status, TimelinePoint,
+    columns, load,
 };
 use proptest::prelude::*;
 use synthetic::Shape;
@@ -76,6 +76,7 @@ fn every_column_is_described_in_order() {
     assert_eq!(described("## recorded.csv"), columns::<RecordedPoint>());
     assert_eq!(described("## heapmap.csv"), columns::<HeapMapCell>());
     assert_eq!(described("## sizes.csv"), columns::<SizeRow>());
+    assert_eq!(described("## requests.csv"), columns::<RequestRow>());
     assert_eq!(described("## stats.csv"), columns::<StatsRow>());
     assert_eq!(described("## summary.csv"), columns::<SummaryRow>());
     assert_eq!(described("## run.toml"), columns::<RunFile>());

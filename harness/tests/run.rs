@@ -129,7 +129,28 @@ fn every_pass_measures_what_its_columns_say() {
         let bytes = fs::read(place.path(&format!("out/plots/small-{plot}.png"))).unwrap();
         assert_eq!(&bytes[1..4], b"PNG");
     }
-    assert!(fs::read_to_string(place.path("out/report.md")).unwrap().contains("small"));
+    let report = fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert!(
+        report.contains("small") && report.contains("What a call of malloc costs by the bytes"),
+        "{report}"
+    );
+
+    // Each call of malloc that was timed by itself is in the row of its size: requests are of 16 to 915 bytes.
+    let mut reader = csv::Reader::from_path(place.path("out/latency.csv")).unwrap();
+    let rows: Vec<Row> = reader.deserialize().map(|row| row.unwrap()).collect();
+    let calls = |variant: &str, is: &dyn Fn(&str) -> bool| {
+        let of = |row: &&Row| column(row, "variant") == variant && column(row, "scope") == "call";
+        let of = rows.iter().filter(of).filter(|row| is(column(row, "operation")));
+        of.map(|row| column(row, "count").parse::<u64>().unwrap()).sum::<u64>()
+    };
+    for variant in ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"] {
+        let of_sizes = calls(variant, &|operation| operation.starts_with("malloc_"));
+        assert_eq!(of_sizes, calls(variant, &|operation| operation == "malloc"), "{variant}");
+        assert!(calls(variant, &|operation| operation == "malloc_to_1024") >= 300, "{variant}");
+        assert_eq!(calls(variant, &|operation| operation == "malloc_to_2048"), 0, "{variant}");
+    }
+    let summary = fs::read_to_string(place.path("out/summary.csv")).unwrap();
+    assert!(summary.contains(",malloc_to_1024_call_p50_ns,"), "{summary}");
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn merged_shards_are_the_run_that_was_never_divided() {
     let names: Vec<&str> = shards.iter().rev().map(String::as_str).collect();
     merge(place.path(), &names, &[]).success();
     let (whole, merged) = (place.path().join("whole"), place.path().join("merged"));
-    for file in ["samples.csv", "timeline.csv", "sizes.csv", "stats.csv"] {
+    for file in ["samples.csv", "timeline.csv", "sizes.csv", "requests.csv", "stats.csv"] {
         let (expected, found) = (deterministic(&whole, file), deterministic(&merged, file));
         assert!(!expected.is_empty() && expected[0].len() > 3, "{file}");
         assert_eq!(expected, found, "{file}");

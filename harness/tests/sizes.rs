@@ -1,4 +1,4 @@
-//! Blocks by usable size, and where memory goes when it is largest.
+//! Blocks by size, where memory goes when it is largest, and size classes compared.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -26,8 +26,8 @@ fn library(directory: &Path, name: &str, defines: &[&str]) -> PathBuf {
     path
 }
 
-/// 3,000 blocks of each of ten sizes, of which the last third is freed, and then as many bytes in large blocks.
-fn write_log(path: &Path) {
+/// So many blocks of each of ten sizes, of which the last third is freed, and then about as many bytes in large blocks.
+fn write_log(path: &Path, of_each: u64) {
     let mut log = String::new();
     let mut time = 0;
     let mut line = |text: &str| {
@@ -37,13 +37,13 @@ fn write_log(path: &Path) {
     };
     let sizes = [24u64, 56, 120, 200, 312, 504, 760, 1_016, 1_500, 2_008];
     let address = |block: u64| (1u64 << 32) + block * 4_096;
-    for block in 0..30_000 {
+    for block in 0..of_each * 10 {
         line(&format!("malloc {:#x} {}", address(block), sizes[block as usize % 10]));
     }
-    for block in 20_000..30_000 {
+    for block in of_each * 20 / 3..of_each * 10 {
         line(&format!("free {:#x}", address(block)));
     }
-    for block in 0..40u64 {
+    for block in 0..of_each / 75 {
         line(&format!("malloc {:#x} 100000", (2u64 << 40) + block * 200_000));
     }
     std::fs::write(path, log).unwrap();
@@ -63,7 +63,7 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     let log = place.join("sizes.log");
-    write_log(&log);
+    write_log(&log, 3_000);
     let plain = format!("plain={}", library(place, "plain", &[]).display());
     let waste = format!("waste={}", library(place, "waste", &["-DWASTE"]).display());
     let blind = format!("blind={}", library(place, "blind", &["-DBLIND"]).display());
@@ -133,4 +133,93 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
         column(row, "status_detail")
     );
     assert!(number(row, "resident_peak_bytes") > 5_000_000 && of("blind").is_empty());
+}
+
+/// Runs the log's memory pass under variants, six blocks of each.
+fn measure(log: &Path, output: &Path, variants: &[String]) {
+    let mut command = heaplab();
+    command.args(["run", log.to_str().unwrap(), "--pass", "memory", "--reps", "6", "--baseline", "plain"]);
+    for variant in variants {
+        command.args(["-a", variant]);
+    }
+    command.args(["-o", output.to_str().unwrap()]).assert().success();
+}
+
+/// Makes a run of one variant of another run, which it calls `build`.
+fn keep_variant(run: &Path, variant: &str, output: &Path) -> String {
+    std::fs::create_dir(output).unwrap();
+    let text = std::fs::read_to_string(run.join("run.toml")).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    let variants = table["variants"].as_array_mut().unwrap();
+    variants.retain(|known| known["label"].as_str() == Some(variant));
+    variants[0]["label"] = toml::Value::String("build".to_owned());
+    std::fs::write(output.join("run.toml"), toml::to_string(&table).unwrap()).unwrap();
+    for file in ["samples.csv", "requests.csv"] {
+        let text = std::fs::read_to_string(run.join(file)).unwrap();
+        let of = format!(",{variant},");
+        let is_kept = |(at, line): &(usize, &str)| *at == 0 || line.contains(&of);
+        let lines =
+            text.lines().enumerate().filter(is_kept).map(|(_, line)| line.replacen(&of, ",build,", 1) + "\n");
+        std::fs::write(output.join(file), lines.collect::<String>()).unwrap();
+    }
+    output.to_str().unwrap().to_owned()
+}
+
+/// What `heaplab compare` prints.
+fn compare(arguments: &[&str]) -> String {
+    let said = heaplab().arg("compare").args(arguments).assert().success();
+    String::from_utf8(said.get_output().stdout.clone()).unwrap()
+}
+
+/// Asserts that of a table of all classes one differs, and by how much.
+fn assert_named(table: &str, variant: &str, classes: usize) {
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<Row> = reader.deserialize().map(|row| row.unwrap()).collect();
+    assert_eq!(rows.len(), classes, "{table}");
+    let differs = |row: &&Row| column(row, "verdict") != "no difference shown";
+    let shown: Vec<&Row> = rows.iter().filter(differs).collect();
+    let [row] = shown[..] else { panic!("{table}") };
+    assert_eq!((column(row, "variant"), column(row, "verdict")), (variant, "larger"));
+    let bytes = |name: &str| number(row, name);
+    let of_class = (bytes("size_bytes"), bytes("requests_from_bytes"), bytes("requests_to_bytes"));
+    assert_eq!(of_class, (1_016, 1_009, 1_016));
+    let figure = |name: &str| column(row, name).parse::<f64>().unwrap();
+    for name in ["ratio", "ratio_low", "ratio_high"] {
+        assert!((figure(name) / (1_080.0 / 1_016.0) - 1.0).abs() < 0.002, "{name}: {}", figure(name));
+    }
+    assert!((figure("ratio_coverage") - (1.0 - 0.05 / classes as f64)).abs() < 1e-9, "{table}");
+    // 600 such blocks live at the peak.
+    assert!((figure("at_peak_bytes") / (600.0 * 64.0) - 1.0).abs() < 0.01, "{table}");
+}
+
+#[test]
+fn a_build_that_wastes_in_one_size_class_is_named_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let log = place.join("sizes.log");
+    write_log(&log, 600);
+    let (plain, waste) = (library(place, "plain", &[]), library(place, "waste", &["-DWASTE"]));
+    let variant = |name: &str, library: &Path| format!("{name}={}", library.display());
+    let run = place.join("run");
+    measure(&log, &run, &[variant("plain", &plain), variant("waste", &waste)]);
+    let one = run.to_str().unwrap();
+    // Ten sizes and the large one.
+    assert_named(&compare(&[one, "--by-size", "--format", "csv"]), "waste", 11);
+    let said = compare(&[one]);
+    assert!(said.contains("sizes: 1 of 11 size classes get more or less room than under plain"), "{said}");
+    let is_named =
+        |line: &str| line.starts_with("waste ") && line.contains(" 1016 B ") && line.ends_with("larger");
+    assert!(said.lines().any(is_named), "{said}");
+    let report = std::fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(report.contains("| waste | sizes | 1016 B | 1009 to 1016 B |"), "{report}");
+
+    // The same name in two runs: the old build and the new one.
+    let [old, new] = ["plain", "waste"].map(|kept| keep_variant(&run, kept, &place.join(kept)));
+    assert_named(&compare(&[&old, &new, "--by-size", "--format", "csv"]), "build", 11);
+    let said = compare(&[&old, &new]);
+    assert!(said.contains("sizes: 1 of 11 size classes get more or less room than in the old run"), "{said}");
+    let old = &old;
+    let none = heaplab().args(["compare", old, "--by-size"]).assert().code(3);
+    let none = String::from_utf8_lossy(&none.get_output().stderr).into_owned();
+    assert!(none.contains("no size class can be compared"), "{none}");
 }

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 /// Commands that write to standard output, a line of words each. `DIR` is a directory of the test's own, `RUN` a
 /// run's, `TRACE` a trace, `NEW` a path at which nothing is.
-const WRITERS: [&str; 26] = [
+const WRITERS: [&str; 27] = [
     "--help",
     "--version",
     "help trace",
@@ -27,6 +27,7 @@ const WRITERS: [&str; 26] = [
     "plan RUN --host-memory 1GiB --processes 2",
     "compare RUN",
     "compare RUN --format json",
+    "compare RUN --by-size",
     "simulate api-gateway -o DIR/simulated.hlt --duration 1s",
     "trace info TRACE",
     "trace verify TRACE",

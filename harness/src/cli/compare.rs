@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::{Outcome, Usage};
 use crate::cli::stdout::stdout;
 use crate::compare::{
-    CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_variants,
+    CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_size_summary,
+    print_sizes, print_variants,
 };
 use crate::design::{parse_percent, show_percent};
-use crate::report::{Analysis, Format, ReportError};
+use crate::report::{Analysis, Format, ReportError, SizeDifference, compare_classes_of_runs};
 use crate::results::{self, Run};
 use crate::stats::NOISE_THRESHOLD;
 
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// decided, and 255, which ends the search, for an error
     #[arg(long, requires = "fail_over")]
     bisect: bool,
+    /// Print every size class that was compared instead: the room of each call, with the memory pass's blocks
+    #[arg(long, conflicts_with_all = ["metrics", "fail_over"])]
+    by_size: bool,
     /// In which form the comparison is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -80,19 +84,32 @@ fn of_variants(args: &Args, question: &Question, run: &Run) -> anyhow::Result<Ou
         let text = "--fail-over needs a baseline, and ptmalloc2 is not in this run: name one with --baseline";
         return Err(Usage(text.to_owned()).into());
     }
+    let sizes = judged(&analysis.size_differences, question);
+    if args.by_size {
+        return show_sizes(&sizes, args.format, &[run]);
+    }
     let comparison = compare_variants(&analysis, question).map_err(as_usage)?;
     say_all(&comparison.notes);
     if comparison.rows.is_empty() {
         say!("heaplab: {}: there is nothing to compare", describe_lack(run));
         return Ok(Outcome::Incomplete);
     }
-    print_variants(&comparison, args.format, &mut stdout())?;
+    let mut out = stdout();
+    print_variants(&comparison, args.format, &mut out)?;
+    if matches!(args.format, Format::Table) {
+        let baseline = analysis.baseline.as_deref().unwrap_or_default();
+        print_size_summary(&sizes, &format!("than under {baseline}"), &mut out)?;
+    }
     let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
     Ok(judge(&findings, args.fail_over, analysis.is_complete()))
 }
 
 fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Result<Outcome> {
     let (old, new) = (analyse(old, None)?, analyse(new, None)?);
+    let sizes = judged(&compare_classes_of_runs(old.run, new.run, &old.workloads, &old.variants)?, question);
+    if args.by_size {
+        return show_sizes(&sizes, args.format, &[old.run, new.run]);
+    }
     let comparison = compare_runs(&old, &new, args.baseline.as_deref(), question).map_err(as_usage)?;
     say_all(&comparison.notes);
     if comparison.rows.is_empty() {
@@ -114,9 +131,28 @@ fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Re
         use std::io::Write;
         let (made, shown) = comparison.counts();
         writeln!(out, "\na difference is shown in {shown} of {made} comparisons")?;
+        print_size_summary(&sizes, "than in the old run", &mut out)?;
     }
     let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
     Ok(judge(&findings, args.fail_over, old.is_complete() && new.is_complete()))
+}
+
+fn judged(sizes: &[SizeDifference], question: &Question) -> Vec<SizeDifference> {
+    sizes.iter().map(|size| size.judged(question.threshold)).collect()
+}
+
+fn show_sizes(sizes: &[SizeDifference], format: Format, runs: &[&Run]) -> anyhow::Result<Outcome> {
+    if sizes.is_empty() {
+        let names: Vec<String> = runs.iter().map(|run| run.directory.display().to_string()).collect();
+        say!(
+            "heaplab: {}: no size class can be compared: that takes a memory pass under two variants, or in two runs, of \
+             allocators that tell usable sizes",
+            names.join(", ")
+        );
+        return Ok(Outcome::Incomplete);
+    }
+    print_sizes(sizes, format, &mut stdout())?;
+    Ok(Outcome::Done)
 }
 
 fn analyse<'r>(run: &'r Run, baseline: Option<&str>) -> anyhow::Result<Analysis<'r>> {

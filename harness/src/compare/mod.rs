@@ -16,7 +16,7 @@ pub use circumstances::describe_differences;
 pub use error::CompareError;
 pub use metric::{Better, better, show};
 pub use noise::NoiseRow;
-pub use output::{print_runs, print_variants};
+pub use output::{print_runs, print_size_summary, print_sizes, print_variants};
 pub use runs::{RunComparison, RunRow, compare_runs};
 pub use variants::{VariantComparison, VariantRow, compare_variants};
 

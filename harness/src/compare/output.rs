@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::metric::{show, words};
 use super::runs::name_of_side;
 use super::{Better, RunComparison, RunRow, VariantComparison, VariantRow, better};
-use crate::report::{Format, Grid, Style, units};
+use crate::report::{
+    Format, Grid, MOST_SIZE_ROWS, SizeDifference, Style, describe_classes, size_grid, units,
+};
 use crate::results::columns;
 
 /// Prints the variants of a run, compared.
@@ -31,6 +33,36 @@ pub fn print_runs(comparison: &RunComparison, format: Format, out: &mut dyn Writ
     )
 }
 
+/// Prints every size class that was compared.
+pub fn print_sizes(differences: &[SizeDifference], format: Format, out: &mut dyn Write) -> io::Result<()> {
+    print_grid(&size_grid(differences.iter()), columns::<SizeDifference>(), differences, format, out)
+}
+
+/// Prints, below a table of figures, how many size classes of each workload differ, and those that differ the most at the
+/// peak.
+pub fn print_size_summary(differences: &[SizeDifference], what: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut rest = differences;
+    while let Some(first) = rest.first() {
+        let count = rest.iter().take_while(|row| row.workload == first.workload).count();
+        let (of_workload, others) = rest.split_at(count);
+        rest = others;
+        let all: Vec<&SizeDifference> = of_workload.iter().filter(|row| row.is_judged()).collect();
+        if all.is_empty() {
+            continue;
+        }
+        writeln!(out, "\n{}: {}", first.workload, describe_classes(&all, what))?;
+        let shown: Vec<&SizeDifference> = all.into_iter().filter(|row| row.is_shown()).collect();
+        let grid = size_grid(shown.iter().copied().take(MOST_SIZE_ROWS));
+        if !grid.rows.is_empty() {
+            grid.print(out, Style::of_stdout())?;
+        }
+        if shown.len() > MOST_SIZE_ROWS {
+            writeln!(out, "and {} more: --by-size", shown.len() - MOST_SIZE_ROWS)?;
+        }
+    }
+    Ok(())
+}
+
 fn print<R: Serialize>(
     header: &[&str],
     cells: Vec<Vec<String>>,
@@ -40,7 +72,16 @@ fn print<R: Serialize>(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let header = header.iter().map(|name| (*name).to_owned()).collect();
-    let grid = Grid { names: 3, header, rows: cells };
+    print_grid(&Grid { names: 3, header, rows: cells }, columns, rows, format, out)
+}
+
+fn print_grid<R: Serialize>(
+    grid: &Grid,
+    columns: &[&str],
+    rows: &[R],
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match format {
         Format::Table => grid.print(out, Style::of_stdout()),
         Format::Markdown => out.write_all(grid.markdown().as_bytes()),

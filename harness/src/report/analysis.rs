@@ -7,6 +7,7 @@ use heaplab_allocators::registry::FLOOR;
 use super::ReportError;
 use super::accounts::Accounts;
 use super::latency::Latencies;
+use super::size_classes::{SizeDifference, compare_classes};
 use super::sizes::Sizes;
 use super::speed::{Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
@@ -34,6 +35,8 @@ pub struct Analysis<'r> {
     pub variants: Vec<String>,
     /// The rows of summary.csv.
     pub summary: Vec<SummaryRow>,
+    /// Size classes against the baseline's, those that differ the most at the peak first in each workload.
+    pub size_differences: Vec<SizeDifference>,
     /// What is missing or was left out, and what spoils the run, in sentences.
     pub notes: Vec<String>,
     /// By what speed is told.
@@ -66,6 +69,9 @@ impl<'r> Analysis<'r> {
         let latencies = Latencies::read(run, &mut notes)?;
         let sizes = Sizes::read(run, &mut notes)?;
         let accounts = Accounts::read(run, &mut notes)?;
+        let (size_differences, of_requests) =
+            compare_classes(run, &workloads, &variants, baseline.as_deref())?;
+        notes.extend(of_requests);
         if run.is_of_several_machines() {
             notes.push(
                 "the run is of several kinds of machines: each workload stands once for each kind, compared within it, and \
@@ -101,6 +107,7 @@ impl<'r> Analysis<'r> {
             workloads,
             variants,
             summary,
+            size_differences,
             notes,
             speed: Speed::of(run),
             figures,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::analysis::Analysis;
 use super::answer::{Answer, question};
+use super::costs::{describe_latency, latency_grid};
 use super::grid::{Grid, Table};
 use super::inventory::{machine, variants, workloads};
 use super::method::{caveats, measured};
@@ -75,6 +76,10 @@ pub(super) struct Section<'a> {
     pub(super) spread: Option<Table>,
     /// Usable sizes that lose the most; none if not known.
     pub(super) sizes: Option<Table>,
+    /// Size classes that differ from the baseline's; none if none does.
+    pub(super) differences: Option<Table>,
+    /// What calls cost by size; none if no latency was measured.
+    pub(super) costs: Option<Table>,
     /// What allocators say of their own memory; none if none says anything.
     pub(super) accounts: Option<Table>,
 }
@@ -196,6 +201,8 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
         breakdown: breakdown(analysis, workload),
         spread: analysis.spread(workload),
         sizes: analysis.sizes.grid(workload).map(|grid| Table { intro: SIZES_NOTE.to_owned(), grid }),
+        differences: analysis.size_difference_table(workload),
+        costs: analysis.costs(workload),
         accounts: analysis
             .accounts
             .grid(workload, &analysis.variants)
@@ -233,47 +240,6 @@ fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
         without a live block; when is trace time. Medians over blocks.";
     let grid = Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows };
     (!grid.rows.is_empty()).then(|| Table { intro: intro.to_owned(), grid })
-}
-
-fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
-    let header = ["operation", "variant", "p50", "p99", "p99.9", "p99.99", "max"].map(str::to_owned).to_vec();
-    let mut rows = Vec::new();
-    for operation in ["malloc", "calloc", "aligned_alloc", "realloc", "free", "batch", "timer"] {
-        for scope in ["call", "touch"] {
-            for variant in &analysis.variants {
-                let cells = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"].map(|what| {
-                    let metric = format!("{operation}_{scope}_{what}");
-                    let value = analysis.median(workload, variant, &metric);
-                    let least = analysis.latencies.resolution_of(workload, &metric);
-                    let under = |value: f64| operation != "timer" && least.is_some_and(|least| value < least);
-                    value.map(|value| {
-                        let mark = if under(value) { " (under resolution)" } else { "" };
-                        format!("{}{mark}", units::nanoseconds(value))
-                    })
-                });
-                if cells.iter().any(Option::is_some) {
-                    let name = match (operation, scope) {
-                        ("batch", _) => "64 operations".to_owned(),
-                        (_, "touch") => format!("{operation} + touch"),
-                        _ => operation.to_owned(),
-                    };
-                    let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
-                    rows.push([name, variant.clone()].into_iter().chain(cells).collect());
-                }
-            }
-        }
-    }
-    Grid { names: 2, header, rows }
-}
-
-fn describe_latency(analysis: &Analysis<'_>, workload: &str) -> String {
-    let least = analysis.latencies.resolution_ns(workload).map_or_else(String::new, |least| {
-        format!(
-            " (under resolution: below three times the timer's own at that percentile, which is {} at the median)",
-            units::nanoseconds(least)
-        )
-    });
-    format!("Latency, lower is better: median over blocks of each sample's percentile{least}.")
 }
 
 /// Geometric means over the workloads that every variant finished.

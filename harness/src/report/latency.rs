@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::results::{ResultsError, Run};
 use crate::stats::{median, percentile};
+use crate::worker::COST_SIZES;
 
 /// Calls by upper end of their bucket, ascending, each end once.
 /// PERF: a vector and not a tree, which took three times the memory.
@@ -65,6 +66,9 @@ const FRACTIONS: [(&str, f64); 6] = [
     ("p99_99_ns", 0.9999),
     ("max_ns", 1.0),
 ];
+
+/// Those of calls by size, which are rows enough.
+const SIZED_FRACTIONS: [&str; 2] = ["p50_ns", "p99_ns"];
 
 /// What was called, and which part of it was timed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,7 +200,11 @@ impl Latencies {
                 let name = format!("{}_{}_{what}", timed.operation, timed.scope);
                 metrics.push((self.place_of(name), value));
             };
+            let is_sized = COST_SIZES.iter().any(|size| size.operation == timed.operation);
             for (what, fraction) in FRACTIONS {
+                if is_sized && !SIZED_FRACTIONS.contains(&what) {
+                    continue;
+                }
                 if let Some(value) = percentile(buckets, fraction) {
                     push(what, value as f64);
                 }

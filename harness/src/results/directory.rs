@@ -12,13 +12,13 @@ use super::packed;
 use super::row_file::{RowFile, io};
 use super::whole_file::write_whole;
 use super::{
-    HeapMapCell, LatencyBucket, Pass, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow, Status,
-    TimelinePoint, columns, reader,
+    HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow,
+    Status, TimelinePoint, columns, reader,
 };
 
 /// The files of rows, in the order in which they are made; `run.toml` comes after them.
-pub(super) const FILES: [&str; 6] =
-    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv"];
+pub(super) const FILES: [&str; 7] =
+    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv", "requests.csv"];
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,7 @@ pub struct RunDirectory {
     heap_map: RowFile,
     sizes: RowFile,
     stats: RowFile,
+    requests: RowFile,
     done: BTreeSet<SampleKey>,
 }
 
@@ -78,6 +79,7 @@ impl RunDirectory {
             heap_map: RowFile::create(directory.join("heapmap.csv"), columns::<HeapMapCell>())?,
             sizes: RowFile::create(directory.join("sizes.csv"), columns::<SizeRow>())?,
             stats: RowFile::create(directory.join("stats.csv"), columns::<StatsRow>())?,
+            requests: RowFile::create(directory.join("requests.csv"), columns::<RequestRow>())?,
             done: BTreeSet::new(),
         };
         run.write_run_file()?;
@@ -118,6 +120,12 @@ impl RunDirectory {
         } else {
             RowFile::create(stats.clone(), columns::<StatsRow>())?;
         }
+        let requests = directory.join("requests.csv");
+        if requests.exists() {
+            reader::keep_rows_of_ok_samples::<RequestRow>(&run, "requests.csv", &[Pass::Memory])?;
+        } else {
+            RowFile::create(requests.clone(), columns::<RequestRow>())?;
+        }
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
@@ -127,6 +135,7 @@ impl RunDirectory {
             heap_map: RowFile::open(heap_map, columns::<HeapMapCell>())?,
             sizes: RowFile::open(sizes, columns::<SizeRow>())?,
             stats: RowFile::open(stats, columns::<StatsRow>())?,
+            requests: RowFile::open(requests, columns::<RequestRow>())?,
             done,
         };
         run.write_run_file()?;
@@ -157,6 +166,7 @@ impl RunDirectory {
             self.heap_map.append(&rows.heap_map)?;
             self.sizes.append(&rows.sizes)?;
             self.stats.append(&rows.stats)?;
+            self.requests.append(&rows.requests)?;
         }
         self.samples.append(std::slice::from_ref(sample))?;
         if sample.status == Status::Ok {

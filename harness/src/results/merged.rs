@@ -13,8 +13,8 @@ use super::packed;
 use super::row_file::io;
 use super::row_index::{SampleRows, Span};
 use super::{
-    HeapMapCell, LatencyBucket, ResultsError, RunFile, Sample, SizeRow, StatsRow, TimelinePoint, columns,
-    write_whole,
+    HeapMapCell, LatencyBucket, RequestRow, ResultsError, RunFile, Sample, SizeRow, StatsRow, TimelinePoint,
+    columns, write_whole,
 };
 
 const CAPACITY: usize = 256 * 1024;
@@ -67,6 +67,7 @@ impl MergedDirectory {
             columns::<HeapMapCell>(),
             columns::<SizeRow>(),
             columns::<StatsRow>(),
+            columns::<RequestRow>(),
         ];
         let mut files = Vec::new();
         for (name, header) in FILES.iter().zip(headers) {

@@ -22,6 +22,7 @@ mod row_index;
 mod rows;
 mod run_file;
 mod sample;
+mod sizes;
 mod tree;
 mod whole_file;
 
@@ -39,7 +40,7 @@ pub use row_index::{SampleRows, index_rows};
 pub use rows::Rows;
 pub use run_file::{RunFile, RunMachine, RunPhase, RunVariant, RunWorkload, SCHEMA};
 pub use sample::{
-    HeapMapCell, LatencyBucket, Moment, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint,
+    HeapMapCell, LatencyBucket, Moment, Pass, RequestRow, Sample, SizeRow, StatsRow, Status, TimelinePoint,
 };
 pub use tree::{RunTree, RunTreeMember};
 pub use whole_file::write_whole;

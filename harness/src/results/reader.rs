@@ -16,10 +16,10 @@ use super::kinds::{find_in_rows, set_apart};
 use super::packed;
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, SizeRow, Status,
-    TimelinePoint, columns, name_on, write_whole,
+    HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint,
+    columns, name_on, write_whole,
 };
-use crate::worker::{Checkpoint, HeapCell, SizeClass};
+use crate::worker::{Checkpoint, HeapCell};
 
 /// The passes whose samples have rows in `timeline.csv`.
 pub(super) const TIMELINE_PASSES: [Pass; 2] = [Pass::Memory, Pass::Exec];
@@ -228,26 +228,6 @@ impl Run {
                 return Err(rows.error(detail));
             }
             take(place, moment, cell);
-            Ok(())
-        })
-    }
-
-    /// Streams `sizes.csv`: each row's figures with the place of its sample in [`Run::samples`].
-    /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
-    pub fn each_size(&self, mut take: impl FnMut(usize, SizeClass)) -> Result<Vec<String>, ResultsError> {
-        if !packed::is_there(&self.directory.join("sizes.csv")) {
-            return Ok(Vec::new());
-        }
-        self.each_row::<SizeRow>("sizes.csv", &[Pass::Memory], |place, rows| {
-            let class = SizeClass {
-                usable_bytes: rows.number("usable_bytes")?,
-                calls: rows.number("calls")?,
-                requested_bytes: rows.number("requested_bytes")?,
-                live_blocks: rows.number("live_blocks")?,
-                live_requested_bytes: rows.number("live_requested_bytes")?,
-                live_usable_bytes: rows.number("live_usable_bytes")?,
-            };
-            take(place, class);
             Ok(())
         })
     }

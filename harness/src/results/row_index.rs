@@ -14,8 +14,8 @@ use super::directory::FILES;
 use super::packed;
 use super::row_file::{io, whole_length};
 use super::{
-    HeapMapCell, LatencyBucket, Pass, ResultsError, Sample, SampleKey, SizeRow, StatsRow, TimelinePoint,
-    columns,
+    HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Sample, SampleKey, SizeRow, StatsRow,
+    TimelinePoint, columns,
 };
 
 /// Rows that stand together in one file.
@@ -46,11 +46,9 @@ pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
     let mut places: HashMap<SampleKey, usize> = HashMap::new();
     each_group::<Sample>(&directory.join(FILES[0]), |group, span| {
         let key = group.key(Some(parse_pass(&group.cell("pass")?).ok_or_else(|| group.error("pass"))?))?;
-        let rows = SampleRows {
-            key: key.clone(),
-            is_ok: group.cell("status")? == "ok",
-            spans: [vec![span], Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()],
-        };
+        let mut spans: [Vec<Span>; FILES.len()] = Default::default();
+        spans[0].push(span);
+        let rows = SampleRows { key: key.clone(), is_ok: group.cell("status")? == "ok", spans };
         match places.get(&key) {
             Some(&place) => samples[place] = rows,
             None => {
@@ -78,6 +76,7 @@ pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
     each_group::<HeapMapCell>(&path(3), |group, span| find(3, &[Pass::Memory], group, span))?;
     each_group::<SizeRow>(&path(4), |group, span| find(4, &[Pass::Memory], group, span))?;
     each_group::<StatsRow>(&path(5), |group, span| find(5, &[Pass::Memory], group, span))?;
+    each_group::<RequestRow>(&path(6), |group, span| find(6, &[Pass::Memory], group, span))?;
     Ok(samples)
 }
 

@@ -2,12 +2,14 @@
 
 use heaplab_allocators::ClassAccount;
 
-use super::{HeapMapCell, LatencyBucket, OverTime, Pass, Sample, SizeRow, StatsRow, Status, TimelinePoint};
+use super::{
+    HeapMapCell, LatencyBucket, OverTime, Pass, RequestRow, Sample, SizeRow, StatsRow, Status, TimelinePoint,
+};
 use crate::design::{CountFrom, Touch};
 use crate::group::GroupLimits;
 use crate::measure::Taken;
 use crate::stats::mean_between;
-use crate::worker::{Breakdown, Checkpoint, Reply, SizeClass, Stated};
+use crate::worker::{Breakdown, Checkpoint, Reply, RequestClass, SizeClass, Stated};
 
 /// The rows of one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub struct Rows {
     pub heap_map: Vec<HeapMapCell>,
     /// Its rows of `sizes.csv`.
     pub sizes: Vec<SizeRow>,
+    /// Its rows of `requests.csv`.
+    pub requests: Vec<RequestRow>,
     /// Its rows of `stats.csv`.
     pub stats: Vec<StatsRow>,
 }
@@ -54,6 +58,7 @@ impl Rows {
             latency: latency(&sample, &taken.reply),
             heap_map: heap_map(&sample, &taken.reply),
             sizes: sizes(&sample, &taken.reply),
+            requests: requests(&sample, &taken.reply),
             stats: stats(&sample, &taken.reply),
             sample,
         }
@@ -196,6 +201,19 @@ fn sizes(sample: &Sample, reply: &Reply) -> Vec<SizeRow> {
         ..SizeRow::of(sample)
     };
     reply.sizes.iter().map(row).collect()
+}
+
+fn requests(sample: &Sample, reply: &Reply) -> Vec<RequestRow> {
+    let row = |class: &RequestClass| RequestRow {
+        requested_bytes: class.requested_bytes,
+        calls: class.calls,
+        usable_bytes: class.usable_bytes,
+        live_blocks: class.live_blocks,
+        live_requested_bytes: class.live_requested_bytes,
+        live_usable_bytes: class.live_usable_bytes,
+        ..RequestRow::of(sample)
+    };
+    reply.requests.iter().map(row).collect()
 }
 
 /// A row of each account, and one of each size that it tells of.

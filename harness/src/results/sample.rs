@@ -372,4 +372,20 @@ define_rows! {
         /// Their usable bytes.
         live_usable_bytes: u64,
     }
+
+    /// Blocks of one size of requests: a row of `requests.csv`.
+    RequestRow {
+        /// The largest of it: up to 1 KiB a multiple of 8; beyond, a 64th of a doubling.
+        requested_bytes: u64,
+        /// Calls that requested so much.
+        calls: u64,
+        /// The room that they got, as malloc_usable_size says.
+        usable_bytes: u64,
+        /// Such blocks that are live at the requested peak.
+        live_blocks: u64,
+        /// Their requested bytes.
+        live_requested_bytes: u64,
+        /// Their usable bytes.
+        live_usable_bytes: u64,
+    }
 }

@@ -55,6 +55,7 @@ pub(super) fn of_memory(analysis: &Analysis<'_>) -> Result<Vec<Answer>, SelfChec
     let internal = |variant| median(variant, "at_peak_internal_bytes");
     let more_internal = internal(WASTE) - internal(PLAIN);
     let wasteful_usable = chunk_bytes(wasted_request) - 8;
+    let plain_usable = chunk_bytes(program::WASTEFUL_BYTES) - 8;
     let worst = worst_size(analysis.run, WASTE)?;
     let more_resident = median(WASTE, RESIDENT_PEAK) - median(PLAIN, RESIDENT_PEAK);
     let kept_bytes = program::bytes_of_all(chunk_bytes) as f64;
@@ -79,6 +80,22 @@ pub(super) fn of_memory(analysis: &Analysis<'_>) -> Result<Vec<Answer>, SelfChec
             expected: format!("blocks of {wasteful_usable} bytes"),
             found: worst.map_or("none".to_owned(), |bytes| format!("blocks of {bytes} bytes")),
             is_right: worst == Some(wasteful_usable),
+        },
+        names_one(
+            "the size class that a comparison names",
+            &named_sizes(analysis, WASTE),
+            plain_usable,
+            wasteful_usable as f64 / plain_usable as f64,
+        ),
+        Answer {
+            question: "size classes that differ of the same library twice",
+            expected: "none".to_owned(),
+            found: match named_sizes(analysis, AGAIN).len() {
+                0 => "none".to_owned(),
+                several => several.to_string(),
+            },
+            is_right: named_sizes(analysis, AGAIN).is_empty()
+                && analysis.size_differences.iter().any(|size| size.variant == AGAIN.label()),
         },
         about(
             "peak memory with that waste",
@@ -109,6 +126,24 @@ pub(super) fn of_memory(analysis: &Analysis<'_>) -> Result<Vec<Answer>, SelfChec
             is_right: median(UNMAP, RESIDENT_SETTLED) < NOTHING_BYTES,
         },
     ])
+}
+
+/// The size classes in which a comparison names a difference: each with how many times the room it gets.
+fn named_sizes(analysis: &Analysis<'_>, variant: Control) -> Vec<(u64, f64)> {
+    let of_variant = analysis.size_differences.iter().filter(|size| size.variant == variant.label());
+    of_variant.filter(|size| size.is_shown()).map(|size| (size.size_bytes, size.ratio)).collect()
+}
+
+/// Of a class that gets so many times the room, and no other.
+fn names_one(question: &'static str, found: &[(u64, f64)], size_bytes: u64, times: f64) -> Answer {
+    let show = |(bytes, times): &(u64, f64)| format!("blocks of {bytes} bytes: {times:.3} times the room");
+    let named: Vec<String> = found.iter().map(show).collect();
+    Answer {
+        question,
+        expected: format!("{}, and no other", show(&(size_bytes, times))),
+        found: if named.is_empty() { "none".to_owned() } else { named.join("; ") },
+        is_right: matches!(found, [(bytes, ratio)] if *bytes == size_bytes && (ratio / times - 1.0).abs() <= INTERNAL_TOLERANCE),
+    }
 }
 
 /// The answers of the throughput pass.

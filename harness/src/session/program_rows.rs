@@ -57,7 +57,15 @@ pub(super) fn make_rows(
         ..TimelinePoint::of(&sample)
     };
     let timeline = taken.series.points.iter().map(point).collect();
-    Rows { timeline, latency: Vec::new(), heap_map: Vec::new(), sizes: Vec::new(), stats: Vec::new(), sample }
+    Rows {
+        timeline,
+        latency: Vec::new(),
+        heap_map: Vec::new(),
+        sizes: Vec::new(),
+        requests: Vec::new(),
+        stats: Vec::new(),
+        sample,
+    }
 }
 
 fn sample(

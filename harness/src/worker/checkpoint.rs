@@ -15,7 +15,7 @@ use heaplab_workloads::program::window::Window;
 use super::job::{Breakdown, Checkpoint, HeapCell, Job, Moment, Stated, Status};
 use super::membership::outside;
 use super::memory::{self, Rollup, Statm};
-use super::sizes::{self, Live};
+use super::sizes::{self, LiveBlocks};
 use super::state::State;
 use super::{answer, clock, heap_map};
 use crate::stats::TimeWeighted;
@@ -48,8 +48,8 @@ pub(super) struct Checkpoints {
     pub(super) at_peak: Option<Breakdown>,
     draws_heap_map: bool,
     pub(super) heap_map: Option<Vec<HeapCell>>,
-    /// What is live at the requested peak, by usable size; its trace time.
-    pub(super) live_at_peak: Vec<Live>,
+    /// What is live at the requested peak, by size; its trace time.
+    pub(super) live_at_peak: LiveBlocks,
     pub(super) peak_time_ns: Option<u64>,
     family: Family,
     /// What the allocator says of its memory at the requested peak.
@@ -84,7 +84,7 @@ impl Checkpoints {
             at_peak: None,
             draws_heap_map: job.draws_heap_map,
             heap_map: None,
-            live_at_peak: Vec::new(),
+            live_at_peak: LiveBlocks::default(),
             peak_time_ns: None,
             family,
             stated_at_peak: None,
@@ -147,10 +147,12 @@ impl Checkpoints {
         if is_peak {
             let breakdown = look(|| break_down(state, self.constant_bytes));
             self.at_peak = Some(breakdown.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
+            if state.sizes.is_some() {
+                self.live_at_peak = look(|| sizes::count_live(&state.slots));
+            }
             if self.draws_heap_map {
                 let map = look(|| heap_map::draw(&state.slots));
                 self.heap_map = Some(map.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
-                self.live_at_peak = look(|| sizes::count_live(&state.slots));
                 // Last, because jemalloc takes some memory for its answer.
                 let resident = self.at_peak.map_or(0, |peak| peak.resident_bytes);
                 self.stated_at_peak = look(|| state_account(state, self.family, Moment::Peak, resident));

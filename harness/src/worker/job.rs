@@ -68,6 +68,8 @@ pub struct Reply {
     pub footprint: Option<Footprint>,
     /// Blocks by usable size.
     pub sizes: Vec<SizeClass>,
+    /// Blocks by what was requested.
+    pub requests: Vec<RequestClass>,
     /// What the allocator says of its memory.
     pub accounts: Vec<Stated>,
     /// What the worker's control group was charged, as the parent saw it.
@@ -128,6 +130,23 @@ pub struct SizeClass {
     pub calls: u64,
     /// What those calls requested.
     pub requested_bytes: u64,
+    /// Such blocks live at the requested peak.
+    pub live_blocks: u64,
+    /// Their requested bytes.
+    pub live_requested_bytes: u64,
+    /// Their usable bytes.
+    pub live_usable_bytes: u64,
+}
+
+/// Blocks of one size of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestClass {
+    /// The largest of it: up to 1 KiB a multiple of 8; beyond, a 64th of a doubling.
+    pub requested_bytes: u64,
+    /// Calls that requested so much.
+    pub calls: u64,
+    /// The room that they got.
+    pub usable_bytes: u64,
     /// Such blocks live at the requested peak.
     pub live_blocks: u64,
     /// Their requested bytes.

@@ -9,6 +9,7 @@
 //! A call of the fast path takes less than two readings of the counter. So one operation in sixteen is in a batch: 64 of
 //! a thread's operations, one after another, with their touches and the replay's own work between them, and no reading
 //! but at both ends. Batches are a row of their own; their calls are in no other.
+//! What a call of malloc costs by its size is kept besides, in rows of their own: the same calls once more.
 //! Where a thread slept in a call and woke on a CPU whose counter is behind, the call ends before it began: nobody
 //! knows how long it took. Such calls are in no histogram; they are counted (`latency_untimed_calls`).
 
@@ -20,6 +21,38 @@ use hdrhistogram::Histogram as Buckets;
 use super::job::Histogram;
 use super::lock::Lock;
 use super::{clock, usage};
+
+/// The calls of malloc that request up to so much, and more than the size before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CostSize {
+    /// The operation of their rows.
+    pub(crate) operation: &'static str,
+    /// None for all beyond the last.
+    pub(crate) up_to_bytes: Option<u64>,
+}
+
+macro_rules! cost_sizes {
+    ($($bytes:literal)*) => {
+        [
+            $(CostSize { operation: concat!("malloc_to_", $bytes), up_to_bytes: Some($bytes) },)*
+            CostSize { operation: "malloc_beyond", up_to_bytes: None },
+        ]
+    };
+}
+
+/// Each double the one before, from [`LEAST_COST_BITS`] on.
+pub(crate) const COST_SIZES: [CostSize; 18] =
+    cost_sizes!(16 32 64 128 256 512 1024 2048 4096 8192 16384 32768 65536 131072 262144 524288 1048576);
+/// Binary logarithm of the first.
+const LEAST_COST_BITS: u32 = 4;
+const MALLOC: usize = 0;
+
+/// Which of [`COST_SIZES`] a request is in.
+#[inline(always)]
+fn cost_size(bytes: u64) -> usize {
+    let bits = u64::BITS - bytes.saturating_sub(1).leading_zeros();
+    (bits.saturating_sub(LEAST_COST_BITS) as usize).min(COST_SIZES.len() - 1)
+}
 
 const OPERATIONS: [&str; 7] = ["malloc", "calloc", "aligned_alloc", "realloc", "free", "timer", "batch"];
 const TIMER: usize = 5;
@@ -69,6 +102,7 @@ pub(super) struct Histograms {
     scale: u64,
     suspicious_ticks: u64,
     lock: Lock,
+    /// By operation and scope; then the calls of malloc by size.
     buckets: UnsafeCell<Vec<Buckets<u64>>>,
     /// Calls that ended before they began.
     untimed: AtomicU64,
@@ -85,7 +119,7 @@ impl Histograms {
             // NOTE: these bounds are right for hdrhistogram whatever is measured.
             Buckets::new_with_bounds(1, LONGEST_NS, 2).unwrap_or_else(|error| unreachable!("{error}"))
         };
-        let buckets = (0..OPERATIONS.len() * SCOPES.len()).map(|_| empty()).collect();
+        let buckets = (0..OPERATIONS.len() * SCOPES.len() + COST_SIZES.len()).map(|_| empty()).collect();
         let suspicious_ticks = ((u128::from(SUSPICIOUS_NS) << 32) / u128::from(scale)) as u64;
         let histograms = Histograms {
             scale,
@@ -97,7 +131,7 @@ impl Histograms {
         let mut log = Log::new(&histograms);
         for _ in 0..TIMER_READS {
             log.start();
-            log.called(TIMER);
+            log.called(TIMER, 0);
             if log.length == LOG_ENTRIES {
                 log.flush(&histograms);
             }
@@ -118,9 +152,13 @@ impl Histograms {
         let _guard = self.lock.hold();
         // SAFETY: the lock is held.
         let buckets = unsafe { &*self.buckets.get() };
+        let name = |index: usize| match index.checked_sub(OPERATIONS.len() * SCOPES.len()) {
+            None => (OPERATIONS[index / SCOPES.len()], SCOPES[index % SCOPES.len()]),
+            Some(size) => (COST_SIZES[size].operation, SCOPES[CALL]),
+        };
         let named = |(index, recorded): (usize, &Buckets<u64>)| Histogram {
-            operation: OPERATIONS[index / SCOPES.len()].to_owned(),
-            scope: SCOPES[index % SCOPES.len()].to_owned(),
+            operation: name(index).0.to_owned(),
+            scope: name(index).1.to_owned(),
             buckets: recorded
                 .iter_recorded()
                 .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
@@ -153,7 +191,7 @@ fn passed(begin: u64, end: u64) -> Option<u64> {
 
 /// Durations of one thread that are not in the histograms yet.
 pub(super) struct Log {
-    /// Ticks, above 5 bits for operation and scope.
+    /// Ticks, above 5 bits for the size of the request, and 5 for operation and scope.
     entries: [u64; LOG_ENTRIES],
     length: usize,
     suspicious_ticks: u64,
@@ -194,10 +232,10 @@ impl Log {
     }
 
     #[inline(always)]
-    fn put(&mut self, operation: usize, scope: usize, ticks: u64) {
+    fn put(&mut self, operation: usize, scope: usize, size: usize, ticks: u64) {
         // NOTE: callers empty the log before it is full.
         if let Some(entry) = self.entries.get_mut(self.length) {
-            *entry = ticks << 5 | (operation << 2 | scope) as u64;
+            *entry = ticks << 10 | (size << 5 | operation << 2 | scope) as u64;
             self.length += 1;
         }
     }
@@ -208,9 +246,14 @@ impl Log {
         // SAFETY: the lock is held.
         let buckets = unsafe { &mut *histograms.buckets.get() };
         for entry in &self.entries[..self.length] {
-            let ns = (u128::from(entry >> 5) * u128::from(histograms.scale)) >> 32;
+            let ns = (u128::from(entry >> 10) * u128::from(histograms.scale)) >> 32;
+            let ns = (ns as u64).max(1);
             let (operation, scope) = ((entry >> 2 & 7) as usize, (entry & 3) as usize);
-            buckets[operation * SCOPES.len() + scope].saturating_record((ns as u64).max(1));
+            buckets[operation * SCOPES.len() + scope].saturating_record(ns);
+            if (operation, scope) == (MALLOC, CALL) {
+                let size = (entry >> 5 & 31) as usize;
+                buckets[OPERATIONS.len() * SCOPES.len() + size].saturating_record(ns);
+            }
         }
         self.length = 0;
         if self.untimed > 0 {
@@ -234,18 +277,19 @@ impl Log {
     }
 
     #[inline(always)]
-    pub(super) fn called(&mut self, operation: usize) {
-        self.called_at(operation, ticks());
+    pub(super) fn called(&mut self, operation: usize, bytes: u64) {
+        let now = ticks();
+        self.called_at(operation, bytes, now);
     }
 
     #[inline(always)]
-    fn called_at(&mut self, operation: usize, now: u64) {
+    fn called_at(&mut self, operation: usize, bytes: u64, now: u64) {
         self.middle = now;
         match passed(self.begin, now) {
             Some(call) => {
                 self.call = call;
                 self.apart = call > self.suspicious_ticks && self.was_switched();
-                self.put(operation, if self.apart { SWITCHED } else { CALL }, call);
+                self.put(operation, if self.apart { SWITCHED } else { CALL }, cost_size(bytes), call);
                 if call > self.suspicious_ticks {
                     self.middle = ticks();
                 }
@@ -269,6 +313,7 @@ impl Log {
                     self.put(
                         operation,
                         if self.apart { SWITCHED } else { TOUCH },
+                        0,
                         self.call.wrapping_add(touch),
                     );
                 }
@@ -308,9 +353,9 @@ impl Log {
         if self.in_batch {
             match passed(self.batch_begin, now) {
                 Some(batch) if batch > self.suspicious_ticks && self.was_switched() => {
-                    self.put(BATCH, SWITCHED, batch);
+                    self.put(BATCH, SWITCHED, 0, batch);
                 }
-                Some(batch) => self.put(BATCH, CALL, batch),
+                Some(batch) => self.put(BATCH, CALL, 0, batch),
                 None => self.untimed += u64::from(BATCH_OPERATIONS),
             }
         }
@@ -373,13 +418,43 @@ mod tests {
     }
 
     #[test]
+    fn a_call_of_malloc_is_in_the_row_of_its_size_too() {
+        let histograms = Histograms::new();
+        let mut log = Log::new(&histograms);
+        let requests = [0, 16, 17, 1_024, 1_025, 1 << 20, (1 << 20) + 1, u64::MAX];
+        for (at, bytes) in requests.into_iter().enumerate() {
+            log.begin = 1_000;
+            log.called_at(MALLOC, bytes, 1_000 + 100 * (at as u64 + 1));
+            log.touched_at(MALLOC, 5_000);
+        }
+        log.begin = 1_000;
+        log.called_at(4, 64, 1_100);
+        log.flush(&histograms);
+        let sized = histograms.read().into_iter().filter(|found| found.operation.starts_with("malloc_"));
+        let calls = |found: super::Histogram| {
+            (found.operation, found.scope, found.buckets.iter().map(|(_, count)| count).sum::<u64>())
+        };
+        let found: Vec<_> = sized.map(calls).collect();
+        let expected = [
+            ("malloc_to_16", 2),
+            ("malloc_to_32", 1),
+            ("malloc_to_1024", 1),
+            ("malloc_to_2048", 1),
+            ("malloc_to_1048576", 1),
+            ("malloc_beyond", 2),
+        ];
+        let expected = expected.map(|(operation, calls)| (operation.to_owned(), "call".to_owned(), calls));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn a_call_that_ends_on_a_cpu_whose_counter_is_behind_is_in_no_histogram() {
         const FREE: usize = 4;
         let histograms = Histograms::new();
         let mut log = Log::new(&histograms);
         for (begin, called, touched) in [(1_000, 1_100, 1_200), (1_000, 900, 1_200), (1_000, 1_100, 1_050)] {
             log.begin = begin;
-            log.called_at(FREE, called);
+            log.called_at(FREE, 0, called);
             log.touched_at(FREE, touched);
         }
         log.flush(&histograms);

@@ -11,6 +11,7 @@
 mod answer;
 mod backing;
 mod checkpoint;
+mod classes;
 mod clock;
 mod cpus;
 mod engine;
@@ -49,14 +50,16 @@ mod windows;
 use std::io::Read;
 
 pub use backing::main as back_memory;
+pub(crate) use classes::smallest_request;
 pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use first_write::measure_first_writes;
 pub use heap::PrivateHeap;
 pub(crate) use job::measured_columns;
 pub use job::{
-    Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, SizeClass, Stated,
-    Status,
+    Breakdown, Checkpoint, HeapCell, HeapMap, Histogram, Job, Measured, Moment, Reply, RequestClass,
+    SizeClass, Stated, Status,
 };
+pub(crate) use latency::COST_SIZES;
 
 pub(crate) use cpus::VARIABLE as CPUS_VARIABLE;
 pub(crate) use stacks::OVERFLOW_EXIT;

@@ -241,10 +241,11 @@ fn measure_memory(
             reply.accounts.extend(checkpoints.stated_at_peak);
             let map = checkpoints.heap_map.map(|cells| HeapMap { moment: Moment::Peak, cells });
             reply.heap_maps.extend(map);
-            if job.draws_heap_map
-                && let Some(sizes) = &engine.state.sizes
-            {
-                reply.sizes = sizes.read(&checkpoints.live_at_peak);
+            if let Some(sizes) = &engine.state.sizes {
+                reply.requests = sizes.read_requests(&checkpoints.live_at_peak);
+                if job.draws_heap_map {
+                    reply.sizes = sizes.read(&checkpoints.live_at_peak);
+                }
             }
             let mut largest = checkpoints.at_largest;
             let requested_peak = checkpoints.at_peak.zip(checkpoints.peak_time_ns);

@@ -1,116 +1,128 @@
-//! Blocks by their usable size: how many calls asked for each size, and what lies in such blocks at one moment.
+//! Blocks by their size: how many calls asked for each, and what lies in such blocks at one moment. By usable size, which is
+//! the allocator's own division, and by what was requested, which is the same under every allocator.
 //!
 //! Filled by the memory pass behind each call; on shared mappings, as all tables of the harness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::job::SizeClass;
+use super::classes::{Classes, REQUESTED, USABLE};
+use super::job::{RequestClass, SizeClass};
 use super::mapping::Table;
 use super::tables::Slots;
 
-/// Up to this size each multiple of [`STEP_BYTES`] is a class of its own; beyond, each doubling has eight.
-const EXACT_BYTES: u64 = 32 << 10;
-const STEP_BYTES: u64 = 8;
-const EXACT_CLASSES: usize = (EXACT_BYTES / STEP_BYTES) as usize + 1;
-/// Binary logarithm of [`EXACT_BYTES`].
-const EXACT_BITS: u32 = 15;
-const CLASSES: usize = EXACT_CLASSES + (u64::BITS - EXACT_BITS) as usize * 8;
-
 /// What the calls of a replay came to, by class.
 pub(super) struct Sizes {
+    by_usable: Sums,
+    by_requested: Sums,
+}
+
+/// Calls, and bytes of the other kind: what those of a usable size requested, what those of a request got.
+struct Sums {
     calls: Table<AtomicU64>,
-    requested_bytes: Table<AtomicU64>,
+    bytes: Table<AtomicU64>,
+}
+
+impl Sums {
+    fn new(classes: Classes) -> Result<Sums, usize> {
+        Ok(Sums { calls: Table::new(classes.count())?, bytes: Table::new(classes.count())? })
+    }
+
+    #[inline]
+    fn add(&self, class: usize, bytes: u64) {
+        self.calls[class].fetch_add(1, Ordering::Relaxed);
+        self.bytes[class].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Every class that has calls: its number, the calls and the bytes.
+    fn used(&self) -> impl Iterator<Item = (usize, u64, u64)> {
+        let read = |table: &Table<AtomicU64>, class: usize| table[class].load(Ordering::Relaxed);
+        let classes = (0..self.calls.len())
+            .map(move |class| (class, read(&self.calls, class), read(&self.bytes, class)));
+        classes.filter(|(_, calls, _)| *calls > 0)
+    }
 }
 
 impl Sizes {
     pub(super) fn new() -> Result<Sizes, usize> {
-        Ok(Sizes { calls: Table::new(CLASSES)?, requested_bytes: Table::new(CLASSES)? })
+        Ok(Sizes { by_usable: Sums::new(USABLE)?, by_requested: Sums::new(REQUESTED)? })
     }
 
     /// A call got a block.
     #[inline]
     pub(super) fn count(&self, requested_bytes: u64, usable_bytes: u64) {
-        let class = class_of(usable_bytes);
-        self.calls[class].fetch_add(1, Ordering::Relaxed);
-        self.requested_bytes[class].fetch_add(requested_bytes, Ordering::Relaxed);
+        self.by_usable.add(USABLE.class_of(usable_bytes), requested_bytes);
+        self.by_requested.add(REQUESTED.class_of(requested_bytes), usable_bytes);
     }
 
-    /// Every class that was asked for, with what is live in it as [`count_live`] found.
-    pub(super) fn read(&self, live: &[Live]) -> Vec<SizeClass> {
-        let read = |table: &Table<AtomicU64>, class: usize| table[class].load(Ordering::Relaxed);
-        let classes = (0..CLASSES).map(|class| {
-            let live = live.get(class).copied().unwrap_or_default();
+    /// Every usable size that was given, with what is live in it as [`count_live`] found.
+    pub(super) fn read(&self, live: &LiveBlocks) -> Vec<SizeClass> {
+        let row = |(class, calls, requested_bytes)| {
+            let live = live.by_usable.get(class).copied().unwrap_or_default();
             SizeClass {
-                usable_bytes: largest_of(class),
-                calls: read(&self.calls, class),
-                requested_bytes: read(&self.requested_bytes, class),
+                usable_bytes: USABLE.largest_of(class),
+                calls,
+                requested_bytes,
                 live_blocks: live.blocks,
                 live_requested_bytes: live.requested_bytes,
                 live_usable_bytes: live.usable_bytes,
             }
-        });
-        classes.filter(|class| class.calls > 0).collect()
+        };
+        self.by_usable.used().map(row).collect()
+    }
+
+    /// Every size that was requested, likewise.
+    pub(super) fn read_requests(&self, live: &LiveBlocks) -> Vec<RequestClass> {
+        let row = |(class, calls, usable_bytes)| {
+            let live = live.by_requested.get(class).copied().unwrap_or_default();
+            RequestClass {
+                requested_bytes: REQUESTED.largest_of(class),
+                calls,
+                usable_bytes,
+                live_blocks: live.blocks,
+                live_requested_bytes: live.requested_bytes,
+                live_usable_bytes: live.usable_bytes,
+            }
+        };
+        self.by_requested.used().map(row).collect()
     }
 }
 
 /// The live blocks of a class.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Live {
+struct Live {
     blocks: u64,
     requested_bytes: u64,
     usable_bytes: u64,
 }
 
-/// The live objects of a memory pass at rest, by class.
-pub(super) fn count_live(slots: &Slots) -> Vec<Live> {
-    let mut live = vec![Live::default(); CLASSES];
+/// Live blocks by class.
+#[derive(Debug, Default)]
+pub(super) struct LiveBlocks {
+    by_usable: Vec<Live>,
+    by_requested: Vec<Live>,
+}
+
+/// The live objects of a memory pass at rest.
+pub(super) fn count_live(slots: &Slots) -> LiveBlocks {
+    let mut live = LiveBlocks {
+        by_usable: vec![Live::default(); USABLE.count()],
+        by_requested: vec![Live::default(); REQUESTED.count()],
+    };
     for (size, usable) in slots.sizes.iter().zip(slots.notes.iter()) {
         // One more than was requested; 0 where no object is.
         let size = size.load(Ordering::Relaxed);
         if size > 0 {
-            let usable = usable.load(Ordering::Relaxed);
-            let class = &mut live[class_of(usable)];
-            class.blocks += 1;
-            class.requested_bytes += size - 1;
-            class.usable_bytes += usable;
+            let (requested, usable) = (size - 1, usable.load(Ordering::Relaxed));
+            let classes = [
+                &mut live.by_usable[USABLE.class_of(usable)],
+                &mut live.by_requested[REQUESTED.class_of(requested)],
+            ];
+            for class in classes {
+                class.blocks += 1;
+                class.requested_bytes += requested;
+                class.usable_bytes += usable;
+            }
         }
     }
     live
-}
-
-fn class_of(usable_bytes: u64) -> usize {
-    if usable_bytes <= EXACT_BYTES {
-        return usable_bytes.div_ceil(STEP_BYTES) as usize;
-    }
-    let below = usable_bytes - 1;
-    let bits = u64::BITS - 1 - below.leading_zeros();
-    let eighth = (below >> (bits - 3)) & 7;
-    EXACT_CLASSES + ((bits - EXACT_BITS) as usize * 8 + eighth as usize)
-}
-
-/// The largest size of a class.
-fn largest_of(class: usize) -> u64 {
-    match class.checked_sub(EXACT_CLASSES) {
-        None => class as u64 * STEP_BYTES,
-        Some(beyond) => {
-            let (bits, eighth) = (EXACT_BITS as usize + beyond / 8, beyond as u64 % 8);
-            (1u64 << bits).saturating_add((eighth + 1).saturating_mul(1 << (bits - 3)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_class_holds_its_largest_size_and_not_the_next() {
-        for class in 1..CLASSES - 1 {
-            let largest = largest_of(class);
-            assert_eq!((class_of(largest), class_of(largest + 1)), (class, class + 1), "{largest}");
-        }
-        assert_eq!(class_of(0), 0);
-        assert_eq!(class_of(u64::MAX), CLASSES - 1);
-        assert_eq!([24, 1_032, 40_000].map(class_of).map(largest_of), [24, 1_032, 40_960]);
-    }
 }

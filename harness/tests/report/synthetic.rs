@@ -160,6 +160,7 @@ impl Shape {
             latency,
             heap_map,
             sizes: Vec::new(),
+            requests: Vec::new(),
             stats: Vec::new(),
         })
         .expect("a sample is written");

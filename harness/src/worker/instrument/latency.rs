@@ -31,7 +31,7 @@ impl Instrument for Timed {
         if let (Some(log), Some(operation)) = (&mut local.log, operation(op))
             && !log.in_batch()
         {
-            log.called(operation);
+            log.called(operation, op.size);
         }
     }
 
