@@ -21,6 +21,7 @@ mod footprint;
 mod gate;
 mod heap;
 mod heap_map;
+mod huge_pages;
 mod initial_stack;
 mod instrument;
 mod job;

@@ -18,7 +18,7 @@ use super::space::Space;
 use super::state::{Counts, Local, State};
 use super::stopwatch::Empty;
 use super::tables::Slots;
-use super::{answer, clock, heap_map, initial_stack, layout, membership, stacks};
+use super::{answer, clock, heap_map, huge_pages, initial_stack, layout, membership, stacks};
 use crate::design::{Pass, Touch};
 
 /// Does the job.
@@ -82,6 +82,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         reply.warnings.extend(why);
         reply.warnings.extend(warmed.and_then(|warmed| populate_floor(warmed.extent)));
     }
+    let fallbacks = huge_pages::count_fallbacks();
     if let Some(group) = &job.group_processes {
         // NOTE: what was written to until here stays charged to the parent's group: it is the harness's own.
         membership::enter(group)?;
@@ -100,6 +101,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let mut footprint = find_footprint(counters, Counters::read()?, faults)?;
     footprint.extent = floor_extent().unwrap_or(footprint.extent);
     reply.footprint = Some(footprint);
+    let fallbacks_after = huge_pages::count_fallbacks();
     match job.pass {
         Pass::Throughput => {}
         Pass::Latency => note_latency(engine, reply),
@@ -107,6 +109,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
         Pass::Exec => return Err("a real program is no replay".to_owned()),
     }
+    reply.warnings.extend(huge_pages::remark(fallbacks, fallbacks_after, &reply.measured));
     Ok(())
 }
 
