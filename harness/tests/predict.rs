@@ -97,6 +97,27 @@ fn a_prediction_at_another_cpu_count_subtracts_a_replay_as_it_was_recorded() {
     let mut command = heaplab();
     command.current_dir(place.path()).args(["run", "--resume", "-o", "eight"]).assert().success();
     assert!(!run("two", &["--cpus", "2"]).contains("is added"));
+    // A peak below what the program had requested and written to is not shown.
+    let recorded = place.path().join("two/recorded.csv");
+    let mut reader = csv::Reader::from_path(&recorded).expect("what was recorded");
+    let headers = reader.headers().expect("a header").clone();
+    let at = headers.iter().position(|name| name == "resident_bytes").expect("its bytes");
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
+    let mut writer = csv::Writer::from_path(&recorded).expect("writable");
+    writer.write_record(&headers).expect("written");
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| if column == at { "4096" } else { cell });
+        writer.write_record(cells).expect("written");
+    }
+    writer.flush().expect("written");
+    let mut command = heaplab();
+    let assert = command.current_dir(place.path()).args(["report", "two"]).assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("written to, so it is not shown"), "{said}");
+    assert!(
+        !summary(&place.path().join("two"))
+            .contains_key(&("ptmalloc2".into(), "predicted_resident_peak_bytes".into()))
+    );
     // A run without the reference is not predicted from, whoever wrote it.
     let path = place.path().join("eight");
     for (name, from) in [("run.toml", "process.cpus=2"), ("samples.csv", "process.cpus=2")] {

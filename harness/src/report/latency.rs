@@ -250,6 +250,25 @@ mod tests {
         assert_eq!(latencies.resolution_ns("other"), None);
     }
 
+    #[test]
+    fn a_percentile_is_compared_with_the_timers_own_at_that_percentile() {
+        let mut latencies = Latencies::default();
+        let timed = Timed { operation: TIMER.to_owned(), scope: "call".to_owned() };
+        let of_variant = latencies.histograms.entry(("w".to_owned(), "v".to_owned())).or_default();
+        let histogram = of_variant.entry(timed).or_default();
+        // One reading in a thousand meets an interrupt.
+        histogram.add(30, 99_900);
+        histogram.add(3_600, 100);
+        histogram.settle();
+        let least = |metric: &str| latencies.resolution_of("w", metric);
+        assert_eq!(least("free_call_p50_ns"), Some(90.0));
+        assert_eq!(least("free_call_p99_ns"), Some(90.0));
+        // So 5.76 against 5.04 us at the 99.99th say nothing of two allocators.
+        assert_eq!(least("free_call_p99_99_ns"), Some(10_800.0));
+        assert_eq!(least("malloc_to_64_call_p99_ns"), Some(90.0));
+        assert_eq!(least("free_call_calls"), None);
+    }
+
     proptest! {
         #[test]
         fn a_histogram_is_that_of_a_tree(calls in prop::collection::vec((0u64..700, 0u64..9), 0..3000)) {
