@@ -4,6 +4,8 @@
 //! `<!-- figures: end -->` after it. [`fill`] says which kinds there are. `scripts/figures` (HEAPLAB_FIGURES=write) writes
 //! the marked parts anew; otherwise each is compared. A measured figure without a mark is a fault too.
 
+#[path = "../examples/coverage/experiments.rs"]
+mod coverage;
 mod documents;
 #[path = "figures/fill.rs"]
 mod fill;
@@ -108,6 +110,15 @@ fn tables_beside_data_are_those_of_the_data() {
             std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{command:?}: {error}\n{complaint}"));
         assert_eq!(made, kept_text, "{kept} is not what {command:?} writes");
     }
+}
+
+/// The same of the document that an example program writes.
+#[test]
+fn the_table_of_coverage_is_that_of_its_runs() {
+    let folder = root().join("results/coverage");
+    let kept = std::fs::read_to_string(folder.join("README.md")).expect("a document");
+    let made = coverage::document(&folder).expect("runs");
+    assert_eq!(made, kept, "run scripts/coverage --tables");
 }
 
 fn measured() -> Regex {

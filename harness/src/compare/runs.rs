@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::metric::{choose, find_worse};
 use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
 use crate::report::Analysis;
-use crate::results::name_on;
+use crate::results::{interval_of, name_on};
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
 
 /// A metric of one variant in two runs. An empty cell means not measured.
@@ -224,7 +224,11 @@ impl Pair<'_> {
             let rows = workloads.iter().filter_map(|workload| run.row(workload, variant, metric));
             rows.map(|row| row.failed).sum()
         };
-        let (of_old, of_new) = (median_interval(&old), median_interval(&new));
+        let interval = |values: &[f64]| match self.baseline {
+            Some(_) => median_interval(values),
+            None => interval_of(metric, values),
+        };
+        let (of_old, of_new) = (interval(&old), interval(&new));
         let ratio = separate_ratio(&new, &old);
         let within = ratio.and_then(|ratio| ratio.interval);
         let unresolved = || {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::metric::{choose, find_worse};
 use super::{Better, CompareError, Finding, Question, better, name_of_mean};
 use crate::report::Analysis;
-use crate::results::name_on;
-use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, median_interval, outliers, verdict};
+use crate::results::{interval_of, name_on};
+use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, outliers, verdict};
 
 /// A variant's metric on one workload, or over several. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -187,7 +187,7 @@ impl Group<'_> {
         let values = self.values(variant);
         let failed =
             self.workloads.iter().filter_map(|workload| self.run.row(workload, variant, self.metric));
-        let interval = median_interval(&values);
+        let interval = interval_of(self.metric, &values);
         let base = self.run.baseline.as_deref();
         let ratio = base.filter(|base| *base != variant).and_then(|base| self.ratio(variant, base));
         let within = ratio.and_then(|ratio| ratio.interval);

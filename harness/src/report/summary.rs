@@ -11,9 +11,9 @@ use crate::predict::{Predictions, TreePrediction};
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, TREE_PREDICTED, metrics,
 };
-use crate::results::{Pass, Run, Sample, Status, name_on};
+use crate::results::{Pass, Run, Sample, Status, interval_of, name_on};
 use crate::stats::{
-    NOISE_THRESHOLD, NetRatio, Ratio, Verdict, geometric_mean, median, median_interval, paired_ratio, verdict,
+    NOISE_THRESHOLD, NetRatio, Ratio, Verdict, geometric_mean, median, paired_ratio, verdict,
 };
 
 /// A metric of one variant on one workload, over all blocks. An empty cell means not measured.
@@ -33,11 +33,11 @@ pub struct SummaryRow {
     pub failed: u64,
     /// Median over blocks.
     pub median: Option<f64>,
-    /// Lower end of the median's interval.
+    /// Lower end of its interval: the median's, and of resident memory the mean's too.
     pub low: Option<f64>,
-    /// Upper end of the median's interval.
+    /// Upper end of its interval.
     pub high: Option<f64>,
-    /// Coverage of that interval, as a fraction.
+    /// Coverage of the median by that interval, as a fraction.
     pub coverage: Option<f64>,
     /// Ratio to the baseline within blocks.
     pub ratio: Option<f64>,
@@ -265,7 +265,7 @@ impl Figures {
     ) -> SummaryRow {
         let values: Vec<f64> =
             self.values(workload, variant, metric).into_iter().flat_map(BTreeMap::values).copied().collect();
-        let interval = median_interval(&values);
+        let interval = interval_of(metric, &values);
         let base = baseline.filter(|base| *base != variant);
         let ratio = base.and_then(|base| self.ratio(workload, variant, base, metric));
         let drowned =

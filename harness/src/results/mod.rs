@@ -31,6 +31,7 @@ pub use columns::columns;
 pub use directory::{RunDirectory, SampleKey};
 pub use error::ResultsError;
 pub use merged::MergedDirectory;
+pub use metrics::interval_of;
 pub use on_machine::{OnMachine, name_on};
 pub(crate) use over_time::OverTime;
 pub use packed::{pack, unpack};

@@ -3,12 +3,14 @@
 //! Everything is distribution-free: benchmark samples are skewed and have outliers, so medians
 //! stand for means, and intervals come from exact discrete distributions with the coverage that
 //! they achieve, which is never the round 95 % that was asked for. Only derived quantities, which
-//! have no exact interval, are resampled: a bootstrap of few samples covers less than it claims.
+//! have no exact interval, are resampled: a bootstrap of few samples covers less than it claims. Memory's interval holds
+//! the mean besides, and many comparisons at once have Student's at a level that ranks of few blocks cannot reach.
 
 mod bootstrap;
 mod components;
 mod mean;
 mod median;
+mod middle;
 mod net_ratio;
 mod normal;
 mod percentile;
@@ -28,6 +30,7 @@ pub use bootstrap::{RESAMPLES, bca_interval};
 pub use components::{Components, MIN_TWINS, components};
 pub use mean::geometric_mean;
 pub use median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
+pub use middle::middle_interval;
 pub use net_ratio::{NetRatio, Shared, net_ratio};
 pub use percentile::percentile;
 pub use power::{Power, WANTED_POWER};
