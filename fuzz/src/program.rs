@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 
+use heaplab_workloads::program::group::{decode_group, group_bytes, pattern_of_kind};
 use heaplab_workloads::program::layout::{FIRST_WINDOW, MAGIC, VERSION};
 use heaplab_workloads::program::operation::{Code, MOST_OP_BYTES, Op};
 use heaplab_workloads::program::window::{HEAD_BYTES, Segment, Window};
@@ -61,15 +62,26 @@ fn walk_window(bytes: &[u8], head: &Window, info: &ProgramInfo) {
         let mut place = begin;
         while place < at {
             let first: &[u8; MOST_OP_BYTES] = bytes[place..].first_chunk().expect("slack follows");
-            let (op, length) = Op::decode(first).expect("verified operations");
-            let has_slot = !matches!(op.code, Code::FreeNull | Code::MallocTrim | Code::Mallopt);
-            assert!(!has_slot || op.slot < info.slots);
+            let (found, length) = decode(first).expect("verified operations");
+            for op in &found {
+                let has_slot = !matches!(op.code, Code::FreeNull | Code::MallocTrim | Code::Mallopt);
+                assert!(!has_slot || op.slot < info.slots);
+            }
             place += length;
-            ops += 1;
+            ops += found.len() as u32;
         }
         assert_eq!(place, at, "operations end where their segment does");
     }
     assert_eq!(ops, head.ops);
+}
+
+/// The operation that bytes begin with, or those of a group, and how long they are.
+fn decode(bytes: &[u8; MOST_OP_BYTES]) -> Option<(Vec<Op>, usize)> {
+    if let Some(pattern) = pattern_of_kind(bytes[0]) {
+        return Some((decode_group(pattern, bytes).to_vec(), group_bytes(pattern)));
+    }
+    let (op, length) = Op::decode(bytes)?;
+    Some((vec![op], length))
 }
 
 /// The file of a program.
@@ -125,19 +137,21 @@ fn measured(ops: &[u8], sizes: &mut [u64], count: &mut u32) -> Segment {
         let mut first = [0; MOST_OP_BYTES];
         let have = (ops.len() - at).min(MOST_OP_BYTES);
         first[..have].copy_from_slice(&ops[at..at + have]);
-        let Some((mut op, length)) = Op::decode(&first) else { break };
-        if let Some(size) = sizes.get_mut(op.slot as usize) {
-            match op.code {
-                Code::Free => op.size = std::mem::take(size),
-                code if code.allocates() => *size = op.size,
-                _ => {}
+        let Some((found, length)) = decode(&first) else { break };
+        for mut op in found {
+            if let Some(size) = sizes.get_mut(op.slot as usize) {
+                match op.code {
+                    Code::Free => op.size = std::mem::take(size),
+                    code if code.allocates() => *size = op.size,
+                    _ => {}
+                }
             }
+            let (taken, given) = op.requested_change();
+            requested = requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
+            peak = peak.max(requested);
+            *count += 1;
         }
-        let (taken, given) = op.requested_change();
-        requested = requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
-        peak = peak.max(requested);
         at += length;
-        *count += 1;
     }
     Segment {
         thread: 0,

@@ -6,8 +6,6 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use heaplab_workloads::program::operation::Op;
-
 use super::clock;
 use super::state::{Local, State};
 use super::sync;
@@ -22,30 +20,41 @@ fn wake(state: &State, word: &AtomicU32) {
     state.counts.wakeups.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Waits for the operation on the same object before `op`.
-#[inline(never)]
-pub(super) fn wait_for_generation(state: &State, op: &Op, local: &mut Local) {
-    let word = &state.slots.generations[op.slot as usize];
-    let wanted = op.generation & (u32::MAX >> 1);
-    let ready = |count: u32| count == wanted;
-    if is_ready(word, ready) {
-        return;
+/// Waits for the operation before the one that has `generation`, on the object in `slot`.
+#[inline(always)]
+pub(super) fn wait_for_generation(state: &State, slot: u32, generation: u32, local: &mut Local) {
+    let word = &state.slots.generations[slot as usize];
+    let wanted = generation & (u32::MAX >> 1);
+    if !is_ready(word, |count| count == wanted) {
+        wait_in_turn(state, word, wanted, local);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_in_turn(state: &State, word: &AtomicU32, wanted: u32, local: &mut Local) {
     local.stopwatch.wait(|measures| {
         let mut asleep_ns = None;
-        wait_until(word, ready, || asleep_ns = measures.then(clock::real_ns));
+        wait_until(word, |count| count == wanted, || asleep_ns = measures.then(clock::real_ns));
         asleep_ns
     });
     state.counts.waits.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Says that `op` is done to the thread that waits for it, or will.
-#[inline(never)]
-pub(super) fn publish_generation(state: &State, op: &Op, local: &mut Local) {
-    let word = &state.slots.generations[op.slot as usize];
-    if set(word, op.generation.wrapping_add(1)) {
-        local.stopwatch.leave_out(|| wake(state, word));
+/// Says that the operation that has `generation` on the object in `slot` is done, to the thread that waits for it, or
+/// will.
+#[inline(always)]
+pub(super) fn publish_generation(state: &State, slot: u32, generation: u32, local: &mut Local) {
+    let word = &state.slots.generations[slot as usize];
+    if set(word, generation.wrapping_add(1)) {
+        wake_in_turn(state, word, local);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_in_turn(state: &State, word: &AtomicU32, local: &mut Local) {
+    local.stopwatch.leave_out(|| wake(state, word));
 }
 
 /// Waits until more than `taken` segments were offered.

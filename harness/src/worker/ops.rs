@@ -8,7 +8,10 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use heaplab_workloads::program::operation::{Code, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op, TOUCH_UNIT};
+use heaplab_workloads::program::group::{GROUP, GROUP_OPS, decode_member};
+use heaplab_workloads::program::operation::{
+    Code, Form, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op, TOUCH_UNIT,
+};
 
 use super::instrument::Instrument;
 use super::program::Ops;
@@ -35,14 +38,46 @@ const FIRST: u8 = 1;
 const PAGE: u8 = 2;
 const FULL: u8 = 3;
 
-/// The kinds of the calls that programs make most, in their short form.
-const MALLOC: u8 = Code::Malloc as u8;
-const CALLOC: u8 = Code::Calloc as u8;
-const REALLOC: u8 = Code::Realloc as u8;
-const FREE: u8 = Code::Free as u8;
+const FLAGS: u8 = OP_WAITS | OP_PUBLISHES;
+
+/// The kinds of what programs do most.
+const MALLOC: u8 = short(Code::Malloc);
+const CALLOC: u8 = short(Code::Calloc);
+const REALLOC: u8 = short(Code::Realloc);
+const FREE: u8 = short(Code::Free);
+const LARGE_MALLOC: u8 = medium(Code::Malloc, 0);
+/// An allocation that another thread waits for, and that thread's free.
+const HANDED_MALLOC: u8 = medium(Code::Malloc, OP_PUBLISHES);
+const AWAITED_FREE: u8 = medium(Code::Free, OP_WAITS);
+
+/// Groups, by their patterns.
+const GROUP_0: u8 = GROUP;
+const GROUP_1: u8 = GROUP | 1;
+const GROUP_2: u8 = GROUP | 2;
+const GROUP_3: u8 = GROUP | 3;
+const GROUP_4: u8 = GROUP | 4;
+const GROUP_5: u8 = GROUP | 5;
+const GROUP_6: u8 = GROUP | 6;
+const GROUP_7: u8 = GROUP | 7;
+const GROUP_8: u8 = GROUP | 8;
+const GROUP_9: u8 = GROUP | 9;
+const GROUP_10: u8 = GROUP | 10;
+const GROUP_11: u8 = GROUP | 11;
+const GROUP_12: u8 = GROUP | 12;
+const GROUP_13: u8 = GROUP | 13;
+const GROUP_14: u8 = GROUP | 14;
+const GROUP_15: u8 = GROUP | 15;
+
+const fn short(code: Code) -> u8 {
+    Form::Short.kind(code as u8, 0)
+}
+
+const fn medium(code: Code, flags: u8) -> u8 {
+    Form::Medium.kind(code as u8, flags)
+}
 
 /// PERF: the commonest kinds are decoded and executed with the kind known, so that what is read and what is called
-/// are settled by one jump.
+/// are settled by one jump, and an operation lies in registers alone.
 fn run<I: Instrument, const TOUCH: u8>(state: &State, mut ops: Ops, local: &mut Local) {
     while ops.begin < ops.end {
         // SAFETY: there is one, and the window is in flight until this segment is finished.
@@ -52,21 +87,127 @@ fn run<I: Instrument, const TOUCH: u8>(state: &State, mut ops: Ops, local: &mut 
             FREE => step::<I, TOUCH>(state, FREE, bytes, local),
             CALLOC => step::<I, TOUCH>(state, CALLOC, bytes, local),
             REALLOC => step::<I, TOUCH>(state, REALLOC, bytes, local),
-            kind => step_any::<I, TOUCH>(state, kind, bytes, local),
+            LARGE_MALLOC => step::<I, TOUCH>(state, LARGE_MALLOC, bytes, local),
+            HANDED_MALLOC => step::<I, TOUCH>(state, HANDED_MALLOC, bytes, local),
+            AWAITED_FREE => step::<I, TOUCH>(state, AWAITED_FREE, bytes, local),
+            GROUP_0 => group::<I, TOUCH, 0>(state, bytes, local),
+            GROUP_1 => group::<I, TOUCH, 1>(state, bytes, local),
+            GROUP_2 => group::<I, TOUCH, 2>(state, bytes, local),
+            GROUP_3 => group::<I, TOUCH, 3>(state, bytes, local),
+            GROUP_4 => group::<I, TOUCH, 4>(state, bytes, local),
+            GROUP_5 => group::<I, TOUCH, 5>(state, bytes, local),
+            GROUP_6 => group::<I, TOUCH, 6>(state, bytes, local),
+            GROUP_7 => group::<I, TOUCH, 7>(state, bytes, local),
+            GROUP_8 => group::<I, TOUCH, 8>(state, bytes, local),
+            GROUP_9 => group::<I, TOUCH, 9>(state, bytes, local),
+            GROUP_10 => group::<I, TOUCH, 10>(state, bytes, local),
+            GROUP_11 => group::<I, TOUCH, 11>(state, bytes, local),
+            GROUP_12 => group::<I, TOUCH, 12>(state, bytes, local),
+            GROUP_13 => group::<I, TOUCH, 13>(state, bytes, local),
+            GROUP_14 => group::<I, TOUCH, 14>(state, bytes, local),
+            GROUP_15 => group::<I, TOUCH, 15>(state, bytes, local),
+            kind => match Form::of_kind(kind) {
+                Some(Form::Short) => step_short::<I, TOUCH>(state, kind, bytes, local),
+                Some(Form::Medium) => step_medium::<I, TOUCH>(state, kind, bytes, local),
+                Some(Form::Wide) => step_wide::<I, TOUCH>(state, kind, bytes, local),
+                None => unknown_code(),
+            },
         };
         ops.begin = ops.begin.wrapping_add(length);
-        I::done(state, local);
     }
 }
 
+/// Executes the group that `bytes` are of, and returns its length.
+#[inline(always)]
+fn group<I: Instrument, const TOUCH: u8, const PATTERN: u8>(
+    state: &State,
+    bytes: &[u8; MOST_OP_BYTES],
+    local: &mut Local,
+) -> usize {
+    if !I::UNROLLS_GROUPS {
+        return group_in_turn::<I, TOUCH>(state, PATTERN, bytes, local);
+    }
+    const { assert!(GROUP_OPS == 4) };
+    let at = member::<I, TOUCH>(state, PATTERN & 1 != 0, bytes, 1, local);
+    let at = member::<I, TOUCH>(state, PATTERN & 2 != 0, bytes, at, local);
+    let at = member::<I, TOUCH>(state, PATTERN & 4 != 0, bytes, at, local);
+    member::<I, TOUCH>(state, PATTERN & 8 != 0, bytes, at, local)
+}
+
+/// The same for a pass whose own work at each call is no little thing: one piece of code for all patterns.
 #[inline(never)]
-fn step_any<I: Instrument, const TOUCH: u8>(
+fn group_in_turn<I: Instrument, const TOUCH: u8>(
+    state: &State,
+    pattern: u8,
+    bytes: &[u8; MOST_OP_BYTES],
+    local: &mut Local,
+) -> usize {
+    let mut at = 1;
+    for bit in 0..GROUP_OPS {
+        at = if pattern >> bit & 1 != 0 {
+            member::<I, TOUCH>(state, true, bytes, at, local)
+        } else {
+            member::<I, TOUCH>(state, false, bytes, at, local)
+        };
+    }
+    at
+}
+
+/// Executes the operation of a group that begins at `at`, and returns where the next one begins.
+#[inline(always)]
+fn member<I: Instrument, const TOUCH: u8>(
+    state: &State,
+    allocates: bool,
+    bytes: &[u8; MOST_OP_BYTES],
+    at: usize,
+    local: &mut Local,
+) -> usize {
+    let (op, length) = decode_member(allocates, bytes, at);
+    // SAFETY: every slot of a verified program is in the table.
+    let pointer = unsafe { state.slots.pointers.get_unchecked(op.slot as usize) };
+    if allocates {
+        allocate::<I, TOUCH>(state, &op, pointer, local);
+    } else {
+        release::<I>(state, &op, pointer, local);
+    }
+    I::done(state, local);
+    at + length
+}
+
+/// An operation in the short form.
+///
+/// PERF: the rest of the kinds have a function for each form. One for all would put an operation together in memory
+/// from parts of other widths than those it is then read in, which the processor cannot forward: 20 ns and more.
+#[inline(never)]
+fn step_short<I: Instrument, const TOUCH: u8>(
     state: &State,
     kind: u8,
     bytes: &[u8; MOST_OP_BYTES],
     local: &mut Local,
 ) -> usize {
-    step::<I, TOUCH>(state, kind, bytes, local)
+    step::<I, TOUCH>(state, Form::Short.kind(kind & 0xF, 0), bytes, local)
+}
+
+/// An operation in the medium form.
+#[inline(never)]
+fn step_medium<I: Instrument, const TOUCH: u8>(
+    state: &State,
+    kind: u8,
+    bytes: &[u8; MOST_OP_BYTES],
+    local: &mut Local,
+) -> usize {
+    step::<I, TOUCH>(state, Form::Medium.kind(kind & 0xF, kind & FLAGS), bytes, local)
+}
+
+/// An operation in the wide form.
+#[inline(never)]
+fn step_wide<I: Instrument, const TOUCH: u8>(
+    state: &State,
+    kind: u8,
+    bytes: &[u8; MOST_OP_BYTES],
+    local: &mut Local,
+) -> usize {
+    step::<I, TOUCH>(state, Form::Wide.kind(kind & 0xF, kind & FLAGS), bytes, local)
 }
 
 /// Executes the operation of that kind that `bytes` begin with, and returns its length.
@@ -78,39 +219,42 @@ fn step<I: Instrument, const TOUCH: u8>(
     local: &mut Local,
 ) -> usize {
     let Some((op, length)) = Op::decode_kind(kind, bytes) else { unknown_code() };
-    let op = &op;
     if op.flags & OP_WAITS != 0 {
-        gate::wait_for_generation(state, op, local);
+        gate::wait_for_generation(state, op.slot, op.generation, local);
     }
     // SAFETY: every slot of a verified program is in the table.
     let pointer = unsafe { state.slots.pointers.get_unchecked(op.slot as usize) };
     match op.code {
         Code::Malloc | Code::Calloc | Code::AlignedAlloc | Code::ReallocNull => {
-            allocate::<I, TOUCH>(state, op, pointer, local);
+            allocate::<I, TOUCH>(state, &op, pointer, local);
         }
-        Code::Realloc => reallocate::<I, TOUCH>(state, op, pointer, local),
-        Code::Free => {
-            let block = pointer.load(Ordering::Relaxed);
-            I::leaving(state, local, op, block);
-            I::start(local);
-            // SAFETY: the operations before this one on the object are done, so that its block is live.
-            unsafe { libc::free(block) };
-            I::called(local, op);
-        }
+        Code::Realloc => reallocate::<I, TOUCH>(state, &op, pointer, local),
+        Code::Free => release::<I>(state, &op, pointer, local),
         Code::FreeNull => {
             I::start(local);
             // SAFETY: freeing NULL does nothing.
             unsafe { libc::free(ptr::null_mut()) };
-            I::called(local, op);
+            I::called(local, &op);
         }
         // SAFETY: the operations before this one on the object are done, and it has at least `size` bytes.
-        Code::Work => unsafe { work(pointer.load(Ordering::Relaxed), op) },
-        Code::MallocTrim | Code::Mallopt => tune(op),
+        Code::Work => unsafe { work(pointer.load(Ordering::Relaxed), op.size as usize, op.old_size) },
+        Code::MallocTrim | Code::Mallopt => tune(op.code, op.size, op.old_size),
     }
     if op.flags & OP_PUBLISHES != 0 {
-        gate::publish_generation(state, op, local);
+        gate::publish_generation(state, op.slot, op.generation, local);
     }
+    I::done(state, local);
     length
+}
+
+#[inline(always)]
+fn release<I: Instrument>(state: &State, op: &Op, pointer: &AtomicPtr<c_void>, local: &mut Local) {
+    let block = pointer.load(Ordering::Relaxed);
+    I::leaving(state, local, op, block);
+    I::start(local);
+    // SAFETY: the operations before this one on the object are done, so that its block is live.
+    unsafe { libc::free(block) };
+    I::called(local, op);
 }
 
 #[inline(always)]
@@ -133,7 +277,7 @@ fn allocate<I: Instrument, const TOUCH: u8>(
     };
     I::called(local, op);
     if block.is_null() && size > 0 {
-        no_memory(op);
+        no_memory(op.size);
     }
     // SAFETY: the block is new, has `size` bytes, and nobody else knows it.
     unsafe { touch::<TOUCH>(block, 0, op) };
@@ -158,7 +302,7 @@ fn reallocate<I: Instrument, const TOUCH: u8>(
     let block = unsafe { libc::realloc(old, (op.size as usize).max(1)) };
     I::called(local, op);
     if block.is_null() {
-        no_memory(op);
+        no_memory(op.size);
     }
     // SAFETY: the block has `size` bytes and nobody else knows it.
     unsafe { touch::<TOUCH>(block, op.old_size as usize, op) };
@@ -213,10 +357,10 @@ unsafe fn touch<const TOUCH: u8>(block: *mut c_void, from: usize, op: &Op) {
 /// Reads and writes back each byte that is worked on. What the bytes hold stays, so that the check pass
 /// finds its pattern whole; the cache lines become this CPU's own, which is what false sharing is about.
 #[inline(never)]
-unsafe fn work(block: *mut c_void, op: &Op) {
+unsafe fn work(block: *mut c_void, bytes: usize, repeats: u64) {
     let block = block.cast::<MaybeUninit<u8>>();
-    for _ in 0..op.old_size {
-        for index in 0..op.size as usize {
+    for _ in 0..repeats {
+        for index in 0..bytes {
             // SAFETY: by the caller's word the byte is the object's, and only the thread whose turn it is works on it.
             unsafe { block.add(index).write_volatile(block.add(index).read_volatile()) };
         }
@@ -228,13 +372,13 @@ unsafe fn work(block: *mut c_void, op: &Op) {
 /// returns is not looked at: an allocator may refuse, as it would have refused the program.
 #[cold]
 #[inline(never)]
-fn tune(op: &Op) {
+fn tune(code: Code, argument: u64, value: u64) {
     // SAFETY: both take any number, and neither moves a block.
     unsafe {
-        if op.code == Code::MallocTrim {
-            libc::malloc_trim(op.size as usize);
+        if code == Code::MallocTrim {
+            libc::malloc_trim(argument as usize);
         } else {
-            libc::mallopt(op.size as u32 as c_int, op.old_size as u32 as c_int);
+            libc::mallopt(argument as u32 as c_int, value as u32 as c_int);
         }
     }
 }
@@ -250,6 +394,6 @@ fn unknown_code() -> ! {
 
 #[cold]
 #[inline(never)]
-fn no_memory(op: &Op) -> ! {
-    answer::fail(Status::Oom, &format!("the allocator returned NULL for {} bytes", op.size))
+fn no_memory(size: u64) -> ! {
+    answer::fail(Status::Oom, &format!("the allocator returned NULL for {size} bytes"))
 }

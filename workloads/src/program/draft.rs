@@ -5,6 +5,7 @@
 
 use heaplab_trace::{ObjectId, ThreadId};
 
+use super::group::{GROUP_OPS, encode_group};
 use super::operation::Op;
 use super::window::{HEAD_BYTES, Segment, Window};
 
@@ -89,14 +90,22 @@ impl Encoded {
         self.ops.clear();
         let first_touch = self.touches.len();
         let (mut requested, mut peak) = (0i64, 0i64);
-        for (number, op) in (0..).zip(&draft.ops) {
+        for op in &draft.ops {
             let (taken, given) = op.requested_change();
             requested = requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
             peak = peak.max(requested);
-            let begin = self.ops.len();
-            if let Some(touch) = op.encode(&mut self.ops) {
-                self.touches.push((index, number, begin + touch));
+        }
+        let mut at = 0;
+        while at < draft.ops.len() {
+            if encode_group(&draft.ops[at..], &mut self.ops) {
+                at += GROUP_OPS;
+                continue;
             }
+            let begin = self.ops.len();
+            if let Some(touch) = draft.ops[at].encode(&mut self.ops) {
+                self.touches.push((index, at as u32, begin + touch));
+            }
+            at += 1;
         }
         let segment = Segment {
             thread: draft.thread,

@@ -1,7 +1,7 @@
 //! What a program file looks like. Plain data; no I/O.
 //!
 //! A program is a chain of windows, in the machine's byte order. Nothing in it is aligned: it is read from front to
-//! back and once. The operations that programs make most take 4 to 8 bytes.
+//! back and once. The operations that programs make most take 4 to 8 bytes, a byte less in groups of four.
 //!
 //! ```text
 //! file      := magic "HEAPLABP" | version u32 | zero to byte 64 | window ... | end (8 zero bytes)
@@ -25,6 +25,10 @@
 //! wide         0      1      4      8      16         24           28      32
 //!              | kind | zero | slot | size | old_size | generation | touch | alignment |
 //! kind         bits 0 to 3 the code, 4 and 5 the form, 6 waits, 7 publishes
+//!
+//! group        0             1
+//!              | 30 | pattern | slot (3 bytes) | size (2 bytes) | slot ... |     four times; see `group.rs`
+//! pattern      a bit for each, the first one's lowest: 1 for a malloc, 0 for a free, which has no size
 //! ```
 //!
 //! Variable length: seven bits a byte, lowest first; the highest bit says that another byte follows.
@@ -35,7 +39,7 @@
 /// First bytes of a program file.
 pub const MAGIC: [u8; 8] = *b"HEAPLABP";
 /// Version of this layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Where the first window begins.
 pub const FIRST_WINDOW: u64 = 64;
 

@@ -9,6 +9,7 @@ mod draft;
 mod drain;
 mod error;
 mod file;
+pub mod group;
 pub mod layout;
 pub mod operation;
 mod reader;

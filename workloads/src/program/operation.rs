@@ -1,7 +1,8 @@
 //! One call of a replay, and its bytes in a program file.
 //!
 //! An operation takes the first form that can hold it: short for a small block in one of the first 16 million
-//! slots that no other thread waits for, medium for most others, wide for all. `layout.rs` draws them.
+//! slots that no other thread waits for, medium for most others, wide for all. `layout.rs` draws them. Of the short ones
+//! four in a row may lie in a group (`group.rs`).
 
 /// Unit of [`Op::touch`] in bytes: a cache line.
 pub const TOUCH_UNIT: u64 = 64;
@@ -80,9 +81,41 @@ pub const OP_WAITS: u8 = 1 << 6;
 pub const OP_PUBLISHES: u8 = 1 << 7;
 
 const FORM_SHIFT: u8 = 4;
+const SHORT: u8 = 0;
 const MEDIUM: u8 = 1;
 const WIDE: u8 = 2;
 const SLOTS_IN_HEAD: u32 = 1 << 24;
+
+/// How much of an operation the file says: which form it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// A small block, in one of the first slots, that no other thread waits for.
+    Short = SHORT,
+    /// Most others.
+    Medium = MEDIUM,
+    /// All others.
+    Wide = WIDE,
+}
+
+impl Form {
+    /// The form that an operation of that kind has; none if no operation has such a kind.
+    #[inline(always)]
+    pub const fn of_kind(kind: u8) -> Option<Form> {
+        match kind >> FORM_SHIFT & 3 {
+            SHORT => Some(Form::Short),
+            MEDIUM => Some(Form::Medium),
+            WIDE => Some(Form::Wide),
+            _ => None,
+        }
+    }
+
+    /// The kind, which is an operation's first byte, of a call in this form with those flags.
+    #[inline(always)]
+    pub const fn kind(self, code: u8, flags: u8) -> u8 {
+        code | (self as u8) << FORM_SHIFT | flags
+    }
+}
 
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +164,7 @@ impl Op {
 
     /// The touch length of a block whose size alone says it.
     #[inline(always)]
-    fn whole_touch(code: Code, size: u64) -> u32 {
+    pub(super) fn whole_touch(code: Code, size: u64) -> u32 {
         if code.allocates() { touch_units(size) } else { 0 }
     }
 
@@ -151,11 +184,11 @@ impl Op {
     pub fn encode(&self, out: &mut Vec<u8>) -> Option<usize> {
         let begin = out.len();
         let in_head = self.slot < SLOTS_IN_HEAD;
-        let head = |form: u8, slot: u32| {
-            (u32::from(self.code as u8 | form << FORM_SHIFT | self.flags) | slot << 8).to_ne_bytes()
+        let head = |form: Form, slot: u32| {
+            (u32::from(form.kind(self.code as u8, self.flags)) | slot << 8).to_ne_bytes()
         };
-        if in_head && self.flags == 0 && self.is_short() {
-            out.extend(head(0, self.slot));
+        if self.fits_short() {
+            out.extend(head(Form::Short, self.slot));
             if self.code.has_size() {
                 out.extend((self.size as u16).to_ne_bytes());
             }
@@ -165,7 +198,7 @@ impl Op {
             return None;
         }
         if in_head && self.is_medium() {
-            out.extend(head(MEDIUM, self.slot));
+            out.extend(head(Form::Medium, self.slot));
             if self.code.has_size() {
                 out.extend((self.size as u32).to_ne_bytes());
             }
@@ -181,7 +214,7 @@ impl Op {
             }
             return self.code.allocates().then_some(touch);
         }
-        out.extend(head(WIDE, 0));
+        out.extend(head(Form::Wide, 0));
         out.extend(self.slot.to_ne_bytes());
         let size = if self.code.has_size() { self.size } else { 0 };
         out.extend(size.to_ne_bytes());
@@ -193,9 +226,6 @@ impl Op {
     }
 
     /// The operation that `bytes` begin with, and its length; none if no operation has such a kind.
-    ///
-    /// PERF: every place that is read is fixed once the code and the form are known, and lies in the array: no bounds
-    /// are checked.
     #[inline(always)]
     pub fn decode(bytes: &[u8; MOST_OP_BYTES]) -> Option<(Op, usize)> {
         Op::decode_kind(bytes[0], bytes)
@@ -204,17 +234,32 @@ impl Op {
     /// The same where the first byte is known to be `kind`.
     #[inline(always)]
     pub fn decode_kind(kind: u8, bytes: &[u8; MOST_OP_BYTES]) -> Option<(Op, usize)> {
-        let head = u32_at(bytes, 0);
-        let code = Code::from_number(kind & 0xF)?;
-        let mut op = Op::new(code, head >> 8, 0);
-        op.flags = kind & (OP_WAITS | OP_PUBLISHES);
-        let length = match kind >> FORM_SHIFT & 3 {
-            0 => op.decode_short(bytes),
-            MEDIUM => op.decode_medium(bytes),
-            WIDE => op.decode_wide(bytes),
-            _ => return None,
-        };
+        let mut op = Op::new(Code::FreeNull, 0, 0);
+        let length = op.read(kind, bytes)?;
         Some((op, length))
+    }
+
+    /// Becomes the operation that `bytes` begin with, whose first byte is `kind`. Returns its length; none if no
+    /// operation has such a kind.
+    ///
+    /// PERF: every place that is read is fixed once the code and the form are known, and lies in the array: no bounds
+    /// are checked. In place, because an operation that is copied is read in other widths than it was written in, which
+    /// the processor cannot forward.
+    #[inline(always)]
+    pub fn read(&mut self, kind: u8, bytes: &[u8; MOST_OP_BYTES]) -> Option<usize> {
+        let form = Form::of_kind(kind)?;
+        *self = Op::new(Code::from_number(kind & 0xF)?, u32_at(bytes, 0) >> 8, 0);
+        self.flags = kind & (OP_WAITS | OP_PUBLISHES);
+        Some(match form {
+            Form::Short => self.decode_short(bytes),
+            Form::Medium => self.decode_medium(bytes),
+            Form::Wide => self.decode_wide(bytes),
+        })
+    }
+
+    /// Whether the short form can hold it.
+    pub(super) fn fits_short(&self) -> bool {
+        self.slot < SLOTS_IN_HEAD && self.flags == 0 && self.is_short()
     }
 
     #[inline(always)]

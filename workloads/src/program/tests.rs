@@ -8,6 +8,7 @@ use std::path::Path;
 use heaplab_trace::{Action, Event, Header, HugePages, Mark, Record, ResidentSample};
 use proptest::prelude::*;
 
+use super::group::{decode_group, group_bytes, pattern_of_kind};
 use super::layout::{
     WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT,
     WINDOW_NUDGE,
@@ -48,7 +49,13 @@ fn read_ops(bytes: &[u8]) -> Vec<Op> {
     padded.resize(bytes.len() + SLACK_BYTES, 0xEE);
     let (mut ops, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
-        let (op, length) = Op::decode(padded[at..].first_chunk().unwrap()).unwrap();
+        let first = padded[at..].first_chunk().unwrap();
+        if let Some(pattern) = pattern_of_kind(padded[at]) {
+            ops.extend(decode_group(pattern, first));
+            at += group_bytes(pattern);
+            continue;
+        }
+        let (op, length) = Op::decode(first).unwrap();
         ops.push(op);
         at += length;
     }

@@ -6,6 +6,7 @@
 use std::io;
 use std::ops::Range;
 
+use super::group::{GROUP_OPS, decode_member, group_bytes, pattern_of_kind};
 use super::layout::{WINDOW_DRAIN, WINDOW_NUDGE};
 use super::operation::{Code, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op};
 use super::reader::{ProgramReader, SLACK_BYTES, damaged};
@@ -76,6 +77,15 @@ struct Running {
     rest: Range<usize>,
     requested: i64,
     requested_peak: i64,
+}
+
+impl Running {
+    /// Counts what an operation that was executed does to the requested bytes.
+    fn count(&mut self, op: &Op) {
+        let (taken, given) = op.requested_change();
+        self.requested = self.requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
+        self.requested_peak = self.requested_peak.max(self.requested);
+    }
 }
 
 struct Model {
@@ -203,20 +213,45 @@ impl Model {
         while !segment.rest.is_empty() {
             let unknown = || self.fault("an operation has an unknown code");
             let op_bytes = bytes[segment.rest.start..].first_chunk::<MOST_OP_BYTES>().ok_or_else(unknown)?;
-            let (mut op, length) = Op::decode(op_bytes).ok_or_else(unknown)?;
+            if let Some(pattern) = pattern_of_kind(op_bytes[0]) {
+                self.execute_group(segment, pattern, op_bytes)?;
+                continue;
+            }
+            let mut op = Op::new(Code::FreeNull, 0, 0);
+            let length = op.read(op_bytes[0], op_bytes).ok_or_else(unknown)?;
             if length > segment.rest.len() {
                 return Err(self.fault("an operation is longer than its segment"));
             }
             if let Step::MustWait = self.apply(&mut op, thread)? {
                 return Ok(Step::MustWait);
             }
-            let (taken, given) = op.requested_change();
-            segment.requested = segment.requested.wrapping_sub_unsigned(taken).wrapping_add_unsigned(given);
-            segment.requested_peak = segment.requested_peak.max(segment.requested);
+            segment.count(&op);
             segment.rest.start += length;
             self.ops += 1;
         }
         Ok(Step::Done)
+    }
+
+    /// Executes the operations of a group, of which none can wait.
+    fn execute_group(
+        &mut self,
+        segment: &mut Running,
+        pattern: u8,
+        bytes: &[u8; MOST_OP_BYTES],
+    ) -> io::Result<()> {
+        if group_bytes(pattern) > segment.rest.len() {
+            return Err(self.fault("a group of operations is longer than its segment"));
+        }
+        let mut at = 1;
+        for bit in 0..GROUP_OPS {
+            let (mut op, length) = decode_member(pattern >> bit & 1 != 0, bytes, at);
+            self.apply(&mut op, segment.segment.thread)?;
+            segment.count(&op);
+            at += length;
+        }
+        segment.rest.start += at;
+        self.ops += GROUP_OPS as u64;
+        Ok(())
     }
 
     /// Executes an operation, and completes it by what the file does not say.

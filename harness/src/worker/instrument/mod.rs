@@ -17,6 +17,9 @@ pub(super) use memory::Tracked;
 
 /// What a pass does around the calls.
 pub(super) trait Instrument {
+    /// Whether the loop has a piece of code of its own for each pattern of a group.
+    const UNROLLS_GROUPS: bool = false;
+
     /// Right before a call.
     #[inline(always)]
     fn start(_local: &mut Local) {}
@@ -40,4 +43,6 @@ pub(super) trait Instrument {
 /// Nothing around the calls: the throughput pass.
 pub(super) struct Bare;
 
-impl Instrument for Bare {}
+impl Instrument for Bare {
+    const UNROLLS_GROUPS: bool = true;
+}

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::super::group::{GROUP, encode_group};
 use super::super::layout::FIRST_WINDOW;
 use super::super::operation::touch_units;
 use super::*;
@@ -103,6 +104,39 @@ fn a_window_that_is_right_passes() {
         let right = with_window(order, &[(0, false, &[malloc(0, 10), free(0, 10)])]);
         assert_eq!(complaint(&right), None, "{order}");
     }
+}
+
+#[test]
+fn a_group_is_verified_as_its_operations_are() {
+    let group = |ops: [Op; 4]| {
+        let mut made = with_window(Order::Causal, &[(0, false, &ops)]);
+        let first = FIRST_WINDOW as usize;
+        let head = Window::from_bytes(&made.bytes[first..]).unwrap();
+        let mut bytes = Vec::new();
+        assert!(encode_group(&ops, &mut bytes));
+        let (mut segment, mut rows) =
+            (Segment::decode(&made.bytes[first..], HEAD_BYTES).unwrap().0, Vec::new());
+        segment.bytes = bytes.len() as u64;
+        segment.encode(&mut rows);
+        rows.extend(bytes);
+        let mut window = Window { bytes: (HEAD_BYTES + rows.len()) as u64, ..head }.to_bytes().to_vec();
+        window.extend(rows);
+        made.bytes.truncate(first);
+        made.bytes.extend(window);
+        made.bytes.extend([0; 8]);
+        made
+    };
+    let right = [malloc(0, 10), malloc(1, 20), free(0, 10), free(1, 20)];
+    assert_eq!(complaint(&group(right)), None);
+    let twice = complaint(&group([malloc(0, 10), malloc(1, 20), free(0, 10), free(0, 10)]));
+    assert!(twice.unwrap().contains("finds no object"));
+    let outside = complaint(&group([malloc(0, 10), malloc(1 << 23, 20), free(0, 10), free(1 << 23, 20)]));
+    assert!(outside.unwrap().contains("not in the table"));
+    // Its pattern says that the last free is a malloc: it reads beyond the segment.
+    let mut longer = group(right);
+    let at = longer.bytes.iter().position(|byte| *byte == GROUP | 0b0011).unwrap();
+    longer.bytes[at] = GROUP | 0b1011;
+    assert!(complaint(&longer).unwrap().contains("a group of operations is longer than its segment"));
 }
 
 #[test]
