@@ -16,6 +16,7 @@ mod order;
 #[path = "../support/pairs.rs"]
 mod pairs;
 mod replay;
+mod rounds;
 mod share;
 mod size;
 mod stages;

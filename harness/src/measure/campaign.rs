@@ -14,7 +14,7 @@ use super::constant::measure_constant;
 use super::error::MeasureError;
 use super::footprints::{Footprints, was_cold};
 use super::programs::{Load, Loads};
-use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Unit};
+use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch, Unit};
 use crate::group::Group;
 use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
@@ -73,6 +73,8 @@ pub struct Taken<'a> {
     pub order: Order,
     /// The pace.
     pub pace: Pace,
+    /// What it wrote to.
+    pub touch: Touch,
     /// CPU count that the allocator was shown.
     pub cpus: u32,
     /// What was taken off resident figures.
@@ -154,6 +156,7 @@ impl Campaign<'_> {
             twin: None,
             order,
             pace,
+            touch: self.touch(step.pass, variation),
             cpus,
             resident_constant_bytes: constant,
             reply: Reply::default(),
@@ -183,7 +186,7 @@ impl Campaign<'_> {
             variant: variation.variant.clone(),
             pass: step.pass,
             pace,
-            touch: self.replay.touch,
+            touch: taken.touch,
             checkpoints: self.replay.checkpoints,
             resident_constant_bytes: constant,
             // One map shows what all would: memory at strict order hardly varies.
@@ -252,6 +255,13 @@ impl Campaign<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// What the replay of a variant writes to. In a pass for speed `floor` shows the harness's share: what is touched
+    /// there, and how cold it is, follows from where `floor` puts blocks, which is no work of the harness's.
+    fn touch(&self, pass: Pass, variation: &Variation) -> Touch {
+        let is_share = pass == Pass::Throughput && variation.variant.allocator == FLOOR;
+        if is_share { Touch::None } else { self.replay.touch }
     }
 
     fn ends(&self) -> Ends<'_> {

@@ -5,7 +5,7 @@ use heaplab_allocators::ClassAccount;
 use super::{
     HeapMapCell, LatencyBucket, OverTime, Pass, RequestRow, Sample, SizeRow, StatsRow, Status, TimelinePoint,
 };
-use crate::design::{CountFrom, Touch};
+use crate::design::CountFrom;
 use crate::group::GroupLimits;
 use crate::measure::Taken;
 use crate::stats::mean_between;
@@ -31,16 +31,15 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of a sample as it was taken in run `run_id` with a touch policy. Its memory counts from `count_from` on.
+    /// The rows of a sample as it was taken in run `run_id`. Its memory counts from `count_from` on.
     #[must_use]
     pub fn new(
         run_id: &str,
-        touch: Touch,
         limits: Option<&GroupLimits>,
         count_from: Option<CountFrom>,
         taken: &Taken<'_>,
     ) -> Rows {
-        let sample = sample(run_id, touch, taken);
+        let sample = sample(run_id, taken);
         let mut sample = sample.with_account(limits, taken.reply.charged.as_ref());
         if sample.pass == Pass::Memory && sample.status == Status::Ok {
             let checkpoints = taken.reply.timeline.iter();
@@ -71,7 +70,7 @@ fn mean_from(timeline: &[Checkpoint], from: u64) -> Option<u64> {
     mean_between(&resident, from, resident.last()?.0)
 }
 
-fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
+fn sample(run_id: &str, taken: &Taken<'_>) -> Sample {
     let (reply, info, variant) = (&taken.reply, &taken.info, &taken.variation.variant);
     let twin = taken.twin.as_ref().map(|twin| &twin.measured);
     let measured = &reply.measured;
@@ -96,7 +95,7 @@ fn sample(run_id: &str, touch: Touch, taken: &Taken<'_>) -> Sample {
         pass: taken.step.pass,
         pace: taken.pace.to_string(),
         order: taken.order.to_string(),
-        touch: touch.to_string(),
+        touch: taken.touch.to_string(),
         status: reply.status,
         status_detail: detail(taken),
         events: ok.then_some(info.events),

@@ -78,7 +78,7 @@ pub fn measure_blocks(
         },
         |taken| -> Result<(), SessionError> {
             let place = taken.step.variant;
-            let sample = Rows::new("", replays.replay.touch, None, None, &taken).sample;
+            let sample = Rows::new("", None, None, &taken).sample;
             if sample.status != Status::Ok {
                 let detail = sample.status_detail.unwrap_or_default();
                 *ended.borrow_mut() = Some(BlocksEnded::Failed(place, detail));

@@ -111,7 +111,7 @@ fn replay_once(
         |_| {},
         |taken| -> Result<(), SessionError> {
             let limits = replays.options.group.as_ref();
-            found = Some(Rows::new("", replays.replay.touch, limits, None, &taken).sample);
+            found = Some(Rows::new("", limits, None, &taken).sample);
             Ok(())
         },
     )?;

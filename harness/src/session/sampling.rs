@@ -141,13 +141,7 @@ impl Sampling<'_> {
         let campaign = self.compiled.campaign(self.replays, self.variations, &loads, self.stop);
         let finished = campaign.run(steps, begin, |taken| -> Result<(), SessionError> {
             let options = &self.replays.options;
-            let rows = Rows::new(
-                &run_id,
-                self.replays.replay.touch,
-                options.group.as_ref(),
-                options.count_from,
-                &taken,
-            );
+            let rows = Rows::new(&run_id, options.group.as_ref(), options.count_from, &taken);
             directory.append(&rows)?;
             seen(&rows.sample);
             let sample = &rows.sample;

@@ -76,7 +76,7 @@ pub fn measure_itself(
             });
         },
         |taken| -> Result<(), SessionError> {
-            let sample = Rows::new("", replays.replay.touch, None, None, &taken).sample;
+            let sample = Rows::new("", None, None, &taken).sample;
             let failed = |why: &str| {
                 let what = format!("{}, {} under {}: {why}", sample.workload, sample.pass, sample.variant);
                 SessionError::Failed { what, source: "without every sample there is no comparison".into() }
