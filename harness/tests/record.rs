@@ -78,6 +78,15 @@ fn resident_memory_and_cpu_time_are_known_to_the_end() {
     };
     let cpu_ns = note("cpu_user_ns") + note("cpu_system_ns");
     assert!((1..400_000_000).contains(&cpu_ns), "it slept: {cpu_ns} ns");
+    // What recording costs is measured before, on this program itself.
+    let cost = |name: &str| {
+        let found = notes.as_array().expect("notes").iter().find(|note| note["name"] == name);
+        found.and_then(|note| note["value"].as_str()?.parse::<f64>().ok()).expect(name)
+    };
+    assert!((0.0..1e6).contains(&cost("recorder.event_ns")));
+    assert!((0.0..1e9).contains(&cost("recorder.waking_ns")));
+    assert!(note("recorder.wakings") > 0, "it slept");
+    assert!(!run.said().contains("what recording costs is not known"), "{}", run.said());
 }
 
 /// A prediction needs it, and reads a run's files alone.
@@ -92,6 +101,10 @@ fn a_run_says_how_often_its_recorded_process_was_looked_at() {
     let notes = recorded.trace()["header"]["notes"].clone();
     let mut notes = notes.as_array().expect("notes").iter();
     let note = notes.find(|note| note["name"] == "resident_looks_every_ns").expect("how often");
+    let share = run["workloads"][0]["recorder_cpu_ns"].as_integer().expect("a number");
+    assert!(share <= run["workloads"][0]["recorded_cpu_ns"].as_integer().expect("a number"));
+    let report = std::fs::read_to_string(recorded.directory.path().join("out/report.md")).expect("a report");
+    assert!(report.contains("were the recorder's own"), "{report}");
     let looks = run["workloads"][0]["recorded_looks_every_ns"].as_integer().expect("a number");
     assert_eq!(Some(looks.to_string().as_str()), note["value"].as_str());
 }

@@ -38,7 +38,16 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let assert = command.args(["line", "said", "hold", "30", "sleep", "600"]).assert().success();
     let output = assert.get_output();
     let shown = String::from_utf8_lossy(&output.stdout);
-    for part in ["ptmalloc2", "jemalloc", "Kendall's tau", "not heap:", "order:", "time:", "validation.csv"] {
+    for part in [
+        "ptmalloc2",
+        "jemalloc",
+        "Kendall's tau",
+        "not heap:",
+        "CPU time:",
+        "order:",
+        "time:",
+        "validation.csv",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("said"), "the program's words go to standard error");

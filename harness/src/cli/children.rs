@@ -1,5 +1,5 @@
-//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, a keeper, what watches a
-//! control group, and the probe, which says as JSON which allocator
+//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, calls to be recorded, a keeper, what
+//! watches a control group, and the probe, which says as JSON which allocator
 //! serves its process and what it took of the settings. The probe runs once for each variant, in the variant's environment.
 
 use std::io::Write;
@@ -34,6 +34,10 @@ pub(super) fn watch(group: &Path) -> anyhow::Result<Outcome> {
 
 pub(super) fn work() -> anyhow::Result<Outcome> {
     crate::worker::main().map(|()| Outcome::Done).map_err(anyhow::Error::msg)
+}
+
+pub(super) fn make_calls() -> anyhow::Result<Outcome> {
+    crate::worker::make_calls().map(|()| Outcome::Done).map_err(anyhow::Error::msg)
 }
 
 pub(super) fn warm(need: &str) -> anyhow::Result<Outcome> {

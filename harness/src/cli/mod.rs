@@ -149,6 +149,9 @@ enum Command {
         /// How much, as JSON
         need: String,
     },
+    /// Make calls of malloc, and say what they cost
+    #[command(hide = true)]
+    Calls,
     /// Keep a program that is measured: all that it starts is killed with it
     #[command(hide = true)]
     Keep,
@@ -200,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => children::probe(args),
         Command::Keep => children::keep(),
         Command::WatchGroup { group } => children::watch(&group),
+        Command::Calls => children::make_calls(),
         Command::Warm { need } => children::warm(&need),
         Command::Worker => children::work(),
     };

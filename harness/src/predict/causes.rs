@@ -58,6 +58,14 @@ pub(super) fn describe_causes(
              nothing of the others"
         ));
     }
+    let cpu_times = replays.file.workloads.first().and_then(|workload| {
+        Some((workload.recorded_cpu_ns? as f64 / 1e9, workload.recorder_cpu_ns? as f64 / 1e9))
+    });
+    if let Some((recorded, share)) = cpu_times {
+        parts.push(format!(
+            "CPU time: {share:.3} s of the recorded {recorded:.3} s were the recorder's own, and are subtracted"
+        ));
+    }
     let reached: Vec<f64> = replays
         .samples
         .iter()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::recording::{fill, nearest_looks_ns, thin};
 use super::samples::replays_at;
-use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, Sample};
+use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, RunWorkload, Sample};
 use crate::stats::mean_between;
 
 /// Predicted memory of one process under one variant, by one block's replays.
@@ -56,6 +56,7 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
         let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
         predictions.recorded.insert(workload, thin(fill(points, step)));
     }
+    predictions.notes.extend(run.file.workloads.iter().filter_map(describe_recorders_share));
     if predictions.recorded.is_empty() {
         return Ok(predictions);
     }
@@ -97,6 +98,18 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
         }
     }
     Ok(predictions)
+}
+
+/// How much of the recorded CPU time was the recorder's.
+fn describe_recorders_share(workload: &RunWorkload) -> Option<String> {
+    let (recorded, share) = (workload.recorded_cpu_ns?, workload.recorder_cpu_ns?);
+    Some(format!(
+        "{}: of the {:.3} s of CPU time that were recorded {:.3} s were the recorder's own, by its cost on that machine; \
+         predictions of CPU time are without them",
+        workload.name,
+        recorded as f64 / 1e9,
+        share as f64 / 1e9
+    ))
 }
 
 /// What a whole process has at its peak at least: what its replay had requested and written to at the requested peak.

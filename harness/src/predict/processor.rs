@@ -1,4 +1,5 @@
-//! CPU time of a process under a variant: what was recorded, and by how much the variant's own differs.
+//! CPU time of a process under a variant: what was recorded, without the recorder's share, and by how much the variant's
+//! own differs.
 
 use std::collections::HashMap;
 
@@ -8,9 +9,9 @@ use crate::results::{Pass, Run, RunWorkload, Status};
 
 /// CPU times that the recorded process would have used under `variant`, in ns, one of each block; none where the recording
 /// does not say what it used. Where speed was not measured of the variant and of the build recorded under, it is the
-/// recorded time itself, alone.
+/// recorded time itself, without the recorder's share, alone.
 pub fn predict_cpu_times_ns(run: &Run, workload: &RunWorkload, variant: &str) -> Vec<f64> {
-    let Some(recorded_ns) = workload.recorded_cpu_ns.map(|time| time as f64) else { return Vec::new() };
+    let Some(recorded_ns) = workload.program_cpu_ns().map(|time| time as f64) else { return Vec::new() };
     let beyond = beyond_base(run, &workload.name, variant).filter(|beyond| !beyond.is_empty());
     let beyond = beyond.unwrap_or_else(|| vec![0.0]);
     beyond.into_iter().map(|beyond_ns| (recorded_ns + beyond_ns).max(0.0)).collect()

@@ -4,8 +4,13 @@ use std::collections::HashMap;
 
 use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, Sample, Status};
 
-pub(super) fn cpu_ns(sample: &Sample) -> Option<u64> {
+fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
+}
+
+/// CPU time of a real program's whole life, as a recording has it; of an older run that until heaplab ended it.
+pub(super) fn whole_cpu_ns(sample: &Sample) -> Option<u64> {
+    sample.whole_cpu_ns.or_else(|| cpu_ns(sample))
 }
 
 /// CPU time that a replay's calls and first touches took: without its waiting, which the program's was not. Of a run that

@@ -12,7 +12,7 @@ use super::causes::describe_causes;
 use super::prediction::{Predictions, predict};
 use super::processor::beyond_base;
 use super::ranking::{Ranking, Standing, rank};
-use super::samples::{cpu_ns, replayed_cpu_ns, values};
+use super::samples::{replayed_cpu_ns, values, whole_cpu_ns};
 
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, Status};
 use crate::stats::{TimeWeighted, median, percentile_over_time};
@@ -164,8 +164,8 @@ pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Valida
 /// CPU time of a variant; none where one of the runs has no sample of it.
 fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
     let replayed_ns = median(&values(replays, variant, Pass::Throughput, replayed_cpu_ns))?;
-    let really = Reality::of(&values(real, variant, Pass::Exec, cpu_ns))?;
-    let recorded_ns = recorded_cpu_ns(replays);
+    let really = Reality::of(&values(real, variant, Pass::Exec, whole_cpu_ns))?;
+    let recorded_ns = replays.file.workloads.first()?.program_cpu_ns().map(|time| time as f64);
     let predicted_ns = recorded_ns.and_then(|recorded| {
         Some(recorded + median(&beyond_base(replays, &replays.file.workloads.first()?.name, variant)?)?)
     });
@@ -180,10 +180,6 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
         error: predicted_ns.map(|predicted| really.error(predicted)),
         null_error: recorded_ns.map(|recorded| really.error(recorded)),
     })
-}
-
-fn recorded_cpu_ns(replays: &Run) -> Option<f64> {
-    replays.file.workloads.first()?.recorded_cpu_ns.map(|cpu| cpu as f64)
 }
 
 /// The replays, the program's run, what is predicted, and both over time.

@@ -1,7 +1,7 @@
 //! Recording a program: it is started with the recorder's library, watched to its end, and what its
 //! processes wrote is merged into a trace.
 //!
-//! library (where the recorder's library lies) -> directory and control (what is shared with the recorded
+//! library (where the recorder's library lies) -> calibration (what it costs, by a recording of this program itself) -> directory and control (what is shared with the recorded
 //! processes) -> watch (the clock, signals and limits, until the last recorded process ends) with images (what processes
 //! have begun), observer (what is seen from outside, of the processes of a tree) and collector (room and empty buffers
 //! for their threads) -> facts (which allocator it was) -> merge (the traces, and the manifest of a tree). Where
@@ -10,8 +10,10 @@
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
 //! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
 
+mod calibration;
 mod collector;
 mod control;
+mod cost;
 mod diagnosis;
 mod directory;
 mod error;
@@ -37,6 +39,7 @@ use heaplab_raw::State;
 use heaplab_trace::{Header, TraceFile};
 use rustix::process::{getpid, set_child_subreaper};
 
+pub use cost::{EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
 pub use error::RecordError;
 pub use manifest::{Entry, Manifest};
 pub use merge::{Recorded, Recording};
@@ -107,7 +110,9 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
     }
     let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), !settings.only_this_process)?;
     let observer = Observer::create(&directory.file(heaplab_raw::SAMPLES_NAME), &library)?;
+    let cost = calibration::measure(&library, &directory);
     let mut watch = Watch::new(settings, &directory, control, observer, tell);
+    watch.cost = cost.as_ref().ok().copied();
     watch.begin()?;
     // What loses its parent stays in this process's tree: a daemon is recorded to its end.
     set_child_subreaper(Some(getpid())).map_err(|errno| RecordError::Io {
@@ -125,6 +130,9 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
     let ended = watch.until_end(child, requests)?;
     requests.finish();
     let mut warnings = ended.warnings(settings);
+    warnings.extend(cost.err().map(|why| {
+        format!("what recording costs is not known, so it stays in the CPU time that was recorded: {why}")
+    }));
     let merged = merge::merge(settings, &directory, &ended).and_then(|recorded| {
         let manifest = manifest::write(&settings.output, &directory, &recorded.traces, &ended)?;
         Ok(Recorded { manifest, ..recorded })
@@ -143,17 +151,19 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
 
 /// Starts the program with the library before all others that are preloaded.
 fn start(settings: &Settings, library: &Path, directory: &Path) -> Result<Child, RecordError> {
+    inject(Command::new(&settings.program).args(&settings.arguments), library, directory)
+        .spawn()
+        .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
+}
+
+/// Has a command recorded.
+fn inject<'a>(command: &'a mut Command, library: &Path, directory: &Path) -> &'a mut Command {
     let mut preload = library.as_os_str().to_owned();
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
         preload.push(":");
         preload.push(others);
     }
-    Command::new(&settings.program)
-        .args(&settings.arguments)
-        .env("LD_PRELOAD", preload)
-        .env(directory::DIRECTORY_VARIABLE, directory)
-        .spawn()
-        .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
+    command.env("LD_PRELOAD", preload).env(directory::DIRECTORY_VARIABLE, directory)
 }
 
 /// The state that a recording begins with.

@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::collector::Collector;
 use super::control::Control;
+use super::cost::{Cost, EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
 use super::directory::Directory;
 use super::images::Images;
 use super::observer::Observer;
@@ -136,6 +137,8 @@ pub(super) struct Ended {
 struct CpuTime {
     user_us: i64,
     system_us: i64,
+    /// How often their threads slept.
+    wakings: i64,
 }
 
 impl CpuTime {
@@ -143,7 +146,8 @@ impl CpuTime {
         // It fails for a wrong `who` only.
         let used = getrusage(UsageWho::RUSAGE_CHILDREN);
         let us = |time: fn(&Usage) -> TimeVal| used.as_ref().map_or(0, |used| time(used).num_microseconds());
-        CpuTime { user_us: us(Usage::user_time), system_us: us(Usage::system_time) }
+        let wakings = used.as_ref().map_or(0, Usage::voluntary_context_switches);
+        CpuTime { user_us: us(Usage::user_time), system_us: us(Usage::system_time), wakings }
     }
 }
 
@@ -161,6 +165,8 @@ pub(super) struct Watch<'a> {
     stop: Option<(Stop, Duration)>,
     /// Whether a signal that ends programs was passed on to this one.
     was_passed_on: bool,
+    /// What recording costs, where it is known.
+    pub(super) cost: Option<Cost>,
     /// Says something to the user while the program runs.
     tell: &'a dyn Fn(&str),
 }
@@ -186,6 +192,7 @@ impl<'a> Watch<'a> {
             next_room: Duration::ZERO,
             stop: None,
             was_passed_on: false,
+            cost: None,
             tell,
         }
     }
@@ -254,6 +261,11 @@ impl<'a> Watch<'a> {
             ("cpu_system_ns", used.system_us - before.system_us),
         ] {
             self.observer.fact(process, name, &(used_us * 1000).to_string());
+        }
+        if let Some(cost) = self.cost {
+            self.observer.fact(process, EVENT_COST_NOTE, &format!("{:.2}", cost.event_ns));
+            self.observer.fact(process, WAKING_COST_NOTE, &format!("{:.2}", cost.waking_ns));
+            self.observer.fact(process, WAKINGS_NOTE, &(used.wakings - before.wakings).to_string());
         }
         if let Some((stop @ (Stop::Failure(_) | Stop::Room(_)), _)) = self.stop {
             self.observer.fact(0, Header::FAILED_NOTE, &stop.describe(self.settings));

@@ -176,6 +176,9 @@ pub struct RunWorkload {
     /// CPU time that the recorded process used, user's and system's, with those of its children that it waited for.
     #[serde(default, with = "wide")]
     pub recorded_cpu_ns: Option<u64>,
+    /// How much of that was the recorder's own; empty if that is not known.
+    #[serde(default, with = "wide")]
+    pub recorder_cpu_ns: Option<u64>,
     /// How often the recorded process's memory was looked at; empty where the trace does not say.
     #[serde(default, with = "wide")]
     pub recorded_looks_every_ns: Option<u64>,
@@ -189,6 +192,15 @@ pub struct RunWorkload {
     /// kinds apart.
     #[serde(skip)]
     pub on: Option<OnMachine>,
+}
+
+impl RunWorkload {
+    /// CPU time that the recorded process would have used unrecorded: the recorder's share is subtracted where it is
+    /// known, and is never more than all.
+    #[must_use]
+    pub fn program_cpu_ns(&self) -> Option<u64> {
+        Some(self.recorded_cpu_ns?.saturating_sub(self.recorder_cpu_ns.unwrap_or(0)))
+    }
 }
 
 /// A phase of a load model.
@@ -256,6 +268,17 @@ mod tests {
         ));
         assert!(says(check(&[], Some("1")), "no workload of it any more"));
         assert!(says(check(&[workload("a")], Some("2")), "library of jemalloc is another build"));
+    }
+
+    #[test]
+    fn the_recorders_share_is_subtracted_from_what_was_recorded() {
+        let program = |recorded_cpu_ns, recorder_cpu_ns| {
+            RunWorkload { recorded_cpu_ns, recorder_cpu_ns, ..RunWorkload::default() }.program_cpu_ns()
+        };
+        assert_eq!(program(Some(1000), Some(150)), Some(850));
+        assert_eq!(program(Some(1000), None), Some(1000));
+        assert_eq!(program(Some(1000), Some(1001)), Some(0), "never below zero");
+        assert_eq!(program(None, Some(150)), None);
     }
 
     #[test]

@@ -150,6 +150,8 @@ macro_rules! define_sample {
             pub resident_middle_third_bytes: Option<u64>,
             /// The same over the last third.
             pub resident_last_third_bytes: Option<u64>,
+            /// `exec`: CPU time of the whole process tree, its end included.
+            pub whole_cpu_ns: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
             /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
             /// shards. The last column in every file of rows: a merge fills it in.
@@ -187,7 +189,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 52] = [
+    pub(super) const LATER_COLUMNS: [&str; 53] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -239,6 +241,7 @@ impl Sample {
         "counted_from_ns",
         "resident_middle_third_bytes",
         "resident_last_third_bytes",
+        "whole_cpu_ns",
         "machine",
     ];
 }

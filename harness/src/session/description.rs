@@ -89,6 +89,7 @@ pub(super) fn describe_workloads(
                 .map(|allocator| allocator.hash.clone())
                 .filter(|hash| !hash.is_empty()),
             recorded_cpu_ns: recording.and_then(|recording| recording.cpu_ns),
+            recorder_cpu_ns: recording.and_then(|recording| recording.recorder_cpu_ns(info.events)),
             recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),

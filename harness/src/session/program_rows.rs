@@ -101,6 +101,7 @@ fn sample(
         wall_ns: ran.then_some(taken.wall.as_nanos() as u64),
         cpu_user_ns: ran.then_some(taken.cpu_user_ns),
         cpu_system_ns: ran.then_some(taken.cpu_system_ns),
+        whole_cpu_ns: ran.then_some(taken.usage.cpu_user_ns + taken.usage.cpu_system_ns),
         resident_peak_bytes: peak.map(|peak| peak.anonymous_bytes),
         resident_mean_bytes: series.anonymous_mean_bytes(),
         resident_end_bytes: series.points.last().map(|point| point.anonymous_bytes),

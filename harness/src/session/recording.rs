@@ -6,6 +6,7 @@ use heaplab_trace::{Coverage, Header, Record, RecordedAllocator, TraceError, Tra
 use heaplab_workloads::simulate::{MAX_PHASES, SIMULATE, THINNED_NOTE, is_phase};
 
 use super::error::SessionError;
+use crate::record::{EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
 use crate::results::RunPhase;
 
 /// What a trace tells beside its events.
@@ -17,6 +18,9 @@ pub(super) struct Recording {
     pub(super) memory: Vec<(u64, u64)>,
     /// CPU time that its process used, with those of its children that it waited for.
     pub(super) cpu_ns: Option<u64>,
+    /// What the recorder cost it: at each event, and beyond that at the first one after the process slept, in ns; and how
+    /// often it slept.
+    recorder: Option<(f64, f64, u64)>,
     first_event_ns: Option<u64>,
     /// The sampling interval, if the trace states it.
     pub(super) looks_every_ns: Option<u64>,
@@ -41,11 +45,17 @@ impl Recording {
         let thinned = notes.next().map(|note| note.value.clone());
         let number =
             |name: &str| header.notes.iter().find(|note| note.name == name)?.value.parse::<u64>().ok();
+        let fraction = |name: &str| {
+            let note = header.notes.iter().find(|note| note.name == name)?;
+            note.value.parse::<f64>().ok().filter(|ns| ns.is_finite() && *ns >= 0.0)
+        };
+        let costs = fraction(EVENT_COST_NOTE).zip(fraction(WAKING_COST_NOTE)).zip(number(WAKINGS_NOTE));
         let cpu_ns = number("cpu_user_ns").zip(number("cpu_system_ns"));
         Recording {
             allocator: header.allocator.clone(),
             looks_every_ns: header.resident_looks_every_ns(),
             cpu_ns: cpu_ns.and_then(|(user, system)| user.checked_add(system)),
+            recorder: costs.map(|((event, waking), wakings)| (event, waking, wakings)),
             thinned,
             is_model,
             ..Recording::default()
@@ -55,6 +65,14 @@ impl Recording {
     /// When its first event was, since the begin of the process's image.
     pub(super) fn first_event_ns(&self) -> Option<u64> {
         self.first_event_ns
+    }
+
+    /// The recorder's share of the CPU time, for that many events; none if its cost is not known, or if a load is modelled.
+    /// A process that sleeps more often than it calls pays at its calls alone.
+    pub(super) fn recorder_cpu_ns(&self, events: u64) -> Option<u64> {
+        let (event_ns, waking_ns, wakings) = self.recorder.filter(|_| !self.is_model)?;
+        let share_ns = event_ns * events as f64 + waking_ns * wakings.min(events) as f64;
+        self.cpu_ns.map(|cpu_ns| (share_ns as u64).min(cpu_ns))
     }
 
     /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.
@@ -78,5 +96,40 @@ impl Recording {
             }
             Record::Mark(_) | Record::ThreadName { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heaplab_trace::Note;
+
+    use super::*;
+
+    fn recording(source: &str, notes: &[(&str, &str)]) -> Recording {
+        let notes = notes.iter().map(|(name, value)| Note { name: (*name).into(), value: (*value).into() });
+        Recording::of(&Header { source: source.into(), notes: notes.collect(), ..Header::default() })
+    }
+
+    const CPU: [(&str, &str); 2] = [("cpu_user_ns", "2000000"), ("cpu_system_ns", "500000")];
+    const COST: [(&str, &str); 3] =
+        [(EVENT_COST_NOTE, "4.50"), (WAKING_COST_NOTE, "900.00"), (WAKINGS_NOTE, "200")];
+
+    #[test]
+    fn the_recorders_share_is_known_by_its_cost_at_events_and_wakings() {
+        let known = recording("heaplab-recorder", &[&CPU[..], &COST].concat());
+        assert_eq!(known.cpu_ns, Some(2_500_000));
+        assert_eq!(known.recorder_cpu_ns(100_000), Some(450_000 + 180_000));
+        assert_eq!(known.recorder_cpu_ns(10), Some(45 + 9_000), "it slept without calling");
+        assert_eq!(known.recorder_cpu_ns(1 << 40), Some(2_500_000), "no more than all");
+    }
+
+    #[test]
+    fn a_share_that_is_not_known_is_none() {
+        assert_eq!(recording("heaplab-recorder", &CPU).recorder_cpu_ns(100), None);
+        assert_eq!(recording("heaplab-recorder", &COST).recorder_cpu_ns(100), None);
+        let spoilt = [&CPU[..], &COST[1..], &[(EVENT_COST_NOTE, "-1")]].concat();
+        assert_eq!(recording("heaplab-recorder", &spoilt).recorder_cpu_ns(100), None);
+        let model = [&CPU[..], &COST].concat();
+        assert_eq!(recording(SIMULATE, &model).recorder_cpu_ns(100), None);
     }
 }

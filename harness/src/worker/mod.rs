@@ -10,6 +10,7 @@
 
 mod answer;
 mod backing;
+mod calls;
 mod checkpoint;
 mod classes;
 mod clock;
@@ -51,6 +52,7 @@ mod windows;
 use std::io::Read;
 
 pub use backing::main as back_memory;
+pub use calls::main as make_calls;
 pub(crate) use classes::smallest_request;
 pub use extent::{Extent, Footprint, Need, PageCosts, Warmed};
 pub use first_write::measure_first_writes;
