@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use heaplab_workloads::program::{CompileError, Order, ProgramFile, ProgramInfo, Windows, compile};
 use heaplab_workloads::stream::{RecordStream, StreamError};
+use rustix::process::{Resource, getrlimit};
 
 use super::error::MeasureError;
 use crate::design::Step;
@@ -50,6 +51,26 @@ pub enum ProgramsError {
     /// There is no place for them.
     #[error("cannot write a program file in {}; set TMPDIR to one that can be written", std::env::temp_dir().display())]
     Folder(#[source] std::io::Error),
+    /// There is too little room for them.
+    #[error(
+        "{folder} has room for {left_bytes} bytes{by_limit}, and the {programs} programs of {workload} take \
+         {least_bytes} at least; set TMPDIR to a folder that has",
+        by_limit = if *.by_limit { " in a file, by this process's limit (ulimit -f)" } else { "" }
+    )]
+    NoRoom {
+        /// The folder.
+        folder: PathBuf,
+        /// What it has left.
+        left_bytes: u64,
+        /// Whether that is what this process may write to one file.
+        by_limit: bool,
+        /// The workload.
+        workload: String,
+        /// How many programs are compiled of it.
+        programs: u64,
+        /// What they take together, at least.
+        least_bytes: u64,
+    },
     /// The workload could not be opened.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -80,6 +101,32 @@ impl Programs {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Checks that the folder has room for a workload's programs, of which each takes `least_bytes` at least, before any
+    /// time is spent on them. Where the system does not say what is left, it is found out later.
+    ///
+    /// # Errors
+    ///
+    /// Where it has not.
+    pub fn check_room(&self, workload: &str, programs: u64, least_bytes: u64) -> Result<(), ProgramsError> {
+        let together = least_bytes.saturating_mul(programs);
+        let refuse = |left_bytes, by_limit| ProgramsError::NoRoom {
+            folder: self.folder.clone(),
+            left_bytes,
+            by_limit,
+            workload: workload.to_owned(),
+            programs,
+            least_bytes: together,
+        };
+        if let Some(most) = getrlimit(Resource::Fsize).current.filter(|most| *most < least_bytes) {
+            return Err(refuse(most, true));
+        }
+        let stated = rustix::fs::statvfs(&self.folder).ok().filter(|stated| stated.f_blocks > 0);
+        match stated.map(|stated| stated.f_bavail.saturating_mul(stated.f_frsize)) {
+            Some(left) if left < together => Err(refuse(left, false)),
+            _ => Ok(()),
+        }
     }
 
     /// A program that is there already.

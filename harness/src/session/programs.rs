@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaplab_trace::{Gap, Header, Record};
 use heaplab_workloads::catalog::{Source, Workload};
-use heaplab_workloads::program::{Order, Windows};
+use heaplab_workloads::program::{Order, Windows, least_bytes};
 use heaplab_workloads::simulate::Options;
 use heaplab_workloads::stream::{RecordStream, StreamError};
 
@@ -17,6 +17,7 @@ use super::notice::{Listener, Notice};
 use super::recording::{Recording, read_coverage};
 use super::replays::Replays;
 use super::trees::own_gaps;
+use crate::design::Pass;
 use crate::doctor::cgroup_memory_limit;
 use crate::measure::{Campaign, Footprints, Loads, Programs, Subject, Variation};
 
@@ -144,6 +145,7 @@ impl Compiler<'_> {
         for lack in &lacks {
             self.say(format!("{}: its trace lacks {lack}", workload.name));
         }
+        self.check_room(workload, has_times)?;
         let mut recording = Recording::default();
         let mut opened = Some(first);
         let mut made = BTreeSet::new();
@@ -171,6 +173,20 @@ impl Compiler<'_> {
         self.compiled.gaps.push(gaps);
         self.compiled.recordings.push(recording);
         Ok(true)
+    }
+
+    /// Checks that there is room for the programs of a trace, which says how much it holds. How much a load model makes
+    /// is not known before it was simulated.
+    fn check_room(&self, workload: &Workload, has_times: bool) -> Result<(), SessionError> {
+        let Source::Trace { path } = &workload.source else { return Ok(()) };
+        // A trace that was cut off says no totals.
+        let totals = heaplab_trace::summary(path).ok().flatten();
+        let replay = &self.replays.replay;
+        let of_pass =
+            |&pass: &Pass| (replay.order(pass) == Order::Strict, replay.pace(pass, has_times).needs_times());
+        let programs = self.replays.options.passes.iter().map(of_pass).collect::<BTreeSet<_>>().len() as u64;
+        let least = totals.map_or(0, |totals| least_bytes(&totals));
+        Ok(self.compiled.programs.check_room(&workload.name, programs, least)?)
     }
 
     /// What the recording that a workload is does not cover; says what follows from it.

@@ -241,6 +241,48 @@ fn an_import_that_is_killed_leaves_no_temporary_file() {
 }
 
 #[test]
+fn a_folder_without_room_for_the_programs_is_told_before_they_are_compiled() {
+    let place = Place::new();
+    let log: String =
+        (0..20_000).map(|block| format!("1: malloc {:#x} 64\n", 0x10_0000 + block * 64)).collect();
+    fs::write(place.path("long.log"), log).unwrap();
+    heaplab()
+        .current_dir(place.0.path())
+        .args(["trace", "import", "long.log", "-o", "long.hlt"])
+        .assert()
+        .success();
+    let temporary = place.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    // What a process may write to one file stands for what a folder has left: that can be had without being root. 170 KB.
+    let run = Command::new("sh")
+        .args(["-c", "ulimit -f 128; exec \"$0\" \"$@\""])
+        .arg(heaplab().get_program())
+        .args(["run", "long.hlt", "--pass", "throughput,memory", "--reps", "1", "-a", "ptmalloc2"])
+        .current_dir(place.0.path())
+        .env("TMPDIR", &temporary)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    let expected = format!(
+        "{} has room for {} bytes in a file, by this process's limit (ulimit -f), and the 2 programs of long take 340000 at \
+         least; set TMPDIR to a folder that has",
+        temporary.display(),
+        ulimit_bytes()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert!(!said.contains("compil"), "nothing was compiled: {said}");
+}
+
+/// Bytes that `ulimit -f 128` means: dash counts in blocks of 512 bytes, as POSIX says, and bash of 1024.
+fn ulimit_bytes() -> u64 {
+    let shown = Command::new("sh").args(["-c", "ulimit -f 128; cat /proc/self/limits"]).output().unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max file size")).expect("a limit");
+    line.split_ascii_whitespace().nth(3).and_then(|bytes| bytes.parse().ok()).expect("bytes")
+}
+
+#[test]
 fn until_goes_on_behind_reps_until_intervals_are_narrow() {
     let place = Place::new();
     let asked = ["small.log", "--pass", "memory", "--reps", "2", "--until", "50%"];

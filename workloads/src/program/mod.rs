@@ -11,6 +11,7 @@ mod error;
 mod file;
 pub mod group;
 pub mod layout;
+mod least;
 pub mod operation;
 mod reader;
 mod slots;
@@ -27,6 +28,7 @@ pub use compile::compile;
 pub use drain::{NUDGE_INTERVAL_NS, NUDGE_ROUNDS};
 pub use error::CompileError;
 pub use file::ProgramFile;
+pub use least::least_bytes;
 pub use reader::{ProgramReader, SLACK_BYTES};
 pub use verify::{Verified, verify};
 

@@ -16,7 +16,8 @@ use super::layout::{
 use super::operation::{Code, OP_PUBLISHES, OP_WAITS, Op};
 use super::window::{HEAD_BYTES, Segment, Window};
 use super::{
-    CompileError, Order, ProgramFile, ProgramInfo, ProgramReader, SLACK_BYTES, Windows, compile, verify,
+    CompileError, Order, ProgramFile, ProgramInfo, ProgramReader, SLACK_BYTES, Windows, compile, least_bytes,
+    verify,
 };
 use crate::stream::{RecordStream, StreamError};
 
@@ -455,4 +456,24 @@ fn an_empty_trace_is_an_empty_program() {
     let (info, blocks) = compile_events(&[], Order::Strict, narrow()).unwrap();
     assert_eq!((info.events, info.windows, info.thread_table, info.live_at_end), (0, 0, 1, 0));
     assert!(blocks.iter().all(|block| block.head.flags & WINDOW_NUDGE != 0));
+}
+
+#[test]
+fn a_program_is_no_shorter_than_is_said_before_and_little_longer() {
+    // Objects of all kinds that lie in groups: four at a time are allocated and then freed.
+    let events: Vec<Event> = (0..8_000u64)
+        .map(|index| {
+            let object = index / 8 * 4 + index % 4;
+            let action =
+                if index % 8 < 4 { Action::Malloc { object, size: 64 } } else { Action::Free { object } };
+            at(index, 0, action)
+        })
+        .collect();
+    let (info, _) =
+        compile_events(&events, Order::Causal, Windows::new(Order::Causal, 5_000, false)).unwrap();
+    let least = least_bytes(&heaplab_trace::Summary { objects: 4_000, ..Default::default() });
+    let beside = info.file_bytes - least;
+    // The nudge, which every program has, and heads.
+    let nudge = compile_events(&[], Order::Causal, narrow()).unwrap().0.file_bytes;
+    assert!((0..nudge + 1_000).contains(&beside), "{beside} of {}", info.file_bytes);
 }
