@@ -1,10 +1,14 @@
 //! How often the intervals hold the truth, and how often equal variants are called different.
 //!
-//!     cargo bench -p heaplab --bench coverage
+//!     HEAPLAB_BENCH=long cargo bench -p heaplab --bench coverage
 //!
 //! 1,000 experiments of a machine that is not good: times have a long tail to the right, one in twenty is a spike,
 //! and the machine drifts over the blocks by more than the differences that are looked for. The truth is known,
-//! because it was put in. Seeded: the same figures on every machine. With `--test` a few experiments.
+//! because it was put in. Seeded: the same figures on every machine. 100 experiments where it is not to be long,
+//! and a few with `--test`.
+
+#[path = "../../workloads/benches/support/length.rs"]
+mod length;
 
 use std::process::ExitCode;
 
@@ -30,7 +34,15 @@ fn main() -> ExitCode {
         println!("coverage: not chosen by the arguments {arguments:?}");
         return ExitCode::SUCCESS;
     }
-    let part = if arguments.iter().any(|argument| argument == "--test") { 50 } else { 1 };
+    let part = match arguments.iter().any(|argument| argument == "--test") {
+        true => 50,
+        false if length::is_long() => 1,
+        false => 10,
+    };
+    println!(
+        "{} experiments for each figure, a quarter of them of a connection's memory",
+        EXPERIMENTS / part
+    );
     print_coverage(part);
     print_line(part);
     print_false_alarms(part);

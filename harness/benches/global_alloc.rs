@@ -8,6 +8,8 @@
 //! gperftools' tcmalloc has no such form.
 #![allow(unsafe_code)] // calls GlobalAlloc's functions
 
+#[path = "../../workloads/benches/support/length.rs"]
+mod length;
 #[path = "support/requests.rs"]
 mod requests;
 
@@ -91,7 +93,12 @@ fn serve<A: GlobalAlloc>(allocator: &A, request: &Request) {
 
 fn bench_pair<A: GlobalAlloc>(criterion: &mut Criterion, size: usize, name: &str, allocator: &A) {
     let mut group = criterion.benchmark_group("global_alloc_pairs");
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(50);
+    if length::is_long() {
+        group
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1))
+            .sample_size(50);
+    }
     let size_name = if size < 1 << 10 { format!("{size} B") } else { format!("{} KiB", size >> 10) };
     group.bench_function(BenchmarkId::new(size_name, name), |bencher| {
         bencher.iter(|| Block::allocate(allocator, black_box(size)).free(allocator));
@@ -106,7 +113,12 @@ fn bench_requests<A: GlobalAlloc>(
     allocator: &A,
 ) {
     let mut group = criterion.benchmark_group("global_alloc_requests");
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(30);
+    if length::is_long() {
+        group
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(2))
+            .sample_size(30);
+    }
     group.throughput(Throughput::Elements(requests.len() as u64));
     group.bench_function(BenchmarkId::new("1 thread", name), |bencher| {
         bencher.iter(|| requests.iter().for_each(|request| serve(allocator, request)));
@@ -132,5 +144,5 @@ fn bench_all(criterion: &mut Criterion) {
     bench_requests(criterion, &requests, "MiMalloc", &MiMalloc);
 }
 
-criterion_group!(benches, bench_all);
+criterion_group!(name = benches; config = length::criterion(); targets = bench_all);
 criterion_main!(benches);

@@ -5,6 +5,8 @@
 
 #[path = "../../workloads/benches/support/generated.rs"]
 mod generated;
+#[path = "../../workloads/benches/support/length.rs"]
+mod length;
 #[path = "../tests/support/libraries.rs"]
 mod libraries;
 #[path = "support/pairs.rs"]
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         return served;
     }
     workers::find_libraries();
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = length::criterion().configure_from_args();
     let result = bench_trace(&mut criterion).and_then(|()| bench_replay(&mut criterion));
     criterion.final_summary();
     match result {

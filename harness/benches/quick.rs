@@ -3,6 +3,8 @@
 //!
 //! With `--test` it takes one sample of each kind of the smaller workload, in a directory that goes away.
 
+#[path = "../../workloads/benches/support/length.rs"]
+mod length;
 #[path = "../tests/support/libraries.rs"]
 mod libraries;
 
@@ -12,9 +14,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, ensure};
 use heaplab_allocators::registry::DIRECTORY_VARIABLE;
 
-/// PERF: four allocators, four workloads, three passes, this often: a minute on two cores. It shows
-/// where things stand; a verdict needs six samples or more.
-const REPS: &str = "3";
+/// PERF: four allocators, four workloads, three passes, once: half a minute on two cores. It shows where things stand;
+/// a verdict needs six samples or more.
+const REPS: &str = "1";
+const LONG_REPS: &str = "3";
 
 fn main() -> ExitCode {
     match run() {
@@ -46,7 +49,7 @@ fn run() -> anyhow::Result<()> {
         std::fs::remove_dir_all(&directory)
             .with_context(|| format!("cannot replace {}", directory.display()))?;
     }
-    measure(&["--reps", REPS], &directory)?;
+    measure(&["--reps", if length::is_long() { LONG_REPS } else { REPS }], &directory)?;
     check(&directory)
 }
 

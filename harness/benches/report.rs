@@ -4,6 +4,8 @@
 //! Wanted: under 5 s and 300 MB.
 #![allow(unsafe_code)] // wait4 tells the memory of one child, which std does not
 
+#[path = "../../workloads/benches/support/length.rs"]
+mod length;
 #[path = "../tests/report/synthetic.rs"]
 mod synthetic;
 
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Makes the run and reports on it three times; prints the median time.
+/// Makes the run and reports on it, three times where that is to be long; prints the median time.
 fn measure(name: &str, passes: Vec<Pass>, is_test: bool) -> anyhow::Result<()> {
     let of_block = (WORKLOADS.len() * VARIANTS.len() * passes.len()) as u32;
     let blocks = if is_test { 1 } else { 10_000u32.div_ceil(of_block) };
@@ -55,7 +57,7 @@ fn measure(name: &str, passes: Vec<Pass>, is_test: bool) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     shape.write(directory.path());
     let mut runs = Vec::new();
-    for _ in 0..if is_test { 1 } else { 3 } {
+    for _ in 0..if length::is_long() && !is_test { 3 } else { 1 } {
         runs.push(report(directory.path())?);
     }
     runs.sort();

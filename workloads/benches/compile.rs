@@ -3,6 +3,8 @@
 
 #[path = "support/generated.rs"]
 mod generated;
+#[path = "support/length.rs"]
+mod length;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use generated::{Generated, Shape};
@@ -51,5 +53,5 @@ fn bench_compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench_compile);
+criterion_group!(name = benches; config = length::criterion(); targets = bench_compile);
 criterion_main!(benches);

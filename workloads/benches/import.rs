@@ -3,6 +3,9 @@
 //! The log is made up here: eight threads, some 20,000 live objects, a third of the frees by another
 //! thread than the allocation's, the lines as Android's malloc_debug writes them.
 
+#[path = "support/length.rs"]
+mod length;
+
 use std::fmt::Write;
 use std::fs;
 use std::hint::black_box;
@@ -107,5 +110,5 @@ fn bench_trace(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench_import, bench_trace);
+criterion_group!(name = benches; config = length::criterion(); targets = bench_import, bench_trace);
 criterion_main!(benches);

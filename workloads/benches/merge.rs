@@ -3,6 +3,9 @@
 //! The recordings are made up here: a pool that takes turns as under an interpreter's lock, and threads that
 //! run side by side and free each other's blocks within the same millisecond.
 
+#[path = "support/length.rs"]
+mod length;
+
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -93,5 +96,5 @@ fn merge(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, merge);
+criterion_group!(name = benches; config = length::criterion(); targets = merge);
 criterion_main!(benches);

@@ -1,5 +1,8 @@
 //! How fast load models run: events per second made, and written to a `.hlt` file.
 
+#[path = "support/length.rs"]
+mod length;
+
 use std::hint::black_box;
 use std::io::sink;
 
@@ -9,7 +12,8 @@ use heaplab_workloads::simulate::{Options, SHIPPED, Simulation};
 use heaplab_workloads::stream::RecordStream;
 
 fn start(name: &str, text: &str) -> Simulation {
-    let options = Options { duration_ns: Some(20_000_000_000), ..Options::default() };
+    let seconds = if length::is_long() { 20 } else { 1 };
+    let options = Options { duration_ns: Some(seconds * 1_000_000_000), ..Options::default() };
     Simulation::new(text, name, &options).expect("a shipped definition is good")
 }
 
@@ -48,5 +52,5 @@ fn simulate(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, simulate);
+criterion_group!(name = benches; config = length::criterion(); targets = simulate);
 criterion_main!(benches);

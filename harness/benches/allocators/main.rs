@@ -11,6 +11,8 @@
 //! An allocator that is not there is an error: a comparison without it would look complete.
 #![allow(unsafe_code)] // calls the malloc family
 
+#[path = "../../../workloads/benches/support/length.rs"]
+mod length;
 #[path = "../../tests/support/libraries.rs"]
 mod libraries;
 mod pairs;
@@ -25,7 +27,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use criterion::Criterion;
 use heaplab::worker::PrivateHeap;
 use heaplab_allocators::registry::DEFAULTS;
 use heaplab_allocators::{Variant, identify, is_allocator_variable};
@@ -72,7 +73,7 @@ fn run_all() -> anyhow::Result<()> {
             start_child(variant, &benchmark, &home)?;
         }
     }
-    let mut criterion = Criterion::default().output_directory(&home).configure_from_args();
+    let mut criterion = length::criterion().output_directory(&home).configure_from_args();
     replay::bench(&mut criterion, &specs)?;
     criterion.final_summary();
     Ok(())
@@ -108,7 +109,7 @@ fn start_child(variant: &Variant, benchmark: &str, home: &Path) -> anyhow::Resul
 fn run_benchmark(spec: &str, benchmark: &str) -> anyhow::Result<()> {
     let variant = Variant::parse(spec)?;
     identify()?.matches(&variant.expectation()).map_err(anyhow::Error::msg)?;
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = length::criterion().configure_from_args();
     match benchmark {
         POOL => pool::bench(&mut criterion, &label(&variant)),
         size => pairs::bench(&mut criterion, size.parse()?, &label(&variant)),

@@ -8,12 +8,19 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 
+use crate::length;
+
 /// Bytes of a block.
 pub(super) const SIZES: [usize; 8] = [16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
 
 pub(super) fn bench(criterion: &mut Criterion, size: usize, variant: &str) {
     let mut group = criterion.benchmark_group("pairs");
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(50);
+    if length::is_long() {
+        group
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1))
+            .sample_size(50);
+    }
     group.bench_function(BenchmarkId::new(name(size), variant), |bencher| {
         bencher.iter(|| {
             // SAFETY: the block has at least one byte, and is freed once.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
+use crate::length;
 use crate::requests::{MOST_OBJECTS, OBJECT_BYTES, RECEIVE_BYTES, RESPONSE_BYTES, Request, make_requests};
 
 const WORKERS: usize = 25;
@@ -26,7 +27,12 @@ pub(super) fn bench(criterion: &mut Criterion, variant: &str) {
     let requests = make_requests(REQUESTS);
     let pool = Pool::start();
     let mut group = criterion.benchmark_group("pool");
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3)).sample_size(20);
+    if length::is_long() {
+        group
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(3))
+            .sample_size(20);
+    }
     group.throughput(Throughput::Elements(REQUESTS as u64));
     let id = BenchmarkId::new(format!("{WORKERS} threads"), variant);
     group.bench_function(id, |bencher| bencher.iter(|| pool.serve(&requests)));
