@@ -5,6 +5,7 @@
 //! the input is not the file but its content: the target writes heads and checksums that fit around it.
 //! Memory and time of an input are bounded by libfuzzer (`scripts/fuzz`).
 
+mod model;
 mod program;
 
 use std::cell::RefCell;
@@ -222,6 +223,7 @@ const RUN: [(&str, &str); 9] = [
     ("recorded.csv", include_str!("../run/recorded.csv")),
 ];
 
+pub use model::{play_model, read_model};
 pub use program::verify_program;
 
 /// A definition of a load model: read, and its first records made.

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 /// Commands that write to standard output, a line of words each. `DIR` is a directory of the test's own, `RUN` a
 /// run's, `TRACE` a trace, `NEW` a path at which nothing is.
-const WRITERS: [&str; 27] = [
+const WRITERS: [&str; 28] = [
     "--help",
     "--version",
     "help trace",
@@ -29,6 +29,7 @@ const WRITERS: [&str; 27] = [
     "compare RUN --format json",
     "compare RUN --by-size",
     "simulate api-gateway -o DIR/simulated.hlt --duration 1s",
+    "fit TRACE -o DIR/fitted.hlm",
     "trace info TRACE",
     "trace verify TRACE",
     "trace import DIR/small.log -o DIR/imported.hlt",

@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod export;
 pub mod import;
+pub mod model;
 pub mod program;
 pub mod simulate;
 pub mod stream;

@@ -58,7 +58,7 @@ fn list_workloads(format: Format) -> anyhow::Result<Outcome> {
         .map(|workload| ListedWorkload {
             kind: match workload.source {
                 Source::Stress { .. } => "stress",
-                Source::Definition { .. } => "model",
+                Source::Definition { .. } | Source::Model { .. } => "model",
                 _ => "trace",
             },
             suites: Suite::ALL

@@ -18,6 +18,7 @@ mod children;
 mod compare;
 mod doctor;
 mod exec;
+mod fit;
 mod limit;
 mod limits;
 mod list;
@@ -124,6 +125,8 @@ enum Command {
     Bisect(bisect::Args),
     /// Record a real program; its exit status is passed on
     Record(record::Args),
+    /// Make a load model of recordings: other loads, other lengths, other seeds
+    Fit(fit::Args),
     /// Write the trace of a load model
     Simulate(simulate::Args),
     /// Show, check, import and export traces
@@ -193,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::main(args),
         Command::Bisect(args) => bisect::main(args),
         Command::Record(args) => record::main(args),
+        Command::Fit(args) => fit::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Trace(command) => trace::main(command),
         Command::List(command) => list::main(command),

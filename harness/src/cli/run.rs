@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use heaplab_workloads::catalog::Suite;
+use heaplab_workloads::model::parse_load;
 use heaplab_workloads::program::{Order, Windows};
 use heaplab_workloads::simulate::{DEFAULT_SEED, parse_time_ns};
 
@@ -100,6 +101,9 @@ pub(super) struct Args {
     /// Simulated time of load models, such as 60s or 24h [default: the definition's]
     #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
     duration: Option<u64>,
+    /// The load of a model of recordings (.hlm), in its unit [default: the highest recorded]
+    #[arg(long, value_name = "LOAD", value_parser = parse_load)]
+    load: Option<f64>,
     /// Set a field of a load model, such as connections=200
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -179,7 +183,7 @@ fn options(args: Args) -> RunOptions {
             suite: args.suite.map(|suite| suite.name().to_owned()),
             sweeps: args.sweeps,
             duration_ns: args.duration,
-            set: args.overrides,
+            set: args.overrides.into_iter().chain(args.load.map(|load| format!("load={load}"))).collect(),
             connections: args.connections,
             order: args.order,
             pace: args.pace,

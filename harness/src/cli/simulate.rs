@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use heaplab_trace::{Record, TraceFile};
 use heaplab_workloads::catalog::{self, CatalogError};
+use heaplab_workloads::model::parse_load;
 use heaplab_workloads::simulate::{DEFAULT_SEED, Options, is_phase, parse_time_ns};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Draw requests under way and live bytes over trace time, with its phases
     #[arg(long, value_name = "FILE.png")]
     plot: Option<PathBuf>,
+    /// The load of a model of recordings, in its unit [default: the highest recorded]
+    #[arg(long, value_name = "LOAD", value_parser = parse_load)]
+    load: Option<f64>,
     /// Set a field of the definition, such as connections=200 or payload.median=64KiB
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -42,7 +46,9 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         let hint = "simulate takes a load model (see `heaplab list workloads`) or a definition, FILE.toml";
         return Err(Usage(format!("{} is a recording: {hint}", workload.name)).into());
     }
-    let options = Options { duration_ns: args.duration, seed: args.seed, overrides: args.overrides };
+    let mut overrides = args.overrides;
+    overrides.extend(args.load.map(|load| format!("load={load}")));
+    let options = Options { duration_ns: args.duration, seed: args.seed, overrides };
     let workload = workload.named_by(&options).map_err(as_usage)?;
     let mut stream = workload.open(&options).map_err(as_usage)?;
     if args.plot.is_some() && stream.expected_last_time_ns().is_none() {

@@ -84,6 +84,7 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_missing_floor(run));
         notes.extend(describe_huge_pages(run));
         notes.extend(describe_thinned(run));
+        notes.extend(describe_extrapolated(run));
         notes.extend(describe_one_load(run));
         notes.extend(describe_remarks(&run.samples));
         let predictions = predict(run)?;
@@ -390,6 +391,22 @@ fn describe_thinned(run: &Run) -> Vec<String> {
         )
     };
     thinned.map(sentence).collect()
+}
+
+/// Workloads that a model of recordings made: each with its band, for no figure of them is a line.
+fn describe_extrapolated(run: &Run) -> Vec<String> {
+    let workloads = run.file.workloads.iter();
+    let extrapolated =
+        workloads.filter_map(|workload| Some((&workload.name, workload.extrapolation.as_ref()?)));
+    let band = |name: &str| {
+        let workload = run.file.workloads.iter().find(|workload| workload.name == name)?;
+        workload.extrapolation_band.as_ref()?.parse::<f64>().ok().map(|band: f64| {
+            format!("; read each figure of its memory as a band of {:.0} % to each side", 100.0 * band)
+        })
+    };
+    extrapolated
+        .map(|(name, said)| format!("{name} is extrapolated: {said}{}", band(name).unwrap_or_default()))
+        .collect()
 }
 
 /// What ok samples remark, and workloads whose trace was cut off.

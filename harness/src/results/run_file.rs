@@ -185,6 +185,12 @@ pub struct RunWorkload {
     /// Of how many requests of the modelled load one is in the trace; empty if each is.
     #[serde(default)]
     pub thinned: Option<String>,
+    /// Of a model of recordings: what it was made of, how far this load goes beyond it, and what speaks against trusting it.
+    #[serde(default)]
+    pub extrapolation: Option<String>,
+    /// Half the width of the band around its memory figures, as a share of them: a decimal number.
+    #[serde(default)]
+    pub extrapolation_band: Option<String>,
     /// Phases of a load model in the order of their begin.
     #[serde(default)]
     pub phases: Vec<RunPhase>,

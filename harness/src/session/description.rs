@@ -52,6 +52,14 @@ pub(super) fn describe_workloads(
                 options.overrides.iter().for_each(|set| source += &format!(", {set}"));
                 (source, None)
             }
+            Source::Model { path, bytes, .. } => {
+                let mut source = format!("model {}, seed {}", path.display(), options.seed);
+                if let Some(duration) = options.duration_ns {
+                    source += &format!(", {} s", duration as f64 / 1e9);
+                }
+                options.overrides.iter().for_each(|set| source += &format!(", {set}"));
+                (source, bytes.is_none().then_some(path))
+            }
             Source::Stress { name } => {
                 let mut source = format!("stress pattern {name}, seed {}", options.seed);
                 options.overrides.iter().for_each(|set| source += &format!(", {set}"));
@@ -92,6 +100,8 @@ pub(super) fn describe_workloads(
             recorder_cpu_ns: recording.and_then(|recording| recording.recorder_cpu_ns(info.events)),
             recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
+            extrapolation: recording.and_then(|recording| recording.extrapolation.clone()),
+            extrapolation_band: recording.and_then(|recording| recording.extrapolation_band.clone()),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
             on: None,
         });
@@ -102,7 +112,10 @@ pub(super) fn describe_workloads(
 /// The name that a load model has at any load: its own with every other override.
 fn model_of(workload: &Workload) -> String {
     let Some((name, changes)) = workload.name.split_once(':') else { return workload.name.clone() };
-    let others: Vec<&str> = changes.split(',').filter(|change| !change.starts_with("connections=")).collect();
+    let others: Vec<&str> = changes
+        .split(',')
+        .filter(|change| !change.starts_with("connections=") && !change.starts_with("load="))
+        .collect();
     if others.is_empty() { name.to_owned() } else { format!("{name}:{}", others.join(",")) }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use heaplab_trace::{Coverage, Header, Record, RecordedAllocator, TraceError, TraceReader};
+use heaplab_workloads::model::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL};
 use heaplab_workloads::simulate::{MAX_PHASES, SIMULATE, THINNED_NOTE, is_phase};
 
 use super::error::SessionError;
@@ -26,6 +27,10 @@ pub(super) struct Recording {
     pub(super) looks_every_ns: Option<u64>,
     /// Of how many requests of a load model one is in the trace, if not each is.
     pub(super) thinned: Option<String>,
+    /// How far a model of recordings goes beyond them, in sentences.
+    pub(super) extrapolation: Option<String>,
+    /// Half the width of the band around its figures, as a share.
+    pub(super) extrapolation_band: Option<String>,
     /// The phases of a load model.
     pub(super) phases: Vec<RunPhase>,
     is_model: bool,
@@ -41,8 +46,10 @@ pub(super) fn read_coverage(path: &Path) -> Result<Coverage, SessionError> {
 impl Recording {
     pub(super) fn of(header: &Header) -> Recording {
         let is_model = header.source == SIMULATE;
-        let mut notes = header.notes.iter().filter(|note| is_model && note.name == THINNED_NOTE);
-        let thinned = notes.next().map(|note| note.value.clone());
+        let is_fitted = header.source == MODEL;
+        let note =
+            |name: &str| header.notes.iter().find(|note| note.name == name).map(|note| note.value.clone());
+        let thinned = note(THINNED_NOTE).filter(|_| is_model || is_fitted);
         let number =
             |name: &str| header.notes.iter().find(|note| note.name == name)?.value.parse::<u64>().ok();
         let fraction = |name: &str| {
@@ -57,6 +64,8 @@ impl Recording {
             cpu_ns: cpu_ns.and_then(|(user, system)| user.checked_add(system)),
             recorder: costs.map(|((event, waking), wakings)| (event, waking, wakings)),
             thinned,
+            extrapolation: note(EXTRAPOLATION_NOTE).filter(|_| is_fitted),
+            extrapolation_band: note(BAND_NOTE).filter(|_| is_fitted),
             is_model,
             ..Recording::default()
         }

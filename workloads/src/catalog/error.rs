@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use heaplab_trace::TraceError;
 
 use crate::import::ImportError;
+use crate::model::ModelError;
 use crate::simulate::DefinitionError;
 
 /// A name or a file that is no workload, or one that cannot be opened.
@@ -13,7 +14,7 @@ use crate::simulate::DefinitionError;
 pub enum CatalogError {
     /// Neither a workload's name nor a file.
     #[error(
-        "unknown workload {name:?}{}: the workloads are {known}, or name a file (.hlt, .toml, or a log)",
+        "unknown workload {name:?}{}: the workloads are {known}, or name a file (.hlt, .hlm, .toml, or a log)",
         ask_whether(.similar)
     )]
     Unknown {
@@ -26,7 +27,7 @@ pub enum CatalogError {
     },
     /// A path that leads to nothing.
     #[error(
-        "{}: there is no such file{}: name a file (.hlt, .toml, or a log), or a workload of `heaplab list workloads`",
+        "{}: there is no such file{}: name a file (.hlt, .hlm, .toml, or a log), or a workload of `heaplab list workloads`",
         path.display(),
         ask_whether(.similar)
     )]
@@ -65,6 +66,9 @@ pub enum CatalogError {
     /// A trace cannot be opened.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// A model of recordings cannot be used as was asked.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A log cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -79,6 +83,7 @@ impl CatalogError {
             | CatalogError::Definition(_)
             | CatalogError::NotAModel { .. } => true,
             CatalogError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            CatalogError::Model(error) => error.is_usage(),
             CatalogError::Trace(_) | CatalogError::Import(_) => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Workloads by name or by path: what the user names in, a stream of records out.
 //!
-//! A shipped definition, a stress pattern, a shipped recording, and a file of the user's (`.hlt`, `.toml`, or
+//! A shipped definition, a stress pattern, a shipped recording, and a file of the user's (`.hlt`, `.hlm`, `.toml`, or
 //! another tool's log) all end as a [`RecordStream`]. Nothing is simulated or read through before the stream is pulled,
 //! but for a log: it is imported into a temporary trace first, which lives as long as the stream. Who opens a log
 //! more than once imports it once, by [`Workload::import_as`].
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::import::{self, Progress};
+use crate::model::{self, Model, ModelError, Question};
 use crate::simulate::{self, Options, Simulation};
 use crate::stream::RecordStream;
 use crate::stress::{PATTERNS, Stress};
@@ -37,6 +38,15 @@ pub enum Source {
         text: Cow<'static, str>,
         /// Its name in messages: the shipped one's, or the file's path.
         origin: String,
+    },
+    /// A model of recordings.
+    Model {
+        /// Where it lies; one that is built in has its name here, and its bytes.
+        path: PathBuf,
+        /// The file, if it is built in.
+        bytes: Option<&'static [u8]>,
+        /// What its loads are counted in.
+        load_unit: String,
     },
     /// A stress pattern.
     Stress {
@@ -142,7 +152,7 @@ pub fn find(name_or_path: &str) -> Result<Workload, CatalogError> {
 impl Workload {
     /// Whether it is a load model or a stress pattern, which take options.
     pub fn is_model(&self) -> bool {
-        matches!(self.source, Source::Definition { .. } | Source::Stress { .. })
+        matches!(self.source, Source::Definition { .. } | Source::Model { .. } | Source::Stress { .. })
     }
 
     /// Clients that a load model of a server has under these options; none of anything else.
@@ -151,8 +161,19 @@ impl Workload {
     ///
     /// A bad definition or override.
     pub fn connections(&self, options: &Options) -> Result<Option<u32>, CatalogError> {
-        let Source::Definition { text, origin } = &self.source else { return Ok(None) };
-        Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
+        match &self.source {
+            Source::Definition { text, origin } => {
+                Ok(Some(Simulation::parameters(text, origin, &options.overrides)?.connections))
+            }
+            Source::Model { path, bytes, load_unit } if load_unit == "connections" => {
+                let question = Question::new(&self.name, load_unit, options)?;
+                let own = || Ok::<f64, ModelError>(read_model_of(path, *bytes)?.own_load());
+                let load = question.load.map_or_else(own, Ok)?;
+                // A load between two numbers of connections is none that a plan could ask for.
+                Ok((load.fract() == 0.0 && load <= f64::from(u32::MAX)).then_some(load as u32))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The same with the name and the description that it has under these options. What was overridden is part of both,
@@ -197,6 +218,11 @@ impl Workload {
         }
         Ok(match &self.source {
             Source::Definition { text, origin } => Box::new(Simulation::new(text, origin, options)?),
+            Source::Model { path, bytes, load_unit } => {
+                let question = Question::new(&self.name, load_unit, options)?;
+                let model = read_model_of(path, *bytes)?;
+                Box::new(model.play(&self.name, &question, options.seed)?)
+            }
             Source::Stress { name } => Box::new(Stress::new(name, options)?),
             Source::Trace { path } => Box::new(TraceStream::open(&self.name, path)?),
             Source::ShippedTrace { bytes } => Box::new(TraceStream::built_in(&self.name, bytes)?),
@@ -261,6 +287,11 @@ fn find_file(path: &Path) -> Result<Workload, CatalogError> {
     let file = File::open(path).map_err(|source| io_error(path, "open", source))?;
     let read = file.take(TRACE_MAGIC.len() as u64).read_to_end(&mut head);
     read.map_err(|source| io_error(path, "read", source))?;
+    if head == model::MAGIC || path.extension().is_some_and(|extension| extension == "hlm") {
+        let facts = model::read_facts(path)?;
+        let source = Source::Model { path: path.to_path_buf(), bytes: None, load_unit: facts.load_unit };
+        return Ok(Workload { name: stem, description: "model of recordings".to_owned(), source });
+    }
     let is_trace = head == TRACE_MAGIC || path.extension().is_some_and(|extension| extension == "hlt");
     let path = path.to_path_buf();
     let (description, source) = match is_trace {
@@ -300,6 +331,13 @@ fn similar(name: &str) -> Vec<String> {
 fn names(wanted: impl Fn(&Workload) -> bool) -> String {
     let names: Vec<String> = list().into_iter().filter(wanted).map(|workload| workload.name).collect();
     names.join(", ")
+}
+
+fn read_model_of(path: &Path, bytes: Option<&'static [u8]>) -> Result<Model, ModelError> {
+    match bytes {
+        Some(bytes) => model::read_model_bytes(&path.display().to_string(), bytes),
+        None => model::read_model(path),
+    }
 }
 
 fn temporary_directory() -> Result<TempDir, CatalogError> {

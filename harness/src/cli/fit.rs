@@ -1,0 +1,176 @@
+//! `heaplab fit`: make a load model of recordings.
+
+use std::path::{Path, PathBuf};
+
+use heaplab_trace::{Coverage, Gap, TraceError, TraceReader};
+use heaplab_workloads::catalog::{self, CatalogError, Source};
+use heaplab_workloads::model::{
+    FitOptions, ModelError, Question, Subject, fit, parse_load, parse_share, write_model,
+};
+use heaplab_workloads::simulate::Options;
+
+use super::trace::print_rows;
+use super::{Outcome, Usage, require_directory};
+use crate::cli::stdout::stdout;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Recordings of one program (.hlt), each at a load of its own
+    #[arg(required = true, value_name = "RECORDING")]
+    recordings: Vec<PathBuf>,
+    /// The model to write; replaced only when the new one is complete
+    #[arg(short, long, value_name = "FILE.hlm")]
+    output: PathBuf,
+    /// The load of each recording, in the order in which they are named, such as 1,3 [default: 1, of one recording]
+    #[arg(long, value_name = "LOAD,...", value_delimiter = ',', value_parser = parse_load, allow_negative_numbers = true)]
+    load: Vec<f64>,
+    /// What loads are counted in, such as connections or requests/s
+    #[arg(long, value_name = "NAME", default_value = "times the recorded load")]
+    load_unit: String,
+    /// Keep this share of the windows, from 0.01 to 1: a smaller file, and a model that is further off
+    #[arg(long, value_name = "SHARE", default_value = "1", value_parser = parse_size)]
+    size: f64,
+    /// Leave out the names of the program and of its threads
+    #[arg(long)]
+    anonymous: bool,
+    /// Say what recordings do not: life=time or life=allocations (or a number from 0 to 1 between them), startup=SHARE
+    /// that grows with the load
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+fn parse_size(text: &str) -> Result<f64, String> {
+    let size = parse_share(text).filter(|size| *size >= 0.01);
+    size.ok_or_else(|| format!("a size is a share from 0.01 to 1, and `{text}` is not"))
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
+    let loads = loads(&args)?;
+    require_directory(&args.output)?;
+    let options = options(&args)?;
+    let subjects = args.recordings.iter().zip(loads).map(|(path, load)| subject(path, load));
+    let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
+    let model = fit(subjects, &options).map_err(as_usage)?;
+    let bytes = write_model(&args.output, &model).map_err(as_usage)?;
+    let facts = model.facts();
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut rows = vec![
+        ("model", args.output.display().to_string()),
+        ("file_bytes", bytes.to_string()),
+        ("events_kept", percent(facts.kept)),
+        ("lives_counted", format!("{:.2} (1 in time, 0 in allocations)", facts.life)),
+        ("startup_grows", format!("{:.2} (0 not with the load, 1 with it)", facts.startup)),
+        (
+            "both_are",
+            if facts.is_told { "told from two loads" } else { "assumed: one load cannot tell" }.to_owned(),
+        ),
+    ];
+    for recording in &facts.recordings {
+        rows.push((
+            "recording",
+            format!(
+                "load {} {}: {} events, start-up {:.3} s, {} windows of {:.1} ms, shutdown {:.3} s",
+                recording.load,
+                facts.load_unit,
+                recording.events,
+                recording.startup_ns as f64 / 1e9,
+                recording.windows,
+                recording.window_ns as f64 / 1e6,
+                recording.shutdown_ns as f64 / 1e9,
+            ),
+        ));
+    }
+    for check in &facts.checks {
+        rows.push((
+            "check",
+            format!(
+                "{} (load {}): peak {:+.1} %, mean {:+.1} % of requested bytes",
+                check.what,
+                check.load,
+                100.0 * check.peak_off,
+                100.0 * check.mean_off
+            ),
+        ));
+    }
+    print_rows(&mut stdout(), &rows)?;
+    facts.warnings.iter().for_each(|warning| say!("heaplab: warning: {warning}"));
+    Ok(Outcome::Done)
+}
+
+/// The load of each recording.
+fn loads(args: &Args) -> anyhow::Result<Vec<f64>> {
+    match (args.load.len(), args.recordings.len()) {
+        (0, 1) => Ok(vec![1.0]),
+        (given, wanted) if given == wanted => Ok(args.load.clone()),
+        (0, wanted) => {
+            Err(Usage(format!("{wanted} recordings need --load with {wanted} loads, such as --load 1,3"))
+                .into())
+        }
+        (given, wanted) => {
+            Err(Usage(format!("--load has {given} loads for {wanted} recordings: give one for each")).into())
+        }
+    }
+}
+
+fn options(args: &Args) -> anyhow::Result<FitOptions> {
+    let given = Options { overrides: args.overrides.clone(), ..Options::default() };
+    let asked = Question::new("fit", &args.load_unit, &given).map_err(as_usage)?;
+    if asked.load.is_some() || asked.thinned != 1 {
+        return Err(Usage("fit --set takes life and startup; a load is given by --load".to_owned()).into());
+    }
+    Ok(FitOptions {
+        load_unit: args.load_unit.clone(),
+        size: args.size,
+        is_anonymous: args.anonymous,
+        life: asked.life,
+        startup: asked.startup,
+    })
+}
+
+/// A recording, if a model can be made of what it covers.
+fn subject(path: &Path, load: f64) -> anyhow::Result<Subject<'static>> {
+    let workload = catalog::find(&path.display().to_string()).map_err(of_catalog)?;
+    if workload.is_model() {
+        return Err(Usage(format!("{} is a load model: fit takes recordings (.hlt)", workload.name)).into());
+    }
+    if let Source::Trace { path } = &workload.source {
+        check_coverage(path)?;
+    }
+    let open = move || {
+        workload.open(&Options::default()).map_err(|error| match error {
+            CatalogError::Trace(error) => ModelError::Trace(error),
+            other => ModelError::Asked {
+                name: workload.name.clone(),
+                why: format!("{:#}", anyhow::Error::from(other)),
+            },
+        })
+    };
+    Ok(Subject { path: path.to_path_buf(), load, open: Box::new(open) })
+}
+
+/// Refuses a recording that failed, lost events or was cut off. What else it does not cover is warned of.
+fn check_coverage(path: &Path) -> anyhow::Result<()> {
+    let failed = |error: TraceError| as_usage(ModelError::Trace(error));
+    let header = TraceReader::open(path).map_err(failed)?.header().clone();
+    let Some(summary) = heaplab_trace::summary(path).map_err(failed)? else {
+        return Err(Usage(format!("{}: it was cut off: record it again", path.display())).into());
+    };
+    for gap in Coverage::of(&header, &summary).gaps {
+        match gap {
+            Gap::Failed(_) | Gap::Lost(_) => return Err(Usage(format!("{}: {gap}", path.display())).into()),
+            other => say!("heaplab: warning: {}: {other}", path.display()),
+        }
+    }
+    Ok(())
+}
+
+fn of_catalog(error: CatalogError) -> anyhow::Error {
+    if error.is_usage() || matches!(error, CatalogError::Trace(_)) {
+        return Usage(format!("{:#}", anyhow::Error::from(error))).into();
+    }
+    error.into()
+}
+
+fn as_usage(error: ModelError) -> anyhow::Error {
+    if error.is_usage() { Usage(format!("{:#}", anyhow::Error::from(error))).into() } else { error.into() }
+}

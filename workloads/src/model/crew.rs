@@ -1,0 +1,149 @@
+//! Threads of a generated trace. Those of one role take turns from window to window; those that come and go are new
+//! each time that their window is played.
+
+use heaplab_trace::{Action, Event, Record, ThreadId};
+use std::collections::VecDeque;
+
+use super::draw::Draw;
+use super::parts::Outline;
+
+/// Who is who while a part is played, and for its survivors afterwards.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn {
+    /// For each thread that stays the one that takes its place.
+    order: Vec<u32>,
+    /// The part's own threads that come and go.
+    passing: Vec<(u32, ThreadId)>,
+    part: u32,
+}
+
+/// All threads of the trace.
+#[derive(Debug)]
+pub(super) struct Crew {
+    staying: Vec<Option<ThreadId>>,
+    names: Vec<String>,
+    roles: Vec<Vec<u32>>,
+    /// The part that each passing thread begins in.
+    passing_parts: Vec<u32>,
+    has_ended: Vec<bool>,
+    /// Passing threads that are alive, the newest last.
+    alive: Vec<ThreadId>,
+}
+
+impl Crew {
+    pub(super) fn new(outline: &Outline) -> Crew {
+        let most = outline.threads.iter().map(|thread| thread.role).max().unwrap_or(0);
+        let mut roles = vec![Vec::new(); (most as usize + 1).min(outline.threads.len())];
+        for (number, thread) in outline.threads.iter().enumerate() {
+            // A file may state any role: what is beyond the count of threads is the last one.
+            let role = (thread.role as usize).min(roles.len() - 1);
+            roles[role].push(number as u32);
+        }
+        Crew {
+            staying: vec![None; outline.threads.len()],
+            names: outline.threads.iter().map(|thread| thread.name.clone()).collect(),
+            roles,
+            passing_parts: outline.passing.clone(),
+            has_ended: Vec::new(),
+            alive: Vec::new(),
+        }
+    }
+
+    /// Everybody does what he did in the recording.
+    pub(super) fn as_recorded(&self, part: u32) -> Turn {
+        Turn { order: (0..self.staying.len() as u32).collect(), passing: Vec::new(), part }
+    }
+
+    /// Threads of one role change places.
+    pub(super) fn rotate(&self, part: u32, draw: &mut Draw) -> Turn {
+        let mut turn = self.as_recorded(part);
+        for role in self.roles.iter().skip(1).filter(|role| role.len() > 1) {
+            let mut shuffled = role.clone();
+            draw.shuffle(&mut shuffled);
+            for (from, to) in role.iter().zip(shuffled) {
+                turn.order[*from as usize] = to;
+            }
+        }
+        turn
+    }
+
+    /// The trace's thread for one of the recording. One that is new starts: its records are put on `out`.
+    #[inline]
+    pub(super) fn resolve(
+        &mut self,
+        turn: &mut Turn,
+        thread: u32,
+        time_ns: u64,
+        out: &mut VecDeque<Record>,
+    ) -> ThreadId {
+        let passing = (thread as usize).checked_sub(self.staying.len());
+        let is_new = passing.is_some_and(|passing| {
+            self.passing_parts[passing] == turn.part
+                && turn.passing.iter().all(|(number, _)| *number != thread)
+        });
+        if is_new {
+            let new = self.start(time_ns, "", out);
+            turn.passing.push((thread, new));
+            self.alive.push(new);
+            return new;
+        }
+        self.find(turn, thread, time_ns, out)
+    }
+
+    /// The same after the part: threads that come and go begin in it or not at all.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        turn: &Turn,
+        thread: u32,
+        time_ns: u64,
+        out: &mut VecDeque<Record>,
+    ) -> ThreadId {
+        if (thread as usize) < self.staying.len() {
+            let place = turn.order[thread as usize] as usize;
+            return match self.staying[place] {
+                Some(known) if !self.has_ended[known as usize] => known,
+                Some(_) => self.stand_in(),
+                None => {
+                    let name = self.names[place].clone();
+                    let new = self.start(time_ns, &name, out);
+                    self.staying[place] = Some(new);
+                    new
+                }
+            };
+        }
+        match turn.passing.iter().find(|(number, _)| *number == thread) {
+            Some((_, known)) if !self.has_ended[*known as usize] => *known,
+            _ => self.stand_in(),
+        }
+    }
+
+    /// The thread that ends, if it is there and has not ended.
+    pub(super) fn end(&mut self, turn: &Turn, thread: u32) -> Option<ThreadId> {
+        let known = match (thread as usize).checked_sub(self.staying.len()) {
+            None => self.staying[turn.order[thread as usize] as usize]?,
+            Some(_) => turn.passing.iter().find(|(number, _)| *number == thread)?.1,
+        };
+        // The initial thread ends with the process.
+        if known == 0 || std::mem::replace(&mut self.has_ended[known as usize], true) {
+            return None;
+        }
+        self.alive.retain(|alive| *alive != known);
+        Some(known)
+    }
+
+    /// Who does what a thread did that is not there: the newest that comes and goes, or the initial one.
+    fn stand_in(&self) -> ThreadId {
+        self.alive.last().copied().unwrap_or(0)
+    }
+
+    fn start(&mut self, time_ns: u64, name: &str, out: &mut VecDeque<Record>) -> ThreadId {
+        let thread = self.has_ended.len() as ThreadId;
+        self.has_ended.push(false);
+        out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadStart }));
+        if !name.is_empty() {
+            out.push_back(Record::ThreadName { thread, name: name.to_owned() });
+        }
+        thread
+    }
+}

@@ -1,0 +1,344 @@
+//! From recordings to a model: each is read twice, the model is tried on the recordings, and what is off is written down.
+
+use std::path::{Path, PathBuf};
+
+use heaplab_trace::{Header, Record};
+use rustc_hash::FxHashMap;
+
+use super::choose::choose;
+use super::collect::Collector;
+use super::error::ModelError;
+use super::facts::{Check, Facts};
+use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS, Outline, WINDOWS};
+use super::play::{CHECK_LIMIT, MOST_TIMES, Model};
+use super::question::Question;
+use super::subject::Subject;
+use super::survey::{Chain, Requested, Survey, survey};
+use crate::stream::{RecordStream, StreamError};
+
+/// Halvings of the range in which the counting of lives is looked for.
+const LIFE_STEPS: usize = 4;
+
+/// How a model is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// What loads are counted in.
+    pub load_unit: String,
+    /// The share of the events that is kept, above 0 to 1.
+    pub size: f64,
+    /// Whether names are left out.
+    pub is_anonymous: bool,
+    /// How lives are counted, if the user says so.
+    pub life: Option<f64>,
+    /// How much of start-up grows with the load, if the user says so.
+    pub startup: Option<f64>,
+}
+
+/// A model that was fitted, to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedModel {
+    facts: Facts,
+    fitted: Vec<Fitted>,
+}
+
+impl FittedModel {
+    /// What it says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// One for each recording, in order of load.
+    pub fn fitted(&self) -> &[Fitted] {
+        &self.fitted
+    }
+}
+
+/// Fits a model.
+///
+/// # Errors
+///
+/// A recording that no model can be made of, loads that cannot be, recordings that do not belong together.
+pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedModel, ModelError> {
+    check_loads(&subjects)?;
+    subjects.sort_by(|one, other| one.load.total_cmp(&other.load));
+    let mut marks = Vec::new();
+    let mut fitted = Vec::new();
+    let mut surveys = Vec::new();
+    let mut headers: Vec<(PathBuf, Header)> = Vec::new();
+    for subject in &subjects {
+        let mut stream = (subject.open)()?;
+        let header = stream.header().clone();
+        if let Some((other, first)) = headers.first()
+            && program_of(first) != program_of(&header)
+        {
+            return Err(ModelError::unfit(
+                &subject.path,
+                format!("it is of another program than {}: fit recordings of one program", other.display()),
+            ));
+        }
+        let survey = survey(&subject.path, &mut stream)?;
+        headers.push((subject.path.clone(), header));
+        let kept = choose(&survey, subject, options.size)?;
+        let (one, more) = collect(subject, &survey, kept, marks)?;
+        marks = more;
+        fitted.push(one);
+        surveys.push(survey);
+    }
+    let Some((_, header)) = headers.into_iter().next() else {
+        return Err(ModelError::asked("fit", "there is no recording to fit to"));
+    };
+    let mut facts = Facts {
+        program: if options.is_anonymous { String::new() } else { header.program.clone() },
+        load_unit: options.load_unit.clone(),
+        has_threads: header.has_threads,
+        has_alignment: header.has_alignment,
+        cpus: header.cpus,
+        allocator: header.allocator,
+        life: 1.0,
+        kept: kept_share(&fitted),
+        marks,
+        ..Facts::default()
+    };
+    if options.is_anonymous {
+        fitted.iter_mut().flat_map(|one| &mut one.outline.threads).for_each(|thread| thread.name.clear());
+    }
+    tell_scaling(&mut facts, &fitted, &surveys, options)?;
+    facts.checks = check(&facts, &fitted, &subjects, &surveys)?;
+    facts.warnings = warn(&facts, &surveys);
+    facts.recordings = fitted.iter().map(|one| one.outline.clone()).collect();
+    Ok(FittedModel { facts, fitted })
+}
+
+fn check_loads(subjects: &[Subject<'_>]) -> Result<(), ModelError> {
+    if subjects.len() > MOST_RECORDINGS {
+        let why =
+            format!("a model is of at most {MOST_RECORDINGS} recordings, and {} are named", subjects.len());
+        return Err(ModelError::asked("fit", why));
+    }
+    for (at, subject) in subjects.iter().enumerate() {
+        if !(subject.load.is_finite() && subject.load > 0.0) {
+            return Err(ModelError::asked(
+                "--load",
+                format!("a load is above 0, and {} is not", subject.load),
+            ));
+        }
+        if subjects[..at].iter().any(|other| other.load == subject.load) {
+            return Err(ModelError::asked(
+                "--load",
+                format!("two recordings have the load {}: a model takes one for each load", subject.load),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What was recorded: the executable, whatever its arguments.
+fn program_of(header: &Header) -> String {
+    let executable =
+        header.notes.iter().find(|note| note.name == "executable").map(|note| note.value.as_str());
+    let word = || header.program.split_whitespace().next().unwrap_or_default();
+    executable.unwrap_or_else(word).to_owned()
+}
+
+fn stream_error(path: &Path, error: &StreamError) -> ModelError {
+    ModelError::unfit(path, Chain(error).to_string())
+}
+
+fn collect(
+    subject: &Subject<'_>,
+    survey: &Survey,
+    kept: Vec<bool>,
+    marks: Vec<String>,
+) -> Result<(Fitted, Vec<String>), ModelError> {
+    let mut stream = (subject.open)()?;
+    let mut collector = Collector::new(survey, kept, marks);
+    while let Some(record) = stream.next().map_err(|error| stream_error(&subject.path, &error))? {
+        collector.take(&record);
+        if collector.steps() > MOST_STEPS {
+            return Err(ModelError::unfit(
+                &subject.path,
+                format!(
+                    "a model of it has more than {MOST_STEPS} calls: keep fewer of its windows, such as --size 0.25"
+                ),
+            ));
+        }
+    }
+    Ok(collector.finish(subject.load))
+}
+
+fn kept_share(fitted: &[Fitted]) -> f64 {
+    let of = |one: &Fitted| {
+        let parts = one.windows.iter().chain([&one.startup, &one.shutdown]);
+        parts.map(|part| part.steps.len() + part.later.len()).sum::<usize>() as f64
+    };
+    let events: u64 = fitted.iter().map(|one| one.outline.events).sum();
+    fitted.iter().map(of).sum::<f64>() / events.max(1) as f64
+}
+
+/// Whether lives are counted in time or in allocations, and whether what start-up leaves grows with the load: from the
+/// lowest and the highest load, where there are two, and no more than a factor of two says which.
+fn tell_scaling(
+    facts: &mut Facts,
+    fitted: &[Fitted],
+    surveys: &[Survey],
+    options: &Options,
+) -> Result<(), ModelError> {
+    if let [low, .., high] = fitted {
+        let (low, high): (&Outline, &Outline) = (&low.outline, &high.outline);
+        let times = high.load / low.load;
+        let ratio = high.survivors_mean_bytes as f64 / low.survivors_mean_bytes as f64;
+        if times >= 1.5 && ratio.is_finite() && ratio > 0.0 {
+            let grown = high.startup_live_bytes as f64 / low.startup_live_bytes.max(1) as f64;
+            facts.startup = ((grown - 1.0) / (times - 1.0)).clamp(0.0, 1.0);
+            facts.is_told = true;
+        }
+    }
+    facts.startup = options.startup.unwrap_or(facts.startup);
+    if let ([low, .., high], Some(survey), true) = (fitted, surveys.last(), facts.is_told) {
+        facts.life = find_life(facts, low, high.outline.load, survey)?;
+    }
+    facts.life = options.life.unwrap_or(facts.life);
+    Ok(())
+}
+
+/// How lives must be counted for the lowest load to predict the mean of the highest: by halving.
+fn find_life(facts: &Facts, low: &Fitted, load: f64, survey: &Survey) -> Result<f64, ModelError> {
+    let question = Question { load: Some(load), ..Question::default() };
+    if load / low.outline.load > MOST_TIMES {
+        return Ok(1.0);
+    }
+    let model =
+        Model::new(facts.clone(), vec![low.clone()]).map_err(|what| ModelError::asked("fit", what))?;
+    let off = |life: f64| {
+        let asked = Question { life: Some(life), ..question.clone() };
+        let found = requested(&mut model.play("fit", &asked, 1)?)?;
+        Ok::<f64, ModelError>(found.mean_bytes / survey.requested.mean_bytes.max(1.0) - 1.0)
+    };
+    // The longest lives are still too short, or the shortest too long: no other way of counting mends it.
+    if off(1.0)? <= 0.0 {
+        return Ok(1.0);
+    }
+    if off(0.0)? >= 0.0 {
+        return Ok(0.0);
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..LIFE_STEPS {
+        let middle = f64::midpoint(low, high);
+        if off(middle)? > 0.0 { high = middle } else { low = middle }
+    }
+    Ok(f64::midpoint(low, high))
+}
+
+/// Tries the model on its recordings.
+fn check(
+    facts: &Facts,
+    fitted: &[Fitted],
+    subjects: &[Subject<'_>],
+    surveys: &[Survey],
+) -> Result<Vec<Check>, ModelError> {
+    let mut checks = Vec::new();
+    let bad = |what: String| ModelError::asked("fit", what);
+    let mut add = |what: String, model: &Model, question: &Question, survey: &Survey, load: f64| {
+        let found = requested(&mut model.play("check", question, 1)?)?;
+        let off = |found: f64, recorded: f64| found / recorded.max(1.0) - 1.0;
+        checks.push(Check {
+            what,
+            peak_off: off(found.peak_bytes as f64, survey.requested.peak_bytes as f64),
+            mean_off: off(found.mean_bytes, survey.requested.mean_bytes),
+            load,
+        });
+        Ok::<(), ModelError>(())
+    };
+    for ((one, survey), subject) in fitted.iter().zip(surveys).zip(subjects) {
+        let load = subject.load;
+        let at = Question { load: Some(load), ..Question::default() };
+        let mut alternate = one.clone();
+        let mut number = 0;
+        alternate.windows.retain(|_| {
+            number += 1;
+            number % 2 == 0
+        });
+        if !alternate.windows.is_empty() {
+            let model = Model::new(facts.clone(), vec![alternate]).map_err(bad)?;
+            add("every second window predicts all".to_owned(), &model, &at, survey, load)?;
+        }
+        let (first, _) = collect(subject, survey, vec![true; WINDOWS / 2], facts.marks.clone())?;
+        let length = one.outline.startup_ns + u64::from(one.outline.windows) * one.outline.window_ns;
+        let model = Model::new(facts.clone(), vec![first]).map_err(bad)?;
+        let whole = Question { duration_ns: Some(length), ..at };
+        add("the first half predicts the whole".to_owned(), &model, &whole, survey, load)?;
+    }
+    for (from, to) in [(0, fitted.len() - 1), (fitted.len() - 1, 0)] {
+        if from == to {
+            continue;
+        }
+        let model = Model::new(facts.clone(), vec![fitted[from].clone()]).map_err(bad)?;
+        let (load, of) = (subjects[to].load, subjects[from].load);
+        let question = Question { load: Some(load), ..Question::default() };
+        if (0.1..=10.0).contains(&(load / of)) {
+            add(format!("the load {of} predicts {load}"), &model, &question, &surveys[to], load)?;
+        }
+    }
+    Ok(checks)
+}
+
+/// Requested bytes of a trace.
+///
+/// # Errors
+///
+/// Those of the stream.
+pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError> {
+    let mut sizes: FxHashMap<u64, u64> = FxHashMap::default();
+    let (mut live, mut time_ns, mut byte_ns) = (0u64, 0u64, 0u128);
+    let mut found = Requested::default();
+    let failed = |error: StreamError| ModelError::asked("fit", Chain(&error).to_string());
+    while let Some(record) = stream.next().map_err(failed)? {
+        let Record::Event(event) = record else { continue };
+        byte_ns += u128::from(live) * u128::from(event.time_ns - time_ns);
+        time_ns = event.time_ns;
+        if let Some((object, size)) = event.action.allocated() {
+            sizes.insert(object, size);
+            live = live.saturating_add(size);
+        } else if let heaplab_trace::Action::Realloc { object, size } = event.action {
+            live = live.saturating_sub(sizes.insert(object, size).unwrap_or(0)).saturating_add(size);
+        } else if let Some(object) = event.action.freed() {
+            live = live.saturating_sub(sizes.remove(&object).unwrap_or(0));
+        }
+        found.peak_bytes = found.peak_bytes.max(live);
+    }
+    found.mean_bytes = byte_ns as f64 / time_ns.max(1) as f64;
+    Ok(found)
+}
+
+/// What speaks against trusting the model.
+fn warn(facts: &Facts, surveys: &[Survey]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for survey in surveys {
+        if survey.growth.abs() > 0.1 {
+            warnings.push(format!(
+                "the live set still changes by {:+.0} % over the recording's length: longer times are continued in proportion",
+                100.0 * survey.growth
+            ));
+        }
+        let requested = &survey.requested;
+        if requested.large_objects > 0 && requested.large_objects < 10 {
+            warnings.push(format!(
+                "{} objects of a quarter of the peak or more decide the peak",
+                requested.large_objects
+            ));
+        }
+    }
+    for check in &facts.checks {
+        if check.peak_off.abs() > CHECK_LIMIT || check.mean_off.abs() > CHECK_LIMIT {
+            warnings.push(format!(
+                "windows differ too much: {} (load {}) with {:+.0} % of the peak and {:+.0} % of the mean",
+                check.what,
+                check.load,
+                100.0 * check.peak_off,
+                100.0 * check.mean_off
+            ));
+        }
+    }
+    warnings.dedup();
+    warnings
+}

@@ -1,0 +1,520 @@
+//! A model as a trace: parts are played in slots, their survivors live on, and all is put in order of time.
+//!
+//! Pulled record by record. Memory: the model, and what is live at that moment.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use heaplab_trace::{Action, Event, Header, Mark, Record, ThreadId};
+
+use super::crew::{Crew, Turn};
+use super::draw::Draw;
+use super::lives::Continuation;
+use super::parts::{Kind, Outline, Step};
+use super::schedule::{Schedule, Warp};
+use super::survivors::{Playable, Survivor};
+use crate::stream::{RecordStream, StreamError};
+
+/// The parts of a recording's model, ready to be played.
+#[derive(Debug, Default)]
+pub(super) struct Score {
+    pub(super) outline: Outline,
+    pub(super) startup: Playable,
+    pub(super) windows: Vec<Playable>,
+    pub(super) shutdown: Playable,
+    pub(super) continuation: Continuation,
+    pub(super) marks: Vec<String>,
+}
+
+/// What is asked of a generation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Asked {
+    /// How many times the recorded load.
+    pub(super) times: f64,
+    /// The model's time between start-up and shutdown, before it is thinned.
+    pub(super) windows_ns: u64,
+    pub(super) warp: Warp,
+    /// By which survivors' lives are longer than in the recording.
+    pub(super) stretch: f64,
+    /// Copies of each object that start-up left, beside itself.
+    pub(super) startup_copies: f64,
+    pub(super) seed: u64,
+}
+
+/// Numbers of parts, as passing threads have them.
+const STARTUP: u32 = 0;
+const SHUTDOWN: u32 = 1;
+const FIRST_WINDOW: u32 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Slot { lane: u32, slot: u64 },
+    Playing(u32),
+    Living(u32),
+    Shutdown,
+}
+
+/// A part that is played.
+#[derive(Debug)]
+struct Playing {
+    part: u32,
+    at: usize,
+    /// When it begins, in the trace's time and in the model's.
+    begin_ns: u64,
+    model_begin_ns: u64,
+    objects: Vec<u64>,
+    turn: Turn,
+    chance: f64,
+}
+
+/// An object that has survived its part, or the end of one of its part's threads.
+#[derive(Debug)]
+struct Living {
+    part: u32,
+    object: u64,
+    at: u32,
+    /// Steps until here are its own; those from `anchored` on belong to the shutdown.
+    anchored: u32,
+    to: u32,
+    model_begin_ns: u64,
+    turn: Arc<Turn>,
+    /// When it is freed, in the model's time, where the recording does not say.
+    freed_ns: Option<u64>,
+    thread: u32,
+}
+
+/// A trace that is made as it is read.
+#[derive(Debug)]
+pub struct Generation {
+    header: Header,
+    score: Arc<Score>,
+    asked: Asked,
+    schedule: Schedule,
+    crew: Crew,
+    draw: Draw,
+    heap: BinaryHeap<Reverse<(u64, u64, What)>>,
+    number: u64,
+    now_ns: u64,
+    current: Option<(u64, Playing)>,
+    playing: Vec<Option<Playing>>,
+    playing_free: Vec<u32>,
+    living: Vec<Option<Living>>,
+    living_free: Vec<u32>,
+    out: VecDeque<Record>,
+    next_object: u64,
+    /// Of the shutdown, in the model's time and the trace's.
+    model_end_ns: u64,
+    end_ns: u64,
+}
+
+impl Generation {
+    pub(super) fn new(header: Header, score: Arc<Score>, asked: Asked) -> Generation {
+        let numbers: Vec<u32> = score.windows.iter().map(|window| window.part.number).collect();
+        let outline = &score.outline;
+        let model_end_ns = outline.startup_ns.saturating_add(asked.windows_ns);
+        let mut made = Generation {
+            header,
+            schedule: Schedule::new(outline, &numbers, asked.times),
+            crew: Crew::new(outline),
+            draw: Draw::new(asked.seed, 0),
+            heap: BinaryHeap::new(),
+            number: 0,
+            now_ns: 0,
+            current: None,
+            playing: Vec::new(),
+            playing_free: Vec::new(),
+            living: Vec::new(),
+            living_free: Vec::new(),
+            out: VecDeque::new(),
+            next_object: 0,
+            model_end_ns,
+            end_ns: asked.warp.trace_ns(model_end_ns),
+            asked,
+            score,
+        };
+        made.begin();
+        made
+    }
+
+    fn begin(&mut self) {
+        let mut turn = self.crew.as_recorded(STARTUP);
+        let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns);
+        self.crew.resolve(&mut turn, 0, first_ns, &mut self.out);
+        self.play(STARTUP, 0, 0, turn, 1.0);
+        let startup_ns = self.score.outline.startup_ns;
+        for lane in 0..self.schedule.lanes() {
+            self.push(startup_ns, What::Slot { lane, slot: 0 });
+        }
+        self.push(self.end_ns, What::Shutdown);
+    }
+
+    fn push(&mut self, time_ns: u64, what: What) {
+        // Where lives are shorter than in the recording, the end of one may be due before what came before it.
+        self.heap.push(Reverse((time_ns.max(self.now_ns), self.number, what)));
+        self.number += 1;
+    }
+
+    fn playable(&self, part: u32) -> &Playable {
+        match part {
+            STARTUP => &self.score.startup,
+            SHUTDOWN => &self.score.shutdown,
+            window => &self.score.windows[(window - FIRST_WINDOW) as usize],
+        }
+    }
+
+    fn play(&mut self, part: u32, begin_ns: u64, model_begin_ns: u64, turn: Turn, chance: f64) {
+        let playable = self.playable(part);
+        let Some(first) = playable.part.steps.first() else { return };
+        let time_ns = begin_ns.saturating_add(first.time_ns);
+        let objects = Vec::with_capacity(playable.part.objects as usize);
+        let playing = Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance };
+        let place = match self.playing_free.pop() {
+            Some(place) => place,
+            None => {
+                self.playing.push(None);
+                self.playing.len() as u32 - 1
+            }
+        };
+        self.playing[place as usize] = Some(playing);
+        self.push(time_ns, What::Playing(place));
+    }
+
+    /// Does the next thing that is due; false at the end.
+    fn advance(&mut self) -> bool {
+        if let Some((number, playing)) = self.current.take() {
+            let due_ns = self.due_ns(&playing);
+            match self.heap.peek() {
+                Some(Reverse((time_ns, other, _))) if (*time_ns, *other) < (due_ns, number) => {
+                    let place = self.playing_free.pop().unwrap_or_else(|| {
+                        self.playing.push(None);
+                        self.playing.len() as u32 - 1
+                    });
+                    self.playing[place as usize] = Some(playing);
+                    self.heap.push(Reverse((due_ns, number, What::Playing(place))));
+                }
+                _ => {
+                    self.step(number, playing);
+                    return true;
+                }
+            }
+        }
+        let Some(Reverse((time_ns, number, what))) = self.heap.pop() else { return false };
+        self.now_ns = time_ns;
+        match what {
+            What::Playing(place) => {
+                self.playing_free.push(place);
+                self.current = self.playing[place as usize].take().map(|playing| (number, playing));
+            }
+            What::Living(place) => self.live_on(place, time_ns),
+            What::Slot { lane, slot } => self.begin_slot(lane, slot, time_ns),
+            What::Shutdown => {
+                let turn = self.crew.as_recorded(SHUTDOWN);
+                self.play(SHUTDOWN, self.end_ns, self.model_end_ns, turn, 1.0);
+            }
+        }
+        true
+    }
+
+    fn due_ns(&self, playing: &Playing) -> u64 {
+        let step = &self.playable(playing.part).part.steps[playing.at];
+        playing.begin_ns.saturating_add(step.time_ns)
+    }
+
+    fn begin_slot(&mut self, lane: u32, slot: u64, time_ns: u64) {
+        let outline = &self.score.outline;
+        let (startup_ns, window_ns) = (outline.startup_ns, outline.window_ns);
+        let begin_of = |slot: u64| startup_ns.saturating_add(slot.saturating_mul(window_ns));
+        let next_ns = begin_of(slot + 1);
+        if let Some(window) = self.schedule.draw(lane, slot, &mut self.draw) {
+            let part = FIRST_WINDOW + window;
+            // Its own number in the recording is what passing threads know it by.
+            let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
+            let turn = self.crew.rotate(number, &mut self.draw);
+            let chance = self.draw.unit();
+            self.play(part, time_ns, begin_of(slot), turn, chance);
+        }
+        if next_ns < self.model_end_ns {
+            self.push(self.asked.warp.trace_ns(next_ns), What::Slot { lane, slot: slot + 1 });
+        }
+    }
+
+    /// Plays a part's next step.
+    #[inline]
+    fn step(&mut self, number: u64, mut playing: Playing) {
+        let score = Arc::clone(&self.score);
+        let playable = match playing.part {
+            STARTUP => &score.startup,
+            SHUTDOWN => &score.shutdown,
+            window => &score.windows[(window - FIRST_WINDOW) as usize],
+        };
+        let steps = &playable.part.steps;
+        let ahead =
+            self.heap.peek().map_or((u64::MAX, u64::MAX), |Reverse((time, other, _))| (*time, *other));
+        let last_ns = if playing.part == SHUTDOWN { u64::MAX } else { self.end_ns };
+        // PERF: the steps until something else is due, at once: without it each cost a look into the heap.
+        for _ in 0..256 {
+            let Some(step) = steps.get(playing.at) else { break };
+            let time_ns = playing.begin_ns.saturating_add(step.time_ns);
+            if (time_ns, number) > ahead || time_ns > last_ns {
+                break;
+            }
+            playing.at += 1;
+            let object = match step.kind.allocates() {
+                true => {
+                    playing.objects.push(self.next_object);
+                    self.next_object += 1;
+                    self.next_object - 1
+                }
+                false => playing.objects.get(step.object as usize).copied().unwrap_or(0),
+            };
+            self.now_ns = time_ns;
+            self.emit(step, time_ns, object, &mut playing.turn);
+        }
+        let is_cut =
+            steps.get(playing.at).is_some_and(|step| playing.begin_ns.saturating_add(step.time_ns) > last_ns);
+        if playing.at < steps.len() && !is_cut {
+            self.current = Some((number, playing));
+        } else {
+            self.end_part(playable, playing);
+        }
+    }
+
+    #[inline]
+    fn emit(&mut self, step: &Step, time_ns: u64, object: u64, turn: &mut Turn) {
+        if step.kind == Kind::ThreadEnd {
+            if let Some(thread) = self.crew.end(turn, step.thread) {
+                self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
+            }
+            return;
+        }
+        if step.kind == Kind::Mark {
+            let name = self.score.marks[step.bytes as usize].clone();
+            self.out.push_back(Record::Mark(Mark { time_ns, name }));
+            return;
+        }
+        let thread = self.crew.resolve(turn, step.thread, time_ns, &mut self.out);
+        if step.kind != Kind::ThreadStart {
+            let action = action(step, object);
+            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+        }
+    }
+
+    /// The same for what happens after its part.
+    fn emit_after(&mut self, step: &Step, time_ns: u64, object: u64, turn: &Turn) {
+        if step.kind == Kind::ThreadEnd {
+            if let Some(thread) = self.crew.end(turn, step.thread) {
+                self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
+            }
+            return;
+        }
+        let thread = self.crew.find(turn, step.thread, time_ns, &mut self.out);
+        self.out.push_back(Record::Event(Event { time_ns, thread, action: action(step, object) }));
+    }
+
+    /// What has survived a part lives on.
+    fn end_part(&mut self, playable: &Playable, playing: Playing) {
+        let turn = Arc::new(playing.turn);
+        let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
+        for survivor in &playable.survivors {
+            let Some(&object) = playing.objects.get(survivor.object as usize) else { break };
+            let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
+            self.begin_life(part, object, survivor, model_begin_ns, &turn, freed_ns);
+            if part == STARTUP && self.asked.startup_copies > 0.0 {
+                self.copy(survivor, &turn);
+            }
+        }
+        for (at, step) in playable.thread_ends().iter().enumerate() {
+            let at = playable.threads_from + at as u32;
+            let anchored = if step.is_anchored { at } else { at + 1 };
+            let turn = Arc::clone(&turn);
+            let (thread, object, freed_ns) = (step.thread, u64::MAX, None);
+            let to = at + 1;
+            self.settle(Living { part, object, at, anchored, to, model_begin_ns, turn, freed_ns, thread });
+        }
+    }
+
+    /// What start-up left for each connection is there for those that are added too.
+    fn copy(&mut self, survivor: &Survivor, turn: &Arc<Turn>) {
+        let copies = self.asked.startup_copies;
+        let count = copies.floor() as u64 + u64::from(self.draw.unit() < copies.fract());
+        for _ in 0..count {
+            let time_ns = self.score.outline.startup_ns;
+            let object = self.next_object;
+            self.next_object += 1;
+            let thread = self.crew.find(turn, survivor.thread, time_ns, &mut self.out);
+            let action = Action::Malloc { object, size: survivor.bytes_at_end };
+            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+            self.begin_life(STARTUP, object, survivor, 0, turn, None);
+        }
+    }
+
+    /// When an object is freed that was live as long as it was seen, if that is before the end.
+    fn freed_ns(&mut self, part: u32, begin_ns: u64, survivor: &Survivor, chance: f64) -> Option<u64> {
+        if part < FIRST_WINDOW || survivor.is_freed {
+            return None;
+        }
+        let outline = &self.score.outline;
+        let number = u64::from(self.score.windows[(part - FIRST_WINDOW) as usize].part.number);
+        let all_ns = u64::from(outline.windows) * outline.window_ns;
+        let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
+        let birth_ns = begin_ns.saturating_add(survivor.birth_ns);
+        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64 / self.asked.stretch;
+        // Where it is about as old at the end as it was in the recording, nothing need be guessed.
+        if left_ns <= age_ns as f64 * 1.02 + 1e6 {
+            return None;
+        }
+        let tail_ns = outline.tail_ns;
+        let class = survivor.class as usize;
+        let life_ns =
+            self.score.continuation.draw(class, age_ns, left_ns as u64, tail_ns, chance, &mut self.draw)?;
+        let freed_ns = birth_ns.saturating_add((life_ns as f64 * self.asked.stretch) as u64);
+        (freed_ns < self.model_end_ns).then_some(freed_ns)
+    }
+
+    fn begin_life(
+        &mut self,
+        part: u32,
+        object: u64,
+        survivor: &Survivor,
+        model_begin_ns: u64,
+        turn: &Arc<Turn>,
+        freed_ns: Option<u64>,
+    ) {
+        let Survivor { from: at, anchored_from: anchored, to, thread, .. } = *survivor;
+        let turn = Arc::clone(turn);
+        self.settle(Living { part, object, at, anchored, to, model_begin_ns, turn, freed_ns, thread });
+    }
+
+    /// Waits for what happens to an object next, if anything does.
+    fn settle(&mut self, living: Living) {
+        let Some(time_ns) = self.next_ns(&living) else { return };
+        let place = match self.living_free.pop() {
+            Some(place) => place,
+            None => {
+                self.living.push(None);
+                self.living.len() as u32 - 1
+            }
+        };
+        self.living[place as usize] = Some(living);
+        self.push(time_ns, What::Living(place));
+    }
+
+    /// When something happens to an object next; none if it stays as it is to the end.
+    fn next_ns(&self, living: &Living) -> Option<u64> {
+        if living.at >= living.to && living.freed_ns.is_none() {
+            return None;
+        }
+        let outline = &self.score.outline;
+        let trace_ns = |model_ns: u64| self.asked.warp.trace_ns(model_ns);
+        if living.at < living.anchored {
+            let step = &self.playable(living.part).part.later[living.at as usize];
+            let (part_ns, stretch) = match living.part {
+                STARTUP => (outline.startup_ns, 1.0),
+                _ => (outline.window_ns, self.asked.stretch),
+            };
+            let beyond_ns = step.time_ns.saturating_sub(part_ns);
+            let beyond_ns = if stretch == 1.0 { beyond_ns } else { (beyond_ns as f64 * stretch) as u64 };
+            let model_ns = living.model_begin_ns.saturating_add(part_ns).saturating_add(beyond_ns);
+            return (model_ns <= self.model_end_ns)
+                .then(|| trace_ns(model_ns))
+                .or_else(|| self.anchored_ns(living));
+        }
+        match living.freed_ns {
+            Some(freed_ns) => Some(trace_ns(freed_ns)),
+            None => self.anchored_ns(living),
+        }
+    }
+
+    /// When what belongs to the shutdown happens to it. What would have come before does not happen any more.
+    fn anchored_ns(&self, living: &Living) -> Option<u64> {
+        let at = living.at.max(living.anchored);
+        let step = self.playable(living.part).part.later.get(at as usize).filter(|_| at < living.to)?;
+        Some(self.end_ns.saturating_add(step.time_ns))
+    }
+
+    fn live_on(&mut self, place: u32, time_ns: u64) {
+        let Some(mut living) = self.living[place as usize].take() else { return };
+        self.living_free.push(place);
+        let is_over = time_ns > self.end_ns || (time_ns == self.end_ns && living.at >= living.anchored);
+        if living.at >= living.anchored && living.freed_ns.is_some() && !is_over {
+            return self.free(&living, time_ns);
+        }
+        if is_over {
+            living.at = living.at.max(living.anchored);
+            living.freed_ns = None;
+        }
+        let score = Arc::clone(&self.score);
+        let playable = match living.part {
+            STARTUP => &score.startup,
+            SHUTDOWN => &score.shutdown,
+            window => &score.windows[(window - FIRST_WINDOW) as usize],
+        };
+        if living.at >= living.to {
+            return;
+        }
+        let step = &playable.part.later[living.at as usize];
+        living.at += 1;
+        let turn = Arc::clone(&living.turn);
+        self.emit_after(step, time_ns, living.object, &turn);
+        if !step.kind.frees() && step.kind != Kind::ThreadEnd {
+            self.settle(living);
+        }
+    }
+
+    /// Frees an object of which the recording does not say when it is freed.
+    fn free(&mut self, living: &Living, time_ns: u64) {
+        let thread: ThreadId = self.crew.find(&living.turn, living.thread, time_ns, &mut self.out);
+        let object = living.object;
+        let of_end =
+            self.playable(living.part).part.later[living.anchored as usize..living.to as usize].iter();
+        let touched = of_end.rev().find(|step| step.kind == Kind::Touched).map(|step| step.bytes);
+        if let Some(bytes) = touched {
+            let action = Action::Touched { object, bytes };
+            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+        }
+        self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::Free { object } }));
+    }
+}
+
+#[inline]
+fn action(step: &Step, object: u64) -> Action {
+    let size = step.bytes;
+    match step.kind {
+        Kind::Malloc => Action::Malloc { object, size },
+        Kind::Calloc => Action::Calloc { object, size },
+        Kind::AlignedAlloc => Action::AlignedAlloc { object, size, alignment: 1 << step.alignment_bits },
+        Kind::ReallocNull => Action::ReallocNull { object, size },
+        Kind::Realloc => Action::Realloc { object, size },
+        Kind::Free => Action::Free { object },
+        Kind::ReallocFree => Action::ReallocFree { object },
+        Kind::Touched => Action::Touched { object, bytes: size },
+        Kind::FreeNull => Action::FreeNull,
+        // The emitter has dealt with these.
+        Kind::ThreadStart => Action::ThreadStart,
+        Kind::ThreadEnd => Action::ThreadEnd,
+        Kind::Mark => Action::FreeNull,
+    }
+}
+
+impl RecordStream for Generation {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<Record>, StreamError> {
+        loop {
+            if let Some(record) = self.out.pop_front() {
+                return Ok(Some(record));
+            }
+            if !self.advance() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn expected_last_time_ns(&self) -> Option<u64> {
+        Some(self.end_ns.saturating_add(self.score.outline.shutdown_ns))
+    }
+}

@@ -1,0 +1,43 @@
+//! Load models of recordings: a recording in, and a trace of another load, another length, another seed out.
+//!
+//! Resamples windows of the whole process, all threads at once, within phases; each object that survives its window
+//! carries its whole later life with it. Models of independent sizes and lifetimes were tried first, and were 20 to 80 %
+//! off: what is allocated together, and what lives at the same time, decides what an allocator needs.
+//!
+//! Data goes `survey` -> `choose` -> `collect` -> `fit` -> `format` -> `play` -> `generate`. `survivors` checks a part's
+//! laws, `schedule` says which window is played when, `lives` how long survivors live on, `crew` which thread does what.
+//! It must not know allocators, and reads a recording only as a stream of records.
+
+mod choose;
+mod collect;
+mod crew;
+mod draw;
+mod error;
+mod facts;
+mod fit;
+mod format;
+mod generate;
+mod lives;
+mod parts;
+mod play;
+mod question;
+mod schedule;
+mod store;
+mod subject;
+mod survey;
+mod survivors;
+
+pub use error::ModelError;
+pub use facts::{Check, Facts};
+pub use fit::{FittedModel, Options as FitOptions, fit, requested};
+pub use format::{FORMAT_VERSION, MAGIC};
+pub use generate::Generation;
+pub use parts::{Fitted, Outline};
+pub use play::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL, Model};
+pub use question::{Question, parse_load, parse_share};
+pub use store::{read_facts, read_model, read_model_bytes, write_model};
+pub use subject::{Open, Subject};
+pub use survey::Requested;
+
+#[cfg(test)]
+mod tests;

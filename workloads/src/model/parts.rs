@@ -1,0 +1,219 @@
+//! What a model consists of: plain data, no I/O.
+//!
+//! A model has one [`Fitted`] for each recording that it was fitted to, in order of load. Each is cut into start-up,
+//! windows of equal length, and shutdown. A part holds the objects that were allocated in it, each with its whole life:
+//! what happens within the part stands in `steps`, what happens after it in `later`.
+
+use serde::{Deserialize, Serialize};
+
+/// The object of a step that is about none.
+pub(super) const NO_OBJECT: u32 = u32::MAX;
+/// The longest time in a model, in ns: 100,000 hours.
+pub(super) const MOST_NS: u64 = 100_000 * 3_600_000_000_000;
+/// Recordings of a model, at most.
+pub(super) const MOST_RECORDINGS: usize = 16;
+/// Steps of a model, at most: they are held in memory, and a short file may promise any number of them.
+pub(super) const MOST_STEPS: usize = 1 << 25;
+/// Threads of a recording that stay, at most.
+pub(super) const MOST_THREADS: usize = 1 << 16;
+/// Windows that a recording is cut into.
+pub(super) const WINDOWS: usize = 200;
+/// Phases: stretches of a recording within which windows are drawn.
+pub(super) const PHASES: usize = 10;
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `malloc`: brings the part's next object, as the next three do.
+    Malloc,
+    /// `calloc`.
+    Calloc,
+    /// An aligned allocation.
+    AlignedAlloc,
+    /// `realloc(NULL, n)`.
+    ReallocNull,
+    /// `realloc`.
+    Realloc,
+    /// `free`.
+    Free,
+    /// `realloc(p, 0)`.
+    ReallocFree,
+    /// How much of the object was written to.
+    Touched,
+    /// `free(NULL)`.
+    FreeNull,
+    /// A thread begins.
+    ThreadStart,
+    /// A thread ends.
+    ThreadEnd,
+    /// The program told its allocator or the kernel something; `bytes` is the mark's number.
+    Mark,
+}
+
+impl Kind {
+    /// In the order of their numbers in a file: appended, never renumbered.
+    pub(super) const ALL: [Kind; 12] = [
+        Kind::Malloc,
+        Kind::Calloc,
+        Kind::AlignedAlloc,
+        Kind::ReallocNull,
+        Kind::Realloc,
+        Kind::Free,
+        Kind::ReallocFree,
+        Kind::Touched,
+        Kind::FreeNull,
+        Kind::ThreadStart,
+        Kind::ThreadEnd,
+        Kind::Mark,
+    ];
+
+    /// Whether it brings an object.
+    #[inline]
+    pub(super) fn allocates(self) -> bool {
+        matches!(self, Kind::Malloc | Kind::Calloc | Kind::AlignedAlloc | Kind::ReallocNull)
+    }
+
+    /// Whether its object ends.
+    #[inline]
+    pub(super) fn frees(self) -> bool {
+        matches!(self, Kind::Free | Kind::ReallocFree)
+    }
+
+    /// Whether it is about an object.
+    #[inline]
+    pub(super) fn has_object(self) -> bool {
+        self.allocates() || self.frees() || matches!(self, Kind::Realloc | Kind::Touched)
+    }
+
+    /// Whether it has a number beside time, thread and object.
+    pub(super) fn has_bytes(self) -> bool {
+        self.allocates() || matches!(self, Kind::Realloc | Kind::Touched | Kind::Mark)
+    }
+}
+
+/// One call, or what stands beside calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    /// After the begin of the part; of an anchored one, after the begin of the shutdown.
+    pub time_ns: u64,
+    /// Requested or touched bytes, or the number of a mark.
+    pub bytes: u64,
+    /// The part's object, from 0 in order of allocation, or [`NO_OBJECT`].
+    pub object: u32,
+    /// A thread of the recording: first those that stay, then those that come and go.
+    pub thread: u32,
+    /// What it does.
+    pub kind: Kind,
+    /// The alignment's power of two.
+    pub alignment_bits: u8,
+    /// Whether it belongs to the shutdown, whenever that is. Only in `later`.
+    pub is_anchored: bool,
+}
+
+/// A stretch of the recording with the objects that were allocated in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Part {
+    /// Its number among the windows; 0 of start-up and shutdown.
+    pub number: u32,
+    /// Objects that are allocated in it.
+    pub objects: u32,
+    /// What happens to them within the part, in time order.
+    pub(super) steps: Vec<Step>,
+    /// What happens to those that survive it, by object and then in time order.
+    pub(super) later: Vec<Step>,
+}
+
+/// A thread of the recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Threads of one role take turns; the initial thread has role 0 for itself.
+    pub role: u32,
+    /// The name that it had last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// How long objects of a size class lived.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lives {
+    /// Time seen alive in ns, and whether it was freed then (if not, it was alive at the end); by time.
+    pub seen: Vec<(u64, bool)>,
+}
+
+/// What a model says of one recording.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Outline {
+    /// The load that it was recorded at.
+    pub load: f64,
+    /// When start-up ends and the windows begin, in ns.
+    pub startup_ns: u64,
+    /// A window's length in ns.
+    pub window_ns: u64,
+    /// Windows between start-up and shutdown, kept or not.
+    pub windows: u32,
+    /// The length of the shutdown in ns; 0 if there is none.
+    pub shutdown_ns: u64,
+    /// Events of the recording.
+    pub events: u64,
+    /// Requested bytes of the recording at most.
+    pub requested_peak_bytes: u64,
+    /// The mean of its requested bytes over time.
+    pub requested_mean_bytes: u64,
+    /// Mean of the requested bytes, while the windows last, of objects that survived their window.
+    pub survivors_mean_bytes: u64,
+    /// Requested bytes that start-up left.
+    pub startup_live_bytes: u64,
+    /// Threads that stay.
+    pub threads: Vec<Thread>,
+    /// Threads that come and go: for each the window that it began in.
+    #[serde(default)]
+    pub passing: Vec<u32>,
+    /// How long objects live on, in the mean, once no longer life was seen, in ns; none if they stay.
+    #[serde(default)]
+    pub tail_ns: Option<u64>,
+    /// What the live set gains in the time of the recording, as a share of its mean, by a line through its second half.
+    #[serde(default)]
+    pub growth: f64,
+}
+
+/// The model of one recording.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fitted {
+    /// Its numbers.
+    pub outline: Outline,
+    /// From the first event until the first window.
+    pub startup: Part,
+    /// The windows that are kept, in time order.
+    pub windows: Vec<Part>,
+    /// From the last window to the end.
+    pub shutdown: Part,
+    /// Lives by size class.
+    pub lives: Vec<Lives>,
+}
+
+/// A size's class: 16 bytes wide up to 1 KiB, then four in an octave.
+#[inline]
+pub(super) fn size_class(bytes: u64) -> usize {
+    if bytes <= 1024 {
+        return bytes.max(1).div_ceil(16) as usize;
+    }
+    let octave = 63 - bytes.leading_zeros() as usize;
+    64 + 4 * (octave - 10) + ((bytes >> (octave - 2)) & 3) as usize + 1
+}
+
+/// One more than the largest class.
+pub(super) const SIZE_CLASSES: usize = 64 + 4 * 54 + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_classes_rise_and_have_a_bound() {
+        let sizes = (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) + (1 << bit) / 2]);
+        let classes: Vec<usize> = sizes.map(size_class).collect();
+        assert!(classes.is_sorted());
+        assert!(size_class(u64::MAX) < SIZE_CLASSES);
+        assert_eq!((size_class(0), size_class(16), size_class(17), size_class(1025)), (1, 1, 2, 65));
+    }
+}

@@ -1,0 +1,223 @@
+//! What is asked of a model, and the trace that answers it.
+
+use std::sync::Arc;
+
+use heaplab_trace::{Header, Note};
+
+use super::error::ModelError;
+use super::facts::Facts;
+use super::generate::{Asked, Generation, Score};
+use super::lives::Continuation;
+use super::parts::{Fitted, MOST_NS, MOST_THREADS, Outline};
+use super::question::Question;
+use super::schedule::Warp;
+use super::survivors::Playable;
+
+/// A load is at most so many times one that was recorded, or one in so many of it.
+pub(super) const MOST_TIMES: f64 = 10.0;
+/// Beyond so many times, a report says that the data support it little.
+const SUPPORTED_TIMES: f64 = 4.0;
+/// A band is at least so wide to each side.
+const NARROWEST_BAND: f64 = 0.06;
+/// A check that is further off speaks against the model.
+pub(super) const CHECK_LIMIT: f64 = 0.1;
+
+/// The source that the header of a trace made by a model names.
+pub const MODEL: &str = "model";
+/// The note of a header that says of which load a trace is, and how far it goes beyond what was recorded.
+pub const EXTRAPOLATION_NOTE: &str = "extrapolation";
+/// The note of a header that holds half the width of the band, as a share.
+pub const BAND_NOTE: &str = "extrapolation_band";
+
+/// A model that can be played.
+#[derive(Debug, Clone)]
+pub struct Model {
+    facts: Facts,
+    scores: Vec<Arc<Score>>,
+}
+
+/// The laws of a recording's numbers: a file may hold any.
+fn check_outline(outline: &Outline) -> Result<(), String> {
+    let windows_ns = u64::from(outline.windows).checked_mul(outline.window_ns);
+    let times = [Some(outline.startup_ns), windows_ns, Some(outline.shutdown_ns)];
+    if times.iter().any(|time| time.is_none_or(|time| time > MOST_NS)) || windows_ns == Some(0) {
+        return Err("a recording's times are out of bounds".to_owned());
+    }
+    if !(outline.load.is_finite() && outline.load > 0.0 && outline.growth.is_finite()) {
+        return Err("a load is not above 0, or growth is no number".to_owned());
+    }
+    if outline.threads.len() > MOST_THREADS {
+        return Err(format!("a recording of it has more than {MOST_THREADS} threads that stay"));
+    }
+    Ok(())
+}
+
+impl Model {
+    /// Makes the parts ready.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, in words.
+    pub fn new(facts: Facts, fitted: Vec<Fitted>) -> Result<Model, String> {
+        let shares = [facts.life, facts.startup];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) || !facts.worst_off().is_finite() {
+            return Err("a share in its head is out of bounds".to_owned());
+        }
+        let mut scores = Vec::new();
+        for fitted in fitted {
+            let outline = fitted.outline;
+            let threads = outline.threads.len() + outline.passing.len();
+            let threads = u32::try_from(threads).map_err(|_| "it has more than 2^32 threads".to_owned())?;
+            let playable = |part| Playable::new(part, threads, facts.marks.len());
+            let windows = fitted.windows.into_iter().map(playable).collect::<Result<Vec<_>, _>>()?;
+            if outline.threads.is_empty() || windows.is_empty() {
+                return Err("a recording of it has no windows or no threads".to_owned());
+            }
+            if windows.iter().any(|window| window.part.number >= outline.windows) {
+                return Err("a window's number is out of bounds".to_owned());
+            }
+            check_outline(&outline)?;
+            scores.push(Arc::new(Score {
+                startup: playable(fitted.startup)?,
+                shutdown: playable(fitted.shutdown)?,
+                windows,
+                continuation: Continuation::new(fitted.lives),
+                marks: facts.marks.clone(),
+                outline,
+            }));
+        }
+        if scores.is_empty() {
+            return Err("it is of no recording".to_owned());
+        }
+        Ok(Model { facts, scores })
+    }
+
+    /// What it says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The load that it has where none is asked for: the highest that was recorded.
+    pub fn own_load(&self) -> f64 {
+        self.scores.iter().map(|score| score.outline.load).fold(0.0, f64::max)
+    }
+
+    /// Begins a trace.
+    ///
+    /// # Errors
+    ///
+    /// Something that the model cannot do.
+    pub fn play(&self, name: &str, question: &Question, seed: u64) -> Result<Generation, ModelError> {
+        let load = question.load.unwrap_or_else(|| self.own_load());
+        let score = self.nearest(load);
+        let outline = &score.outline;
+        let times = load / outline.load;
+        if !(1.0 / MOST_TIMES..=MOST_TIMES).contains(&times) {
+            return Err(ModelError::asked(
+                name,
+                format!(
+                    "a load of {load} is {times:.3} times the nearest that was recorded, {}: at most {MOST_TIMES} times it, and at least a tenth, can be asked for",
+                    outline.load
+                ),
+            ));
+        }
+        let recorded_ns = u64::from(outline.windows) * outline.window_ns;
+        let around_ns = outline.startup_ns + outline.shutdown_ns;
+        let duration_ns = question.duration_ns.unwrap_or(recorded_ns + around_ns);
+        let windows_ns = duration_ns.checked_sub(around_ns).filter(|rest| *rest >= outline.window_ns);
+        let Some(windows_ns) = windows_ns.filter(|_| duration_ns <= MOST_NS) else {
+            return Err(ModelError::asked(
+                name,
+                format!(
+                    "a duration of {} s is out of bounds: start-up, a window and shutdown take {:.3} s, and 100,000 hours are the most",
+                    duration_ns as f64 / 1e9,
+                    (around_ns + outline.window_ns) as f64 / 1e9
+                ),
+            ));
+        };
+        let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
+        let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
+        let life = question.life.unwrap_or(self.facts.life);
+        let startup = question.startup.unwrap_or(self.facts.startup);
+        let asked = Asked {
+            times,
+            windows_ns: model_end_ns - outline.startup_ns,
+            warp,
+            stretch: libm::pow(times, life - 1.0),
+            startup_copies: startup * (times - 1.0).max(0.0),
+            seed,
+        };
+        let lengths = duration_ns as f64 / (recorded_ns + around_ns) as f64;
+        let header = self.header(question, load, times, lengths, seed);
+        Ok(Generation::new(header, Arc::clone(score), asked))
+    }
+
+    /// The recording whose load is nearest, in proportion.
+    fn nearest(&self, load: f64) -> &Arc<Score> {
+        let distance = |score: &Arc<Score>| libm::log(load / score.outline.load).abs();
+        let nearest = self.scores.iter().min_by(|one, other| distance(one).total_cmp(&distance(other)));
+        nearest.unwrap_or(&self.scores[0])
+    }
+
+    fn header(&self, question: &Question, load: f64, times: f64, lengths: f64, seed: u64) -> Header {
+        let facts = &self.facts;
+        let note = |name: &str, value: String| Note { name: name.to_owned(), value };
+        let mut notes = vec![
+            note("load", format!("{load} {}", facts.load_unit)),
+            note("seed", seed.to_string()),
+            note(EXTRAPOLATION_NOTE, self.describe(question, load, times, lengths)),
+            note(BAND_NOTE, format!("{:.4}", self.band(times, lengths))),
+        ];
+        if question.thinned > 1 && lengths > 1.0 {
+            notes.push(note(crate::simulate::THINNED_NOTE, question.thinned.to_string()));
+        }
+        Header {
+            source: MODEL.to_owned(),
+            program: facts.program.clone(),
+            has_times: true,
+            has_threads: facts.has_threads,
+            has_alignment: facts.has_alignment,
+            cpus: facts.cpus,
+            allocator: facts.allocator.clone(),
+            notes,
+        }
+    }
+
+    /// Half the width of the band around a figure, as a share: how far the worst check was off, wider where more is
+    /// asked for than was recorded.
+    fn band(&self, times: f64, lengths: f64) -> f64 {
+        let beyond = |ratio: f64| libm::log(ratio.max(1.0 / ratio)) / libm::log(3.0);
+        let off = self.facts.worst_off().max(NARROWEST_BAND);
+        let growth = self.nearest_growth() * (lengths - 1.0).max(0.0) / 2.0;
+        off * (1.0 + beyond(times) + beyond(lengths.max(1.0)) / 2.0) + growth.abs()
+    }
+
+    fn nearest_growth(&self) -> f64 {
+        self.scores.iter().map(|score| score.outline.growth.abs()).fold(0.0, f64::max)
+    }
+
+    /// What a report says of it, in sentences.
+    fn describe(&self, question: &Question, load: f64, times: f64, lengths: f64) -> String {
+        let facts = &self.facts;
+        let loads: Vec<String> = self.scores.iter().map(|score| score.outline.load.to_string()).collect();
+        let mut said = format!(
+            "made by a model of a recording at {} {}, for {load} and {lengths:.2} times its length; parts of the recording predicted the rest within {:.1} %",
+            loads.join(" and "),
+            facts.load_unit,
+            100.0 * facts.worst_off()
+        );
+        if !(1.0 / SUPPORTED_TIMES..=SUPPORTED_TIMES).contains(&times) {
+            said += &format!(
+                "; the load is {times:.1} times the nearest recorded one, which the data support little"
+            );
+        }
+        if times != 1.0 && !facts.is_told && question.life.is_none() {
+            said += "; one load cannot tell whether lives are counted in time, and it is assumed";
+        }
+        for warning in &facts.warnings {
+            said += "; ";
+            said += warning;
+        }
+        said
+    }
+}

@@ -1,0 +1,19 @@
+//! A recording to be fitted to, as its reader sees it.
+
+use std::path::PathBuf;
+
+use super::error::ModelError;
+use crate::stream::RecordStream;
+
+/// Opens a recording from its begin.
+pub type Open<'a> = dyn Fn() -> Result<Box<dyn RecordStream + Send>, ModelError> + 'a;
+
+/// A recording to be fitted to.
+pub struct Subject<'a> {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The load that it was recorded at.
+    pub load: f64,
+    /// Opens it; it is read several times.
+    pub open: Box<Open<'a>>,
+}
