@@ -100,6 +100,7 @@ fn tables_beside_data_are_those_of_the_data() {
     let settled = ["scripts/settled-truth", "--table-of", "results/settled/settled.csv", "-o", folder];
     for (command, kept) in [
         (&["scripts/validation-table", file][..], "results/validation/README.md"),
+        (&["scripts/extrapolate-table", file][..], "results/extrapolate/README.md"),
         (&settled[..], "results/settled/README.md"),
     ] {
         let output = std::process::Command::new("python3").args(command).current_dir(root()).output();

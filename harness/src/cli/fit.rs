@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use heaplab_trace::{Coverage, Gap, TraceError, TraceReader};
 use heaplab_workloads::catalog::{self, CatalogError, Source};
 use heaplab_workloads::model::{
-    FitOptions, ModelError, Question, Subject, fit, parse_load, parse_share, write_model,
+    Facts, FitOptions, Model, ModelError, Question, Subject, fit, parse_load, parse_share, write_model,
 };
 use heaplab_workloads::simulate::Options;
 
@@ -58,12 +58,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         ("model", args.output.display().to_string()),
         ("file_bytes", bytes.to_string()),
         ("events_kept", percent(facts.kept)),
-        ("lives_counted", format!("{:.2} (1 in time, 0 in allocations)", facts.life)),
-        ("startup_grows", format!("{:.2} (0 not with the load, 1 with it)", facts.startup)),
-        (
-            "both_are",
-            if facts.is_told { "told from two loads" } else { "assumed: one load cannot tell" }.to_owned(),
-        ),
+        ("growth_is", what_grows(facts)),
     ];
     for recording in &facts.recordings {
         rows.push((
@@ -92,9 +87,35 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
             ),
         ));
     }
+    for times in [1.0, 2.0, 3.0] {
+        rows.push((
+            "gate",
+            judge(&Model::new(facts.clone(), model.fitted().to_vec()).map_err(Usage)?, times),
+        ));
+    }
     print_rows(&mut stdout(), &rows)?;
     facts.warnings.iter().for_each(|warning| say!("heaplab: warning: {warning}"));
     Ok(Outcome::Done)
+}
+
+/// How it is known what grows with the load.
+fn what_grows(facts: &Facts) -> String {
+    match (facts.life, facts.is_told()) {
+        (Some(life), _) => format!("stated: lives {life} (1 in time, 0 in allocations)"),
+        (None, true) => "told from recordings at several loads".to_owned(),
+        (None, false) => "assumed: all but what start-up leaves; one load cannot tell".to_owned(),
+    }
+}
+
+/// What the gate says of so many times the highest load that was recorded.
+fn judge(model: &Model, times: f64) -> String {
+    let load = times * model.own_load();
+    let verdict = model.judge(&Question { load: Some(load), ..Question::default() }, 1.0);
+    let said = match verdict.passes() {
+        true => "passes".to_owned(),
+        false => format!("does not pass: {}", verdict.reasons.join(", and ")),
+    };
+    format!("load {load}: {said} (band of {:.0} % to each side)", 100.0 * verdict.band)
 }
 
 /// The load of each recording.

@@ -5,7 +5,10 @@ use heaplab_trace::{Action, Event, HugePages, Record, Tuning};
 use rustc_hash::FxHashMap;
 
 use super::draw::Draw;
-use super::parts::{Fitted, Kind, Lives, NO_OBJECT, Outline, Part, SIZE_CLASSES, Step, WINDOWS, size_class};
+use super::parts::{
+    Fitted, Group, Kind, Lives, NO_OBJECT, Outline, Part, SIZE_CLASSES, Step, WINDOWS, size_class,
+};
+use super::scaling::{self, OCTAVES, octave};
 use super::survey::Survey;
 
 /// Lives kept of a size class, at most.
@@ -36,8 +39,9 @@ pub(super) struct Collector<'a> {
     live: FxHashMap<u64, Born>,
     lives: Vec<(u64, Lives)>,
     draw: Draw,
-    survivors_byte_ns: u128,
-    startup_live_bytes: u64,
+    /// By kind of group and octave, in each half of the windows' time.
+    byte_ns: Vec<[u128; 2]>,
+    windows_events: u64,
     tail: Tail,
     steps: usize,
     pub(super) marks: Vec<String>,
@@ -63,8 +67,8 @@ impl<'a> Collector<'a> {
             live: FxHashMap::default(),
             lives: vec![(0, Lives::default()); SIZE_CLASSES],
             draw: Draw::new(1, 0),
-            survivors_byte_ns: 0,
-            startup_live_bytes: 0,
+            byte_ns: vec![[0; 2]; scaling::Kind::COUNT * OCTAVES],
+            windows_events: 0,
             tail: Tail::default(),
             steps: 0,
             marks,
@@ -146,6 +150,7 @@ impl<'a> Collector<'a> {
     fn take_event(&mut self, event: &Event) {
         let thread = self.survey.thread_index[event.thread as usize];
         let now = self.part_at(event.time_ns);
+        self.windows_events += u64::from(now >= FIRST_WINDOW && event.action.is_event());
         let (kind, bytes, alignment) = match event.action {
             Action::Malloc { size, .. } => (Kind::Malloc, size, 1),
             Action::Calloc { size, .. } => (Kind::Calloc, size, 1),
@@ -250,13 +255,13 @@ impl<'a> Collector<'a> {
     /// Counts how long an object lived, or was seen alive.
     fn note_life(&mut self, born: &Born, until_ns: u64, was_freed: bool) {
         let until_ns = until_ns.min(self.end_ns);
-        if born.part == STARTUP && until_ns >= self.survey.startup_ns {
-            self.startup_live_bytes = self.startup_live_bytes.saturating_add(born.bytes);
-        }
-        if born.part < FIRST_WINDOW || until_ns <= born.part_end_ns {
+        if until_ns <= born.part_end_ns {
             return;
         }
-        self.survivors_byte_ns += u128::from(born.bytes) * u128::from(until_ns - born.part_end_ns);
+        self.count_bytes(born, until_ns, was_freed);
+        if born.part < FIRST_WINDOW {
+            return;
+        }
         let quarter = (self.end_ns - self.survey.startup_ns) / 4;
         let lived_ns = until_ns - born.birth_ns;
         if lived_ns >= quarter {
@@ -281,6 +286,34 @@ impl<'a> Collector<'a> {
         }
     }
 
+    /// Counts a survivor's bytes over the time that it was there after its part.
+    fn count_bytes(&mut self, born: &Born, until_ns: u64, was_freed: bool) {
+        let kind = match (born.part, was_freed) {
+            (STARTUP, _) => scaling::Kind::Startup,
+            (_, true) => scaling::Kind::Freed,
+            (_, false) => scaling::Kind::Kept,
+        };
+        let middle_ns = self.survey.startup_ns.midpoint(self.end_ns);
+        let first_ns = until_ns.min(middle_ns).saturating_sub(born.part_end_ns);
+        let second_ns = until_ns - born.part_end_ns - first_ns;
+        let place = kind as usize * OCTAVES + octave(born.birth_bytes);
+        for (sum, ns) in self.byte_ns[place].iter_mut().zip([first_ns, second_ns]) {
+            *sum += u128::from(born.bytes) * u128::from(ns);
+        }
+    }
+
+    /// The groups that have bytes.
+    fn groups(&self, windows_ns: u64) -> Vec<Group> {
+        let half_ns = windows_ns as f64 / 2.0;
+        let all = self.byte_ns.iter().enumerate().filter(|(_, halves)| **halves != [0; 2]);
+        all.map(|(place, halves)| Group {
+            kind: (place / OCTAVES) as u32,
+            octave: (place % OCTAVES) as u32,
+            halves: halves.map(|byte_ns| (byte_ns as f64 / half_ns).round()),
+        })
+        .collect()
+    }
+
     /// The model of what was read.
     pub(super) fn finish(mut self, load: f64) -> (Fitted, Vec<String>) {
         let mut left: Vec<(u64, Born)> = std::mem::take(&mut self.live).into_iter().collect();
@@ -301,8 +334,9 @@ impl<'a> Collector<'a> {
             events: survey.events,
             requested_peak_bytes: survey.requested.peak_bytes,
             requested_mean_bytes: survey.requested.mean_bytes as u64,
-            survivors_mean_bytes: (self.survivors_byte_ns / u128::from(windows_ns.max(1))) as u64,
-            startup_live_bytes: self.startup_live_bytes,
+            large_objects: survey.requested.large_objects,
+            windows_events: self.windows_events,
+            groups: self.groups(windows_ns),
             threads: survey.threads.clone(),
             passing,
             tail_ns: self.tail_ns(windows_ns),

@@ -23,12 +23,13 @@ pub struct Facts {
     /// The allocator that served it.
     #[serde(default)]
     pub allocator: Option<RecordedAllocator>,
-    /// How lives of survivors are counted: 1 in time, 0 in allocations, and between as a power of the load.
-    pub life: f64,
-    /// How much of what start-up leaves grows with the load: 0 none of it, 1 all.
-    pub startup: f64,
-    /// Whether the two were told from recordings at two loads; else they are assumed.
-    pub is_told: bool,
+    /// How lives of survivors are counted, if the user said so: 1 in time, 0 in allocations, and between as a power of
+    /// the load.
+    #[serde(default)]
+    pub life: Option<f64>,
+    /// How much of what start-up leaves grows with the load, if the user said so: 0 none of it, 1 all.
+    #[serde(default)]
+    pub startup: Option<f64>,
     /// The share of the recordings' events that is kept.
     pub kept: f64,
     /// Names of marks.
@@ -56,11 +57,41 @@ pub struct Check {
     pub mean_off: f64,
     /// The load of the recording that was predicted.
     pub load: f64,
+    /// What kind of prediction it was.
+    pub kind: CheckKind,
+}
+
+/// What was predicted from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    /// The recording from the whole model of it.
+    Itself,
+    /// The recording from every second window.
+    Alternate,
+    /// The recording from its first half.
+    FirstHalf,
+    /// The recording from that of another load.
+    OtherLoad,
 }
 
 impl Facts {
-    /// How far the worst check was off.
-    pub fn worst_off(&self) -> f64 {
-        self.checks.iter().flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
+    /// How far the worst check of a kind was off; 0 if there is none.
+    pub fn worst_off(&self, kind: CheckKind) -> f64 {
+        let of_kind = self.checks.iter().filter(|check| check.kind == kind);
+        of_kind.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
+    }
+
+    /// How far the lower loads were off that predicted higher ones (`up`), or the higher ones that predicted lower.
+    pub(super) fn other_load_off(&self, up: bool) -> f64 {
+        let highest = self.recordings.iter().map(|recording| recording.load).fold(0.0, f64::max);
+        let others = self.checks.iter().filter(|check| check.kind == CheckKind::OtherLoad);
+        let so = others.filter(|check| (check.load == highest) == up);
+        so.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
+    }
+
+    /// Whether recordings at two loads say what grows with the load.
+    pub fn is_told(&self) -> bool {
+        self.recordings.len() > 1
     }
 }

@@ -8,16 +8,17 @@ use rustc_hash::FxHashMap;
 use super::choose::choose;
 use super::collect::Collector;
 use super::error::ModelError;
-use super::facts::{Check, Facts};
-use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS, Outline, WINDOWS};
+use super::facts::{Check, CheckKind, Facts};
+use super::gate::{GROWTH_LIMIT, MANY_LARGE_OBJECTS};
+use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS, Part, WINDOWS};
 use super::play::{CHECK_LIMIT, MOST_TIMES, Model};
 use super::question::Question;
 use super::subject::Subject;
 use super::survey::{Chain, Requested, Survey, survey};
 use crate::stream::{RecordStream, StreamError};
 
-/// Halvings of the range in which the counting of lives is looked for.
-const LIFE_STEPS: usize = 4;
+/// Seeds with which the model is tried on its own recordings.
+const SEEDS: u64 = 3;
 
 /// How a model is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +95,8 @@ pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedMo
         has_alignment: header.has_alignment,
         cpus: header.cpus,
         allocator: header.allocator,
-        life: 1.0,
+        life: options.life,
+        startup: options.startup,
         kept: kept_share(&fitted),
         marks,
         ..Facts::default()
@@ -102,10 +104,9 @@ pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedMo
     if options.is_anonymous {
         fitted.iter_mut().flat_map(|one| &mut one.outline.threads).for_each(|thread| thread.name.clear());
     }
-    tell_scaling(&mut facts, &fitted, &surveys, options)?;
+    facts.recordings = fitted.iter().map(|one| one.outline.clone()).collect();
     facts.checks = check(&facts, &fitted, &subjects, &surveys)?;
     facts.warnings = warn(&facts, &surveys);
-    facts.recordings = fitted.iter().map(|one| one.outline.clone()).collect();
     Ok(FittedModel { facts, fitted })
 }
 
@@ -175,60 +176,6 @@ fn kept_share(fitted: &[Fitted]) -> f64 {
     fitted.iter().map(of).sum::<f64>() / events.max(1) as f64
 }
 
-/// Whether lives are counted in time or in allocations, and whether what start-up leaves grows with the load: from the
-/// lowest and the highest load, where there are two, and no more than a factor of two says which.
-fn tell_scaling(
-    facts: &mut Facts,
-    fitted: &[Fitted],
-    surveys: &[Survey],
-    options: &Options,
-) -> Result<(), ModelError> {
-    if let [low, .., high] = fitted {
-        let (low, high): (&Outline, &Outline) = (&low.outline, &high.outline);
-        let times = high.load / low.load;
-        let ratio = high.survivors_mean_bytes as f64 / low.survivors_mean_bytes as f64;
-        if times >= 1.5 && ratio.is_finite() && ratio > 0.0 {
-            let grown = high.startup_live_bytes as f64 / low.startup_live_bytes.max(1) as f64;
-            facts.startup = ((grown - 1.0) / (times - 1.0)).clamp(0.0, 1.0);
-            facts.is_told = true;
-        }
-    }
-    facts.startup = options.startup.unwrap_or(facts.startup);
-    if let ([low, .., high], Some(survey), true) = (fitted, surveys.last(), facts.is_told) {
-        facts.life = find_life(facts, low, high.outline.load, survey)?;
-    }
-    facts.life = options.life.unwrap_or(facts.life);
-    Ok(())
-}
-
-/// How lives must be counted for the lowest load to predict the mean of the highest: by halving.
-fn find_life(facts: &Facts, low: &Fitted, load: f64, survey: &Survey) -> Result<f64, ModelError> {
-    let question = Question { load: Some(load), ..Question::default() };
-    if load / low.outline.load > MOST_TIMES {
-        return Ok(1.0);
-    }
-    let model =
-        Model::new(facts.clone(), vec![low.clone()]).map_err(|what| ModelError::asked("fit", what))?;
-    let off = |life: f64| {
-        let asked = Question { life: Some(life), ..question.clone() };
-        let found = requested(&mut model.play("fit", &asked, 1)?)?;
-        Ok::<f64, ModelError>(found.mean_bytes / survey.requested.mean_bytes.max(1.0) - 1.0)
-    };
-    // The longest lives are still too short, or the shortest too long: no other way of counting mends it.
-    if off(1.0)? <= 0.0 {
-        return Ok(1.0);
-    }
-    if off(0.0)? >= 0.0 {
-        return Ok(0.0);
-    }
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..LIFE_STEPS {
-        let middle = f64::midpoint(low, high);
-        if off(middle)? > 0.0 { high = middle } else { low = middle }
-    }
-    Ok(f64::midpoint(low, high))
-}
-
 /// Tries the model on its recordings.
 fn check(
     facts: &Facts,
@@ -238,20 +185,37 @@ fn check(
 ) -> Result<Vec<Check>, ModelError> {
     let mut checks = Vec::new();
     let bad = |what: String| ModelError::asked("fit", what);
-    let mut add = |what: String, model: &Model, question: &Question, survey: &Survey, load: f64| {
-        let found = requested(&mut model.play("check", question, 1)?)?;
-        let off = |found: f64, recorded: f64| found / recorded.max(1.0) - 1.0;
-        checks.push(Check {
-            what,
-            peak_off: off(found.peak_bytes as f64, survey.requested.peak_bytes as f64),
-            mean_off: off(found.mean_bytes, survey.requested.mean_bytes),
-            load,
+    // The other load is what the others are told from: without its parts it says nothing but what grows.
+    let of = |parts: &Fitted, all: &[Fitted]| {
+        let others = all.iter().filter(|other| other.outline.load != parts.outline.load).map(|other| {
+            let windows = vec![Part::default()];
+            Fitted { outline: other.outline.clone(), windows, ..Fitted::default() }
         });
+        Model::new(facts.clone(), others.chain([parts.clone()]).collect()).map_err(bad)
+    };
+    let mut add = |kind, what: String, model: &Model, question: &Question, of: &Of<'_>| {
+        let trials = (1..=if kind == CheckKind::Itself { SEEDS } else { 1 })
+            .map(|seed| {
+                let found = requested(&mut model.play_from(of.from, question, seed)?)?;
+                let off = |found: f64, recorded: f64| found / recorded.max(1.0) - 1.0;
+                let recorded = &of.survey.requested;
+                let peak_off = off(found.peak_bytes as f64, recorded.peak_bytes as f64);
+                Ok((peak_off, off(found.mean_bytes, recorded.mean_bytes)))
+            })
+            .collect::<Result<Vec<(f64, f64)>, ModelError>>()?;
+        let worst = |offs: &mut dyn Iterator<Item = f64>| {
+            offs.fold(0.0, |worst: f64, off| if off.abs() > worst.abs() { off } else { worst })
+        };
+        let peak_off = worst(&mut trials.iter().map(|trial| trial.0));
+        let mean_off = worst(&mut trials.iter().map(|trial| trial.1));
+        checks.push(Check { what, peak_off, mean_off, load: of.load, kind });
         Ok::<(), ModelError>(())
     };
     for ((one, survey), subject) in fitted.iter().zip(surveys).zip(subjects) {
         let load = subject.load;
         let at = Question { load: Some(load), ..Question::default() };
+        let on = Of { from: load, load, survey };
+        add(CheckKind::Itself, format!("the model, with {SEEDS} seeds"), &of(one, fitted)?, &at, &on)?;
         let mut alternate = one.clone();
         let mut number = 0;
         alternate.windows.retain(|_| {
@@ -259,27 +223,35 @@ fn check(
             number % 2 == 0
         });
         if !alternate.windows.is_empty() {
-            let model = Model::new(facts.clone(), vec![alternate]).map_err(bad)?;
-            add("every second window predicts all".to_owned(), &model, &at, survey, load)?;
+            let what = "every second window predicts all".to_owned();
+            add(CheckKind::Alternate, what, &of(&alternate, fitted)?, &at, &on)?;
         }
         let (first, _) = collect(subject, survey, vec![true; WINDOWS / 2], facts.marks.clone())?;
         let length = one.outline.startup_ns + u64::from(one.outline.windows) * one.outline.window_ns;
-        let model = Model::new(facts.clone(), vec![first]).map_err(bad)?;
         let whole = Question { duration_ns: Some(length), ..at };
-        add("the first half predicts the whole".to_owned(), &model, &whole, survey, load)?;
+        let what = "the first half predicts the whole".to_owned();
+        add(CheckKind::FirstHalf, what, &of(&first, fitted)?, &whole, &on)?;
     }
     for (from, to) in [(0, fitted.len() - 1), (fitted.len() - 1, 0)] {
-        if from == to {
+        let (load, of_load) = (subjects[to].load, subjects[from].load);
+        if from == to || !(1.0 / MOST_TIMES..=MOST_TIMES).contains(&(load / of_load)) {
             continue;
         }
-        let model = Model::new(facts.clone(), vec![fitted[from].clone()]).map_err(bad)?;
-        let (load, of) = (subjects[to].load, subjects[from].load);
         let question = Question { load: Some(load), ..Question::default() };
-        if (0.1..=10.0).contains(&(load / of)) {
-            add(format!("the load {of} predicts {load}"), &model, &question, &surveys[to], load)?;
-        }
+        let on = Of { from: of_load, load, survey: &surveys[to] };
+        let what = format!("the load {of_load} predicts {load}");
+        add(CheckKind::OtherLoad, what, &of(&fitted[from], fitted)?, &question, &on)?;
     }
     Ok(checks)
+}
+
+/// What a prediction is of.
+struct Of<'a> {
+    /// The load of the recording that predicts.
+    from: f64,
+    /// That of the recording that is predicted.
+    load: f64,
+    survey: &'a Survey,
 }
 
 /// Requested bytes of a trace.
@@ -314,14 +286,14 @@ pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError>
 fn warn(facts: &Facts, surveys: &[Survey]) -> Vec<String> {
     let mut warnings = Vec::new();
     for survey in surveys {
-        if survey.growth.abs() > 0.1 {
+        if survey.growth.abs() > GROWTH_LIMIT {
             warnings.push(format!(
                 "the live set still changes by {:+.0} % over the recording's length: longer times are continued in proportion",
                 100.0 * survey.growth
             ));
         }
         let requested = &survey.requested;
-        if requested.large_objects > 0 && requested.large_objects < 10 {
+        if (1..MANY_LARGE_OBJECTS).contains(&requested.large_objects) {
             warnings.push(format!(
                 "{} objects of a quarter of the peak or more decide the peak",
                 requested.large_objects

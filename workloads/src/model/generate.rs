@@ -12,6 +12,7 @@ use super::crew::{Crew, Turn};
 use super::draw::Draw;
 use super::lives::Continuation;
 use super::parts::{Kind, Outline, Step};
+use super::scaling::{self, Factors};
 use super::schedule::{Schedule, Warp};
 use super::survivors::{Playable, Survivor};
 use crate::stream::{RecordStream, StreamError};
@@ -28,17 +29,13 @@ pub(super) struct Score {
 }
 
 /// What is asked of a generation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Asked {
-    /// How many times the recorded load.
-    pub(super) times: f64,
     /// The model's time between start-up and shutdown, before it is thinned.
     pub(super) windows_ns: u64,
     pub(super) warp: Warp,
-    /// By which survivors' lives are longer than in the recording.
-    pub(super) stretch: f64,
-    /// Copies of each object that start-up left, beside itself.
-    pub(super) startup_copies: f64,
+    /// What grows with the load.
+    pub(super) factors: Arc<Factors>,
     pub(super) seed: u64,
 }
 
@@ -66,6 +63,8 @@ struct Playing {
     objects: Vec<u64>,
     turn: Turn,
     chance: f64,
+    /// Objects that stay to the end stay if this is below their share.
+    keeping: f64,
 }
 
 /// An object that has survived its part, or the end of one of its part's threads.
@@ -79,6 +78,8 @@ struct Living {
     to: u32,
     model_begin_ns: u64,
     turn: Arc<Turn>,
+    /// How many times longer it lives than in the recording.
+    stretch: f64,
     /// When it is freed, in the model's time, where the recording does not say.
     freed_ns: Option<u64>,
     thread: u32,
@@ -93,6 +94,8 @@ pub struct Generation {
     schedule: Schedule,
     crew: Crew,
     draw: Draw,
+    /// Of each window a number that [`Generation::keep`] begins at, and how often it was played.
+    played: Vec<(f64, u32)>,
     heap: BinaryHeap<Reverse<(u64, u64, What)>>,
     number: u64,
     now_ns: u64,
@@ -113,11 +116,14 @@ impl Generation {
         let numbers: Vec<u32> = score.windows.iter().map(|window| window.part.number).collect();
         let outline = &score.outline;
         let model_end_ns = outline.startup_ns.saturating_add(asked.windows_ns);
+        let mut draw = Draw::new(asked.seed, 0);
+        let played = numbers.iter().map(|_| (draw.unit(), 0)).collect();
         let mut made = Generation {
             header,
-            schedule: Schedule::new(outline, &numbers, asked.times),
+            schedule: Schedule::new(outline, &numbers, asked.factors.lanes),
             crew: Crew::new(outline),
-            draw: Draw::new(asked.seed, 0),
+            draw,
+            played,
             heap: BinaryHeap::new(),
             number: 0,
             now_ns: 0,
@@ -141,7 +147,7 @@ impl Generation {
         let mut turn = self.crew.as_recorded(STARTUP);
         let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns);
         self.crew.resolve(&mut turn, 0, first_ns, &mut self.out);
-        self.play(STARTUP, 0, 0, turn, 1.0);
+        self.play(STARTUP, 0, 0, turn, (1.0, 0.0));
         let startup_ns = self.score.outline.startup_ns;
         for lane in 0..self.schedule.lanes() {
             self.push(startup_ns, What::Slot { lane, slot: 0 });
@@ -163,12 +169,19 @@ impl Generation {
         }
     }
 
-    fn play(&mut self, part: u32, begin_ns: u64, model_begin_ns: u64, turn: Turn, chance: f64) {
+    fn play(
+        &mut self,
+        part: u32,
+        begin_ns: u64,
+        model_begin_ns: u64,
+        turn: Turn,
+        (chance, keeping): (f64, f64),
+    ) {
         let playable = self.playable(part);
         let Some(first) = playable.part.steps.first() else { return };
         let time_ns = begin_ns.saturating_add(first.time_ns);
         let objects = Vec::with_capacity(playable.part.objects as usize);
-        let playing = Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance };
+        let playing = Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance, keeping };
         let place = match self.playing_free.pop() {
             Some(place) => place,
             None => {
@@ -210,7 +223,7 @@ impl Generation {
             What::Slot { lane, slot } => self.begin_slot(lane, slot, time_ns),
             What::Shutdown => {
                 let turn = self.crew.as_recorded(SHUTDOWN);
-                self.play(SHUTDOWN, self.end_ns, self.model_end_ns, turn, 1.0);
+                self.play(SHUTDOWN, self.end_ns, self.model_end_ns, turn, (1.0, 0.0));
             }
         }
         true
@@ -231,12 +244,21 @@ impl Generation {
             // Its own number in the recording is what passing threads know it by.
             let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
             let turn = self.crew.rotate(number, &mut self.draw);
-            let chance = self.draw.unit();
-            self.play(part, time_ns, begin_of(slot), turn, chance);
+            let chances = (self.draw.unit(), self.keep(window));
+            self.play(part, time_ns, begin_of(slot), turn, chances);
         }
         if next_ns < self.model_end_ns {
             self.push(self.asked.warp.trace_ns(next_ns), What::Slot { lane, slot: slot + 1 });
         }
+    }
+
+    /// A number from 0 to 1 that the times that a window is played divide evenly: of a window that three lanes play, and of
+    /// which a third is to stay, one stays, whichever.
+    fn keep(&mut self, window: u32) -> f64 {
+        let (from, times) = &mut self.played[window as usize];
+        let keeping = (*from + f64::from(*times) / f64::from(self.schedule.lanes())).fract();
+        *times = times.wrapping_add(1);
+        keeping
     }
 
     /// Plays a part's next step.
@@ -316,36 +338,99 @@ impl Generation {
     fn end_part(&mut self, playable: &Playable, playing: Playing) {
         let turn = Arc::new(playing.turn);
         let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
+        let factors = Arc::clone(&self.asked.factors);
         for survivor in &playable.survivors {
             let Some(&object) = playing.objects.get(survivor.object as usize) else { break };
+            let octave = survivor.octave as usize;
+            let (mut stretch, mut copies, mut is_dropped) = (1.0, 0.0, false);
+            match part {
+                SHUTDOWN => {}
+                STARTUP => {
+                    let share = factors.live[scaling::Kind::Startup as usize][octave];
+                    copies = share - 1.0;
+                    is_dropped = share < 1.0 && self.draw.unit() >= share;
+                }
+                _ if survivor.is_freed => {
+                    stretch = factors.beyond_lanes(scaling::Kind::Freed, octave);
+                }
+                _ => {
+                    let share = factors.beyond_lanes(scaling::Kind::Kept, octave);
+                    copies = share - 1.0;
+                    is_dropped = playing.keeping >= share;
+                }
+            }
+            if is_dropped {
+                self.drop_survivor(part, object, survivor, model_begin_ns, &turn);
+                continue;
+            }
             let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
-            self.begin_life(part, object, survivor, model_begin_ns, &turn, freed_ns);
-            if part == STARTUP && self.asked.startup_copies > 0.0 {
-                self.copy(survivor, &turn);
+            self.begin_life(part, object, survivor, model_begin_ns, &turn, (stretch, freed_ns));
+            if copies > 0.0 {
+                self.copy(part, survivor, model_begin_ns, &turn, copies);
             }
         }
         for (at, step) in playable.thread_ends().iter().enumerate() {
             let at = playable.threads_from + at as u32;
             let anchored = if step.is_anchored { at } else { at + 1 };
             let turn = Arc::clone(&turn);
-            let (thread, object, freed_ns) = (step.thread, u64::MAX, None);
+            let (thread, object, stretch, freed_ns) = (step.thread, u64::MAX, 1.0, None);
             let to = at + 1;
-            self.settle(Living { part, object, at, anchored, to, model_begin_ns, turn, freed_ns, thread });
+            self.settle(Living {
+                part,
+                object,
+                at,
+                anchored,
+                to,
+                model_begin_ns,
+                turn,
+                stretch,
+                freed_ns,
+                thread,
+            });
         }
     }
 
-    /// What start-up left for each connection is there for those that are added too.
-    fn copy(&mut self, survivor: &Survivor, turn: &Arc<Turn>) {
-        let copies = self.asked.startup_copies;
+    /// An object that does not stay at this load goes when its part ends.
+    fn drop_survivor(
+        &mut self,
+        part: u32,
+        object: u64,
+        survivor: &Survivor,
+        model_begin_ns: u64,
+        turn: &Arc<Turn>,
+    ) {
+        let anchored = survivor.anchored_from;
+        let turn = Arc::clone(turn);
+        self.settle(Living {
+            part,
+            object,
+            at: anchored,
+            anchored,
+            to: survivor.to,
+            model_begin_ns,
+            turn,
+            stretch: 1.0,
+            freed_ns: Some(model_begin_ns.saturating_add(self.length_of(part))),
+            thread: survivor.thread,
+        });
+    }
+
+    fn length_of(&self, part: u32) -> u64 {
+        let outline = &self.score.outline;
+        if part == STARTUP { outline.startup_ns } else { outline.window_ns }
+    }
+
+    /// What there is for each connection is there for those that are added too.
+    fn copy(&mut self, part: u32, survivor: &Survivor, model_begin_ns: u64, turn: &Arc<Turn>, copies: f64) {
         let count = copies.floor() as u64 + u64::from(self.draw.unit() < copies.fract());
         for _ in 0..count {
-            let time_ns = self.score.outline.startup_ns;
+            let time_ns = self.now_ns;
             let object = self.next_object;
             self.next_object += 1;
             let thread = self.crew.find(turn, survivor.thread, time_ns, &mut self.out);
             let action = Action::Malloc { object, size: survivor.bytes_at_end };
             self.out.push_back(Record::Event(Event { time_ns, thread, action }));
-            self.begin_life(STARTUP, object, survivor, 0, turn, None);
+            self.begin_life(part, object, survivor, model_begin_ns, turn, (1.0, None));
         }
     }
 
@@ -359,7 +444,7 @@ impl Generation {
         let all_ns = u64::from(outline.windows) * outline.window_ns;
         let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
         let birth_ns = begin_ns.saturating_add(survivor.birth_ns);
-        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64 / self.asked.stretch;
+        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64;
         // Where it is about as old at the end as it was in the recording, nothing need be guessed.
         if left_ns <= age_ns as f64 * 1.02 + 1e6 {
             return None;
@@ -368,7 +453,7 @@ impl Generation {
         let class = survivor.class as usize;
         let life_ns =
             self.score.continuation.draw(class, age_ns, left_ns as u64, tail_ns, chance, &mut self.draw)?;
-        let freed_ns = birth_ns.saturating_add((life_ns as f64 * self.asked.stretch) as u64);
+        let freed_ns = birth_ns.saturating_add(life_ns);
         (freed_ns < self.model_end_ns).then_some(freed_ns)
     }
 
@@ -379,11 +464,22 @@ impl Generation {
         survivor: &Survivor,
         model_begin_ns: u64,
         turn: &Arc<Turn>,
-        freed_ns: Option<u64>,
+        (stretch, freed_ns): (f64, Option<u64>),
     ) {
         let Survivor { from: at, anchored_from: anchored, to, thread, .. } = *survivor;
         let turn = Arc::clone(turn);
-        self.settle(Living { part, object, at, anchored, to, model_begin_ns, turn, freed_ns, thread });
+        self.settle(Living {
+            part,
+            object,
+            at,
+            anchored,
+            to,
+            model_begin_ns,
+            turn,
+            stretch,
+            freed_ns,
+            thread,
+        });
     }
 
     /// Waits for what happens to an object next, if anything does.
@@ -405,14 +501,10 @@ impl Generation {
         if living.at >= living.to && living.freed_ns.is_none() {
             return None;
         }
-        let outline = &self.score.outline;
         let trace_ns = |model_ns: u64| self.asked.warp.trace_ns(model_ns);
         if living.at < living.anchored {
             let step = &self.playable(living.part).part.later[living.at as usize];
-            let (part_ns, stretch) = match living.part {
-                STARTUP => (outline.startup_ns, 1.0),
-                _ => (outline.window_ns, self.asked.stretch),
-            };
+            let (part_ns, stretch) = (self.length_of(living.part), living.stretch);
             let beyond_ns = step.time_ns.saturating_sub(part_ns);
             let beyond_ns = if stretch == 1.0 { beyond_ns } else { (beyond_ns as f64 * stretch) as u64 };
             let model_ns = living.model_begin_ns.saturating_add(part_ns).saturating_add(beyond_ns);

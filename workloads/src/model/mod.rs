@@ -5,7 +5,7 @@
 //! off: what is allocated together, and what lives at the same time, decides what an allocator needs.
 //!
 //! Data goes `survey` -> `choose` -> `collect` -> `fit` -> `format` -> `play` -> `generate`. `survivors` checks a part's
-//! laws, `schedule` says which window is played when, `lives` how long survivors live on, `crew` which thread does what.
+//! laws, `scaling` says what grows with the load, `gate` how far to trust it, `schedule` which window is played when, `lives` how long survivors live on, `crew` which thread does what.
 //! It must not know allocators, and reads a recording only as a stream of records.
 
 mod choose;
@@ -16,11 +16,13 @@ mod error;
 mod facts;
 mod fit;
 mod format;
+mod gate;
 mod generate;
 mod lives;
 mod parts;
 mod play;
 mod question;
+mod scaling;
 mod schedule;
 mod store;
 mod subject;
@@ -28,11 +30,12 @@ mod survey;
 mod survivors;
 
 pub use error::ModelError;
-pub use facts::{Check, Facts};
+pub use facts::{Check, CheckKind, Facts};
 pub use fit::{FittedModel, Options as FitOptions, fit, requested};
 pub use format::{FORMAT_VERSION, MAGIC};
+pub use gate::{MOST_BAND, Verdict};
 pub use generate::Generation;
-pub use parts::{Fitted, Outline};
+pub use parts::{Fitted, Group, Outline};
 pub use play::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL, Model};
 pub use question::{Question, parse_load, parse_share};
 pub use store::{read_facts, read_model, read_model_bytes, write_model};

@@ -140,6 +140,17 @@ pub struct Lives {
     pub seen: Vec<(u64, bool)>,
 }
 
+/// The mean live bytes of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Group {
+    /// 0 start-up's, 1 freed, 2 kept.
+    pub kind: u32,
+    /// Sizes from 2 to the power of this less 1.
+    pub octave: u32,
+    /// Mean live bytes in the first and in the second half of the windows' time.
+    pub halves: [f64; 2],
+}
+
 /// What a model says of one recording.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outline {
@@ -159,10 +170,14 @@ pub struct Outline {
     pub requested_peak_bytes: u64,
     /// The mean of its requested bytes over time.
     pub requested_mean_bytes: u64,
-    /// Mean of the requested bytes, while the windows last, of objects that survived their window.
-    pub survivors_mean_bytes: u64,
-    /// Requested bytes that start-up left.
-    pub startup_live_bytes: u64,
+    /// How often an object of a quarter of the peak or more was allocated; 100 if that often or more.
+    #[serde(default)]
+    pub large_objects: u64,
+    /// Events while the windows last.
+    pub windows_events: u64,
+    /// Mean requested bytes, while the windows last, of objects that start-up left or that survived their window.
+    #[serde(default)]
+    pub groups: Vec<Group>,
     /// Threads that stay.
     pub threads: Vec<Thread>,
     /// Threads that come and go: for each the window that it began in.

@@ -5,20 +5,18 @@ use std::sync::Arc;
 use heaplab_trace::{Header, Note};
 
 use super::error::ModelError;
-use super::facts::Facts;
+use super::facts::{Check, Facts};
+use super::gate::{Extent, Verdict, judge};
 use super::generate::{Asked, Generation, Score};
 use super::lives::Continuation;
 use super::parts::{Fitted, MOST_NS, MOST_THREADS, Outline};
 use super::question::Question;
+use super::scaling::Factors;
 use super::schedule::Warp;
 use super::survivors::Playable;
 
 /// A load is at most so many times one that was recorded, or one in so many of it.
 pub(super) const MOST_TIMES: f64 = 10.0;
-/// Beyond so many times, a report says that the data support it little.
-const SUPPORTED_TIMES: f64 = 4.0;
-/// A band is at least so wide to each side.
-const NARROWEST_BAND: f64 = 0.06;
 /// A check that is further off speaks against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
 
@@ -46,6 +44,10 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     if !(outline.load.is_finite() && outline.load > 0.0 && outline.growth.is_finite()) {
         return Err("a load is not above 0, or growth is no number".to_owned());
     }
+    let halves = outline.groups.iter().flat_map(|group| group.halves);
+    if halves.into_iter().any(|bytes| !(0.0..=1e18).contains(&bytes)) {
+        return Err("a group's bytes are out of bounds".to_owned());
+    }
     if outline.threads.len() > MOST_THREADS {
         return Err(format!("a recording of it has more than {MOST_THREADS} threads that stay"));
     }
@@ -59,11 +61,12 @@ impl Model {
     ///
     /// What is wrong with them, in words.
     pub fn new(facts: Facts, fitted: Vec<Fitted>) -> Result<Model, String> {
-        let shares = [facts.life, facts.startup];
-        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) || !facts.worst_off().is_finite() {
+        let shares = [facts.life, facts.startup].into_iter().flatten();
+        let is_off = |check: &Check| !(check.peak_off.is_finite() && check.mean_off.is_finite());
+        if shares.into_iter().any(|share| !(0.0..=1.0).contains(&share)) || facts.checks.iter().any(is_off) {
             return Err("a share in its head is out of bounds".to_owned());
         }
-        let mut scores = Vec::new();
+        let mut scores: Vec<Arc<Score>> = Vec::new();
         for fitted in fitted {
             let outline = fitted.outline;
             let threads = outline.threads.len() + outline.passing.len();
@@ -89,6 +92,7 @@ impl Model {
         if scores.is_empty() {
             return Err("it is of no recording".to_owned());
         }
+        scores.sort_by(|one, other| one.outline.load.total_cmp(&other.outline.load));
         Ok(Model { facts, scores })
     }
 
@@ -109,7 +113,28 @@ impl Model {
     /// Something that the model cannot do.
     pub fn play(&self, name: &str, question: &Question, seed: u64) -> Result<Generation, ModelError> {
         let load = question.load.unwrap_or_else(|| self.own_load());
-        let score = self.nearest(load);
+        self.begin(name, self.nearest(load), load, question, seed)
+    }
+
+    /// The same from the recording of the load `from`, however near others are.
+    pub(super) fn play_from(
+        &self,
+        from: f64,
+        question: &Question,
+        seed: u64,
+    ) -> Result<Generation, ModelError> {
+        let load = question.load.unwrap_or_else(|| self.own_load());
+        self.begin("check", self.nearest(from), load, question, seed)
+    }
+
+    fn begin(
+        &self,
+        name: &str,
+        score: &Arc<Score>,
+        load: f64,
+        question: &Question,
+        seed: u64,
+    ) -> Result<Generation, ModelError> {
         let outline = &score.outline;
         let times = load / outline.load;
         if !(1.0 / MOST_TIMES..=MOST_TIMES).contains(&times) {
@@ -137,18 +162,14 @@ impl Model {
         };
         let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
         let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
-        let life = question.life.unwrap_or(self.facts.life);
-        let startup = question.startup.unwrap_or(self.facts.startup);
         let asked = Asked {
-            times,
             windows_ns: model_end_ns - outline.startup_ns,
             warp,
-            stretch: libm::pow(times, life - 1.0),
-            startup_copies: startup * (times - 1.0).max(0.0),
+            factors: Arc::new(self.factors(question, outline, load)),
             seed,
         };
         let lengths = duration_ns as f64 / (recorded_ns + around_ns) as f64;
-        let header = self.header(question, load, times, lengths, seed);
+        let header = self.header(question, load, lengths, seed);
         Ok(Generation::new(header, Arc::clone(score), asked))
     }
 
@@ -159,14 +180,48 @@ impl Model {
         nearest.unwrap_or(&self.scores[0])
     }
 
-    fn header(&self, question: &Question, load: f64, times: f64, lengths: f64, seed: u64) -> Header {
+    /// The two recordings that say what grows at a load: those around it, or the last two on its side.
+    fn pair(&self, load: f64) -> Option<(&Outline, &Outline)> {
+        let above = self.scores.partition_point(|score| score.outline.load < load);
+        let at = above.clamp(1, self.scores.len().max(2) - 1);
+        let (low, high) = (self.scores.get(at - 1)?, self.scores.get(at)?);
+        (low.outline.load < high.outline.load).then_some((&low.outline, &high.outline))
+    }
+
+    /// What the recording's parts become at a load: by what the user says, by two recordings, or by assumption.
+    fn factors(&self, question: &Question, from: &Outline, load: f64) -> Factors {
+        let times = load / from.load;
+        let (life, startup) = (question.life.or(self.facts.life), question.startup.or(self.facts.startup));
+        let stated = Factors::stated(times, life.unwrap_or(1.0), startup.unwrap_or(0.0));
+        let Some((low, high)) = self.pair(load) else { return stated };
+        let mut told = Factors::told(low, high, from, load);
+        let [of_startup, freed, kept] = stated.live;
+        if startup.is_some() {
+            told.live[0] = of_startup;
+        }
+        if life.is_some() {
+            (told.live[1], told.live[2]) = (freed, kept);
+        }
+        told
+    }
+
+    /// What the gate says of a load and a length, which is given as a multiple of the recording's.
+    pub fn judge(&self, question: &Question, lengths: f64) -> Verdict {
+        let load = question.load.unwrap_or_else(|| self.own_load());
+        let is_stated = question.life.or(self.facts.life).is_some();
+        let pair = self.pair(load).filter(|_| !is_stated);
+        judge(&self.facts, &Extent { from: &self.nearest(load).outline, pair, is_stated, load, lengths })
+    }
+
+    fn header(&self, question: &Question, load: f64, lengths: f64, seed: u64) -> Header {
         let facts = &self.facts;
         let note = |name: &str, value: String| Note { name: name.to_owned(), value };
+        let verdict = self.judge(question, lengths);
         let mut notes = vec![
             note("load", format!("{load} {}", facts.load_unit)),
             note("seed", seed.to_string()),
-            note(EXTRAPOLATION_NOTE, self.describe(question, load, times, lengths)),
-            note(BAND_NOTE, format!("{:.4}", self.band(times, lengths))),
+            note(EXTRAPOLATION_NOTE, self.describe(question, load, lengths, &verdict)),
+            note(BAND_NOTE, format!("{:.4}", verdict.band)),
         ];
         if question.thinned > 1 && lengths > 1.0 {
             notes.push(note(crate::simulate::THINNED_NOTE, question.thinned.to_string()));
@@ -183,36 +238,23 @@ impl Model {
         }
     }
 
-    /// Half the width of the band around a figure, as a share: how far the worst check was off, wider where more is
-    /// asked for than was recorded.
-    fn band(&self, times: f64, lengths: f64) -> f64 {
-        let beyond = |ratio: f64| libm::log(ratio.max(1.0 / ratio)) / libm::log(3.0);
-        let off = self.facts.worst_off().max(NARROWEST_BAND);
-        let growth = self.nearest_growth() * (lengths - 1.0).max(0.0) / 2.0;
-        off * (1.0 + beyond(times) + beyond(lengths.max(1.0)) / 2.0) + growth.abs()
-    }
-
-    fn nearest_growth(&self) -> f64 {
-        self.scores.iter().map(|score| score.outline.growth.abs()).fold(0.0, f64::max)
-    }
-
     /// What a report says of it, in sentences.
-    fn describe(&self, question: &Question, load: f64, times: f64, lengths: f64) -> String {
+    fn describe(&self, question: &Question, load: f64, lengths: f64, verdict: &Verdict) -> String {
         let facts = &self.facts;
         let loads: Vec<String> = self.scores.iter().map(|score| score.outline.load.to_string()).collect();
         let mut said = format!(
-            "made by a model of a recording at {} {}, for {load} and {lengths:.2} times its length; parts of the recording predicted the rest within {:.1} %",
+            "made by a model of {} at {} {}, for {load} and {lengths:.2} times its length; ",
+            if loads.len() == 1 { "a recording" } else { "recordings" },
             loads.join(" and "),
             facts.load_unit,
-            100.0 * facts.worst_off()
         );
-        if !(1.0 / SUPPORTED_TIMES..=SUPPORTED_TIMES).contains(&times) {
-            said += &format!(
-                "; the load is {times:.1} times the nearest recorded one, which the data support little"
-            );
-        }
-        if times != 1.0 && !facts.is_told && question.life.is_none() {
-            said += "; one load cannot tell whether lives are counted in time, and it is assumed";
+        said += &match verdict.passes() {
+            true => "the gate lets it pass".to_owned(),
+            false => format!("DO NOT TRUST ITS MEMORY: {}", verdict.reasons.join(", and ")),
+        };
+        let is_stated = question.life.or(facts.life).is_some();
+        if load != self.nearest(load).outline.load && !facts.is_told() && !is_stated {
+            said += "; one load cannot tell what grows with it: that all does but for start-up is assumed";
         }
         for warning in &facts.warnings {
             said += "; ";

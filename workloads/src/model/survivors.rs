@@ -1,6 +1,7 @@
 //! The objects of a part that survive it, and the laws that a part must obey: a file may hold anything.
 
 use super::parts::{Kind, NO_OBJECT, Part, Step, size_class};
+use super::scaling::octave;
 
 /// An object that is live when its part ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub(super) struct Survivor {
     pub(super) birth_ns: u64,
     pub(super) bytes_at_end: u64,
     pub(super) class: u32,
+    pub(super) octave: u32,
     pub(super) thread: u32,
     /// Whether its free was seen before the shutdown.
     pub(super) is_freed: bool,
@@ -99,6 +101,7 @@ fn survivors(
             birth_ns: object.birth_ns,
             bytes_at_end: object.bytes,
             class: size_class(object.birth_bytes) as u32,
+            octave: octave(object.birth_bytes) as u32,
             thread: object.thread,
             is_freed: false,
         })

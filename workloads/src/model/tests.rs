@@ -98,9 +98,13 @@ fn every_load_length_and_thinning_makes_a_lawful_trace() {
         startup: Some(0.5),
     };
     let of = |question: &Question| write(&mut model.play("m", question, 1).unwrap()).1;
-    let (one, three) = (of(&question(1.0, 10, 1, 1.0)), of(&question(3.0, 10, 1, 0.0)));
+    let (one, three) = (of(&question(1.0, 10, 1, 1.0)), of(&question(3.0, 10, 1, 1.0)));
     let times = three.events as f64 / one.events as f64;
     assert!((2.5..3.1).contains(&times), "three times the load has {times} times the events");
+    let bounded = of(&question(3.0, 10, 1, 0.0));
+    assert!(bounded.live_at_end_bytes < three.live_at_end_bytes, "{bounded:?}, {three:?}");
+    assert!(bounded.requested_peak_bytes < three.requested_peak_bytes, "{bounded:?}, {three:?}");
+    assert_eq!(bounded.unseen_frees, 0);
     let (long, thin) = (of(&question(0.7, 40, 1, 0.5)), of(&question(0.7, 40, 8, 0.5)));
     assert!(thin.events * 2 < long.events, "{} of {}", thin.events, long.events);
     assert!(long.last_time_ns > 1_700_000_000 && thin.last_time_ns > 1_700_000_000);
@@ -117,13 +121,35 @@ fn the_recording_is_met_at_its_own_load() {
 }
 
 #[test]
-fn two_loads_tell_how_lives_are_counted() {
+fn two_loads_tell_what_a_third_takes() {
     const BUSY: &[&str] = &["arrivals.rate=3000/s"];
+    const BUSIER: &[&str] = &["arrivals.rate=6000/s"];
     let fitted = fit(vec![subject(60.0, 10, BUSY), subject(20.0, 10, LIGHT)], &options()).unwrap();
-    assert!(fitted.facts().is_told);
+    assert!(fitted.facts().is_told());
     let loads: Vec<f64> = fitted.facts().recordings.iter().map(|recording| recording.load).collect();
     assert_eq!(loads, [20.0, 60.0]);
     assert!(fitted.facts().checks.iter().any(|check| check.what == "the load 20 predicts 60"));
+    let question = Question { load: Some(120.0), ..Question::default() };
+    let found = requested(&mut model(&fitted).play("m", &question, 1).unwrap()).unwrap();
+    let real = requested(&mut simulation(10, BUSIER)).unwrap();
+    let off = found.mean_bytes / real.mean_bytes - 1.0;
+    assert!(off.abs() < 0.15, "{found:?}, {real:?}");
+}
+
+#[test]
+fn one_load_says_that_it_cannot_tell() {
+    let model = model(&fitted());
+    let said = |load: f64| {
+        let stream = model.play("m", &Question { load: Some(load), ..Question::default() }, 1).unwrap();
+        let note =
+            |name: &str| stream.header().notes.iter().find(|note| note.name == name).unwrap().value.clone();
+        (note(super::EXTRAPOLATION_NOTE), note(super::BAND_NOTE).parse::<f64>().unwrap())
+    };
+    let (own, narrow) = said(1.0);
+    let (other, wide) = said(5.0);
+    assert!(!own.contains("cannot tell"), "{own}");
+    assert!(other.contains("cannot tell") && other.contains("DO NOT TRUST"), "{other}");
+    assert!(wide > narrow && narrow >= 0.06, "{narrow} {wide}");
 }
 
 #[test]
@@ -221,7 +247,7 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
         is_anchored: false,
     };
     assert!(changed(&|_, _| ()).is_none());
-    assert!(changed(&|facts, _| facts.life = f64::NAN).is_some());
+    assert!(changed(&|facts, _| facts.life = Some(f64::NAN)).is_some());
     assert!(changed(&|_, parts| parts.clear()).is_some());
     assert!(changed(&|_, parts| parts[0].outline.load = 0.0).is_some());
     assert!(changed(&|_, parts| parts[0].outline.window_ns = 0).is_some());

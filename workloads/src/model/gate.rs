@@ -1,0 +1,112 @@
+//! How far a figure of a model is to be trusted: the width of its band, and whether the gate lets it pass.
+//!
+//! Parts of the band are independent errors, and are added as such: how far off the model was at a recording's own load,
+//! how far one load's recording predicted the other's, what the halves of the recordings disagree about, what one load
+//! cannot tell, and what more time brings.
+
+use super::facts::{CheckKind, Facts};
+use super::parts::Outline;
+use super::scaling::{difference_of_halves, mean_of};
+
+/// A band is at least so wide to each side.
+const NARROWEST_BAND: f64 = 0.06;
+/// The gate lets pass what has a band so wide at most.
+pub const MOST_BAND: f64 = 0.15;
+/// Beyond so many times the recorded load, the data support little.
+const SUPPORTED_TIMES: f64 = 4.0;
+/// The live set grows if it gains so much of its mean over the recording's length.
+pub(super) const GROWTH_LIMIT: f64 = 0.1;
+/// The recordings' length is exceeded by so much: what the first half says of the whole matters then.
+const LONGER: f64 = 1.2;
+/// Objects of a quarter of the peak: where there are so many, no single one decides it.
+pub(super) const MANY_LARGE_OBJECTS: u64 = 10;
+
+/// What the gate says of what is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Half the width of the band, as a share.
+    pub band: f64,
+    /// Why the figures are not to be trusted; none if the gate lets them pass.
+    pub reasons: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether the figures can be trusted within their band.
+    pub fn passes(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// What is asked of a model, beside what it was fitted to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent<'a> {
+    /// The recording that is nearest.
+    pub(super) from: &'a Outline,
+    /// The two that say what grows, if there are two and the user said nothing else.
+    pub(super) pair: Option<(&'a Outline, &'a Outline)>,
+    /// Whether the user said what grows.
+    pub(super) is_stated: bool,
+    pub(super) load: f64,
+    /// The length as a multiple of the recording's.
+    pub(super) lengths: f64,
+}
+
+impl Extent<'_> {
+    fn times(&self) -> f64 {
+        self.load / self.from.load
+    }
+
+    fn is_another_load(&self) -> bool {
+        (self.times() - 1.0).abs() > 1e-9
+    }
+}
+
+/// Judges what is asked.
+pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
+    let growth = asked.from.growth;
+    let is_longer = asked.lengths > LONGER;
+    let mut parts = vec![facts.worst_off(CheckKind::Itself), facts.worst_off(CheckKind::Alternate) / 2.0];
+    if is_longer {
+        parts.push(facts.worst_off(CheckKind::FirstHalf));
+        parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
+    }
+    let mut reasons = Vec::new();
+    if asked.is_another_load() {
+        match asked.pair {
+            Some((low, high)) => {
+                let way = libm::log(asked.times()).abs() / libm::log(high.load / low.load);
+                // What is above the recordings is told from the lower to the higher, and what is below the other way.
+                let up = asked.load > asked.from.load;
+                parts.push(facts.other_load_off(up) * way);
+                parts.push(difference_of_halves(low, high, asked.from, asked.load));
+            }
+            None if asked.is_stated => {}
+            None => parts.push(unknown_share(asked.from, asked.times())),
+        }
+        if growth.abs() > GROWTH_LIMIT {
+            reasons.push("the live set had not settled when the recording ended".to_owned());
+        }
+        if (1..MANY_LARGE_OBJECTS).contains(&asked.from.large_objects) {
+            reasons.push("a few large objects decide the peak".to_owned());
+        }
+        if !(1.0 / SUPPORTED_TIMES..=SUPPORTED_TIMES).contains(&asked.times()) {
+            let times = asked.times();
+            reasons.push(format!("the load is {times:.1} times the nearest recorded one"));
+        }
+    } else if is_longer && growth.abs() > GROWTH_LIMIT {
+        reasons.push("the live set had not settled when the recording ended".to_owned());
+    }
+    let band = parts.iter().map(|part| part * part).sum::<f64>().sqrt().max(NARROWEST_BAND);
+    if band > MOST_BAND {
+        reasons.insert(0, format!("the band is wider than {:.0} %", 100.0 * MOST_BAND));
+    }
+    Verdict { band, reasons }
+}
+
+/// What one load cannot tell: whether survivors grow with the load, and whether what start-up leaves does.
+fn unknown_share(from: &Outline, times: f64) -> f64 {
+    let (of_startup, of_survivors) = mean_of(from);
+    let more = (times - 1.0).abs();
+    let grown = (from.requested_mean_bytes as f64 - of_startup).max(0.0) * times + of_startup;
+    more * of_startup.max(of_survivors) / grown.max(1.0)
+}
