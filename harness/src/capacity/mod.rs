@@ -89,6 +89,21 @@ pub enum PlanError {
         /// Where.
         other_path: String,
     },
+    /// A line through heaps and whole processes would be about neither.
+    #[error(
+        "the loads are of different memory: {one} in {one_path}, {other} in {other_path}: measure all of them with \
+         `heaplab exec`, or all with `heaplab run`"
+    )]
+    DifferentMemory {
+        /// Whose memory.
+        one: &'static str,
+        /// Where.
+        one_path: String,
+        /// Whose else.
+        other: &'static str,
+        /// Where.
+        other_path: String,
+    },
     /// A run of several workloads was given one load.
     #[error("{0} holds several workloads: a directory that --load names holds one")]
     SeveralWorkloads(String),
@@ -187,6 +202,15 @@ fn name_load(needs: &mut [Need], load: f64, runs: (&Run, &Run), earlier: &[Need]
             one: first.clone(),
             one_path,
             other: model,
+            other_path: path,
+        });
+    }
+    let (basis, of_first) = (needs[0].basis, earlier.first().map(|need| need.basis));
+    if let Some(first) = of_first.filter(|first| *first != basis) {
+        return Err(PlanError::DifferentMemory {
+            one: first.describe(),
+            one_path: runs.0.directory.display().to_string(),
+            other: basis.describe(),
             other_path: path,
         });
     }

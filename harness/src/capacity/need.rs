@@ -27,6 +27,17 @@ pub enum Basis {
     Program,
 }
 
+impl Basis {
+    /// Whose memory it is, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Basis::Heap => "a replayed heap's",
+            Basis::Predicted => "a process's, predicted from its recording",
+            Basis::Program => "a program's own",
+        }
+    }
+}
+
 /// What a process needs in one block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockNeed {

@@ -67,6 +67,13 @@ fn sentences(rows: &[LimitRow]) -> Vec<String> {
             if row.n == 1 { "1 sample".to_owned() } else { format!("{} samples", row.n) }
         ));
     }
+    if rows.iter().any(|row| row.limit_bytes.is_some() && row.is_replay) {
+        sentences.push(
+            "It is the limit of the heap, which a replay has alone: a process needs more by what it has beside its heap. Where it \
+             was recorded, that is its predicted peak less the replay's, which `heaplab run` shows."
+                .to_owned(),
+        );
+    }
     if let Some(slowdown) = rows.iter().find_map(|row| row.slowdown) {
         sentences.push(format!(
             "Not slowed: the median of the samples takes no more than {} longer than without a limit.",

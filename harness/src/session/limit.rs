@@ -56,6 +56,8 @@ pub struct LimitRow {
     pub slowed_failed_bytes: Option<u64>,
     /// Why there is no limit.
     pub fault: Option<String>,
+    /// Whether it is of a replay, and so of a heap alone.
+    pub is_replay: bool,
 }
 
 /// Finds the smallest limit of each variant; none if it was stopped.
@@ -132,6 +134,7 @@ fn search_all(
             variant: label,
             n: question.options.reps.into(),
             slowdown: question.slowdown,
+            is_replay: question.command.is_none(),
             ..LimitRow::default()
         };
         let mut search = Search { question, most_bytes, listener, row, variant, take: &mut take };

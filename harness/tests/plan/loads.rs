@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::heaplab;
 use crate::synthetic::Shape;
-use crate::{FOUR, plan, stderr, stdout, stdout_of, written};
+use crate::{FOUR, edit, plan, stderr, stdout, stdout_of, written};
 
 #[test]
 fn the_memory_of_a_connection() {
@@ -99,6 +99,9 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
     );
     assert!(text.contains("at 200 connections: nothing is said of it"), "{text}");
 
+    // A heap and a whole process have no common line.
+    let ran = at(2.0);
+    edit(&ran.path().join("samples.csv"), |text| text.replace(",memory,", ",exec,"));
     let other = written(&Shape { workloads: vec!["another".into()], ..Shape::new(&FOUR[..2], 6) });
     let several = written(&Shape { workloads: vec!["a".into(), "b".into()], ..Shape::new(&FOUR[..2], 6) });
     for (arguments, told) in [
@@ -107,6 +110,7 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
             "the loads are of different programs: monitor-server in",
         ),
         (vec![load("1", &runs[0]), load("2", &several)], "holds several workloads"),
+        (vec![load("1", &runs[0]), load("2", &ran)], "different memory: a replayed heap's in"),
         (vec![load("1", &runs[0]), load("1.0", &runs[1])], "--load 1 is given twice"),
         (vec![load("many", &runs[0])], "\"many\" is no load: a number"),
         (vec!["--load=100".to_owned()], "no load with its directory: write it such as 100=DIR"),
