@@ -9,16 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packed;
-use super::row_file::{RowFile, io};
+use super::row_file::{FILES, RowFile, io};
 use super::whole_file::write_whole;
 use super::{
     HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow,
     Status, TimelinePoint, columns, reader,
 };
-
-/// The files of rows, in the order in which they are made; `run.toml` comes after them.
-pub(super) const FILES: [&str; 7] =
-    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv", "requests.csv"];
 
 /// What one sample is a sample of: no two ok rows of samples.csv have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

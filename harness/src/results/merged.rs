@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::directory::FILES;
 use super::packed;
-use super::row_file::io;
+use super::row_file::{FILES, io};
 use super::row_index::{SampleRows, Span};
 use super::{
     HeapMapCell, LatencyBucket, RequestRow, ResultsError, RunFile, Sample, SizeRow, StatsRow, TimelinePoint,

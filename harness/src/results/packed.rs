@@ -9,8 +9,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::ResultsError;
-use super::directory::FILES;
-use super::row_file::{io as failed, lock_run};
+use super::row_file::{FILES, io as failed, lock_run};
 use super::whole_file::write_whole;
 
 /// The highest level that needs no special window to be unpacked.
@@ -39,7 +38,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && packed_path(path).exists() => {
             let mut file = tempfile::tempfile()?;
-            io::copy(&mut reader(&packed_path(path))?, &mut file)?;
+            io::copy(&mut unpacker(&packed_path(path))?, &mut file)?;
             file.rewind()?;
             Ok(file)
         }
@@ -57,8 +56,8 @@ pub fn pack(directory: &Path) -> Result<Packing, ResultsError> {
         let bytes = compress(&content).map_err(failed(&path, "pack"))?;
         write_whole(&packed, &bytes)?;
         let mut unpacked = Vec::new();
-        reader(&packed)
-            .and_then(|mut reader| reader.read_to_end(&mut unpacked))
+        unpacker(&packed)
+            .and_then(|mut source| source.read_to_end(&mut unpacked))
             .map_err(failed(&packed, "read"))?;
         if unpacked != content {
             let source = io::Error::other("it does not unpack to what was packed");
@@ -85,8 +84,8 @@ pub(super) fn unpack_locked(directory: &Path) -> Result<Packing, ResultsError> {
         // Where both are there, a packing was interrupted, and the file is whole.
         if !path.exists() {
             let mut content = Vec::new();
-            reader(&packed)
-                .and_then(|mut reader| reader.read_to_end(&mut content))
+            unpacker(&packed)
+                .and_then(|mut source| source.read_to_end(&mut content))
                 .map_err(failed(&packed, "unpack"))?;
             write_whole(&path, &content)?;
             all.add(content.len() as u64, packed_bytes);
@@ -132,7 +131,7 @@ fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The content of a packed file; an error where it is longer than rows can be.
-fn reader(packed: &Path) -> io::Result<impl Read> {
+fn unpacker(packed: &Path) -> io::Result<impl Read> {
     let file = File::open(packed)?;
     let most = file.metadata()?.len().saturating_mul(LARGEST_RATIO);
     Ok(Bounded { inner: zstd::Decoder::new(file)?, left: most })

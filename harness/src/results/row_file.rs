@@ -13,6 +13,10 @@ use serde::Serialize;
 
 use super::ResultsError;
 
+/// The files of rows, in the order in which they are made; `run.toml` comes after them.
+pub(super) const FILES: [&str; 7] =
+    ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv", "requests.csv"];
+
 /// An open CSV file at its end.
 #[derive(Debug)]
 pub(super) struct RowFile {

@@ -10,9 +10,8 @@ use std::path::Path;
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
-use super::directory::FILES;
 use super::packed;
-use super::row_file::{io, whole_length};
+use super::row_file::{FILES, io, whole_length};
 use super::{
     HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Sample, SampleKey, SizeRow, StatsRow,
     TimelinePoint, columns,
