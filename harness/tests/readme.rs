@@ -160,13 +160,31 @@ fn options_in_the_documents_are_known() {
 }
 
 #[test]
-fn links_lead_to_files() {
+fn links_lead_to_files_and_headings() {
     for document in document_names() {
         let text = read(&document);
-        let directory = root().join(&document).parent().expect("a directory").to_path_buf();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
-        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
-            assert!(directory.join(target).exists(), "{document} links to {target}, which is not there");
+        let own = root().join(&document);
+        let directory = own.parent().expect("a directory").to_path_buf();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = if target.is_empty() { own.clone() } else { directory.join(target) };
+            assert!(path.exists(), "{document} links to {target}, which is not there");
+            if !heading.is_empty() {
+                let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{target}: {error}"));
+                let is_there =
+                    page.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading);
+                assert!(is_there, "{document} links to {link}, and the page has no such heading");
+            }
         }
     }
+}
+
+/// The name by which a heading is linked: its words in small letters, with hyphens between.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
 }
