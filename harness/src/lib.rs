@@ -1,6 +1,6 @@
 //! How allocators are measured: the library behind the `heaplab` command.
 //!
-//! One direction: stats, group, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
+//! One direction: stats, group, sharing, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
 //! module uses only what stands before it.
 
 pub mod bisect;
@@ -18,5 +18,6 @@ pub mod report;
 pub mod results;
 pub mod self_check;
 pub mod session;
+pub mod sharing;
 pub mod stats;
 pub mod worker;

@@ -301,6 +301,39 @@ fn the_whole_tree_counts_and_nothing_of_it_is_left() {
     assert!(processes_of(&place).is_empty());
 }
 
+#[test]
+fn a_daemon_is_the_program_when_its_starter_has_ended() {
+    let place = Place::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hazards/daemon.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O0", "-pthread", "-o"]).arg(place.path("program")).arg(source);
+    assert!(compiler.status().expect("a C compiler").success());
+    let until = |output: &str, options: &[&str], words: &[&str]| {
+        let mut command = heaplab();
+        command.current_dir(place.0.path()).args(["exec", "--reps", "1", "-a", "ptmalloc2", "-o", output]);
+        let assert = command.args(options).args(["--", "./program"]).args(words).assert();
+        let sample = read_samples(&place.path(output)).remove(0);
+        assert!(processes_of(&place).is_empty(), "{sample:?}");
+        (assert, sample)
+    };
+    // It works when 300 ms have passed, and ends by itself.
+    let (assert, sample) = until("last", &["--until-last-exit"], &["300"]);
+    assert.success();
+    assert_eq!(column(&sample, "status"), "ok", "{sample:?}");
+    assert!(number(&sample, "wall_ns") > 100_000_000 && number(&sample, "looks") > 2, "{sample:?}");
+    let once = number(&sample, "once_peak_bytes");
+    assert!((1..=number(&sample, "resident_peak_bytes")).contains(&once), "{sample:?}");
+    // It stays, and its time ends it.
+    let (assert, sample) = until("time", &["--for", "400ms"], &["0", "stay"]);
+    assert.success();
+    assert_eq!(column(&sample, "status_detail"), "", "{sample:?}");
+    assert!(number(&sample, "wall_ns") >= 400_000_000, "{sample:?}");
+    // It ends before its time.
+    let (assert, sample) = until("early", &["--for", "60s"], &["300"]);
+    assert.code(3);
+    assert!(column(&sample, "status_detail").contains("went to the background"), "{sample:?}");
+}
+
 /// `heaplab` as a command that can be given streams and left alone.
 fn plain_command(place: &Place) -> Command {
     let prototype = heaplab();

@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// A sample ends when the program does [default, without --for and --load]
     #[arg(long, conflicts_with_all = ["time", "load"])]
     until_exit: bool,
+    /// A sample ends when the last process ends that the program started: daemons count, and are waited for
+    #[arg(long, conflicts_with_all = ["time", "load", "until_exit"])]
+    until_last_exit: bool,
     /// A sample ends this long after the program was ready, such as 10min: it gets SIGTERM, and SIGKILL 10 s later
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
@@ -144,6 +147,7 @@ fn options(args: Args) -> RunOptions {
             ready_within_ns: nanoseconds(args.ready_within),
             load: args.load,
             time_ns: args.time.map(nanoseconds),
+            until_last: args.until_last_exit,
         }),
     }
 }

@@ -92,6 +92,7 @@ fn question(args: Args) -> anyhow::Result<LimitQuestion> {
         ready_within_ns: nanoseconds(Duration::from_secs(60)),
         load: args.load,
         time_ns: args.time.map(nanoseconds),
+        until_last: false,
     });
     let options = RunOptions {
         seed: args.seed,

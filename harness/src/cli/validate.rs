@@ -112,6 +112,8 @@ fn validation(args: Args) -> Validation {
             prepare: args.prepare,
             ready_when: args.ready_when,
             ready_within_ns: nanoseconds(READY_WITHIN),
+            // A recording ends with the last process too.
+            until_last: args.time.is_none() && args.load.is_none(),
             load: args.load,
             time_ns: args.time.map(nanoseconds),
         },

@@ -162,4 +162,7 @@ pub struct ExecOptions {
     /// The sample's time from there on.
     #[serde(default, with = "wide")]
     pub time_ns: Option<u64>,
+    /// Whether a sample without time and load ends when the last process ends that the program started.
+    #[serde(default)]
+    pub until_last: bool,
 }

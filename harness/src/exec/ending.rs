@@ -18,6 +18,9 @@ pub struct Limits {
     pub load: Option<String>,
     /// A sample that takes longer is ended.
     pub timeout: Option<Duration>,
+    /// Whether a sample that nothing else ends goes on until the last process ends that a program which ended well has
+    /// started. With a time or a load it does anyway.
+    pub until_last: bool,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
 }
@@ -44,6 +47,8 @@ pub enum Ending {
 /// Why a sample is over.
 pub(super) enum Cause {
     Exited(ExitStatus),
+    /// The program had gone to the background, and the last of its processes ended.
+    LastExited,
     NotStarted(String),
     Time,
     Load(ExitStatus),
@@ -59,7 +64,12 @@ pub(super) enum Cause {
 pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String>) {
     let early = limits.time.is_some() || limits.load.is_some();
     let (ending, detail) = match cause {
-        Cause::Exited(ExitStatus::Exited(0)) if !early => return (Ending::Ok, None),
+        Cause::Exited(ExitStatus::Exited(0)) | Cause::LastExited if !early => return (Ending::Ok, None),
+        Cause::LastExited => (
+            Ending::Error,
+            "the program went to the background, and the last of its processes ended before its time was over"
+                .to_owned(),
+        ),
         Cause::Exited(ExitStatus::Exited(code)) if early => (
             Ending::Error,
             format!("the program ended by itself, with status {code}, before its time was over"),

@@ -157,6 +157,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
         started: None,
         ready: None,
         ended: None,
+        gone: None,
         usage: None,
         load_ended: None,
         failed: None,
@@ -197,6 +198,8 @@ struct Sampling<'a> {
     started: Option<(u32, Instant)>,
     ready: Option<Duration>,
     ended: Option<(ExitStatus, Duration)>,
+    /// When nothing of the tree was left, and what it had used.
+    gone: Option<Duration>,
     usage: Option<Usage>,
     load_ended: Option<ExitStatus>,
     /// What made the sample impossible.
@@ -246,6 +249,18 @@ impl Sampling<'_> {
         self.started.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
+    /// Whether the program has ended well and what it started is the program now, until the sample ends.
+    fn is_in_background(&self) -> bool {
+        let limits = self.program.limits;
+        let goes_on = limits.until_last || limits.time.is_some() || limits.load.is_some();
+        goes_on && matches!(self.ended, Some((ExitStatus::Exited(0), _)))
+    }
+
+    /// Whether there may be processes that are measured.
+    fn lives(&self) -> bool {
+        self.usage.is_none() && (self.ended.is_none() || self.is_in_background())
+    }
+
     fn read_account(&mut self) {
         let Some(group) = self.program.group else { return };
         let account = group.account().larger(&self.account.unwrap_or_default());
@@ -257,14 +272,16 @@ impl Sampling<'_> {
 
     fn look(&mut self) {
         self.read_account();
-        if let (Some(keeper), Some(_), None) = (&self.keeper, self.started, self.ended) {
-            self.series.look(keeper.id(), self.elapsed());
+        let (lives, elapsed) = (self.lives(), self.elapsed());
+        if let (Some(keeper), Some(_), true) = (&self.keeper, self.started, lives) {
+            self.series.look(keeper.id(), elapsed);
         }
     }
 
     /// False where there was nothing to glance at.
     fn glance(&mut self) -> bool {
-        self.ended.is_none() && self.series.glance(self.elapsed())
+        let (lives, elapsed) = (self.lives(), self.elapsed());
+        self.keeper.as_ref().is_some_and(|keeper| lives && self.series.glance(keeper.id(), elapsed))
     }
 
     fn note(&mut self, event: Event) -> io::Result<()> {
@@ -279,7 +296,10 @@ impl Sampling<'_> {
                 self.failed = Some(Cause::NotStarted(what))
             }
             Event::Said(Role::Program, Said::Ended(status)) => self.ended = Some((status, self.elapsed())),
-            Event::Said(Role::Program, Said::Gone(usage)) => self.usage = Some(usage),
+            Event::Said(Role::Program, Said::Gone(usage)) => {
+                self.gone = Some(self.elapsed());
+                self.usage = Some(usage);
+            }
             Event::Said(Role::Helper, Said::Ended(status)) => self.load_ended = Some(status),
             Event::Said(Role::Helper, Said::NotStarted(..)) | Event::Lost(Role::Helper) => {
                 self.load_ended = self.load_ended.or(Some(ExitStatus::Exited(127)));
@@ -322,8 +342,9 @@ impl Sampling<'_> {
         if stop.load(Ordering::Relaxed) {
             return Some(Cause::Stopped);
         }
-        if let Some((status, _)) = self.ended {
-            return Some(Cause::Exited(status));
+        if let Some((status, ended)) = self.ended.filter(|_| !self.lives()) {
+            let outlived = self.gone.filter(|gone| self.is_in_background() && *gone > ended + PARTING);
+            return Some(outlived.map_or(Cause::Exited(status), |_| Cause::LastExited));
         }
         if let Some(status) = self.load_ended {
             return Some(Cause::Load(status));
@@ -356,10 +377,16 @@ impl Sampling<'_> {
         self.series.want_share();
         self.look();
         self.finishing = true;
-        let wall = self.ended.map_or_else(|| self.elapsed(), |(_, elapsed)| elapsed);
+        let ended = if self.is_in_background() { self.gone } else { self.ended.map(|(_, elapsed)| elapsed) };
+        let wall = ended.unwrap_or_else(|| self.elapsed());
         let at_end = self.series.points.last().copied().unwrap_or_default();
         self.load = None;
         let mut warnings = self.end_tree()?;
+        if let Err(why) = self.series.count_once() {
+            warnings.push(format!(
+                "what its processes share is not known ({why}), so that its memory is their sum alone"
+            ));
+        }
         // Nothing of the tree is left when it is gone.
         self.keeper = None;
         if matches!(cause, Cause::Lost) {
@@ -369,7 +396,7 @@ impl Sampling<'_> {
         if matches!(cause, Cause::Stopped) {
             return Ok(None);
         }
-        let by_itself = matches!(cause, Cause::Exited(_));
+        let by_itself = matches!(cause, Cause::Exited(_) | Cause::LastExited);
         let usage = self.usage.unwrap_or_default();
         self.read_account();
         let (mut ending, mut detail) = describe(&cause, self.program.limits);
@@ -423,12 +450,22 @@ impl Sampling<'_> {
                     .push(format!("it did not end within {} s of SIGTERM and was killed", grace.as_secs()));
             }
         }
-        if self.started.is_some() && !self.wait(PARTING, |sampling| sampling.usage.is_some())? {
+        if self.started.is_some() && self.is_in_background() && self.usage.is_none() {
+            tell(self, Told::TerminateAll);
+            let grace = self.program.limits.grace;
+            if !self.wait(grace, |sampling| sampling.usage.is_some())? {
+                warnings.push(format!(
+                    "its processes did not end within {} s of SIGTERM and were killed",
+                    grace.as_secs()
+                ));
+            }
+        } else if self.started.is_some() && !self.wait(PARTING, |sampling| sampling.usage.is_some())? {
             let left = self.keeper.as_ref().map_or(0, |keeper| descendants(keeper.id()).len());
             if self.ended.is_some() && left > 0 {
                 let word = if left == 1 { "process" } else { "processes" };
                 warnings.push(format!(
-                    "{left} {word} outlived the program and {} ended",
+                    "{left} {word} outlived the program and {} ended: a program that goes to the background is measured with \
+                     --for, --load or --until-last-exit",
                     if left == 1 { "was" } else { "were" }
                 ));
             }

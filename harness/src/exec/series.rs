@@ -1,24 +1,31 @@
 //! The figures of a process tree over time: peaks and means of every look, and points for a plot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::tree::{Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member};
+use crate::sharing::{Sharing, cpu_time, fill_edges};
 use crate::stats::TimeWeighted;
 
 /// Points that are kept at most; beyond, neighbours are joined and the larger stays.
 const MOST_POINTS: usize = 20_000;
 /// Reading the proportional share takes at most one part in this many of the time.
 const SHARE_COST: u32 = 100;
+/// Looking for new processes takes at most one part in this many of the time.
+const FIND_COST: u32 = 50;
 
 /// One look at the tree, or several joined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// Time since the program's start.
     pub time_ns: u64,
-    /// Anonymous resident bytes.
+    /// Anonymous resident bytes, added up over the processes.
     pub anonymous_bytes: u64,
+    /// The same of the largest process.
+    pub largest_bytes: u64,
+    /// The same of all, with pages that processes share counted once; none where that is not known.
+    pub once_bytes: Option<u64>,
     /// Resident bytes, those of files and shared memory included.
     pub rss_bytes: u64,
     /// Proportional share, where it was read.
@@ -33,6 +40,8 @@ pub struct Point {
     pub cpu_user_ns: u64,
     /// System CPU time until now.
     pub cpu_system_ns: u64,
+    /// CPU time until now by the processes' own clocks, which unlike the other two tick in ns.
+    pub cpu_ns: u64,
 }
 
 /// A process of the tree over its life.
@@ -53,8 +62,21 @@ pub struct Series {
     /// The largest of each figure.
     pub peak: Point,
     seen: HashMap<(u32, PathBuf), u64>,
+    /// All processes below the keeper at the last look, those included that count for nothing.
+    found: BTreeSet<u32>,
+    next_find: Duration,
+    /// What the clocks of the processes that have ended stood at when they were read last, and those of the others.
+    ended_cpu_ns: u64,
+    cpu_ns: HashMap<u32, u64>,
+    /// Those that still ran what their keeper does.
+    unstarted: BTreeSet<u32>,
     /// The processes of the last look, for glances.
-    watched: Vec<Watched>,
+    watched: Vec<(u32, Watched)>,
+    /// Those that had memory at the last look or glance.
+    processes: Vec<u32>,
+    sharing: Sharing,
+    /// When processes were found to have begun or ended.
+    edges: Vec<u64>,
     /// The point of the last look.
     looked: Point,
     /// Looks that a point stands for.
@@ -62,6 +84,7 @@ pub struct Series {
     joined: u64,
     anonymous: TimeWeighted,
     share: TimeWeighted,
+    once_mean_bytes: Option<u64>,
     next_share: Option<Instant>,
 }
 
@@ -70,6 +93,7 @@ impl Point {
         self.processes += 1;
         self.threads += member.threads;
         self.anonymous_bytes += member.anonymous_bytes;
+        self.largest_bytes = self.largest_bytes.max(member.anonymous_bytes);
         self.rss_bytes += member.rss_bytes;
         self.swap_bytes += member.swap_bytes;
     }
@@ -85,13 +109,17 @@ impl Series {
         let mut share = self.next_share.is_none_or(|due| share_from >= due).then_some(0u64);
         let mut share_cost = Duration::ZERO;
         self.watched.clear();
-        for process in descendants(keeper) {
+        self.found = descendants(keeper);
+        let mut unstarted = BTreeSet::new();
+        for &process in &self.found {
             let Some(member) = read_member(process) else { continue };
+            let Some(program) = member.program.clone() else { continue };
             // NOTE: between fork and exec the child is still the keeper.
-            let Some(program) = member.program.clone().filter(|program| Some(program) != own.as_ref()) else {
+            if own.as_ref() == Some(&program) {
+                unstarted.insert(process);
                 continue;
-            };
-            self.watched.extend(Watched::open(process));
+            }
+            self.watched.extend(Watched::open(process).map(|watched| (process, watched)));
             point.add(&member);
             ticks.0 += member.cpu_ticks.0;
             ticks.1 += member.cpu_ticks.1;
@@ -103,6 +131,9 @@ impl Series {
                 share_cost += from.elapsed();
             }
         }
+        // The next glance is a look then. One that stays what it is, is a heaplab that was started.
+        self.found.retain(|process| !unstarted.contains(process) || self.unstarted.contains(process));
+        self.unstarted = unstarted;
         if point.processes == 0 {
             return false;
         }
@@ -112,26 +143,97 @@ impl Series {
         }
         let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
         (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
+        point.cpu_ns = self.read_clocks();
         self.looked = point;
         self.push(point);
+        let processes = self.watched.iter().map(|(process, _)| *process).collect();
+        self.share(time, processes);
         true
     }
 
     /// Reads the resident memory alone, of the processes that the last look found: a look is too dear to be
-    /// taken as often as a recorder looks. False if there is none.
-    pub(super) fn glance(&mut self, time: Duration) -> bool {
-        let resident: Vec<(u64, u64)> = self.watched.iter().filter_map(Watched::resident_bytes).collect();
+    /// taken as often as a recorder looks. False if there is none, or another than then.
+    pub(super) fn glance(&mut self, keeper: u32, time: Duration) -> bool {
+        if time >= self.next_find {
+            let from = cpu_time();
+            let is_new = descendants(keeper) != self.found;
+            self.next_find = time + cpu_time().saturating_sub(from) * FIND_COST;
+            if is_new {
+                return false;
+            }
+        }
+        let resident = self.watched.iter().filter_map(|(process, watched)| {
+            let (anonymous_bytes, rss_bytes) = watched.resident_bytes()?;
+            Some((*process, anonymous_bytes, rss_bytes))
+        });
+        let resident: Vec<(u32, u64, u64)> = resident.collect();
         if resident.is_empty() {
             return false;
         }
+        let cpu_ns = self.read_clocks();
         self.push(Point {
             time_ns: time.as_nanos() as u64,
-            anonymous_bytes: resident.iter().map(|bytes| bytes.0).sum(),
-            rss_bytes: resident.iter().map(|bytes| bytes.1).sum(),
+            cpu_ns,
+            anonymous_bytes: resident.iter().map(|of| of.1).sum(),
+            largest_bytes: resident.iter().map(|of| of.1).max().unwrap_or(0),
+            rss_bytes: resident.iter().map(|of| of.2).sum(),
             pss_bytes: None,
             ..self.looked
         });
+        self.share(time, resident.iter().map(|of| of.0).collect());
         true
+    }
+
+    /// CPU time of all processes until now.
+    fn read_clocks(&mut self) -> u64 {
+        let mut before = std::mem::take(&mut self.cpu_ns);
+        for (process, watched) in &self.watched {
+            let last = before.remove(process).unwrap_or(0);
+            match watched.cpu_ns() {
+                // One that has begun anew under the number of another.
+                Some(now) if now < last => {
+                    self.ended_cpu_ns += last;
+                    self.cpu_ns.insert(*process, now);
+                }
+                now => {
+                    self.cpu_ns.insert(*process, now.unwrap_or(last));
+                }
+            }
+        }
+        self.ended_cpu_ns += before.into_values().sum::<u64>();
+        self.ended_cpu_ns + self.cpu_ns.values().sum::<u64>()
+    }
+
+    /// Reads what these processes share, if it is time.
+    fn share(&mut self, time: Duration, processes: Vec<u32>) {
+        if processes != self.processes {
+            self.edges.push(time.as_nanos() as u64);
+            self.processes = processes;
+        }
+        self.sharing.sample(time, self.processes.iter().copied());
+    }
+
+    /// Works out the memory with shared pages counted once, when nothing more is to come.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known.
+    pub(super) fn count_once(&mut self) -> Result<(), String> {
+        let shared = self.sharing.points()?.iter().map(|&(time, bytes)| (time.as_nanos() as u64, bytes));
+        let shared = fill_edges(&shared.collect::<Vec<_>>(), &self.edges);
+        let (mut next, mut bytes, mut once) = (0, 0, TimeWeighted::default());
+        for point in &mut self.points {
+            while let Some(of) = shared.get(next).filter(|of| of.0 <= point.time_ns) {
+                (next, bytes) = (next + 1, of.1);
+            }
+            // A process shares no more than it has.
+            let counted = point.anonymous_bytes.saturating_sub(bytes).max(point.largest_bytes);
+            point.once_bytes = Some(counted);
+            self.peak.once_bytes = self.peak.once_bytes.max(Some(counted));
+            once.push(point.time_ns, counted);
+        }
+        self.once_mean_bytes = once.mean();
+        Ok(())
     }
 
     /// The next look reads the proportional share, whatever that costs.
@@ -172,6 +274,12 @@ impl Series {
         self.anonymous.mean()
     }
 
+    /// Time-weighted mean of the same with shared pages counted once; none where that is not known.
+    #[must_use]
+    pub fn once_mean_bytes(&self) -> Option<u64> {
+        self.once_mean_bytes
+    }
+
     /// Time-weighted mean of the proportional share.
     #[must_use]
     pub fn pss_mean_bytes(&self) -> Option<u64> {
@@ -196,6 +304,8 @@ fn larger(a: &Point, b: &Point) -> Point {
     Point {
         time_ns: a.time_ns.max(b.time_ns),
         anonymous_bytes: a.anonymous_bytes.max(b.anonymous_bytes),
+        largest_bytes: a.largest_bytes.max(b.largest_bytes),
+        once_bytes: a.once_bytes.max(b.once_bytes),
         rss_bytes: a.rss_bytes.max(b.rss_bytes),
         pss_bytes: a.pss_bytes.max(b.pss_bytes),
         swap_bytes: a.swap_bytes.max(b.swap_bytes),
@@ -203,6 +313,7 @@ fn larger(a: &Point, b: &Point) -> Point {
         processes: a.processes.max(b.processes),
         cpu_user_ns: a.cpu_user_ns.max(b.cpu_user_ns),
         cpu_system_ns: a.cpu_system_ns.max(b.cpu_system_ns),
+        cpu_ns: a.cpu_ns.max(b.cpu_ns),
     }
 }
 
@@ -222,21 +333,43 @@ mod tests {
         let mut shell =
             Command::new("sh").arg("-c").arg("cat").stdin(Stdio::piped()).spawn().expect("a shell");
         let mut series = Series::default();
-        assert!(!series.glance(Duration::ZERO), "nothing was looked at yet");
+        let own = std::process::id();
+        assert!(!series.glance(own, Duration::ZERO), "nothing was looked at yet");
         // Limits the shell runs cat, or has become it.
         for _ in 0..500 {
-            if series.look(std::process::id(), Duration::from_millis(1)) {
+            if series.look(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2)) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(series.glance(Duration::from_millis(2)));
         let [.., look, glance] = &series.points[..] else { panic!("{:?}", series.points) };
         assert!(glance.rss_bytes > glance.anonymous_bytes && glance.anonymous_bytes > 0, "{glance:?}");
         assert_eq!((glance.threads, glance.processes), (look.threads, look.processes));
         assert_eq!(glance.time_ns, 2_000_000);
         drop(shell.stdin.take());
         assert!(shell.wait().expect("an end").success());
+    }
+
+    #[test]
+    fn shared_pages_count_once_and_no_less_than_the_largest_process() {
+        let mut series = Series::default();
+        for (time_ns, bytes, largest_bytes) in [(0, 100, 100), (10, 200, 100), (20, 220, 120), (30, 90, 90)] {
+            series.push(Point { time_ns, anonymous_bytes: bytes, largest_bytes, ..Point::default() });
+        }
+        let at = Duration::from_nanos;
+        series.sharing = Sharing::of(vec![(at(0), 0), (at(15), 70), (at(35), 0)]);
+        series.edges = vec![0, 10, 30];
+        assert_eq!(series.count_once(), Ok(()));
+        let once: Vec<Option<u64>> = series.points.iter().map(|point| point.once_bytes).collect();
+        assert_eq!(
+            once,
+            [100, 130, 150, 90].map(Some),
+            "70 are shared from the fork on, and too much at the end"
+        );
+        assert_eq!(
+            (series.peak.once_bytes, series.once_mean_bytes()),
+            (Some(150), Some((100 + 130 + 150) / 3))
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use nix::sys::time::TimeValLike;
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use procfs::process::Process;
 use procfs::{ProcError, ProcResult};
 
@@ -43,6 +45,12 @@ impl Watched {
         let statm = self.0.statm().ok().filter(|statm| statm.size > 0)?;
         let page = procfs::page_size();
         Some((statm.resident.saturating_sub(statm.shared) * page, statm.resident * page))
+    }
+
+    /// CPU time that it has used, by its clock; none if it has ended.
+    pub(super) fn cpu_ns(&self) -> Option<u64> {
+        let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(self.0.pid())).ok()?;
+        u64::try_from(clock_gettime(clock).ok()?.num_nanoseconds()).ok()
     }
 }
 

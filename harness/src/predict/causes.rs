@@ -1,8 +1,9 @@
 //! Where the error of a prediction comes from, in sentences: the recorded run itself, what is not heap, touch, order, time.
 
+use super::held::Held;
 use super::prediction::{Predictions, find_base, rest};
 use super::samples::{replays_at, values};
-use crate::results::{Pass, ResultsError, Run, Sample};
+use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Sample};
 use crate::stats::median;
 
 /// Sentences on each part that a prediction can be off in.
@@ -80,18 +81,65 @@ pub(super) fn describe_causes(
             reached * 100.0
         ));
     }
-    let lasted = recorded.last().map_or(0, |point| point.time_ns) as f64 / 1e9;
-    if let Some(wall) = median(&values(real, &base, Pass::Exec, |sample| sample.wall_ns)) {
-        let others =
-            real.file.variants.iter().filter(|variant| variant.label != base).filter_map(|variant| {
-                let wall = median(&values(real, &variant.label, Pass::Exec, |sample| sample.wall_ns))?;
-                Some(format!(", under {} {:.1} s", variant.label, wall / 1e9))
-            });
-        parts.push(format!(
-            "time: the recording lasted {lasted:.1} s, the program's own runs under {base} {:.1} s{}",
-            wall / 1e9,
-            others.collect::<String>()
-        ));
-    }
+    parts.extend(describe_lengths(real, &base, recorded));
     Ok(parts)
+}
+
+/// How long the recorded run and the program's own lasted.
+fn describe_lengths(real: &Run, base: &str, recorded: &[MemoryPoint]) -> Option<String> {
+    let lasted = recorded.last().map_or(0, |point| point.time_ns) as f64 / 1e9;
+    let wall = median(&values(real, base, Pass::Exec, |sample| sample.wall_ns))?;
+    let others = real.file.variants.iter().filter(|variant| variant.label != base).filter_map(|variant| {
+        let wall = median(&values(real, &variant.label, Pass::Exec, |sample| sample.wall_ns))?;
+        Some(format!(", under {} {:.1} s", variant.label, wall / 1e9))
+    });
+    Some(format!(
+        "time: the recording lasted {lasted:.1} s, the program's own runs under {base} {:.1} s{}",
+        wall / 1e9,
+        others.collect::<String>()
+    ))
+}
+
+/// The same of a tree: what was recorded of all its processes, and how many there were.
+pub(super) fn describe_tree(replays: &Run, real: &Run, recorded: &[MemoryPoint]) -> Vec<String> {
+    let Some(tree) = replays.file.trees.first() else { return Vec::new() };
+    let base = tree.members.iter().find_map(|member| find_base(replays, &member.workload).ok());
+    let mut parts: Vec<String> =
+        base.iter().filter_map(|base| describe_lengths(real, base, recorded)).collect();
+    let processes = real.samples.iter().filter_map(|sample| sample.processes).max();
+    parts.extend(processes.map(|most| {
+        format!(
+            "processes: {} traces of the tree were replayed; of the program's own at most {most} ran at once. once: pages \
+             that processes share count once, which is what a control group is charged; sum: the processes' resident \
+             memory added up",
+            tree.members.len()
+        )
+    }));
+    parts.push("CPU time is not predicted of a tree".to_owned());
+    parts
+}
+
+/// Errors of a mean that differ by less over time and over progress are not explained by time.
+const WORTH_A_SENTENCE: f64 = 0.03;
+
+/// Which part of the error of a mean is time: that the program lasted longer, or shorter, in some of its phases.
+pub(super) fn describe_time(held: &Held) -> Option<String> {
+    let over_progress = held.progress_error?;
+    let of_time = held.error - over_progress;
+    let is_told = held.error.abs() > held.real_spread && of_time.abs() >= WORTH_A_SENTENCE;
+    let counting = match held.counting {
+        Counting::Process => "",
+        Counting::Once => " (once)",
+        Counting::Sum => " (sum)",
+    };
+    (is_told && over_progress.abs() < held.error.abs()).then(|| {
+        format!(
+            "time: of the mean's error of {:+.1} % under {}{counting}, {:+.1} % is time, because the program's phases lasted \
+             otherwise than in the recorded run; over equal progress, as shares of the CPU time used, it is {:+.1} %",
+            held.error * 100.0,
+            held.variant,
+            of_time * 100.0,
+            over_progress * 100.0
+        )
+    })
 }

@@ -18,16 +18,21 @@
 //! It reads a run's files and nothing else. It fits no constant.
 
 mod causes;
+mod held;
 mod prediction;
 mod processor;
+mod progress;
 mod ranking;
 mod recording;
 mod samples;
+mod subject;
 mod tree;
 mod validation;
 
+pub use held::{Figure, Held, HeldCpu, PLANNED_FRACTION};
 pub use prediction::{Prediction, Predictions, predict};
 pub use processor::predict_cpu_times_ns;
 pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
-pub use tree::{TreePrediction, predict_trees};
-pub use validation::{Curves, Errors, Figure, Held, HeldCpu, PLANNED_FRACTION, Validation, validate};
+pub use subject::Curves;
+pub use tree::{RecordedTree, TreePrediction, TreePredictions, predict_trees};
+pub use validation::{Errors, Validation, validate};

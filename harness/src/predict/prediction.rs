@@ -18,6 +18,8 @@ pub struct Prediction {
     pub mean_bytes: u64,
     /// The last.
     pub end_bytes: u64,
+    /// From when on memory counts in means and percentiles.
+    pub counted_from_ns: u64,
 }
 
 impl Prediction {
@@ -31,6 +33,7 @@ impl Prediction {
             peak_bytes: points.iter().map(|point| point.resident_bytes).max().unwrap_or(0),
             mean_bytes: mean_between(&over_time, from, end).unwrap_or(0),
             end_bytes: points.last().map_or(0, |point| point.resident_bytes),
+            counted_from_ns,
             points,
         }
     }

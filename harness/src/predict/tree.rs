@@ -9,13 +9,14 @@
 //! prediction as it was recorded, because no event of its trace made it. So in `once` it cancels, and the inherited heap
 //! counts once, as the parent's replay has it. That the same pages are written to under every allocator is assumed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::prediction::{Prediction, Predictions};
-use crate::results::{MemoryPoint, Pass, Run, RunTree};
+use crate::results::{Counting, MemoryPoint, OverTime, Pass, Run, RunTree, RunTreeMember};
+use crate::sharing::fill_edges;
 
 /// Predicted memory of a tree under one variant, by one block's replays.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TreePrediction {
     /// The tree's name.
     pub tree: String,
@@ -27,48 +28,178 @@ pub struct TreePrediction {
     pub sum: Prediction,
     /// With shared pages counted once; none where it is not known what is shared.
     pub once: Option<Prediction>,
+    /// The share of the tree's memory over time that processes had which are not in the figures, from 0 to 1.
+    pub missing_share: f64,
 }
 
-/// The predictions for every tree, variant and block of which all members are predicted, and what is to be said.
-pub fn predict_trees(run: &Run, predictions: &Predictions) -> (Vec<TreePrediction>, Vec<String>) {
+/// What the processes of a tree had while they were recorded, by the same rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedTree {
+    /// Added up.
+    pub sum: Vec<MemoryPoint>,
+    /// With shared pages counted once; none where it is not known what is shared.
+    pub once: Option<Vec<MemoryPoint>>,
+}
+
+/// The predictions of a run's trees.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TreePredictions {
+    /// For every tree, variant and block of which enough is predicted.
+    pub all: Vec<TreePrediction>,
+    /// What was recorded of each tree of which something is predicted, by its name.
+    pub recorded: HashMap<String, RecordedTree>,
+    /// What is to be said.
+    pub notes: Vec<String>,
+}
+
+impl RecordedTree {
+    /// What was recorded, counted in one way.
+    #[must_use]
+    pub fn of(&self, counting: Counting) -> Option<&Vec<MemoryPoint>> {
+        if counting == Counting::Once { self.once.as_ref() } else { Some(&self.sum) }
+    }
+}
+
+impl TreePrediction {
+    /// What is predicted, counted in one way.
+    #[must_use]
+    pub fn of(&self, counting: Counting) -> Option<&Prediction> {
+        if counting == Counting::Once { self.once.as_ref() } else { Some(&self.sum) }
+    }
+}
+
+impl TreePredictions {
+    /// Of a variant the prediction whose mean is the median (the lower of two).
+    #[must_use]
+    pub fn middle(&self, tree: &str, variant: &str, counting: Counting) -> Option<&Prediction> {
+        let of_variant = self.all.iter().filter(|found| found.tree == tree && found.variant == variant);
+        let mut found: Vec<&Prediction> = of_variant.filter_map(|found| found.of(counting)).collect();
+        found.sort_by_key(|prediction| prediction.mean_bytes);
+        found.get(found.len().saturating_sub(1) / 2).copied()
+    }
+}
+
+/// Predicts every tree of a run from the predictions of its members.
+pub fn predict_trees(run: &Run, predictions: &Predictions) -> TreePredictions {
     let mut places: HashMap<(&str, &str, u32), &Prediction> = HashMap::new();
     for (place, prediction) in &predictions.of_samples {
         let sample = &run.samples[*place];
         places.insert((&sample.workload, &sample.variant, sample.block), prediction);
     }
-    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let mut found = TreePredictions::default();
     let is_measured = run.samples.iter().any(|sample| sample.pass == Pass::Memory);
     for tree in run.file.trees.iter().filter(|_| is_measured) {
-        notes.extend(describe_missing(tree));
-        if tree.refused.is_some() {
-            continue;
-        }
-        let before = found.len();
-        let blocks = run.samples.iter().map(|sample| sample.block).max().map_or(0, |last| last + 1);
-        for variant in &run.file.variants {
-            for block in 0..blocks {
-                let of = |member: &str| places.get(&(member, variant.label.as_str(), block)).copied();
-                let members: Option<Vec<&Prediction>> =
-                    tree.members.iter().map(|member| of(&member.workload)).collect();
-                let Some(members) = members.filter(|members| !members.is_empty()) else { continue };
-                let (sum, once) = add_up(tree, &members);
-                found.push(TreePrediction {
-                    tree: tree.name.clone(),
-                    variant: variant.label.clone(),
-                    block,
-                    sum,
-                    once,
-                });
-            }
-        }
-        if found.len() == before {
-            notes.push(format!(
-                "{}: nothing is predicted of the tree, because not every process of it is: see the notes on them",
-                tree.name
-            ));
+        found.notes.extend(describe_missing(tree));
+        if tree.refused.is_none() {
+            predict_tree(run, tree, predictions, &places, &mut found);
         }
     }
-    (found, notes)
+    found
+}
+
+fn predict_tree(
+    run: &Run,
+    tree: &RunTree,
+    predictions: &Predictions,
+    places: &HashMap<(&str, &str, u32), &Prediction>,
+    found: &mut TreePredictions,
+) {
+    let recorded_of = |member: &RunTreeMember| predictions.recorded.get(&member.workload);
+    let recorded: Vec<Option<Prediction>> = tree
+        .members
+        .iter()
+        .map(|member| recorded_of(member).map(|points| Prediction::of(points.clone(), 0)))
+        .collect();
+    let members: Vec<Option<&Prediction>> = recorded.iter().map(Option::as_ref).collect();
+    let (sum, once) = add_up(tree, &members);
+    let (from, note) = find_start(run, &sum);
+    found.notes.extend(note.map(|note| format!("{}: {note}", tree.name)));
+    found.notes.extend(describe_unsampled(tree, &members));
+    let before = found.all.len();
+    let blocks = run.samples.iter().map(|sample| sample.block).max().map_or(0, |last| last + 1);
+    let mut missing: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for variant in &run.file.variants {
+        for block in 0..blocks {
+            let of = |member: &RunTreeMember| {
+                places.get(&(member.workload.as_str(), variant.label.as_str(), block)).copied()
+            };
+            let members: Vec<Option<&Prediction>> = tree.members.iter().map(of).collect();
+            if members.iter().all(Option::is_none) {
+                continue;
+            }
+            let without = || tree.members.iter().zip(&members).filter(|(_, found)| found.is_none());
+            // What had no memory to be sampled had next to none over time.
+            let sampled: Vec<&RunTreeMember> =
+                without().map(|(member, _)| member).filter(|member| recorded_of(member).is_some()).collect();
+            let missing_share = tree.missing_share + share_of(without().map(|(member, _)| member));
+            for member in &sampled {
+                missing.insert((&member.workload, &variant.label), member.share.unwrap_or(1.0));
+            }
+            if !sampled.is_empty() && missing_share > RunTree::MOST_MISSING_SHARE {
+                continue;
+            }
+            let (sum, once) = add_up(tree, &members);
+            found.all.push(TreePrediction {
+                tree: tree.name.clone(),
+                variant: variant.label.clone(),
+                block,
+                sum: Prediction::of(sum, from),
+                once: once.map(|once| Prediction::of(once, from)),
+                missing_share,
+            });
+        }
+    }
+    found.notes.extend(missing.into_iter().map(|((workload, variant), share)| {
+        format!(
+            "{}: under {variant} nothing is predicted of {workload}, which had {:.1} % of the tree's memory: the tree's \
+             figures lack it, or are not there where more than {:.0} % would be missing",
+            tree.name,
+            share * 100.0,
+            RunTree::MOST_MISSING_SHARE * 100.0
+        )
+    }));
+    if found.all.len() == before {
+        found.notes.push(format!(
+            "{}: nothing is predicted of the tree, because too little of it is: see the notes on its processes",
+            tree.name
+        ));
+    } else {
+        found.recorded.insert(tree.name.clone(), RecordedTree { sum, once });
+    }
+}
+
+/// The share of the tree's memory that processes had. All images of a process name the process's; of one whose share is
+/// not known it may be all.
+fn share_of<'a>(members: impl Iterator<Item = &'a RunTreeMember>) -> f64 {
+    let mut shares: BTreeMap<u32, f64> = BTreeMap::new();
+    for member in members {
+        let share = shares.entry(member.pid).or_default();
+        *share = share.max(member.share.unwrap_or(1.0));
+    }
+    shares.values().sum()
+}
+
+/// From when on the memory of a tree counts in means, on the recording's clock, and what is to be said of that. The load
+/// is judged by what was recorded, which is the same for all variants.
+fn find_start(run: &Run, recorded: &[MemoryPoint]) -> (u64, Option<String>) {
+    let Some(count_from) = run.file.options.count_from else { return (0, None) };
+    let points: Vec<(u64, u64)> = recorded.iter().copied().map(<(u64, u64)>::from).collect();
+    let Some((end, _)) = points.last().copied() else { return (0, None) };
+    OverTime { load: &points, resident: &points, has_times: true }.find_start(count_from, end)
+}
+
+/// Processes of which no memory was sampled.
+fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Option<String> {
+    let members = || tree.members.iter().zip(recorded).filter(|(_, found)| found.is_none());
+    let (count, share) = (members().count(), share_of(members().map(|(member, _)| member)));
+    (count > 0).then(|| {
+        format!(
+            "{}: {count} of its processes ended before their memory was sampled: they count nothing, and had {:.1} % of the \
+             tree's memory",
+            tree.name,
+            share * 100.0
+        )
+    })
 }
 
 fn describe_missing(tree: &RunTree) -> Vec<String> {
@@ -98,10 +229,12 @@ enum Change {
     Shared { bytes: u64 },
 }
 
-/// The members' predictions on the recording's clock, added up; and the same less what is shared.
-fn add_up(tree: &RunTree, members: &[&Prediction]) -> (Prediction, Option<Prediction>) {
+/// The members' predictions on the recording's clock, added up; and the same less what is shared. A member without one
+/// counts nothing.
+fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>, Option<Vec<MemoryPoint>>) {
     let mut changes: Vec<(u64, Change)> = Vec::new();
     for (at, (member, prediction)) in tree.members.iter().zip(members).enumerate() {
+        let Some(prediction) = prediction else { continue };
         let within = prediction.points.iter().map(|point| {
             let time = member.first_event_ns.saturating_add(point.time_ns).min(member.end_ns);
             (time, Change::Member { at, bytes: point.resident_bytes })
@@ -131,11 +264,10 @@ fn add_up(tree: &RunTree, members: &[&Prediction]) -> (Prediction, Option<Predic
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
         once.push(MemoryPoint { time_ns, resident_bytes: all.saturating_sub(shared).max(least) });
     }
-    (Prediction::of(sum, 0), tree.shared_unknown.is_none().then(|| Prediction::of(once, 0)))
+    (sum, tree.shared_unknown.is_none().then_some(once))
 }
 
-/// What is shared. From the moment that a process begins or ends until the next sample it is not known: there the larger
-/// of the samples before and after stands, or else a child's heap would count twice until it is sampled.
+/// What is shared, with the edges of the members' lives.
 fn fill_gaps(tree: &RunTree) -> Vec<(u64, u64)> {
     let mut lives: HashMap<u32, (u64, u64)> = HashMap::new();
     for member in &tree.members {
@@ -144,27 +276,20 @@ fn fill_gaps(tree: &RunTree) -> Vec<(u64, u64)> {
     }
     let mut edges: Vec<u64> = lives.into_values().flat_map(|life| [life.0, life.1]).collect();
     edges.sort_unstable();
-    let (mut filled, mut before) = (Vec::new(), (0, 0));
-    for &(time, bytes) in &tree.shared {
-        let edge = edges.iter().find(|edge| **edge > before.0 && **edge < time);
-        filled.extend(edge.map(|edge| (*edge, bytes.max(before.1))));
-        filled.push((time, bytes));
-        before = (time, bytes);
-    }
-    filled
+    fill_edges(&tree.shared, &edges)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::RunTreeMember;
 
     fn prediction(points: &[(u64, u64)]) -> Prediction {
         Prediction::of(points.iter().copied().map(MemoryPoint::from).collect(), 0)
     }
 
     fn member(start_ns: u64, first_event_ns: u64, end_ns: u64) -> RunTreeMember {
-        RunTreeMember { pid: start_ns as u32, workload: String::new(), start_ns, first_event_ns, end_ns }
+        let workload = format!("of {start_ns}");
+        RunTreeMember { pid: start_ns as u32, workload, start_ns, first_event_ns, end_ns, share: None }
     }
 
     #[test]
@@ -177,10 +302,9 @@ mod tests {
         // The child inherits 100 at 40; its first event is at 50.
         let (server, worker) =
             (prediction(&[(0, 100), (80, 120)]), prediction(&[(0, 100), (10, 130), (40, 130)]));
-        let (sum, once) = add_up(&tree, &[&server, &worker]);
-        let points = |prediction: &Prediction| {
-            let points = prediction.points.iter();
-            points.map(|point| (point.time_ns, point.resident_bytes)).collect::<Vec<_>>()
+        let (sum, once) = add_up(&tree, &[Some(&server), Some(&worker)]);
+        let points = |points: &[MemoryPoint]| {
+            points.iter().map(|point| (point.time_ns, point.resident_bytes)).collect::<Vec<_>>()
         };
         let expected = [
             (0, 100),
@@ -209,8 +333,25 @@ mod tests {
             (100, 0),
         ];
         assert_eq!(points(&once), expected);
-        assert_eq!((sum.peak_bytes, once.peak_bytes), (230, 160));
         let unknown = RunTree { shared_unknown: Some("no".to_owned()), ..tree };
-        assert_eq!(add_up(&unknown, &[&server, &worker]).1, None);
+        assert_eq!(add_up(&unknown, &[Some(&server), Some(&worker)]).1, None);
+        let (without, _) = add_up(&unknown, &[Some(&server), None]);
+        assert_eq!(without.last(), Some(&(100, 0).into()));
+        assert!(without.iter().all(|point| point.resident_bytes <= 120), "{without:?}");
+    }
+
+    #[test]
+    fn a_process_that_was_too_short_to_be_sampled_counts_nothing_and_is_said() {
+        let of = |pid, share| RunTreeMember { pid, share, ..member(0, 0, 10) };
+        let tree = RunTree {
+            name: "x.tree".to_owned(),
+            members: vec![of(1, Some(0.95)), of(2, Some(0.04)), of(2, Some(0.04)), of(3, Some(0.01))],
+            ..RunTree::default()
+        };
+        let known = prediction(&[(0, 100)]);
+        let said = describe_unsampled(&tree, &[Some(&known), None, None, Some(&known)]).expect("a note");
+        assert!(said.contains("2 of its processes") && said.contains("had 4.0 %"), "{said}");
+        assert_eq!(describe_unsampled(&tree, &[Some(&known); 4]), None);
+        assert_eq!(share_of([of(7, None)].iter()), 1.0, "of one whose share is not known it may be all");
     }
 }

@@ -3,112 +3,16 @@
 //! Errors are relative to reality's median. Reality's own spread stands beside: an error below it is no error. The null
 //! predictor says that nothing changes: memory stays what was recorded.
 
-use std::collections::HashMap;
-use std::fmt;
-
-use serde::Serialize;
-
-use super::causes::describe_causes;
-use super::prediction::{Predictions, predict};
+use super::causes::{describe_causes, describe_time, describe_tree};
+use super::held::{Figure, Held, HeldCpu, Reality};
+use super::prediction::predict;
 use super::processor::beyond_base;
 use super::ranking::{Ranking, Standing, rank};
 use super::samples::{replayed_cpu_ns, values, whole_cpu_ns};
-
-use crate::results::{MemoryPoint, Pass, ResultsError, Run, Status};
+use super::subject::{Curves, Subject};
+use super::tree::predict_trees;
+use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Status};
 use crate::stats::{TimeWeighted, median, percentile_over_time};
-
-/// The part of its time in which a process has no more than it is planned with.
-pub const PLANNED_FRACTION: f64 = 0.99;
-
-/// Which figure of memory is held against reality.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Figure {
-    /// The largest.
-    Peak,
-    /// The time-weighted mean.
-    Mean,
-    /// What is not exceeded in this part of the time; a plan's is [`PLANNED_FRACTION`].
-    Percentile(f64),
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Figure::Peak => f.write_str("peak"),
-            Figure::Mean => f.write_str("mean"),
-            // Rounded, because 0.999 * 100 is not 99.9.
-            Figure::Percentile(fraction) => write!(f, "p{}", (fraction * 1e8).round() / 1e6),
-        }
-    }
-}
-
-impl Serialize for Figure {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// One figure of one variant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Held {
-    /// Variant's label.
-    pub variant: String,
-    /// The figure.
-    pub figure: Figure,
-    /// Predicted bytes, median over blocks.
-    pub predicted_bytes: f64,
-    /// The real program's, median over blocks.
-    pub real_bytes: f64,
-    /// The least of the real program's samples.
-    pub real_least_bytes: f64,
-    /// The largest of them.
-    pub real_most_bytes: f64,
-    /// Half the range of the real program's samples, over their median.
-    pub real_spread: f64,
-    /// (predicted - real) / real.
-    pub error: f64,
-    /// The same of the null predictor.
-    pub null_error: f64,
-    /// (predicted - real) / (real - requested): the error of the heap's part alone; none where nothing is left.
-    pub heap_error: Option<f64>,
-}
-
-/// CPU time of one variant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct HeldCpu {
-    /// Variant's label.
-    pub variant: String,
-    /// CPU time of the replay, median over blocks: the allocator's part, and the first touch.
-    pub replayed_ns: f64,
-    /// What the recorded process used, and what the replay used beyond that of the variant recorded under in its
-    /// block, median over blocks; none where one of them is not known.
-    pub predicted_ns: Option<f64>,
-    /// The real program's, median over blocks.
-    pub real_ns: f64,
-    /// The least of the real program's samples.
-    pub real_least_ns: f64,
-    /// The largest of them.
-    pub real_most_ns: f64,
-    /// Half the range of the real program's samples, over their median.
-    pub real_spread: f64,
-    /// (predicted - real) / real.
-    pub error: Option<f64>,
-    /// The same of the null predictor: CPU time stays what was recorded.
-    pub null_error: Option<f64>,
-}
-
-/// Memory of one variant over time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Curves {
-    /// Variant's label.
-    pub variant: String,
-    /// Its allocator.
-    pub allocator: String,
-    /// The prediction of the block whose mean is the median.
-    pub predicted: Vec<MemoryPoint>,
-    /// The program's own samples.
-    pub real: Vec<Vec<MemoryPoint>>,
-}
 
 /// What came of a validation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -121,6 +25,8 @@ pub struct Validation {
     pub cpu: Vec<HeldCpu>,
     /// How many samples of the real program the variant with the fewest has.
     pub real_samples: usize,
+    /// In which ways memory is counted; over time it is shown in the first.
+    pub countings: Vec<Counting>,
     /// What was recorded over time.
     pub recorded: Vec<MemoryPoint>,
     /// What was predicted and what was so, over time.
@@ -138,26 +44,34 @@ pub struct Validation {
 /// Files that cannot be read. What is missing is said in [`Validation::parts`].
 pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Validation, ResultsError> {
     let predictions = predict(replays)?;
+    let trees = predict_trees(replays, &predictions);
     let program = real.file.workloads.first().map(|program| program.name.clone()).unwrap_or_default();
+    let mut subjects = Subject::all(replays, real, &predictions, &trees)?;
+    let is_tree = !replays.file.trees.is_empty();
     let mut validation = Validation {
         program,
-        memory: Vec::new(),
-        cpu: Vec::new(),
         real_samples: fewest_samples(real),
-        recorded: predictions.recorded.values().next().cloned().unwrap_or_default(),
-        curves: curves(replays, real, &predictions)?,
-        parts: predictions.notes.clone(),
+        countings: subjects.iter().map(|subject| subject.counting).collect(),
+        recorded: subjects.first().map(|subject| subject.recorded.to_vec()).unwrap_or_default(),
+        parts: predictions.notes.iter().chain(&trees.notes).cloned().collect(),
+        ..Validation::default()
     };
-    for variant in &real.file.variants {
-        let label = variant.label.as_str();
-        let of_time = percentiles.iter().map(|fraction| Figure::Percentile(*fraction));
-        for figure in [Figure::Peak, Figure::Mean].into_iter().chain(of_time) {
-            let sources = (replays, real, &predictions, &validation.curves[..]);
-            validation.memory.extend(hold(sources, label, figure));
+    for subject in &subjects {
+        for variant in &real.file.variants {
+            let of_time = percentiles.iter().map(|fraction| Figure::Percentile(*fraction));
+            let figures = [Figure::Peak, Figure::Mean].into_iter().chain(of_time);
+            validation.memory.extend(figures.filter_map(|figure| hold(subject, &variant.label, figure)));
         }
-        validation.cpu.extend(hold_cpu(replays, real, label));
     }
-    validation.parts.extend(describe_causes(replays, real, &predictions)?);
+    if is_tree {
+        validation.parts.extend(describe_tree(replays, real, &validation.recorded));
+    } else {
+        validation.cpu =
+            real.file.variants.iter().filter_map(|variant| hold_cpu(replays, real, &variant.label)).collect();
+        validation.parts.extend(describe_causes(replays, real, &predictions)?);
+    }
+    validation.parts.extend(validation.memory.iter().filter_map(describe_time));
+    validation.curves = subjects.drain(..).next().map(|first| first.curves).unwrap_or_default();
     Ok(validation)
 }
 
@@ -182,52 +96,43 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
     })
 }
 
-/// The replays, the program's run, what is predicted, and both over time.
-type Sources<'a> = (&'a Run, &'a Run, &'a Predictions, &'a [Curves]);
-
-fn hold((replays, real, predictions, curves): Sources<'_>, variant: &str, figure: Figure) -> Option<Held> {
+fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     let over_time = |points: &[MemoryPoint], fraction: f64| {
         let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
         // To the last point, in a prediction as in reality: what comes after it was not sampled.
         percentile_over_time(&points, 0, fraction)
     };
-    let predicted: Vec<f64> = predictions
-        .of_samples
-        .iter()
-        .filter(|(place, _)| replays.samples[**place].variant == variant)
-        .map(|(_, prediction)| match figure {
-            Figure::Peak => prediction.peak_bytes as f64,
-            Figure::Mean => prediction.mean_bytes as f64,
-            Figure::Percentile(fraction) => over_time(&prediction.points, fraction).unwrap_or(0) as f64,
-        })
-        .collect();
+    let predicted = subject.predicted(variant).map(|prediction| match figure {
+        Figure::Peak => prediction.peak_bytes as f64,
+        Figure::Mean => prediction.mean_bytes as f64,
+        Figure::Percentile(fraction) => over_time(&prediction.points, fraction).unwrap_or(0) as f64,
+    });
     let (really, requested) = match figure {
-        Figure::Peak => (
-            values(real, variant, Pass::Exec, |sample| sample.resident_peak_bytes),
-            values(replays, variant, Pass::Memory, |sample| sample.requested_peak_bytes),
-        ),
-        Figure::Mean => (
-            values(real, variant, Pass::Exec, |sample| sample.resident_mean_bytes),
-            values(replays, variant, Pass::Memory, |sample| sample.requested_mean_bytes),
-        ),
+        Figure::Peak => {
+            (subject.real_peaks(variant), subject.requested(variant, |sample| sample.requested_peak_bytes))
+        }
+        Figure::Mean => {
+            (subject.real_means(variant), subject.requested(variant, |sample| sample.requested_mean_bytes))
+        }
         Figure::Percentile(fraction) => {
-            let of_variant = curves.iter().filter(|curves| curves.variant == variant);
+            let of_variant = subject.curves.iter().filter(|curves| curves.variant == variant);
             let really = of_variant.flat_map(|curves| &curves.real);
-            (
-                really.filter_map(|points| over_time(points, fraction)).map(|bytes| bytes as f64).collect(),
-                Vec::new(),
-            )
+            let values = really.filter_map(|points| over_time(points, fraction)).map(|bytes| bytes as f64);
+            (values.collect(), Vec::new())
         }
     };
-    let recorded = predictions.recorded.values().next()?;
+    let recorded = subject.recorded;
     let null = match figure {
         Figure::Peak => recorded.iter().map(|point| point.resident_bytes).max()? as f64,
         Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean()? as f64,
         Figure::Percentile(fraction) => over_time(recorded, fraction)? as f64,
     };
-    let (predicted_bytes, really) = (median(&predicted)?, Reality::of(&really)?);
+    let predicted_bytes = median(&predicted.collect::<Vec<_>>())?;
+    let really = Reality::of(&really)?;
     // What is requested at a percentile of resident memory is not known.
-    let beyond = median(&requested).map_or(0.0, |requested| really.median - requested);
+    let requested = median(&requested);
+    let beyond = requested.map_or(really.median, |requested| really.median - requested);
+    let is_of_heap = subject.counting == Counting::Process && beyond > 0.0;
     Some(Held {
         variant: variant.to_owned(),
         figure,
@@ -238,8 +143,16 @@ fn hold((replays, real, predictions, curves): Sources<'_>, variant: &str, figure
         real_spread: really.spread(),
         error: really.error(predicted_bytes),
         null_error: really.error(null),
-        heap_error: (beyond > 0.0).then(|| (predicted_bytes - really.median) / beyond),
+        heap_error: (is_of_heap && requested.is_some()).then(|| (predicted_bytes - really.median) / beyond),
+        counting: subject.counting,
+        progress_error: (figure == Figure::Mean).then(|| over_progress(subject, variant)).flatten(),
     })
+}
+
+/// The error of the mean over equal progress.
+fn over_progress(subject: &Subject<'_>, variant: &str) -> Option<f64> {
+    let (predicted, real) = subject.means_over_progress(variant)?;
+    Some(Reality::of(&real)?.error(median(&predicted)?))
 }
 
 fn fewest_samples(real: &Run) -> usize {
@@ -251,72 +164,11 @@ fn fewest_samples(real: &Run) -> usize {
     real.file.variants.iter().map(|variant| of(&variant.label)).min().unwrap_or(0)
 }
 
-/// A figure of the program's own samples.
-struct Reality {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Reality {
-    /// None where nothing was measured: an error is relative to it.
-    fn of(values: &[f64]) -> Option<Reality> {
-        let median = median(values).filter(|median| *median > 0.0)?;
-        let (least, most) =
-            values.iter().fold((f64::MAX, 0.0), |(least, most), value| (value.min(least), value.max(most)));
-        Some(Reality { median, least, most })
-    }
-
-    /// Half the range of the samples, over their median.
-    fn spread(&self) -> f64 {
-        (self.most - self.least) / 2.0 / self.median
-    }
-
-    fn error(&self, predicted: f64) -> f64 {
-        (predicted - self.median) / self.median
-    }
-}
-
-/// The curves of every variant of the real run.
-fn curves(replays: &Run, real: &Run, predictions: &Predictions) -> Result<Vec<Curves>, ResultsError> {
-    let mut really: HashMap<usize, Vec<MemoryPoint>> = HashMap::new();
-    real.each_program_point(|place, point| {
-        if real.samples[place].status == Status::Ok {
-            really
-                .entry(place)
-                .or_default()
-                .push(MemoryPoint { time_ns: point.time_ns, resident_bytes: point.resident_bytes });
-        }
-    })?;
-    let curves = real.file.variants.iter().map(|variant| {
-        let mut predicted: Vec<(u64, usize)> = predictions
-            .of_samples
-            .iter()
-            .filter(|(place, _)| replays.samples[**place].variant == variant.label)
-            .map(|(place, prediction)| (prediction.mean_bytes, *place))
-            .collect();
-        predicted.sort_unstable();
-        let shown = predicted.get(predicted.len().saturating_sub(1) / 2);
-        let mut places: Vec<&usize> =
-            really.keys().filter(|place| real.samples[**place].variant == variant.label).collect();
-        places.sort_unstable();
-        Curves {
-            variant: variant.label.clone(),
-            allocator: variant.allocator.clone(),
-            predicted: shown
-                .map(|(_, place)| predictions.of_samples[place].points.clone())
-                .unwrap_or_default(),
-            real: places.into_iter().map(|place| really[place].clone()).collect(),
-        }
-    });
-    Ok(curves.collect())
-}
-
 impl Validation {
-    /// The order of the variants by a figure of memory.
+    /// The order of the variants by a figure of memory, counted in one way.
     #[must_use]
-    pub fn rank_memory(&self, figure: Figure) -> Option<Ranking> {
-        let held = self.memory.iter().filter(|held| held.figure == figure);
+    pub fn rank_memory(&self, figure: Figure, counting: Counting) -> Option<Ranking> {
+        let held = self.memory.iter().filter(|held| (held.figure, held.counting) == (figure, counting));
         let standings = held.map(|held| Standing {
             predicted: held.predicted_bytes,
             real: held.real_bytes,
@@ -336,10 +188,10 @@ impl Validation {
         rank(&standings.collect::<Vec<_>>())
     }
 
-    /// Errors of a figure of memory; none where nothing is predicted.
+    /// Errors of a figure of memory, counted in one way; none where nothing is predicted.
     #[must_use]
-    pub fn errors(&self, figure: Figure) -> Option<Errors> {
-        let held = self.memory.iter().filter(|held| held.figure == figure);
+    pub fn errors(&self, figure: Figure, counting: Counting) -> Option<Errors> {
+        let held = self.memory.iter().filter(|held| (held.figure, held.counting) == (figure, counting));
         Errors::of(held.map(|held| (held.error, held.null_error, held.real_spread)))
     }
 
@@ -389,10 +241,15 @@ mod tests {
             error,
             null_error: 0.3,
             heap_error: None,
+            counting: Counting::Process,
+            progress_error: None,
         };
         let memory = vec![held("a", 0.04, 0.05), held("b", -0.06, 0.01), held("c", 0.10, 0.01)];
         let validation = Validation { memory, ..Validation::default() };
-        assert_eq!(validation.errors(Figure::Peak), Some(Errors { median: 0.06, worst: 0.10, null: 0.3 }));
-        assert_eq!(validation.errors(Figure::Mean), None);
+        assert_eq!(
+            validation.errors(Figure::Peak, Counting::Process),
+            Some(Errors { median: 0.06, worst: 0.10, null: 0.3 })
+        );
+        assert_eq!(validation.errors(Figure::Mean, Counting::Process), None);
     }
 }

@@ -122,8 +122,9 @@ pub(super) fn write(
     ended: &Ended,
 ) -> Result<Option<PathBuf>, RecordError> {
     let processes = ended.processes.all();
+    let path = output.with_extension(Manifest::EXTENSION);
     if traces.len() < 2 && processes.len() < 2 {
-        return Ok(None);
+        return remove_older(output, &path).map(|()| None);
     }
     let failed = |source| RecordError::Merge { directory: directory.path().into(), source };
     let recording = &raw::Recording::open(directory.path()).map_err(failed)?;
@@ -149,11 +150,27 @@ pub(super) fn write(
         shared_unknown: shared.err().map(str::to_owned),
         process: entries,
     };
-    let path = output.with_extension(Manifest::EXTENSION);
     let failed = |source| RecordError::Io { what: "write the manifest", path: path.clone(), source };
     let text = toml::to_string(&manifest).map_err(|error| failed(std::io::Error::other(error)))?;
     std::fs::write(&path, text).map_err(failed)?;
     Ok(Some(path))
+}
+
+/// Removes the manifest of the recording that this one has replaced: it names the trace that is of one process now.
+fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
+    let names_trace = |older: Manifest| {
+        older.process.iter().any(|entry| {
+            entry.trace.as_deref().is_some_and(|trace| output.file_name() == Some(trace.as_ref()))
+        })
+    };
+    if !manifest.exists() || !Manifest::read(manifest).is_ok_and(names_trace) {
+        return Ok(());
+    }
+    std::fs::remove_file(manifest).map_err(|source| RecordError::Io {
+        what: "remove the manifest of the recording that this one replaced",
+        path: manifest.into(),
+        source,
+    })
 }
 
 fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {

@@ -25,7 +25,6 @@ mod merge;
 mod observer;
 mod page;
 mod processes;
-mod shared;
 mod tree;
 mod watch;
 

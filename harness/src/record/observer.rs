@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heaplab_raw::{ImageId, SampleRecord, samples_head, write_sample};
 use heaplab_trace::Header;
@@ -15,6 +15,7 @@ use heaplab_trace::Header;
 use super::RecordError;
 use super::images::Images;
 use super::processes::Processes;
+use crate::sharing::cpu_time;
 
 /// How often resident memory is read. It is stored where it changed, and the trace says how often: who reads it must
 /// know at which times nothing new was found.
@@ -63,10 +64,10 @@ impl Observer {
     pub(super) fn look(&mut self, elapsed: Duration, images: &Images, fresh: &[ImageId]) {
         let mut records = Vec::new();
         if elapsed >= self.next_find || !fresh.is_empty() {
-            let begin = Instant::now();
+            let begin = cpu_time();
             self.processes.find(elapsed);
             self.processes.take_images(images, fresh);
-            self.next_find = elapsed + (FIND_PART * begin.elapsed()).max(RESIDENT_STEP);
+            self.next_find = elapsed + (FIND_PART * cpu_time().saturating_sub(begin)).max(RESIDENT_STEP);
         }
         let later = usize::from(elapsed >= FIRST);
         if elapsed >= self.next_programs {

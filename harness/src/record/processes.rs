@@ -11,8 +11,8 @@ use heaplab_raw::{ImageId, SampleRecord, write_sample};
 
 use super::diagnosis;
 use super::images::{Images, Page};
-use super::shared::Sharing;
 use super::tree::{self, Member};
+use crate::sharing::Sharing;
 
 /// An unchanged figure is stored this often all the same.
 const RESIDENT_MOST: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::sizes::Sizes;
 use super::speed::{Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
-use crate::predict::{Predictions, predict, predict_trees};
+use crate::predict::{Predictions, TreePredictions, predict, predict_trees};
 use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{NetRatio, Ratio};
@@ -44,6 +44,7 @@ pub struct Analysis<'r> {
     pub(super) figures: Figures,
     /// What the whole process's memory would be, where a recording tells.
     pub(super) predictions: Predictions,
+    pub(super) trees: TreePredictions,
     pub(super) latencies: Latencies,
     pub(super) sizes: Sizes,
     pub(super) accounts: Accounts,
@@ -89,10 +90,10 @@ impl<'r> Analysis<'r> {
         notes.extend(describe_remarks(&run.samples));
         let predictions = predict(run)?;
         notes.extend(predictions.notes.iter().cloned());
-        let (trees, of_trees) = predict_trees(run, &predictions);
-        notes.extend(of_trees);
+        let trees = predict_trees(run, &predictions);
+        notes.extend(trees.notes.iter().cloned());
         let mut figures = Figures::read(run, &latencies, &predictions);
-        figures.add_trees(&trees);
+        figures.add_trees(&trees.all);
         let mut summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
         for tree in &run.file.trees {
             summary.extend(figures.tree_rows(&tree.name, &variants, baseline.as_deref()));
@@ -113,6 +114,7 @@ impl<'r> Analysis<'r> {
             speed: Speed::of(run),
             figures,
             predictions,
+            trees,
             latencies,
             sizes,
             accounts,

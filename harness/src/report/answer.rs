@@ -6,8 +6,10 @@ use serde::Serialize;
 use super::analysis::Analysis;
 use super::planned_memory::{Entrant, PlannedMemory};
 use super::units;
-use crate::results::metrics::{ALLOCATOR_PER_EVENT, PROGRAM_CPU, PROGRAM_PEAK, RESIDENT_PEAK};
-use crate::results::{Pass, Sample};
+use crate::results::metrics::{
+    ALLOCATOR_PER_EVENT, PROGRAM_CPU, PROGRAM_ONCE_PEAK, PROGRAM_PEAK, RESIDENT_PEAK,
+};
+use crate::results::{Counting, Pass, Sample, Status};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 
 /// One question that a run answers.
@@ -28,13 +30,33 @@ struct Question {
 
 impl Question {
     fn is_memory(&self) -> bool {
-        [RESIDENT_PEAK, PROGRAM_PEAK].contains(&self.metric)
+        [RESIDENT_PEAK, PROGRAM_PEAK, PROGRAM_ONCE_PEAK].contains(&self.metric)
     }
 }
 
 const LESS_AND_MORE: [&str; 2] = ["less", "more"];
 
+/// In which way the memory of a program is counted.
+fn program_counting(analysis: &Analysis<'_>) -> Counting {
+    let samples = || analysis.run.samples.iter().filter(|sample| sample.pass == Pass::Exec);
+    if !samples().any(|sample| sample.processes > Some(1)) {
+        return Counting::Process;
+    }
+    let is_known = |sample: &Sample| sample.status != Status::Ok || sample.once_peak_bytes.is_some();
+    if samples().all(is_known) { Counting::Once } else { Counting::Sum }
+}
+
 fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
+    let (peak, best) = match program_counting(analysis) {
+        Counting::Process => (PROGRAM_PEAK, "needs the least anonymous resident memory at its peak"),
+        Counting::Once => (
+            PROGRAM_ONCE_PEAK,
+            "needs the least anonymous memory at its peak, with pages that its processes share counted once",
+        ),
+        Counting::Sum => {
+            (PROGRAM_PEAK, "needs the least anonymous resident memory at its peak, its processes' added up")
+        }
+    };
     [
         Question {
             name: "memory",
@@ -58,10 +80,10 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
         },
         Question {
             name: "memory of the program",
-            metric: PROGRAM_PEAK,
-            compared: PROGRAM_PEAK,
+            metric: peak,
+            compared: peak,
             pass: Pass::Exec,
-            best: "needs the least anonymous resident memory at its peak",
+            best,
             show: units::bytes,
             each: "",
             words: LESS_AND_MORE,

@@ -60,6 +60,7 @@ pub(super) struct Overview<'a> {
 pub(super) struct TreeSection<'a> {
     pub(super) name: &'a str,
     pub(super) table: Table,
+    pub(super) plots: Vec<Figure<'a>>,
 }
 
 /// One workload.
@@ -127,7 +128,11 @@ impl<'a> Document<'a> {
             warnings: file.warnings.iter().chain(notes).cloned().collect(),
             overview: overview(analysis, plots),
             trees: tree_grids(analysis)
-                .map(|(name, grid)| TreeSection { name, table: Table { intro: TREE_NOTE.to_owned(), grid } })
+                .map(|(name, grid)| TreeSection {
+                    name,
+                    table: Table { intro: TREE_NOTE.to_owned(), grid },
+                    plots: figures(plots, Some(name)),
+                })
                 .collect(),
             sections: analysis.workloads.iter().map(|workload| section(analysis, plots, workload)).collect(),
             plans: planned.iter().map(|planned| plan_section(planned, notes)).collect(),
@@ -147,6 +152,7 @@ impl<'a> Document<'a> {
     pub(super) fn figures(&self) -> impl Iterator<Item = &Figure<'a>> {
         let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
         let of_plan = self.plans.iter().flat_map(|plan| &plan.plots);
+        let of_all = of_all.chain(self.trees.iter().flat_map(|tree| &tree.plots));
         of_all.chain(self.sections.iter().flat_map(|section| &section.plots)).chain(of_plan)
     }
 }

@@ -9,11 +9,11 @@ use super::setup::{describe_allocators, describe_machine};
 use super::summary::SummaryRow;
 use super::units;
 use crate::results::metrics::{
-    BUSY_SYSTEM_PER_EVENT, HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_PEAK,
-    PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED, TREE_PREDICTED,
-    WALL_PER_EVENT,
+    BUSY_SYSTEM_PER_EVENT, HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_END, PROGRAM_MEAN, PROGRAM_ONCE_MEAN,
+    PROGRAM_ONCE_PEAK, PROGRAM_PEAK, PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK,
+    RESIDENT_SETTLED, TREE_PREDICTED, WALL_PER_EVENT,
 };
-use crate::results::{Pass, SampleKey, columns};
+use crate::results::{Pass, Sample, SampleKey, columns};
 use crate::stats::Verdict;
 
 /// In which form the summary is printed.
@@ -307,28 +307,39 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Co
     select(&header, rows.collect(), columns)
 }
 
-/// The figures of a real program, a row a variant.
+/// Columns of a real program's table before those of its memory.
+const BEFORE_PEAK: usize = 5;
+
+/// The figures of a real program, a row a variant. Of one with several processes at once the memory is given in both ways
+/// that it can be counted: with shared pages counted once, and the processes' added up.
 fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
-    let header = [
+    let of_workload = |sample: &&Sample| sample.pass == Pass::Exec && sample.workload == workload;
+    // Of one process both are the same.
+    let is_tree = analysis.run.samples.iter().filter(of_workload).any(|sample| sample.processes > Some(1));
+    let [peak, mean, end] =
+        if is_tree { ["sum: peak", "sum: mean", "sum: end"] } else { ["peak", "mean", "end"] };
+    let mut header = vec![
         ("variant", true),
         ("samples", false),
         ("CPU time", true),
         ("interval", false),
         ("vs baseline", true),
-        ("peak", true),
+        (peak, true),
         ("interval", false),
         ("vs baseline", true),
-        ("mean", true),
-        ("end", false),
+        (mean, true),
+        (end, false),
         ("wall", true),
     ];
+    let once = is_tree.then_some([("once: peak", true), ("vs baseline", true), ("once: mean", true)]);
+    header.splice(BEFORE_PEAK..BEFORE_PEAK, once.into_iter().flatten());
     let rows = analysis.variants.iter().map(|variant| {
         let row = |metric| analysis.row(workload, variant, metric);
         let median = |metric, show: fn(f64) -> String| cell(row(metric).and_then(|row| row.median), show);
         let (cpu, peak) = (row(PROGRAM_CPU), row(PROGRAM_PEAK));
         let flaws = Flaws::of(analysis, workload, variant, Pass::Exec);
         let mark = if columns == Columns::Deciding { flaws.mark() } else { "" };
-        vec![
+        let mut cells = vec![
             variant.clone(),
             flaws.count(),
             median(PROGRAM_CPU, units::nanoseconds) + mark,
@@ -340,7 +351,16 @@ fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Gr
             median(PROGRAM_MEAN, units::bytes),
             median(PROGRAM_END, units::bytes),
             median(PROGRAM_WALL, units::nanoseconds),
-        ]
+        ];
+        let once = is_tree.then(|| {
+            [
+                median(PROGRAM_ONCE_PEAK, units::bytes) + mark,
+                describe_ratio(analysis, variant, row(PROGRAM_ONCE_PEAK)),
+                median(PROGRAM_ONCE_MEAN, units::bytes),
+            ]
+        });
+        cells.splice(BEFORE_PEAK..BEFORE_PEAK, once.into_iter().flatten());
+        cells
     });
     select(&header, rows.collect(), columns)
 }

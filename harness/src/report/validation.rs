@@ -9,6 +9,7 @@ use super::units;
 use crate::predict::{
     CLEAR_DIFFERENCE, Errors, Figure, Held, HeldCpu, PLANNED_FRACTION, Ranking, Validation, chance_apart,
 };
+use crate::results::Counting;
 
 /// Samples of each variant from which on pairs whose samples do not overlap are hardly ever set apart by chance.
 const SAMPLES_ENOUGH: usize = 5;
@@ -53,17 +54,19 @@ fn memory_grid(validation: &Validation) -> Grid {
         "real",
         "spread",
         "error",
+        "over progress",
         "if nothing changes",
         "error of the heap",
     ];
     let row = |held: &Held| {
         vec![
             held.variant.clone(),
-            describe_figure(held.figure),
+            counted(held.counting, &describe_figure(held.figure)),
             units::bytes(held.predicted_bytes),
             units::bytes(held.real_bytes),
             format!("{:.1} %", held.real_spread * 100.0),
             signed(held.error),
+            held.progress_error.map_or_else(|| "-".to_owned(), signed),
             signed(held.null_error),
             held.heap_error.map_or_else(|| "-".to_owned(), signed),
         ]
@@ -72,6 +75,15 @@ fn memory_grid(validation: &Validation) -> Grid {
         names: 2,
         header: header.map(str::to_owned).to_vec(),
         rows: validation.memory.iter().map(row).collect(),
+    }
+}
+
+/// A figure's name with the way in which memory is counted.
+fn counted(counting: Counting, figure: &str) -> String {
+    match counting {
+        Counting::Process => figure.to_owned(),
+        Counting::Once => format!("once: {figure}"),
+        Counting::Sum => format!("sum: {figure}"),
     }
 }
 
@@ -109,13 +121,13 @@ fn signed(part: f64) -> String {
 /// What the tables come to: errors, rankings, and the parts.
 fn sentences(validation: &Validation) -> Vec<String> {
     let mut sentences = Vec::new();
-    let mut figures: Vec<Figure> = Vec::new();
+    let mut figures: Vec<(Counting, Figure)> = Vec::new();
     for held in &validation.memory {
-        if !figures.contains(&held.figure) {
-            figures.push(held.figure);
+        if !figures.contains(&(held.counting, held.figure)) {
+            figures.push((held.counting, held.figure));
         }
     }
-    for figure in figures {
+    for (counting, figure) in figures {
         let name = match figure {
             Figure::Peak => "peak".to_owned(),
             Figure::Mean => "time-weighted mean".to_owned(),
@@ -124,8 +136,11 @@ fn sentences(validation: &Validation) -> Vec<String> {
             }
             Figure::Percentile(_) => describe_figure(figure),
         };
-        sentences.extend(validation.errors(figure).map(|errors| describe_errors(&name, errors)));
-        sentences.extend(validation.rank_memory(figure).map(|ranking| describe_ranking(&name, ranking)));
+        let name = counted(counting, &name);
+        let errors = validation.errors(figure, counting);
+        sentences.extend(errors.map(|errors| describe_errors(&name, errors)));
+        let ranking = validation.rank_memory(figure, counting);
+        sentences.extend(ranking.map(|ranking| describe_ranking(&name, ranking)));
     }
     sentences.extend(validation.cpu_errors().map(|errors| describe_errors("CPU time", errors)));
     sentences.extend(validation.rank_cpu().map(|ranking| describe_ranking("CPU time", ranking)));
@@ -183,6 +198,8 @@ mod tests {
             error: (predicted_bytes - real_bytes) / real_bytes,
             null_error: (100e6 - real_bytes) / real_bytes,
             heap_error: Some(0.5),
+            counting: Counting::Process,
+            progress_error: None,
         };
         let validation = Validation {
             program: "server".to_owned(),
@@ -205,9 +222,9 @@ mod tests {
         let mut out = Vec::new();
         print_validation(&validation, &mut out, Style { ruled: false, colour: false }).expect("in memory");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
-        variant    memory  predicted      real  spread   error  if nothing changes  error of the heap
-        ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -3.8 %            +50.0 %
-        jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %             +66.9 %            +50.0 %
+        variant    memory  predicted      real  spread   error  over progress  if nothing changes  error of the heap
+        ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -              -3.8 %            +50.0 %
+        jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %              -             +66.9 %            +50.0 %
 
         variant              predicted    real  spread    error  if nothing changes  of the replay alone
         ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms

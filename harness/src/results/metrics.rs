@@ -74,7 +74,11 @@ pub(crate) const TREE_PREDICTED: [&str; 4] = [
 pub(crate) const PROGRAM_CPU: &str = "program_cpu_ns";
 /// Wall time of a real program's sample.
 pub(crate) const PROGRAM_WALL: &str = "program_wall_ns";
-/// Largest anonymous resident memory of a real program.
+/// Largest anonymous memory of a real program, with pages that its processes share counted once.
+pub(crate) const PROGRAM_ONCE_PEAK: &str = "program_once_peak_bytes";
+/// The same, its mean over time.
+pub(crate) const PROGRAM_ONCE_MEAN: &str = "program_once_mean_bytes";
+/// Largest anonymous resident memory of a real program, its processes' added up.
 pub(crate) const PROGRAM_PEAK: &str = "program_resident_peak_bytes";
 /// Its mean over time.
 pub(crate) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
@@ -144,6 +148,8 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
         "program_rss_peak_bytes" => |of| of.rss_peak_bytes,
         "program_pss_peak_bytes" => |of| of.pss_peak_bytes,
         "program_pss_mean_bytes" => |of| of.pss_mean_bytes,
+        PROGRAM_ONCE_PEAK => |of| of.once_peak_bytes,
+        PROGRAM_ONCE_MEAN => |of| of.once_mean_bytes,
         "program_swap_peak_bytes" => |of| of.swap_peak_bytes,
         "program_page_faults_minor" => |of| of.page_faults_minor,
         "program_page_faults_major" => |of| of.page_faults_major,

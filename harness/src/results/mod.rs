@@ -43,5 +43,5 @@ pub use run_file::{RunFile, RunMachine, RunPhase, RunVariant, RunWorkload, SCHEM
 pub use sample::{
     HeapMapCell, LatencyBucket, Moment, Pass, RequestRow, Sample, SizeRow, StatsRow, Status, TimelinePoint,
 };
-pub use tree::{RunTree, RunTreeMember};
+pub use tree::{Counting, RunTree, RunTreeMember};
 pub use whole_file::write_whole;

@@ -36,7 +36,7 @@ impl OverTime<'_> {
     }
 
     /// From when on memory counts, and what is to be said of that.
-    fn find_start(&self, count_from: CountFrom, end: u64) -> (u64, Option<String>) {
+    pub(crate) fn find_start(&self, count_from: CountFrom, end: u64) -> (u64, Option<String>) {
         match count_from {
             CountFrom::Time(_) if !self.has_times => (
                 0,

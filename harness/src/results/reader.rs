@@ -48,6 +48,10 @@ pub struct ProgramFigures {
     pub rss_bytes: Option<u64>,
     /// Proportional share of memory.
     pub pss_bytes: Option<u64>,
+    /// Anonymous bytes with pages that processes share counted once.
+    pub once_bytes: Option<u64>,
+    /// CPU time used until now.
+    pub cpu_ns: Option<u64>,
 }
 
 /// The figures of one row of `latency.csv`.
@@ -179,6 +183,8 @@ impl Run {
                     resident_bytes: rows.number("resident_bytes")?,
                     rss_bytes: rows.optional("rss_bytes")?,
                     pss_bytes: rows.optional("pss_bytes")?,
+                    once_bytes: rows.optional("once_bytes")?,
+                    cpu_ns: rows.optional("program_cpu_ns")?,
                 },
             );
             Ok(())

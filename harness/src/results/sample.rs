@@ -152,6 +152,10 @@ macro_rules! define_sample {
             pub resident_last_third_bytes: Option<u64>,
             /// `exec`: CPU time of the whole process tree, its end included.
             pub whole_cpu_ns: Option<u64>,
+            /// Largest anonymous memory of a program's tree, with pages that its processes share counted once.
+            pub once_peak_bytes: Option<u64>,
+            /// The same, time-weighted mean.
+            pub once_mean_bytes: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
             /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
             /// shards. The last column in every file of rows: a merge fills it in.
@@ -189,7 +193,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 53] = [
+    pub(super) const LATER_COLUMNS: [&str; 57] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "looks",
@@ -242,6 +246,10 @@ impl Sample {
         "resident_middle_third_bytes",
         "resident_last_third_bytes",
         "whole_cpu_ns",
+        "once_peak_bytes",
+        "once_mean_bytes",
+        "once_bytes",
+        "program_cpu_ns",
         "machine",
     ];
 }
@@ -304,6 +312,10 @@ define_rows! {
         program_cpu_user_ns: Option<u64>,
         /// System CPU time that the tree has used until now.
         program_cpu_system_ns: Option<u64>,
+        /// Anonymous bytes of the tree, with pages that its processes share counted once.
+        once_bytes: Option<u64>,
+        /// CPU time that the tree has used until now, by its processes' clocks.
+        program_cpu_ns: Option<u64>,
     }
 
     /// One bucket of a latency histogram: a row of `latency.csv`.

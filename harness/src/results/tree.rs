@@ -4,6 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::on_machine::OnMachine;
 
+/// How memory is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Counting {
+    /// It is one process's.
+    Process,
+    /// That of all processes of a tree, pages that they share counted once: what a control group is charged.
+    Once,
+    /// The processes' resident memory added up.
+    Sum,
+}
+
 /// A tree of processes: each of its members is a workload.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunTree {
@@ -37,7 +49,7 @@ pub struct RunTree {
 }
 
 /// A process of a tree, or what it was until an exec. Times are on the recording's clock, in ns.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunTreeMember {
     /// The process's number; what it was before an exec has the same.
     pub pid: u32,
@@ -49,4 +61,12 @@ pub struct RunTreeMember {
     pub first_event_ns: u64,
     /// When it ended, or became another.
     pub end_ns: u64,
+    /// The share of the tree's memory that its process had over time, from 0 to 1.
+    #[serde(default)]
+    pub share: Option<f64>,
+}
+
+impl RunTree {
+    /// More of a tree's memory may not be missing from what is predicted of it.
+    pub const MOST_MISSING_SHARE: f64 = 0.1;
 }

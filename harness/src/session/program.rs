@@ -132,6 +132,7 @@ impl Program {
             time: exec.time_ns.map(Duration::from_nanos),
             load: exec.load.clone(),
             timeout: options.timeout_ns.map(Duration::from_nanos),
+            until_last: exec.until_last,
             grace: GRACE,
         };
         let design = Design {

@@ -9,6 +9,7 @@ use crate::exec::{Ending, Execution, Series, Usage};
 use crate::group::GroupLimits;
 use crate::measure::Variation;
 use crate::results::{OverTime, Rows, Sample, Status, TimelinePoint};
+use crate::stats::mean_between;
 
 /// A sample that was not taken because the variant, or what prepares it, does not allow it.
 pub(super) fn refused(detail: String) -> Execution {
@@ -44,6 +45,12 @@ pub(super) fn make_rows(
         let resident: Vec<(u64, u64)> = points.collect();
         let over_time = OverTime { load: &resident, resident: &resident, has_times: true };
         over_time.complete(&mut sample, count_from);
+        if let Some((from, (end, _))) = sample.counted_from_ns.zip(resident.last().copied()) {
+            let points = taken.series.points.iter();
+            let once: Option<Vec<(u64, u64)>> =
+                points.map(|point| Some((point.time_ns, point.once_bytes?))).collect();
+            sample.once_mean_bytes = once.and_then(|once| mean_between(&once, from, end));
+        }
     }
     let point = |point: &crate::exec::Point| TimelinePoint {
         time_ns: point.time_ns,
@@ -54,6 +61,8 @@ pub(super) fn make_rows(
         program_threads: Some(point.threads),
         program_cpu_user_ns: Some(point.cpu_user_ns),
         program_cpu_system_ns: Some(point.cpu_system_ns),
+        once_bytes: point.once_bytes,
+        program_cpu_ns: Some(point.cpu_ns),
         ..TimelinePoint::of(&sample)
     };
     let timeline = taken.series.points.iter().map(point).collect();
@@ -117,6 +126,8 @@ fn sample(
         rss_peak_bytes: peak.map(|peak| peak.rss_bytes),
         pss_peak_bytes: peak.and_then(|peak| peak.pss_bytes),
         pss_mean_bytes: series.pss_mean_bytes(),
+        once_peak_bytes: peak.and_then(|peak| peak.once_bytes),
+        once_mean_bytes: series.once_mean_bytes(),
         swap_peak_bytes: peak.map(|peak| peak.swap_bytes),
         ..Sample::default()
     }

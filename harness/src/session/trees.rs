@@ -1,7 +1,7 @@
 //! Recorded trees of processes: a manifest that is named as a workload stands for the traces of its processes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heaplab_trace::{Coverage, Gap, Summary};
 use heaplab_workloads::catalog::{self, Source, Workload};
@@ -11,8 +11,6 @@ use super::recording::{Recording, read_coverage};
 use crate::record::{Entry, Manifest};
 use crate::results::{RunTree, RunTreeMember};
 
-/// More of a tree's memory may not be missing from what is predicted of it.
-const MOST_MISSING_SHARE: f64 = 0.1;
 /// Less of a tree's memory may not be explained by recorded blocks, unless it is this little that is not.
 const LEAST_EXPLAINED_SHARE: f64 = 0.25;
 const ALLOWED_BYTES: f64 = (8 << 20) as f64;
@@ -32,6 +30,15 @@ impl Tree {
         Path::new(name).file_name().is_some_and(|file| {
             file.to_string_lossy().strip_suffix(Manifest::EXTENSION).is_some_and(|stem| stem.ends_with('.'))
         })
+    }
+
+    /// The manifest of the tree that a recording is of, which lies beside its trace; none if there was one process.
+    /// A manifest is its own.
+    pub(super) fn beside(recording: &Path) -> Option<PathBuf> {
+        if Tree::is_named_by(&recording.to_string_lossy()) {
+            return Some(recording.to_owned());
+        }
+        Some(recording.with_extension(Manifest::EXTENSION)).filter(|manifest| manifest.exists())
     }
 
     /// Reads the manifest that a workload is named by.
@@ -103,12 +110,13 @@ impl Tree {
                 start_ns,
                 first_event_ns,
                 end_ns: nanos(end_s).max(first_event_ns),
+                share: entry.memory_share,
             });
         }
         let missing_share = self.share_of(missing.keys().copied());
         let shared: Vec<(u64, u64)> =
             self.manifest.shared.iter().flatten().map(|&(at, bytes)| (nanos(at), bytes)).collect();
-        let refused = (missing_share > MOST_MISSING_SHARE)
+        let refused = (missing_share > RunTree::MOST_MISSING_SHARE)
             .then(|| {
                 format!(
                     "processes with {:.1} % of its memory are not in the recording: record them too",

@@ -15,6 +15,7 @@ use super::opening::{Ended, Start, is_begun};
 use super::program::{ProgramEnded, measure_program};
 use super::recording::read_coverage;
 use super::sampling::measure_replays;
+use super::trees::Tree;
 use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
 use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
 
@@ -70,18 +71,11 @@ pub fn validate_recording(
             return Err(SessionError::Failed { what, source: "see above".into() });
         }
     }
-    let gaps = read_coverage(&validation.recording)?.sentences();
-    if !validation.despite_coverage && !gaps.is_empty() {
-        let what = format!(
-            "{}: nothing is predicted from it, and so nothing validated (--despite-coverage does it all the same)",
-            validation.recording.display()
-        );
-        return Err(SessionError::Failed { what, source: gaps.join("; ").into() });
-    }
+    let replayed = validation.find_replayed(listener)?;
     let directory = &validation.directory;
     std::fs::create_dir_all(directory)
         .map_err(SessionError::failed(format!("{}: cannot create", directory.display())))?;
-    let replays = validation.start(directory.join(REPLAYS), validation.replay_options());
+    let replays = validation.start(directory.join(REPLAYS), validation.replay_options(replayed));
     let Ended::Finished(replays) = measure_replays(replays, stop, listener)? else { return Ok(None) };
     if stop.load(Ordering::Relaxed) {
         return Ok(None);
@@ -99,6 +93,12 @@ pub fn validate_recording(
         ProgramEnded::Ended { ended: Ended::Stopped(_), .. } => Ok(None),
         ProgramEnded::CannotStart(error) => Err(error.into()),
     }
+}
+
+/// What a validation replays.
+struct Replayed {
+    workload: String,
+    is_tree: bool,
 }
 
 /// The two runs of a validation's directory.
@@ -126,16 +126,47 @@ impl Validation {
         Start::New { options, argv: self.argv.clone(), output: Some(directory), shard: None }
     }
 
-    fn replay_options(&self) -> RunOptions {
+    /// What is replayed: the recording or, where it is of several processes, all of them by their manifest.
+    fn find_replayed(&self, listener: Listener<'_>) -> Result<Replayed, SessionError> {
+        let recording = self.recording.display().to_string();
+        let replayed = match Tree::beside(&self.recording) {
+            Some(manifest) => Replayed { workload: manifest.display().to_string(), is_tree: true },
+            None => Replayed { workload: recording, is_tree: false },
+        };
+        let gaps = if replayed.is_tree {
+            let tree = Tree::read(&replayed.workload)?.describe(|_| None, false)?;
+            tree.refused.into_iter().collect()
+        } else {
+            read_coverage(&self.recording)?.sentences()
+        };
+        if !self.despite_coverage && !gaps.is_empty() {
+            let what = format!(
+                "{}: nothing is predicted from it, and so nothing validated (--despite-coverage does it all the same)",
+                replayed.workload
+            );
+            return Err(SessionError::Failed { what, source: gaps.join("; ").into() });
+        }
+        if replayed.is_tree {
+            listener(&Notice::Say(format!(
+                "{}: all processes of the tree are replayed, and their memory together is compared",
+                replayed.workload
+            )));
+        }
+        Ok(replayed)
+    }
+
+    fn replay_options(&self, replayed: Replayed) -> RunOptions {
         let replay = ReplayOptions {
-            workloads: vec![self.recording.display().to_string()],
+            workloads: vec![replayed.workload],
             // Timers of allocators cost the program their time: so they must in the replay whose CPU time is compared.
             pace: Some(Pace::Virtual),
             despite_coverage: self.despite_coverage,
             ..ReplayOptions::default()
         };
+        // CPU time is not predicted of a tree.
+        let of_process = [Pass::Throughput, Pass::Memory];
         RunOptions {
-            passes: vec![Pass::Throughput, Pass::Memory],
+            passes: of_process[usize::from(replayed.is_tree)..].to_vec(),
             replay: Some(replay),
             ..self.options.clone()
         }
@@ -179,6 +210,8 @@ impl Validation {
                 time: self.exec.time_ns.map(Duration::from_nanos),
                 load: self.exec.load.clone(),
                 timeout: None,
+                // heaplab itself waits for the last process.
+                until_last: false,
                 grace: MERGING,
             },
             group: None,

@@ -66,6 +66,9 @@ impl Explained {
 pub struct Coverage {
     /// The share of resident memory that recorded blocks explain, over time; none where memory is not known.
     pub share: Option<f64>,
+    /// Whether the process began as a fork of another, whose blocks explain what it inherited: they are in no trace of its
+    /// own. Whether enough is explained can then be asked only of both together.
+    pub is_forked: bool,
     /// What no figure about the whole process may rest on.
     pub gaps: Vec<Gap>,
 }
@@ -100,6 +103,8 @@ impl Header {
     pub const FAILED_NOTE: &str = "recording_failed";
     /// The note, once for each, that names a program that was not recorded, and why.
     pub const NOT_RECORDED_NOTE: &str = "not_recorded";
+    /// The note that names the image that forked the process; none of a process that began as a program.
+    pub const PARENT_NOTE: &str = "parent_image";
     /// The note that says how many processes the recorded tree had; in the trace that stands for the recording.
     pub const TREE_PROCESSES_NOTE: &str = "tree_processes";
     /// The note that says which share of the tree's memory the process had over time, from 0 to 1.
@@ -120,11 +125,12 @@ impl Coverage {
         }
         let missed = header.notes_of(Header::NOT_RECORDED_NOTE);
         gaps.extend(missed.map(|what| Gap::NotRecorded(what.to_owned())));
-        gaps.extend(unexplained(summary));
+        let is_forked = header.notes_of(Header::PARENT_NOTE).next().is_some();
+        gaps.extend(unexplained(summary).filter(|_| !is_forked));
         gaps.extend(part_of_tree(header));
         let has_memory = summary.resident_mean_bytes > 0;
         let share = summary.explained_mean_bytes as f64 / summary.resident_mean_bytes as f64;
-        Coverage { share: has_memory.then_some(share), gaps }
+        Coverage { share: has_memory.then_some(share), is_forked, gaps }
     }
 
     /// Whether figures about the whole process may rest on the recording.
@@ -142,7 +148,10 @@ impl Coverage {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.share {
-            Some(share) => write!(f, "recorded blocks explain {:.0} % of its memory", share * 100.0),
+            Some(share) => {
+                write!(f, "recorded blocks explain {:.0} % of its memory", share * 100.0)?;
+                f.write_str(if self.is_forked { ", in which is what it inherited at its fork" } else { "" })
+            }
             None => f.write_str("its memory is not known"),
         }
     }

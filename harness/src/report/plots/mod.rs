@@ -42,7 +42,7 @@ use super::drawing::Svg;
 use super::drawing::palette::{Look, looks};
 use super::heap_map::HeapMaps;
 use super::timeline::{Timelines, read};
-use crate::results::ResultsError;
+use crate::results::{Counting, ResultsError};
 
 /// The kinds, in the order in which a report shows them.
 const KINDS: [&str; 12] = [
@@ -59,6 +59,9 @@ const KINDS: [&str; 12] = [
     "latency",
     "latency-touch",
 ];
+
+/// The kinds of a tree of processes: both ways of counting.
+const TREE_KINDS: [(&str, Counting); 2] = [("once", Counting::Once), ("sum", Counting::Sum)];
 
 /// The kinds of a run with several workloads, all of them in one plot.
 const OVERVIEW_KINDS: [&str; 3] = ["speed", "memory-peak", "memory"];
@@ -136,6 +139,10 @@ pub(super) fn draw_all(
     for result in results {
         drawn.extend(result?);
     }
+    for tree in &analysis.run.file.trees {
+        let stem = directory.join(file_stem(&tree.name, &mut taken));
+        drawn.push((0, draw_tree(analysis, &sources, &tree.name, &stem)?));
+    }
     drawn.sort_by_key(|(at, _)| *at);
     Ok(drawn.into_iter().flat_map(|(_, plots)| plots).collect())
 }
@@ -166,6 +173,23 @@ fn draw_workload(
             _ => latency::plot(&subject, "touch")?,
         };
         keep(drawn, Some(workload), kind, path, &mut plots)?;
+    }
+    Ok(plots)
+}
+
+/// Draws what shows a tree of processes.
+fn draw_tree(
+    analysis: &Analysis<'_>,
+    sources: &Sources,
+    tree: &str,
+    stem: &Path,
+) -> Result<Vec<Plot>, ReportError> {
+    let mut plots = Vec::new();
+    for (kind, counting) in TREE_KINDS {
+        let path = plot_path(stem, kind);
+        let subject = Subject { analysis, workload: tree, looks: &sources.looks, path: &path };
+        let drawn = process::plot_tree(&subject, counting)?;
+        keep(drawn, Some(tree), kind, path, &mut plots)?;
     }
     Ok(plots)
 }

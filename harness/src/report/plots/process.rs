@@ -11,7 +11,7 @@ use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 use crate::predict::{Curves, Validation};
-use crate::results::{MemoryPoint, Pass};
+use crate::results::{Counting, MemoryPoint, Pass};
 
 type Points = Vec<MemoryPoint>;
 
@@ -65,9 +65,50 @@ pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Optio
         return Ok(None);
     }
     let recorded = analysis.predictions.recorded.get(workload);
+    draw_lines(path, words(workload, recorded.is_some()), &shown, recorded).map(Some)
+}
+
+/// Draws what all processes of a tree would have together, counted in one way; none if that is not predicted.
+pub(super) fn plot_tree(subject: &Subject<'_>, counting: Counting) -> Result<Option<Svg>, ReportError> {
+    let Subject { analysis, workload: tree, looks, path } = *subject;
+    let shown: Vec<(&String, Look, &Points)> = analysis
+        .variants
+        .iter()
+        .zip(looks)
+        .filter_map(|(variant, look)| {
+            let points = &analysis.trees.middle(tree, variant, counting)?.points;
+            Some((variant, *look, points))
+        })
+        .collect();
+    let recorded = analysis.trees.recorded.get(tree).and_then(|recorded| recorded.of(counting));
+    if shown.is_empty() {
+        return Ok(None);
+    }
+    let (counted, subtitle) = match counting {
+        Counting::Once => (
+            "shared pages counted once",
+            "Lower is better. Anonymous memory of all processes, with pages that they share counted once: what a control group \
+             is charged. Of each variant the block whose mean is the median.",
+        ),
+        Counting::Process | Counting::Sum => (
+            "added up",
+            "Lower is better. Anonymous resident memory of all processes, added up: pages that they share count in each. Of \
+             each variant the block whose mean is the median.",
+        ),
+    };
+    let heading = format!("{tree}: memory of all processes, {counted}, predicted");
+    draw_lines(path, (heading, subtitle, "time since the recording began"), &shown, recorded).map(Some)
+}
+
+/// Draws a line for each variant, and one for what was recorded.
+fn draw_lines(
+    path: &Path,
+    (heading, subtitle, begin): (String, &str, &str),
+    shown: &[(&String, Look, &Points)],
+    recorded: Option<&Points>,
+) -> Result<Svg, ReportError> {
     let (time, bytes) = axes(shown.iter().map(|(_, _, points)| *points).chain(recorded), 8, 6);
-    let svg = draw(path, |canvas| {
-        let (heading, subtitle, begin) = words(workload, recorded.is_some());
+    draw(path, |canvas| {
         let top = title(canvas, &heading, subtitle);
         let entries = shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone()));
         let recording = recorded.map(|_| (Key::Line(RECORDED), "recorded".to_owned()));
@@ -75,15 +116,14 @@ pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Optio
         let panel =
             Panel { left: MARGIN + 78.0, right: WIDTH - MARGIN, top: top + 10.0, bottom: top + 420.0 };
         panel.draw_grid(canvas, &time, &bytes, true);
-        for (_, look, points) in &shown {
+        for (_, look, points) in shown {
             draw_points(canvas, &panel, (&time, &bytes), points, *look, 2.2);
         }
         if let Some(recorded) = recorded {
             draw_points(canvas, &panel, (&time, &bytes), recorded, RECORDED, 2.2);
         }
         draw_time(canvas, &panel, begin)
-    })?;
-    Ok(Some(svg))
+    })
 }
 
 /// Title, subtitle, and the name of the axis of time.
@@ -119,10 +159,16 @@ pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, Rep
     let (time, _) = axes(shown.iter().flat_map(|curves| lines(validation, curves)), 8, 1);
     draw(path, |canvas| {
         let heading = format!("{}: prediction and reality", validation.program);
-        let subtitle = "Anonymous resident memory of the process. Each panel has one variant and a scale of its own: every run of \
-                        the program itself, and what was predicted from the one recording. The recorded run is in each: it \
-                        is what one would expect if nothing changed.";
-        let top = title(canvas, &heading, subtitle);
+        let whose = match validation.countings.first() {
+            Some(Counting::Once) => "Anonymous memory of all processes, pages that they share counted once.",
+            Some(Counting::Sum) => "Anonymous resident memory of all processes, added up.",
+            Some(Counting::Process) | None => "Anonymous resident memory of the process.",
+        };
+        let subtitle = format!(
+            "{whose} Each panel has one variant and a scale of its own: every run of the program itself, and what was \
+             predicted from the one recording. The recorded run is in each: it is what one would expect if nothing changed."
+        );
+        let top = title(canvas, &heading, &subtitle);
         let entries = [
             (Key::Line(REAL), "the program's own runs".to_owned()),
             (Key::Line(RECORDED), "the recorded run".to_owned()),

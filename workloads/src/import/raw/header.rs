@@ -71,7 +71,7 @@ fn describe_image(image: Image<'_>, notes: &mut Notes) {
     let head = image.head();
     notes.add("executable", lossy(image, Text::Program));
     if let Some(parent) = head.parent {
-        notes.add("parent_image", format!("{}-{}", parent.pid, parent.ordinal));
+        notes.add(Header::PARENT_NOTE, format!("{}-{}", parent.pid, parent.ordinal));
     }
     notes.add("cpus_online", head.cpus_online);
     notes.add("affinity", cpu_list(&head.affinity));

@@ -2,11 +2,14 @@
 //! once.
 //!
 //! Each page that N processes share adds 1/N to the proportional share (PSS) of each, so that the proportional shares
-//! add up to the memory with shared pages counted once. The difference between both sums is what is stored.
+//! add up to the memory with shared pages counted once. The difference between both sums is what is stored. Recordings
+//! and runs of real programs sample it alike, so that predictions and reality are of the same kind.
 
 use std::fs;
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use nix::time::ClockId;
 
 /// At most this often.
 const STEP: Duration = Duration::from_millis(20);
@@ -16,8 +19,8 @@ const COST_PART: u32 = 50;
 const MOST_POINTS: usize = 10_000;
 
 /// What the processes share, over time.
-#[derive(Default)]
-pub(super) struct Sharing {
+#[derive(Debug, Default)]
+pub struct Sharing {
     /// When, and by how many bytes the sum exceeds the memory with shared pages counted once.
     points: Vec<(Duration, u64)>,
     next: Duration,
@@ -28,12 +31,18 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
+    /// Of known points.
+    #[cfg(test)]
+    pub(crate) fn of(points: Vec<(Duration, u64)>) -> Sharing {
+        Sharing { points, ..Sharing::default() }
+    }
+
     /// Samples these processes at `elapsed`, if it is time.
-    pub(super) fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) {
+    pub fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) {
         if elapsed < self.next || self.unknown.is_some() {
             return;
         }
-        let begin = Instant::now();
+        let begin = cpu_time();
         let processes: Vec<u32> = processes.collect();
         // A process shares anonymous memory with none but its relatives.
         let read = match processes.len() {
@@ -47,7 +56,7 @@ impl Sharing {
             Ok(bytes) => self.push(elapsed, bytes, is_first),
             Err(why) => self.unknown = Some(why),
         }
-        self.next = elapsed + (COST_PART * begin.elapsed()).max(self.step.max(STEP));
+        self.next = elapsed + (COST_PART * cpu_time().saturating_sub(begin)).max(self.step.max(STEP));
     }
 
     fn push(&mut self, elapsed: Duration, bytes: u64, is_first: bool) {
@@ -64,10 +73,34 @@ impl Sharing {
         }
     }
 
-    /// When, and how many bytes; or why that is not known.
-    pub(super) fn points(&self) -> Result<&[(Duration, u64)], &str> {
+    /// When, and how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not known.
+    pub fn points(&self) -> Result<&[(Duration, u64)], &str> {
         self.unknown.as_deref().map_or(Ok(&self.points), Err)
     }
+}
+
+/// CPU time of this thread: what work costs. On a busy machine the time that passes meanwhile is a multiple of it, and
+/// says nothing of what is spent.
+pub fn cpu_time() -> Duration {
+    ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
+}
+
+/// What is shared, each figure until the next. From an edge, where a process begins or ends, until the next sample it is
+/// not known: there the larger of the samples before and after stands, or else a child's heap would count twice until it
+/// is sampled. Points are in order of time, and so are edges.
+pub fn fill_edges(points: &[(u64, u64)], edges: &[u64]) -> Vec<(u64, u64)> {
+    let (mut filled, mut before) = (Vec::new(), (0, 0));
+    for &(time, bytes) in points {
+        let edge = edges.iter().find(|edge| **edge > before.0 && **edge < time);
+        filled.extend(edge.map(|edge| (*edge, bytes.max(before.1))));
+        filled.push((time, bytes));
+        before = (time, bytes);
+    }
+    filled
 }
 
 /// By how many bytes a process's anonymous memory exceeds its proportional share. One that has ended has none.
@@ -102,6 +135,13 @@ mod tests {
         assert_eq!(parse_excess("Rss: 900 kB\nAnonymous: 100 kB\n"), None, "an old kernel");
         let own = read_excess(std::process::id()).expect("this kernel states it");
         assert!(own < 1 << 40);
+    }
+
+    #[test]
+    fn between_an_edge_and_the_next_sample_the_larger_figure_stands() {
+        let filled = fill_edges(&[(10, 0), (45, 70), (85, 70), (95, 5)], &[0, 40, 80, 90]);
+        assert_eq!(filled, [(10, 0), (40, 70), (45, 70), (80, 70), (85, 70), (90, 70), (95, 5)]);
+        assert_eq!(fill_edges(&[], &[3]), []);
     }
 
     #[test]
