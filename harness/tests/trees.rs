@@ -289,6 +289,23 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
         4,
         "each process is a workload"
     );
+    // A host takes trees, not their processes.
+    let mut command = heaplab();
+    command.current_dir(directory).args([
+        "plan",
+        "whole/replay",
+        "--host-memory",
+        "1GiB",
+        "--format",
+        "json",
+    ]);
+    let output = command.output().expect("heaplab runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a plan");
+    let hosts = plan["hosts"].as_array().expect("rows");
+    assert!(hosts.len() == 1 && hosts[0]["workload"] == "trace.tree", "{plan}");
+    assert_eq!(hosts[0]["basis"], "tree", "{plan}");
     for plot in ["once", "sum"] {
         assert!(directory.join(format!("whole/replay/plots/trace.tree-{plot}.png")).exists(), "{plot}");
     }

@@ -12,6 +12,7 @@ mod need;
 mod node;
 mod pods;
 mod request;
+mod tree;
 
 pub use connection::{ConnectionRow, MOST_BEND, fit_connections};
 pub use host::{HostRow, plan_hosts};
@@ -26,8 +27,10 @@ pub use request::{
 
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 
-use crate::results::{ResultsError, Run};
+use crate::results::{ResultsError, Run, RunWorkload};
 use caveats::describe_caveats;
+use need::members_of_trees;
+use tree::read_tree_needs;
 
 /// A plan: what was asked, what a process needs, and what follows from both.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +154,10 @@ pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity,
 /// The first workload whose recording has gaps.
 pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
     let mut workloads = runs.iter().flat_map(|run| &run.file.workloads);
+    let mut trees = runs.iter().flat_map(|run| &run.file.trees);
+    if let Some((tree, why)) = trees.find_map(|tree| Some((tree, tree.refused.clone()?))) {
+        return Err(PlanError::Gaps { workload: tree.name.clone(), gaps: vec![why] });
+    }
     match workloads.find(|workload| !workload.gaps.is_empty()) {
         None => Ok(()),
         Some(found) => Err(PlanError::Gaps { workload: found.name.clone(), gaps: found.gaps.clone() }),
@@ -164,12 +171,15 @@ fn read_all(runs: &[&Run], loads: &[f64], notes: &mut Vec<String>) -> Result<Vec
         let path = run.directory.display();
         let mut of_run = run.notes.clone();
         let mut needs = read_needs(run, &mut of_run)?;
+        needs.extend(read_tree_needs(run, &mut of_run)?);
         of_run.extend(describe_caveats(run));
         if needs.is_empty() {
             return Err(PlanError::NoMemory(path.to_string()));
         }
         let measured = |name: &str| needs.iter().any(|need| need.workload == name);
-        let missing = run.file.workloads.iter().filter(|workload| !measured(&workload.name));
+        let of_trees = members_of_trees(run);
+        let is_alone = |workload: &&RunWorkload| !of_trees.contains(&*workload.name);
+        let missing = run.file.workloads.iter().filter(is_alone).filter(|workload| !measured(&workload.name));
         of_run.extend(missing.map(|workload| format!("{}: no memory sample, so no plan", workload.name)));
         if let Some(load) = loads.get(at) {
             name_load(&mut needs, *load, (runs[0], *run), &all)?;
@@ -242,6 +252,7 @@ fn describe_whole_processes(needs: &[Need]) -> Vec<String> {
         let whole = match need.basis {
             Basis::Heap => continue,
             Basis::Predicted => "the whole process's, predicted from its recording",
+            Basis::Tree => "that of all processes of the tree, predicted from its recording",
             Basis::Program => "the program's own",
         };
         notes.push(format!("{}: --non-heap is not added, because the memory is {whole}", need.workload));

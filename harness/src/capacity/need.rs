@@ -23,6 +23,8 @@ pub enum Basis {
     Heap,
     /// The whole process's, predicted from a recording that knows its memory.
     Predicted,
+    /// That of all processes of a tree, predicted from its recording, with pages that they share counted once.
+    Tree,
     /// The program's own, which ran.
     Program,
 }
@@ -33,6 +35,7 @@ impl Basis {
         match self {
             Basis::Heap => "a replayed heap's",
             Basis::Predicted => "a process's, predicted from its recording",
+            Basis::Tree => "that of all processes of a tree",
             Basis::Program => "a program's own",
         }
     }
@@ -89,7 +92,7 @@ pub fn is_planned(sample: &Sample) -> bool {
     matches!(sample.pass, Pass::Memory | Pass::Exec) && sample.allocator != FLOOR
 }
 
-/// The needs of a run, in the order of its workloads and variants. Adds to `notes` what spoils or is missing.
+/// The needs of a run's processes, in the order of its workloads and variants. Adds to `notes` what spoils or is missing.
 ///
 /// # Errors
 ///
@@ -102,7 +105,9 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     let mut needs: BTreeMap<(usize, usize), Need> = BTreeMap::new();
     let mut order = Order::new(run);
     let mut without_points: BTreeMap<(&str, &str, Basis), u64> = BTreeMap::new();
-    for (place, sample) in run.samples.iter().enumerate().filter(|(_, sample)| is_planned(sample)) {
+    let of_trees = members_of_trees(run);
+    let is_alone = |sample: &Sample| is_planned(sample) && !of_trees.contains(&*sample.workload);
+    for (place, sample) in run.samples.iter().enumerate().filter(|(_, sample)| is_alone(sample)) {
         let workload = run.file.workloads.iter().find(|workload| workload.name == sample.workload);
         let basis = match sample.pass {
             Pass::Exec => Basis::Program,
@@ -148,6 +153,11 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     Ok(needs)
 }
 
+/// The workloads that are processes of a tree: they are not placed by themselves.
+pub(super) fn members_of_trees(run: &Run) -> BTreeSet<&str> {
+    run.file.trees.iter().flat_map(|tree| &tree.members).map(|member| &*member.workload).collect()
+}
+
 /// What a pod with this sample takes. `held` are times and bytes.
 fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_table_bytes: f64) -> PodBlock {
     let mut held = held.to_vec();
@@ -160,8 +170,8 @@ fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_tab
             .saturating_sub(sample.group_kernel_bytes.unwrap_or(0))
     };
     let is_program = sample.pass == Pass::Exec;
-    let seen =
-        [sample.group_peak_bytes.map(beyond), sample.group_anonymous_bytes, sample.resident_peak_bytes];
+    let own_peak = sample.once_peak_bytes.or(sample.resident_peak_bytes);
+    let seen = [sample.group_peak_bytes.map(beyond), sample.group_anonymous_bytes, own_peak];
     let seen = seen.into_iter().flatten().max().filter(|_| is_program).unwrap_or(0) as f64;
     let last = held.last().map_or(0, |point| point.0);
     let time_s = if has_times { end.max(last) as f64 / 1e9 } else { 0.0 };
@@ -213,7 +223,7 @@ impl Points {
     fn take(&mut self, place: usize, basis: Basis) -> Option<Vec<MemoryPoint>> {
         match basis {
             Basis::Predicted => self.predictions.of_samples.remove(&place).map(|found| found.points),
-            Basis::Heap | Basis::Program => self.timelines.remove(&place),
+            Basis::Heap | Basis::Program | Basis::Tree => self.timelines.remove(&place),
         }
     }
 }
@@ -229,7 +239,10 @@ fn read_timelines(
     };
     let has = |pass| run.samples.iter().any(|sample| sample.pass == pass);
     if has(Pass::Exec) {
-        notes.extend(run.each_program_point(|place, point| add(place, point.time_ns, point.resident_bytes))?);
+        // Of several processes pages that they share count once, where it is known what they share.
+        notes.extend(run.each_program_point(|place, point| {
+            add(place, point.time_ns, point.once_bytes.unwrap_or(point.resident_bytes));
+        })?);
     }
     if has(Pass::Memory) {
         notes
@@ -242,7 +255,7 @@ fn describe_without_points(((workload, variant, basis), count): ((&str, &str, Ba
     let (sample, is) = if count == 1 { ("sample", "is") } else { ("samples", "are") };
     let why = match basis {
         Basis::Heap => format!("timeline.csv has no point of {count} memory {sample}, which {is} left out"),
-        Basis::Predicted => {
+        Basis::Predicted | Basis::Tree => {
             format!(
                 "{count} memory {sample} {is} left out: no ok replay of the build recorded under is of the same block"
             )
@@ -299,7 +312,7 @@ fn end_of_trace(workload: &RunWorkload) -> Option<u64> {
 }
 
 /// What holds from a time on, of values that each hold until the next.
-fn held_from(mut points: Vec<(u64, u64)>, from: u64) -> Vec<(u64, u64)> {
+pub(super) fn held_from(mut points: Vec<(u64, u64)>, from: u64) -> Vec<(u64, u64)> {
     points.sort_by_key(|&(time, _)| time);
     let before = points.partition_point(|&(time, _)| time <= from).saturating_sub(1);
     points.drain(..before);

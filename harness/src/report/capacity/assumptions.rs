@@ -26,7 +26,9 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             ),
             Basis::Predicted => "A process that is predicted: anonymous resident memory of the whole process as recorded, less the replay of the build recorded under, plus the variant's, which it does not exceed in 99 % of trace time, and the page tables of its heap. --non-heap is in it."
                 .to_owned(),
-            Basis::Program => "A process that ran: anonymous resident memory of the program and all that it started, which it did not exceed in 99 % of its time. --non-heap is in it, page tables are not."
+            Basis::Tree => "A tree of processes that is predicted is placed on a host as one: anonymous memory of all its processes, pages that they share counted once, which it does not exceed in 99 % of the recording's time, and the page tables of their heaps. --non-heap is in it. What the processes keep busy of a CPU is not known: say it by --process-cpus."
+                .to_owned(),
+            Basis::Program => "A process that ran: anonymous resident memory of the program and all that it started, pages that they share counted once, which it did not exceed in 99 % of its time. --non-heap is in it, page tables are not."
                 .to_owned(),
         })
         .collect();

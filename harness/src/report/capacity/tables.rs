@@ -108,6 +108,7 @@ fn describe_basis(basis: Basis) -> &'static str {
     match basis {
         Basis::Heap => "heap, replayed",
         Basis::Predicted => "process, predicted",
+        Basis::Tree => "tree, predicted",
         Basis::Program => "process, measured",
     }
 }

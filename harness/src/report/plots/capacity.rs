@@ -71,6 +71,10 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
             Basis::Predicted => {
                 "A process is what it is predicted not to exceed in 99 % of trace time, with its heap's page tables"
             }
+            Basis::Tree => {
+                "A tree of processes is what it is predicted not to exceed in 99 % of the recording's time, shared pages counted \
+                 once, with its heaps' page tables"
+            }
             Basis::Program => "A process is what the program did not exceed in 99 % of its time",
         };
         let subtitle = format!(
