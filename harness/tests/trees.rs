@@ -230,7 +230,7 @@ fn what_workers_share_with_their_server_is_in_the_manifest() {
 
 #[test]
 fn a_tree_is_predicted_and_measured_in_two_ways() {
-    let run = Recorded::hazard("shared_heap.c", &[], &["1000"]);
+    let run = Recorded::hazard("shared_heap.c", &[], &["1500"]);
     let directory = run.directory.path();
     assert!(
         !run.said().contains("outside malloc"),
@@ -254,7 +254,7 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
         "-o",
         "whole",
     ]);
-    command.args(["--", "./shared_heap", "1000"]);
+    command.args(["--", "./shared_heap", "1500"]);
     let output = command.output().expect("heaplab runs");
     let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
