@@ -1,4 +1,4 @@
-//! How allocators are measured: the library behind the `heaplab` command.
+//! How allocators are measured: the library that the `heaplab` command calls.
 //!
 //! One direction: stats, group, sharing, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
 //! module uses only what stands before it.

@@ -99,7 +99,7 @@ fn every_variant_serves_and_is_measured() {
         assert_eq!((column(sample, "exit_status"), column(sample, "requested_peak_bytes")), ("0", ""));
     }
     let timeline = fs::read_to_string(place.path("out/timeline.csv")).expect("a timeline");
-    assert!(timeline.lines().count() > 4 * 3, "several looks a sample: {timeline}");
+    assert!(timeline.lines().count() > 4 * 3, "the tree is sampled several times in each sample: {timeline}");
     let shown = stderr(&assert);
     for part in ["CPU time", "memory of the program", "out"] {
         assert!(shown.contains(part), "{part}: {shown}");
@@ -228,7 +228,7 @@ fn what_cannot_be_run_ends_as_in_a_shell() {
     ] {
         let assert = heaplab().current_dir(place.0.path()).args(["exec", "--", command]).assert().code(code);
         assert!(stderr(&assert).contains(part), "{}", stderr(&assert));
-        assert!(!place.path("results").exists(), "nothing is begun");
+        assert!(!place.path("results").exists(), "nothing was started");
     }
     let assert = heaplab().current_dir(place.0.path()).args(["exec"]).assert().code(2);
     assert!(stderr(&assert).contains("COMMAND"), "{}", stderr(&assert));
@@ -297,7 +297,7 @@ fn the_whole_tree_counts_and_nothing_of_it_is_left() {
     let sample = place.sample();
     assert_eq!(number(&sample, "processes"), 2);
     assert!(number(&sample, "resident_peak_bytes") >= 40 * MIB, "{sample:?}");
-    assert!(stderr(&assert).contains("1 process outlived the program and was ended"), "{}", stderr(&assert));
+    assert!(stderr(&assert).contains("1 process outlived the program and was killed"), "{}", stderr(&assert));
     assert!(processes_of(&place).is_empty());
 }
 
@@ -427,7 +427,7 @@ fn a_run_is_continued_by_its_own_arguments() {
     let hash = run_file.split("program_hash = \"").nth(1).expect("the program's hash").split('"').next();
     let other = run_file.replace(hash.expect("a hash"), &"0".repeat(64));
     fs::write(place.path("out/run.toml"), other).expect("written");
-    assert!(stderr(&resume().code(2)).contains("is another than when it was begun (program "));
+    assert!(stderr(&resume().code(2)).contains("is different from when it was started (program "));
     fs::write(place.path("out/run.toml"), run_file).expect("written");
     let assert =
         heaplab().current_dir(place.0.path()).args(["run", "--resume", "-o", "out"]).assert().failure();

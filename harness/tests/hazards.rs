@@ -361,7 +361,7 @@ fn calls_are_served_while_the_next_allocator_is_looked_for() {
     let directory = tempfile::tempdir().expect("a directory");
     let library = compile("early_calls.c", directory.path(), &["-shared", "-fPIC"]);
     let program = compile("end.c", directory.path(), &[]);
-    // Such an allocator serves the recorder, and no program alone: so it is preloaded behind the recorder.
+    // Such an allocator serves the recorder, and no program alone: so it is preloaded after the recorder.
     let recorder = support::library_directory().join("libheaplab_recorder.so");
     let preload = format!("LD_PRELOAD={}:{}", recorder.display(), library.display());
     let arguments = [&preload, program.to_str().expect("UTF-8"), "_exit"];

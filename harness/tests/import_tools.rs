@@ -174,7 +174,7 @@ impl Place {
         let mut heaptrack = tool("heaptrack", "heaptrack");
         let output =
             done(heaptrack.args(option).arg("-o").arg(self.path("heaptrack")).arg(&self.program).args(words));
-        // Its own words stand before and behind those of the program.
+        // Its own words stand before and after those of the program.
         let text = String::from_utf8(output.stdout).unwrap();
         let own = text.lines().find(|line| line.starts_with("mallocs=")).unwrap_or_else(|| panic!("{text}"));
         (Counted::parse(own), self.find("heaptrack"))

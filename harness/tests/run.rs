@@ -187,7 +187,7 @@ fn orders_and_touch_policies_replay_the_same_objects() {
 }
 
 /// In causal order two windows are open, and a point of the idle time between them must not come before the one
-/// behind the first: the mean went beyond every machine's memory.
+/// after the first: the mean went beyond every machine's memory.
 #[test]
 fn in_causal_order_too_the_mean_is_below_the_peak() {
     let mut log = String::new();

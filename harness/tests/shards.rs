@@ -279,7 +279,7 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
             "{directories:?}: nothing is written"
         );
     }
-    // What is there can be had all the same, and says what it is.
+    // What is there is merged all the same, and says what it is.
     let partial = merge(place.path(), &["s1"], &["--allow-missing"]).code(3);
     assert!(said(&partial).contains("are missing or not whole"), "{}", said(&partial));
     let again = merge(place.path(), &["s1", "s2"], &[]).code(2);

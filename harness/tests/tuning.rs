@@ -37,7 +37,7 @@ fn write(path: &Path, allocator: Option<RecordedAllocator>, records: impl IntoIt
     writer.finish().expect("a whole trace");
 }
 
-/// A program that has `said` to its allocator, allocates 20 MiB in blocks of `size`, and a small one behind them if
+/// A program that has `said` to its allocator, allocates 20 MiB in blocks of `size`, and a small one after them if
 /// they shall not be the end of the heap, frees the 20 MiB, and is then idle for two minutes; in the middle of that
 /// it may trim its heap.
 fn history(said: &[Tuning], size: u64, has_top: bool, trims: bool) -> Vec<Record> {

@@ -1,4 +1,4 @@
-//! `heaplab validate` as a process: records, predicts, runs, and holds one against the other.
+//! `heaplab validate` as a process: records, predicts, runs, and compares the two.
 
 mod support;
 
@@ -97,7 +97,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
         "2",
     ]);
     let said = String::from_utf8_lossy(&command.assert().code(2).get_output().stderr).into_owned();
-    assert!(said.contains("program is another than when it was begun"), "{said}");
+    assert!(said.contains("program is different from when it was started"), "{said}");
 }
 
 #[test]

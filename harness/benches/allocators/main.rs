@@ -5,7 +5,7 @@
 //! variant it runs itself again with the variant's library preloaded, variants next to each other in time.
 //! Such a child proves which allocator serves it, and calls malloc directly. All else that it allocates,
 //! criterion's samples among it, lies on the private heap: on the heap under test it would pin ptmalloc2's
-//! top, and the pages behind it could never be given back. All results land in one criterion directory as
+//! top, and the pages after it could never be given back. All results land in one criterion directory as
 //! GROUP/BENCHMARK/VARIANT. `floor` measures the benchmark itself and is never ranked.
 //!
 //! An allocator that is not there is an error: a comparison without it would look complete.

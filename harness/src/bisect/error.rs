@@ -7,7 +7,7 @@ use crate::session::SessionError;
 /// A search that could not be made. One that ends among several suspects is no error.
 #[derive(Debug, thiserror::Error)]
 pub enum BisectError {
-    /// What was asked for cannot be had.
+    /// What was asked for does not exist or is not allowed.
     #[error("{0}")]
     Usage(String),
     /// A folder or file.

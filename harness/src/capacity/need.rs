@@ -262,7 +262,7 @@ fn describe_without_points(((workload, variant, basis), count): ((&str, &str, Ba
         }
         Basis::Program => {
             format!(
-                "timeline.csv has no point of {count} {sample}, which {is} left out: the program may have ended before it was looked at"
+                "timeline.csv has no point of {count} {sample}, which {is} left out: the program may have exited before it was sampled"
             )
         }
     };

@@ -1,6 +1,6 @@
 //! How many pods a node holds: drawn from measured timelines at random phases.
 //!
-//! A draw is a node that pods are put on one after another, each with the memory of a random sample, begun at a random moment
+//! A draw is a node that pods are put on one after another, each with the memory of a random sample, from a random moment on
 //! of it; it is full when at any moment of the timeline the pods together would have more than there is. How many it held
 //! then is one draw, and the odds are those of all. Where the pods follow one daily curve, all begin at the same moment.
 

@@ -144,7 +144,7 @@ pub enum RequestError {
     NothingLeft {
         /// The host's memory.
         memory_bytes: u64,
-        /// What is taken off.
+        /// What is subtracted.
         taken_bytes: u64,
     },
     /// A number that must be positive and is not.

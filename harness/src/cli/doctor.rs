@@ -107,7 +107,7 @@ fn known_answers(args: &Args) -> anyhow::Result<Outcome> {
     let wrong = answers.iter().filter(|answer| !answer.is_right).count();
     if wrong > 0 {
         say!(
-            "heaplab: {wrong} of {} known answers were not found: trust no figure of this machine before that is mended",
+            "heaplab: {wrong} of {} known answers were not found: trust no figure of this machine before that is fixed",
             answers.len()
         );
     }
@@ -166,7 +166,7 @@ fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     let faults: Vec<&NoiseRow> = rows.iter().filter(|row| row.is_fault()).collect();
     for fault in &faults {
         say!(
-            "heaplab: {}, {}: ptmalloc2 differs from itself: trust no comparison of this machine before that is mended",
+            "heaplab: {}, {}: ptmalloc2 differs from itself: trust no comparison of this machine before that is fixed",
             fault.workload,
             fault.metric
         );

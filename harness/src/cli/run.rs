@@ -150,7 +150,7 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
     }
 }
 
-/// How the run starts. The baseline of a report may be another than the run's, and its form may.
+/// How the run starts. The baseline of a report may differ from the run's, and so may its form.
 fn start(args: Args, matches: &ArgMatches) -> Start {
     let (output, resume, anyway, shard) = (args.output.clone(), args.resume, args.resume_anyway, args.shard);
     let free = ["output", "resume", "resume_anyway", "format", "shard"];

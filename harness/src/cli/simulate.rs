@@ -13,7 +13,7 @@ use super::{Outcome, Usage, require_directory};
 use crate::cli::stdout::stdout;
 use crate::report::{Load, draw_load};
 
-/// Of so many records one is looked at for the plot.
+/// One in so many records is used for the plot.
 const PLOT_EVERY: u64 = 16;
 
 #[derive(clap::Args)]

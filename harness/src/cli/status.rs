@@ -13,7 +13,7 @@ use crate::session::SessionError;
 
 /// Something went wrong that nobody knows to pass.
 const ERROR: u8 = 1;
-/// What was asked for cannot be had, now or later.
+/// What was asked for does not exist or is not allowed, now or later.
 const USAGE: u8 = 2;
 /// `EX_TEMPFAIL` of sysexits.h: it may succeed later, or on another machine.
 const TEMPORARY: u8 = 75;
@@ -33,7 +33,7 @@ pub(super) fn status_of(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether the user asked for what cannot be had.
+/// Whether the user asked for something that does not exist or is not allowed.
 fn is_usage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Usage>().is_some()
         || matches!(error.downcast_ref::<SessionError>(), Some(SessionError::Usage(_)))

@@ -18,7 +18,7 @@ pub enum Pass {
     Memory,
     /// A pattern in every object, verified at its free.
     Check,
-    /// No replay: the real program, looked at from outside.
+    /// No replay: the real program, sampled from outside.
     Exec,
 }
 

@@ -21,7 +21,7 @@ pub enum Level {
 /// One finding: a row of `heaplab doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub what: &'static str,
     /// What was found; `not readable` where there is no such file.
     pub found: String,
@@ -254,7 +254,7 @@ fn examine_limits(readings: &Readings) -> Vec<Check> {
             "memory limit of the control group",
             bytes(readings.cgroup_memory_bytes),
             at_least(readings.cgroup_memory_bytes, 2048 * MIB),
-            "workers are ended when they reach it; run outside of the group, or raise its memory.max",
+            "workers are killed when they reach it; run outside the group, or raise its memory.max",
         ),
         judged(
             "mappings per process (vm.max_map_count)",

@@ -16,7 +16,7 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// A command of the shell that is started when the program is ready, and whose end ends the sample.
     pub load: Option<String>,
-    /// A sample that takes longer is ended.
+    /// A sample that takes longer is stopped.
     pub timeout: Option<Duration>,
     /// Whether a sample that nothing else ends goes on until the last process ends that a program which ended well has
     /// started. With a time or a load it does anyway.
@@ -32,9 +32,9 @@ pub enum Ending {
     Ok,
     /// Ended by heaplab because its time was over.
     Timeout,
-    /// The program was ended by a signal of its own making.
+    /// The program was killed by a signal that heaplab did not send.
     Crash,
-    /// The program was ended by SIGKILL, as the kernel does when memory runs out.
+    /// The program was killed by SIGKILL, as the kernel does when memory runs out.
     Oom,
     /// Another malloc served than the variant's.
     NotInjected,
@@ -105,7 +105,7 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
             (Ending::Timeout, format!("ended after {} s", limits.timeout.unwrap_or_default().as_secs_f64()))
         }
         Cause::Oom => (Ending::Oom, "killed for memory".into()),
-        Cause::Lost => (Ending::Error, "the keeper of the program was ended by somebody".into()),
+        Cause::Lost => (Ending::Error, "something killed the program's keeper".into()),
         Cause::Stopped => (Ending::Error, "stopped".into()),
     };
     (ending, Some(detail))

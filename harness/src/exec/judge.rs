@@ -1,4 +1,4 @@
-//! Whether the variant served the program: the probe's reports held against the processes that were seen.
+//! Whether the variant served the program: the probe's reports compared with the processes that were seen.
 
 use std::fs::File;
 use std::io::Read;
@@ -61,7 +61,7 @@ pub(super) fn judge(reports: &Reports, library: &Path, seen: &[Seen], program: &
     verdict
 }
 
-/// A program that had ended before it could be looked at.
+/// A program that exited before it could be sampled.
 fn judge_unseen(reports: &Reports, library: &Path, program: &Path) -> Option<String> {
     let program = std::fs::canonicalize(program).unwrap_or_else(|_| program.to_path_buf());
     match reports.of(0, &program).map(|report| report.matches(library)) {

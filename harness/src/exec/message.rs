@@ -36,7 +36,7 @@ pub(super) struct Job {
     pub(super) group: Option<PathBuf>,
 }
 
-/// What heaplab tells a keeper behind the job. A connection that ends means [`Told::End`].
+/// What heaplab tells a keeper after the job. A connection that ends means [`Told::End`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Told {
     /// Send SIGTERM to the program.

@@ -1,4 +1,4 @@
-//! Runs the real program under a variant and looks at it from outside.
+//! Runs the real program under a variant and samples it from outside.
 //!
 //! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes
 //! the keeper's child, so the whole tree is known, counted and ended. `tree` reads the tree's figures from

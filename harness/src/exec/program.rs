@@ -1,4 +1,4 @@
-//! A program behind its keeper, as heaplab sees it: started, spoken to, and always ended.
+//! A program under its keeper, as heaplab sees it: started, spoken to, and always ended.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};

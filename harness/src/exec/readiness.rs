@@ -15,7 +15,7 @@ use regex::bytes::Regex;
 
 /// A connection that is not there after this time will not come.
 const CONNECT: Duration = Duration::from_millis(100);
-/// More of a line than this is not held against the expression.
+/// More of a line than this is not compared with the expression.
 const LINE_BYTES: usize = 64 << 10;
 
 /// What shows that a program can be used.

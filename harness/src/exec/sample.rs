@@ -1,4 +1,4 @@
-//! One sample: the program started, looked at until its end or its load's, ended, and judged.
+//! One sample: the program started, sampled until its end or its load's, stopped, and judged.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,7 +22,7 @@ use super::series::Series;
 use super::tree::descendants;
 use crate::group::{Account, Group};
 
-/// Between two looks at the process tree.
+/// Between two samples of the process tree.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Between two readings of resident memory alone: as often as a recorder reads it, so that a prediction and reality
 /// miss the same peaks.

@@ -1,4 +1,4 @@
-//! The figures of a process tree over time: peaks and means of every look, and points for a plot.
+//! The figures of a process tree over time: peaks and means of every sample of it, and points for a plot.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ const SHARE_COST: u32 = 100;
 /// Looking for new processes takes at most one part in this many of the time.
 const FIND_COST: u32 = 50;
 
-/// One look at the tree, or several joined.
+/// One sample of the tree, or several joined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// Time since the program's start.
@@ -52,7 +52,7 @@ pub(super) struct Seen {
     pub(super) anonymous_peak_bytes: u64,
 }
 
-/// The looks of one sample.
+/// How the tree was sampled in one sample of the run.
 #[derive(Debug, Default)]
 pub struct Series {
     /// Points in order of time.
@@ -152,7 +152,7 @@ impl Series {
     }
 
     /// Reads the resident memory alone, of the processes that the last look found: a look is too dear to be
-    /// taken as often as a recorder looks. False if there is none, or another than then.
+    /// taken as often as a recorder looks. False if there is none, or it has changed since.
     pub(super) fn glance(&mut self, keeper: u32, time: Duration) -> bool {
         if time >= self.next_find {
             let from = cpu_time();
@@ -190,7 +190,7 @@ impl Series {
         for (process, watched) in &self.watched {
             let last = before.remove(process).unwrap_or(0);
             match watched.cpu_ns() {
-                // One that has begun anew under the number of another.
+                // One that has started anew under the number of another.
                 Some(now) if now < last => {
                     self.ended_cpu_ns += last;
                     self.cpu_ns.insert(*process, now);
@@ -241,7 +241,7 @@ impl Series {
         self.next_share = None;
     }
 
-    /// Adds a point behind the others.
+    /// Adds a point after the others.
     fn push(&mut self, point: Point) {
         self.looks += 1;
         self.anonymous.push(point.time_ns, point.anonymous_bytes);
@@ -334,7 +334,7 @@ mod tests {
             Command::new("sh").arg("-c").arg("cat").stdin(Stdio::piped()).spawn().expect("a shell");
         let mut series = Series::default();
         let own = std::process::id();
-        assert!(!series.glance(own, Duration::ZERO), "nothing was looked at yet");
+        assert!(!series.glance(own, Duration::ZERO), "nothing was sampled yet");
         // Limits the shell runs cat, or has become it.
         for _ in 0..500 {
             if series.look(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2)) {

@@ -109,7 +109,7 @@ pub(super) fn ended_children_ticks(process: u32) -> (u64, u64) {
     stat.map_or((0, 0), |stat| (ticks(stat.cutime), ticks(stat.cstime)))
 }
 
-/// The proportional share of a process's memory; none if it has ended or may not be looked at.
+/// The proportional share of a process's memory; none if it has exited or may not be read.
 pub(super) fn proportional_bytes(process: u32) -> Option<u64> {
     let rollup = Process::new(process as i32).and_then(|entry| entry.smaps_rollup()).ok()?;
     rollup.memory_map_rollup.0.iter().find_map(|map| map.extension.map.get("Pss").copied())

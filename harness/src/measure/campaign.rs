@@ -77,7 +77,7 @@ pub struct Taken<'a> {
     pub touch: Touch,
     /// CPU count that the allocator was shown.
     pub cpus: u32,
-    /// What was taken off resident figures.
+    /// What was subtracted from resident figures.
     pub resident_constant_bytes: u64,
     /// What the worker said, or what its end means.
     pub reply: Reply,
@@ -177,7 +177,7 @@ impl Campaign<'_> {
         };
         let unit = Unit { workload: subject.name.clone(), block: step.block };
         let layout_seed = (!self.replay.fixed).then(|| unit.seed(self.options.seed));
-        // A longer environment moves the stack and what lies behind it.
+        // A longer environment moves the stack and what lies after it.
         let bare = environment.clone();
         environment.extend(layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
         let mut job = Job {

@@ -1,4 +1,4 @@
-//! One worker process: started, given its job, waited for, and always ended.
+//! One worker process: started, given its job, waited for, and never left running.
 
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,7 +13,7 @@ use heaplab_allocators::is_allocator_variable;
 use crate::group::{Account, Group};
 use crate::worker::{CPUS_VARIABLE, Job, OVERFLOW_EXIT, Reply, Status};
 
-/// How often the parent looks whether it was asked to stop.
+/// How often the parent checks whether it was asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of a worker's stderr is kept.
 const COMPLAINT_BYTES: u64 = 64 << 10;
@@ -32,7 +32,7 @@ pub(super) struct Ends<'a> {
 pub(super) enum End {
     /// It answered, or ended in a way that is a status.
     Reply(Box<Reply>),
-    /// The run was asked to stop; the worker was ended.
+    /// The run was asked to stop; the worker was killed.
     Stopped,
 }
 

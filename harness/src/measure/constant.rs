@@ -1,5 +1,5 @@
 //! The harness's own share of a worker's anonymous resident memory: what a worker on `floor` with an
-//! empty program has. It is taken off every resident figure.
+//! empty program has. It is subtracted from every resident figure.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

@@ -37,7 +37,7 @@ pub(super) fn describe_causes(
         rests.sort_unstable();
         let at = |part: f64| rests.get((part * rests.len() as f64) as usize).map_or(0.0, |rest| *rest as f64);
         parts.push(format!(
-            "not heap: recorded less replayed is {} (from {} to {} over 90 % of the looks); what varies in it is heap \
+            "not heap: recorded less replayed is {} (from {} to {} over 90 % of the samples); what varies in it is heap \
              that the replay has not, or has at other times",
             mib(at(0.5)),
             mib(at(0.05)),
@@ -46,7 +46,7 @@ pub(super) fn describe_causes(
         let below = rests.iter().filter(|rest| **rest < 0).count();
         if below > 0 {
             parts.push(format!(
-                "touch: at {:.0} % of the looks the replay had more memory than the program: it touched what the program \
+                "touch: at {:.0} % of the samples the replay had more memory than the program: it touched what the program \
                  did not",
                 below as f64 / rests.len() as f64 * 100.0
             ));

@@ -10,7 +10,7 @@ use crate::stats::median;
 /// The part of its time in which a process has no more than it is planned with.
 pub const PLANNED_FRACTION: f64 = 0.99;
 
-/// Which figure of memory is held against reality.
+/// Which figure of memory is compared with reality.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Figure {
     /// The largest.

@@ -6,7 +6,7 @@
 //!
 //! The difference cancels what is not malloc's: stacks, other mappings, what the program wrote into its data. All
 //! three are anonymous resident memory. The two replays are of one block, so that what disturbs one disturbs the other.
-//! A prediction is made at the times at which the recorder looked, because reality is looked at like that too.
+//! A prediction is made at the times at which the recorder sampled the process, because reality is sampled in the same way.
 //!
 //! A look does not fall on the instant of a checkpoint: at a process that is just freeing much it finds pages whose free
 //! was recorded, and which the kernel has not taken yet: of one look in thousands, tens of megabytes that would count as

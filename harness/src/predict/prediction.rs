@@ -191,7 +191,7 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     let rests: Vec<i128> =
         looks.map(|(look, &based)| i128::from(look.resident_bytes) - i128::from(based)).collect();
     let of_three = |at: usize| {
-        // The first and the last look have one neighbour, and the one behind it.
+        // The first and the last look have one neighbour, and the one after it.
         let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
         let mut near = rests[first..rests.len().min(first + 3)].to_vec();
         near.sort_unstable();
@@ -200,7 +200,7 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     (0..rests.len()).map(of_three).collect()
 }
 
-/// Where between two looks the process was when it was looked at: the heap had gone a part of the way from one look's to a
+/// Where between two samples the process was when it was read: the heap had gone a part of the way from one look's to a
 /// neighbour's.
 struct Between {
     at: usize,

@@ -17,7 +17,7 @@ pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
 }
 
 /// Adds the looks that found what the look before had found, and were not stored: a replay on another variant may change
-/// meanwhile, and reality is looked at then too.
+/// meanwhile, and reality is sampled then too.
 pub(super) fn fill(points: Vec<MemoryPoint>, looks_every_ns: u64) -> Vec<MemoryPoint> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
     let step = looks_every_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);

@@ -29,7 +29,7 @@ pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -
 }
 
 /// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
-/// was looked at; where it has not (causal order, or more looks than are of use), a checkpoint holds until the next.
+/// was sampled; where it has not (causal order, or more samples than are of use), a checkpoint holds until the next.
 pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
     let mut replays: HashMap<usize, Replay> = HashMap::new();
     for (place, sample) in run.samples.iter().enumerate() {
@@ -63,7 +63,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// A checkpoint at `time`. The first of that time is the one at the look: what comes behind it is later.
+    /// A checkpoint at `time`. The first of that time is the one at the look: what comes after it is later.
     fn take(&mut self, recorded: &[MemoryPoint], time: u64, bytes: u64) {
         self.reach(recorded, time);
         self.has_points = true;

@@ -1,4 +1,4 @@
-//! Prediction held against reality: a run of replays against a run of the real program.
+//! Prediction compared with reality: a run of replays against a run of the real program.
 //!
 //! Errors are relative to reality's median. Reality's own spread stands beside: an error below it is no error. The null
 //! predictor says that nothing changes: memory stays what was recorded.

@@ -154,7 +154,7 @@ mod tests {
 
     const BYTES: u64 = 64 << 10;
 
-    /// A recording with one image, of this process: its head, and behind it two buffers of ones.
+    /// A recording with one image, of this process: its head, and after it two buffers of ones.
     struct Scene {
         _place: tempfile::TempDir,
         directory: Directory,
@@ -184,7 +184,7 @@ mod tests {
             Scene { _place: place, directory, control, image, page, images, collector }
         }
 
-        /// Hands a buffer over; gives whether its place is free behind the command's look.
+        /// Hands a buffer over; gives whether its place is free after the command's look.
         fn hand_over(&mut self, offset: u64) -> bool {
             let (image, control) = (Image::open(self.page.words()), Control::open(&self.control));
             let (image, control) = (image.expect("a head"), control.expect("a page"));

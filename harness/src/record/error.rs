@@ -67,7 +67,7 @@ pub enum RecordError {
     /// The raw files could not be made a trace.
     #[error(
         "the recording could not be made a trace; its raw files are kept: {} `heaplab trace import --from raw {} -o {}`",
-        if is_full(.source) { "make it where there is room, by" } else { "when that is mended," },
+        if is_full(.source) { "make it where there is room, by" } else { "when that is fixed," },
         .directory.display(),
         if is_full(.source) { "/ELSEWHERE/FILE.hlt" } else { "FILE.hlt" },
     )]

@@ -69,7 +69,7 @@ pub struct Settings {
     pub most_bytes: Option<u64>,
     /// Recording stops at this time.
     pub most_time: Option<Duration>,
-    /// Whether the raw files stay behind a good merge.
+    /// Whether the raw files stay after a good merge.
     pub keeps_raw: bool,
 }
 

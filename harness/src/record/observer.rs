@@ -102,7 +102,7 @@ impl Observer {
         &self.processes
     }
 
-    /// The processes that were seen, behind the end.
+    /// The processes that were seen, after the end.
     pub(super) fn into_processes(self) -> Processes {
         self.processes
     }

@@ -19,7 +19,7 @@ pub(super) struct Member {
     pub(super) parent: u32,
 }
 
-/// The processes below `root`, without it, each behind its parent.
+/// The processes below `root`, without it, each after its parent.
 pub(super) fn descendants(root: u32) -> Vec<u32> {
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     let mut open = vec![root];
@@ -108,7 +108,7 @@ mod tests {
         let mut child =
             std::process::Command::new("sleep").arg("60").env("MARK", "x").spawn().expect("it runs");
         let number = child.id();
-        // Just behind its exec a process has no environment yet.
+        // Just after its exec a process has no environment yet.
         while has_variable(number, "MARK").is_none() {
             std::thread::yield_now();
         }

@@ -71,7 +71,7 @@ impl Requests {
         [&self.end, &self.hang_up, &self.ignored].iter().any(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// The program has ended. What comes now, the merging of the raw files, may be ended by a signal; they are kept.
+    /// The program has ended. What comes now, the merging of the raw files, may be stopped by a signal; they are kept.
     pub(super) fn finish(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
@@ -219,7 +219,7 @@ impl<'a> Watch<'a> {
                 self.was_passed_on |= pass_on(requests, process);
             }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
-            // Behind a stop what is seen belongs to no event, and a full buffer is as good as its copy, which would
+            // After a stop what is seen belongs to no event, and a full buffer is as good as its copy, which would
             // take room.
             if self.stop.is_none() {
                 self.observer.look(elapsed, &images, &fresh);

@@ -355,7 +355,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
     )
 }
 
-/// The best of several variants, and what it is held against.
+/// The best of several variants, and what it is compared with.
 struct Contest<'a> {
     best: &'a str,
     next: &'a str,

@@ -1,6 +1,6 @@
 //! The column names of a row type, taken from its fields so that the two cannot differ.
 //!
-//! Pure. Headers are written from these names, and files that are read are held against them.
+//! Pure. Headers are written from these names, and files that are read are compared with them.
 
 use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};

@@ -2,7 +2,7 @@
 //!
 //! [`RunDirectory`] writes them while workers run, [`load`] reads them, here or on another
 //! machine. Neither knows how a figure is measured or shown. Columns are described in
-//! results/README.md, and a test holds that file against the fields of the rows.
+//! results/README.md, and a test compares that file with the fields of the rows.
 
 mod accounts;
 mod build;

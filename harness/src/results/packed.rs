@@ -115,7 +115,9 @@ fn packed_path(path: &Path) -> PathBuf {
 
 /// Takes the run, so that nobody writes to it meanwhile.
 fn lock(directory: &Path) -> Result<File, ResultsError> {
-    super::read_run_file(directory)?;
+    if !directory.join("run.toml").exists() {
+        return Err(ResultsError::NoRun { path: directory.to_owned() });
+    }
     let path = directory.join(FILES[0]);
     let samples = File::open(&path).map_err(failed(&path, "read"))?;
     lock_run(&samples, &path, directory)?;

@@ -315,7 +315,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Opens a file and holds its header against the fields of `T`. Notes a torn last row.
+    /// Opens a file and compares its header with the fields of `T`. Notes a torn last row.
     pub(super) fn open<T: DeserializeOwned>(
         path: &Path,
         notes: &mut Vec<String>,

@@ -109,11 +109,11 @@ fn without_inner_line_ends(mut text: Vec<u8>) -> Vec<u8> {
 pub(super) struct WholeLength {
     /// Bytes up to and with the last line end.
     pub(super) whole_bytes: u64,
-    /// Bytes behind it: a row that was torn by an interruption.
+    /// Bytes after it: a row that was torn by an interruption.
     pub(super) torn_bytes: u64,
 }
 
-/// Finds the last line end, from behind. Leaves the position at the file's start.
+/// Finds the last line end, searching from the end. Leaves the position at the file's start.
 pub(super) fn whole_length(file: &mut File) -> std::io::Result<WholeLength> {
     const STEP_BYTES: u64 = 64 * 1024;
     let length = file.seek(SeekFrom::End(0))?;

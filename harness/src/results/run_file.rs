@@ -83,7 +83,7 @@ impl RunFile {
         self.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE)
     }
 
-    /// Whether samples that are taken now, of these workloads under these variants, are of what the run was begun with.
+    /// Whether samples that are taken now, of these workloads under these variants, are of what the run was started with.
     /// Hashes that are not known, then or now, are not compared.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl RunFile {
                 return Err(format!("{} is no workload of it any more", then.name));
             };
             if differs(&then.trace_hash, &now.trace_hash) || differs(&then.program_hash, &now.program_hash) {
-                return Err(format!("{} is another than when it was begun ({})", then.name, now.source));
+                return Err(format!("{} is different from when it was started ({})", then.name, now.source));
             }
             if then.varies_load != now.varies_load {
                 return Err(format!("{} had one load for all blocks, and now each has its own", then.name));
@@ -109,7 +109,7 @@ impl RunFile {
             .find(|then| same(then).is_some_and(|now| differs(&then.library_hash, &now.library_hash)));
         match changed {
             Some(variant) => {
-                Err(format!("the library of {} is another build than when it was begun", variant.label))
+                Err(format!("the library of {} is a different build from when it was started", variant.label))
             }
             None => Ok(()),
         }
@@ -179,7 +179,7 @@ pub struct RunWorkload {
     /// How much of that was the recorder's own; empty if that is not known.
     #[serde(default, with = "wide")]
     pub recorder_cpu_ns: Option<u64>,
-    /// How often the recorded process's memory was looked at; empty where the trace does not say.
+    /// How often the recorded process's memory was sampled; empty where the trace does not say.
     #[serde(default, with = "wide")]
     pub recorded_looks_every_ns: Option<u64>,
     /// Of how many requests of the modelled load one is in the trace; empty if each is.
@@ -270,7 +270,7 @@ mod tests {
         let says = |checked: Result<(), String>, what: &str| checked.is_err_and(|said| said.contains(what));
         assert!(says(
             check(&[workload("b")], Some("1")),
-            "server is another than when it was begun (server.hlt)"
+            "server is different from when it was started (server.hlt)"
         ));
         assert!(says(check(&[], Some("1")), "no workload of it any more"));
         assert!(says(check(&[workload("a")], Some("2")), "library of jemalloc is another build"));

@@ -68,7 +68,7 @@ macro_rules! define_sample {
             pub at_end_untouched_bytes: Option<u64>,
             /// After the last event: resident minus the pages of live blocks.
             pub at_end_held_bytes: Option<u64>,
-            /// The harness's own share of RssAnon that was taken off every resident figure.
+            /// The harness's own share of RssAnon that was subtracted from every resident figure.
             pub resident_constant_bytes: Option<u64>,
             /// Whether the trace was cut off and only its whole chunks were used.
             pub truncated: bool,
@@ -76,7 +76,7 @@ macro_rules! define_sample {
             pub library_path: Option<String>,
             /// SHA-256 of that file, in hexadecimal.
             pub library_hash: Option<String>,
-            /// Times that the program's process tree was looked at.
+            /// How often the program's process tree was sampled.
             pub looks: Option<u64>,
             /// Most processes of the tree at once.
             pub processes: Option<u64>,
@@ -290,7 +290,7 @@ macro_rules! define_rows {
 }
 
 define_rows! {
-    /// One checkpoint of a memory pass, or one look at a real program: a row of `timeline.csv`.
+    /// One checkpoint of a memory pass, or one sample of a real program: a row of `timeline.csv`.
     TimelinePoint {
         /// Trace time since the first event; an event's index where the trace has no times.
         time_ns: u64,
@@ -298,7 +298,7 @@ define_rows! {
         requested_bytes: Option<u64>,
         /// Sum of usable sizes of live objects.
         usable_bytes: Option<u64>,
-        /// Resident bytes: a replay's, the harness's constant taken off; a real program's anonymous ones.
+        /// Resident bytes: a replay's, the harness's constant subtracted; a real program's anonymous ones.
         resident_bytes: u64,
         /// Resident bytes of the real program's tree, those of files and shared memory included.
         rss_bytes: Option<u64>,
@@ -334,7 +334,7 @@ define_rows! {
 
     /// A piece of the heap's address space: a row of `heapmap.csv`.
     HeapMapCell {
-        /// `peak`: when the program held the most; `drained`: at once after every object was freed.
+        /// `peak`: when the program held the most; `drained`: immediately after every object was freed.
         moment: Moment,
         /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
         region: u64,
@@ -350,7 +350,7 @@ define_rows! {
 
     /// What an allocator says of its own memory: a row of `stats.csv`.
     StatsRow {
-        /// `peak`: when the program held the most; `drained`: at once after every object was freed.
+        /// `peak`: when the program held the most; `drained`: immediately after every object was freed.
         moment: Moment,
         /// The size of the blocks that the row is about; empty for all of its memory.
         size_bytes: Option<u64>,

@@ -11,7 +11,7 @@ use crate::results::ResultsError;
 /// A run could not be made or continued.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// What was asked for cannot be had: the sentence says what was found and what is allowed.
+    /// What was asked for does not exist or is not allowed: the sentence says what was found and what is allowed.
     #[error("{0}")]
     Usage(String),
     /// A run's directory.

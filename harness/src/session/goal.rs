@@ -1,8 +1,8 @@
 //! `--until`: which samples to take next, when what was measured decides how many there are.
 //!
-//! The first `--reps` blocks are as in any run. Behind them come further blocks of every workload and pass whose
+//! The first `--reps` blocks are as in any run. After them come further blocks of every workload and pass whose
 //! intervals are still wider than asked for, until none is or the time is over. Whether a difference shows is never
-//! looked at, only how wide the intervals are: to stop when a result pleases would make it one by chance.
+//! considered, only how wide the intervals are: to stop when a result pleases would make it one by chance.
 //!
 //! The intervals are those that verdicts rest on: of speed, where `floor` is light enough, of what is left without the
 //! harness's share, which are wider than those of busy time as it is.

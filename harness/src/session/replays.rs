@@ -1,4 +1,4 @@
-//! What a run of replays consists of: workloads under variants, in units. Found and checked, nothing is started.
+//! What a run of replays consists of: workloads under variants, in units. Found and checked, nothing was started.
 
 use std::collections::BTreeSet;
 
@@ -104,7 +104,7 @@ impl Replays {
 ///
 /// # Errors
 ///
-/// What was asked for cannot be had ([`SessionError::Usage`]), or a workload cannot be read.
+/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or a workload cannot be read.
 pub fn list_units(options: &RunOptions, shard: Option<Shard>) -> Result<Vec<Unit>, SessionError> {
     let replay = options.replay.clone().ok_or_else(|| usage("this is no run of replays"))?;
     check_countable(&replay, "--list-units")?;

@@ -27,7 +27,7 @@ const REAL_RECLAIM: &str = "under a limit the kernel takes pages back in real ti
 ///
 /// # Errors
 ///
-/// What was asked for cannot be had ([`SessionError::Usage`]), or something failed that is no sample's fault. What was
+/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or something failed that is no sample's fault. What was
 /// kept until then stays in the directory.
 pub fn measure_replays(
     start: Start,

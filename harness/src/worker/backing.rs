@@ -22,7 +22,7 @@ pub fn main(need: &str) -> Result<(), String> {
     serde_json::to_writer(std::io::stdout(), &warmed).map_err(|error| error.to_string())
 }
 
-/// Has that much memory backed, and waits until it is; or as much as can be had, and the second sentence says why
+/// Has that much memory backed, and waits until it is; or as much as there is, and the second sentence says why
 /// not all.
 pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warmed>, Option<String>) {
     let available = match available_bytes() {
@@ -34,7 +34,7 @@ pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warme
     let total = |extent: Extent| extent.small_bytes + extent.huge_bytes;
     let shortfall = (total(extent) < total(need.extent)).then(|| {
         format!(
-            "only {} of the {} MiB that the replay uses could be warmed: {} MiB of memory can be had, of which a \
+            "only {} of the {} MiB that the replay uses could be warmed: {} MiB of memory are available, of which a \
              quarter is left to others",
             total(extent) >> 20,
             total(need.extent) >> 20,

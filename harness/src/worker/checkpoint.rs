@@ -1,5 +1,5 @@
 //! Checkpoints of the memory pass: taken by the thread that closes or opens a window, on a fixed grid
-//! of trace time, at each new requested maximum, and where the recorded process was looked at. Never by a
+//! of trace time, at each new requested maximum, and where the recorded process was sampled. Never by a
 //! sampling thread: it would see nothing at a pace where a minute takes a millisecond.
 //!
 //! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
@@ -40,7 +40,7 @@ pub(super) struct Checkpoints {
     /// The next point of the grid, from 1.
     next_step: u64,
     maximum: u64,
-    /// A look before this time has no checkpoint: there are more than enough.
+    /// A sample before this time has no checkpoint: there are more than enough.
     next_look: u64,
     /// The last point, as long as nothing was executed since.
     idle: Option<Checkpoint>,

@@ -3,7 +3,7 @@
 //! Allocators choose the number of their arenas by it: a trace of 32 CPUs replayed on 2 would else
 //! meet limits that the recorded process never met. The binary exports the functions that allocators
 //! ask; they pass through unless the parent set [`VARIABLE`] for this process. The C library's own
-//! malloc asks inside and is told by `MALLOC_ARENA_MAX` instead.
+//! malloc asks internally and is told through `MALLOC_ARENA_MAX` instead.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

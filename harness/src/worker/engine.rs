@@ -150,7 +150,7 @@ impl Engine {
             self.open_next(control);
         }
         self.replay_segments(0, local, taken);
-        // A thread that ended last may still be giving its cache back: what is measured next comes behind that.
+        // A thread that ended last may still be giving its cache back: what is measured next comes after that.
         self.threads.join_ended();
     }
 
@@ -162,7 +162,7 @@ impl Engine {
                 state.started.load(Ordering::Relaxed) == 1 && state.ended.load(Ordering::Relaxed) == 0;
             if is_alive {
                 self.put_offer(thread, Offer::PURGE, |_| {});
-                // Returns when the thread has offered the end, which it does behind its call.
+                // Returns when the thread has offered the end, which it does after its call.
                 self.replay_segments(0, local, taken);
             }
         }
@@ -282,7 +282,7 @@ impl Engine {
                 }
                 return;
             };
-            // The window behind the peak waits too: the peak is measured at rest.
+            // The window after the peak waits too: the peak is measured at rest.
             let strict = self.strict.load(Ordering::Relaxed);
             let alone = strict
                 || head.flags & WINDOW_BARRIER != 0
@@ -355,8 +355,8 @@ impl Engine {
     fn keep_pace(&self, control: &mut Control, head: &Window) {
         let start_ns = control.start_ns;
         let due_ns = |time: u64| self.due_ns(start_ns, time);
-        // The time before a window is idle only if no other is open. Those points are else taken behind the
-        // windows, in their order: a point before a window that still runs would be later than the one behind it.
+        // The time before a window is idle only if no other is open. Those points are else taken after the
+        // windows, in their order: a point before a window that still runs would be later than the one after it.
         if let Some(checkpoints) = &mut control.checkpoints {
             if control.progress.open_count() == 1 {
                 checkpoints.before_window(&self.state, head, due_ns, |time| {

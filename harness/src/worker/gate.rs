@@ -1,7 +1,7 @@
 //! Where a replayed thread waits: for an operation of another thread, or for its next segment.
 //!
 //! Every wait is for something earlier in the trace's total order, and the earliest thing that is not
-//! done waits for nothing: so no waits can form a ring. A waiter looks a few times and then sleeps on a
+//! done waits for nothing: so no waits can form a ring. A waiter polls a few times and then sleeps on a
 //! futex of its own; who brings what it waits for wakes it, and nobody else.
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -75,13 +75,13 @@ unsafe impl Allocator for SharedPages {
     }
 
     fn remap(&self, _block: *mut u8, _old: usize, _new: usize, _can_move: bool) -> *mut u8 {
-        // NOTE: a shared anonymous mapping has a fixed length behind it: mremap would grow the addresses,
+        // NOTE: a shared anonymous mapping has a fixed length after it: mremap would grow the addresses,
         // and the first touch of the new part would be a SIGBUS.
         ptr::null_mut()
     }
 
     fn free_part(&self, block: *mut u8, old: usize, new: usize) -> bool {
-        // SAFETY: the part behind `new` lies within a mapping of ours that dlmalloc no longer uses.
+        // SAFETY: the part after `new` lies within a mapping of ours that dlmalloc no longer uses.
         unsafe { libc::munmap(block.add(new).cast(), old - new) == 0 }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn draw(slots: &Slots) -> Result<Vec<HeapCell>, String> {
     map_regions(&regions, &blocks).map_err(|error| format!("cannot ask which pages are resident: {error}"))
 }
 
-/// First page and the page behind the last of each stretch of private anonymous memory, in order of address.
+/// First page and the page after the last of each stretch of private anonymous memory, in order of address.
 /// Mappings that adjoin are one region; those without a resident page are left out.
 fn heap_regions() -> Result<Vec<(u64, u64)>, String> {
     let maps = Process::myself()
@@ -84,7 +84,7 @@ fn live_bytes(blocks: &[(u64, u64)], from: u64, to: u64) -> (Vec<u64>, &[(u64, u
             live[(at / PAGE_BYTES - from) as usize] += end.min(page_end) - at;
             at = page_end;
         }
-        // A block that goes on is looked at again.
+        // A block that goes on is counted again.
         if address + size > to * PAGE_BYTES {
             break;
         }

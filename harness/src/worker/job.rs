@@ -26,7 +26,7 @@ pub struct Job {
     pub touch: Touch,
     /// Checkpoints in equal steps of trace time (memory pass).
     pub checkpoints: u32,
-    /// The harness's own share of RssAnon, to be taken off.
+    /// The harness's own share of RssAnon, to be subtracted.
     pub resident_constant_bytes: u64,
     /// Whether a memory pass draws the map of its heap.
     pub draws_heap_map: bool,
@@ -177,7 +177,7 @@ pub struct Stated {
     pub account: Account,
     /// Usable bytes of the objects that the replay holds; none where the allocator does not tell usable sizes.
     pub usable_bytes: Option<u64>,
-    /// Resident bytes, the constant taken off.
+    /// Resident bytes, the constant subtracted.
     pub resident_bytes: u64,
 }
 
@@ -312,7 +312,7 @@ measured_columns!(define_measured);
 /// Where resident and requested bytes go at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breakdown {
-    /// Resident bytes, the constant taken off.
+    /// Resident bytes, the constant subtracted.
     pub resident_bytes: u64,
     /// Requested bytes live.
     pub requested_bytes: u64,

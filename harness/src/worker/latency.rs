@@ -71,7 +71,7 @@ const LOG_ENTRIES: usize = 1024;
 /// Only a call or a pause longer than this is asked whether the thread was switched out in it: asking is a
 /// system call, and being switched out takes longer than this.
 const SUSPICIOUS_NS: u64 = 5_000;
-/// How long the counter is held against the clock.
+/// How long the counter is compared with the clock.
 const CALIBRATION_NS: u64 = 20_000_000;
 /// Reads of the timer for its own distribution.
 const TIMER_READS: usize = 100_000;
@@ -183,7 +183,7 @@ fn calibrate() -> u64 {
     }
 }
 
-/// Ticks from `begin` to `end`; none where the counter was read on a CPU that is behind the first one.
+/// Ticks from `begin` to `end`; none where the counter was read on a CPU whose counter lags the first one's.
 #[inline(always)]
 fn passed(begin: u64, end: u64) -> Option<u64> {
     end.checked_sub(begin)

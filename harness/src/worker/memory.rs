@@ -1,7 +1,7 @@
 //! What the kernel says of this process's memory, and where resident bytes go.
 //!
 //! `statm` is read at each checkpoint (some microseconds); `smaps_rollup`, which walks every page table
-//! (some 20 ms per GB), only at the peak, at the end and behind the drain.
+//! (some 20 ms per GB), only at the peak, at the end and after the drain.
 
 use std::fs::File;
 use std::io;
@@ -141,7 +141,7 @@ fn page_of(address: u64) -> u64 {
     address / PAGE_BYTES
 }
 
-/// The page behind a block's last one; a block of no bytes still has the page that it lies in.
+/// The page after a block's last one; a block of no bytes still has the page that it lies in.
 fn end_page(block: (u64, u64)) -> u64 {
     page_of(block.0 + block.1.max(1) - 1) + 1
 }

@@ -369,7 +369,7 @@ unsafe fn work(block: *mut c_void, bytes: usize, repeats: u64) {
 
 /// Tells the allocator what the program told it. Bound by the loader, as the program's own call would be: where the
 /// preloaded library has no such function, the C library's acts on a heap that serves nobody. What the call
-/// returns is not looked at: an allocator may refuse, as it would have refused the program.
+/// returns is not checked: an allocator may refuse, as it would have refused the program.
 #[cold]
 #[inline(never)]
 fn tune(code: Code, argument: u64, value: u64) {

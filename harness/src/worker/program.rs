@@ -1,6 +1,6 @@
 //! The program as a worker reads it: verified once, then front to back, some windows at a time.
 //!
-//! Three buffers take turns. Two windows are in flight at most, and the next is looked at: they lie in three
+//! Three buffers take turns. Two windows are in flight at most, and the head of the next is read: they lie in three
 //! neighbouring fillings at most. The buffers are small, so that a stream of operations does not take the
 //! caches that the allocator under test depends on, and they are there before the replay begins: no
 //! page of the program faults in the timed part. Whoever moves on to the next window reads, outside of busy time.
@@ -72,7 +72,7 @@ impl Program {
         Ok(Window::from_bytes(&bytes[self.at..]))
     }
 
-    /// The segments of the next window, whose head was just looked at.
+    /// The segments of the next window, whose head was just read.
     pub(super) fn take(&mut self, head: &Window) -> Segments {
         let window = self.buffers[self.current].wrapping_add(self.at);
         self.at += head.bytes as usize;
@@ -120,7 +120,7 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    /// The bytes that the first operation begins with, of which there are enough behind the last one too.
+    /// The bytes that the first operation begins with, of which there are enough after the last one too.
     ///
     /// # Safety
     ///

@@ -2,7 +2,7 @@
 //! a shared mapping, so that they count in no `RssAnon`.
 //!
 //! They grow with the program (0.4 MB in release, over 1 MB without optimisation), and would be most of the
-//! constant that is taken off every resident figure.
+//! constant that is subtracted from every resident figure.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -41,7 +41,7 @@ pub(super) fn share() -> io::Result<()> {
     Ok(())
 }
 
-/// The pages of the program that the loader made read-only behind itself; none where it did not.
+/// The pages of the program that the loader made read-only after itself; none where it did not.
 fn own_pages() -> Option<Pages> {
     let mut found: Option<Pages> = None;
     // SAFETY: `note` takes what is given here, and the loader's lists are valid during the call.

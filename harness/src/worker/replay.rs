@@ -196,7 +196,7 @@ fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -
     system_ns.saturating_sub(not_busy_ns.saturating_sub(spin_ns)).min(busy_ns)
 }
 
-/// The memory pass behind the last event: the end, the drain, the nudge, the purge.
+/// The memory pass after the last event: the end, the drain, the nudge, the purge.
 fn measure_memory(
     job: &Job,
     family: Family,

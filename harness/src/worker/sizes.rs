@@ -1,7 +1,7 @@
 //! Blocks by their size: how many calls asked for each, and what lies in such blocks at one moment. By usable size, which is
 //! the allocator's own division, and by what was requested, which is the same under every allocator.
 //!
-//! Filled by the memory pass behind each call; on shared mappings, as all tables of the harness.
+//! Filled by the memory pass after each call; on shared mappings, as all tables of the harness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,7 +70,7 @@ impl Sizes {
         self.by_usable.used().map(row).collect()
     }
 
-    /// Every size that was requested, likewise.
+    /// Every size that was requested, the same.
     pub(super) fn read_requests(&self, live: &LiveBlocks) -> Vec<RequestClass> {
         let row = |(class, calls, usable_bytes)| {
             let live = live.by_requested.get(class).copied().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The address space of this process: its size, its page tables, and what of the allocator's file is resident.
 //!
-//! Read once, behind the last event. The harness's own memory is on shared mappings, which the allocators under test
+//! Read once, after the last event. The harness's own memory is on shared mappings, which the allocators under test
 //! never make: so the page tables that it costs can be told from theirs.
 
 use std::fs::File;

@@ -97,7 +97,7 @@ impl<B: Body> Threads<B> {
         self.with_pool(|pool| (pool.stacks.warning(), pool.stacks.guard_mappings()))
     }
 
-    /// The calling thread ends behind its segment. `in_turn`: no other may go on before it is gone.
+    /// The calling thread ends after its segment. `in_turn`: no other may go on before it is gone.
     pub(super) fn end(&self, thread: u32, in_turn: bool) {
         self.with_pool(|pool| pool.ended.push(thread));
         self.in_turn.store(in_turn, Ordering::Relaxed);

@@ -12,7 +12,7 @@ pub(super) fn is_ready(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
     ready(word.load(Ordering::Acquire) >> 1)
 }
 
-/// Looks a few times, and then sleeps until `ready` is true of the count in `word`. `about_to_sleep` is called once
+/// Polls a few times, and then sleeps until `ready` is true of the count in `word`. `about_to_sleep` is called once
 /// before it first sleeps.
 pub(super) fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut about_to_sleep: impl FnMut()) {
     let mut value = 0;

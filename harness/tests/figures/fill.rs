@@ -8,7 +8,7 @@
 //!   `verdict`. METRIC is a name there, or `speed` for that by which variants are compared;
 //! - `sample RUN COLUMN`: the median of a column of samples.csv over the samples that have it;
 //! - `copy FILE HEADING`: the first table under a heading of another document;
-//! - `line FILE BEGIN`: what stands behind that begin of a line of another document;
+//! - `line FILE BEGIN`: what stands after that begin of a line of another document;
 //! - `once DATE COMMAND`: measured once, as the text around it says; it is not written anew;
 //! - `quoted SOURCE`: not measured by us.
 

@@ -4,7 +4,7 @@ const BEGIN: &str = "<!-- figures: ";
 const CLOSE: &str = " -->";
 const END: &str = "<!-- figures: end -->";
 
-/// What a mark says of the part behind it.
+/// What a mark says of the part after it.
 #[derive(Debug)]
 pub(crate) struct Mark {
     /// Its first word.

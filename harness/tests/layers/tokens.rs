@@ -48,7 +48,7 @@ pub(crate) fn paths(tokens: TokenStream) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path from `at` on, behind `prefix`; returns the place behind it.
+/// Reads one path from `at` on, after `prefix`; returns the place after it.
 fn read_path(tokens: &[TokenTree], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut path = prefix.to_vec();
     loop {

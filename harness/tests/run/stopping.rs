@@ -306,7 +306,7 @@ fn until_ends_with_whole_blocks_when_the_time_is_over_and_can_be_resumed() {
     assert!(stderr.contains("small, throughput: not within 0.0001 %"), "{stderr}");
     let whole = |samples: &[Row]| {
         let of = |variant: &str| samples.iter().filter(|row| column(row, "variant") == variant).count();
-        assert_eq!(of("ptmalloc2"), of("jemalloc"), "a block that was begun is ended");
+        assert_eq!(of("ptmalloc2"), of("jemalloc"), "a block that has started is finished");
         of("ptmalloc2")
     };
     let before = whole(&place.samples());

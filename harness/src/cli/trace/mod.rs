@@ -1,4 +1,4 @@
-//! `heaplab trace`: look at, check, import and export traces.
+//! `heaplab trace`: inspect, verify, import and export traces.
 
 mod export;
 pub(super) mod import;

@@ -1,4 +1,4 @@
-//! Every assumption behind a plan's bare numbers, and what its hosts differ in from the run.
+//! Every assumption that a plan's numbers rest on, and what its hosts differ in from the run.
 
 use std::collections::BTreeSet;
 

@@ -134,7 +134,7 @@ impl Canvas {
         }
     }
 
-    /// A text that begins at a point, on paper that covers the lines behind it.
+    /// A text that begins at a point, on paper that covers the lines below it.
     pub(in crate::report) fn text_on_paper(&mut self, at: (f64, f64), text: &str, kind: Type) {
         let width = self.text_width(text, kind);
         let half = kind.size * 0.62;

@@ -28,7 +28,7 @@ pub(in crate::report) const MUTED: Colour = Colour::new((0x6b, 0x72, 0x7a), (0x9
 pub(in crate::report) const GRID: Colour = Colour::new((0xe6, 0xe8, 0xeb), (0x30, 0x36, 0x3d));
 pub(in crate::report) const PAPER: Colour = Colour::new((0xff, 0xff, 0xff), (0x16, 0x19, 0x1d));
 pub(in crate::report) const SHADE: Colour = Colour::new((0xf2, 0xf3, 0xf5), (0x20, 0x25, 0x2a));
-/// What the program asked for, behind what it got.
+/// What the program asked for, drawn under what it got.
 pub(in crate::report) const REQUESTED: Colour = Colour::new((0xd3, 0xd7, 0xdc), (0x3f, 0x47, 0x50));
 
 const KNOWN: [(&str, Colour); 4] = [

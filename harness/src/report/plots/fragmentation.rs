@@ -9,7 +9,7 @@
 //!          + held                         pages without any live block
 //! ```
 //!
-//! Untouched memory was requested and has no page: it is drawn as an outline behind the bar. Where
+//! Untouched memory was requested and has no page: it is drawn as an outline around the bar. Where
 //! untouched bytes lie in the unrequested end of blocks, the first two exceed the pages of live
 //! blocks; the second is then made smaller, since what has no page is not lost.
 

@@ -136,7 +136,7 @@ fn draw_scales(canvas: &mut Canvas, panel: &Panel, across: &Span, up: &Span) {
     );
 }
 
-/// The staircase of the front: at each memory, the speed that can be had.
+/// The staircase of the front: at each memory, the best speed.
 fn front_steps(
     panel: &Panel,
     points: &[Point<'_>],

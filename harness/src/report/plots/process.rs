@@ -1,4 +1,4 @@
-//! Memory of the whole process over time: as predicted from a recording, and held against the program itself.
+//! Memory of the whole process over time: as predicted from a recording, and compared with the program itself.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -80,7 +80,7 @@ pub(super) fn subtitle() -> String {
     )
 }
 
-/// The variants that are held against the baseline.
+/// The variants that are compared with the baseline.
 pub(super) fn ranked<'a>(analysis: &'a Analysis<'_>, looks: &[Look], baseline: &str) -> Vec<(&'a str, Look)> {
     let all = analysis.variants.iter().zip(looks);
     let others = all.filter(|(variant, _)| *variant != baseline && !analysis.is_floor(variant));

@@ -33,7 +33,7 @@ pub(super) struct Offset {
     pub(super) stood_ns: AtomicU64,
 }
 
-/// What the clock shows while it stands, and how far it was behind the real one before.
+/// What the clock shows while it stands, and by how much it lagged the real one before.
 #[derive(Clone, Copy)]
 pub(super) struct Stop {
     pub(super) ns: u64,

@@ -23,10 +23,10 @@ pub(super) trait Instrument {
     /// Right before a call.
     #[inline(always)]
     fn start(_local: &mut Local) {}
-    /// Right behind a call.
+    /// Right after a call.
     #[inline(always)]
     fn called(_local: &mut Local, _op: &Op) {}
-    /// Behind the first touch of what the call returned.
+    /// After the first touch of what the call returned.
     #[inline(always)]
     fn touched(_local: &mut Local, _op: &Op) {}
     /// An object has a new block.
@@ -35,7 +35,7 @@ pub(super) trait Instrument {
     /// An object's block is about to be freed or reallocated.
     #[inline(always)]
     fn leaving(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
-    /// Behind an operation.
+    /// After an operation.
     #[inline(always)]
     fn done(_state: &State, _local: &mut Local) {}
 }
