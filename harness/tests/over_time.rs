@@ -53,6 +53,16 @@ fn memory_that_still_grows_is_marked_with_its_slope() {
     assert!(mark.contains("(19."), "{mark}");
     let report = std::fs::read_to_string(directory.path().join("grows/report.md")).unwrap();
     assert!(report.contains("6, growing"), "{report}");
+    // A plan rests on it all the same, and must not do so in silence.
+    let plan =
+        heaplab().current_dir(directory.path()).args(["plan", "grows", "--host-memory", "1GiB"]).assert();
+    let told = String::from_utf8(plan.success().get_output().clone().stderr).unwrap();
+    assert!(
+        told.contains(
+            "grows: memory still grew from the second third of the time to the last (ptmalloc2 by 67 %)"
+        ),
+        "{told}"
+    );
 
     let stays = directory.path().join("stays.log");
     write_log(&stays, 3_000, 600);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::need::is_planned;
 use crate::results::{Pass, Run, Sample, Status};
+use crate::stats::shown_growth;
 
 /// Huge pages are noted where they are more than one over this of resident memory.
 const HUGE_PAGES_WORTH_A_NOTE: u64 = 4;
@@ -45,10 +46,37 @@ fn describe_huge_pages(run: &Run) -> Vec<String> {
     found.into_iter().map(sentence).collect()
 }
 
+/// Variants whose memory still grew at the end: what they need over a longer life is not in the run.
+fn describe_growth(run: &Run) -> Vec<String> {
+    let mut fractions: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    for sample in run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok) {
+        let thirds = sample.resident_middle_third_bytes.zip(sample.resident_last_third_bytes);
+        if let Some((middle, last)) = thirds.filter(|(middle, _)| *middle > 0) {
+            let of_workload = fractions.entry(&sample.workload).or_default();
+            of_workload.entry(&sample.variant).or_default().push(last as f64 / middle as f64 - 1.0);
+        }
+    }
+    let sentence = |(workload, variants): (&str, BTreeMap<&str, Vec<f64>>)| {
+        let grown = variants.into_iter().filter_map(|(variant, fractions)| {
+            Some(format!("{variant} by {:.0} %", shown_growth(&fractions)? * 100.0))
+        });
+        let grown: Vec<String> = grown.collect();
+        (!grown.is_empty()).then(|| {
+            format!(
+                "{workload}: memory still grew from the second third of the time to the last ({}): a longer life needs \
+                 more than this plan says; measure until it is steady",
+                grown.join(", ")
+            )
+        })
+    };
+    fractions.into_iter().filter_map(sentence).collect()
+}
+
 /// What makes the memory samples of a run a bad basis for a plan.
 pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
     let mut notes = describe_failures(run);
     notes.extend(describe_huge_pages(run));
+    notes.extend(describe_growth(run));
     let of = |wanted: &dyn Fn(&Sample) -> bool| {
         let memory = run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok);
         let names: BTreeSet<&str> =

@@ -3,7 +3,7 @@
 use super::analysis::Analysis;
 use super::units;
 use crate::results::Pass;
-use crate::stats::{NOISE_THRESHOLD, median, median_interval};
+use crate::stats::{median, shown_growth};
 
 /// Growth from the second third of the time to the last.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,11 +34,7 @@ impl Growth {
         });
         let thirds: Vec<(f64, f64, Option<u64>)> = thirds.collect();
         let fractions: Vec<f64> = thirds.iter().map(|(last, middle, _)| last / middle - 1.0).collect();
-        let fraction = median(&fractions)?;
-        let is_shown = median_interval(&fractions).is_none_or(|interval| interval.low > 0.0);
-        if fraction <= NOISE_THRESHOLD || !is_shown {
-            return None;
-        }
+        let fraction = shown_growth(&fractions)?;
         let length_ns = |wall_ns: Option<u64>| match pass {
             Pass::Exec => wall_ns,
             _ => analysis.workload(workload)?.duration_ns.filter(|_| analysis.has_times(workload)),

@@ -273,7 +273,7 @@ mod tests {
             "server is different from when it was started (server.hlt)"
         ));
         assert!(says(check(&[], Some("1")), "no workload of it any more"));
-        assert!(says(check(&[workload("a")], Some("2")), "library of jemalloc is another build"));
+        assert!(says(check(&[workload("a")], Some("2")), "library of jemalloc is a different build"));
     }
 
     #[test]

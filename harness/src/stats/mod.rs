@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod components;
+mod growth;
 mod mean;
 mod median;
 mod middle;
@@ -28,6 +29,7 @@ mod weighted;
 
 pub use bootstrap::{RESAMPLES, bca_interval};
 pub use components::{Components, MIN_TWINS, components};
+pub use growth::shown_growth;
 pub use mean::geometric_mean;
 pub use median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, median, median_interval};
 pub use middle::middle_interval;

@@ -70,7 +70,7 @@ impl Sizes {
         self.by_usable.used().map(row).collect()
     }
 
-    /// Every size that was requested, the same.
+    /// The same for every size that was requested.
     pub(super) fn read_requests(&self, live: &LiveBlocks) -> Vec<RequestClass> {
         let row = |(class, calls, usable_bytes)| {
             let live = live.by_requested.get(class).copied().unwrap_or_default();
