@@ -464,7 +464,7 @@ impl Sampling<'_> {
             if self.ended.is_some() && left > 0 {
                 let word = if left == 1 { "process" } else { "processes" };
                 warnings.push(format!(
-                    "{left} {word} outlived the program and {} ended: a program that goes to the background is measured with \
+                    "{left} {word} outlived the program and {} killed: a program that goes to the background is measured with \
                      --for, --load or --until-last-exit",
                     if left == 1 { "was" } else { "were" }
                 ));

@@ -9,7 +9,7 @@ use procfs::process::{MMapPath, Process};
 use super::memory::PAGE_BYTES;
 
 /// The stack is made resident in steps of this. A release build takes 68 KiB of it at most, a debug build 440 KiB.
-const STEP_BYTES: u64 = if cfg!(debug_assertions) { 1 << 20 } else { 128 << 10 };
+const STEP_BYTES: u64 = if cfg!(debug_assertions) { 512 << 10 } else { 128 << 10 };
 /// What the calling thread may need below where it is now.
 const ROOM_BYTES: u64 = STEP_BYTES / 2;
 
