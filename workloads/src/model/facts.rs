@@ -53,7 +53,7 @@ pub struct Check {
     pub what: String,
     /// Requested bytes at most: predicted over recorded, less 1.
     pub peak_off: f64,
-    /// Their mean over time, likewise.
+    /// The same for their mean over time.
     pub mean_off: f64,
     /// The load of the recording that was predicted.
     pub load: f64,
