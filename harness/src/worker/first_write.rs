@@ -56,10 +56,13 @@ pub(super) fn write_until_warm(extent: Extent, known: PageCosts) -> Result<Warme
 
 /// Writes once to all pages, held at the same time. Returns what was written to in which pages.
 fn write_once(extent: Extent) -> Result<(Extent, PageCosts), String> {
-    let small = Fresh::map(extent.small_bytes, PAGE_BYTES, libc::MADV_NOHUGEPAGE)?;
+    // NOTE: small pages are given back before the huge ones, as locals are dropped last first. The kernel hands out
+    // first what was freed last: small pages merge into blocks of 2 MiB of which this process has written to a part
+    // alone, and on top of its list they would be the ones that the replay gets.
     let huge = Fresh::map(extent.huge_bytes, HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE)?;
-    let (small_ns, _) = small.write();
+    let small = Fresh::map(extent.small_bytes, PAGE_BYTES, libc::MADV_NOHUGEPAGE)?;
     let (huge_ns, faults) = huge.write();
+    let (small_ns, _) = small.write();
     let (small_pages, huge_pages) = (small.bytes / PAGE_BYTES, huge.bytes / HUGE_PAGE_BYTES);
     let each = |ns: u64, pages: u64| (pages > 0).then(|| ns / pages.max(1));
     // Each huge page is one fault; the 512 small ones in its place are as many. A quarter may have come small.
