@@ -120,6 +120,16 @@ fn each_worker_of_a_prefork_server_has_a_trace_and_a_place_in_the_manifest() {
 }
 
 #[test]
+fn a_server_that_writes_a_title_over_its_environment_is_recorded() {
+    let recorded = Recorded::hazard("title.c", &[], &[]);
+    recorded.assert_unchanged();
+    assert!(!recorded.said().contains("not recorded"), "{}", recorded.said());
+    let entries = manifest(recorded.directory.path());
+    assert_eq!(entries.len(), 3, "{entries:?}");
+    assert!(entries.iter().all(|entry| !entry.contains_key("not_recorded")), "{entries:?}");
+}
+
+#[test]
 fn only_this_process_leaves_the_others_alone() {
     let run = Recorded::hazard("prefork.c", &["--only-this-process"], &["3"]);
     run.assert_whole();

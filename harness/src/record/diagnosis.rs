@@ -40,13 +40,15 @@ pub(super) fn explain(program: &OsStr) -> String {
 }
 
 /// Why nothing can be recorded of a program that a process runs, as far as its file and its environment show it; none
-/// if the library could be in it. `preload` is what its environment must have.
-pub(super) fn explain_process(number: u32, program: &Path, preload: &str) -> Option<String> {
+/// if `library` could be in it. `preload` is what its environment must have.
+pub(super) fn explain_process(number: u32, program: &Path, preload: &str, library: &str) -> Option<String> {
     // By this name it is found in other name spaces too, and when it was replaced.
     let link = PathBuf::from(format!("/proc/{number}/exe"));
     let file = File::open(&link).ok()?;
     let reason = privilege(&link, &file.metadata().ok()?).or_else(|| describe(&file)).or_else(|| {
-        let is_cleared = tree::has_variable(number, preload) == Some(false);
+        // NOTE: where its environment was a program may have written the title that ps shows (nginx and PostgreSQL do).
+        let is_cleared = tree::has_variable(number, preload) == Some(false)
+            && tree::maps_file(number, library.as_ref()) != Some(true);
         is_cleared.then(|| {
             format!("was started without {preload}: whoever started it cleared or replaced its environment")
         })

@@ -315,7 +315,7 @@ impl Process {
             // Between its start and its exec a child of this process is this program still.
             let is_own = std::env::current_exe().is_ok_and(|own| own == program);
             if !is_own {
-                self.not_recorded = diagnosis::explain_process(number, &program, "LD_PRELOAD");
+                self.not_recorded = diagnosis::explain_process(number, &program, "LD_PRELOAD", library);
             }
             self.is_checked = self.not_recorded.is_some();
             self.program = Some(program);
