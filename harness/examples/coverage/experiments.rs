@@ -189,7 +189,7 @@ fn table(rows: &[Row], asked: Asked, count: usize, show: fn(&Held) -> String) ->
     let mut all = Held::default();
     sums.iter().for_each(|sum| all.add(*sum));
     let cells = sums.iter().map(show).collect::<Vec<_>>().join(" | ");
-    writeln!(text, "| all | {} | {cells} |", show(&all)).expect("a text");
+    writeln!(text, "| all | all figures: {} | {cells} |", show(&all)).expect("a text");
     Ok(text)
 }
 

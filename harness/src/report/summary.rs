@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::{Latencies, TIMER};
 use super::speed::{Sides, Speed, Values, compare_net, find_harness};
+use super::units;
 use crate::predict::{Predictions, TreePrediction};
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, BUSY_PER_EVENT, HARNESS_PER_EVENT, Metric, PREDICTED, TREE_PREDICTED, metrics,
@@ -54,6 +55,18 @@ pub struct SummaryRow {
 }
 
 impl SummaryRow {
+    /// How it differs from the baseline, in words: `17 % less`, `no difference`. Only a difference that was shown is
+    /// a number. None for the baseline itself.
+    #[must_use]
+    pub fn difference(&self) -> Option<String> {
+        Some(match (self.ratio, self.verdict?) {
+            (Some(ratio), Verdict::Smaller | Verdict::Larger) => units::difference(ratio, ["less", "more"]),
+            (_, Verdict::NoDifference) => "no difference".to_owned(),
+            (_, Verdict::TooFew) => "too few blocks".to_owned(),
+            (_, verdict) => verdict.as_str().to_owned(),
+        })
+    }
+
     /// What the workload is called in reports.
     #[must_use]
     pub fn name(&self) -> String {

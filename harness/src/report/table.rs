@@ -14,7 +14,6 @@ use crate::results::metrics::{
     RESIDENT_SETTLED, TREE_PREDICTED, WALL_PER_EVENT,
 };
 use crate::results::{Pass, Sample, SampleKey, columns};
-use crate::stats::Verdict;
 
 /// In which form the summary is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -450,19 +449,12 @@ impl Cause {
     }
 }
 
-/// How a variant differs from the baseline. Only a difference that was shown is a number: the others are in
-/// summary.csv.
+/// How a variant differs from the baseline.
 fn describe_ratio(analysis: &Analysis<'_>, variant: &str, row: Option<&SummaryRow>) -> String {
     if analysis.baseline.as_deref() == Some(variant) {
         return "baseline".to_owned();
     }
-    match row.and_then(|row| Some((row.ratio, row.verdict?))) {
-        None => "-".to_owned(),
-        Some((Some(ratio), Verdict::Smaller | Verdict::Larger)) => units::difference(ratio, ["less", "more"]),
-        Some((_, Verdict::NoDifference)) => "no difference".to_owned(),
-        Some((_, Verdict::TooFew)) => "too few blocks".to_owned(),
-        Some((_, verdict)) => verdict.as_str().to_owned(),
-    }
+    row.and_then(SummaryRow::difference).unwrap_or_else(|| "-".to_owned())
 }
 
 fn interval(row: Option<&SummaryRow>, show: fn(f64) -> String) -> String {

@@ -127,18 +127,20 @@ pub(crate) fn fill(mark: &Mark, runs: &mut Runs) -> Result<Option<String>, Strin
 
 fn table(runs: &mut Runs, workload: &str, variants: &str, columns: &[&str]) -> Result<String, String> {
     let mut text = "| variant |".to_owned();
-    let split = |column: &&str| -> Result<[String; 3], String> {
-        let (header, from) = column.split_once('=').ok_or("a column is HEADER=RUN:METRIC")?;
-        let (run, metric) = from.split_once(':').ok_or("a column is HEADER=RUN:METRIC")?;
-        Ok([header, run, metric].map(str::to_owned))
+    let split = |column: &&str| -> Result<[String; 4], String> {
+        const SHAPE: &str = "a column is HEADER=RUN:METRIC or HEADER=RUN:METRIC:COLUMN";
+        let (header, from) = column.split_once('=').ok_or(SHAPE)?;
+        let (run, metric) = from.split_once(':').ok_or(SHAPE)?;
+        let (metric, column) = metric.split_once(':').unwrap_or((metric, "median"));
+        Ok([header, run, metric, column].map(str::to_owned))
     };
-    let columns: Vec<[String; 3]> = columns.iter().map(split).collect::<Result<_, String>>()?;
+    let columns: Vec<[String; 4]> = columns.iter().map(split).collect::<Result<_, String>>()?;
     columns.iter().for_each(|[header, ..]| write!(text, " {header} |").expect("a text"));
     write!(text, "\n|---|{}\n", "---:|".repeat(columns.len())).expect("a text");
     for variant in variants.split(',') {
         write!(text, "| {variant} |").expect("a text");
-        for [_, run, metric] in &columns {
-            let shown = value(runs.row(run, workload, variant, metric)?, "median")?;
+        for [_, run, metric, column] in &columns {
+            let shown = value(runs.row(run, workload, variant, metric)?, column)?;
             write!(text, " {shown} |").expect("a text");
         }
         text.push('\n');
@@ -155,6 +157,7 @@ fn value(row: &SummaryRow, column: &str) -> Result<String, String> {
         "interval" => pair(shown(row.low), shown(row.high)),
         "ratio" => factor(row.ratio),
         "ratio_interval" => pair(factor(row.ratio_low), factor(row.ratio_high)),
+        "difference" => Some(row.difference().unwrap_or_else(|| "-".to_owned())),
         "verdict" => row.verdict.map(|verdict| verdict.as_str().to_owned()),
         _ => return Err(format!("no column {column}")),
     };
