@@ -28,6 +28,8 @@ pub struct Sharing {
     unknown: Option<String>,
     /// The processes of the last sample.
     processes: Vec<u32>,
+    /// Of which processes the last sample was left out, because one of them had just ended.
+    skipped: Option<Vec<u32>>,
 }
 
 impl Sharing {
@@ -47,7 +49,16 @@ impl Sharing {
         // A process shares anonymous memory with none but its relatives.
         let read = match processes.len() {
             0 | 1 => Ok(0),
-            _ => processes.iter().copied().map(read_excess).sum(),
+            _ => match processes.iter().copied().map(read_excess).collect::<Result<Vec<_>, _>>() {
+                // NOTE: the others share less with one that has ended, whose memory the sum still has: that is not what
+                // these processes share. They are another set when its end is noticed, which is only waited for once.
+                Ok(read) if read.contains(&None) && self.skipped.as_ref() != Some(&processes) => {
+                    self.skipped = Some(processes);
+                    self.next = elapsed + STEP;
+                    return;
+                }
+                read => read.map(|read| read.into_iter().flatten().sum()),
+            },
         };
         // Of the first sample after a process began or ended the time must be known.
         let is_first = processes != self.processes;
@@ -103,15 +114,16 @@ pub fn fill_edges(points: &[(u64, u64)], edges: &[u64]) -> Vec<(u64, u64)> {
     filled
 }
 
-/// By how many bytes a process's anonymous memory exceeds its proportional share. One that has ended has none.
-fn read_excess(process: u32) -> Result<u64, String> {
+/// By how many bytes a process's anonymous memory exceeds its proportional share. None for one that has ended.
+fn read_excess(process: u32) -> Result<Option<u64>, String> {
     match fs::read_to_string(format!("/proc/{process}/smaps_rollup")) {
-        Ok(text) => parse_excess(&text).ok_or_else(|| "this kernel states no Pss_Anon".to_owned()),
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => parse_excess(&text).map(Some).ok_or_else(|| "this kernel states no Pss_Anon".to_owned()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(format!("smaps_rollup of process {process} may not be read: record as root"))
         }
         // It has ended, or is about to: a process without memory is no such file, or ESRCH.
-        Err(_) => Ok(0),
+        Err(_) => Ok(None),
     }
 }
 
@@ -134,7 +146,23 @@ mod tests {
         assert_eq!(parse_excess(rollup), Some(70 * 1024));
         assert_eq!(parse_excess("Rss: 900 kB\nAnonymous: 100 kB\n"), None, "an old kernel");
         let own = read_excess(std::process::id()).expect("this kernel states it");
-        assert!(own < 1 << 40);
+        assert!(own.is_some_and(|own| own < 1 << 40), "{own:?}");
+    }
+
+    #[test]
+    fn a_sample_with_a_process_that_has_just_ended_is_left_out_once() {
+        let mut child = std::process::Command::new("true").spawn().expect("it runs");
+        // It stays a zombie, without memory, until it is waited for.
+        while read_excess(child.id()) != Ok(None) {
+            std::thread::yield_now();
+        }
+        let mut sharing = Sharing::default();
+        let processes = [std::process::id(), child.id()];
+        sharing.sample(Duration::ZERO, processes.into_iter());
+        assert_eq!(sharing.points(), Ok(&[][..]), "its end will be noticed");
+        sharing.sample(STEP, processes.into_iter());
+        assert_eq!(sharing.points().expect("it is known").len(), 1, "it was not");
+        child.wait().expect("it ended");
     }
 
     #[test]
