@@ -260,6 +260,19 @@ fn a_load_ends_the_sample_and_its_failure_is_a_status() {
 }
 
 #[test]
+fn a_daemon_gets_its_load_when_its_starter_has_ended() {
+    let place = Place::new();
+    let daemon = "./program hold 3 sleep 500 line ready sleep 60000 &";
+    let mut command = heaplab();
+    command.current_dir(place.0.path()).args(["exec", "-o", "out", "--reps", "1", "-a", "jemalloc"]);
+    command.args(["--timeout", "20s", "--ready-when", "LINE:^ready$", "--load", "sleep 0.2"]);
+    command.args(["--", "sh", "-c", daemon]).assert().success();
+    let sample = place.sample();
+    assert_eq!(column(&sample, "status"), "ok", "{sample:?}");
+    assert!(number(&sample, "wall_ns") < 15_000_000_000, "{sample:?}");
+}
+
+#[test]
 fn a_server_is_ready_on_its_port_and_ended_after_its_time() {
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();

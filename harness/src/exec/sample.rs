@@ -320,7 +320,7 @@ impl Sampling<'_> {
     /// The program can be used from now on.
     fn become_ready(&mut self) -> io::Result<()> {
         self.ready = Some(self.elapsed());
-        let waited_for = !self.finishing && self.ended.is_none();
+        let waited_for = !self.finishing && self.lives();
         if let (Some(load), true, Some((process, _))) = (&self.program.limits.load, waited_for, self.started)
         {
             let job = shell(load, &self.program.variant.label, Some(process));
