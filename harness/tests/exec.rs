@@ -333,7 +333,7 @@ fn a_daemon_is_the_program_when_its_starter_has_ended() {
     let (assert, sample) = until("last", &["--until-last-exit"], &["300"]);
     assert.success();
     assert_eq!(column(&sample, "status"), "ok", "{sample:?}");
-    assert!(number(&sample, "wall_ns") > 100_000_000 && number(&sample, "looks") > 2, "{sample:?}");
+    assert!(number(&sample, "wall_ns") > 100_000_000 && number(&sample, "readings") > 2, "{sample:?}");
     let once = number(&sample, "once_peak_bytes");
     assert!((1..=number(&sample, "resident_peak_bytes")).contains(&once), "{sample:?}");
     // It stays, and its time ends it.

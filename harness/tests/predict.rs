@@ -149,7 +149,7 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     let found = summary(&place.path().join("out"));
     let of = |variant: &str, metric: &str| found[&(variant.to_owned(), metric.to_owned())];
     let recorded_peak = (NOT_HEAP + 20 * MIB / 20_000 / 10 * 10 * 20_000) as f64;
-    // But for what a look and its neighbours differ by: the trace's figures know no pages and no metadata.
+    // But for what a reading and its neighbours differ by: the trace's figures know no pages and no metadata.
     let same = |metric: &str, recorded: f64| {
         let predicted = of("ptmalloc2", metric);
         assert!(

@@ -105,8 +105,8 @@ fn a_run_says_how_often_its_recorded_process_was_looked_at() {
     assert!(share <= run["workloads"][0]["recorded_cpu_ns"].as_integer().expect("a number"));
     let report = std::fs::read_to_string(recorded.directory.path().join("out/report.md")).expect("a report");
     assert!(report.contains("were the recorder's own"), "{report}");
-    let looks = run["workloads"][0]["recorded_looks_every_ns"].as_integer().expect("a number");
-    assert_eq!(Some(looks.to_string().as_str()), note["value"].as_str());
+    let stated = run["workloads"][0]["recorded_sampling_interval_ns"].as_integer().expect("a number");
+    assert_eq!(Some(stated.to_string().as_str()), note["value"].as_str());
 }
 
 #[test]

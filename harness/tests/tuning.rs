@@ -119,14 +119,14 @@ fn a_prediction_knows_of_the_trim() {
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let library = answer["loaded"]["library_path"].as_str().expect("a path");
     let hash = heaplab_allocators::hash_file(Path::new(library)).expect("a hash");
-    let look = |seconds, resident_bytes| {
+    let sample = |seconds, resident_bytes| {
         Record::Resident(ResidentSample { time_ns: seconds * SECOND, resident_bytes })
     };
     let mut records = history(&[], 1000, true, true);
     let trim = records.len() - 2;
-    records.insert(trim, look(2, NOT_HEAP + 20 * MIB));
-    records.insert(trim + 2, look(62, NOT_HEAP));
-    records.push(look(122, NOT_HEAP));
+    records.insert(trim, sample(2, NOT_HEAP + 20 * MIB));
+    records.insert(trim + 2, sample(62, NOT_HEAP));
+    records.push(sample(122, NOT_HEAP));
     let place = tempfile::tempdir().expect("a directory");
     let allocator = RecordedAllocator { name: "ptmalloc2".into(), version: "2.36".into(), hash };
     write(&place.path().join("process.hlt"), Some(allocator), records);

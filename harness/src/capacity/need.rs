@@ -164,7 +164,7 @@ fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_tab
     held.sort_unstable_by_key(|(time, _)| *time);
     let curve = Curve::of(&held, end).raised_by(page_table_bytes as f32);
     let as_float = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-    // Between two looks there may be more: what the group was charged, less its file pages and the kernel's, is a lower bound.
+    // Between two readings there may be more: what the group was charged, less its file pages and the kernel's, is a lower bound.
     let beyond = |peak: u64| {
         peak.saturating_sub(sample.group_file_bytes.unwrap_or(0))
             .saturating_sub(sample.group_kernel_bytes.unwrap_or(0))

@@ -18,7 +18,7 @@ use super::message::{Job, Said, Told, receive, send};
 
 /// A keeper that has not called by then never will.
 const CALL: Duration = Duration::from_secs(10);
-/// Between two looks whether it has.
+/// Between two readings whether it has.
 const LOOK: Duration = Duration::from_millis(1);
 /// Longest path of a socket, with room for its name.
 const SOCKET_PATH_BYTES: usize = 90;

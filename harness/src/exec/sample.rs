@@ -224,9 +224,9 @@ impl Sampling<'_> {
                 // The sender is ours too, so the channel stays open.
                 Err(RecvTimeoutError::Disconnected) => return Ok(Cause::Lost),
                 Err(RecvTimeoutError::Timeout) => {
-                    // What has just started is not known yet: until it is, a glance is a look.
+                    // What has just started is not known yet: until it is, a glance is a reading.
                     if Instant::now() >= next_look || !self.glance() {
-                        self.look();
+                        self.read_tree();
                         next_look = Instant::now() + INTERVAL;
                     }
                     if let (Some(Ready::Tcp(port)), None) = (&self.program.limits.ready, self.ready)
@@ -235,7 +235,7 @@ impl Sampling<'_> {
                     {
                         self.become_ready()?;
                     }
-                    // A look that came late is not made up for.
+                    // A reading that came late is not made up for.
                     next = (next + GLANCE).max(Instant::now());
                 }
             }
@@ -270,11 +270,11 @@ impl Sampling<'_> {
         self.account = Some(account);
     }
 
-    fn look(&mut self) {
+    fn read_tree(&mut self) {
         self.read_account();
         let (lives, elapsed) = (self.lives(), self.elapsed());
         if let (Some(keeper), Some(_), true) = (&self.keeper, self.started, lives) {
-            self.series.look(keeper.id(), elapsed);
+            self.series.read_tree(keeper.id(), elapsed);
         }
     }
 
@@ -375,7 +375,7 @@ impl Sampling<'_> {
     /// Ends what still runs, and says what came of the sample.
     fn finish(mut self, cause: Cause) -> io::Result<Option<Execution>> {
         self.series.want_share();
-        self.look();
+        self.read_tree();
         self.finishing = true;
         let ended = if self.is_in_background() { self.gone } else { self.ended.map(|(_, elapsed)| elapsed) };
         let wall = ended.unwrap_or_else(|| self.elapsed());

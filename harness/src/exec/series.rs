@@ -58,11 +58,11 @@ pub struct Series {
     /// Points in order of time.
     pub points: Vec<Point>,
     /// Times that was looked, glances included.
-    pub looks: u64,
+    pub readings: u64,
     /// The largest of each figure.
     pub peak: Point,
     seen: HashMap<(u32, PathBuf), u64>,
-    /// All processes below the keeper at the last look, those included that count for nothing.
+    /// All processes below the keeper at the last reading, those included that count for nothing.
     found: BTreeSet<u32>,
     next_find: Duration,
     /// What the clocks of the processes that have ended stood at when they were read last, and those of the others.
@@ -70,14 +70,14 @@ pub struct Series {
     cpu_ns: HashMap<u32, u64>,
     /// Those that still ran what their keeper does.
     unstarted: BTreeSet<u32>,
-    /// The processes of the last look, for glances.
+    /// The processes of the last reading, for glances.
     watched: Vec<(u32, Watched)>,
-    /// Those that had memory at the last look or glance.
+    /// Those that had memory at the last reading or glance.
     processes: Vec<u32>,
     sharing: Sharing,
     /// When processes were found to have begun or ended.
     edges: Vec<u64>,
-    /// The point of the last look.
+    /// The point of the last reading.
     looked: Point,
     /// Looks that a point stands for.
     looks_each: u64,
@@ -101,7 +101,7 @@ impl Point {
 
 impl Series {
     /// Looks at the tree below `keeper` at `time` since the program's start. False if there is no process.
-    pub(super) fn look(&mut self, keeper: u32, time: Duration) -> bool {
+    pub(super) fn read_tree(&mut self, keeper: u32, time: Duration) -> bool {
         let mut point = Point { time_ns: time.as_nanos() as u64, ..Point::default() };
         let mut ticks = ended_children_ticks(keeper);
         let own = std::fs::read_link("/proc/self/exe").ok();
@@ -131,7 +131,7 @@ impl Series {
                 share_cost += from.elapsed();
             }
         }
-        // The next glance is a look then. One that stays what it is, is a heaplab that was started.
+        // The next glance is a reading then. One that stays what it is, is a heaplab that was started.
         self.found.retain(|process| !unstarted.contains(process) || self.unstarted.contains(process));
         self.unstarted = unstarted;
         if point.processes == 0 {
@@ -151,8 +151,8 @@ impl Series {
         true
     }
 
-    /// Reads the resident memory alone, of the processes that the last look found: a look is too dear to be
-    /// taken as often as a recorder looks. False if there is none, or it has changed since.
+    /// Reads the resident memory alone, of the processes that the last reading found: a reading is too dear to be
+    /// taken as often as a recorder takes one. False if there is none, or it has changed since.
     pub(super) fn glance(&mut self, keeper: u32, time: Duration) -> bool {
         if time >= self.next_find {
             let from = cpu_time();
@@ -236,14 +236,14 @@ impl Series {
         Ok(())
     }
 
-    /// The next look reads the proportional share, whatever that costs.
+    /// The next reading reads the proportional share, whatever that costs.
     pub(super) fn want_share(&mut self) {
         self.next_share = None;
     }
 
     /// Adds a point after the others.
     fn push(&mut self, point: Point) {
-        self.looks += 1;
+        self.readings += 1;
         self.anonymous.push(point.time_ns, point.anonymous_bytes);
         if let Some(share) = point.pss_bytes {
             self.share.push(point.time_ns, share);
@@ -337,14 +337,15 @@ mod tests {
         assert!(!series.glance(own, Duration::ZERO), "nothing was sampled yet");
         // Limits the shell runs cat, or has become it.
         for _ in 0..500 {
-            if series.look(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2)) {
+            if series.read_tree(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2))
+            {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let [.., look, glance] = &series.points[..] else { panic!("{:?}", series.points) };
+        let [.., reading, glance] = &series.points[..] else { panic!("{:?}", series.points) };
         assert!(glance.rss_bytes > glance.anonymous_bytes && glance.anonymous_bytes > 0, "{glance:?}");
-        assert_eq!((glance.threads, glance.processes), (look.threads, look.processes));
+        assert_eq!((glance.threads, glance.processes), (reading.threads, reading.processes));
         assert_eq!(glance.time_ns, 2_000_000);
         drop(shell.stdin.take());
         assert!(shell.wait().expect("an end").success());
@@ -379,7 +380,7 @@ mod tests {
             let anonymous_bytes = if time_ns == 77_777 { 9_000 } else { 100 };
             series.push(Point { time_ns, anonymous_bytes, ..Point::default() });
         }
-        assert_eq!((series.looks, series.peak.anonymous_bytes), (100_000, 9_000));
+        assert_eq!((series.readings, series.peak.anonymous_bytes), (100_000, 9_000));
         assert!(series.points.len() <= MOST_POINTS && series.points.len() > MOST_POINTS / 4);
         assert!(series.points.is_sorted_by_key(|point| point.time_ns));
         assert!(series.points.iter().any(|point| point.anonymous_bytes == 9_000));

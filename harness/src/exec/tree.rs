@@ -1,6 +1,6 @@
 //! A tree of processes, read from /proc: who belongs to it, and what it uses.
 //!
-//! Side effects of a look: about 60 us a process, and, where the proportional share is read, `smaps_rollup`, during
+//! Side effects of a reading: about 60 us a process, and, where the proportional share is read, `smaps_rollup`, during
 //! which the process cannot change its mappings. A process that ends in between counts nothing.
 
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ impl Watched {
 
 /// The processes below `root`, without it.
 ///
-/// The kernel lists a thread's children; PERF: so that a look costs by the tree's size, not the machine's.
+/// The kernel lists a thread's children; PERF: so that a reading costs by the tree's size, not the machine's.
 pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     let mut open = vec![root];

@@ -8,10 +8,10 @@
 //! three are anonymous resident memory. The two replays are of one block, so that what disturbs one disturbs the other.
 //! A prediction is made at the times at which the recorder sampled the process, because reality is sampled in the same way.
 //!
-//! A look does not fall on the instant of a checkpoint: at a process that is just freeing much it finds pages whose free
-//! was recorded, and which the kernel has not taken yet: of one look in thousands, tens of megabytes that would count as
+//! A reading does not fall on the instant of a checkpoint: at a process that is just freeing much it finds pages whose free
+//! was recorded, and which the kernel has not taken yet: of one reading in thousands, tens of megabytes that would count as
 //! not malloc's, and be added to another allocator's peak. What is not malloc's, recorded less replayed, should be about
-//! the median of a look and its two neighbours. Where it is not, the heap was between two looks: as far towards the
+//! the median of a reading and its two neighbours. Where it is not, the heap was between two readings: as far towards the
 //! neighbour as explains it; and there both replays are read. On the build recorded under, the prediction is what was
 //! recorded.
 //!

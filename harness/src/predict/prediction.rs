@@ -55,7 +55,7 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
     let mut predictions = Predictions::default();
     for (workload, points) in run.recorded()? {
         let described = run.file.workloads.iter().find(|described| described.name == workload);
-        let stated = described.and_then(|described| described.recorded_looks_every_ns);
+        let stated = described.and_then(|described| described.recorded_sampling_interval_ns);
         let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
         predictions.recorded.insert(workload, thin(fill(points, step)));
     }
@@ -187,11 +187,11 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
 /// Resident memory of the recorded process that is not malloc's, at each recorded time. It can be below 0 where the
 /// replay touched what the program did not.
 pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
-    let looks = recorded.iter().zip(based);
+    let readings = recorded.iter().zip(based);
     let rests: Vec<i128> =
-        looks.map(|(look, &based)| i128::from(look.resident_bytes) - i128::from(based)).collect();
+        readings.map(|(reading, &based)| i128::from(reading.resident_bytes) - i128::from(based)).collect();
     let of_three = |at: usize| {
-        // The first and the last look have one neighbour, and the one after it.
+        // The first and the last reading have one neighbour, and the one after it.
         let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
         let mut near = rests[first..rests.len().min(first + 3)].to_vec();
         near.sort_unstable();
@@ -200,7 +200,7 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     (0..rests.len()).map(of_three).collect()
 }
 
-/// Where between two samples the process was when it was read: the heap had gone a part of the way from one look's to a
+/// Where between two samples the process was when it was read: the heap had gone a part of the way from one reading's to a
 /// neighbour's.
 struct Between {
     at: usize,
@@ -211,7 +211,7 @@ struct Between {
 }
 
 impl Between {
-    /// For a look that found `deviation` more or less than it should have with what the replay has there: towards that
+    /// For a reading that found `deviation` more or less than it should have with what the replay has there: towards that
     /// neighbour which explains most of it, to no further than the neighbour.
     fn find(at: usize, deviation: i128, based: &[u64]) -> Between {
         let nowhere = Between { at, near: at, gone: 0, way: 1 };
@@ -233,14 +233,14 @@ impl Between {
 
 /// The formula, at each recorded time.
 fn combine(recorded: &[MemoryPoint], based: &[u64], replayed: &[u64], counted_from_ns: u64) -> Prediction {
-    let predicted = |(at, (look, rest)): (usize, (&MemoryPoint, i128))| {
-        let recorded = i128::from(look.resident_bytes);
+    let predicted = |(at, (reading, rest)): (usize, (&MemoryPoint, i128))| {
+        let recorded = i128::from(reading.resident_bytes);
         let between = Between::find(at, recorded - rest - i128::from(based[at]), based);
         let predicted = recorded - between.read(based) + between.read(replayed);
-        MemoryPoint { resident_bytes: u64::try_from(predicted.max(0)).unwrap_or(u64::MAX), ..*look }
+        MemoryPoint { resident_bytes: u64::try_from(predicted.max(0)).unwrap_or(u64::MAX), ..*reading }
     };
-    let looks = recorded.iter().zip(rest(recorded, based));
-    let points: Vec<MemoryPoint> = looks.enumerate().map(predicted).collect();
+    let readings = recorded.iter().zip(rest(recorded, based));
+    let points: Vec<MemoryPoint> = readings.enumerate().map(predicted).collect();
     Prediction::of(points, counted_from_ns)
 }
 
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_look_between_two_states_of_the_heap_is_between_them_on_another_allocator() {
         let combined = |replayed: &[u64]| {
-            // 20 are not malloc's. The second look finds a heap that grows to 100, the sixth one that shrinks to 0.
+            // 20 are not malloc's. The second reading finds a heap that grows to 100, the sixth one that shrinks to 0.
             let bytes = [20, 70, 120, 120, 120, 95, 20, 20];
             let recorded: Vec<MemoryPoint> = (0..8).zip(bytes).map(MemoryPoint::from).collect();
             let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed, 0).points;

@@ -5,8 +5,8 @@ use crate::results::MemoryPoint;
 /// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
 const MOST_TIMES: usize = 4096;
 
-/// How far apart the looks of a recording were that does not say it: as far as the two nearest of its samples, because
-/// where memory changes for two looks running, both are stored.
+/// How far apart the readings of a recording were that does not say it: as far as the two nearest of its samples, because
+/// where memory changes for two readings in a row, both are stored.
 pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
     points
         .windows(2)
@@ -16,16 +16,16 @@ pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
         .unwrap_or(1)
 }
 
-/// Adds the looks that found what the look before had found, and were not stored: a replay on another variant may change
+/// Adds the readings that found what the reading before had found, and were not stored: a replay on another variant may change
 /// meanwhile, and reality is sampled then too.
-pub(super) fn fill(points: Vec<MemoryPoint>, looks_every_ns: u64) -> Vec<MemoryPoint> {
+pub(super) fn fill(points: Vec<MemoryPoint>, sampling_interval_ns: u64) -> Vec<MemoryPoint> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
-    let step = looks_every_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);
+    let step = sampling_interval_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);
     let mut filled = Vec::new();
     for (at, point) in points.iter().enumerate() {
         let time = point.time_ns;
         let next = points.get(at + 1).map_or(time + 1, |next| next.time_ns);
-        // The next look may have come a little late.
+        // The next reading may have come a little late.
         let same = (time..next.saturating_sub(step / 2).max(time + 1)).step_by(step as usize);
         filled.extend(same.map(|time_ns| MemoryPoint { time_ns, ..*point }));
     }

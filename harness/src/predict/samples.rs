@@ -63,7 +63,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// A checkpoint at `time`. The first of that time is the one at the look: what comes after it is later.
+    /// A checkpoint at `time`. The first of that time is the one at the reading: what comes after it is later.
     fn take(&mut self, recorded: &[MemoryPoint], time: u64, bytes: u64) {
         self.reach(recorded, time);
         self.has_points = true;

@@ -181,7 +181,7 @@ pub struct RunWorkload {
     pub recorder_cpu_ns: Option<u64>,
     /// How often the recorded process's memory was sampled; empty where the trace does not say.
     #[serde(default, with = "wide")]
-    pub recorded_looks_every_ns: Option<u64>,
+    pub recorded_sampling_interval_ns: Option<u64>,
     /// Of how many requests of the modelled load one is in the trace; empty if each is.
     #[serde(default)]
     pub thinned: Option<String>,

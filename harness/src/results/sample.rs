@@ -77,7 +77,7 @@ macro_rules! define_sample {
             /// SHA-256 of that file, in hexadecimal.
             pub library_hash: Option<String>,
             /// How often the program's process tree was sampled.
-            pub looks: Option<u64>,
+            pub readings: Option<u64>,
             /// Most processes of the tree at once.
             pub processes: Option<u64>,
             /// Time from the program's start until it was ready.
@@ -196,7 +196,7 @@ impl Sample {
     pub(super) const LATER_COLUMNS: [&str; 57] = [
         "page_table_harness_bytes",
         "library_file_bytes",
-        "looks",
+        "readings",
         "processes",
         "ready_ns",
         "exit_status",

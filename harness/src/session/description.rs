@@ -98,7 +98,7 @@ pub(super) fn describe_workloads(
                 .filter(|hash| !hash.is_empty()),
             recorded_cpu_ns: recording.and_then(|recording| recording.cpu_ns),
             recorder_cpu_ns: recording.and_then(|recording| recording.recorder_cpu_ns(info.events)),
-            recorded_looks_every_ns: recording.and_then(|recording| recording.looks_every_ns),
+            recorded_sampling_interval_ns: recording.and_then(|recording| recording.sampling_interval_ns),
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             extrapolation: recording.and_then(|recording| recording.extrapolation.clone()),
             extrapolation_band: recording.and_then(|recording| recording.extrapolation_band.clone()),

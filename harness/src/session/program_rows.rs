@@ -90,7 +90,7 @@ fn sample(
     let details: Vec<&str> = taken.detail.iter().chain(&taken.warnings).map(String::as_str).collect();
     let (series, ran) = (&taken.series, taken.wall > Duration::ZERO);
     // Without a sample nothing was measured: a program can end before the first.
-    let peak = (series.looks > 0).then_some(series.peak);
+    let peak = (series.readings > 0).then_some(series.peak);
     Sample {
         run_id: run_id.to_owned(),
         block: step.block,
@@ -119,7 +119,7 @@ fn sample(
         context_switches: ran.then_some(taken.usage.context_switches),
         library_path: library.map(|path| path.display().to_string()),
         library_hash: library.and_then(|path| hash_file(path).ok()),
-        looks: Some(series.looks),
+        readings: Some(series.readings),
         processes: peak.map(|peak| peak.processes),
         ready_ns: taken.ready.map(|ready| ready.as_nanos() as u64),
         exit_status: taken.exit_status,

@@ -24,7 +24,7 @@ pub(super) struct Recording {
     recorder: Option<(f64, f64, u64)>,
     first_event_ns: Option<u64>,
     /// The sampling interval, if the trace states it.
-    pub(super) looks_every_ns: Option<u64>,
+    pub(super) sampling_interval_ns: Option<u64>,
     /// Of how many requests of a load model one is in the trace, if not each is.
     pub(super) thinned: Option<String>,
     /// How far a model of recordings goes beyond them, in sentences.
@@ -60,7 +60,7 @@ impl Recording {
         let cpu_ns = number("cpu_user_ns").zip(number("cpu_system_ns"));
         Recording {
             allocator: header.allocator.clone(),
-            looks_every_ns: header.resident_looks_every_ns(),
+            sampling_interval_ns: header.resident_looks_every_ns(),
             cpu_ns: cpu_ns.and_then(|(user, system)| user.checked_add(system)),
             recorder: costs.map(|((event, waking), wakings)| (event, waking, wakings)),
             thinned,
