@@ -239,6 +239,25 @@ fn what_workers_share_with_their_server_is_in_the_manifest() {
 }
 
 #[test]
+fn when_a_tree_was_asked_to_end_is_in_the_manifest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("shared_heap.c", directory.path(), &[]);
+    let trace = directory.path().join("trace.hlt");
+    let mut recorder = Command::new(heaplab().get_program());
+    recorder.args(["record", "-o"]).arg(&trace).arg("--").arg(program).arg("1500");
+    recorder.stderr(Stdio::null());
+    let mut child = recorder.spawn().expect("heaplab runs");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let number = i32::try_from(child.id()).expect("a number");
+    kill_process(Pid::from_raw(number).expect("a process"), Signal::TERM).expect("it runs");
+    child.wait().expect("it ends");
+    let text = std::fs::read_to_string(trace.with_extension("tree.toml")).expect("a manifest");
+    let manifest: toml::Table = text.parse().expect("a manifest");
+    let (asked, seconds) = (manifest["asked_to_end_s"].as_float(), manifest["seconds"].as_float());
+    assert!(asked > Some(0.0) && asked < seconds, "{text}");
+}
+
+#[test]
 fn a_tree_is_predicted_and_measured_in_two_ways() {
     let run = Recorded::hazard("shared_heap.c", &[], &["1500"]);
     let directory = run.directory.path();
@@ -269,6 +288,7 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
     let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(shown.contains("once: peak") && shown.contains("sum: peak"), "{shown}");
+    assert!(format!("{shown}{said}").contains("A child is replayed from an empty heap"), "{shown}{said}");
     assert!(directory.join("whole/validation.png").exists(), "{shown}");
     let rows = |file: &str| {
         let mut reader = csv::Reader::from_path(directory.join("whole").join(file)).expect("rows");

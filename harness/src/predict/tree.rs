@@ -8,12 +8,18 @@
 //! `shared` is what the sum counted more than once while it was recorded. What a child inherited is in its own
 //! prediction as it was recorded, because no event of its trace made it. So in `once` it cancels, and the inherited heap
 //! counts once, as the parent's replay has it. That the same pages are written to under every allocator is assumed.
+//!
+//! When the tree is asked to end, its memory counts no more: a shutdown that touches what is shared is no load, and no
+//! run of the program itself measures it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::prediction::{Prediction, Predictions};
 use crate::results::{Counting, MemoryPoint, OverTime, Pass, Run, RunTree, RunTreeMember};
 use crate::sharing::fill_edges;
+
+/// Part of the recorded memory, added up, that processes shared, from which on a prediction of it is doubted.
+const MUCH_SHARED: f64 = 0.1;
 
 /// Predicted memory of a tree under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +121,7 @@ fn predict_tree(
     let (from, note) = find_start(run, &sum);
     found.notes.extend(note.map(|note| format!("{}: {note}", tree.name)));
     found.notes.extend(describe_unsampled(tree, &members));
+    found.notes.extend(describe_forked(tree, &sum, once.as_deref()));
     let before = found.all.len();
     let blocks = run.samples.iter().map(|sample| sample.block).max().map_or(0, |last| last + 1);
     let mut missing: BTreeMap<(&str, &str), f64> = BTreeMap::new();
@@ -202,6 +209,21 @@ fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Optio
     })
 }
 
+/// What forked processes make of a prediction. A child is replayed from an empty heap, and on another allocator it is given
+/// fresh memory for what it takes from inherited free memory in reality.
+fn describe_forked(tree: &RunTree, sum: &[MemoryPoint], once: Option<&[MemoryPoint]>) -> Option<String> {
+    let mean = |points: &[MemoryPoint]| Prediction::of(points.to_vec(), 0).mean_bytes as f64;
+    let shared = 1.0 - mean(once?) / mean(sum).max(1.0);
+    (shared > MUCH_SHARED).then(|| {
+        format!(
+            "{}: its processes shared {:.0} % of their memory since they were forked. A child is replayed from an empty heap: \
+             under another allocator than the recorded one too much is predicted, the more the smaller the children are",
+            tree.name,
+            shared * 100.0
+        )
+    })
+}
+
 fn describe_missing(tree: &RunTree) -> Vec<String> {
     let name = &tree.name;
     let mut notes = Vec::new();
@@ -248,6 +270,9 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     changes.extend(fill_gaps(tree).into_iter().map(|(time, bytes)| (time, Change::Shared { bytes })));
     // Of changes at one time the last counts: a member's end comes after its last point.
     changes.sort_by_key(|change| change.0);
+    if let Some(asked) = tree.asked_to_end_ns {
+        changes.retain(|change| change.0 < asked);
+    }
     let (mut bytes_of, mut shared) = (vec![0u64; members.len()], 0u64);
     let (mut sum, mut once) = (Vec::new(), Vec::new());
     for (at, &(time_ns, change)) in changes.iter().enumerate() {
@@ -263,6 +288,10 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
         let least = bytes_of.iter().copied().max().unwrap_or(0);
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
         once.push(MemoryPoint { time_ns, resident_bytes: all.saturating_sub(shared).max(least) });
+    }
+    for points in [&mut sum, &mut once] {
+        let last = points.last().copied();
+        points.extend(tree.asked_to_end_ns.zip(last).map(|(time_ns, last)| MemoryPoint { time_ns, ..last }));
     }
     (sum, tree.shared_unknown.is_none().then_some(once))
 }
@@ -333,6 +362,11 @@ mod tests {
             (100, 0),
         ];
         assert_eq!(points(&once), expected);
+        let asked = RunTree { asked_to_end_ns: Some(70), ..tree.clone() };
+        let (sum, once) = add_up(&asked, &[Some(&server), Some(&worker)]);
+        let before = [(0, 100), (10, 100), (40, 200), (45, 200), (50, 200), (60, 230), (70, 230)];
+        assert_eq!(points(&sum), before, "what a tree does that was asked to end is no load");
+        assert_eq!(points(&once.expect("it is known")).last(), Some(&(70, 160)));
         let unknown = RunTree { shared_unknown: Some("no".to_owned()), ..tree };
         assert_eq!(add_up(&unknown, &[Some(&server), Some(&worker)]).1, None);
         let (without, _) = add_up(&unknown, &[Some(&server), None]);

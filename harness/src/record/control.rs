@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::RecordError;
-use super::directory::share;
 use super::page::SharedPage;
+use crate::users::share;
 
 /// The page, shared with every recorded process.
 pub(super) struct Control {

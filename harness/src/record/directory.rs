@@ -2,27 +2,18 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use heaplab_raw::{ImageId, parse_image_name};
 
 use super::RecordError;
+use crate::users::share;
 
 /// Tells the library where the recording is. The library has the name too.
 pub(super) const DIRECTORY_VARIABLE: &str = "HEAPLAB_RECORD_DIR";
 
 /// Whoever may go there makes files, and removes his own alone; nobody else lists them.
 const SHARED_DIRECTORY: u32 = 0o1733;
-
-/// Lets processes of other users use a file or a directory where this process is root's: only then can a recorded
-/// process become another user's, and begin another program as that.
-pub(super) fn share(path: &Path, mode: u32) -> io::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok(())
-}
 
 /// The directory.
 pub(super) struct Directory {

@@ -21,6 +21,9 @@ pub struct Manifest {
     pub version: u32,
     /// How long the recording took.
     pub seconds: f64,
+    /// When the program was asked to end, by a signal that heaplab passed on: what it does from then on is no load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_to_end_s: Option<f64>,
     /// Largest number of processes that were there is not known: those that were seen.
     pub processes: usize,
     /// By how many bytes the sum of the processes' anonymous memory exceeded the same with shared pages counted once:
@@ -145,6 +148,7 @@ pub(super) fn write(
     let manifest = Manifest {
         version: VERSION,
         seconds: ended.seconds,
+        asked_to_end_s: ended.asked_to_end.map(|asked| asked.as_secs_f64()),
         processes: processes.len(),
         shared: shared.ok().map(in_seconds),
         shared_unknown: shared.err().map(str::to_owned),

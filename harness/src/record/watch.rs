@@ -125,6 +125,8 @@ pub(super) struct Ended {
     pub(super) seconds: f64,
     /// All processes that were seen.
     pub(super) processes: Processes,
+    /// When a signal that ends programs was passed on to the program.
+    pub(super) asked_to_end: Option<Duration>,
     stop: Option<(Stop, Duration)>,
     was_recording: bool,
     still_running: usize,
@@ -163,8 +165,8 @@ pub(super) struct Watch<'a> {
     first: Option<Duration>,
     next_room: Duration,
     stop: Option<(Stop, Duration)>,
-    /// Whether a signal that ends programs was passed on to this one.
-    was_passed_on: bool,
+    /// When a signal that ends programs was first passed on to this one.
+    asked_to_end: Option<Duration>,
     /// What recording costs, where it is known.
     pub(super) cost: Option<Cost>,
     /// Says something to the user while the program runs.
@@ -191,7 +193,7 @@ impl<'a> Watch<'a> {
             first,
             next_room: Duration::ZERO,
             stop: None,
-            was_passed_on: false,
+            asked_to_end: None,
             cost: None,
             tell,
         }
@@ -215,8 +217,8 @@ impl<'a> Watch<'a> {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
             self.page()?.set_tick(tick(elapsed, self.state));
-            if status.is_none() {
-                self.was_passed_on |= pass_on(requests, process);
+            if status.is_none() && pass_on(requests, process) {
+                self.asked_to_end.get_or_insert(elapsed);
             }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
             // After a stop what is seen belongs to no event, and a full buffer is as good as its copy, which would
@@ -277,6 +279,7 @@ impl<'a> Watch<'a> {
         Ok(Ended {
             status: ExitStatus::from_raw(status.unwrap_or(0) as i32),
             main,
+            asked_to_end: self.asked_to_end,
             stop: self.stop,
             was_recording: self.first.is_some(),
             still_running,
@@ -315,7 +318,7 @@ impl<'a> Watch<'a> {
         !has_children
             || self.settings.only_this_process
             || self.stop.is_some()
-            || self.was_passed_on
+            || self.asked_to_end.is_some()
             || requests.ends()
     }
 

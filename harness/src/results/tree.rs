@@ -39,6 +39,9 @@ pub struct RunTree {
     /// recording's clock in ns, and bytes, which hold until the next.
     #[serde(default)]
     pub shared: Vec<(u64, u64)>,
+    /// When the tree was asked to end, on the recording's clock: what it had from then on does not count.
+    #[serde(default)]
+    pub asked_to_end_ns: Option<u64>,
     /// The processes.
     #[serde(default)]
     pub members: Vec<RunTreeMember>,

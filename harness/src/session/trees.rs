@@ -135,6 +135,7 @@ impl Tree {
                 why.unwrap_or_else(|| "the manifest does not say it".to_owned())
             }),
             shared,
+            asked_to_end_ns: self.manifest.asked_to_end_s.map(nanos),
             members,
             on: None,
         })
