@@ -1,6 +1,6 @@
 //! How allocators are measured: the library that the `heaplab` command calls.
 //!
-//! One direction: stats, group, sharing, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
+//! One direction: stats, group, sharing, users, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
 //! module uses only what stands before it.
 
 pub mod bisect;
@@ -20,4 +20,5 @@ pub mod self_check;
 pub mod session;
 pub mod sharing;
 pub mod stats;
+mod users;
 pub mod worker;

@@ -260,6 +260,20 @@ fn a_load_ends_the_sample_and_its_failure_is_a_status() {
 }
 
 #[test]
+fn a_program_that_is_begun_as_another_user_is_proven() {
+    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else becomes another user");
+    let place = Place::new();
+    std::fs::set_permissions(place.0.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("ours");
+    let mut command = heaplab();
+    command.current_dir(place.0.path()).args(["exec", "-o", "out", "--reps", "1", "-a", "jemalloc", "--"]);
+    command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.args(["./program", "hold", "3", "sleep", "200"]).assert().success();
+    let sample = place.sample();
+    assert_eq!((column(&sample, "status"), column(&sample, "status_detail")), ("ok", ""), "{sample:?}");
+}
+
+#[test]
 fn a_daemon_gets_its_load_when_its_starter_has_ended() {
     let place = Place::new();
     let daemon = "./program hold 3 sleep 500 line ready sleep 60000 &";

@@ -1,4 +1,4 @@
-//! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> sharing -> design -> worker -> measure -> results
+//! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> sharing -> users -> design -> worker -> measure -> results
 //! -> predict -> capacity -> session -> report -> compare -> self_check -> cli). A module uses only what stands left of it, inside a
 //! folder arrows go one way too, and `unsafe` lives in few places.
 //!
@@ -32,10 +32,11 @@ const CRATES: [(&str, &str, &[&str]); 11] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 16] = [
     "stats",
     "group",
     "sharing",
+    "users",
     "design",
     "worker",
     "measure",
@@ -49,7 +50,7 @@ const MODULES: [&str; 15] = [
     "bisect",
     "cli",
 ];
-/// Stand beside `design`: each uses `stats`, `group` and `sharing`, and none of the others, and only `session` and `cli` use it.
+/// Stand beside `design`: each uses `stats`, `group`, `sharing` and `users`, and none of the others, and only `session` and `cli` use it.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
@@ -82,7 +83,7 @@ fn may_use(from: &str, to: &str) -> bool {
         _ if from == to => true,
         (Some(from), Some(to)) => to < from,
         (Some(_), None) => matches!(from, "session" | "cli"),
-        (None, Some(to)) => matches!(MODULES[to], "stats" | "group" | "sharing"),
+        (None, Some(to)) => matches!(MODULES[to], "stats" | "group" | "sharing" | "users"),
         (None, None) => false,
     }
 }

@@ -20,6 +20,7 @@ use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, fin
 use crate::group::{Group, GroupLimits};
 use crate::measure::Variation;
 use crate::results::{RunDirectory, RunWorkload, Sample, SampleKey, Status};
+use crate::users::share;
 
 /// How a run of a program ended when nothing failed.
 #[derive(Debug)]
@@ -206,8 +207,18 @@ impl<'a> Sampling<'a> {
             .prefix("heaplab-")
             .tempdir()
             .map_err(SessionError::failed("cannot make a temporary directory"))?;
+        share(reports.path(), 0o711).map_err(SessionError::failed("cannot share a temporary directory"))?;
         let input = choose_input(samples, listener);
         Ok(Sampling { program, variations, reports, input, stop, listener })
+    }
+
+    /// Makes a file in which the program's processes report, those too that have become another user's.
+    fn create_report_file(&self, name: &str) -> Result<PathBuf, SessionError> {
+        let path = self.reports.path().join(name);
+        std::fs::File::create(&path)
+            .and_then(|_| share(&path, 0o622))
+            .map_err(SessionError::failed(format!("cannot make {}", path.display())))?;
+        Ok(path)
     }
 
     /// Takes samples and keeps each as it comes. None if the run was stopped, else the exit status of the last program
@@ -230,9 +241,7 @@ impl<'a> Sampling<'a> {
                 number: at as u64 + 1,
                 count: Some(steps.len() as u64),
             });
-            let report_file = self.reports.path().join(format!("reports-{at}"));
-            std::fs::File::create(&report_file)
-                .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
+            let report_file = self.create_report_file(&format!("reports-{at}"))?;
             let Some(taken) = self.take_one(variation, &report_file)? else { return Ok(None) };
             let options = &self.program.options;
             let rows =
@@ -354,9 +363,7 @@ impl<'a> ProgramTrials<'a> {
         self.program.options.group = Some(limits);
         // Several samples: none reads our own standard input.
         let sampling = Sampling::new(&self.program, &self.variations, self.stop, self.listener, 2)?;
-        let report_file = sampling.reports.path().join("reports");
-        std::fs::File::create(&report_file)
-            .map_err(SessionError::failed(format!("cannot make {}", report_file.display())))?;
+        let report_file = sampling.create_report_file("reports")?;
         let variation = &self.variations[variant];
         let Some(taken) = sampling.take_one(variation, &report_file)? else { return Ok(None) };
         let step = Step { block: 0, workload: 0, pass: Pass::Exec, variant };
