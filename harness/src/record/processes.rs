@@ -102,7 +102,7 @@ impl Processes {
                 .map(|at| self.all[at].member.number);
             if let Some(at) = self.choose(page.id, parent) {
                 image.set_host_process(self.all[at].member.number);
-                self.all[at].images.push(page.id);
+                self.all[at].take_image(page.id);
             }
         }
     }
@@ -242,6 +242,13 @@ impl Process {
             names: BTreeMap::new(),
             byte_us: 0,
         })
+    }
+
+    /// Takes in an image that it has begun.
+    fn take_image(&mut self, image: ImageId) {
+        self.images.push(image);
+        // NOTE: the library is in it, whatever was seen before: on a busy machine loading may take longer than is waited.
+        self.not_recorded = None;
     }
 
     fn end(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
@@ -386,6 +393,14 @@ mod tests {
         assert_eq!(of(&processes, 300, None), None, "a number from here is none from there");
         processes.all[2].ended = Some(Duration::ZERO);
         assert_eq!(of(&processes, 3, Some(200)), Some(400), "whoever has ended begins no image");
+    }
+
+    #[test]
+    fn what_records_is_recorded_whatever_was_seen_before() {
+        let mut late = process(1, 1, 0);
+        late.not_recorded = Some("the library was not loaded into it".to_owned());
+        late.take_image(ImageId { pid: 1, ordinal: 0 });
+        assert_eq!((late.images.len(), late.not_recorded), (1, None));
     }
 
     #[test]
