@@ -111,7 +111,7 @@ fn each_worker_of_a_prefork_server_has_a_trace_and_a_place_in_the_manifest() {
     assert_eq!(entries.len(), 6, "{entries:?}");
     let server = &entries[0]["pid"];
     for worker in &entries[1..] {
-        assert_eq!(&worker["parent"], server, "{worker:?}");
+        assert_eq!((&worker["parent"], &worker["forked_from"]), (server, server), "{worker:?}");
         assert_eq!(worker["lost"].as_integer(), Some(0), "{worker:?}");
         let trace = info(&run.directory.path().join(text(worker, "trace")));
         assert_eq!((&trace["summary"]["malloc"], &trace["summary"]["free"]), (&500.into(), &500.into()));

@@ -33,7 +33,7 @@ pub(super) fn describe_causes(
         of_base.keys().copied().filter(|place| replays.samples[*place].variant == base).collect();
     places.sort_unstable();
     if let Some(replayed) = places.first().map(|place| &of_base[place]) {
-        let mut rests = rest(recorded, replayed);
+        let mut rests = rest(recorded, &replayed.bytes);
         rests.sort_unstable();
         let at = |part: f64| rests.get((part * rests.len() as f64) as usize).map_or(0.0, |rest| *rest as f64);
         parts.push(format!(

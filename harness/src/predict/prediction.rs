@@ -20,6 +20,8 @@ pub struct Prediction {
     pub end_bytes: u64,
     /// From when on memory counts in means and percentiles.
     pub counted_from_ns: u64,
+    /// By how much more the replay began with than that on the recorded allocator: what the allocator has from its start.
+    pub start_bytes: u64,
 }
 
 impl Prediction {
@@ -34,6 +36,7 @@ impl Prediction {
             mean_bytes: mean_between(&over_time, from, end).unwrap_or(0),
             end_bytes: points.last().map_or(0, |point| point.resident_bytes),
             counted_from_ns,
+            start_bytes: 0,
             points,
         }
     }
@@ -88,8 +91,12 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
             };
             let based = replays.keys().find(|place| of_block(&run.samples[**place]));
             let Some(based) = based.map(|place| &replays[place]) else { continue };
-            let prediction =
-                combine(recorded, based, &replays[&place], run.samples[place].counted_from_ns.unwrap_or(0));
+            let replay = &replays[&place];
+            let from = run.samples[place].counted_from_ns.unwrap_or(0);
+            let prediction = Prediction {
+                start_bytes: replay.first_bytes.saturating_sub(based.first_bytes),
+                ..combine(recorded, &based.bytes, &replay.bytes, from)
+            };
             match least_peak_bytes(&run.samples[place]).filter(|least| prediction.peak_bytes < *least) {
                 Some(least) => {
                     predictions.notes.push(describe_impossible(&run.samples[place], &prediction, least))

@@ -30,7 +30,7 @@ pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -
 
 /// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
 /// was sampled; where it has not (causal order, or more samples than are of use), a checkpoint holds until the next.
-pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Vec<u64>>, ResultsError> {
+pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Replay>, ResultsError> {
     let mut replays: HashMap<usize, Replay> = HashMap::new();
     for (place, sample) in run.samples.iter().enumerate() {
         if sample.pass == Pass::Memory
@@ -49,15 +49,18 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
     replays.retain(|_, replay| replay.has_points);
     let finish = |(place, mut replay): (usize, Replay)| {
         replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
-        (place, replay.bytes)
+        (place, replay)
     };
     Ok(replays.into_iter().map(finish).collect())
 }
 
 /// One replay on its way through the recorded times.
 #[derive(Default)]
-struct Replay {
-    bytes: Vec<u64>,
+pub(super) struct Replay {
+    /// What it had at each recorded time.
+    pub(super) bytes: Vec<u64>,
+    /// What it had at its first checkpoint: what the allocator has from its start on.
+    pub(super) first_bytes: u64,
     last_bytes: u64,
     has_points: bool,
 }
@@ -66,6 +69,9 @@ impl Replay {
     /// A checkpoint at `time`. The first of that time is the one at the reading: what comes after it is later.
     fn take(&mut self, recorded: &[MemoryPoint], time: u64, bytes: u64) {
         self.reach(recorded, time);
+        if !self.has_points {
+            self.first_bytes = bytes;
+        }
         self.has_points = true;
         self.last_bytes = bytes;
         self.reach(recorded, time.saturating_add(1));
@@ -94,6 +100,6 @@ mod tests {
             replay.take(&recorded, time, bytes);
         }
         replay.reach(&recorded, u64::MAX);
-        assert_eq!(replay.bytes, [7, 8, 9, 9]);
+        assert_eq!((replay.bytes, replay.first_bytes), (vec![7, 8, 9, 9], 7));
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! `shared` is what the sum counted more than once while it was recorded. What a child inherited is in its own
 //! prediction as it was recorded, because no event of its trace made it. So in `once` it cancels, and the inherited heap
-//! counts once, as the parent's replay has it. That the same pages are written to under every allocator is assumed.
+//! counts once, as the parent's replay has it. That the same pages are written to under every allocator is assumed. A
+//! child's replay begins with an empty heap: what an allocator has from its start on is in it again, and counts as shared.
 //!
 //! When the tree is asked to end, its memory counts no more: a shutdown that touches what is shared is no load, and no
 //! run of the program itself measures it.
@@ -217,7 +218,7 @@ fn describe_forked(tree: &RunTree, sum: &[MemoryPoint], once: Option<&[MemoryPoi
     (shared > MUCH_SHARED).then(|| {
         format!(
             "{}: its processes shared {:.0} % of their memory since they were forked. A child is replayed from an empty heap: \
-             under another allocator than the recorded one too much is predicted, the more the smaller the children are",
+             under another allocator than the recorded one too much may be predicted, the more the smaller the children are",
             tree.name,
             shared * 100.0
         )
@@ -284,6 +285,7 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
             continue;
         }
         let all: u64 = bytes_of.iter().sum();
+        let shared = shared + count_starts(tree, members, &bytes_of);
         // A process shares no more than it has.
         let least = bytes_of.iter().copied().max().unwrap_or(0);
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
@@ -294,6 +296,25 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
         points.extend(tree.asked_to_end_ns.zip(last).map(|(time_ns, last)| MemoryPoint { time_ns, ..last }));
     }
     (sum, tree.shared_unknown.is_none().then_some(once))
+}
+
+/// What allocators have from their start on, and forked children inherited: each replay has it, and in reality one process of
+/// those that live and descend from one another.
+fn count_starts(tree: &RunTree, members: &[Option<&Prediction>], bytes_of: &[u64]) -> u64 {
+    let forked_from = |pid: u32| tree.members.iter().find(|member| member.pid == pid)?.forked_from;
+    let mut families: HashMap<u32, (u64, u64)> = HashMap::new();
+    for (at, member) in tree.members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
+        let Some(prediction) = members[at] else { continue };
+        // No line of descent is longer than there are processes, whatever a manifest says.
+        let mut ancestor = member.pid;
+        for _ in 0..tree.members.len() {
+            ancestor = forked_from(ancestor).unwrap_or(ancestor);
+        }
+        let (sum, largest) = families.entry(ancestor).or_default();
+        *sum += prediction.start_bytes;
+        *largest = (*largest).max(prediction.start_bytes);
+    }
+    families.into_values().map(|(sum, largest)| sum - largest).sum()
 }
 
 /// What is shared, with the edges of the members' lives.
@@ -318,7 +339,8 @@ mod tests {
 
     fn member(start_ns: u64, first_event_ns: u64, end_ns: u64) -> RunTreeMember {
         let workload = format!("of {start_ns}");
-        RunTreeMember { pid: start_ns as u32, workload, start_ns, first_event_ns, end_ns, share: None }
+        let (pid, forked_from) = (start_ns as u32, (start_ns > 0).then_some(0));
+        RunTreeMember { pid, workload, forked_from, start_ns, first_event_ns, end_ns, share: None }
     }
 
     #[test]
@@ -367,6 +389,11 @@ mod tests {
         let before = [(0, 100), (10, 100), (40, 200), (45, 200), (50, 200), (60, 230), (70, 230)];
         assert_eq!(points(&sum), before, "what a tree does that was asked to end is no load");
         assert_eq!(points(&once.expect("it is known")).last(), Some(&(70, 160)));
+        // The allocator of the worker's replay had 20 from its start on, as its server's had.
+        let [first, started] = [&server, &worker].map(|one| Prediction { start_bytes: 20, ..one.clone() });
+        let (sum, once) = add_up(&tree, &[Some(&first), Some(&started)]);
+        let once = points(&once.expect("it is known"));
+        assert_eq!((sum[5].resident_bytes, once[5], once[7]), (230, (60, 140), (85, 100)));
         let unknown = RunTree { shared_unknown: Some("no".to_owned()), ..tree };
         assert_eq!(add_up(&unknown, &[Some(&server), Some(&worker)]).1, None);
         let (without, _) = add_up(&unknown, &[Some(&server), None]);

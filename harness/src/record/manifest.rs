@@ -75,6 +75,9 @@ pub struct Entry {
     /// Its parent's number here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<u32>,
+    /// The process that it was forked from, where it did not begin with the start of a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<u32>,
     /// What it ran.
     pub program: String,
     /// With its arguments.
@@ -187,12 +190,14 @@ fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) 
     });
     let (parent, start_us, program, command) = facts.unwrap_or_default();
     let of_process = process.map(|process| describe_process(process, ended));
+    let forked_from = parent.filter(|_| recording.is_forked(trace.image));
     let parent =
         of_process.as_ref().and_then(|entry| entry.parent).or(parent.map(|parent: ImageId| parent.pid));
     Entry {
         pid: number,
         pid_inside: (number != trace.image.pid).then_some(trace.image.pid),
         parent,
+        forked_from: forked_from.map(|parent| number_of(recording, parent)),
         program,
         command,
         start_s: start_us as f64 / 1e6,
@@ -217,6 +222,7 @@ fn describe_process(process: &Process, ended: &Ended) -> Entry {
         pid: member.number,
         pid_inside: (member.inner != member.number).then_some(member.inner),
         parent: (member.parent != std::process::id()).then_some(member.parent),
+        forked_from: None,
         program: process.program.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         command: String::new(),
         start_s: process.began.as_secs_f64(),

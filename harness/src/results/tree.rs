@@ -58,6 +58,9 @@ pub struct RunTreeMember {
     pub pid: u32,
     /// The workload.
     pub workload: String,
+    /// The number of the process that it was forked from: what its allocator has from its start on it inherited.
+    #[serde(default)]
+    pub forked_from: Option<u32>,
     /// When it began.
     pub start_ns: u64,
     /// When its first event was: its trace time 0.

@@ -107,6 +107,7 @@ impl Tree {
             members.push(RunTreeMember {
                 pid: entry.pid,
                 workload: workload.name.clone(),
+                forked_from: entry.forked_from,
                 start_ns,
                 first_event_ns,
                 end_ns: nanos(end_s).max(first_event_ns),

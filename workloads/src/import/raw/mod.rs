@@ -210,6 +210,12 @@ impl Recording {
         &self.images
     }
 
+    /// Whether an image began with a fork, and not with the start of a program.
+    pub fn is_forked(&self, image: ImageId) -> bool {
+        // A forked child begins in its parent's file, a program in one of its own.
+        self.files.get(&image).is_some_and(|(first, _)| *first != image)
+    }
+
     /// The image that the recording is about: what the process that the command started became last, of what
     /// has recorded anything.
     pub fn main_image(&self) -> ImageId {
