@@ -2,12 +2,14 @@
 //! were.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heaplab_raw::{ImageId, SampleRecord, write_sample};
+use heaplab_raw::{ImageId, SampleRecord, Text, write_sample};
 
 use super::diagnosis;
 use super::images::{Images, Page};
@@ -102,7 +104,8 @@ impl Processes {
                 .map(|at| self.all[at].member.number);
             if let Some(at) = self.choose(page.id, parent) {
                 image.set_host_process(self.all[at].member.number);
-                self.all[at].take_image(page.id);
+                let program: Vec<u8> = image.text(Text::Program).collect();
+                self.all[at].take_image(page.id, Path::new(OsStr::from_bytes(&program)));
             }
         }
     }
@@ -244,11 +247,14 @@ impl Process {
         })
     }
 
-    /// Takes in an image that it has begun.
-    fn take_image(&mut self, image: ImageId) {
+    /// Takes in an image that it has begun as `program`.
+    fn take_image(&mut self, image: ImageId, program: &Path) {
         self.images.push(image);
         // NOTE: the library is in it, whatever was seen before: on a busy machine loading may take longer than is waited.
-        self.not_recorded = None;
+        // What the process became since is another program.
+        if self.program.as_deref() == Some(program) {
+            self.not_recorded = None;
+        }
     }
 
     fn end(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
@@ -329,8 +335,10 @@ impl Process {
         } else if !self.is_checked && elapsed >= self.since + LOADING {
             self.is_checked = true;
             if tree::maps_file(number, library.as_ref()) == Some(false) {
-                self.not_recorded =
-                    Some(format!("{}: the library was not loaded into it", program.display()));
+                // Right after its exec a process shows no environment: now it does.
+                let why = diagnosis::explain_process(number, &program, "LD_PRELOAD", library);
+                let unknown = || format!("{}: the library was not loaded into it", program.display());
+                self.not_recorded = Some(why.unwrap_or_else(unknown));
             }
         }
     }
@@ -399,8 +407,11 @@ mod tests {
     fn what_records_is_recorded_whatever_was_seen_before() {
         let mut late = process(1, 1, 0);
         late.not_recorded = Some("the library was not loaded into it".to_owned());
-        late.take_image(ImageId { pid: 1, ordinal: 0 });
-        assert_eq!((late.images.len(), late.not_recorded), (1, None));
+        late.program = Some("/x/server".into());
+        late.take_image(ImageId { pid: 1, ordinal: 0 }, Path::new("/bin/sh"));
+        assert!(late.not_recorded.is_some(), "what it was before");
+        late.take_image(ImageId { pid: 1, ordinal: 1 }, Path::new("/x/server"));
+        assert_eq!((late.images.len(), late.not_recorded), (2, None));
     }
 
     #[test]

@@ -56,9 +56,12 @@ impl Requests {
             (SIGHUP, &requests.hang_up),
             (SIGINT, &requests.ignored),
             (SIGQUIT, &requests.ignored),
+            // A file that may grow no further is an error of the call then, and not the end of this process. A handler, because
+            // what is ignored the program would inherit.
+            (libc::SIGXFSZ, &requests.ignored),
         ];
         for (signal, flag) in flags {
-            if !matches!(signal, SIGUSR1 | SIGUSR2) {
+            if !matches!(signal, SIGUSR1 | SIGUSR2 | libc::SIGXFSZ) {
                 signal_hook::flag::register_conditional_default(signal, Arc::clone(&requests.over))?;
             }
             signal_hook::flag::register(signal, Arc::clone(flag))?;
