@@ -301,14 +301,20 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
 /// What allocators have from their start on, and forked children inherited: each replay has it, and in reality one process of
 /// those that live and descend from one another.
 fn count_starts(tree: &RunTree, members: &[Option<&Prediction>], bytes_of: &[u64]) -> u64 {
-    let forked_from = |pid: u32| tree.members.iter().find(|member| member.pid == pid)?.forked_from;
-    let mut families: HashMap<u32, (u64, u64)> = HashMap::new();
-    for (at, member) in tree.members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
+    // What a process was when it forked another: after an exec it is of no family but its own.
+    let parent_of = |member: &RunTreeMember| {
+        let parent = member.forked_from?;
+        let before =
+            |at: &usize| tree.members[*at].pid == parent && tree.members[*at].start_ns <= member.start_ns;
+        (0..tree.members.len()).filter(before).max_by_key(|at| tree.members[*at].start_ns)
+    };
+    let mut families: HashMap<usize, (u64, u64)> = HashMap::new();
+    for (at, _) in tree.members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
         let Some(prediction) = members[at] else { continue };
         // No line of descent is longer than there are processes, whatever a manifest says.
-        let mut ancestor = member.pid;
+        let mut ancestor = at;
         for _ in 0..tree.members.len() {
-            ancestor = forked_from(ancestor).unwrap_or(ancestor);
+            ancestor = parent_of(&tree.members[ancestor]).unwrap_or(ancestor);
         }
         let (sum, largest) = families.entry(ancestor).or_default();
         *sum += prediction.start_bytes;
@@ -394,6 +400,13 @@ mod tests {
         let (sum, once) = add_up(&tree, &[Some(&first), Some(&started)]);
         let once = points(&once.expect("it is known"));
         assert_eq!((sum[5].resident_bytes, once[5], once[7]), (230, (60, 140), (85, 100)));
+        // The same process after an exec: its start is its own.
+        let mut execed = tree.clone();
+        execed.members.push(RunTreeMember { forked_from: None, start_ns: 50, ..execed.members[1].clone() });
+        let starts = |bytes_of: &[u64]| {
+            count_starts(&execed, &[Some(&first), Some(&started), Some(&started)], bytes_of)
+        };
+        assert_eq!((starts(&[1, 1, 0]), starts(&[1, 0, 1]), starts(&[0, 1, 0])), (20, 0, 0));
         let unknown = RunTree { shared_unknown: Some("no".to_owned()), ..tree };
         assert_eq!(add_up(&unknown, &[Some(&server), Some(&worker)]).1, None);
         let (without, _) = add_up(&unknown, &[Some(&server), None]);
