@@ -274,6 +274,7 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     if let Some(asked) = tree.asked_to_end_ns {
         changes.retain(|change| change.0 < asked);
     }
+    let families = find_families(tree);
     let (mut bytes_of, mut shared) = (vec![0u64; members.len()], 0u64);
     let (mut sum, mut once) = (Vec::new(), Vec::new());
     for (at, &(time_ns, change)) in changes.iter().enumerate() {
@@ -285,7 +286,7 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
             continue;
         }
         let all: u64 = bytes_of.iter().sum();
-        let shared = shared + count_starts(tree, members, &bytes_of);
+        let shared = shared + count_starts(&families, members, &bytes_of);
         // A process shares no more than it has.
         let least = bytes_of.iter().copied().max().unwrap_or(0);
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
@@ -298,9 +299,8 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     (sum, tree.shared_unknown.is_none().then_some(once))
 }
 
-/// What allocators have from their start on, and forked children inherited: each replay has it, and in reality one process of
-/// those that live and descend from one another.
-fn count_starts(tree: &RunTree, members: &[Option<&Prediction>], bytes_of: &[u64]) -> u64 {
+/// For each member the first of those that it descends from by forks: itself, where a program was started.
+fn find_families(tree: &RunTree) -> Vec<usize> {
     // What a process was when it forked another: after an exec it is of no family but its own.
     let parent_of = |member: &RunTreeMember| {
         let parent = member.forked_from?;
@@ -308,19 +308,29 @@ fn count_starts(tree: &RunTree, members: &[Option<&Prediction>], bytes_of: &[u64
             |at: &usize| tree.members[*at].pid == parent && tree.members[*at].start_ns <= member.start_ns;
         (0..tree.members.len()).filter(before).max_by_key(|at| tree.members[*at].start_ns)
     };
-    let mut families: HashMap<usize, (u64, u64)> = HashMap::new();
-    for (at, _) in tree.members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
-        let Some(prediction) = members[at] else { continue };
+    let parents: Vec<Option<usize>> = tree.members.iter().map(parent_of).collect();
+    let first = |mut at: usize| {
         // No line of descent is longer than there are processes, whatever a manifest says.
-        let mut ancestor = at;
-        for _ in 0..tree.members.len() {
-            ancestor = parent_of(&tree.members[ancestor]).unwrap_or(ancestor);
+        for _ in 0..parents.len() {
+            let Some(parent) = parents[at] else { break };
+            at = parent;
         }
-        let (sum, largest) = families.entry(ancestor).or_default();
-        *sum += prediction.start_bytes;
-        *largest = (*largest).max(prediction.start_bytes);
+        at
+    };
+    (0..parents.len()).map(first).collect()
+}
+
+/// What allocators have from their start on, and forked children inherited: each replay has it, and in reality one process of
+/// a family's that live.
+fn count_starts(families: &[usize], members: &[Option<&Prediction>], bytes_of: &[u64]) -> u64 {
+    let mut starts = vec![(0, 0); families.len()];
+    for (at, prediction) in members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
+        let bytes = prediction.map_or(0, |prediction| prediction.start_bytes);
+        let (sum, largest) = &mut starts[families[at]];
+        *sum += bytes;
+        *largest = bytes.max(*largest);
     }
-    families.into_values().map(|(sum, largest)| sum - largest).sum()
+    starts.into_iter().map(|(sum, largest): (u64, u64)| sum - largest).sum()
 }
 
 /// What is shared, with the edges of the members' lives.
@@ -404,7 +414,7 @@ mod tests {
         let mut execed = tree.clone();
         execed.members.push(RunTreeMember { forked_from: None, start_ns: 50, ..execed.members[1].clone() });
         let starts = |bytes_of: &[u64]| {
-            count_starts(&execed, &[Some(&first), Some(&started), Some(&started)], bytes_of)
+            count_starts(&find_families(&execed), &[Some(&first), Some(&started), Some(&started)], bytes_of)
         };
         assert_eq!((starts(&[1, 1, 0]), starts(&[1, 0, 1]), starts(&[0, 1, 0])), (20, 0, 0));
         let unknown = RunTree { shared_unknown: Some("no".to_owned()), ..tree };
