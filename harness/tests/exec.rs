@@ -448,7 +448,7 @@ fn a_run_is_continued_by_its_own_arguments() {
             .args(other)
             .assert()
             .code(2);
-        assert!(stderr(&assert).contains("give no other arguments than --resume -o"), "{}", stderr(&assert));
+        assert!(stderr(&assert).contains("continue it with the same arguments"), "{}", stderr(&assert));
     }
     let run_file = fs::read_to_string(place.path("out/run.toml")).expect("a run");
     let hash = run_file.split("program_hash = \"").nth(1).expect("the program's hash").split('"').next();

@@ -80,23 +80,23 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     assert!(directory.join("exec/plots/program-process.png").exists(), "the program alone");
     let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
     // Nothing is left to be done, and the same comes of it.
-    let mut command = heaplab();
-    command.current_dir(place.path()).args(["validate", "program.hlt", "--resume"]);
-    command.args(["--percentile", "95.5", "--", "./program"]).assert().success();
+    let resume = |reps: &str, words: &[&str]| {
+        let mut command = heaplab();
+        command.current_dir(place.path()).args(["validate", "program.hlt", "--resume", "--reps", reps]);
+        command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--percentile", "95.5", "--", "./program"]);
+        command.args(words).assert()
+    };
+    let asked = ["line", "said", "hold", "30", "sleep", "600"];
+    resume("1", &asked).success();
     assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
+    // Other arguments are refused, and not ignored.
+    for assert in [resume("2", &asked), resume("1", &asked[..4])] {
+        let said = String::from_utf8_lossy(&assert.code(2).get_output().stderr).into_owned();
+        assert!(said.contains("continue it with the same arguments"), "{said}");
+    }
     // What was recorded anew is another program to its replays.
     std::fs::remove_file(place.path().join("program.hlt")).expect("removed");
-    let mut command = heaplab();
-    command.current_dir(place.path()).args([
-        "validate",
-        "program.hlt",
-        "--resume",
-        "--",
-        "./program",
-        "hold",
-        "2",
-    ]);
-    let said = String::from_utf8_lossy(&command.assert().code(2).get_output().stderr).into_owned();
+    let said = String::from_utf8_lossy(&resume("1", &asked).code(2).get_output().stderr).into_owned();
     assert!(said.contains("program is different from when it was started"), "{said}");
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Continue the run in DIR: take what is missing or failed
     #[arg(long, requires = "output")]
     resume: bool,
-    /// With --resume: continue a run of another version of heaplab too
+    /// With --resume: continue a run of another version or build of heaplab too
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
     /// What the program is called in results [default: its file's name]

@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Continue a validation that was stopped, given with the same arguments: what its two runs have is kept
     #[arg(long)]
     resume: bool,
+    /// With --resume: continue a validation by another build of heaplab too
+    #[arg(long, requires = "resume")]
+    resume_anyway: bool,
     /// Go on with a recording that failed, lost events or explains too little of its process's memory
     #[arg(long)]
     despite_coverage: bool,
@@ -120,6 +123,7 @@ fn validation(args: Args) -> Validation {
         command: args.command,
         despite_coverage: args.despite_coverage,
         resume: args.resume,
+        resume_anyway: args.resume_anyway,
         argv: argv_of_process(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::recording::{fill, nearest_looks_ns, thin};
-use super::samples::replays_at;
+use super::samples::{Replay, replays_at};
 use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, RunWorkload, Sample};
 use crate::stats::mean_between;
 
@@ -22,6 +22,18 @@ pub struct Prediction {
     pub counted_from_ns: u64,
     /// By how much more the replay began with than that on the recorded allocator: what the allocator has from its start.
     pub start_bytes: u64,
+    /// Of a forked process at each point: what it shared with its parent in the replay on the recorded allocator, and in this
+    /// one. Empty where that is not known.
+    pub inherited: Vec<Inherited>,
+}
+
+/// What a forked process had not written to since its fork, in two replays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inherited {
+    /// On the recorded allocator, in bytes.
+    pub based: u64,
+    /// On the variant.
+    pub replayed: u64,
 }
 
 impl Prediction {
@@ -37,6 +49,7 @@ impl Prediction {
             end_bytes: points.last().map_or(0, |point| point.resident_bytes),
             counted_from_ns,
             start_bytes: 0,
+            inherited: Vec::new(),
             points,
         }
     }
@@ -93,8 +106,12 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
             let Some(based) = based.map(|place| &replays[place]) else { continue };
             let replay = &replays[&place];
             let from = run.samples[place].counted_from_ns.unwrap_or(0);
+            let inherited = pair_inherited(based, replay, recorded.len());
+            // What a forked process's replay began with it inherited.
+            let start_bytes = replay.first_bytes.saturating_sub(based.first_bytes);
             let prediction = Prediction {
-                start_bytes: replay.first_bytes.saturating_sub(based.first_bytes),
+                start_bytes: if inherited.is_empty() { start_bytes } else { 0 },
+                inherited,
                 ..combine(recorded, &based.bytes, &replay.bytes, from)
             };
             match least_peak_bytes(&run.samples[place]).filter(|least| prediction.peak_bytes < *least) {
@@ -108,6 +125,15 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
         }
     }
     Ok(predictions)
+}
+
+/// What both replays shared with the parent, at each recorded time; empty where one does not know it.
+fn pair_inherited(based: &Replay, replay: &Replay, times: usize) -> Vec<Inherited> {
+    if based.inherited.len() != times || replay.inherited.len() != times {
+        return Vec::new();
+    }
+    let pairs = based.inherited.iter().zip(&replay.inherited);
+    pairs.map(|(&based, &replayed)| Inherited { based, replayed }).collect()
 }
 
 /// How much of the recorded CPU time was the recorder's.

@@ -42,7 +42,8 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
     }
     run.each_timeline_point(|place, point| {
         if let Some(replay) = replays.get_mut(&place) {
-            replay.take(&recorded[&run.samples[place].workload], point.time_ns, point.resident_bytes);
+            let recorded = &recorded[&run.samples[place].workload];
+            replay.take(recorded, point.time_ns, (point.resident_bytes, point.inherited_bytes));
         }
     })?;
     // A sample without points is not one of no memory.
@@ -59,32 +60,40 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
 pub(super) struct Replay {
     /// What it had at each recorded time.
     pub(super) bytes: Vec<u64>,
+    /// And what of it it shared with its parent; empty where that is not known, as of a process that was not forked.
+    pub(super) inherited: Vec<u64>,
     /// What it had at its first checkpoint: what the allocator has from its start on.
     pub(super) first_bytes: u64,
-    last_bytes: u64,
+    last: (u64, Option<u64>),
     has_points: bool,
 }
 
 impl Replay {
     /// A checkpoint at `time`. The first of that time is the one at the reading: what comes after it is later.
-    fn take(&mut self, recorded: &[MemoryPoint], time: u64, bytes: u64) {
+    fn take(&mut self, recorded: &[MemoryPoint], time: u64, found: (u64, Option<u64>)) {
         self.reach(recorded, time);
         if !self.has_points {
-            self.first_bytes = bytes;
+            self.first_bytes = found.0;
         }
         self.has_points = true;
-        self.last_bytes = bytes;
+        self.last = found;
         self.reach(recorded, time.saturating_add(1));
     }
 
     /// Takes down the last figure for every recorded time before `time`.
     fn reach(&mut self, recorded: &[MemoryPoint], time: u64) {
         while recorded.get(self.bytes.len()).is_some_and(|point| point.time_ns < time) {
-            self.bytes.push(self.last_bytes);
+            self.push();
         }
-        if time == u64::MAX {
-            self.bytes.resize(recorded.len(), self.last_bytes);
+        while time == u64::MAX && self.bytes.len() < recorded.len() {
+            self.push();
         }
+    }
+
+    fn push(&mut self) {
+        let (bytes, inherited) = self.last;
+        self.bytes.push(bytes);
+        self.inherited.extend(inherited);
     }
 }
 
@@ -97,9 +106,10 @@ mod tests {
         let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)].map(MemoryPoint::from);
         let mut replay = Replay::default();
         for (time, bytes) in [(0, 7), (5, 8), (5, 88), (7, 9)] {
-            replay.take(&recorded, time, bytes);
+            replay.take(&recorded, time, (bytes, (time > 0).then_some(1)));
         }
         replay.reach(&recorded, u64::MAX);
         assert_eq!((replay.bytes, replay.first_bytes), (vec![7, 8, 9, 9], 7));
+        assert_eq!(replay.inherited.len(), 3, "not known at the first");
     }
 }

@@ -7,15 +7,24 @@
 //!
 //! `shared` is what the sum counted more than once while it was recorded. What a child inherited is in its own
 //! prediction as it was recorded, because no event of its trace made it. So in `once` it cancels, and the inherited heap
-//! counts once, as the parent's replay has it. That the same pages are written to under every allocator is assumed. A
-//! child's replay begins with an empty heap: what an allocator has from its start on is in it again, and counts as shared.
+//! counts once, as the parent's replay has it.
+//!
+//! A forked child's replay begins with its parent's history, and knows at each time what it has not written to since the
+//! fork: `I(t, X)`. What the program itself writes to, which no replay knows, is the same under every allocator:
+//!
+//! ```text
+//! shared(t, X) = shared(t) + I(t, X) - I(t, base)
+//! ```
+//!
+//! where `I` is the sum over the children that live. A child whose history is not known begins with an empty heap: what
+//! an allocator has from its start on is in it again, and counts as shared.
 //!
 //! When the tree is asked to end, its memory counts no more: a shutdown that touches what is shared is no load, and no
 //! run of the program itself measures it.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::prediction::{Prediction, Predictions};
+use super::prediction::{Inherited, Prediction, Predictions};
 use crate::results::{Counting, MemoryPoint, OverTime, Pass, Run, RunTree, RunTreeMember};
 use crate::sharing::fill_edges;
 
@@ -210,15 +219,18 @@ fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Optio
     })
 }
 
-/// What forked processes make of a prediction. A child is replayed from an empty heap, and on another allocator it is given
-/// fresh memory for what it takes from inherited free memory in reality.
+/// What forked processes make of a prediction whose history is not known. Such a child is replayed from an empty heap, and on
+/// another allocator it is given fresh memory for what it takes from inherited free memory in reality.
 fn describe_forked(tree: &RunTree, sum: &[MemoryPoint], once: Option<&[MemoryPoint]>) -> Option<String> {
     let mean = |points: &[MemoryPoint]| Prediction::of(points.to_vec(), 0).mean_bytes as f64;
     let shared = 1.0 - mean(once?) / mean(sum).max(1.0);
-    (shared > MUCH_SHARED).then(|| {
+    let is_known = |member: &RunTreeMember| member.forked_from.is_none() || member.inherits;
+    let is_unknown = !tree.members.iter().all(is_known);
+    (is_unknown && shared > MUCH_SHARED).then(|| {
         format!(
-            "{}: its processes shared {:.0} % of their memory since they were forked. A child is replayed from an empty heap: \
-             under another allocator than the recorded one too much may be predicted, the more the smaller the children are",
+            "{}: its processes shared {:.0} % of their memory since they were forked, and of some it is not recorded what \
+             they inherited. Those are replayed from an empty heap: under another allocator than the recorded one too much \
+             may be predicted, the more the smaller they are",
             tree.name,
             shared * 100.0
         )
@@ -248,7 +260,7 @@ fn describe_missing(tree: &RunTree) -> Vec<String> {
 /// A change at a time: of a member's memory, or of what is shared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
-    Member { at: usize, bytes: u64 },
+    Member { at: usize, bytes: u64, inherited: Option<Inherited> },
     Shared { bytes: u64 },
 }
 
@@ -258,15 +270,17 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     let mut changes: Vec<(u64, Change)> = Vec::new();
     for (at, (member, prediction)) in tree.members.iter().zip(members).enumerate() {
         let Some(prediction) = prediction else { continue };
-        let within = prediction.points.iter().map(|point| {
-            let time = member.first_event_ns.saturating_add(point.time_ns).min(member.end_ns);
-            (time, Change::Member { at, bytes: point.resident_bytes })
+        let within = prediction.points.iter().enumerate().map(|(place, point)| {
+            let time = member.first_event_ns.saturating_add(point.time_ns);
+            let inherited = prediction.inherited.get(place).copied();
+            let bytes = point.resident_bytes;
+            (time.clamp(member.start_ns, member.end_ns), Change::Member { at, bytes, inherited })
         });
-        // Before its first event a child has what it inherited already.
-        let first = prediction.points.first().map(|point| point.resident_bytes);
-        changes.extend(first.map(|bytes| (member.start_ns, Change::Member { at, bytes })));
+        // Before its first sample a child has what it inherited already.
+        let first = within.clone().next();
+        changes.extend(first.map(|(_, change)| (member.start_ns, change)));
         changes.extend(within);
-        changes.push((member.end_ns, Change::Member { at, bytes: 0 }));
+        changes.push((member.end_ns, Change::Member { at, bytes: 0, inherited: None }));
     }
     changes.extend(fill_gaps(tree).into_iter().map(|(time, bytes)| (time, Change::Shared { bytes })));
     // Of changes at one time the last counts: a member's end comes after its last point.
@@ -276,17 +290,18 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     }
     let families = find_families(tree);
     let (mut bytes_of, mut shared) = (vec![0u64; members.len()], 0u64);
+    let mut inherited_of: Vec<Option<Inherited>> = vec![None; members.len()];
     let (mut sum, mut once) = (Vec::new(), Vec::new());
     for (at, &(time_ns, change)) in changes.iter().enumerate() {
         match change {
-            Change::Member { at, bytes } => bytes_of[at] = bytes,
+            Change::Member { at, bytes, inherited } => (bytes_of[at], inherited_of[at]) = (bytes, inherited),
             Change::Shared { bytes } => shared = bytes,
         }
         if changes.get(at + 1).is_some_and(|next| next.0 == time_ns) {
             continue;
         }
         let all: u64 = bytes_of.iter().sum();
-        let shared = shared + count_starts(&families, members, &bytes_of);
+        let shared = move_shared(shared, &inherited_of) + count_starts(&families, members, &bytes_of);
         // A process shares no more than it has.
         let least = bytes_of.iter().copied().max().unwrap_or(0);
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
@@ -297,6 +312,13 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
         points.extend(tree.asked_to_end_ns.zip(last).map(|(time_ns, last)| MemoryPoint { time_ns, ..last }));
     }
     (sum, tree.shared_unknown.is_none().then_some(once))
+}
+
+/// What is shared under the variant, of what was shared while it was recorded.
+fn move_shared(shared: u64, inherited: &[Option<Inherited>]) -> u64 {
+    let sum = |of: fn(Inherited) -> u64| inherited.iter().flatten().map(|found| of(*found)).sum::<u64>();
+    let (based, replayed) = (sum(|found| found.based), sum(|found| found.replayed));
+    (shared + replayed).saturating_sub(based)
 }
 
 /// For each member the first of those that it descends from by forks: itself, where a program was started.
@@ -356,7 +378,16 @@ mod tests {
     fn member(start_ns: u64, first_event_ns: u64, end_ns: u64) -> RunTreeMember {
         let workload = format!("of {start_ns}");
         let (pid, forked_from) = (start_ns as u32, (start_ns > 0).then_some(0));
-        RunTreeMember { pid, workload, forked_from, start_ns, first_event_ns, end_ns, share: None }
+        RunTreeMember {
+            pid,
+            workload,
+            forked_from,
+            inherits: false,
+            start_ns,
+            first_event_ns,
+            end_ns,
+            share: None,
+        }
     }
 
     #[test]
@@ -422,6 +453,28 @@ mod tests {
         let (without, _) = add_up(&unknown, &[Some(&server), None]);
         assert_eq!(without.last(), Some(&(100, 0).into()));
         assert!(without.iter().all(|point| point.resident_bytes <= 120), "{without:?}");
+    }
+
+    #[test]
+    fn what_is_shared_follows_what_the_replays_have_not_written_to() {
+        let of = |based, replayed| Some(Inherited { based, replayed });
+        assert_eq!(move_shared(80, &[None, of(60, 90), of(40, 60)]), 130);
+        assert_eq!(move_shared(10, &[of(100, 50)]), 0, "the program wrote to more than is left");
+        assert_eq!(move_shared(70, &[None, None]), 70, "not known");
+        let mut tree =
+            RunTree { members: vec![member(0, 10, 100), member(40, 10, 80)], ..RunTree::default() };
+        tree.shared = vec![(45, 60)];
+        tree.members[1].inherits = true;
+        let server = prediction(&[(0, 100), (80, 100)]);
+        let mut worker = prediction(&[(30, 100), (60, 130)]);
+        worker.inherited = vec![Inherited { based: 60, replayed: 90 }; 2];
+        let (sum, once) = add_up(&tree, &[Some(&server), Some(&worker)]);
+        let once = once.expect("it is known what is shared");
+        let at = |points: &[MemoryPoint], time: u64| {
+            points.iter().rev().find(|point| point.time_ns <= time).map(|point| point.resident_bytes)
+        };
+        assert_eq!((at(&sum, 50), at(&once, 50)), (Some(200), Some(110)));
+        assert_eq!((at(&sum, 75), at(&once, 75)), (Some(230), Some(140)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The manifest of a tree: which processes there were, what each ran and when, and which trace is whose. All times are on
-//! the recording's clock; the times of a trace count from its process's `start_s`.
+//! the recording's clock; the times of a trace count from its process's `start_s`, or from `trace_start_s` where it begins
+//! with what the process inherited.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,6 +86,9 @@ pub struct Entry {
     pub command: String,
     /// When it was seen first, or the image began.
     pub start_s: f64,
+    /// When its trace begins, where that is before the process: with the history that it inherited at its fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_start_s: Option<f64>,
     /// When it was missed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_s: Option<f64>,
@@ -105,6 +109,9 @@ pub struct Entry {
     /// Events in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
+    /// How many of them are history that the process inherited at its fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited_events: Option<u64>,
     /// Events that are not in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
@@ -200,7 +207,8 @@ fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) 
         forked_from: forked_from.map(|parent| number_of(recording, parent)),
         program,
         command,
-        start_s: start_us as f64 / 1e6,
+        start_s: trace.inherited.map_or(start_us, |inherited| inherited.forked_us) as f64 / 1e6,
+        trace_start_s: trace.inherited.map(|inherited| inherited.begin_us as f64 / 1e6),
         end_s: of_process.as_ref().and_then(|entry| entry.end_s),
         exit_status: of_process.as_ref().and_then(|entry| entry.exit_status),
         killed_by_signal: of_process.as_ref().and_then(|entry| entry.killed_by_signal),
@@ -208,6 +216,7 @@ fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) 
         memory_share: of_process.as_ref().and_then(|entry| entry.memory_share),
         trace: trace.path.file_name().map(|name| name.to_string_lossy().into_owned()),
         events: Some(trace.summary.events),
+        inherited_events: trace.inherited.map(|inherited| inherited.events),
         lost: Some(trace.summary.lost),
         explained_share: trace.coverage.share,
         gaps: trace.coverage.sentences(),
@@ -226,6 +235,7 @@ fn describe_process(process: &Process, ended: &Ended) -> Entry {
         program: process.program.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         command: String::new(),
         start_s: process.began.as_secs_f64(),
+        trace_start_s: None,
         end_s: process.ended.map(|ended| ended.as_secs_f64()),
         exit_status: status.filter(|status| status & 0x7f == 0).map(|status| (status >> 8 & 0xff) as i32),
         killed_by_signal: status.map(|status| status & 0x7f).filter(|signal| *signal != 0),
@@ -233,6 +243,7 @@ fn describe_process(process: &Process, ended: &Ended) -> Entry {
         memory_share: ended.processes.share_of(process),
         trace: None,
         events: None,
+        inherited_events: None,
         lost: None,
         explained_share: None,
         gaps: Vec::new(),

@@ -38,6 +38,8 @@ pub struct Recording {
     pub coverage: Coverage,
     /// What was missing or damaged in the raw files, in words.
     pub problems: Vec<String>,
+    /// The history that the trace of a forked process begins with.
+    pub inherited: Option<raw::Inherited>,
 }
 
 /// Makes the traces.
@@ -95,7 +97,8 @@ fn make(
         .map_err(|source| RecordError::Io { what: "look at the trace", path: path.clone(), source })?
         .len();
     let coverage = Coverage::of(&report.header, &report.summary);
-    Ok(Recording { image, path, file_bytes, summary: report.summary, coverage, problems: report.problems })
+    let raw::ImageReport { summary, problems, inherited, .. } = report;
+    Ok(Recording { image, path, file_bytes, summary, coverage, problems, inherited })
 }
 
 /// The name of another image's trace: `server.hlt` and image 3 of process 4211 make `server.4211-3.hlt`.

@@ -135,7 +135,13 @@ mod tests {
                 654_321 => 1,
                 _ => 500,
             };
-            timeline.push(Checkpoint { time_ns, requested_bytes: 400, usable_bytes: 450, resident_bytes });
+            timeline.push(Checkpoint {
+                time_ns,
+                requested_bytes: 400,
+                usable_bytes: 450,
+                resident_bytes,
+                inherited_bytes: None,
+            });
         }
         let stretches = &timeline.stretches;
         assert!((MOST_STRETCHES / 2..=MOST_STRETCHES).contains(&stretches.len()), "{}", stretches.len());

@@ -160,6 +160,7 @@ impl Run {
                     // Of an allocator that does not tell, nothing is known to be lost.
                     usable_bytes: rows.optional("usable_bytes")?.unwrap_or(rows.number("requested_bytes")?),
                     resident_bytes: rows.number("resident_bytes")?,
+                    inherited_bytes: rows.optional("inherited_bytes")?,
                 },
             );
             Ok(())

@@ -154,6 +154,7 @@ fn timeline(sample: &Sample, reply: &Reply) -> Vec<TimelinePoint> {
         requested_bytes: Some(checkpoint.requested_bytes),
         usable_bytes: reply.measured.usable_peak_bytes.and(Some(checkpoint.usable_bytes)),
         resident_bytes: checkpoint.resident_bytes,
+        inherited_bytes: checkpoint.inherited_bytes,
         ..TimelinePoint::of(sample)
     };
     reply.timeline.iter().map(point).collect()

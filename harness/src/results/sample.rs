@@ -316,6 +316,8 @@ define_rows! {
         once_bytes: Option<u64>,
         /// CPU time that the tree has used until now, by its processes' clocks.
         program_cpu_ns: Option<u64>,
+        /// Of a forked process: what it has not written to since its fork, and shares with its parent.
+        inherited_bytes: Option<u64>,
     }
 
     /// One bucket of a latency histogram: a row of `latency.csv`.

@@ -63,7 +63,10 @@ pub struct RunTreeMember {
     pub forked_from: Option<u32>,
     /// When it began.
     pub start_ns: u64,
-    /// When its first event was: its trace time 0.
+    /// Whether its trace begins with the history that it inherited.
+    #[serde(default)]
+    pub inherits: bool,
+    /// When the first event of its trace was: trace time 0.
     pub first_event_ns: u64,
     /// When it ended, or became another.
     pub end_ns: u64,

@@ -142,7 +142,7 @@ fn check_resumed(
     }
     if given.is_some_and(|given| *given != file.options) {
         return Err(usage(format!(
-            "{path} was made by `{}`: to continue it, give no other arguments than --resume -o",
+            "{path} was made by `{}`: continue it with the same arguments and --resume",
             file.argv.join(" ")
         )));
     }

@@ -100,14 +100,16 @@ impl Tree {
                 heaplab_trace::summary(path).map_err(SessionError::failed("cannot read a recording"))?;
             explained.add(&totals.unwrap_or_default(), end_s - entry.start_s);
             let recording = recording_of(&workload.name);
-            // A trace's times count from the begin of its image.
+            // A trace's times count from the begin of its image, or of the first of those that it descends from.
             let start_ns = nanos(entry.start_s);
+            let trace_start_ns = nanos(entry.trace_start_s.unwrap_or(entry.start_s));
             let since_start_ns = recording.and_then(Recording::first_event_ns).unwrap_or(0);
-            let first_event_ns = start_ns.saturating_add(since_start_ns);
+            let first_event_ns = trace_start_ns.saturating_add(since_start_ns);
             members.push(RunTreeMember {
                 pid: entry.pid,
                 workload: workload.name.clone(),
                 forked_from: entry.forked_from,
+                inherits: entry.trace_start_s.is_some(),
                 start_ns,
                 first_event_ns,
                 end_ns: nanos(end_s).max(first_event_ns),
@@ -124,7 +126,12 @@ impl Tree {
                     missing_share * 100.0
                 )
             })
-            .or_else(|| explained.describe_gap(&shared, self.manifest.seconds));
+            .or_else(|| {
+                // Where each trace has the blocks that its process inherited, they explain as often what counts as often.
+                let inherits = |member: &RunTreeMember| member.forked_from.is_none() || member.inherits;
+                let shared = if members.iter().all(inherits) { &[] } else { &*shared };
+                explained.describe_gap(shared, self.manifest.seconds)
+            });
         Ok(RunTree {
             name: self.name.clone(),
             source: self.source.clone(),

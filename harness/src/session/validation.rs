@@ -44,6 +44,8 @@ pub struct Validation {
     pub despite_coverage: bool,
     /// Whether runs that are there are continued.
     pub resume: bool,
+    /// Whether they are continued by another build of heaplab, too.
+    pub resume_anyway: bool,
     /// The command line that asks for it, for display.
     pub argv: Vec<String>,
 }
@@ -121,7 +123,12 @@ impl Validation {
     /// A new run, or the continuation of one that is there.
     fn start(&self, directory: PathBuf, options: RunOptions) -> Start {
         if self.resume && is_begun(&directory) {
-            return Start::Resume { directory, given: None, shard: None, anyway: false };
+            return Start::Resume {
+                directory,
+                given: Some(options),
+                shard: None,
+                anyway: self.resume_anyway,
+            };
         }
         Start::New { options, argv: self.argv.clone(), output: Some(directory), shard: None }
     }

@@ -12,6 +12,7 @@ use heaplab_allocators::{Family, account};
 use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
 use heaplab_workloads::program::window::Window;
 
+use super::inherited::Parent;
 use super::job::{Breakdown, Checkpoint, HeapCell, Job, Moment, Stated, Status};
 use super::membership::outside;
 use super::memory::{self, Rollup, Statm};
@@ -26,6 +27,9 @@ const NEW_MAXIMUM_SHARE: u64 = 256;
 /// Looks at the recorded process that have a checkpoint, at most: what a prediction uses of a long recording.
 pub(crate) const MOST_LOOKS: u64 = 4096;
 
+/// What is shared with the parent is read so often.
+const INHERITED_POINTS: u64 = 256;
+
 /// Memory is broken down anew when this part more of it is resident, or this part of the trace has gone by.
 const LARGEST_SHARE: u64 = 32;
 
@@ -34,6 +38,7 @@ pub(super) struct Checkpoints {
     statm: Statm,
     constant_bytes: u64,
     duration: u64,
+    counted_from: u64,
     peak_window: u64,
     requested_peak_bytes: u64,
     steps: u64,
@@ -57,6 +62,15 @@ pub(super) struct Checkpoints {
     pub(super) at_largest: Option<Largest>,
     /// Trace time from which a larger resident size is broken down again, however little larger it is.
     next_largest: u64,
+    parent: Option<Parent>,
+    /// What the process shares with its parent, as it was read last.
+    inherited_bytes: Option<u64>,
+    /// Trace time from which it is read again.
+    next_inherited: u64,
+    /// Of a process whose memory is limited nothing stands in for the parent: it would be charged too.
+    is_limited: bool,
+    /// Why it is not known what the process shares with its parent.
+    pub(super) inherited_unknown: Option<String>,
 }
 
 /// Where memory goes when the most is resident.
@@ -73,6 +87,7 @@ impl Checkpoints {
             statm: Statm::open()?,
             constant_bytes: job.resident_constant_bytes,
             duration: job.info.duration_ns,
+            counted_from: job.info.counted_from_ns,
             peak_window: job.info.peak_window,
             requested_peak_bytes: job.info.requested_peak_bytes,
             steps: u64::from(job.checkpoints.max(1)),
@@ -90,12 +105,61 @@ impl Checkpoints {
             stated_at_peak: None,
             at_largest: None,
             next_largest: 0,
+            parent: None,
+            inherited_bytes: None,
+            next_inherited: 0,
+            is_limited: job.group_processes.is_some(),
+            inherited_unknown: None,
         })
     }
 
     /// Trace time of the next point of the grid.
     fn next_time(&self) -> u64 {
-        (u128::from(self.duration) * u128::from(self.next_step) / u128::from(self.steps)) as u64
+        let counted = u128::from(self.duration.saturating_sub(self.counted_from));
+        let time = counted * u128::from(self.next_step) / u128::from(self.steps);
+        self.counted_from.saturating_add(time as u64)
+    }
+
+    /// The recorded process was forked at a trace time: what was until here is its parent's, and counts nothing.
+    pub(super) fn fork(&mut self, state: &State, time: u64) {
+        self.points.clear();
+        self.at_largest = None;
+        (self.maximum, self.next_look, self.next_largest) = (0, 0, 0);
+        if !self.is_limited {
+            match clock::hold_still(Parent::fork) {
+                Ok(parent) => self.parent = Some(parent),
+                Err(error) => self.doubt_inherited(&format!("the worker cannot be forked: {error}")),
+            }
+        }
+        self.work_begins();
+        self.take(state, time);
+    }
+
+    /// The parent is needed no more.
+    pub(super) fn end_parent(&mut self) {
+        self.parent = None;
+    }
+
+    fn doubt_inherited(&mut self, why: &str) {
+        self.parent = None;
+        self.inherited_bytes = None;
+        self.inherited_unknown.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// What is shared with the parent now, or was when it was read last.
+    fn read_inherited(&mut self, time: u64) -> Option<u64> {
+        let Some(parent) = self.parent.as_ref().filter(|_| time >= self.next_inherited) else {
+            return self.inherited_bytes;
+        };
+        // PERF: the kernel walks all page tables, some 20 ms per GB.
+        let counted = self.duration.saturating_sub(self.counted_from);
+        self.next_inherited = time.saturating_add(counted / INHERITED_POINTS);
+        match look(|| parent.shared_bytes()) {
+            Ok(Some(bytes)) => self.inherited_bytes = Some(bytes),
+            Ok(None) => self.doubt_inherited("this kernel does not tell it (it takes Linux 5.4)"),
+            Err(why) => self.doubt_inherited(&why),
+        }
+        self.inherited_bytes
     }
 
     /// A window is about to open while none is: takes the points of the idle time before it. `due_ns` is the
@@ -201,6 +265,7 @@ impl Checkpoints {
                     requested_bytes: count(&state.counts.requested),
                     usable_bytes: count(&state.counts.usable),
                     resident_bytes: resident.saturating_sub(self.constant_bytes),
+                    inherited_bytes: self.read_inherited(time),
                 }
             }
         };

@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaplab_allocators::{Family, purge, purge_thread};
-use heaplab_workloads::program::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_NUDGE};
+use heaplab_workloads::program::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_FORKED, WINDOW_NUDGE};
 use heaplab_workloads::program::window::{Segment, Window};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
@@ -315,6 +315,11 @@ impl Engine {
                 Status::Error,
                 &format!("cannot have huge pages as the recorded process had them: {error}"),
             );
+        }
+        if head.flags & WINDOW_FORKED != 0
+            && let Some(checkpoints) = &mut control.checkpoints
+        {
+            checkpoints.fork(&self.state, head.first_time);
         }
         self.move_clock(control);
         let window = number as u32;

@@ -119,6 +119,8 @@ pub struct Checkpoint {
     pub usable_bytes: u64,
     /// Anonymous resident bytes, without the harness's.
     pub resident_bytes: u64,
+    /// Of a forked process: what it has not written to since its fork, so that it shares it with its parent.
+    pub inherited_bytes: Option<u64>,
 }
 
 /// Blocks of one usable size.

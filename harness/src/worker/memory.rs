@@ -78,6 +78,8 @@ pub(super) struct Rollup {
     pub(super) anonymous_bytes: u64,
     pub(super) lazyfree_bytes: u64,
     pub(super) anon_huge_bytes: u64,
+    /// Proportional share of anonymous memory; none before Linux 5.4.
+    pub(super) anonymous_share_bytes: Option<u64>,
 }
 
 impl Rollup {
@@ -91,6 +93,10 @@ impl Rollup {
             anonymous_bytes: sum("Anonymous"),
             lazyfree_bytes: sum("LazyFree"),
             anon_huge_bytes: sum("AnonHugePages"),
+            anonymous_share_bytes: maps
+                .iter()
+                .filter_map(|map| map.extension.map.get("Pss_Anon").copied())
+                .reduce(|sum, bytes| sum + bytes),
         })
     }
 }

@@ -23,6 +23,7 @@ mod gate;
 mod heap;
 mod heap_map;
 mod huge_pages;
+mod inherited;
 mod initial_stack;
 mod instrument;
 mod job;

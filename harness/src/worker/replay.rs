@@ -231,7 +231,12 @@ fn measure_memory(
     let end_map =
         job.draws_heap_map.then(|| clock::hold_still(|| heap_map::draw(&engine.state.slots))).transpose()?;
     engine.with_control(|control| {
-        if let Some(checkpoints) = control.checkpoints.take() {
+        if let Some(mut checkpoints) = control.checkpoints.take() {
+            checkpoints.end_parent();
+            let unknown = checkpoints.inherited_unknown.take();
+            reply.warnings.extend(
+                unknown.map(|why| format!("what the process shares with its parent is not known: {why}")),
+            );
             measured.resident_mean_bytes = checkpoints.resident_mean_bytes();
             measured.at_peak = checkpoints.at_peak;
             let at_peak = checkpoints.at_peak.map_or(0, |peak| peak.resident_bytes);

@@ -177,8 +177,12 @@ mod tests {
         let by =
             prop_oneof![Just(Allocation::Malloc), Just(Allocation::Calloc), Just(Allocation::ReallocNull)];
         let call = (0..5u8).prop_map(|number| Call::from_number(number).unwrap());
-        let kind =
-            prop_oneof![Just(MarkKind::MallocTrim), Just(MarkKind::Mallopt), Just(MarkKind::HugePages)];
+        let kind = prop_oneof![
+            Just(MarkKind::MallocTrim),
+            Just(MarkKind::Mallopt),
+            Just(MarkKind::HugePages),
+            Just(MarkKind::Fork)
+        ];
         prop_oneof![
             4 => (by, address(), size())
                 .prop_map(|(by, address, size)| Event::Allocate { by, address, size }),

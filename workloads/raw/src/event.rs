@@ -88,7 +88,7 @@ pub enum Event {
         /// What.
         kind: MarkKind,
         /// `malloc_trim`'s pad (kept below 2^31); the value that `mallopt` sets; 1 where huge pages are switched off
-        /// and 0 where they are allowed.
+        /// and 0 where they are allowed; a fork's number.
         argument: i32,
         /// What of it: `mallopt`'s parameter (kept within 16 bits: no C library has one beyond); with huge pages
         /// off, the flags of that.
@@ -141,6 +141,8 @@ pub enum MarkKind {
     Mallopt = 2,
     /// `prctl(PR_SET_THP_DISABLE)`, which succeeded: of the whole process.
     HugePages = 3,
+    /// `fork` is about to be called; the argument is its [number](crate::Image::fork). A call that fails leaves one too.
+    Fork = 4,
 }
 
 impl MarkKind {
@@ -149,6 +151,7 @@ impl MarkKind {
             1 => Some(MarkKind::MallocTrim),
             2 => Some(MarkKind::Mallopt),
             3 => Some(MarkKind::HugePages),
+            4 => Some(MarkKind::Fork),
             _ => None,
         }
     }

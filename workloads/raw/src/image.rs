@@ -35,6 +35,7 @@
 //!      42  last image       offset of the page of the last forked image; 0: none
 //!      43  image before     offset of the page of the forked image before this one; 0: none
 //!      44  process          its number where the command runs, which stores it; 0: not known
+//!      45  fork             of a forked image, the number of the fork that its parent's mark has; 0: not known
 //!      40  lengths of the texts below, 16 bits each: program, allocator, command
 //! byte 512   program         path of the executable
 //!     1536   allocator       path of the object that the next malloc lies in
@@ -66,6 +67,7 @@ const AT_MMAP: usize = 28;
 const AT_CLOCK: usize = 36;
 const AT_LENGTHS: usize = 40;
 const AT_HOST_PROCESS: usize = 44;
+const AT_FORK: usize = 45;
 
 /// Names an image within a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -232,6 +234,17 @@ impl<'a> Image<'a> {
     /// Says which number the process has where the command runs.
     pub fn set_host_process(&self, process: u32) {
         self.words[AT_HOST_PROCESS].store(u64::from(process), Ordering::Release);
+    }
+
+    /// The number of the fork that began it, as the [mark](crate::MarkKind::Fork) of its parent's thread has it; none
+    /// where it began otherwise, or by a call of the system that the recorder does not see.
+    pub fn fork(&self) -> Option<u32> {
+        Some(self.word(AT_FORK) as u32).filter(|number| *number != 0)
+    }
+
+    /// Says which fork began it.
+    pub fn set_fork(&self, number: u32) {
+        self.words[AT_FORK].store(u64::from(number), Ordering::Release);
     }
 
     /// Makes a page of zeros the head of a forked image of the same program: what the parent's page says of it is

@@ -9,7 +9,7 @@
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `next`, `process`, `chunk`,
 //! `large`, `key`, `record`, `ending`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
-//! `filter`, `mappings`, `creation`.
+//! `filter`, `mappings`, `creation`, `fork`.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -19,6 +19,7 @@ mod control;
 mod creation;
 mod ending;
 mod filter;
+mod fork;
 mod jemalloc;
 mod key;
 mod large;
@@ -55,5 +56,6 @@ extern "C" fn prepare() {
     next::resolve_rare();
     filter::prepare();
     ending::prepare();
+    fork::prepare();
     record::begin_process();
 }

@@ -51,6 +51,11 @@ static IMAGE_ID: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Its page.
 static LAST_IMAGE: AtomicPtr<[AtomicU64; PAGE_WORDS]> = AtomicPtr::new(core::ptr::null_mut());
 
+/// Forks of this process and of those that it descends from.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The number of the fork that began this process, until its image says it; 0: none, or it is said.
+static BEGUN_BY: AtomicU32 = AtomicU32::new(0);
+
 const PATH_MOST_BYTES: usize = 4096;
 
 /// A path of the recording's directory, and after it the name of a file of it.
@@ -162,6 +167,19 @@ pub(crate) fn finish() {
     }
 }
 
+/// The number of the fork that is about to be.
+pub(crate) fn number_fork() -> u32 {
+    // Wraps after four billion forks; 0 is none.
+    FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+}
+
+/// In a forked child: the number of its fork is for its image to say.
+pub(crate) fn inherit_fork() {
+    // As long as a number of an ancestor's fork stands here, this process's parent had no image.
+    let number = FORKS.load(Ordering::Relaxed);
+    let _ = BEGUN_BY.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+}
+
 /// Looks whether this process is to be recorded, and begins its image if it is.
 fn start() -> bool {
     let Some(directory) = directory() else { return false };
@@ -270,6 +288,10 @@ fn begin_forked_image(page: Control<'static>) -> Result<(), i32> {
     let id = ImageId { pid: system::process(), ordinal: page.take_ordinal() };
     let head = ImageHead { id, parent: Some(image_id()), tick: Tick(control::word()), ..parent.head() };
     let image = Image::publish_fork(words, &head, parent);
+    match BEGUN_BY.swap(0, Ordering::Relaxed) {
+        0 => {}
+        number => image.set_fork(number),
+    }
     first.link(image, region::offset_of(place));
     begin_life(life, id, words);
     Ok(())

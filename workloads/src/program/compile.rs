@@ -77,7 +77,8 @@ impl Compiler<'_> {
 
     fn info(&self, cpus: Option<u32>, truncated: bool) -> ProgramInfo {
         let duration_ns = self.last_event;
-        let mean = self.byte_ns.checked_div(u128::from(duration_ns)).unwrap_or(u128::from(self.requested));
+        let counted_ns = duration_ns.saturating_sub(self.counted_from);
+        let mean = self.byte_ns.checked_div(u128::from(counted_ns)).unwrap_or(u128::from(self.requested));
         ProgramInfo {
             order: self.order,
             cut: self.cut,
@@ -94,6 +95,7 @@ impl Compiler<'_> {
             requested_end_bytes: self.requested,
             live_at_end: self.live.len() as u64,
             duration_ns,
+            counted_from_ns: self.counted_from,
             truncated,
             file_bytes: 0,
         }

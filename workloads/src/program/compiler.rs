@@ -76,6 +76,8 @@ pub(super) struct Compiler<'a> {
     pub(super) peak: (u64, u64),
     /// Sum of requested bytes times the ns that they were live.
     pub(super) byte_ns: u128,
+    /// Time from which on peak and sum count: that of a fork.
+    pub(super) counted_from: u64,
     pub(super) events: u64,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Compiler<'a> {
             requested: 0,
             peak: (0, 0),
             byte_ns: 0,
+            counted_from: 0,
             events: 0,
         }
     }
@@ -146,6 +149,14 @@ impl<'a> Compiler<'a> {
             self.close_window(Some((time, 0)))?;
         }
         Ok(())
+    }
+
+    /// Peak and mean are those of what follows.
+    pub(super) fn count_from(&mut self, time: u64) {
+        self.byte_ns = 0;
+        self.counted_from = time;
+        self.last_event = time;
+        self.peak = (self.requested, self.current.number);
     }
 
     /// A time of the trace as the program has it; none before the first event.

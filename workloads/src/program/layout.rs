@@ -39,7 +39,7 @@
 /// First bytes of a program file.
 pub const MAGIC: [u8; 8] = *b"HEAPLABP";
 /// Version of this layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Where the first window begins.
 pub const FIRST_WINDOW: u64 = 64;
 
@@ -58,3 +58,6 @@ pub const WINDOW_HUGE_PAGES_OFF: u32 = 16;
 pub const WINDOW_HUGE_PAGES_ADVISED: u32 = 32;
 /// Before the window it had them as the system's setting is.
 pub const WINDOW_HUGE_PAGES_ALLOWED: u32 = 64;
+
+/// Before the window the recorded process was forked: what is before it, its parent did.
+pub const WINDOW_FORKED: u32 = 128;

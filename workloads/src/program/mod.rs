@@ -124,6 +124,9 @@ pub struct ProgramInfo {
     pub live_at_end: u64,
     /// Time from the first event to the last.
     pub duration_ns: u64,
+    /// Time from which on peak and mean count: that at which the process was forked, where the trace begins with what it
+    /// inherited; else 0.
+    pub counted_from_ns: u64,
     /// Whether the trace was cut off.
     pub truncated: bool,
     /// Bytes of the file.

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::group::{decode_group, group_bytes, pattern_of_kind};
 use super::layout::{
-    WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF, WINDOW_LOOKED_AT,
-    WINDOW_NUDGE,
+    WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_FORKED, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF,
+    WINDOW_LOOKED_AT, WINDOW_NUDGE,
 };
 use super::operation::{Code, OP_PUBLISHES, OP_WAITS, Op};
 use super::window::{HEAD_BYTES, Segment, Window};
@@ -357,6 +357,27 @@ fn an_ended_thread_ends_behind_its_segment_and_its_objects_go_to_the_initial_thr
     assert_eq!((segment.thread, segment.ends_thread, ops.len()), (1, true, 1));
     let drain = blocks.iter().find(|block| block.head.flags & WINDOW_DRAIN != 0).unwrap();
     assert_eq!(drain.segments[0].0.thread, 0);
+}
+
+#[test]
+fn what_was_before_a_fork_counts_in_no_figure() {
+    let malloc = |time, object| Record::Event(at(time, 0, Action::Malloc { object, size: 100 }));
+    let free = |time, object| Record::Event(at(time, 0, Action::Free { object }));
+    let forked = Record::Mark(Mark { time_ns: 120, name: Mark::FORKED.into() });
+    let records =
+        [malloc(100, 0), malloc(100, 1), malloc(100, 2), free(110, 0), forked, free(130, 1), malloc(140, 3)];
+    for order in [Order::Strict, Order::Causal] {
+        let (info, blocks) = compile_records(records.iter().cloned(), order, narrow()).unwrap();
+        let (main, _) = trace_blocks(blocks);
+        let told: Vec<_> =
+            main.iter().map(|block| (block.head.first_time, block.head.flags & WINDOW_FORKED != 0)).collect();
+        assert_eq!(told.iter().filter(|(_, forked)| *forked).collect::<Vec<_>>(), [&(20, true)], "{order}");
+        assert_eq!((info.counted_from_ns, info.duration_ns, info.events), (20, 40, 6), "{order}");
+        // 200 bytes for 10 ns, and 100 for 10.
+        assert_eq!((info.requested_peak_bytes, info.requested_mean_bytes), (200, 150), "{order}");
+        let peak = &main[info.peak_window as usize].head;
+        assert!(peak.flags & WINDOW_FORKED != 0, "{order}: the first window after it");
+    }
 }
 
 #[test]

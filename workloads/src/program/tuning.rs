@@ -1,5 +1,7 @@
 //! What the program told its allocator, or the kernel about its memory: marks that a replay follows.
 //!
+//! A fork is a flag of a window too: see `WINDOW_FORKED`.
+//!
 //! Huge pages are the flags of a window, for the kernel is asked once for the whole process. A call of
 //! `malloc_trim` or `mallopt` is an operation like any other call of the allocator, but in a window of its own
 //! between two barriers: it is about the whole heap, so that all events before it are done and none after it
@@ -11,7 +13,8 @@ use super::compiler::Compiler;
 use super::draft::SegmentDraft;
 use super::error::Fault;
 use super::layout::{
-    WINDOW_BARRIER, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED, WINDOW_HUGE_PAGES_OFF,
+    WINDOW_BARRIER, WINDOW_FORKED, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_ALLOWED,
+    WINDOW_HUGE_PAGES_OFF,
 };
 use super::operation::{Code, Op};
 
@@ -29,9 +32,22 @@ impl Compiler<'_> {
             self.set_huge_pages(said)
         } else if let Some(op) = Tuning::from_mark(&mark.name).and_then(operation) {
             self.tune(mark.time_ns, op)
+        } else if mark.name == Mark::FORKED {
+            self.fork(mark.time_ns)
         } else {
             Ok(())
         }
+    }
+
+    /// The process was forked: what it holds and requests counts from here on, and the next window waits for those before it.
+    fn fork(&mut self, time_ns: u64) -> Result<(), Fault> {
+        let last_time = self.current.head.last_time;
+        let time = if self.has_times { self.since_first_event(time_ns).unwrap_or(0) } else { last_time };
+        let time = time.max(last_time);
+        self.close_window(Some((time, WINDOW_BARRIER)))?;
+        self.current.head.flags |= WINDOW_FORKED;
+        self.count_from(time);
+        Ok(())
     }
 
     /// What the process said of its memory holds from the next window on, which waits for those before it.

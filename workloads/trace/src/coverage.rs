@@ -105,6 +105,8 @@ impl Header {
     pub const NOT_RECORDED_NOTE: &str = "not_recorded";
     /// The note that names the image that forked the process; none of a process that began as a program.
     pub const PARENT_NOTE: &str = "parent_image";
+    /// The note of a forked process whose trace begins with what it inherited: the image that forked it.
+    pub const INHERITED_NOTE: &str = "inherited_from";
     /// The note that says how many processes the recorded tree had; in the trace that stands for the recording.
     pub const TREE_PROCESSES_NOTE: &str = "tree_processes";
     /// The note that says which share of the tree's memory the process had over time, from 0 to 1.
@@ -125,7 +127,9 @@ impl Coverage {
         }
         let missed = header.notes_of(Header::NOT_RECORDED_NOTE);
         gaps.extend(missed.map(|what| Gap::NotRecorded(what.to_owned())));
-        let is_forked = header.notes_of(Header::PARENT_NOTE).next().is_some();
+        let has = |name| header.notes_of(name).next().is_some();
+        // Whose trace begins with what it inherited is like any other.
+        let is_forked = has(Header::PARENT_NOTE) && !has(Header::INHERITED_NOTE);
         gaps.extend(unexplained(summary).filter(|_| !is_forked));
         gaps.extend(part_of_tree(header));
         let has_memory = summary.resident_mean_bytes > 0;

@@ -200,6 +200,11 @@ pub enum HugePages {
     Advised,
 }
 
+impl Mark {
+    /// The process was forked here: what is before it, its parent did.
+    pub const FORKED: &str = "forked";
+}
+
 impl HugePages {
     /// `PR_THP_DISABLE_EXCEPT_ADVISED`, of Linux 6.18.
     pub const EXCEPT_ADVISED: i16 = 2;

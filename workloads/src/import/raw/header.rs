@@ -8,8 +8,8 @@ use heaplab_raw::{Image, ImageId, ImageState, Text};
 use heaplab_trace::{Header, Note, RecordedAllocator};
 use sha2::{Digest, Sha256};
 
-use super::Problems;
 use super::samples::Facts;
+use super::{Inherited, Problems};
 
 /// What becomes the allocator of the header and no note.
 const ALLOCATOR_FACTS: [&str; 3] = ["allocator.name", "allocator.version", "allocator.hash"];
@@ -22,6 +22,7 @@ pub(super) fn make(
     image: Option<Image<'_>>,
     facts: &Facts,
     wall_clock_ns: Option<u64>,
+    inherited: Option<Inherited>,
     problems: &Problems,
 ) -> Header {
     let mut notes = Notes::default();
@@ -46,6 +47,11 @@ pub(super) fn make(
         header.program = command_line(&image.text(Text::Command).collect::<Vec<u8>>());
         header.cpus = (head.cpus_allowed > 0).then_some(head.cpus_allowed);
         describe_image(image, &mut notes);
+    }
+    if let Some(inherited) = inherited {
+        let (parent, before_us) = (inherited.parent, inherited.forked_us.saturating_sub(inherited.begin_us));
+        notes.add(Header::INHERITED_NOTE, format!("{}-{}", parent.pid, parent.ordinal));
+        notes.add("inherited_history_ns", before_us.saturating_mul(1000));
     }
     notes.add("ended", ending(number, image, facts));
     for (name, value) in process_facts(number, facts) {

@@ -11,10 +11,11 @@ use std::path::Path;
 
 use heaplab_raw::MarkKind;
 use heaplab_trace::{
-    Event, HugePages, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile, Tuning,
+    Action, Event, HugePages, Mark, Record, ResidentSample, SourceCounts, ThreadId, TraceFile, Tuning,
 };
 
 use super::heap::{Entry, Heap, Output, ThreadState};
+use super::lineage::is_fork;
 use super::order::{Lane, Settler};
 use super::samples::Residents;
 use super::stream::Stream;
@@ -33,7 +34,17 @@ pub(super) struct ThreadFacts {
     pub(super) name: Option<String>,
 }
 
-/// Writes records as a trace has them: threads numbered as they appear, times from the image's beginning.
+/// The threads of an image, as far as the trace has them.
+pub(super) struct Part<'a> {
+    pub(super) streams: Vec<Stream<'a>>,
+    pub(super) facts: Vec<ThreadFacts>,
+    /// Which of the streams is the initial thread.
+    pub(super) initial: Option<usize>,
+    /// The fork at which it ends; none of the image that the trace is of.
+    pub(super) until_fork: Option<u32>,
+}
+
+/// Writes records as a trace has them: threads numbered as they appear, times from the beginning of the first image.
 pub(super) struct Sink<'a> {
     trace: &'a mut TraceFile,
     directory: &'a Path,
@@ -43,34 +54,75 @@ pub(super) struct Sink<'a> {
     threads: Vec<Option<ThreadId>>,
     facts: Vec<ThreadFacts>,
     next_thread: ThreadId,
+    /// The stream that goes on with a thread of the part before.
+    continued: Option<u32>,
+    /// The tick of the last fork: nothing after it is earlier.
+    forked_us: u64,
+    forked_events: u64,
     events: u64,
 }
 
 impl<'a> Sink<'a> {
-    /// The trace gets thread 0, the initial one, at once: it is `initial` of the streams, if any is.
     pub(super) fn new(
         trace: &'a mut TraceFile,
         directory: &'a Path,
         residents: Residents,
         base_us: u64,
-        facts: Vec<ThreadFacts>,
-        initial: Option<usize>,
-        initial_name: &str,
-    ) -> Result<Sink<'a>, ImportError> {
-        let threads = vec![None; facts.len()];
-        let mut sink =
-            Sink { trace, directory, residents, base_us, threads, facts, next_thread: 1, events: 0 };
-        let name = initial.and_then(|stream| sink.facts[stream].name.clone());
-        let name = name.unwrap_or_else(|| initial_name.to_string());
-        sink.trace.push(&Record::ThreadName { thread: 0, name })?;
-        if let Some(stream) = initial {
-            sink.threads[stream] = Some(0);
+    ) -> Sink<'a> {
+        Sink {
+            trace,
+            directory,
+            residents,
+            base_us,
+            threads: Vec::new(),
+            facts: Vec::new(),
+            next_thread: 0,
+            continued: None,
+            forked_us: 0,
+            forked_events: 0,
+            events: 0,
         }
-        Ok(sink)
+    }
+
+    /// The records of `part` follow. The trace gets thread 0, the initial one, at once: it is the initial thread of the
+    /// first part, if that has recorded. Of a later part it is the thread `forker` of the part before.
+    fn begin_part(
+        &mut self,
+        part: &Part<'_>,
+        forker: Option<ThreadId>,
+        initial_name: &str,
+    ) -> Result<(), ImportError> {
+        self.facts.clone_from(&part.facts);
+        self.threads = vec![None; part.facts.len()];
+        self.continued = None;
+        if self.next_thread == 0 {
+            let name = part.initial.and_then(|stream| self.facts[stream].name.clone());
+            let name = name.unwrap_or_else(|| initial_name.to_string());
+            self.trace.push(&Record::ThreadName { thread: 0, name })?;
+            self.next_thread = 1;
+        } else {
+            self.continued = part.initial.and_then(|stream| u32::try_from(stream).ok());
+        }
+        if let Some(stream) = part.initial {
+            self.threads[stream] = Some(forker.unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    /// Events before the last fork.
+    pub(super) fn events_at_fork(&self) -> u64 {
+        self.forked_events
+    }
+
+    /// The process was forked here.
+    fn fork(&mut self, tick_us: u64) -> Result<(), ImportError> {
+        (self.forked_us, self.forked_events) = (tick_us, self.events);
+        let (time_ns, name) = (self.time_ns(tick_us), Mark::FORKED.to_string());
+        Ok(self.trace.push(&Record::Mark(Mark { time_ns, name }))?)
     }
 
     fn time_ns(&self, tick_us: u64) -> u64 {
-        tick_us.saturating_sub(self.base_us).saturating_mul(1000)
+        tick_us.max(self.forked_us).saturating_sub(self.base_us).saturating_mul(1000)
     }
 
     /// Writes resident samples that were taken until the tick at `tick_us` began.
@@ -91,14 +143,17 @@ impl<'a> Sink<'a> {
         let time_ns = self.time_ns(tick_us);
         for (stream, entry) in out.drain(..) {
             match entry {
+                // It began in the part before.
+                Entry::Action(Action::ThreadStart) if self.continued == Some(stream) => {}
                 Entry::Action(action) => {
                     let thread = self.thread(stream)?;
                     self.trace.push(&Record::Event(Event { time_ns, thread, action }))?;
                     self.events += 1;
                 }
                 Entry::Mark { kind, argument, detail } => {
-                    let name = mark_name(kind, argument, detail);
-                    self.trace.push(&Record::Mark(Mark { time_ns, name }))?;
+                    if let Some(name) = mark_name(kind, argument, detail) {
+                        self.trace.push(&Record::Mark(Mark { time_ns, name }))?;
+                    }
                 }
             }
         }
@@ -125,62 +180,50 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> String {
+/// The mark's name in a trace; none of a fork, which is no affair of the parent's heap.
+fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> Option<String> {
     match kind {
-        MarkKind::MallocTrim => Tuning::MallocTrim { pad: argument.max(0) as u64 }.mark(),
-        MarkKind::Mallopt => Tuning::Mallopt { parameter: i32::from(detail), value: argument }.mark(),
-        MarkKind::HugePages => HugePages::from_prctl(argument, detail).mark().to_owned(),
+        MarkKind::MallocTrim => Some(Tuning::MallocTrim { pad: argument.max(0) as u64 }.mark()),
+        MarkKind::Mallopt => Some(Tuning::Mallopt { parameter: i32::from(detail), value: argument }.mark()),
+        MarkKind::HugePages => Some(HugePages::from_prctl(argument, detail).mark().to_owned()),
+        MarkKind::Fork => None,
     }
 }
 
-/// Merges `streams` into `sink`; gives the totals that the trace cannot know, and how many calls were the
-/// machinery of threads. `report` is called with the bytes that were read and the events now and then.
+/// Merges `parts`, one after another and over one heap, into `sink`; gives the totals that the trace cannot know, and how many
+/// calls were the machinery of threads. `report` is called with the bytes that were read and the events now and then.
 pub(super) fn merge(
-    streams: &mut [Stream<'_>],
+    parts: &mut [Part<'_>],
     sink: &mut Sink<'_>,
+    initial_name: &str,
     problems: &mut Problems,
     mut report: impl FnMut(u64, u64),
 ) -> Result<(SourceCounts, u64), ImportError> {
-    let mut queue: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
-    queue.extend(streams.iter().enumerate().map(|(at, stream)| Reverse((stream.begin_us(), at as u32))));
-    let mut merge = Merge {
-        states: vec![ThreadState::default(); streams.len()],
-        streams,
-        heap: Heap::default(),
-        settler: Settler::default(),
-        lanes: Vec::new(),
-        spare: Vec::new(),
-        out: Output::new(),
-    };
-    let mut reported = 0;
-    while let Some(&Reverse((tick_us, _))) = queue.peek() {
-        sink.write_residents(tick_us)?;
-        while let Some(&Reverse((at_us, stream))) = queue.peek() {
-            if at_us > tick_us {
-                break;
-            }
-            queue.pop();
-            match merge.streams[stream as usize].next_tick(problems)? {
-                Some(next_us) if next_us > tick_us => queue.push(Reverse((next_us, stream))),
-                Some(_) => merge.open_lane(stream),
-                None => {}
-            }
-        }
-        merge.run_tick(tick_us, sink, problems)?;
-        for lane in std::mem::take(&mut merge.lanes) {
-            if let Some(next_us) = merge.close_lane(lane, problems)? {
-                queue.push(next_us);
-            }
-        }
-        if sink.events - reported >= REPORT_EVERY {
-            reported = sink.events;
-            report(merge.read_bytes(), reported);
-        }
+    let mut heap = Heap::default();
+    let (mut read_bytes, mut ticks_raised) = (0, 0);
+    let mut forker = None;
+    for part in parts {
+        sink.begin_part(part, forker, initial_name)?;
+        let mut merge = Merge {
+            states: vec![ThreadState::default(); part.streams.len()],
+            streams: &mut part.streams,
+            until_fork: part.until_fork,
+            forker: None,
+            heap,
+            settler: Settler::default(),
+            lanes: Vec::new(),
+            spare: Vec::new(),
+            out: Output::new(),
+        };
+        merge.run(sink, problems, |bytes, events| report(read_bytes + bytes, events))?;
+        forker = merge.forker.map(|stream| sink.thread(stream)).transpose()?;
+        read_bytes += merge.read_bytes();
+        ticks_raised += merge.streams.iter().map(|stream| stream.ticks_raised).sum::<u64>();
+        heap = merge.heap;
     }
     sink.write_residents(u64::MAX)?;
-    report(merge.read_bytes(), sink.events);
-    let counts = merge.heap.counts;
-    let ticks_raised = merge.streams.iter().map(|stream| stream.ticks_raised).sum();
+    report(read_bytes, sink.events);
+    let counts = heap.counts;
     let source_counts = SourceCounts {
         times_raised: ticks_raised,
         unseen_reallocs: counts.unseen_reallocs,
@@ -194,6 +237,9 @@ pub(super) fn merge(
 struct Merge<'a, 'f> {
     streams: &'a mut [Stream<'f>],
     states: Vec<ThreadState>,
+    /// The fork at which it ends, and the stream that made it, once it was found.
+    until_fork: Option<u32>,
+    forker: Option<u32>,
     heap: Heap,
     settler: Settler,
     /// Threads that have steps in this tick.
@@ -204,6 +250,47 @@ struct Merge<'a, 'f> {
 }
 
 impl Merge<'_, '_> {
+    fn run(
+        &mut self,
+        sink: &mut Sink<'_>,
+        problems: &mut Problems,
+        mut report: impl FnMut(u64, u64),
+    ) -> Result<(), ImportError> {
+        let mut queue: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
+        let begins = self.streams.iter().enumerate();
+        queue.extend(begins.map(|(at, stream)| Reverse((stream.begin_us(), at as u32))));
+        let mut reported = 0;
+        while let Some(&Reverse((tick_us, _))) = queue.peek() {
+            sink.write_residents(tick_us)?;
+            while let Some(&Reverse((at_us, stream))) = queue.peek() {
+                if at_us > tick_us {
+                    break;
+                }
+                queue.pop();
+                match self.streams[stream as usize].next_tick(problems)? {
+                    Some(next_us) if next_us > tick_us => queue.push(Reverse((next_us, stream))),
+                    Some(_) => self.open_lane(stream),
+                    None => {}
+                }
+            }
+            self.run_tick(tick_us, sink, problems)?;
+            if self.forker.is_some() {
+                // What other threads did in this tick may be later than the fork: it is known no better.
+                return sink.fork(tick_us);
+            }
+            for lane in std::mem::take(&mut self.lanes) {
+                if let Some(next_us) = self.close_lane(lane, problems)? {
+                    queue.push(next_us);
+                }
+            }
+            if sink.events - reported >= REPORT_EVERY {
+                reported = sink.events;
+                report(self.read_bytes(), reported);
+            }
+        }
+        Ok(())
+    }
+
     fn read_bytes(&self) -> u64 {
         self.streams.iter().map(|stream| stream.read_bytes).sum()
     }
@@ -242,8 +329,19 @@ impl Merge<'_, '_> {
             let mut grew = false;
             for lane in &mut self.lanes {
                 let before = lane.steps.len();
+                if self.forker == Some(lane.stream) {
+                    continue;
+                }
                 let stream = &mut self.streams[lane.stream as usize];
-                has_more |= stream.take_tick(tick_us, &mut lane.steps, most, problems)?;
+                let lane_has_more = stream.take_tick(tick_us, &mut lane.steps, most, problems)?;
+                if let Some(number) = self.until_fork
+                    && let Some(at) = lane.steps[before..].iter().position(|step| is_fork(step, number))
+                {
+                    lane.steps.truncate(before + at);
+                    self.forker = Some(lane.stream);
+                } else {
+                    has_more |= lane_has_more;
+                }
                 grew |= lane.steps.len() > before;
             }
             if grew || !has_more {

@@ -9,27 +9,29 @@
 mod header;
 mod heap;
 mod index;
+mod job;
+mod lineage;
 mod merge;
 mod order;
 mod samples;
 mod stream;
 mod writer;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, PAGE_BYTES, Text, image_name, parse_image_name};
-use heaplab_trace::{Header, Note, Summary, TraceFile};
+use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, PAGE_BYTES, image_name, parse_image_name};
+use heaplab_trace::{Header, Note, Summary};
 
 use super::{ImportError, ImportReport, Kind, Progress};
-use index::{Chunk, Contents, Index, Page, Sources};
-use merge::{Sink, ThreadFacts};
-use samples::{Facts, Residents};
-use stream::Stream;
+use index::{Contents, Page, Sources};
+use job::Job;
+use lineage::Ancestor;
+use samples::Facts;
 
 pub use writer::RawWriter;
 
@@ -78,7 +80,27 @@ pub struct ImageReport {
     pub problems: Vec<String>,
     /// Allocations and frees within `pthread_create`, which a replay makes for itself.
     pub machinery: u64,
+    /// What the image inherited, where its trace has that.
+    pub inherited: Option<Inherited>,
 }
+
+/// The history of a forked image: what the processes that it descends from did until each forked the next. The trace begins
+/// with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    /// The image that forked it.
+    pub parent: ImageId,
+    /// When the trace begins, in microseconds on the recording's clock.
+    pub begin_us: u64,
+    /// When the image was forked.
+    pub forked_us: u64,
+    /// Events of the trace until then.
+    pub events: u64,
+}
+
+/// Records of inherited history that the traces of a recording have, together: what a server of a thousand children, or a
+/// parent that works for days, would multiply beyond measure.
+const INHERITED_MOST: u64 = 32 << 20;
 
 /// Whether `input` is a raw recording: a directory with one, or the file of an image.
 pub(super) fn recognises(input: &Path) -> bool {
@@ -160,6 +182,8 @@ pub struct Recording {
     /// The process that the command started, if the control page says so.
     process: Option<u32>,
     wall_clock_ns: Option<u64>,
+    /// Records of inherited history that further traces may have.
+    inherited_left: Cell<u64>,
     problems: Problems,
 }
 
@@ -187,6 +211,7 @@ impl Recording {
             facts: OnceCell::new(),
             process: None,
             wall_clock_ns: None,
+            inherited_left: Cell::new(INHERITED_MOST),
             problems: Problems::default(),
         };
         for first in firsts {
@@ -322,7 +347,12 @@ impl Recording {
         let (facts, missing) = self.facts()?;
         problems.append(missing);
         let number = index.image().and_then(|image| image.host_process()).unwrap_or(image.pid);
-        let job = Job { recording: self, image, number, sources, index: &index, facts };
+        let line: Vec<Ancestor<'_>> = self
+            .line_of(image)
+            .into_iter()
+            .map(|(id, fork)| Ancestor { id, fork, index: contents.index(id, &mut problems) })
+            .collect();
+        let job = Job { recording: self, image, number, sources, index: &index, line: &line, facts };
         job.run(output, problems, progress)
     }
 
@@ -363,101 +393,6 @@ fn list_forked(path: &Path) -> io::Result<Vec<(ImageId, u64)>> {
 
 fn offset_of_next(page: &Page, of: impl FnOnce(&Image<'_>) -> Option<u64>) -> Option<u64> {
     Image::open(page).ok().and_then(|image| of(&image))
-}
-
-/// The import of one image.
-struct Job<'a> {
-    recording: &'a Recording,
-    image: ImageId,
-    /// The process's number where the command ran.
-    number: u32,
-    sources: &'a Sources,
-    index: &'a Index<'a>,
-    facts: &'a Facts,
-}
-
-impl Job<'_> {
-    fn run(
-        &self,
-        output: &Path,
-        mut problems: Problems,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<ImageReport, ImportError> {
-        let image = self.index.image();
-        let wall_clock_ns = self.recording.wall_clock_ns;
-        let header = header::make(self.image, self.number, image, self.facts, wall_clock_ns, &problems);
-        let mut streams = self.streams();
-        let base_us = match image {
-            Some(image) => image.head().tick.elapsed_us(),
-            None => streams.iter().map(Stream::begin_us).min().unwrap_or(0),
-        };
-        let until_us = self.end_us();
-        let directory = &self.recording.directory;
-        let residents = Residents::open(directory, self.number, base_us, until_us)
-            .map_err(|source| ImportError::Io { path: directory.clone(), doing: "read", source })?;
-        let initial = streams.iter().position(|stream| stream.tid() == self.image.pid);
-        let mut trace = TraceFile::create(output, &header)?;
-        let mut sink = Sink::new(
-            &mut trace,
-            directory,
-            residents,
-            base_us,
-            self.thread_facts(&streams, until_us),
-            initial,
-            &self.initial_name(),
-        )?;
-        let total_bytes = self.index.chunk_bytes;
-        let report = |read_bytes: u64, events| {
-            progress(Progress { read_bytes: read_bytes.min(total_bytes), total_bytes, events });
-        };
-        let (mut counts, machinery) = merge::merge(&mut streams, &mut sink, &mut problems, report)?;
-        counts.lost = counts.lost.max(image.map_or(0, |image| image.lost()));
-        trace.set_source_counts(counts);
-        Ok(ImageReport { header, summary: trace.finish()?, problems: problems.told(), machinery })
-    }
-
-    /// A stream for each thread of the image.
-    fn streams(&self) -> Vec<Stream<'_>> {
-        let same_thread = |one: &Chunk, other: &Chunk| one.head.thread == other.head.thread;
-        let threads = self.index.chunks.chunk_by(same_thread);
-        threads.map(|chunks| Stream::new(self.sources, chunks)).collect()
-    }
-
-    /// When the process became another image, if it did: samples from then on are not this one's.
-    fn end_us(&self) -> u64 {
-        let mut later = self
-            .recording
-            .images
-            .iter()
-            .filter(|image| image.pid == self.image.pid && image.ordinal > self.image.ordinal);
-        let begin = later
-            .next()
-            .and_then(|next| self.recording.facts_of(*next, |image| image.head().tick.elapsed_us()));
-        begin.unwrap_or(u64::MAX)
-    }
-
-    fn thread_facts(&self, streams: &[Stream<'_>], until_us: u64) -> Vec<ThreadFacts> {
-        // The kernel gives a thread's identifier to another one once it has ended.
-        let begins: BTreeSet<(u32, u64)> =
-            streams.iter().map(|stream| (stream.tid(), stream.begin_us())).collect();
-        let names = streams.iter().map(|stream| {
-            let (tid, begin_us) = (stream.tid(), stream.begin_us());
-            let next = begins.range((tid, begin_us + 1)..).next();
-            let from_us = if begins.range((tid, 0)..(tid, begin_us)).next().is_some() { begin_us } else { 0 };
-            let until_us = next.filter(|(of, _)| *of == tid).map_or(until_us, |(_, begin_us)| *begin_us);
-            let name = self.facts.thread_name(self.number, tid, from_us, until_us);
-            ThreadFacts { name: name.map(str::to_string) }
-        });
-        names.collect()
-    }
-
-    /// The initial thread's name where it was never seen: the kernel gives it the executable's.
-    fn initial_name(&self) -> String {
-        let program: Vec<u8> =
-            self.index.image().map(|image| image.text(Text::Program).collect()).unwrap_or_default();
-        let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        String::from_utf8_lossy(&name[..name.len().min(15)]).into_owned()
-    }
 }
 
 #[cfg(test)]

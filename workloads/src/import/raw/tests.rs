@@ -10,8 +10,9 @@ use heaplab_raw::{
 use heaplab_trace::{Action, IgnoredReason, Record, TraceReader};
 use proptest::prelude::*;
 
-use super::{ImageReport, RawWriter, Recording};
+use super::{ImageReport, Inherited, RawWriter, Recording};
 
+mod inherited;
 mod touched;
 
 const ID: ImageId = ImageId { pid: 100, ordinal: 0 };

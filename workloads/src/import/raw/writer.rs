@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicU64;
 
 use heaplab_raw::{
     CHUNK_BYTES, CHUNK_HEAD_BYTES, CONTROL_NAME, ChunkHead, Control, Event, FIRST_CHUNK_BYTES, Image,
-    ImageHead, PAGE_BYTES, PAGE_WORDS, RECORD_ROOM_BYTES, SAMPLES_NAME, SampleRecord, State, Text, Tick,
-    encode, image_name, samples_head, write_sample,
+    ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, RECORD_ROOM_BYTES, SAMPLES_NAME, SampleRecord, State, Text,
+    Tick, encode, image_name, samples_head, write_sample,
 };
 
-/// One image of a recording in the making.
+/// One image of a recording in the making, with those that it forks.
 pub struct RawWriter {
     head: ImageHead,
     page: Box<[AtomicU64; PAGE_WORDS]>,
@@ -23,6 +23,9 @@ pub struct RawWriter {
 }
 
 struct Thread {
+    image: ImageId,
+    /// Its number in the image.
+    number: u32,
     tid: u32,
     tick: Tick,
     last_address: u64,
@@ -47,9 +50,36 @@ impl RawWriter {
 
     /// A new thread, by its number from 0.
     pub fn add_thread(&mut self, tid: u32) -> usize {
-        let thread = Thread { tid, tick: Tick::default(), last_address: 0, sequence: 0, open: None };
-        self.threads.push(thread);
+        self.add_thread_of(self.head.id, tid)
+    }
+
+    /// A new thread of an image that was forked.
+    pub fn add_thread_of(&mut self, image: ImageId, tid: u32) -> usize {
+        let number = self.threads.iter().filter(|thread| thread.image == image).count() as u32;
+        self.threads.push(Thread {
+            image,
+            number,
+            tid,
+            tick: Tick::default(),
+            last_address: 0,
+            sequence: 0,
+            open: None,
+        });
         self.threads.len() - 1
+    }
+
+    /// Begins an image that `head` describes and that the fork `number` began; none if that is not known.
+    pub fn fork(&mut self, head: &ImageHead, number: Option<u32>) {
+        let page = [0; PAGE_WORDS].map(AtomicU64::new);
+        if let Ok(first) = Image::open(&self.page) {
+            let image = Image::publish_fork(&page, head, first);
+            if let Some(number) = number {
+                image.set_fork(number);
+            }
+            first.link(image, (PAGE_BYTES + self.chunks.len()) as u64);
+        }
+        let words = page.iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
+        self.chunks.extend(words.flat_map(u64::to_le_bytes));
     }
 
     /// Appends an event of `thread` that it recorded at `elapsed_us`, never less than before.
@@ -95,9 +125,9 @@ impl RawWriter {
         let own = &mut self.threads[thread];
         let bytes = if own.sequence == 0 { FIRST_CHUNK_BYTES } else { CHUNK_BYTES };
         let head = ChunkHead {
-            image: self.head.id,
+            image: own.image,
             bytes: bytes as u32,
-            thread: thread as u32,
+            thread: own.number,
             tid: own.tid,
             sequence: own.sequence,
             tick,

@@ -1,0 +1,73 @@
+//! What a forked process still shares with its parent: a stand-in of the parent is forked where the recorded process was,
+//! and the kernel tells which pages either has written to since.
+//!
+//! The stand-in does nothing: it waits until the worker ends it, or has ended. It is made by the bare system call, without
+//! handlers of the allocator's: those of the parent change nothing that stays, and the child is the worker, which goes on.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::memory::Rollup;
+
+/// The parent of the replayed process, as far as memory goes.
+pub(super) struct Parent {
+    process: libc::pid_t,
+    /// When it is closed, the stand-in ends.
+    _end: OwnedFd,
+}
+
+impl Parent {
+    /// Forks it: from here on what is written to is this process's own.
+    pub(super) fn fork() -> io::Result<Parent> {
+        let mut ends = [-1; 2];
+        // SAFETY: room for two descriptors.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just opened, and nobody else's.
+        let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+        // SAFETY: as fork(2) has it, in a child that makes system calls alone. No signal is sent when it ends.
+        let process = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
+        match process {
+            0 => wait_for_end(read.as_raw_fd()),
+            -1 => Err(io::Error::last_os_error()),
+            process => Ok(Parent { process: process as libc::pid_t, _end: write }),
+        }
+    }
+
+    /// Anonymous bytes that neither has written to since the fork.
+    pub(super) fn shared_bytes(&self) -> Result<Option<u64>, String> {
+        // A page of two processes counts half in the proportional share of each.
+        let rollup = Rollup::read()?;
+        let share = rollup.anonymous_share_bytes;
+        Ok(share.map(|share| 2 * rollup.anonymous_bytes.saturating_sub(share)))
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        // SAFETY: the process is a child of this one that nobody else waits for, so that the number is still its own.
+        unsafe {
+            libc::kill(self.process, libc::SIGKILL);
+            libc::waitpid(self.process, std::ptr::null_mut(), libc::__WALL);
+        }
+    }
+}
+
+/// In the stand-in: waits until nobody holds the other end. It keeps no descriptor, so that nobody waits for it.
+fn wait_for_end(read: i32) -> ! {
+    // SAFETY: system calls that take numbers, and a place of one byte; in a process of one thread.
+    unsafe {
+        libc::dup2(read, 0);
+        if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) != 0 {
+            // Linux before 5.9.
+            (1..1024).for_each(|descriptor| {
+                libc::close(descriptor);
+            });
+        }
+        let mut byte = 0_u8;
+        // NOTE: an error is a signal that was handled, which nobody sends, or the end.
+        while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
+        libc::_exit(0)
+    }
+}

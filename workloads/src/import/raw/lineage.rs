@@ -1,0 +1,75 @@
+//! Whom a forked image descends from, and where in their records it was forked.
+
+use heaplab_raw::{ImageId, MarkKind};
+
+use super::index::Index;
+use super::stream::{Step, Stream, What};
+use super::{ImportError, Problems, Recording};
+
+/// Steps that are read at a time.
+const STEPS: usize = 1 << 12;
+
+/// An image that another one descends from by forks.
+pub(super) struct Ancestor<'a> {
+    pub(super) id: ImageId,
+    /// The number of its fork that began the next of the line.
+    pub(super) fork: u32,
+    pub(super) index: Index<'a>,
+}
+
+/// A fork in the records of the process that forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fork {
+    /// When, in microseconds on the recording's clock.
+    pub(super) at_us: u64,
+    /// The process's records until then, about.
+    pub(super) records: u64,
+}
+
+impl Recording {
+    /// The images that `image` descends from by forks, the oldest first, each with the number of its fork. Empty where it
+    /// began with a program, or where one of the line does not say by which fork it began.
+    pub(super) fn line_of(&self, image: ImageId) -> Vec<(ImageId, u32)> {
+        let mut line = Vec::new();
+        let mut at = image;
+        while self.is_forked(at) {
+            let begin = self.facts_of(at, |page| page.head().parent.zip(page.fork())).flatten();
+            // A parent is older than its child, whatever a damaged page says.
+            let Some((parent, fork)) = begin.filter(|(parent, _)| parent.ordinal < at.ordinal) else {
+                return Vec::new();
+            };
+            line.push((parent, fork));
+            at = parent;
+        }
+        line.reverse();
+        line
+    }
+}
+
+/// Finds the mark of the fork `number` in an image's streams, no later than `until_us`.
+pub(super) fn find_fork(
+    streams: &mut [Stream<'_>],
+    number: u32,
+    until_us: u64,
+) -> Result<Option<Fork>, ImportError> {
+    // What is wrong with the records is told when they are merged.
+    let problems = &mut Problems::default();
+    let mut steps: Vec<Step> = Vec::new();
+    let (mut records, mut found) = (0, None);
+    for stream in streams {
+        while let Some(tick_us) = stream.next_tick(problems)?.filter(|tick_us| *tick_us <= until_us) {
+            steps.clear();
+            stream.take_tick(tick_us, &mut steps, STEPS, problems)?;
+            if steps.iter().any(|step| is_fork(step, number)) {
+                found = Some(tick_us);
+            }
+            records += steps.len() as u64;
+        }
+    }
+    Ok(found.map(|at_us| Fork { at_us, records }))
+}
+
+/// Whether a step is the mark of the fork `number`.
+pub(super) fn is_fork(step: &Step, number: u32) -> bool {
+    matches!(step.what, What::Mark { kind: MarkKind::Fork, argument, .. } if argument == number.cast_signed())
+}
