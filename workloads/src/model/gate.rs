@@ -6,7 +6,7 @@
 
 use super::facts::{CheckKind, Facts};
 use super::parts::Outline;
-use super::scaling::{difference_of_halves, mean_of};
+use super::scaling::{difference_of_halves, mean_of, share_of_growth};
 
 /// A band is at least so wide to each side.
 const NARROWEST_BAND: f64 = 0.06;
@@ -79,6 +79,11 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
                 let up = asked.load > asked.from.load;
                 parts.push(facts.other_load_off(up) * way);
                 parts.push(difference_of_halves(low, high, asked.from, asked.load));
+                if growth.abs() > GROWTH_LIMIT {
+                    // What still grew may have been a cache that fills, sooner at the higher load: then another load
+                    // brings nothing once it is full.
+                    parts.push(share_of_growth(low, high, asked.from, asked.load));
+                }
             }
             None if asked.is_stated => {}
             None => parts.push(unknown_share(asked.from, asked.times())),

@@ -104,6 +104,15 @@ pub(super) fn difference_of_halves(low: &Outline, high: &Outline, from: &Outline
     if most > 0.0 { (first - second).abs() / most } else { 0.0 }
 }
 
+/// How much of what lives at the load `to` is there because the load is another than that of `from`, as a share.
+pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
+    let of = means(from, &[0, 1]);
+    let now: f64 = of.iter().flatten().sum();
+    let then = Factors::told(low, high, from, to).total(&of);
+    let most = now.max(then);
+    if most > 0.0 { (then - now).abs() / most } else { 0.0 }
+}
+
 /// Mean live bytes of what start-up left, and of what survived its window.
 pub(super) fn mean_of(outline: &Outline) -> (f64, f64) {
     let [startup, freed, kept] = means(outline, &[0, 1]).map(|kind| kind.iter().sum::<f64>());
@@ -172,6 +181,16 @@ mod tests {
         assert!((2.8..=3.0).contains(&freed), "{freed}");
         assert!((factors.beyond_lanes(Kind::Kept, 7) - kept / 3.0).abs() < 1e-9);
         assert!(difference_of_halves(&low, &high, &high, 9.0) < 1e-9);
+    }
+
+    #[test]
+    fn what_a_load_brings_is_a_share_of_what_is_there_then() {
+        let (low, high) = (outline(1.0, 1000, 400.0, 100.0), outline(3.0, 3000, 1200.0, 300.0));
+        let share = share_of_growth(&low, &high, &high, 9.0);
+        assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}: three times as much");
+        assert_eq!(share_of_growth(&low, &high, &high, 3.0), 0.0);
+        let share = share_of_growth(&low, &high, &low, 1.0 / 3.0);
+        assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}: a third of it");
     }
 
     #[test]
