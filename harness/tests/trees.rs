@@ -332,6 +332,13 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
         4,
         "each process is a workload"
     );
+    let mut events: Vec<&str> = replayed.iter().map(|row| &*row["events"]).collect();
+    events.sort_unstable();
+    assert_eq!(
+        events,
+        ["16385", "2048", "2048", "2048"],
+        "what a worker inherited does not count as its own"
+    );
     // A host takes trees, not their processes.
     let mut command = heaplab();
     command.current_dir(directory).args([

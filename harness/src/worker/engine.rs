@@ -316,10 +316,8 @@ impl Engine {
                 &format!("cannot have huge pages as the recorded process had them: {error}"),
             );
         }
-        if head.flags & WINDOW_FORKED != 0
-            && let Some(checkpoints) = &mut control.checkpoints
-        {
-            checkpoints.fork(&self.state, head.first_time);
+        if head.flags & WINDOW_FORKED != 0 {
+            self.fork(control, head);
         }
         self.move_clock(control);
         let window = number as u32;
@@ -336,6 +334,15 @@ impl Engine {
                 return;
             }
         }
+    }
+
+    /// The recorded process was forked before the window, which opens alone: what was until here its parent did.
+    fn fork(&self, control: &mut Control, head: &Window) {
+        self.state.forget();
+        if let Some(checkpoints) = &mut control.checkpoints {
+            checkpoints.fork(&self.state, head.first_time);
+        }
+        control.begin = Some(Usage::read());
     }
 
     /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes real ones, so

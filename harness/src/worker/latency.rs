@@ -147,6 +147,17 @@ impl Histograms {
         self.untimed.load(Ordering::Relaxed)
     }
 
+    /// Calls until now count no more.
+    pub(super) fn forget(&self) {
+        let _guard = self.lock.hold();
+        // SAFETY: the lock is held.
+        let buckets = unsafe { &mut *self.buckets.get() };
+        let is_timers = |index: usize| index / SCOPES.len() == TIMER;
+        let of_calls = buckets.iter_mut().enumerate().filter(|(index, _)| !is_timers(*index));
+        of_calls.for_each(|(_, recorded)| recorded.reset());
+        self.untimed.store(0, Ordering::Relaxed);
+    }
+
     /// What was recorded.
     pub(super) fn read(&self) -> Vec<Histogram> {
         let _guard = self.lock.hold();

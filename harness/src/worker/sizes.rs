@@ -47,6 +47,13 @@ impl Sizes {
         Ok(Sizes { by_usable: Sums::new(USABLE)?, by_requested: Sums::new(REQUESTED)? })
     }
 
+    /// Calls until now count no more.
+    pub(super) fn forget(&self) {
+        for sums in [&self.by_usable, &self.by_requested] {
+            sums.calls.iter().chain(sums.bytes.iter()).for_each(|count| count.store(0, Ordering::Relaxed));
+        }
+    }
+
     /// A call got a block.
     #[inline]
     pub(super) fn count(&self, requested_bytes: u64, usable_bytes: u64) {

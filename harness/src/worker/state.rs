@@ -50,6 +50,23 @@ impl State {
         Local { usable: 0, log, stopwatch: Stopwatch::new(self.empty_span) }
     }
 
+    /// Forgets what was counted until now, while no thread has a segment: figures are those of what follows.
+    pub(super) fn forget(&self) {
+        let counts = &self.counts;
+        let requested = counts.requested.load(Ordering::Relaxed);
+        counts.requested_peak.store(requested, Ordering::Relaxed);
+        let summed = [&counts.busy_ns, &counts.off_cpu_ns, &counts.wait_ns, &counts.spin_ns];
+        for count in summed.into_iter().chain([&counts.waits, &counts.wakeups, &counts.window_stalls]) {
+            count.store(0, Ordering::Relaxed);
+        }
+        if let Some(histograms) = &self.histograms {
+            histograms.forget();
+        }
+        if let Some(sizes) = &self.sizes {
+            sizes.forget();
+        }
+    }
+
     /// Adds what a thread counted in the segment of `offer`, which it has finished.
     pub(super) fn add_segment(&self, offer: &Offer, local: &mut Local) {
         let change = offer.requested_change.load(Ordering::Relaxed);

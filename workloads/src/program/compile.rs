@@ -84,7 +84,7 @@ impl Compiler<'_> {
             cut: self.cut,
             has_times: self.has_times,
             cpus,
-            events: self.events,
+            events: self.events - self.inherited_events,
             threads: self.threads.iter().filter(|thread| thread.seen).count() as u32,
             thread_table: self.threads.len().max(1) as u32,
             slots: self.slots.count(),

@@ -79,6 +79,8 @@ pub(super) struct Compiler<'a> {
     /// Time from which on peak and sum count: that of a fork.
     pub(super) counted_from: u64,
     pub(super) events: u64,
+    /// Of the events those before that time.
+    pub(super) inherited_events: u64,
 }
 
 impl<'a> Compiler<'a> {
@@ -109,6 +111,7 @@ impl<'a> Compiler<'a> {
             byte_ns: 0,
             counted_from: 0,
             events: 0,
+            inherited_events: 0,
         }
     }
 
@@ -151,9 +154,10 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Peak and mean are those of what follows.
+    /// Figures are those of what follows.
     pub(super) fn count_from(&mut self, time: u64) {
         self.byte_ns = 0;
+        self.inherited_events = self.events;
         self.counted_from = time;
         self.last_event = time;
         self.peak = (self.requested, self.current.number);

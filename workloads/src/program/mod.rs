@@ -102,7 +102,7 @@ pub struct ProgramInfo {
     pub has_times: bool,
     /// CPUs of the recorded machine, if known.
     pub cpus: Option<u32>,
-    /// Events of the trace.
+    /// Events of the trace; of one that begins with what a process inherited, those since its fork.
     pub events: u64,
     /// Threads of the trace.
     pub threads: u32,
@@ -124,7 +124,7 @@ pub struct ProgramInfo {
     pub live_at_end: u64,
     /// Time from the first event to the last.
     pub duration_ns: u64,
-    /// Time from which on peak and mean count: that at which the process was forked, where the trace begins with what it
+    /// Time from which on figures count: that at which the process was forked, where the trace begins with what it
     /// inherited; else 0.
     pub counted_from_ns: u64,
     /// Whether the trace was cut off.
