@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::machine::Machine;
 use super::readings::{AllocatorPresence, FirstWrites, Readings};
 
 /// How much a finding matters.
@@ -233,6 +234,10 @@ fn examine_first_writes(readings: &Readings) -> Vec<Check> {
             vec![pages(what[0], *small_ns, without), pages(what[1], *huge_ns, without)]
         }
     };
+    checks.push(match readings.machine.free_page_reporting {
+        Some(true) => check("free page reporting", "on", Level::Note, Machine::FREE_PAGES_RETURN),
+        Some(false) | None => check("free page reporting", "off", Level::Ok, ""),
+    });
     checks.push(match readings.huge_faults {
         Some(_) => check("page faults with huge pages", "counted", Level::Ok, ""),
         None => check(

@@ -1,5 +1,7 @@
 //! The machine as a run keeps it: what a reader needs to know of where the figures come from.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::kernel::{self, chosen_word, read_number, read_text};
@@ -21,6 +23,8 @@ pub struct Machine {
     pub smt: Option<bool>,
     /// Whether the machine is a virtual one.
     pub virtual_machine: Option<bool>,
+    /// Whether the host takes free memory back (free page reporting of a virtio balloon).
+    pub free_page_reporting: Option<bool>,
     /// All memory.
     pub memory_bytes: Option<u64>,
     /// All swap.
@@ -42,6 +46,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// What free page reporting does to figures.
+    pub const FREE_PAGES_RETURN: &str = "the host takes free memory back within seconds, and getting it again costs CPU time at \
+        the first write: it is part of what real programs use here (exec, validate, record), and varies from run to run; \
+        compare CPU times of programs on a host that leaves memory to the machine";
+
     /// Reads this machine.
     pub fn read() -> Machine {
         let cpuinfo = read_text("/proc/cpuinfo").unwrap_or_default();
@@ -55,6 +64,7 @@ impl Machine {
             smt: read_number("/sys/devices/system/cpu/smt/active").map(|active| active == 1),
             virtual_machine: kernel::field(&cpuinfo, "flags")
                 .map(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
+            free_page_reporting: free_page_reporting(Path::new("/sys/bus/virtio/devices")),
             memory_bytes: kernel::meminfo_bytes(&meminfo, "MemTotal"),
             swap_bytes: kernel::meminfo_bytes(&meminfo, "SwapTotal"),
             page_bytes: procfs_page_bytes(),
@@ -73,6 +83,18 @@ fn kernel_name() -> Option<String> {
     let release = read_text("/proc/sys/kernel/osrelease")?;
     let system = read_text("/proc/sys/kernel/ostype")?;
     Some(format!("{system} {release} {}", std::env::consts::ARCH))
+}
+
+/// Whether a balloon among the virtio devices of `folder` reports free pages; none where there is no such folder.
+fn free_page_reporting(folder: &Path) -> Option<bool> {
+    const BALLOON: &str = "0x0005";
+    /// `VIRTIO_BALLOON_F_REPORTING`: the features are a text of a digit for each bit, the lowest first.
+    const REPORTING: usize = 5;
+    let reports = |device: std::fs::DirEntry| {
+        let text = |name: &str| std::fs::read_to_string(device.path().join(name)).unwrap_or_default();
+        text("device").trim() == BALLOON && text("features").as_bytes().get(REPORTING) == Some(&b'1')
+    };
+    Some(std::fs::read_dir(folder).ok()?.flatten().any(reports))
 }
 
 fn procfs_page_bytes() -> Option<u64> {
@@ -108,6 +130,24 @@ mod tests {
         let table = toml::Table::try_from(&machine).expect("a table");
         assert_eq!(table.len(), 2, "what was not read is left out");
         assert_eq!(table.try_into::<Machine>().expect("a machine"), machine);
+    }
+
+    #[test]
+    fn a_balloon_that_reports_free_pages_is_found_by_its_features() {
+        let folder = tempfile::tempdir().expect("a directory");
+        assert_eq!(free_page_reporting(&folder.path().join("none")), None);
+        assert_eq!(free_page_reporting(folder.path()), Some(false), "no device");
+        for (name, device, features, reports) in [
+            ("virtio0", "0x0002", "111111", false),
+            ("virtio1", "0x0005", "111110", false),
+            ("virtio2", "0x0005", "000001000", true),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).expect("a directory");
+            std::fs::write(path.join("device"), format!("{device}\n")).expect("a file");
+            std::fs::write(path.join("features"), format!("{features}\n")).expect("a file");
+            assert_eq!(free_page_reporting(folder.path()), Some(reports), "{name}");
+        }
     }
 
     #[test]

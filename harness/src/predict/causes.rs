@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use super::prediction::{Predictions, find_base, rest};
-use super::samples::{replays_at, values};
+use super::samples::{replays_at, values, whole_cpu_ns};
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Sample};
 use crate::stats::median;
 
@@ -67,6 +67,14 @@ pub(super) fn describe_causes(
             "CPU time: {share:.3} s of the recorded {recorded:.3} s were the recorder's own, and are subtracted"
         ));
     }
+    parts.extend(describe_recorded_cpu(replays, real, &base));
+    if real.file.machine.get("free_page_reporting").and_then(toml::Value::as_bool) == Some(true) {
+        parts.push(
+            "CPU time: the host of this machine takes free memory back, and getting it again costs the program CPU time, \
+             which varies from run to run"
+                .to_owned(),
+        );
+    }
     let reached: Vec<f64> = replays
         .samples
         .iter()
@@ -83,6 +91,20 @@ pub(super) fn describe_causes(
     }
     parts.extend(describe_lengths(real, &base, recorded));
     Ok(parts)
+}
+
+/// How far the recorded run's CPU time is from that of the program's own runs on the same allocator: so much of every
+/// variant's error is none of the allocators'.
+fn describe_recorded_cpu(replays: &Run, real: &Run, base: &str) -> Option<String> {
+    let recorded = replays.file.workloads.first()?.program_cpu_ns()? as f64;
+    let really = median(&values(real, base, Pass::Exec, whole_cpu_ns))?;
+    Some(format!(
+        "CPU time: the recorded run used {:.3} s and the program's own runs under {base} {:.3} s ({:+.1} %): that part of \
+         each error is not about allocators",
+        recorded / 1e9,
+        really / 1e9,
+        (recorded / really - 1.0) * 100.0
+    ))
 }
 
 /// How long the recorded run and the program's own lasted.

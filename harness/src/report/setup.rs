@@ -45,6 +45,8 @@ pub(super) fn describe_machine(analysis: &Analysis<'_>) -> String {
         }),
         (machine.get("virtual_machine").and_then(toml::Value::as_bool) == Some(true))
             .then(|| "a virtual machine".to_owned()),
+        (machine.get("free_page_reporting").and_then(toml::Value::as_bool) == Some(true))
+            .then(|| "whose host takes free memory back".to_owned()),
     ];
     format!("Machine: {}.", parts.into_iter().flatten().collect::<Vec<String>>().join(", "))
 }

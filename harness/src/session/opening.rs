@@ -207,13 +207,17 @@ impl Opening {
         let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(&format!("{name}{shard}")));
         let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
         let build = RunBuild::of_this_program();
-        let mut warnings: Vec<String> = build.warning().into_iter().chain(machine_warnings()).collect();
+        let machine = Machine::read();
+        // A replay's memory is warmed before it is timed; nobody warms a real program's.
+        let is_cold = self.options.exec.is_some() && machine.free_page_reporting == Some(true);
+        let cold = is_cold.then(|| format!("free page reporting: {}", Machine::FREE_PAGES_RETURN));
+        let mut warnings: Vec<String> =
+            build.warning().into_iter().chain(machine_warnings()).chain(cold).collect();
         for warning in &warnings {
             listener(&Notice::Say(warning.clone()));
         }
         warnings.extend(notes);
-        let machine =
-            toml::Table::try_from(Machine::read()).map_err(SessionError::failed("the machine's facts"))?;
+        let machine = toml::Table::try_from(machine).map_err(SessionError::failed("the machine's facts"))?;
         let file = RunFile {
             schema: SCHEMA,
             heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),
