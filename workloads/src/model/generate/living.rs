@@ -1,0 +1,203 @@
+//! What outlives its part: how long it lives on, which of its later steps are its own, and when it is freed.
+
+use std::sync::Arc;
+
+use heaplab_trace::{Action, Event, Record, ThreadId};
+
+use super::super::crew::Turn;
+use super::super::parts::Kind;
+use super::super::survivors::Survivor;
+use super::{FIRST_WINDOW, Generation, Living, SHUTDOWN, STARTUP, What};
+
+impl Generation {
+    /// An object that does not stay at this load goes when its part ends.
+    pub(super) fn drop_survivor(
+        &mut self,
+        part: u32,
+        object: u64,
+        survivor: &Survivor,
+        model_begin_ns: u64,
+        turn: &Arc<Turn>,
+    ) {
+        let anchored = survivor.anchored_from;
+        let turn = Arc::clone(turn);
+        self.settle(Living {
+            part,
+            object,
+            at: anchored,
+            anchored,
+            to: survivor.to,
+            model_begin_ns,
+            turn,
+            stretch: 1.0,
+            freed_ns: Some(model_begin_ns.saturating_add(self.length_of(part))),
+            thread: survivor.thread,
+        });
+    }
+
+    pub(super) fn length_of(&self, part: u32) -> u64 {
+        let outline = &self.score.outline;
+        if part == STARTUP { outline.startup_ns } else { outline.window_ns }
+    }
+
+    /// What there is for each connection is there for those that are added too.
+    pub(super) fn copy(
+        &mut self,
+        part: u32,
+        survivor: &Survivor,
+        model_begin_ns: u64,
+        turn: &Arc<Turn>,
+        copies: f64,
+    ) {
+        let count = copies.floor() as u64 + u64::from(self.draw.unit() < copies.fract());
+        for _ in 0..count {
+            let time_ns = self.now_ns;
+            let object = self.next_object;
+            self.next_object += 1;
+            let thread = self.crew.find(turn, survivor.thread, time_ns, &mut self.out);
+            let action = Action::Malloc { object, size: survivor.bytes_at_end };
+            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+            self.begin_life(part, object, survivor, model_begin_ns, turn, (1.0, None));
+        }
+    }
+
+    /// When an object is freed that was live as long as it was seen, if that is before the end.
+    pub(super) fn freed_ns(
+        &mut self,
+        part: u32,
+        begin_ns: u64,
+        survivor: &Survivor,
+        chance: f64,
+    ) -> Option<u64> {
+        if part < FIRST_WINDOW || survivor.is_freed {
+            return None;
+        }
+        let outline = &self.score.outline;
+        let number = u64::from(self.score.windows[(part - FIRST_WINDOW) as usize].part.number);
+        let all_ns = u64::from(outline.windows) * outline.window_ns;
+        let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
+        let birth_ns = begin_ns.saturating_add(survivor.birth_ns);
+        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64;
+        // Where it is about as old at the end as it was in the recording, nothing need be guessed.
+        if left_ns <= age_ns as f64 * 1.02 + 1e6 {
+            return None;
+        }
+        let tail_ns = outline.tail_ns;
+        let class = survivor.class as usize;
+        let life_ns =
+            self.score.continuation.draw(class, age_ns, left_ns as u64, tail_ns, chance, &mut self.draw)?;
+        let freed_ns = birth_ns.saturating_add(life_ns);
+        (freed_ns < self.model_end_ns).then_some(freed_ns)
+    }
+
+    pub(super) fn begin_life(
+        &mut self,
+        part: u32,
+        object: u64,
+        survivor: &Survivor,
+        model_begin_ns: u64,
+        turn: &Arc<Turn>,
+        (stretch, freed_ns): (f64, Option<u64>),
+    ) {
+        let Survivor { from: at, anchored_from: anchored, to, thread, .. } = *survivor;
+        let turn = Arc::clone(turn);
+        self.settle(Living {
+            part,
+            object,
+            at,
+            anchored,
+            to,
+            model_begin_ns,
+            turn,
+            stretch,
+            freed_ns,
+            thread,
+        });
+    }
+
+    /// Waits for what happens to an object next, if anything does.
+    pub(super) fn settle(&mut self, living: Living) {
+        let Some(time_ns) = self.next_ns(&living) else { return };
+        let place = match self.living_free.pop() {
+            Some(place) => place,
+            None => {
+                self.living.push(None);
+                self.living.len() as u32 - 1
+            }
+        };
+        self.living[place as usize] = Some(living);
+        self.push(time_ns, What::Living(place));
+    }
+
+    /// When something happens to an object next; none if it stays as it is to the end.
+    pub(super) fn next_ns(&self, living: &Living) -> Option<u64> {
+        if living.at >= living.to && living.freed_ns.is_none() {
+            return None;
+        }
+        let trace_ns = |model_ns: u64| self.asked.warp.trace_ns(model_ns);
+        if living.at < living.anchored {
+            let step = &self.playable(living.part).part.later[living.at as usize];
+            let (part_ns, stretch) = (self.length_of(living.part), living.stretch);
+            let beyond_ns = step.time_ns.saturating_sub(part_ns);
+            let beyond_ns = if stretch == 1.0 { beyond_ns } else { (beyond_ns as f64 * stretch) as u64 };
+            let model_ns = living.model_begin_ns.saturating_add(part_ns).saturating_add(beyond_ns);
+            return (model_ns <= self.model_end_ns)
+                .then(|| trace_ns(model_ns))
+                .or_else(|| self.anchored_ns(living));
+        }
+        match living.freed_ns {
+            Some(freed_ns) => Some(trace_ns(freed_ns)),
+            None => self.anchored_ns(living),
+        }
+    }
+
+    /// When what belongs to the shutdown happens to it. What would have come before does not happen any more.
+    pub(super) fn anchored_ns(&self, living: &Living) -> Option<u64> {
+        let at = living.at.max(living.anchored);
+        let step = self.playable(living.part).part.later.get(at as usize).filter(|_| at < living.to)?;
+        Some(self.end_ns.saturating_add(step.time_ns))
+    }
+
+    pub(super) fn live_on(&mut self, place: u32, time_ns: u64) {
+        let Some(mut living) = self.living[place as usize].take() else { return };
+        self.living_free.push(place);
+        let is_over = time_ns > self.end_ns || (time_ns == self.end_ns && living.at >= living.anchored);
+        if living.at >= living.anchored && living.freed_ns.is_some() && !is_over {
+            return self.free(&living, time_ns);
+        }
+        if is_over {
+            living.at = living.at.max(living.anchored);
+            living.freed_ns = None;
+        }
+        let score = Arc::clone(&self.score);
+        let playable = match living.part {
+            STARTUP => &score.startup,
+            SHUTDOWN => &score.shutdown,
+            window => &score.windows[(window - FIRST_WINDOW) as usize],
+        };
+        if living.at >= living.to {
+            return;
+        }
+        let step = &playable.part.later[living.at as usize];
+        living.at += 1;
+        let turn = Arc::clone(&living.turn);
+        self.emit_after(step, time_ns, living.object, &turn);
+        if !step.kind.frees() && step.kind != Kind::ThreadEnd {
+            self.settle(living);
+        }
+    }
+
+    /// Frees an object of which the recording does not say when it is freed.
+    pub(super) fn free(&mut self, living: &Living, time_ns: u64) {
+        let thread: ThreadId = self.crew.find(&living.turn, living.thread, time_ns, &mut self.out);
+        let object = living.object;
+        let of_end =
+            self.playable(living.part).part.later[living.anchored as usize..living.to as usize].iter();
+        let touched = of_end.rev().find(|step| step.kind == Kind::Touched).map(|step| step.bytes);
+        if let Some(bytes) = touched {
+            let action = Action::Touched { object, bytes };
+            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+        }
+        self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::Free { object } }));
+    }
+}
