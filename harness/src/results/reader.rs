@@ -369,8 +369,12 @@ impl Rows {
             .map_err(|_| self.error(format!("column `{column}`: \"{text}\" is not a number of its range")))
     }
 
-    /// A number, or none where the cell is empty.
+    /// A number, or none where the cell is empty, or where an earlier heaplab wrote the file without the column.
     pub(super) fn optional<N: std::str::FromStr>(&self, column: &str) -> Result<Option<N>, ResultsError> {
+        let is_known = self.names.iter().any(|name| name == column);
+        if !is_known && Sample::LATER_COLUMNS.contains(&column) {
+            return Ok(None);
+        }
         if self.text(column)?.is_empty() { Ok(None) } else { self.number(column).map(Some) }
     }
 

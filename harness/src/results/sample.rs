@@ -193,7 +193,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
-    pub(super) const LATER_COLUMNS: [&str; 57] = [
+    pub(super) const LATER_COLUMNS: [&str; 58] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "readings",
@@ -250,6 +250,7 @@ impl Sample {
         "once_mean_bytes",
         "once_bytes",
         "program_cpu_ns",
+        "inherited_bytes",
         "machine",
     ];
 }
