@@ -358,7 +358,7 @@ fn a_daemon_is_the_program_when_its_starter_has_ended() {
     // It ends before its time.
     let (assert, sample) = until("early", &["--for", "60s"], &["300"]);
     assert.code(3);
-    assert!(column(&sample, "status_detail").contains("went to the background"), "{sample:?}");
+    assert!(column(&sample, "status_detail").contains("went into the background"), "{sample:?}");
 }
 
 /// `heaplab` as a command that can be given streams and left alone.
@@ -428,7 +428,7 @@ fn every_sample_reads_the_same_input_and_a_failed_preparation_is_a_sample() {
 
     let place = Place::new();
     place.exec(&["--reps", "1", "-a", "ptmalloc2", "--prepare", "exit 4"], "exit 0").code(3);
-    assert!(column(&place.sample(), "status_detail").contains("--prepare ended with status 4"));
+    assert!(column(&place.sample(), "status_detail").contains("--prepare exited with status 4"));
 }
 
 #[test]

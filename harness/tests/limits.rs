@@ -172,7 +172,7 @@ fn the_smallest_limit_of_a_replay_and_of_a_program_are_found() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(
         String::from_utf8_lossy(&output.stdout)
-            .contains("not ok without any limit: the program ended with status 7")
+            .contains("not ok without any limit: the program exited with status 7")
     );
     for (arguments, told) in [
         (&["limit"][..], "required arguments were not provided"),

@@ -70,7 +70,7 @@ fn cpu_bounds_a_plan_where_it_is_known() {
     let host = ["--host-memory", "64GiB", "--processes", "100", "--host-cpus", "8"];
     let unknown = stdout(&plan(directory.path(), &host));
     assert!(
-        unknown.contains("memory only") && unknown.contains("so the plan is of memory only"),
+        unknown.contains("memory only") && unknown.contains("so the plan covers memory only"),
         "{unknown}"
     );
     let known = stdout(&plan(directory.path(), &[&host[..], &["--process-cpus", "0.7"]].concat()));
@@ -146,7 +146,10 @@ fn several_types_of_host_and_their_cpus() {
         ),
         "{markdown}"
     );
-    assert!(markdown.contains("### Assumptions\n\n- A process whose heap was replayed: "), "{markdown}");
+    assert!(
+        markdown.contains("### Assumptions\n\n- A process whose heap was replayed counts with "),
+        "{markdown}"
+    );
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_prediction_at_another_cpu_count_subtracts_a_replay_as_it_was_recorded() {
     let mut command = heaplab();
     let assert = command.current_dir(place.path()).args(["report", "eight"]).assert().success();
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(said.contains("add it by -a ptmalloc2:process.cpus=2"), "{said}");
+    assert!(said.contains("add it with -a ptmalloc2:process.cpus=2"), "{said}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_run_says_how_often_its_recorded_process_was_looked_at() {
     let run: toml::Table = run.parse().expect("TOML");
     let notes = recorded.trace()["header"]["notes"].clone();
     let mut notes = notes.as_array().expect("notes").iter();
-    let note = notes.find(|note| note["name"] == "resident_looks_every_ns").expect("how often");
+    let note = notes.find(|note| note["name"] == "resident_sampling_interval_ns").expect("how often");
     let share = run["workloads"][0]["recorder_cpu_ns"].as_integer().expect("a number");
     assert!(share <= run["workloads"][0]["recorded_cpu_ns"].as_integer().expect("a number"));
     let report = std::fs::read_to_string(recorded.directory.path().join("out/report.md")).expect("a report");
@@ -154,7 +154,7 @@ fn a_full_disk_stops_the_recording_and_not_the_program() {
     let (output, _directory) = on_small_disk("512k", "many_events.c", script);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(14), &b"many\n"[..]), "{said}");
-    assert!(said.contains("recording stopped") && said.contains("the program went on without"), "{said}");
+    assert!(said.contains("recording stopped") && said.contains("the program continued without"), "{said}");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_recording_without_room_for_its_trace_can_be_imported_elsewhere() {
     let (output, directory) = on_small_disk("8m", "bursts.c", script);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(16), &b"done\n"[..]), "{said}");
-    let kept = "its raw files are kept: make it where there is room, by `heaplab trace import --from raw ";
+    let kept = "its raw files are kept: make it where there is room, with `heaplab trace import --from raw ";
     assert!(said.contains(kept) && said.contains("No space left on device"), "{said}");
     assert!(said.contains("trace.hlt.raw -o /ELSEWHERE/FILE.hlt`"), "{said}");
     assert!(!said.contains(".partial"), "no part of a trace takes room: {said}");
@@ -354,7 +354,7 @@ fn signals_begin_and_pause_a_recording() {
 fn a_recording_that_was_never_begun_is_nothing_and_says_so() {
     let run = Recorded::hazard("end.c", &["--paused"], &["_exit"]);
     run.assert_unchanged();
-    assert!(run.said().contains("nothing was recorded: it began paused"), "{}", run.said());
+    assert!(run.said().contains("nothing was recorded: it started paused"), "{}", run.said());
     assert!(!run.directory.path().join("trace.hlt").exists());
 }
 
@@ -450,7 +450,7 @@ fn raw_files_of_an_earlier_recording_are_not_written_over() {
     std::fs::create_dir(directory.path().join("x.hlt.raw")).expect("a directory");
     let (status, said) = record(&["-o", trace.to_str().expect("UTF-8"), "--", "true"]);
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("is there already") && said.contains("trace import --from raw"), "{said}");
+    assert!(said.contains("already exists") && said.contains("trace import --from raw"), "{said}");
 }
 
 #[test]

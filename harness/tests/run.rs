@@ -130,10 +130,7 @@ fn every_pass_measures_what_its_columns_say() {
         assert_eq!(&bytes[1..4], b"PNG");
     }
     let report = fs::read_to_string(place.path("out/report.md")).unwrap();
-    assert!(
-        report.contains("small") && report.contains("What a call of malloc costs by the bytes"),
-        "{report}"
-    );
+    assert!(report.contains("small") && report.contains("Cost of a call of malloc by the bytes"), "{report}");
 
     // Each call of malloc that was timed by itself is in the row of its size: requests are of 16 to 915 bytes.
     let mut reader = csv::Reader::from_path(place.path("out/latency.csv")).unwrap();
@@ -387,7 +384,10 @@ fn a_log_is_imported_once_and_its_run_says_what_it_lacks() {
     let run: toml::Table = fs::read_to_string(place.path("out/run.toml")).unwrap().parse().unwrap();
     assert_eq!(run["workloads"][0]["lacks"].as_array().map(Vec::len), Some(3));
     let report = fs::read_to_string(place.path("out/report.md")).unwrap();
-    assert!(report.contains("- mtrace: its trace lacks threads (all events are of one thread"), "{report}");
+    assert!(
+        report.contains("- mtrace: its trace lacks threads (all events belong to one thread"),
+        "{report}"
+    );
 }
 
 #[test]

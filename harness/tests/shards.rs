@@ -55,7 +55,7 @@ fn units_are_listed_without_a_run() {
         (["-a", "jemalloc:narenas"], "narenas"),
         (["-a", "floor"], "variant \"floor\" is named twice"),
         (["--sweep", "no-such"], "no-such"),
-        (["--baseline", "mimalloc"], "baseline \"mimalloc\" is none of the variants ptmalloc2, floor"),
+        (["--baseline", "mimalloc"], "baseline \"mimalloc\" is not one of the variants ptmalloc2, floor"),
     ] {
         let refused = run(place.path(), &["--list-units", wrong[0], wrong[1]]).code(2);
         let told = said(&refused);

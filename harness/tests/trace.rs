@@ -21,7 +21,7 @@ const LOG: &str = "\
 15: thread_done 0x0
 ";
 
-const LACKS_TIMES: &str = "times (an event's index stands for its time; only --pace max can be measured)";
+const LACKS_TIMES: &str = "times (an event's index is used as its time; only --pace max can be measured)";
 const KINDS: &str = "android, heaptrack, valgrind, mtrace, logalloc, malloc-bench, webkit, raw";
 
 struct Place {
@@ -472,7 +472,8 @@ fn what_a_log_does_not_hold_is_said() {
     let file = place.import("= Start\n+ 0x10 0x30\n- 0x10\n= End\n");
     let done = trace(&["info", text(&file)]);
     let lacks = row(stdout(&done), "lacks").unwrap();
-    for lack in ["times (an event's index", "threads (all events are of one thread", "alignment (aligned"] {
+    for lack in ["times (an event's index", "threads (all events belong to one thread", "alignment (aligned"]
+    {
         assert!(lacks.contains(lack), "{lacks}");
     }
     let notes: Vec<&str> = stdout(&done).lines().filter(|line| line.starts_with("note ")).collect();

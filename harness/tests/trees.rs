@@ -43,7 +43,7 @@ fn a_daemon_is_recorded_to_its_end_and_not_to_its_starters() {
     let (_, daemon) = busiest(run.directory.path());
     assert_eq!((&daemon["summary"]["malloc"], &daemon["summary"]["lost"]), (&20_000.into(), &0.into()));
     assert_eq!(run.total("malloc"), 20_000, "a starter does not stand for it");
-    assert!(run.said().contains("has ended, and"), "{}", run.said());
+    assert!(run.said().contains("has exited, but"), "{}", run.said());
     let entries = manifest(run.directory.path());
     // The one in between may have ended before it was seen.
     assert!((2..=3).contains(&entries.len()), "{entries:?}");
@@ -374,6 +374,6 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("tree_once"), "{said}");
-    assert!(said.contains("nothing is predicted of the tree: processes with 2"), "{said}");
+    assert!(said.contains("nothing is predicted for the tree: processes with 2"), "{said}");
     assert!(said.contains("/bin/static is statically linked"), "{said}");
 }

@@ -124,7 +124,7 @@ fn a_server_is_recorded_under_its_load() {
     command.args(["--load", "exit 3", "--", "./program", "sleep", "60000"]);
     let assert = command.assert().code(1);
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(said.contains("the load ended with status 3"), "{said}");
+    assert!(said.contains("the load exited with status 3"), "{said}");
     assert!(!place.path().join("other.hlt").exists(), "what was cut short is not used the next time");
 }
 

@@ -14,8 +14,8 @@ use std::sync::Arc as Kept;
 pub(crate) use loom::sync::atomic::Ordering;
 use loom::sync::{Condvar, Mutex};
 
-/// A waiter looks once before it sleeps: more looks are more of the same.
-pub(crate) const LOOKS: u32 = 1;
+/// A waiter polls once before it sleeps: more polls add nothing.
+pub(crate) const POLLS: u32 = 1;
 
 pub(crate) fn spin_loop() {}
 

@@ -99,7 +99,7 @@ pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
     );
     say(
         of(&|sample| !has_times(sample)),
-        "the trace has no times, and an event's index stands for its time: the 99th percentile is over events",
+        "the trace has no times, so an event's index is used as its time: the 99th percentile is over events",
     );
     say(of(&|sample| sample.truncated), "the trace was cut off; only its whole chunks were used");
     say(

@@ -66,7 +66,7 @@ pub enum PlanError {
     NoMemory(String),
     /// A workload's recording is nothing to plan with.
     #[error(
-        "{workload}: {}; so there is no plan: --despite-coverage makes one all the same", .gaps.join("; ")
+        "{workload}: {}; so there is no plan: --despite-coverage makes one anyway", .gaps.join("; ")
     )]
     Gaps {
         /// The workload.

@@ -28,7 +28,8 @@ pub(super) struct Args {
     /// A folder of libraries, in the order of their names: those between the good and the bad one are searched
     #[arg(long, value_name = "DIR")]
     libs: Option<PathBuf>,
-    /// A shell's command that builds a commit of the repository here, in a worktree of its own, and prints the library's path last
+    /// A shell command that builds a commit of the repository here, in a separate worktree, and prints the
+    /// library's path last
     #[arg(long, value_name = "CMD")]
     build: Option<String>,
     /// What is compared: a metric by its name in summary.csv

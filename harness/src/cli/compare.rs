@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     threshold: Option<f64>,
     /// Exit with 4 if anything is worse by more than this (its whole interval is), with 3 if that cannot be decided of
-    /// every comparison (the limit lies within an interval), else with 0
+    /// every comparison (the limit is inside an interval), otherwise with 0
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_over: Option<f64>,
     /// Exit as `git bisect run` expects of a step: 0 for good, 1 for worse by more than --fail-over, 125 for what cannot be

@@ -51,7 +51,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
     if measures {
         if warnings > 0 {
-            say!("heaplab: {warnings} findings would spoil a measurement: heaplab doctor names them");
+            say!("heaplab: {warnings} findings would distort a measurement: heaplab doctor lists them");
         }
         return if args.aa { against_itself(&args) } else { known_answers(&args) };
     }
@@ -64,7 +64,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         }
     }
     if warnings > 0 {
-        say!("heaplab: {warnings} of {} would spoil a measurement", checks.len());
+        say!("heaplab: {warnings} of {} would distort a measurement", checks.len());
     }
     Ok(Outcome::Done)
 }

@@ -88,7 +88,7 @@ pub(super) fn parse_ready(text: &str) -> Result<String, String> {
     text.parse::<Ready>().map(|_| text.to_owned())
 }
 
-/// Runs, reports, and says what came of it.
+/// Runs, reports, and prints the outcome.
 pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;

@@ -15,7 +15,7 @@ use crate::cli::stdout::stdout;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Recordings of one program (.hlt), each at a load of its own
+    /// Recordings of one program (.hlt), each at a different load
     #[arg(required = true, value_name = "RECORDING")]
     recordings: Vec<PathBuf>,
     /// The model to write; replaced only when the new one is complete
@@ -107,7 +107,7 @@ fn what_grows(facts: &Facts) -> String {
     }
 }
 
-/// What the gate says of so many times the highest load that was recorded.
+/// The gate's verdict on so many times the highest recorded load.
 fn judge(model: &Model, times: f64) -> String {
     let load = times * model.own_load();
     let verdict = model.judge(&Question { load: Some(load), ..Question::default() }, 1.0);
@@ -169,7 +169,7 @@ fn subject(path: &Path, load: f64) -> anyhow::Result<Subject<'static>> {
     Ok(Subject { path: path.to_path_buf(), load, open: Box::new(open) })
 }
 
-/// Refuses a recording that failed, lost events or was cut off. What else it does not cover is warned of.
+/// Refuses a recording that failed, lost events or was cut off. Other gaps are warnings.
 fn check_coverage(path: &Path) -> anyhow::Result<()> {
     let failed = |error: TraceError| as_usage(ModelError::Trace(error));
     let header = TraceReader::open(path).map_err(failed)?.header().clone();

@@ -1,16 +1,18 @@
-//! The options that put each sample into a control group of its own.
+//! The options that put each sample into its own control group.
 
 use heaplab_workloads::simulate::parse_size_bytes;
 
 use crate::group::GroupLimits;
 
-/// What each sample may have.
+/// The limits of each sample.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct LimitArgs {
-    /// Put each sample into a control group of its own, in which the kernel kills at this much memory, such as 512MiB
+    /// Put each sample into its own control group, in which the kernel kills processes at this much memory,
+    /// such as 512MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     memory_max: Option<u64>,
-    /// Put each sample into a control group of its own, which is slowed down above this much memory (version 2 alone)
+    /// Put each sample into its own control group, which is slowed down above this much memory (version 2
+    /// only)
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     memory_high: Option<u64>,
     /// Swap that such a group may use

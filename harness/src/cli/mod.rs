@@ -1,4 +1,4 @@
-//! The command line: arguments in, exit status out. It holds no logic of its own.
+//! The command line: arguments in, exit status out. It contains no logic.
 //!
 //! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
 //! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given, 75 an error that
@@ -169,7 +169,7 @@ enum Command {
     Probe(children::ProbeArgs),
 }
 
-/// Reads the arguments, runs the command, and turns what came of it into an exit status.
+/// Reads the arguments, runs the command, and turns its outcome into an exit status.
 pub fn main() -> ExitCode {
     let parsed =
         command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));

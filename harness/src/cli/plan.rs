@@ -40,24 +40,24 @@ pub(super) struct Args {
     /// Memory of each host that is kept for the system and others
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     reserve: u64,
-    /// Memory of a process that is not its heap's: stacks, the program's data, mapped files that it wrote to; where the
-    /// whole process is known, predicted from its recording or measured by `exec`, nothing is added
+    /// Memory of a process outside its heap: stacks, the program's data, mapped files that it wrote to; nothing is
+    /// added if the whole process is known, predicted from its recording or measured by `exec`
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     non_heap: u64,
     /// Pages that all processes of a host share: code of the program and of its libraries
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     shared: u64,
-    /// CPUs that a process keeps busy, such as 0.7 [default: from `exec`, or from the recording; else the plan is of memory
-    /// only]
+    /// CPUs that a process keeps busy, such as 0.7 [default: from `exec`, or from the recording; otherwise the plan
+    /// covers memory only]
     #[arg(long, value_name = "CPUS")]
     process_cpus: Option<f64>,
     /// Part of a host's CPUs that is kept free
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = parse_margin)]
     cpu_headroom: f64,
-    /// By how much a process is taken to be larger than it was measured
+    /// How much larger than measured a process is assumed to be
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_margin, allow_hyphen_values = true)]
     margin: f64,
-    /// Processes of the fleet [default: those of 100 hosts as they run today, where that is known]
+    /// Processes of the fleet [default: those of 100 hosts as they run today, if that is known]
     #[arg(long, value_name = "N")]
     fleet: Option<u64>,
     /// Memory of a connection, from runs of a load model at several loads (`heaplab run MODEL --connections N,...`)
@@ -69,13 +69,13 @@ pub(super) struct Args {
     /// What the load is counted in, such as requests/s [default: connection]
     #[arg(long, value_name = "UNIT")]
     load_unit: Option<String>,
-    /// A load at which a process's memory is asked for: by the line through the loads, where one describes them
+    /// A load for which to compute a process's memory, from the line through the loads, if one describes them
     #[arg(long = "at", value_name = "LOAD", value_parser = parse_number)]
     at: Vec<f64>,
     /// Plan pods: the request and the limit to write, and how often a pod is killed
     #[arg(long, requires = "node_memory")]
     pods: bool,
-    /// With --pods: memory of a node, such as 64GiB; --reserve is kept of it
+    /// With --pods: memory of a node, such as 64GiB; --reserve is subtracted from it
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, requires = "pods")]
     node_memory: Option<u64>,
     /// With --pods: CPUs of a node
@@ -84,7 +84,7 @@ pub(super) struct Args {
     /// With --pods: pods of the fleet
     #[arg(long, value_name = "N", default_value_t = 1, requires = "pods")]
     replicas: u64,
-    /// With --pods: replicas that are started beside the others while a new version is rolled out
+    /// With --pods: additional replicas that are started while a new version is rolled out
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = parse_margin, requires = "pods")]
     surge: f64,
     /// Odds that a pod is killed in a day, and that a node or host has too little memory, such as 1e-3 or 5% [default for
@@ -100,7 +100,7 @@ pub(super) struct Args {
     /// With --pods: print nothing but a patch for kubectl with the request and limit of this variant
     #[arg(long, value_name = "VARIANT", requires = "pods")]
     yaml: Option<String>,
-    /// Keep this question under a name in the run's directory, beside others: `heaplab report` shows each
+    /// Keep this question under a name in the run's directory, next to others: `heaplab report` shows each
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
     /// Replace the question that is kept under that name, or without one
@@ -109,7 +109,7 @@ pub(super) struct Args {
     /// The variant that savings refer to [default: ptmalloc2, if the run has it]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
-    /// Plan with recordings that failed, lost events or explain too little of their processes' memory, all the same
+    /// Plan even with recordings that failed, lost events or explain too little of their processes' memory
     #[arg(long)]
     despite_coverage: bool,
     /// In which form the plan is printed
@@ -153,8 +153,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
 }
 
-/// Keeps the question, and draws its answer beside it; returns the files. A report is about one run: a plan of several is
-/// in none.
+/// Keeps the question, and draws its answer next to it; returns the files. A report is about one run: a plan of several
+/// is in none.
 fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> anyhow::Result<Vec<PathBuf>> {
     let directory = &runs[0].directory;
     let name = args.name.as_deref();
@@ -167,11 +167,12 @@ fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> an
         let path = path.display();
         if name.is_some() {
             return Err(usage(format!(
-                "{path} keeps another question: choose another --name, or --replace it"
+                "{path} has a different question: choose another --name, or --replace it"
             )));
         }
         say!(
-            "heaplab: {path} keeps another question, so this one is not kept: --name keeps it beside that, --replace instead"
+            "heaplab: {path} has a different question, so this one is not saved: --name saves it too, --replace \
+             saves it instead"
         );
         return Ok(Vec::new());
     }
@@ -185,7 +186,7 @@ fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> an
     Ok(files)
 }
 
-/// The runs' directories, and what is said of their loads.
+/// The runs' directories, and what is known about their loads.
 fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
     let given = args.directories.iter().chain(args.loads.iter().map(|(_, path)| path));
     let directories = given.map(|path| {
@@ -211,7 +212,7 @@ fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
     Ok((directories, Loads { of_runs, asked: args.at.clone() }))
 }
 
-/// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, and no fault.
+/// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, not an error.
 fn is_complete(run: &Run) -> bool {
     let failed = |sample: &results::Sample| is_planned(sample) && sample.status != Status::Ok;
     run.file.finished && !run.samples.iter().any(failed)

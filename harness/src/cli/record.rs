@@ -16,11 +16,11 @@ use crate::record::{RecordError, Recorded, Recording, Requests, Settings, record
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The trace to write; replaced only when the new one is complete. While the program runs, the raw recording
-    /// is beside it, in FILE.raw
+    /// is next to it, in FILE.raw
     #[arg(short, long, value_name = "FILE.hlt", required_unless_present = "pid")]
     output: Option<PathBuf>,
-    /// Record no children. Else each is recorded into a trace of its own, FILE.PID-N.hlt, and FILE.tree.toml says which
-    /// processes there were
+    /// Record no children. Otherwise each is recorded into a separate trace, FILE.PID-N.hlt, and FILE.tree.toml lists
+    /// the processes
     #[arg(long, conflicts_with = "follow_forks")]
     only_this_process: bool,
     /// Children are recorded anyway
@@ -29,10 +29,10 @@ pub(super) struct Args {
     /// Record nothing until heaplab gets SIGUSR1; SIGUSR2 pauses again
     #[arg(long)]
     paused: bool,
-    /// Stop recording when the raw recording has this length, such as 2GiB; the program goes on
+    /// Stop recording when the raw recording reaches this size, such as 2GiB; the program continues
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     max_bytes: Option<u64>,
-    /// Stop recording so many seconds after it began; the program goes on
+    /// Stop recording after this many seconds; the program continues
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     max_seconds: Option<Duration>,
     /// Keep the raw recording
@@ -70,7 +70,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         say!("heaplab: warning: {warning}");
     }
     let code = report.exit_code();
-    // The program ran: whatever became of its recording, the exit status is the program's.
+    // The program ran: whether or not the recording succeeded, the exit status is the program's.
     match report.result {
         Ok(recorded) => describe(&recorded),
         Err(error @ RecordError::Nothing { .. }) => say!("heaplab: warning: {error}"),
@@ -82,7 +82,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
 fn settings(args: Args) -> Result<Settings, Usage> {
     if let Some(pid) = args.pid {
         return Err(Usage(format!(
-            "--pid {pid}: a running process cannot be recorded: what it allocated before is unknown, and putting a library into it is not safe; start it anew by `heaplab record -o FILE.hlt -- COMMAND`, and with --paused record a part of its life"
+            "--pid {pid}: a running process cannot be recorded: what it allocated before is unknown, and putting a library into it is not safe; start it again with `heaplab record -o FILE.hlt -- COMMAND`, and with --paused record a part of its life"
         )));
     }
     let mut command = args.command.into_iter();
@@ -101,7 +101,7 @@ fn settings(args: Args) -> Result<Settings, Usage> {
     })
 }
 
-/// Traces of which a line is said; the manifest has all.
+/// The number of traces that get a line; the manifest has all of them.
 const MOST_LINES: usize = 20;
 
 fn describe(recorded: &Recorded) {

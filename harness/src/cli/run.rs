@@ -32,11 +32,12 @@ pub(super) struct Args {
     /// The workloads of a suite: quick or full (`heaplab list workloads` shows what is in each)
     #[arg(long, value_name = "SUITE", conflicts_with = "workloads")]
     suite: Option<Suite>,
-    /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant
-    /// [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. floor is measured too where speed is: it is the harness's share
+    /// An allocator, ALLOCATOR:SETTING=VALUE,..., or NAME=/path/to/library.so; once for each variant [default:
+    /// ptmalloc2, jemalloc, tcmalloc, mimalloc]. floor is measured too if speed is: it shows the harness's share
     #[arg(short, long = "allocator", value_name = "VARIANT")]
     allocators: Vec<String>,
-    /// Variants over values of settings: a sweep by name (see `heaplab list sweeps`), or a file (.toml); beside those named by -a
+    /// Variants over values of settings: a sweep by name (see `heaplab list sweeps`), or a file (.toml); in
+    /// addition to those named by -a
     #[arg(long = "sweep", value_name = "NAME|FILE")]
     sweeps: Vec<String>,
     /// What to measure: throughput, latency, memory, check [default: throughput, latency, memory]
@@ -116,8 +117,9 @@ pub(super) struct Args {
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
-    /// Give every block the same load and layout, for debugging: nothing is allocated before the replay, and the environment
-    /// is as long [default: each block has a layout, and of a load model a load, of its own, the same for all variants]
+    /// Give every block the same load and layout, for debugging: nothing is allocated before the replay, and the
+    /// environment has the same length [default: each block has its own layout and, for a load model, its own load, the
+    /// same for all variants]
     #[arg(long)]
     fixed: bool,
     /// In which form the summary is printed
@@ -135,7 +137,7 @@ fn parse_order(text: &str) -> Result<Order, String> {
     }
 }
 
-/// Runs, reports, and says what came of it.
+/// Runs, reports, and prints the outcome.
 pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let (baseline, format, view, shard) = (args.baseline.clone(), args.format, args.view, args.shard);
     if args.list_units {
@@ -211,7 +213,7 @@ fn print_units(units: &[Unit], format: Format) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Says what came of a shard. It is no run to report on: other machines have the rest of its blocks.
+/// Prints the outcome of a shard. It is not a run to report on: other machines have the rest of its blocks.
 fn show_shard(path: &Path) -> anyhow::Result<Outcome> {
     let run = results::load(path)?;
     let failed = run.samples.iter().filter(|sample| sample.status != Status::Ok).count();

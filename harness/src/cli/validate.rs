@@ -27,12 +27,12 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A recording of the command; if it is not there, it is made as the samples are (until the program's end, its time or
-    /// its load's end), under the first variant without settings
+    /// A recording of the command; if it does not exist, it is made like the samples (until the program exits, its time
+    /// is over or its load ends), under the first variant without settings
     #[arg(value_name = "FILE.hlt")]
     recording: PathBuf,
-    /// A variant; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. That which the recording was made
-    /// under must be among them
+    /// A variant; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. The one that the recording was
+    /// made under must be among them
     #[arg(short, long = "allocator", value_name = "VARIANT")]
     allocators: Vec<String>,
     /// Samples of each variant, of the replay and of the program
@@ -47,10 +47,10 @@ pub(super) struct Args {
     /// With --resume: continue a validation by another build of heaplab too
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
-    /// Go on with a recording that failed, lost events or explains too little of its process's memory
+    /// Continue with a recording that failed, lost events or explains too little of its process's memory
     #[arg(long)]
     despite_coverage: bool,
-    /// A percentile over time to compare beside the 99th, with which plans are made; once for each
+    /// A percentile over time to compare in addition to the 99th, which plans use; once for each
     #[arg(long = "percentile", value_name = "PERCENT", value_parser = parse_percentile)]
     percentiles: Vec<f64>,
     /// As of `heaplab exec`: a sample ends this long after the program was ready

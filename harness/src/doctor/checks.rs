@@ -206,7 +206,7 @@ fn examine_memory(readings: &Readings) -> Vec<Check> {
 fn examine_first_writes(readings: &Readings) -> Vec<Check> {
     const LATE: u64 = 2;
     let late = "the host backs memory when it is first written to, and takes back what is free within seconds; heaplab run \
-                writes to the memory that a variant uses right before it times it, and flags samples that were slow all the same";
+                writes to the memory that a variant uses right before it times it, and flags samples that were slow anyway";
     let show = |ns: u64| format!("{}.{} us", ns / 1000, ns % 1000 / 100);
     let pages = |what, costs: Option<(u64, u64)>, without: &str| match costs {
         None => check(what, "none were given", Level::Note, without),
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(found, "6700.0 us, again 400.0 us");
         readings.first_writes = Some(Ok(FirstWrites { small_ns: Some((900, 900)), huge_ns: None }));
         assert!(level(&readings, huge).1.contains("transparent_hugepage"));
-        readings.first_writes = Some(Err("the system gives no 64 bytes".to_owned()));
+        readings.first_writes = Some(Err("the system refuses 64 bytes".to_owned()));
         assert_eq!(level(&readings, "first write to a fresh page").0, Level::Note);
     }
 

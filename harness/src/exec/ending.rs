@@ -67,17 +67,17 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
         Cause::Exited(ExitStatus::Exited(0)) | Cause::LastExited if !early => return (Ending::Ok, None),
         Cause::LastExited => (
             Ending::Error,
-            "the program went to the background, and the last of its processes ended before its time was over"
+            "the program went into the background, and the last of its processes exited before its time was over"
                 .to_owned(),
         ),
         Cause::Exited(ExitStatus::Exited(code)) if early => (
             Ending::Error,
-            format!("the program ended by itself, with status {code}, before its time was over"),
+            format!("the program exited by itself, with status {code}, before its time was over"),
         ),
         Cause::Exited(ExitStatus::Exited(code)) => (
             Ending::Error,
             format!(
-                "the program ended with status {code}; where that is no failure, run it as: sh -c 'CMD; true'"
+                "the program exited with status {code}; if that is not a failure, run it as: sh -c 'CMD; true'"
             ),
         ),
         Cause::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
@@ -89,7 +89,7 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
         Cause::NotStarted(what) => (Ending::Error, format!("the program cannot be started: {what}")),
         Cause::Time | Cause::Load(ExitStatus::Exited(0)) => return (Ending::Ok, None),
         Cause::Load(ExitStatus::Exited(code)) => {
-            (Ending::LoadFailed, format!("the load ended with status {code}"))
+            (Ending::LoadFailed, format!("the load exited with status {code}"))
         }
         Cause::Load(ExitStatus::Killed(signal)) => {
             (Ending::LoadFailed, format!("the load was killed by signal {signal}"))
@@ -102,7 +102,7 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
             ),
         ),
         Cause::Timeout => {
-            (Ending::Timeout, format!("ended after {} s", limits.timeout.unwrap_or_default().as_secs_f64()))
+            (Ending::Timeout, format!("stopped after {} s", limits.timeout.unwrap_or_default().as_secs_f64()))
         }
         Cause::Oom => (Ending::Oom, "killed for memory".into()),
         Cause::Lost => (Ending::Error, "something killed the program's keeper".into()),

@@ -217,7 +217,7 @@ struct Sampling<'a> {
 impl Sampling<'_> {
     /// Looks at the program until the sample is over.
     fn run(&mut self, stop: &AtomicBool) -> io::Result<Cause> {
-        let (mut next, mut next_look) = (Instant::now(), Instant::now());
+        let (mut next, mut next_reading) = (Instant::now(), Instant::now());
         loop {
             match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.note(event)?,
@@ -225,9 +225,9 @@ impl Sampling<'_> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Cause::Lost),
                 Err(RecvTimeoutError::Timeout) => {
                     // What has just started is not known yet: until it is, a glance is a reading.
-                    if Instant::now() >= next_look || !self.glance() {
+                    if Instant::now() >= next_reading || !self.glance() {
                         self.read_tree();
-                        next_look = Instant::now() + INTERVAL;
+                        next_reading = Instant::now() + INTERVAL;
                     }
                     if let (Some(Ready::Tcp(port)), None) = (&self.program.limits.ready, self.ready)
                         && self.started.is_some()
@@ -433,7 +433,7 @@ impl Sampling<'_> {
         }))
     }
 
-    /// Ends the program and what it left behind: asked first, killed then.
+    /// Stops the program and the processes that it left behind: with SIGTERM first, then SIGKILL.
     fn end_tree(&mut self) -> io::Result<Vec<String>> {
         let mut warnings = Vec::new();
         let runs = self.started.is_some() && self.ended.is_none();

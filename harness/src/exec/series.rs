@@ -57,30 +57,30 @@ pub(super) struct Seen {
 pub struct Series {
     /// Points in order of time.
     pub points: Vec<Point>,
-    /// Times that was looked, glances included.
+    /// Number of readings, glances included.
     pub readings: u64,
     /// The largest of each figure.
     pub peak: Point,
     seen: HashMap<(u32, PathBuf), u64>,
-    /// All processes below the keeper at the last reading, those included that count for nothing.
+    /// All processes below the keeper at the last reading, including those that do not count.
     found: BTreeSet<u32>,
     next_find: Duration,
-    /// What the clocks of the processes that have ended stood at when they were read last, and those of the others.
+    /// The last reading of the CPU clocks of processes that have exited, and of the others.
     ended_cpu_ns: u64,
     cpu_ns: HashMap<u32, u64>,
-    /// Those that still ran what their keeper does.
+    /// Those that still ran the keeper's program.
     unstarted: BTreeSet<u32>,
     /// The processes of the last reading, for glances.
     watched: Vec<(u32, Watched)>,
     /// Those that had memory at the last reading or glance.
     processes: Vec<u32>,
     sharing: Sharing,
-    /// When processes were found to have begun or ended.
+    /// When processes were found to have started or exited.
     edges: Vec<u64>,
     /// The point of the last reading.
-    looked: Point,
-    /// Looks that a point stands for.
-    looks_each: u64,
+    last: Point,
+    /// Readings that a point represents.
+    readings_each: u64,
     joined: u64,
     anonymous: TimeWeighted,
     share: TimeWeighted,
@@ -144,7 +144,7 @@ impl Series {
         let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
         (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
         point.cpu_ns = self.read_clocks();
-        self.looked = point;
+        self.last = point;
         self.push(point);
         let processes = self.watched.iter().map(|(process, _)| *process).collect();
         self.share(time, processes);
@@ -178,7 +178,7 @@ impl Series {
             largest_bytes: resident.iter().map(|of| of.1).max().unwrap_or(0),
             rss_bytes: resident.iter().map(|of| of.2).sum(),
             pss_bytes: None,
-            ..self.looked
+            ..self.last
         });
         self.share(time, resident.iter().map(|of| of.0).collect());
         true
@@ -249,7 +249,7 @@ impl Series {
             self.share.push(point.time_ns, share);
         }
         self.peak = larger(&self.peak, &point);
-        let each = self.looks_each.max(1);
+        let each = self.readings_each.max(1);
         match self.points.last_mut() {
             Some(last) if self.joined < each => {
                 *last = join(last, &point);
@@ -263,8 +263,8 @@ impl Series {
         if self.points.len() > MOST_POINTS {
             let pairs = self.points.chunks(2).map(|pair| pair[1..].iter().fold(pair[0], |a, b| join(&a, b)));
             self.points = pairs.collect();
-            self.looks_each = each * 2;
-            self.joined = self.looks_each;
+            self.readings_each = each * 2;
+            self.joined = self.readings_each;
         }
     }
 

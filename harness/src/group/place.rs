@@ -167,8 +167,8 @@ impl Drop for Group {
 pub fn enter_while<T>(processes_file: &Path, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     // 0 is whoever writes.
     let enter = |file: &Path| fs::write(file, "0");
-    let home = home_of(processes_file)
-        .ok_or_else(|| io::Error::other("our own control group is not to be found"))?;
+    let home =
+        home_of(processes_file).ok_or_else(|| io::Error::other("our own control group cannot be found"))?;
     enter(processes_file)?;
     let started = start();
     enter(&home)?;

@@ -164,10 +164,10 @@ fn judge(status: ExitStatus, stdout: &[u8], stderr: &str) -> Reply {
             reply
         }
         Err(_) if stderr.is_empty() => {
-            failure(Status::Error, format!("the worker gave no answer ({status})"))
+            failure(Status::Error, format!("the worker did not answer ({status})"))
         }
         Err(_) => {
-            failure(Status::Error, format!("the worker gave no answer ({status}): {}", last_line(stderr)))
+            failure(Status::Error, format!("the worker did not answer ({status}): {}", last_line(stderr)))
         }
     }
 }
@@ -214,6 +214,6 @@ mod tests {
     fn no_answer_is_an_error_with_the_last_complaint() {
         let reply = judge(ExitStatus::from_raw(256), b"", "one\ntwo");
         assert_eq!(reply.status, Status::Error);
-        assert_eq!(reply.status_detail.as_deref(), Some("the worker gave no answer (exit status: 1): two"));
+        assert_eq!(reply.status_detail.as_deref(), Some("the worker did not answer (exit status: 1): two"));
     }
 }

@@ -1,6 +1,6 @@
 //! What each variant's replays of a workload have used of memory so far, and so what the next one is going to use.
 //!
-//! Outlives one campaign: whoever takes several of the same workloads gives them the same footprints.
+//! Outlives one campaign: several campaigns over the same workloads share their footprints.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

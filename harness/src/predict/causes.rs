@@ -1,4 +1,5 @@
-//! Where the error of a prediction comes from, in sentences: the recorded run itself, what is not heap, touch, order, time.
+//! Where the error of a prediction comes from, in sentences: the recorded run itself, memory outside the
+//! heap, touch, order, time.
 
 use super::held::Held;
 use super::prediction::{Predictions, find_base, rest};
@@ -6,7 +7,7 @@ use super::samples::{replays_at, values, whole_cpu_ns};
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Sample};
 use crate::stats::median;
 
-/// Sentences on each part that a prediction can be off in.
+/// Sentences about each possible source of error.
 pub(super) fn describe_causes(
     replays: &Run,
     real: &Run,
@@ -15,7 +16,9 @@ pub(super) fn describe_causes(
     let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
     let mut parts = Vec::new();
     let Some((workload, recorded)) = predictions.recorded.iter().next() else {
-        parts.push("the recording holds no memory of its process: nothing can be predicted".to_owned());
+        parts.push(
+            "the recording does not contain the memory of its process: nothing can be predicted".to_owned(),
+        );
         return Ok(parts);
     };
     let Ok(base) = find_base(replays, workload) else { return Ok(parts) };
@@ -122,7 +125,7 @@ fn describe_lengths(real: &Run, base: &str, recorded: &[MemoryPoint]) -> Option<
     ))
 }
 
-/// The same of a tree: what was recorded of all its processes, and how many there were.
+/// The same for a tree: the recorded memory of all its processes, and their number.
 pub(super) fn describe_tree(replays: &Run, real: &Run, recorded: &[MemoryPoint]) -> Vec<String> {
     let Some(tree) = replays.file.trees.first() else { return Vec::new() };
     let base = tree.members.iter().find_map(|member| find_base(replays, &member.workload).ok());
@@ -137,14 +140,14 @@ pub(super) fn describe_tree(replays: &Run, real: &Run, recorded: &[MemoryPoint])
             tree.members.len()
         )
     }));
-    parts.push("CPU time is not predicted of a tree".to_owned());
+    parts.push("CPU time is not predicted for a tree".to_owned());
     parts
 }
 
-/// Errors of a mean that differ by less over time and over progress are not explained by time.
+/// If the errors of a mean over time and over progress differ by less than this, time does not explain them.
 const WORTH_A_SENTENCE: f64 = 0.03;
 
-/// Which part of the error of a mean is time: that the program lasted longer, or shorter, in some of its phases.
+/// The part of a mean's error that is due to time: some of the program's phases took longer, or shorter.
 pub(super) fn describe_time(held: &Held) -> Option<String> {
     let over_progress = held.progress_error?;
     let of_time = held.error - over_progress;

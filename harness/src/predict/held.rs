@@ -1,4 +1,4 @@
-//! The figures of a validation: of each variant what was predicted and what was so.
+//! The figures of a validation: for each variant the prediction and the real figure.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::results::Counting;
 use crate::stats::median;
 
-/// The part of its time in which a process has no more than it is planned with.
+/// The fraction of its time in which a process needs no more than it is planned with.
 pub const PLANNED_FRACTION: f64 = 0.99;
 
 /// Which figure of memory is compared with reality.
@@ -17,7 +17,7 @@ pub enum Figure {
     Peak,
     /// The time-weighted mean.
     Mean,
-    /// What is not exceeded in this part of the time; a plan's is [`PLANNED_FRACTION`].
+    /// Memory that is not exceeded in this fraction of the time; a plan uses [`PLANNED_FRACTION`].
     Percentile(f64),
 }
 
@@ -59,11 +59,11 @@ pub struct Held {
     pub error: f64,
     /// The same of the null predictor.
     pub null_error: f64,
-    /// (predicted - real) / (real - requested): the error of the heap's part alone; none where nothing is left.
+    /// (predicted - real) / (real - requested): the error of the heap's part alone; none if nothing is left.
     pub heap_error: Option<f64>,
     /// How memory is counted.
     pub counting: Counting,
-    /// Of a mean: the error of the same over equal progress; none where that is not known.
+    /// For a mean: the error of the mean over equal progress; none if that is not known.
     pub progress_error: Option<f64>,
 }
 
@@ -74,8 +74,8 @@ pub struct HeldCpu {
     pub variant: String,
     /// CPU time of the replay, median over blocks: the allocator's part, and the first touch.
     pub replayed_ns: f64,
-    /// What the recorded process used, and what the replay used beyond that of the variant recorded under in its
-    /// block, median over blocks; none where one of them is not known.
+    /// The recorded process's CPU time, plus the replay's minus that of the variant recorded under in the same
+    /// block; median over blocks; none if one of them is not known.
     pub predicted_ns: Option<f64>,
     /// The real program's, median over blocks.
     pub real_ns: f64,
@@ -99,7 +99,7 @@ pub(super) struct Reality {
 }
 
 impl Reality {
-    /// None where nothing was measured: an error is relative to it.
+    /// None if nothing was measured: an error is relative to it.
     pub(super) fn of(values: &[f64]) -> Option<Reality> {
         let median = median(values).filter(|median| *median > 0.0)?;
         let (least, most) =

@@ -4,18 +4,20 @@
 //! predicted(t, X) = recorded(t) - replayed(t, the build recorded under) + replayed(t, X)
 //! ```
 //!
-//! The difference cancels what is not malloc's: stacks, other mappings, what the program wrote into its data. All
-//! three are anonymous resident memory. The two replays are of one block, so that what disturbs one disturbs the other.
-//! A prediction is made at the times at which the recorder sampled the process, because reality is sampled in the same way.
+//! The difference cancels memory outside malloc: stacks, other mappings, static data that the program wrote to. All
+//! three are anonymous resident memory. The two replays belong to the same block, so that a disturbance affects both. A
+//! prediction is made at the times at which the recorder sampled the process, because reality is sampled in the same
+//! way.
 //!
-//! A reading does not fall on the instant of a checkpoint: at a process that is just freeing much it finds pages whose free
-//! was recorded, and which the kernel has not taken yet: of one reading in thousands, tens of megabytes that would count as
-//! not malloc's, and be added to another allocator's peak. What is not malloc's, recorded less replayed, should be about
-//! the median of a reading and its two neighbours. Where it is not, the heap was between two readings: as far towards the
-//! neighbour as explains it; and there both replays are read. On the build recorded under, the prediction is what was
-//! recorded.
+//! A sample does not fall on the exact instant of a checkpoint: in a process that is just freeing much memory, it finds
+//! pages whose free was recorded but which the kernel has not reclaimed yet: in one sample out of thousands, tens of
+//! megabytes that would count as memory outside malloc, and be added to another allocator's peak. Memory outside
+//! malloc, recorded minus replayed, should be about the median of its values at a sample and the two neighbouring
+//! samples. If it is not, the heap is assumed to be between two samples, just far enough towards the neighbour to
+//! explain the difference; both replays are then evaluated there. For the build recorded under, the prediction equals
+//! the recording.
 //!
-//! It reads a run's files and nothing else. It fits no constant.
+//! It reads only a run's files, and fits no constant.
 
 mod causes;
 mod held;

@@ -1,4 +1,5 @@
-//! The formula: what a process would have had under a variant, from its recording and the replays of one block.
+//! The formula: the memory that a process would have under a variant, from its recording and the replays of
+//! one block.
 
 use std::collections::HashMap;
 
@@ -18,12 +19,13 @@ pub struct Prediction {
     pub mean_bytes: u64,
     /// The last.
     pub end_bytes: u64,
-    /// From when on memory counts in means and percentiles.
+    /// The time from which memory counts in means and percentiles.
     pub counted_from_ns: u64,
-    /// By how much more the replay began with than that on the recorded allocator: what the allocator has from its start.
+    /// How much more memory the replay started with than that on the recorded allocator: the allocator's
+    /// initial memory.
     pub start_bytes: u64,
-    /// Of a forked process at each point: what it shared with its parent in the replay on the recorded allocator, and in this
-    /// one. Empty where that is not known.
+    /// For a forked process, at each point: what it shared with its parent in the replay on the recorded allocator, and
+    /// in this one. Empty if that is not known.
     pub inherited: Vec<Inherited>,
 }
 
@@ -37,7 +39,7 @@ pub struct Inherited {
 }
 
 impl Prediction {
-    /// The figures of points in order of time, the mean from a time on.
+    /// The figures of points in order of time, with the mean from a time on.
     pub(super) fn of(points: Vec<MemoryPoint>, counted_from_ns: u64) -> Prediction {
         let over_time: Vec<(u64, u64)> =
             points.iter().map(|point| (point.time_ns, point.resident_bytes)).collect();
@@ -60,13 +62,13 @@ impl Prediction {
 pub struct Predictions {
     /// By the place of the memory sample in [`Run::samples`].
     pub of_samples: HashMap<usize, Prediction>,
-    /// What was recorded, by workload: the times and bytes that predictions stand on.
+    /// The recorded memory, by workload: the times and bytes that predictions are based on.
     pub recorded: Recorded,
     /// Why a recording has no prediction, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Predicts for every ok memory sample of a workload whose recording knows its process's memory.
+/// Predicts for every ok memory sample of a workload whose recording contains its process's memory.
 pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
     let mut predictions = Predictions::default();
     for (workload, points) in run.recorded()? {
@@ -107,7 +109,7 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
             let replay = &replays[&place];
             let from = run.samples[place].counted_from_ns.unwrap_or(0);
             let inherited = pair_inherited(based, replay, recorded.len());
-            // What a forked process's replay began with it inherited.
+            // The memory that a forked process's replay started with was inherited.
             let start_bytes = replay.first_bytes.saturating_sub(based.first_bytes);
             let prediction = Prediction {
                 start_bytes: if inherited.is_empty() { start_bytes } else { 0 },
@@ -127,7 +129,7 @@ pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
     Ok(predictions)
 }
 
-/// What both replays shared with the parent, at each recorded time; empty where one does not know it.
+/// What both replays shared with the parent, at each recorded time; empty if one does not know it.
 fn pair_inherited(based: &Replay, replay: &Replay, times: usize) -> Vec<Inherited> {
     if based.inherited.len() != times || replay.inherited.len() != times {
         return Vec::new();
@@ -148,7 +150,8 @@ fn describe_recorders_share(workload: &RunWorkload) -> Option<String> {
     ))
 }
 
-/// What a whole process has at its peak at least: what its replay had requested and written to at the requested peak.
+/// The least that a whole process has at its peak: the bytes that its replay had requested and written to at
+/// the requested peak.
 fn least_peak_bytes(sample: &Sample) -> Option<u64> {
     sample.at_peak_requested_bytes?.checked_sub(sample.at_peak_untouched_bytes?)
 }
@@ -171,7 +174,8 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
             "{workload}: it is not known which library served the recorded process, so its memory is not predicted"
         ));
     };
-    // A count of CPUs of its own is what makes a replay one of the recorded kind in a run that shows others another.
+    // In a run that shows a different CPU count, a replay with its own count is the one that matches the
+    // recording.
     let is_plain =
         |variant: &RunVariant| variant.settings.iter().all(|setting| setting.starts_with("process.cpus="));
     let same = |variant: &&RunVariant| variant.library_hash.as_ref() == Some(hash) && is_plain(variant);
@@ -190,7 +194,7 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     if let (Some(variant), Some(cpus)) = (builds.first(), recorded_cpus) {
         return Err(format!(
             "{workload}: it was recorded on {cpus} CPUs and {} was replayed as on {}, so the whole process's memory is not \
-             predicted: that needs a replay as it was recorded; add it by -a {}:process.cpus={cpus}",
+             predicted: that needs a replay as it was recorded; add it with -a {}:process.cpus={cpus}",
             variant.label,
             shown(variant).unwrap_or_default(),
             variant.allocator
@@ -199,7 +203,7 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     let name = described.and_then(|described| described.recorded_allocator.as_deref());
     let name = name.filter(|name| !name.is_empty()).unwrap_or("the allocator recorded under");
     let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
-    // Another machine's library of the same name: nothing that is added here would be that build.
+    // Another machine's library of the same name: no variant added here would be that build.
     let namesake = run.file.variants.iter().find_map(|variant| {
         let is_namesake = variant.settings.is_empty() && variant.allocator == name;
         variant.library_hash.as_deref().filter(|_| is_namesake)
@@ -210,21 +214,21 @@ pub(super) fn find_base(run: &Run, workload: &str) -> Result<String, String> {
     Err(match namesake {
         Some(here) => format!(
             "{workload}: {what}: {name}, SHA-256 {hash}; the one here is another build ({}). What the variants' heaps need \
-             is measured all the same. For a prediction, record the program on this machine",
+             is measured anyway. For a prediction, record the program on this machine",
             short(here)
         ),
-        None => format!("{workload}: {what} ({name}, SHA-256 {hash}): add it by -a"),
+        None => format!("{workload}: {what} ({name}, SHA-256 {hash}): add it with -a"),
     })
 }
 
-/// Resident memory of the recorded process that is not malloc's, at each recorded time. It can be below 0 where the
-/// replay touched what the program did not.
+/// Resident memory of the recorded process outside malloc, at each recorded time. It can be below 0 if the replay
+/// touched pages that the program did not.
 pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     let readings = recorded.iter().zip(based);
     let rests: Vec<i128> =
         readings.map(|(reading, &based)| i128::from(reading.resident_bytes) - i128::from(based)).collect();
     let of_three = |at: usize| {
-        // The first and the last reading have one neighbour, and the one after it.
+        // The first and the last sample use their one neighbour and the one after it.
         let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
         let mut near = rests[first..rests.len().min(first + 3)].to_vec();
         near.sort_unstable();
@@ -233,19 +237,19 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     (0..rests.len()).map(of_three).collect()
 }
 
-/// Where between two samples the process was when it was read: the heap had gone a part of the way from one reading's to a
+/// The position of the process between two samples: its heap had gone a part of the way from one sample's state to a
 /// neighbour's.
 struct Between {
     at: usize,
     near: usize,
-    /// How far on its way, and how long that is, in bytes of the heap recorded under.
+    /// How far along the way, and the length of the way, in bytes of the heap recorded under.
     gone: i128,
     way: i128,
 }
 
 impl Between {
-    /// For a reading that found `deviation` more or less than it should have with what the replay has there: towards that
-    /// neighbour which explains most of it, to no further than the neighbour.
+    /// For a sample that found `deviation` more or less than expected from the replay at that time: towards the
+    /// neighbour that explains most of it, and no further than the neighbour.
     fn find(at: usize, deviation: i128, based: &[u64]) -> Between {
         let nowhere = Between { at, near: at, gone: 0, way: 1 };
         let towards = |near: usize| {
@@ -257,7 +261,7 @@ impl Between {
         found.max_by_key(|found| (found.gone.abs(), std::cmp::Reverse(found.way.abs()))).unwrap_or(nowhere)
     }
 
-    /// What a replay had there.
+    /// A replay's memory there.
     fn read(&self, replayed: &[u64]) -> i128 {
         let [here, there] = [self.at, self.near].map(|at| i128::from(replayed[at]));
         here + (there - here) * self.gone / self.way
@@ -313,7 +317,8 @@ mod tests {
     #[test]
     fn a_look_between_two_states_of_the_heap_is_between_them_on_another_allocator() {
         let combined = |replayed: &[u64]| {
-            // 20 are not malloc's. The second reading finds a heap that grows to 100, the sixth one that shrinks to 0.
+            // 20 are outside malloc. The second sample finds a heap that grows to 100, the sixth one that
+            // shrinks to 0.
             let bytes = [20, 70, 120, 120, 120, 95, 20, 20];
             let recorded: Vec<MemoryPoint> = (0..8).zip(bytes).map(MemoryPoint::from).collect();
             let points = combine(&recorded, &[0, 0, 100, 100, 100, 0, 0, 0], replayed, 0).points;
@@ -328,7 +333,7 @@ mod tests {
         assert_eq!(
             unexplained.points[1],
             (10, 350).into(),
-            "no heap beside it is that large: it is not malloc's"
+            "no neighbouring heap is that large: it is outside malloc"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! CPU time of a process under a variant: what was recorded, without the recorder's share, and by how much the variant's
-//! own differs.
+//! CPU time of a process under a variant: the recorded time, without the recorder's share, plus the variant's
+//! difference.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use super::prediction::find_base;
 use super::samples::replayed_cpu_ns;
 use crate::results::{Pass, Run, RunWorkload, Status};
 
-/// CPU times that the recorded process would have used under `variant`, in ns, one of each block; none where the recording
-/// does not say what it used. Where speed was not measured of the variant and of the build recorded under, it is the
-/// recorded time itself, without the recorder's share, alone.
+/// CPU times that the recorded process would have used under `variant`, in ns, one for each block; none if the
+/// recording does not contain its CPU time. If speed was not measured for both the variant and the build recorded
+/// under, it is only the recorded time itself, without the recorder's share.
 pub fn predict_cpu_times_ns(run: &Run, workload: &RunWorkload, variant: &str) -> Vec<f64> {
     let Some(recorded_ns) = workload.program_cpu_ns().map(|time| time as f64) else { return Vec::new() };
     let beyond = beyond_base(run, &workload.name, variant).filter(|beyond| !beyond.is_empty());
@@ -17,7 +17,7 @@ pub fn predict_cpu_times_ns(run: &Run, workload: &RunWorkload, variant: &str) ->
     beyond.into_iter().map(|beyond_ns| (recorded_ns + beyond_ns).max(0.0)).collect()
 }
 
-/// What each replay of a workload used beyond that of the variant recorded under, in the same block.
+/// The CPU time of each replay of a workload minus that of the variant recorded under, in the same block.
 pub(super) fn beyond_base(run: &Run, workload: &str, variant: &str) -> Option<Vec<f64>> {
     let base = find_base(run, workload).ok()?;
     let of = |variant: &str| -> HashMap<u32, f64> {

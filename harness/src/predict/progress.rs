@@ -1,8 +1,8 @@
-//! How far a program has come in its work, and memory over that.
+//! A program's progress in its work, and memory over progress.
 //!
-//! A program that nothing paces ends sooner or later under another allocator, and its mean over time weighs other phases.
-//! Progress is the share of its CPU time that a run has used: waiting is none. The recorded run is a run on the allocator
-//! that was recorded; how far it had come at a part of its time is what the program's own runs on that say.
+//! A program that nothing paces finishes sooner or later under another allocator, and its mean over time weighs its
+//! phases differently. Progress is the share of its CPU time that a run has used: waiting is no progress. The recorded
+//! run's progress over time is taken from the program's own runs on the recorded allocator.
 
 use crate::results::MemoryPoint;
 
@@ -15,7 +15,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// None where a point has no CPU time, or where none was used between the first and the last.
+    /// None if a point has no CPU time, or if none was used between the first and the last.
     pub(super) fn of(points: &[MemoryPoint], cpu_ns: &[u64]) -> Option<Progress> {
         let (first, last) = (*cpu_ns.first()?, *cpu_ns.last()?);
         let all = last.checked_sub(first).filter(|all| *all > 0 && cpu_ns.len() == points.len())?;
@@ -23,12 +23,13 @@ impl Progress {
         Some(Progress { points: points.to_vec(), shares: shares.collect() })
     }
 
-    /// Its mean over progress: each figure holds until the next.
+    /// Its mean over progress: each figure is valid until the next.
     pub(super) fn mean(&self) -> Option<f64> {
         weigh(&self.points, &self.shares)
     }
 
-    /// The mean over progress of another run, which came as far in each part of its time as this one.
+    /// The mean over progress of another run, which made the same progress in each part of its time as this
+    /// one.
     pub(super) fn mean_of(&self, points: &[MemoryPoint]) -> Option<f64> {
         let (begin, end) = (points.first()?.time_ns, points.last()?.time_ns);
         let length = end.checked_sub(begin).filter(|length| *length > 0)? as f64;
@@ -37,7 +38,7 @@ impl Progress {
         weigh(points, &shares)
     }
 
-    /// How far it had come at a part of its time.
+    /// Its progress at a part of its time.
     fn share_at(&self, part: f64) -> f64 {
         let begin = self.points[0].time_ns as f64;
         let end = self.points[self.points.len() - 1].time_ns as f64;
@@ -78,7 +79,7 @@ mod tests {
         // Over time they differ: 20 and 26.
         let predicted = points(&[(0, 1), (50, 2), (100, 3), (150, 3), (200, 0)]);
         assert_eq!(fast.mean_of(&predicted), Some((1.0 + 2.0 + 3.0 + 3.0) / 4.0));
-        // A run as long as the fast one that is as far as the slow one after each part of its time.
+        // A run as long as the fast one that has the progress of the slow one after each part of its time.
         let expected = (1.0 * 0.5 + 2.0 * (0.125 + 0.0) * 1.0) + 3.0 * 0.375;
         let found = slow.mean_of(&points(&[(0, 1), (40, 2), (80, 3), (200, 0)])).expect("a mean");
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");

@@ -1,13 +1,13 @@
 //! Two orders of the variants, by prediction and by reality.
 
-/// Where a variant stands in both.
+/// A variant's place in both.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standing {
-    /// What was predicted.
+    /// The predicted figure.
     pub predicted: f64,
-    /// Median of reality.
+    /// Median of the real samples.
     pub real: f64,
-    /// Least and largest of reality's samples.
+    /// Smallest and largest of the real samples.
     pub range: (f64, f64),
 }
 
@@ -18,14 +18,14 @@ pub struct Ranking {
     pub tau: f64,
     /// Pairs that really differ: by more than [`CLEAR_DIFFERENCE`], and their samples do not overlap.
     pub clear_pairs: usize,
-    /// Those of them that the prediction has the right way round.
+    /// Those of them that the prediction orders correctly.
     pub right_pairs: usize,
 }
 
-/// A real difference above this part must be predicted the right way round.
+/// A real difference above this fraction must be predicted in the right order.
 pub const CLEAR_DIFFERENCE: f64 = 0.10;
 
-/// The order by prediction against that by reality; none with fewer than two variants.
+/// The order by prediction compared with that by reality; none with fewer than two variants.
 #[must_use]
 pub fn rank(standings: &[Standing]) -> Option<Ranking> {
     let (mut concordant, mut all, mut clear_pairs, mut right_pairs) = (0.0, 0.0, 0, 0);
@@ -43,14 +43,14 @@ pub fn rank(standings: &[Standing]) -> Option<Ranking> {
     (all > 0.0).then(|| Ranking { tau: concordant / all, clear_pairs, right_pairs })
 }
 
-/// A difference between two medians whose samples overlap may be none.
+/// A difference between two medians whose samples overlap may be chance.
 fn really_differ(one: &Standing, other: &Standing) -> bool {
     let apart = one.range.1 < other.range.0 || other.range.1 < one.range.0;
     apart && (one.real - other.real).abs() > CLEAR_DIFFERENCE * one.real.min(other.real)
 }
 
-/// One in how many pairs that do not differ would be set apart by chance, with so many samples of each: of all orders of
-/// 2n samples, two do not mix.
+/// One in how many pairs that do not differ would be separated by chance, with so many samples of each: of all orders
+/// of 2n samples, two do not mix.
 #[must_use]
 pub fn chance_apart(samples: usize) -> f64 {
     (1..=samples).map(|k| (samples + k) as f64 / k as f64).product::<f64>() / 2.0

@@ -1,12 +1,13 @@
-//! What was recorded of a process, at the times at which its memory is predicted.
+//! The recorded memory of a process, at the times at which its memory is predicted.
 
 use crate::results::MemoryPoint;
 
-/// Times of a prediction at most; of neighbours the one with the larger recorded figure stays.
+/// The largest number of times in a prediction; of two neighbours the one with the larger recorded figure is
+/// kept.
 const MOST_TIMES: usize = 4096;
 
-/// How far apart the readings of a recording were that does not say it: as far as the two nearest of its samples, because
-/// where memory changes for two readings in a row, both are stored.
+/// The sampling interval of a recording that does not state it: the distance of its two nearest samples, because if
+/// memory changes in two samples in a row, both are stored.
 pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
     points
         .windows(2)
@@ -16,8 +17,8 @@ pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
         .unwrap_or(1)
 }
 
-/// Adds the readings that found what the reading before had found, and were not stored: a replay on another variant may change
-/// meanwhile, and reality is sampled then too.
+/// Adds the samples that equalled the one before and were not stored: a replay on another variant may change meanwhile,
+/// and reality is sampled then too.
 pub(super) fn fill(points: Vec<MemoryPoint>, sampling_interval_ns: u64) -> Vec<MemoryPoint> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
     let step = sampling_interval_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);
@@ -25,7 +26,7 @@ pub(super) fn fill(points: Vec<MemoryPoint>, sampling_interval_ns: u64) -> Vec<M
     for (at, point) in points.iter().enumerate() {
         let time = point.time_ns;
         let next = points.get(at + 1).map_or(time + 1, |next| next.time_ns);
-        // The next reading may have come a little late.
+        // The next sample may have been a little late.
         let same = (time..next.saturating_sub(step / 2).max(time + 1)).step_by(step as usize);
         filled.extend(same.map(|time_ns| MemoryPoint { time_ns, ..*point }));
     }

@@ -1,4 +1,4 @@
-//! What a run's samples say: a figure of each, and the memory of a replay at the recorded times.
+//! A run's samples: a figure of each, and the memory of a replay at the recorded times.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,14 @@ fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
 }
 
-/// CPU time of a real program's whole life, as a recording has it; of an older run that until heaplab ended it.
+/// CPU time of a real program's whole life, as in a recording; in an older run, only until heaplab stopped
+/// it.
 pub(super) fn whole_cpu_ns(sample: &Sample) -> Option<u64> {
     sample.whole_cpu_ns.or_else(|| cpu_ns(sample))
 }
 
-/// CPU time that a replay's calls and first touches took: without its waiting, which the program's was not. Of a run that
-/// knows no busy time, all of it.
+/// CPU time of a replay's calls and first touches, without its waiting, which the program did not do. In a run without
+/// busy time, all of its CPU time.
 pub(super) fn replayed_cpu_ns(sample: &Sample) -> Option<u64> {
     sample.busy_ns.or_else(|| cpu_ns(sample))
 }
@@ -29,7 +30,7 @@ pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -
 }
 
 /// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
-/// was sampled; where it has not (causal order, or more samples than are of use), a checkpoint holds until the next.
+/// was sampled; otherwise (causal order, or more samples than are useful), a checkpoint is valid until the next.
 pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Replay>, ResultsError> {
     let mut replays: HashMap<usize, Replay> = HashMap::new();
     for (place, sample) in run.samples.iter().enumerate() {
@@ -58,18 +59,18 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
 /// One replay on its way through the recorded times.
 #[derive(Default)]
 pub(super) struct Replay {
-    /// What it had at each recorded time.
+    /// Its memory at each recorded time.
     pub(super) bytes: Vec<u64>,
-    /// And what of it it shared with its parent; empty where that is not known, as of a process that was not forked.
+    /// The part of it that it shared with its parent; empty if that is not known, as for a process that was not forked.
     pub(super) inherited: Vec<u64>,
-    /// What it had at its first checkpoint: what the allocator has from its start on.
+    /// Its memory at its first checkpoint: the allocator's initial memory.
     pub(super) first_bytes: u64,
     last: (u64, Option<u64>),
     has_points: bool,
 }
 
 impl Replay {
-    /// A checkpoint at `time`. The first of that time is the one at the reading: what comes after it is later.
+    /// A checkpoint at `time`. The first at that time is the one for the sample; the others are later.
     fn take(&mut self, recorded: &[MemoryPoint], time: u64, found: (u64, Option<u64>)) {
         self.reach(recorded, time);
         if !self.has_points {
@@ -80,7 +81,7 @@ impl Replay {
         self.reach(recorded, time.saturating_add(1));
     }
 
-    /// Takes down the last figure for every recorded time before `time`.
+    /// Stores the last figure for every recorded time before `time`.
     fn reach(&mut self, recorded: &[MemoryPoint], time: u64) {
         while recorded.get(self.bytes.len()).is_some_and(|point| point.time_ns < time) {
             self.push();

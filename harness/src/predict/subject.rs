@@ -1,4 +1,4 @@
-//! What a validation compares: memory that is counted in one way, as it was predicted, as it was recorded, and as it was.
+//! What a validation compares: memory counted in one way, as predicted, as recorded, and as measured.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ pub(super) struct Subject<'a> {
     pub(super) recorded: &'a [MemoryPoint],
     pub(super) curves: Vec<Curves>,
     predicted: Vec<(&'a str, &'a Prediction)>,
-    /// How the CPU time of each of the program's own samples came about, by variant.
+    /// How the CPU time of each of the program's own samples accumulated, by variant.
     progress: Vec<(&'a str, Progress)>,
     /// The variant that was recorded under.
     base: Option<String>,
@@ -36,7 +36,8 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The subjects of a validation, the first of which the plot shows: of a process one, of a tree both ways.
+    /// The subjects of a validation, the first of which is plotted: one for a process, both ways of counting
+    /// for a tree.
     pub(super) fn all(
         replays: &'a Run,
         real: &'a Run,
@@ -114,7 +115,7 @@ impl<'a> Subject<'a> {
         Ok(Subject { counting, recorded, curves, predicted, progress, base, replays, real })
     }
 
-    /// What is predicted of a variant, a prediction a block.
+    /// The predictions for a variant, one per block.
     pub(super) fn predicted(&self, variant: &str) -> impl Iterator<Item = &'a Prediction> {
         self.predicted.iter().filter(move |(label, _)| *label == variant).map(|(_, found)| *found)
     }
@@ -139,8 +140,8 @@ impl<'a> Subject<'a> {
         values(self.real, variant, Pass::Exec, figure)
     }
 
-    /// A figure of what the recorded process had requested; of a tree it is not known, because its processes had their
-    /// peaks at different times.
+    /// A figure of the bytes that the recorded process had requested; for a tree it is not known, because its
+    /// processes had their peaks at different times.
     pub(super) fn requested(&self, variant: &str, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
         match self.counting {
             Counting::Process => values(self.replays, variant, Pass::Memory, figure),
@@ -148,8 +149,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Means over equal progress: of each prediction of a variant, and of each of the program's own samples. None where
-    /// the program has not said how its CPU time came about.
+    /// Means over equal progress: of each prediction for a variant, and of each of the program's own samples. None if
+    /// it is not known how the program's CPU time accumulated.
     pub(super) fn means_over_progress(&self, variant: &str) -> Option<(Vec<f64>, Vec<f64>)> {
         let of = |label: &str| {
             let of_label = self.progress.iter().filter(|(of, _)| *of == label);

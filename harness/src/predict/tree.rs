@@ -5,22 +5,23 @@
 //! once(t, X) = sum(t, X) - shared(t)
 //! ```
 //!
-//! `shared` is what the sum counted more than once while it was recorded. What a child inherited is in its own
-//! prediction as it was recorded, because no event of its trace made it. So in `once` it cancels, and the inherited heap
-//! counts once, as the parent's replay has it.
+//! `shared` is the memory that the sum counted more than once during the recording. Memory that a child inherited is in
+//! its own prediction as recorded, because no event of its trace created it. So in `once` it cancels, and the inherited
+//! heap counts once, as the parent's replay has it.
 //!
-//! A forked child's replay begins with its parent's history, and knows at each time what it has not written to since the
-//! fork: `I(t, X)`. What the program itself writes to, which no replay knows, is the same under every allocator:
+//! A forked child's replay starts with its parent's history, and knows at each time how much of the inherited memory has
+//! not been written to since the fork: `I(t, X)`. What the program itself writes to, which no replay knows, is the same
+//! under every allocator:
 //!
 //! ```text
 //! shared(t, X) = shared(t) + I(t, X) - I(t, base)
 //! ```
 //!
-//! where `I` is the sum over the children that live. A child whose history is not known begins with an empty heap: what
-//! an allocator has from its start on is in it again, and counts as shared.
+//! where `I` is the sum over the living children. A child whose history is not known starts with an empty heap: it
+//! contains the allocator's initial memory again, which counts as shared.
 //!
-//! When the tree is asked to end, its memory counts no more: a shutdown that touches what is shared is no load, and no
-//! run of the program itself measures it.
+//! Once the tree is asked to stop, its memory no longer counts: a shutdown that touches shared memory is not load, and
+//! no run of the program itself measures it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +29,8 @@ use super::prediction::{Inherited, Prediction, Predictions};
 use crate::results::{Counting, MemoryPoint, OverTime, Pass, Run, RunTree, RunTreeMember};
 use crate::sharing::fill_edges;
 
-/// Part of the recorded memory, added up, that processes shared, from which on a prediction of it is doubted.
+/// If processes shared more than this part of the recorded memory, added up, a prediction is marked as
+/// doubtful.
 const MUCH_SHARED: f64 = 0.1;
 
 /// Predicted memory of a tree under one variant, by one block's replays.
@@ -44,11 +46,12 @@ pub struct TreePrediction {
     pub sum: Prediction,
     /// With shared pages counted once; none where it is not known what is shared.
     pub once: Option<Prediction>,
-    /// The share of the tree's memory over time that processes had which are not in the figures, from 0 to 1.
+    /// The share of the tree's memory over time that belongs to processes missing from the figures, from 0 to
+    /// 1.
     pub missing_share: f64,
 }
 
-/// What the processes of a tree had while they were recorded, by the same rule.
+/// The recorded memory of the processes of a tree, by the same rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedTree {
     /// Added up.
@@ -62,14 +65,14 @@ pub struct RecordedTree {
 pub struct TreePredictions {
     /// For every tree, variant and block of which enough is predicted.
     pub all: Vec<TreePrediction>,
-    /// What was recorded of each tree of which something is predicted, by its name.
+    /// The recorded memory of each tree with a prediction, by its name.
     pub recorded: HashMap<String, RecordedTree>,
-    /// What is to be said.
+    /// Notes for the report.
     pub notes: Vec<String>,
 }
 
 impl RecordedTree {
-    /// What was recorded, counted in one way.
+    /// The recorded memory, counted in one way.
     #[must_use]
     pub fn of(&self, counting: Counting) -> Option<&Vec<MemoryPoint>> {
         if counting == Counting::Once { self.once.as_ref() } else { Some(&self.sum) }
@@ -77,7 +80,7 @@ impl RecordedTree {
 }
 
 impl TreePrediction {
-    /// What is predicted, counted in one way.
+    /// The predicted memory, counted in one way.
     #[must_use]
     pub fn of(&self, counting: Counting) -> Option<&Prediction> {
         if counting == Counting::Once { self.once.as_ref() } else { Some(&self.sum) }
@@ -85,7 +88,7 @@ impl TreePrediction {
 }
 
 impl TreePredictions {
-    /// Of a variant the prediction whose mean is the median (the lower of two).
+    /// The prediction for a variant whose mean is the median (the lower of two).
     #[must_use]
     pub fn middle(&self, tree: &str, variant: &str, counting: Counting) -> Option<&Prediction> {
         let of_variant = self.all.iter().filter(|found| found.tree == tree && found.variant == variant);
@@ -145,7 +148,7 @@ fn predict_tree(
                 continue;
             }
             let without = || tree.members.iter().zip(&members).filter(|(_, found)| found.is_none());
-            // What had no memory to be sampled had next to none over time.
+            // A process whose memory could not be sampled had almost none over time.
             let sampled: Vec<&RunTreeMember> =
                 without().map(|(member, _)| member).filter(|member| recorded_of(member).is_some()).collect();
             let missing_share = tree.missing_share + share_of(without().map(|(member, _)| member));
@@ -168,7 +171,7 @@ fn predict_tree(
     }
     found.notes.extend(missing.into_iter().map(|((workload, variant), share)| {
         format!(
-            "{}: under {variant} nothing is predicted of {workload}, which had {:.1} % of the tree's memory: the tree's \
+            "{}: under {variant} nothing is predicted for {workload}, which had {:.1} % of the tree's memory: the tree's \
              figures lack it, or are not there where more than {:.0} % would be missing",
             tree.name,
             share * 100.0,
@@ -177,7 +180,7 @@ fn predict_tree(
     }));
     if found.all.len() == before {
         found.notes.push(format!(
-            "{}: nothing is predicted of the tree, because too little of it is: see the notes on its processes",
+            "{}: nothing is predicted for the tree, because too little of it is: see the notes on its processes",
             tree.name
         ));
     } else {
@@ -185,8 +188,8 @@ fn predict_tree(
     }
 }
 
-/// The share of the tree's memory that processes had. All images of a process name the process's; of one whose share is
-/// not known it may be all.
+/// The share of the tree's memory that processes had. All images of a process have the process's share; if a share is
+/// not known, it may be everything.
 fn share_of<'a>(members: impl Iterator<Item = &'a RunTreeMember>) -> f64 {
     let mut shares: BTreeMap<u32, f64> = BTreeMap::new();
     for member in members {
@@ -196,8 +199,8 @@ fn share_of<'a>(members: impl Iterator<Item = &'a RunTreeMember>) -> f64 {
     shares.values().sum()
 }
 
-/// From when on the memory of a tree counts in means, on the recording's clock, and what is to be said of that. The load
-/// is judged by what was recorded, which is the same for all variants.
+/// The time from which the memory of a tree counts in means, on the recording's clock, and the note about it. The load
+/// is judged by the recorded memory, which is the same for all variants.
 fn find_start(run: &Run, recorded: &[MemoryPoint]) -> (u64, Option<String>) {
     let Some(count_from) = run.file.options.count_from else { return (0, None) };
     let points: Vec<(u64, u64)> = recorded.iter().copied().map(<(u64, u64)>::from).collect();
@@ -205,22 +208,22 @@ fn find_start(run: &Run, recorded: &[MemoryPoint]) -> (u64, Option<String>) {
     OverTime { load: &points, resident: &points, has_times: true }.find_start(count_from, end)
 }
 
-/// Processes of which no memory was sampled.
+/// Processes whose memory was never sampled.
 fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Option<String> {
     let members = || tree.members.iter().zip(recorded).filter(|(_, found)| found.is_none());
     let (count, share) = (members().count(), share_of(members().map(|(member, _)| member)));
     (count > 0).then(|| {
         format!(
-            "{}: {count} of its processes ended before their memory was sampled: they count nothing, and had {:.1} % of the \
-             tree's memory",
+            "{}: {count} of its processes exited before their memory was sampled: they count as nothing, and had \
+             {:.1} % of the tree's memory",
             tree.name,
             share * 100.0
         )
     })
 }
 
-/// What forked processes make of a prediction whose history is not known. Such a child is replayed from an empty heap, and on
-/// another allocator it is given fresh memory for what it takes from inherited free memory in reality.
+/// The effect of forked processes with unknown history on a prediction. Such a child is replayed from an empty heap, and
+/// under another allocator it gets fresh memory where it would really use inherited free memory.
 fn describe_forked(tree: &RunTree, sum: &[MemoryPoint], once: Option<&[MemoryPoint]>) -> Option<String> {
     let mean = |points: &[MemoryPoint]| Prediction::of(points.to_vec(), 0).mean_bytes as f64;
     let shared = 1.0 - mean(once?) / mean(sum).max(1.0);
@@ -228,9 +231,9 @@ fn describe_forked(tree: &RunTree, sum: &[MemoryPoint], once: Option<&[MemoryPoi
     let is_unknown = !tree.members.iter().all(is_known);
     (is_unknown && shared > MUCH_SHARED).then(|| {
         format!(
-            "{}: its processes shared {:.0} % of their memory since they were forked, and of some it is not recorded what \
-             they inherited. Those are replayed from an empty heap: under another allocator than the recorded one too much \
-             may be predicted, the more the smaller they are",
+            "{}: its processes shared {:.0} % of their memory since they were forked, and it is not recorded what some \
+             of them inherited. Those are replayed from an empty heap: under an allocator other than the recorded one \
+             the prediction may be too high, the more so the smaller they are",
             tree.name,
             shared * 100.0
         )
@@ -241,7 +244,7 @@ fn describe_missing(tree: &RunTree) -> Vec<String> {
     let name = &tree.name;
     let mut notes = Vec::new();
     if let Some(why) = &tree.refused {
-        notes.push(format!("{name}: nothing is predicted of the tree: {why}"));
+        notes.push(format!("{name}: nothing is predicted for the tree: {why}"));
     } else if !tree.missing.is_empty() {
         notes.push(format!(
             "{name}: figures of the tree are partial: processes with {:.1} % of its memory are not in them",
@@ -257,15 +260,15 @@ fn describe_missing(tree: &RunTree) -> Vec<String> {
     notes
 }
 
-/// A change at a time: of a member's memory, or of what is shared.
+/// A change at a time: of a member's memory, or of the shared memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     Member { at: usize, bytes: u64, inherited: Option<Inherited> },
     Shared { bytes: u64 },
 }
 
-/// The members' predictions on the recording's clock, added up; and the same less what is shared. A member without one
-/// counts nothing.
+/// The members' predictions on the recording's clock, added up, and the same minus shared memory. A member without a
+/// prediction counts as nothing.
 fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>, Option<Vec<MemoryPoint>>) {
     let mut changes: Vec<(u64, Change)> = Vec::new();
     for (at, (member, prediction)) in tree.members.iter().zip(members).enumerate() {
@@ -276,14 +279,14 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
             let bytes = point.resident_bytes;
             (time.clamp(member.start_ns, member.end_ns), Change::Member { at, bytes, inherited })
         });
-        // Before its first sample a child has what it inherited already.
+        // Before its first sample a child already has what it inherited.
         let first = within.clone().next();
         changes.extend(first.map(|(_, change)| (member.start_ns, change)));
         changes.extend(within);
         changes.push((member.end_ns, Change::Member { at, bytes: 0, inherited: None }));
     }
     changes.extend(fill_gaps(tree).into_iter().map(|(time, bytes)| (time, Change::Shared { bytes })));
-    // Of changes at one time the last counts: a member's end comes after its last point.
+    // Of several changes at one time the last counts: a member's end comes after its last point.
     changes.sort_by_key(|change| change.0);
     if let Some(asked) = tree.asked_to_end_ns {
         changes.retain(|change| change.0 < asked);
@@ -314,16 +317,16 @@ fn add_up(tree: &RunTree, members: &[Option<&Prediction>]) -> (Vec<MemoryPoint>,
     (sum, tree.shared_unknown.is_none().then_some(once))
 }
 
-/// What is shared under the variant, of what was shared while it was recorded.
+/// The memory shared under the variant, from the memory shared during the recording.
 fn move_shared(shared: u64, inherited: &[Option<Inherited>]) -> u64 {
     let sum = |of: fn(Inherited) -> u64| inherited.iter().flatten().map(|found| of(*found)).sum::<u64>();
     let (based, replayed) = (sum(|found| found.based), sum(|found| found.replayed));
     (shared + replayed).saturating_sub(based)
 }
 
-/// For each member the first of those that it descends from by forks: itself, where a program was started.
+/// For each member the first of its ancestors by forks: itself, if it started as a new program.
 fn find_families(tree: &RunTree) -> Vec<usize> {
-    // What a process was when it forked another: after an exec it is of no family but its own.
+    // The family of a process when it forked another: after an exec it belongs to a family of its own.
     let parent_of = |member: &RunTreeMember| {
         let parent = member.forked_from?;
         let before =
@@ -342,8 +345,8 @@ fn find_families(tree: &RunTree) -> Vec<usize> {
     (0..parents.len()).map(first).collect()
 }
 
-/// What allocators have from their start on, and forked children inherited: each replay has it, and in reality one process of
-/// a family's that live.
+/// The initial memory of allocators, which forked children inherit: each replay has it, but in reality only one of the
+/// living processes of a family does.
 fn count_starts(families: &[usize], members: &[Option<&Prediction>], bytes_of: &[u64]) -> u64 {
     let mut starts = vec![(0, 0); families.len()];
     for (at, prediction) in members.iter().enumerate().filter(|(at, _)| bytes_of[*at] > 0) {
@@ -355,7 +358,7 @@ fn count_starts(families: &[usize], members: &[Option<&Prediction>], bytes_of: &
     starts.into_iter().map(|(sum, largest): (u64, u64)| sum - largest).sum()
 }
 
-/// What is shared, with the edges of the members' lives.
+/// The shared memory, with the edges of the members' lives.
 fn fill_gaps(tree: &RunTree) -> Vec<(u64, u64)> {
     let mut lives: HashMap<u32, (u64, u64)> = HashMap::new();
     for member in &tree.members {
@@ -436,12 +439,12 @@ mod tests {
         let before = [(0, 100), (10, 100), (40, 200), (45, 200), (50, 200), (60, 230), (70, 230)];
         assert_eq!(points(&sum), before, "what a tree does that was asked to end is no load");
         assert_eq!(points(&once.expect("it is known")).last(), Some(&(70, 160)));
-        // The allocator of the worker's replay had 20 from its start on, as its server's had.
+        // The allocator had 20 of initial memory in the worker's replay, as in its server's.
         let [first, started] = [&server, &worker].map(|one| Prediction { start_bytes: 20, ..one.clone() });
         let (sum, once) = add_up(&tree, &[Some(&first), Some(&started)]);
         let once = points(&once.expect("it is known"));
         assert_eq!((sum[5].resident_bytes, once[5], once[7]), (230, (60, 140), (85, 100)));
-        // The same process after an exec: its start is its own.
+        // The same process after an exec: its initial memory is its own.
         let mut execed = tree.clone();
         execed.members.push(RunTreeMember { forked_from: None, start_ns: 50, ..execed.members[1].clone() });
         let starts = |bytes_of: &[u64]| {

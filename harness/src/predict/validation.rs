@@ -1,7 +1,7 @@
-//! Prediction compared with reality: a run of replays against a run of the real program.
+//! Compares prediction with reality: a run of replays with a run of the real program.
 //!
-//! Errors are relative to reality's median. Reality's own spread stands beside: an error below it is no error. The null
-//! predictor says that nothing changes: memory stays what was recorded.
+//! Errors are relative to the median of the real samples. Their spread is reported too: an error below it means
+//! nothing. The null predictor says that nothing changes: memory stays as recorded.
 
 use super::causes::{describe_causes, describe_time, describe_tree};
 use super::held::{Figure, Held, HeldCpu, Reality};
@@ -14,7 +14,7 @@ use super::tree::predict_trees;
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Status};
 use crate::stats::{TimeWeighted, median, percentile_over_time};
 
-/// What came of a validation.
+/// The result of a validation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Validation {
     /// The program.
@@ -23,25 +23,25 @@ pub struct Validation {
     pub memory: Vec<Held>,
     /// CPU times.
     pub cpu: Vec<HeldCpu>,
-    /// How many samples of the real program the variant with the fewest has.
+    /// The smallest number of samples of the real program under any variant.
     pub real_samples: usize,
-    /// In which ways memory is counted; over time it is shown in the first.
+    /// The ways in which memory is counted; plots over time show the first.
     pub countings: Vec<Counting>,
-    /// What was recorded over time.
+    /// The recorded memory over time.
     pub recorded: Vec<MemoryPoint>,
-    /// What was predicted and what was so, over time.
+    /// The predicted and the real memory, over time.
     pub curves: Vec<Curves>,
     /// Sentences: where the error comes from, and what is missing.
     pub parts: Vec<String>,
 }
 
-/// Holds a run of one recording against a run of the program that it was recorded of.
+/// Compares a run of one recording with a run of the recorded program.
 ///
-/// `percentiles` are compared beside the peak and the mean, as fractions.
+/// `percentiles` are compared in addition to the peak and the mean, as fractions.
 ///
 /// # Errors
 ///
-/// Files that cannot be read. What is missing is said in [`Validation::parts`].
+/// Files that cannot be read. [`Validation::parts`] says what is missing.
 pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Validation, ResultsError> {
     let predictions = predict(replays)?;
     let trees = predict_trees(replays, &predictions);
@@ -75,7 +75,7 @@ pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Valida
     Ok(validation)
 }
 
-/// CPU time of a variant; none where one of the runs has no sample of it.
+/// CPU time of a variant; none if one of the runs has no sample of it.
 fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
     let replayed_ns = median(&values(replays, variant, Pass::Throughput, replayed_cpu_ns))?;
     let really = Reality::of(&values(real, variant, Pass::Exec, whole_cpu_ns))?;
@@ -99,7 +99,7 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
 fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     let over_time = |points: &[MemoryPoint], fraction: f64| {
         let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
-        // To the last point, in a prediction as in reality: what comes after it was not sampled.
+        // Up to the last point, in a prediction as in reality: what comes after it was not sampled.
         percentile_over_time(&points, 0, fraction)
     };
     let predicted = subject.predicted(variant).map(|prediction| match figure {
@@ -129,7 +129,7 @@ fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     };
     let predicted_bytes = median(&predicted.collect::<Vec<_>>())?;
     let really = Reality::of(&really)?;
-    // What is requested at a percentile of resident memory is not known.
+    // The requested bytes at a percentile of resident memory are not known.
     let requested = median(&requested);
     let beyond = requested.map_or(really.median, |requested| really.median - requested);
     let is_of_heap = subject.counting == Counting::Process && beyond > 0.0;
@@ -188,21 +188,21 @@ impl Validation {
         rank(&standings.collect::<Vec<_>>())
     }
 
-    /// Errors of a figure of memory, counted in one way; none where nothing is predicted.
+    /// Errors of a figure of memory, counted in one way; none if nothing is predicted.
     #[must_use]
     pub fn errors(&self, figure: Figure, counting: Counting) -> Option<Errors> {
         let held = self.memory.iter().filter(|held| (held.figure, held.counting) == (figure, counting));
         Errors::of(held.map(|held| (held.error, held.null_error, held.real_spread)))
     }
 
-    /// Errors of CPU time; none where nothing is predicted.
+    /// Errors of CPU time; none if nothing is predicted.
     #[must_use]
     pub fn cpu_errors(&self) -> Option<Errors> {
         Errors::of(self.cpu.iter().filter_map(|held| Some((held.error?, held.null_error?, held.real_spread))))
     }
 }
 
-/// Absolute errors over the variants, one within reality's spread counting as 0.
+/// Absolute errors over the variants; an error within the real samples' spread counts as 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Errors {
     /// Their median.

@@ -1,5 +1,5 @@
 //! Measures what the recorder costs on this machine, right before a recording: this program makes the same calls with
-//! the recorder and without, in processes of their own.
+//! and without the recorder, in two separate processes.
 //!
 //! It takes a tenth of a second, most of it asleep.
 
@@ -14,7 +14,8 @@ use super::observer::Observer;
 use super::watch::{Requests, Watch};
 use super::{Settings, inject};
 
-/// The cost, or why it could not be measured. `directory` is the recording's, in which another lies meanwhile.
+/// The cost, or why it could not be measured. `directory` is the recording's, which contains a second one
+/// meanwhile.
 pub(super) fn measure(library: &Path, directory: &Directory) -> Result<Cost, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program's file: {error}"))?;
     let without = read(calls(&program).spawn().map_err(|error| error.to_string())?)?;
@@ -24,7 +25,7 @@ pub(super) fn measure(library: &Path, directory: &Directory) -> Result<Cost, Str
     Ok(recorded?.beyond(without))
 }
 
-/// The command that makes the calls, and says what they cost.
+/// The command that makes the calls and prints their cost.
 fn calls(program: &Path) -> Command {
     let mut command = Command::new(program);
     // NOTE: an allocator that the user preloads is there both times, as it is in the program that is recorded.
@@ -58,7 +59,7 @@ fn measure_recorded(program: &Path, library: &Path, directory: &Directory) -> Re
     parse(said)
 }
 
-/// What a process says that is waited for here.
+/// The output of a process, which this one waits for.
 fn read(mut child: Child) -> Result<Cost, String> {
     let said = child.stdout.take();
     let cost = parse(said);

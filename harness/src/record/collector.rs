@@ -1,7 +1,8 @@
-//! What this process does for recorded threads: it makes room in their files ahead, and copies full buffers.
+//! What this process does for recorded threads: it extends their files ahead of them, and copies full
+//! buffers.
 //!
-//! A process that has given up its rights needs both: it carves from the room, and hands full buffers over. Any other
-//! helps itself where this process is late or gone.
+//! A process that has dropped its rights needs both: it carves from the room, and hands over full buffers. Any other
+//! process does this itself if this one is late or gone.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,14 +17,14 @@ use rustix::io::Errno;
 use super::directory::Directory;
 use super::images::{self, ImageFile, Images};
 
-/// How long the clock is kept waiting at most.
+/// The longest time for which the clock may wait.
 const MOST: Duration = Duration::from_micros(500);
-/// Room that a file has ahead of what is carved from it, at least and at most.
+/// Room that a file has beyond what is carved from it, at least and at most.
 const AHEAD_LEAST_BYTES: u64 = 4 << 20;
 const AHEAD_MOST_BYTES: u64 = 256 << 20;
-/// Of what the disk has left, the part that may be room ahead.
+/// The part of the disk's free space that may be room ahead.
 const AHEAD_PART: u64 = 16;
-/// A longer buffer is none of ours.
+/// The recorder makes no longer buffer.
 const BUFFER_MOST_BYTES: u64 = 1 << 20;
 
 /// Makes room, and copies full buffers.
@@ -40,24 +41,24 @@ impl Collector {
         Collector { file_most_bytes, buffer: Vec::new(), zeros: Vec::new() }
     }
 
-    /// Makes room where little is left, and copies as many buffers that are full as the time allows. A file that cannot
-    /// be written is left to its processes, which say what is wrong when they need it.
+    /// Makes room where little is left, and copies as many full buffers as the time allows. A file that cannot be
+    /// written is left to its processes, which report the error when they need room.
     pub(super) fn collect(&mut self, images: &mut Images, control: Control<'_>, directory: &Directory) {
         let begin = Instant::now();
         let has_time = || begin.elapsed() < MOST;
         let files = images.files();
         for file in files.iter().filter(|file| file.is_awake) {
             self.make_room(file, directory);
-            // What the file of copies has no room for stays in its buffer.
+            // If the file of copies has no room for a buffer, its contents stay where they are.
             let _ = self.copy_full(file, control, &has_time);
         }
-        // Each has its turn to be the first.
+        // Each file takes its turn at being the first.
         if let Some(first) = files.len().checked_sub(1) {
             files.rotate_right(first);
         }
     }
 
-    /// Makes room ahead: more where a file is being filled fast.
+    /// Makes room ahead: more if a file is filled fast.
     fn make_room(&self, file: &ImageFile, directory: &Directory) {
         let Some(image) = file.image().filter(|image| image.shortage().is_none()) else { return };
         let (room, next) = (image.room(), image.next_offset());
@@ -81,7 +82,7 @@ impl Collector {
         }
     }
 
-    /// Copies full buffers of a file's images as long as there is time.
+    /// Copies full buffers of a file's images while there is time.
     fn copy_full(
         &mut self,
         file: &ImageFile,
@@ -98,7 +99,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Copies a buffer to the file of copies, and makes zeros of it.
+    /// Copies a buffer to the file of copies, and zeroes it.
     fn copy(
         &mut self,
         file: &ImageFile,
@@ -127,7 +128,7 @@ impl Collector {
         let offset = first.take_copy(full.bytes);
         control.add_taken(full.bytes);
         copies.write_all_at(&self.buffer, offset)?;
-        // From the first of these zeros on the copy is the chunk.
+        // Once the first of these zeros is written, the copy is the chunk.
         own.write_all_at(&self.zeros, full.offset)
     }
 }
@@ -137,7 +138,7 @@ const PAGE: u64 = heaplab_raw::PAGE_BYTES as u64;
 /// Reserves the bytes of a file, so that writing there cannot fail later.
 fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), offset, bytes) {
-        // The file system cannot: written zeros do the same.
+        // The file system cannot do this: writing zeros has the same effect.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.write_all_at(&vec![0; bytes as usize], offset),
         other => Ok(other?),
     }
@@ -184,7 +185,7 @@ mod tests {
             Scene { _place: place, directory, control, image, page, images, collector }
         }
 
-        /// Hands a buffer over; gives whether its place is free after the command's look.
+        /// Hands over a buffer; returns whether its place is free after the collector's round.
         fn hand_over(&mut self, offset: u64) -> bool {
             let (image, control) = (Image::open(self.page.words()), Control::open(&self.control));
             let (image, control) = (image.expect("a head"), control.expect("a page"));

@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The note that says what an event costs, in ns with decimals.
+/// The note with the cost of an event, in ns with decimals.
 pub const EVENT_COST_NOTE: &str = "recorder.event_ns";
-/// The note that says what the first event after a thread slept costs beyond that, in ns with decimals.
+/// The note with the additional cost of the first event after a thread slept, in ns with decimals.
 pub const WAKING_COST_NOTE: &str = "recorder.waking_ns";
-/// The note that says how often the threads of the recorded processes slept.
+/// The note with the number of times that threads of the recorded processes slept.
 pub const WAKINGS_NOTE: &str = "recorder.wakings";
 
-/// CPU time of the same calls, in ns: recorded, or not; or the difference, which is the recorder's.
+/// CPU time of the same calls, in ns: recorded, not recorded, or the difference, which is the recorder's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cost {
-    /// Of one call among many.
+    /// Per call, among many.
     pub(super) event_ns: f64,
-    /// Of the first call after the thread slept, beyond that.
+    /// Additional time of the first call after the thread slept.
     pub(super) waking_ns: f64,
 }
 
 impl Cost {
-    /// What the same calls cost more than without: nothing less than nothing.
+    /// How much more the same calls cost than without the recorder: never below zero.
     pub(super) fn beyond(self, without: Cost) -> Cost {
         Cost {
             event_ns: (self.event_ns - without.event_ns).max(0.0),

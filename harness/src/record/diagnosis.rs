@@ -1,4 +1,4 @@
-//! Why a program that ran recorded nothing, as far as its file shows it.
+//! Why a program recorded nothing, as far as its file shows.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::tree;
 
-/// Interpreters of scripts are followed this far.
+/// How many levels of script interpreters are followed.
 const MOST_SCRIPTS: usize = 4;
 const SET_USER: u32 = 0o4000;
 const SET_GROUP: u32 = 0o2000;
 
-/// Why nothing was recorded of `program`, in words that end a sentence.
+/// Why nothing was recorded of `program`, as the end of a sentence.
 pub(super) fn explain(program: &OsStr) -> String {
     let Some(mut path) = locate(program, std::env::var_os("PATH").as_deref()) else {
         return "the program's file is not there any more".to_string();
@@ -32,25 +32,27 @@ pub(super) fn explain(program: &OsStr) -> String {
             .map(|reason| format!("{shown} {reason}"))
             .unwrap_or_else(|| {
                 format!(
-                    "the library was not loaded into {shown}, or it could not write beside the trace; the program may have run another that is statically linked, or have cleared its environment"
+                    "the library was not loaded into {shown}, or it could not write next to the trace; the program \
+                     may have run a statically linked program, or cleared its environment"
                 )
             }),
         Err(error) => format!("{shown} cannot be read: {error}"),
     }
 }
 
-/// Why nothing can be recorded of a program that a process runs, as far as its file and its environment show it; none
-/// if `library` could be in it. `preload` is what its environment must have.
+/// Why a program that a process runs cannot be recorded, as far as its file and its environment show; none if
+/// `library` could be loaded into it. `preload` is the variable that its environment must have.
 pub(super) fn explain_process(number: u32, program: &Path, preload: &str, library: &str) -> Option<String> {
-    // By this name it is found in other name spaces too, and when it was replaced.
+    // This path also works in other namespaces, and if the file was replaced.
     let link = PathBuf::from(format!("/proc/{number}/exe"));
     let file = File::open(&link).ok()?;
     let reason = privilege(&link, &file.metadata().ok()?).or_else(|| describe(&file)).or_else(|| {
-        // NOTE: where its environment was a program may have written the title that ps shows (nginx and PostgreSQL do).
+        // NOTE: a program may have overwritten its environment with the title that ps shows (nginx and
+        // PostgreSQL do).
         let is_cleared = tree::has_variable(number, preload) == Some(false)
             && tree::maps_file(number, library.as_ref()) != Some(true);
         is_cleared.then(|| {
-            format!("was started without {preload}: whoever started it cleared or replaced its environment")
+            format!("was started without {preload}: the process that started it cleared or replaced its environment")
         })
     })?;
     Some(format!("{} {reason}", program.display()))
@@ -65,7 +67,7 @@ fn locate(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {
     std::env::split_paths(search).map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// The program that runs a script; none for what is no script.
+/// The program that runs a script; none for a file that is not a script.
 fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut line = Vec::new();
     File::open(path).ok()?.take(256).read_to_end(&mut line).ok()?;
@@ -80,7 +82,7 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Whether the loader heeds no LD_PRELOAD because the program runs with rights that its caller has not.
+/// Whether the loader ignores LD_PRELOAD because the program runs with rights that its caller does not have.
 fn privilege(path: &Path, metadata: &Metadata) -> Option<String> {
     let is_other_user =
         metadata.mode() & SET_USER != 0 && metadata.uid() != rustix::process::getuid().as_raw();
@@ -100,11 +102,11 @@ fn privilege(path: &Path, metadata: &Metadata) -> Option<String> {
     ))
 }
 
-/// What an ELF file shows; none if a library could have been preloaded.
+/// The reason that an ELF file shows; none if a library could have been preloaded.
 fn describe(file: &File) -> Option<String> {
     let mut head = [0; 64];
     if file.read_exact_at(&mut head, 0).is_err() || &head[..4] != b"\x7fELF" {
-        return Some("is no ELF program".to_string());
+        return Some("is not an ELF program".to_string());
     }
     if head[4] != 2 {
         return Some("is a 32-bit program, and the recorder's library has 64 bits".to_string());
@@ -115,7 +117,7 @@ fn describe(file: &File) -> Option<String> {
     }
     match loader(file, &head) {
         None => {
-            Some("is statically linked: its malloc is inside it, and no library can stand before".to_string())
+            Some("is statically linked: its malloc is inside it, where no library can replace it".to_string())
         }
         Some(loader) if loader.contains("ld-musl") => {
             Some("uses the C library musl; the recorder's library is for glibc".to_string())
@@ -181,7 +183,7 @@ mod tests {
             std::fs::write(&path, bytes).expect("a file");
             describe(&File::open(&path).expect("a file")).expect("a reason")
         };
-        assert_eq!(of(b"text"), "is no ELF program");
+        assert_eq!(of(b"text"), "is not an ELF program");
         let mut head = [0_u8; 64];
         head[..5].copy_from_slice(b"\x7fELF\x01");
         assert!(of(&head).contains("32-bit"));

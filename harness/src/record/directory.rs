@@ -1,4 +1,4 @@
-//! The directory of a recording in progress: `FILE.hlt.raw`, beside the trace that will be made of it.
+//! The directory of a recording in progress: `FILE.hlt.raw`, next to the trace that will be made from it.
 
 use std::fs;
 use std::io;
@@ -9,10 +9,10 @@ use heaplab_raw::{ImageId, parse_image_name};
 use super::RecordError;
 use crate::users::share;
 
-/// Tells the library where the recording is. The library has the name too.
+/// The variable that tells the library where the recording is. The library knows its name too.
 pub(super) const DIRECTORY_VARIABLE: &str = "HEAPLAB_RECORD_DIR";
 
-/// Whoever may go there makes files, and removes his own alone; nobody else lists them.
+/// Every user with access may create files and remove only their own; others cannot list them.
 const SHARED_DIRECTORY: u32 = 0o1733;
 
 /// The directory.
@@ -21,7 +21,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Makes it for the trace `output`. One that is there holds what an earlier recording left, and stays.
+    /// Makes it for the trace `output`. An existing one contains what an earlier recording left, and is kept.
     pub(super) fn create(output: &Path) -> Result<Directory, RecordError> {
         let mut path = output.as_os_str().to_owned();
         path.push(".raw");
@@ -57,8 +57,8 @@ impl Directory {
         &self.path
     }
 
-    /// What its file system has left for us; none where it does not say, as some do that are not on a disk. Then it is
-    /// found out when a file cannot grow.
+    /// Free space that its file system has for us; none if it does not report any, as some file systems without a
+    /// disk. Then we learn about it when a file cannot grow.
     pub(super) fn left_bytes(&self) -> Option<u64> {
         let stated = rustix::fs::statvfs(&self.path).ok().filter(|stated| stated.f_blocks > 0)?;
         Some(stated.f_bavail.saturating_mul(stated.f_frsize))
@@ -69,7 +69,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// The images that have a file of their own, in the order in which they began.
+    /// The images that have their own file, in the order in which they started.
     pub(super) fn files(&self) -> Result<Vec<ImageId>, RecordError> {
         let failed = |source| RecordError::Io {
             what: "read the recording's directory",
@@ -97,7 +97,7 @@ impl Directory {
         self.file(&String::from_utf8_lossy(&name[..length]))
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with everything in it.
     pub(super) fn remove(&self) -> Result<(), RecordError> {
         fs::remove_dir_all(&self.path).map_err(|source| RecordError::Io {
             what: "remove the raw files",

@@ -15,7 +15,7 @@ pub enum RecordError {
         .places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NoLibrary {
-        /// Where it was looked for.
+        /// The places that were searched.
         places: Vec<PathBuf>,
     },
     /// The loader would read the library's path as several.
@@ -29,22 +29,23 @@ pub enum RecordError {
     },
     /// An earlier recording of that name was never made a trace.
     #[error(
-        "{} is there already: the raw files of a recording that is in progress, or that was cut off; make a trace of them by `heaplab trace import --from raw {0}`, or remove them",
+        "{} already exists: it has the raw files of a recording that is in progress, or that was cut off; make a \
+         trace from them with `heaplab trace import --from raw {0}`, or remove them",
         .path.display()
     )]
     Unfinished {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory that the trace is to lie in is missing.
+    /// The directory for the trace is missing.
     #[error("{}: there is no directory {}: make it first", .output.display(), .directory.display())]
     NoDirectory {
         /// The trace.
         output: PathBuf,
-        /// Where it was to be written.
+        /// The missing directory.
         directory: PathBuf,
     },
-    /// No trace can be written to where it is to be.
+    /// No trace can be written to the given path.
     #[error("no trace can be made there, so the program was not started")]
     NoTrace {
         /// Why.
@@ -58,7 +59,7 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
-    /// The program ran, and no process of it wrote anything.
+    /// The program ran, but none of its processes wrote anything.
     #[error("nothing was recorded: {reason}")]
     Nothing {
         /// Why, as far as it can be seen.
@@ -67,7 +68,7 @@ pub enum RecordError {
     /// The raw files could not be made a trace.
     #[error(
         "the recording could not be made a trace; its raw files are kept: {} `heaplab trace import --from raw {} -o {}`",
-        if is_full(.source) { "make it where there is room, by" } else { "when that is fixed," },
+        if is_full(.source) { "make it where there is room, with" } else { "when that is fixed, run" },
         .directory.display(),
         if is_full(.source) { "/ELSEWHERE/FILE.hlt" } else { "FILE.hlt" },
     )]
@@ -89,7 +90,7 @@ pub enum RecordError {
     },
 }
 
-/// Whether the cause is a disk, a quota or a limit that has no more room.
+/// Whether the cause is a disk, a quota or a limit that is exhausted.
 fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! What the trace's header says of the recording: which allocator served each process, and where.
+//! What the trace's header says about the recording: which allocator each process used, and on which machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ struct Stated {
     hash: String,
 }
 
-/// Writes what is known when the program has ended.
+/// Writes what is known after the program has exited.
 pub(super) fn write(observer: &mut Observer, directory: &Directory) -> Result<(), RecordError> {
     observer.fact(0, "heaplab", env!("CARGO_PKG_VERSION"));
     if let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") {
@@ -51,8 +51,8 @@ pub(super) fn write(observer: &mut Observer, directory: &Directory) -> Result<()
     Ok(())
 }
 
-/// Writes what a trace must say of the process's place in its tree, and of what could not be recorded; `main` is the
-/// process whose trace stands for the recording.
+/// Writes what a trace must say about the process's place in its tree, and about what could not be recorded; `main`
+/// is the process whose trace represents the recording.
 pub(super) fn describe_tree(observer: &mut Observer, main: u32) {
     let processes = observer.processes();
     let count = processes.all().len();
@@ -72,7 +72,7 @@ pub(super) fn describe_tree(observer: &mut Observer, main: u32) {
     facts.iter().for_each(|(number, name, value)| observer.fact(*number, name, value));
 }
 
-/// What a library is. Where it does not say, its file's name must do.
+/// Identifies a library, by its file's name if it does not identify itself.
 fn state(library: &Path) -> Stated {
     let file_name = library.file_name().unwrap_or(library.as_os_str()).to_string_lossy().into_owned();
     let own = identify().ok().filter(|own| is_same(&own.library_path, library));
@@ -92,7 +92,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Asks the library itself, in a process that it serves.
+/// Asks the library itself, in a process that uses it.
 fn ask(library: &Path) -> Option<(Family, String)> {
     let program = std::env::current_exe().ok()?;
     let variant = Variant::parse(&format!("recorded={}", library.to_str()?)).ok()?;

@@ -1,8 +1,8 @@
-//! The images that recorded processes have begun, their first pages mapped as long as they run.
+//! The images that recorded processes have started, with their first pages mapped while they run.
 //!
-//! A file is made by a process that starts; images of its forked children are listed on the file's first page. An image
-//! has its number a moment before it can be seen. One that never comes, because its process was killed in between,
-//! keeps nobody from seeing those after it.
+//! A starting process makes a file; images of its forked children are listed on the file's first page. An image gets
+//! its number a moment before it can be seen. If an image never appears, because its process was killed in between,
+//! those after it are still found.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -16,12 +16,13 @@ use rustix::process::{Pid, test_kill_process};
 use super::directory::Directory;
 use super::page::SharedPage;
 
-/// How often images are looked for that have a number and are not there yet.
+/// The interval at which images are searched for that have a number but have not appeared yet.
 const RETRY_STEP: Duration = Duration::from_millis(100);
-/// Room that is made in the file of a process that may not make any itself: what the library makes elsewhere.
+/// Room that is made in the file of a process that may not extend it: as much as the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
 
-/// Files of programs that have ended are kept until there are so many: a child that they forked may begin an image yet.
+/// Files of programs that have exited are kept until there are so many: a child that they forked may still
+/// start an image.
 const MOST_FILES: usize = 10_000;
 
 /// All images of a recording whose processes may still run.
@@ -29,7 +30,7 @@ const MOST_FILES: usize = 10_000;
 pub(super) struct Images {
     files: Vec<ImageFile>,
     known: BTreeSet<ImageId>,
-    /// The numbers that had been given out when all was seen last.
+    /// The numbers that had been assigned when everything was last seen.
     seen_ordinals: u64,
     next_retry: Duration,
 }
@@ -38,9 +39,9 @@ pub(super) struct Images {
 pub(super) struct ImageFile {
     pub(super) path: PathBuf,
     pub(super) copies: PathBuf,
-    /// The pages of its images that may still run, and the file's first.
+    /// The pages of its images that may still run, and the file's first page.
     pages: Vec<Page>,
-    /// Whether any of them may.
+    /// Whether any of them may still run.
     pub(super) is_awake: bool,
     /// Offset of the last forked image that was seen.
     linked: Option<u64>,
@@ -53,7 +54,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// None where its mark is gone.
+    /// None if its mark is gone.
     pub(super) fn image(&self) -> Option<Image<'_>> {
         Image::open(self.page.words()).ok()
     }
@@ -70,7 +71,7 @@ impl Page {
 }
 
 impl Images {
-    /// Takes in new images, `ordinals` of which have been begun, and gives them; lets go of those that have ended.
+    /// Adds new images, `ordinals` of which have been started, and returns them; drops those that have ended.
     pub(super) fn find(&mut self, elapsed: Duration, ordinals: u64, directory: &Directory) -> Vec<ImageId> {
         let is_complete = self.known.len() as u64 >= ordinals;
         if is_complete || (ordinals == self.seen_ordinals && elapsed < self.next_retry) {
@@ -114,7 +115,7 @@ impl ImageFile {
         let path = directory.image_file(first);
         let file = open(&path).ok()?;
         if file.metadata().ok()?.len() == 0 {
-            // Its process may write no file of that length, and waits; or it is about to.
+            // Its process may not write a file of that length, and waits; or it is about to write one.
             let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FIRST_ROOM_BYTES);
         }
         let page = SharedPage::map(&file).ok()?;
@@ -134,7 +135,7 @@ impl ImageFile {
         &self.pages
     }
 
-    /// Takes in images that were forked since.
+    /// Adds images that were forked since.
     fn find_forked(&mut self) -> Vec<ImageId> {
         let Some(last) = self.image().and_then(|image| image.last_image()) else { return Vec::new() };
         if Some(last) == self.linked {
@@ -160,7 +161,7 @@ impl ImageFile {
         fresh
     }
 
-    /// Lets go of images that have ended.
+    /// Drops images that have ended.
     fn let_go(&mut self) {
         let mut at = 0;
         let mut running = 0;
@@ -175,7 +176,7 @@ impl ImageFile {
     }
 }
 
-/// Opens a file of the recording. Where others may write into its directory, a link there leads nowhere.
+/// Opens a file of the recording. It follows no link, because others may write into the directory.
 pub(super) fn open(path: &std::path::Path) -> std::io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
@@ -242,7 +243,7 @@ mod tests {
         Image::open(forked[1].words()).expect("a head").set_state(ImageState::Exited);
         images.find(3 * STEP, 5, &directory);
         assert!(!images.files()[0].is_awake);
-        // The child of a program that has ended.
+        // The child of a program that has exited.
         file.set_len(4 * PAGE_BYTES as u64).expect("a length");
         let late = SharedPage::map_at(&file, 3 * PAGE_BYTES as u64).expect("a page");
         let id = ImageId { pid: 9, ordinal: 9 };

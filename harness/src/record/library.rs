@@ -1,4 +1,4 @@
-//! Where the recorder's library lies.
+//! Finds the recorder's library.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::{LIBRARY_VARIABLE, RecordError};
 
 const FILE: &str = "libheaplab_recorder.so";
 
-/// The library: beside this program, else in `../lib/heaplab`, else what the variable names.
+/// The library: next to this program, or else in `../lib/heaplab`, or else the file that the variable names.
 pub(super) fn find() -> Result<PathBuf, RecordError> {
     let program = env::current_exe().map_err(|source| RecordError::Io {
         what: "find this program's own file",
@@ -23,14 +23,14 @@ pub(super) fn find() -> Result<PathBuf, RecordError> {
         path: found.clone(),
         source,
     })?;
-    // The loader takes both for ends of a name in LD_PRELOAD, and knows no way around it.
+    // The loader takes both as the end of a name in LD_PRELOAD, and has no escape for them.
     if path.as_os_str().as_encoded_bytes().iter().any(|byte| b" :".contains(byte)) {
         return Err(RecordError::LibraryName { path });
     }
     Ok(path)
 }
 
-/// Where it is looked for, in this order.
+/// The places that are searched, in this order.
 fn places(program: &Path, named: Option<PathBuf>) -> Vec<PathBuf> {
     let beside = program.parent().unwrap_or(Path::new("."));
     let mut places = vec![beside.join(FILE)];

@@ -1,6 +1,6 @@
-//! The manifest of a tree: which processes there were, what each ran and when, and which trace is whose. All times are on
-//! the recording's clock; the times of a trace count from its process's `start_s`, or from `trace_start_s` where it begins
-//! with what the process inherited.
+//! The manifest of a tree: its processes, what each ran and when, and which trace belongs to which. All times are on
+//! the recording's clock; the times of a trace count from its process's `start_s`, or from `trace_start_s` if it starts
+//! with the history that the process inherited.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,19 +22,20 @@ pub struct Manifest {
     pub version: u32,
     /// How long the recording took.
     pub seconds: f64,
-    /// When the program was asked to end, by a signal that heaplab passed on: what it does from then on is no load.
+    /// When the program was asked to stop, by a signal that heaplab passed on: what it does from then on is
+    /// not load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_to_end_s: Option<f64>,
     /// Largest number of processes that were there is not known: those that were seen.
     pub processes: usize,
     /// By how many bytes the sum of the processes' anonymous memory exceeded the same with shared pages counted once:
-    /// seconds and bytes, which hold until the next. None where that is not known.
+    /// seconds and bytes, each valid until the next. None if that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared: Option<Vec<(f64, u64)>>,
     /// Why it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_unknown: Option<String>,
-    /// In the order in which they began.
+    /// In the order in which they started.
     pub process: Vec<Entry>,
 }
 
@@ -49,7 +50,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// It cannot be read, is none, or is of another version.
+    /// It cannot be read, is not a manifest, or has a different version.
     pub fn read(path: &Path) -> Result<Manifest, RecordError> {
         let failed = |source| RecordError::Io { what: "read the manifest", path: path.into(), source };
         let text = std::fs::read_to_string(path).map_err(failed)?;
@@ -70,13 +71,13 @@ impl Manifest {
 pub struct Entry {
     /// Its number here.
     pub pid: u32,
-    /// The number by which it knows itself, where that is another.
+    /// The PID that it has for itself, if that is different.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_inside: Option<u32>,
     /// Its parent's number here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<u32>,
-    /// The process that it was forked from, where it did not begin with the start of a program.
+    /// The process that it was forked from, if it did not start as a new program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<u32>,
     /// What it ran.
@@ -84,12 +85,12 @@ pub struct Entry {
     /// With its arguments.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub command: String,
-    /// When it was seen first, or the image began.
+    /// When it was first seen, or the image started.
     pub start_s: f64,
-    /// When its trace begins, where that is before the process: with the history that it inherited at its fork.
+    /// When its trace starts, if that is before the process: with the history that it inherited at its fork.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_start_s: Option<f64>,
-    /// When it was missed.
+    /// When it was first missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_s: Option<f64>,
     /// How it ended.
@@ -103,7 +104,7 @@ pub struct Entry {
     /// The process's share of the memory of all over time, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_share: Option<f64>,
-    /// The file name of its trace, beside the manifest.
+    /// The file name of its trace, in the manifest's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
     /// Events in it.
@@ -121,13 +122,13 @@ pub struct Entry {
     /// What the trace does not cover, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<String>,
-    /// Why what it ran was not recorded.
+    /// Why the program that it ran was not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_recorded: Option<String>,
 }
 
-/// Writes the manifest of the traces of a recording beside the trace `output`, where there is more than one process or
-/// image.
+/// Writes the manifest of a recording's traces into the folder of the trace `output`, if there is more than one
+/// process or image.
 pub(super) fn write(
     output: &Path,
     directory: &Directory,
@@ -170,7 +171,8 @@ pub(super) fn write(
     Ok(Some(path))
 }
 
-/// Removes the manifest of the recording that this one has replaced: it names the trace that is of one process now.
+/// Removes the manifest of the recording that this one has replaced: it names the trace, which is now of a
+/// single process.
 fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
     let names_trace = |older: Manifest| {
         older.process.iter().any(|entry| {
@@ -249,7 +251,7 @@ fn describe_process(process: &Process, ended: &Ended) -> Entry {
         gaps: Vec::new(),
         not_recorded: process.not_recorded.clone().or_else(|| {
             let is_silent = process.images.is_empty();
-            is_silent.then(|| "it allocated nothing, or ended at once".to_owned())
+            is_silent.then(|| "it allocated nothing, or exited at once".to_owned())
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! From raw files to traces: one for each image that recorded something.
 //!
-//! The trace that was asked for is that of the last image of the process that stands for the recording: what it became
-//! by exec. Another image's has the process's number and the image's ordinal in its name.
+//! The requested trace is that of the last image of the process that represents the recording: the last program that
+//! it executed. The trace of another image has the process's PID and the image's ordinal in its name.
 
 use std::path::{Path, PathBuf};
 
@@ -17,20 +17,20 @@ use super::{RecordError, Settings, diagnosis};
 /// What was recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// The traces, the one that was asked for first.
+    /// The traces, the requested one first.
     pub traces: Vec<Recording>,
-    /// The manifest, where there is more than one process or image.
+    /// The manifest, if there is more than one process or image.
     pub manifest: Option<PathBuf>,
 }
 
 /// One trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// The image that it is of.
+    /// Its image.
     pub image: ImageId,
     /// Its file.
     pub path: PathBuf,
-    /// How long that is.
+    /// The file's length.
     pub file_bytes: u64,
     /// Its totals.
     pub summary: Summary,
@@ -69,7 +69,7 @@ pub(super) fn merge(
     Ok(Recorded { traces, manifest: None })
 }
 
-/// The number that an image's process had here.
+/// The PID that an image's process had here.
 pub(super) fn number_of(recording: &raw::Recording, image: ImageId) -> u32 {
     recording.facts_of(image, |page| page.host_process()).flatten().unwrap_or(image.pid)
 }
@@ -94,7 +94,11 @@ fn make(
     bar.finish_and_clear();
     let report = report.map_err(failed)?;
     let file_bytes = std::fs::metadata(&path)
-        .map_err(|source| RecordError::Io { what: "look at the trace", path: path.clone(), source })?
+        .map_err(|source| RecordError::Io {
+            what: "read the length of the trace",
+            path: path.clone(),
+            source,
+        })?
         .len();
     let coverage = Coverage::of(&report.header, &report.summary);
     let raw::ImageReport { summary, problems, inherited, .. } = report;
@@ -110,12 +114,12 @@ fn name(output: &Path, image: ImageId) -> PathBuf {
 fn explain(settings: &Settings, directory: &Directory, ended: &Ended) -> Result<String, RecordError> {
     if !ended.was_recording() {
         return Ok(
-            "it began paused, and was not told to record before the program ended: send SIGUSR1 to heaplab"
+            "it started paused, and was still paused when the program exited: send SIGUSR1 to heaplab to record"
                 .to_string(),
         );
     }
     if let Some(cause) = ended.failure() {
-        return Ok(format!("no room for it beside the trace: {cause}"));
+        return Ok(format!("no room for the raw files next to the trace: {cause}"));
     }
     if !directory.files()?.is_empty() {
         return Ok("the program allocated nothing while it was recorded".to_string());

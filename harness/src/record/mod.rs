@@ -1,14 +1,15 @@
-//! Recording a program: it is started with the recorder's library, watched to its end, and what its
-//! processes wrote is merged into a trace.
+//! Recording a program: heaplab starts it with the recorder's library, watches it until it exits, and merges
+//! what its processes wrote into a trace.
 //!
-//! library (where the recorder's library lies) -> calibration (what it costs, by a recording of this program itself) -> directory and control (what is shared with the recorded
-//! processes) -> watch (the clock, signals and limits, until the last recorded process ends) with images (what processes
-//! have begun), observer (what is seen from outside, of the processes of a tree) and collector (room and empty buffers
-//! for their threads) -> facts (which allocator it was) -> merge (the traces, and the manifest of a tree). Where
-//! nothing was recorded, diagnosis says why.
+//! library (finds the recorder's library) -> calibration (what it costs, by a recording of this program itself) ->
+//! directory and control (what is shared with the recorded processes) -> watch (the clock, signals and limits, until
+//! the last recorded process ends) with images (what processes have started), observer (what is seen from outside, of
+//! the processes of a tree) and collector (room and empty buffers for their threads) -> facts (which allocator it was)
+//! -> merge (the traces, and the manifest of a tree). Where nothing was recorded, diagnosis says why.
 //!
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
-//! reads it. If this process dies, the time stands still, the recording goes on, and can be imported by hand.
+//! reads it. If this process dies, the time stands still, but the recording continues and can be imported by
+//! hand.
 
 mod calibration;
 mod collector;
@@ -49,27 +50,27 @@ use directory::Directory;
 use observer::Observer;
 use watch::Watch;
 
-/// Names the file of the recorder's library, where it lies in none of the usual places.
+/// Names the file of the recorder's library, if it is in none of the usual places.
 pub const LIBRARY_VARIABLE: &str = "HEAPLAB_RECORDER";
 
 /// What is recorded, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The program, looked for in PATH.
+    /// The program, searched for in PATH.
     pub program: OsString,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// The trace to write; those of other images get their process's number into their names.
+    /// The trace to write; the names of other images' traces contain their process's PID.
     pub output: PathBuf,
-    /// Whether children are left alone. Else each is recorded, into a trace of its own.
+    /// Whether children are not recorded. Otherwise each is recorded into a separate trace.
     pub only_this_process: bool,
-    /// Whether nothing is recorded until it is asked for.
+    /// Whether nothing is recorded until requested.
     pub is_paused: bool,
     /// Recording stops when the raw files have this length together.
     pub most_bytes: Option<u64>,
     /// Recording stops at this time.
     pub most_time: Option<Duration>,
-    /// Whether the raw files stay after a good merge.
+    /// Whether the raw files are kept after a successful merge.
     pub keeps_raw: bool,
 }
 
@@ -85,21 +86,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// The exit status that passes on the program's: its own, or 128 and the signal that ended it.
+    /// The exit status that passes on the program's: its own, or 128 plus the signal that killed it.
     pub fn exit_code(&self) -> u8 {
         let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
         code.map_or(1, |code| code as u8)
     }
 }
 
-/// Records a program from its start to its end. `requests` may be set meanwhile, by signals; `tell` is given sentences
-/// for the user while it runs.
+/// Records a program from its start to its exit. Signals may set `requests` meanwhile; `tell` gets messages for the
+/// user while it runs.
 ///
 /// # Errors
 ///
-/// The program was not started: the library or the directory is not there, no trace can be written to where it is
-/// to be, or the program is not there. What goes
-/// wrong later is in the report, because the program has run and has a status.
+/// The program was not started: the library, the directory or the program does not exist, or no trace can be
+/// written to its path. Later errors are in the report, because the program has run and has a status.
 pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> Result<Report, RecordError> {
     let library = library::find()?;
     let directory = Directory::create(&settings.output)?;
@@ -113,7 +113,7 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
     let mut watch = Watch::new(settings, &directory, control, observer, tell);
     watch.cost = cost.as_ref().ok().copied();
     watch.begin()?;
-    // What loses its parent stays in this process's tree: a daemon is recorded to its end.
+    // A process that loses its parent stays in this process's tree: a daemon is recorded to its end.
     set_child_subreaper(Some(getpid())).map_err(|errno| RecordError::Io {
         what: "adopt the program's orphans",
         path: settings.program.clone().into(),
@@ -148,14 +148,14 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
     Ok(Report { status: ended.status, result, warnings })
 }
 
-/// Starts the program with the library before all others that are preloaded.
+/// Starts the program with the library before all other preloaded ones.
 fn start(settings: &Settings, library: &Path, directory: &Path) -> Result<Child, RecordError> {
     inject(Command::new(&settings.program).args(&settings.arguments), library, directory)
         .spawn()
         .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
 }
 
-/// Has a command recorded.
+/// Sets up a command to be recorded.
 fn inject<'a>(command: &'a mut Command, library: &Path, directory: &Path) -> &'a mut Command {
     let mut preload = library.as_os_str().to_owned();
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
@@ -165,7 +165,7 @@ fn inject<'a>(command: &'a mut Command, library: &Path, directory: &Path) -> &'a
     command.env("LD_PRELOAD", preload).env(directory::DIRECTORY_VARIABLE, directory)
 }
 
-/// The state that a recording begins with.
+/// The state that a recording starts with.
 fn first_state(settings: &Settings) -> State {
     if settings.is_paused { State::Paused } else { State::Recording }
 }

@@ -1,8 +1,8 @@
-//! What can be seen of the recorded processes from outside: resident memory, the names of threads, what they run.
+//! Observes the recorded processes from outside: resident memory, the names of threads, what they run.
 //!
-//! It is read from /proc and appended to the recording's file of samples. A process that has just ended,
-//! or that is another user's, shows nothing; that is no failure. A file that cannot be written to is one: then
-//! no more is written, and the recording goes on.
+//! It reads /proc and appends to the recording's file of samples. A process that has just exited, or that
+//! belongs to another user, shows nothing; that is not a failure. A file that cannot be written is one: then
+//! no more is written, and the recording continues.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -17,17 +17,17 @@ use super::images::Images;
 use super::processes::Processes;
 use crate::sharing::cpu_time;
 
-/// How often resident memory is read. It is stored where it changed, and the trace says how often: who reads it must
-/// know at which times nothing new was found.
+/// The sampling interval of resident memory. A sample is stored only if it changed, and the trace states the
+/// interval, so that readers know when samples without a change were taken.
 const RESIDENT_STEP: Duration = Duration::from_millis(10);
-/// How often names are read at first, and later: most threads are named when they start.
+/// The interval at which names are read, at first and later: most threads are named when they start.
 const NAMES_STEPS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
-/// How often it is looked what processes run, at first and later: a program may end soon.
+/// The interval at which the processes' programs are checked, at first and later: a program may exit soon.
 const PROGRAMS_STEPS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
-/// New processes are looked for as often as resident memory is read; where a look takes long, because there are many
-/// threads, it takes one part of the time in so many.
+/// New processes are searched for as often as resident memory is sampled, but a search that takes long, because
+/// there are many threads, takes at most one part in so many of the time.
 const FIND_PART: u32 = 50;
-/// At first.
+/// How long "at first" lasts.
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The observer of all recorded processes.
@@ -42,7 +42,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Makes the file, and says in it how often is looked.
+    /// Makes the file, and writes the sampling interval into it.
     pub(super) fn create(path: &Path, library: &Path) -> Result<Observer, RecordError> {
         let failed = |source| RecordError::Io { what: "make the file of samples", path: path.into(), source };
         let mut file = OpenOptions::new().append(true).create_new(true).open(path).map_err(failed)?;
@@ -56,12 +56,12 @@ impl Observer {
             next_names: NAMES_STEPS[0],
             next_programs: Duration::ZERO,
         };
-        observer.fact(0, Header::RESIDENT_LOOKS_NOTE, &RESIDENT_STEP.as_nanos().to_string());
+        observer.fact(0, Header::SAMPLING_INTERVAL_NOTE, &RESIDENT_STEP.as_nanos().to_string());
         Ok(observer)
     }
 
-    /// Looks at what is due at `elapsed`. `fresh` are images that have begun since the last look.
-    pub(super) fn look(&mut self, elapsed: Duration, images: &Images, fresh: &[ImageId]) {
+    /// Takes the samples that are due at `elapsed`. `fresh` are images that started since the last call.
+    pub(super) fn sample(&mut self, elapsed: Duration, images: &Images, fresh: &[ImageId]) {
         let mut records = Vec::new();
         if elapsed >= self.next_find || !fresh.is_empty() {
             let begin = cpu_time();
@@ -86,12 +86,12 @@ impl Observer {
         self.write(&records);
     }
 
-    /// Takes in images.
+    /// Adds images.
     pub(super) fn take_images(&mut self, images: &Images, fresh: &[ImageId]) {
         self.processes.take_images(images, fresh);
     }
 
-    /// Takes in processes that are new.
+    /// Adds new processes.
     pub(super) fn find(&mut self, elapsed: Duration) {
         self.processes.find(elapsed);
         self.processes.check_programs(elapsed);
@@ -107,21 +107,21 @@ impl Observer {
         self.processes
     }
 
-    /// Notes how a process ended, for which this one waited.
+    /// Stores how a process ended that this one waited for.
     pub(super) fn end(&mut self, number: u32, status: u32, elapsed: Duration) {
         let mut records = Vec::new();
         self.processes.end(number, status, elapsed, &mut records);
         self.write(&records);
     }
 
-    /// Notes that the recording ends.
+    /// Stores the end of the recording.
     pub(super) fn finish(&mut self) {
         let mut records = Vec::new();
         self.processes.store_last(&mut records);
         self.write(&records);
     }
 
-    /// Notes something known of a process, or of the recording (process 0).
+    /// Stores a fact about a process, or about the recording (process 0).
     pub(super) fn fact(&mut self, process: u32, name: &str, value: &str) {
         let mut records = Vec::new();
         let text = format!("{name}={value}");
@@ -130,7 +130,7 @@ impl Observer {
         self.write(&records);
     }
 
-    /// Why the file has not everything.
+    /// Why the file is incomplete.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.clone()
     }
@@ -145,7 +145,7 @@ impl Observer {
     }
 }
 
-/// The choice that a file of sysfs marks by brackets; none where it cannot be read.
+/// The choice that a sysfs file marks with brackets; none if there is none.
 pub(super) fn read_choice(path: &str) -> io::Result<Option<String>> {
     let text = fs::read_to_string(path)?;
     let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));

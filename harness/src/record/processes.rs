@@ -1,5 +1,4 @@
-//! The processes of a recording: all that descend from this one, recorded or not, as long as they are there and as they
-//! were.
+//! The processes of a recording: all descendants of this one, recorded or not, while they run and after they exit.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,19 +15,19 @@ use super::images::{Images, Page};
 use super::tree::{self, Member};
 use crate::sharing::Sharing;
 
-/// An unchanged figure is stored this often all the same.
+/// An unchanged figure is stored at least this often.
 const RESIDENT_MOST: Duration = Duration::from_secs(1);
-/// How long a program may run before its mappings must show the library.
+/// How long a program may run before the library must be in its mappings.
 const LOADING: Duration = Duration::from_millis(50);
 
-/// All processes that were seen, in the order in which they were.
+/// All processes that were seen, in order.
 pub(super) struct Processes {
     all: Vec<Process>,
     /// The file name of the recorder's library.
     library: String,
-    /// Bytes of all processes at the last look.
+    /// Bytes of all processes at the last sample.
     tree_bytes: u64,
-    looked: Option<Duration>,
+    sampled: Option<Duration>,
     /// Bytes of all processes, times microseconds.
     tree_byte_us: u128,
     sharing: Sharing,
@@ -37,24 +36,24 @@ pub(super) struct Processes {
 /// One process.
 pub(super) struct Process {
     pub(super) member: Member,
-    /// When it was seen first, and when it was missed.
+    /// When it was first seen, and when it was first missing.
     pub(super) began: Duration,
     pub(super) ended: Option<Duration>,
-    /// As wait(2) gives it, where it was this process's to wait for.
+    /// As wait(2) returns it, if this process had to wait for it.
     pub(super) status: Option<u32>,
     /// What it runs, or ran last.
     pub(super) program: Option<PathBuf>,
     /// Since when it runs that.
     since: Duration,
     is_checked: bool,
-    /// Why what it runs is not recorded.
+    /// Why the program that it runs is not recorded.
     pub(super) not_recorded: Option<String>,
     pub(super) images: Vec<ImageId>,
     pub(super) peak_bytes: u64,
     statm: File,
     resident_bytes: u64,
     stored: Option<Duration>,
-    looked: Option<Duration>,
+    sampled: Option<Duration>,
     names: BTreeMap<u32, String>,
     /// Its bytes, times microseconds.
     byte_us: u128,
@@ -67,7 +66,7 @@ impl Processes {
             all: Vec::new(),
             library,
             tree_bytes: 0,
-            looked: None,
+            sampled: None,
             tree_byte_us: 0,
             sharing: Sharing::default(),
         }
@@ -78,7 +77,7 @@ impl Processes {
         &self.all
     }
 
-    /// Takes in processes that are new below this one.
+    /// Adds new descendants of this process.
     pub(super) fn find(&mut self, elapsed: Duration) {
         for number in tree::descendants(std::process::id()) {
             if self.running(number).is_none()
@@ -89,10 +88,11 @@ impl Processes {
         }
     }
 
-    /// Takes in images, and says on their pages which numbers their processes have here. An image whose process has
-    /// ended before it was seen has none.
+    /// Adds images, and writes onto their pages the PIDs that their processes have here. An image whose process
+    /// exited before it was seen has none.
     pub(super) fn take_images(&mut self, images: &Images, fresh: &[ImageId]) {
-        // Parents first: of two processes that have one number in name spaces of their own, the parent tells which is meant.
+        // Parents first: if two processes have the same PID in their own namespaces, the parent tells which
+        // one is meant.
         let mut pages: Vec<&Page> = images.pages().filter(|page| fresh.contains(&page.id)).collect();
         pages.sort_by_key(|page| page.id.ordinal);
         for page in pages {
@@ -114,7 +114,7 @@ impl Processes {
         self.all.iter().position(|process| process.images.contains(&image))
     }
 
-    /// The process of an image, by the number that it gave itself.
+    /// The process of an image, by the PID that it has for itself.
     fn choose(&self, image: ImageId, parent: Option<u32>) -> Option<usize> {
         let candidates =
             self.all.iter().enumerate().rev().filter(|(_, process)| process.member.inner == image.pid);
@@ -132,7 +132,7 @@ impl Processes {
         self.all.iter_mut().find(|process| process.member.number == number && process.ended.is_none())
     }
 
-    /// Reads resident memory of all, and writes down what changed.
+    /// Samples the resident memory of all processes, and writes what changed.
     pub(super) fn read_resident(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
         self.add_up(elapsed);
         let running = self.all.iter_mut().filter(|process| process.ended.is_none());
@@ -150,23 +150,23 @@ impl Processes {
         &self.sharing
     }
 
-    /// What was resident since the last look.
+    /// Adds the memory that was resident since the last sample.
     fn add_up(&mut self, elapsed: Duration) {
-        let held = self.looked.map_or(0, |looked| elapsed.saturating_sub(looked).as_micros());
-        self.looked = Some(elapsed);
+        let held = self.sampled.map_or(0, |sampled| elapsed.saturating_sub(sampled).as_micros());
+        self.sampled = Some(elapsed);
         self.tree_byte_us += u128::from(self.tree_bytes) * held;
         for process in self.all.iter_mut().filter(|process| process.ended.is_none()) {
             process.byte_us += u128::from(process.resident_bytes) * held;
         }
     }
 
-    /// The share of all processes' memory over time that one had; none where there was none.
+    /// A process's share of the memory of all processes over time; none if there was no memory.
     pub(super) fn share_of(&self, process: &Process) -> Option<f64> {
         (self.tree_byte_us > 0).then(|| process.byte_us as f64 / self.tree_byte_us as f64)
     }
 
-    /// The process whose trace stands for the recording: the one that was started, unless it started another that
-    /// is recorded and had more than twice the memory over time. A launcher stands for nothing.
+    /// The process whose trace represents the recording: the one that was started, unless it started another one
+    /// that is recorded and had more than twice the memory over time. Then it was only a launcher.
     pub(super) fn choose_main(&self, started: u32) -> u32 {
         let recorded = self.all.iter().filter(|process| !process.images.is_empty());
         let of_started = recorded.clone().find(|process| process.member.number == started);
@@ -178,7 +178,7 @@ impl Processes {
         }
     }
 
-    /// Reads names of threads, and writes down what changed.
+    /// Reads the names of threads, and writes what changed.
     pub(super) fn read_names(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
         self.all
             .iter_mut()
@@ -186,16 +186,16 @@ impl Processes {
             .for_each(|process| process.read_names(elapsed, records));
     }
 
-    /// Looks what each process runs, and whether that can be recorded.
+    /// Checks what each process runs, and whether that can be recorded.
     pub(super) fn check_programs(&mut self, elapsed: Duration) {
         for process in self.all.iter_mut().filter(|process| process.ended.is_none()) {
             process.check_program(elapsed, &self.library);
         }
     }
 
-    /// Takes down the end of a process that this one waited for.
+    /// Stores the end of a process that this one waited for.
     pub(super) fn end(&mut self, number: u32, status: u32, elapsed: Duration, records: &mut Vec<u8>) {
-        // One that has no memory any more was missed before it was waited for.
+        // A process without memory was found missing before it was waited for.
         if let Some(process) = self.all.iter_mut().rev().find(|process| process.member.number == number) {
             process.status = Some(status);
             if process.ended.is_none() {
@@ -206,21 +206,21 @@ impl Processes {
         append(records, &SampleRecord::ProcessGone { elapsed_us, pid: number, status });
     }
 
-    /// How many processes are still there, but for one, that are recorded as soon as they allocate.
+    /// How many processes, except `process`, still run that are recorded as soon as they allocate.
     pub(super) fn count_running(&self, but: u32) -> usize {
         let others = self.all.iter().filter(|process| process.member.number != but);
         let recorded = others.filter(|process| process.ended.is_none() && process.not_recorded.is_none());
         recorded.filter(|process| process.is_running()).count()
     }
 
-    /// Stores the last look at each, which found nothing new: until then it had that memory.
+    /// Stores the last unchanged sample of each process: it had that memory until then.
     pub(super) fn store_last(&mut self, records: &mut Vec<u8>) {
         self.all.iter_mut().for_each(|process| process.store_last(records));
     }
 }
 
 impl Process {
-    /// None of a process that has ended, and waits to be waited for.
+    /// None for a process that has exited and waits to be reaped.
     fn open(number: u32, elapsed: Duration) -> Option<Process> {
         let process = Process::read(number, elapsed)?;
         process.is_running().then_some(process)
@@ -241,17 +241,17 @@ impl Process {
             statm: File::open(format!("/proc/{number}/statm")).ok()?,
             resident_bytes: 0,
             stored: None,
-            looked: None,
+            sampled: None,
             names: BTreeMap::new(),
             byte_us: 0,
         })
     }
 
-    /// Takes in an image that it has begun as `program`.
+    /// Adds an image that it started as `program`.
     fn take_image(&mut self, image: ImageId, program: &Path) {
         self.images.push(image);
-        // NOTE: the library is in it, whatever was seen before: on a busy machine loading may take longer than is waited.
-        // What the process became since is another program.
+        // NOTE: the library is loaded, whatever was seen before: on a busy machine loading may take longer than we
+        // wait. A program that the process has executed since is a different one.
         if self.program.as_deref() == Some(program) {
             self.not_recorded = None;
         }
@@ -273,7 +273,7 @@ impl Process {
             self.end(elapsed, records);
             return 0;
         };
-        self.looked = Some(elapsed);
+        self.sampled = Some(elapsed);
         self.peak_bytes = self.peak_bytes.max(resident_bytes);
         let is_due = self.stored.is_none_or(|stored| elapsed >= stored + RESIDENT_MOST);
         if resident_bytes != self.resident_bytes || is_due {
@@ -291,9 +291,9 @@ impl Process {
 
     fn store_last(&mut self, records: &mut Vec<u8>) {
         if self.ended.is_none()
-            && let Some(looked) = self.looked.filter(|looked| self.stored != Some(*looked))
+            && let Some(sampled) = self.sampled.filter(|sampled| self.stored != Some(*sampled))
         {
-            self.store(looked, records);
+            self.store(sampled, records);
         }
     }
 
@@ -305,7 +305,7 @@ impl Process {
         for task in tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse::<u32>().ok()) {
             let Ok(name) = fs::read_to_string(format!("/proc/{number}/task/{task}/comm")) else { continue };
             let name = name.trim_end_matches('\n').to_owned();
-            // A recording has the numbers by which threads know themselves.
+            // A recording has the TIDs that threads have for themselves.
             let is_inside = self.member.inner != number;
             let tid = if is_inside { tree::inner_thread(number, task) } else { Some(task) };
             let Some(tid) = tid else { continue };
@@ -325,7 +325,7 @@ impl Process {
         if self.program.as_ref() != Some(&program) {
             self.since = elapsed;
             self.not_recorded = None;
-            // Between its start and its exec a child of this process is this program still.
+            // Between its start and its exec a child of this process still runs this program.
             let is_own = std::env::current_exe().is_ok_and(|own| own == program);
             if !is_own {
                 self.not_recorded = diagnosis::explain_process(number, &program, "LD_PRELOAD", library);
@@ -351,8 +351,8 @@ impl Process {
     }
 }
 
-/// RssAnon from a process's statm: what is resident, but for pages of files and shared ones. None for a
-/// process that has no memory any more.
+/// RssAnon from a process's statm: resident memory without file pages and shared pages. None for a process
+/// that no longer has memory.
 fn resident_bytes(statm: &[u8], page_bytes: u64) -> Option<u64> {
     let text = std::str::from_utf8(statm).ok()?;
     let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(of(&processes, 3, None), Some(400), "else the latest");
         assert_eq!(of(&processes, 300, None), None, "a number from here is none from there");
         processes.all[2].ended = Some(Duration::ZERO);
-        assert_eq!(of(&processes, 3, Some(200)), Some(400), "whoever has ended begins no image");
+        assert_eq!(of(&processes, 3, Some(200)), Some(400), "a process that has exited starts no image");
     }
 
     #[test]
@@ -425,7 +425,11 @@ mod tests {
             processes.tree_bytes = bytes.iter().sum();
         }
         processes.all[0].images.push(ImageId { pid: 1, ordinal: 0 });
-        assert_eq!(processes.choose_main(1), 1, "another that is not recorded stands for nothing");
+        assert_eq!(
+            processes.choose_main(1),
+            1,
+            "a process that is not recorded cannot represent the recording"
+        );
         processes.all[1].images.push(ImageId { pid: 2, ordinal: 1 });
         assert_eq!((processes.choose_main(1), processes.choose_main(2)), (1, 2), "none has twice as much");
         processes.all[0].byte_us /= 2;

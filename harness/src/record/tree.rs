@@ -1,6 +1,6 @@
 //! Processes as /proc shows them: who descends from this one, under which numbers, and what they run.
 //!
-//! A process in a name space of its own has a number there, by which it names itself, and one here.
+//! A process in its own PID namespace has a PID there, which it has for itself, and one here.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -8,14 +8,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// What stays the same of a process as long as it lives, but for its parent.
+/// What stays the same while a process lives, except for its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Its number here.
+    /// Its PID here.
     pub(super) number: u32,
-    /// The number by which it knows itself.
+    /// The PID that it has for itself.
     pub(super) inner: u32,
-    /// Its parent's number here.
+    /// Its parent's PID here.
     pub(super) parent: u32,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-/// A process that is gone has no children: they are this process's then, and are found there.
+/// A process that is gone has no children: they are then this process's, and are found there.
 fn children(process: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
@@ -50,7 +50,7 @@ pub(super) fn read_member(number: u32) -> Option<Member> {
     parse_status(number, &fs::read_to_string(format!("/proc/{number}/status")).ok()?)
 }
 
-/// A thread's number in the innermost name space of numbers that it is in.
+/// A thread's TID in its innermost PID namespace.
 pub(super) fn inner_thread(process: u32, thread: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).ok()?;
     Some(parse_status(thread, &status)?.inner)
@@ -59,27 +59,27 @@ pub(super) fn inner_thread(process: u32, thread: u32) -> Option<u32> {
 fn parse_status(number: u32, status: &str) -> Option<Member> {
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let parent = line("PPid")?.trim().parse().ok()?;
-    // From the name space that /proc is of to the innermost. Kernels without name spaces have no such line.
+    // From the namespace of /proc to the innermost. Kernels without namespaces have no such line.
     let inner = line("NSpid").and_then(|numbers| parse_numbers(numbers).last().copied()).unwrap_or(number);
     Some(Member { number, inner, parent })
 }
 
-/// The program that a process runs; none where that may not be seen.
+/// The program that a process runs; none if we may not see it.
 pub(super) fn program_of(number: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{number}/exe")).ok()
 }
 
-/// Whether a process has a file of that name mapped; none where that may not be seen.
+/// Whether a process has mapped a file of that name; none if we may not see it.
 pub(super) fn maps_file(number: u32, name: &OsStr) -> Option<bool> {
     let maps = fs::read(format!("/proc/{number}/maps")).ok()?;
-    // A process that is about to be another, or that has ended, has no mappings.
+    // A process that is about to execute another program, or that has exited, has no mappings.
     (!maps.is_empty()).then(|| maps.windows(name.len()).any(|window| window == name.as_bytes()))
 }
 
-/// Whether a process's environment, as it was started with, has a variable; none where that may not be seen.
+/// Whether the environment that a process was started with has a variable; none if we may not see it.
 pub(super) fn has_variable(number: u32, name: &str) -> Option<bool> {
     let environment = fs::read(format!("/proc/{number}/environ")).ok()?;
-    // A process that is about to be another, or that has ended, shows neither.
+    // A process that is about to execute another program, or that has exited, shows neither.
     if environment.is_empty() && fs::read(format!("/proc/{number}/cmdline")).ok()?.is_empty() {
         return None;
     }

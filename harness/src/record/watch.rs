@@ -25,23 +25,24 @@ use super::observer::Observer;
 use super::processes::{Process, Processes};
 use super::{RecordError, Settings, first_state};
 
-/// How often the time is stored: what a recorded time is good to.
+/// The interval at which the time is stored, which is the resolution of a recorded time.
 const STEP: Duration = Duration::from_millis(1);
-/// So many looks in a row find no recorded process before there is none.
-const LOOKS_AT_NONE: u32 = 5;
-/// How often the disk is asked what it has left: 1 us.
+/// After so many rounds in a row without a recorded process, there is none.
+const EMPTY_ROUNDS: u32 = 5;
+/// The interval at which the disk's free space is checked, which takes 1 us.
 const ROOM_STEP: Duration = Duration::from_millis(5);
 
-/// What this process was asked by signals.
+/// What signals asked of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Requests {
     record: Arc<AtomicBool>,
     pause: Arc<AtomicBool>,
     end: Arc<AtomicBool>,
     hang_up: Arc<AtomicBool>,
-    /// What a terminal sends to the program as well: that decides, and this process waits for its end.
+    /// Signals that a terminal sends to the program as well: the program decides, and this process waits for
+    /// its exit.
     ignored: Arc<AtomicBool>,
-    /// The program has ended: from now on a signal that ends programs ends this process.
+    /// The program has exited: from now on a signal that stops programs stops this process.
     over: Arc<AtomicBool>,
 }
 
@@ -56,8 +57,8 @@ impl Requests {
             (SIGHUP, &requests.hang_up),
             (SIGINT, &requests.ignored),
             (SIGQUIT, &requests.ignored),
-            // A file that may grow no further is an error of the call then, and not the end of this process. A handler, because
-            // what is ignored the program would inherit.
+            // With a handler, a write beyond the limit is an error and does not kill this process. The program would
+            // inherit an ignored signal.
             (libc::SIGXFSZ, &requests.ignored),
         ];
         for (signal, flag) in flags {
@@ -69,27 +70,29 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Whether a signal has come that ends a recording whose program has ended.
+    /// Whether a signal has arrived that ends a recording whose program has exited.
     fn ends(&self) -> bool {
         [&self.end, &self.hang_up, &self.ignored].iter().any(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// The program has ended. What comes now, the merging of the raw files, may be stopped by a signal; they are kept.
+    /// The program has exited. A signal may stop what follows, the merging of the raw files; they are then
+    /// kept.
     pub(super) fn finish(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 }
 
-/// Why recording stopped before the program ended.
+/// Why recording stopped before the program exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The raw files had the length that was allowed.
+    /// The raw files reached the allowed length.
     Bytes,
-    /// The time that was allowed was over.
+    /// The allowed time was over.
     Time,
-    /// The disk has no more left, in bytes, than was recorded: the trace, which is shorter, shall have room.
+    /// The disk's free space, in bytes, is no more than was recorded: the trace, which is shorter, must have
+    /// room.
     Room(u64),
-    /// A recorded process could not go on: errno.
+    /// A recorded process could not continue: errno.
     Failure(i32),
 }
 
@@ -97,22 +100,22 @@ impl Stop {
     fn describe(self, settings: &Settings) -> String {
         match self {
             Stop::Bytes => {
-                format!("the raw files had the {} bytes of --max-bytes", settings.most_bytes.unwrap_or(0))
+                format!("the raw files reached the {} bytes of --max-bytes", settings.most_bytes.unwrap_or(0))
             }
             Stop::Time => "the time of --max-seconds was over".to_owned(),
             Stop::Room(left_bytes) => format!(
                 "the disk had {left_bytes} bytes left, no more than the raw files have, and the trace needs room too; \
-                 the program went on without"
+                 the program continued without recording"
             ),
             Stop::Failure(errno) => {
                 let cause = std::io::Error::from_raw_os_error(errno);
-                format!("the raw files could not grow: {cause}; the program went on without")
+                format!("the raw files could not grow: {cause}; the program continued without recording")
             }
         }
     }
 }
 
-/// What a process ran last that was not recorded.
+/// Describes a process whose last program was not recorded.
 fn describe_missed(process: &Process) -> Option<String> {
     let reason = process.not_recorded.as_ref()?;
     let (number, peak) = (process.member.number, HumanBytes(process.peak_bytes));
@@ -122,13 +125,13 @@ fn describe_missed(process: &Process) -> Option<String> {
 /// How the program ended.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    /// The process whose trace stands for the recording.
+    /// The process whose trace represents the recording.
     pub(super) main: u32,
     /// How long it took, in seconds.
     pub(super) seconds: f64,
     /// All processes that were seen.
     pub(super) processes: Processes,
-    /// When a signal that ends programs was passed on to the program.
+    /// When a signal that stops programs was passed on to the program.
     pub(super) asked_to_end: Option<Duration>,
     stop: Option<(Stop, Duration)>,
     was_recording: bool,
@@ -148,7 +151,7 @@ struct CpuTime {
 
 impl CpuTime {
     fn of_children() -> CpuTime {
-        // It fails for a wrong `who` only.
+        // It fails only for a wrong `who`.
         let used = getrusage(UsageWho::RUSAGE_CHILDREN);
         let us = |time: fn(&Usage) -> TimeVal| used.as_ref().map_or(0, |used| time(used).num_microseconds());
         let wakings = used.as_ref().map_or(0, Usage::voluntary_context_switches);
@@ -164,15 +167,15 @@ pub(super) struct Watch<'a> {
     observer: Observer,
     begin: Instant,
     state: State,
-    /// When recording began first.
+    /// When recording first started.
     first: Option<Duration>,
     next_room: Duration,
     stop: Option<(Stop, Duration)>,
-    /// When a signal that ends programs was first passed on to this one.
+    /// When a signal that stops programs was first passed on to this program.
     asked_to_end: Option<Duration>,
-    /// What recording costs, where it is known.
+    /// What recording costs, if it is known.
     pub(super) cost: Option<Cost>,
-    /// Says something to the user while the program runs.
+    /// Prints a message to the user while the program runs.
     tell: &'a dyn Fn(&str),
 }
 
@@ -202,14 +205,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Stores the time, before the program starts: its first event is recorded already.
+    /// Stores the time before the program starts, because its first event is already recorded.
     pub(super) fn begin(&mut self) -> Result<(), RecordError> {
         self.begin = Instant::now();
         self.page()?.set_tick(Tick::new(0, self.state));
         Ok(())
     }
 
-    /// Keeps the clock and the limits until the program ends and, where children are recorded, the last of them.
+    /// Keeps the clock and the limits until the program exits and, if children are recorded, the last of
+    /// them.
     pub(super) fn until_end(mut self, child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
         let before = CpuTime::of_children();
@@ -224,10 +228,10 @@ impl<'a> Watch<'a> {
                 self.asked_to_end.get_or_insert(elapsed);
             }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
-            // After a stop what is seen belongs to no event, and a full buffer is as good as its copy, which would
-            // take room.
+            // After a stop samples belong to no event, and a full buffer is as good as its copy, which would take
+            // room.
             if self.stop.is_none() {
-                self.observer.look(elapsed, &images, &fresh);
+                self.observer.sample(elapsed, &images, &fresh);
                 collector.collect(&mut images, self.page()?, self.directory);
             }
             let (ended, has_children) = self.reap()?;
@@ -240,10 +244,10 @@ impl<'a> Watch<'a> {
                 }
             }
             if status.is_some() {
-                // A process that was just handed over to this one may be missed by one look.
+                // One round may miss a process that was just reparented to this one.
                 looks_at_none =
                     if self.observer.processes().count_running(process) == 0 { looks_at_none + 1 } else { 0 };
-                if looks_at_none >= LOOKS_AT_NONE || self.ends_at_once(has_children, requests) {
+                if looks_at_none >= EMPTY_ROUNDS || self.ends_at_once(has_children, requests) {
                     break;
                 }
                 self.observer.find(elapsed);
@@ -254,7 +258,7 @@ impl<'a> Watch<'a> {
         self.decide(requests, elapsed)?;
         let state = if self.state == State::Failed { State::Failed } else { State::Stopped };
         self.page()?.set_tick(tick(elapsed, state));
-        // What began and ended since the last look.
+        // What started and exited since the last round.
         let fresh = images.find(Duration::MAX, self.page()?.ordinals(), self.directory);
         self.observer.take_images(&images, &fresh);
         let still_running = self.observer.processes().count_running(process);
@@ -293,8 +297,8 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// The processes that have ended and were this one's to wait for, each with what wait(2) gave: the program, and
-    /// what of its tree lost its parent; and whether there are more that have not.
+    /// The processes that have exited and that this one has to wait for, each with the status from wait(2): the
+    /// program, and processes of its tree that lost their parent; and whether there are more that still run.
     fn reap(&self) -> Result<(Vec<(u32, u32)>, bool), RecordError> {
         let mut ended = Vec::new();
         loop {
@@ -316,7 +320,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the recording ends with the program, whatever still runs.
+    /// Whether the recording ends with the program, even if other processes still run.
     fn ends_at_once(&self, has_children: bool, requests: &Requests) -> bool {
         !has_children
             || self.settings.only_this_process
@@ -325,13 +329,13 @@ impl<'a> Watch<'a> {
             || requests.ends()
     }
 
-    /// Says that the program has ended, and others of its tree have not.
+    /// Reports that the program has exited, and others of its tree have not.
     fn tell_rest(&self, process: u32) {
         let running = self.observer.processes().count_running(process);
         if running > 0 && !self.settings.only_this_process {
             (self.tell)(&format!(
-                "the program has ended, and {running} process{} that it left behind run{} on and {} recorded, to the \
-                 end; SIGINT or SIGTERM ends the recording before",
+                "the program has exited, but {running} process{} that it started still run{} and {} recorded to the \
+                 end; SIGINT or SIGTERM ends the recording earlier",
                 if running == 1 { "" } else { "es" },
                 if running == 1 { "s" } else { "" },
                 if running == 1 { "is" } else { "are" },
@@ -347,7 +351,7 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Settles the state: by requests, limits, and what the processes say.
+    /// Determines the state from requests, limits, and what the processes report.
     fn decide(&mut self, requests: &Requests, elapsed: Duration) -> Result<(), RecordError> {
         let wants_record = requests.record.swap(false, Ordering::Relaxed);
         let wants_pause = requests.pause.swap(false, Ordering::Relaxed);
@@ -380,7 +384,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// What the disk has left, if that is no more than was recorded. A recorder that fills the disk would take the
+    /// The disk's free space, if that is no more than was recorded. A recorder that fills the disk would take the
     /// program's room too, and leave none for the trace.
     fn lacks_room(&mut self, elapsed: Duration, taken_bytes: u64) -> Option<u64> {
         if elapsed < self.next_room {
@@ -395,8 +399,8 @@ fn tick(elapsed: Duration, state: State) -> Tick {
     Tick::new(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX >> 8), state)
 }
 
-/// Passes signals on to the program, and says whether there were any. One that has ended, or that became another
-/// user's, gets none.
+/// Passes signals on to the program, and returns whether there were any. A program that has exited, or that now
+/// belongs to another user, gets none.
 fn pass_on(requests: &Requests, process: u32) -> bool {
     let mut any = false;
     for (flag, signal) in [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)] {
@@ -411,7 +415,7 @@ fn pass_on(requests: &Requests, process: u32) -> bool {
 }
 
 impl Ended {
-    /// What readers of the trace must know of this.
+    /// What readers of the trace must know.
     pub(super) fn warnings(&self, settings: &Settings) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some((stop, elapsed)) = self.stop {
@@ -424,7 +428,7 @@ impl Ended {
         warnings.extend(self.processes.all().iter().filter_map(describe_missed));
         if self.still_running > 0 {
             warnings.push(format!(
-                "{} recorded processes were still running when the program ended; what they did later is not recorded",
+                "{} recorded processes were still running when the program exited; what they did later is not recorded",
                 self.still_running
             ));
         }
@@ -435,7 +439,7 @@ impl Ended {
         warnings
     }
 
-    /// What kept the processes from recording on; none if nothing did.
+    /// What kept the processes from continuing to record; none if nothing did.
     pub(super) fn failure(&self) -> Option<std::io::Error> {
         match self.stop {
             Some((Stop::Failure(errno), _)) => Some(std::io::Error::from_raw_os_error(errno)),

@@ -1,4 +1,4 @@
-//! What allocators say of their own memory, beside what the replay knows of it.
+//! What allocators report about their own memory, compared with what the replay knows about it.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,16 @@ use super::units;
 use crate::results::{Moment, ResultsError, Run};
 use crate::worker::Stated;
 
-/// A difference between the two is named from this part of what the replay holds on, and from this many bytes.
+/// A difference between the two is reported from this fraction of the replay's live bytes on, and from this
+/// many bytes.
 const WORTH_A_NOTE: f64 = 0.05;
 const WORTH_A_NOTE_BYTES: u64 = 1 << 20;
 
-/// Accounts by workload, variant and moment, of the first block that has them.
+/// Accounts by workload, variant and moment, from the first block that has them.
 #[derive(Debug, Default)]
 pub(super) struct Accounts(BTreeMap<(String, String), BTreeMap<Moment, Entry>>);
 
-/// An account, and the family of who gave it.
+/// An account, and the family of its allocator.
 #[derive(Debug)]
 struct Entry {
     block: u32,
@@ -26,7 +27,7 @@ struct Entry {
 }
 
 impl Accounts {
-    /// Streams stats.csv once. Notes what was left out, and where an account and the replay disagree.
+    /// Streams stats.csv once. Notes rows that were left out, and accounts that disagree with the replay.
     pub(super) fn read(run: &Run, notes: &mut Vec<String>) -> Result<Accounts, ResultsError> {
         let mut accounts = Accounts::default();
         notes.extend(run.each_account(|place, stated| {
@@ -50,7 +51,7 @@ impl Accounts {
         moments.get(&Moment::Peak).map(|entry| &entry.stated)
     }
 
-    /// Where what an allocator holds to be live is not what the replay holds, a sentence each, with what explains it.
+    /// A sentence with the explanation for each account whose live bytes differ from the replay's.
     fn differences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         for ((workload, variant), moments) in &self.0 {
@@ -77,7 +78,7 @@ impl Accounts {
         sentences
     }
 
-    /// The accounts of a workload as a table; none where nobody gave one.
+    /// The accounts of a workload as a table; none if there are none.
     pub(super) fn grid(&self, workload: &str, variants: &[String]) -> Option<Grid> {
         let header = [
             "variant",
@@ -138,10 +139,10 @@ fn explain_more(family: Family) -> &'static str {
     }
 }
 
-/// Resident memory divided by what the allocator says of it.
+/// Resident memory, divided up by the allocator's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Split {
-    /// Usable bytes of live objects, as the replay knows them; where it does not, as the allocator says.
+    /// Usable bytes of live objects, as the replay knows them; if it does not, as the allocator reports them.
     pub(super) live_bytes: u64,
     pub(super) cached_bytes: u64,
     pub(super) dirty_bytes: u64,
@@ -151,12 +152,12 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// None where nothing but the sum is told. The parts are made to fit into what is resident, from the first on: of what
-    /// is free, a part may never have been touched.
+    /// None if only the sum is reported. The parts are limited to what is resident, from the first on: a part of the
+    /// free memory may never have been touched.
     pub(super) fn of(stated: &Stated) -> Option<Split> {
         let account = &stated.account;
         let live = stated.usable_bytes.or(account.live_bytes)?;
-        // Of jemalloc without statistics the pages are known in which blocks lie.
+        // For jemalloc without statistics the pages that contain blocks are known.
         let cached =
             account.cached_bytes.or(account.active_bytes.map(|active| active.saturating_sub(live)))?;
         let mut left = stated.resident_bytes;

@@ -1,4 +1,4 @@
-//! A run, analysed once: what tables, sentences and plots all show.
+//! A run, analysed once for all tables, sentences and plots.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{NetRatio, Ratio};
 
-/// The part of resident memory from which huge pages are noted.
+/// The fraction of resident memory from which huge pages are noted.
 const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;
 /// How far a memory sample's requested peak may be from the trace's before it is flagged.
 const REACHED_TOLERANCE: f64 = 0.01;
@@ -35,14 +35,15 @@ pub struct Analysis<'r> {
     pub variants: Vec<String>,
     /// The rows of summary.csv.
     pub summary: Vec<SummaryRow>,
-    /// Size classes against the baseline's, those that differ the most at the peak first in each workload.
+    /// Size classes compared with the baseline's, those that differ the most at the peak first in each
+    /// workload.
     pub size_differences: Vec<SizeDifference>,
-    /// What is missing or was left out, and what spoils the run, in sentences.
+    /// What is missing or was left out, and what distorts the run, in sentences.
     pub notes: Vec<String>,
-    /// By what speed is told.
+    /// The metric for speed.
     pub(super) speed: Speed,
     pub(super) figures: Figures,
-    /// What the whole process's memory would be, where a recording tells.
+    /// Predicted memory of the whole process, if a recording allows it.
     pub(super) predictions: Predictions,
     pub(super) trees: TreePredictions,
     pub(super) latencies: Latencies,
@@ -75,7 +76,7 @@ impl<'r> Analysis<'r> {
         notes.extend(of_requests);
         if run.is_of_several_machines() {
             notes.push(
-                "the run is of several kinds of machines: each workload stands once for each kind, compared within it, and \
+                "the run is of several kinds of machines: each workload appears once per kind, compared within it, and \
                  there are no means over workloads"
                     .to_owned(),
             );
@@ -171,7 +172,7 @@ impl<'r> Analysis<'r> {
         self.allocator(variant) == FLOOR
     }
 
-    /// What run.toml says of a workload.
+    /// What run.toml says about a workload.
     pub(super) fn workload(&self, name: &str) -> Option<&RunWorkload> {
         self.run.file.workloads.iter().find(|workload| workload.name == name)
     }
@@ -182,7 +183,7 @@ impl<'r> Analysis<'r> {
         workload.model.as_deref().filter(|_| workload.connections.is_some())
     }
 
-    /// Whether its workloads are one model at several loads: a mean over them would be about no program.
+    /// Whether its workloads are one model at several loads: a mean over them would describe no program.
     pub(super) fn is_of_one_model(&self) -> bool {
         let mut models = self.workloads.iter().map(|workload| self.model_of(workload));
         let first = models.next().flatten();
@@ -211,10 +212,10 @@ impl<'r> Analysis<'r> {
         self.row(workload, variant, metric).is_some_and(|row| row.failed == 0 && row.n > 0)
     }
 
-    /// Workloads that every ranked variant finished. Means of several variants are comparable over these alone: one that
-    /// fails on a hard workload would else look better than one that finishes it.
+    /// Workloads that every ranked variant finished. Means of several variants are comparable only over these:
+    /// otherwise one that fails on a hard workload would look better than one that finishes it.
     pub fn finished_by_all(&self, metric: &str) -> Vec<&str> {
-        // Kinds of machines have nothing in common but the numbers of their blocks.
+        // Kinds of machines have nothing in common except the numbers of their blocks.
         if self.run.is_of_several_machines() {
             return Vec::new();
         }
@@ -224,8 +225,8 @@ impl<'r> Analysis<'r> {
         self.workloads.iter().filter(finished).map(String::as_str).collect()
     }
 
-    /// A metric over workloads, by block: the values themselves of one, of several their geometric mean in each block
-    /// that has all; none where one of several is 0.
+    /// A metric over workloads, by block: the values themselves for one workload, for several their geometric mean in
+    /// each block that has all; none if one of several is 0.
     pub fn values_over(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<BTreeMap<u32, f64>> {
         match workloads {
             [workload] => self.values(workload, variant, metric).cloned(),
@@ -233,7 +234,8 @@ impl<'r> Analysis<'r> {
         }
     }
 
-    /// Whether the harness's share hides what two variants differ by in a metric, so that there is no ratio.
+    /// Whether the harness's share hides the difference of two variants in a metric, so that there is no
+    /// ratio.
     pub fn is_drowned(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> bool {
         self.figures.is_drowned(workloads, variant, base, metric)
     }
@@ -260,7 +262,7 @@ fn distinct<'a>(first: impl Iterator<Item = &'a str>, then: impl Iterator<Item =
     first.chain(then).filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
-/// What is not ok of each variant, workload, pass and status; one sentence for all that failed alike.
+/// Samples that are not ok, by variant, workload, pass and status; one sentence for all that failed alike.
 fn describe_failures(samples: &[Sample]) -> Vec<String> {
     let mut failures: std::collections::BTreeMap<_, (u64, &Sample)> = std::collections::BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
@@ -285,7 +287,7 @@ fn describe_failures(samples: &[Sample]) -> Vec<String> {
     join_alike(sentences)
 }
 
-/// Sentences of which samples, and what is said of them: what is said of many is said once, after all of them.
+/// Sentences about samples: a remark about many samples appears once, after all of them.
 fn join_alike(said: impl Iterator<Item = (String, String)>) -> Vec<String> {
     let mut by_what: Vec<(String, Vec<String>)> = Vec::new();
     for (which, what) in said {
@@ -301,7 +303,7 @@ fn join_alike(said: impl Iterator<Item = (String, String)>) -> Vec<String> {
     by_what.into_iter().map(sentence).collect()
 }
 
-/// Memory samples whose live set was not the trace's.
+/// Memory samples whose live set differs from the trace's.
 fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
     let mut flagged: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.pass == Pass::Memory && sample.status == Status::Ok) {
@@ -320,30 +322,32 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
     flagged.into_iter().map(sentence).collect()
 }
 
-/// Says that ratios of busy time have the harness in them, where they do.
+/// Notes that ratios of busy time include the harness, if they do.
 fn describe_missing_floor(run: &Run) -> Option<String> {
     let speed = Speed::of(run);
     let share = floor_share(run);
     let is_measured = timed(run).any(|sample| sample.variant == FLOOR);
-    // Where floor stands alone there is no ratio.
+    // With floor alone there is no ratio.
     let has_ratios = share.is_some() || !is_measured;
     (speed.is_busy() && !speed.is_net() && has_ratios).then(|| {
         let why = match share {
             None => "floor was not measured".to_owned(),
             Some((share, workload)) => format!(
-                "floor takes {:.0} % of the fastest variant's busy time on {workload}, and only up to {:.0} % can it stand \
-                 for the harness alone",
+                "floor takes {:.0} % of the fastest variant's busy time on {workload}, more than the {:.0} % up to \
+                 which it measures the harness alone",
                 share * 100.0,
                 MOST_FLOOR_SHARE * 100.0
             ),
         };
         format!(
-            "{why}: the harness's share is in every busy time, and ratios are nearer to 1 than those of the allocators alone"
+            "{why}: every busy time includes the harness's share, so ratios are nearer to 1 than those of the \
+             allocators alone"
         )
     })
 }
 
-/// Variants of whose resident memory huge pages are a good part: another host, set otherwise, would show another figure.
+/// Variants with a large part of their resident memory in huge pages: a host with a different setting would
+/// show a different figure.
 fn describe_huge_pages(run: &Run) -> Option<String> {
     let mut largest: std::collections::BTreeMap<(&str, &str), (u64, u64)> = std::collections::BTreeMap::new();
     for sample in run.samples.iter().filter(|sample| sample.status == Status::Ok) {
@@ -369,7 +373,7 @@ fn describe_huge_pages(run: &Run) -> Option<String> {
     ))
 }
 
-/// Workloads of whose loads the run has one: what that means for its intervals, in a sentence each.
+/// Workloads with only one of their loads in the run: what that means for its intervals, in a sentence each.
 fn describe_one_load(run: &Run) -> Vec<String> {
     let of_one = run.file.workloads.iter().filter(|workload| !workload.varies_load);
     let seeds = of_one.filter_map(|workload| Some((&workload.name, workload.load_seed?)));
@@ -382,7 +386,7 @@ fn describe_one_load(run: &Run) -> Vec<String> {
     seeds.map(sentence).collect()
 }
 
-/// Workloads of whose load only a part is in the trace.
+/// Workloads with only a part of their load in the trace.
 fn describe_thinned(run: &Run) -> Vec<String> {
     let thinned =
         run.file.workloads.iter().filter_map(|workload| Some((&workload.name, workload.thinned.as_ref()?)));
@@ -395,7 +399,7 @@ fn describe_thinned(run: &Run) -> Vec<String> {
     thinned.map(sentence).collect()
 }
 
-/// Workloads that a model of recordings made: each with its band, for no figure of them is a line.
+/// Workloads made by a model of recordings: each with its band, because none of their figures is exact.
 fn describe_extrapolated(run: &Run) -> Vec<String> {
     let workloads = run.file.workloads.iter();
     let extrapolated =
@@ -411,7 +415,7 @@ fn describe_extrapolated(run: &Run) -> Vec<String> {
         .collect()
 }
 
-/// What ok samples remark, and workloads whose trace was cut off.
+/// Warnings of ok samples, and workloads whose trace was cut off.
 fn describe_remarks(samples: &[Sample]) -> Vec<String> {
     let mut remarks: std::collections::BTreeMap<(&str, &str, &str), u64> = std::collections::BTreeMap::new();
     let mut truncated = std::collections::BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The sentences that answer "which one?": for each workload the least memory and the fastest,
-//! apart, each with its interval and with what can be said against the baseline.
+//! The sentences that answer "which one?": for each workload the least memory and the fastest, separately,
+//! each with its interval and the comparison with the baseline.
 
 use serde::Serialize;
 
@@ -16,15 +16,15 @@ use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 struct Question {
     name: &'static str,
     metric: &'static str,
-    /// The metric whose ratios decide: another only of speed.
+    /// The metric whose ratios decide: a different one only for speed.
     compared: &'static str,
     pass: Pass,
     /// Says that a variant is best: "NAME needs the least memory at the peak".
     best: &'static str,
     show: fn(f64) -> String,
-    /// What the figure is of, after its unit.
+    /// What the figure measures, after its unit.
     each: &'static str,
-    /// How a smaller and a larger figure differ.
+    /// Words for a smaller and a larger figure.
     words: [&'static str; 2],
 }
 
@@ -36,7 +36,7 @@ impl Question {
 
 const LESS_AND_MORE: [&str; 2] = ["less", "more"];
 
-/// In which way the memory of a program is counted.
+/// How the memory of a program is counted.
 fn program_counting(analysis: &Analysis<'_>) -> Counting {
     let samples = || analysis.run.samples.iter().filter(|sample| sample.pass == Pass::Exec);
     if !samples().any(|sample| sample.processes > Some(1)) {
@@ -101,29 +101,29 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
     ]
 }
 
-/// What a run answers, for each workload: a sentence on memory and one on speed, as far as they were measured. Speed and
-/// memory are never weighed against each other.
+/// A run's answers, for each workload: a sentence about memory and one about speed, as far as they were measured. Speed
+/// and memory are never weighed against each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// Of each workload.
     pub sentences: Vec<String>,
-    /// Means over several programs; none over loads of one, which are no sample of programs.
+    /// Means over several programs; none over loads of one, which are not a sample of programs.
     pub over_workloads: Vec<String>,
-    /// Which memory it is, where it is the figure for planning.
+    /// The kind of memory, if it is the figure for planning.
     pub planned: Option<String>,
-    /// How sure the ranges in brackets are, where there are some.
+    /// The confidence of the ranges in brackets, if there are any.
     pub confidence: Option<String>,
     /// Whether speed and memory were both answered, so that the reader weighs them.
     pub is_of_both: bool,
 }
 
 impl Answer {
-    /// All sentences, and how sure they are.
+    /// All sentences, and their confidence.
     pub fn all(&self) -> impl Iterator<Item = &String> {
         self.sentences.iter().chain(&self.over_workloads).chain(&self.planned).chain(&self.confidence)
     }
 
-    /// The most general sentences: means, where there are some.
+    /// The most general sentences: means, if there are any.
     pub fn shortest(self) -> Vec<String> {
         if self.over_workloads.is_empty() { self.sentences } else { self.over_workloads }
     }
@@ -139,7 +139,8 @@ impl Answer {
     }
 }
 
-/// The answers of a run, a sentence each. Memory is the figure of its plan, where it has had one, else the peak.
+/// The answers of a run, a sentence each. Memory is the figure of its plan, if it has one, otherwise the
+/// peak.
 pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -> Answer {
     if analysis.run.samples.is_empty() {
         return Answer::nothing("The run holds no sample: there is nothing to answer.");
@@ -176,7 +177,7 @@ pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -
     }
 }
 
-/// Whether samples ask a question, of one workload or of any.
+/// Whether samples can answer a question, for one workload or any.
 fn is_tried(analysis: &Analysis<'_>, question: &Question, workload: Option<&str>) -> bool {
     let is_of = |sample: &Sample| workload.is_none_or(|workload| sample.workload == workload);
     analysis.run.samples.iter().any(|sample| sample.pass == question.pass && is_of(sample))
@@ -220,7 +221,7 @@ pub(super) fn question(analysis: &Analysis<'_>) -> String {
     }
 }
 
-/// The least coverage of the intervals that the answers give, said once for all.
+/// The smallest coverage of the intervals in the answers, stated once for all.
 fn confidence(analysis: &Analysis<'_>, questions: &[Question]) -> Option<String> {
     let is_asked = |metric: &str| {
         questions.iter().any(|question| [question.metric, question.compared].contains(&metric))
@@ -246,7 +247,7 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
     })
 }
 
-/// The question of memory by a plan's figures.
+/// The question about memory, by a plan's figures.
 fn answer_planned(
     analysis: &Analysis<'_>,
     entrants: Vec<Entrant<'_>>,
@@ -359,15 +360,15 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
 struct Contest<'a> {
     best: &'a str,
     next: &'a str,
-    /// The baseline, or where that is the best itself, the next.
+    /// The baseline, or, if that is the best itself, the next.
     against: &'a str,
     /// Its figure in words.
     value: String,
-    /// What makes it the best where no difference is shown.
+    /// What makes it the best if no difference is shown.
     least: &'static str,
 }
 
-/// How the best stands to another.
+/// How the best compares with another.
 struct Standing {
     ratio: Option<Ratio>,
     /// There is no ratio, because the harness's share hides the rest.
@@ -377,7 +378,7 @@ struct Standing {
 const DROWNED: &str = "the harness's share is too large a part of both";
 
 impl Contest<'_> {
-    /// Names the best if a difference is shown, by how it stands to another.
+    /// Names the best if a difference is shown, with its comparison to another.
     fn decide(&self, question: &Question, standing: impl Fn(&str) -> Standing) -> String {
         let Contest { best, next, against, value, least } = self;
         let Standing { ratio: of_against, is_drowned } = standing(against);

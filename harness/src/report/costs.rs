@@ -1,15 +1,15 @@
-//! What calls cost, from the latency pass: by operation, and of malloc by the size that it requests.
+//! The cost of calls, from the latency pass: by operation, and for malloc by requested size.
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Table};
 use super::units;
 use crate::worker::COST_SIZES;
 
-const NOTE: &str = "What a call of malloc costs by the bytes that it requests, up to each size from the one above it: medians over \
-    blocks of each sample's percentile. The touch is not in it.";
+const NOTE: &str = "Cost of a call of malloc by the bytes that it requests, up to each size from the one above it: \
+    medians over blocks of each sample's percentile. The touch is not included.";
 
 impl Analysis<'_> {
-    /// The table of a workload; none where no latency was measured.
+    /// The table of a workload; none if no latency was measured.
     pub(super) fn costs(&self, workload: &str) -> Option<Table> {
         let header = ["requested, up to", "variant", "calls", "p50", "p99"];
         let mut rows = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     Grid { names: 2, header, rows }
 }
 
-/// What must be known to read them.
+/// Notes on how to read them.
 pub(super) fn describe_latency(analysis: &Analysis<'_>, workload: &str) -> String {
     let least = analysis.latencies.resolution_ns(workload).map_or_else(String::new, |least| {
         format!(

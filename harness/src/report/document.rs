@@ -1,4 +1,4 @@
-//! What a report says, as data: report.md and report.html are two forms of this one document.
+//! The contents of a report, as data: report.md and report.html are two forms of this one document.
 //!
 //! Everything in it comes from the run's files; nothing from the machine that reports.
 
@@ -24,13 +24,13 @@ pub(super) struct Document<'a> {
     pub(super) title: &'a str,
     pub(super) question: String,
     pub(super) answer: Answer,
-    /// What ratios refer to, and when a difference is named.
+    /// What ratios refer to, and when a difference is reported.
     pub(super) baseline: String,
-    /// All that the reader must know of what is missing or spoilt.
+    /// Everything that the reader must know about missing or distorted figures.
     pub(super) warnings: Vec<String>,
     /// All workloads together; none for a single one.
     pub(super) overview: Option<Overview<'a>>,
-    /// Trees of processes of which something is predicted.
+    /// Trees of processes with a prediction.
     pub(super) trees: Vec<TreeSection<'a>>,
     pub(super) sections: Vec<Section<'a>>,
     /// Hosts: a section of each plan that the run has had.
@@ -73,7 +73,7 @@ pub(super) struct Section<'a> {
     pub(super) latency: Option<Table>,
     /// Where resident memory goes when it is largest; none if no memory was measured.
     pub(super) breakdown: Option<Table>,
-    /// What spreads the figures; none where that is not known.
+    /// The causes of the figures' spread; none if they are not known.
     pub(super) spread: Option<Table>,
     /// Usable sizes that lose the most; none if not known.
     pub(super) sizes: Option<Table>,
@@ -81,7 +81,7 @@ pub(super) struct Section<'a> {
     pub(super) differences: Option<Table>,
     /// What calls cost by size; none if no latency was measured.
     pub(super) costs: Option<Table>,
-    /// What allocators say of their own memory; none if none says anything.
+    /// What allocators report about their own memory; none if none reports anything.
     pub(super) accounts: Option<Table>,
 }
 
@@ -94,14 +94,14 @@ pub(super) struct PlanSection<'a> {
     pub(super) tables: Vec<Table>,
     pub(super) plots: Vec<Figure<'a>>,
     pub(super) assumptions: Vec<String>,
-    /// What spoils it.
+    /// What distorts it.
     pub(super) notes: Vec<String>,
 }
 
 /// A plot.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure<'a> {
-    /// What it shows, for those who do not see it.
+    /// A description for readers who cannot see it.
     pub(super) title: String,
     /// The PNG's name in `plots/`.
     pub(super) file: String,
@@ -110,7 +110,7 @@ pub(super) struct Figure<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The report of a run. `notes` are all that the reader must know of what is missing.
+    /// The report of a run. `notes` are everything that the reader must know about what is missing.
     pub(super) fn new(
         analysis: &'a Analysis<'_>,
         plots: &'a [Plot],
@@ -148,7 +148,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Every plot, in the order in which it stands in the report.
+    /// Every plot, in the order of the report.
     pub(super) fn figures(&self) -> impl Iterator<Item = &Figure<'a>> {
         let of_all = self.overview.iter().flat_map(|overview| &overview.plots);
         let of_plan = self.plans.iter().flat_map(|plan| &plan.plots);
@@ -217,11 +217,12 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
 }
 
 const SIZES_NOTE: &str = "By usable size, at the requested peak: the ten that lose the most inside their blocks, and the \
-    worst of each variant. Lost is usable less requested; the share is of all that the variant loses so.";
+    worst of each variant. Lost is usable minus requested; the share is of everything that the variant loses in this way.";
 
-const ACCOUNTS_NOTE: &str = "What allocators say of their own memory, in the first block: when the program held the most, and when \
-    everything was freed. Live here is what the replay holds, in usable bytes. Cached is free and kept for blocks to come, \
-    dirty are whole free pages. The last column is resident memory that is in none of these.";
+const ACCOUNTS_NOTE: &str = "What allocators report about their own memory, in the first block: when the program's \
+    live bytes were at their peak, and after everything was freed. Live is what the replay holds, in usable bytes. \
+    Cached memory is free and kept for later blocks, dirty are whole free pages. The last column is resident memory \
+    that is in none of these.";
 
 /// Where resident memory goes when the most of it is resident: medians over blocks.
 fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {

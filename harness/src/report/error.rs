@@ -7,7 +7,7 @@ use crate::results::ResultsError;
 /// A report could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The run's files could not be read, or the report's not be written.
+    /// The run's files could not be read, or the report's could not be written.
     #[error(transparent)]
     Results(#[from] ResultsError),
     /// The baseline that was named is not in the run.
@@ -26,7 +26,7 @@ pub enum ReportError {
         /// Why.
         detail: String,
     },
-    /// A page could not be made of its template: a fault of heaplab's own.
+    /// A page could not be made from its template: a fault in heaplab.
     #[error("cannot make {name} of its template: {detail}")]
     Template {
         /// The page.

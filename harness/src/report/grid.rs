@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table as Drawn, TableStyle};
 use serde::Serialize;
 
-/// A terminal's line holds so many; cells of a wider table are broken into lines.
+/// Characters of a terminal's line; cells of a wider table are broken into lines.
 const MOST_COLUMNS: u16 = 100;
 /// On a terminal a line under the header; lines between columns would take the room of a column.
 const RULED: TableStyle = NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
@@ -14,7 +14,8 @@ const RULED: TableStyle = NOTHING.header_separator(LineStyle::new('─', '─', 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// For a terminal: with a rule, and no wider than it; else one row a line, the name first.
+    /// For a terminal: with a rule, and no wider than the terminal; otherwise one row per line, the name
+    /// first.
     pub ruled: bool,
     /// With a bold first line.
     pub colour: bool,
@@ -32,7 +33,7 @@ impl Style {
 /// Rows of cells under a header. Leading columns are names, all others figures.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Grid {
-    /// Leading columns that hold names, and stand left.
+    /// Leading columns with names, aligned left.
     pub(crate) names: usize,
     /// Names of the columns.
     pub(crate) header: Vec<String>,
@@ -40,7 +41,7 @@ pub(crate) struct Grid {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
-/// A table and what must be known to read it.
+/// A table and the notes on how to read it.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
     pub(super) intro: String,

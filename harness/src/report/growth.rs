@@ -1,4 +1,5 @@
-//! Whether a variant's memory still grows at the end of a run: then a longer run has other figures.
+//! Whether a variant's memory still grows at the end of a run: a longer run would then give different
+//! figures.
 
 use super::analysis::Analysis;
 use super::units;
@@ -8,13 +9,13 @@ use crate::stats::{median, shown_growth};
 /// Growth from the second third of the time to the last.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Growth {
-    /// By how much mean memory grew, as a fraction: median over blocks.
+    /// How much mean memory grew, as a fraction: median over blocks.
     fraction: f64,
-    /// How fast, where times are times.
+    /// How fast, if times are real.
     speed: Option<Speed>,
 }
 
-/// Growth over time, in a unit of time that the run itself lasted for: a second says nothing of an hour.
+/// Growth over time, in a unit that the run lasted for: a second says nothing about an hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Speed {
     bytes: f64,
@@ -25,7 +26,7 @@ struct Speed {
 const UNITS: [(&str, f64); 3] = [("an hour", 3600e9), ("a minute", 60e9), ("a second", 1e9)];
 
 impl Growth {
-    /// The growth of a variant; none where it is within the noise threshold, or not shown by the blocks.
+    /// The growth of a variant; none if it is within the noise threshold, or not shown by the blocks.
     pub(super) fn of(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> Option<Growth> {
         let samples = analysis.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
         let thirds = samples.filter_map(|(_, sample)| {

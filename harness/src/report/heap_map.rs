@@ -1,4 +1,4 @@
-//! Heap maps: of each workload and variant the cells of the first block that has them.
+//! Heap maps: for each workload and variant the cells of the first block that has them.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub(super) type Cells = Vec<HeapCell>;
 pub(super) struct HeapMaps(HashMap<(String, String, Moment), Cells>);
 
 impl HeapMaps {
-    /// Streams heapmap.csv once. Notes what was left out.
+    /// Streams heapmap.csv once. Notes rows that were left out.
     pub(super) fn read(run: &Run, notes: &mut Vec<String>) -> Result<HeapMaps, ResultsError> {
         let mut by_sample: HashMap<(usize, Moment), Cells> = HashMap::new();
         let mut first: HashMap<(&str, &str), u32> = HashMap::new();
@@ -23,7 +23,7 @@ impl HeapMaps {
         }
         notes.extend(run.each_heap_cell(|place, moment, cell| {
             let sample = &run.samples[place];
-            // NOTE: maps are drawn in the first block alone; those of others would only take memory.
+            // NOTE: maps are drawn only in the first block; those of others would only take memory.
             if first.get(&(&*sample.workload, &*sample.variant)) == Some(&sample.block) {
                 by_sample.entry((place, moment)).or_default().push(cell);
             }

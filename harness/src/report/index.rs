@@ -1,6 +1,6 @@
 //! index.html: all runs in a folder, the newest first, each with its question and its answer.
 //!
-//! A run whose files cannot be read stays in the list with the reason: a folder of results is never shorter than it is.
+//! A run whose files cannot be read stays in the list, with the reason, so that the list is complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::planning::answer_run;
 use super::{ReportError, pages};
 use crate::results::{self, ResultsError, write_whole};
 
-/// How deep below the folder a run may lie: `results/reference/quick` is two.
+/// How deep below the folder a run may be: `results/reference/quick` is two.
 const MOST_DEPTH: usize = 3;
 
 /// A folder of runs.
@@ -32,19 +32,19 @@ pub struct Index {
 pub struct Entry {
     /// Its directory, below the folder.
     pub path: String,
-    /// Its page or, where there is none, its directory: as a link.
+    /// Its page or, if there is none, its directory: as a link.
     link: String,
-    /// When it started, as run.toml says; empty where that cannot be read.
+    /// When it started, according to run.toml; empty if that cannot be read.
     pub started: String,
-    /// What it asks; none where it cannot be read.
+    /// Its question; none if it cannot be read.
     pub question: Option<String>,
-    /// What it answers, or why it cannot be read.
+    /// Its answer, or why it cannot be read.
     pub answer: Vec<String>,
     /// Whether every sample was taken and is ok.
     pub is_whole: bool,
 }
 
-/// Whether the folder is no run itself and holds some.
+/// Whether the folder is not itself a run and contains some.
 pub fn holds_runs(folder: &Path) -> bool {
     !is_run(folder) && !find_runs(folder, MOST_DEPTH).is_empty()
 }
@@ -69,7 +69,7 @@ fn is_run(directory: &Path) -> bool {
     directory.join("run.toml").is_file()
 }
 
-/// The runs below a folder, in no order. What cannot be read holds none; links are not followed.
+/// The runs below a folder, in no order. A folder that cannot be read has none; links are not followed.
 fn find_runs(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -112,7 +112,7 @@ fn entry(folder: &Path, directory: &Path) -> Entry {
     entry
 }
 
-/// A path as a link has it: what is no letter, digit or harmless sign, by its number.
+/// A path as a link: everything except letters, digits and harmless characters is percent-encoded.
 fn encode(path: &str) -> String {
     let mut link = String::with_capacity(path.len());
     for byte in path.bytes() {

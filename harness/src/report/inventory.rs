@@ -30,7 +30,7 @@ pub(super) fn variants(analysis: &Analysis<'_>) -> Grid {
 pub(super) fn workloads(analysis: &Analysis<'_>) -> Grid {
     let count = |value: Option<u64>| known(value.map(|value| value.to_string()));
     let rows = analysis.run.file.workloads.iter().map(|workload| {
-        let times = if workload.has_times { "real" } else { "none: the event's index stands for it" };
+        let times = if workload.has_times { "real" } else { "none: the event's index is used instead" };
         vec![
             workload.name.clone(),
             workload.source.clone(),
@@ -54,7 +54,7 @@ pub(super) fn machine(analysis: &Analysis<'_>) -> Grid {
     Grid { names: 2, header: header(&["property", "found"]), rows: rows.collect() }
 }
 
-/// The version that samples state, where run.toml does not.
+/// The version that samples state, if run.toml does not.
 fn measured_version(analysis: &Analysis<'_>, variant: &str) -> Option<String> {
     let mut samples = analysis.run.samples.iter().filter(|sample| sample.variant == variant);
     samples.find_map(|sample| sample.allocator_version.clone())

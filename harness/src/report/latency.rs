@@ -16,7 +16,7 @@ use crate::worker::COST_SIZES;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Histogram {
     buckets: Vec<(u64, u64)>,
-    /// So many of them, from the first on, are in order.
+    /// The first so many of them are in order.
     settled: usize,
 }
 
@@ -29,7 +29,7 @@ impl Histogram {
         }
     }
 
-    /// Brings the buckets in order and joins those of one value.
+    /// Sorts the buckets and joins those of one value.
     pub(super) fn settle(&mut self) {
         self.buckets.sort_unstable_by_key(|bucket| bucket.0);
         self.buckets.dedup_by(|next, kept| {
@@ -48,13 +48,13 @@ impl Histogram {
     }
 }
 
-/// So many buckets are added to a histogram before it is settled for the first time.
+/// The number of buckets that are added to a histogram before it is settled for the first time.
 const LEAST_UNSETTLED: usize = 512;
 
-/// The operation under which the timer's own distribution stands.
+/// The operation of the timer's own distribution.
 pub(super) const TIMER: &str = "timer";
 
-/// Below so many medians of the timer a latency reads "under resolution".
+/// A latency below so many medians of the timer is "under resolution".
 const RESOLUTION_TIMERS: f64 = 3.0;
 
 /// The percentiles of summary.csv.
@@ -67,7 +67,7 @@ const FRACTIONS: [(&str, f64); 6] = [
     ("max_ns", 1.0),
 ];
 
-/// Those of calls by size, which are rows enough.
+/// Those of calls by size, which have enough rows already.
 const SIZED_FRACTIONS: [&str; 2] = ["p50_ns", "p99_ns"];
 
 /// What was called, and which part of it was timed.
@@ -80,8 +80,8 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// Whether it is what the timer itself takes. Calls of it during which the thread lost its CPU are in another scope,
-    /// and say nothing of the timer.
+    /// Whether it is the timer itself. Its calls during which the thread lost its CPU are in a different scope, and say
+    /// nothing about the timer.
     pub(super) fn is_timer(&self) -> bool {
         self.operation == TIMER && self.scope == "call"
     }
@@ -105,7 +105,7 @@ struct Current {
 }
 
 impl Current {
-    /// The histogram of what was timed. Rows stand by it, so that it is the last one nearly always.
+    /// The histogram of what was timed. Rows are grouped by it, so it is nearly always the last one.
     fn histogram(&mut self, operation: &str, scope: &str) -> &mut Histogram {
         let is = |timed: &Timed| timed.operation == operation && timed.scope == scope;
         let at = self.histograms.iter().rposition(|(timed, _)| is(timed)).unwrap_or_else(|| {
@@ -118,7 +118,7 @@ impl Current {
 }
 
 impl Latencies {
-    /// Reads latency.csv. Notes what was left out.
+    /// Reads latency.csv. Notes rows that were left out.
     pub(super) fn read(run: &Run, notes: &mut Vec<String>) -> Result<Latencies, ResultsError> {
         let mut latencies = Latencies::default();
         let mut current: Option<Current> = None;
@@ -140,7 +140,7 @@ impl Latencies {
         }
         if scattered {
             let detail =
-                "rows of one sample do not stand together: the file was sorted or merged by hand".to_owned();
+                "rows of one sample are not together: the file was sorted or merged by hand".to_owned();
             return Err(ResultsError::Row { path: run.directory.join("latency.csv"), line: 0, detail });
         }
         latencies.histograms.values_mut().flat_map(BTreeMap::values_mut).for_each(Histogram::settle);
@@ -174,8 +174,8 @@ impl Latencies {
     }
 
     /// A time of this metric below this is under the timer's resolution: three times the timer's own at the same
-    /// percentile, over a workload's variants. A call's 99.99th percentile says nothing where that of the timer alone,
-    /// which meets the same interrupts, is nearly as long. None for metrics that are no percentile.
+    /// percentile, over a workload's variants. A call's 99.99th percentile says nothing if that of the timer alone,
+    /// which meets the same interrupts, is nearly as long. None for metrics that are not percentiles.
     pub(super) fn resolution_of(&self, workload: &str, metric: &str) -> Option<f64> {
         let (_, fraction) = FRACTIONS
             .iter()
@@ -263,7 +263,7 @@ mod tests {
         let least = |metric: &str| latencies.resolution_of("w", metric);
         assert_eq!(least("free_call_p50_ns"), Some(90.0));
         assert_eq!(least("free_call_p99_ns"), Some(90.0));
-        // So 5.76 against 5.04 us at the 99.99th say nothing of two allocators.
+        // So 5.76 compared with 5.04 us at the 99.99th says nothing about two allocators.
         assert_eq!(least("free_call_p99_99_ns"), Some(10_800.0));
         assert_eq!(least("malloc_to_64_call_p99_ns"), Some(90.0));
         assert_eq!(least("free_call_calls"), None);

@@ -7,7 +7,7 @@ use super::table::Format;
 use super::units;
 use crate::session::LimitRow;
 
-/// Prints the limits of every variant in the form that was asked for.
+/// Prints the limits of every variant in the requested form.
 ///
 /// # Errors
 ///

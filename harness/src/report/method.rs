@@ -1,4 +1,4 @@
-//! What was measured and how, and what that does not say: the sentences at a report's end.
+//! What was measured, how, and what that does not show: the sentences at the end of a report.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -76,20 +76,20 @@ pub(super) fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
     let caveats = [
         "A replay makes the trace's calls at its own pace: what the program does between calls, its cache misses and \
          its waiting are not in it.",
-        "The trace's order of calls came about under the allocator that it was recorded or simulated with: causal \
+        "The trace's order of calls arose under the allocator that it was recorded or simulated with: causal \
          order allows others, strict order enforces that one.",
         touch,
         "Not measured: NUMA, memory pressure, swap and cgroup limits, fork and copy on write, allocators of languages \
-         above malloc, the kernel's memory but for page tables, contention on more CPUs than the machine has.",
-        "Absolute times belong to this machine and this hour; ratios within blocks are what carries over.",
-        "Each interval is about one comparison: of twenty at 95 %, one misses.",
+         above malloc, the kernel's memory except page tables, contention on more CPUs than the machine has.",
+        "Absolute times are valid for this machine at this time only; ratios within blocks carry over.",
+        "Each interval is about one comparison: one in twenty at 95 % misses.",
         "`floor` measures the harness's share of every throughput run, and is never ranked.",
         "\"No difference shown\" does not prove that there is none.",
     ];
     list_lacks(analysis).into_iter().chain(caveats.map(str::to_owned)).collect()
 }
 
-/// What cannot be known of a workload, because its trace's source could not tell it.
+/// What is not known about a workload, because its trace's source could not tell.
 fn list_lacks(analysis: &Analysis<'_>) -> Vec<String> {
     let workloads = analysis.run.file.workloads.iter();
     let sentence = |name: &str, lack: &String| format!("{name}: its trace lacks {lack}");

@@ -58,7 +58,7 @@ fn escape_line(sentence: &str) -> String {
     sentence.replace(['\n', '\r'], " ").replace('<', "\\<")
 }
 
-/// A sentence as HTML, what stands between backquotes as code.
+/// A sentence as HTML, with text between backquotes as code.
 fn escape_prose(sentence: &str) -> String {
     let mut text = String::with_capacity(sentence.len());
     let mut parts = sentence.split('`').peekable();

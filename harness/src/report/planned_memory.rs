@@ -57,7 +57,7 @@ impl PlannedMemory {
         entrants.collect()
     }
 
-    /// One variant's memory over another's, within blocks.
+    /// One variant's memory divided by another's, within blocks.
     pub(super) fn ratio(&self, workload: &str, own: &str, base: &str) -> Option<Ratio> {
         let of = |variant: &str| self.of_workload(workload).find(|need| need.variant == variant);
         let (own, base) = (of(own)?, of(base)?);

@@ -1,4 +1,4 @@
-//! The plan of a run that has had one: what `heaplab plan` was asked, answered anew from the run's files.
+//! The plan of a run that has one: the questions put to `heaplab plan`, answered from the run's files.
 
 use super::ReportError;
 use super::analysis::Analysis;
@@ -13,7 +13,7 @@ use super::plots::{Plot, draw_plan, draw_pods};
 use super::table::Columns;
 use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
 
-/// The memory that the first plan of a run is made with; none where the run has had no plan, or none that can be made.
+/// The memory that the first plan of a run uses; none if the run has no plan, or none that can be made.
 fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
     let directory = &analysis.run.directory;
     let name = list_requests(directory).into_iter().next()?;
@@ -22,22 +22,22 @@ fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
     Some(PlannedMemory::of(&capacity))
 }
 
-/// What a run answers, by the figures of its plan where it has had one that can be made. Nothing is written or drawn.
+/// A run's answers, by the figures of its plan if it has one that can be made. Nothing is written or drawn.
 pub fn answer_run(analysis: &Analysis<'_>) -> Answer {
     answer(analysis, read_planned_memory(analysis).as_ref())
 }
 
 /// A plan and its plots.
 pub(super) struct Planned {
-    /// What the plan is called; none for the one without a name.
+    /// The plan's name; none for the one without a name.
     pub(super) name: Option<String>,
     capacity: Capacity,
     pub(super) plots: Vec<Plot>,
 }
 
 impl Planned {
-    /// Plans as each question that was kept asks, and draws it; none where the run has had no plan. One that cannot be
-    /// made is left out, and a note says why.
+    /// Makes and draws a plan for each saved question; none if the run has no plan. One that cannot be made is left
+    /// out, and a note says why.
     pub(super) fn read_all(
         analysis: &Analysis<'_>,
         notes: &mut Vec<String>,
@@ -105,7 +105,7 @@ impl Planned {
         tables
     }
 
-    /// What spoils it beside `known`, which the report says anyway.
+    /// What distorts it, except for `known`, which the report says anyway.
     pub(super) fn notes(&self, known: &[String]) -> Vec<String> {
         let own = self.capacity.notes.iter().filter(|note| !known.contains(note)).cloned();
         own.chain(warn_of_hosts(&self.capacity)).collect()

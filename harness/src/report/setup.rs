@@ -1,4 +1,5 @@
-//! What was measured on what, in two sentences that stand beside every table: versions of allocators, and of the system.
+//! What was measured on what, in two sentences next to every table: versions of the allocators and of the
+//! system.
 
 use heaplab_allocators::registry::FLOOR;
 

@@ -1,8 +1,9 @@
-//! Size classes compared: what requests of each size get under one variant, against what they get under another.
+//! Size classes compared: the usable bytes that requests of each size get under one variant and under
+//! another.
 //!
-//! Usable sizes differ between builds, and so does what lies in a class. What is requested does not: so blocks are taken
-//! by what was requested, and requests that get the same room under the baseline are one class. What is compared is the
-//! usable bytes of a call, within blocks where the runs are one.
+//! Usable sizes differ between builds, and so do the contents of a class. Requests do not: so blocks are grouped by
+//! requested size, and requests that get the same usable size under the baseline are one class. The usable bytes per
+//! call are compared, within blocks if both variants are of one run.
 //!
 //! Many classes are compared at once. By Bonferroni's inequality all intervals of a workload hold together with 95 %
 //! where each holds with 5 % over their number less than 1. Ranks of ten blocks cannot reach that, so the intervals are
@@ -19,7 +20,7 @@ use crate::stats::{
 };
 use crate::worker::{RequestClass, smallest_request};
 
-/// A size class of one variant against another. An empty cell means not measured.
+/// A size class of one variant compared with another. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SizeDifference {
     /// Workload's name.
@@ -40,7 +41,7 @@ pub struct SizeDifference {
     pub calls: f64,
     /// Usable bytes of a call over those of the baseline.
     pub ratio: f64,
-    /// Lower end of its interval; none of fewer than [`MIN_BLOCKS`].
+    /// Lower end of its interval; none with fewer than [`MIN_BLOCKS`].
     pub ratio_low: Option<f64>,
     /// Upper end of it.
     pub ratio_high: Option<f64>,
@@ -173,7 +174,8 @@ fn compare_sides(workload: &str, sides: &[Side<'_>]) -> Vec<SizeDifference> {
     rows
 }
 
-/// The classes of a baseline: neighbours among requests whose calls get the same room in the mean, to 8 bytes.
+/// The classes of a baseline: neighbouring requests whose calls get the same mean usable size, to within 8
+/// bytes.
 fn find_classes(base: &Blocks) -> Vec<Class> {
     let mut sums: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for class in base.values().flatten() {
@@ -195,16 +197,16 @@ fn find_classes(base: &Blocks) -> Vec<Class> {
 
 /// The figures of a class.
 struct Values {
-    /// Logarithms of usable bytes of a call: of the variant, less the baseline's where blocks are pairs.
+    /// Logarithms of usable bytes per call: the variant's, minus the baseline's if blocks are pairs.
     variant: Vec<f64>,
-    /// The baseline's; empty where blocks are pairs.
+    /// The baseline's; empty if blocks are pairs.
     base: Vec<f64>,
     calls: Vec<f64>,
     at_peak_bytes: f64,
 }
 
 impl Values {
-    /// None where no block has calls of this class.
+    /// None if no block has calls of this class.
     fn of(side: &Side<'_>, class: &Class) -> Option<Values> {
         let sums = |blocks: &Blocks| -> BTreeMap<u32, Sum> {
             let sums = blocks.iter().map(|(block, classes)| (*block, Sum::of(classes, class)));
@@ -241,7 +243,7 @@ impl Values {
         if self.base.is_empty() { self.variant.len() } else { self.variant.len().min(self.base.len()) }
     }
 
-    /// The ratio: geometric means of both, and where there are enough blocks an interval of this coverage.
+    /// The ratio: geometric means of both, and, if there are enough blocks, an interval of this coverage.
     fn compare(&self, coverage: f64) -> Option<Ratio> {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let difference = mean(&self.variant) - mean(&self.base);

@@ -10,7 +10,7 @@ use crate::stats::{Interval, Ratio, Verdict, verdict};
 pub(crate) const MOST_ROWS: usize = 10;
 
 impl SizeDifference {
-    /// The same with the verdict at another threshold.
+    /// The same with the verdict at a different threshold.
     #[must_use]
     pub fn judged(&self, threshold: f64) -> SizeDifference {
         let ends = self.ratio_low.zip(self.ratio_high).zip(self.ratio_coverage);
@@ -19,7 +19,7 @@ impl SizeDifference {
         SizeDifference { verdict: verdict(&ratio, threshold), ..self.clone() }
     }
 
-    /// Whether there are blocks enough to tell.
+    /// Whether there are enough blocks to tell.
     #[must_use]
     pub fn is_judged(&self) -> bool {
         self.verdict != Verdict::TooFew

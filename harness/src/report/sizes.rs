@@ -1,4 +1,4 @@
-//! Blocks by usable size: which sizes lose the most between what was requested and what a block has room for.
+//! Blocks by usable size: which sizes lose the most between requested and usable bytes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::units;
 use crate::results::{ResultsError, Run};
 use crate::worker::SizeClass;
 
-/// Rows of a workload's table, beside the worst of each variant.
+/// Rows of a workload's table, besides the worst of each variant.
 const MOST_ROWS: usize = 10;
 
 /// Sizes by workload and variant, of the first block that has them.
@@ -15,7 +15,7 @@ const MOST_ROWS: usize = 10;
 pub(super) struct Sizes(BTreeMap<(String, String), Vec<SizeClass>>);
 
 impl Sizes {
-    /// Streams sizes.csv once. Notes what was left out.
+    /// Streams sizes.csv once. Notes rows that were left out.
     pub(super) fn read(run: &Run, notes: &mut Vec<String>) -> Result<Sizes, ResultsError> {
         let mut by_sample: HashMap<usize, Vec<SizeClass>> = HashMap::new();
         notes.extend(run.each_size(|place, size| by_sample.entry(place).or_default().push(size))?);
@@ -57,7 +57,7 @@ impl Sizes {
         ranked
     }
 
-    /// The same as a table; none where nothing is known.
+    /// The same as a table; none if nothing is known.
     pub(super) fn grid(&self, workload: &str) -> Option<Grid> {
         let header =
             ["usable size", "variant", "live blocks", "requested", "lost", "of its size", "share", "calls"];
@@ -84,7 +84,7 @@ impl Sizes {
 pub(super) struct Ranked<'a> {
     pub(super) variant: &'a str,
     pub(super) size: &'a SizeClass,
-    /// Usable bytes of its live blocks less those that were requested.
+    /// Usable bytes of its live blocks minus the requested bytes.
     pub(super) lost_bytes: u64,
     /// What the variant loses so over all sizes.
     variant_lost_bytes: u64,

@@ -1,10 +1,10 @@
-//! Speed: by which figures a run tells it, and what of them is the harness's own.
+//! Speed: the figures that measure it, and the harness's own part of them.
 //!
-//! A replay's busy time holds the allocator's calls, the first touches of what they return, and the replay's own loop.
-//! `floor` does the least that an allocator can: what its calls take outside of the kernel stands for the loop. (Its
-//! page faults do not: what memory costs is the allocator's to save.) That holds where `floor` is far below every
-//! allocator. Where it is not, its own cost is no small part of what it takes: to subtract it would overstate differences,
-//! so that busy times are compared as they are, which understates them.
+//! A replay's busy time contains the allocator's calls, the first touches of what they return, and the replay's own
+//! loop. `floor` does the least that an allocator can: the time of its calls outside the kernel represents the loop.
+//! (Its page faults do not: an allocator can save memory.) That is valid if `floor` is far below every allocator. If it
+//! is not, its own cost is a considerable part of its time: subtracting it would overstate differences, so that busy
+//! times are compared as they are, which understates them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,7 +20,7 @@ use crate::stats::{NetRatio, Shared, median, net_ratio};
 /// Values by block.
 pub(super) type Values = BTreeMap<u32, f64>;
 
-/// The metrics by which a run tells speed.
+/// The metrics of a run's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Speed {
     /// Time of an event, by which variants are put in order.
@@ -43,7 +43,7 @@ impl Speed {
         name: "busy/event",
         each: " of busy time an event",
     };
-    /// Without `floor`, or where it is not light enough: the harness's share is in every figure.
+    /// Without `floor`, or if it is not light enough: the harness's share is in every figure.
     const BUSY: Speed = Speed { compared: BUSY_PER_EVENT, ..Speed::NET };
     /// Of a run that knows no busy time.
     const WALL: Speed = Speed {
@@ -54,7 +54,7 @@ impl Speed {
         each: " an event",
     };
 
-    /// By what a run tells speed: the best that its samples have.
+    /// The metric of a run's speed: the best that its samples have.
     pub(super) fn of(run: &Run) -> Speed {
         let busy = || timed(run).filter(|sample| sample.busy_ns.is_some());
         match busy().next() {
@@ -69,7 +69,7 @@ impl Speed {
         self.time == BUSY_PER_EVENT
     }
 
-    /// Whether the harness's share is known, and not in what is compared.
+    /// Whether the harness's share is known, and excluded from comparisons.
     pub(super) fn is_net(self) -> bool {
         self == Speed::NET
     }
@@ -121,7 +121,7 @@ pub(super) struct Sides<'a> {
     pub(super) harness: &'a Values,
 }
 
-/// The ratio of what the allocators themselves take, within the blocks that have all of every workload.
+/// The ratio of the allocators' own times, within the blocks that have all samples of every workload.
 pub(super) fn compare_net(workloads: &[Sides<'_>], seed: u64) -> Option<NetRatio> {
     let at = |sides: &Sides<'_>, block: &u32| {
         let value = |values: &Values| values.get(block).copied();

@@ -1,5 +1,5 @@
-//! What the spread of a figure comes from, where a load model has another load in each block: the load, or the layout and
-//! the machine.
+//! What the spread of a figure comes from, if a load model has a different load in each block: the load, or the layout
+//! and the machine.
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Table};
@@ -7,7 +7,7 @@ use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED};
 use crate::results::{Pass, Sample};
 use crate::stats::{Components, components};
 
-/// A figure of a sample, and the same figure of its load under another layout.
+/// A figure of a sample, and the same figure of its load under a different layout.
 struct Twin {
     name: &'static str,
     metric: &'static str,
@@ -42,17 +42,17 @@ const TWINS: [Twin; 4] = [
     },
 ];
 
-const NOTE: &str = "What spreads a figure over blocks, as standard deviations in percent of its mean: the load, which each \
-    block draws anew, and layout and machine, by which two samples of one load differ. Busy time is per event. Loads: those that \
-    were measured twice.";
+const NOTE: &str = "Causes of a figure's spread over blocks, as standard deviations in percent of its mean: the \
+    load, which each block draws again, and layout and machine, which make two samples of one load differ. Busy time \
+    is per event. Loads: those that were measured twice.";
 
 impl Analysis<'_> {
-    /// Whether any figure's spread can be told apart.
+    /// Whether any figure's spread can be separated.
     pub(super) fn has_twins(&self) -> bool {
         self.run.samples.iter().any(|sample| TWINS.iter().any(|twin| (twin.values)(sample).1.is_some()))
     }
 
-    /// The components of a metric's spread; none where they are not known.
+    /// The components of a metric's spread; none if they are not known.
     pub(super) fn components(&self, workload: &str, variant: &str, metric: &str) -> Option<Components> {
         let twin = TWINS.iter().find(|twin| twin.metric == metric)?;
         let samples = self.ok_samples(workload, twin.pass).filter(|(_, sample)| sample.variant == variant);
@@ -68,7 +68,7 @@ impl Analysis<'_> {
         components(&figures.collect::<Vec<(f64, Option<f64>)>>())
     }
 
-    /// The table of a workload; none where nothing is known.
+    /// The table of a workload; none if nothing is known.
     pub(super) fn spread(&self, workload: &str) -> Option<Table> {
         let header = ["figure", "variant", "by load", "by layout and machine", "loads"];
         let mut rows = Vec::new();

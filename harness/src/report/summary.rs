@@ -113,7 +113,7 @@ impl Figures {
                 && let Some((busy_ns, events)) = sample.busy_ns.zip(sample.events).filter(|of| of.1 > 0)
             {
                 figures.add(sample, HARNESS_PER_EVENT, *share);
-                // Of floor itself there is none: it is the share. And where it is no floor there is no difference.
+                // floor itself has none: it is the share. And if it is not a floor, there is no difference.
                 if is_net && sample.variant != FLOOR {
                     figures.add(sample, ALLOCATOR_PER_EVENT, busy_ns as f64 / events as f64 - share);
                 }
@@ -193,7 +193,7 @@ impl Figures {
         ratio_within_blocks(self.values(workload, variant, metric)?, self.values(workload, base, metric)?)
     }
 
-    /// Ratio of what two variants take without the harness's share, over workloads: their geometric mean.
+    /// Ratio of two variants' times without the harness's share, over workloads: their geometric mean.
     pub(super) fn net_ratio(&self, workloads: &[&str], variant: &str, base: &str) -> Option<NetRatio> {
         let sides = workloads.iter().map(|workload| {
             Some(Sides {
@@ -205,7 +205,7 @@ impl Figures {
         compare_net(&sides.collect::<Option<Vec<Sides<'_>>>>()?, self.seed)
     }
 
-    /// Whether the harness's share hides what two variants differ by in a metric.
+    /// Whether the harness's share hides the difference of two variants in a metric.
     pub(super) fn is_drowned(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> bool {
         metric == ALLOCATOR_PER_EVENT
             && matches!(self.net_ratio(workloads, variant, base), Some(NetRatio::Drowned))
@@ -326,7 +326,7 @@ pub(super) fn ratio_within_blocks(values: &Values, base: &Values) -> Option<Rati
     paired_ratio(&pairs.collect::<Vec<(f64, f64)>>())
 }
 
-/// Metrics that have rows even where nothing was measured, so that failures are seen.
+/// Metrics that have rows even if nothing was measured, so that failures are visible.
 fn is_headline(metric: &Metric) -> bool {
     matches!(
         metric.name,

@@ -18,7 +18,7 @@ use crate::results::{Pass, Sample, SampleKey, columns};
 /// In which form the summary is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// For people: ruled on a terminal, else one row a line.
+    /// For people: ruled on a terminal, otherwise one row per line.
     #[default]
     Table,
     /// Every row of summary.csv as an array of objects.
@@ -72,8 +72,8 @@ pub fn print_table(
     print_remarks(analysis, columns, out)
 }
 
-/// Says what the deciding columns cannot: which figures do not come from whole samples alone. A paragraph a cause, a line
-/// a workload.
+/// Says what the deciding columns cannot: which figures do not come only from complete samples. A paragraph per cause,
+/// a line a workload.
 fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
     if columns == Columns::All {
         return Ok(());
@@ -157,7 +157,7 @@ fn print_trees(analysis: &Analysis<'_>, out: &mut dyn Write, style: Style) -> io
     Ok(())
 }
 
-/// Prints the summary in the form that was asked for.
+/// Prints the summary in the requested form.
 pub fn print_summary(
     analysis: &Analysis<'_>,
     format: Format,
@@ -202,12 +202,12 @@ pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-/// How the table of a workload is read: what its columns are, and which way is better.
+/// How to read the table of a workload: what its columns are, and which direction is better.
 const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
     the figures after them are of. vs baseline: a difference that was shown, with 95 % confidence; else no difference. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
     minute after everything was freed. Values are medians over blocks, each with its interval.{spread}";
 
-/// What the column of spread says.
+/// The meaning of the spread column.
 const SPREAD_NOTE: &str =
     " peak varies by: standard deviations in percent of the mean, among loads and among layouts of one load.";
 
@@ -234,7 +234,7 @@ type Column = (&'static str, bool);
 /// What a figure has that does not come from whole samples alone; explained below the table.
 const MARK: char = '*';
 
-/// The headline figures of one workload, a row a variant; `floor` stands last and is not ranked.
+/// The headline figures of one workload, a row per variant; `floor` is last and is not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
         return program_grid(analysis, workload, columns);

@@ -1,8 +1,8 @@
 //! Memory over trace time: one sample for each variant, thinned to what a plot can show.
 //!
-//! Shown is the block whose mean resident memory is the median (the lower of two). Points are
-//! streamed and merged in pairs when there are too many, keeping each stretch's least and largest
-//! resident figure, so that no peak is lost and memory does not grow with the file.
+//! It shows the block whose mean resident memory is the median (the lower of two). Points are streamed and
+//! merged in pairs when there are too many, keeping each stretch's least and largest resident figure, so that
+//! no peak is lost and memory does not grow with the file.
 
 use std::collections::HashMap;
 

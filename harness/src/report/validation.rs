@@ -1,4 +1,4 @@
-//! Prediction against reality as tables: what `heaplab validate` prints.
+//! Prediction compared with reality, as tables: the output of `heaplab validate`.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,8 @@ use crate::predict::{
 };
 use crate::results::Counting;
 
-/// Samples of each variant from which on pairs whose samples do not overlap are hardly ever set apart by chance.
+/// With this many samples of each variant or more, chance hardly ever separates pairs whose samples do not
+/// overlap.
 const SAMPLES_ENOUGH: usize = 5;
 
 /// Prints the tables and sentences of a validation.

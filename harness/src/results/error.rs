@@ -71,7 +71,7 @@ pub enum ResultsError {
     },
     /// A file that rows are to be added to has other columns.
     #[error(
-        "{path}: its columns are not those that this heaplab writes: go on with the heaplab that began the run, or begin another"
+        "{path}: its columns are not those that this heaplab writes: continue with the heaplab that started the run, or start a new run"
     )]
     OtherColumns {
         /// The file.

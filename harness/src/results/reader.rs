@@ -265,9 +265,7 @@ impl Run {
             }
         }
         if orphans > 0 {
-            notes.push(format!(
-                "{orphans} rows of {name} belong to no sample that ended well, and were left out"
-            ));
+            notes.push(format!("{orphans} rows of {name} belong to no sample that is ok, and were left out"));
         }
         Ok(notes)
     }

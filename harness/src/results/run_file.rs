@@ -135,7 +135,7 @@ pub struct RunWorkload {
     /// Whether each block has a load of its own: samples.csv has its seed.
     #[serde(default)]
     pub varies_load: bool,
-    /// Whether its event times are real; if not, an event's index stands for its time.
+    /// Whether its event times are real; if not, an event's index is used as its time.
     pub has_times: bool,
     /// What its source could not tell, and what that means for the figures. Sentences.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub struct RunTree {
     pub name: String,
     /// The manifest that it was read from.
     pub source: String,
-    /// Why nothing is predicted of the tree.
+    /// Why nothing is predicted for the tree.
     #[serde(default)]
     pub refused: Option<String>,
     /// What the tree's figures lack: processes that are not replayed, in sentences.

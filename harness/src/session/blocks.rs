@@ -1,4 +1,4 @@
-//! Samples of a few variants, block by block, until whoever reads them has enough. No directory is kept.
+//! Samples of a few variants, block by block, until the caller has enough. No directory is kept.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::AtomicBool;

@@ -281,7 +281,7 @@ impl<'a> Sampling<'a> {
                 None => return Ok(None),
                 Some(0) => {}
                 Some(status) => {
-                    return Ok(Some(refused(format!("--prepare ended with status {status}: {prepare}"))));
+                    return Ok(Some(refused(format!("--prepare exited with status {status}: {prepare}"))));
                 }
             }
         }

@@ -199,7 +199,7 @@ impl Compiler<'_> {
             false => coverage.sentences(),
         };
         let consequence = if self.replays.replay.despite_coverage {
-            "predictions rest on it all the same"
+            "predictions rest on it anyway"
         } else {
             "the heap is replayed, and nothing is predicted of the process (--despite-coverage does)"
         };

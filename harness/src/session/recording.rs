@@ -60,8 +60,8 @@ impl Recording {
         let cpu_ns = number("cpu_user_ns").zip(number("cpu_system_ns"));
         Recording {
             allocator: header.allocator.clone(),
-            sampling_interval_ns: header.resident_looks_every_ns(),
-            // A replay that begins with a parent's history takes its time too.
+            sampling_interval_ns: header.resident_sampling_interval_ns(),
+            // A replay that starts with a parent's history takes time for that too.
             cpu_ns: cpu_ns
                 .filter(|_| note(Header::INHERITED_NOTE).is_none())
                 .and_then(|(user, system)| user.checked_add(system)),

@@ -148,7 +148,7 @@ impl Validation {
         };
         if !self.despite_coverage && !gaps.is_empty() {
             let what = format!(
-                "{}: nothing is predicted from it, and so nothing validated (--despite-coverage does it all the same)",
+                "{}: nothing is predicted from it, and so nothing validated (--despite-coverage does it anyway)",
                 replayed.workload
             );
             return Err(SessionError::Failed { what, source: gaps.join("; ").into() });
@@ -170,7 +170,7 @@ impl Validation {
             despite_coverage: self.despite_coverage,
             ..ReplayOptions::default()
         };
-        // CPU time is not predicted of a tree.
+        // CPU time is not predicted for a tree.
         let of_process = [Pass::Throughput, Pass::Memory];
         RunOptions {
             passes: of_process[usize::from(replayed.is_tree)..].to_vec(),
@@ -192,7 +192,7 @@ impl Validation {
                 None => return Ok(false),
                 Some(0) => {}
                 Some(status) => {
-                    let what = format!("--prepare ended with status {status}");
+                    let what = format!("--prepare exited with status {status}");
                     return Err(SessionError::Failed { what, source: prepare.clone().into() });
                 }
             }

@@ -123,7 +123,7 @@ fn parse_variant(spec: &str, parse: Parse) -> Result<Variant, SessionError> {
 pub(super) fn check_baseline(baseline: Option<&str>, variants: &[Variant]) -> Result<(), SessionError> {
     match baseline {
         Some(named) if !variants.iter().any(|variant| variant.label == named) => {
-            Err(usage(format!("baseline {named:?} is none of the variants {}", list_labels(variants))))
+            Err(usage(format!("baseline {named:?} is not one of the variants {}", list_labels(variants))))
         }
         _ => Ok(()),
     }

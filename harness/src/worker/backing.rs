@@ -1,16 +1,16 @@
-//! Has the host back the memory that a replay is going to use, in the sizes of pages that it is going to use.
+//! Makes the host back the memory that a replay is going to use, in the page sizes that it is going to use.
 //!
-//! On a virtual machine the host backs a page when it is first written to, and the guest gives freed memory back to it
-//! within seconds: a variant that goes on to use fresh memory would pay for what another finds ready. So right before
-//! a timed replay a process of its own ([`main`]) writes to as much, and ends. It is not this process that does
-//! so, because that would show in its counters of resident memory, and in the addresses that it is given later.
+//! On a virtual machine the host backs a page when it is first written to, and the guest returns freed memory to it
+//! within seconds: a variant that uses fresh memory would pay for what another finds ready. So right before a timed
+//! replay a separate process ([`main`]) writes to as much memory, and exits. The worker does not do this itself,
+//! because that would show in its counters of resident memory, and in the addresses that it gets later.
 
 use std::process::{Command, Stdio};
 
 use super::extent::{Extent, Need, Warmed};
 use super::first_write::write_until_warm;
 
-/// Writes to the memory that the argument, a [`Need`] as JSON, says; answers with a [`Warmed`] on stdout.
+/// Writes to the memory described by the argument, a [`Need`] as JSON; answers with a [`Warmed`] on stdout.
 ///
 /// # Errors
 ///
@@ -22,8 +22,7 @@ pub fn main(need: &str) -> Result<(), String> {
     serde_json::to_writer(std::io::stdout(), &warmed).map_err(|error| error.to_string())
 }
 
-/// Has that much memory backed, and waits until it is; or as much as there is, and the second sentence says why
-/// not all.
+/// Has that much memory backed, and waits until it is; if only a part is possible, the second value says why.
 pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warmed>, Option<String>) {
     let available = match available_bytes() {
         Ok(available) => available,
@@ -47,7 +46,7 @@ pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warme
     }
 }
 
-/// Runs this binary again, which writes to the memory and ends.
+/// Runs this binary again, which writes to the memory and exits.
 fn ask_child(need: Need) -> Result<Warmed, String> {
     let argument = serde_json::to_string(&need).map_err(|error| error.to_string())?;
     // NOTE: nothing is done between fork and exec, so that the standard library need not copy this process's page
@@ -69,7 +68,7 @@ fn ask_child(need: Need) -> Result<Warmed, String> {
         .map_err(|error| format!("its process's answer is not valid: {error}"))
 }
 
-/// As much of both sizes as `most` bytes allow, in the proportion that was asked for.
+/// As much of both sizes as `most` bytes allow, in the requested proportion.
 fn fit(extent: Extent, most: u64) -> Extent {
     let total = extent.small_bytes.saturating_add(extent.huge_bytes);
     if total <= most {
@@ -79,7 +78,7 @@ fn fit(extent: Extent, most: u64) -> Extent {
     Extent { small_bytes: part(extent.small_bytes), huge_bytes: part(extent.huge_bytes) }
 }
 
-/// Memory that the system could give now without ending anyone.
+/// Memory that the system could provide now without killing a process.
 fn available_bytes() -> Result<u64, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|error| error.to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

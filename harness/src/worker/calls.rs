@@ -1,4 +1,4 @@
-//! Calls of malloc whose CPU time is known: what a recorder makes of it is the recorder's.
+//! Calls of malloc whose CPU time is known: additional time under a recorder is the recorder's.
 
 use std::hint::black_box;
 
@@ -6,24 +6,24 @@ use serde::Serialize;
 
 use super::clock;
 
-/// Calls one after another, in so many rounds; the cheapest round counts.
+/// Consecutive calls, in so many rounds; the cheapest round counts.
 const ROUNDS: usize = 6;
 const PAIRS: u32 = 20_000;
-/// Times that the process sleeps before a pair of calls; the middle one counts.
+/// How often the process sleeps before a pair of calls; the median counts.
 const WAKINGS: usize = 15;
-/// Longer than a recorder's clock takes for a step.
+/// Longer than a step of the recorder's clock.
 const SLEEP_NS: u64 = 1_300_000;
 
 /// CPU time of calls, in ns.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Calls {
-    /// Of one among many.
+    /// Per call, among many.
     event_ns: f64,
-    /// Of the first one after the thread slept, beyond that.
+    /// Additional time of the first call after the thread slept.
     waking_ns: f64,
 }
 
-/// Makes the calls, and says on stdout what they cost.
+/// Makes the calls, and prints their cost to stdout.
 ///
 /// # Errors
 ///

@@ -1,15 +1,15 @@
-//! Checkpoints of the memory pass: taken by the thread that closes or opens a window, on a fixed grid
-//! of trace time, at each new requested maximum, and where the recorded process was sampled. Never by a
-//! sampling thread: it would see nothing at a pace where a minute takes a millisecond.
+//! Checkpoints of the memory pass: taken by the thread that closes or opens a window, on a fixed grid of
+//! trace time, at each new requested maximum, and where the recorded process was sampled. Never by a sampling
+//! thread: it would see nothing at a pace at which a minute takes a millisecond.
 //!
-//! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the
-//! requested peak, and where more is resident than ever before, also `smaps_rollup` and a mincore of the pages of
-//! live blocks, which touch none of them, and in the first block the heap map and the allocator's own account.
+//! Side effects: one read of `statm` each, during which the allocator's clock stands still; at the requested
+//! peak, and when more is resident than ever before, also `smaps_rollup` and a mincore of the pages of live
+//! blocks, which touch none of them, and in the first block the heap map and the allocator's own statistics.
 
 use std::sync::atomic::Ordering;
 
 use heaplab_allocators::{Family, account};
-use heaplab_workloads::program::layout::WINDOW_LOOKED_AT;
+use heaplab_workloads::program::layout::WINDOW_SAMPLED;
 use heaplab_workloads::program::window::Window;
 
 use super::inherited::Parent;
@@ -24,13 +24,14 @@ use crate::stats::TimeWeighted;
 /// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
 /// must not be read at every byte.
 const NEW_MAXIMUM_SHARE: u64 = 256;
-/// Looks at the recorded process that have a checkpoint, at most: what a prediction uses of a long recording.
-pub(crate) const MOST_LOOKS: u64 = 4096;
+/// Largest number of samples of the recorded process that have a checkpoint: what a prediction uses of a long
+/// recording.
+pub(crate) const MOST_RECORDED: u64 = 4096;
 
-/// What is shared with the parent is read so often.
+/// How often memory shared with the parent is read.
 const INHERITED_POINTS: u64 = 256;
 
-/// Memory is broken down anew when this part more of it is resident, or this part of the trace has gone by.
+/// Memory is broken down again when this part more of it is resident, or this part of the trace has passed.
 const LARGEST_SHARE: u64 = 32;
 
 /// The checkpoints of a replay.
@@ -46,28 +47,28 @@ pub(super) struct Checkpoints {
     next_step: u64,
     maximum: u64,
     /// A sample before this time has no checkpoint: there are more than enough.
-    next_look: u64,
-    /// The last point, as long as nothing was executed since.
+    next_sample: u64,
+    /// The last point, while nothing has been executed since.
     idle: Option<Checkpoint>,
     pub(super) points: Vec<Checkpoint>,
     pub(super) at_peak: Option<Breakdown>,
     draws_heap_map: bool,
     pub(super) heap_map: Option<Vec<HeapCell>>,
-    /// What is live at the requested peak, by size; its trace time.
+    /// Live blocks at the requested peak, by size; its trace time.
     pub(super) live_at_peak: LiveBlocks,
     pub(super) peak_time_ns: Option<u64>,
     family: Family,
-    /// What the allocator says of its memory at the requested peak.
+    /// What the allocator reports about its memory at the requested peak.
     pub(super) stated_at_peak: Option<Stated>,
     pub(super) at_largest: Option<Largest>,
-    /// Trace time from which a larger resident size is broken down again, however little larger it is.
+    /// Trace time from which any larger resident size is broken down again.
     next_largest: u64,
     parent: Option<Parent>,
-    /// What the process shares with its parent, as it was read last.
+    /// The bytes that the process shares with its parent, as last read.
     inherited_bytes: Option<u64>,
     /// Trace time from which it is read again.
     next_inherited: u64,
-    /// Of a process whose memory is limited nothing stands in for the parent: it would be charged too.
+    /// A process whose memory is limited has no stand-in for its parent: it would be charged too.
     is_limited: bool,
     /// Why it is not known what the process shares with its parent.
     pub(super) inherited_unknown: Option<String>,
@@ -81,7 +82,7 @@ pub(super) struct Largest {
 }
 
 impl Checkpoints {
-    /// The checkpoints of a job that is a memory pass.
+    /// The checkpoints of a job, if it is a memory pass.
     pub(super) fn new(job: &Job, family: Family) -> std::io::Result<Checkpoints> {
         Ok(Checkpoints {
             statm: Statm::open()?,
@@ -93,7 +94,7 @@ impl Checkpoints {
             steps: u64::from(job.checkpoints.max(1)),
             next_step: 0,
             maximum: 0,
-            next_look: 0,
+            next_sample: 0,
             idle: None,
             points: Vec::with_capacity(job.checkpoints as usize * 2),
             at_peak: None,
@@ -120,11 +121,12 @@ impl Checkpoints {
         self.counted_from.saturating_add(time as u64)
     }
 
-    /// The recorded process was forked at a trace time: what was until here is its parent's, and counts nothing.
+    /// The recorded process was forked at a trace time: everything until here belongs to its parent, and does
+    /// not count.
     pub(super) fn fork(&mut self, state: &State, time: u64) {
         self.points.clear();
         self.at_largest = None;
-        (self.maximum, self.next_look, self.next_largest) = (0, 0, 0);
+        (self.maximum, self.next_sample, self.next_largest) = (0, 0, 0);
         if !self.is_limited {
             match clock::hold_still(Parent::fork) {
                 Ok(parent) => self.parent = Some(parent),
@@ -135,7 +137,7 @@ impl Checkpoints {
         self.take(state, time);
     }
 
-    /// The parent is needed no more.
+    /// The parent is no longer needed.
     pub(super) fn end_parent(&mut self) {
         self.parent = None;
     }
@@ -146,7 +148,7 @@ impl Checkpoints {
         self.inherited_unknown.get_or_insert_with(|| why.to_owned());
     }
 
-    /// What is shared with the parent now, or was when it was read last.
+    /// The bytes shared with the parent now, or when they were last read.
     fn read_inherited(&mut self, time: u64) -> Option<u64> {
         let Some(parent) = self.parent.as_ref().filter(|_| time >= self.next_inherited) else {
             return self.inherited_bytes;
@@ -154,7 +156,7 @@ impl Checkpoints {
         // PERF: the kernel walks all page tables, some 20 ms per GB.
         let counted = self.duration.saturating_sub(self.counted_from);
         self.next_inherited = time.saturating_add(counted / INHERITED_POINTS);
-        match look(|| parent.shared_bytes()) {
+        match inspect(|| parent.shared_bytes()) {
             Ok(Some(bytes)) => self.inherited_bytes = Some(bytes),
             Ok(None) => self.doubt_inherited("this kernel does not tell it (it takes Linux 5.4)"),
             Err(why) => self.doubt_inherited(&why),
@@ -184,7 +186,7 @@ impl Checkpoints {
         self.work_begins();
     }
 
-    /// Something is executed from now on.
+    /// From now on operations are executed.
     pub(super) fn work_begins(&mut self) {
         self.idle = None;
     }
@@ -201,25 +203,25 @@ impl Checkpoints {
         if is_maximum {
             self.maximum = head.requested_max;
         }
-        let is_look = head.flags & WINDOW_LOOKED_AT != 0 && head.last_time >= self.next_look;
-        if is_look {
-            self.next_look = head.last_time.saturating_add(self.duration / MOST_LOOKS);
+        let is_sampled = head.flags & WINDOW_SAMPLED != 0 && head.last_time >= self.next_sample;
+        if is_sampled {
+            self.next_sample = head.last_time.saturating_add(self.duration / MOST_RECORDED);
         }
-        if is_peak || is_maximum || on_grid || is_look {
+        if is_peak || is_maximum || on_grid || is_sampled {
             self.take(state, head.last_time);
         }
         if is_peak {
-            let breakdown = look(|| break_down(state, self.constant_bytes));
+            let breakdown = inspect(|| break_down(state, self.constant_bytes));
             self.at_peak = Some(breakdown.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
             if state.sizes.is_some() {
-                self.live_at_peak = look(|| sizes::count_live(&state.slots));
+                self.live_at_peak = inspect(|| sizes::count_live(&state.slots));
             }
             if self.draws_heap_map {
-                let map = look(|| heap_map::draw(&state.slots));
+                let map = inspect(|| heap_map::draw(&state.slots));
                 self.heap_map = Some(map.unwrap_or_else(|error| answer::fail(Status::Error, &error)));
                 // Last, because jemalloc takes some memory for its answer.
                 let resident = self.at_peak.map_or(0, |peak| peak.resident_bytes);
-                self.stated_at_peak = look(|| state_account(state, self.family, Moment::Peak, resident));
+                self.stated_at_peak = inspect(|| state_account(state, self.family, Moment::Peak, resident));
             }
             self.peak_time_ns = Some(head.last_time);
         } else if self.idle.is_some() {
@@ -227,22 +229,22 @@ impl Checkpoints {
         }
     }
 
-    /// Breaks memory down where more of it is resident than ever before, by the last point.
+    /// Breaks memory down if more of it is resident than ever before, according to the last point.
     fn break_down_largest(&mut self, state: &State, time_ns: u64) {
         let Some(point) = self.points.last() else { return };
         let of = |breakdown: &Breakdown| breakdown.resident_bytes;
         let at_peak = self.at_peak.as_ref().map_or(0, of);
         let before = self.at_largest.as_ref().map_or(0, |largest| of(&largest.breakdown)).max(at_peak);
         let grown = point.resident_bytes.saturating_sub(before);
-        // PERF: each takes as long as a look at every live block. A heap that grows is looked at some 30 times from half
-        // of what the program requests on, and one that creeps at most 32 times.
+        // PERF: each breakdown visits every live block. A heap that grows is broken down some 30 times once it is half
+        // as large as the requested peak, and one that grows slowly at most 32 times.
         let is_early = point.resident_bytes < self.requested_peak_bytes / 2;
         let is_worth = grown > before / LARGEST_SHARE || time_ns >= self.next_largest;
         if grown == 0 || is_early || !is_worth {
             return;
         }
         self.next_largest = time_ns.saturating_add(self.duration / LARGEST_SHARE);
-        let drawn = look(|| {
+        let drawn = inspect(|| {
             let breakdown = break_down(state, self.constant_bytes)?;
             let heap_map = self.draws_heap_map.then(|| heap_map::draw(&state.slots)).transpose()?;
             Ok(Largest { breakdown, time_ns, heap_map })
@@ -273,19 +275,20 @@ impl Checkpoints {
         self.points.push(point);
     }
 
-    /// Time-weighted mean of resident bytes over trace time: each point holds until the next.
+    /// Time-weighted mean of resident bytes over trace time: each point is valid until the next.
     pub(super) fn resident_mean_bytes(&self) -> Option<u64> {
         let resident = self.points.iter().map(|point| (point.time_ns, point.resident_bytes));
         resident.collect::<TimeWeighted>().mean_until(self.duration)
     }
 }
 
-/// Looks at memory while the allocator's clock stands still, with memory that is not charged to the worker's group.
-fn look<T>(work: impl FnOnce() -> T) -> T {
+/// Inspects memory while the allocator's clock stands still, using memory that is not charged to the worker's
+/// group.
+fn inspect<T>(work: impl FnOnce() -> T) -> T {
     clock::hold_still(|| outside(work))
 }
 
-/// What the allocator says of its memory now; none where it says nothing.
+/// What the allocator reports about its memory now; none if it reports nothing.
 pub(super) fn state_account(
     state: &State,
     family: Family,

@@ -1,6 +1,6 @@
-//! Classes of sizes: exact up to some size, and so many to each doubling beyond.
+//! Size classes: exact up to some size, and a number of classes per doubling above it.
 
-/// Up to the exact size each multiple of this is a class of its own.
+/// Up to the exact size each multiple of this is a separate class.
 const STEP_BYTES: u64 = 8;
 
 /// A division of all sizes into classes.
@@ -8,13 +8,14 @@ const STEP_BYTES: u64 = 8;
 pub(super) struct Classes {
     /// Binary logarithm of the exact size.
     exact_bits: u32,
-    /// Binary logarithm of how many classes a doubling beyond has.
+    /// Binary logarithm of the number of classes per doubling above it.
     part_bits: u32,
 }
 
-/// By what a block has room for: allocators' own classes, one by one up to 32 KiB.
+/// By usable size: allocators' own classes, one by one up to 32 KiB.
 pub(super) const USABLE: Classes = Classes { exact_bits: 15, part_bits: 3 };
-/// By what is requested: finer than any allocator's classes beyond 1 KiB, so that nearly each lies in one of them.
+/// By requested size: finer than any allocator's classes above 1 KiB, so that nearly every class is inside
+/// one of theirs.
 pub(super) const REQUESTED: Classes = Classes { exact_bits: 10, part_bits: 6 };
 
 impl Classes {

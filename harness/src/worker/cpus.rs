@@ -1,15 +1,15 @@
 //! The CPU count that the allocator under test sees.
 //!
-//! Allocators choose the number of their arenas by it: a trace of 32 CPUs replayed on 2 would else
-//! meet limits that the recorded process never met. The binary exports the functions that allocators
-//! ask; they pass through unless the parent set [`VARIABLE`] for this process. The C library's own
-//! malloc asks internally and is told through `MALLOC_ARENA_MAX` instead.
+//! Allocators choose the number of their arenas by it: a trace from 32 CPUs replayed on 2 would otherwise
+//! meet limits that the recorded process never met. The binary exports the functions that allocators ask;
+//! they pass through unless the parent set [`VARIABLE`] for this process. The C library's own malloc calls
+//! them internally, and gets the count through `MALLOC_ARENA_MAX` instead.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{c_int, c_long, cpu_set_t, pid_t, pthread_t, size_t};
 
-/// Environment variable that holds the count: allocators ask before `main` begins.
+/// Environment variable with the count: allocators ask before `main` starts.
 pub(crate) const VARIABLE: &str = heaplab_allocators::CPUS_VARIABLE;
 
 const UNREAD: u32 = u32::MAX;
@@ -19,7 +19,7 @@ unsafe extern "C" {
     fn __sysconf(name: c_int) -> c_long;
 }
 
-/// The count to show; none where the system's answer stands.
+/// The count to show; none if the system's answer is to be passed through.
 fn shown() -> Option<u32> {
     let mut count = SHOWN.load(Ordering::Relaxed);
     if count == UNREAD {
@@ -109,8 +109,8 @@ pub(super) unsafe extern "C" fn sched_getaffinity(
     }
 }
 
-/// The `pthread_getaffinity_np` of every library in this process. Another thread than the calling one
-/// is answered with the calling one's set.
+/// The `pthread_getaffinity_np` of every library in this process. For a thread other than the calling one it
+/// returns the calling thread's set.
 ///
 /// # Safety
 ///

@@ -1,9 +1,9 @@
 //! The replay: which thread executes what, when.
 //!
-//! Windows are opened in order, at most two at a time; opening one offers its segments to their
-//! threads. In causal order all segments of a window are offered at once and the last thread to finish
-//! closes it; in strict order one segment is offered at a time, like a baton. Whoever closes a window
-//! opens the next, moves the clock, keeps the pace and takes the checkpoint: there is no other thread.
+//! Windows are opened in order, at most two at a time; opening one offers its segments to their threads. In
+//! causal order all segments of a window are offered at once and the last thread to finish closes it; in
+//! strict order one segment is offered at a time, like a baton. The thread that closes a window opens the
+//! next, moves the clock, keeps the pace and takes the checkpoint: there is no coordinating thread.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +35,7 @@ use crate::design::Pace;
 pub(super) enum Phase {
     /// The trace itself.
     Trace,
-    /// What is left is freed.
+    /// The remaining objects are freed.
     Drain,
     /// Small calls for a minute of trace time.
     Nudge,
@@ -53,7 +53,7 @@ impl Phase {
     }
 }
 
-/// A replay and all that it works on. Lives until the process ends.
+/// A replay and everything that it works on. Lives until the process exits.
 pub(super) struct Engine {
     info: ProgramInfo,
     pace: Pace,
@@ -74,11 +74,11 @@ pub(super) struct Engine {
 // SAFETY: `control` is reached by one thread at a time, as said there; everything else may be shared.
 unsafe impl Sync for Engine {}
 
-/// Where the replay stands.
+/// The state of the replay.
 pub(super) struct Control {
     phase: Phase,
     program: Program,
-    /// In strict order: the segments of the open window that were not offered yet.
+    /// In strict order: the segments of the open window that have not been offered yet.
     segments: Segments,
     progress: Progress,
     /// Of the windows that may be open, at their number modulo four.
@@ -93,7 +93,8 @@ pub(super) struct Control {
 }
 
 impl Engine {
-    /// The engine of a job's program, with the loop of its pass. The error is how many bytes the system did not give.
+    /// The engine of a job's program, with the loop of its pass. The error is the number of bytes that the
+    /// system refused.
     pub(super) fn new(
         job: &Job,
         program: Program,
@@ -150,12 +151,13 @@ impl Engine {
             self.open_next(control);
         }
         self.replay_segments(0, local, taken);
-        // A thread that ended last may still be giving its cache back: what is measured next comes after that.
+        // A thread that has just finished may still be returning its cache: the next measurement waits for
+        // that.
         self.threads.join_ended();
     }
 
-    /// Makes the allocator's purge call where it needs it: first each thread that lives, one after another, gives back
-    /// what only it can reach, then the initial thread, which calls this. None where the allocator has no such call.
+    /// Makes the allocator's purge call: first each living thread, one after another, returns what only it can reach,
+    /// if the allocator needs that, then the initial thread, which calls this. None if the allocator has no such call.
     pub(super) fn purge(&'static self, local: &mut Local, taken: &mut u32) -> Option<()> {
         for (thread, state) in (0..).zip(self.inboxes.iter()).skip(1) {
             let is_alive =
@@ -176,7 +178,7 @@ impl Engine {
         action(unsafe { &mut *self.control.get() })
     }
 
-    /// Takes and executes the segments of one thread, until it ends or, for the initial thread, until the
+    /// Takes and executes the segments of one thread, until it exits or, for the initial thread, until the
     /// phase is over.
     fn replay_segments(&'static self, thread: u32, local: &mut Local, taken: &mut u32) {
         let state = &self.inboxes[thread as usize];
@@ -237,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// Counts complete windows, and opens what may be opened then.
+    /// Counts complete windows, and opens those that may then be opened.
     fn advance(&'static self, control: &mut Control) {
         let mut moved = false;
         while control.progress.oldest_is_complete() {
@@ -313,7 +315,7 @@ impl Engine {
         if let Err(error) = memory::follow_huge_pages(head.flags) {
             answer::fail(
                 Status::Error,
-                &format!("cannot have huge pages as the recorded process had them: {error}"),
+                &format!("cannot set huge pages as in the recorded process: {error}"),
             );
         }
         if head.flags & WINDOW_FORKED != 0 {
@@ -330,13 +332,13 @@ impl Engine {
             }
             self.offer(&segment, ops, window);
             if strict {
-                // NOTE: the baton went with the offer: nothing of the control may be touched any more.
+                // NOTE: the baton went with the offer: the control must not be touched any more.
                 return;
             }
         }
     }
 
-    /// The recorded process was forked before the window, which opens alone: what was until here its parent did.
+    /// The recorded process was forked before the window, which opens alone: its parent did everything until here.
     fn fork(&self, control: &mut Control, head: &Window) {
         self.state.forget();
         if let Some(checkpoints) = &mut control.checkpoints {
@@ -345,8 +347,8 @@ impl Engine {
         control.begin = Some(Usage::read());
     }
 
-    /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes real ones, so
-    /// that what sleeps in real time, such as an allocator's background threads, has them too.
+    /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes real time,
+    /// so that whatever sleeps in real time, such as an allocator's background threads, has it too.
     fn shows_trace_time(&self, phase: Phase) -> bool {
         match self.pace {
             Pace::Virtual => true,
@@ -355,7 +357,8 @@ impl Engine {
         }
     }
 
-    /// When a time of the phase that began at `start_ns` is due on the real clock; none at a pace that keeps no times.
+    /// When a time of the phase that started at `start_ns` is due on the real clock; none at a pace that
+    /// keeps no times.
     fn due_ns(&self, start_ns: u64, time: u64) -> Option<u64> {
         match self.pace {
             Pace::Times(factor) => Some(start_ns.saturating_add((time as f64 / factor) as u64)),
@@ -367,8 +370,9 @@ impl Engine {
     fn keep_pace(&self, control: &mut Control, head: &Window) {
         let start_ns = control.start_ns;
         let due_ns = |time: u64| self.due_ns(start_ns, time);
-        // The time before a window is idle only if no other is open. Those points are else taken after the
-        // windows, in their order: a point before a window that still runs would be later than the one after it.
+        // The time before a window is idle only if no other window is open. Otherwise these points are taken
+        // after the windows, in their order: a point before a window that still runs would be later than the one
+        // after it.
         if let Some(checkpoints) = &mut control.checkpoints {
             if control.progress.open_count() == 1 {
                 checkpoints.before_window(&self.state, head, due_ns, |time| {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A pass whose pages cost less than this many times the least known is one over warm memory.
+/// A pass whose pages cost less than this many times the lowest known cost ran over warm memory.
 const NEAR: f64 = 1.5;
 
 /// How much fresh memory is written to, in pages of each size.
@@ -19,7 +19,7 @@ impl Extent {
     pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
 }
 
-/// CPU time of the first write to a page of each size; none where no page of that size was written to.
+/// CPU time of the first write to a page of each size; none if no page of that size was written to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageCosts {
     /// A page of 4 KiB.
@@ -39,8 +39,8 @@ impl PageCosts {
         }
     }
 
-    /// Whether no size costs more than [`NEAR`] times what `other` has for it. Of a size that `other` does not know
-    /// nothing is near.
+    /// Whether no size costs more than [`NEAR`] times its cost in `other`. A size that `other` does not know is
+    /// never near.
     pub(super) fn is_near(self, other: PageCosts) -> bool {
         let near = |cost: Option<u64>, known: Option<u64>| match (cost, known) {
             (None, _) => true,
@@ -51,25 +51,25 @@ impl PageCosts {
     }
 }
 
-/// What writing to memory until it was warm showed.
+/// The result of writing to memory until it was warm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warmed {
-    /// What was written to. Huge pages that the kernel did not give count as small ones.
+    /// The memory that was written to. Huge pages that the kernel did not provide count as small ones.
     pub extent: Extent,
-    /// The first pass: what the host had not backed costs more.
+    /// The first pass: pages that the host had not backed cost more.
     pub first: PageCosts,
     /// The last pass.
     pub last: PageCosts,
-    /// Whether the last pass cost what warm memory costs.
+    /// Whether the last pass cost as much as warm memory does.
     pub is_warm: bool,
 }
 
-/// What is to be backed before a replay.
+/// What must be backed before a replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// How much memory.
     pub extent: Extent,
-    /// What warm pages cost on this machine, as far as an earlier sample knows.
+    /// The cost of warm pages on this machine, as far as an earlier sample measured it.
     pub known: PageCosts,
 }
 
@@ -78,8 +78,8 @@ pub struct Need {
 pub struct Footprint {
     /// In pages of each size.
     pub extent: Extent,
-    /// Page faults that were served with a huge page. The kernel counts those of all processes: an upper bound, and
-    /// none where it does not count them.
+    /// Page faults that were served with a huge page. The kernel counts those of all processes, so this is an upper
+    /// bound; none if it does not count them.
     pub huge_faults: Option<u64>,
 }
 

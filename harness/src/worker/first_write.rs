@@ -1,23 +1,23 @@
 //! What the first write to a fresh page costs, in the two sizes that a heap has: small pages and transparent huge
 //! pages.
 //!
-//! On a virtual machine the host backs a page when the guest first writes to it, and takes it back within seconds of
-//! the guest's freeing it. A first write that the host must serve costs ten times what it costs on memory that
-//! the host backs already. The time is the writing thread's CPU time: other processes' turns are not in it, the
-//! host's work is.
+//! On a virtual machine the host backs a page when the guest first writes to it, and takes it back within seconds
+//! after the guest frees it. A first write that the host must serve costs ten times as much as one to memory that
+//! the host already backs. The time is the writing thread's CPU time: it does not include other processes' turns,
+//! but it does include the host's work.
 
 use super::clock::thread_cpu_ns;
 use super::extent::{Extent, PageCosts, Warmed};
 use super::memory::PAGE_BYTES;
 use super::usage::Usage;
 
-/// Passes after which memory that still grows cheaper is given up.
+/// Passes after which we give up on memory that still gets cheaper.
 const MOST_PASSES: u32 = 4;
 
 const HUGE_PAGE_BYTES: u64 = Extent::HUGE_PAGE_BYTES;
 
-/// What the first write to fresh pages of both sizes costs on this machine, and the second write to memory that was
-/// given back in between.
+/// The cost of the first write to fresh pages of both sizes on this machine, and of the second write to memory that
+/// was returned in between.
 ///
 /// # Errors
 ///
@@ -27,9 +27,9 @@ pub fn measure_first_writes() -> Result<Warmed, String> {
     write_until_warm(Extent { small_bytes: BYTES, huge_bytes: BYTES }, PageCosts::default())
 }
 
-/// Writes to that much fresh memory, gives it back, and does it again until it grows no cheaper.
+/// Writes to that much fresh memory, returns it, and repeats that until it gets no cheaper.
 ///
-/// `known` is what warm pages cost on this machine, as far as that is known: then one pass may do.
+/// `known` is the cost of warm pages on this machine, if it is known: then one pass may be enough.
 ///
 /// # Errors
 ///
@@ -56,16 +56,16 @@ pub(super) fn write_until_warm(extent: Extent, known: PageCosts) -> Result<Warme
 
 /// Writes once to all pages, held at the same time. Returns what was written to in which pages.
 fn write_once(extent: Extent) -> Result<(Extent, PageCosts), String> {
-    // NOTE: small pages are given back before the huge ones, as locals are dropped last first. The kernel hands out
-    // first what was freed last: small pages merge into blocks of 2 MiB of which this process has written to a part
-    // alone, and on top of its list they would be the ones that the replay gets.
+    // NOTE: small pages are returned before the huge ones, because locals are dropped in reverse order. The kernel
+    // hands out first what was freed last: small pages merge into blocks of 2 MiB of which this process has written
+    // to only a part, and at the top of its list they would be the ones that the replay gets.
     let huge = Fresh::map(extent.huge_bytes, HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE)?;
     let small = Fresh::map(extent.small_bytes, PAGE_BYTES, libc::MADV_NOHUGEPAGE)?;
     let (huge_ns, faults) = huge.write();
     let (small_ns, _) = small.write();
     let (small_pages, huge_pages) = (small.bytes / PAGE_BYTES, huge.bytes / HUGE_PAGE_BYTES);
     let each = |ns: u64, pages: u64| (pages > 0).then(|| ns / pages.max(1));
-    // Each huge page is one fault; the 512 small ones in its place are as many. A quarter may have come small.
+    // Each huge page is one fault; 512 small ones in its place are 512 faults. A quarter may have been small.
     if faults > huge_pages + huge_pages / 4 * (HUGE_PAGE_BYTES / PAGE_BYTES) {
         let pages = small_pages + huge.bytes / PAGE_BYTES;
         let extent = Extent { small_bytes: small.bytes + huge.bytes, huge_bytes: 0 };
@@ -79,13 +79,13 @@ fn write_once(extent: Extent) -> Result<(Extent, PageCosts), String> {
 struct Fresh {
     mapping: *mut libc::c_void,
     mapped_bytes: usize,
-    /// Its first page of the size that was asked for.
+    /// Its first page of the requested size.
     first: *mut u8,
     bytes: u64,
 }
 
 impl Fresh {
-    /// Maps whole pages of `page_bytes`, and gives the kernel `advice` on them.
+    /// Maps whole pages of `page_bytes`, and gives the kernel `advice` about them.
     fn map(bytes: u64, page_bytes: u64, advice: libc::c_int) -> Result<Fresh, String> {
         let bytes = bytes.next_multiple_of(page_bytes);
         if bytes == 0 {
@@ -110,7 +110,7 @@ impl Fresh {
         };
         if mapping == libc::MAP_FAILED {
             let reason = std::io::Error::last_os_error();
-            return Err(format!("the system gives no {mapped_bytes} bytes: {reason}"));
+            return Err(format!("the system refuses {mapped_bytes} bytes: {reason}"));
         }
         // NOTE: a kernel without transparent huge pages refuses the advice, and its pages are small anyway.
         // SAFETY: advice on the mapping, which changes no content.
@@ -153,7 +153,7 @@ mod tests {
         assert!(warmed.first.small_ns.is_some_and(|ns| ns > 0), "{warmed:?}");
         assert_eq!(warmed.last.huge_ns, None, "no huge page was asked for");
         let small = Fresh::map(64 * PAGE_BYTES, PAGE_BYTES, libc::MADV_NOHUGEPAGE).unwrap();
-        // Tests beside this one fault too, so that there is no upper bound.
+        // Tests that run at the same time fault too, so there is no upper bound.
         assert!(small.write().1 >= 64);
     }
 
@@ -168,6 +168,6 @@ mod tests {
     fn more_than_there_is_of_addresses_is_an_error() {
         let asked = Extent { small_bytes: 1 << 50, huge_bytes: 0 };
         let why = write_until_warm(asked, PageCosts::default()).unwrap_err();
-        assert!(why.contains("gives no"), "{why}");
+        assert!(why.contains("refuses"), "{why}");
     }
 }

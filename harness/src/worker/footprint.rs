@@ -1,7 +1,7 @@
-//! How much fresh memory a replay used, and in which pages: what is warmed before the variant's next sample.
+//! How much fresh memory a replay used, and in which pages: this is warmed before the variant's next sample.
 //!
-//! Two reads of `/proc` around the replay, none in it. Every figure is an upper bound: to warm too much costs time,
-//! to warm too little costs the truth.
+//! Two reads of `/proc` around the replay, none in it. Every figure is an upper bound: warming too much costs time,
+//! warming too little falsifies the measurement.
 
 use procfs::process::Process;
 
@@ -17,7 +17,7 @@ pub(super) struct Counters {
     peak_bytes: u64,
     /// Resident bytes of files and shared mappings.
     shared_bytes: u64,
-    /// Huge pages that faults of any process were served with; none where the kernel does not count them.
+    /// Huge pages with which faults of any process were served; none if the kernel does not count them.
     huge_faults: Option<u64>,
 }
 
@@ -54,11 +54,12 @@ pub(super) fn find_footprint(begin: Counters, end: Counters, faults: u64) -> Res
     })
 }
 
-/// How much of `peak` bytes lay in huge pages and in small ones at most.
+/// How much of `peak` bytes was in huge pages and in small ones, at most.
 fn divide(peak: u64, huge_bytes: u64, faults: u64) -> Extent {
     let huge_bytes = huge_bytes.min(peak);
     let small_faults = faults.saturating_sub(huge_bytes / HUGE_PAGE_BYTES);
-    // NOTE: a fault may bring several small pages (folios of a middle size): what is not huge is small in any case.
+    // NOTE: a fault may bring several small pages (medium-sized folios): everything that is not huge counts
+    // as small.
     let small_bytes = small_faults.saturating_mul(PAGE_BYTES).min(peak).max(peak - huge_bytes);
     Extent { small_bytes, huge_bytes }
 }

@@ -1,8 +1,8 @@
 //! Where a replayed thread waits: for an operation of another thread, or for its next segment.
 //!
-//! Every wait is for something earlier in the trace's total order, and the earliest thing that is not
-//! done waits for nothing: so no waits can form a ring. A waiter polls a few times and then sleeps on a
-//! futex of its own; who brings what it waits for wakes it, and nobody else.
+//! Every wait is for something earlier in the trace's total order, and the earliest thing that is not done
+//! waits for nothing: so waits cannot form a cycle. A waiter polls a few times and then sleeps on its own
+//! futex; only the thread that completes what it waits for wakes it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,7 +11,7 @@ use super::state::{Local, State};
 use super::sync;
 use super::turn::{is_ready, set, wait_until};
 
-/// Wakes who sleeps on `word`.
+/// Wakes the threads that sleep on `word`.
 ///
 /// NOTE: all of them. Two threads can sleep on one slot, the second for what the first will do; woken
 /// alone, the second would sleep again and the first would never be woken.
@@ -41,8 +41,8 @@ fn wait_in_turn(state: &State, word: &AtomicU32, wanted: u32, local: &mut Local)
     state.counts.waits.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Says that the operation that has `generation` on the object in `slot` is done, to the thread that waits for it, or
-/// will.
+/// Publishes that the operation that has `generation` on the object in `slot` is done, for the thread that waits for
+/// it, or will.
 #[inline(always)]
 pub(super) fn publish_generation(state: &State, slot: u32, generation: u32, local: &mut Local) {
     let word = &state.slots.generations[slot as usize];
@@ -66,7 +66,7 @@ pub(super) fn wait_for_offer(state: &State, offered: &AtomicU32, taken: u32) {
     }
 }
 
-/// Says that one more segment was offered. Only one thread at a time may call this.
+/// Publishes that one more segment was offered. Only one thread at a time may call this.
 pub(super) fn add_offer(state: &State, offered: &AtomicU32) {
     let count = offered.load(Ordering::Relaxed) >> 1;
     if set(offered, count.wrapping_add(1)) {

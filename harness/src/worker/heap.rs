@@ -1,8 +1,8 @@
 //! The heap of the `heaplab` binary itself: never the allocator under test.
 //!
-//! dlmalloc on shared mappings, behind one lock. The harness allocates in set-up and reporting only,
-//! so that the lock costs nothing that is measured; and because shared mappings do not count in
-//! `RssAnon`, what a worker holds there is not mistaken for the tested allocator's.
+//! dlmalloc on shared mappings, protected by one lock. The harness allocates in set-up and reporting only, so
+//! the lock does not affect measurements; and because shared mappings do not count in `RssAnon`, a worker's
+//! own memory is not mistaken for the tested allocator's.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -12,7 +12,7 @@ use dlmalloc::{Allocator, Dlmalloc};
 
 use super::lock::Lock;
 
-/// A global allocator for binaries whose own memory must not lie on the heap under test.
+/// A global allocator for binaries whose own memory must not be on the heap under test.
 pub struct PrivateHeap {
     lock: Lock,
     heap: UnsafeCell<Dlmalloc<SharedPages>>,

@@ -1,8 +1,8 @@
-//! The heap map of the memory pass: which pages of the heap are resident, and how many bytes of live
-//! objects lie in each.
+//! The heap map of the memory pass: which pages of the heap are resident, and how many bytes of live objects
+//! are in each.
 //!
 //! Side effects: one read of `smaps`, and mincore of the process's private anonymous mappings. No page of the
-//! heap is touched, and what is kept lies on the private heap. The caller holds the clock still.
+//! heap is touched, and the map itself is on the private heap. The caller keeps the clock still.
 
 use std::io;
 
@@ -12,9 +12,9 @@ use super::job::HeapCell;
 use super::memory::{PAGE_BYTES, live_blocks, resident_pages};
 use super::tables::Slots;
 
-/// A map has no more cells; a cell has the smallest size, a power of two, with which it has not.
+/// The most cells of a map; a cell has the smallest size, a power of two, with which there are no more.
 const MOST_CELLS: usize = 2048;
-/// Pages that are asked for in one call.
+/// Pages that one call asks about.
 const PIECE_PAGES: u64 = 16_384;
 
 /// The map at rest.
@@ -25,7 +25,7 @@ pub(super) fn draw(slots: &Slots) -> Result<Vec<HeapCell>, String> {
 }
 
 /// First page and the page after the last of each stretch of private anonymous memory, in order of address.
-/// Mappings that adjoin are one region; those without a resident page are left out.
+/// Adjacent mappings are one region; those without a resident page are left out.
 fn heap_regions() -> Result<Vec<(u64, u64)>, String> {
     let maps = Process::myself()
         .and_then(|process| process.smaps())
@@ -56,8 +56,8 @@ fn map_regions(regions: &[(u64, u64)], blocks: &[(u64, u64)]) -> io::Result<Vec<
         while from < end {
             let to = end.min(from + PIECE_PAGES);
             let resident = resident_pages(from, to)?;
-            let (live, behind) = live_bytes(rest, from, to);
-            rest = behind;
+            let (live, after) = live_bytes(rest, from, to);
+            rest = after;
             for (page, _) in resident.iter().enumerate().filter(|(_, state)| *state & 1 == 1) {
                 cells.push(number as u64, from - first + page as u64, live[page]);
             }
@@ -84,7 +84,7 @@ fn live_bytes(blocks: &[(u64, u64)], from: u64, to: u64) -> (Vec<u64>, &[(u64, u
             live[(at / PAGE_BYTES - from) as usize] += end.min(page_end) - at;
             at = page_end;
         }
-        // A block that goes on is counted again.
+        // A block that continues is counted again.
         if address + size > to * PAGE_BYTES {
             break;
         }
@@ -93,7 +93,7 @@ fn live_bytes(blocks: &[(u64, u64)], from: u64, to: u64) -> (Vec<u64>, &[(u64, u
     (live, &blocks[done..])
 }
 
-/// Cells that are filled in order of address, and joined in pairs whenever there are too many.
+/// Cells, filled in address order, and joined in pairs whenever there are too many.
 #[derive(Default)]
 struct Cells {
     /// A cell has two to the power of this pages.

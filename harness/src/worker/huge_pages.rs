@@ -1,7 +1,8 @@
-//! Whether the kernel had huge pages to give. Where it had none, an allocator that asks for them got small ones, and less of
-//! its memory is resident than on a host with free ones.
+//! Whether the kernel had huge pages to give. If it had none, an allocator that asks for them got small ones, and less
+//! of its memory is resident than on a host with free ones.
 //!
-//! The kernel counts that for the machine and not for a process: it is said only of a process that has huge pages.
+//! The kernel counts that for the machine and not for a process, so it is reported only for a process that
+//! has huge pages.
 
 use super::job::Measured;
 use crate::stats::NOISE_THRESHOLD;
@@ -11,8 +12,8 @@ const HUGE_PAGE_BYTES: u64 = 2 << 20;
 const REMARK: &str = "the kernel had too few free huge pages meanwhile, so that less is resident than on a host that has \
     them: end what fills the memory, or let the kernel join free pages (as root: echo 1 > /proc/sys/vm/compact_memory)";
 
-/// Faults of the whole machine that were to get a huge page and got a small one, since it started; none where the kernel
-/// does not tell.
+/// Faults on the whole machine, since it started, that should have got a huge page and got a small one; none if the
+/// kernel does not tell.
 pub(super) fn count_fallbacks() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
@@ -21,8 +22,7 @@ fn parse(vmstat: &str) -> Option<u64> {
     vmstat.lines().find_map(|line| line.strip_prefix("thp_fault_fallback "))?.trim().parse().ok()
 }
 
-/// What must be said of a memory sample, from the counts before and after it: nothing where what fell back is within the
-/// noise.
+/// The warning for a memory sample, from the counts before and after it: none if the fallbacks are within the noise.
 pub(super) fn remark(before: Option<u64>, after: Option<u64>, measured: &Measured) -> Option<String> {
     let fallbacks = after?.saturating_sub(before?);
     let peak_bytes = measured.resident_peak_bytes?;

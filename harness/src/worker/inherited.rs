@@ -1,8 +1,9 @@
-//! What a forked process still shares with its parent: a stand-in of the parent is forked where the recorded process was,
-//! and the kernel tells which pages either has written to since.
+//! What a forked process still shares with its parent: a stand-in for the parent is forked where the recorded process
+//! was forked, and the kernel tells which pages either has written to since.
 //!
-//! The stand-in does nothing: it waits until the worker ends it, or has ended. It is made by the bare system call, without
-//! handlers of the allocator's: those of the parent change nothing that stays, and the child is the worker, which goes on.
+//! The stand-in does nothing: it waits until the worker stops it or exits. It is made with the bare system call,
+//! without the allocator's fork handlers: those of the parent have no lasting effect, and the child is the worker,
+//! which continues.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,12 +13,12 @@ use super::memory::Rollup;
 /// The parent of the replayed process, as far as memory goes.
 pub(super) struct Parent {
     process: libc::pid_t,
-    /// When it is closed, the stand-in ends.
+    /// When it is closed, the stand-in exits.
     _end: OwnedFd,
 }
 
 impl Parent {
-    /// Forks it: from here on what is written to is this process's own.
+    /// Forks it: from here on pages that are written to are this process's own.
     pub(super) fn fork() -> io::Result<Parent> {
         let mut ends = [-1; 2];
         // SAFETY: room for two descriptors.
@@ -54,7 +55,8 @@ impl Drop for Parent {
     }
 }
 
-/// In the stand-in: waits until nobody holds the other end. It keeps no descriptor, so that nobody waits for it.
+/// In the stand-in: waits until nobody holds the other end. It keeps no other descriptor, so that nobody
+/// waits for it.
 fn wait_for_end(read: i32) -> ! {
     // SAFETY: system calls that take numbers, and a place of one byte; in a process of one thread.
     unsafe {
@@ -66,7 +68,7 @@ fn wait_for_end(read: i32) -> ! {
             });
         }
         let mut byte = 0_u8;
-        // NOTE: an error is a signal that was handled, which nobody sends, or the end.
+        // NOTE: an error is a handled signal, which nobody sends, or the end.
         while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
         libc::_exit(0)
     }

@@ -14,13 +14,13 @@ use crate::design::{Pace, Pass, Touch};
 pub struct Job {
     /// The program file.
     pub program: PathBuf,
-    /// What was learnt when it was compiled.
+    /// What is known from compiling it.
     pub info: ProgramInfo,
-    /// Which allocator must serve, with which settings.
+    /// The allocator that must be in use, and its settings.
     pub variant: Variant,
     /// What to measure.
     pub pass: Pass,
-    /// How fast trace time goes by.
+    /// How fast trace time passes.
     pub pace: Pace,
     /// How much of a block is written to.
     pub touch: Touch,
@@ -30,29 +30,29 @@ pub struct Job {
     pub resident_constant_bytes: u64,
     /// Whether a memory pass draws the map of its heap.
     pub draws_heap_map: bool,
-    /// Where the worker enters a control group of its own, right before the replay.
+    /// The control group of its own that the worker enters right before the replay.
     #[serde(default)]
     pub group_processes: Option<PathBuf>,
-    /// What a control group lets the worker have; none without a limit.
+    /// The limits of the worker's control group; none without a limit.
     pub memory_limit_bytes: Option<u64>,
-    /// The memory that is backed by the host before the replay; none where time does not count.
+    /// The memory that the host backs before the replay; none if time does not count.
     pub need: Option<Need>,
-    /// What decides where the first blocks lie; none for nothing before the replay.
+    /// The seed of the first blocks' layout; none if nothing is allocated before the replay.
     pub layout_seed: Option<u64>,
 }
 
-/// What came of it. Goes out on stdout.
+/// The answer, written to stdout.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reply {
-    /// How it ended, as far as the worker could tell.
+    /// The status, as far as the worker could tell.
     pub status: Status,
-    /// Why, where it is not `ok`.
+    /// Why, if it is not `ok`.
     pub status_detail: Option<String>,
-    /// What does not make the sample wrong but must be known.
+    /// Warnings that do not invalidate the sample but must be known.
     pub warnings: Vec<String>,
-    /// Version as the allocator itself states it.
+    /// Version that the allocator itself reports.
     pub allocator_version: Option<String>,
-    /// File that the malloc in use lies in.
+    /// File that contains the malloc in use.
     pub library_path: Option<PathBuf>,
     /// The figures.
     pub measured: Measured,
@@ -68,32 +68,32 @@ pub struct Reply {
     pub footprint: Option<Footprint>,
     /// Blocks by usable size.
     pub sizes: Vec<SizeClass>,
-    /// Blocks by what was requested.
+    /// Blocks by requested size.
     pub requests: Vec<RequestClass>,
-    /// What the allocator says of its memory.
+    /// What the allocator reports about its memory.
     pub accounts: Vec<Stated>,
     /// What the worker's control group was charged, as the parent saw it.
     #[serde(skip)]
     pub charged: Option<crate::group::Account>,
 }
 
-/// How a worker ended. Anything but `Ok` is a row of the results all the same.
+/// How a worker ended. Anything except `Ok` is still a row of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Measured, and nothing is wrong.
+    /// Measured without errors.
     Ok,
-    /// Ended by the harness after its time was over.
+    /// Killed by the harness after its time was over.
     Timeout,
-    /// Ended by a signal.
+    /// Killed by a signal.
     Crash,
-    /// The allocator could not serve a request, or the system ended the worker for its memory.
+    /// The allocator could not serve a request, or the system killed the worker for its memory.
     Oom,
     /// The combination cannot be measured (for example a background thread at virtual pace).
     Refused,
-    /// Another malloc served than the one asked for.
+    /// A malloc different from the requested one was in use.
     NotInjected,
-    /// This version of the allocator does not know a setting, or did not take it.
+    /// This version of the allocator does not know a setting, or did not accept it.
     UnknownSetting,
     /// A check pass found an object overwritten, misaligned, or a calloc that was not zero.
     CheckFailed,
@@ -115,7 +115,7 @@ pub struct Checkpoint {
     pub time_ns: u64,
     /// Bytes of live objects as requested.
     pub requested_bytes: u64,
-    /// What the allocator says that they have room for.
+    /// The usable bytes that the allocator reports for them.
     pub usable_bytes: u64,
     /// Anonymous resident bytes, without the harness's.
     pub resident_bytes: u64,
@@ -126,9 +126,9 @@ pub struct Checkpoint {
 /// Blocks of one usable size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SizeClass {
-    /// Their usable size; beyond 32 KiB the largest of an eighth of a doubling.
+    /// Their usable size; above 32 KiB the upper edge of an eighth of a doubling.
     pub usable_bytes: u64,
-    /// Calls that got such a block.
+    /// Calls that returned such a block.
     pub calls: u64,
     /// What those calls requested.
     pub requested_bytes: u64,
@@ -143,11 +143,11 @@ pub struct SizeClass {
 /// Blocks of one size of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestClass {
-    /// The largest of it: up to 1 KiB a multiple of 8; beyond, a 64th of a doubling.
+    /// The largest request: a multiple of 8 up to 1 KiB, the upper edge of a 64th of a doubling above.
     pub requested_bytes: u64,
-    /// Calls that requested so much.
+    /// Calls that requested this size.
     pub calls: u64,
-    /// The room that they got.
+    /// Usable bytes that they got.
     pub usable_bytes: u64,
     /// Such blocks live at the requested peak.
     pub live_blocks: u64,
@@ -161,23 +161,23 @@ pub struct RequestClass {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
-    /// When the program held the most.
+    /// When the program's live bytes were at their peak.
     #[default]
     Peak,
-    /// When the most was resident, where that is another moment.
+    /// When the most memory was resident, if that was another moment.
     ResidentPeak,
-    /// At once after every object was freed.
+    /// Immediately after every object was freed.
     Drained,
 }
 
-/// What the allocator says of its memory at one moment, and what the replay knows of it then.
+/// What the allocator reports about its memory at one moment, and what the replay knows about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stated {
     /// When.
     pub moment: Moment,
-    /// The allocator's own account.
+    /// The allocator's own figures.
     pub account: Account,
-    /// Usable bytes of the objects that the replay holds; none where the allocator does not tell usable sizes.
+    /// Usable bytes of the objects that the replay holds; none if the allocator does not report usable sizes.
     pub usable_bytes: Option<u64>,
     /// Resident bytes, the constant subtracted.
     pub resident_bytes: u64,
@@ -188,16 +188,16 @@ pub struct Stated {
 pub struct HeapMap {
     /// When.
     pub moment: Moment,
-    /// Its cells that hold a resident page, in order of address.
+    /// Its cells with a resident page, in address order.
     pub cells: Vec<HeapCell>,
 }
 
 /// A piece of the heap's address space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeapCell {
-    /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
+    /// The stretch of private anonymous memory that contains it, in address order, from 0.
     pub region: u64,
-    /// Where it begins, from the region's start.
+    /// Its start, from the start of the region.
     pub offset_bytes: u64,
     /// Its length.
     pub span_bytes: u64,
@@ -214,12 +214,12 @@ pub struct Histogram {
     pub operation: String,
     /// `call`, `touch` or `switched`.
     pub scope: String,
-    /// Upper end of each bucket in ns, and the calls in it.
+    /// Upper edge of each bucket in ns, and the calls in it.
     pub buckets: Vec<(u64, u64)>,
 }
 
-/// The figures that a worker states and samples.csv has under the same names. Their list stands here once: it is handed to
-/// the macro that is named.
+/// The figures that a worker reports and samples.csv has under the same names. This is their only list: it is passed to
+/// the named macro.
 macro_rules! measured_columns {
     ($define:ident) => {
         $define! {
@@ -251,15 +251,16 @@ macro_rules! measured_columns {
             resident_end_bytes,
             /// Requested bytes after the last event, before the drain.
             requested_end_bytes,
-            /// Resident bytes at once after every object was freed.
+            /// Resident bytes immediately after every object was freed.
             resident_drained_bytes,
-            /// Resident bytes after 60 s more of trace time with the stated nudge.
+            /// Resident bytes after another 60 s of trace time with the nudge.
             resident_settled_bytes,
-            /// Resident bytes after the allocator's own purge call; empty where it has none.
+            /// Resident bytes after the allocator's own purge call; empty if it has none.
             resident_purged_bytes,
-            /// Trace time at which memory was broken down with the most of it resident: at a checkpoint, the requested peak or the end.
+            /// Trace time at which memory was broken down while the most was resident: at a checkpoint, the
+            /// requested peak or the end.
             at_resident_peak_ns,
-            /// `LazyFree` after the last event: pages given back by MADV_FREE that still count as resident.
+            /// `LazyFree` after the last event: pages released by MADV_FREE that still count as resident.
             lazyfree_bytes,
             /// `AnonHugePages` after the last event.
             anon_huge_bytes,
@@ -267,7 +268,7 @@ macro_rules! measured_columns {
             page_faults_minor,
             /// Major page faults of the replay.
             page_faults_major,
-            /// Context switches of the replay, voluntary and not.
+            /// Context switches of the replay, voluntary and involuntary.
             context_switches,
             /// Virtual size after the last event.
             virtual_bytes,
@@ -275,19 +276,22 @@ macro_rules! measured_columns {
             mappings,
             /// Page tables (VmPTE) after the last event.
             page_table_bytes,
-            /// The part of `page_table_bytes` that maps what is the harness's own: tables, stacks, the program.
+            /// The part of `page_table_bytes` that maps the harness's own memory: tables, stacks, the
+            /// program.
             page_table_harness_bytes,
-            /// Resident pages of that library file after the last event that processes share: its code and constants.
+            /// Resident pages of that library file after the last event that processes can share: its code
+            /// and constants.
             library_file_bytes,
-            /// Calls of the supplied clock.
+            /// Reads of the supplied clock.
             clock_reads,
-            /// Times that a thread waited for an operation on the same object.
+            /// How often a thread waited for another thread's operation on the same object.
             waits,
-            /// Sleeping threads that were woken.
+            /// Wake-ups of sleeping threads.
             wakeups,
-            /// Times that a thread waited for a window to open.
+            /// How often a thread waited for a window to open.
             window_stalls,
-            /// Latency pass: calls whose thread woke on a CPU whose counter is behind, so that they have no duration.
+            /// Latency pass: calls whose thread woke on a CPU whose counter lags, so that they have no
+            /// duration.
             latency_untimed_calls,
         }
     };
@@ -296,7 +300,7 @@ pub(crate) use measured_columns;
 
 macro_rules! define_measured {
     ($($(#[$about:meta])* $name:ident,)*) => {
-        /// The figures of a sample; what a pass does not measure is none.
+        /// The figures of a sample; none for what a pass does not measure.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Measured {
             $($(#[$about])* pub $name: Option<u64>,)*
@@ -318,7 +322,7 @@ pub struct Breakdown {
     pub resident_bytes: u64,
     /// Requested bytes live.
     pub requested_bytes: u64,
-    /// Usable minus requested; none where the allocator does not tell usable sizes.
+    /// Usable minus requested; none if the allocator does not report usable sizes.
     pub internal_bytes: Option<u64>,
     /// Live bytes whose pages are not resident.
     pub untouched_bytes: u64,

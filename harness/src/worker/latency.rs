@@ -1,17 +1,16 @@
 //! The latency pass: the time of every call, by the time-stamp counter.
 //!
-//! Each thread keeps a log of raw durations and empties it into the shared histograms between calls.
-//! A call is timed alone, and again with the first touch of what it returned. Nothing is subtracted:
-//! the timer's own distribution is a row beside the others. Calls in which the thread was switched out
-//! although it could have run on say how long the machine was busy elsewhere; they are counted apart. A
-//! call that slept, for a lock of the allocator's or the kernel's, is not: apart, contended calls made up
-//! four fifths of a one-arena ptmalloc2's time, and its longest call was shown as short as that of sixteen arenas.
-//! A call of the fast path takes less than two readings of the counter. So one operation in sixteen is in a batch: 64 of
-//! a thread's operations, one after another, with their touches and the replay's own work between them, and no reading
-//! but at both ends. Batches are a row of their own; their calls are in no other.
-//! What a call of malloc costs by its size is kept besides, in rows of their own: the same calls once more.
-//! Where a thread slept in a call and woke on a CPU whose counter is behind, the call ends before it began: nobody
-//! knows how long it took. Such calls are in no histogram; they are counted (`latency_untimed_calls`).
+//! Each thread keeps a log of raw durations and empties it into the shared histograms between calls. A call is timed
+//! alone, and again with the first touch of what it returned. Nothing is subtracted: the timer's own distribution is a
+//! separate row. Calls in which the thread was switched out although it could have run on show how long the machine was
+//! busy elsewhere; they are counted separately. A call that slept on a lock of the allocator or the kernel is not:
+//! counted separately, contended calls made up four fifths of the time of a one-arena ptmalloc2, and its longest call
+//! appeared as short as that with sixteen arenas. A call on the fast path takes less than two readings of the counter.
+//! So one operation in sixteen is part of a batch: 64 consecutive operations of a thread, with their touches and the
+//! replay's own work between them, and readings at both ends only. Batches have a separate row; their calls are in no
+//! other. The cost of malloc by size is kept in additional rows: the same calls again. If a thread slept in a call and
+//! woke on a CPU whose counter lags, the call ends before it started, so its duration is unknown. Such calls are in no
+//! histogram; they are counted (`latency_untimed_calls`).
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +21,12 @@ use super::job::Histogram;
 use super::lock::Lock;
 use super::{clock, usage};
 
-/// The calls of malloc that request up to so much, and more than the size before.
+/// The calls of malloc that request up to this size, and more than the size before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CostSize {
     /// The operation of their rows.
     pub(crate) operation: &'static str,
-    /// None for all beyond the last.
+    /// None for everything above the last.
     pub(crate) up_to_bytes: Option<u64>,
 }
 
@@ -40,7 +39,7 @@ macro_rules! cost_sizes {
     };
 }
 
-/// Each double the one before, from [`LEAST_COST_BITS`] on.
+/// Each is double the one before, from [`LEAST_COST_BITS`] on.
 pub(crate) const COST_SIZES: [CostSize; 18] =
     cost_sizes!(16 32 64 128 256 512 1024 2048 4096 8192 16384 32768 65536 131072 262144 524288 1048576);
 /// Binary logarithm of the first.
@@ -68,7 +67,7 @@ const TIMED_OPERATIONS: u32 = 960;
 
 /// Entries of a log.
 const LOG_ENTRIES: usize = 1024;
-/// Only a call or a pause longer than this is asked whether the thread was switched out in it: asking is a
+/// Only after a call or a pause longer than this we ask whether the thread was switched out: asking is a
 /// system call, and being switched out takes longer than this.
 const SUSPICIOUS_NS: u64 = 5_000;
 /// How long the counter is compared with the clock.
@@ -89,7 +88,7 @@ fn ticks() -> u64 {
     }
 }
 
-/// Elsewhere the real clock serves.
+/// On other processors the real clock is used.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn ticks() -> u64 {
@@ -104,7 +103,7 @@ pub(super) struct Histograms {
     lock: Lock,
     /// By operation and scope; then the calls of malloc by size.
     buckets: UnsafeCell<Vec<Buckets<u64>>>,
-    /// Calls that ended before they began.
+    /// Calls that ended before they started.
     untimed: AtomicU64,
 }
 
@@ -112,7 +111,7 @@ pub(super) struct Histograms {
 unsafe impl Sync for Histograms {}
 
 impl Histograms {
-    /// Empty histograms, but for the timer's own, which is measured here.
+    /// Empty histograms, except the timer's own, which is measured here.
     pub(super) fn new() -> Histograms {
         let scale = calibrate();
         let empty = || {
@@ -137,12 +136,12 @@ impl Histograms {
             }
         }
         log.flush(&histograms);
-        // Of the timer's own reads nobody asks how many were none.
+        // Nobody needs the number of the timer's own untimed reads.
         histograms.untimed.store(0, Ordering::Relaxed);
         histograms
     }
 
-    /// How many calls have no duration, because they ended on a CPU whose counter is behind that of their begin.
+    /// How many calls have no duration, because they ended on a CPU whose counter lags that of their start.
     pub(super) fn untimed(&self) -> u64 {
         self.untimed.load(Ordering::Relaxed)
     }
@@ -187,14 +186,14 @@ fn calibrate() -> u64 {
             std::hint::spin_loop();
         }
         let ns = clock::real_ns() - begin_ns;
-        // Moved to a CPU whose counter is behind: once more.
+        // Moved to a CPU whose counter lags: try again.
         if let Some(passed) = passed(begin, ticks()) {
             return ((u128::from(ns) << 32) / u128::from(passed.max(1))).max(1) as u64;
         }
     }
 }
 
-/// Ticks from `begin` to `end`; none where the counter was read on a CPU whose counter lags the first one's.
+/// Ticks from `begin` to `end`; none if the second reading was on a CPU whose counter lags the first one's.
 #[inline(always)]
 fn passed(begin: u64, end: u64) -> Option<u64> {
     end.checked_sub(begin)
@@ -206,18 +205,18 @@ pub(super) struct Log {
     entries: [u64; LOG_ENTRIES],
     length: usize,
     suspicious_ticks: u64,
-    /// Where the current call began, how long it took, and where its touch began.
+    /// Start of the current call, its duration, and the start of its touch.
     begin: u64,
     call: u64,
     middle: u64,
-    /// Where the last measurement ended, and how often the thread had been switched out at most then.
+    /// End of the last measurement, and how often, at most, the thread had been switched out by then.
     last: u64,
     preemptions: u64,
     /// The current call is no row `touch`: it was switched out, or has no duration.
     apart: bool,
     /// Calls without a duration.
     untimed: u64,
-    /// Operations until the next batch, or of this one that are to come, and where it began.
+    /// Operations until the next batch, or remaining in this one, and its start.
     left: u32,
     in_batch: bool,
     batch_begin: u64,
@@ -272,7 +271,7 @@ impl Log {
         }
     }
 
-    /// Whether the thread was switched out since it was last asked, although it could have run on.
+    /// Whether the thread was switched out since the last check, although it could have run on.
     fn was_switched(&mut self) -> bool {
         let now = usage::thread_preemptions();
         std::mem::replace(&mut self.preemptions, now) != now
@@ -334,7 +333,7 @@ impl Log {
         self.last = ticks();
     }
 
-    /// Whether the calls that come are timed in a batch, and not each.
+    /// Whether the following calls are timed in a batch, and not individually.
     #[inline(always)]
     pub(super) fn in_batch(&self) -> bool {
         self.in_batch
@@ -358,7 +357,7 @@ impl Log {
         }
     }
 
-    /// Begins or ends a batch.
+    /// Starts or ends a batch.
     #[inline(never)]
     fn turn_at(&mut self, now: u64) {
         if self.in_batch {
@@ -376,7 +375,7 @@ impl Log {
         self.last = self.batch_begin;
     }
 
-    /// The segment ends: the thread may wait before its next, so that no batch goes on.
+    /// The segment ends: the thread may wait before its next one, so no batch continues.
     pub(super) fn end_segment(&mut self) {
         if self.in_batch {
             self.in_batch = false;
@@ -422,7 +421,7 @@ mod tests {
         assert!(log.in_batch);
         log.end_segment();
         assert!(!log.in_batch, "a wait between two segments is in no batch");
-        // Short segments must not keep all calls from being timed: the next batch comes in its turn.
+        // Short segments must not keep calls from being timed: the next batch comes in its turn.
         (0..TIMED_OPERATIONS + BATCH_OPERATIONS).for_each(|_| log.count());
         log.flush(&histograms);
         assert_eq!(batches(&histograms), 11);

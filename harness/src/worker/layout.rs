@@ -1,12 +1,13 @@
-//! Where the first blocks of a replay lie: a few blocks that a program could have made at its start, drawn from a seed.
+//! The layout of a replay's first blocks: a few blocks that a program could have allocated at start-up, drawn
+//! from a seed.
 //!
-//! What one more library, locale or option allocates at a program's start moves every later block, and can decide whether
-//! a heap's end is free or not. A run whose samples all have the same start shows the spread of none.
+//! An additional library, locale or option allocates at a program's start-up, shifts every later block, and can decide
+//! whether a heap's end is free or not. A run whose samples all start alike shows nothing of that spread.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// At most so many blocks.
+/// The largest number of blocks.
 const MOST_BLOCKS: u32 = 24;
 /// Block sizes are this, doubled up to so many times, and a part more.
 const LEAST_BYTES: usize = 16;
@@ -22,8 +23,8 @@ fn draw(seed: u64) -> impl Iterator<Item = (usize, bool)> {
     })
 }
 
-/// Makes the blocks of `seed` on the heap under test and frees some of them, about half. The rest stay to the worker's
-/// end.
+/// Allocates the blocks of `seed` on the heap under test and frees about half of them. The rest stay until the worker
+/// exits.
 pub(super) fn vary(seed: u64) {
     let mut freed = [std::ptr::null_mut(); MOST_BLOCKS as usize];
     for (place, (bytes, is_freed)) in freed.iter_mut().zip(draw(seed)) {

@@ -52,16 +52,17 @@ unsafe impl<T: Zeroed> Send for Table<T> {}
 unsafe impl<T: Zeroed> Sync for Table<T> {}
 
 impl<T: Zeroed> Table<T> {
-    /// A table of `length` zeroed values, whose pages come when they are first written to.
+    /// A table of `length` zeroed values, whose pages are allocated when they are first written to.
     ///
     /// # Errors
     ///
-    /// The number of bytes, when the system does not give them.
+    /// The number of bytes, if the system refuses them.
     pub(super) fn new(length: usize) -> Result<Table<T>, usize> {
         Self::mapped(length, 0)
     }
 
-    /// A table of `length` zeroed values, whose pages are there: for one that a replay fills from end to end.
+    /// A table of `length` zeroed values, whose pages are already allocated: for one that a replay fills
+    /// completely.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_populated_table_is_written_without_page_faults() {
-        // One value in each of 4,096 pages. Other tests of this process fault too, but not as often meanwhile.
+        // One value in each of 4,096 pages. Other tests of this process fault too, but not as often.
         let pages = 4096;
         let faults = |table: &Table<AtomicU64>| {
             let before = Usage::read().faults_minor;

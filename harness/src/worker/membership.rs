@@ -1,9 +1,10 @@
-//! The control group that a worker replays in, and how it steps out of it for what is the harness's own.
+//! The control group that a worker replays in, and how it leaves the group for the harness's own work.
 //!
-//! What a process writes to is charged to the group that it is in then, and stays so. Looks at memory need memory: lists of
-//! live blocks, texts of /proc. They are made outside, so that neither the group's account nor its limit is about them.
+//! A page is charged to the group that the process is in when it first writes to it, and stays charged there.
+//! Inspecting memory needs memory: lists of live blocks, texts from /proc. It is done outside the group, so that it
+//! counts neither in the group's figures nor against its limit.
 //!
-//! PERF: a step out and back takes some 20 us.
+//! PERF: leaving and re-entering takes some 20 us.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,15 +21,15 @@ struct Membership {
 
 static MEMBERSHIP: OnceLock<Membership> = OnceLock::new();
 
-/// Enters a group, by the file that its processes are written to.
+/// Enters a group, through the file that lists its processes.
 pub(super) fn enter(group: &Path) -> Result<(), String> {
-    let home = home_of(group).ok_or("our own control group is not to be found")?;
+    let home = home_of(group).ok_or("our own control group cannot be found")?;
     step(group)?;
     let membership = Membership { group: group.to_owned(), home };
     MEMBERSHIP.set(membership).map_err(|_| "a worker enters one control group".to_owned())
 }
 
-/// Does something outside of the group that was entered, if one was.
+/// Does something outside the entered group, if there is one.
 pub(super) fn outside<T>(work: impl FnOnce() -> T) -> T {
     let Some(membership) = MEMBERSHIP.get() else { return work() };
     let step = |to: &Path| step(to).unwrap_or_else(|error| answer::fail(Status::Error, &error));
@@ -38,12 +39,12 @@ pub(super) fn outside<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Leaves the group that was entered for good, if one was.
+/// Leaves the entered group for good, if there is one.
 pub(super) fn leave() -> Result<(), String> {
     MEMBERSHIP.get().map_or(Ok(()), |membership| step(&membership.home))
 }
 
-/// This process goes to the group whose file that is: 0 is whoever writes.
+/// Moves this process to the group of that file: 0 stands for the writer.
 fn step(to: &Path) -> Result<(), String> {
     fs::write(to, "0").map_err(|error| format!("{}: cannot enter: {error}", to.display()))
 }

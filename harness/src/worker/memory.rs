@@ -1,4 +1,4 @@
-//! What the kernel says of this process's memory, and where resident bytes go.
+//! What the kernel reports about this process's memory, and where resident bytes go.
 //!
 //! `statm` is read at each checkpoint (some microseconds); `smaps_rollup`, which walks every page table
 //! (some 20 ms per GB), only at the peak, at the end and after the drain.
@@ -31,7 +31,7 @@ pub(super) fn refuse_pages(page_bytes: i64) -> Option<String> {
     })
 }
 
-/// Has huge pages as the recorded process had them from the window with these flags on.
+/// Sets huge pages as the recorded process had them from the window with these flags on.
 pub(super) fn follow_huge_pages(flags: u32) -> io::Result<()> {
     let (disable, but): (libc::c_ulong, libc::c_ulong) = if flags & WINDOW_HUGE_PAGES_OFF != 0 {
         (1, 0)
@@ -57,7 +57,7 @@ impl Statm {
         File::open("/proc/self/statm").map(Statm)
     }
 
-    /// Resident pages less shared ones (of files and shared mappings), in bytes.
+    /// Resident pages minus shared ones (of files and shared mappings), in bytes.
     pub(super) fn anonymous_bytes(&self) -> io::Result<u64> {
         let mut text = [0; 256];
         let length = self.0.read_at(&mut text, 0)?;
@@ -107,7 +107,7 @@ pub(super) fn live_blocks(slots: &Slots) -> Vec<(u64, u64)> {
     for (pointer, size) in slots.pointers.iter().zip(slots.sizes.iter()) {
         let size = size.load(Ordering::Relaxed);
         let address = pointer.load(Ordering::Relaxed).addr() as u64;
-        // NOTE: an object of no bytes may have no block: NULL is a right answer to malloc(0).
+        // NOTE: an object of no bytes may have no block: NULL is a valid answer to malloc(0).
         if size > 0 && address > 0 {
             blocks.push((address, size - 1));
         }
@@ -128,8 +128,8 @@ pub(super) fn break_down(
     let mut rest = &blocks[..];
     while !rest.is_empty() {
         let count = adjoining(rest);
-        let (group, behind) = rest.split_at(count);
-        rest = behind;
+        let (group, after) = rest.split_at(count);
+        rest = after;
         let (untouched, pages) = inspect(group)?;
         untouched_bytes += untouched;
         live_pages += pages;
@@ -147,12 +147,12 @@ fn page_of(address: u64) -> u64 {
     address / PAGE_BYTES
 }
 
-/// The page after a block's last one; a block of no bytes still has the page that it lies in.
+/// The page after a block's last one; a block of no bytes still occupies its page.
 fn end_page(block: (u64, u64)) -> u64 {
     page_of(block.0 + block.1.max(1) - 1) + 1
 }
 
-/// How many blocks from the first on lie on pages without a gap, so that one call asks for all.
+/// How many blocks, starting with the first, are on consecutive pages, so that one call asks about all.
 fn adjoining(blocks: &[(u64, u64)]) -> usize {
     let mut end = end_page(blocks[0]);
     let mut count = 1;
@@ -182,7 +182,7 @@ pub(super) fn resident_pages(first: u64, end: u64) -> io::Result<Vec<u8>> {
     if error == 0 { Ok(resident) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Bytes of these blocks on pages that are not resident, and how many distinct pages of theirs are.
+/// Bytes of these blocks on pages that are not resident, and the number of their distinct pages that are.
 fn inspect(blocks: &[(u64, u64)]) -> io::Result<(u64, u64)> {
     let first = page_of(blocks[0].0);
     let end = blocks.iter().map(|block| end_page(*block)).max().unwrap_or(first);
@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(unsafe { libc::munmap(block, BYTES) }, 0);
             grown
         };
-        // Tests beside this one give memory back meanwhile: not in every round.
+        // Tests that run at the same time return memory: not in every round.
         let expected = BYTES as u64..BYTES as u64 + (4 << 20);
         let rounds: Vec<u64> = (0..20).map(|_| growth()).collect();
         assert!(rounds.iter().any(|grown| expected.contains(grown)), "{rounds:?}");

@@ -1,10 +1,9 @@
 //! The process that is measured: one variant, one program, one pass.
 //!
-//! A worker is this binary again, with the variant's library preloaded. The job comes in on stdin, the
-//! answer goes out on stdout, and the process ends. Everything of the harness lies outside of the heap
-//! under test: a private heap, tables and stacks on shared mappings, the program in a mapped file.
-//! It must not use std's clock, sleeping or waiting with time-outs: they would read the clock that it
-//! supplies itself.
+//! A worker is this binary again, with the variant's library preloaded. It reads the job from stdin, writes
+//! the answer to stdout, and exits. All of the harness's data is outside the heap under test: a private heap,
+//! tables and stacks on shared mappings, the program in a mapped file. It must not use std's clock, sleeping
+//! or waiting with time-outs: they would read the clock that it supplies itself.
 #![allow(unsafe_code)] // this is where malloc is called; every block says why it may
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
@@ -72,13 +71,13 @@ pub(crate) use stacks::OVERFLOW_EXIT;
 ///
 /// # Errors
 ///
-/// A job that cannot be read. Everything later is an answer with a status.
+/// A job that cannot be read. Every later error is an answer with a status.
 pub fn main() -> Result<(), String> {
     end_with_parent();
     if let Err(error) = relro::share() {
         eprintln!("heaplab worker: its own constants stay in its anonymous memory: {error}");
     }
-    // A fault of the harness must not read as the allocator's crash, whichever thread finds it.
+    // A fault in the harness must not be reported as the allocator's crash, whichever thread finds it.
     std::panic::set_hook(Box::new(|fault| {
         answer::fail(Status::Error, &format!("the harness failed: {fault}"))
     }));
@@ -89,7 +88,7 @@ pub fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the kernel to end this process with its parent, and to choose it first when memory runs out.
+/// Asks the kernel to kill this process with its parent, and to choose it first when memory runs out.
 fn end_with_parent() {
     // SAFETY: takes numbers only.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };

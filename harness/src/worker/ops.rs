@@ -1,7 +1,7 @@
 //! The loop that calls the allocator: one walk over a segment's operations.
 //!
-//! PERF: no hash, no allocation, no division, no system call and no lock on the common path. What a
-//! pass adds is a type parameter, so that the throughput pass carries nothing of the others.
+//! PERF: no hash, no allocation, no division, no system call and no lock on the common path. Each pass adds
+//! its part as a type parameter, so the throughput pass carries nothing of the others.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -40,7 +40,7 @@ const FULL: u8 = 3;
 
 const FLAGS: u8 = OP_WAITS | OP_PUBLISHES;
 
-/// The kinds of what programs do most.
+/// The kinds of the most common operations.
 const MALLOC: u8 = short(Code::Malloc);
 const CALLOC: u8 = short(Code::Calloc);
 const REALLOC: u8 = short(Code::Realloc);
@@ -76,8 +76,8 @@ const fn medium(code: Code, flags: u8) -> u8 {
     Form::Medium.kind(code as u8, flags)
 }
 
-/// PERF: the commonest kinds are decoded and executed with the kind known, so that what is read and what is called
-/// are settled by one jump, and an operation lies in registers alone.
+/// PERF: the most common kinds are decoded and executed with the kind known, so that one jump determines what is
+/// read and called, and an operation stays in registers.
 fn run<I: Instrument, const TOUCH: u8>(state: &State, mut ops: Ops, local: &mut Local) {
     while ops.begin < ops.end {
         // SAFETY: there is one, and the window is in flight until this segment is finished.
@@ -117,7 +117,7 @@ fn run<I: Instrument, const TOUCH: u8>(state: &State, mut ops: Ops, local: &mut 
     }
 }
 
-/// Executes the group that `bytes` are of, and returns its length.
+/// Executes the group that `bytes` start with, and returns its length.
 #[inline(always)]
 fn group<I: Instrument, const TOUCH: u8, const PATTERN: u8>(
     state: &State,
@@ -134,7 +134,7 @@ fn group<I: Instrument, const TOUCH: u8, const PATTERN: u8>(
     member::<I, TOUCH>(state, PATTERN & 8 != 0, bytes, at, local)
 }
 
-/// The same for a pass whose own work at each call is no little thing: one piece of code for all patterns.
+/// The same for a pass with considerable work at each call: one piece of code for all patterns.
 #[inline(never)]
 fn group_in_turn<I: Instrument, const TOUCH: u8>(
     state: &State,
@@ -153,7 +153,7 @@ fn group_in_turn<I: Instrument, const TOUCH: u8>(
     at
 }
 
-/// Executes the operation of a group that begins at `at`, and returns where the next one begins.
+/// Executes the operation of a group that starts at `at`, and returns where the next one starts.
 #[inline(always)]
 fn member<I: Instrument, const TOUCH: u8>(
     state: &State,
@@ -176,8 +176,9 @@ fn member<I: Instrument, const TOUCH: u8>(
 
 /// An operation in the short form.
 ///
-/// PERF: the rest of the kinds have a function for each form. One for all would put an operation together in memory
-/// from parts of other widths than those it is then read in, which the processor cannot forward: 20 ns and more.
+/// PERF: the rest of the kinds have a function for each form. A single one would assemble an operation in memory
+/// from parts whose widths differ from those it is then read in, which the processor cannot forward: 20 ns and
+/// more.
 #[inline(never)]
 fn step_short<I: Instrument, const TOUCH: u8>(
     state: &State,
@@ -210,7 +211,7 @@ fn step_wide<I: Instrument, const TOUCH: u8>(
     step::<I, TOUCH>(state, Form::Wide.kind(kind & 0xF, kind & FLAGS), bytes, local)
 }
 
-/// Executes the operation of that kind that `bytes` begin with, and returns its length.
+/// Executes the operation of that kind that `bytes` start with, and returns its length.
 #[inline(always)]
 fn step<I: Instrument, const TOUCH: u8>(
     state: &State,
@@ -296,8 +297,8 @@ fn reallocate<I: Instrument, const TOUCH: u8>(
     let old = pointer.load(Ordering::Relaxed);
     I::leaving(state, local, op, old);
     I::start(local);
-    // NOTE: a realloc to 0 bytes would free on some allocators; a trace holds it as a free, so this size is not 0
-    // but in a trace made by hand.
+    // NOTE: a realloc to 0 bytes would free on some allocators; a trace stores it as a free, so this size is 0
+    // only in a trace made by hand.
     // SAFETY: the operations before this one on the object are done, so that its block is live.
     let block = unsafe { libc::realloc(old, (op.size as usize).max(1)) };
     I::called(local, op);
@@ -354,8 +355,8 @@ unsafe fn touch<const TOUCH: u8>(block: *mut c_void, from: usize, op: &Op) {
     }
 }
 
-/// Reads and writes back each byte that is worked on. What the bytes hold stays, so that the check pass
-/// finds its pattern whole; the cache lines become this CPU's own, which is what false sharing is about.
+/// Reads and writes back each byte that is worked on. The bytes keep their values, so that the check pass
+/// finds its pattern intact; the cache lines become this CPU's own, which is what false sharing is about.
 #[inline(never)]
 unsafe fn work(block: *mut c_void, bytes: usize, repeats: u64) {
     let block = block.cast::<MaybeUninit<u8>>();
@@ -367,9 +368,9 @@ unsafe fn work(block: *mut c_void, bytes: usize, repeats: u64) {
     }
 }
 
-/// Tells the allocator what the program told it. Bound by the loader, as the program's own call would be: where the
-/// preloaded library has no such function, the C library's acts on a heap that serves nobody. What the call
-/// returns is not checked: an allocator may refuse, as it would have refused the program.
+/// Makes the call with which the program tuned its allocator. The loader binds it as it would bind the program's
+/// own call: if the preloaded library has no such function, the C library's acts on a heap that is not in use. The
+/// call's result is not checked: an allocator may refuse, as it would have refused the program.
 #[cold]
 #[inline(never)]
 fn tune(code: Code, argument: u64, value: u64) {

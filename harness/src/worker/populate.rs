@@ -1,7 +1,8 @@
-//! Has `floor`'s memory brought before a replay on it, so that what it measures has no page faults in it.
+//! Has `floor`'s memory faulted in before a replay on it, so that its figures contain no page faults.
 //!
-//! The library is asked by two functions that no other allocator exports. How much is told by what earlier samples of it
-//! used, which it counts itself: the kernel's count would hold what was brought and never used, and grow each time.
+//! The library exports two functions for this, which no other allocator has. The amount comes from earlier samples, in
+//! which it counted its own use: the kernel's count would include memory that was faulted in and never used, and would
+//! grow each time.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -10,14 +11,15 @@ use super::extent::Extent;
 const POPULATE: &CStr = c"heaplab_floor_populate";
 const USED: &CStr = c"heaplab_floor_used";
 
-/// Brings as much as that. A sentence where the kernel does not; nothing under another allocator.
+/// Faults in that much. Returns a sentence if the kernel refuses; does nothing under another allocator.
 pub(super) fn populate_floor(extent: Extent) -> Option<String> {
     let address = find(POPULATE)?;
     // SAFETY: floor's function of that name has this signature.
     let populate = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(usize) -> c_int>(address) };
     let bytes = extent.small_bytes + extent.huge_bytes;
-    (populate(bytes as usize) != 0)
-        .then(|| format!("floor's {} MiB were not brought beforehand: page faults are in it", bytes >> 20))
+    (populate(bytes as usize) != 0).then(|| {
+        format!("floor's {} MiB could not be faulted in: its figures include page faults", bytes >> 20)
+    })
 }
 
 /// How much `floor` has used so far; none under another allocator.

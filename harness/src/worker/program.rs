@@ -1,9 +1,9 @@
-//! The program as a worker reads it: verified once, then front to back, some windows at a time.
+//! The program as a worker reads it: verified once, then read sequentially, some windows at a time.
 //!
-//! Three buffers take turns. Two windows are in flight at most, and the head of the next is read: they lie in three
-//! neighbouring fillings at most. The buffers are small, so that a stream of operations does not take the
-//! caches that the allocator under test depends on, and they are there before the replay begins: no
-//! page of the program faults in the timed part. Whoever moves on to the next window reads, outside of busy time.
+//! Three buffers take turns. At most two windows are in flight, and the head of the next has been read: they are in
+//! three consecutive fillings at most. The buffers are small, so that the stream of operations does not occupy the
+//! caches that the allocator under test depends on, and they are resident before the replay starts: no page of the
+//! program faults in the timed part. The thread that moves on to the next window reads it, outside busy time.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use heaplab_workloads::program::{ProgramInfo, ProgramReader, SLACK_BYTES, verify
 use super::mapping::map_shared;
 
 const BUFFERS: usize = 3;
-/// What a buffer has at least.
+/// The least length of a buffer.
 ///
 /// PERF: a window of 5,000 events takes 30 KB. Much larger buffers would fill the second-level cache.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -26,7 +26,7 @@ pub(super) struct Program {
     reader: ProgramReader,
     buffers: [*mut u8; BUFFERS],
     buffer_bytes: usize,
-    /// The buffer that was filled last, how far, and where its next window begins.
+    /// The buffer that was filled last, how far, and where its next window starts.
     current: usize,
     filled: usize,
     at: usize,
@@ -80,7 +80,7 @@ impl Program {
     }
 }
 
-/// What is left of the segments of a window in flight.
+/// The remaining segments of a window in flight.
 #[derive(Clone, Copy)]
 pub(super) struct Segments {
     window: *const u8,
@@ -97,7 +97,7 @@ impl Segments {
     ///
     /// # Safety
     ///
-    /// The window must be in flight still.
+    /// The window must still be in flight.
     pub(super) unsafe fn next(&mut self) -> Option<(Segment, Ops)> {
         if self.left == 0 {
             return None;
@@ -112,7 +112,7 @@ impl Segments {
     }
 }
 
-/// The operations of a segment: verified ones, one after another from begin to end.
+/// The operations of a segment: verified, and contiguous from begin to end.
 #[derive(Clone, Copy)]
 pub(super) struct Ops {
     pub(super) begin: *const u8,
@@ -120,7 +120,7 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    /// The bytes that the first operation begins with, of which there are enough after the last one too.
+    /// The bytes that the first operation starts with; there are enough after the last one too.
     ///
     /// # Safety
     ///

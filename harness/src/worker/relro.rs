@@ -1,5 +1,5 @@
-//! The program's own relocated constants, which the loader wrote to and which are read-only since: moved to
-//! a shared mapping, so that they count in no `RssAnon`.
+//! The program's own relocated constants, which the loader wrote and then made read-only: moved to a shared
+//! mapping, so that they do not count in `RssAnon`.
 //!
 //! They grow with the program (0.4 MB in release, over 1 MB without optimisation), and would be most of the
 //! constant that is subtracted from every resident figure.
@@ -18,7 +18,7 @@ struct Pages {
     bytes: usize,
 }
 
-/// Moves them. Only at the begin, while there is one thread.
+/// Moves them. Only at the start, while there is one thread.
 pub(super) fn share() -> io::Result<()> {
     let Some(pages) = own_pages() else { return Ok(()) };
     let copy = map_shared(pages.bytes);
@@ -41,7 +41,7 @@ pub(super) fn share() -> io::Result<()> {
     Ok(())
 }
 
-/// The pages of the program that the loader made read-only after itself; none where it did not.
+/// The pages of the program that the loader made read-only; none if it did not.
 fn own_pages() -> Option<Pages> {
     let mut found: Option<Pages> = None;
     // SAFETY: `note` takes what is given here, and the loader's lists are valid during the call.
@@ -63,7 +63,7 @@ unsafe extern "C" fn note(object: *mut libc::dl_phdr_info, _: usize, found: *mut
     1
 }
 
-/// What the loader protects of a range: both ends rounded down to a page.
+/// The part of a range that the loader protects: both ends rounded down to a page.
 fn whole_pages(begin: usize, bytes: usize) -> Pages {
     let down = |address: usize| address & !(PAGE_BYTES as usize - 1);
     Pages { address: down(begin), bytes: down(begin + bytes) - down(begin) }

@@ -57,7 +57,7 @@ pub(super) fn run(job: Job) -> Reply {
     reply
 }
 
-/// Finds out who serves malloc, and whether it is who was asked for, with the settings that were asked for.
+/// Finds out which allocator serves malloc, and whether it is the requested one, with the requested settings.
 fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Loaded, (Status, String)> {
     let loaded = identify().map_err(|error| (Status::NotInjected, error.to_string()))?;
     reply.allocator_version = Some(loaded.version.clone());
@@ -84,7 +84,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     }
     let fallbacks = huge_pages::count_fallbacks();
     if let Some(group) = &job.group_processes {
-        // NOTE: what was written to until here stays charged to the parent's group: it is the harness's own.
+        // NOTE: memory written until here stays charged to the parent's group: it belongs to the harness.
         membership::enter(group)?;
     }
     if let Some(seed) = job.layout_seed {
@@ -93,7 +93,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let counters = Counters::read()?;
     let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
-    // The trace is what the program did; what follows, and the answer, is the harness's.
+    // The trace is what the program did; what follows, and the answer, belong to the harness.
     membership::leave()?;
     reply.measured.clock_reads = Some(clock::reads() - reads);
     note_replay(engine, reply);
@@ -107,7 +107,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         Pass::Latency => note_latency(engine, reply),
         Pass::Memory => measure_memory(job, loaded.family, engine, &mut local, &mut taken, reply)?,
         Pass::Check => engine.run_phase(Phase::Drain, &mut local, &mut taken),
-        Pass::Exec => return Err("a real program is no replay".to_owned()),
+        Pass::Exec => return Err("a real program cannot be replayed".to_owned()),
     }
     reply.warnings.extend(huge_pages::remark(fallbacks, fallbacks_after, &reply.measured));
     Ok(())
@@ -116,7 +116,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
 fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
     let program = Program::open(&job.program, &job.info)
         .map_err(|error| format!("cannot replay the program: {error}"))?;
-    let no_memory = |bytes: usize| format!("the system gives no {bytes} bytes for the harness's tables");
+    let no_memory = |bytes: usize| format!("the system refuses {bytes} bytes for the harness's tables");
     let noted = matches!(job.pass, Pass::Memory | Pass::Check);
     let asks = job.pass == Pass::Memory && loaded.tells_usable_size;
     let runner = match job.pass {
@@ -138,7 +138,7 @@ fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
     Engine::new(job, program, loaded.family, state, runner, checkpoints).map_err(no_memory)
 }
 
-/// What every pass learns of the replay itself.
+/// What every pass measures of the replay itself.
 fn note_replay(engine: &Engine, reply: &mut Reply) {
     use std::sync::atomic::Ordering::Relaxed;
     let measured = &mut reply.measured;
@@ -169,13 +169,13 @@ fn note_latency(engine: &Engine, reply: &mut Reply) {
     let untimed = histograms.untimed();
     reply.measured.latency_untimed_calls = Some(untimed);
     if untimed > 0 {
-        reply.warnings.push(format!(
-            "{untimed} calls have no latency: their threads woke on a CPU whose counter is behind"
-        ));
+        reply
+            .warnings
+            .push(format!("{untimed} calls have no latency: their threads woke on a CPU whose counter lags"));
     }
 }
 
-/// How the time of a replay divides into the allocator's and the rest.
+/// How the time of a replay divides into the allocator's part and the rest.
 fn note_busy(engine: &Engine, measured: &mut Measured) {
     use std::sync::atomic::Ordering::Relaxed;
     let counts = &engine.state.counts;
@@ -188,9 +188,9 @@ fn note_busy(engine: &Engine, measured: &mut Measured) {
         Some(system_ns_of_busy(busy_ns, user_ns, system_ns, counts.spin_ns.load(Relaxed)));
 }
 
-/// The kernel's part of busy time, as far as it is known. The kernel tells user and system time apart by its timer
-/// tick and for the process alone; what is not busy is taken to be the kernel's but for the spinning: sleeping,
-/// waking and starting threads.
+/// The kernel's part of busy time, as far as it is known. The kernel separates user and system time by its timer
+/// tick and only for the whole process; time that is not busy is attributed to the kernel, except spinning: it is
+/// sleeping, waking and starting threads.
 fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -> u64 {
     let not_busy_ns = (user_ns + system_ns).saturating_sub(busy_ns);
     system_ns.saturating_sub(not_busy_ns.saturating_sub(spin_ns)).min(busy_ns)
@@ -214,9 +214,9 @@ fn measure_memory(
     let end = clock::hold_still(|| checkpoint::break_down(&engine.state, constant))?;
     let space = clock::hold_still(|| Space::read(library.as_deref()))?;
     if engine.state.sizes.is_none() {
-        reply.warnings.push(
-            "its library has no malloc_usable_size: what is lost inside blocks is not known".to_owned(),
-        );
+        reply
+            .warnings
+            .push("its library has no malloc_usable_size: internal fragmentation is not known".to_owned());
     }
     measured.at_end = Some(end);
     measured.resident_end_bytes = Some(end.resident_bytes);
@@ -257,7 +257,7 @@ fn measure_memory(
             }
             let mut largest = checkpoints.at_largest;
             let requested_peak = checkpoints.at_peak.zip(checkpoints.peak_time_ns);
-            // Of the requested peak there is a map already.
+            // The requested peak already has a map.
             let requested_peak = requested_peak.map(|(breakdown, time_ns)| (breakdown, time_ns, None));
             let at_end = (end, job.info.duration_ns, end_map);
             for (breakdown, time_ns, heap_map) in requested_peak.into_iter().chain([at_end]) {

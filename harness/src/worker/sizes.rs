@@ -1,7 +1,7 @@
-//! Blocks by their size: how many calls asked for each, and what lies in such blocks at one moment. By usable size, which is
-//! the allocator's own division, and by what was requested, which is the same under every allocator.
+//! Blocks by size: how many calls requested each, and what is in such blocks at one moment. By usable size, which is
+//! the allocator's own division, and by requested size, which is the same under every allocator.
 //!
-//! Filled by the memory pass after each call; on shared mappings, as all tables of the harness.
+//! Filled by the memory pass after each call; on shared mappings, like all tables of the harness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,13 +10,14 @@ use super::job::{RequestClass, SizeClass};
 use super::mapping::Table;
 use super::tables::Slots;
 
-/// What the calls of a replay came to, by class.
+/// The totals of a replay's calls, by class.
 pub(super) struct Sizes {
     by_usable: Sums,
     by_requested: Sums,
 }
 
-/// Calls, and bytes of the other kind: what those of a usable size requested, what those of a request got.
+/// Calls, and bytes of the other kind: bytes requested by calls of a usable size, or usable bytes that calls
+/// of a requested size got.
 struct Sums {
     calls: Table<AtomicU64>,
     bytes: Table<AtomicU64>,
@@ -61,7 +62,7 @@ impl Sizes {
         self.by_requested.add(REQUESTED.class_of(requested_bytes), usable_bytes);
     }
 
-    /// Every usable size that was given, with what is live in it as [`count_live`] found.
+    /// Every usable size that was returned, with its live blocks as counted by [`count_live`].
     pub(super) fn read(&self, live: &LiveBlocks) -> Vec<SizeClass> {
         let row = |(class, calls, requested_bytes)| {
             let live = live.by_usable.get(class).copied().unwrap_or_default();
@@ -116,7 +117,7 @@ pub(super) fn count_live(slots: &Slots) -> LiveBlocks {
         by_requested: vec![Live::default(); REQUESTED.count()],
     };
     for (size, usable) in slots.sizes.iter().zip(slots.notes.iter()) {
-        // One more than was requested; 0 where no object is.
+        // One more than was requested; 0 if there is no object.
         let size = size.load(Ordering::Relaxed);
         if size > 0 {
             let (requested, usable) = (size - 1, usable.load(Ordering::Relaxed));

@@ -1,7 +1,8 @@
-//! The address space of this process: its size, its page tables, and what of the allocator's file is resident.
+//! The address space of this process: its size, its page tables, and the resident part of the allocator's
+//! file.
 //!
 //! Read once, after the last event. The harness's own memory is on shared mappings, which the allocators under test
-//! never make: so the page tables that it costs can be told from theirs.
+//! never make, so its page tables can be separated from theirs.
 
 use std::fs::File;
 use std::io;
@@ -22,15 +23,15 @@ const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
 pub(super) struct Space {
     pub(super) virtual_bytes: u64,
     pub(super) page_table_bytes: u64,
-    /// Of these, what maps shared mappings; none where the system does not tell.
+    /// The part of these that maps shared mappings; none if the system does not tell.
     pub(super) page_table_harness_bytes: Option<u64>,
     pub(super) mappings: u64,
-    /// Resident pages of the library that other processes share; none if it has no mapping of its own.
+    /// Resident pages of the library that other processes share; none if it has no separate mapping.
     pub(super) library_file_bytes: Option<u64>,
 }
 
 impl Space {
-    /// `library` is the file that malloc lies in.
+    /// `library` is the file that contains malloc.
     pub(super) fn read(library: Option<&Path>) -> Result<Space, String> {
         let process = Process::myself().map_err(|error| format!("cannot read /proc/self: {error}"))?;
         let status = process.status().map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
@@ -65,7 +66,8 @@ fn page_tables_of_shared(maps: &MemoryMaps) -> io::Result<u64> {
     Ok(tables * PAGE_BYTES)
 }
 
-/// Tables that map a page of these addresses, but for the one that was `counted` last: neighbours may share it.
+/// Tables that map a page of these addresses, except the one that was `counted` last: neighbours may share
+/// it.
 fn count_tables(pagemap: &File, address: (u64, u64), counted: &mut Option<u64>) -> io::Result<u64> {
     let (first, end) = (address.0 / PAGE_BYTES, address.1.div_ceil(PAGE_BYTES));
     let mut tables = 0;
@@ -80,7 +82,7 @@ fn count_tables(pagemap: &File, address: (u64, u64), counted: &mut Option<u64>) 
     Ok(tables)
 }
 
-/// Whether any of the pages `from` to `to`, which one table maps, is there.
+/// Whether any of the pages `from` to `to`, which one table maps, is present.
 fn has_page(pagemap: &File, from: u64, to: u64) -> io::Result<bool> {
     let mut entries = [0; PAGES_OF_A_TABLE as usize * 8];
     let entries = &mut entries[..(to - from) as usize * 8];

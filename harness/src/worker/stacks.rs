@@ -1,16 +1,16 @@
-//! The stacks of replayed threads, and what tells an overflow of one from another crash.
+//! The stacks of replayed threads, and how an overflow is distinguished from another crash.
 //!
-//! Each stack has a guard below it, on which nothing can be written: as many bytes as the stack itself, because a
-//! function with large arrays does not touch the pages in between. On top lies a small stack for the handler of
-//! the fault, which has nowhere else to run:
+//! Each stack has an inaccessible guard below it, as large as the stack itself, because a function with large
+//! arrays does not touch the pages in between. Above it is a small stack for the fault handler, which has nowhere
+//! else to run:
 //!
 //! ```text
 //! lowest address                                          highest address
 //! | guard, 256 KiB | stack, 256 KiB, used from here down | handler, 32 KiB |
 //! ```
 //!
-//! The handler says what happened and ends the worker with a status of its own. Any other fault is left to whoever
-//! handled faults before.
+//! The handler reports what happened and exits the worker with a status for this case. Any other fault is left to
+//! the previous handler.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -23,14 +23,15 @@ use super::answer;
 use super::job::Status;
 use super::mapping::map_shared;
 
-/// Bytes of a stack. Allocators use a few KB; not all libraries that are measured are so modest.
+/// Bytes of a stack. Allocators use a few KB, but other measured libraries may use more.
 pub(super) const STACK_BYTES: usize = 256 << 10;
 const GUARD_BYTES: usize = STACK_BYTES;
 const HANDLER_BYTES: usize = 32 << 10;
 const STRIDE_BYTES: usize = GUARD_BYTES + STACK_BYTES + HANDLER_BYTES;
 /// Stacks that are mapped at once.
 pub(super) const STACKS_A_TIME: usize = 64;
-/// What is taken for an overflow below the end of the initial thread's stack, where the system leaves a gap.
+/// How far below the end of the initial thread's stack, where the system leaves a gap, a fault counts as an
+/// overflow.
 const INITIAL_GUARD_BYTES: usize = 16 << 20;
 
 /// The exit status of a worker that overflowed a stack.
@@ -41,17 +42,17 @@ the limit of `ulimit -s` in the initial one\n";
 
 /// `MADV_GUARD_INSTALL`, which libc's crate does not know: Linux 6.13, and 6.15 for shared mappings.
 const MADV_GUARD_INSTALL: c_int = 102;
-/// What the kernel allows where it does not say: its own default.
+/// The kernel's default, for when it does not tell.
 const DEFAULT_MAPPINGS: usize = 65_530;
-/// The share of the mappings that a process may have which guards may take; the rest is the allocator's.
+/// The share of a process's allowed mappings that guards may take; the rest is for the allocator.
 const GUARDS_SHARE: usize = 8;
 
 thread_local! {
-    /// Where a fault of the calling thread is an overflow of its stack.
+    /// The addresses at which a fault of the calling thread is an overflow of its stack.
     static GUARD: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// Who handled faults before.
+/// The previous fault handler.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// How guards are made here.
@@ -59,11 +60,11 @@ static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 enum Guards {
     /// By the kernel, within the mapping.
     Installed,
-    /// By a mapping of their own, of which so many are left.
+    /// With a separate mapping, of which so many are left.
     Mapped(usize),
 }
 
-/// The stacks that are there: makes them, and counts what guards cost.
+/// Makes stacks, and counts what their guards cost.
 pub(super) struct Stacks {
     guards: Guards,
     unguarded: usize,
@@ -74,7 +75,7 @@ impl Stacks {
     pub(super) fn new() -> Stacks {
         let allowed = std::fs::read_to_string("/proc/sys/vm/max_map_count");
         let allowed = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_MAPPINGS);
-        // A guard in the middle of a mapping makes two more of it.
+        // A guard in the middle of a mapping splits it, which adds two.
         let most = allowed / GUARDS_SHARE / 2;
         Stacks {
             guards: if can_install() { Guards::Installed } else { Guards::Mapped(most) },
@@ -87,7 +88,7 @@ impl Stacks {
     pub(super) fn map(&mut self) -> impl Iterator<Item = u64> + use<> {
         let region = map_shared(STRIDE_BYTES * STACKS_A_TIME);
         if region.is_null() {
-            answer::fail(Status::Error, "the system gives no memory for another thread's stack");
+            answer::fail(Status::Error, "the system refuses memory for another thread's stack");
         }
         for index in 0..STACKS_A_TIME {
             // SAFETY: within the region.
@@ -113,12 +114,12 @@ impl Stacks {
         self.unguarded += usize::from(error != 0);
     }
 
-    /// Mappings that are there for guards alone.
+    /// Mappings that exist only for guards.
     pub(super) fn guard_mappings(&self) -> u64 {
         self.guard_mappings as u64
     }
 
-    /// What must be known of stacks without a guard; none if there are none.
+    /// The warning about stacks without a guard; none if there are none.
     pub(super) fn warning(&self) -> Option<String> {
         (self.unguarded > 0).then(|| {
             format!(
@@ -143,11 +144,12 @@ fn can_install() -> bool {
     }
 }
 
-/// Has faults handled: from now on an overflow of the calling thread, the process's initial one, is told.
+/// Installs the fault handler: from now on an overflow of the calling thread, the process's initial one, is
+/// reported.
 pub(super) fn watch_faults() -> Result<(), String> {
     let handler = map_shared(HANDLER_BYTES);
     if handler.is_null() {
-        return Err("the system gives no memory for the handler of faults".to_owned());
+        return Err("the system refuses memory for the fault handler".to_owned());
     }
     if let Some(lowest) = lowest_of_initial_stack() {
         GUARD.set((lowest.saturating_sub(INITIAL_GUARD_BYTES), lowest));
@@ -169,7 +171,7 @@ pub(super) fn watch_faults() -> Result<(), String> {
     Ok(())
 }
 
-/// Tells overflows of the calling thread's stack, which begins at `lowest`.
+/// Makes overflows of the calling thread's stack, which starts at `lowest`, be reported.
 pub(super) fn watch_own_stack(lowest: u64) {
     let lowest = lowest as usize;
     GUARD.set((lowest - GUARD_BYTES, lowest));
@@ -181,11 +183,11 @@ fn use_handler_stack(lowest: *mut u8) {
     // SAFETY: HANDLER_BYTES of mapped memory that only this thread's handler uses.
     if unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) } != 0 {
         let reason = std::io::Error::last_os_error();
-        answer::fail(Status::Error, &format!("a thread gets no stack for its faults: {reason}"));
+        answer::fail(Status::Error, &format!("a thread cannot have a stack for its fault handler: {reason}"));
     }
 }
 
-/// The lowest address that the initial thread's stack may grow to; none where it has no limit.
+/// The lowest address that the initial thread's stack may grow to; none if it has no limit.
 fn lowest_of_initial_stack() -> Option<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a valid place.
@@ -212,7 +214,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(signal, BEFORE.get().unwrap_or(&default), std::ptr::null_mut());
-        // A fault comes again when this returns; a signal that somebody sent does not.
+        // A fault occurs again when this returns; a signal that another process sent does not.
         if sent {
             libc::raise(signal);
         }
@@ -225,7 +227,7 @@ mod tests {
 
     /// Permissions of the page at an address, as /proc/self/smaps shows them.
     fn is_writable(address: u64) -> bool {
-        // process_vm_writev writes without a signal, and fails where a write would fault.
+        // process_vm_writev writes without a signal, and fails if a write would fault.
         let byte = 7u8;
         let part = |base: *mut c_void| libc::iovec { iov_base: base, iov_len: 1 };
         let local = part(std::ptr::from_ref(&byte).cast_mut().cast());

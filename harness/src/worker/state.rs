@@ -12,9 +12,9 @@ pub(super) struct State {
     pub(super) slots: Slots,
     pub(super) counts: Counts,
     pub(super) histograms: Option<Histograms>,
-    /// Memory pass, where the allocator tells usable sizes.
+    /// Memory pass, if the allocator reports usable sizes.
     pub(super) sizes: Option<Sizes>,
-    /// What busy time is measured with; none in a pass without it.
+    /// Measures busy time; none in a pass without it.
     pub(super) empty_span: Option<Empty>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Counts {
     pub(super) spin_ns: AtomicU64,
 }
 
-/// Counts of one thread since its last segment began.
+/// Counts of one thread since the start of its last segment.
 pub(super) struct Local {
     /// Change of usable bytes (memory pass).
     pub(super) usable: i64,
@@ -44,7 +44,7 @@ pub(super) struct Local {
 }
 
 impl State {
-    /// What a new thread begins with.
+    /// The state that a new thread starts with.
     pub(super) fn local(&self) -> Local {
         let log = self.histograms.as_ref().map(Log::new);
         Local { usable: 0, log, stopwatch: Stopwatch::new(self.empty_span) }

@@ -1,10 +1,10 @@
 //! The time that a replayed thread is busy in the allocator: in its calls and in the first touches of what they
-//! return, without what it waits for others.
+//! return, without waits for other threads.
 //!
-//! The two clocks are read where a segment begins and ends, and around each wait and each waking of a sleeper
-//! in it: never at an event. Busy time is the thread's own CPU time, so that a thread which is switched
-//! out for another process is not busy meanwhile; how much longer the same spans took by the real
-//! clock is kept beside it.
+//! The two clocks are read at the start and end of a segment, and around each wait and each wake-up of a
+//! sleeper in it: never at an event. Busy time is the thread's own CPU time, so a thread that is switched out
+//! for another process is not busy meanwhile; how much longer the same spans took by the real clock is kept
+//! too.
 
 use super::clock;
 
@@ -20,7 +20,8 @@ struct Moment {
 
 impl Moment {
     fn read() -> Moment {
-        // NOTE: always in this order, at both ends of a span: the cost of what lies between is measured once.
+        // NOTE: always in this order, at both ends of a span: the cost of what is in between is measured
+        // once.
         Moment { real_ns: clock::real_ns(), cpu_ns: clock::thread_cpu_ns() }
     }
 
@@ -32,12 +33,12 @@ impl Moment {
     }
 }
 
-/// What a span of nothing takes: the cost of one reading, which lies within every span.
+/// The duration of an empty span: the cost of one reading, which every span contains.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Empty(Moment);
 
 impl Empty {
-    /// Measures it on the calling thread: the middle of many.
+    /// Measures it on the calling thread: the median of many.
     pub(super) fn measure() -> Empty {
         let mut spans = [Moment::default(); CALIBRATIONS];
         for span in &mut spans {
@@ -52,7 +53,7 @@ impl Empty {
     }
 }
 
-/// What was measured since it was last taken.
+/// What was measured since the last reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Spans {
     /// The thread's CPU time in busy spans.
@@ -61,7 +62,7 @@ pub(super) struct Spans {
     pub(super) off_cpu_ns: u64,
     /// The time by the real clock of its waits for other threads' operations.
     pub(super) wait_ns: u64,
-    /// The part of them in which it did not sleep, but looked again and again.
+    /// The part of them in which it did not sleep, but polled.
     pub(super) spin_ns: u64,
 }
 
@@ -73,12 +74,12 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// A stopwatch that takes out `empty` of every span; one that measures nothing without it.
+    /// A stopwatch that subtracts `empty` from every span; without it, one that measures nothing.
     pub(super) fn new(empty: Option<Empty>) -> Stopwatch {
         Stopwatch { empty, begin: Moment::default(), spans: Spans::default() }
     }
 
-    /// A busy span begins.
+    /// Starts a busy span.
     #[inline]
     pub(super) fn start(&mut self) {
         if self.empty.is_some() {
@@ -86,7 +87,7 @@ impl Stopwatch {
         }
     }
 
-    /// The busy span ends.
+    /// Ends the busy span.
     #[inline]
     pub(super) fn stop(&mut self) {
         if let Some(Empty(empty)) = self.empty {
@@ -96,8 +97,8 @@ impl Stopwatch {
         }
     }
 
-    /// Runs `wait` outside of the busy span, which goes on afterwards. It says at which real time it
-    /// fell asleep, if it did.
+    /// Runs `wait` outside the busy span, which continues afterwards. `wait` returns the real time at which
+    /// it fell asleep, if it did.
     #[inline]
     pub(super) fn wait(&mut self, wait: impl FnOnce(bool) -> Option<u64>) {
         self.stop();
@@ -111,7 +112,7 @@ impl Stopwatch {
         }
     }
 
-    /// Runs `work` of the harness's outside of the busy span, which goes on afterwards.
+    /// Runs `work` of the harness outside the busy span, which continues afterwards.
     #[inline]
     pub(super) fn leave_out(&mut self, work: impl FnOnce()) {
         self.stop();

@@ -1,16 +1,16 @@
-//! What the lock-free parts of a replay are made of: atomics, and sleeping and waking by the kernel's futex. A model
-//! checker puts its own in their place (`models/`).
+//! The building blocks of the lock-free parts of a replay: atomics, and sleeping and waking with the kernel's futex.
+//! A model checker replaces them by its own (`models/`).
 //!
 //! None of std's waiting is used in a worker: std's time-outs read the clock that the worker supplies.
 
 pub(super) use std::hint::spin_loop;
 pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// How often a waiter looks before it sleeps.
+/// How often a waiter polls before it sleeps.
 ///
-/// PERF: with more threads than cores the one that is waited for is often not running, and every look
-/// keeps it from doing so.
-pub(super) const LOOKS: u32 = 40;
+/// PERF: with more threads than cores, the awaited thread is often not running, and every poll keeps it from
+/// running.
+pub(super) const POLLS: u32 = 40;
 
 /// Sleeps while `word` holds `value`; returns on a wake-up, and sometimes without one.
 pub(super) fn wait(word: &AtomicU32, value: u32) {

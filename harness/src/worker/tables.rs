@@ -1,4 +1,4 @@
-//! What a replay writes to besides the heap under test: slots and threads, on shared mappings.
+//! The tables that a replay writes to besides the heap under test: slots and threads, on shared mappings.
 
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 
@@ -10,9 +10,9 @@ pub(super) struct Slots {
     pub(super) pointers: Table<AtomicPtr<libc::c_void>>,
     /// How often an operation was published, times two; the lowest bit says that a thread sleeps on it.
     pub(super) generations: Table<AtomicU32>,
-    /// Memory pass: usable bytes. Check pass: the pattern's seed. Else of length 0.
+    /// Memory pass: usable bytes. Check pass: the pattern's seed. Otherwise empty.
     pub(super) notes: Table<AtomicU64>,
-    /// Memory and check pass: requested bytes plus one, 0 while the slot is empty. Else of length 0.
+    /// Memory and check pass: requested bytes plus one, 0 while the slot is empty. Otherwise empty.
     pub(super) sizes: Table<AtomicU64>,
 }
 
@@ -20,7 +20,7 @@ impl Slots {
     /// Tables of `count` slots; `noted` for passes that keep more than a pointer.
     pub(super) fn new(count: u32, noted: bool) -> Result<Slots, usize> {
         let (count, noted) = (count as usize, if noted { count as usize } else { 0 });
-        // Every slot is used, or it would not be there: its pages are made now, not in what is timed.
+        // Every slot is used, or it would not exist: its pages are allocated now, not in the timed part.
         Ok(Slots {
             pointers: Table::populated(count)?,
             generations: Table::populated(count)?,
@@ -30,7 +30,7 @@ impl Slots {
     }
 }
 
-/// A replayed thread. On cache lines of its own: `offered` is written by other threads.
+/// A replayed thread, on its own cache lines: other threads write `offered`.
 #[repr(C, align(128))]
 pub(super) struct ThreadState {
     /// Segments offered so far, times two; the lowest bit says that the thread sleeps on it.
@@ -39,11 +39,13 @@ pub(super) struct ThreadState {
     pub(super) started: AtomicU32,
     /// Whether the thread has executed its last segment.
     pub(super) ended: AtomicU32,
-    /// The segments offered and not yet taken, at their number modulo four: at most two windows are in flight.
+    /// The segments that were offered and not taken yet, at their number modulo four: at most two windows are
+    /// in flight.
     pub(super) inbox: [Offer; 4],
 }
 
-/// A segment to be executed. Written by the thread that offers it, and then read by the one that it is offered to.
+/// A segment to be executed. The thread that offers it writes it, and the thread that it is offered to then
+/// reads it.
 #[derive(Default)]
 pub(super) struct Offer {
     /// What it is: one of the numbers below.
@@ -61,7 +63,7 @@ pub(super) struct Offer {
 impl Offer {
     /// A segment.
     pub(super) const SEGMENT: u32 = 0;
-    /// A segment after which the thread ends.
+    /// A segment after which the thread exits.
     pub(super) const LAST_SEGMENT: u32 = 1;
     /// Instead of a segment: the phase is over.
     pub(super) const END: u32 = 2;

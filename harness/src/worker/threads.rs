@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::mapping::{Table, Zeroed};
 use super::stacks::{STACK_BYTES, STACKS_A_TIME, Stacks, watch_own_stack};
 
-/// How many ended threads are asked whether they have gone, when a stack is wanted.
+/// How many exiting threads are checked for being gone when a stack is needed.
 const ASKED: usize = 8;
 
 unsafe extern "C" {
@@ -42,10 +42,10 @@ unsafe impl<B> Zeroed for Thread<B> {}
 /// The threads of a replay.
 pub(super) struct Threads<B: Body> {
     created: Table<Thread<B>>,
-    /// Threads that ended or are about to, and stacks that are free.
+    /// Threads that have exited or are about to, and free stacks.
     lock: Lock,
     pool: UnsafeCell<Pool>,
-    /// A thread ended in strict order, and the next one must see it gone first.
+    /// A thread exited in strict order, and the next one must first see it gone.
     in_turn: AtomicBool,
     start_ns: AtomicU64,
 }
@@ -61,7 +61,7 @@ unsafe impl<B: Body> Sync for Threads<B> {}
 
 impl<B: Body> Threads<B> {
     pub(super) fn new(count: u32) -> Result<Threads<B>, usize> {
-        // NOTE: room for all is made now, because a replay must not allocate.
+        // NOTE: room for all is reserved now, because a replay must not allocate.
         let pool = Pool {
             ended: Vec::with_capacity(count as usize),
             free: Vec::with_capacity(count as usize + STACKS_A_TIME),
@@ -92,18 +92,18 @@ impl<B: Body> Threads<B> {
         self.start_ns.fetch_add(clock::real_ns() - begin, Ordering::Relaxed);
     }
 
-    /// What must be known of the stacks, and how many mappings are there for their guards alone.
+    /// The warning about the stacks, and how many mappings exist only for their guards.
     pub(super) fn stacks(&self) -> (Option<String>, u64) {
         self.with_pool(|pool| (pool.stacks.warning(), pool.stacks.guard_mappings()))
     }
 
-    /// The calling thread ends after its segment. `in_turn`: no other may go on before it is gone.
+    /// The calling thread exits after its segment. `in_turn`: no other may continue before it is gone.
     pub(super) fn end(&self, thread: u32, in_turn: bool) {
         self.with_pool(|pool| pool.ended.push(thread));
         self.in_turn.store(in_turn, Ordering::Relaxed);
     }
 
-    /// In strict order: waits until the thread that had the turn before is gone, if it ended.
+    /// In strict order: waits until the thread that had the previous turn is gone, if it exited.
     #[inline]
     pub(super) fn join_ended_in_turn(&self) {
         if self.in_turn.load(Ordering::Relaxed) {
@@ -112,7 +112,7 @@ impl<B: Body> Threads<B> {
         }
     }
 
-    /// Waits until every ended thread is gone, except the calling one.
+    /// Waits until every exited thread is gone, except the calling one.
     pub(super) fn join_ended(&self) {
         // SAFETY: asks for the calling thread's own handle.
         let own = unsafe { libc::pthread_self() };
@@ -150,7 +150,7 @@ impl<B: Body> Threads<B> {
         })
     }
 
-    /// Takes back the stacks of threads that are gone already, without waiting.
+    /// Takes back the stacks of threads that are already gone, without waiting.
     fn reclaim(&self, pool: &mut Pool) {
         for index in (0..pool.ended.len().min(ASKED)).rev() {
             let thread = &self.created[pool.ended[index] as usize];
@@ -192,7 +192,7 @@ extern "C" fn entry<B: Body>(argument: *mut c_void) -> *mut c_void {
     let thread: &'static Thread<B> = unsafe { &*argument.cast() };
     // SAFETY: `create` stored the body before it created this thread, and it lives for ever.
     let body: &'static B = unsafe { &*thread.body.load(Ordering::Acquire) };
-    // NOTE: noted by the thread itself: it may have ended before its creator learns the handle.
+    // NOTE: stored by the thread itself: it may have exited before its creator learns the handle.
     // SAFETY: asks for the calling thread's own handle.
     thread.handle.store(unsafe { libc::pthread_self() }, Ordering::Release);
     watch_own_stack(thread.stack.load(Ordering::Relaxed));

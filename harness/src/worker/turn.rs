@@ -1,10 +1,10 @@
 //! A count that one thread sets and others wait for: the word that every wait of a replay is on.
 //!
-//! Whoever sets it wakes all that sleep on it, and nobody sleeps on a count that was set already.
+//! The thread that sets it wakes all that sleep on it, and no thread sleeps on a count that was already set.
 
-use super::sync::{self, AtomicU32, LOOKS, Ordering, spin_loop};
+use super::sync::{self, AtomicU32, Ordering, POLLS, spin_loop};
 
-/// Lowest bit of a word that is waited on: somebody sleeps.
+/// Lowest bit of a word that is waited on: a thread sleeps on it.
 const ASLEEP: u32 = 1;
 /// Whether `ready` is true of the count in `word`: its value without the lowest bit, halved.
 #[inline]
@@ -16,7 +16,7 @@ pub(super) fn is_ready(word: &AtomicU32, ready: impl Fn(u32) -> bool) -> bool {
 /// before it first sleeps.
 pub(super) fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut about_to_sleep: impl FnMut()) {
     let mut value = 0;
-    for _ in 0..LOOKS {
+    for _ in 0..POLLS {
         spin_loop();
         value = word.load(Ordering::Acquire);
         if ready(value >> 1) {
@@ -39,7 +39,7 @@ pub(super) fn wait_until(word: &AtomicU32, ready: impl Fn(u32) -> bool, mut abou
     }
 }
 
-/// Sets the count in `word`. Returns whether somebody sleeps on it, whom the caller must wake.
+/// Sets the count in `word`. Returns whether a thread sleeps on it, which the caller must wake.
 #[inline]
 pub(super) fn set(word: &AtomicU32, count: u32) -> bool {
     word.swap(count << 1, Ordering::AcqRel) & ASLEEP != 0

@@ -1,4 +1,4 @@
-//! What the process has used so far, by the kernel's account.
+//! What the process has used so far, according to the kernel.
 
 use super::clock;
 
@@ -30,8 +30,8 @@ impl Usage {
 
 /// How often the calling thread was switched out so far although it could have run on.
 ///
-/// NOTE: not when it slept: a thread sleeps in a call because the allocator, or the kernel on its behalf, waits
-/// for a lock, and that is the call's own time.
+/// NOTE: sleeping does not count: a thread sleeps in a call because the allocator, or the kernel on its behalf,
+/// waits for a lock, and that is the call's own time.
 pub(super) fn thread_preemptions() -> u64 {
     read(libc::RUSAGE_THREAD).ru_nivcsw as u64
 }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_sleeps_is_switched_out_and_not_preempted() {
-        // Between two sleeps it runs for some microseconds: others seldom come in just then.
+        // Between two sleeps it runs for a few microseconds: others seldom interrupt it then.
         const SLEEPS: u64 = 200;
         let slept = || read(libc::RUSAGE_THREAD).ru_nvcsw as u64;
         let (sleeps, preemptions) = (slept(), thread_preemptions());

@@ -1,8 +1,8 @@
-//! Which windows of a replay are open, and when one is done: the counting alone, without what is done with a window.
+//! Which windows of a replay are open, and when one is done: only the counting, without the work on a window.
 //!
-//! Threads count down the segments of a window that are not finished, without a lock; whoever finishes the last one counts
-//! windows, alone. At most two windows are open at once, so that four places are enough: a number's place is taken again
-//! only after the window that had it is done.
+//! Threads count down the unfinished segments of a window, without a lock; the thread that finishes the last one is the
+//! only one that counts windows. At most two windows are open at once, so four places are enough: a number's place is
+//! reused only after the window that had it is done.
 
 use super::sync::{AtomicU32, Ordering};
 
@@ -25,14 +25,14 @@ impl Unfinished {
         self.0[place_of(window)].store(segments, Ordering::Relaxed);
     }
 
-    /// Counts a segment as finished. Returns whether it was the window's last: the caller then sees all that was done in
-    /// the others.
+    /// Counts a segment as finished. Returns whether it was the window's last: the caller then sees everything that was
+    /// done in the others.
     pub(super) fn finish(&self, window: u32) -> bool {
         self.0[place_of(window)].fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
-/// How far a replay is. One thread at a time has it.
+/// The progress of a replay. One thread at a time has it.
 #[derive(Default)]
 pub(super) struct Progress {
     next: u64,
@@ -56,7 +56,7 @@ impl Progress {
         self.next - self.done
     }
 
-    /// Whether one more may be open: two at most, or one that is alone.
+    /// Whether one more may be opened: at most two, or one that must be alone.
     pub(super) fn may_open(&self, alone: bool) -> bool {
         self.open_count() < if alone { 1 } else { 2 }
     }
@@ -67,7 +67,7 @@ impl Progress {
         self.next - 1
     }
 
-    /// Notes that all segments of an open window are finished.
+    /// Marks all segments of an open window as finished.
     pub(super) fn complete(&mut self, window: u32) {
         self.complete[place_of(window)] = true;
     }

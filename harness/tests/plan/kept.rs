@@ -75,7 +75,7 @@ fn a_question_is_kept_under_its_name_and_never_replaced_unasked() {
     let output = plan(path, &other);
     assert_eq!(output.status.code(), Some(0));
     assert!(
-        stderr(&output).contains("keeps another question, so this one is not kept"),
+        stderr(&output).contains("has a different question, so this one is not saved"),
         "{}",
         stderr(&output)
     );
@@ -88,7 +88,7 @@ fn a_question_is_kept_under_its_name_and_never_replaced_unasked() {
     );
     let refused = plan(path, &["--host-memory", "32GiB", "--name", "large"]);
     assert_eq!((refused.status.code(), stdout(&refused).as_str()), (Some(2), ""));
-    assert!(stderr(&refused).contains("plan-large.toml keeps another question"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("plan-large.toml has a different question"), "{}", stderr(&refused));
     let report = heaplab().arg("report").arg(path).output().expect("it runs");
     assert!(stdout(&report).contains("Memory is the figure for planning"), "{}", stdout(&report));
     let markdown = file("report.md");

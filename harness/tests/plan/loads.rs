@@ -97,7 +97,7 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
         text.contains("no line describes the loads") && !text.contains("each connection takes"),
         "{text}"
     );
-    assert!(text.contains("at 200 connections: nothing is said of it"), "{text}");
+    assert!(text.contains("at 200 connections: no figure"), "{text}");
 
     // A heap and a whole process have no common line.
     let ran = at(2.0);

@@ -47,7 +47,7 @@ const AT_LOST: usize = 9;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// The command has not begun: nothing is recorded.
+    /// The command has not started: nothing is recorded.
     Starting = 1,
     /// Events are recorded.
     Recording = 2,
@@ -169,7 +169,7 @@ impl<'a> Control<'a> {
         self.words[AT_NEXT_ORDINAL].fetch_add(1, Ordering::AcqRel) as u32
     }
 
-    /// How many images have begun.
+    /// How many images have started.
     pub fn ordinals(&self) -> u64 {
         self.words[AT_NEXT_ORDINAL].load(Ordering::Acquire)
     }

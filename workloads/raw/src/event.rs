@@ -18,7 +18,8 @@ pub enum Event {
         /// Requested bytes.
         size: u64,
     },
-    /// `memalign` and its kin allocated a block. Sizes from 2^58 on cannot be allocated, and are not encoded.
+    /// `memalign` or a related function allocated a block. Sizes from 2^58 on cannot be allocated, and are
+    /// not encoded.
     Aligned {
         /// Where the block is.
         address: u64,
@@ -27,7 +28,7 @@ pub enum Event {
         /// Binary logarithm of the alignment, at most 63.
         alignment_log2: u8,
     },
-    /// `free` and its kin are about to be called.
+    /// `free` or a related function is about to be called.
     Free {
         /// The block.
         address: u64,
@@ -115,7 +116,7 @@ pub enum Call {
     Malloc = 0,
     /// `calloc`; the size is the product, or 2^64 - 1 where that has no 64 bits.
     Calloc = 1,
-    /// `memalign` and its kin.
+    /// `memalign` and related functions.
     Aligned = 2,
     /// `realloc` of NULL.
     ReallocNull = 3,

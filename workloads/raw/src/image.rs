@@ -236,13 +236,13 @@ impl<'a> Image<'a> {
         self.words[AT_HOST_PROCESS].store(u64::from(process), Ordering::Release);
     }
 
-    /// The number of the fork that began it, as the [mark](crate::MarkKind::Fork) of its parent's thread has it; none
-    /// where it began otherwise, or by a call of the system that the recorder does not see.
+    /// The number of the fork that created it, as in the [mark](crate::MarkKind::Fork) of its parent's thread; none
+    /// if it started otherwise, or by a system call that the recorder does not see.
     pub fn fork(&self) -> Option<u32> {
         Some(self.word(AT_FORK) as u32).filter(|number| *number != 0)
     }
 
-    /// Says which fork began it.
+    /// States which fork created it.
     pub fn set_fork(&self, number: u32) {
         self.words[AT_FORK].store(u64::from(number), Ordering::Release);
     }

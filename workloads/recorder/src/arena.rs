@@ -1,6 +1,6 @@
-//! Memory for the calls that come while the next allocator is being looked for.
+//! Memory for calls that arrive during the search for the next allocator.
 //!
-//! The loader may allocate during that search, and there is nothing to forward to yet. Such blocks are few,
+//! The loader may allocate during that search, when there is nothing to forward to yet. Such blocks are few,
 //! come from a small static arena, are never reused and are in no recording. Their number is kept.
 
 use core::cell::UnsafeCell;
@@ -9,7 +9,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const ARENA_BYTES: usize = 64 << 10;
-/// Alignment of every block; before each lies its size.
+/// Alignment of every block; each is preceded by its size.
 const GRAIN_BYTES: usize = 16;
 
 #[repr(C, align(4096))]
@@ -22,7 +22,7 @@ static ARENA: Arena = Arena(UnsafeCell::new([0; ARENA_BYTES]));
 static USED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// A block of zeros; NULL where there is no room.
+/// A block of zeros; NULL if there is no room.
 pub(crate) fn allocate(size: usize, alignment: usize) -> *mut c_void {
     CALLS.fetch_add(1, Ordering::Relaxed);
     if size > ARENA_BYTES || alignment > 4096 {
@@ -41,12 +41,12 @@ pub(crate) fn allocate(size: usize, alignment: usize) -> *mut c_void {
     block.cast()
 }
 
-/// Whether a block is the arena's.
+/// Whether a block belongs to the arena.
 pub(crate) fn holds(block: *const c_void) -> bool {
     (block as usize).wrapping_sub(base() as usize) < ARENA_BYTES
 }
 
-/// The size that a block of the arena was asked for with.
+/// The requested size of a block of the arena.
 ///
 /// # Safety
 /// The arena [holds] the block.

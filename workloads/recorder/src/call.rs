@@ -1,10 +1,11 @@
-//! The three kinds of calls: what allocates a block, what frees one, and what resizes one.
+//! The three kinds of calls: those that allocate a block, free one, and resize one.
 //!
-//! Each has a common path, in which the program's clock stands still, there is room for the record and the
-//! block is not large, and a path for all else. A call is told how deep the stack is: see [`record`].
+//! Each has a common path, for when the clock has not advanced, there is room for the record and the block is
+//! not large, and a path for everything else. A call gets the depth of the stack: see [`record`].
 //!
-//! PERF: a common path makes one call, the forwarded one, and stores one record, or two of a resize; all else is
-//! out of line. Arguments stand in the order in which the exported functions get them: they stay in their registers.
+//! PERF: a common path makes one call, the forwarded one, and stores one record, or two for a resize; everything
+//! else is out of line. Arguments are in the order in which the exported functions get them, so they stay in their
+//! registers.
 
 use core::ffi::c_void;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -53,7 +54,7 @@ fn allocate_rarely(
     by: Allocation,
     function: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
-    record::behind(depth, function, |&block| allocated(by, block, size))
+    record::after(depth, function, |&block| allocated(by, block, size))
 }
 
 #[cold]
@@ -174,7 +175,7 @@ fn store(thread: &Thread, (word, bytes): (u64, usize), block: *mut c_void) {
     thread.last_address.set(block as u64);
 }
 
-/// What an allocation was, by what it returned.
+/// The event of an allocation, by what it returned.
 fn allocated(by: Allocation, block: *mut c_void, size: usize) -> Event {
     let size = size as u64;
     if !block.is_null() {
@@ -188,18 +189,18 @@ fn allocated(by: Allocation, block: *mut c_void, size: usize) -> Event {
     Event::Failed { call, size }
 }
 
-/// As [`allocated`], of an aligned allocation. An allocator that returned a block took the alignment.
+/// Like [`allocated`], for an aligned allocation. An allocator that returned a block accepted the alignment.
 pub(crate) fn aligned(block: *mut c_void, alignment: usize, size: usize) -> Event {
     if block.is_null() {
         return Event::Failed { call: Call::Aligned, size: size as u64 };
     }
-    // memalign rounds an alignment that is no power of two up to one.
+    // memalign rounds an alignment up to a power of two.
     let alignment_log2 =
         alignment.checked_next_power_of_two().map_or(63, |power| power.trailing_zeros() as u8);
     Event::Aligned { address: block as u64, size: size as u64, alignment_log2 }
 }
 
-/// What the end of a block's realloc was, by what it returned.
+/// The event that ends a block's realloc, by what it returned.
 fn resized(moved: *mut c_void, size: usize) -> Event {
     match (moved.is_null(), size as u64) {
         (false, size) => Event::ReallocEnd { address: moved as u64, size },

@@ -1,11 +1,11 @@
 //! The chunks that a thread writes to: parts of the process's file, which is mapped ahead.
 //!
-//! What is stored there is in the page cache and outlives the process, whatever ends it; it counts in no
-//! RssAnon. A thread that has filled its first chunk has two buffers: when one is full, it says so to the command,
-//! which copies the buffer to the file of copies and empties it, and meanwhile goes on in the other. Where the command
-//! has not come by in time, the thread copies the full buffer itself, and begins it anew. Where it cannot, because it
-//! has given up its rights or has no descriptor left, it goes on in a new chunk. Until a copy is whole, the
-//! buffer is; the reader takes the first of two that are alike.
+//! What is stored there is in the page cache and outlives the process, however that ends; it does not count in
+//! RssAnon. A thread that has filled its first chunk has two buffers: when one is full, it signals that to the
+//! command, which copies the buffer to the file of copies and empties it, and continues in the other meanwhile. If the
+//! command is late, the thread copies the full buffer itself, and reuses it. If it cannot, because it has dropped its
+//! rights or has no descriptor left, it continues in a new chunk. Until the copy is complete, the buffer is valid; the
+//! reader takes the first of two that are equal.
 //!
 //! PERF: a fresh page of a file costs 3.5 us when it is mapped and written to, and 1.1 us when 16 of them are
 //! copied by one call. Copying was 3 to 4 % of the CPU time of a program that allocates without pause.
@@ -24,12 +24,12 @@ use heaplab_raw::{
 use crate::thread::Thread;
 use crate::{control, process, region, system};
 
-/// A chunk of this length is a buffer: the thread stays with it. It fits into a second-level cache.
+/// A chunk of this length is a buffer: the thread keeps it. It fits into a second-level cache.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Two buffers, one after the other.
 const PAIR_BYTES: usize = 2 * BUFFER_BYTES;
 
-/// Gives the thread room to write to, at the time of `word`. False where there is none: the event is lost.
+/// Gives the thread room to write, at the time of `word`. False if there is none: the event is lost.
 #[cold]
 pub(crate) fn take(thread: &Thread, word: u64) -> bool {
     if thread.number.get() == 0 {
@@ -60,7 +60,7 @@ pub(crate) fn take(thread: &Thread, word: u64) -> bool {
     }
 }
 
-/// What an ended thread left of its chunk, cut off at a page.
+/// The rest of an exited thread's chunk, from the next page on.
 fn take_rest(thread: &Thread) -> Option<(*mut u8, usize)> {
     let (chunk, cursor, end) = (thread.chunk.get(), thread.cursor.get(), thread.chunk_end.get());
     if chunk.is_null() {
@@ -77,7 +77,8 @@ fn take_rest(thread: &Thread) -> Option<(*mut u8, usize)> {
     Some((rest, rest_bytes))
 }
 
-/// A new thread's first chunk. Its state may be that of an ended one, with all that belonged to that.
+/// A new thread's first chunk. Its state may be that of an exited thread, with everything that belonged to
+/// it.
 fn take_first(thread: &Thread) -> Result<(*mut u8, usize), i32> {
     let chunk = carve(FIRST_CHUNK_BYTES)?;
     leave_pair(thread);
@@ -89,7 +90,7 @@ fn length(thread: &Thread) -> usize {
     (thread.chunk_end.get() as usize).wrapping_sub(thread.chunk.get() as usize)
 }
 
-/// A buffer that is zeros, for a thread whose chunk is full.
+/// A zeroed buffer, for a thread whose chunk is full.
 fn take_next(thread: &Thread) -> Result<*mut u8, i32> {
     if let Some(buffer) = take_pair(thread).or_else(|| hand_over(thread)) {
         return Ok(buffer);
@@ -102,7 +103,7 @@ fn take_next(thread: &Thread) -> Result<*mut u8, i32> {
     Ok(buffer)
 }
 
-/// The first of two buffers for a thread that has none, if the command copies buffers of so many threads.
+/// The first of two buffers for a thread that has none, if the command copies buffers for that many threads.
 fn take_pair(thread: &Thread) -> Option<*mut u8> {
     if thread.place.get() == 0 && length(thread) < BUFFER_BYTES {
         thread.place.set(process::image()?.take_place().map_or(0, Place::number));
@@ -111,13 +112,13 @@ fn take_pair(thread: &Thread) -> Option<*mut u8> {
         return None;
     }
     let pair = carve(PAIR_BYTES).ok()?;
-    // PERF: a page costs less this way than by a fault of its own. Kernels before 5.14 do not know it.
+    // PERF: a page costs less this way than with a separate fault. Kernels before 5.14 do not support it.
     let _ = system::advise(pair as usize, PAIR_BYTES, libc::MADV_POPULATE_WRITE);
     thread.pair.set(pair);
     Some(pair)
 }
 
-/// The one of the thread's two buffers that its chunk is, or is the rest of, after an ended thread's.
+/// The one of the thread's two buffers that its chunk is, or is the rest of, after an exited thread.
 fn buffer(thread: &Thread) -> Option<*mut u8> {
     let pair = thread.pair.get();
     let at = (thread.chunk.get() as usize).wrapping_sub(pair as usize);
@@ -131,8 +132,8 @@ fn leave_pair(thread: &Thread) {
     }
 }
 
-/// Hands the one of the thread's two buffers that is full to the command, and gives the other one. None where the
-/// other is the command's still, or there are none.
+/// Hands the full one of the thread's two buffers to the command, and returns the other one. None if the command
+/// still has the other one, or there are none.
 fn hand_over(thread: &Thread) -> Option<*mut u8> {
     let (image, place) = process::image().zip(Place::from_number(thread.place.get()))?;
     let pair = thread.pair.get();
@@ -156,7 +157,7 @@ fn copy_out(thread: &Thread) -> Result<(), i32> {
     // SAFETY: the thread's own chunk.
     unsafe { region::copy(chunk, bytes, process::copies_path())? };
     page.add_taken(bytes as u64);
-    // From this store on the copy is the chunk.
+    // After this store the copy is the chunk.
     // SAFETY: the thread's own chunk, which begins with a head.
     unsafe { chunk.cast::<u64>().write_volatile(0) };
     compiler_fence(Ordering::SeqCst);
@@ -176,7 +177,7 @@ fn carve(bytes: usize) -> Result<*mut u8, i32> {
     Ok(carved)
 }
 
-/// Lets the thread write to `bytes` at `chunk`, which are zeros.
+/// Lets the thread write to the `bytes` at `chunk`, which are zero.
 fn begin(thread: &Thread, word: u64, chunk: *mut u8, bytes: usize) {
     let head = ChunkHead {
         image: process::image_id(),
@@ -212,7 +213,7 @@ fn write_head(chunk: *mut u8, head: &ChunkHead) {
     }
 }
 
-/// Stores a record where the thread writes; the caller has seen to the room.
+/// Stores a record where the thread writes; the caller has ensured that there is room.
 #[inline(always)]
 pub(crate) fn store(thread: &Thread, word: u64, bytes: usize) {
     let cursor = thread.cursor.get();
@@ -221,7 +222,7 @@ pub(crate) fn store(thread: &Thread, word: u64, bytes: usize) {
     thread.cursor.set(cursor.wrapping_add(bytes));
 }
 
-/// As [`store`], of any record: the first word last, so that a record is whole as soon as it is there.
+/// Like [`store`], for any record: the first word last, so that a record is complete as soon as it appears.
 pub(crate) fn store_record(thread: &Thread, record: &Encoded) {
     if record.bytes > 8 {
         let second = thread.cursor.get().wrapping_add(8);

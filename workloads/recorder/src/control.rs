@@ -1,7 +1,7 @@
-//! The control page, mapped over a page of the library's own, so that every event reads its clock by one
-//! load of a known address.
+//! The control page, mapped over a page of the library itself, so that every event reads its clock with one
+//! load from a known address.
 //!
-//! Before the recording begins the page is zeros, which no thread ever holds as the word that it last saw.
+//! Before the recording starts the page is zero, which is never the word that a thread last saw.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use heaplab_raw::{Control, PAGE_BYTES, PAGE_WORDS};
 
 use crate::system;
 
-/// The largest page that the processor may have: the kernel maps no less.
+/// The largest page that the processor may have: the kernel maps at least that much.
 #[cfg(target_arch = "x86_64")]
 const LARGEST_PAGE_BYTES: usize = 4 << 10;
 #[cfg(not(target_arch = "x86_64"))]
@@ -29,7 +29,7 @@ pub(crate) fn word() -> u64 {
     PAGE.0[Control::TICK_OFFSET / 8].load(Ordering::Relaxed)
 }
 
-/// Maps the file at `path`: the page, or the errno that says why not.
+/// Maps the file at `path`: returns the page, or the errno.
 pub(crate) fn map(path: &CStr) -> Result<Control<'static>, i32> {
     let descriptor = system::open(path, libc::O_RDWR)?;
     // SAFETY: the place is PAGE, whose size and alignment are a page's or a multiple of it.
@@ -39,7 +39,7 @@ pub(crate) fn map(path: &CStr) -> Result<Control<'static>, i32> {
     page().ok_or(libc::EINVAL)
 }
 
-/// The page; none where it is not mapped, or of another version than this library's.
+/// The page; none if it is not mapped, or its version is not this library's.
 pub(crate) fn page() -> Option<Control<'static>> {
     let words: &'static [AtomicU64; PAGE_WORDS] = PAGE.0.first_chunk()?;
     Control::open(words).ok()

@@ -1,7 +1,7 @@
-//! The begin of a thread: `pthread_create` and `thrd_create`.
+//! The start of a thread: `pthread_create` and `thrd_create`.
 //!
-//! A created thread begins in a function of ours, which tells it its state and goes on where the program
-//! wanted it to begin. What the C library allocates for a thread, inside the call, is marked: a replay
+//! A created thread starts in a function of ours, which sets its state and then calls the program's start
+//! function. Allocations that the C library makes for the thread, inside the call, are marked: a replay
 //! creates threads itself.
 
 use core::ffi::{c_int, c_void};
@@ -45,7 +45,7 @@ pub(crate) unsafe extern "C" fn pthread_create(
     result
 }
 
-/// C11's `thrd_create`. Its threads are seen from their first event on.
+/// C11's `thrd_create`. Its threads are recorded from their first event on.
 ///
 /// # Safety
 /// As of the C library's.
@@ -64,9 +64,9 @@ pub(crate) unsafe extern "C" fn thrd_create(
     result
 }
 
-/// A state for the thread that is about to be made.
+/// A state for the thread that is about to be created.
 fn reserve() -> Option<&'static Thread> {
-    // A thread without a state is not recorded, and neither are those that it makes before its first event.
+    // A thread without a state is not recorded, and neither are those that it creates before its first event.
     let own = storage::thread();
     if own.mark.get() != Thread::LIVE {
         return None;
@@ -77,7 +77,7 @@ fn reserve() -> Option<&'static Thread> {
     state
 }
 
-/// Where a created thread begins. NOTE: `pthread_exit` and cancellation unwind through this: nothing here
+/// Where a created thread starts. NOTE: `pthread_exit` and cancellation unwind through this: nothing here
 /// must need to be dropped after the call.
 unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     // SAFETY: the state that `pthread_create` reserved for this thread.

@@ -1,7 +1,7 @@
 //! The end of a thread, seen through a pthread key.
 //!
-//! Destructors of other keys may run after ours, and free: so ours asks to run again, to the last round. What
-//! comes even later is still recorded, after the mark.
+//! Destructors of other keys may run after ours, and free: so ours asks to run again, until the last round.
+//! Even later calls are still recorded, after the mark.
 
 use core::ffi::c_void;
 
@@ -13,7 +13,7 @@ use crate::{key, process, record, storage};
 /// How often the C library runs the destructors of keys that were set again: PTHREAD_DESTRUCTOR_ITERATIONS.
 const ROUNDS: u32 = 4;
 
-/// Sees to it that threads' ends are seen: once, before `main`.
+/// Sets up the detection of threads' ends: once, before `main`.
 pub(crate) fn prepare() {
     key::make(end);
 }
@@ -29,7 +29,7 @@ unsafe extern "C" fn end(_: *mut c_void) {
         key::watch();
     } else if rounds == ROUNDS {
         record::note(Event::ThreadEnd);
-        // The state may be another one by now: an event after a fork.
+        // The state may have changed by now: an event after a fork.
         let thread = storage::thread();
         if let Some(life) = process::life()
             && thread.ending.get() == ROUNDS

@@ -1,13 +1,14 @@
-//! Filters of system calls (seccomp): seen when the program asks for one, so that this library is quiet from then on.
+//! System call filters (seccomp): noticed when the program installs one, so that this library is quiet from
+//! then on.
 //!
-//! A filter that was there before the program started is the command's too, which lives under it. One that a program
-//! installs by an instruction of its own is not seen.
+//! A filter that was installed before the program started applies to the command too, which works under it. One that
+//! a program installs with its own system call instruction is not noticed.
 
 use core::sync::atomic::Ordering;
 
 use crate::{next, system};
 
-/// Learns, before `main`, what is needed to be quiet.
+/// Collects, before `main`, what is needed to be quiet.
 pub(crate) fn prepare() {
     system::prepare(next::search(c"_thread_db_pthread_tid").cast());
 }
@@ -19,8 +20,8 @@ pub(crate) fn watch(option: core::ffi::c_int) {
     }
 }
 
-/// `syscall(2)`, by which libraries ask for a filter. Everything is as the C library's own does it: arguments move
-/// down by one, and an error becomes errno.
+/// `syscall(2)`, with which libraries install a filter. It does what the C library's own does: arguments move down
+/// by one, and an error becomes errno.
 ///
 /// # Safety
 /// As of the call that is made.
@@ -88,7 +89,7 @@ pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi
     )
 }
 
-/// A call that failed, as the C library tells it.
+/// A failed call, as the C library reports it.
 extern "C" fn fail(result: isize) -> core::ffi::c_long {
     system::told(Err(result.wrapping_neg() as i32)) as core::ffi::c_long
 }

@@ -1,7 +1,7 @@
-//! jemalloc's own functions, where the next allocator has them.
+//! jemalloc's own functions, if the next allocator has them.
 //!
-//! NOTE: they are exported always, so that they are seen. A program that asks by a weak reference whether
-//! `mallocx` is there finds it while it is recorded; without jemalloc after it, it allocates nothing.
+//! NOTE: they are always exported, so that calls are seen. A program that checks by a weak reference whether
+//! `mallocx` exists finds it while it is recorded; without jemalloc, it allocates nothing.
 
 use core::ffi::{c_int, c_void};
 
@@ -26,9 +26,7 @@ pub(crate) unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_voi
     let function = move || unsafe { function(size, flags) };
     let alignment_log2 = flags & ALIGNMENT_MASK;
     if alignment_log2 > 0 {
-        return record::behind(storage::depth(), function, |&block| {
-            aligned(block, 1 << alignment_log2, size)
-        });
+        return record::after(storage::depth(), function, |&block| aligned(block, 1 << alignment_log2, size));
     }
     let by = if flags & ZERO == 0 { Allocation::Malloc } else { Allocation::Calloc };
     call::allocate(size, storage::depth(), by, function)
@@ -45,7 +43,7 @@ pub(crate) unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: 
     call::resize(block, size, storage::depth(), move || unsafe { function(block, size, flags) })
 }
 
-/// `xallocx`: resizes a block where it is, up to `size` and `extra`; returns what it has then.
+/// `xallocx`: resizes a block in place, up to `size` and `extra`; returns its size afterwards.
 ///
 /// # Safety
 /// As of jemalloc's.
@@ -69,7 +67,7 @@ pub(crate) unsafe extern "C" fn xallocx(
         let size = usable_bytes.min(size.saturating_add(extra)) as u64;
         record::leave(thread, Event::ReallocEnd { address, size });
     } else {
-        // It stays as it was: to the program no failure, and to a replay nothing.
+        // It stays unchanged: not a failure for the program, and nothing for a replay.
         thread.tick.set(thread.written_tick.get());
     }
     usable_bytes

@@ -3,10 +3,10 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The key, plus one; 0 as long as there is none.
+/// The key plus one; 0 while there is none.
 static KEY: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the key: once, before `main`. `end` is called when a thread ends.
+/// Makes the key: once, before `main`. `end` is called when a thread exits.
 pub(crate) fn make(end: unsafe extern "C" fn(*mut c_void)) {
     let mut key = 0;
     // SAFETY: the destructor lives as long as this library, which is never unloaded: it is preloaded.
@@ -15,7 +15,8 @@ pub(crate) fn make(end: unsafe extern "C" fn(*mut c_void)) {
     }
 }
 
-/// Has the calling thread's end seen. The caller's state is BUSY: for a key above 31 the C library allocates.
+/// Makes the calling thread's end visible. The caller's state is BUSY: for a key above 31 the C library
+/// allocates.
 pub(crate) fn watch() {
     let key = KEY.load(Ordering::Acquire);
     if key != 0 {

@@ -1,8 +1,8 @@
-//! Live blocks that are large, and how much of one is resident when it or the process ends.
+//! Large live blocks, and how much of each is resident when it is freed or the process exits.
 //!
-//! A replay must know how far a block was written to, or it fills blocks that the program hardly touched. At the
-//! end of a large block, and at the process's, the kernel is asked which of its pages are resident. Which blocks are
-//! large is kept in a table by address, a word each, because to ask the allocator for a block's size costs more than
+//! A replay must know how much of a block was written to, or it fills blocks that the program hardly touched. When a
+//! large block is freed, and when the process exits, the kernel is asked which of the block's pages are resident. A
+//! table by address has a word for each large block, because asking the allocator for a block's size costs more than
 //! an event.
 //!
 //! ```text
@@ -14,17 +14,17 @@
 //! 2 GiB there:               0x7f00_1234_501 | 8_0800
 //! ```
 //!
-//! The place of an entry is its address in units of [`LARGE_BYTES`], modulo the table's length: no two live large
-//! blocks nearer than 8 GiB share one, and the frees of a small heap all look at the same few. Of two that share
-//! one the later stays; the other is not known any more, and nothing is said of it. An entry that outlived its
-//! block, because its free was not seen, is met again by a block at the same address at most, of which it says
-//! no less than is true: a smaller block lies within the range that is asked about, and a large one has
-//! replaced the entry, or its allocation was not seen either: then no trace has it.
+//! The place of an entry is its address in units of [`LARGE_BYTES`], modulo the table's length: two live large
+//! blocks less than 8 GiB apart never share one, and the frees of a small heap all read the same few. If two
+//! share one, the later stays; the other is forgotten, and nothing is recorded about it. An entry that outlived
+//! its block, because its free was not seen, can only match a block at the same address, for which it reports no
+//! less than is true: a smaller block is within the range that is asked about, and a large one has replaced the
+//! entry, or its allocation was not seen either: then no trace has it.
 //!
-//! PERF: a free that is not of a large block pays a load and a comparison, ten instructions in all.
+//! PERF: a free of a block that is not large pays a load and a comparison, ten instructions in all.
 //!
-//! It lies in the library's own memory, of which a page is used for each 64 MiB of addresses that hold large
-//! blocks. A forked child has a copy, as it has of the blocks.
+//! The table is in the library's own memory, of which a page is used for each 64 MiB of addresses that
+//! contain large blocks. A forked child has a copy, as it has of the blocks.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -35,11 +35,11 @@ use crate::system;
 
 const PLACES: usize = 1 << 16;
 const ADDRESS_SHIFT: u32 = 16;
-/// Of the size and its unit.
+/// Bits of the size and its unit.
 const SIZE_BITS: u32 = 20;
-/// Set where the size is in MiB.
+/// Set if the size is in MiB.
 const IN_MIB: u64 = 1 << 19;
-/// Pages that one system call tells of: a byte of stack each, and stacks may be small.
+/// Pages per system call: each takes a byte of stack, and stacks may be small.
 const PIECE_PAGES: usize = 1024;
 
 static BLOCKS: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
@@ -61,13 +61,13 @@ fn is_of(entry: u64, address: u64) -> bool {
     entry ^ address << ADDRESS_SHIFT < 1 << SIZE_BITS
 }
 
-/// A size as an entry holds it; none of 512 GiB and more, which no memory holds.
+/// A size as encoded in an entry; none for 512 GiB and more, which fits into no memory.
 fn pack(bytes: u64) -> Option<u64> {
     let (kib, mib) = (bytes.div_ceil(1 << 10), bytes.div_ceil(1 << 20));
     if kib < IN_MIB { Some(kib) } else { (mib < IN_MIB).then_some(IN_MIB | mib) }
 }
 
-/// The size that an entry holds, and its unit, both in bytes: it is less than a unit above the block's.
+/// The size in an entry, and its unit, both in bytes: it exceeds the block's by less than a unit.
 fn unpack(entry: u64) -> (u64, u64) {
     let unit = if entry & IN_MIB == 0 { 1 << 10 } else { 1 << 20 };
     ((entry & (IN_MIB.wrapping_sub(1))).wrapping_mul(unit), unit)
@@ -97,14 +97,14 @@ pub(crate) fn entry(block: *mut c_void) -> u64 {
     if is_of(entry, block as u64) { entry } else { 0 }
 }
 
-/// Brings the entry of a block back that did not end after all.
+/// Restores the entry of a block that was not freed after all.
 pub(crate) fn restore(entry: u64) {
     if entry != 0 {
         place(address_of(entry)).store(entry, Ordering::Relaxed);
     }
 }
 
-/// What is to be recorded before a block's end, if the block is large: how much of it is resident.
+/// What to record before a block is freed, if it is large: how much of it is resident.
 #[inline]
 pub(crate) fn take(event: &Event) -> Option<Event> {
     let (Event::Free { address } | Event::ReallocBegin { address }) = *event else { return None };
@@ -116,7 +116,7 @@ pub(crate) fn take(event: &Event) -> Option<Event> {
     tell(place, entry)
 }
 
-/// What is to be recorded at the process's end of the blocks that are still live.
+/// What to record when the process exits, for the blocks that are still live.
 pub(crate) fn take_all() -> impl Iterator<Item = Event> {
     BLOCKS.iter().filter_map(|place| {
         let entry = place.load(Ordering::Relaxed);
@@ -125,7 +125,7 @@ pub(crate) fn take_all() -> impl Iterator<Item = Event> {
 }
 
 fn tell(place: &AtomicU64, entry: u64) -> Option<Event> {
-    // Whoever takes the entry away tells of the block.
+    // The thread that removes the entry records the block.
     place.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
     let address = address_of(entry);
     let (bytes, unit_bytes) = unpack(entry);
@@ -136,20 +136,20 @@ fn address_of(entry: u64) -> u64 {
     entry >> ADDRESS_SHIFT & !0xf
 }
 
-/// How many bytes of a block lie on resident pages; none if the kernel does not say. The block is less than
+/// How many bytes of a block are on resident pages; none if the kernel does not tell. The block is less than
 /// `unit_bytes` shorter than `bytes`.
 #[cold]
 #[inline(never)]
 fn resident_bytes(address: u64, bytes: u64, unit_bytes: u64) -> Option<u64> {
     let page_bytes = system::page_bytes();
     let begin = address as usize & page_bytes.wrapping_neg();
-    // A power of two, which the compiler does not know: rounding by division would be a path that can panic.
+    // A power of two, which the compiler does not know: rounding by division would add a path that can panic.
     let end_of = |bytes: u64| {
         let end = (address as usize).wrapping_add(bytes as usize);
         end.wrapping_add(page_bytes.wrapping_sub(1)) & page_bytes.wrapping_neg()
     };
-    // NOTE: the block may have ended before the last of these pages, and where nothing is mapped the kernel
-    // refuses all that it was asked. PERF: to ask about that page apart took 0.6 us more, each time.
+    // NOTE: the block may end before the last of these pages, and if nothing is mapped there the kernel
+    // refuses the whole request. PERF: asking about that page separately took 0.6 us more, each time.
     let pages = count_resident(begin, end_of(bytes), page_bytes).or_else(|| {
         count_resident(begin, end_of(bytes.wrapping_sub(unit_bytes).wrapping_add(1)), page_bytes)
     })?;

@@ -1,11 +1,11 @@
-//! The library that a recorded program is started with (LD_PRELOAD): every call of the malloc family is
-//! forwarded to the next allocator and written down.
+//! The library that is preloaded into a recorded program (LD_PRELOAD): every call of the malloc family is
+//! forwarded to the next allocator and recorded.
 //!
-//! It must be cheap and safe in programs that know nothing of it. Cheap: on the common path an event is a
-//! load of a shared word, a comparison, and one store into a page that the thread alone writes to; no lock,
-//! no shared write, no system call, no reading of a clock. Safe: nothing is added to a block and no size is
-//! changed; no function allocates, panics, or changes errno; what cannot be recorded is forwarded all the
-//! same. What is written is drawn in `heaplab-raw`.
+//! It must be cheap and safe in programs that do not know about it. Cheap: on the common path an event is a
+//! load of a shared word, a comparison, and one store into a page that only this thread writes; no lock, no
+//! shared write, no system call, no clock reading. Safe: nothing is added to a block and no size is changed;
+//! no function allocates, panics, or changes errno; a call that cannot be recorded is still forwarded.
+//! `heaplab-raw` has drawings of what is written.
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `next`, `process`, `chunk`,
 //! `large`, `key`, `record`, `ending`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
@@ -41,7 +41,7 @@ mod tuning;
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = prepare;
 
-/// Runs when the process ends by itself, after `main` and the exit handlers.
+/// Runs when the process exits by itself, after `main` and the exit handlers.
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static FINISH: extern "C" fn() = finish;

@@ -1,4 +1,4 @@
-//! The malloc family, as the program calls it: forwarded, and written down.
+//! The malloc family, as the program calls it: forwarded and recorded.
 
 use core::ffi::{c_int, c_void};
 
@@ -7,8 +7,8 @@ use heaplab_raw::{Allocation, Call, Event};
 use crate::call::{self, aligned};
 use crate::{next, record, storage, system};
 
-/// The body of an exported function of one or two arguments: the function that it names, told after its
-/// arguments how deep the stack is at the call.
+/// The body of an exported function of one or two arguments: calls the function that it names with these
+/// arguments, followed by the depth of the stack at the call.
 macro_rules! told_depth {
     (1, $function:ident) => {{
         #[cfg(target_arch = "x86_64")]
@@ -112,7 +112,7 @@ pub(crate) unsafe extern "C" fn cfree(block: *mut c_void) {
     call::free(block, storage::depth(), || unsafe { function(block) });
 }
 
-/// C23's `free_sized`; `free` where the next allocator has none.
+/// C23's `free_sized`; `free` if the next allocator has none.
 ///
 /// # Safety
 /// As of [`free`].
@@ -126,7 +126,7 @@ pub(crate) unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
     }
 }
 
-/// C23's `free_aligned_sized`; `free` where the next allocator has none.
+/// C23's `free_aligned_sized`; `free` if the next allocator has none.
 ///
 /// # Safety
 /// As of [`free`].
@@ -150,7 +150,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
     alignment: usize,
     size: usize,
 ) -> c_int {
-    record::behind(
+    record::after(
         storage::depth(),
         // SAFETY: the caller keeps the contract.
         || unsafe { next::POSIX_MEMALIGN.get()(result, alignment, size) },
@@ -165,7 +165,7 @@ pub(crate) unsafe extern "C" fn posix_memalign(
 /// `aligned_alloc(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    record::behind(
+    record::after(
         storage::depth(),
         // SAFETY: it takes any two numbers.
         || unsafe { next::ALIGNED_ALLOC.get()(alignment, size) },
@@ -176,7 +176,7 @@ pub(crate) extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_
 /// `memalign(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    record::behind(
+    record::after(
         storage::depth(),
         // SAFETY: it takes any two numbers.
         || unsafe { next::MEMALIGN.get()(alignment, size) },
@@ -187,7 +187,7 @@ pub(crate) extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void 
 /// `valloc(3)`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn valloc(size: usize) -> *mut c_void {
-    record::behind(
+    record::after(
         storage::depth(),
         // SAFETY: it takes any size.
         || unsafe { next::VALLOC.get()(size) },
@@ -195,10 +195,10 @@ pub(crate) extern "C" fn valloc(size: usize) -> *mut c_void {
     )
 }
 
-/// `pvalloc(3)`: the size is recorded as asked, not as rounded to pages.
+/// `pvalloc(3)`: the size is recorded as requested, not as rounded to pages.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn pvalloc(size: usize) -> *mut c_void {
-    record::behind(
+    record::after(
         storage::depth(),
         // SAFETY: it takes any size.
         || unsafe { next::PVALLOC.get()(size) },

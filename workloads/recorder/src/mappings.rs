@@ -1,9 +1,9 @@
-//! Mappings that the program, or an allocator that calls the C library for it, makes: counted, not recorded.
+//! Mappings that the program makes, or an allocator that calls the C library: counted, not recorded.
 //!
-//! The C library's own malloc maps by inner functions, which nothing can stand before.
+//! The C library's own malloc maps through internal functions, which cannot be interposed.
 //!
-//! NOTE: an allocator may call these while it holds its lock: nothing here may allocate, or wait for who does. So
-//! the kernel is called at once, as the C library's functions do.
+//! NOTE: an allocator may call these while it holds its lock: nothing here may allocate, or wait for a thread
+//! that does. So the kernel is called directly, as the C library's functions do.
 
 use core::ffi::{c_int, c_void};
 
@@ -67,7 +67,7 @@ pub(crate) unsafe extern "C" fn munmap(place: *mut c_void, bytes: usize) -> c_in
     status
 }
 
-/// `mremap(2)`. The fifth argument is there only with some flags; passing on what is none does no harm.
+/// `mremap(2)`. The fifth argument exists only with some flags; passing it on otherwise does no harm.
 ///
 /// # Safety
 /// As of the C library's.

@@ -1,10 +1,10 @@
 //! The functions that every call is forwarded to: those of the next object in the search order.
 //!
-//! That is a preloaded allocator, or the C library. Those that every C library has are looked for once, at the
-//! first call of any, which may come before any constructor ran. A search that finds what it looks for allocates
-//! nothing and takes no lock of an allocator's; one that fails allocates its message. So those that may be missing
-//! are looked for by this library's constructor, where no allocator holds a lock: a program's own malloc may hold
-//! its lock, and call mmap.
+//! That is a preloaded allocator, or the C library. Functions that every C library has are searched for once, at
+//! the first call of any of them, which may come before any constructor has run. A successful search allocates
+//! nothing and takes none of an allocator's locks; one that fails allocates its message. So this library's
+//! constructor, which runs while no allocator holds a lock, searches for the functions that may be missing: a
+//! program's own malloc may hold its lock and call mmap.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::marker::PhantomData;
@@ -29,7 +29,7 @@ impl<F: Copy> Next<F> {
         Next { address: AtomicPtr::new(first), name, kind: PhantomData }
     }
 
-    /// The function. Of one that [may be missing](Next::find_rare), only where it is there.
+    /// The function; for one that [may be missing](Next::find_rare), only if it exists.
     #[inline(always)]
     pub(crate) fn get(&self) -> F {
         let address = self.address.load(Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl<F: Copy> Next<F> {
         self.found()
     }
 
-    /// As [`Next::find`], of a function that not every C library or allocator has.
+    /// Like [`Next::find`], for a function that not every C library or allocator has.
     #[inline(always)]
     pub(crate) fn find_rare(&self) -> Option<F> {
         resolve_rare();
@@ -62,15 +62,15 @@ impl<F: Copy> Next<F> {
         self.address.load(Ordering::Relaxed)
     }
 
-    /// Looks for it; what was there stays where there is none.
-    fn look(&self) {
+    /// Searches for it; the present address stays if there is none.
+    fn search(&self) {
         let found = search(self.name);
         if !found.is_null() {
             self.address.store(found, Ordering::Relaxed);
         }
     }
 
-    /// Puts another function in its place.
+    /// Replaces it by another function.
     fn replace(&self, address: *mut c_void) {
         self.address.store(address, Ordering::Relaxed);
     }
@@ -91,14 +91,14 @@ type Dallocx = unsafe extern "C" fn(*mut c_void, c_int);
 type Sdallocx = unsafe extern "C" fn(*mut c_void, usize, c_int);
 type CreateThread = unsafe extern "C" fn(*mut c_void, *const c_void, Start, *mut c_void) -> c_int;
 
-/// Declares the functions, and what looks for all of them: those that every allocator has come with what serves
-/// until they are found.
+/// Declares the functions, and a function that searches for all of them: those that every allocator has come
+/// with a substitute that serves until they are found.
 macro_rules! functions {
-    ($look:ident: $($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
+    ($search:ident: $($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
         $(pub(crate) static $place: Next<$kind> = Next::new($name, functions!(@first $($first)?));)*
 
-        fn $look() {
-            $($place.look();)*
+        fn $search() {
+            $($place.search();)*
         }
     };
     (@first) => { ptr::null_mut() };
@@ -106,7 +106,7 @@ macro_rules! functions {
 }
 
 functions! {
-    look_for_all:
+    search_for_all:
     MALLOC: Malloc = c"malloc", first_malloc;
     FREE: Free = c"free", first_free;
     CALLOC: Calloc = c"calloc", first_calloc;
@@ -125,7 +125,7 @@ functions! {
 }
 
 functions! {
-    look_for_rare:
+    search_for_rare:
     THRD_CREATE: unsafe extern "C" fn(*mut c_void, Start, *mut c_void) -> c_int = c"thrd_create";
     CFREE: Free = c"cfree";
     FREE_SIZED: FreeSized = c"free_sized";
@@ -137,13 +137,13 @@ functions! {
     SDALLOCX: Sdallocx = c"sdallocx";
 }
 
-/// `free` and `realloc` as found, where the arena served somebody and they must be told its blocks.
+/// `free` and `realloc` as found, if the arena has served blocks, which must not reach these functions.
 static FOUND_FREE: Next<Free> = Next::new(c"free", ptr::null_mut());
 static FOUND_REALLOC: Next<Realloc> = Next::new(c"realloc", ptr::null_mut());
 static FOUND_USABLE_SIZE: Next<UsableSize> = Next::new(c"malloc_usable_size", ptr::null_mut());
 
 const FRESH: u32 = 0;
-const LOOKING: u32 = 1;
+const SEARCHING: u32 = 1;
 const FOUND: u32 = 2;
 static PROGRESS: AtomicU32 = AtomicU32::new(FRESH);
 
@@ -156,7 +156,7 @@ pub(crate) fn resolve() -> bool {
 #[cold]
 fn resolve_now() -> bool {
     let thread = storage::thread();
-    if PROGRESS.compare_exchange(FRESH, LOOKING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if PROGRESS.compare_exchange(FRESH, SEARCHING, Ordering::AcqRel, Ordering::Acquire).is_err() {
         if thread.is(&BUSY) {
             return PROGRESS.load(Ordering::Acquire) == FOUND;
         }
@@ -166,7 +166,7 @@ fn resolve_now() -> bool {
         return true;
     }
     storage::set_thread(&BUSY);
-    look_for_all();
+    search_for_all();
     if arena::calls() > 0 {
         FOUND_FREE.replace(FREE.address());
         FOUND_REALLOC.replace(REALLOC.address());
@@ -182,7 +182,8 @@ fn resolve_now() -> bool {
 
 static RARE_PROGRESS: AtomicU32 = AtomicU32::new(FRESH);
 
-/// Finds the functions that may be missing, once: as the library is loaded, or where one of them is called before.
+/// Finds the functions that may be missing, once: when the library is loaded, or when one of them is called
+/// before.
 #[inline(always)]
 pub(crate) fn resolve_rare() {
     if RARE_PROGRESS.load(Ordering::Acquire) != FOUND {
@@ -193,19 +194,19 @@ pub(crate) fn resolve_rare() {
 #[cold]
 fn resolve_rare_now() {
     resolve();
-    if RARE_PROGRESS.compare_exchange(FRESH, LOOKING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if RARE_PROGRESS.compare_exchange(FRESH, SEARCHING, Ordering::AcqRel, Ordering::Acquire).is_err() {
         return; // a call from within the search, or from another thread while the library is loaded
     }
     let thread = storage::thread();
     storage::set_thread(&BUSY);
-    look_for_rare();
+    search_for_rare();
     forget_failures();
     storage::set_thread(thread);
     RARE_PROGRESS.store(FOUND, Ordering::Release);
 }
 
-/// Frees what dlsym has allocated to say which name it did not find: 105 bytes of the program's heap that
-/// would stay for as long as the thread.
+/// Frees what dlsym has allocated to report the name that it did not find: 105 bytes of the program's heap
+/// that would stay as long as the thread.
 fn forget_failures() {
     // SAFETY: dlerror has no preconditions. The first call gives the message out, the second frees it.
     unsafe {
@@ -220,7 +221,7 @@ pub(crate) fn search(name: &CStr) -> *mut c_void {
     unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
 }
 
-/// What the name is in a library that is loaded already, wherever; NULL if nothing.
+/// What the name means in a library that is already loaded anywhere; NULL if nothing.
 pub(crate) fn search_loaded(library: &CStr, name: &CStr) -> *mut c_void {
     // SAFETY: the names end with a NUL. The library is kept from then on: its function is.
     unsafe {
@@ -229,7 +230,7 @@ pub(crate) fn search_loaded(library: &CStr, name: &CStr) -> *mut c_void {
     }
 }
 
-/// The object that an address lies in, by where it begins, with its path; none for no object's address.
+/// The object that contains an address: where it starts, and its path; none if no object contains it.
 pub(crate) fn object_of(address: *const c_void) -> Option<(*const c_void, *const c_char)> {
     let mut info = libc::Dl_info {
         dli_fname: ptr::null(),

@@ -1,11 +1,11 @@
 //! C++'s operators new and delete, in every form.
 //!
-//! The C++ library's own call malloc and free, which come by here again: they are passed straight on. Those
-//! of an allocator (jemalloc, tcmalloc, mimalloc) do not, and are recorded here: an operator is the
-//! allocator's where it lies in one object with the next `malloc`. A program in C may load a C++ library
-//! later, out of sight of the usual search: then it is looked for by its name.
+//! The C++ library's own operators call malloc and free, which this library records: they are passed straight
+//! on. Those of an allocator (jemalloc, tcmalloc, mimalloc) do not, and are recorded here: an operator
+//! belongs to the allocator if it is in the same object as the next `malloc`. A C program may load a C++
+//! library later, where the usual search does not find it: then it is searched for by its name.
 //!
-//! An operator new that throws leaves by here without being recorded.
+//! An operator new that throws passes through here without being recorded.
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -16,14 +16,14 @@ use crate::call::{self, aligned};
 use crate::malloc::free;
 use crate::{malloc as family, next, record, storage};
 
-/// Where C++ libraries are, if they were loaded so that the usual search does not see them.
+/// C++ libraries by name, in case they were loaded so that the usual search does not see them.
 const LIBRARIES: [&CStr; 3] = [c"libstdc++.so.6", c"libc++abi.so.1", c"libc++.so.1"];
 
 /// An operator as the next object has it.
 struct Operator {
     name: &'static CStr,
     address: AtomicPtr<c_void>,
-    /// Whether it lies in one object with malloc.
+    /// Whether it is in the same object as malloc.
     is_allocators: AtomicBool,
 }
 
@@ -36,15 +36,15 @@ impl Operator {
         }
     }
 
-    /// Where it is; looks again where there was none yet. NULL if there is none.
+    /// Its address; searches again if there was none yet. NULL if there is none.
     #[inline(always)]
     fn find(&self) -> *mut c_void {
         let address = self.address.load(Ordering::Acquire);
-        if address.is_null() { self.look() } else { address }
+        if address.is_null() { self.search() } else { address }
     }
 
     #[cold]
-    fn look(&self) -> *mut c_void {
+    fn search(&self) -> *mut c_void {
         if !next::resolve() {
             return core::ptr::null_mut();
         }
@@ -62,8 +62,8 @@ impl Operator {
     }
 }
 
-/// Exports a form of operator new. `$record` calls the allocator's own and records it; `$without` is what is done
-/// where there is no such operator.
+/// Exports a form of operator new. `$record` calls the allocator's own and records it; `$without` is done if
+/// there is no such operator.
 macro_rules! operator_new {
     ($symbol:literal, $rust:ident($($argument:ident: $kind:ty),*), |$call:ident| $record:expr, $without:expr) => {
         /// A form of operator new.
@@ -129,7 +129,7 @@ macro_rules! operator_delete {
     };
 }
 
-/// `std::nothrow`, of which the address alone is passed.
+/// `std::nothrow`, of which only the address is passed.
 type Nothrow = *const c_void;
 
 operator_new!("_Znwm", new(size: usize), |call| plain(size, call), or_abort(family::malloc(size.max(1))));
@@ -196,7 +196,7 @@ fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
 }
 
 fn with_alignment(alignment: usize, size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
-    record::behind(storage::depth(), function, |&block| aligned(block, alignment, size))
+    record::after(storage::depth(), function, |&block| aligned(block, alignment, size))
 }
 
 /// Without a C++ library nothing can be thrown.

@@ -1,8 +1,8 @@
-//! The states of a process's threads: taken when a thread begins, used again when its owner is gone.
+//! The states of a process's threads: taken when a thread starts, reused when its owner is gone.
 //!
-//! A thread's state outlives the thread by a little, because destructors that run after ours still free.
-//! So an ended state waits in a queue, and the next thread takes the oldest whose owner the kernel no longer
-//! knows, with what is left of its chunk: a program of a thousand short threads stays small.
+//! A thread's state outlives the thread by a little, because destructors that run after ours still free. So
+//! the state of an exiting thread waits in a queue, and the next thread takes the oldest one whose owner the
+//! kernel no longer knows, with the rest of its chunk: a program of a thousand short threads stays small.
 
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -11,16 +11,16 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::system;
 use crate::thread::Thread;
 
-/// Bytes that states are mapped by at first: for 8,192 threads, of whom each uses 128.
+/// Bytes of the first mapping for states: for 8,192 threads, which use 128 each.
 const FIRST_BYTES: usize = 1 << 20;
-/// Bytes that states are mapped by later, and at first where the process may use few addresses.
+/// Bytes of later mappings, and of the first if the process may use only few addresses.
 const MORE_BYTES: usize = 64 << 10;
 
-/// The states that were mapped first, and their bytes: a forked child finds them wiped, and uses them again.
+/// The states that were mapped first, and their bytes: a forked child finds them wiped, and reuses them.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 static FIRST_LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-/// The states. All zeros is an empty pool, unlocked: a forked child begins with that.
+/// The states. All zeros is an empty, unlocked pool, with which a forked child starts.
 pub(crate) struct Pool {
     lock: AtomicU32,
     lists: UnsafeCell<Lists>,
@@ -30,10 +30,10 @@ struct Lists {
     /// States that were never used.
     fresh: *const Thread,
     fresh_end: *const Thread,
-    /// States of threads that said they end, the oldest first, and the last of them.
+    /// States of threads that announced their end, the oldest first, and the last of them.
     ended: *const Thread,
     last_ended: *const Thread,
-    /// States that were taken for a thread that was never made.
+    /// States that were taken for a thread that was never created.
     unused: *const Thread,
 }
 
@@ -45,7 +45,7 @@ fn map(bytes: usize) -> Result<usize, i32> {
 }
 
 impl Pool {
-    /// Maps the first states, while that can be done.
+    /// Maps the first states, while that is still possible.
     pub(crate) fn prepare(&self) -> Result<(), i32> {
         let (place, bytes) = match map(FIRST_BYTES) {
             Ok(place) => (place, FIRST_BYTES),
@@ -56,8 +56,8 @@ impl Pool {
         Ok(())
     }
 
-    /// A state for a new thread; none where the kernel refuses memory. The caller's own state is BUSY, so that
-    /// a signal's handler cannot come back here.
+    /// A state for a new thread; none if the kernel refuses memory. The caller's own state is BUSY, so that a
+    /// signal handler cannot re-enter this function.
     pub(crate) fn take(&self, process: u32) -> Option<&'static Thread> {
         let found = self.with_lists(|lists| {
             lists.take_unused().or_else(|| lists.take_ended(process)).or_else(|| lists.take_fresh())
@@ -68,7 +68,7 @@ impl Pool {
         Some(thread)
     }
 
-    /// The thread of this state will end soon.
+    /// The thread of this state will exit soon.
     pub(crate) fn give(&self, thread: &'static Thread) {
         thread.number.set(system::thread());
         thread.next.set(ptr::null());
@@ -82,7 +82,7 @@ impl Pool {
         });
     }
 
-    /// The thread of this state never came to be.
+    /// The thread of this state was never created.
     pub(crate) fn give_unused(&self, thread: &'static Thread) {
         self.with_lists(|lists| {
             thread.next.set(lists.unused);

@@ -1,7 +1,7 @@
 //! What a process is to the recording: not decided yet, recorded, or left alone; and its image.
 //!
-//! A process begins an image when its first event comes, after a start, an exec, or a fork that is
-//! followed. What it must not take over from its parent lies in memory that a fork wipes.
+//! A process starts an image at its first event, after a start, an exec, or a fork that is followed. What it
+//! must not inherit from its parent is in memory that a fork wipes.
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
@@ -15,12 +15,12 @@ use heaplab_raw::{
 use crate::pool::Pool;
 use crate::{arena, control, next, region, system};
 
-/// The directory of the recording. Set by the command that records, for the program and its children.
+/// The directory of the recording, set by the recording command for the program and its children.
 const DIRECTORY_VARIABLE: &[u8] = b"HEAPLAB_RECORD_DIR=";
 
-/// Nobody has looked yet whether this process is recorded.
+/// It has not been checked yet whether this process is recorded.
 const FRESH: u32 = 0;
-/// A thread is looking.
+/// A thread is checking.
 const STARTING: u32 = 1;
 /// It is recorded.
 const RECORDED: u32 = 2;
@@ -28,13 +28,13 @@ const RECORDED: u32 = 2;
 const LEFT_ALONE: u32 = 3;
 static MODE: AtomicU32 = AtomicU32::new(FRESH);
 
-/// What a forked child must find empty.
+/// State that a forked child must find empty.
 pub(crate) struct Life {
     /// [`Life::LIVE`], or 0 after a fork.
     mark: AtomicU64,
     /// The head page of the image, mapped.
     image: AtomicPtr<[AtomicU64; PAGE_WORDS]>,
-    /// The process's number.
+    /// The process's PID.
     pub(crate) process: AtomicU32,
     /// The states of its threads.
     pub(crate) pool: Pool,
@@ -51,9 +51,9 @@ static IMAGE_ID: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Its page.
 static LAST_IMAGE: AtomicPtr<[AtomicU64; PAGE_WORDS]> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Forks of this process and of those that it descends from.
+/// Forks of this process and of its ancestors.
 static FORKS: AtomicU32 = AtomicU32::new(0);
-/// The number of the fork that began this process, until its image says it; 0: none, or it is said.
+/// The number of the fork that created this process, until its image states it; 0: none, or already stated.
 static BEGUN_BY: AtomicU32 = AtomicU32::new(0);
 
 const PATH_MOST_BYTES: usize = 4096;
@@ -106,7 +106,7 @@ impl Path {
 static IMAGE_PATH: Path = Path::new();
 static COPIES_PATH: Path = Path::new();
 
-/// Whether this process is recorded; looks at its first call. The caller's state is BUSY.
+/// Whether this process is recorded; checks at its first call. The caller's state is BUSY.
 pub(crate) fn is_recorded() -> bool {
     match MODE.load(Ordering::Acquire) {
         RECORDED => life().is_some() || begin_child(),
@@ -120,14 +120,14 @@ pub(crate) fn is_left_alone() -> bool {
     MODE.load(Ordering::Relaxed) == LEFT_ALONE
 }
 
-/// The process's Life; none where it is not recorded or was just forked.
+/// The process's Life; none if it is not recorded or was just forked.
 pub(crate) fn life() -> Option<&'static Life> {
     // SAFETY: NULL, or a mapping that is never unmapped and in which all zeros is a Life.
     let life = unsafe { LIFE.load(Ordering::Acquire).as_ref()? };
     (life.mark.load(Ordering::Acquire) == Life::LIVE).then_some(life)
 }
 
-/// The process's image; none where it has none.
+/// The process's image; none if it has none.
 pub(crate) fn image() -> Option<Image<'static>> {
     // SAFETY: NULL, or a mapping that is never unmapped.
     let words = unsafe { life()?.image.load(Ordering::Acquire).as_ref()? };
@@ -150,7 +150,7 @@ pub(crate) fn copies_path() -> &'static CStr {
     COPIES_PATH.get()
 }
 
-/// Says that recording had to stop, here and, by the command, everywhere.
+/// Reports that recording had to stop, here and, by the command, everywhere.
 pub(crate) fn fail(errno: i32) {
     if let Some(page) = control::page() {
         page.set_failure(errno);
@@ -160,27 +160,27 @@ pub(crate) fn fail(errno: i32) {
     }
 }
 
-/// Says that the process ends by itself. What is freed later is recorded all the same.
+/// Marks that the process exits by itself. Later frees are still recorded.
 pub(crate) fn finish() {
     if let Some(image) = image() {
         image.set_state(ImageState::Exited);
     }
 }
 
-/// The number of the fork that is about to be.
+/// The number of the fork that is about to happen.
 pub(crate) fn number_fork() -> u32 {
     // Wraps after four billion forks; 0 is none.
     FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
-/// In a forked child: the number of its fork is for its image to say.
+/// In a forked child: stores the number of its fork, which its image will state.
 pub(crate) fn inherit_fork() {
-    // As long as a number of an ancestor's fork stands here, this process's parent had no image.
+    // If the number of an ancestor's fork is still here, this process's parent had no image.
     let number = FORKS.load(Ordering::Relaxed);
     let _ = BEGUN_BY.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Looks whether this process is to be recorded, and begins its image if it is.
+/// Checks whether this process is to be recorded, and starts its image if so.
 fn start() -> bool {
     let Some(directory) = directory() else { return false };
     if MODE.compare_exchange(FRESH, STARTING, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -225,7 +225,7 @@ fn begin_first(directory: &[u8]) -> bool {
     };
     let process = system::process();
     if page.claim_process(process) != process && !page.follow_forks() {
-        return false; // a child of the recorded process that became another program
+        return false; // a child of the recorded process that executed another program
     }
     if is_over(page) {
         return false;
@@ -239,8 +239,8 @@ fn is_over(page: Control<'_>) -> bool {
     matches!(page.tick().state(), Some(State::Stopped | State::Failed) | None)
 }
 
-/// After a fork: begins an image of the child's own if children are followed. It needs nothing of the system: the
-/// child may have given up its rights already.
+/// After a fork: starts an image for the child if children are followed. It needs nothing from the system: the
+/// child may have dropped its rights already.
 fn begin_child() -> bool {
     let Some(page) = control::page().filter(|page| page.follow_forks() && !is_over(*page)) else {
         MODE.store(LEFT_ALONE, Ordering::Release);

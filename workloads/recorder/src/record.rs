@@ -1,13 +1,13 @@
-//! Writing events down: the common path, and everything that leaves it.
+//! Recording events: the common path, and everything else.
 //!
-//! An event compares the clock's word with the one that its thread saw last. Where both are equal, the
-//! thread records, nothing has changed since, and no time has passed that would be told: the record is
+//! An event compares the clock's word with the one that its thread saw last. If both are equal, the thread
+//! records, nothing has changed since, and no time has passed that would have to be recorded: the record is
 //! stored, and that is all. Everything else is rare and goes through [`attend`].
 //!
 //! While a call of the allocator runs, and while a record is made, the thread's word is replaced by the depth
-//! of the stack, which is no word of the clock: what the allocator or a signal's handler calls in between is
-//! forwarded and not recorded. If the call never returns, because a handler jumped out of it, the next call
-//! sees that it comes from no deeper, and recording goes on.
+//! of the stack, which is never a word of the clock: calls that the allocator or a signal handler makes in
+//! between are forwarded and not recorded. If the call never returns, because a handler jumped out of it, the
+//! next call sees that its stack is no deeper, and recording continues.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
@@ -18,14 +18,14 @@ use crate::{chunk, control, key, large, process, storage};
 
 /// Calls `function`, which is one event, and records it after the call.
 #[inline]
-pub(crate) fn behind<T>(depth: u64, function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
+pub(crate) fn after<T>(depth: u64, function: impl FnOnce() -> T, event: impl FnOnce(&T) -> Event) -> T {
     let Some(thread) = enter(depth) else { return function() };
     let result = function();
     leave(thread, event(&result));
     result
 }
 
-/// Records an event and calls `function`, which ends what the event is about.
+/// Records an event and then calls `function`, which frees the block that the event is about.
 #[inline]
 pub(crate) fn before<T>(depth: u64, event: Event, function: impl FnOnce() -> T) -> T {
     let Some(thread) = enter(depth) else { return function() };
@@ -35,20 +35,20 @@ pub(crate) fn before<T>(depth: u64, event: Event, function: impl FnOnce() -> T) 
     result
 }
 
-/// Records an event that stands for no call.
+/// Records an event without a call.
 pub(crate) fn note(event: Event) {
     before(storage::depth(), event, || ());
 }
 
-/// Records of the large blocks that are live when the process ends how much of each is resident.
+/// Records, for the large blocks that are live when the process exits, how much of each is resident.
 pub(crate) fn tell_live() {
     let Some(thread) = enter(storage::depth()) else { return };
     large::take_all().for_each(|touched| write(thread, touched));
     thread.tick.set(thread.written_tick.get());
 }
 
-/// Takes the thread off the common path: until [`leave`], nothing else of it is recorded. None where the
-/// call is no event, or not recorded.
+/// Takes the thread off the common path: until [`leave`], nothing else from it is recorded. None if the call
+/// is not an event, or is not recorded.
 #[inline(always)]
 pub(crate) fn enter(depth: u64) -> Option<&'static Thread> {
     let thread = storage::thread();
@@ -71,7 +71,7 @@ pub(crate) fn leave(thread: &Thread, event: Event) {
     thread.tick.set(thread.written_tick.get());
 }
 
-/// Writes an event down, and before it, if it ends a large block, how much of that was resident.
+/// Writes an event, preceded, if it frees a large block, by how much of that was resident.
 pub(crate) fn put(thread: &Thread, event: Event) {
     if let Some(touched) = large::take(&event) {
         write(thread, touched);
@@ -80,7 +80,7 @@ pub(crate) fn put(thread: &Thread, event: Event) {
     large::remember(&event);
 }
 
-/// Writes an event where there is room, as [`enter`] and [`refresh`] saw to.
+/// Writes an event; [`enter`] and [`refresh`] have ensured that there is room.
 fn write(thread: &Thread, event: Event) {
     if thread.cursor.get() > thread.limit.get() && !refresh(thread) {
         return;
@@ -91,8 +91,8 @@ fn write(thread: &Thread, event: Event) {
     }
 }
 
-/// What the common path is not for: a thread's first event, another time or state, a full chunk, a fork, a
-/// call from within a call, a process that is not recorded. Gives the thread where it may record.
+/// Handles everything outside the common path: a thread's first event, a new time or state, a full chunk, a
+/// fork, a call from within a call, a process that is not recorded. Returns the thread if it may record.
 #[cold]
 #[inline(never)]
 fn attend(depth: u64) -> Option<&'static Thread> {
@@ -116,7 +116,7 @@ fn attend(depth: u64) -> Option<&'static Thread> {
     None
 }
 
-/// Begins the process's image, and its first thread, without an event.
+/// Starts the process's image, and its first thread, without an event.
 pub(crate) fn begin_process() {
     if let Some(thread) = enter(storage::depth()) {
         thread.tick.set(thread.written_tick.get());
@@ -148,7 +148,7 @@ pub(crate) fn take_state() -> Option<&'static Thread> {
     life.pool.take(life.process.load(Ordering::Relaxed))
 }
 
-/// Records that the thread begins, if anything is recorded now.
+/// Records the start of the thread, if anything is recorded now.
 pub(crate) fn mark_begin(thread: &Thread) {
     thread.tick.set(storage::depth());
     if refresh(thread) {
@@ -157,8 +157,8 @@ pub(crate) fn mark_begin(thread: &Thread) {
     thread.tick.set(0);
 }
 
-/// Brings the thread up to the present: writes down the time, and takes room where there is none. False where
-/// nothing can be recorded now. The thread's word is the caller's affair.
+/// Brings the thread up to date: records the time, and takes room if there is none. False if nothing can be
+/// recorded now. The caller is responsible for the thread's word.
 fn refresh(thread: &Thread) -> bool {
     let word = control::word();
     if !Tick(word).is_recording() {
@@ -176,6 +176,6 @@ fn refresh(thread: &Thread) -> bool {
 }
 
 fn has_room(thread: &Thread) -> bool {
-    // In a state that is new, both are NULL, or what an ended thread left.
+    // In a new state both are NULL, or what an exited thread left.
     thread.sequence.get() > 0 && thread.cursor.get() <= thread.limit.get()
 }

@@ -1,9 +1,9 @@
 //! The process's file of the recording, mapped ahead: pages of images and chunks are carved from it.
 //!
-//! The process makes and maps the file while it still has the rights that it was started with. Later it may give up its
-//! user, change its root, close every descriptor or forbid system calls: carving is one atomic operation in memory
-//! that is mapped, and the command, which keeps its rights, makes room in the file in time. Only where that comes too
-//! late, because the command is gone or the machine is busy, the process makes room itself, if it can.
+//! The process makes and maps the file while it still has the rights that it was started with. Later it may drop its
+//! user, change its root, close every descriptor or forbid system calls: carving is one atomic operation in mapped
+//! memory, and the command, which keeps its rights, extends the file in time. Only if that comes too late, because the
+//! command is gone or the machine is busy, the process extends the file itself, if it can.
 //!
 //! A forked child inherits the mapping, and carves from the same file.
 
@@ -15,18 +15,18 @@ use heaplab_raw::{FIRST_CHUNK_BYTES, Image, PAGE_BYTES, PAGE_WORDS};
 
 use crate::system;
 
-/// Addresses for the file, where the process may use as many as it likes.
+/// Address space for the file, if the process has no limit.
 const MAPPED_MOST_BYTES: usize = 1 << 30;
-/// Of the addresses that a process may use, the part that is taken for the file.
+/// The part of a limited address space that is used for the file.
 const MAPPED_PART: u64 = 16;
-/// Room that the process makes at the beginning, and by itself later.
+/// Room that the process makes at the start, and later when it must.
 const ROOM_BYTES: usize = 1 << 20;
-/// Less room would hold no image.
+/// With less room there could be no image.
 const ROOM_LEAST_BYTES: usize = PAGE_BYTES + FIRST_CHUNK_BYTES;
-/// How long the command is waited for, in milliseconds, by a process that may not make its file any longer.
+/// How long, in milliseconds, a process that may not extend its file waits for the command.
 const PATIENCE: u32 = 2000;
 
-/// How long the command is waited for by a thread that may make no room, in milliseconds.
+/// How long, in milliseconds, a thread that may not extend the file waits for the command.
 const CARVING_PATIENCE: u32 = 500;
 
 /// Whether the command was waited for in vain.
@@ -34,7 +34,7 @@ static IS_TIRED: AtomicBool = AtomicBool::new(false);
 static BASE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes the file and maps it; gives its first page, which is zeros.
+/// Makes the file and maps it; returns its first page, which is zero.
 pub(crate) fn create(path: &CStr) -> Result<(&'static [AtomicU64; PAGE_WORDS], u64), i32> {
     let descriptor = system::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)?;
     let mapped = make_first_room(descriptor).and_then(|room| Ok((map_ahead(descriptor, room)?, room)));
@@ -61,7 +61,7 @@ fn make_first_room(descriptor: usize) -> Result<usize, i32> {
     if errno == libc::EFBIG { wait_for_room(descriptor) } else { Err(errno) }
 }
 
-/// Waits until the command, whose limits are others, has made room in an empty file.
+/// Waits until the command, which has different limits, has made room in an empty file.
 fn wait_for_room(descriptor: usize) -> Result<usize, i32> {
     for _ in 0..PATIENCE {
         let bytes = whole_pages(system::length(descriptor));
@@ -77,7 +77,7 @@ fn whole_pages(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX) & PAGE_BYTES.wrapping_neg()
 }
 
-/// Maps the file, and addresses after its end for what it will become.
+/// Maps the file, and address space beyond its end to grow into.
 fn map_ahead(descriptor: usize, room: usize) -> Result<(usize, usize), i32> {
     let allowed = whole_pages(system::most_address_bytes() / MAPPED_PART);
     let mut bytes = MAPPED_MOST_BYTES.min(allowed).max(room);
@@ -100,12 +100,12 @@ pub(crate) fn first() -> Option<Image<'static>> {
     Image::open(words).ok()
 }
 
-/// Where something that was carved lies in the file.
+/// The offset in the file of something that was carved.
 pub(crate) fn offset_of(place: *mut u8) -> u64 {
     (place as u64).wrapping_sub(BASE.load(Ordering::Relaxed) as u64)
 }
 
-/// Carves a part of the file, which is zeros; `path` is the file's.
+/// Carves a part of the file, which is zero; `path` is the file's.
 pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
     let image = first().ok_or(libc::ENOENT)?;
     let mapped_bytes = MAPPED_BYTES.load(Ordering::Relaxed) as u64;
@@ -113,7 +113,7 @@ pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
         || match make_room(image, bytes as u64, mapped_bytes, path) {
             Ok(()) => image.carve(bytes as u64, mapped_bytes).ok_or(libc::EAGAIN),
             Err(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS)) => Err(errno),
-            // The command has other rights, and other limits: see EFBIG.
+            // The command has different rights and limits: see EFBIG.
             Err(_) => wait_for_carving(image, bytes as u64, mapped_bytes),
         },
         Ok,
@@ -125,8 +125,8 @@ pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
     Ok(BASE.load(Ordering::Relaxed).wrapping_add(offset as usize))
 }
 
-/// Carves when the command, which was late, has made room. A thread waits for it so long once, and not again before
-/// there was room: the command may be gone.
+/// Carves once the command, which was late, has made room. A thread waits that long only once, and not again until
+/// there has been room: the command may be gone.
 fn wait_for_carving(image: Image<'_>, bytes: u64, mapped_bytes: u64) -> Result<u64, i32> {
     if image.next_offset().wrapping_add(bytes) > mapped_bytes {
         return Err(libc::ENOMEM);
@@ -166,8 +166,8 @@ fn make_room(image: Image<'_>, bytes: u64, mapped_bytes: u64, path: &CStr) -> Re
     Ok(())
 }
 
-/// Whether nothing will come of it later either. Room that the command makes, descriptors that a program has used up
-/// and may close again, and rights that it has given up are no reason to stop: buffers are emptied all the same.
+/// Whether waiting cannot help. Missing room that the command makes, descriptors that a program has used up and may
+/// close again, and dropped rights are no reason to stop: buffers are still emptied.
 pub(crate) fn is_final(errno: i32) -> bool {
     matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO | libc::EROFS)
 }

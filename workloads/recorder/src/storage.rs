@@ -1,4 +1,4 @@
-//! Where a thread finds its state: one pointer of thread-local storage.
+//! Where a thread finds its state: one thread-local pointer.
 //!
 //! PERF: a preloaded library may use the initial-exec model, two loads; `thread_local!` calls
 //! `__tls_get_addr` in a shared library, which took 3 ns more for a malloc and a free together. Rust has no
@@ -94,8 +94,8 @@ pub(crate) fn set_thread(thread: &'static Thread) {
     }
 }
 
-/// How deep the stack is here, as an address: a multiple of 8, so never a word of the control page. Where it
-/// must be compared exactly, it is taken before a function has made its frame: see `malloc`.
+/// The depth of the stack, as an address: a multiple of 8, so never a word of the control page. If it must be
+/// compared exactly, it is read before a function has made its frame: see `malloc`.
 #[inline(always)]
 pub(crate) fn depth() -> u64 {
     let depth: u64;

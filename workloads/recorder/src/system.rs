@@ -1,21 +1,21 @@
-//! System calls, made directly: they leave errno alone, and no other library stands between.
+//! System calls, made directly: they do not change errno, and no other library is involved.
 //!
-//! A program may forbid system calls (seccomp), and be killed for one that it does not make itself. From then on it
-//! is *quiet*: this library makes none, and does without what they gave.
+//! A program may forbid system calls (seccomp), and would then be killed for one that this library makes. From then
+//! on it is *quiet*: this library makes none, and does without their results.
 //!
-//! The recorder works in the middle of other people's calls, where errno is theirs and where the C
+//! The recorder works inside the program's calls, where errno belongs to the program and where the C
 //! library's functions may be interposed, cancellation points, or not yet usable.
 
 use core::arch::asm;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What a system call gave: its result, or the errno.
+/// The outcome of a system call: its result, or the errno.
 pub(crate) type Outcome = Result<usize, i32>;
 
 /// Whether the program has forbidden system calls, or is about to.
 pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
-/// Where in the C library's description of a thread the kernel's number of it stands; 0 if that is not known.
+/// The offset of the TID in the C library's thread descriptor; 0 if it is not known.
 static THREAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether no system call may be made any more.
@@ -24,7 +24,7 @@ pub(crate) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// Learns where the C library keeps a thread's number: `description` is what it tells debuggers of that (bits, count,
+/// Learns where the C library keeps a thread's TID: `description` is what it tells debuggers about that (bits, count,
 /// offset).
 pub(crate) fn prepare(description: *const [u32; 3]) {
     // SAFETY: NULL, or the C library's constant of that shape.
@@ -78,8 +78,8 @@ fn outcome(result: isize) -> Outcome {
     if (-4095..0).contains(&result) { Err(result.wrapping_neg() as i32) } else { Ok(result as usize) }
 }
 
-/// What a call gave as the C library tells it: the result, or -1 and errno. For calls that the program made, where
-/// this library stands before the C library's function and does the same.
+/// The outcome of a call as the C library reports it: the result, or -1 and errno. For calls that the program
+/// made, in functions that replace the C library's and do the same.
 pub(crate) fn told(outcome: Outcome) -> usize {
     outcome.unwrap_or_else(|errno| {
         // SAFETY: errno's address is valid in every thread.
@@ -135,7 +135,7 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Outcome {
     unsafe { call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o600, 0, 0]) }
 }
 
-/// Closes a descriptor that [`open`] gave.
+/// Closes a descriptor from [`open`].
 pub(crate) fn close(descriptor: usize) {
     // SAFETY: the descriptor is ours. Linux closes it whatever the call says.
     let _ = unsafe { call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]) };
@@ -146,7 +146,7 @@ pub(crate) fn allocate(descriptor: usize, offset: u64, bytes: usize) -> Outcome 
     // SAFETY: numbers alone.
     let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, offset as usize, bytes, 0, 0]) };
     match reserved {
-        // The file system cannot: written zeros do the same.
+        // The file system cannot do this: writing zeros has the same effect.
         Err(libc::EOPNOTSUPP | libc::ENOSYS) => write_zeros(descriptor, offset, bytes),
         other => other,
     }
@@ -185,7 +185,8 @@ pub(crate) unsafe fn write(descriptor: usize, from: *const u8, bytes: usize, off
     Ok(done)
 }
 
-/// Maps a part of a file, shared, writable if asked; `at` 0 lets the kernel choose, else the place is replaced.
+/// Maps a part of a file, shared, writable if requested; `at` 0 lets the kernel choose the address, otherwise
+/// the memory there is replaced.
 ///
 /// # Safety
 /// What lies at `at` is the recorder's own.
@@ -222,7 +223,7 @@ pub(crate) fn page_bytes() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// Which pages from `at` on are resident, a byte each. Fails where not all of them are mapped.
+/// Which pages from `at` on are resident, a byte each. Fails if not all of them are mapped.
 pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outcome {
     if is_quiet() {
         return Err(libc::EAGAIN);
@@ -234,7 +235,7 @@ pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outco
     unsafe { call(libc::SYS_mincore, [at, bytes, pages.as_mut_ptr() as usize, 0, 0, 0]) }
 }
 
-/// The process's number. It is asked in a process's first thread, or in a forked child's only one.
+/// The process's PID, read in a process's first thread, or in a forked child's only one.
 pub(crate) fn process() -> u32 {
     if is_quiet() {
         return known_thread();
@@ -243,7 +244,7 @@ pub(crate) fn process() -> u32 {
     unsafe { call(libc::SYS_getpid, [0; 6]) }.unwrap_or(0) as u32
 }
 
-/// The calling thread's number as the C library knows it; 0 if that is not known.
+/// The calling thread's TID as the C library knows it; 0 if that is not known.
 fn known_thread() -> u32 {
     let offset = THREAD_OFFSET.load(Ordering::Relaxed);
     if offset == 0 {
@@ -253,7 +254,7 @@ fn known_thread() -> u32 {
     unsafe { (libc::pthread_self() as *const u8).wrapping_add(offset).cast::<u32>().read_volatile() }
 }
 
-/// The calling thread's number; 0 if it is not known.
+/// The calling thread's TID; 0 if it is not known.
 pub(crate) fn thread() -> u32 {
     if is_quiet() {
         return known_thread();
@@ -262,7 +263,7 @@ pub(crate) fn thread() -> u32 {
     unsafe { call(libc::SYS_gettid, [0; 6]) }.unwrap_or(0) as u32
 }
 
-/// Whether the process has no such thread any more, as far as that can be asked.
+/// Whether the process no longer has this thread, as far as the kernel can be asked.
 pub(crate) fn has_ended(process: u32, thread: u32) -> bool {
     if is_quiet() {
         return false;
@@ -281,12 +282,13 @@ pub(crate) fn give_way() {
     let _ = unsafe { call(libc::SYS_sched_yield, [0; 6]) };
 }
 
-/// The largest file that the process may write. NOTE: to exceed it is no error alone, but a SIGXFSZ.
+/// The largest file that the process may write. NOTE: exceeding it is not only an error, but also raises
+/// SIGXFSZ.
 pub(crate) fn largest_file_bytes() -> u64 {
     limit(libc::RLIMIT_FSIZE as usize)
 }
 
-/// The bytes of addresses that the process may use.
+/// The bytes of address space that the process may use.
 pub(crate) fn most_address_bytes() -> u64 {
     limit(libc::RLIMIT_AS as usize)
 }
@@ -333,7 +335,7 @@ pub(crate) fn monotonic_ns() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
-/// Reads the file at `path` from its beginning: how many bytes there are, at most those of `to`.
+/// Reads the file at `path` from its start: returns the number of bytes read, at most those of `to`.
 pub(crate) fn read_file(path: &CStr, to: &mut [u8]) -> usize {
     let Ok(descriptor) = open(path, libc::O_RDONLY) else { return 0 };
     let mut length: usize = 0;
@@ -352,7 +354,7 @@ pub(crate) fn read_file(path: &CStr, to: &mut [u8]) -> usize {
     length
 }
 
-/// Where a symbolic link leads: how many bytes there are, at most those of `to`.
+/// Reads the target of a symbolic link: returns its length in bytes, at most that of `to`.
 pub(crate) fn read_link(path: &CStr, to: &mut [u8]) -> usize {
     let at = libc::AT_FDCWD as isize as usize;
     let (place, room) = (to.as_mut_ptr() as usize, to.len());

@@ -28,8 +28,8 @@ pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
     })
 }
 
-/// `prctl(2)`, of which only whether the process may have huge pages is recorded: some servers switch them off
-/// at their start.
+/// `prctl(2)`, of which only whether the process may have huge pages is recorded: some servers turn them off
+/// at start-up.
 ///
 /// # Safety
 /// As of the C library's, which takes these as variable arguments; in registers both are the same.
@@ -48,7 +48,7 @@ pub(crate) unsafe extern "C" fn prctl(
     };
     let result = system::told(outcome) as c_int;
     if option == libc::PR_SET_THP_DISABLE && result == 0 {
-        // The kernel took them: both are small.
+        // The kernel accepted them: both are small.
         let (argument, detail) = (second as i32, third as i16);
         record::note(Event::Mark { kind: MarkKind::HugePages, argument, detail });
     }

@@ -1,5 +1,5 @@
 /* A counting interposer: the largest sum of requested bytes that were live at once, known by a table of sizes.
- * Nothing is added to a block. Given behind the recorder in LD_PRELOAD, it counts the calls that were recorded.
+ * Nothing is added to a block. Listed after the recorder in LD_PRELOAD, it counts the calls that were recorded.
  * At its end the process writes the figure, and how many calls it counted, to the file COUNT_FILE.PID. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -110,7 +110,7 @@ static void put(void *block, size_t size)
     unlock(shard);
 }
 
-/* Takes a block out of the table; gives its size. Entries behind it move up, so that none is lost. */
+/* Removes a block from the table and returns its size. Entries after it move up, so that none is lost. */
 static size_t take(void *block)
 {
     struct shard *shard = lock_of(block);

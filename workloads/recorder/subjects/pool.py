@@ -44,7 +44,7 @@ def make_payloads(generator):
 
 
 def transform(record):
-    """What is told of a record: its values' mean, deviation and level, and a label to sort by."""
+    """A record's summary: its values' mean, deviation and level, and a label to sort by."""
     values, tags = record["values"], record["tags"]
     mean = sum(values) / max(len(values), 1)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / max(len(values), 1))

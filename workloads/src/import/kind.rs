@@ -73,7 +73,7 @@ impl Kind {
             Kind::MallocBench => "a line of a trace, as malloc-bench's protobuf has them",
             Kind::Webkit => "an operation of 24 bytes",
             Kind::Raw => {
-                "a call that the recorder wrote down: the program allocated nothing, or ended at once"
+                "a call that the recorder wrote down: the program allocated nothing, or exited at once"
             }
         }
     }

@@ -81,7 +81,7 @@ pub(super) struct Times {
     pub(super) end_ns: u64,
 }
 
-/// What was called, and what came of it. Address 0 is NULL.
+/// A call and its result. Address 0 is NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Allocate {

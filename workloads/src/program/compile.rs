@@ -5,7 +5,7 @@ use heaplab_trace::Record;
 use super::compiler::Compiler;
 use super::error::{CompileError, Fault};
 use super::file::{ProgramFile, ProgramWriter};
-use super::layout::WINDOW_LOOKED_AT;
+use super::layout::WINDOW_SAMPLED;
 use super::{Order, ProgramInfo, Windows};
 use crate::stream::RecordStream;
 
@@ -34,7 +34,7 @@ pub fn compile(
                     progress(compiler.events);
                 }
             }
-            Record::Resident(sample) => compiler.look(sample.time_ns).map_err(in_file)?,
+            Record::Resident(sample) => compiler.close_at_sample(sample.time_ns).map_err(in_file)?,
             Record::Mark(mark) => compiler.mark(&mark).map_err(in_file)?,
             Record::ThreadName { .. } => {}
         }
@@ -56,21 +56,21 @@ pub fn compile(
 impl Compiler<'_> {
     /// The recorded process was sampled. In strict order the window ends here, so that a replay can be sampled
     /// where the recorded process was; in causal order there is no such place.
-    fn look(&mut self, time_ns: u64) -> Result<(), Fault> {
+    fn close_at_sample(&mut self, time_ns: u64) -> Result<(), Fault> {
         let Some(time) = self.since_first_event(time_ns) else { return Ok(()) };
         if self.order == Order::Causal || !self.has_times || time < self.current.head.last_time {
             return Ok(());
         }
         if self.current.segments.is_empty() {
-            // Nothing happened since the window before, which ends here unless it does at an earlier look.
-            if let Some(held) = self.held.as_mut().filter(|held| held.head.flags & WINDOW_LOOKED_AT == 0) {
-                held.head.flags |= WINDOW_LOOKED_AT;
+            // Nothing happened since the window before, which ends here unless it does at an earlier sample.
+            if let Some(held) = self.held.as_mut().filter(|held| held.head.flags & WINDOW_SAMPLED == 0) {
+                held.head.flags |= WINDOW_SAMPLED;
                 held.head.last_time = time;
                 (self.current.head.first_time, self.current.head.last_time) = (time, time);
             }
             return Ok(());
         }
-        self.current.head.flags |= WINDOW_LOOKED_AT;
+        self.current.head.flags |= WINDOW_SAMPLED;
         self.current.head.last_time = time;
         self.close_window(Some((time, 0)))
     }

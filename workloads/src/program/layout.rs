@@ -50,7 +50,7 @@ pub const WINDOW_DRAIN: u32 = 2;
 /// The window is a round of the nudge: small calls that let an allocator look at its clock.
 pub const WINDOW_NUDGE: u32 = 4;
 /// After the window the recorded process's resident memory was sampled; the window's last time is that sample's.
-pub const WINDOW_LOOKED_AT: u32 = 8;
+pub const WINDOW_SAMPLED: u32 = 8;
 
 /// Before the window the recorded process had its huge pages switched off.
 pub const WINDOW_HUGE_PAGES_OFF: u32 = 16;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::group::{decode_group, group_bytes, pattern_of_kind};
 use super::layout::{
     WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_FORKED, WINDOW_HUGE_PAGES_ADVISED, WINDOW_HUGE_PAGES_OFF,
-    WINDOW_LOOKED_AT, WINDOW_NUDGE,
+    WINDOW_NUDGE, WINDOW_SAMPLED,
 };
 use super::operation::{Code, OP_PUBLISHES, OP_WAITS, Op};
 use super::window::{HEAD_BYTES, Segment, Window};
@@ -423,7 +423,7 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     let (main, _) = trace_blocks(blocks);
     let told: Vec<_> =
         main.iter().map(|block| (block.head.events, block.head.last_time, block.head.flags)).collect();
-    assert_eq!(told, [(2, 3, WINDOW_LOOKED_AT), (1, 4, WINDOW_LOOKED_AT), (1, 15, WINDOW_LOOKED_AT)]);
+    assert_eq!(told, [(2, 3, WINDOW_SAMPLED), (1, 4, WINDOW_SAMPLED), (1, 15, WINDOW_SAMPLED)]);
     assert_eq!(info.duration_ns, 7, "a look is no event");
     assert_eq!(info.requested_mean_bytes, (100 + 2 * 200 + 4 * 300) / 7);
     // A window that was full just before the look.
@@ -432,7 +432,7 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     let (main, _) = trace_blocks(blocks);
     let told: Vec<_> =
         main.iter().map(|block| (block.head.events, block.head.last_time, block.head.flags)).collect();
-    assert_eq!(told, [(7, 9, WINDOW_LOOKED_AT), (1, 19, WINDOW_LOOKED_AT)]);
+    assert_eq!(told, [(7, 9, WINDOW_SAMPLED), (1, 19, WINDOW_SAMPLED)]);
     let (causal, blocks) = compile_records(records.into_iter(), Order::Causal, narrow()).unwrap();
     let (main, _) = trace_blocks(blocks);
     assert_eq!((main.len(), main[0].head.flags), (1, 0), "in causal order there is no such place");

@@ -4,7 +4,7 @@
 //! incomparable: here a pattern is a fixed number of operations, never a time, and its live set is the
 //! same for every allocator, because it is settled before any allocator runs. What each stresses,
 //! what it hides, and what was changed is told in docs/stress.md. Patterns are pulled, a thread's run
-//! at a time, and hold what is live. They have no clock: an event's index stands for its time.
+//! at a time, and hold what is live. They have no clock: an event's index is used as its time.
 //!
 //! The parts, in the order in which data goes through them: `parameter` reads values, `random` draws,
 //! `round` says whose turn it is, `heap` makes the events that `patterns` ask for.

@@ -45,7 +45,7 @@ pub struct Event {
     pub time_ns: u64,
     /// The thread that made the call.
     pub thread: ThreadId,
-    /// What was called, and what came of it.
+    /// A call and its result.
     pub action: Action,
 }
 
@@ -99,7 +99,7 @@ pub enum Action {
         /// The object that ends.
         object: ObjectId,
     },
-    /// `free(p)`, `operator delete` and their kin.
+    /// `free(p)`, `operator delete` and related functions.
     Free {
         /// The object that ends.
         object: ObjectId,
@@ -153,7 +153,7 @@ pub enum Call {
     Malloc,
     /// `calloc`.
     Calloc,
-    /// `memalign` and its kin.
+    /// `memalign` and related functions.
     AlignedAlloc,
     /// `realloc`, with whatever arguments.
     Realloc,

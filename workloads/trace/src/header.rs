@@ -13,7 +13,7 @@ pub struct Header {
     /// What was recorded or simulated, in a word or a command line; empty if unknown.
     #[serde(default)]
     pub program: String,
-    /// Whether event times are real. If not, an event's index stands for its time.
+    /// Whether event times are real. If not, an event's index is used as its time.
     pub has_times: bool,
     /// Whether the source told threads apart.
     pub has_threads: bool,
@@ -31,27 +31,28 @@ pub struct Header {
 }
 
 impl Header {
-    /// The note that says how often the recorded process's resident memory was sampled, in ns. A sample is stored
-    /// where a look found another figure than the one before.
-    pub const RESIDENT_LOOKS_NOTE: &str = "resident_looks_every_ns";
+    /// The note with the sampling interval of the recorded process's resident memory, in ns. A sample is stored
+    /// only if it differs from the one before.
+    pub const SAMPLING_INTERVAL_NOTE: &str = "resident_sampling_interval_ns";
 
-    /// What [`Header::RESIDENT_LOOKS_NOTE`] says; none where there is no such note, or no time above 0 in it.
-    pub fn resident_looks_every_ns(&self) -> Option<u64> {
-        let note = self.notes.iter().rfind(|note| note.name == Header::RESIDENT_LOOKS_NOTE)?;
+    /// The value of [`Header::SAMPLING_INTERVAL_NOTE`]; none if there is no such note, or its value is not
+    /// above 0.
+    pub fn resident_sampling_interval_ns(&self) -> Option<u64> {
+        let note = self.notes.iter().rfind(|note| note.name == Header::SAMPLING_INTERVAL_NOTE)?;
         note.value.parse().ok().filter(|&every_ns| every_ns > 0)
     }
 
     /// What the source could not tell of every trace's matters, and what that means for a replay. Sentences.
     pub fn lacks(&self) -> Vec<String> {
         let lacks = [
-            (self.has_times, "times (an event's index stands for its time; only --pace max can be measured)"),
+            (self.has_times, "times (an event's index is used as its time; only --pace max can be measured)"),
             (
                 self.has_threads,
-                "threads (all events are of one thread, in either order: nothing is said of contention, nor of objects that cross threads)",
+                "threads (all events belong to one thread, in either order: figures say nothing about contention or about objects that cross threads)",
             ),
             (
                 self.has_alignment,
-                "alignment (aligned allocations stand as plain ones: what alignment costs is not measured)",
+                "alignment (aligned allocations become plain ones: the cost of alignment is not measured)",
             ),
         ];
         lacks.into_iter().filter(|(has, _)| !has).map(|(_, lack)| lack.to_string()).collect()
@@ -159,19 +160,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_often_memory_was_looked_at_is_a_note_above_zero() {
+    fn the_sampling_interval_is_a_note_above_zero() {
         let of = |values: &[&str]| {
             let note = |value: &&str| Note {
-                name: Header::RESIDENT_LOOKS_NOTE.to_string(),
+                name: Header::SAMPLING_INTERVAL_NOTE.to_string(),
                 value: value.to_string(),
             };
             let header = Header { notes: values.iter().map(note).collect(), ..Header::default() };
-            header.resident_looks_every_ns()
+            header.resident_sampling_interval_ns()
         };
         assert_eq!(of(&[]), None);
         assert_eq!(of(&["10000000"]), Some(10_000_000));
         assert_eq!(of(&["0"]), None);
         assert_eq!(of(&["often"]), None);
-        assert_eq!(of(&["1", "2"]), Some(2), "the last that was said");
+        assert_eq!(of(&["1", "2"]), Some(2), "the last one counts");
     }
 }

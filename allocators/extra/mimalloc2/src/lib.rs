@@ -4,7 +4,7 @@
 //! the third generation. What it has besides that one: the C++ operators, as `mimalloc-override.h` and the shared library
 //! that mimalloc's own CMake builds have them.
 //!
-//! NOTE: `mi_version` and its kin stand in the compiled-in archive, and a Rust cdylib exports only
+//! NOTE: `mi_version` and related functions are in the compiled-in archive, and a Rust cdylib exports only
 //! what is written in Rust. They are exported again under the prefix `heaplab_`.
 
 // A jump declares its target without arguments.

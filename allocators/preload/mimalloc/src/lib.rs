@@ -13,7 +13,7 @@
 //!   Neither build registers fork handlers: mimalloc has none;
 //! - errno is as mimalloc leaves it: a malloc that fails returns NULL and does not set ENOMEM.
 //!
-//! NOTE: `mi_version` and its kin stand in the compiled-in archive, and a Rust cdylib exports only
+//! NOTE: `mi_version` and related functions are in the compiled-in archive, and a Rust cdylib exports only
 //! what is written in Rust. They are exported again under the prefix `heaplab_`.
 #![allow(unsafe_code)]
 

@@ -35,7 +35,7 @@ pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
     sentences
 }
 
-/// What is said of a workload on a type of host that was named before.
+/// Sentences about a workload on a type of host that was named before.
 pub(super) fn answer_host(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let today = match host.processes {
         Some(processes) => answer_today(capacity, workload, host, processes),
@@ -45,7 +45,7 @@ pub(super) fn answer_host(capacity: &Capacity, workload: &str, host: &Host) -> S
     format!("{today} {hosts}").trim_end().to_owned()
 }
 
-/// What is said of loads.
+/// Sentences about loads.
 pub(super) fn answer_loads(capacity: &Capacity) -> Vec<String> {
     let unit = capacity.request.load_unit.as_deref();
     let lines = capacity.connections.iter().map(|row| answer_connection(row, unit));
@@ -65,7 +65,7 @@ pub(super) fn capitalize(sentence: &str) -> String {
     start.map_or_else(|| sentence.to_owned(), |(rest, large)| format!("{large}{rest}"))
 }
 
-/// How many fit, where it is not known how many run today.
+/// How many fit, if it is not known how many run today.
 fn answer_fits(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let fits: Vec<String> =
@@ -88,7 +88,7 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
         }
         let (needed, has) = (row.today_bytes.unwrap_or(0), host.memory_bytes);
         let (bytes, of_host) = (units::bytes(needed as f64), units::bytes(has as f64));
-        // Where both read alike the figure would seem to say that they fit.
+        // If both read alike, the figure would seem to say that they fit.
         let bytes = match needed.saturating_sub(has) {
             more if bytes == of_host => format!("{} more than it has", units::bytes(more as f64)),
             _ => bytes,
@@ -159,7 +159,7 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     }
 }
 
-/// Which variant holds the most, where there is no fleet to count hosts for.
+/// Which variant fits most often on a host, if there is no fleet to count hosts for.
 fn answer_most<'a>(
     capacity: &Capacity,
     rows: impl Iterator<Item = &'a HostRow> + Clone,
@@ -195,7 +195,7 @@ fn one_of(unit: Option<&str>) -> String {
     unit.map_or_else(|| "connection".to_owned(), str::to_owned)
 }
 
-/// A load that was asked for; those that were measured stand in the table.
+/// A load that was asked for; measured loads are in the table.
 fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
     let unit = unit.map_or_else(|| "connections".to_owned(), |unit| format!("x {unit}"));
     let place = format!("{}, {} at {} {unit}", row.model, row.variant, row.load);
@@ -207,9 +207,7 @@ fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
         }
     };
     let Some(bytes) = row.process_bytes else {
-        return Some(format!(
-            "{place}: nothing is said of it, because no line describes the loads: measure there."
-        ));
+        return Some(format!("{place}: no figure, because no line describes the loads: measure there."));
     };
     let range = row.process_low_bytes.zip(row.process_high_bytes).map_or_else(String::new, |(low, high)| {
         format!(" ({} to {})", units::bytes(low), units::bytes(high))

@@ -1,4 +1,4 @@
-//! Every assumption that a plan's numbers rest on, and what its hosts differ in from the run.
+//! Every assumption that a plan's numbers rest on, and how its hosts differ from the run's machine.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,28 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
     let request = &capacity.request;
     let bytes = |value: u64| units::bytes(value as f64);
     let non_heap = match request.non_heap_bytes {
-        0 => "nothing for what is not its heap's (--non-heap)".to_owned(),
-        some => format!("{} for what is not its heap's (--non-heap)", bytes(some)),
+        0 => "nothing for memory outside its heap (--non-heap)".to_owned(),
+        some => format!("{} for memory outside its heap (--non-heap)", bytes(some)),
     };
     let mut sentences: Vec<String> = bases(capacity)
         .into_iter()
         .map(|basis| match basis {
             Basis::Heap => format!(
-                "A process whose heap was replayed: anonymous resident memory that it does not exceed in 99 % of trace time, its page tables after the last event, and {non_heap}."
+                "A process whose heap was replayed counts with the anonymous resident memory that it does not exceed \
+                 in 99 % of trace time, its page tables after the last event, and {non_heap}."
             ),
-            Basis::Predicted => "A process that is predicted: anonymous resident memory of the whole process as recorded, less the replay of the build recorded under, plus the variant's, which it does not exceed in 99 % of trace time, and the page tables of its heap. --non-heap is in it."
+            Basis::Predicted => "A process that is predicted counts with the anonymous resident memory that it does \
+            not exceed in 99 % of trace time (as recorded, minus the replay of the build recorded under, plus the \
+            variant's replay), and the page tables of its heap. This includes --non-heap."
                 .to_owned(),
-            Basis::Tree => "A tree of processes that is predicted is placed on a host as one: anonymous memory of all its processes, pages that they share counted once, which it does not exceed in 99 % of the recording's time, and the page tables of their heaps. --non-heap is in it. What the processes keep busy of a CPU is not known: say it by --process-cpus."
+            Basis::Tree => "A tree of processes that is predicted is placed on a host as one unit. It counts with \
+            the anonymous memory of all its processes, shared pages once, that it does not exceed in 99 % of the \
+            recording's time, and the page tables of their heaps. This includes --non-heap. How many CPUs the \
+            processes keep busy is not known: state it with --process-cpus."
                 .to_owned(),
-            Basis::Program => "A process that ran: anonymous resident memory of the program and all that it started, pages that they share counted once, which it did not exceed in 99 % of its time. --non-heap is in it, page tables are not."
+            Basis::Program => "A process that ran counts with the anonymous resident memory of the program and \
+            everything that it started, shared pages once, that it did not exceed in 99 % of its time. This includes \
+            --non-heap, but not page tables."
                 .to_owned(),
         })
         .collect();
@@ -40,24 +48,28 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             Some(most) => format!(", and up to {} of the allocator's library", bytes(most)),
         };
         sentences.push(format!(
-            "A host: its memory less {} for the system (--reserve) and less what all processes share, once: {} of program and libraries (--shared){libraries}.",
+            "Of a host's memory, {} are for the system (--reserve) and, once for all processes, {} for the program \
+             and libraries that they share (--shared){libraries}.",
             bytes(request.reserve_bytes),
             bytes(request.shared_bytes),
         ));
         sentences.extend(request.odds.map(|odds| {
             format!(
-                "Planned with: what drawn hosts hold but for odds of {}, processes taken from measured timelines at random phases; \
-                 planned with is a host's memory over so many.",
+                "Planned with: the number of processes that drawn hosts hold except with odds of {}, with processes \
+                 taken from measured timelines at random phases; `planned with` is a host's memory divided by that \
+                 number.",
                 units::percent(odds)
             )
         }));
         sentences.extend(request.odds.is_none().then(|| format!(
-            "Planned with: the upper end of the interval over repetitions, the median where there are fewer than {MIN_BLOCKS}, and {} more (--margin).",
+            "Planned with: the upper end of the interval over repetitions (with fewer than {MIN_BLOCKS}, the \
+             median), and {} more (--margin).",
             units::percent(request.margin)
         )));
         sentences.push(assume_cpu(capacity));
         if request.odds.is_none() {
-            let together = "All processes of a host are taken to be as large at the same time, and alike.";
+            let together =
+                "All processes of a host are assumed to be alike, and at their largest at the same time.";
             sentences.push(together.to_owned());
         }
     }
@@ -66,15 +78,17 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
     let stacks = threads.map_or_else(String::new, |threads| {
         format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
     });
-    // Of pods that is counted, and said above.
+    // For pods that is counted, and stated above.
     let is_of_pods_alone = capacity.hosts.is_empty() && !capacity.pods.is_empty();
     if !is_of_pods_alone {
         sentences.push(format!(
-            "A control group's charge is higher: kernel stacks{stacks}, sockets and their buffers, page cache and other memory of the kernel are not in these figures."
+            "A control group is charged more: these figures do not include kernel stacks{stacks}, sockets and their \
+             buffers, page cache and other kernel memory."
         ));
     }
     sentences.push(
-        "Pages that an allocator gave back lazily count until the kernel takes them; swap and sharing by fork do not count."
+        "Pages that an allocator released lazily count until the kernel reclaims them; swap and sharing by fork do \
+         not count."
             .to_owned(),
     );
     sentences
@@ -100,10 +114,16 @@ fn assume_cpu(capacity: &Capacity) -> String {
                 (least, most) => format!("{least} to {most}"),
             };
             format!(
-                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was recorded (the upper end of the interval over repetitions, where there is one), and {free} of a host's stay free (--cpu-headroom). Peaks of CPU are not planned for."
+                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was \
+                 recorded (the upper end of the interval over repetitions, if there is one), and {free} of a host's \
+                 stay free (--cpu-headroom). Peaks of CPU are not planned for."
             )
         }
-        (None, None) => "CPU: the run does not say how much a process uses, so the plan is of memory only; --process-cpus says it, and `heaplab exec` measures it.".to_owned(),
+        (None, None) => {
+            "CPU: the run does not say how much a process uses, so the plan covers memory only; state it \
+        with --process-cpus, or measure it with `heaplab exec`."
+                .to_owned()
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A plan in the form that was asked for: tables and sentences, markdown, CSV or JSON.
+//! A plan in the requested form: tables and sentences, markdown, CSV or JSON.
 
 use std::io::{self, Write};
 
@@ -25,7 +25,7 @@ struct Document<'a> {
     notes: Vec<String>,
 }
 
-/// Prints a plan in the form that was asked for.
+/// Prints a plan in the requested form.
 ///
 /// # Errors
 ///
@@ -74,14 +74,14 @@ fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, styl
     assume(capacity).iter().try_for_each(|sentence| writeln!(out, "{sentence}"))
 }
 
-/// Tables with their heading, and what is said of them.
+/// Tables with their heading and sentences.
 struct Part {
     heading: String,
     grids: Vec<Grid>,
     answer: Vec<String>,
 }
 
-/// A plan in the order in which it is read. What a heading says, no sentence says again.
+/// A plan in the order in which it is read. No sentence repeats a heading.
 fn parts(capacity: &Capacity, columns: Columns) -> Vec<Part> {
     let hosts = sections(capacity).into_iter().map(|(workload, host)| Part {
         heading: format!("{workload} on hosts of {}", describe_place(capacity, &host)),

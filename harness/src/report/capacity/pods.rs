@@ -1,4 +1,4 @@
-//! Pods in words: a table of each workload, what a limit consists of, and a patch that kubectl takes.
+//! Pods in words: a table for each workload, what a limit consists of, and a patch for kubectl.
 
 use super::super::grid::Grid;
 use super::super::table::{Columns, select};
@@ -83,7 +83,7 @@ pub(super) fn describe_nodes(capacity: &Capacity) -> String {
     format!(" on nodes of {memory}{cpus}, {replicas}{surge}")
 }
 
-/// What is said of a workload's pods whose nodes were named before.
+/// Sentences about a workload's pods whose nodes were named before.
 pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
     let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
     let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
@@ -134,8 +134,8 @@ fn odds(odds: f64) -> String {
 pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
     let Some(asked) = capacity.request.pods else { return Vec::new() };
     let mut sentences = vec![
-        "A run stands for a day of a pod: measure its busiest stretch. Its peak is one draw, and the limit is what a further draw does not \
-         exceed but for the odds (a prediction interval by Student's t on logarithms)."
+        "A run represents a day of a pod: measure its busiest stretch. Its peak is one draw, and a further draw \
+         exceeds the limit only with the given odds (a prediction interval by Student's t on logarithms)."
             .to_owned(),
         format!(
             "Pods of a node: nodes are drawn (10,000 at odds of 1e-3), filled with pods from measured timelines {}, and hold fewer with those odds; `at all \
@@ -145,7 +145,7 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
         "VPA's rule is the 90th percentile of the peaks and 15 % (its defaults, without its least of 250 MiB), KRR's the largest and 15 %; \
          both are of the same peaks as ours."
             .to_owned(),
-        "Of page cache no more than a tenth of the rest counts: the kernel takes it back before it kills.".to_owned(),
+        "Page cache counts for no more than a tenth of the rest: the kernel reclaims it before it kills.".to_owned(),
     ];
     let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
     if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {

@@ -1,4 +1,4 @@
-//! Axes: where the ticks of a linear or a logarithmic scale stand, and what they say.
+//! Axes: the positions and labels of the ticks of a linear or a logarithmic scale.
 
 use super::super::units;
 
@@ -55,13 +55,13 @@ impl Axis {
 pub(in crate::report) struct LogAxis {
     low: i32,
     high: i32,
-    /// Whether values below the lowest decade stand at it.
+    /// Whether values below the lowest decade are placed at it.
     open: bool,
 }
 
 impl LogAxis {
-    /// A scale that holds all positive values from `low` to `high`. Zero, if it `has_zero`, stands at
-    /// its lower end, and the label there says so.
+    /// A scale that holds all positive values from `low` to `high`. Zero, if it `has_zero`, is at its lower
+    /// end, and the label there says so.
     pub(in crate::report) fn new(low: f64, high: f64, has_zero: bool) -> LogAxis {
         let decade = |value: f64| if value.is_finite() && value > 0.0 { value.log10() } else { 0.0 };
         let low = decade(low).floor() as i32;
@@ -94,7 +94,7 @@ impl LogAxis {
     }
 }
 
-/// A scale that need not begin at 0: linear where its values lie close together, else logarithmic.
+/// A scale that need not start at 0: linear if its values are close together, otherwise logarithmic.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::report) struct Span {
     low: f64,
@@ -149,7 +149,7 @@ impl Span {
     }
 }
 
-/// Doublings of bytes, and else 1, 2, 5, 10, ..., every so manieth where there are too many.
+/// Doublings of bytes, or otherwise 1, 2, 5, 10, ..., every nth if there are too many.
 fn logarithmic_ticks(low: f64, high: f64, unit: Unit) -> impl Iterator<Item = f64> {
     let all: Vec<f64> = if unit == Unit::Bytes {
         (0..64).map(|power| 2f64.powi(power)).filter(|value| (low..=high).contains(value)).collect()

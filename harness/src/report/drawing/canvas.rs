@@ -14,7 +14,7 @@ use super::{raster, svg};
 /// No plot is higher, whatever a run holds.
 const MAX_HEIGHT: f64 = 6000.0;
 
-/// Where a text stands to its point.
+/// A text's position relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::report) enum Anchor {
     /// The text begins there.
@@ -134,7 +134,7 @@ impl Canvas {
         }
     }
 
-    /// A text that begins at a point, on paper that covers the lines below it.
+    /// A text that starts at a point, on paper that covers the lines below it.
     pub(in crate::report) fn text_on_paper(&mut self, at: (f64, f64), text: &str, kind: Type) {
         let width = self.text_width(text, kind);
         let half = kind.size * 0.62;

@@ -1,4 +1,4 @@
-//! Text set in the plots' own font: where each letter stands, and how wide a text is.
+//! Text set in the plots' own font: the position of each letter, and the width of a text.
 //!
 //! NOTE: plotters' own text leaves out each glyph's side bearing, so letters stand unevenly; text is
 //! set here from the same font library.

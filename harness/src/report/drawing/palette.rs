@@ -1,6 +1,6 @@
 //! One colour for each allocator, the same in every plot of every run.
 //!
-//! The colours of Okabe and Ito, which colour-blind people tell apart too. More variants of one
+//! The colours of Okabe and Ito, which colour-blind people can distinguish too. More variants of one
 //! allocator keep its hue and differ in lightness and dashes.
 
 use heaplab_allocators::registry::FLOOR;
@@ -10,7 +10,7 @@ use super::super::analysis::Analysis;
 /// Red, green, blue.
 pub(in crate::report) type Rgb = (u8, u8, u8);
 
-/// A colour on white paper, and the one that stands for it on a dark page. PNGs are on white paper.
+/// A colour on white paper, and its counterpart on a dark page. PNGs are on white paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::report) struct Colour {
     pub(in crate::report) light: Rgb,
@@ -55,7 +55,8 @@ pub(in crate::report) struct Look {
     pub(in crate::report) dash: Option<(f64, f64)>,
 }
 
-/// The colour of an allocator's first variant; that of one without a colour of its own is the first of the others.
+/// The colour of an allocator's first variant; an allocator without its own colour gets the first of the
+/// others.
 pub(in crate::report) fn hue(allocator: &str) -> Colour {
     let name = allocator.trim_end_matches("-system");
     KNOWN.iter().find(|(known, _)| *known == name).map_or(OTHERS[0], |(_, colour)| *colour)

@@ -1,8 +1,8 @@
 //! A drawing as a PNG.
 //!
-//! PERF and looks: plotters rasterises at whole pixels, so everything is drawn at three times the size
-//! and averaged down, which smooths lines and letters alike (40 ms a sheet). It is done in bands, so that
-//! a sheet takes 10 MB however high it is.
+//! PERF and appearance: plotters rasterises at whole pixels, so everything is drawn at three times the size
+//! and averaged down, which smooths lines and letters alike (40 ms a sheet). It is done in bands, so that a
+//! sheet takes 10 MB however high it is.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

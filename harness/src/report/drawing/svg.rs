@@ -10,7 +10,7 @@ use super::letters::CAPITAL;
 use super::palette::Colour;
 use super::shape::{Drawing, Shape, WIDTH};
 
-/// The element, without a title of its own.
+/// The element, without a title.
 pub(in crate::report) fn write(drawing: &Drawing) -> String {
     let mut text = format!("<svg viewBox=\"0 0 {} {}\" role=\"img\">", number(WIDTH), number(drawing.height));
     for shape in &drawing.shapes {
@@ -118,7 +118,7 @@ fn list(points: &[(f64, f64)]) -> String {
     pairs.collect::<Vec<String>>().join(" ")
 }
 
-/// A number with at most two decimals; what is not finite stands at 0.
+/// A number with at most two decimals; 0 for a number that is not finite.
 fn number(value: f64) -> String {
     let value = if value.is_finite() { value.clamp(-10_000.0, 10_000.0) } else { 0.0 };
     let text = format!("{value:.2}");

@@ -1,4 +1,4 @@
-//! Account: where resident memory goes at the requested peak, by what each allocator says of itself.
+//! Account: where resident memory goes at the requested peak, by what each allocator reports about itself.
 //!
 //! The segments add up to resident, exactly. Live is what the replay holds; cached, dirty and metadata are the
 //! allocator's own figures, cut to what is left; the rest is in none of them.

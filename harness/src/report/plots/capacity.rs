@@ -19,7 +19,7 @@ const ROW: f64 = 58.0;
 const HEADING: f64 = 46.0;
 /// Space for the figures at the right.
 const FIGURES: f64 = 330.0;
-/// A bar ends at so many times the host's memory, whatever a variant needs.
+/// A bar ends at this many times the host's memory, whatever a variant needs.
 const MOST_HOSTS: f64 = 2.5;
 /// What is kept for the system, and what all processes share.
 const TAKEN: Colour = Colour::new((0xb9, 0xbe, 0xc4), (0x5a, 0x62, 0x6b));
@@ -156,7 +156,7 @@ fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, 
     }
     let memory = row.host_memory_bytes as f64;
     if today as f64 > memory {
-        // A band above the bar, so that what the bar says stays to be seen.
+        // A band above the bar, so that the bar stays visible.
         canvas.rect((bars.x(axis, memory), bars.x(axis, today as f64)), (up - 7.0, up - 2.0), BEYOND, 1.0);
     }
     if today as f64 > axis.max {

@@ -1,4 +1,4 @@
-//! A fleet's memory: the total at a moment with its band, beside what all requests and all limits are together.
+//! A fleet's memory: the total at a moment with its band, next to the sums of all requests and of all limits.
 
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};

@@ -25,7 +25,7 @@ const WIDEST_LABEL: f64 = 330.0;
 /// Height of such a line.
 const LINE: f64 = 19.0;
 
-/// Draws title and subtitle; returns where the plot may begin.
+/// Draws title and subtitle; returns where the plot may start.
 pub(super) fn title(canvas: &mut Canvas, title: &str, subtitle: &str) -> f64 {
     let kind = BODY.sized(25.0).bold();
     let fitted = canvas.fit(title, WIDTH - 2.0 * MARGIN, kind);
@@ -43,7 +43,7 @@ pub(super) enum Key {
     Outline(Colour),
 }
 
-/// Draws a legend in as many lines as it takes; returns where the plot may begin.
+/// Draws a legend in as many lines as it takes; returns where the plot may start.
 pub(super) fn legend(canvas: &mut Canvas, top: f64, entries: &[(Key, String)]) -> f64 {
     let kind = BODY.sized(16.0);
     let (mut x, mut y) = (MARGIN, top + 10.0);

@@ -16,7 +16,7 @@ const GAP: f64 = 28.0;
 const MOMENTS: [(Moment, &str); 2] =
     [(Moment::ResidentPeak, "when the most is resident"), (Moment::Drained, "after every object was freed")];
 
-/// Shares of live bytes up to which a colour stands, and what it says.
+/// Shares of live bytes up to which a colour is used, and its label.
 const SHARES: [(f64, &str, Colour); 5] = [
     (0.0, "no live byte", Colour::new((0xb2, 0x3a, 0x1e), (0xd9, 0x5f, 0x3f))),
     (0.25, "up to 25 %", Colour::new((0xe8, 0x91, 0x4c), (0xea, 0x9b, 0x5a))),

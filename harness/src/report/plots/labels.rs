@@ -42,7 +42,7 @@ impl Area {
     }
 }
 
-/// Distances from a point's rim at which a place is looked for.
+/// Distances from a point's rim at which a place is searched for.
 const DISTANCES: [f64; 7] = [5.0, 12.0, 22.0, 36.0, 54.0, 78.0, 108.0];
 /// From this distance on a label needs a line to its point.
 pub(super) const LEADER_FROM: f64 = 20.0;
@@ -103,7 +103,7 @@ fn beside(label: &Label, distance: f64, direction: (f64, f64)) -> Area {
     Area::around(centre, label.size)
 }
 
-/// How far a label lies from its point.
+/// How far a label is from its point.
 pub(super) fn distance(label: &Label, place: &Area) -> f64 {
     let gap = |at: f64, low: f64, high: f64| (low - at).max(at - high).max(0.0);
     gap(label.point.0, place.left, place.right).hypot(gap(label.point.1, place.top, place.bottom))

@@ -12,7 +12,7 @@ use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];
 const PANEL: f64 = 360.0;
 const TIMER_LOOK: Look = Look { colour: MUTED, dash: Some((5.0, 4.0)) };
-/// The percentiles at which upright lines stand.
+/// The percentiles that have vertical lines.
 const MARKS: [(f64, &str); 7] = [
     (0.0, "0"),
     (0.5, "50"),

@@ -13,11 +13,11 @@ const PANEL: f64 = 150.0;
 const HEADING: f64 = 44.0;
 /// Space for the values of lines at the right.
 const VALUES: f64 = 230.0;
-/// Values stand at least so far apart.
+/// The least distance between values.
 const APART: f64 = 19.0;
 /// Runs that a panel draws at most: from the smallest peak to the largest.
 const MOST_RUNS: usize = 20;
-/// A value across a panel: bytes, what stands beside it, its colour and its dashes.
+/// A value across a panel: bytes, its label, its colour and its dashes.
 type Level = (f64, String, Colour, Option<(f64, f64)>);
 const LIMIT: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
@@ -60,11 +60,11 @@ fn longest_s(rows: &[(&PodRow, &Need)]) -> f64 {
     rows.iter().flat_map(|(_, need)| need.pods.values()).map(|block| block.time_s).fold(0.0, f64::max)
 }
 
-/// What a limit counts beside the anonymous memory of a run.
+/// What a limit counts in addition to the anonymous memory of a run.
 fn beside(row: &PodRow, need: &Need) -> f64 {
     let parts =
         [row.kernel_bytes, row.cache_bytes, row.growth_bytes].into_iter().flatten().sum::<u64>() as f64;
-    // What was said to be not the heap's is in the row's anonymous memory, and in no run's.
+    // Memory that was stated to be outside the heap is in the row's anonymous memory, and in no run's.
     let peaks: Vec<f64> = need.pods.values().map(|block| block.peak_bytes).collect();
     let measured = crate::stats::median(&peaks).unwrap_or(0.0);
     parts + row.anonymous_bytes.map_or(0.0, |anonymous| (anonymous as f64 - measured).max(0.0))

@@ -114,7 +114,7 @@ pub fn plot(load: &Load, name: &str, description: &str, path: &Path) -> Result<(
 fn draw_frame(canvas: &mut Canvas, panel: &Panel, axes: (&Axis, &Axis), labelled: bool, head: &str) {
     let (time, level) = axes;
     panel.draw_grid(canvas, time, level, labelled);
-    // Above the names of phases, which stand at the panel's upper edge.
+    // Above the names of phases, which are at the panel's upper edge.
     canvas.text((panel.left, panel.top - 36.0), Anchor::Left, head, BODY.sized(16.0).bold());
 }
 
@@ -137,7 +137,7 @@ fn draw_area(
     canvas.line(&line, 1.8, colour, None);
 }
 
-/// Draws where phases begin, and with `named` their names above the panel.
+/// Draws where phases start, and with `named` their names above the panel.
 fn draw_phases(canvas: &mut Canvas, panel: &Panel, time: &Axis, load: &Load, named: bool) {
     let phases: Vec<(f64, &str)> =
         load.phases.iter().map(|(time_ns, name)| (time.fraction(*time_ns as f64), name.as_str())).collect();

@@ -1,8 +1,7 @@
 //! Plots: one PNG for each workload and kind, `plots/<workload>-<kind>.png`, and `plots/all-<kind>.png`
 //! where there are several workloads.
 //!
-//! They show what the summary holds and compute nothing of their own. A plot whose figures were
-//! not measured is not drawn.
+//! They show the summary and compute nothing themselves. A plot whose figures were not measured is not drawn.
 
 mod account;
 mod capacity;
@@ -85,7 +84,7 @@ pub struct Plot {
     pub(super) svg: Svg,
 }
 
-/// What plots show beside the summary.
+/// What plots show besides the summary.
 struct Sources {
     looks: Vec<Look>,
     timelines: Timelines,
@@ -215,7 +214,7 @@ fn plot_path(stem: &Path, kind: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Adds a plot that was drawn. One of an earlier report must not stand beside this one where it was not.
+/// Adds a plot that was drawn. If it was not, one of an earlier report must not remain next to this one.
 fn keep(
     drawn: Option<Svg>,
     workload: Option<&str>,

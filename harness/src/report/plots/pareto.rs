@@ -18,7 +18,8 @@ const HEIGHT: f64 = 560.0;
 /// Height of a line of the list below.
 const LINE: f64 = 26.0;
 const RADIUS: f64 = 7.0;
-/// Names stand at the points up to so many variants, each no wider than this; else numbers, with a list below.
+/// Up to this many variants, names are shown at the points, each no wider than this; otherwise numbers, with
+/// a list below.
 const MOST_NAMES: usize = 10;
 const WIDEST_NAME: f64 = 300.0;
 /// The grey of variants that another beats.

@@ -17,7 +17,7 @@ const ROW: f64 = 62.0;
 pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, looks, path } = *subject;
     let shown = Shown::of(analysis);
-    // What is not ranked stands last.
+    // Variants that are not ranked come last.
     let (floors, ranked): (Vec<_>, Vec<_>) =
         analysis.variants.iter().zip(looks).partition(|(variant, _)| analysis.is_floor(variant));
     let rows: Vec<(&SummaryRow, Look)> = ranked
@@ -103,7 +103,7 @@ fn draw_row(
     let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
     bars.draw_label(canvas, y, &row.variant, &failed);
     let Some(middle) = row.median else {
-        canvas.text((bars.left + 12.0, y), Anchor::Left, "no sample ended well", BODY.coloured(MUTED));
+        canvas.text((bars.left + 12.0, y), Anchor::Left, "no sample is ok", BODY.coloured(MUTED));
         return;
     };
     let x = bars.x(axis, middle);

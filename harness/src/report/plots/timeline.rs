@@ -70,7 +70,7 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
     Ok(Some(svg))
 }
 
-/// Draws where the phases of a load model begin, with their names at the upper edge of the upper panel.
+/// Draws where the phases of a load model start, with their names at the upper edge of the upper panel.
 fn draw_phases(
     canvas: &mut Canvas,
     [upper, lower]: [&Panel; 2],
@@ -82,7 +82,7 @@ fn draw_phases(
     let phases = known.map_or(&[][..], |known| &known.phases);
     let begins: Vec<(f64, &str)> =
         phases.iter().map(|phase| (time.fraction(phase.time_ns as f64), phase.name.as_str())).collect();
-    // Names stand within, since the panel's title stands above.
+    // Names are inside, because the panel's title is above.
     let within = Panel { top: upper.top + 24.0, ..*upper };
     draw_boundaries(canvas, &within, &begins, true);
     draw_boundaries(canvas, lower, &begins, false);

@@ -4,10 +4,9 @@
 //! Outside a replay they pass through. In a replay at virtual pace the monotonic clocks show the
 //! trace's time; at every pace they stand still while a checkpoint is taken.
 //!
-//! It starts at the real clock's value and never runs backwards: jemalloc ignores a time earlier than
-//! one that it has seen, and would never decay again. Clocks of another epoch, and the date, keep their distance
-//! to it. The harness's own timing does not come through
-//! here; it reads [`real_ns`] or the time-stamp counter.
+//! It starts at the real clock's value and never runs backwards: jemalloc ignores a time earlier than one that
+//! it has seen, and would never decay again. Clocks with a different epoch, and the date, keep their distance to
+//! it. The harness's own timing does not use these functions; it reads [`real_ns`] or the time-stamp counter.
 
 mod offset;
 
@@ -20,8 +19,8 @@ use super::sync;
 
 /// What the monotonic clock shows.
 static MONOTONIC: Offset = Offset { word: AtomicU64::new(0), stood_ns: AtomicU64::new(0) };
-/// The clocks with an epoch of their own, and how far each is ahead of the monotonic one (modulo 2^64). It is read
-/// once, so that what the monotonic clock does not do, these do not either.
+/// The clocks with a different epoch, and how far each is ahead of the monotonic one (modulo 2^64). The distance
+/// is read once, so that these clocks do nothing that the monotonic clock does not do.
 static EPOCHS: [(clockid_t, AtomicU64); 5] = [
     (libc::CLOCK_MONOTONIC_RAW, AtomicU64::new(UNREAD)),
     (libc::CLOCK_BOOTTIME, AtomicU64::new(UNREAD)),
@@ -29,17 +28,17 @@ static EPOCHS: [(clockid_t, AtomicU64); 5] = [
     (libc::CLOCK_REALTIME_COARSE, AtomicU64::new(UNREAD)),
     (libc::CLOCK_TAI, AtomicU64::new(UNREAD)),
 ];
-/// An epoch that nobody asked for yet. No two clocks are 2^63 ns apart.
+/// An epoch that nobody has asked for yet. No two clocks are 2^63 ns apart.
 const UNREAD: u64 = 1 << 63;
-/// Calls of the supplied clock, counted on cache lines that few threads share: jemalloc reads the clock at every
-/// seventh call, and one line for all would charge it for the other CPUs.
+/// Reads of the supplied clock, counted on cache lines that few threads share: jemalloc reads the clock at every
+/// seventh call, and a single line for all would make it pay for the other CPUs.
 static READS: [Reads; READERS] = [const { Reads(AtomicU64::new(0)) }; READERS];
 const READERS: usize = 32;
 
 #[repr(align(64))]
 struct Reads(AtomicU64);
 
-/// The count that the calling thread adds to: by the 256 KiB that its stack lies in.
+/// The count that the calling thread adds to, selected by the 256 KiB that contain its stack.
 fn own_reads() -> &'static AtomicU64 {
     let mark = 0u8;
     &READS[(std::ptr::from_ref(&mark).addr() >> 18) % READERS].0
@@ -68,7 +67,7 @@ unsafe fn libc_clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     unsafe { function(clock, time) }
 }
 
-/// A real clock in ns, whatever the allocator is shown; none where the system has no such clock.
+/// A real clock in ns, whatever the allocator is shown; none if the system has no such clock.
 fn libc_ns(clock: clockid_t) -> Option<u64> {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place to write to.
@@ -86,11 +85,11 @@ pub(super) fn thread_cpu_ns() -> u64 {
     libc_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
 }
 
-/// A real clock that is read before anything that follows is.
+/// A real clock that is read before anything that follows.
 fn read_before(clock: clockid_t) -> u64 {
     let now = libc_ns(clock).unwrap_or(0);
-    // NOTE: the processor may load what follows before it reads its counter. A fence of memory does not keep it
-    // from that; this instruction does.
+    // NOTE: the processor may load what follows before it reads its counter. A memory fence does not prevent
+    // that; this instruction does.
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction exists on every x86-64.
     unsafe {
@@ -122,7 +121,8 @@ pub(super) fn sleep_until_ns(deadline_ns: u64) {
     }
 }
 
-/// From now on the clock shows what [`advance_to`] says, beginning at what it showed last. Returns that value.
+/// From now on the clock shows the time set by [`advance_to`], starting at the time that it showed last.
+/// Returns that time.
 pub(super) fn make_virtual() -> u64 {
     MONOTONIC.stop(monotonic_ns);
     MONOTONIC.read(monotonic_ns)
@@ -143,7 +143,7 @@ pub(super) fn hold_still<R>(action: impl FnOnce() -> R) -> R {
     result
 }
 
-/// How often somebody else read a monotonic clock or the time of day.
+/// How often code outside the harness read a monotonic clock or the time of day.
 pub(super) fn reads() -> u64 {
     READS.iter().map(|reads| reads.0.load(Ordering::Relaxed)).sum()
 }
@@ -156,7 +156,7 @@ fn to_timespec(ns: u64) -> timespec {
     timespec { tv_sec: (ns / 1_000_000_000) as libc::time_t, tv_nsec: (ns % 1_000_000_000) as libc::c_long }
 }
 
-/// What the exported clock shows; none where libc's answer stands.
+/// What the exported clock shows; none if libc's answer is to be passed through.
 fn shown(clock: clockid_t) -> Option<u64> {
     let epoch = EPOCHS.iter().find(|(of, _)| *of == clock).map(|(_, epoch)| epoch);
     if epoch.is_none() && clock != libc::CLOCK_MONOTONIC && clock != libc::CLOCK_MONOTONIC_COARSE {
@@ -170,7 +170,7 @@ fn shown(clock: clockid_t) -> Option<u64> {
     Some(MONOTONIC.read(monotonic_ns).wrapping_add(ahead_ns))
 }
 
-/// How far a clock is ahead of the monotonic one, as it was when somebody asked first.
+/// How far a clock is ahead of the monotonic one, as it was at the first request.
 fn ahead_of_monotonic(clock: clockid_t, epoch: &AtomicU64) -> Option<u64> {
     let known = epoch.load(Ordering::Acquire);
     if known != UNREAD {

@@ -1,39 +1,41 @@
 //! What the supplied clock shows: whether it follows the real clock, and at which distance, in one word.
 //!
-//! One thread at a time stops it and lets it go on; any number of threads read it meanwhile, and none of them
-//! ever sees it run backwards, wherever it is preempted. Two rules bring that about:
+//! One thread at a time stops and restarts it; any number of threads read it meanwhile, and none of them ever
+//! sees it run backwards, wherever it is preempted. Two rules ensure that:
 //!
-//! - Who follows the real clock reads the word, the clock, and the word again: where the word changed, the
-//!   reading belongs to a distance that is over, and is taken anew.
-//! - Who stops the clock first says so (`STOPS`) and reads the real clock only then. Every reading that was
-//!   returned until then is an earlier one. A reader that meets `STOPS` does not wait: it reads the real clock
-//!   itself, and the first of all to write fixes where the clock stands.
+//! - A reader that follows the real clock reads the word, the clock, and the word again: if the word changed,
+//!   the reading belongs to an outdated distance, and is repeated.
+//! - A thread that stops the clock announces that first (`STOPS`) and reads the real clock only then. Every
+//!   reading that was returned until then is an earlier one. A reader that sees `STOPS` does not wait: it
+//!   reads the real clock itself, and the first thread to write determines the time at which the clock stands
+//!   still.
 //!
 //! No I/O and no system call: the real clock comes in as a function, so that a test can be the clock, and a
 //! model checker can try every order (`models/`).
 
 use super::sync::{AtomicU64, Ordering};
 
-/// The two highest bits of the word say what the others are. The largest is that of a clock that stands, so that
+/// The two highest bits of the word are the kind of the others. The largest is that of a stopped clock, so that
 /// setting it forward is a maximum.
 const KIND: u64 = 0b11 << 62;
-/// The clock shows the real one less this distance.
+/// The clock shows the real one minus this distance.
 const FOLLOWS: u64 = 0;
-/// The clock stops; until somebody has fixed where, this is still the distance.
+/// The clock is being stopped; until a thread has determined the time, this is still the distance.
 const STOPS: u64 = 0b01 << 62;
-/// The clock stands, and shows this.
+/// The clock stands still, and shows this.
 const STANDS: u64 = 0b10 << 62;
 
-/// A clock that follows the real one, or stands.
+/// A clock that follows the real one, or stands still.
 #[derive(Default)]
 pub(super) struct Offset {
     /// A kind, and 62 bits of ns: enough for 146 years.
     pub(super) word: AtomicU64,
-    /// Where it stood last. A coarse clock lags behind the fine one, and would fall back when it goes on.
+    /// The time at which it last stood still. A coarse clock lags behind the fine one, and would run
+    /// backwards when restarted.
     pub(super) stood_ns: AtomicU64,
 }
 
-/// What the clock shows while it stands, and by how much it lagged the real one before.
+/// What the clock shows while it stands still, and by how much it lagged the real one before.
 #[derive(Clone, Copy)]
 pub(super) struct Stop {
     pub(super) ns: u64,
@@ -47,7 +49,7 @@ impl Offset {
         self.read_coarse(&real_ns, &real_ns)
     }
 
-    /// What a clock shows that lags behind `real_ns` while it follows.
+    /// What a coarse clock, which lags behind `real_ns`, shows while it follows.
     pub(super) fn read_coarse(&self, real_ns: impl Fn() -> u64, coarse_ns: impl Fn() -> u64) -> u64 {
         loop {
             let word = self.word.load(Ordering::Acquire);
@@ -68,32 +70,32 @@ impl Offset {
         }
     }
 
-    /// Fixes where a stopping clock stands; none where somebody else did.
+    /// Determines the time at which a stopping clock stands still; none if another thread did.
     fn settle(&self, stops: u64, real_ns: impl Fn() -> u64) -> Option<u64> {
         let stands = STANDS | real_ns().saturating_sub(stops & !KIND);
         let settled = self.word.compare_exchange(stops, stands, Ordering::AcqRel, Ordering::Acquire);
         settled.is_ok().then_some(stands & !KIND)
     }
 
-    /// Stops the clock; none if it stands already. Only one thread at a time may call this, [`Offset::go_on`] or
-    /// [`Offset::advance_to`].
+    /// Stops the clock; none if it is already stopped. Only one thread at a time may call this,
+    /// [`Offset::go_on`] or [`Offset::advance_to`].
     pub(super) fn stop(&self, real_ns: impl Fn() -> u64) -> Option<Stop> {
         let word = self.word.load(Ordering::Acquire);
         if word & KIND == STANDS {
             return None;
         }
         let stops = STOPS | word;
-        // NOTE: a swap, because a store could still be on its way when the real clock is read.
+        // NOTE: a swap, because a store might not be visible yet when the real clock is read.
         self.word.swap(stops, Ordering::SeqCst);
         self.settle(stops, real_ns);
         Some(Stop { ns: self.word.load(Ordering::Acquire) & !KIND, distance_ns: word })
     }
 
-    /// Lets a stopped clock follow the real one again, from where it stands.
+    /// Lets a stopped clock follow the real one again, from the time that it shows.
     pub(super) fn go_on(&self, stop: Stop, real_ns: impl Fn() -> u64) {
         self.stood_ns.fetch_max(stop.ns, Ordering::AcqRel);
-        // NOTE: every distance is larger than the one before it: a reader knows by the word alone that nothing
-        // happened since it read the word first.
+        // NOTE: every distance is larger than the one before it: the word alone tells a reader that nothing
+        // has happened since its first read.
         let distance_ns = loop {
             let distance_ns = real_ns().saturating_sub(stop.ns);
             if distance_ns > stop.distance_ns {
@@ -103,7 +105,8 @@ impl Offset {
         self.word.store(FOLLOWS | distance_ns, Ordering::Release);
     }
 
-    /// Sets a clock that stands forward to `ns`; an earlier value is ignored, and so is one for a clock that follows.
+    /// Sets a stopped clock forward to `ns`; an earlier value is ignored, and so is one for a clock that
+    /// follows.
     pub(super) fn advance_to(&self, ns: u64) {
         if self.word.load(Ordering::Acquire) & KIND == STANDS {
             self.word.fetch_max(STANDS | ns, Ordering::AcqRel);
@@ -137,7 +140,7 @@ mod tests {
         real.pass(1_000);
         let preempted = Cell::new(false);
         let first = clock.read(|| {
-            // Between the word and the clock a whole stop goes by.
+            // A whole stop happens between reading the word and the clock.
             if !preempted.replace(true) {
                 let stop = clock.stop(|| real.read()).unwrap();
                 real.pass(500);
@@ -188,7 +191,7 @@ mod tests {
         let read = || clock.read_coarse(|| real.read(), coarse);
         assert_eq!(read(), 8_000_000);
         let stop = clock.stop(|| real.read()).unwrap();
-        assert_eq!(read(), 10_000_000, "it stands where the fine one does");
+        assert_eq!(read(), 10_000_000, "it stops where the fine one does");
         real.pass(1_000_000);
         clock.go_on(stop, || real.read());
         assert_eq!(read(), 10_000_000);

@@ -1,6 +1,6 @@
-//! The check pass: every object is filled with a pattern of its own, which is verified when it is
-//! freed or reallocated; blocks must be aligned and callocs zero. An allocator that hands out a block
-//! twice, or loses bytes in a realloc, is found; so is a replay that mixes up objects.
+//! The check pass: every object is filled with its own pattern, which is verified when it is freed or
+//! reallocated; blocks must be aligned and callocs zero. This finds an allocator that hands out a block
+//! twice, or loses bytes in a realloc, and a replay that mixes up objects.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,10 +62,10 @@ impl Instrument for Checked {
     }
 }
 
-/// Alignment and usable size as the standard and the request promise them.
+/// Alignment and usable size as promised by the standard and the request.
 fn check_block(op: &Op, block: *mut c_void) {
     let asked = if op.code == Code::AlignedAlloc { 1u64 << (op.alignment_log2 & 63) } else { 1 };
-    // A block smaller than 16 bytes need only be aligned for what fits into it.
+    // A block smaller than 16 bytes need only be aligned for types that fit into it.
     let natural = if op.size >= 16 {
         16
     } else if op.size >= 8 {

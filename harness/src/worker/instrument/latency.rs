@@ -5,7 +5,7 @@ use heaplab_workloads::program::operation::{Code, Op};
 use super::Instrument;
 use crate::worker::state::{Local, State};
 
-/// The row that an operation is counted in; none for `free(NULL)`.
+/// The row in which an operation is counted; none for `free(NULL)`.
 fn operation(op: &Op) -> Option<usize> {
     const ROWS: [Option<usize>; 7] = [Some(0), Some(1), Some(2), Some(3), Some(3), Some(4), None];
     const _: () =

@@ -8,7 +8,7 @@ use heaplab_workloads::program::operation::Op;
 use super::Instrument;
 use crate::worker::state::{Local, State};
 
-/// Bookkeeping after each call; it asks `malloc_usable_size` once for each new block, where `ASKS` says that the
+/// Bookkeeping after each call; it calls `malloc_usable_size` once for each new block, if `ASKS` says that the
 /// allocator has it.
 pub(crate) struct Tracked<const ASKS: bool>;
 

@@ -17,7 +17,7 @@ pub(super) use memory::Tracked;
 
 /// What a pass does around the calls.
 pub(super) trait Instrument {
-    /// Whether the loop has a piece of code of its own for each pattern of a group.
+    /// Whether the loop has separate code for each pattern of a group.
     const UNROLLS_GROUPS: bool = false;
 
     /// Right before a call.

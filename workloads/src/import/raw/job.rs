@@ -1,4 +1,4 @@
-//! The import of one image: its own records and, of a forked one, what it inherited before them.
+//! The import of one image: its own records, preceded by what it inherited if it was forked.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,11 +17,11 @@ use super::{ImageReport, ImportError, Inherited, Problems, Progress, Recording, 
 pub(super) struct Job<'a> {
     pub(super) recording: &'a Recording,
     pub(super) image: ImageId,
-    /// The process's number where the command ran.
+    /// The process's PID where the command ran.
     pub(super) number: u32,
     pub(super) sources: &'a Sources,
     pub(super) index: &'a Index<'a>,
-    /// Whom it descends from by forks, the oldest first.
+    /// The images that it descends from by forks, the oldest first.
     pub(super) line: &'a [Ancestor<'a>],
     pub(super) facts: &'a Facts,
 }
@@ -67,7 +67,7 @@ impl Job<'_> {
         Ok(ImageReport { header, summary, problems: problems.told(), machinery, inherited })
     }
 
-    /// The history that the trace begins with; none where the image began with a program, or where it is not known or too
+    /// The history that the trace starts with; none if the image started with a program, or if it is not known or too
     /// long, which is a problem.
     fn find_inherited(
         &self,
@@ -117,7 +117,7 @@ impl Job<'_> {
         Part { streams, facts, initial, until_fork }
     }
 
-    /// When the process became another image, if it did: samples from then on are not this one's.
+    /// When the process started another image, if it did: samples from then on do not belong to this one.
     fn end_us(&self) -> u64 {
         let mut later = self
             .recording
@@ -131,7 +131,7 @@ impl Job<'_> {
     }
 
     fn thread_facts(&self, number: u32, streams: &[Stream<'_>], until_us: u64) -> Vec<ThreadFacts> {
-        // The kernel gives a thread's identifier to another one once it has ended.
+        // The kernel reuses a thread's identifier once the thread has exited.
         let begins: BTreeSet<(u32, u64)> =
             streams.iter().map(|stream| (stream.tid(), stream.begin_us())).collect();
         let names = streams.iter().map(|stream| {

@@ -1,4 +1,4 @@
-//! Whom a forked image descends from, and where in their records it was forked.
+//! The ancestors of a forked image, and where in their records it was forked.
 
 use heaplab_raw::{ImageId, MarkKind};
 
@@ -12,7 +12,7 @@ const STEPS: usize = 1 << 12;
 /// An image that another one descends from by forks.
 pub(super) struct Ancestor<'a> {
     pub(super) id: ImageId,
-    /// The number of its fork that began the next of the line.
+    /// The number of its fork that created the next in the line.
     pub(super) fork: u32,
     pub(super) index: Index<'a>,
 }
@@ -27,8 +27,8 @@ pub(super) struct Fork {
 }
 
 impl Recording {
-    /// The images that `image` descends from by forks, the oldest first, each with the number of its fork. Empty where it
-    /// began with a program, or where one of the line does not say by which fork it began.
+    /// The images that `image` descends from by forks, the oldest first, each with the number of its fork. Empty if it
+    /// started with a program, or if one in the line does not state the fork that created it.
     pub(super) fn line_of(&self, image: ImageId) -> Vec<(ImageId, u32)> {
         let mut line = Vec::new();
         let mut at = image;
@@ -52,7 +52,7 @@ pub(super) fn find_fork(
     number: u32,
     until_us: u64,
 ) -> Result<Option<Fork>, ImportError> {
-    // What is wrong with the records is told when they are merged.
+    // Errors in the records are reported when they are merged.
     let problems = &mut Problems::default();
     let mut steps: Vec<Step> = Vec::new();
     let (mut records, mut found) = (0, None);

@@ -80,11 +80,11 @@ fn a_look_behind_a_call_is_behind_its_window() {
     let (main, _) = trace_blocks(blocks);
     let told: Vec<_> = main
         .iter()
-        .map(|block| (block.segments[0].1[0].code, block.head.last_time, block.head.flags & WINDOW_LOOKED_AT))
+        .map(|block| (block.segments[0].1[0].code, block.head.last_time, block.head.flags & WINDOW_SAMPLED))
         .collect();
     let malloc = Code::Malloc;
-    let looked = WINDOW_LOOKED_AT;
-    assert_eq!(told, [(malloc, 5, looked), (Code::MallocTrim, 9, looked), (malloc, 10, 0)]);
+    let sampled = WINDOW_SAMPLED;
+    assert_eq!(told, [(malloc, 5, sampled), (Code::MallocTrim, 9, sampled), (malloc, 10, 0)]);
 }
 
 #[test]

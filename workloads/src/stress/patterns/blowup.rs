@@ -19,7 +19,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
             "threads",
             "10",
             (0, 256),
-            "threads, each started by the one before it, beside the initial one",
+            "threads, each started by the one before it, in addition to the initial one",
         ),
         size("live", "100MiB", (1, 1 << 36), "bytes of each thread's list"),
         min("0B"),

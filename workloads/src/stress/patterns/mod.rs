@@ -48,7 +48,7 @@ pub const PATTERNS: &[Pattern] = &[
 const STEP: u64 = 256;
 
 /// `threads`, where each does the same.
-const THREADS: Parameter = count("threads", "4", (1, 256), "threads, beside the initial one");
+const THREADS: Parameter = count("threads", "4", (1, 256), "threads, in addition to the initial one");
 /// `run`, the granularity at which threads interleave.
 const RUN: Parameter =
     count("run", "50", (1, 10_000), "operations of a thread before the next thread's turn comes");

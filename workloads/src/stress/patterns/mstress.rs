@@ -21,7 +21,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
             (1, 10_000),
             "hundreds of short-lived objects of the first thread in an iteration; thread t makes t mod 8 + 1 times as many",
         ),
-        count("iterations", "12", (1, 100_000), "how often all threads are started anew"),
+        count("iterations", "12", (1, 100_000), "how often all threads are restarted"),
         count("transfer", "1000", (1, 1_000_000), "slots of the shared array"),
         RUN,
     ],

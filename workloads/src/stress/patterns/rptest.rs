@@ -15,7 +15,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
     description: "scattered frees and allocations up to 16 KB, some aligned, and batches that the next thread frees",
     parameters: &[
         THREADS,
-        count("generations", "2", (1, 10_000), "how often all threads are started anew"),
+        count("generations", "2", (1, 10_000), "how often all threads are restarted"),
         count("loops", "500", (1, 10_000_000), "loops of a thread"),
         count("blocks", "1000", (1, 1_000_000), "slots of a thread"),
         count("operations", "100", (1, 10_000), "operations of a loop, of which 30 to 99 percent are done"),

@@ -16,7 +16,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
         count("producers", "2", (1, 128), "threads that allocate"),
         count("consumers", "2", (1, 128), "threads that free"),
         count("batches", "120", (1, 10_000_000), "batches of all producers together"),
-        count("batch", "4096", (1, 100_000), "objects of a batch, beside the batch's own"),
+        count("batch", "4096", (1, 100_000), "objects of a batch, in addition to the batch's own"),
         count(
             "depth",
             "8",
