@@ -244,6 +244,47 @@ fn what_workers_share_with_their_server_is_in_the_manifest() {
 }
 
 #[test]
+fn a_tree_whose_command_was_killed_is_made_of_its_raw_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("shared_heap.c", directory.path(), &[]);
+    let path = |name: &str| directory.path().join(name);
+    // The tree has done all when the command is killed.
+    let status = Command::new(heaplab().get_program())
+        .args(["record", "-o"])
+        .arg(path("killed.hlt"))
+        .args(["--", "sh", "-c", "\"$0\" 300; kill -9 $PPID"])
+        .arg(&program)
+        .stderr(Stdio::null())
+        .status()
+        .expect("it runs");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
+    let mut import = heaplab();
+    import.args(["trace", "import"]).arg(path("killed.hlt.raw")).arg("-o").arg(path("made.hlt"));
+    let output = import.output().expect("heaplab runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("made.tree.toml says which processes"), "{said}");
+    let text = std::fs::read_to_string(path("made.tree.toml")).expect("a manifest");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let processes = manifest["process"].as_array().expect("processes");
+    let forked: Vec<_> = processes.iter().filter(|entry| entry.get("trace_start_s").is_some()).collect();
+    let seconds = |entry: &toml::Value, name: &str| entry[name].as_float().expect("seconds");
+    let lived = |entry: &&&toml::Value| seconds(entry, "end_s") - seconds(entry, "start_s") > 0.25;
+    assert_eq!((forked.len(), forked.iter().filter(lived).count()), (3, 3), "{text}");
+    let shares = processes.iter().filter_map(|entry| entry["memory_share"].as_float());
+    assert!((0.99..1.01).contains(&shares.sum::<f64>()), "{text}");
+    let mut run = heaplab();
+    run.arg("run").arg(path("made.tree.toml"));
+    run.args(["-a", "ptmalloc2", "--pass", "memory", "--reps", "1", "-o"]).arg(path("run"));
+    let output = run.output().expect("heaplab runs");
+    let [shown, said] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success() && shown.contains("sum: peak"), "{shown}{said}");
+    assert!(
+        said.contains("(raw files do not say it), so only the sum of their memory is predicted"),
+        "{said}"
+    );
+}
+
+#[test]
 fn when_a_tree_was_asked_to_end_is_in_the_manifest() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("shared_heap.c", directory.path(), &[]);

@@ -2,10 +2,12 @@
 //! the recording's clock; the times of a trace count from its process's `start_s`, or from `trace_start_s` if it starts
 //! with the history that the process inherited.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heaplab_raw::{ImageId, Text};
+use heaplab_trace::Coverage;
 use heaplab_workloads::import::raw;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,14 @@ impl Manifest {
                 "its version is {other}, and this heaplab reads {VERSION}: record again"
             )))),
         }
+    }
+}
+
+impl Manifest {
+    fn write(&self, path: &Path) -> Result<(), RecordError> {
+        let failed = |source| RecordError::Io { what: "write the manifest", path: path.into(), source };
+        let text = toml::to_string(self).map_err(|error| failed(std::io::Error::other(error)))?;
+        std::fs::write(path, text).map_err(failed)
     }
 }
 
@@ -165,10 +175,71 @@ pub(super) fn write(
         shared_unknown: shared.err().map(str::to_owned),
         process: entries,
     };
-    let failed = |source| RecordError::Io { what: "write the manifest", path: path.clone(), source };
-    let text = toml::to_string(&manifest).map_err(|error| failed(std::io::Error::other(error)))?;
-    std::fs::write(&path, text).map_err(failed)?;
-    Ok(Some(path))
+    manifest.write(&path).map(|()| Some(path))
+}
+
+/// Writes the manifest of a recording whose command has not come to its end, beside the trace `output`: of what its raw files
+/// in `directory` say alone. None where there is one image.
+///
+/// # Errors
+///
+/// The raw files cannot be read, or the manifest cannot be written.
+pub fn write_of_raw(
+    directory: &Path,
+    output: &Path,
+    images: &[raw::Imported],
+) -> Result<Option<PathBuf>, RecordError> {
+    let path = output.with_extension(Manifest::EXTENSION);
+    if images.len() < 2 {
+        return Ok(None);
+    }
+    let failed = |source| RecordError::Merge { directory: directory.into(), source };
+    let recording = &raw::Recording::open(directory).map_err(failed)?;
+    let mut entries: Vec<Entry> = images.iter().map(|image| describe_imported(recording, image)).collect();
+    entries.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
+    let weight =
+        |entry: &Entry, mean: u64| mean as f64 * (entry.end_s.unwrap_or(0.0) - entry.start_s).max(0.0);
+    let mean_of = |entry: &Entry| {
+        let of_trace = |image: &&raw::Imported| name_of(&image.path) == entry.trace;
+        images.iter().find(of_trace).map_or(0, |image| image.report.summary.resident_mean_bytes)
+    };
+    let weights: Vec<f64> = entries.iter().map(|entry| weight(entry, mean_of(entry))).collect();
+    let all: f64 = weights.iter().sum();
+    let of_process = |pid: u32| -> f64 {
+        entries.iter().zip(&weights).filter(|(entry, _)| entry.pid == pid).map(|(_, weight)| weight).sum()
+    };
+    let shares: Vec<f64> = entries.iter().map(|entry| of_process(entry.pid) / all).collect();
+    for (entry, share) in entries.iter_mut().zip(shares) {
+        entry.memory_share = share.is_finite().then_some(share);
+    }
+    let ends = entries.iter().filter_map(|entry| entry.end_s);
+    let manifest = Manifest {
+        version: VERSION,
+        seconds: ends.fold(0.0, f64::max),
+        asked_to_end_s: None,
+        processes: entries.iter().map(|entry| entry.pid).collect::<BTreeSet<_>>().len(),
+        shared: None,
+        shared_unknown: Some("raw files do not say it".to_owned()),
+        process: entries,
+    };
+    manifest.write(&path).map(|()| Some(path))
+}
+
+/// What raw files say of an image: its end is that of its trace.
+fn describe_imported(recording: &raw::Recording, imported: &raw::Imported) -> Entry {
+    let raw::Imported { image, path, report } = imported;
+    let trace = Recording {
+        image: *image,
+        path: path.clone(),
+        file_bytes: 0,
+        summary: report.summary,
+        coverage: Coverage::of(&report.header, &report.summary),
+        problems: report.problems.clone(),
+        inherited: report.inherited,
+    };
+    let entry = describe_image(recording, &trace, None);
+    let begin_s = entry.trace_start_s.unwrap_or(entry.start_s);
+    Entry { end_s: Some(begin_s + report.summary.last_time_ns as f64 / 1e9), ..entry }
 }
 
 /// Removes the manifest of the recording that this one has replaced: it names the trace, which is now of a
@@ -190,15 +261,19 @@ fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
 }
 
 fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {
-    let number = number_of(recording, trace.image);
     let process = ended.processes.all().iter().find(|process| process.images.contains(&trace.image));
+    describe_image(recording, trace, process.map(|process| describe_process(process, ended)))
+}
+
+/// An image and its trace, with what the command saw of its process.
+fn describe_image(recording: &raw::Recording, trace: &Recording, of_process: Option<Entry>) -> Entry {
+    let number = number_of(recording, trace.image);
     let facts = recording.facts_of(trace.image, |page| {
         let text = |text| String::from_utf8_lossy(&page.text(text).collect::<Vec<u8>>()).into_owned();
         let command = text(Text::Command).trim_end_matches('\0').replace('\0', " ");
         (page.head().parent, page.head().tick.elapsed_us(), text(Text::Program), command)
     });
     let (parent, start_us, program, command) = facts.unwrap_or_default();
-    let of_process = process.map(|process| describe_process(process, ended));
     let forked_from = parent.filter(|_| recording.is_forked(trace.image));
     let parent =
         of_process.as_ref().and_then(|entry| entry.parent).or(parent.map(|parent: ImageId| parent.pid));
@@ -216,7 +291,7 @@ fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) 
         killed_by_signal: of_process.as_ref().and_then(|entry| entry.killed_by_signal),
         resident_peak_bytes: trace.summary.resident_peak_bytes,
         memory_share: of_process.as_ref().and_then(|entry| entry.memory_share),
-        trace: trace.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        trace: name_of(&trace.path),
         events: Some(trace.summary.events),
         inherited_events: trace.inherited.map(|inherited| inherited.events),
         lost: Some(trace.summary.lost),
@@ -224,6 +299,10 @@ fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) 
         gaps: trace.coverage.sentences(),
         not_recorded: of_process.and_then(|entry| entry.not_recorded),
     }
+}
+
+fn name_of(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
 fn describe_process(process: &Process, ended: &Ended) -> Entry {

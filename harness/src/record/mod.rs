@@ -41,7 +41,7 @@ use rustix::process::{getpid, set_child_subreaper};
 
 pub use cost::{EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
 pub use error::RecordError;
-pub use manifest::{Entry, Manifest};
+pub use manifest::{Entry, Manifest, write_of_raw};
 pub use merge::{Recorded, Recording};
 pub use watch::{Requests, Stop};
 

@@ -86,6 +86,8 @@ pub struct ImportReport {
     pub summary: Summary,
     /// What the user should know: what was mended, what was left out. Sentences without the log's name.
     pub warnings: Vec<String>,
+    /// Of a raw recording the images that were imported, the one that the trace is of first; else none.
+    pub images: Vec<raw::Imported>,
 }
 
 /// Imports the log at `input` as the trace `output`.
@@ -195,7 +197,7 @@ impl Destination<'_> {
         }
         let summary = trace.finish()?;
         let warnings = [log.warnings(), list_repairs(&summary)].concat();
-        Ok(ImportReport { kind, header, summary, warnings })
+        Ok(ImportReport { kind, header, summary, warnings, images: Vec::new() })
     }
 }
 

@@ -9,6 +9,7 @@ use super::{list_totals, print_rows};
 use crate::cli::screen::Screen;
 use crate::cli::stdout::stdout;
 use crate::cli::{Outcome, Usage};
+use crate::record::write_of_raw;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
@@ -41,6 +42,9 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     let imported = imported.map_err(as_usage)?;
     for warning in &imported.warnings {
         say!("heaplab: warning: {}: {warning}", args.file.display());
+    }
+    if let Some(manifest) = write_of_raw(&args.file, &args.output, &imported.images)? {
+        say!("heaplab: {} says which processes there were", manifest.display());
     }
     let mut rows =
         vec![("trace", args.output.display().to_string()), ("source", imported.header.source.clone())];

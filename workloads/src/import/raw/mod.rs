@@ -84,6 +84,17 @@ pub struct ImageReport {
     pub inherited: Option<Inherited>,
 }
 
+/// An image that was imported, and its trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Which.
+    pub image: ImageId,
+    /// The trace's file.
+    pub path: PathBuf,
+    /// What the import made.
+    pub report: ImageReport,
+}
+
 /// The history of a forked image: what the processes that it descends from did until each forked the next. The trace begins
 /// with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,17 +147,21 @@ pub(super) fn import(
     if !asked.iter().any(|image| recording.has_content(*image)) {
         return Err(Kind::Raw.no_events(input));
     }
-    let ImageReport { mut header, summary, problems, .. } =
-        recording.import(image.unwrap_or(recording.main_image()), output, progress)?;
+    let main = image.unwrap_or(recording.main_image());
+    let report = recording.import(main, output, progress)?;
+    let ImageReport { mut header, summary, problems, .. } = report.clone();
     let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
     let mut warnings = [problems, super::list_repairs(&summary)].concat();
+    let mut images = vec![Imported { image: main, path: output.to_path_buf(), report }];
     if image.is_none() {
-        for (path, other) in recording.import_others(output, progress)? {
-            warnings.push(format!("another image is in {}: {} events", path.display(), other.summary.events));
+        for other in recording.import_others(output, progress)? {
+            let (path, events) = (other.path.display(), other.report.summary.events);
+            warnings.push(format!("another image is in {path}: {events} events"));
+            images.push(other);
         }
     }
     header.notes.push(Note { name: "imported_from".to_string(), value: name });
-    Ok(ImportReport { kind: Kind::Raw, header, summary, warnings })
+    Ok(ImportReport { kind: Kind::Raw, header, summary, warnings, images })
 }
 
 /// The directory that a file is in.
@@ -312,12 +327,12 @@ impl Recording {
         &self,
         output: &Path,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<(PathBuf, ImageReport)>, ImportError> {
+    ) -> Result<Vec<Imported>, ImportError> {
         let main = self.main_image();
         let others = self.images.iter().filter(|image| **image != main && self.has_content(**image));
         let imports = others.map(|&image| {
             let path = self.output_of(image, output);
-            Ok((path.clone(), self.import(image, &path, progress)?))
+            Ok(Imported { image, report: self.import(image, &path, progress)?, path })
         });
         imports.collect()
     }
