@@ -32,8 +32,9 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     };
     let axis = Axis::new(most as f64 * 1.02, Unit::Bytes, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "Resident memory when the program holds the most, divided by what each allocator says of itself; shorter is \
-                        better. From the first block. Who says nothing of it has no row.";
+        let subtitle = "Resident memory at the requested peak, divided up by what each allocator reports about \
+        itself; shorter is \
+                        better. From the first block. An allocator that reports nothing has no row.";
         let top = title(canvas, &format!("{workload}: the allocators' own accounts"), subtitle);
         let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
         let entries: Vec<(Key, String)> =
@@ -60,9 +61,10 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
             let line = canvas.fit(&line, WIDTH - MARGIN - bars.left, SMALL);
             canvas.text_on_paper((bars.left + 6.0, y + 20.0), &line, SMALL);
         }
-        let caption = "Live: usable bytes of the objects that the replay holds. Metadata, cached (free, kept for blocks to come) and \
-                       dirty (whole free pages) are the allocator's own figures, cut where less is resident. The rest: \
-                       what it does not tell, and pages that are resident in part of what is live.";
+        let caption = "Live: usable bytes of the objects that the replay holds. Metadata, cached (free, kept for \
+        later blocks) and \
+                       dirty (whole free pages) are the allocator's own figures, cut if less is resident. The rest: \
+                       what it does not report, and resident pages of which only a part is live.";
         let below = canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
         bars.bottom + 48.0 + below + 12.0
     })?;

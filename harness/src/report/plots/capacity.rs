@@ -66,20 +66,22 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
     draw(path, |canvas| {
         let whose = match basis {
             Basis::Heap => {
-                "A process is what its heap does not exceed in 99 % of trace time, with its page tables"
+                "A process is the memory that its heap does not exceed in 99 % of trace time, and its page tables"
             }
             Basis::Predicted => {
-                "A process is what it is predicted not to exceed in 99 % of trace time, with its heap's page tables"
+                "A process is the memory that it is predicted not to exceed in 99 % of trace time, and its heap's \
+                 page tables"
             }
             Basis::Tree => {
-                "A tree of processes is what it is predicted not to exceed in 99 % of the recording's time, shared pages counted \
-                 once, with its heaps' page tables"
+                "A tree of processes is the memory that it is predicted not to exceed in 99 % of the recording's \
+                 time, shared pages counted \
+                 once, and its heaps' page tables"
             }
-            Basis::Program => "A process is what the program did not exceed in 99 % of its time",
+            Basis::Program => "A process is the memory that the program did not exceed in 99 % of its time",
         };
         let subtitle = format!(
             "Memory of a host that runs as many processes as today, or as fit. {whose}; the margin is the interval's upper end and what \
-             --margin adds. The upright line is the host's memory."
+             --margin adds. The vertical line is the host's memory."
         );
         let top = title(canvas, &format!("{workload}: what a host holds"), &subtitle);
         let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));

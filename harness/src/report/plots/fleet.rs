@@ -16,8 +16,9 @@ const LIMITS: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 pub(super) fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow], asked: &PodRequest) -> f64 {
     let phases = if asked.correlated { "that follow one daily curve" } else { "at random phases" };
     let subtitle = format!(
-        "What {} pods are charged together at a moment, drawn 10,000 times from measured timelines {phases}: the median, and the \
-         band that holds 95 % of the moments. Upright: all requests in black, all limits in red.",
+        "The memory that {} pods are charged together at a moment, drawn 10,000 times from measured timelines \
+         {phases}: the median, and the \
+         band that contains 95 % of the moments. Vertical lines: all requests in black, all limits in red.",
         whole(asked.replicas)
     );
     let top = title(canvas, &format!("{workload}: memory of the fleet"), &subtitle);

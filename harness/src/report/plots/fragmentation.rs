@@ -98,8 +98,9 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "What resident memory consists of when the most of it is resident; shorter is better. Of each variant \
-                        the block whose resident memory there is the median.";
+        let subtitle = "What resident memory consists of when the most of it is resident; shorter is better. For \
+        each variant \
+                        the block whose resident memory is the median at that moment.";
         let top = title(canvas, &format!("{workload}: fragmentation when the most is resident"), subtitle);
         let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
         let mut entries: Vec<(Key, String)> =
@@ -120,7 +121,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
             }
         }
         let caption = "The four shades add up to resident. Held: caches, free pages and metadata, in pages without a live \
-                       block. Rest of their pages: headers and free space beside live blocks.";
+                       block. Rest of their pages: headers and free space next to live blocks.";
         let below = canvas.paragraph((MARGIN, bars.bottom + 48.0), WIDTH - 2.0 * MARGIN, caption, SMALL);
         bars.bottom + 48.0 + below + 12.0
     })?;

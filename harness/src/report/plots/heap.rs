@@ -49,7 +49,7 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
         let subtitle = format!(
             "Each square is {} of the heap's address space, in order of addresses; the part of it that is filled is \
              resident, and a smaller area is better. Colour: the share of its resident bytes that live objects \
-             asked for. Red and orange is memory that is held by few or none. From the first block.",
+             requested. Red and orange memory is held by few live objects or none. From the first block.",
             units::bytes(span_bytes as f64)
         );
         let top = title(canvas, &format!("{workload}: heap map"), &subtitle);
@@ -97,7 +97,7 @@ fn draw_map(
     };
     let (resident, live) = (sum(|cell| cell.resident_bytes), sum(|cell| cell.live_bytes));
     let text = format!(
-        "{} resident, of which live objects asked for {}",
+        "{} resident, of which live objects requested {}",
         units::bytes(resident as f64),
         units::bytes(live as f64)
     );

@@ -31,7 +31,8 @@ pub(super) fn plot(canvas: &mut Canvas, workload: &str, rows: &[(&PodRow, &Need)
     };
     let odds = rows.first().map_or_else(String::new, |(row, _)| describe_odds(row));
     let subtitle = format!(
-        "{odds} What a pod is charged in {which}: anonymous memory as it was measured, with the kernel's, page cache and growth as the limit \
+        "{odds} The memory that a pod is charged in {which}: measured anonymous memory, with kernel memory, page \
+         cache and growth as the limit \
          counts them. The limit is red, the request black and dashed."
     );
     let mut top = title(canvas, &format!("{workload}: memory over time, and its limit"), &subtitle);

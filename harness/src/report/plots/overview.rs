@@ -88,7 +88,7 @@ pub(super) fn plot_timelines(
         return Ok(None);
     }
     let svg = draw(path, |canvas| {
-        let subtitle = "Lower is better. Each panel has its own scales. Of each variant the block whose mean resident \
+        let subtitle = "Lower is better. Each panel has its own scales. For each variant the block whose mean resident \
                         memory is the median.";
         let top = title(canvas, "All workloads: resident memory over the trace", subtitle);
         let named = analysis.variants.iter().zip(looks).map(|(name, look)| (Key::Line(*look), name.clone()));
@@ -143,7 +143,7 @@ fn draw_panels(
     let bottom = top + height * shown.len().div_ceil(columns) as f64 + 10.0;
     let left_out = workloads.len() - shown.len();
     if left_out > 0 {
-        let text = format!("{left_out} more workloads are not shown here: each has plots of its own.");
+        let text = format!("{left_out} more workloads are not shown here: each has its own plots.");
         canvas.text((MARGIN, bottom + 6.0), Anchor::Left, &text, BODY.coloured(MUTED));
     }
     bottom + if left_out > 0 { 30.0 } else { 0.0 }

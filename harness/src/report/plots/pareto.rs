@@ -50,7 +50,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     }
     let svg = draw(path, |canvas| {
         let subtitle = "Throughput against resident memory at the peak, medians over blocks; thin lines are their intervals, cut at the edge. Upper left is better. \
-                        The step line is the Pareto front: no other variant is as fast in as little memory. Grey ones are beaten in both, or \
+                        The step line is the Pareto front: no other variant is as fast in as little memory. Grey variants are beaten in both, or \
                         equalled in one and beaten in the other.";
         let top = title(canvas, &format!("{workload}: memory against speed"), subtitle) + 26.0;
         let panel = Panel { left: MARGIN + 84.0, right: WIDTH - MARGIN - 10.0, top, bottom: top + HEIGHT };

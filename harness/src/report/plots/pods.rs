@@ -72,11 +72,12 @@ fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRo
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
     let odds = rows.first().map_or(0.0, |row| row.pod_odds);
     let subtitle = format!(
-        "A bar ends at the limit under which a pod is killed in a day with odds of {}. Upright in black: the request; in red: \
-         what VPA's rule (90th percentile and 15 %) and KRR's (the largest and 15 %) make of the same runs.",
+        "A bar ends at the limit under which a pod is killed in a day with odds of {}. Vertical lines: the request \
+         in black; in red \
+         the results of VPA's rule (90th percentile and 15 %) and KRR's (the largest and 15 %) for the same runs.",
         units::percent(odds)
     );
-    let top = title(canvas, &format!("{workload}: what a pod is to be given"), &subtitle);
+    let top = title(canvas, &format!("{workload}: request and limit of a pod"), &subtitle);
     let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));
     let entries = [
         (shade(0.0), "anonymous".to_owned()),

@@ -87,17 +87,17 @@ pub(super) fn plot_tree(subject: &Subject<'_>, counting: Counting) -> Result<Opt
     let (counted, subtitle) = match counting {
         Counting::Once => (
             "shared pages counted once",
-            "Lower is better. Anonymous memory of all processes, with pages that they share counted once: what a control group \
-             is charged. Of each variant the block whose mean is the median.",
+            "Lower is better. Anonymous memory of all processes, with shared pages counted once, as a control group \
+             is charged. For each variant the block whose mean is the median.",
         ),
         Counting::Process | Counting::Sum => (
             "added up",
-            "Lower is better. Anonymous resident memory of all processes, added up: pages that they share count in each. Of \
+            "Lower is better. Anonymous resident memory of all processes, added up: shared pages count in each. For \
              each variant the block whose mean is the median.",
         ),
     };
     let heading = format!("{tree}: memory of all processes, {counted}, predicted");
-    draw_lines(path, (heading, subtitle, "time since the recording began"), &shown, recorded).map(Some)
+    draw_lines(path, (heading, subtitle, "time since the recording started"), &shown, recorded).map(Some)
 }
 
 /// Draws a line for each variant, and one for what was recorded.
@@ -131,14 +131,15 @@ fn words(workload: &str, predicted: bool) -> (String, &'static str, &'static str
     if predicted {
         (
             format!("{workload}: memory of the whole process, predicted"),
-            "Lower is better. Anonymous resident memory: what was recorded, less the replay on the build that was recorded, \
-             plus the replay on the variant. Of each variant the block whose mean is the median.",
+            "Lower is better. Anonymous resident memory: the recording, minus the replay on the recorded build, \
+             plus the replay on the variant. For each variant the block whose mean is the median.",
             "time since the first recorded event",
         )
     } else {
         (
             format!("{workload}: memory of the program"),
-            "Lower is better. Anonymous resident memory of the process and its children. Of each variant the block whose mean \
+            "Lower is better. Anonymous resident memory of the process and its children. For each variant the block \
+             whose mean \
              is the median.",
             "time since the program's start",
         )
@@ -160,13 +161,14 @@ pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, Rep
     draw(path, |canvas| {
         let heading = format!("{}: prediction and reality", validation.program);
         let whose = match validation.countings.first() {
-            Some(Counting::Once) => "Anonymous memory of all processes, pages that they share counted once.",
+            Some(Counting::Once) => "Anonymous memory of all processes, shared pages counted once.",
             Some(Counting::Sum) => "Anonymous resident memory of all processes, added up.",
             Some(Counting::Process) | None => "Anonymous resident memory of the process.",
         };
         let subtitle = format!(
-            "{whose} Each panel has one variant and a scale of its own: every run of the program itself, and what was \
-             predicted from the one recording. The recorded run is in each: it is what one would expect if nothing changed."
+            "{whose} Each panel has one variant and its own scale: every run of the program itself, and the \
+             prediction from the one recording. Each also has the recorded run, which is what one would expect if \
+             nothing changed."
         );
         let top = title(canvas, &heading, &subtitle);
         let entries = [

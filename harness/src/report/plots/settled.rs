@@ -32,9 +32,10 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     }
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "Resident memory, median over blocks, shorter is better: at the end of the trace; drained, at once after every object was \
+        let subtitle = "Resident memory, median over blocks, shorter is better: at the end of the trace; drained, \
+        immediately after every object was \
                         freed; settled, 60 s of trace time later; purged, after the allocator's own purge call.";
-        let top = title(canvas, &format!("{workload}: what is given back"), subtitle);
+        let top = title(canvas, &format!("{workload}: memory returned after the load"), subtitle);
         let labels: Vec<&str> = rows.iter().map(|(variant, _)| variant.as_str()).collect();
         let mut bars = Bars::new(canvas, top, GROUP * rows.len() as f64, &labels, 110.0);
         bars.left += 74.0;

@@ -19,7 +19,8 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         .map(|row| format!("{}, {}", row.variant, units::bytes(row.size.usable_bytes as f64)))
         .collect();
     let svg = draw(path, |canvas| {
-        let subtitle = "Usable less requested bytes of live blocks, by their usable size, at the requested peak; shorter is better. \
+        let subtitle = "Usable minus requested bytes of live blocks, by usable size, at the requested peak; shorter \
+        is better. \
                         The ten sizes that lose the most, and the worst of each variant. From the first block.";
         let top = title(canvas, &format!("{workload}: lost inside blocks, by their size"), subtitle);
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();

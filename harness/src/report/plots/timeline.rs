@@ -36,7 +36,8 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
     let svg = draw(path, |canvas| {
         let heading =
             format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
-        let subtitle = "Lower is better. Of each variant the block whose mean resident memory is the median.";
+        let subtitle =
+            "Lower is better. For each variant the block whose mean resident memory is the median.";
         let top = title(canvas, &heading, subtitle);
         let mut entries: Vec<(Key, String)> =
             shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone())).collect();
