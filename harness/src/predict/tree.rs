@@ -33,6 +33,9 @@ use crate::sharing::fill_edges;
 /// doubtful.
 const MUCH_SHARED: f64 = 0.1;
 
+/// A fork is known to a tick: a sample of what is shared that is no later may be from before the fork.
+const TICK_NS: u64 = 2_000_000;
+
 /// Predicted memory of a tree under one variant, by one block's replays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TreePrediction {
@@ -367,7 +370,16 @@ fn fill_gaps(tree: &RunTree) -> Vec<(u64, u64)> {
     }
     let mut edges: Vec<u64> = lives.into_values().flat_map(|life| [life.0, life.1]).collect();
     edges.sort_unstable();
-    fill_edges(&tree.shared, &edges)
+    // Such a sample is taken to be from just before the start: what is shared from the start on is then what rises.
+    let before_start = |&(time, bytes): &(u64, u64)| {
+        let forked = tree.members.iter().filter(|member| member.inherits);
+        let starts = forked.map(|member| member.start_ns);
+        let start = starts.filter(|start| (*start..start.saturating_add(TICK_NS)).contains(&time)).min();
+        (start.map_or(time, |start| start.saturating_sub(1)), bytes)
+    };
+    let mut points: Vec<(u64, u64)> = tree.shared.iter().map(before_start).collect();
+    points.sort_by_key(|point| point.0);
+    fill_edges(&points, &edges)
 }
 
 #[cfg(test)]
@@ -478,6 +490,24 @@ mod tests {
         };
         assert_eq!((at(&sum, 50), at(&once, 50)), (Some(200), Some(110)));
         assert_eq!((at(&sum, 75), at(&once, 75)), (Some(230), Some(140)));
+    }
+
+    #[test]
+    fn a_sample_in_the_tick_of_a_fork_is_taken_for_neither_side_of_it() {
+        let ms = |ms: u64| ms * 1_000_000;
+        let member = |start_ms: u64| RunTreeMember {
+            end_ns: ms(100),
+            start_ns: ms(start_ms),
+            inherits: start_ms > 0,
+            ..member(start_ms, 0, 0)
+        };
+        let tree = RunTree {
+            members: vec![member(0), member(10), member(40)],
+            shared: vec![(ms(20), 100), (ms(40) + 360, 100), (ms(60), 200)],
+            ..RunTree::default()
+        };
+        let at_fork = fill_gaps(&tree).into_iter().rev().find(|(time, _)| *time <= ms(41)).expect("a point");
+        assert_eq!(at_fork.1, 200, "the second child's share counts from its fork on");
     }
 
     #[test]
