@@ -61,10 +61,7 @@ impl Recording {
         Recording {
             allocator: header.allocator.clone(),
             sampling_interval_ns: header.resident_sampling_interval_ns(),
-            // A replay that starts with a parent's history takes time for that too.
-            cpu_ns: cpu_ns
-                .filter(|_| note(Header::INHERITED_NOTE).is_none())
-                .and_then(|(user, system)| user.checked_add(system)),
+            cpu_ns: cpu_ns.and_then(|(user, system)| user.checked_add(system)),
             recorder: costs.map(|((event, waking), wakings)| (event, waking, wakings)),
             thinned,
             extrapolation: note(EXTRAPOLATION_NOTE).filter(|_| is_fitted),
