@@ -180,6 +180,7 @@ fn info(order: Order, windows: u64) -> ProgramInfo {
         requested_end_bytes: 0,
         live_at_end: 0,
         duration_ns: 0,
+        counted_from_ns: 0,
         truncated: false,
         file_bytes: 0,
     }
