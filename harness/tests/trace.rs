@@ -330,6 +330,7 @@ fn a_raw_recording_is_imported_with_what_is_wrong_with_it() {
             "{warning} 1 allocations at a live address whose free was never logged: the older object ends there"
         ),
         format!("{warning} another image is in {}: 3 events", place.path("demo.101-1.hlt").display()),
+        format!("heaplab: {} says which processes there were", place.path("demo.tree.toml").display()),
     ];
     assert_eq!(stderr(&done).lines().collect::<Vec<_>>(), expected);
     for (name, value) in
