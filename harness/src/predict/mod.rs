@@ -19,6 +19,7 @@
 //!
 //! It reads only a run's files, and fits no constant.
 
+mod adding;
 mod causes;
 mod held;
 mod prediction;
