@@ -104,7 +104,7 @@ pub(super) fn difference_of_halves(low: &Outline, high: &Outline, from: &Outline
     if most > 0.0 { (first - second).abs() / most } else { 0.0 }
 }
 
-/// How much of what lives at the load `to` is there because the load is another than that of `from`, as a share.
+/// By how much the live bytes change from the load of `from` to the load `to`, as a share of the larger.
 pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
     let of = means(from, &[0, 1]);
     let now: f64 = of.iter().flatten().sum();

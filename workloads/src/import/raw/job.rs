@@ -7,7 +7,7 @@ use heaplab_raw::{ImageId, Text};
 use heaplab_trace::TraceFile;
 
 use super::index::{Chunk, Index, Sources};
-use super::lineage::{self, Ancestor};
+use super::lineage::{self, Ancestor, Found};
 use super::merge::{self, Part, Sink, ThreadFacts};
 use super::samples::{Facts, Residents};
 use super::stream::Stream;
@@ -75,24 +75,26 @@ impl Job<'_> {
         problems: &mut Problems,
     ) -> Result<Option<Inherited>, ImportError> {
         let Some((first, last)) = self.line.first().zip(self.line.last()) else { return Ok(None) };
-        let mut records = 0;
+        let left = &self.recording.inherited_left;
+        let mut rest = left.get();
         let mut forked_us = 0;
         for ancestor in self.line {
             let mut streams = streams_of(self.sources, &ancestor.index);
-            let Some(found) = lineage::find_fork(&mut streams, ancestor.fork, begin_us)? else {
-                problems.add("where it was forked is not in its parent's recording".to_string());
-                return Ok(None);
-            };
-            records += found.records;
-            forked_us = found.at_us;
+            match lineage::find_fork(&mut streams, ancestor.fork, begin_us, rest)? {
+                Found::At(fork) => (forked_us, rest) = (fork.at_us, rest - fork.records),
+                Found::Nowhere => {
+                    problems.add("where it was forked is not in its parent's recording".to_string());
+                    return Ok(None);
+                }
+                Found::TooLate => {
+                    problems.add(
+                        "what it inherited took more records than the traces of one recording have room for"
+                            .to_string(),
+                    );
+                    return Ok(None);
+                }
+            }
         }
-        let left = &self.recording.inherited_left;
-        let Some(rest) = left.get().checked_sub(records) else {
-            problems.add(format!(
-                "what it inherited took {records} records, more than the traces of one recording have room for"
-            ));
-            return Ok(None);
-        };
         left.set(rest);
         let head = first.index.image().map(|image| image.head().tick.elapsed_us());
         Ok(Some(Inherited { parent: last.id, begin_us: head.unwrap_or(0), forked_us, events: 0 }))

@@ -26,6 +26,15 @@ pub(super) struct Fork {
     pub(super) records: u64,
 }
 
+/// What was found of a fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    At(Fork),
+    Nowhere,
+    /// The process has more records than are asked for.
+    TooLate,
+}
+
 impl Recording {
     /// The images that `image` descends from by forks, the oldest first, each with the number of its fork. Empty if it
     /// started with a program, or if one in the line does not state the fork that created it.
@@ -46,12 +55,13 @@ impl Recording {
     }
 }
 
-/// Finds the mark of the fork `number` in an image's streams, no later than `until_us`.
+/// Finds the mark of the fork `number` in an image's streams, no later than `until_us` and within `most` records.
 pub(super) fn find_fork(
     streams: &mut [Stream<'_>],
     number: u32,
     until_us: u64,
-) -> Result<Option<Fork>, ImportError> {
+    most: u64,
+) -> Result<Found, ImportError> {
     // Errors in the records are reported when they are merged.
     let problems = &mut Problems::default();
     let mut steps: Vec<Step> = Vec::new();
@@ -64,9 +74,12 @@ pub(super) fn find_fork(
                 found = Some(tick_us);
             }
             records += steps.len() as u64;
+            if records > most {
+                return Ok(Found::TooLate);
+            }
         }
     }
-    Ok(found.map(|at_us| Fork { at_us, records }))
+    Ok(found.map_or(Found::Nowhere, |at_us| Found::At(Fork { at_us, records })))
 }
 
 /// Whether a step is the mark of the fork `number`.
