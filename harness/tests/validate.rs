@@ -80,12 +80,16 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     assert!(directory.join("exec/plots/program-process.png").exists(), "the program alone");
     let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
     // Nothing is left to be done, and the same comes of it.
-    let resume = |reps: &str, words: &[&str]| {
+    let resume_with = |options: &[&str], reps: &str, words: &[&str]| {
         let mut command = heaplab();
-        command.current_dir(place.path()).args(["validate", "program.hlt", "--resume", "--reps", reps]);
+        command
+            .current_dir(place.path())
+            .args(["validate", "program.hlt", "--resume", "--reps", reps])
+            .args(options);
         command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--percentile", "95.5", "--", "./program"]);
         command.args(words).assert()
     };
+    let resume = |reps: &str, words: &[&str]| resume_with(&[], reps, words);
     let asked = ["line", "said", "hold", "30", "sleep", "600"];
     resume("1", &asked).success();
     assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
@@ -94,9 +98,21 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
         let said = String::from_utf8_lossy(&assert.code(2).get_output().stderr).into_owned();
         assert!(said.contains("continue it with the same arguments"), "{said}");
     }
+    // What another version measured is continued when that is asked for.
+    for run in ["replay/run.toml", "exec/run.toml"] {
+        let path = directory.join(run);
+        let text = std::fs::read_to_string(&path).expect("a run");
+        let own = format!("heaplab_version = \"{}\"", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(&own), "{text}");
+        std::fs::write(&path, text.replace(&own, "heaplab_version = \"0.0.1\"")).expect("it is written");
+    }
+    let said = String::from_utf8_lossy(&resume("1", &asked).code(2).get_output().stderr).into_owned();
+    assert!(said.contains("add --resume-anyway"), "{said}");
+    resume_with(&["--resume-anyway"], "1", &asked).success();
     // What was recorded anew is another program to its replays.
     std::fs::remove_file(place.path().join("program.hlt")).expect("removed");
-    let said = String::from_utf8_lossy(&resume("1", &asked).code(2).get_output().stderr).into_owned();
+    let assert = resume_with(&["--resume-anyway"], "1", &asked);
+    let said = String::from_utf8_lossy(&assert.code(2).get_output().stderr).into_owned();
     assert!(said.contains("program is different from when it was started"), "{said}");
 }
 
