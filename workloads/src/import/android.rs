@@ -1,4 +1,4 @@
-//! The text that Android's malloc_debug records and its memory_replay reads: one call a line.
+//! The text that Android's malloc_debug records and its memory_replay reads: one call per line.
 //!
 //! ```text
 //! TID: malloc      PTR SIZE               [START_NS END_NS]
@@ -9,10 +9,10 @@
 //! TID: thread_done 0x0                    [END_NS]
 //! ```
 //!
-//! One blank between fields; pointers hexadecimal with 0x, all else decimal. Times stand on all
-//! lines or on none. A call that failed has the pointer 0x0. The format has no comments.
+//! One space between fields; pointers are hexadecimal with 0x, everything else is decimal. Either all lines
+//! have times or none does. A call that failed has the pointer 0x0. The format has no comments.
 //!
-//! An alignment that is no power of two is raised to the next one, as C libraries do.
+//! An alignment that is not a power of two is rounded up to the next one, as C libraries do.
 
 use heaplab_trace::Header;
 
@@ -26,7 +26,7 @@ type Expected = &'static str;
 
 pub(super) struct AndroidLog<'a> {
     lines: Lines<'a>,
-    /// Whether lines have times, once one was seen.
+    /// Whether lines have times, once a line has been read.
     has_times: Option<bool>,
 }
 
@@ -65,12 +65,12 @@ impl Log for AndroidLog<'_> {
     }
 }
 
-/// Whether a log that begins with this line is such a log.
+/// Whether a log that begins with this line is of this kind.
 pub(super) fn recognises(first_line: &[u8]) -> bool {
     parse(first_line).is_ok()
 }
 
-/// The call that a line tells of.
+/// The call that a line records.
 fn parse(line: &[u8]) -> Result<Call, Expected> {
     let mut fields = Fields { rest: Some(line) };
     let thread = fields.next("`TID: CALL POINTER ...`")?;
@@ -130,7 +130,7 @@ fn thread_done(thread: u64, fields: &mut Fields<'_>) -> Result<Call, Expected> {
     Ok(Call { thread, times, what: What::ThreadEnd })
 }
 
-/// What of a line is not yet read; none after its last field.
+/// The rest of a line that has not been read yet; none after its last field.
 struct Fields<'a> {
     rest: Option<&'a [u8]>,
 }

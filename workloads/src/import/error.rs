@@ -13,13 +13,13 @@ pub enum ImportError {
     Io {
         /// The log.
         path: PathBuf,
-        /// What was tried.
+        /// What was attempted.
         doing: &'static str,
-        /// What came of it.
+        /// The error that resulted.
         #[source]
         source: io::Error,
     },
-    /// A zip file that does not hold exactly one log, or cannot be understood.
+    /// A zip file that does not hold exactly one log, or cannot be read.
     #[error("{}: {problem}", path.display())]
     Container {
         /// The zip file.
@@ -39,7 +39,7 @@ pub enum ImportError {
         looked_at: usize,
         /// The first few of them.
         found: String,
-        /// The kinds that there are.
+        /// All known kinds.
         known: String,
     },
     /// Several kinds of log begin like this one.
@@ -52,12 +52,12 @@ pub enum ImportError {
         path: PathBuf,
         /// How many bytes of its content were examined.
         looked_at: usize,
-        /// The kinds that begin so.
+        /// The kinds that match.
         candidates: String,
-        /// The kinds that there are.
+        /// All known kinds.
         known: String,
     },
-    /// A log of a kind that does not tell processes apart was to be read for one of them.
+    /// A process was asked for, but this kind of log does not distinguish processes.
     #[error("{}: logs of kind {kind} do not tell processes apart: leave --process away", path.display())]
     NoProcesses {
         /// The log.
@@ -72,10 +72,10 @@ pub enum ImportError {
         path: PathBuf,
         /// The process that was asked for.
         wanted: u64,
-        /// Those that were seen.
+        /// The processes in the log.
         found: String,
     },
-    /// A log was taken for one of a kind, and has no event that such logs have.
+    /// A log was read as one of a kind, but has no event of that kind.
     #[error(
         "{}: holds no event; in a {kind} log, {expected} was expected: is the log of another kind? (--from takes {known})",
         path.display()
@@ -83,23 +83,23 @@ pub enum ImportError {
     NoEvents {
         /// The log.
         path: PathBuf,
-        /// The kind that it was taken for.
+        /// The kind that it was read as.
         kind: &'static str,
-        /// What stands there for each event.
+        /// What such a log has for each event.
         expected: &'static str,
-        /// The kinds that there are.
+        /// All known kinds.
         known: String,
     },
-    /// More than any program has: the log is broken, or was made to fill memory.
+    /// More than any program has: the log is broken, or crafted to exhaust memory.
     #[error("{}: more than {most} {what} after event {events}: no program is known to have so many, and reading stops here", path.display())]
     TooMany {
         /// The log.
         path: PathBuf,
-        /// Of what.
+        /// What there are too many of.
         what: &'static str,
         /// How many there may be.
         most: u64,
-        /// Events before.
+        /// Events read before that.
         events: u64,
     },
     /// The file is a trace already.
@@ -108,7 +108,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
     },
-    /// A line is not what lines of this kind of log are.
+    /// A line is not valid in this kind of log.
     #[error("{}:{line}: expected {expected}, found {found:?}", path.display())]
     Malformed {
         /// The log.
@@ -120,12 +120,12 @@ pub enum ImportError {
         /// The line, shortened if it is long.
         found: String,
     },
-    /// The content at some byte is not what such a log holds there.
+    /// The bytes at some offset are not valid in this kind of log.
     #[error("{}: byte {offset} of the content: expected {expected}, found {found}", path.display())]
     MalformedBytes {
         /// The log.
         path: PathBuf,
-        /// Place in the decompressed content, from 0.
+        /// Offset in the decompressed content, from 0.
         offset: u64,
         /// What should have been there.
         expected: &'static str,

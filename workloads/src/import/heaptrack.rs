@@ -14,9 +14,10 @@
 //! R, I, S, # and empty lines     of no use here
 //! ```
 //!
-//! A realloc is a free and an allocation. Interpreted, objects of one size and place are not told apart: which of
-//! the live ones a free ends is not known, and the youngest is taken, because most objects die young. (The requested
-//! bytes are the same whichever it is; where the holes lie is not.) Interpreted logs of file version 0 have addresses.
+//! A realloc is a free and an allocation. An interpreted log does not distinguish objects of one size and
+//! place: it does not say which of the live ones a free ends, so the youngest is assumed, because most
+//! objects die young. (The requested bytes are the same whichever it is; the positions of the holes are not.)
+//! Interpreted logs of file version 0 have addresses.
 
 use heaplab_trace::{Header, Note};
 
@@ -25,12 +26,12 @@ use super::ledger::{Allocation, Call, Log, Times, What};
 use super::lines::Lines;
 use super::number::hexadecimal;
 
-/// The newest version of the file's format that is known.
+/// The newest known version of the file format.
 const FILE_VERSION: u64 = 3;
-/// Infos that are held; each is a size and a place in the program, and no program has nearly so many. (Tests reach a
-/// smaller bound sooner.)
+/// The most infos that are held; each is a size and a place in the program, and no program has nearly so
+/// many. (Tests use a smaller bound, to reach it sooner.)
 pub(super) const INFOS_MOST: usize = if cfg!(test) { 20_000 } else { 1 << 24 };
-/// Time between two lines that tell it, and so how good times are.
+/// Time between two timestamp lines, and so the resolution of times.
 const TICK_NS: u64 = 10_000_000;
 /// How much of the program's command line is kept.
 const COMMAND_MOST_BYTES: usize = 4096;
@@ -43,10 +44,10 @@ pub(super) struct HeaptrackLog<'a> {
     state: State,
 }
 
-/// What the lines so far have told.
+/// What the lines so far have said.
 #[derive(Default)]
 struct State {
-    /// File version, once its line was seen.
+    /// File version, once its line has been read.
     version: Option<u64>,
     form: Form,
     infos: Vec<Info>,
@@ -58,7 +59,7 @@ struct State {
 /// The two layers of heaptrack's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Form {
-    /// No line has told yet.
+    /// No line has said yet.
     #[default]
     Unknown,
     Raw,
@@ -80,7 +81,7 @@ impl<'a> HeaptrackLog<'a> {
 impl Log for HeaptrackLog<'_> {
     fn next_call(&mut self) -> Result<Option<Call>, ImportError> {
         loop {
-            // Names of C++ functions may be longer than any line that is of use.
+            // Names of C++ functions may be longer than any line that matters here.
             let Some(line) = self.lines.next_or_part()? else { return Ok(None) };
             match self.state.read(line) {
                 Ok(Some(what)) => {
@@ -123,13 +124,13 @@ impl Log for HeaptrackLog<'_> {
     }
 }
 
-/// Whether a log that begins with this line is such a log.
+/// Whether a log that begins with this line is of this kind.
 pub(super) fn recognises(first_line: &[u8]) -> bool {
     State::default().read(first_line).is_ok_and(|_| first_line.starts_with(b"v "))
 }
 
 impl State {
-    /// Takes a line in; the call, if it is one.
+    /// Reads a line; returns the call, if it is one.
     fn read(&mut self, line: &[u8]) -> Result<Option<What>, Expected> {
         let (kind, rest) = match line {
             [] | [b'#', ..] => return Ok(None),
@@ -210,8 +211,8 @@ impl State {
         Ok(What::Free { address })
     }
 
-    /// The allocation-info that a line names, and its number from 1: so that no object is at address 0, and that
-    /// at which none was ever allocated is what a free of one too many frees.
+    /// The allocation-info that a line names, and its number counted from 1. That way no object is at address
+    /// 0, and a free too many frees the address at which none was ever allocated.
     fn info(&mut self, rest: &[u8]) -> Result<(&mut Info, u64), Expected> {
         const EXPECTED: Expected = "the hexadecimal number of an `a` line before";
         let [index] = numbers(rest).ok_or(EXPECTED)?;
@@ -234,7 +235,7 @@ fn time(rest: &[u8]) -> Result<u64, Expected> {
     time_ns.ok_or("`c MILLISECONDS`, hexadecimal, and below 2^64 ns")
 }
 
-/// Exactly these many numbers, one blank between two.
+/// Exactly this many numbers, separated by single spaces.
 fn numbers<const COUNT: usize>(rest: &[u8]) -> Option<[u64; COUNT]> {
     let mut words = rest.split(|&byte| byte == b' ');
     let mut found = [0; COUNT];
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the lines after a version line tell.
+    /// What the lines after a version line say.
     fn read(lines: &[&str]) -> Result<Vec<What>, Expected> {
         let mut state = State::default();
         let mut calls = Vec::new();

@@ -1,8 +1,8 @@
-//! The kinds of log that can be imported: their names, and how each is told by its content.
+//! The kinds of log that can be imported: their names, and how each is recognised by its content.
 //!
-//! To add one: a variant, a row of [`Kind::name`] and [`Kind::recognises`], its place in [`Kind::ALL`],
-//! and the arm of [`import`](super::import) that reads it. The command line, its messages and the guess
-//! all come from these.
+//! To add one, add a variant, a row in [`Kind::name`] and [`Kind::recognises`], its place in [`Kind::ALL`],
+//! and the arm of [`import`](super::import) that reads it. The command line, its messages and the guess all
+//! come from these.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -20,17 +20,17 @@ pub enum Kind {
     Valgrind,
     /// The log of glibc's mtrace(3).
     Mtrace,
-    /// The text of Firefox's logalloc, as it is logged or munged for its replay.
+    /// The text of Firefox's logalloc, either as logged or as munged for its replay.
     Logalloc,
     /// The protobuf of ClaytonKnittel's malloc-bench.
     MallocBench,
     /// The `.ops` files of WebKit's MallocBench.
     Webkit,
-    /// What our recorder leaves behind when it cannot finish: a directory, or one image's file in it.
+    /// What our recorder leaves when it cannot finish: a directory, or one image's file in it.
     Raw,
 }
 
-/// How much of a log its kind is told by.
+/// How much of a log is read to recognise its kind.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
 impl Kind {
@@ -89,7 +89,7 @@ impl Kind {
         !matches!(self, Kind::MallocBench | Kind::Webkit | Kind::Raw)
     }
 
-    /// Whether its logs may hold several processes, and tell them apart.
+    /// Whether its logs may hold several processes, and distinguish them.
     pub(super) fn has_processes(self) -> bool {
         matches!(self, Kind::Valgrind | Kind::Logalloc | Kind::Raw)
     }
@@ -99,13 +99,13 @@ impl Kind {
         match self {
             Kind::Android => head.first_line().is_some_and(android::recognises),
             Kind::Heaptrack => head.first_line().is_some_and(heaptrack::recognises),
-            // A banner stands before the first call, and the program may have written before it began to trace.
+            // A banner precedes the first call, and the program may have written output before tracing began.
             Kind::Valgrind => head.lines().any(valgrind::recognises),
             Kind::Mtrace => head.lines().any(mtrace::recognises),
             Kind::Logalloc => head.first_line().is_some_and(logalloc::recognises),
             Kind::MallocBench => malloc_bench::recognises(head.bytes),
             Kind::Webkit => webkit::recognises(head.bytes),
-            // Told by where it lies, before it is opened.
+            // Recognised by its path, before it is opened.
             Kind::Raw => false,
         }
     }
@@ -116,7 +116,7 @@ impl Kind {
     }
 }
 
-/// The kinds that a log which begins with `head` may be of.
+/// The kinds that match a log which begins with `head`.
 pub(super) fn guess(head: &[u8]) -> Vec<Kind> {
     let head = Head { bytes: head };
     Kind::ALL.iter().copied().filter(|kind| kind.recognises(&head)).collect()
@@ -133,7 +133,7 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The lines that are there in whole, and the last one of a log that ends without a line feed.
+    /// The complete lines, and the last line of a log that ends without a line feed.
     fn lines(&self) -> impl Iterator<Item = &'a [u8]> {
         let whole = self.bytes.len() < HEAD_BYTES;
         let last = self.bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
@@ -147,7 +147,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A name that is no kind's.
+/// A name that no kind has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown kind of log {0:?}: the kinds are {known}", known = Kind::names())]
 pub struct UnknownKind(String);

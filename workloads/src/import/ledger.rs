@@ -1,26 +1,26 @@
 //! From addresses to objects: the bookkeeping that every kind of log needs.
 //!
-//! A log tells of calls with raw addresses, and addresses are reused; a trace has objects with
-//! identities. The ledger holds which object is live at which address, and writes the trace. It
-//! knows no log's syntax.
+//! A log records calls with raw addresses, and addresses are reused; a trace has objects with identities. The
+//! ledger holds which object is live at which address, and writes the trace. It does not know the syntax of
+//! any log.
 //!
-//! What a log cannot say right is mended here, and counted:
+//! What a log cannot say correctly is repaired here, and counted:
 //!
-//! - A free of an address at which nothing is live stays in the trace, without effect. A realloc of
-//!   one begins a new object. A call that failed stays, without effect; after a failed realloc the
-//!   object is as it was. A realloc to 0 that returned NULL ends its object.
-//! - An address that is given out while an object is live at it. Two things can have happened.
-//!   Either the object was released by another thread and that call is logged late, after the
-//!   allocation that it made possible: the next [`LOOK_AHEAD`] calls are searched for it, and it is
-//!   moved before the allocation. (A call that began after the allocation had ended cannot be it;
-//!   that is known where the log has times. Nor can one by the allocating thread; where the log does not
-//!   tell threads apart, two releases must follow, for two objects.) Or its free was never logged: then the object ends
-//!   there, by a [`FreeMissed`](Action::FreeMissed), which is no event. So the calls that were logged
-//!   remain exactly those in the trace, and the live set remains what it was.
-//! - A time that goes back is raised to that of the event before. A call that was moved takes the
-//!   time of the allocation it was moved before, if its own is later.
-//! - A thread identifier that comes back after its thread's end is a new thread. A thread's start
-//!   is not made up: a replay starts a thread before its first event.
+//! - A free of an address at which nothing is live stays in the trace and has no effect. A realloc of one
+//!   begins a new object. A call that failed stays and has no effect; a failed realloc leaves the object
+//!   unchanged. A realloc to 0 that returned NULL ends its object.
+//! - An address may be handed out while an object is live at it. There are two possible reasons. Either the
+//!   object was released by another thread and that call is logged late, after the allocation that it made
+//!   possible: the release is searched for among the next [`LOOK_AHEAD`] calls, and moved before the
+//!   allocation. (A call that began after the allocation had ended cannot be that release; this can be
+//!   checked where the log has times. Nor can a call by the allocating thread; where the log does not
+//!   distinguish threads, two releases must follow, for two objects.) Or its free was never logged: then the
+//!   object ends there, with a [`FreeMissed`](Action::FreeMissed), which is no event. So the calls that were
+//!   logged remain exactly those in the trace, and the live set remains what it was.
+//! - A time that goes back is raised to that of the previous event. A call that was moved takes the time of
+//!   the allocation that it now precedes, if its own is later.
+//! - A thread identifier that is reused after its thread's end is a new thread. Thread starts are not
+//!   invented: a replay starts a thread before its first event.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -33,16 +33,15 @@ use rustc_hash::FxBuildHasher;
 
 use super::ImportError;
 
-/// Calls that are searched for one that was logged late. Other threads log some thousands of calls
-/// while one is switched out between a call and its line.
+/// How many calls are searched for one that was logged late. Other threads log some thousands of calls while
+/// one is switched out between a call and its line.
 pub(super) const LOOK_AHEAD: usize = 4096;
-/// A late realloc may itself meet an address that is still live, and so on; no real log does so often.
+/// A late realloc may itself meet an address that is still live, and so on; no real log nests that deep.
 const NESTED_MOST: u32 = 8;
-/// Objects that may be live at once. No program is known to have more, and they would take 2 GB here; what
-/// has is a broken log, or one that was made to fill memory.
-/// (Tests reach a smaller bound sooner.)
+/// Objects that may be live at once. No program is known to have more, and they would take 2 GB here; a log
+/// that has more is broken, or crafted to exhaust memory. (Tests use a smaller bound, to reach it sooner.)
 pub(super) const LIVE_MOST: usize = if cfg!(test) { 20_000 } else { 28_000_000 };
-/// Threads that a log may have.
+/// The most threads that a log may have.
 pub(super) const THREADS_MOST: ThreadId = if cfg!(test) { 20_000 } else { 1 << 24 };
 /// Calls between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 14;
@@ -52,19 +51,20 @@ pub(super) trait Log {
     /// The next call; none at the end. After the end it is not called again.
     fn next_call(&mut self) -> Result<Option<Call>, ImportError>;
 
-    /// Says in the trace's header what the log holds and what it does not. Called when the first call was read.
+    /// Says in the trace's header what the log holds and what it does not. Called once the first call has
+    /// been read.
     fn describe(&self, header: &mut Header);
 
-    /// What the user should know of the log. Called when all was read.
+    /// What the user should know about the log. Called once everything has been read.
     fn warnings(&self) -> Vec<String>;
 
-    /// Whether the log held what was asked for. Called when all was read.
+    /// Whether the log held what was asked for. Called once everything has been read.
     fn check(&self) -> Result<(), ImportError> {
         Ok(())
     }
 }
 
-/// One call as it was logged.
+/// One call as logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Call {
     /// The operating system's identifier of the thread.
@@ -74,7 +74,7 @@ pub(super) struct Call {
     pub(super) what: What,
 }
 
-/// When a call began and ended, on any clock. The end of a thread has its time in both.
+/// When a call began and ended, on any clock. A thread's end has the same time in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) start_ns: u64,
@@ -98,7 +98,7 @@ pub(super) enum What {
         address: u64,
     },
     ThreadEnd,
-    /// A named moment, which is no call.
+    /// A named moment, which is not a call.
     Mark(&'static str),
 }
 
@@ -144,17 +144,17 @@ impl What {
     }
 }
 
-/// Which object is live at which address, and the trace that is being written.
+/// Which object is live at which address, and the trace being written.
 pub(super) struct Ledger<'a> {
     trace: &'a mut TraceFile,
     path: &'a Path,
-    /// Whether the log tells threads apart.
+    /// Whether the log distinguishes threads.
     has_threads: bool,
     objects: HashMap<u64, ObjectId, FxBuildHasher>,
     next_object: ObjectId,
     threads: HashMap<u64, ThreadId, FxBuildHasher>,
     next_thread: ThreadId,
-    /// Calls that were read and are not yet written; empty but for the first call and after a conflict.
+    /// Calls that have been read but not yet written; empty except for the first call and after a conflict.
     ahead: VecDeque<Call>,
     /// The clock's value at the first event.
     base_ns: Option<u64>,
@@ -164,8 +164,8 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// A ledger of the log at `path` that writes to `trace`, with the call that was read to know what its header
-    /// must say.
+    /// A ledger of the log at `path` that writes to `trace`, with the call that was read to find out what its
+    /// header must say.
     pub(super) fn new(
         first: Option<Call>,
         header: &Header,
@@ -188,7 +188,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Writes all calls of `log`, calling `report` with the number of events now and then.
+    /// Writes all calls of `log`, calling `report` with the number of events from time to time.
     pub(super) fn write_all<L: Log>(
         mut self,
         log: &mut L,
@@ -212,7 +212,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Writes `call`, and before it whatever must have ended for it to be possible.
+    /// Writes `call`, preceded by whatever must have ended for it to be possible.
     fn enter<L: Log>(&mut self, call: Call, log: &mut L, nested: u32) -> Result<(), ImportError> {
         if let Some(address) = call.what.occupied()
             && self.objects.contains_key(&address)
@@ -235,7 +235,7 @@ impl<'a> Ledger<'a> {
         Ok(self.trace.push(&Record::Event(Event { time_ns, thread, action }))?)
     }
 
-    /// Writes a named moment at the time of the event before it, for it has no index of its own.
+    /// Writes a named moment at the time of the previous event, because it has no index of its own.
     fn mark(&mut self, name: &str, times: Option<Times>) -> Result<(), ImportError> {
         let time_ns = match times {
             Some(_) => self.relative(times).max(self.last_time_ns),
@@ -278,7 +278,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Takes the call that released `address` before `call`, and was logged after it.
+    /// Moves the call that released `address`, and was logged after `call`, before it.
     fn take_late(&mut self, address: u64, call: &Call) -> Option<Call> {
         let mut mentions = (0..self.ahead.len()).filter(|&at| self.ahead[at].what.mentions(address));
         let position = mentions.next()?;
@@ -291,7 +291,8 @@ impl<'a> Ledger<'a> {
             // A thread's own lines are in the order of its calls.
             later.thread != call.thread
         } else {
-            // The first of two releases in a row is of the older object, else there is nothing that the second releases.
+            // The first of two consecutive releases is that of the older object; otherwise the second would
+            // release nothing.
             mentions.next().is_some_and(|at| self.ahead[at].what.released() == Some(address))
         };
         let late = later.what.released() == Some(address) && another && in_time;
@@ -369,7 +370,7 @@ impl<'a> Ledger<'a> {
         ImportError::TooMany { path: self.path.to_path_buf(), what, most, events: self.events }
     }
 
-    /// The time of the event that comes now, raised if it goes back.
+    /// The time of the next event, raised if it goes back.
     fn time(&mut self, times: Option<Times>) -> u64 {
         let went_back = match (times, self.base_ns) {
             (Some(times), Some(base_ns)) => times.start_ns < base_ns.saturating_add(self.last_time_ns),
@@ -389,7 +390,7 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// What of a call stands in the trace.
+/// What the trace records of a call.
 enum Effect {
     Action(Action),
     Mark(&'static str),

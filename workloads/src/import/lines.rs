@@ -1,8 +1,8 @@
-//! A byte stream cut into lines, without an allocation for each.
+//! A byte stream cut into lines, without an allocation per line.
 //!
-//! A line ends at a line feed, a carriage return before it is not part of it, and the last one may
-//! end at the end of the stream. A line has a greatest length, so that a file without line feeds
-//! cannot fill memory; of a longer one, where it is allowed, the rest is read and let go.
+//! A line ends at a line feed, a carriage return before it is not part of it, and the last one may end at the
+//! end of the stream. Lines have a maximum length, so that a file without line feeds cannot fill memory;
+//! where longer lines are allowed, the rest is read and discarded.
 //!
 //! A log whose program was killed may end inside a line. That line is left out, and a warning says so.
 
@@ -13,27 +13,27 @@ use std::path::{Path, PathBuf};
 use super::ImportError;
 
 const BLOCK_BYTES: usize = 256 << 10;
-/// The longest line that is taken for one.
+/// The longest line that is accepted.
 const LINE_MOST_BYTES: usize = 64 << 10;
-/// What of a malformed line is shown.
+/// How much of a malformed line is shown.
 const SHOWN_BYTES: usize = 80;
 
 pub(super) struct Lines<'a> {
     input: &'a mut dyn Read,
     path: PathBuf,
     buffer: Vec<u8>,
-    /// What of the buffer was read and not handed out.
+    /// Where the part of the buffer that has been read and not handed out begins.
     start: usize,
     end: usize,
-    /// Where the line that was handed out last lies in the buffer.
+    /// Where in the buffer the line handed out last is.
     last: Range<usize>,
     /// Its number; 0 before the first.
     number: u64,
     /// Whether it ended at the end of the stream, without a line feed.
     unended: bool,
-    /// Whether it was left out for that reason.
+    /// Whether it was omitted for that reason.
     left_away: bool,
-    /// Whether only a part of it was handed out, and the rest is still to be skipped.
+    /// Whether only a part of it was handed out, so that the rest must still be skipped.
     inside_long: bool,
     exhausted: bool,
 }
@@ -55,7 +55,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The next line, without its end; none after the last. One that is too long is an error.
+    /// The next line, without its line ending; none after the last. A line that is too long is an error.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, ImportError> {
         match self.take_line()? {
@@ -65,15 +65,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// As [`next`](Lines::next), but of a line that is too long its first 64 KiB: for kinds of log in which
-    /// lines stand that an import has no use for.
+    /// Like [`next`](Lines::next), but returns the first 64 KiB of a line that is too long: for kinds of log
+    /// with lines that an import does not need.
     #[inline]
     pub(super) fn next_or_part(&mut self) -> Result<Option<&[u8]>, ImportError> {
         Ok(self.take_line()?.map(|_| self.last()))
     }
 
-    /// What is to be done about the line handed out last, which is not `expected`: an error, or, where the log
-    /// was cut off inside it, the end.
+    /// How to treat the line handed out last, which is not `expected`: as an error, or, where the log was cut
+    /// off inside it, as the end.
     pub(super) fn refuse<T>(&mut self, expected: &'static str) -> Result<Option<T>, ImportError> {
         if self.unended && self.number > 1 {
             self.left_away = true;
@@ -82,12 +82,12 @@ impl<'a> Lines<'a> {
         Err(self.malformed(expected))
     }
 
-    /// The log that the lines are of.
+    /// The log that the lines come from.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the user should know when all was read.
+    /// What the user should know once everything has been read.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warning = || format!("the log ends inside line {}: that line is left out", self.number);
         self.left_away.then(warning).into_iter().collect()
@@ -108,7 +108,7 @@ impl<'a> Lines<'a> {
         line.strip_suffix(b"\r").unwrap_or(line)
     }
 
-    /// Makes the next line the last one handed out; whether it is there in whole.
+    /// Makes the next line the last one handed out; says whether it is complete.
     #[inline]
     fn take_line(&mut self) -> Result<Option<Taken>, ImportError> {
         if self.inside_long {
@@ -123,7 +123,7 @@ impl<'a> Lines<'a> {
         Ok(Some(if self.inside_long { Taken::Part } else { Taken::Whole }))
     }
 
-    /// Moves past the line of which a part was handed out.
+    /// Moves past a line that was handed out in part.
     fn skip_rest(&mut self) -> Result<(), ImportError> {
         self.inside_long = false;
         loop {
@@ -140,7 +140,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Length of the next line, and of it with its line feed, if it has one. One that is too long ends where it becomes so.
+    /// Length of the next line, without and with its line feed, if it has one. A line that is too long ends
+    /// at the limit.
     fn find_end(&mut self) -> Result<Option<(usize, usize)>, ImportError> {
         let mut searched = 0;
         loop {
@@ -160,7 +161,7 @@ impl<'a> Lines<'a> {
     }
 
     fn read_block(&mut self) -> Result<(), ImportError> {
-        // What is left is less than a line, so that moving it costs nothing beside the reading.
+        // What is left is less than a line, so moving it costs little compared with reading.
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
@@ -178,7 +179,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// How much of a line was taken.
+/// How much of a line was read.
 enum Taken {
     Whole,
     Part,

@@ -1,4 +1,4 @@
-//! The text of Firefox's logalloc: one call a line, with the process and the thread that made it.
+//! The text of Firefox's logalloc: one call per line, with the process and the thread that made it.
 //!
 //! ```text
 //! PID [TID] malloc(SIZE)=PTR
@@ -10,9 +10,10 @@
 //! PID [TID] jemalloc_stats()                    a mark: statistics were printed here
 //! ```
 //!
-//! Decimal numbers; pointers hexadecimal, with 0x or without (as Windows prints them), NULL as 0x0, 0 or (nil).
-//! What logalloc_munge.py makes of such a log has `#1`, `#2`, ... for pointers: numbers of slots, used again.
-//! Old logs have no thread. A free is logged before it is made and all else afterwards, under one lock.
+//! Decimal numbers; pointers hexadecimal, with 0x or without (as Windows prints them), NULL as 0x0, 0 or
+//! (nil). What logalloc_munge.py makes of such a log has `#1`, `#2`, ... for pointers: slot numbers, which
+//! are reused. Old logs have no thread. A free is logged before it happens and everything else afterwards,
+//! under one lock.
 
 use heaplab_trace::{Header, Note};
 
@@ -31,11 +32,11 @@ const PAGE_BYTES: u64 = 4096;
 pub(super) struct LogallocLog<'a> {
     lines: Lines<'a>,
     process: Process,
-    /// Whether lines have threads, once one was seen.
+    /// Whether lines have threads, once a line has been read.
     has_threads: Option<bool>,
 }
 
-/// What a line tells.
+/// What a line says.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     process: u64,
@@ -91,7 +92,7 @@ impl Log for LogallocLog<'_> {
     }
 }
 
-/// Whether a log that begins with this line is such a log.
+/// Whether a log that begins with this line is of this kind.
 pub(super) fn recognises(first_line: &[u8]) -> bool {
     parse(first_line).is_ok()
 }

@@ -13,8 +13,9 @@
 //! 10 02                         max_simultaneous_allocs 2
 //! ```
 //!
-//! All fields are optional uint64, and whether one is there matters: id 0 is an id, and no id is NULL. The message is
-//! never held whole: its fields are taken from the stream one by one, and only a line is decoded as a message.
+//! All fields are optional uint64, and whether a field is present matters: id 0 is an id, and no id is NULL.
+//! The message is never held whole: its fields are read from the stream one by one, and only a line is
+//! decoded as a message.
 
 use heaplab_trace::{Header, Note};
 use prost::Message;
@@ -24,7 +25,7 @@ use super::ledger::{Allocation, Call, Log, What};
 use super::number;
 use super::records::Records;
 
-/// A line has at most four numbers of ten bytes, each with its key; what is longer has fields that nobody knows.
+/// A line has at most four numbers of ten bytes, each with its key; anything longer has unknown fields.
 const LINE_MOST_BYTES: u64 = 4096;
 /// Keys of the message's fields: the number of the field, and how it is encoded.
 const KEY_LINE: u64 = 1 << 3 | 2;
@@ -98,7 +99,8 @@ impl<'a> MallocBenchLog<'a> {
         MallocBenchLog { records, line: Vec::new() }
     }
 
-    /// A number of the message itself; none at the end of the stream, or inside it where it was cut off.
+    /// A number of the message itself; none at the end of the stream, or where it was cut off inside the
+    /// number.
     fn varint(&mut self) -> Result<Option<u64>, ImportError> {
         let begin = self.records.offset();
         let (mut value, mut bytes) = (0u64, Vec::new());
@@ -153,7 +155,7 @@ impl Log for MallocBenchLog<'_> {
                         what.map_err(|expected| self.records.malformed(begin, expected, &self.line))?;
                     return Ok(Some(Call { thread: 0, times: None, what }));
                 }
-                // It is known in advance how many objects there will be, and not needed.
+                // The number of objects, stated in advance; not needed.
                 Some(KEY_MAX_SIMULTANEOUS_ALLOCS) => {
                     if self.varint()?.is_none() {
                         self.records.cut(begin);
@@ -182,10 +184,10 @@ impl Log for MallocBenchLog<'_> {
     }
 }
 
-/// Whether a log that begins with `head` is such a log: its first line must be one.
+/// Whether a log that begins with `head` is of this kind: its first line must be valid.
 pub(super) fn recognises(head: &[u8]) -> bool {
     match *head {
-        // A real line is shorter than 128 bytes, so that its length has one byte.
+        // A real line is shorter than 128 bytes, so its length takes one byte.
         [0x0a, length, ref rest @ ..] if length < 0x80 => {
             rest.get(..length.into()).is_some_and(|line| parse(line).is_ok())
         }

@@ -1,7 +1,8 @@
 //! What a gzip or zstd file holds: one member after another, as one stream.
 //!
-//! Two things are forgiven that happen to files and not to compressors. Zeros after a member are the padding of tapes and
-//! of preallocated files. A file that was cut off ends where it was cut; whoever reads it is told by a flag.
+//! Two faults that come from files, not from compressors, are accepted. Zeros after a member are the padding
+//! of tapes and of preallocated files. A file that was cut off ends where it was cut; a flag tells the
+//! reader.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};

@@ -1,12 +1,12 @@
 //! Traces from the logs of other tools: a foreign log in, a `.hlt` file out.
 //!
-//! The parts, in the order in which data goes through them: `source` opens the file and its
-//! container (plain, gzip, zstd or zip), `kind` tells what log it is by its first bytes, `lines` or `records`
-//! cuts it, one module for each kind of log parses it into calls with raw addresses, and `ledger` gives
-//! the objects that addresses stand for their identities, mends what a log cannot say right, and writes the trace.
+//! The parts, in the order in which data goes through them: `source` opens the file and its container (plain,
+//! gzip, zstd or zip), `kind` recognises the log by its first bytes, `lines` or `records` cuts it up, one
+//! module per kind of log parses it into calls with raw addresses, and `ledger` gives the objects that
+//! addresses stand for their identities, repairs what a log cannot say correctly, and writes the trace.
 //!
-//! What a kind of log does not hold is said in the trace's header: threads, times and alignment by its
-//! flags, all else by notes called `not_in_log`.
+//! The trace's header says what a kind of log does not hold: threads, times and alignment by flags,
+//! everything else by notes called `not_in_log`.
 //!
 //! A log is read once and streamed: memory grows with its live objects and threads, not with its length.
 
@@ -54,8 +54,8 @@ use webkit::WebkitLog;
 const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// What is known of a log before it is read. By default nothing: its kind is guessed from its content, and of
-/// several processes the first is taken.
+/// What is known about a log before it is read. By default nothing: its kind is guessed from its content, and
+/// the first of several processes is imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// The kind of log; none to guess it.
@@ -64,12 +64,12 @@ pub struct Options {
     pub process: Option<u64>,
 }
 
-/// How far an import is.
+/// How far an import has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input file (compressed, if it is) that were read.
+    /// Bytes of the input file read so far (compressed bytes, if it is compressed).
     pub read_bytes: u64,
-    /// Bytes that it has.
+    /// Bytes in the input file.
     pub total_bytes: u64,
     /// Events written.
     pub events: u64,
@@ -84,15 +84,16 @@ pub struct ImportReport {
     pub header: Header,
     /// Its totals, repairs among them.
     pub summary: Summary,
-    /// What the user should know: what was mended, what was left out. Sentences without the log's name.
+    /// What the user should know: what was repaired and what was omitted. Sentences without the log's name.
     pub warnings: Vec<String>,
-    /// Of a raw recording the images that were imported, the one that the trace is of first; else none.
+    /// For a raw recording, the imported images, beginning with the one that the trace is of; otherwise
+    /// empty.
     pub images: Vec<raw::Imported>,
 }
 
 /// Imports the log at `input` as the trace `output`.
 ///
-/// `output` appears, or is replaced, only when the trace is complete. `progress` is called now and then.
+/// `output` appears, or is replaced, only when the trace is complete. `progress` is called from time to time.
 pub fn import(
     input: &Path,
     options: &Options,
@@ -127,7 +128,8 @@ pub fn import(
             Kind::Logalloc => trace.write(LogallocLog::new(Lines::new(content, input), process), report),
             Kind::MallocBench => trace.write(MallocBenchLog::new(Records::new(content, input)), report),
             Kind::Webkit => trace.write(WebkitLog::new(Records::new(content, input)), report),
-            // A raw recording is no stream of bytes: it was taken above, and no content shows it.
+            // A raw recording is not a stream of bytes: it was handled above, and no content is recognised as
+            // one.
             Kind::Raw => raw::import(input, options.process, output, &mut |_| {}),
         }
     })?;
@@ -139,7 +141,8 @@ pub fn import(
     Ok(imported)
 }
 
-/// What the kind of a log is told by. A byte-order mark is removed, except for a kind that is not text.
+/// The bytes by which the kind of a log is recognised. A byte-order mark is removed, except for a kind that
+/// is not text.
 fn read_head(content: &mut dyn Read, input: &Path, kind: Option<Kind>) -> Result<Vec<u8>, ImportError> {
     let mut head = Vec::new();
     let read = content.take(kind::HEAD_BYTES as u64).read_to_end(&mut head);
@@ -180,7 +183,7 @@ struct Destination<'a> {
 impl Destination<'_> {
     fn write<L: Log>(self, mut log: L, report: impl FnMut(u64)) -> Result<ImportReport, ImportError> {
         let Destination { kind, input, output } = self;
-        // The header stands before the first event, and only the first call tells whether there are times.
+        // The header comes before the first event, and only the first call shows whether there are times.
         let first = log.next_call()?;
         let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
         let mut header = Header {
@@ -201,7 +204,7 @@ impl Destination<'_> {
     }
 }
 
-/// What was mended, in words.
+/// What was repaired, in words.
 fn list_repairs(summary: &Summary) -> Vec<String> {
     let repairs = [
         (summary.unseen_frees, "frees of an object that was never seen: without effect"),
@@ -223,7 +226,8 @@ fn list_repairs(summary: &Summary) -> Vec<String> {
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), ImportError> {
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(input), Ok(output)) if input == output => Err(ImportError::SameFile { path: output }),
-        // One that does not exist is no input (and opening it says so), or not yet an output.
+        // A file that does not exist is either no input (opening it says so) or an output that does not exist
+        // yet.
         _ => Ok(()),
     }
 }

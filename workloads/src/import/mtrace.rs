@@ -1,4 +1,4 @@
-//! The log of glibc's mtrace(3): one call a line, two lines for a realloc.
+//! The log of glibc's mtrace(3): one call per line, two lines for a realloc.
 //!
 //! ```text
 //! = Start
@@ -10,10 +10,11 @@
 //! = End
 //! ```
 //!
-//! Pointers and sizes are hexadecimal with 0x, size zero is `0`, NULL is `(nil)`. A place may hold blanks, so a
-//! line is read from its end. Under threads each line is whole, but others' lines may stand between the two of a
-//! realloc, and a free may stand after the allocation that it made possible. A realloc has taken place before its
-//! first line is written; so it is entered there, and the calls that stand between come after it.
+//! Pointers and sizes are hexadecimal with 0x, size zero is `0`, NULL is `(nil)`. A place may contain spaces,
+//! so a line is read from its end. Under threads each line is whole, but lines of other threads may come
+//! between the two of a realloc, and a free may come after the allocation that it made possible. A realloc
+//! has happened before its first line is written; so it is entered there, and the calls between its lines
+//! come after it.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,7 @@ use super::ledger::{Allocation, Call, Log, What};
 use super::lines::Lines;
 use super::number::{hexadecimal, pointer};
 
-/// Lines that may stand between the two of a realloc.
+/// The most lines that may come between the two of a realloc.
 const BETWEEN_MOST: usize = 4096;
 
 /// What a line should have held.
@@ -32,7 +33,8 @@ type Expected = &'static str;
 
 pub(super) struct MtraceLog<'a> {
     lines: Lines<'a>,
-    /// What was read and not handed out; empty but for a realloc of which the second line is looked for.
+    /// What has been read and not handed out; empty except while the second line of a realloc is searched
+    /// for.
     ahead: VecDeque<Ahead>,
     /// Reallocs whose second line is missing.
     unfinished: u64,
@@ -44,7 +46,7 @@ enum Ahead {
     Opened(u64),
 }
 
-/// What a line tells.
+/// What a line says.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     Call(What),
@@ -89,7 +91,7 @@ impl<'a> MtraceLog<'a> {
         }
     }
 
-    /// Completes a realloc: one of this address, which stayed where it was, else the oldest.
+    /// Completes a realloc: one of this address, which stayed where it was, or else the oldest.
     fn close(&mut self, address: u64, size: u64) -> Result<(), Expected> {
         let mut chosen = None;
         for entry in &mut self.ahead {
@@ -118,7 +120,7 @@ impl Log for MtraceLog<'_> {
                     return Ok(Some(Call { thread: 0, times: None, what }));
                 }
                 Some(Ahead::Opened(_)) if self.ahead.len() > BETWEEN_MOST => {
-                    // The line read last is named: the one at which it was given up.
+                    // The error names the line read last, where the search was given up.
                     self.ahead.clear();
                     return self.lines.refuse("the line that begins with `>` of a realloc within 4096 lines");
                 }
@@ -157,7 +159,7 @@ impl Log for MtraceLog<'_> {
     }
 }
 
-/// Whether a log that holds this line is such a log.
+/// Whether a log that holds this line is of this kind.
 pub(super) fn recognises(line: &[u8]) -> bool {
     line == b"= Start" || parse(line).is_ok_and(|line| line != Line::Silent)
 }
@@ -186,7 +188,7 @@ fn parse(line: &[u8]) -> Result<Line, Expected> {
     }
 }
 
-/// Whether this may be (the end of) the place in front of a call: there may be none.
+/// Whether this may be (the end of) the place that precedes a call; the place may be absent.
 fn is_place(words: Option<&[u8]>) -> bool {
     words.is_none_or(|words| !words.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Numbers as logs write them. What is no such number is none: nothing wraps, and nothing is guessed.
+//! Numbers as logs write them. Anything else gives none: nothing wraps, and nothing is guessed.
 
 /// A number of decimal digits alone, below 2^64.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
@@ -39,7 +39,7 @@ pub(super) fn pointer(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// The power of two that an allocator makes of an alignment: itself, or the next one. None above 2^63.
+/// The power of two that an allocator rounds an alignment up to: itself, or the next one. None above 2^63.
 pub(super) fn alignment(asked: u64) -> Option<u64> {
     asked.checked_next_power_of_two()
 }

@@ -1,18 +1,18 @@
 //! One process of a log that may hold several: the one that was asked for, or the first.
 //!
-//! A trace is of one process. The calls of the others are counted and left out.
+//! A trace is of one process. The calls of the others are counted and omitted.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::ImportError;
 
-/// How many of the other processes are named.
+/// The most other processes that are named.
 const NAMED_MOST: usize = 8;
 
 pub(super) struct Process {
     wanted: Option<u64>,
-    /// The one whose calls are taken, once a call was seen.
+    /// The one whose calls are imported, once a call has been read.
     taken: Option<u64>,
     others: BTreeSet<u64>,
     left_away: u64,
@@ -23,7 +23,7 @@ impl Process {
         Process { wanted, taken: None, others: BTreeSet::new(), left_away: 0 }
     }
 
-    /// Whether a call of process `id` is to be taken.
+    /// Whether a call of process `id` is to be imported.
     #[inline]
     pub(super) fn takes(&mut self, id: u64) -> bool {
         if self.taken == Some(id) {
@@ -40,12 +40,12 @@ impl Process {
         false
     }
 
-    /// The process whose calls are taken; none before the first.
+    /// The process whose calls are imported; none before the first call.
     pub(super) fn taken(&self) -> Option<u64> {
         self.taken
     }
 
-    /// That calls of others were left out.
+    /// Says that calls of other processes were omitted.
     pub(super) fn warning(&self) -> Option<String> {
         let taken = self.taken?;
         (self.left_away > 0).then(|| {
@@ -57,7 +57,7 @@ impl Process {
         })
     }
 
-    /// Whether there was a call of the process that was asked for.
+    /// Checks that there was a call of the process that was asked for.
     pub(super) fn check(&self, path: &Path) -> Result<(), ImportError> {
         match self.wanted {
             Some(wanted) if self.taken.is_none() => {

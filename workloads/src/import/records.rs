@@ -1,6 +1,6 @@
-//! A byte stream read in pieces of known length, with the place of each: what binary logs are read by.
+//! A byte stream read in pieces of known length, with the offset of each: the reader of binary logs.
 //!
-//! A log may end inside a piece, because whoever wrote it was killed. That piece is left out, and a warning says so.
+//! A log may end inside a piece, because its writer was killed. That piece is omitted, and a warning says so.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use super::ImportError;
 
 const BLOCK_BYTES: usize = 256 << 10;
-/// What of a malformed piece is shown.
+/// How much of a malformed piece is shown.
 const SHOWN_BYTES: usize = 24;
 
 pub(super) struct Records<'a> {
     input: BufReader<&'a mut dyn Read>,
     path: PathBuf,
-    /// Place of the next byte.
+    /// Offset of the next byte.
     offset: u64,
-    /// Where the piece began inside which the stream ended.
+    /// The start of the piece inside which the stream ended.
     cut_off: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Records<'a> {
         Records { input, path: path.to_path_buf(), offset: 0, cut_off: None }
     }
 
-    /// Place of the next byte.
+    /// Offset of the next byte.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -38,7 +38,7 @@ impl<'a> Records<'a> {
         Ok(self.fill(&mut byte)?.then_some(byte[0]))
     }
 
-    /// Fills `piece`; false if the stream ended before, then what was there is left out.
+    /// Fills `piece`; false if the stream ended first; what was read is then omitted.
     #[inline]
     pub(super) fn fill(&mut self, piece: &mut [u8]) -> Result<bool, ImportError> {
         let begin = self.offset;
@@ -66,18 +66,19 @@ impl<'a> Records<'a> {
         Ok(true)
     }
 
-    /// Notes that the stream ended inside the piece that began at `begin`; of pieces in pieces the outermost is noted last.
+    /// Notes that the stream ended inside the piece that began at `begin`; for nested pieces, the outermost
+    /// is noted last.
     pub(super) fn cut(&mut self, begin: u64) {
         self.cut_off = Some(begin);
     }
 
-    /// What the user should know when all was read.
+    /// What the user should know once everything has been read.
     pub(super) fn warnings(&self) -> Vec<String> {
         let warning = |begin| format!("the log ends inside what begins at byte {begin}: that is left out");
         self.cut_off.map(warning).into_iter().collect()
     }
 
-    /// The error that what begins at `offset`, and is `found`, is not `expected`.
+    /// The error that `found`, which begins at `offset`, is not what was `expected`.
     pub(super) fn malformed(&self, offset: u64, expected: &'static str, found: &[u8]) -> ImportError {
         let mut shown: Vec<String> =
             found.iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();

@@ -1,7 +1,8 @@
 //! The file that a log is in, and the container around it: plain, gzip, zstd, or zip with one member.
 //!
-//! The container is told by the file's first bytes, never by its name. Content is streamed. Of a compressed file that
-//! was cut off, what stands before the cut is read. A zip file has its directory at its end, and must be whole.
+//! The container is recognised by the file's first bytes, never by its name. Content is streamed. A
+//! compressed file that was cut off is read up to the cut. A zip file has its directory at its end, so it
+//! must be complete.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -68,7 +69,7 @@ impl Source {
     ) -> Result<T, ImportError> {
         let path = self.path;
         let fail = |source| ImportError::Io { path: path.clone(), doing: "read", source };
-        // The head is put back in front instead of seeking, so that a pipe can be read as well.
+        // The head is chained in front again instead of seeking, so that a pipe can be read too.
         let mut head = Vec::new();
         self.file.by_ref().take(TRACE.len() as u64).read_to_end(&mut head).map_err(fail)?;
         if head.starts_with(TRACE) {
@@ -116,7 +117,7 @@ fn read_zip<T>(
     consume(&mut member)
 }
 
-/// That a zip file does not hold one log, with the names of what it holds.
+/// Says that a zip file does not hold exactly one log, with the names of what it holds.
 fn describe_members(members: &[(usize, String)]) -> String {
     const NAMED_MOST: usize = 8;
     let mut names: Vec<String> =
@@ -128,7 +129,7 @@ fn describe_members(members: &[(usize, String)]) -> String {
     format!("the zip file holds {} files{names}, not one log: unpack it and import the log", members.len())
 }
 
-/// A file that counts what is read of it.
+/// A file that counts the bytes read from it.
 struct Counted {
     file: File,
     read_bytes: Rc<Cell<u64>>,

@@ -180,7 +180,7 @@ fn a_realloc_that_was_logged_late_is_moved_too() {
 
 #[test]
 fn late_calls_may_depend_on_late_calls() {
-    // Thread 2 got what thread 1 had left for what thread 3 had freed.
+    // Thread 2 got the block that thread 1 had exchanged for the one that thread 3 had freed.
     let text = concat!(
         "1: malloc 0x10 8\n",
         "3: malloc 0x30 8\n",
@@ -203,7 +203,8 @@ fn late_calls_may_depend_on_late_calls() {
 #[test]
 fn a_free_that_was_never_logged_ends_its_object_and_is_no_event() {
     for text in [
-        // Nobody frees it later; the same thread does, whose lines are in order; only after the next allocation.
+        // Nobody frees it later; the same thread does, but its lines are in order; it is freed only after the
+        // next allocation.
         "1: malloc 0x10 8\n2: malloc 0x10 16\n",
         "1: malloc 0x10 8\n2: malloc 0x10 16\n2: free 0x10\n",
         "1: malloc 0x10 8\n2: malloc 0x10 16\n2: malloc 0x10 7\n1: free 0x10\n",

@@ -12,11 +12,13 @@
 //! --PID-- free(0x4A8C040)                                 and _ZdlPv, _ZdaPvm, ...
 //! ```
 //!
-//! Sizes are decimal, pointers hexadecimal with capitals. A call and its result are written one after the other, and a
-//! line ends only with a result or a free: so a call that has no result (a calloc whose product overflows) and one in which
-//! valgrind went on with another thread have the next call after them on the same line. A result that stands alone is
-//! that of the oldest call that has none. With `--time-stamp=yes` each line has the time since valgrind's start before the
-//! process id: `--00:00:00:01.250 PID-- `. It is passed over: valgrind slows the program down, and not all parts alike. All other lines (`==PID==`, the program's own, `malloc_usable_size`) are passed over.
+//! Sizes are decimal, pointers hexadecimal with capitals. A call and its result are written separately, and a
+//! line ends only with a result or a free. So a call that has no result (a calloc whose product overflows),
+//! or one during which valgrind switched to another thread, is followed by the next call on the same line. A
+//! result on its own belongs to the oldest call that has none. With `--time-stamp=yes` each line has the time
+//! since valgrind's start before the process id: `--00:00:00:01.250 PID-- `. It is ignored: valgrind slows
+//! the program down, and not every part equally. All other lines (`==PID==`, the program's own,
+//! `malloc_usable_size`) are ignored.
 
 use std::collections::VecDeque;
 
@@ -28,7 +30,7 @@ use super::lines::Lines;
 use super::number::{self, decimal, pointer};
 use super::process::Process;
 
-/// Calls that may wait for their results: one for each thread that valgrind left inside a call.
+/// The most calls that may wait for their results: one for each thread that valgrind left inside a call.
 const OPEN_MOST: usize = 4096;
 /// How much of the program's command line is kept.
 const COMMAND_MOST_BYTES: usize = 4096;
@@ -40,11 +42,11 @@ pub(super) struct ValgrindLog<'a> {
     lines: Lines<'a>,
     process: Process,
     command: String,
-    /// Calls of a line that were read and not handed out.
+    /// Calls of a line that have been read and not handed out.
     ahead: VecDeque<What>,
-    /// Calls whose results are not yet there, oldest first.
+    /// Calls that have no result yet, oldest first.
     open: VecDeque<Asked>,
-    /// Calls of whose results the log has none.
+    /// Calls for which the log has no result.
     unfinished: u64,
 }
 
@@ -129,7 +131,7 @@ impl Log for ValgrindLog<'_> {
     }
 }
 
-/// Whether a log that holds this line is such a log.
+/// Whether a log that holds this line is of this kind.
 pub(super) fn recognises(line: &[u8]) -> bool {
     let (mut ahead, mut open) = (VecDeque::new(), VecDeque::new());
     split(line).is_some_and(|(_, text)| is_call(text) && enter(text, &mut ahead, &mut open).is_ok())
@@ -142,7 +144,7 @@ fn split(line: &[u8]) -> Option<(u64, &[u8])> {
     Some((decimal(&rest[..end])?, rest[end..].strip_prefix(b"-- ")?))
 }
 
-/// What follows a time stamp (`DD:HH:MM:SS.mmm `), or all where none stands.
+/// What follows a time stamp (`DD:HH:MM:SS.mmm `), or everything where there is none.
 fn behind_stamp(text: &[u8]) -> &[u8] {
     let is_stamp = |stamp: &[u8]| {
         stamp.iter().filter(|byte| **byte == b':').count() == 3
@@ -154,7 +156,7 @@ fn behind_stamp(text: &[u8]) -> &[u8] {
     }
 }
 
-/// The program's command line, on the line of the banner that has it.
+/// The program's command line, from the banner line that has it.
 fn command(line: &[u8]) -> Option<&[u8]> {
     let rest = behind_stamp(line.strip_prefix(b"==")?);
     let end = rest.iter().position(|&byte| byte == b'=')?;
@@ -177,7 +179,7 @@ enum Function {
     Free,
     /// Asks nothing of the heap.
     Silent,
-    /// No call that is known: a line of another meaning.
+    /// Not a known call: a line with another meaning.
     Other,
 }
 
@@ -204,7 +206,7 @@ fn function(name: &[u8]) -> Function {
     }
 }
 
-/// Enters the calls and results of a text: into `ahead` those that are complete, into `open` those that wait.
+/// Enters the calls and results of a text: complete calls into `ahead`, waiting ones into `open`.
 fn enter(text: &[u8], ahead: &mut VecDeque<What>, open: &mut VecDeque<Asked>) -> Result<(), Expected> {
     if let Some(result) = text.strip_prefix(b" = ") {
         let asked = open.pop_front().ok_or("a call before its result")?;
@@ -217,7 +219,7 @@ fn enter(text: &[u8], ahead: &mut VecDeque<What>, open: &mut VecDeque<Asked>) ->
     while !rest.is_empty() {
         let (mut asked, result) = take_call(&mut rest)?;
         match (open.back().copied().filter(|_| waits), asked) {
-            // The call that a realloc of NULL makes: its result is the realloc's.
+            // The call that a realloc of NULL makes; its result is the realloc's.
             (
                 Some(outer @ Asked::Reallocate { old_address: 0, size }),
                 Asked::Allocate { by: Allocation::Malloc, size: inner },
@@ -247,7 +249,7 @@ fn enter(text: &[u8], ahead: &mut VecDeque<What>, open: &mut VecDeque<Asked>) ->
     Ok(())
 }
 
-/// Takes the next call of a line, and its result if that is there.
+/// Takes the next call of a line, and its result if there is one.
 fn take_call<'a>(rest: &mut &'a [u8]) -> Result<(Asked, Option<&'a [u8]>), Expected> {
     const SHAPE: Expected = "`CALL(ARGUMENTS) = RESULT`, as valgrind's --trace-malloc=yes writes it (with --log-file, so that nothing of the program stands between)";
     let open = rest.iter().position(|&byte| byte == b'(').ok_or(SHAPE)?;
@@ -260,7 +262,7 @@ fn take_call<'a>(rest: &mut &'a [u8]) -> Result<(Asked, Option<&'a [u8]>), Expec
     Ok((asked, Some(&result[..end])))
 }
 
-/// What was asked by a call with these arguments; none if it is no call that is known.
+/// What a call with these arguments asked for; none if it is not a known call.
 fn ask(function: Function, arguments: &[u8]) -> Result<Option<Asked>, Expected> {
     let mut words = arguments.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -294,13 +296,13 @@ impl Asked {
         !matches!(self, Asked::Overflow | Asked::Free { .. })
     }
 
-    /// The address that a result is; that of a call which asks nothing of the heap is passed over.
+    /// The address that a result gives; the result of a call that asks nothing of the heap is ignored.
     fn result(self, text: &[u8]) -> Result<u64, Expected> {
         if self == Asked::Silent { Ok(0) } else { address(text) }
     }
 }
 
-/// What was done, when the result is known; none if nothing was.
+/// What was done, once the result is known; none if nothing was.
 fn complete(asked: Asked, address: u64) -> Option<What> {
     Some(match asked {
         Asked::Allocate { by, size } => What::Allocate { by, address, size },
@@ -326,7 +328,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the lines after their process ids tell, and how many calls wait at the end.
+    /// What the lines say after their process ids, and how many calls wait at the end.
     fn read(lines: &[&str]) -> Result<(Vec<What>, usize), Expected> {
         let (mut ahead, mut open) = (VecDeque::new(), VecDeque::new());
         for line in lines {

@@ -11,8 +11,9 @@
 //! 00 00 00 00  00 00  00 00  07 00 00 00 00 00 00 00  30 00 00 00 00 00 00 00     slot 7 = malloc(48)
 //! ```
 //!
-//! Slots stand for pointers: each object has one, which is used again when it was freed. The logarithm 65535 stands for
-//! an alignment that was no power of two; MallocBench takes 0xff00 for it, which an allocator raises to 65,536.
+//! Slots stand for pointers: each object has one, which is reused after the object is freed. The logarithm
+//! 65535 stands for an alignment that was not a power of two; MallocBench uses 0xff00 for it, which an
+//! allocator rounds up to 65,536.
 
 use heaplab_trace::{Header, Note};
 
@@ -21,9 +22,9 @@ use super::ledger::{Allocation, Call, Log, What};
 use super::records::Records;
 
 const RECORD_BYTES: usize = 24;
-/// What MallocBench makes of an alignment that was no power of two.
+/// The alignment that an allocator makes of MallocBench's value for one that was not a power of two.
 const ODD_ALIGNMENT: u64 = 1 << 16;
-/// Records of a log that are examined to tell whether it is one.
+/// How many records are examined to recognise a log.
 const LOOKED_AT: usize = 64;
 
 /// What a record should have held.
@@ -64,12 +65,12 @@ impl Log for WebkitLog<'_> {
     }
 }
 
-/// Whether a log that begins with `head` is such a log: its first records must all be what records are.
+/// Whether a log that begins with `head` is of this kind: its first records must all be valid.
 pub(super) fn recognises(head: &[u8]) -> bool {
     let records = head.as_chunks::<RECORD_BYTES>().0;
     let records = &records[..records.len().min(LOOKED_AT)];
-    // A slot counts objects, of which no program has 2^40: the letters of a text are more at once. And one that asks for
-    // memory is among the first: a file of zeros is none.
+    // A slot counts objects, and no program has 2^40; the letters of a text already make a larger number. And
+    // one of the first records must ask for memory, so a file of zeros is not a log.
     let is_record = |record: &[u8; RECORD_BYTES]| parse(record).is_ok() && number(record, 8) < 1 << 40;
     records.iter().all(is_record) && records.iter().any(|record| number(record, 16) > 0)
 }

@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 use super::samples::Facts;
 use super::{Inherited, Problems};
 
-/// What becomes the allocator of the header and no note.
+/// The facts that become the header's allocator instead of notes.
 const ALLOCATOR_FACTS: [&str; 3] = ["allocator.name", "allocator.version", "allocator.hash"];
 
-/// The header of the trace of `id`, whose process had `number` where the command ran; `image` is its first page, if
-/// that can be read.
+/// The header of the trace of `id`, whose process had the PID `number` where the command ran; `image` is its
+/// first page, if that can be read.
 pub(super) fn make(
     id: ImageId,
     number: u32,
@@ -92,7 +92,7 @@ fn describe_image(image: Image<'_>, notes: &mut Notes) {
     }
 }
 
-/// How the image ended: as its process left it, else as the command saw the process end.
+/// How the image ended: as its process recorded it, or else as the command saw the process end.
 fn ending(number: u32, image: Option<Image<'_>>, facts: &Facts) -> String {
     let state = image.and_then(|image| image.state());
     let status = facts.statuses.iter().rev().find(|(pid, _)| *pid == number).map(|(_, status)| *status);
@@ -105,7 +105,7 @@ fn ending(number: u32, image: Option<Image<'_>>, facts: &Facts) -> String {
     }
 }
 
-/// What the command knew of the process, its own facts last: those come after the recording's.
+/// What the command knew about the process: the recording's facts first, the process's own last.
 fn process_facts(number: u32, facts: &Facts) -> Vec<(&str, &str)> {
     let of = |pid: u32| facts.texts.iter().filter(move |(of, ..)| *of == pid);
     of(0)
@@ -116,7 +116,7 @@ fn process_facts(number: u32, facts: &Facts) -> Vec<(&str, &str)> {
 }
 
 /// The allocator as the command stated it; what it did not state is taken from the library that the image
-/// names, if that is still there.
+/// names, if that still exists.
 fn allocator(number: u32, image: Option<Image<'_>>, facts: &Facts) -> Option<RecordedAllocator> {
     let [name, version, hash] = ALLOCATOR_FACTS.map(|name| facts.text(number, name).map(str::to_string));
     let library = image.map(|image| lossy(image, Text::Allocator)).filter(|path| !path.is_empty());
@@ -161,7 +161,7 @@ fn lossy(image: Image<'_>, text: Text) -> String {
     String::from_utf8_lossy(&image.text(text).collect::<Vec<u8>>()).into_owned()
 }
 
-/// Arguments as a shell would take them: those with anything unusual in quotes.
+/// Arguments as a shell would take them: anything unusual is quoted.
 fn command_line(arguments: &[u8]) -> String {
     let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
     let quoted = arguments.split(|&byte| byte == 0).map(|argument| {

@@ -1,7 +1,7 @@
 //! What is live at which address, and what a step does to it.
 //!
-//! A step is tried: it happens if its address is as it must be, else nothing does. Whether it then waits for
-//! another thread's step is not decided here. While the journal is open all can be undone.
+//! A step is tried: it happens if its address is as it must be, otherwise nothing changes. Whether it then
+//! waits for another thread's step is not decided here. While the journal is open, everything can be undone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
@@ -12,10 +12,10 @@ use rustc_hash::FxBuildHasher;
 
 use super::stream::{Need, Step, What};
 
-/// Stands for a block of the machinery of threads: it is in no trace, and neither is what becomes of it.
+/// Stands for a block of the thread machinery: neither the block nor what happens to it appears in a trace.
 const MACHINERY: ObjectId = ObjectId::MAX;
 
-/// What of a thread outlives a step.
+/// The state of a thread between steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ThreadState {
     /// The block of a realloc that has left its address and not yet arrived.
@@ -34,7 +34,7 @@ pub(super) struct Counts {
     pub(super) machinery: u64,
 }
 
-/// What a step is to the trace: the stream that it is of, and what it did.
+/// What a step is to the trace: its stream, and what it did.
 pub(super) type Output = Vec<(u32, Entry)>;
 
 /// An event's action, or a mark.
@@ -48,14 +48,14 @@ pub(super) enum Entry {
 #[derive(Default)]
 pub(super) struct Heap {
     live: HashMap<u64, ObjectId, FxBuildHasher>,
-    /// Blocks at an address that was given out again before they were freed, as far as is known now.
+    /// Blocks at an address that was handed out again before they were freed, as far as is known now.
     older: Vec<(u64, u32, ObjectId)>,
     next_object: ObjectId,
     pub(super) counts: Counts,
     journal: Option<Vec<(u64, Option<ObjectId>)>>,
 }
 
-/// Where a heap can be brought back to.
+/// A state that a heap can be returned to.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     next_object: ObjectId,
@@ -67,11 +67,11 @@ impl Heap {
     /// Opens the journal: from here on everything can be undone.
     pub(super) fn mark(&mut self) -> Mark {
         self.journal.get_or_insert_default().clear();
-        // Copying what is hardly ever there costs nothing.
+        // These are nearly always empty, so copying them costs nothing.
         Mark { next_object: self.next_object, counts: self.counts, older: self.older.clone() }
     }
 
-    /// Undoes all since `mark`.
+    /// Undoes everything since `mark`.
     pub(super) fn undo(&mut self, mark: &Mark) {
         if let Some(journal) = &mut self.journal {
             for (address, before) in journal.drain(..).rev() {
@@ -132,8 +132,8 @@ impl Heap {
         true
     }
 
-    /// Does `step` although its address is not as it must be: the free of the block that is live there was
-    /// never recorded, or the block that it frees was never seen.
+    /// Does `step` although its address is not as it must be: either the free of the block that is live there
+    /// was never recorded, or the block that it frees was never seen.
     pub(super) fn do_unproven(
         &mut self,
         step: &Step,
@@ -153,7 +153,7 @@ impl Heap {
             }
             Need::Released => self.tell_release(step, stream, None, thread, out),
             Need::Held => {
-                // The block began before the recording: from here on it is known.
+                // The block began before the recording: it is known from here on.
                 self.counts.unseen_reallocs += 1;
                 let object = self.begin();
                 self.note(step.address, None);
@@ -164,8 +164,8 @@ impl Heap {
         }
     }
 
-    /// Does `step` although no order was found in which its address is as it must be. Of an allocation at a
-    /// live address the older block stays live as well: its free, if there is one, comes late.
+    /// Does `step` although no order was found in which its address is as it must be. For an allocation at a
+    /// live address, the older block stays live too: its free, if there is one, comes late.
     pub(super) fn do_guessed(
         &mut self,
         step: &Step,
@@ -184,7 +184,7 @@ impl Heap {
         }
     }
 
-    /// Ends the blocks that were given out twice and freed once.
+    /// Ends the blocks that were handed out twice and freed once.
     pub(super) fn end_disputes(&mut self, out: &mut Output) {
         for (_, stream, object) in self.older.drain(..) {
             if object != MACHINERY {
@@ -193,7 +193,7 @@ impl Heap {
         }
     }
 
-    /// The block that a release at `address` is of, where `object` is the newest there: the oldest.
+    /// The block that a release at `address` frees, where `object` is the newest there: the oldest.
     fn take_older(&mut self, address: u64, object: ObjectId) -> ObjectId {
         if self.older.is_empty() {
             return object;
@@ -275,7 +275,7 @@ impl Heap {
         }
     }
 
-    /// Steps that ask nothing of their address.
+    /// Steps that require nothing of their address.
     fn record(&mut self, step: &Step, stream: u32, thread: &mut ThreadState, out: &mut Output) {
         let action = match step.what {
             What::ReallocFreed => match thread.moving.take() {
@@ -283,7 +283,8 @@ impl Heap {
                 Some(object) => Action::ReallocFree { object },
                 None => unseen(Call::Realloc),
             },
-            // One whose end was not seen, and is another block now, is no worse known than before.
+            // A block whose end was not seen, and whose address now holds another block, is known no less
+            // well than before.
             What::Touch { .. } => {
                 if let Some(&object) = self.live.get(&step.address).filter(|object| **object != MACHINERY) {
                     tell_touched(step, stream, object, out);

@@ -1,5 +1,5 @@
-//! Random histories of known truth: threads that share an allocator which gives freed addresses out again at
-//! once, recorded as the recorder does, merged, and compared with what really happened.
+//! Random histories whose truth is known: threads share an allocator that reuses freed addresses at once;
+//! their calls are recorded as the recorder does, merged, and compared with what really happened.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,19 +11,19 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{RawWriter, Recording};
 
-/// What a history is like.
+/// The shape of a history.
 #[derive(Debug, Clone)]
 struct Shape {
     seed: u64,
     threads: usize,
     calls: usize,
-    /// Length of a tick in calls' phases, about three to a call.
+    /// Length of a tick in phases of calls, about three per call.
     tick: u64,
     /// Objects that are kept live.
     live: usize,
-    /// Per cent of frees and reallocs that are of any thread's object.
+    /// Percentage of frees and reallocs that may take any thread's object.
     foreign: u32,
-    /// Distinct sizes: few of them make addresses come back to other threads.
+    /// Distinct sizes: with few of them, addresses are reused by other threads.
     classes: u64,
 }
 
@@ -79,7 +79,7 @@ struct World {
     phases: Vec<Phase>,
     /// Events that each thread has recorded, as the trace counts them.
     recorded: Vec<usize>,
-    /// Those of them that are about no object.
+    /// The events among them that concern no object.
     others: Vec<usize>,
     /// Which threads used an address in a tick, and which ticks and addresses an object was recorded with.
     users: HashMap<(u64, u64), HashSet<usize>>,
@@ -265,7 +265,8 @@ impl World {
         Phase::Allocated { object }
     }
 
-    /// An object that the thread may free or resize: one of its own, or anybody's, whose allocation has returned.
+    /// An object that the thread may free or resize: one of its own, or any thread's, whose allocation has
+    /// returned.
     fn choose(&mut self, thread: usize) -> Option<usize> {
         let foreign = self.random.random_range(0..100) < self.shape.foreign;
         for _ in 0..8 {
@@ -313,7 +314,7 @@ impl World {
     }
 }
 
-/// What the merge made: the totals, each object's life, and what each thread did at each of its places.
+/// The result of the merge: the totals, each object's life, and what each thread did at each of its places.
 struct Merged {
     summary: Summary,
     lives: Vec<Life>,
@@ -361,7 +362,7 @@ impl Merged {
         self.lives[object as usize].push((at.0, at.1, what, size));
     }
 
-    /// What each thread did at each of its places, whichever object it was with.
+    /// What each thread did at each of its places, whichever object it concerned.
     fn places(&self) -> BTreeSet<(usize, usize, &'static str, u64)> {
         self.lives.iter().flatten().copied().collect()
     }
@@ -417,8 +418,8 @@ proptest! {
         check_order(&world, &merge(&world))?;
     }
 
-    /// A tick of a thousand calls of threads that share a handful of addresses may be too much for the
-    /// search: then what was guessed is counted, and no call is lost.
+    /// A tick of a thousand calls by threads that share a handful of addresses may be too much for the
+    /// search: then the guesses are counted, and no call is lost.
     #[test]
     fn what_is_too_much_is_counted_and_not_lost(shape in shapes(2..6, 1500..4000)) {
         let world = World::new(shape).run();
@@ -431,7 +432,7 @@ proptest! {
         }
     }
 
-    /// A server's proportions: a tick is short beside the time in which the live set changes.
+    /// A server's proportions: a tick is short compared with the time in which the live set changes.
     #[test]
     fn the_peak_is_within_one_per_cent(seed in any::<u64>(), threads in 2..26usize, foreign in 0..100u32) {
         let shape =

@@ -1,7 +1,8 @@
-//! Which images and chunks a file and its copies hold: heads alone, and whatever is wrong with them.
+//! Which images and chunks a file and its copies hold: reads only their heads, and reports whatever is wrong
+//! with them.
 //!
-//! A chunk that was taken and never begun is pages of zeros, and no loss: nothing was recorded there.
-//! Anything else that is no chunk of one of the file's images is passed over page by page, and told.
+//! A chunk that was taken and never started is pages of zeros, and no loss: nothing was recorded there.
+//! Anything else that is not a chunk of one of the file's images is skipped page by page, and reported.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,11 +22,11 @@ pub(super) struct Chunk {
     /// Which of the two files it is in.
     pub(super) place: Place,
     pub(super) offset: u64,
-    /// How much of it the file holds, from its begin; less than its length in a file that was cut off.
+    /// How much of it the file holds, from its start; less than its length in a file that was cut off.
     pub(super) held_bytes: u32,
 }
 
-/// One of the two files that chunks are in. Of a buffer and its copy the buffer is first: it is whole.
+/// One of the two files that chunks are in. The buffer comes before its copy, because it is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Own,
@@ -35,7 +36,8 @@ pub(super) enum Place {
 /// A page of words.
 pub(super) type Page = Box<[AtomicU64; PAGE_WORDS]>;
 
-/// The file that an image began, which its forked children share, and that of its copies, if there is one.
+/// The file that an image started, which its forked children share, and the file of its copies, if there is
+/// one.
 #[derive(Debug)]
 pub(super) struct Sources {
     pub(super) path: PathBuf,
@@ -76,7 +78,7 @@ impl Sources {
 pub(super) struct Contents {
     pages: BTreeMap<ImageId, Page>,
     chunks: BTreeMap<ImageId, Vec<Chunk>>,
-    /// What is wrong with the files, but not with one image's chunks.
+    /// What is wrong with the files themselves, rather than with one image's chunks.
     pub(super) problems: Problems,
 }
 
@@ -103,7 +105,7 @@ impl Contents {
                 let problem = format!("the first page is that of image {}-{}", found.pid, found.ordinal);
                 contents.problems.add(problem);
             }
-            // Another version's chunks would be misread as well.
+            // Chunks of another version would be misread too.
             Err(fault @ Fault::Version { .. }) => {
                 return Err(ImportError::Raw { path: sources.path.clone(), problem: fault.to_string() });
             }
@@ -135,7 +137,7 @@ impl Contents {
         Scan { file, place, file_bytes, contents: self, stray: None }.read_all(from)
     }
 
-    /// What is there of one image; tells what is wrong with its chunks.
+    /// What the files hold of one image; reports what is wrong with its chunks.
     pub(super) fn index(&self, id: ImageId, problems: &mut Problems) -> Index<'_> {
         let mut chunks = self.chunks.get(&id).cloned().unwrap_or_default();
         chunks.sort_by_key(|chunk| (chunk.head.thread, chunk.head.sequence, chunk.place, chunk.offset));
@@ -157,7 +159,7 @@ pub(super) fn read_page(file: &File) -> io::Result<Page> {
     read_page_at(file, 0)
 }
 
-/// As [`read_page`], of the page at `offset`.
+/// Like [`read_page`], for the page at `offset`.
 pub(super) fn read_page_at(file: &File, offset: u64) -> io::Result<Page> {
     let mut bytes = [0; PAGE_BYTES];
     read_at_most(file, &mut bytes, offset)?;
@@ -194,7 +196,7 @@ struct Scan<'a> {
     place: Place,
     file_bytes: u64,
     contents: &'a mut Contents,
-    /// Where pages that are no chunk and not zeros began, and why the first of them is none.
+    /// Where pages that are neither a chunk nor zeros began, and why the first of them is not a chunk.
     stray: Option<(u64, Fault)>,
 }
 
@@ -228,7 +230,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Takes the page of a forked image; false if it is none.
+    /// Adds the page of a forked image; false if it is not one.
     fn add_image(&mut self, bytes: &[u8; PAGE_BYTES]) -> bool {
         let page = page_of(bytes);
         let Some(id) = Image::open(&page).ok().map(|image| image.head().id) else { return false };
@@ -239,7 +241,7 @@ impl Scan<'_> {
         true
     }
 
-    /// Takes the chunk at `offset`; gives how far the next one is.
+    /// Adds the chunk at `offset`; returns the distance to the next one.
     fn add(&mut self, head: ChunkHead, offset: u64) -> u64 {
         let bytes = u64::from(head.bytes);
         let held = bytes.min(self.file_bytes - offset);
@@ -261,9 +263,9 @@ impl Scan<'_> {
     }
 }
 
-/// Tells of chunks that a thread should have had, and drops those that are there twice. A thread that is
-/// killed while it copies its full buffer away leaves the same chunk twice: the buffer, which stands first in
-/// the file and is whole, and as much of the copy as there is.
+/// Reports chunks that a thread should have had, and drops those that are there twice. A thread that is
+/// killed while it copies its full buffer away leaves the same chunk twice: the buffer, which comes first in
+/// the file and is whole, and as much of the copy as was written.
 fn check_sequences(chunks: &mut Vec<Chunk>, problems: &mut Problems) {
     let mut expected: Option<(u32, u32)> = None;
     let mut before: Option<ChunkHead> = None;

@@ -21,7 +21,7 @@ pub(super) struct Job<'a> {
     pub(super) number: u32,
     pub(super) sources: &'a Sources,
     pub(super) index: &'a Index<'a>,
-    /// The images that it descends from by forks, the oldest first.
+    /// The images that it descends from by forks, oldest first.
     pub(super) line: &'a [Ancestor<'a>],
     pub(super) facts: &'a Facts,
 }
@@ -119,7 +119,7 @@ impl Job<'_> {
         Part { streams, facts, initial, until_fork }
     }
 
-    /// When the process started another image, if it did: samples from then on do not belong to this one.
+    /// When the process started another image, if it did: later samples do not belong to this one.
     fn end_us(&self) -> u64 {
         let mut later = self
             .recording
@@ -147,7 +147,7 @@ impl Job<'_> {
         names.collect()
     }
 
-    /// The initial thread's name where it was never seen: the kernel gives it the executable's.
+    /// The initial thread's name where none was ever sampled: the kernel gives it the executable's.
     fn initial_name(&self) -> String {
         let program: Vec<u8> =
             self.index.image().map(|image| image.text(Text::Program).collect()).unwrap_or_default();

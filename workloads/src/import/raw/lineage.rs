@@ -6,10 +6,10 @@ use super::index::Index;
 use super::stream::{Step, Stream, What};
 use super::{ImportError, Problems, Recording};
 
-/// Steps that are read at a time.
+/// How many steps are read at a time.
 const STEPS: usize = 1 << 12;
 
-/// An image that another one descends from by forks.
+/// An image that another image descends from by forks.
 pub(super) struct Ancestor<'a> {
     pub(super) id: ImageId,
     /// The number of its fork that created the next in the line.
@@ -22,11 +22,11 @@ pub(super) struct Ancestor<'a> {
 pub(super) struct Fork {
     /// When, in microseconds on the recording's clock.
     pub(super) at_us: u64,
-    /// The process's records until then, about.
+    /// The approximate number of the process's records until then.
     pub(super) records: u64,
 }
 
-/// What was found of a fork.
+/// The result of searching for a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     At(Fork),
@@ -36,8 +36,8 @@ pub(super) enum Found {
 }
 
 impl Recording {
-    /// The images that `image` descends from by forks, the oldest first, each with the number of its fork. Empty if it
-    /// started with a program, or if one in the line does not state the fork that created it.
+    /// The images that `image` descends from by forks, oldest first, each with the number of its fork. Empty
+    /// if it started with a program, or if one in the line does not state the fork that created it.
     pub(super) fn line_of(&self, image: ImageId) -> Vec<(ImageId, u32)> {
         let mut line = Vec::new();
         let mut at = image;
@@ -55,7 +55,8 @@ impl Recording {
     }
 }
 
-/// Finds the mark of the fork `number` in an image's streams, no later than `until_us` and within `most` records.
+/// Finds the mark of the fork `number` in an image's streams, no later than `until_us` and within the first
+/// `most` records.
 pub(super) fn find_fork(
     streams: &mut [Stream<'_>],
     number: u32,

@@ -1,8 +1,8 @@
 //! All threads' steps as one trace: tick by tick, each tick in the order that `order` finds.
 //!
-//! What is held at a time: a window of each thread that is being read, one tick's steps, the live blocks.
-//! A clock that stands still (the command died, the program went on) is one tick without end: it is done
-//! in rounds of bounded length.
+//! At any time it holds a window of each thread that is being read, one tick's steps, and the live blocks. A
+//! clock that stands still (the command died, the program went on) is one endless tick: it is processed in
+//! rounds of bounded length.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,20 +21,20 @@ use super::samples::Residents;
 use super::stream::Stream;
 use super::{ImportError, Problems};
 
-/// Steps of all threads in a round, about.
+/// Approximate number of steps of all threads in a round.
 const ROUND_STEPS: usize = 1 << 18;
 /// Steps of one thread in a round, at least.
 const LANE_STEPS_LEAST: usize = 256;
 /// Events between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 16;
 
-/// What the trace says of a thread beside its events.
+/// What the trace says about a thread besides its events.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ThreadFacts {
     pub(super) name: Option<String>,
 }
 
-/// The threads of an image, as far as the trace has them.
+/// The threads of an image, as far as the trace includes them.
 pub(super) struct Part<'a> {
     pub(super) streams: Vec<Stream<'a>>,
     pub(super) facts: Vec<ThreadFacts>,
@@ -50,11 +50,11 @@ pub(super) struct Sink<'a> {
     directory: &'a Path,
     residents: Residents,
     base_us: u64,
-    /// The trace's thread of each stream, once it appeared.
+    /// The trace's thread of each stream, once it has appeared.
     threads: Vec<Option<ThreadId>>,
     facts: Vec<ThreadFacts>,
     next_thread: ThreadId,
-    /// The stream that goes on with a thread of the part before.
+    /// The stream that continues a thread of the previous part.
     continued: Option<u32>,
     /// The tick of the last fork: nothing after it is earlier.
     forked_us: u64,
@@ -84,8 +84,9 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// The records of `part` follow. The trace gets thread 0, the initial one, at once: it is the initial thread of the
-    /// first part, if that has recorded. Of a later part it is the thread `forker` of the part before.
+    /// The records of `part` follow. The trace gets thread 0, the initial one, at once: it is the initial
+    /// thread of the first part, if that has recorded. In a later part it is the thread `forker` of the
+    /// previous part.
     fn begin_part(
         &mut self,
         part: &Part<'_>,
@@ -143,7 +144,7 @@ impl<'a> Sink<'a> {
         let time_ns = self.time_ns(tick_us);
         for (stream, entry) in out.drain(..) {
             match entry {
-                // It began in the part before.
+                // It began in the previous part.
                 Entry::Action(Action::ThreadStart) if self.continued == Some(stream) => {}
                 Entry::Action(action) => {
                     let thread = self.thread(stream)?;
@@ -180,7 +181,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// The mark's name in a trace; none of a fork, which is no affair of the parent's heap.
+/// The mark's name in a trace; none for a fork, which does not concern the parent's heap.
 fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> Option<String> {
     match kind {
         MarkKind::MallocTrim => Some(Tuning::MallocTrim { pad: argument.max(0) as u64 }.mark()),
@@ -190,8 +191,9 @@ fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> Option<String> {
     }
 }
 
-/// Merges `parts`, one after another and over one heap, into `sink`; gives the totals that the trace cannot know, and how many
-/// calls were the machinery of threads. `report` is called with the bytes that were read and the events now and then.
+/// Merges `parts`, one after another and over one heap, into `sink`; returns the totals that the trace cannot
+/// know, and how many calls belonged to the thread machinery. From time to time, `report` is called with the
+/// bytes read and the events.
 pub(super) fn merge(
     parts: &mut [Part<'_>],
     sink: &mut Sink<'_>,
@@ -237,7 +239,7 @@ pub(super) fn merge(
 struct Merge<'a, 'f> {
     streams: &'a mut [Stream<'f>],
     states: Vec<ThreadState>,
-    /// The fork at which it ends, and the stream that made it, once it was found.
+    /// The fork at which it ends, and the stream that made it, once it is found.
     until_fork: Option<u32>,
     forker: Option<u32>,
     heap: Heap,
@@ -275,7 +277,8 @@ impl Merge<'_, '_> {
             }
             self.run_tick(tick_us, sink, problems)?;
             if self.forker.is_some() {
-                // What other threads did in this tick may be later than the fork: it is known no better.
+                // What other threads did in this tick may be later than the fork: the order is not known more
+                // precisely.
                 return sink.fork(tick_us);
             }
             for lane in std::mem::take(&mut self.lanes) {
@@ -303,7 +306,7 @@ impl Merge<'_, '_> {
         self.lanes.push(lane);
     }
 
-    /// Takes the thread's state back; gives its place in the queue, if it goes on.
+    /// Takes the thread's state back; returns its place in the queue, if it continues.
     fn close_lane(
         &mut self,
         lane: Lane,
@@ -316,7 +319,7 @@ impl Merge<'_, '_> {
         Ok(next_us.map(|next_us| Reverse((next_us, stream))))
     }
 
-    /// Does all steps of the tick, in one round as a rule.
+    /// Does all steps of the tick, usually in one round.
     fn run_tick(
         &mut self,
         tick_us: u64,

@@ -1,10 +1,10 @@
-//! Recordings in progress, or what a crash has left of one: a directory of raw files in, traces out.
+//! Recordings in progress, or what a crash left of one: a directory of raw files in, traces out.
 //!
-//! The parts, in the order in which data goes through them: `index` finds the images and chunks of a file, `stream`
-//! reads each thread's records as steps, `merge` takes them tick by tick, `order` settles each tick over
-//! `heap`, which knows what is live at which address; `samples` and `header` bring what the command saw.
+//! The parts, in the order in which data goes through them: `index` finds the images and chunks of a file,
+//! `stream` reads each thread's records as steps, `merge` takes them tick by tick, `order` settles each tick
+//! over `heap`, which knows what is live at which address; `samples` and `header` add what the command saw.
 //!
-//! What can be read is read: each thing that is missing or damaged is told as a problem, with its place.
+//! What can be read is read: everything that is missing or damaged is reported as a problem, with its place.
 
 mod header;
 mod heap;
@@ -35,7 +35,7 @@ use samples::Facts;
 
 pub use writer::RawWriter;
 
-/// What was found missing or damaged, in words; the first ones, and how many more there are.
+/// What was found missing or damaged, in words: the first problems, and how many more there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Problems {
     told: Vec<String>,
@@ -43,7 +43,7 @@ struct Problems {
 }
 
 impl Problems {
-    /// More than this are counted and not told.
+    /// Problems beyond this number are counted and not described.
     const TOLD_MOST: usize = 20;
 
     fn add(&mut self, problem: String) {
@@ -59,7 +59,7 @@ impl Problems {
         self.more += others.more;
     }
 
-    /// In words, the last of them the count of those that are not.
+    /// The problems in words; the last entry counts those that are not described.
     fn told(&self) -> Vec<String> {
         let mut told = self.told.clone();
         if self.more > 0 {
@@ -69,7 +69,7 @@ impl Problems {
     }
 }
 
-/// What the import of an image made.
+/// The result of importing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageReport {
     /// The header of the trace.
@@ -80,23 +80,23 @@ pub struct ImageReport {
     pub problems: Vec<String>,
     /// Allocations and frees within `pthread_create`, which a replay makes for itself.
     pub machinery: u64,
-    /// What the image inherited, where its trace has that.
+    /// What the image inherited, where its trace includes that.
     pub inherited: Option<Inherited>,
 }
 
 /// An image that was imported, and its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// Which.
+    /// The image.
     pub image: ImageId,
     /// The trace's file.
     pub path: PathBuf,
-    /// What the import made.
+    /// The result of the import.
     pub report: ImageReport,
 }
 
-/// The history of a forked image: what the processes that it descends from did until each forked the next. The trace begins
-/// with it.
+/// The history of a forked image: what the processes that it descends from did until each forked the next.
+/// The trace starts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inherited {
     /// The image that forked it.
@@ -109,11 +109,11 @@ pub struct Inherited {
     pub events: u64,
 }
 
-/// Records of inherited history that the traces of a recording have, together: what a server of a thousand children, or a
-/// parent that works for days, would multiply beyond measure.
+/// The most records of inherited history in all traces of a recording together. Without a limit, a server
+/// with a thousand children, or a parent that works for days, would multiply them without bound.
 const INHERITED_MOST: u64 = 32 << 20;
 
-/// Whether `input` is a raw recording: a directory with one, or the file of an image.
+/// Whether `input` is a raw recording: a directory that holds one, or the file of an image.
 pub(super) fn recognises(input: &Path) -> bool {
     if input.is_dir() {
         return true;
@@ -126,8 +126,8 @@ pub(super) fn recognises(input: &Path) -> bool {
     name.and_then(parse_image_name).is_some_and(|id| is_image() == Some(id))
 }
 
-/// Imports the recording, or the one image of it, that `input` is. Of a recording the trace is that of its main
-/// image, or of the last one of `process`; those of its other images are written beside it.
+/// Imports the recording, or the one image of it, that `input` is. For a recording, the trace is that of its
+/// main image, or of the last image of `process`; the traces of its other images are written beside it.
 pub(super) fn import(
     input: &Path,
     process: Option<u64>,
@@ -188,22 +188,22 @@ pub struct Recording {
     directory: PathBuf,
     /// In the order in which they began.
     images: Vec<ImageId>,
-    /// The first image of the file that each is in, and where in that its first page is.
+    /// For each image, the first image of the file that it is in, and where in that file its first page is.
     files: BTreeMap<ImageId, (ImageId, u64)>,
-    /// What files hold, by their first image: read once.
+    /// What files hold, by their first image; read once.
     opened: RefCell<BTreeMap<ImageId, Rc<(Sources, Contents)>>>,
-    /// What the command saw, with what is wrong with that: read once.
+    /// What the command saw, with any problems in it; read once.
     facts: OnceCell<(Facts, Problems)>,
     /// The process that the command started, if the control page says so.
     process: Option<u32>,
     wall_clock_ns: Option<u64>,
-    /// Records of inherited history that further traces may have.
+    /// Records of inherited history that further traces may still have.
     inherited_left: Cell<u64>,
     problems: Problems,
 }
 
 impl Recording {
-    /// Looks at `directory`: which images it holds. One without any is refused.
+    /// Finds the images that `directory` holds. A directory without any is refused.
     pub fn open(directory: &Path) -> Result<Recording, ImportError> {
         let fail = |doing| move |source| ImportError::Io { path: directory.to_path_buf(), doing, source };
         let mut firsts = Vec::new();
@@ -250,14 +250,14 @@ impl Recording {
         &self.images
     }
 
-    /// Whether an image began with a fork, and not with the start of a program.
+    /// Whether an image began with a fork rather than with the start of a program.
     pub fn is_forked(&self, image: ImageId) -> bool {
-        // A forked child begins in its parent's file, a program in one of its own.
+        // A forked child begins in its parent's file, a program in its own.
         self.files.get(&image).is_some_and(|(first, _)| *first != image)
     }
 
-    /// The image that the recording is about: what the process that the command started became last, of what
-    /// has recorded anything.
+    /// The image that the recording is about: the last image of the process that the command started, among
+    /// those that recorded anything.
     pub fn main_image(&self) -> ImageId {
         let process = self.process.unwrap_or(self.images[0].pid);
         self.last_image_of(u64::from(process)).unwrap_or(self.images[0])
@@ -275,13 +275,13 @@ impl Recording {
         })
     }
 
-    /// Whether the image has more than its head.
+    /// Whether the image holds more than its head.
     pub fn has_content(&self, image: ImageId) -> bool {
         self.contents_of(image)
             .is_ok_and(|found| !found.1.index(image, &mut Problems::default()).chunks.is_empty())
     }
 
-    /// What is known of an image, from its first page; none if that cannot be read.
+    /// What is known about an image from its first page; none if that cannot be read.
     pub fn facts_of<T>(&self, image: ImageId, look: impl FnOnce(Image<'_>) -> T) -> Option<T> {
         let (first, offset) = *self.files.get(&image)?;
         let page = index::read_page_at(&File::open(self.path_of(first)).ok()?, offset).ok()?;
@@ -316,13 +316,13 @@ impl Recording {
         Ok(self.facts.get_or_init(|| (facts, problems)))
     }
 
-    /// The path of the file that an image began.
+    /// The path of the file that an image started.
     fn path_of(&self, image: ImageId) -> PathBuf {
         let (name, length) = image_name(image);
         self.directory.join(String::from_utf8_lossy(&name[..length]).as_ref())
     }
 
-    /// Imports every image but the main one that holds anything, beside `output`.
+    /// Imports every other image that holds anything, beside `output`.
     fn import_others(
         &self,
         output: &Path,
@@ -391,10 +391,10 @@ impl Recording {
     }
 }
 
-/// The forked images of the file at `path`, as its first page lists them, and where their pages are.
+/// The forked images in the file at `path`, as its first page lists them, and where their pages are.
 fn list_forked(path: &Path) -> io::Result<Vec<(ImageId, u64)>> {
     let file = File::open(path)?;
-    // No file has more images than pages: a list that was damaged may be a ring.
+    // No file has more images than pages: a damaged list may be a ring.
     let most = file.metadata()?.len() / PAGE_BYTES as u64;
     let mut found = Vec::new();
     let mut next = offset_of_next(&index::read_page(&file)?, |image| image.last_image());

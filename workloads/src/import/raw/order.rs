@@ -1,20 +1,21 @@
-//! The order of one tick: which thread's step comes when.
+//! The order of one tick: which thread's step comes next.
 //!
-//! Each thread's own order is known; between threads only the tick is, about a millisecond. What orders
-//! them further is that allocations and frees of one address alternate. So:
+//! Each thread's own order is known; between threads only the tick is known, which lasts about a millisecond.
+//! They are ordered further by the fact that allocations and frees of one address alternate. So:
 //!
-//! - Steps are taken as if each thread's were spread evenly over the tick. One whose address is not as it
+//! - Steps are taken as if each thread's were spread evenly over the tick. A step whose address is not as it
 //!   must be (an allocation where something is live, a free where nothing is) waits for the step of another
 //!   thread that will change that.
-//! - If no other thread has such a step in the tick, and no other order of those that it had could help,
-//!   waiting is of no use: the free was never recorded, or the block never seen.
-//! - If all that are left wait for each other, somewhere an address went to the wrong thread of two that
-//!   used it within the tick. Then the tick is undone and done again, with the rule that one of the waiting
-//!   steps comes before a step that had changed its address; and so on with more such rules, depth first. In any true order, the first step that is not yet taken waits because of a step that comes later in
-//!   that order: so one of the rules that can be added is true. A search that was led astray by an early
-//!   rule is hardly ever mended by its last ones; so each is given up after some tries, and started anew with
-//!   rules in another order.
-//! - If it may not, one of the waiting steps is done regardless, and counted as guessed.
+//! - If no other thread has such a step in the tick, and no other order of its past steps could help, waiting
+//!   is pointless: the free was never recorded, or the block never seen.
+//! - If all remaining steps wait for each other, then somewhere an address went to the wrong one of two
+//!   threads that used it within the tick. The tick is then undone and done again, with the rule that one of
+//!   the waiting steps comes before a step that had changed its address; and so on with more such rules,
+//!   depth first. In any true order, the first step that is not yet taken waits because of a step that comes
+//!   later in that order: so one of the rules that can be added is true. A search that an early rule led
+//!   astray is hardly ever rescued by its last rules; so each search is given up after some tries and
+//!   restarted with the rules in a different order.
+//! - If the search finds no order, one of the waiting steps is done regardless, and counted as guessed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -39,7 +40,7 @@ const TURN_UNITS: u64 = TICK_UNITS / 64;
 /// The steps of one thread in a tick.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// Number of the thread's stream.
+    /// The number of the thread's stream.
     pub(super) stream: u32,
     pub(super) steps: Vec<Step>,
     /// How many of them are done.
@@ -71,12 +72,12 @@ struct Rule {
     after: Place,
 }
 
-/// What becomes of a step whose address is not as it must be, and that other threads' steps may change.
+/// What happens to a step whose address is not as it must be but may be changed by other threads' steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// It waits; when all do, the try has failed.
+    /// It waits; when all wait, the try has failed.
     Search,
-    /// It waits; when all do, one is done regardless.
+    /// It waits; when all wait, one is done regardless.
     Guess,
 }
 
@@ -91,17 +92,17 @@ pub(super) struct Settler {
     users: Users,
     tries: u32,
     steps: usize,
-    /// Searches of this tick that were given up, and the tries at which the present one is.
+    /// Searches of this tick that were given up, and how many tries the present one has made.
     dives: u64,
     dive_end: u32,
 }
 
-/// Which steps of the tick are about an address: made when it is first asked.
+/// Which steps of the tick concern an address: built when first needed.
 #[derive(Default)]
 struct Users {
     made: bool,
     last: HashMap<u64, u32, FxBuildHasher>,
-    /// Place, what it needs, and the entry before it of the same address.
+    /// Place, what it needs, and the previous entry for the same address.
     entries: Vec<(Place, Need, Option<u32>)>,
 }
 
@@ -172,7 +173,7 @@ impl Settler {
         heap.keep();
     }
 
-    /// Does waiting steps of which further ones do not help: a step is guessed, as often as needed.
+    /// Does waiting steps that no further steps can help: a step is guessed, as often as needed.
     pub(super) fn settle_by_guess(&mut self, lanes: &mut [Lane], heap: &mut Heap, out: &mut Output) {
         for lane in lanes.iter_mut() {
             lane.before = lane.state;
@@ -182,8 +183,8 @@ impl Settler {
         self.attempt(lanes, &[], Mode::Guess, heap, out);
     }
 
-    /// Finds rules under which the tick can be done, and leaves it done; called, and left if it fails, with
-    /// a try that got stuck.
+    /// Finds rules under which the tick can be done, and leaves it done. It is called with a try that got
+    /// stuck, and if it fails, leaves one.
     fn search(
         &mut self,
         lanes: &mut [Lane],
@@ -208,7 +209,7 @@ impl Settler {
         false
     }
 
-    /// The rules that may get a stuck try going: a waiting step before one that changed its address.
+    /// The rules that may unblock a stuck try: a waiting step before one that changed its address.
     fn possible_rules(&self, lanes: &[Lane], rules: &[Rule]) -> Vec<Rule> {
         let mut found = Vec::new();
         for (lane, waiting) in lanes.iter().enumerate() {
@@ -232,7 +233,7 @@ impl Settler {
         found.into_iter().map(|(_, rule)| rule).collect()
     }
 
-    /// A number for `rule` that is another one in each dive.
+    /// A number for `rule` that differs in each dive.
     fn shuffle(&self, rule: Rule) -> u64 {
         let name = [rule.before.0, rule.before.1, rule.after.0, rule.after.1, self.tries];
         name.into_iter().fold(self.dives, |sum, part| {
@@ -240,7 +241,7 @@ impl Settler {
         })
     }
 
-    /// Does what can be done of the tick under `rules`; says whether that is all.
+    /// Does what can be done of the tick under `rules`; says whether that is everything.
     fn attempt(
         &mut self,
         lanes: &mut [Lane],
@@ -270,7 +271,7 @@ impl Settler {
         }
     }
 
-    /// Does steps of `lane` until it is another's turn, or a step must wait.
+    /// Does steps of `lane` until it is another lane's turn, or a step must wait.
     fn run(&mut self, lane: u32, lanes: &mut [Lane], rules: &[Rule], heap: &mut Heap, out: &mut Output) {
         let mut until = self.turn_end();
         loop {
@@ -308,14 +309,14 @@ impl Settler {
         self.ready.peek().map_or(u64::MAX, |Reverse((next, _))| next + TURN_UNITS)
     }
 
-    /// Whether other threads' steps can make, or in another order had made, the address of `step` as it must
-    /// be. If not, a call is missing from the recording.
+    /// Whether other threads' steps can make the address of `step` as it must be, or would have done so in
+    /// another order. If not, a call is missing from the recording.
     fn is_worth_waiting(&mut self, lane: u32, step: &Step, lanes: &[Lane]) -> bool {
         if !self.users.made {
             self.users.make(lanes);
         }
         let wanted = if step.need() == Need::Vacant { Need::Released } else { Need::Vacant };
-        // Live blocks at the address, now and when all of the tick is done.
+        // Live blocks at the address, now and once the whole tick is done.
         let mut live = i64::from(step.need() == Need::Vacant);
         let mut is_shared = false;
         for ((other, at), need) in self.users.of(step.address) {
@@ -332,11 +333,11 @@ impl Settler {
                 _ => 0,
             };
         }
-        // As many allocations as frees, up to one: they alternate in some order.
+        // As many allocations as frees, or one more: they alternate in some order.
         is_shared && (0..=1).contains(&live)
     }
 
-    /// Lets lanes go on that waited for what `step` changed; says whether there were any.
+    /// Wakes the lanes that waited for what `step` changed; says whether there were any.
     fn wake(&mut self, step: &Step, place: Place, rules: &[Rule], lanes: &[Lane]) -> bool {
         let mut woken = false;
         if !self.waiting.is_empty()

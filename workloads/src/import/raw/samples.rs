@@ -19,10 +19,10 @@ enum Sample {
     Other,
 }
 
-/// What the file says once, whatever its length.
+/// What the file says once, regardless of its length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Of the recording and of each process: pid (0: the recording), name, value.
+    /// Texts of the recording and of each process: pid (0: the recording), name, value.
     pub(super) texts: Vec<(u32, String, String)>,
     /// By process and thread, each in order of time.
     names: HashMap<(u32, u32), Vec<(u64, String)>>,
@@ -31,7 +31,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Reads the file of `directory`; a missing one is a problem, and no error.
+    /// Reads the file of `directory`; a missing file is a problem, not an error.
     pub(super) fn read(directory: &Path, problems: &mut Problems) -> io::Result<Facts> {
         let mut facts = Facts::default();
         let Some(mut file) = SampleFile::open(directory, problems)? else { return Ok(facts) };
@@ -51,7 +51,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// A text of the process `pid`, else of the recording.
+    /// A text of the process `pid`, or else of the recording.
     pub(super) fn text(&self, pid: u32, name: &str) -> Option<&str> {
         let find = |of: u32| self.texts.iter().rev().find(|(pid, known, _)| *pid == of && known == name);
         find(pid).or_else(|| find(0)).map(|(.., value)| value.as_str())
@@ -75,17 +75,18 @@ pub(super) struct Residents {
 }
 
 impl Residents {
-    /// Of `pid`, from `from_us` on and before `until_us`.
+    /// Opens the samples of `pid` from `from_us` on and before `until_us`.
     pub(super) fn open(directory: &Path, pid: u32, from_us: u64, until_us: u64) -> io::Result<Residents> {
-        // What is wrong with the file was told when its facts were read.
+        // Problems with the file were reported when its facts were read.
         let file = SampleFile::open(directory, &mut Problems::default())?;
         let mut residents = Residents { file, pid, from_us, until_us, next: None };
         residents.advance()?;
         Ok(residents)
     }
 
-    /// The next sample that was taken until the tick at `tick_us` began: its time, and `RssAnon` in bytes. The
-    /// recording process looks when it has just stored a tick, so that a sample of that time is before its events.
+    /// The next sample that was taken until the tick at `tick_us` began: its time, and `RssAnon` in bytes.
+    /// The recording process samples just after it has stored a tick, so a sample with that time comes before
+    /// the tick's events.
     pub(super) fn next_until(&mut self, tick_us: u64) -> io::Result<Option<(u64, u64)>> {
         let found = self.next.filter(|(at_us, _)| *at_us <= tick_us);
         if found.is_some() {
@@ -171,7 +172,7 @@ fn own(record: &SampleRecord<'_>) -> Sample {
             Sample::Resident { elapsed_us, pid, resident_bytes }
         }
         SampleRecord::ThreadName { elapsed_us, pid, tid, name } => {
-            // Bytes that are no UTF-8 become three each; a name in a trace has at most 255.
+            // Bytes that are not UTF-8 become three bytes each; a name in a trace has at most 255.
             let mut name = text(name);
             while name.len() > 255 {
                 name.pop();

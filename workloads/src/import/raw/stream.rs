@@ -1,7 +1,7 @@
 //! One thread's chunks as the steps that matter to the merge, in the thread's order, each with its tick.
 //!
-//! It reads windows of a chunk, so that a thread costs some 32 KiB while it is read and nothing before and
-//! after. A record that cannot be read ends its chunk; the thread goes on with its next one.
+//! It reads windows of a chunk, so a thread costs about 32 KiB while it is read and nothing before or after.
+//! A record that cannot be read ends its chunk; the thread continues with its next chunk.
 
 use heaplab_raw::{Allocation, CHUNK_HEAD_BYTES, Call, Decoder, Event, MarkKind, RECORD_MOST_BYTES};
 
@@ -62,8 +62,8 @@ pub(super) enum What {
 }
 
 /// How much of a block was resident when it was freed or reallocated, if that is known. It is part of that
-/// step, so that no order of the threads' steps can part the two. Of a block that is live at the process's end it is a
-/// step of its own.
+/// step, so that no order of the threads' steps can separate the two. For a block that is live at the
+/// process's end it is a step of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Touched(u32);
 
@@ -84,12 +84,12 @@ impl Touched {
 
 const _: () = assert!(size_of::<Step>() == 24);
 
-/// What a step asks of its address.
+/// What a step requires of its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Nothing may be live there, and something is afterwards.
+    /// Nothing may be live there before; something is afterwards.
     Vacant,
-    /// Something must be live there, and is not afterwards.
+    /// Something must be live there before; nothing is afterwards.
     Released,
     /// Something must be live there, and stays.
     Held,
@@ -111,7 +111,7 @@ impl Step {
 pub(super) struct Stream<'a> {
     sources: &'a Sources,
     chunks: &'a [Chunk],
-    /// The file that the window is of.
+    /// The file that the window belongs to.
     place: Place,
     /// Chunks whose content was started.
     opened: usize,
@@ -122,7 +122,7 @@ pub(super) struct Stream<'a> {
     end_offset: u64,
     decoder: Decoder,
     tick_us: u64,
-    /// Ticks that went back, and were raised.
+    /// Ticks that went back and were raised.
     pub(super) ticks_raised: u64,
     /// Lengths of the chunks that were started.
     pub(super) read_bytes: u64,
@@ -130,13 +130,13 @@ pub(super) struct Stream<'a> {
     next: Option<(u64, Step)>,
     /// An event that was read to know what a realloc became.
     ahead: Option<(u64, Event)>,
-    /// What the thread's last event said of the block at an address.
+    /// What the thread's last event said about the block at an address.
     touched: Option<(u64, Touched)>,
     ending: bool,
 }
 
 impl<'a> Stream<'a> {
-    /// Of a thread's chunks, of which there is at least one.
+    /// Makes a stream of a thread's chunks, of which there is at least one.
     pub(super) fn new(sources: &'a Sources, chunks: &'a [Chunk]) -> Stream<'a> {
         Stream {
             sources,
@@ -175,7 +175,7 @@ impl<'a> Stream<'a> {
         Ok(self.next.map(|(tick_us, _)| tick_us))
     }
 
-    /// Moves steps of the tick `tick_us` to the end of `steps` until that has `most`; says whether the
+    /// Moves steps of the tick `tick_us` to the end of `steps` until `steps` has `most`; says whether the
     /// tick has more.
     pub(super) fn take_tick(
         &mut self,
@@ -218,7 +218,8 @@ impl<'a> Stream<'a> {
                 return Ok(Some((self.tick_us, step)));
             }
             let Some((tick_us, event)) = read else {
-                // Frees by late destructors come after the mark of a thread's end: the end is where it ends.
+                // Frees by late destructors come after the mark of a thread's end: the thread ends with its
+                // last record.
                 let end = Step { what: What::ThreadEnd, address: 0, size: 0 };
                 return Ok(std::mem::take(&mut self.ending).then_some((self.tick_us, end)));
             };
@@ -268,7 +269,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The next event but ticks, with its time; none after the last one.
+    /// The next event that is not a tick, with its time; none after the last one.
     fn read_event(&mut self, problems: &mut Problems) -> Result<Option<(u64, Event)>, ImportError> {
         loop {
             self.fill()?;
@@ -316,7 +317,7 @@ impl<'a> Stream<'a> {
         true
     }
 
-    /// Sees to it that a whole record is in the window, or all that the chunk has left.
+    /// Ensures that the window holds a whole record, or all that the chunk has left.
     #[inline(always)]
     fn fill(&mut self) -> Result<(), ImportError> {
         let left = self.window.len() - self.decoder.position();

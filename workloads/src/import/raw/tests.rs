@@ -1,4 +1,4 @@
-//! Recordings with known content, whole and damaged: what can be read is read, what is missing is told.
+//! Recordings with known content, whole and damaged: what can be read is read, what is missing is reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -443,7 +443,7 @@ fn of_several_images_the_process_itself_at_its_end_is_the_main_one() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever is done to a file's bytes, there is a trace or an error, and no panic.
+    /// Whatever is done to a file's bytes, the result is a trace or an error, never a panic.
     #[test]
     fn any_damage_is_answered(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..40),

@@ -1,5 +1,5 @@
-//! Writes a raw recording as a recorder leaves it behind, from events that are given to it: what tests and
-//! benchmarks make their recordings with. It holds the whole file.
+//! Writes a raw recording as a recorder leaves it, from given events: tests and benchmarks make their
+//! recordings with it. It holds the whole file in memory.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use heaplab_raw::{
     Tick, encode, image_name, samples_head, write_sample,
 };
 
-/// One image of a recording in the making, with those that it forks.
+/// One image of a recording that is being made, with those that it forks.
 pub struct RawWriter {
     head: ImageHead,
     page: Box<[AtomicU64; PAGE_WORDS]>,
@@ -30,7 +30,8 @@ struct Thread {
     tick: Tick,
     last_address: u64,
     sequence: u32,
-    /// The open chunk: where it begins in `chunks`, and how much of it is written. None before the first event.
+    /// The open chunk: where it begins in `chunks`, and how much of it has been written. None before the
+    /// first event.
     open: Option<(usize, usize)>,
 }
 
@@ -82,7 +83,7 @@ impl RawWriter {
         self.chunks.extend(words.flat_map(u64::to_le_bytes));
     }
 
-    /// Appends an event of `thread` that it recorded at `elapsed_us`, never less than before.
+    /// Appends an event of `thread` that it recorded at `elapsed_us`, which never decreases.
     pub fn push(&mut self, thread: usize, elapsed_us: u64, event: Event) {
         let tick = Tick::new(elapsed_us, State::Recording);
         let own = &self.threads[thread];

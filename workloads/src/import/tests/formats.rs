@@ -1,4 +1,4 @@
-//! A log of each kind, written by hand, with whatever its format makes hard.
+//! A log of each kind, written by hand, with whatever is difficult about its format.
 
 use super::*;
 
@@ -299,7 +299,8 @@ fn an_mtrace_log() {
 
 #[test]
 fn the_two_lines_of_a_realloc_may_stand_apart() {
-    // Two threads reallocate at once; the second stays where it was, a third takes what the first left.
+    // Two threads reallocate at once; the second stays where it was, a third takes the block that the first
+    // left.
     let text =
         "= Start\n+ 0x10 0x1\n+ 0x20 0x2\n< 0x10\n+ 0x10 0x3\n< 0x20\n> 0x20 0x22\n> 0x30 0x33\n= End\n";
     let expected = [

@@ -25,7 +25,7 @@ fn server(forker: usize, number: Option<u32>) -> RawWriter {
     writer.push(threads[0], 1000, malloc(0x2000, 20));
     writer.push(threads[1], 1500, malloc(0x3000, 30));
     writer.push(threads[forker], 2000, forks(7));
-    // What the server does later is not inherited: the next block has an address that the child has in use.
+    // What the server does later is not inherited: the next block has an address that is in use in the child.
     writer.push(threads[forker], 2000, Event::Free { address: 0x1000 });
     writer.push(threads[0], 3000, malloc(0x1000, 11));
     writer.fork(&forked(CHILD, ID, 2500), number);

@@ -11,7 +11,7 @@ fn what_was_touched_of_blocks_that_stay_live_is_told_at_the_end() {
         (one, 1000, malloc(0x10_0000, 1 << 20)),
         (one, 1000, malloc(0x30_0000, 3 << 30)),
         (one, 1000, malloc(0x50_0000, 1 << 20)),
-        // The second is freed after that by another thread; of the third a block was never seen.
+        // The second is freed after that by another thread; a block at the third address was never seen.
         (one, 5000, touched(0x10_0000, 4096)),
         (one, 5000, touched(0x30_0000, 2 << 30)),
         (one, 5000, touched(0x70_0000, 4096)),
@@ -38,7 +38,8 @@ fn what_was_touched_stands_before_the_end_of_its_block() {
     let mut writer = writer();
     let (one, other) = (writer.add_thread(100), writer.add_thread(101));
     let touched = |address, bytes| Event::Touched { address, bytes };
-    // All in one tick, and in an order that only the addresses tell: the other thread frees what this one made.
+    // All in one tick, and in an order that only the addresses reveal: the other thread frees what this one
+    // allocated.
     for event in [
         malloc(0x10_0000, 1 << 20),
         malloc(0x30_0000, 1 << 20),
@@ -57,7 +58,8 @@ fn what_was_touched_stands_before_the_end_of_its_block() {
     ] {
         writer.push(one, 1000, event);
     }
-    // Of another address than the next free's, and of a block that was never seen: nobody's.
+    // One for an address that differs from the next free's, and one for a block that was never seen: they
+    // belong to no block.
     for (at, event) in [
         (1000, touched(0x10_0000, 4096)),
         (1000, Event::Free { address: 0x10_0000 }),

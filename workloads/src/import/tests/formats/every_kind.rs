@@ -1,4 +1,5 @@
-//! What holds for logs of every kind: how each is told, and what becomes of one that is cut off or hostile.
+//! What holds for logs of every kind: how each is recognised, and what happens to one that is cut off or
+//! hostile.
 
 use super::*;
 
@@ -21,7 +22,7 @@ fn every_kind_is_told_by_its_content_in_every_container() {
     }
 }
 
-/// In each stream compression.
+/// The content in each stream compression.
 fn compressed(content: &[u8]) -> [Vec<u8>; 2] {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(content).unwrap();
@@ -32,7 +33,8 @@ fn compressed(content: &[u8]) -> [Vec<u8>; 2] {
 fn a_compressed_log_that_was_cut_off_gives_what_stands_before_the_cut() {
     for (kind, log) in logs() {
         let whole = import_bytes(&log, Some(kind)).unwrap();
-        // Blocks of their own, as a tool that flushes writes them: else a small log is there as a whole or not at all.
+        // Separate blocks, as written by a tool that flushes; otherwise a small log would be readable as a
+        // whole or not at all.
         for (of, file) in ["gzip", "zstd"].iter().zip(flushed(&log)) {
             let mut parts = 0;
             for length in (0..file.len()).rev().step_by(5) {
@@ -64,7 +66,7 @@ fn a_compressed_log_that_was_cut_off_gives_what_stands_before_the_cut() {
     }
 }
 
-/// In each stream compression, flushed now and then.
+/// The content in each stream compression, flushed from time to time.
 fn flushed(content: &[u8]) -> [Vec<u8>; 2] {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
@@ -72,7 +74,7 @@ fn flushed(content: &[u8]) -> [Vec<u8>; 2] {
         gzip.write_all(part).unwrap();
         gzip.flush().unwrap();
         zstd.write_all(part).unwrap();
-        // A block of its own, for what is read of zstd is whole blocks.
+        // A separate block, because zstd is read in whole blocks.
         zstd.flush().unwrap();
     }
     [gzip.finish().unwrap(), zstd.finish().unwrap()]
@@ -142,7 +144,7 @@ fn a_log_that_is_cut_off_anywhere_keeps_what_was_before() {
                     assert!(part.events.len() <= whole.events.len(), "{kind:?} {length}");
                     assert!(!text || part.events.len() <= lines + 1, "{kind:?} {length}");
                 }
-                // Of what is cut off before its first event nothing is known, and that is said.
+                // Nothing is known about a log that is cut off before its first event, and the error says so.
                 Err(ImportError::NoEvents { kind: named, .. }) => assert_eq!(named, kind.name()),
                 Err(error) => assert!(text && lines == 0, "{kind:?} cut off at byte {length}: {error}"),
             }
@@ -152,7 +154,7 @@ fn a_log_that_is_cut_off_anywhere_keeps_what_was_before() {
 
 #[test]
 fn what_would_fill_memory_is_refused() {
-    // Each would be gigabytes as a line, a table or a set of live objects; as a file each is small.
+    // As a line, a table or a set of live objects, each would take gigabytes; as a file each is small.
     let bomb = |begin: &str, repeated: &str, times: usize| {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
         encoder.write_all(begin.as_bytes()).unwrap();
@@ -184,7 +186,7 @@ proptest! {
         let _ = import_bytes(&bytes, None);
     }
 
-    /// A real log in which some bytes are others, some are gone and some are there twice.
+    /// A real log in which some bytes are changed, some are missing and some are repeated.
     #[test]
     fn a_damaged_log_is_answered(which in 0usize..8, damage in proptest::collection::vec((any::<u16>(), any::<u8>(), 0u8..3), 1..8)) {
         let (kind, mut log) = logs().swap_remove(which);
