@@ -1,8 +1,8 @@
-//! What the simulated process's heap hands out: a live object, or a run of those that are alike.
+//! What the simulated process's heap hands out: a live object, or a run of objects that are alike.
 
 use heaplab_trace::ObjectId;
 
-/// When an object was born, for its generation: before the next collection after this number of them.
+/// When an object was born, for its generation: after this number of collections and before the next one.
 pub(super) type Birth = u32;
 
 /// A live object, or several of one class in one pool. Whoever holds it has to free it.
@@ -13,18 +13,18 @@ pub(super) struct Block {
     pub(super) size: u64,
     pub(super) birth: Birth,
     pub(super) count: u16,
-    /// Those of its objects that the collector counts.
+    /// How many of its objects the collector counts.
     pub(super) containers: u16,
 }
 
-/// Where objects lie, and whether a collector may find that cycles hold them.
+/// Where objects lie, and whether they are held by cycles, which only a collector finds.
 ///
-/// PERF: a word, lest a block take five: requests keep some hundreds of them.
+/// PERF: one word, so that a block does not take five: requests keep hundreds of blocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place(pub(super) u64);
 
 impl Place {
-    /// It is a pool's number, not an object's.
+    /// The number is a pool's, not an object's.
     pub(super) const IN_POOL: u64 = 1 << 63;
     /// The collector knows of it.
     pub(super) const COLLECTED: u64 = 1 << 62;
@@ -42,7 +42,7 @@ impl Place {
         self.0 & Place::COLLECTED != 0
     }
 
-    /// The pool that it is in, if it is in one.
+    /// The pool that it is in, if any.
     #[inline]
     pub(super) fn in_pool(self) -> Option<u32> {
         (self.0 & Place::IN_POOL != 0).then_some(self.0 as u32)
@@ -56,7 +56,7 @@ impl Place {
 }
 
 impl Block {
-    /// Bytes of all of it: requested, or of the places in a pool that several objects take.
+    /// Bytes of the whole block: requested bytes, or those of the places that several objects take in a pool.
     pub(super) fn size(&self) -> u64 {
         self.size * u64::from(self.count)
     }
@@ -85,7 +85,7 @@ impl Block {
         self.count() - self.containers()
     }
 
-    /// Takes so many of its `leaves` and `containers` out of it. One of the two may then be of none.
+    /// Splits off this many of its `leaves` and `containers`. Either part may then be empty.
     #[inline]
     pub(super) fn split(&mut self, leaves: u32, containers: u32) -> Block {
         debug_assert!(leaves <= self.leaves() && containers <= self.containers());
@@ -96,9 +96,10 @@ impl Block {
     }
 }
 
-/// Adds `block` to `blocks`, unless it is of none.
+/// Adds `block` to `blocks`, unless it is empty.
 ///
-/// PERF: without a branch on that, which no processor foresees: whether a cycle holds one of its objects is chance.
+/// PERF: without a branch, which no processor could predict: whether a cycle holds one of its objects is
+/// chance.
 #[inline]
 pub(super) fn push_any(blocks: &mut Vec<Block>, block: Block) {
     let length = blocks.len() + usize::from(block.count > 0);

@@ -1,6 +1,6 @@
 //! What the server keeps between requests: a cache with a limit in bytes, and entries that expire.
 //!
-//! It holds blocks and says which are to be freed; when, and by which thread, is for the caller.
+//! It holds blocks and says which ones to free; the caller decides when, and by which thread.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::block::{Block, push_any};
 use super::definition::{CachePlan, Policy};
 use super::random::{Random, Tries};
 
-/// A bounded cache of what requests left behind.
+/// A bounded cache of what requests leave.
 #[derive(Debug)]
 pub(super) struct Cache {
     plan: CachePlan,
@@ -35,7 +35,7 @@ impl Cache {
         Cache { plan, stays, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
     }
 
-    /// Puts what is to be kept of `objects` into `kept`, and the others into `rest`.
+    /// Moves those of `objects` that are to be kept into `kept`, and the others into `rest`.
     #[inline]
     pub(super) fn choose(
         &mut self,
@@ -49,8 +49,8 @@ impl Cache {
         push_any(rest, objects);
     }
 
-    /// Puts `blocks` in for as long as a drawn lifetime, and moves what has to leave into `evicted`:
-    /// the blocks themselves if they are more than the limit.
+    /// Inserts `blocks` for a drawn lifetime, and moves what must leave into `evicted`: `blocks` themselves
+    /// if they exceed the limit.
     pub(super) fn insert(
         &mut self,
         blocks: Vec<Block>,

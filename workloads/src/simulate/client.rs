@@ -1,22 +1,22 @@
-//! A client of the modelled server, and what goes on on its connection.
+//! A client of the modelled server, and what its connection is doing.
 
 use super::block::Block;
 
 /// A client and its connection, if that is open.
 #[derive(Debug, Default)]
 pub(super) struct Client {
-    /// Counts its connections: what was entered for an earlier one is void.
+    /// Counts its connections: anything scheduled for an earlier one is void.
     pub(super) serial: u32,
     pub(super) exchange: Exchange,
     /// Whether the connection is to be closed after the exchange.
     pub(super) closing: bool,
-    /// Where it stands in the list of idle clients.
+    /// Its position in the list of idle clients.
     pub(super) idle_at: usize,
     /// The connection's objects.
     pub(super) blocks: Vec<Block>,
 }
 
-/// What goes on on a connection.
+/// What a connection is doing.
 #[derive(Debug, Default)]
 pub(super) enum Exchange {
     /// It is closed.

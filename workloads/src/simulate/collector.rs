@@ -1,24 +1,26 @@
-//! CPython's collector of cyclic garbage (its gcmodule.c): what is out of reach in, when it is found out.
+//! CPython's collector of cyclic garbage (its gcmodule.c): takes objects that become unreachable, and says
+//! when they are found.
 //!
-//! Containers are counted from their allocation. When the youngest generation has grown by more than
-//! its threshold, the thread that allocates collects: the oldest generation whose turn it is, and all
-//! younger ones. What is found out of reach is freed; what is not becomes a generation older, so that
-//! what is dropped later waits for a rarer collection. Objects that no cycle holds never come here but to
-//! be counted. This module frees nothing itself: it says what is to be freed, by the one who asked.
+//! Containers are counted from their allocation. When the youngest generation has grown by more than its
+//! threshold, the allocating thread collects the oldest generation whose turn it is, and all younger ones.
+//! What is unreachable is freed; everything else becomes a generation older, so that what is dropped later
+//! waits for a rarer collection. Objects that no cycle holds come here only to be counted. This module frees
+//! nothing itself: it tells the caller what to free.
 
 use super::block::{Birth, Block, push_any};
 use super::definition::{CollectorSettings, Gc};
 
-/// The youngest is 0.
+/// Generations; the youngest is 0.
 pub(super) const GENERATIONS: usize = 3;
-/// The oldest: to collect it is to collect all.
+/// The oldest: collecting it collects all.
 pub(super) const OLDEST: usize = GENERATIONS - 1;
 
-/// The collector's books.
+/// The collector's counters.
 #[derive(Debug)]
 pub(super) struct Collector {
     plan: CollectorSettings,
-    /// Growth of the youngest generation, then collections of the next younger one, since the last of its own.
+    /// Growth of the youngest generation, then, for each older one, collections of the next younger
+    /// generation since its own last collection.
     counts: [u64; GENERATIONS],
     /// Containers in each generation, garbage included.
     tracked: [u64; GENERATIONS],
@@ -50,7 +52,7 @@ impl Collector {
         self.plan.gc == Gc::PerRequest
     }
 
-    /// Counts the allocation of a container. Gives the generation that is to be collected first, if one is.
+    /// Counts the allocation of a container. Returns the generation to collect first, if there is one.
     #[inline]
     pub(super) fn count_container(&mut self) -> Option<usize> {
         self.counts[0] += 1;
@@ -60,7 +62,7 @@ impl Collector {
         }
     }
 
-    /// Containers that can be counted before one for which a collection may be due.
+    /// How many containers can be counted before a collection may be due.
     #[inline]
     pub(super) fn room(&self) -> u64 {
         match self.plan.gc {
@@ -75,14 +77,14 @@ impl Collector {
         self.counts[0] += containers;
     }
 
-    /// Takes objects in, `containers` of them such; gives their birth.
+    /// Takes objects in, of which `containers` are containers; returns their birth.
     #[inline]
     pub(super) fn take_in(&mut self, containers: u32) -> Birth {
         self.tracked[0] += u64::from(containers);
         self.collections
     }
 
-    /// Containers that were born then are freed.
+    /// Forgets `containers` that were born at `birth` and are freed.
     #[inline]
     pub(super) fn forget_containers(&mut self, birth: Birth, containers: u32) {
         let generation = self.generation(birth);
@@ -90,14 +92,14 @@ impl Collector {
         self.counts[0] = self.counts[0].saturating_sub(containers.into());
     }
 
-    /// `block`, whose objects cycles hold, is out of reach from now on. It may be of none.
+    /// Records that `block`, whose objects are held by cycles, is unreachable from now on. It may be empty.
     #[inline]
     pub(super) fn bury(&mut self, block: Block) {
         let generation = self.generation(block.birth());
         push_any(&mut self.garbage[generation], block);
     }
 
-    /// Collects `generation` and all younger ones; what is to be freed goes into `found`.
+    /// Collects `generation` and all younger ones; what must be freed goes into `found`.
     pub(super) fn collect(&mut self, generation: usize, found: &mut Vec<Block>) {
         self.counts[..=generation].fill(0);
         if let Some(count) = self.counts.get_mut(generation + 1) {
@@ -107,7 +109,7 @@ impl Collector {
         for garbage in &mut self.garbage[..=generation] {
             found.append(garbage);
         }
-        // Found containers are counted off here; the caller frees them without asking again.
+        // The containers found are subtracted here; the caller frees them without calling back.
         let dead: u64 = found[first..].iter().map(|block| u64::from(block.containers())).sum();
         let survivors = self.tracked[..=generation].iter().sum::<u64>() - dead;
         self.tracked[..=generation].fill(0);
@@ -123,8 +125,8 @@ impl Collector {
         }
     }
 
-    /// The oldest generation that is over its threshold. A full collection also waits until a quarter
-    /// as many objects have come to the old ones, lest its cost grow with the square of their number.
+    /// The oldest generation that is over its threshold. A full collection also waits until the old objects
+    /// have grown by a quarter, so that its cost does not grow with the square of their number.
     fn due(&self) -> Option<usize> {
         if self.counts[0] <= self.plan.thresholds[0] {
             return None;
@@ -135,8 +137,8 @@ impl Collector {
         })
     }
 
-    /// The generation of what was born at `birth`: its first collection made it one older than the
-    /// generation that was collected, and any later one of an older generation made it the oldest.
+    /// The generation of what was born at `birth`: its first collection moved it to one above the generation
+    /// that was collected, and any later collection of an older generation made it the oldest.
     fn generation(&self, birth: Birth) -> usize {
         if birth == self.collections {
             0
@@ -156,7 +158,7 @@ mod tests {
         Collector::new(CollectorSettings { gc: Gc::Threshold, cyclic: 0.0, thresholds: [700, 10, 10] })
     }
 
-    /// Allocates `count` containers that stay, collecting when it is time; gives what was collected.
+    /// Allocates `count` containers that stay, collecting when due; returns what was collected.
     fn fill(collector: &mut Collector, count: u64) -> [u64; GENERATIONS] {
         let mut collections = [0; GENERATIONS];
         for _ in 0..count {
@@ -173,8 +175,8 @@ mod tests {
     fn a_collection_comes_with_the_allocation_behind_the_threshold() {
         assert_eq!(fill(&mut collector(), 700), [0, 0, 0]);
         assert_eq!(fill(&mut collector(), 701), [1, 0, 0]);
-        // Each later round takes 701 again. Every twelfth goes one generation further, and the one
-        // after the eleventh of those goes through all.
+        // Each later round takes 701 again. Every twelfth collects one generation more, and the one after the
+        // eleventh of those collects all.
         assert_eq!(fill(&mut collector(), 11 * 701), [11, 0, 0]);
         assert_eq!(fill(&mut collector(), 12 * 701), [11, 1, 0]);
         assert_eq!(fill(&mut collector(), 132 * 701), [121, 11, 0]);
@@ -213,7 +215,7 @@ mod tests {
         let mut collector = collector();
         fill(&mut collector, 133 * 701);
         assert_eq!(collector.long_lived, 133 * 701 - 1);
-        // A quarter of these have come long before the next is due.
+        // A quarter as many have arrived long before the next collection is due.
         assert_eq!(fill(&mut collector, 133 * 701), [121, 11, 1]);
         collector.long_lived = 10_000_000;
         assert_eq!(fill(&mut collector, 300 * 701)[2], 0);

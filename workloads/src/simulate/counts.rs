@@ -1,4 +1,4 @@
-//! What the model did, counted as it ran: for its laws to be checked against, and for reports.
+//! What the model did, counted as it ran: to check its laws, and for reports.
 
 /// Totals of a simulation so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct Counts {
     pub requests: u64,
     /// Arrivals of an open loop that found no idle connection.
     pub refused: u64,
-    /// Requests whose response was sent whole.
+    /// Requests whose whole response was sent.
     pub completed: u64,
     /// Payload bytes of all requests.
     pub payload_bytes: u64,
@@ -17,11 +17,11 @@ pub struct Counts {
     pub closed: u64,
     /// Threads of the pool that were started.
     pub threads_started: u64,
-    /// Requests that a worker began to handle.
+    /// Requests that a worker started to handle.
     pub handled: u64,
-    /// Sum of the times that those waited in the queue.
+    /// Sum of the times that those requests waited in the queue.
     pub waited_ns: u128,
-    /// Sum of the times that workers take for the requests that they began.
+    /// Sum of the times that workers take for the requests that they start.
     pub served_ns: u128,
     /// Requests from their first byte to the last of their response, over time.
     pub in_flight: Level,
@@ -33,22 +33,22 @@ pub struct Counts {
     pub open: Level,
 }
 
-/// What an interpreter's layers did, if the model has one.
+/// What an interpreter's layers did, if the model has an interpreter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeapCounts {
     /// Arenas of pools that were taken.
     pub arenas_taken: u64,
     /// Arenas of pools that were given back.
     pub arenas_freed: u64,
-    /// Objects that were out of reach and waited for a collection.
+    /// Objects that became unreachable and waited for a collection.
     pub buried: u64,
     /// Of those, the ones that a collection freed.
     pub collected: u64,
-    /// Collections, by the generation that was collected with all younger ones.
+    /// Collections, by the oldest generation collected.
     pub collections: [u64; 3],
 }
 
-/// A number that changes, with its integral over virtual time.
+/// A number that changes, and its integral over virtual time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Level {
     value: u64,
@@ -71,7 +71,7 @@ impl Level {
         self.value
     }
 
-    /// The largest that it was.
+    /// Its largest value so far.
     pub fn highest(&self) -> u64 {
         self.highest
     }

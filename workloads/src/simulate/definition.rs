@@ -1,9 +1,9 @@
-//! What a load model is made of: its parameters, as `read` makes them of a definition's text.
+//! What a load model is made of: its parameters, as `reader` reads them from a definition's text.
 //!
-//! Every parameter of the model is a field here, with its key and its unit; its bounds stand in `read`; what each
-//! stands for and where its value comes from is told in docs/workloads.md. There are no defaults in
-//! the code: `monitor-server` states every field, and another definition starts from the one that
-//! its `base` names (`monitor-server` unless it says otherwise).
+//! Every parameter of the model is a field here, with its key and its unit; its bounds are in `reader`;
+//! docs/workloads.md explains what each means and where its value comes from. There are no defaults in the
+//! code: `monitor-server` states every field, and another definition starts from the one that its `base`
+//! names (`monitor-server` unless it says otherwise).
 
 use super::distribution::{Sizes, Times};
 
@@ -18,17 +18,18 @@ pub struct Definition {
     pub name: String,
     /// `description`: what it stands for, in a line.
     pub description: String,
-    /// `duration`: simulated time where nothing else is asked for.
+    /// `duration`: simulated time, unless another is asked for.
     pub duration_ns: u64,
     /// `heap_limit`: more live bytes than this (an object counts as 16 at least) end the simulation with an error.
     pub heap_limit_bytes: u64,
-    /// `cpus`: CPUs of the modelled host, for the header; none if it has no say.
+    /// `cpus`: CPUs of the modelled host, for the header; none if it does not matter.
     pub cpus: Option<u32>,
-    /// `thinned`: of so many requests one is simulated: rates are those of the whole load, and come divided by it.
+    /// `thinned`: one request in this many is simulated: rates are those of the whole load, and are divided
+    /// by it.
     pub thinned: f64,
     /// `free_at_end`: whether the server shuts down in order and frees every object.
     pub free_at_end: bool,
-    /// `connections`: clients, each with one connection that it opens again when it was closed.
+    /// `connections`: clients, each with one connection, which it reopens after it is closed.
     pub connections: u32,
     /// `workers`: threads of the pool.
     pub workers: u32,
@@ -66,7 +67,7 @@ pub struct Definition {
     pub tables: Vec<(String, String)>,
 }
 
-/// What stands between the program's objects and malloc.
+/// What lies between the program's objects and malloc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
     /// Nothing: a compiled language.
@@ -91,10 +92,10 @@ pub struct CollectorSettings {
 /// When the collector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gc {
-    /// When the containers allocated less those freed are more than the first threshold; an older
-    /// generation after more collections of the next younger one than its threshold.
+    /// When containers allocated minus containers freed exceed the first threshold; an older generation when
+    /// there have been more collections of the next younger one than its threshold.
     Threshold,
-    /// So, and all generations at the end of each request's handling.
+    /// The same, and all generations at the end of each request's handling.
     PerRequest,
     /// Never.
     Off,
@@ -116,9 +117,9 @@ pub struct Startup {
 pub struct Arrivals {
     /// `arrivals.process`
     pub process: Process,
-    /// `arrivals.rate`: of an open loop, requests per second of all clients together.
+    /// `arrivals.rate`: in an open loop, requests per second of all clients together.
     pub rate_per_s: f64,
-    /// `arrivals.think.*`: of a closed loop, from a response to the client's next request.
+    /// `arrivals.think.*`: in a closed loop, from a response to the client's next request.
     pub think: Times,
     /// `arrivals.curve`, `arrivals.period`
     pub curve: Curve,
@@ -129,20 +130,20 @@ pub struct Arrivals {
 /// A rate that comes and goes, as in the course of a day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// Factors on the rate in equal parts of the period; none is no curve.
+    /// Factors on the rate in equal parts of the period; empty for no curve.
     pub factors: Vec<f64>,
-    /// After this it begins again.
+    /// After this time it starts over.
     pub period_ns: u64,
 }
 
 /// A process of two states: calm, and bursts with another rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bursts {
-    /// `arrivals.burst.rate`: factor on the rate in a burst; 1 is no bursts.
+    /// `arrivals.burst.rate`: factor on the rate in a burst; 1 means no bursts.
     pub rate: f64,
     /// `arrivals.burst.length.*`: how long a burst lasts.
     pub length: Times,
-    /// `arrivals.burst.gap.*`: from the end of one to the begin of the next.
+    /// `arrivals.burst.gap.*`: from the end of one to the start of the next.
     pub gap: Times,
 }
 
@@ -175,9 +176,9 @@ pub struct Connection {
 /// How the event loop reads and writes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receive {
-    /// `receive.chunk`: bytes asked for in one read, and offered in one write.
+    /// `receive.chunk`: bytes requested in one read, and offered in one write.
     pub chunk_bytes: u64,
-    /// `receive.buffer`: first size of a growing buffer, the response's included.
+    /// `receive.buffer`: initial size of a growing buffer, including the response's.
     pub buffer_bytes: u64,
     /// `receive.growth`: factor by which it grows.
     pub growth: f64,
@@ -190,7 +191,7 @@ pub struct Receive {
 pub struct Pool {
     /// `pool.wake`
     pub wake: Wake,
-    /// `pool.recycle_after`: requests after which a worker's thread is replaced; 0 is never.
+    /// `pool.recycle_after`: requests after which a worker's thread is replaced; 0 means never.
     pub recycle_after: u64,
     /// `pool.thread_objects`: objects that a thread allocates when it starts and frees at its end.
     pub thread_objects: u32,
@@ -216,7 +217,7 @@ pub struct Service {
     pub bytes_per_s: f64,
     /// `service.sigma`: of the factor's logarithm.
     pub sigma: f64,
-    /// `service.slice`: a worker's calls that are due in this time are made back to back at its begin.
+    /// `service.slice`: a worker's calls that are due within this time are made back to back at its start.
     pub slice_ns: u64,
 }
 
@@ -251,7 +252,7 @@ pub struct Temporary {
 pub struct CachePlan {
     /// `cache.policy`: what leaves when the cache is full.
     pub policy: Policy,
-    /// `cache.limit`: bytes that it may hold.
+    /// `cache.limit`: the most bytes that it may hold.
     pub limit_bytes: u64,
     /// `cache.requests`: share of requests that leave something in it.
     pub requests: f64,
@@ -268,7 +269,7 @@ pub struct CachePlan {
 /// What a full cache gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The entry that was not used for longest.
+    /// The least recently used entry.
     Lru,
     /// Any entry.
     Random,
@@ -283,12 +284,12 @@ pub struct Response {
     pub min_bytes: u64,
 }
 
-/// A part of the simulated time with its own load.
+/// A part of the simulated time that has its own load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
     /// `phases.N.name`
     pub name: String,
-    /// `phases.N.share`: its part of the duration, against the sum of all shares.
+    /// `phases.N.share`: its part of the duration, relative to the sum of all shares.
     pub share: f64,
     /// `phases.N.rate`: factor on the rate of arrivals.
     pub rate: f64,

@@ -1,4 +1,4 @@
-//! How sizes and times are distributed, and draws of them.
+//! How sizes and times are distributed, and draws from these distributions.
 
 use super::random::Random;
 use super::weights::SizeWeights;
@@ -55,7 +55,7 @@ impl Sizes {
     }
 }
 
-/// A distribution of small sizes as a table of quantiles: for what is drawn for every object.
+/// A distribution of small sizes as a table of quantiles: for values drawn for every object.
 ///
 /// PERF: a lookup instead of a logarithm, a root, a sine and an exponential: 4 ns instead of 45. The
 /// price is that the tail ends at the table's outermost quantile, 1 in 8,192.
@@ -80,7 +80,7 @@ impl SizeTable {
         u64::from(self.sizes[random.bits(TABLE_BITS) as usize])
     }
 
-    /// The table of those sizes that are `wanted`, and their share.
+    /// The table restricted to sizes that are `wanted`, and their share.
     pub(super) fn retain(mut self, wanted: impl Fn(u64) -> bool) -> (SizeTable, f64) {
         let all = self.sizes.clone();
         self.sizes.retain(|size| wanted(u64::from(*size)));
@@ -88,7 +88,7 @@ impl SizeTable {
         if self.sizes.is_empty() {
             self.sizes = all;
         } else {
-            // As many entries again, since a draw takes any of a power of two.
+            // The same number of entries, since a draw picks one of a power of two.
             let left = std::mem::take(&mut self.sizes);
             self.sizes = (0..TABLE_ENTRIES).map(|entry| left[entry * left.len() / TABLE_ENTRIES]).collect();
         }
@@ -104,7 +104,7 @@ impl SizeTable {
 
 /// The middles of `count` equal parts of the draws of `sizes`, from the smallest.
 pub(super) fn quantiles(sizes: &Sizes, count: usize) -> Vec<u32> {
-    // Of a large, fixed sample: one way for every shape, an empirical one included.
+    // From a large, fixed sample: one method for every shape, including an empirical one.
     const SAMPLE: usize = 1 << 16;
     let draws = SAMPLE.div_ceil(count.max(1));
     let mut random = Random::new(0, 0);
@@ -127,7 +127,7 @@ impl Times {
     pub(super) fn draw(&self, random: &mut Random) -> u64 {
         let mean = self.mean_ns as f64;
         let factor = match &self.shape {
-            // No time has a table: `definition` reads none.
+            // Times have no table: `definition` reads none.
             Shape::Fixed | Shape::Empirical(_) => 1.0,
             Shape::Exponential => random.exponential(),
             // The mean of a lognormal is exp(sigma^2 / 2) times its median.

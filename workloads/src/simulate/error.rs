@@ -18,31 +18,31 @@ pub enum DefinitionError {
         origin: String,
         /// The dotted key.
         key: String,
-        /// The value as it was written.
+        /// The value as written.
         found: String,
-        /// What may stand there.
+        /// What is allowed there.
         allowed: String,
     },
-    /// There is no such field.
+    /// The field does not exist.
     #[error("{origin}: unknown key {key} (found {found}): the keys are {allowed}")]
     UnknownKey {
         /// The file, or `--set`.
         origin: String,
         /// The dotted key.
         key: String,
-        /// The value as it was written.
+        /// The value as written.
         found: String,
-        /// The keys that stand at this place.
+        /// The keys that are allowed there.
         allowed: String,
     },
-    /// A field that has no value from anywhere.
+    /// A field that nothing gives a value.
     #[error("{origin}: {key} is missing: it must be {allowed}")]
     Missing {
         /// The file.
         origin: String,
         /// The dotted key.
         key: String,
-        /// What may stand there.
+        /// What is allowed there.
         allowed: String,
     },
     /// The text of an override is not KEY=VALUE.
@@ -53,7 +53,7 @@ pub enum DefinitionError {
     },
 }
 
-/// Cuts what was found to the length of a message.
+/// Cuts what was found to fit a message.
 pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -1,7 +1,7 @@
 //! The event loop's side of the modelled server: connections, requests coming in, responses going out.
 //!
-//! All calls here are made by thread 0. What it allocates for a request a worker frees, and the
-//! other way round for the response.
+//! Thread 0 makes all calls here. A worker frees what it allocates for a request, and the other way round for
+//! the response.
 
 use super::block::Block;
 use super::client::Exchange;
@@ -39,7 +39,7 @@ impl Server {
         None
     }
 
-    /// Closes the connection of client `index` now, or after the exchange that is under way.
+    /// Closes the connection of client `index` now, or after the exchange in progress.
     pub(super) fn close_when_idle(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         match client.exchange {
@@ -76,7 +76,7 @@ impl Server {
         self.counts.in_flight.set(self.now_ns, self.counts.requests - self.counts.completed);
     }
 
-    /// The connection has nothing under way; in a closed loop its client begins to think.
+    /// The connection has nothing in progress; in a closed loop its client starts to think.
     fn become_idle(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         client.exchange = Exchange::Idle;
@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// A client has thought, unless its connection was closed meanwhile.
+    /// A client sends after thinking, unless its connection was closed meanwhile.
     pub(super) fn send(&mut self, index: u32, serial: u32) -> Option<u64> {
         if self.clients[index as usize].serial == serial && !self.finishing {
             self.begin_request(index);
@@ -106,7 +106,7 @@ impl Server {
         None
     }
 
-    /// An arrival of the open loop, at any of the idle connections.
+    /// An arrival of the open loop, at a random idle connection.
     pub(super) fn arrive(&mut self) -> Option<u64> {
         if self.finishing {
             return None;
@@ -121,7 +121,7 @@ impl Server {
         None
     }
 
-    /// Enters the next arrival of the open loop.
+    /// Schedules the next arrival of the open loop.
     pub(super) fn enter_arrival(&mut self) {
         let gap_ns = self.randoms.arrivals.exponential() / self.definition.arrivals.rate_per_s * 1e9;
         if let Some(time_ns) = self.load.after(self.now_ns, gap_ns) {
@@ -141,7 +141,7 @@ impl Server {
         self.schedule.enter(self.now_ns.saturating_add(self.transfer_ns(piece_bytes)), Actor::Read(index));
     }
 
-    /// What one read finds of `left_bytes`: a quarter of a chunk to a whole one, or the rest.
+    /// How much of `left_bytes` one read finds: from a quarter of a chunk to a whole one, or the rest.
     fn draw_piece(&mut self, left_bytes: u64) -> u64 {
         let chunk = self.definition.receive.chunk_bytes;
         let piece = chunk / 4 + self.randoms.pieces.below(chunk - chunk / 4 + 1);
@@ -152,8 +152,8 @@ impl Server {
         ((bytes as f64 / self.definition.receive.bytes_per_s * 1e9) as u64).max(1)
     }
 
-    /// A piece of a request: it is read into a chunk, which is cut to what came, appended to the
-    /// growing buffer, and freed. The last piece hands the buffer, cut to its length, to the pool.
+    /// A piece of a request: it is read into a chunk, which is cut to what arrived, appended to the growing
+    /// buffer, and freed. The last piece hands the buffer, cut to its length, to the pool.
     pub(super) fn read(&mut self, index: u32) -> Option<u64> {
         let Exchange::Receiving { payload_bytes, received_bytes, piece_bytes, buffer } =
             &mut self.clients[index as usize].exchange

@@ -1,9 +1,9 @@
 //! A definition's fields by their dotted keys: TOML text and overrides in, checked values out.
 //!
-//! All tables are flattened into one map ("payload.median", "phases.0.rate"), so that a base
-//! definition, a file and `--set` are laid over each other by the same rule: the later wins. Each
-//! value is taken once; what is left at the end is a key that nobody knows. This module checks
-//! single values; how they fit together is for [`definition`](super::definition) to say.
+//! All tables are flattened into one map ("payload.median", "phases.0.rate"), so that a base definition, a
+//! file and `--set` are combined by the same rule: the later wins. Each value is taken once; any key left at
+//! the end is unknown. This module checks single values; [`definition`](super::definition) checks how they
+//! fit together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Fills in from `base` what is not set here. A list is taken from there as a whole or not at all.
+    /// Fills in from `base` what is not set here. A list is taken from `base` as a whole or not at all.
     pub(super) fn fill_from(&mut self, base: Fields) {
         let empty = self.values.iter().filter(|(_, (value, _))| value.is_array()).map(|(key, _)| key.clone());
         let lists: BTreeSet<String> =
@@ -53,7 +53,7 @@ impl Fields {
         }
     }
 
-    /// Lays `KEY=VALUE` over the field, known or not.
+    /// Sets a field from `KEY=VALUE`, whether the field is known or not.
     pub(super) fn set(&mut self, text: &str) -> Result<(), DefinitionError> {
         let bad = || DefinitionError::Override { found: text.to_string() };
         let (key, value) = text.split_once('=').ok_or_else(bad)?;
@@ -82,7 +82,7 @@ impl Fields {
         }
     }
 
-    /// As [`count`](Fields::count), or none if the key is absent.
+    /// Like [`count`](Fields::count), or none if the key is absent.
     pub(super) fn optional_count(
         &mut self,
         key: &str,
@@ -123,8 +123,9 @@ impl Fields {
         numbers.filter(|numbers| numbers.len() <= count).ok_or_else(|| self.refuse(key, &allowed))
     }
 
-    /// The table in the CSV that `file` names, for the distribution `key`, of sizes within `bounds`. A relative path
-    /// begins where the definition lies that states it; one of `--set`, in the working directory.
+    /// The table in the CSV that `file` names, for the distribution `key`, of sizes within `bounds`. A
+    /// relative path starts at the folder of the definition that states it; one from `--set`, at the working
+    /// directory.
     pub(super) fn table(
         &mut self,
         key: &str,
@@ -196,7 +197,7 @@ impl Fields {
         found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(key, &allowed))
     }
 
-    /// Takes the name in `base` away, so that the base's own base can take its place.
+    /// Removes the name in `base`, so that the base's own base can take its place.
     pub(super) fn take_base(&mut self) -> Result<Option<String>, DefinitionError> {
         let name = if self.states("base") { self.text("base").map(Some) } else { Ok(None) };
         self.known.remove("base");
@@ -220,7 +221,7 @@ impl Fields {
         self.values.contains_key(key)
     }
 
-    /// Makes `key` one that may be present, whether or not it is taken.
+    /// Marks `key` as one that may be present, whether or not it is taken.
     pub(super) fn know(&mut self, key: &str) {
         self.known.insert(key.to_string());
     }
@@ -233,7 +234,7 @@ impl Fields {
         self.states(&element) || first.is_some_and(|(found, _)| found.starts_with(&prefix))
     }
 
-    /// Checks that `key` is a list of tables: only an empty one has a value of its own.
+    /// Checks that `key` is a list of tables: only an empty list has a value of its own.
     pub(super) fn list(&mut self, key: &str) -> Result<(), DefinitionError> {
         match self.values.get(key) {
             Some((Value::Array(array), _)) if array.is_empty() => {
@@ -259,8 +260,8 @@ impl Fields {
         Err(DefinitionError::UnknownKey { origin, key: key.clone(), found, allowed })
     }
 
-    /// The known keys that stand at the place of `key`: in its table if there is one, else in the next table
-    /// around it that there is.
+    /// The known keys next to `key`: in its table if that exists, or else in the nearest enclosing table that
+    /// does.
     fn neighbours(&self, key: &str) -> String {
         let own_table = format!("{key}.");
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
@@ -302,7 +303,7 @@ impl Fields {
         })
     }
 
-    /// The value of `key` as it was written, and where.
+    /// The value of `key` as written, and where.
     fn shown(&self, key: &str) -> (String, String) {
         match self.values.get(key) {
             Some((value, origin)) => (shorten(&value.to_string()), origin.clone()),
@@ -311,7 +312,7 @@ impl Fields {
     }
 }
 
-/// A value from the command line: a number, a truth value or a list if it reads as one, else text.
+/// A value from the command line: a number, a boolean or a list if it parses as one, or else text.
 fn bare_value(text: &str) -> Value {
     let typed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     match typed {
@@ -343,7 +344,7 @@ fn is_filled_table(value: &Value) -> bool {
     value.as_table().is_some_and(|table| !table.is_empty())
 }
 
-/// The name of the list that `key` lies in: "phases" for "phases.0.rate".
+/// The name of the list that contains `key`: "phases" for "phases.0.rate".
 fn list_of(key: &str) -> Option<String> {
     let (list, rest) = key.split_once('.')?;
     let index = rest.split('.').next()?;

@@ -1,10 +1,10 @@
-//! The simulated process's heap: the only place that makes events and gives out object identities.
+//! The simulated process's heap: the only place that makes events and assigns object identities.
 //!
-//! The model asks for blocks and gives them back; records come out. A [`Block`] can be neither
-//! copied nor made elsewhere, and freeing takes it, so that the model cannot free an object twice or
-//! use it afterwards. Between the two stand the layers of an interpreter, if the definition has one:
-//! small objects go into its pools, of which only the arenas are malloc's, and an object that a cycle
-//! holds is freed when its collector finds it.
+//! The model asks for blocks and gives them back; records come out. A [`Block`] can be neither copied nor
+//! made elsewhere, and freeing consumes it, so the model cannot free an object twice or use it afterwards.
+//! Between the two lie the layers of an interpreter, if the definition has one: small objects go into its
+//! pools, of which only the arenas are malloc's, and an object that a cycle holds is freed when its collector
+//! finds it.
 
 use heaplab_trace::{ObjectId, Record, ThreadId};
 
@@ -16,7 +16,7 @@ use super::log::Log;
 use super::pools::{Geometry, Pools};
 use super::random::{Random, Tries};
 
-/// How marks begin that tell of mapped arenas.
+/// The prefix of marks about mapped arenas.
 pub(super) const ARENAS_MAPPED: &str = "arenas mapped: ";
 
 /// The heap of a simulated process.
@@ -28,7 +28,7 @@ pub(super) struct Heap {
     random: Random,
     /// Whether cycles hold an object.
     cyclic: Tries,
-    /// What a collection finds; empty between two of them.
+    /// What a collection finds; empty between collections.
     found: Vec<Block>,
     /// The most arenas that were mapped at once.
     mapped_peak: u64,
@@ -41,7 +41,7 @@ pub(super) struct Heap {
 pub(super) enum Kind {
     /// It holds others: it is counted.
     Container,
-    /// It holds none, but what holds it may be part of a cycle.
+    /// It holds none, but the object that holds it may be part of a cycle.
     Leaf,
 }
 
@@ -63,7 +63,7 @@ impl Heap {
         }
     }
 
-    /// Sets the time of what follows. Time does not go back.
+    /// Sets the time of what follows. Time never goes back.
     #[inline]
     pub(super) fn set_time(&mut self, now_ns: u64) {
         self.log.set_time(now_ns);
@@ -76,7 +76,7 @@ impl Heap {
         Block { place, size, birth: 0, count: 1, containers: 0 }
     }
 
-    /// An object that the collector knows of, by `thread`, who collects first if it is time.
+    /// An object that the collector knows of, by `thread`, which collects first if a collection is due.
     #[inline]
     pub(super) fn object(&mut self, thread: ThreadId, size: u64, kind: Kind) -> Block {
         if kind == Kind::Container
@@ -87,14 +87,14 @@ impl Heap {
         self.adopt(thread, size, kind)
     }
 
-    /// Counts the allocation of a container that is about to come. Gives the generation that is to be
-    /// collected first, if one is.
+    /// Counts the allocation of a container that is about to come. Returns the generation to collect first,
+    /// if there is one.
     #[inline]
     pub(super) fn count_container(&mut self) -> Option<usize> {
         self.collector.as_mut().and_then(Collector::count_container)
     }
 
-    /// Containers that can be allocated before the one after which a collection may be due.
+    /// How many containers can be allocated before the one after which a collection may be due.
     #[inline]
     pub(super) fn container_room(&self) -> u64 {
         self.collector.as_ref().map_or(u64::MAX, Collector::room)
@@ -120,8 +120,8 @@ impl Heap {
         block
     }
 
-    /// So many `leaves` and `containers` of `class` of the pools, by `thread`, added to `blocks`. The collector
-    /// has counted them.
+    /// Adds this many `leaves` and `containers` of `class` in the pools, by `thread`, to `blocks`. The
+    /// collector has already counted them.
     pub(super) fn adopt_small(
         &mut self,
         thread: ThreadId,
@@ -148,8 +148,8 @@ impl Heap {
         }
     }
 
-    /// `realloc` of `block`, a single object, to `size` by `thread`. An object in a pool may move, to another or
-    /// to malloc; what is malloc's stays malloc's.
+    /// `realloc` of `block`, a single object, to `size` by `thread`. An object in a pool may move to another
+    /// pool or to malloc; what is malloc's stays malloc's.
     #[inline]
     pub(super) fn realloc(&mut self, thread: ThreadId, block: &mut Block, size: u64) {
         debug_assert!(block.count == 1);
@@ -169,7 +169,7 @@ impl Heap {
         block.size = size;
     }
 
-    /// Drops `block`: its objects are freed by `thread`, but for those that cycles hold.
+    /// Drops `block`: `thread` frees its objects, except those that cycles hold.
     #[inline]
     pub(super) fn free(&mut self, thread: ThreadId, mut block: Block) {
         if block.place.is_collected()
@@ -187,21 +187,21 @@ impl Heap {
         self.leave(thread, block.place, block.size, block.count());
     }
 
-    /// A request was answered: `thread` collects, if that is how the server does it.
+    /// A request was answered: `thread` collects, if the server collects then.
     pub(super) fn end_request(&mut self, thread: ThreadId) {
         if self.collector.as_ref().is_some_and(Collector::collects_per_request) {
             self.collect(thread, OLDEST);
         }
     }
 
-    /// The process ends in order: `thread` frees what is out of reach, whatever the collector's mode.
+    /// The process ends in order: `thread` frees what is unreachable, whatever the collector's mode.
     pub(super) fn shut_down(&mut self, thread: ThreadId) {
         if self.collector.is_some() {
             self.collect(thread, OLDEST);
         }
     }
 
-    /// The class of the pools in which objects of `size` bytes lie, if they do: they are no events then.
+    /// The class of the pools that hold objects of `size` bytes, if any does: such objects are not events.
     pub(super) fn class(&self, size: u64) -> Option<usize> {
         self.pools.as_ref().and_then(|pools| pools.class(size))
     }
@@ -219,7 +219,7 @@ impl Heap {
         self.found = found;
     }
 
-    /// Finds a place for `size` bytes, in a pool or by malloc.
+    /// Finds a place for `size` bytes, in a pool or from malloc.
     #[inline]
     fn place(&mut self, thread: ThreadId, size: u64) -> Place {
         if let Some(class) = self.class(size) {
@@ -234,7 +234,7 @@ impl Heap {
         Place::malloc(self.log.malloc(thread, size))
     }
 
-    /// Adds an arena to the pools, if there are such.
+    /// Adds an arena to the pools, if there are any.
     #[cold]
     fn add_arena(&mut self, thread: ThreadId) {
         let Some(pools) = &mut self.pools else { return };
@@ -260,21 +260,21 @@ impl Heap {
         }
     }
 
-    /// Takes `count` objects of `size` bytes from their place.
+    /// Removes `count` objects of `size` bytes from their place.
     #[inline(always)]
     fn leave(&mut self, thread: ThreadId, place: Place, size: u64, count: u32) {
         let Some(pool) = place.in_pool() else {
             self.live_bytes -= charge(size);
             return self.log.free(thread, place.object());
         };
-        // Only the pools give out places in them: there are such.
+        // Only pools hand out places in pools, so they exist.
         let freed = self.pools.as_mut().and_then(|pools| pools.free(pool, count));
         if let Some(arena) = freed {
             self.give_back_arena(thread, arena);
         }
     }
 
-    /// The process's initial thread, which was there before the trace.
+    /// The process's initial thread, which existed before the trace.
     pub(super) fn initial_thread(&mut self, name: &str) -> ThreadId {
         self.log.name_thread(name)
     }
@@ -294,32 +294,32 @@ impl Heap {
         self.log.mark(name);
     }
 
-    /// Takes the oldest record that was not yet read.
+    /// Takes the oldest record that has not been read yet.
     #[inline]
     pub(super) fn take_record(&mut self) -> Option<Record> {
         self.log.take_record()
     }
 
-    /// Records that wait to be read.
+    /// Records waiting to be read.
     #[inline]
     pub(super) fn pending(&self) -> usize {
         self.log.pending()
     }
 
-    /// What the layers did so far.
+    /// What the layers have done so far.
     pub(super) fn counts(&self) -> &HeapCounts {
         &self.counts
     }
 
-    /// Bytes that are live, arenas in place of what lies in them, an object counting as 16 at least: what
-    /// bounds the simulation's own memory.
+    /// Live bytes, with arenas counted instead of what lies in them, and each object counted as at least 16
+    /// bytes: what bounds the simulation's own memory.
     #[inline]
     pub(super) fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 }
 
-/// What an object counts against the heap's limit.
+/// How much an object counts against the heap's limit.
 #[inline]
 fn charge(size: u64) -> u64 {
     size.max(16)

@@ -1,10 +1,10 @@
 //! The load clock: how fast load comes at each moment of virtual time.
 //!
-//! It turns a wait that is counted in load into virtual time: at factor 3 it runs three times as fast, so that a
-//! client that began to think at night wakes up when the morning's load comes. The factor is a product: of the
-//! phase, of the daily curve, and of the state of a process that switches between calm and burst at
-//! random; one over all of it if only a part of the load is simulated. It is the same for arrivals of an
-//! open loop and thinking clients of a closed one.
+//! It turns a wait counted in load into virtual time: at factor 3 it runs three times as fast, so that a
+//! client that starts to think at night wakes up when the morning's load comes. The factor is the product of
+//! the phase's factor, the daily curve's, and that of a process that switches between calm and burst at
+//! random, divided by the thinning if only a part of the load is simulated. It is the same for arrivals in an
+//! open loop and thinking clients in a closed one.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ pub(super) struct LoadClock {
 }
 
 impl LoadClock {
-    /// The clock of `definition`, whose phases end at these times in order with these factors; `random` is
+    /// The clock of `definition`, whose phases have these end times, in order, and these factors; `random` is
     /// for the bursts.
     pub(super) fn new(definition: &Definition, phases: Vec<(u64, f64)>, random: Random) -> LoadClock {
         let arrivals = &definition.arrivals;
@@ -34,8 +34,8 @@ impl LoadClock {
         }
     }
 
-    /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time does
-    /// not go back from call to call.
+    /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time
+    /// never goes back from call to call.
     pub(super) fn after(&mut self, now_ns: u64, load_ns: f64) -> Option<u64> {
         self.bursts.forget_before(now_ns);
         let mut at_ns = now_ns;
@@ -51,11 +51,11 @@ impl LoadClock {
         None
     }
 
-    /// The factor at `at_ns`, and until when it stays.
+    /// The factor at `at_ns`, and until when it holds.
     fn span(&mut self, at_ns: u64) -> Option<(u64, f64)> {
         let next = self.phases.partition_point(|(end_ns, _)| *end_ns <= at_ns);
         let &(mut end_ns, mut factor) = self.phases.get(next)?;
-        // What is nothing stays nothing: the parts of a quiet phase need no looking at.
+        // Zero stays zero: the parts of a quiet phase need no lookup.
         if factor > 0.0 {
             let (part_end_ns, part) = curve_at(&self.curve, at_ns);
             end_ns = end_ns.min(part_end_ns);
@@ -70,7 +70,7 @@ impl LoadClock {
     }
 }
 
-/// The factor of `curve` at `at_ns`, and until when it stays.
+/// The factor of `curve` at `at_ns`, and until when it holds.
 fn curve_at(curve: &Curve, at_ns: u64) -> (u64, f64) {
     if curve.factors.is_empty() {
         return (u64::MAX, 1.0);
@@ -110,7 +110,8 @@ impl Switch {
         }
     }
 
-    /// The factor at `at_ns`, and until when it stays; `at_ns` is not before what was forgotten.
+    /// The factor at `at_ns`, and until when it holds; `at_ns` must not be before the states that were
+    /// dropped.
     fn at(&mut self, at_ns: u64) -> (u64, f64) {
         if self.plan.rate == 1.0 {
             return (u64::MAX, 1.0);
@@ -151,7 +152,7 @@ mod tests {
         Bursts { rate, length: times(length_ns), gap: times(gap_ns) }
     }
 
-    /// The load that comes until `end_ns`, by waits of `step`.
+    /// The load that comes until `end_ns`, measured by waits of `step`.
     fn load(clock: &mut LoadClock, end_ns: u64, step: f64) -> f64 {
         let (mut now, mut load) = (0, 0.0);
         while let Some(next) = clock.after(now, step).filter(|next| *next < end_ns) {
@@ -205,7 +206,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Waiting twice is waiting once for the sum, wherever the spans end.
+        /// Waiting twice equals waiting once for the sum, wherever the spans end.
         #[test]
         fn waits_add_up(
             spans in prop::collection::vec((1_000u64..1_000_000, 0.1f64..8.0), 1..8),

@@ -1,7 +1,7 @@
-//! The records that the model has made and nobody has read yet.
+//! The records that the model has made and that have not been read yet.
 //!
-//! It gives out object and thread identities, and stamps each record with the present time. What
-//! an object is, and whether it may be freed, is for [`heap`](super::heap) to know.
+//! It assigns object and thread identities, and stamps each record with the current time. What an object is,
+//! and whether it may be freed, only [`heap`](super::heap) knows.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Sets the time of what follows. Time does not go back.
+    /// Sets the time of what follows. Time never goes back.
     #[inline]
     pub(super) fn set_time(&mut self, now_ns: u64) {
         debug_assert!(now_ns >= self.now_ns);
@@ -75,7 +75,7 @@ impl Log {
         self.pending.pop_front()
     }
 
-    /// Records that wait.
+    /// Records waiting to be read.
     #[inline]
     pub(super) fn pending(&self) -> usize {
         self.pending.len()

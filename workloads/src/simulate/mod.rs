@@ -1,14 +1,14 @@
 //! Load models: a definition in, a trace out.
 //!
-//! A discrete-event simulation in virtual time of a server that does not exist yet, or that cannot
-//! be recorded: an event loop, a pool of workers, long-lived connections. It depends on nothing but
-//! its definition, overrides, duration and seed: the same arguments make the same bytes on every
-//! machine. It is pulled record by record and holds what is live at that moment, however long it runs.
+//! A discrete-event simulation in virtual time of a server that does not exist yet, or that cannot be
+//! recorded: an event loop, a pool of workers, long-lived connections. It depends only on its definition,
+//! overrides, duration and seed: the same arguments produce the same bytes on every machine. It is pulled
+//! record by record and holds what is live at that moment, however long it runs.
 //!
 //! The parts, in the order in which data goes through them: `units`, `weights` and `fields` read values,
-//! `definition` makes parameters of them; `distribution` draws, `schedule` and `load` say when; `log` makes the events,
-//! `pools` and `collector` are an interpreter's layers before them, and `heap` joins these for what `objects`, `parse`,
-//! `cache`, `request`, `pool`, `event_loop` and `server` ask; `counts` counts.
+//! `definition` turns them into parameters; `distribution` draws, `schedule` and `load` say when; `log` makes
+//! the events, `pools` and `collector` are an interpreter's layers in front of it, and `heap` combines these
+//! for `objects`, `parsing`, `cache`, `request`, `workers`, `event_loop` and `server`; `counts` counts.
 //!
 //! ```
 //! use heaplab_workloads::simulate::{Options, Simulation, shipped};
@@ -84,14 +84,14 @@ fn shipped_text(name: &str) -> Option<&'static str> {
     shipped(name).map(|(_, text)| text)
 }
 
-/// What is asked of a simulation beside its definition.
+/// The options of a simulation besides its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Simulated time in ns, 100,000 hours at most; the definition's own if none.
+    /// Simulated time in ns, 100,000 hours at most; if none, the definition's own.
     pub duration_ns: Option<u64>,
-    /// What all random draws follow from.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// Fields of the definition that are set otherwise, each KEY=VALUE.
+    /// Overrides of fields of the definition, each KEY=VALUE.
     pub overrides: Vec<String>,
 }
 
@@ -101,16 +101,16 @@ impl Default for Options {
     }
 }
 
-/// The seed where none is asked for.
+/// The default seed.
 pub const DEFAULT_SEED: u64 = 1;
 
 /// The source that the header of a simulated trace names.
 pub const SIMULATE: &str = "simulate";
 
-/// Name of the header's note that says of how many requests one is in the trace, if not each is.
+/// Name of the header's note that says one in how many requests is in the trace, if not all are.
 pub const THINNED_NOTE: &str = "thinned";
 
-/// Records made ahead of the reader, at most, but for the calls of one actor's turn.
+/// The most records made ahead of the reader, not counting the calls of one actor's turn.
 const AHEAD: usize = 1024;
 
 /// A simulation that runs as its records are read.
@@ -120,7 +120,7 @@ pub struct Simulation {
     server: Server,
 }
 
-/// More is live than the definition allows.
+/// More bytes are live than the definition allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "after {time_ns} ns of simulated time {live} are live, and heap_limit is {limit}: raise heap_limit, \
@@ -134,11 +134,11 @@ pub struct HeapLimitReached {
 }
 
 impl Simulation {
-    /// Reads the definition in `text`, which `origin` names in messages, and makes ready to run it.
+    /// Reads the definition in `text`, which `origin` names in messages, and prepares to run it.
     ///
     /// # Errors
     ///
-    /// A fault of the definition or of an override. Nothing has happened then.
+    /// A fault of the definition or of an override. Nothing has run then.
     pub fn new(text: &str, origin: &str, options: &Options) -> Result<Simulation, DefinitionError> {
         let mut definition = Definition::parse(text, origin, &options.overrides, &shipped_text)?;
         if let Some(duration_ns) = options.duration_ns {
@@ -172,12 +172,12 @@ impl Simulation {
         &self.server.definition
     }
 
-    /// What the model did so far; it may be ahead of what was read.
+    /// What the model has done so far; it may be ahead of what was read.
     pub fn counts(&self) -> &Counts {
         &self.server.counts
     }
 
-    /// What the interpreter's layers did so far; all 0 without a runtime.
+    /// What the interpreter's layers have done so far; all 0 without a runtime.
     pub fn heap_counts(&self) -> &HeapCounts {
         self.server.heap.counts()
     }
@@ -224,12 +224,12 @@ impl RecordStream for Simulation {
     }
 }
 
-/// Whether `mark` of a simulated trace is the begin of a phase.
+/// Whether `mark` of a simulated trace is the start of a phase.
 pub fn is_phase(mark: &Mark) -> bool {
     !mark.name.starts_with(heap::ARENAS_MAPPED)
 }
 
-/// Everything that the trace follows from, and nothing else: no date, host or path.
+/// Everything that determines the trace, and nothing else: no date, host or path.
 fn header(definition: &Definition, text: &str, options: &Options) -> Header {
     let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut notes = vec![

@@ -1,7 +1,7 @@
-//! Parsed objects: what each one is, drawn at once, and runs of those that lie in pools.
+//! Parsed objects: what each one is, from a single draw, and runs of those that lie in pools.
 //!
-//! PERF: a request makes thousands of objects, most of which lie in an interpreter's pools and make no
-//! event. Whether one is a container, and its size, come from one lookup, and those of pools are only
+//! PERF: a request makes thousands of objects, most of which lie in an interpreter's pools and cause no
+//! event. One lookup gives both the size and whether the object is a container, and objects in pools are only
 //! counted by class: a [`Run`] puts them into the pools together.
 
 use heaplab_trace::ThreadId;
@@ -12,14 +12,14 @@ use super::distribution::quantiles;
 use super::heap::{Heap, Kind};
 use super::random::{INDICES, Random};
 
-/// Size classes of the runtime that has the most.
+/// Size classes of the runtime with the most.
 const CLASSES: usize = 64;
-/// Leaves by their class, then containers by theirs.
+/// Leaves by class, then containers by class.
 const SLOTS: usize = 2 * CLASSES;
 /// In place of a slot: the object is malloc's.
 const NO_SLOT: u8 = u8::MAX;
 
-/// Sizes and kinds of parsed objects: an entry each for equal parts of all of them, containers first.
+/// Sizes and kinds of parsed objects: one entry for each of equal parts of all objects, containers first.
 #[derive(Debug)]
 pub(super) struct ObjectTable {
     slots: Box<[u8; INDICES]>,
@@ -64,18 +64,18 @@ impl ObjectTable {
     }
 }
 
-/// Objects of pools that were drawn and are not yet placed, counted by class and kind.
+/// Pool objects that have been drawn but not placed yet, counted by class and kind.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// By slot. Made with the first object, and kept for the next run.
+    /// Counts by slot. Created with the first object, and kept for the next run.
     counts: Option<Box<[u32; SLOTS]>>,
     objects: u32,
 }
 
 impl Run {
-    /// Draws up to `count` objects and adds them, as long as they are pools' and no more than `room` of them
-    /// are containers. Gives how many it added, how many of these are containers, and the object that
-    /// was drawn after them and is neither.
+    /// Draws up to `count` objects and adds them, as long as they go into pools and no more than `room` of
+    /// them are containers. Returns how many it added, how many of these are containers, and the object drawn
+    /// after them that could not be added.
     #[inline]
     pub(super) fn draw(
         &mut self,

@@ -1,7 +1,7 @@
-//! The part of a request's handling that makes objects: some thousands, with temporary ones between them.
+//! The part of a request's handling that makes objects: some thousands, with temporary objects between them.
 //!
-//! Objects of malloc's are made one by one, in the order in which they are drawn. Those of an interpreter's
-//! pools make no event: they are counted, and placed together before a collection could tell the difference.
+//! Objects from malloc are made one by one, in the order in which they are drawn. Those in an interpreter's
+//! pools cause no event: they are counted, and placed together before a collection could tell the difference.
 
 use heaplab_trace::ThreadId;
 
@@ -10,9 +10,9 @@ use super::heap::Kind;
 use super::objects::{Drawn, Run};
 use super::surroundings::Surroundings;
 
-/// Objects of pools that are placed together, at most: about as many as an arena holds.
+/// The most pool objects that are placed together: about as many as an arena holds.
 ///
-/// PERF: the more at once, the more go into one pool. They live until the request is answered, so that
+/// PERF: the more are placed at once, the more go into one pool. They live until the request is answered, so
 /// placing them later, but before that, takes the same arenas.
 const RUN_MOST: u32 = 4096;
 
@@ -21,7 +21,7 @@ const RUN_MOST: u32 = 4096;
 pub(super) struct Parser {
     /// Objects that are still to be made.
     left: u64,
-    /// Those that were drawn and are not yet placed.
+    /// Objects that have been drawn but not placed yet.
     run: Run,
     parsed: Vec<Block>,
     /// The last object, while it is smaller than it will be: its index and its full size.
@@ -30,7 +30,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// A parser that is to make `objects`, by way of `run` into `parsed`, which are empty.
+    /// A parser that makes `objects`, by way of `run` into `parsed`; both are empty.
     pub(super) fn new(objects: u64, run: Run, parsed: Vec<Block>) -> Parser {
         Parser { left: objects, run, parsed, growing: None, temporaries_owed: 0.0 }
     }
@@ -50,8 +50,8 @@ impl Parser {
         &mut self.parsed
     }
 
-    /// Makes objects by `thread` until `budget` calls are made (one object may go beyond it) or `most`
-    /// records wait. Gives the number of calls, objects in pools included.
+    /// Makes objects by `thread` until it has made `budget` calls (one object may exceed it) or `most`
+    /// records wait. Returns the number of calls, including objects in pools.
     pub(super) fn parse(
         &mut self,
         thread: ThreadId,
@@ -61,7 +61,7 @@ impl Parser {
     ) -> u64 {
         let mut calls = 0;
         while self.left > 0 && calls < budget && around.heap.pending() < most {
-            // One that grows does so after the next object.
+            // An object that grows does so after the next object.
             let together = if self.growing.is_some() { 1 } else { RUN_MOST - self.run.objects() };
             let count = self.left.min(budget - calls).min(together.into()) as u32;
             let room = around.heap.container_room();
@@ -89,7 +89,7 @@ impl Parser {
         calls
     }
 
-    /// Makes an object that is malloc's, or whose allocation a collection comes before.
+    /// Makes an object that is malloc's, or one whose allocation a collection precedes.
     fn make(&mut self, thread: ThreadId, object: Drawn, around: &mut Surroundings<'_>) {
         let container = object.kind == Kind::Container;
         let due = if container { around.heap.count_container() } else { None };
@@ -100,7 +100,7 @@ impl Parser {
         if object.is_small
             && let Some(class) = around.heap.class(object.size)
         {
-            // One that grows within the pools leaves its first place as it was: only the second counts.
+            // An object that grows within the pools leaves its first place as it was: only the second counts.
             self.run.add(object.kind, class);
             return;
         }
@@ -112,7 +112,7 @@ impl Parser {
         self.parsed.push(around.heap.adopt(thread, size, object.kind));
     }
 
-    /// Gives the object of `growing` its full size; gives the number of calls.
+    /// Grows the object in `growing` to its full size; returns the number of calls.
     fn grow(
         &mut self,
         thread: ThreadId,
@@ -124,7 +124,7 @@ impl Parser {
         1
     }
 
-    /// Makes and frees the temporary objects that come with `objects`; gives the number of calls.
+    /// Makes and frees the temporary objects that come with `objects`; returns the number of calls.
     fn make_temporaries(&mut self, thread: ThreadId, objects: u64, around: &mut Surroundings<'_>) -> u64 {
         self.temporaries_owed += around.tables.temporaries * objects as f64;
         let mut calls = 0;

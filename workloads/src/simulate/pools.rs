@@ -1,13 +1,13 @@
 //! CPython's layer of pools (its obmalloc.c): small objects in, and where each lies out.
 //!
-//! Small objects lie in pools of one size class each, pools in arenas. Of the pools of its class an
-//! object goes into the one at the head of a list, to which a full pool comes back with its first free;
-//! without one, a free pool of that arena is taken which has the fewest of them, so that the
-//! emptier ones have a chance to become empty. Only an arena whose pools are all free goes back.
-//! This module keeps the books. It makes no events: arenas are for its caller to take and to give back.
+//! Small objects lie in pools of one size class each, pools in arenas. An object goes into the pool at the
+//! head of its class's list, to which a full pool returns with its first free. If the list is empty, a free
+//! pool is taken from the arena that has the fewest free pools, so that the emptier arenas have a chance to
+//! become empty. Only an arena whose pools are all free is given back. This module does the accounting and
+//! makes no events: its caller takes arenas and gives them back.
 //!
-//! PERF: objects of one class are all alike to a pool, so that it counts them, and takes and gives back
-//! several at once. A request makes thousands and no event of most.
+//! PERF: objects of one class are all alike to a pool, so it only counts them, and adds and removes several
+//! at once. A request makes thousands of objects, and most cause no event.
 
 use heaplab_trace::ObjectId;
 
@@ -24,7 +24,7 @@ pub(super) struct Geometry {
     pub(super) pool_bytes: u64,
     /// Size of an arena.
     pub(super) arena_bytes: u64,
-    /// Whether arenas are malloc's. If not, they are mapped, and no allocator has a say in them.
+    /// Whether arenas are malloc's. If not, they are mapped, and the allocator plays no part in them.
     pub(super) arenas_by_malloc: bool,
     /// Whether the last arena stays when it is empty.
     pub(super) keeps_last: bool,
@@ -57,7 +57,7 @@ impl Geometry {
         }
     }
 
-    /// Pools of an arena. What malloc gives does not begin at a page, and costs one of them.
+    /// Pools in an arena. A block from malloc does not start at a page boundary, which costs one of them.
     fn pools(&self) -> u32 {
         (self.arena_bytes / self.pool_bytes) as u32 - u32::from(self.arenas_by_malloc)
     }
@@ -78,7 +78,7 @@ impl Geometry {
 
 /// No pool, no arena: the end of a list.
 const NONE: u32 = u32::MAX;
-/// Pools are numbered as if each arena had this many, the most that one has.
+/// Pools are numbered as if each arena had this many, the most that any has.
 const ARENA_STRIDE: u32 = 64;
 
 /// The pools of a process.
@@ -87,7 +87,7 @@ pub(super) struct Pools {
     geometry: Geometry,
     /// By class: the first pool that is neither full nor empty.
     heads: Vec<u32>,
-    /// By class: objects that a pool holds.
+    /// By class: how many objects a pool can hold.
     capacities: Vec<u16>,
     pools: Vec<Pool>,
     arenas: Vec<Arena>,
@@ -95,7 +95,7 @@ pub(super) struct Pools {
     vacant: Vec<u32>,
     /// By the number of their free pools: the first of the arenas that have so many.
     usable: [u32; ARENA_STRIDE as usize + 1],
-    /// The lists of `usable` that are not empty: a bit each, from one free pool on.
+    /// The lists of `usable` that are not empty: one bit each, starting with one free pool.
     usable_bits: u64,
     held: u64,
 }
@@ -103,11 +103,11 @@ pub(super) struct Pools {
 #[derive(Debug, Clone, Copy)]
 struct Pool {
     class: u16,
-    /// Objects that it holds, and those that it can hold.
+    /// How many objects it holds, and how many it can hold.
     used: u16,
     capacity: u16,
     previous: u32,
-    /// Of a free pool: the next free one of its arena.
+    /// For a free pool: the next free pool of its arena.
     next: u32,
 }
 
@@ -117,9 +117,9 @@ const EMPTY: Pool = Pool { class: 0, used: 0, capacity: 0, previous: NONE, next:
 struct Arena {
     /// The object that it is; none if it is mapped.
     object: Option<ObjectId>,
-    /// Free pools, those that were never taken included.
+    /// Free pools, including those never taken.
     free: u32,
-    /// The last pool that was given back: the next to be taken.
+    /// The last pool that was given back: the next to take.
     first_free: u32,
     /// The next pool that was never taken.
     untouched: u32,
@@ -147,7 +147,7 @@ impl Pools {
         &self.geometry
     }
 
-    /// Arenas that are held now.
+    /// Arenas held now.
     pub(super) fn held(&self) -> u64 {
         self.held
     }
@@ -163,15 +163,15 @@ impl Pools {
         (class as u64 + 1) * self.geometry.class_bytes
     }
 
-    /// Whether an object in `pool` stays where it is when it becomes one of `size` bytes: it does if it
-    /// fits, and would not leave a quarter of its place.
+    /// Whether an object in `pool` stays where it is when it is resized to `size` bytes: it does if it fits
+    /// and would not leave a quarter of its place unused.
     pub(super) fn stays(&self, pool: u32, size: u64) -> bool {
         let place_bytes = self.place_bytes(self.pools[pool as usize].class as usize);
         size <= place_bytes && 4 * size > 3 * place_bytes
     }
 
-    /// Puts objects of `class` into a pool, `count` if there is room for so many; gives the pool and how many
-    /// it took. None if that takes another arena first.
+    /// Puts objects of `class` into a pool, `count` if there is room for that many; returns the pool and how
+    /// many it took. None if another arena is needed first.
     #[inline(always)]
     pub(super) fn allocate(&mut self, class: usize, count: u32) -> Option<(u32, u32)> {
         let mut number = self.heads[class];
@@ -185,7 +185,7 @@ impl Pools {
         let taken = count.min(u32::from(pool.capacity - pool.used));
         pool.used += taken as u16;
         if pool.used == pool.capacity {
-            // It is the head: nothing stands before it.
+            // It is the head: nothing precedes it.
             let next = pool.next;
             self.heads[class] = next;
             if next != NONE {
@@ -195,8 +195,8 @@ impl Pools {
         Some((number, taken))
     }
 
-    /// Takes `count` objects out of `pool`. If an arena is to be given back with them: the arena's object, or
-    /// none within if it is mapped.
+    /// Takes `count` objects out of `pool`. If this empties an arena that must be given back, returns the
+    /// arena's object, or an inner none if it is mapped.
     #[inline(always)]
     pub(super) fn free(&mut self, pool: u32, count: u32) -> Option<Option<ObjectId>> {
         let entry = &mut self.pools[pool as usize];
@@ -228,8 +228,8 @@ impl Pools {
         self.held += 1;
     }
 
-    /// Takes a free pool of the arena that has the fewest: the last that was given back, else the lowest
-    /// that was never taken.
+    /// Takes a free pool from the arena with the fewest: the one given back last, or else the lowest that was
+    /// never taken.
     fn take_free_pool(&mut self) -> Option<u32> {
         if self.usable_bits == 0 {
             return None;
@@ -283,7 +283,7 @@ impl Pools {
         }
     }
 
-    /// Takes arena `number` from among those with as many free pools.
+    /// Removes arena `number` from those with as many free pools.
     fn leave_usable(&mut self, number: u32) {
         let Arena { free, previous, next, .. } = self.arenas[number as usize];
         if previous == NONE {
@@ -310,7 +310,7 @@ impl Pools {
         self.heads[class] = pool;
     }
 
-    /// Takes `pool` out of the list of its class.
+    /// Removes `pool` from the list of its class.
     fn unlink(&mut self, pool: u32) {
         let Pool { class, previous, next, .. } = self.pools[pool as usize];
         match previous {
@@ -333,7 +333,7 @@ mod tests {
         Pools::new(Geometry::of(runtime).unwrap())
     }
 
-    /// Allocates, with an arena more if that is needed; says whether it was.
+    /// Allocates, with another arena if that is needed; says whether it was.
     fn allocate(pools: &mut Pools, size: u64, arenas: &mut u64) -> u32 {
         allocate_some(pools, size, 1, arenas).0
     }
@@ -404,8 +404,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes: no pool holds more than it can, an arena goes back exactly when it is empty,
-        /// and at the end all are back (but the one that CPython 3 keeps).
+        /// Whatever happens, no pool holds more than it can, an arena is given back exactly when it is empty,
+        /// and at the end all are back (except the one that CPython 3 keeps).
         #[test]
         fn the_books_balance(
             steps in prop::collection::vec((any::<bool>(), 1u64..=256, 1u32..40, any::<u32>()), 1..2000),
@@ -442,7 +442,7 @@ mod tests {
             prop_assert_eq!(pools.held(), u64::from(three));
         }
 
-        /// Several at once go where they would go one by one.
+        /// Several objects at once go where they would go one by one.
         #[test]
         fn several_at_once_are_the_same_as_one_by_one(
             steps in prop::collection::vec((any::<bool>(), 1u64..=256, 1u32..100, any::<u32>()), 1..200),

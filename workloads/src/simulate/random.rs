@@ -1,10 +1,9 @@
 //! Random draws: a seed in, numbers out, the same on every machine.
 //!
-//! The generator is ChaCha8 by name, whose stream is fixed by its specification; logarithms,
-//! exponentials and powers come from the `libm` crate, because those of the platform's C library
-//! differ in the last bit. Uniform draws are made here, since `rand` may change its own between
-//! versions. Each purpose has its own stream of the generator: turning the payload's parameters
-//! does not change when requests arrive.
+//! The generator is ChaCha8 by name, whose stream is fixed by its specification; logarithms, exponentials and
+//! powers come from the `libm` crate, because those of platform C libraries differ in the last bit. Uniform
+//! draws are made here, since `rand` may change its algorithms between versions. Each purpose has its own
+//! stream of the generator: changing the payload's parameters does not change when requests arrive.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +27,7 @@ impl Random {
         Random { rng, normal: None }
     }
 
-    /// So many bits, 32 at most.
+    /// A random number of this many bits, at most 32.
     #[inline]
     pub(super) fn bits(&mut self, count: u32) -> u32 {
         self.rng.next_u32() >> (u32::BITS - count)
@@ -79,12 +78,12 @@ impl Random {
 
 /// Tries that succeed with the same probability, many at a time.
 ///
-/// PERF: 64 tries are decided bit by bit of the probability, all at once, which takes 8 draws on average.
+/// PERF: 64 tries are decided together, one bit of the probability at a time, which takes 8 draws on average.
 #[derive(Debug, Clone)]
 pub(super) struct Tries {
     /// The probability times 2^32.
     limit: u64,
-    /// Outcomes that were not yet given out, and how many.
+    /// Outcomes not handed out yet, and how many.
     outcomes: u64,
     left: u32,
 }
@@ -105,7 +104,7 @@ impl Tries {
         (count_ones(outcomes & ((1 << first) - 1)), count_ones(outcomes >> first))
     }
 
-    /// The next `count` outcomes, of those that are left: fewer than 64. A bit each, set for a success.
+    /// The next `count` of the outcomes that are left; fewer than 64. One bit each, set for a success.
     #[inline]
     fn take(&mut self, count: u32) -> u64 {
         let outcomes = self.outcomes & ((1 << count) - 1);
@@ -157,8 +156,9 @@ impl Tries {
 
 /// How many bits of `outcomes` are set.
 ///
-/// PERF: without a branch on each, which nothing foresees; and without `u64::count_ones`, for which the oldest
-/// processors that we build for have no instruction, where a look at a table of 2 KiB does.
+/// PERF: without a branch on each bit, which no processor could predict; and without `u64::count_ones`, for
+/// which the oldest processors that we build for have no instruction, so a lookup in a table of 2 KiB serves
+/// instead.
 #[inline]
 fn count_ones(outcomes: u64) -> u32 {
     match ONES.get(outcomes as usize) {
@@ -167,7 +167,7 @@ fn count_ones(outcomes: u64) -> u32 {
     }
 }
 
-/// By a number: its bits that are set.
+/// For each number, how many of its bits are set.
 static ONES: [u8; 1 << 11] = {
     let mut ones = [0; 1 << 11];
     let mut number = 1;

@@ -1,10 +1,10 @@
 //! A worker's handling of one request, one call of the allocator at a time.
 //!
-//! The order of calls is that of a handler that decodes, parses, works and answers: copies of the
-//! payload; parsed objects, some of which grow once, with temporary objects between them; the
-//! encoded response in a growing buffer; then everything is freed but what the cache keeps and the
-//! response, which the event loop frees. Calls are due evenly over the service time; those that
-//! are due in one slice are made at its begin, so that workers that are busy at once take turns.
+//! The order of calls is that of a handler that decodes, parses, works and answers: copies of the payload;
+//! parsed objects, some of which grow once, with temporary objects between them; the encoded response in a
+//! growing buffer; then everything is freed except what the cache keeps and the response, which the event
+//! loop frees. Calls are due evenly over the service time; those due in one slice are made at its start, so
+//! that workers that are busy at the same time take turns.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use super::surroundings::{Spare, Surroundings, Tables};
 /// A request as the event loop hands it over.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// The connection that waits for the response.
+    /// The connection waiting for the response.
     pub(super) connection: u32,
     /// The receive buffer: allocated by the loop, freed by the worker.
     pub(super) buffer: Block,
@@ -30,9 +30,9 @@ pub(super) struct Request {
 /// What comes after a turn.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// The rest of the slice: enough records wait.
+    /// The rest of the slice; it stopped because enough records wait.
     Stopped,
-    /// Another slice, which begins at this time.
+    /// Another slice, which starts at this time.
     Next(u64),
     /// Nothing: the response is ready for the event loop.
     Done(Block),
@@ -47,13 +47,13 @@ pub(super) struct Job {
     /// Calls made, and the time from one to the next.
     calls: u64,
     gap_ns: u64,
-    /// Length of a slice, and the end of the one that runs.
+    /// Length of a slice, and the end of the current one.
     slice_ns: u64,
     slice_end_ns: u64,
     stage: Stage,
     payload_bytes: u64,
     buffer: Option<Block>,
-    /// Made for the whole of the request: its handler's object, then the copies of the payload.
+    /// Made for the whole request: its handler's object, then the copies of the payload.
     held: Vec<Block>,
     parser: Parser,
     response: Option<Block>,
@@ -71,7 +71,7 @@ enum Stage {
 }
 
 impl Job {
-    /// Begins to handle `request` on `thread` at `now_ns`, to be done after `service_ns`.
+    /// Starts to handle `request` on `thread` at `now_ns`, to finish after `service_ns`.
     pub(super) fn new(
         definition: &Definition,
         tables: &Tables,
@@ -105,7 +105,7 @@ impl Job {
         }
     }
 
-    /// Makes the calls that are due in a slice, from where it stopped if it did, until `most` records wait.
+    /// Makes the calls that are due in a slice, from where it stopped, if it did, until `most` records wait.
     pub(super) fn run(&mut self, now_ns: u64, most: usize, around: &mut Surroundings<'_>) -> Turn {
         if now_ns >= self.slice_end_ns {
             self.slice_end_ns = now_ns.saturating_add(self.slice_ns);
@@ -113,7 +113,7 @@ impl Job {
         if let Some(response) = self.response.take_if(|_| self.stage == Stage::Answer) {
             return Turn::Done(response);
         }
-        // The service time holds to the ns: the response leaves then, however many calls there were.
+        // The service time is exact to the ns: the response leaves then, however many calls there were.
         let end_ns = self.started_ns.saturating_add(self.service_ns).max(now_ns);
         while self.stage != Stage::Answer {
             let budget = self.calls_due().saturating_sub(self.calls);
@@ -231,7 +231,7 @@ pub(super) fn grown(bytes: u64, growth: f64) -> u64 {
     ((bytes as f64 * growth) as u64).max(bytes + 1)
 }
 
-/// About how many calls a request with `objects` parsed objects makes, those that pools serve included; what
+/// About how many calls a request with `objects` parsed objects makes, including those that pools serve; what
 /// its cache evicts comes on top.
 fn expected_calls(definition: &Definition, tables: &Tables, objects: u64) -> f64 {
     let plan = &definition.parsed;

@@ -1,12 +1,12 @@
 //! Virtual time: what happens next.
 //!
-//! The schedule is a binary heap of moments with who acts then; equal times keep the order in which
-//! they were entered, so that a run depends on nothing but its seed.
+//! The schedule is a binary heap of moments, each with the actor that acts then; equal times keep the order
+//! in which they were entered, so that a run depends only on its seed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// What is to happen, by time. `A` says who acts.
+/// What will happen, by time. `A` says who acts.
 #[derive(Debug)]
 pub(super) struct Schedule<A> {
     heap: BinaryHeap<Reverse<Entry<A>>>,
@@ -32,21 +32,21 @@ impl<A> Schedule<A> {
         self.heap.push(Reverse(Entry { time_ns, order: self.entered, actor }));
     }
 
-    /// Takes the next to act; none if nothing is to happen any more.
+    /// Takes the next to act; none if nothing more will happen.
     #[inline]
     pub(super) fn take(&mut self) -> Option<(u64, A)> {
         self.heap.pop().map(|Reverse(entry)| (entry.time_ns, entry.actor))
     }
 
-    /// How much is entered.
+    /// How many moments are entered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether an actor who goes on at `time_ns` comes before everything that is entered.
+    /// Whether an actor that continues at `time_ns` comes before everything that is entered.
     ///
-    /// PERF: most steps of a worker do, and then need not go through the heap.
+    /// PERF: this holds for most steps of a worker, which then need not go through the heap.
     #[inline]
     pub(super) fn is_next(&self, time_ns: u64) -> bool {
         self.heap.peek().is_none_or(|Reverse(entry)| time_ns < entry.time_ns)

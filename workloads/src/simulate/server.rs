@@ -1,9 +1,9 @@
 //! The modelled server: who acts when, the workers, the phases, the start and the orderly end.
 //!
-//! One event loop (thread 0) and a pool. Each actor's turn makes a few calls of the heap and enters
-//! when it acts again. A handler of the event loop takes no virtual time, as its calls are few: they
-//! bear the time at which it ran. A worker's calls are spread over its service time in slices: those of
-//! a slice are made back to back at its begin, and nobody comes between.
+//! One event loop (thread 0) and a pool. Each actor's turn makes a few calls of the heap and enters when it
+//! acts again. A handler of the event loop takes no virtual time, because its calls are few: they carry the
+//! time at which it ran. A worker's calls are spread over its service time in slices: those of a slice are
+//! made back to back at its start, with no other thread's calls between them.
 
 use heaplab_trace::ThreadId;
 
@@ -40,9 +40,9 @@ pub(super) enum Actor {
     Send(u32, u32),
     /// An open loop's next arrival.
     Arrive,
-    /// A part of a request came.
+    /// A part of a request arrived.
     Read(u32),
-    /// A part of a response can go.
+    /// A part of a response can be sent.
     Write(u32),
     /// A worker's next call.
     Work(u32),
@@ -64,7 +64,7 @@ pub(super) struct Randoms {
 
 impl Randoms {
     fn new(seed: u64) -> Randoms {
-        // The numbers are part of what a seed means: new streams get new ones.
+        // The numbers are part of what a seed means: new streams get new numbers.
         Randoms {
             arrivals: Random::new(seed, 1),
             payloads: Random::new(seed, 2),
@@ -88,18 +88,19 @@ pub(super) struct Server {
     pub(super) randoms: Randoms,
     pub(super) tables: Tables,
     pub(super) clients: Vec<Client>,
-    /// Clients whose connection is open and without a request, in no order.
+    /// Clients whose connection is open and has no request, in no particular order.
     pub(super) idle: Vec<u32>,
     pub(super) counts: Counts,
     /// Factor of the phase on the payload.
     pub(super) payload_factor: f64,
-    /// Whether the duration is over: nothing new begins.
+    /// Whether the duration is over: nothing new starts.
     pub(super) finishing: bool,
     pool: Pool,
     cache: Cache,
     startup: Vec<Block>,
     spares: Vec<Spare>,
-    /// Who was stopped within a turn because enough records wait: goes on before anybody else acts.
+    /// The actor that was stopped within a turn because enough records wait: it continues before any other
+    /// acts.
     stopped: Option<Actor>,
     finished: bool,
 }
@@ -140,13 +141,13 @@ impl Server {
         server
     }
 
-    /// Whether nothing will happen any more.
+    /// Whether nothing more will happen.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Lets the next actor act, and go on as long as nobody else comes before it and fewer than
-    /// `most` records wait.
+    /// Lets the next actor act, and continue as long as no other actor comes before it and fewer than `most`
+    /// records wait.
     pub(super) fn step(&mut self, most: usize) {
         let stopped = self.stopped.take().map(|actor| (self.now_ns, actor));
         let Some((time_ns, actor)) = stopped.or_else(|| self.schedule.take()) else {
@@ -167,7 +168,8 @@ impl Server {
         }
     }
 
-    /// One turn of `actor`; gives the time of its next if that is known. A long turn stops when `most` records wait.
+    /// One turn of `actor`; returns the time of its next turn if that is known. A long turn stops when `most`
+    /// records wait.
     fn act(&mut self, actor: Actor, most: usize) -> Option<u64> {
         match actor {
             Actor::Work(worker) => self.work(worker, most),
@@ -190,7 +192,7 @@ impl Server {
         self.assign();
     }
 
-    /// Wakes a worker for each request that waits, as far as there are idle ones.
+    /// Wakes a worker for each request that waits, as long as there are idle workers.
     fn assign(&mut self) {
         while let Some((index, request)) = self.pool.assign() {
             let now_ns = self.now_ns;
@@ -330,7 +332,7 @@ impl Server {
         Some(self.now_ns + self.definition.cache.sweep_ns)
     }
 
-    /// The duration is over: nothing new begins, and the simulation ends here or with the last response.
+    /// The duration is over: nothing new starts, and the simulation ends here or with the last response.
     fn begin_end(&mut self) -> Option<u64> {
         self.finishing = true;
         if !self.definition.free_at_end {

@@ -19,7 +19,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) spares: &'a mut Vec<Spare>,
 }
 
-/// Empty lists that earlier requests have made room in.
+/// Empty lists with capacity left by earlier requests.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
     pub(super) run: Run,
@@ -34,18 +34,18 @@ pub(super) struct Tables {
     pub(super) connection: SizeTable,
     pub(super) thread: SizeTable,
     pub(super) objects: ObjectTable,
-    /// Sizes of the object that a handler is.
+    /// Sizes of a handler's own object.
     pub(super) handler: SizeTable,
     pub(super) temporary: SizeTable,
-    /// Temporary objects for each parsed one.
+    /// Temporary objects per parsed object.
     pub(super) temporaries: f64,
 }
 
 impl Tables {
     /// The tables of `definition`, on `heap`.
     ///
-    /// PERF: a temporary that lies in a pool takes a place and gives it back at once: it makes no event,
-    /// and leaves the pools as they were but where it needed a pool of its own for that moment. Only the
+    /// PERF: a temporary that lies in a pool takes a place and gives it back at once: it makes no event, and
+    /// leaves the pools as they were, except where it needed a pool of its own for that moment. Only the
     /// others are drawn: five in six of a Python request's objects are such temporaries.
     pub(super) fn new(definition: &Definition, heap: &Heap) -> Tables {
         let temporary = SizeTable::new(&definition.temporary.size);

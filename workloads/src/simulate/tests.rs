@@ -36,7 +36,7 @@ pub(super) fn python_heap() -> heap::Heap {
     heap::Heap::new(&definition(), random::Random::new(1, 1))
 }
 
-/// One phase, nothing at the start: the steady state that queueing theory speaks of.
+/// One phase, nothing at the start: the steady state of queueing theory.
 const STEADY: &[&str] = &[
     "startup.objects=0",
     "startup.time=0s",
@@ -126,7 +126,7 @@ fn phases_change_the_rate_of_open_and_closed_loops() {
     }
 }
 
-/// Little's law ties three figures that are counted apart, and the waiting time of a queue with
+/// Little's law relates three figures that are counted separately, and the waiting time of a queue with
 /// Poisson arrivals, one server and constant service is known: load / (2 (1 - load)) services.
 #[test]
 fn the_queue_obeys_little_and_pollaczek() {
@@ -150,7 +150,7 @@ fn the_queue_obeys_little_and_pollaczek() {
     near(counts.busy.mean(now), 0.7, 0.02);
 }
 
-/// The clock that carries phases, curve, bursts and thinning does so for arrivals.
+/// The clock applies phases, curve, bursts and thinning to arrivals.
 #[test]
 fn bursts_come_and_go() {
     let overrides =
@@ -224,7 +224,7 @@ fn blocks_cross_threads_in_both_directions() {
         assert!(from_loop >= requests && from_worker >= requests, "{from_loop} {from_worker} {requests}");
         between_workers
     };
-    // Nothing is forced out of the cache in so short a time: only the collector's finds cross.
+    // Nothing is evicted from the cache in so short a time: only what the collector finds crosses threads.
     assert_eq!(crossings("collector.cyclic=0"), 0);
     assert!(crossings("collector.cyclic=0.1") > 1000);
 }
@@ -246,7 +246,7 @@ fn mean_run(mut simulation: Simulation) -> f64 {
 fn busy_workers_take_turns_in_slices() {
     let busy = |slice: &str| {
         let slice = format!("service.slice={slice}");
-        // An object is made in one go with the temporary ones after it.
+        // An object is made together with the temporary ones after it.
         let objects = ["pymalloc=false", "parsed.bytes_per_object=64B", "temporary.per_object=0"];
         let overrides = [&objects[..], &["arrivals.think.mean=1s", &slice]].concat();
         mean_run(simulation(1, 10.0, &overrides))
@@ -256,8 +256,8 @@ fn busy_workers_take_turns_in_slices() {
     assert!(sliced > 10.0 * call_by_call && whole > 1.2 * sliced, "{call_by_call} {sliced} {whole}");
 }
 
-/// A slice's calls bear the time of its begin, and no other thread's call stands between them, even
-/// where reading stops in their midst.
+/// A slice's calls carry the time of its start, and no other thread's call comes between them, even where
+/// reading stops in the middle.
 #[test]
 fn nobody_comes_into_a_slice() {
     let overrides = [
@@ -355,8 +355,8 @@ fn the_heap_limit_ends_a_simulation_that_grows_without_bound() {
     assert!(source.contains("heap_limit is 8MiB"), "{source}");
 }
 
-/// The records ahead of the reader and the live objects are all that is held: both are bounded
-/// whatever the duration.
+/// Only the records ahead of the reader and the live objects are held: both are bounded whatever the
+/// duration.
 #[test]
 fn what_is_held_does_not_grow_with_the_duration() {
     let mut simulation = simulation(1, 3600.0, &["phases.2.rate=1", "parsed.bytes_per_object=4KiB"]);
@@ -375,7 +375,7 @@ fn what_is_held_does_not_grow_with_the_duration() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever the parameters: a lawful trace, and everything is freed at the end when that is asked.
+    /// Whatever the parameters, the trace is lawful, and everything is freed at the end if that is asked for.
     #[test]
     fn every_model_makes_a_lawful_trace(
         seed in any::<u64>(),
@@ -433,11 +433,11 @@ proptest! {
             prop_assert_eq!(counts.opened, counts.closed);
             let heap = simulation.heap_counts();
             prop_assert_eq!(heap.collected, heap.buried);
-            // CPython 3 keeps its last arena, which is no object.
+            // CPython 3 keeps its last arena, which is not an object.
             prop_assert!(heap.arenas_taken - heap.arenas_freed <= u64::from(runtime == 1));
         } else {
             prop_assert!(summary.last_time_ns < u64::from(duration_ms) * 1_000_000);
-            // With mapped arenas there may be nothing of malloc's yet.
+            // With mapped arenas, there may be no object from malloc yet.
             prop_assert!(summary.live_at_end > 0 || runtime == 1);
         }
     }

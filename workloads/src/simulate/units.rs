@@ -1,6 +1,6 @@
 //! Quantities as definitions write them: "64KiB", "30s", "20/s", "8MiB/s". Text in, base units out.
 //!
-//! A bare number is refused: whether `payload.median = 64` means bytes or KiB is not for us to guess.
+//! A bare number is refused: whether `payload.median = 64` means bytes or KiB is not ours to guess.
 
 /// Factors of the units of size, in bytes.
 const SIZES: &[(&str, f64)] = &[
@@ -33,7 +33,7 @@ pub(super) enum Quantity {
 }
 
 impl Quantity {
-    /// What may be written, for a message.
+    /// What is allowed, for a message.
     pub(super) fn allowed(self) -> &'static str {
         match self {
             Quantity::Size => {
@@ -45,7 +45,7 @@ impl Quantity {
         }
     }
 
-    /// The value of `text` in the base unit; none if it is not such a quantity. May be negative.
+    /// The value of `text` in the base unit; none if it is not such a quantity. It may be negative.
     pub(super) fn parse(self, text: &str) -> Option<f64> {
         let (number, unit) = split_number(text.trim())?;
         let factor = match self {

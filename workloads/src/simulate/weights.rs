@@ -12,7 +12,7 @@ use super::random::Random;
 const FILE_MOST_BYTES: u64 = 64 << 10;
 /// The largest weight.
 const WEIGHT_MOST: f64 = 1e15;
-/// What may stand first.
+/// The optional first line.
 const HEAD: &str = "size,weight";
 
 /// Sizes with their weights.
@@ -22,7 +22,7 @@ pub struct SizeWeights {
     rows: Arc<[(u64, f64)]>,
 }
 
-/// Reads the file at `path`, named by `key`.
+/// Reads the file at `path`, which `key` names.
 pub(super) fn read_file(path: &Path, key: &str, origin: &str) -> Result<String, DefinitionError> {
     let refuse = |allowed: String| {
         let (origin, key, found) = (origin.to_string(), key.to_string(), format!("{:?}", path.display()));
@@ -87,7 +87,7 @@ impl SizeWeights {
         self.rows[self.rows.partition_point(|(_, sum)| *sum <= point).min(last)].0
     }
 
-    /// Half of the draws lie below, or there.
+    /// Half of the draws lie at or below this.
     pub(super) fn median_bytes(&self) -> u64 {
         let mut before = 0.0;
         let mut rows: Vec<(u64, f64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The pool of workers: a FIFO queue of requests, and which idle worker is woken for one.
+//! The pool of workers: a FIFO queue of requests, and which idle worker is woken for a request.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::block::Block;
 use super::definition::Wake;
 use super::request::{Job, Request};
 
-/// Workers and the requests that wait for one.
+/// Workers and the requests waiting for one.
 #[derive(Debug)]
 pub(super) struct Pool {
     wake: Wake,
@@ -64,17 +64,17 @@ impl Pool {
         worker.map(|worker| (worker, request))
     }
 
-    /// Worker `index` has nothing to do.
+    /// Marks worker `index` as idle.
     pub(super) fn rest(&mut self, index: u32) {
         self.idle.push_back(index);
     }
 
-    /// Requests that wait.
+    /// Requests waiting.
     pub(super) fn queued(&self) -> u64 {
         self.queue.len() as u64
     }
 
-    /// Workers that handle a request.
+    /// Workers handling a request.
     pub(super) fn busy(&self) -> u64 {
         (self.workers.len() - self.idle.len()) as u64
     }
@@ -83,7 +83,7 @@ impl Pool {
         &mut self.workers[index as usize]
     }
 
-    /// Takes every worker away.
+    /// Removes every worker.
     pub(super) fn take_workers(&mut self) -> Vec<Worker> {
         self.idle.clear();
         std::mem::take(&mut self.workers)

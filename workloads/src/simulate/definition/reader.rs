@@ -1,7 +1,7 @@
-//! Reads a definition: its text, its bases' and overrides in, checked parameters out.
+//! Reads a definition: its text, its bases and overrides in, checked parameters out.
 //!
-//! Every bound of a parameter stands here, and what single fields cannot show: values that contradict
-//! each other. Nothing is run, and no default is made up.
+//! Every bound of a parameter is here, and the checks that single fields cannot make: values that contradict
+//! each other. Nothing is run, and no default is invented.
 
 use super::super::distribution::{Shape, Sizes, Times};
 use super::super::error::DefinitionError;
@@ -16,18 +16,18 @@ const NO_BASE: &str = "none";
 /// The longest chain of bases.
 const MAX_BASES: usize = 8;
 
-/// The longest list of a curve's parts.
+/// The most parts of a curve.
 const MAX_PARTS: usize = 10_000;
-/// The longest list of phases.
+/// The most phases.
 pub const MAX_PHASES: usize = 1000;
-/// Most parsed objects of one request.
+/// The most parsed objects of one request.
 const MAX_OBJECTS: u64 = 10_000_000;
 /// Largest size of the objects that a model makes by the thousand.
 const MAX_SMALL: u64 = 64 << 20;
 
 impl Definition {
-    /// Reads the definition in `text`, which `origin` names in messages, with `overrides` of the
-    /// form KEY=VALUE laid over it. `base` gives the text of a shipped definition.
+    /// Reads the definition in `text`, which `origin` names in messages, with `overrides` of the form
+    /// KEY=VALUE applied to it. `base` returns the text of a shipped definition.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Definition {
     }
 }
 
-/// Fills in what `fields` leave out from its base, from the base's base, and so on to the root.
+/// Fills in what `fields` omit from its base, from the base's base, and so on to the root.
 fn lay_over_bases(
     fields: &mut Fields,
     base: &dyn Fn(&str) -> Option<&'static str>,
@@ -260,7 +260,7 @@ fn shape(
     })
 }
 
-/// What single fields cannot show: values that contradict each other.
+/// Checks what single fields cannot show: values that contradict each other.
 fn check(definition: &Definition, fields: &Fields) -> Result<(), DefinitionError> {
     let largest = definition.payload.max_bytes;
     if largest / definition.parsed.bytes_per_object > MAX_OBJECTS {

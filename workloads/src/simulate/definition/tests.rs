@@ -1,4 +1,4 @@
-//! Good and bad definitions, and what is said of the bad ones.
+//! Good and bad definitions, and the errors for the bad ones.
 
 use super::*;
 use crate::simulate::{DefinitionError, SHIPPED, shipped};
@@ -54,7 +54,7 @@ fn overrides_reach_any_field() {
     assert_eq!(definition.phases, []);
 }
 
-/// The definition lies beside its table; an override's path begins in the working directory.
+/// The definition lies beside its table; an override's path is relative to the working directory.
 #[test]
 fn tables_of_sizes_are_read_from_beside_the_definition() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! The shipped definitions: each one's laws, and that a seed means the same trace for ever.
+//! The shipped definitions: the laws of each, and that a seed means the same trace forever.
 
 use super::super::distribution::quantiles;
 use super::*;
 
-/// Simulated time in which each definition makes some ten thousands of requests whose objects are few,
-/// and some hundreds as they are; and what makes it so.
+/// Simulated time in which each definition makes tens of thousands of requests when their objects are few,
+/// and hundreds as they are; and the settings that make them few.
 const SPANS: &[(&str, f64, f64, &[&str])] = &[
     ("monitor-server", 1_500.0, 15.0, &[]),
     ("monitor-server-vm", 1_500.0, 20.0, &[]),
@@ -22,8 +22,8 @@ fn each_shipped_definition_has_its_spans_and_its_golden_hash() {
     assert_eq!(GOLDEN.iter().map(|(name, _)| *name).collect::<Vec<&str>>(), names);
 }
 
-/// Requests come at the rate that the parameters say, with the payload that they say; and by Little's law
-/// the requests that wait, and those that are handled, are as many as their rate and times make.
+/// Requests come at the rate that the parameters say, with the payload that they say; and the numbers of
+/// requests waiting and in progress are what Little's law gives for their rate and times.
 #[test]
 fn each_definition_has_its_rate_its_payload_and_little_s_law() {
     in_parallel(|(name, duration_s, _, more)| {
@@ -100,7 +100,7 @@ fn the_first_million_events_are_the_known_ones() {
     assert_eq!(found, golden);
 }
 
-/// The hash of the definition's first million events and of what stands between them.
+/// The hash of the definition's first million events and of the records between them.
 fn hash_million(name: &str) -> String {
     let (name, text) = super::super::shipped(name).unwrap();
     let mut simulation = Simulation::new(text, name, &Options::default()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// With pools, what is small is no event, and what comes to malloc beside larger objects is arenas.
+/// With pools, small objects are not events, and malloc gets only arenas besides larger objects.
 #[test]
 fn small_objects_are_no_events() {
     for (runtime, small, arena) in [("cpython27", 256, Some(256 << 10)), ("cpython3", 512, None)] {
@@ -29,8 +29,8 @@ fn small_objects_are_no_events() {
     }
 }
 
-/// The figures that the object layer of a real server shows: about 130 events a request with pools,
-/// about 30,000 without.
+/// The figures seen in the object layer of a real server: about 130 events a request with pools, about 30,000
+/// without.
 #[test]
 fn pools_take_most_events_away() {
     let per_request = |pymalloc: &str, duration_s: f64| {
