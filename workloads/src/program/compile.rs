@@ -11,7 +11,7 @@ use crate::stream::RecordStream;
 
 /// Compiles the records of `stream` into `file`, which must be empty.
 ///
-/// `progress` is told the number of events now and then.
+/// `progress` is called with the number of events from time to time.
 ///
 /// # Errors
 ///
@@ -54,15 +54,16 @@ pub fn compile(
 }
 
 impl Compiler<'_> {
-    /// The recorded process was sampled. In strict order the window ends here, so that a replay can be sampled
-    /// where the recorded process was; in causal order there is no such place.
+    /// The recorded process was sampled. In strict order the window ends here, so that a replay can be
+    /// sampled where the recorded process was; in causal order no such place exists.
     fn close_at_sample(&mut self, time_ns: u64) -> Result<(), Fault> {
         let Some(time) = self.since_first_event(time_ns) else { return Ok(()) };
         if self.order == Order::Causal || !self.has_times || time < self.current.head.last_time {
             return Ok(());
         }
         if self.current.segments.is_empty() {
-            // Nothing happened since the window before, which ends here unless it does at an earlier sample.
+            // Nothing has happened since the previous window, which ends here unless it ends at an earlier
+            // sample.
             if let Some(held) = self.held.as_mut().filter(|held| held.head.flags & WINDOW_SAMPLED == 0) {
                 held.head.flags |= WINDOW_SAMPLED;
                 held.head.last_time = time;

@@ -1,8 +1,8 @@
 //! The compiler: events in, windows of operations out.
 //!
-//! What is settled here, once, need not be asked in the replay: which slot, which operations of two
-//! threads on one object can meet in the two windows that are in flight (only those wait and publish),
-//! and how far a block is written to. The replay's loop is then a walk over arrays.
+//! What is settled here, once, need not be decided during the replay: which slot, which operations of two
+//! threads on one object can meet in the two windows in flight (only those wait and publish), and how far a
+//! block is written to. The replay's loop is then a walk over arrays.
 
 use std::collections::hash_map::Entry;
 
@@ -19,9 +19,9 @@ use super::touch::Touches;
 use super::{Order, Windows};
 
 /// A calloc of at least this many bytes usually comes zeroed from the system and is not written to at once:
-/// only its first page is touched, where the trace does not say how much was.
+/// only its first page is touched, unless the trace says how much was.
 const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
-/// Only blocks above this size can be touched in a page that a later shrink takes away.
+/// Only blocks above this size can be touched in a page that a later shrink removes.
 const PAGE_BYTES: u64 = 4096;
 /// More threads than any process has; protects against a damaged file.
 const THREADS_MAX: u32 = 1 << 22;
@@ -30,21 +30,22 @@ const THREADS_MAX: u32 = 1 << 22;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
     pub(super) size: u64,
-    /// The operation on it that came last.
+    /// The last operation on it.
     pub(super) place: Place,
-    /// The operation that gave it its block: a touch length is that one's, whatever was done with the object since.
+    /// The operation that gave it its block: a touch length belongs to that operation, whatever was done with
+    /// the object since.
     pub(super) allocating: Place,
     /// File offset of that touch length, once it is written; 0 before, and for small blocks.
     pub(super) touch_offset: u64,
     pub(super) slot: u32,
-    /// The thread of the operation that came last.
+    /// The thread of the last operation.
     pub(super) thread: ThreadId,
 }
 
-/// Where a thread stands.
+/// The position of a thread.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Thread {
-    /// The window in which it has a segment, and which.
+    /// The window in which it has a segment, and the segment's number.
     window: u64,
     segment: u32,
     pub(super) seen: bool,
@@ -60,26 +61,26 @@ pub(super) struct Compiler<'a> {
     pub(super) live: FxHashMap<ObjectId, Live>,
     touches: Touches,
     pub(super) slots: Slots,
-    /// By slot: how often an operation on it was published.
+    /// By slot: how many operations on it were published.
     generations: Vec<u32>,
     pub(super) threads: Vec<Thread>,
     pub(super) current: WindowDraft,
     pub(super) held: Option<WindowDraft>,
     spare: Vec<SegmentDraft>,
     first_time: Option<u64>,
-    /// Time of the last event. A window can end later, at a look.
+    /// Time of the last event. A window can end later, at a sample.
     pub(super) last_event: u64,
     /// The thread of the last event.
     pub(super) last_thread: ThreadId,
     pub(super) requested: u64,
-    /// The largest requested bytes, and the window that they are reached in.
+    /// The largest requested bytes, and the window in which they are reached.
     pub(super) peak: (u64, u64),
     /// Sum of requested bytes times the ns that they were live.
     pub(super) byte_ns: u128,
-    /// Time from which on peak and sum count: that of a fork.
+    /// The time from which peak and sum are counted: that of a fork.
     pub(super) counted_from: u64,
     pub(super) events: u64,
-    /// Of the events those before that time.
+    /// The number of events before that time.
     pub(super) inherited_events: u64,
 }
 
@@ -154,7 +155,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Figures are those of what follows.
+    /// Figures count only what follows.
     pub(super) fn count_from(&mut self, time: u64) {
         self.byte_ns = 0;
         self.inherited_events = self.events;
@@ -191,8 +192,8 @@ impl<'a> Compiler<'a> {
                 self.allocate(thread, object, Code::ReallocNull, size, 0)?;
             }
             Action::Realloc { object, size } => self.reallocate(thread, object, size)?,
-            // NOTE: realloc(p, 0) frees on glibc and makes a new minimal block on jemalloc 5.3. What was
-            // recorded is an end of the object, so every allocator gets a free.
+            // NOTE: realloc(p, 0) frees on glibc and makes a new minimal block on jemalloc 5.3. The recording
+            // says that the object ended, so every allocator gets a free.
             Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => {
                 self.free(thread, object)?;
             }
@@ -280,8 +281,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Of a live object so many bytes were written to: its last allocating operation touches no more, and no
-    /// less, which for a large calloc is more than its first page.
+    /// This many bytes of a live object were written to: its last allocating operation touches exactly that
+    /// much, which for a large calloc is more than its first page.
     fn touched(&mut self, object: ObjectId, bytes: u64) -> Result<(), Fault> {
         let Some(live) = self.live.get(&object).copied() else {
             return Err(
@@ -330,8 +331,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Makes `op` wait for the operation on the same object before it, where the two can meet: other threads,
-    /// and windows that can be in flight together.
+    /// Makes `op` wait for the previous operation on the same object where the two can meet: in different
+    /// threads, and in windows that can be in flight together.
     fn order_behind(&mut self, live: &Live, thread: ThreadId, op: &mut Op) {
         let generation = &mut self.generations[live.slot as usize];
         op.generation = *generation;
@@ -363,7 +364,7 @@ impl<'a> Compiler<'a> {
         Place { window: self.current.number, segment: segment as u32, op: ops.len() as u32 - 1 }
     }
 
-    /// The segment that the thread's next operation goes to.
+    /// The segment for the thread's next operation.
     pub(super) fn segment(&mut self, thread: ThreadId) -> Result<u32, Fault> {
         if thread >= THREADS_MAX {
             return Err(CompileError::Limit { what: "threads", limit: u64::from(THREADS_MAX) }.into());
@@ -401,7 +402,7 @@ impl<'a> Compiler<'a> {
         if alive.is_empty() { vec![0] } else { alive }
     }
 
-    /// Closes the current window; the next one, if any, begins at a time with flags.
+    /// Closes the current window; the next one, if any, begins at a given time with given flags.
     pub(super) fn close_window(&mut self, next: Option<(u64, u32)>) -> Result<(), Fault> {
         if self.current.segments.is_empty() {
             if let Some((time, flags)) = next {

@@ -1,7 +1,7 @@
 //! A window while it is compiled.
 //!
-//! Two windows are held back, because a later event may still mark an operation of theirs as waited
-//! for; then a window is written and only the touch length of a large block may be changed in place.
+//! Two windows are held back, because a later event may still mark one of their operations as waited for;
+//! after that a window is written, and only the touch length of a large block may still be changed in place.
 
 use heaplab_trace::{ObjectId, ThreadId};
 
@@ -39,7 +39,7 @@ pub(super) struct WindowDraft {
     pub(super) segments: Vec<SegmentDraft>,
     /// Bytes allocated by its events.
     pub(super) allocated_bytes: u64,
-    /// Its operations that are work on an object, which are no events.
+    /// Its operations that are work on an object, which are not events.
     pub(super) works: u64,
     /// Allocations larger than a page: a later event may change how far they are touched.
     pub(super) large: Vec<(ObjectId, Place)>,
@@ -66,12 +66,12 @@ impl WindowDraft {
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     ops: Vec<u8>,
-    /// Segment and operation, and where its touch length lies: of those that have one, in that order.
+    /// Segment, operation, and position of the touch length, for each operation that has one, in that order.
     touches: Vec<(u32, u32, usize)>,
 }
 
 impl Encoded {
-    /// Makes them those of `window`.
+    /// Encodes `window` into these bytes.
     pub(super) fn encode(&mut self, window: &WindowDraft) {
         self.bytes.clear();
         self.bytes.resize(HEAD_BYTES, 0);
@@ -122,7 +122,7 @@ impl Encoded {
         self.bytes.extend_from_slice(&self.ops);
     }
 
-    /// Where the touch length of an operation lies in the window; none if its size alone says it.
+    /// Where the touch length of an operation lies in the window; none if its size alone determines it.
     pub(super) fn touch_offset(&self, place: Place) -> Option<usize> {
         let wanted = (place.segment, place.op);
         let found = self.touches.binary_search_by_key(&wanted, |(segment, op, _)| (*segment, *op)).ok()?;

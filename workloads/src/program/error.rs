@@ -16,10 +16,10 @@ pub enum CompileError {
     Write {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The folder has not enough room.
+    /// The folder does not have enough room.
     #[error(
         "{folder} has no room for a program file of {needed_bytes} bytes; set TMPDIR to a folder that has"
     )]
@@ -28,7 +28,7 @@ pub enum CompileError {
         folder: PathBuf,
         /// Length of the whole file.
         needed_bytes: u64,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The records contradict each other.
@@ -42,7 +42,7 @@ pub enum CompileError {
     /// More than a program can hold.
     #[error("the trace has more {what} than a program can hold ({limit})")]
     Limit {
-        /// Of what.
+        /// What there are too many of.
         what: &'static str,
         /// How many it can hold.
         limit: u64,

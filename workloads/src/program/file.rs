@@ -1,7 +1,7 @@
-//! The file that a program is written to: nameless, so that it is gone when the last process that has it open
-//! ends, however it ends.
+//! The file that a program is written to: nameless, so that it disappears when the last process that has it
+//! open ends, however it ends.
 //!
-//! Of a long program hardly any page stays in memory: what is written goes to the disk and is dropped.
+//! Hardly any page of a long program stays in memory: what is written goes to the disk and is dropped.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -16,9 +16,9 @@ use super::layout::{FIRST_WINDOW, MAGIC, VERSION};
 
 /// Programs up to this length stay in the page cache from their compilation to their last replay.
 pub(super) const CACHED_BYTES: u64 = 128 << 20;
-/// Of a longer one, as much is written to the disk, and dropped, at once.
+/// How much of a longer program is written to the disk and dropped at a time.
 const DROPPED_BYTES: u64 = 32 << 20;
-/// As much is written to the file at once.
+/// How much is written to the file at a time.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A program's file.
@@ -38,7 +38,7 @@ impl ProgramFile {
         Ok(ProgramFile { file: tempfile::tempfile_in(folder)?, folder: folder.to_path_buf() })
     }
 
-    /// A program that is there already.
+    /// An existing program.
     #[must_use]
     pub fn from_file(file: File, folder: &Path) -> ProgramFile {
         ProgramFile { file, folder: folder.to_path_buf() }
@@ -65,15 +65,15 @@ impl ProgramFile {
 
 /// A program file while it grows.
 ///
-/// When there is no room left in the folder the rest is counted and not written, so that it can be said how much
-/// room is needed.
+/// When no room is left in the folder, the rest is counted but not written, so that the error can say how
+/// much room is needed.
 pub(super) struct ProgramWriter<'a> {
     file: &'a File,
     buffer: Vec<u8>,
     /// Bytes before those in the buffer.
     written: u64,
     dropped: u64,
-    /// What the system said when there was no more room.
+    /// The system's error when there was no more room.
     no_room: Option<io::Error>,
     /// The window written last.
     encoded: Encoded,
@@ -116,8 +116,8 @@ impl ProgramWriter<'_> {
             if !is_full(&error) {
                 return Err(error);
             }
-            // What is there is of no use, and others may need the room. Where it cannot be given back now, it is
-            // when the file goes.
+            // What was written is useless, and others may need the room. If it cannot be given back now, it
+            // is when the file goes away.
             let _ = self.file.set_len(0);
             self.no_room = Some(error);
         }
@@ -138,7 +138,8 @@ impl ProgramWriter<'_> {
         Ok(())
     }
 
-    /// File offset of the touch length of an operation of the window written last; none if its size alone says it.
+    /// File offset of the touch length of an operation of the window written last; none if its size alone
+    /// determines it.
     pub(super) fn touch_offset(&self, place: Place) -> Option<u64> {
         Some(self.begin + self.encoded.touch_offset(place)? as u64)
     }
@@ -155,7 +156,7 @@ impl ProgramWriter<'_> {
         if self.no_room.is_some() { Ok(()) } else { self.file.write_all_at(&bytes, offset) }
     }
 
-    /// Writes the end. Returns how long the file is, and the error of one that had no room for that.
+    /// Writes the end. Returns the file's length, and the error if there was no room for it.
     pub(super) fn finish(mut self) -> io::Result<(u64, Option<io::Error>)> {
         self.buffer.extend([0; 8]);
         self.flush()?;

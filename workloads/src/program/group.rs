@@ -1,13 +1,15 @@
-//! Four small mallocs and frees in a row, in one: the first byte says of each which it is.
+//! Four small mallocs and frees in a row, encoded as one group: the first byte says which each is.
 //!
-//! PERF: what a program calls next is what a processor foresees worst, and a replay jumps by it. By the first byte of a
-//! group it jumps once for four calls, so that it is wrong once at most where it was up to four times.
+//! PERF: a processor predicts what a program calls next worst of all, and a replay branches on it. With the
+//! first byte of a group it branches once for four calls, so it mispredicts at most once instead of up to
+//! four times.
 
 use super::operation::{Code, MOST_OP_BYTES, Op};
 
 /// Operations of a group.
 pub const GROUP_OPS: usize = 4;
-/// The first byte of a group, without its pattern. No operation's is like it: its form would be none.
+/// The first byte of a group, without its pattern. No operation's first byte is like it: it would have no
+/// form.
 pub const GROUP: u8 = 0x30;
 
 const PATTERN: u8 = (1 << GROUP_OPS) - 1;
@@ -26,7 +28,8 @@ pub const fn group_bytes(pattern: u8) -> usize {
     1 + GROUP_OPS * SLOT_BYTES + pattern.count_ones() as usize * SIZE_BYTES
 }
 
-/// Appends the group that `ops` begin with. False, and nothing is appended, if they begin with none.
+/// Appends the group that `ops` begin with. Returns false and appends nothing if they do not begin with a
+/// group.
 pub fn encode_group(ops: &[Op], out: &mut Vec<u8>) -> bool {
     let is_member = |op: &Op| matches!(op.code, Code::Malloc | Code::Free) && op.fits_short();
     let Some(ops) = ops.first_chunk::<GROUP_OPS>().filter(|ops| ops.iter().all(is_member)) else {
@@ -44,8 +47,9 @@ pub fn encode_group(ops: &[Op], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// An operation of a group, of which `bytes` begin with the first byte, and how long it is: the one that begins at `at`,
-/// and `allocates` by the pattern. The first one begins at 1, each other where the one before it ends.
+/// The operation that begins at `at` in a group, and its length. `bytes` begin with the group's first byte,
+/// and the pattern gives `allocates`. The first operation begins at 1, each other where the one before it
+/// ends.
 #[inline(always)]
 pub fn decode_member(allocates: bool, bytes: &[u8; MOST_OP_BYTES], at: usize) -> (Op, usize) {
     let slot = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0]);
@@ -58,7 +62,7 @@ pub fn decode_member(allocates: bool, bytes: &[u8; MOST_OP_BYTES], at: usize) ->
     (op, SLOT_BYTES + SIZE_BYTES)
 }
 
-/// The operations of the group with that pattern that `bytes` are of.
+/// The operations of the group in `bytes`, which has that pattern.
 pub fn decode_group(pattern: u8, bytes: &[u8; MOST_OP_BYTES]) -> [Op; GROUP_OPS] {
     let mut at = 1;
     std::array::from_fn(|bit| {

@@ -1,7 +1,7 @@
 //! What a program file looks like. Plain data; no I/O.
 //!
-//! A program is a chain of windows, in the machine's byte order. Nothing in it is aligned: it is read from front to
-//! back and once. The operations that programs make most take 4 to 8 bytes, a byte less in groups of four.
+//! A program is a chain of windows, in the machine's byte order. Nothing in it is aligned: it is read once,
+//! from front to back. The most common operations take 4 to 8 bytes, and a byte less in groups of four.
 //!
 //! ```text
 //! file      := magic "HEAPLABP" | version u32 | zero to byte 64 | window ... | end (8 zero bytes)
@@ -47,17 +47,17 @@ pub const FIRST_WINDOW: u64 = 64;
 pub const WINDOW_BARRIER: u32 = 1;
 /// The window frees what was live at the end of the trace.
 pub const WINDOW_DRAIN: u32 = 2;
-/// The window is a round of the nudge: small calls that let an allocator look at its clock.
+/// The window is a round of the nudge: small calls that let an allocator read its clock.
 pub const WINDOW_NUDGE: u32 = 4;
 /// After the window the recorded process's resident memory was sampled; the window's last time is that sample's.
 pub const WINDOW_SAMPLED: u32 = 8;
 
-/// Before the window the recorded process had its huge pages switched off.
+/// Before the window, the recorded process switched its huge pages off.
 pub const WINDOW_HUGE_PAGES_OFF: u32 = 16;
-/// Before the window it had them only where memory asks for them.
+/// Before the window, the process restricted huge pages to memory that asks for them.
 pub const WINDOW_HUGE_PAGES_ADVISED: u32 = 32;
-/// Before the window it had them as the system's setting is.
+/// Before the window, the process returned to the system's setting of huge pages.
 pub const WINDOW_HUGE_PAGES_ALLOWED: u32 = 64;
 
-/// Before the window the recorded process was forked: what is before it, its parent did.
+/// Before the window, the recorded process was forked: everything earlier was done by its parent.
 pub const WINDOW_FORKED: u32 = 128;

@@ -1,11 +1,11 @@
-//! How long a trace's program is at least: known before it is compiled.
+//! The least length of a trace's program, known before it is compiled.
 
 use heaplab_trace::Summary;
 
 use super::group::{GROUP_OPS, group_bytes};
 
-/// Bytes that the programs of a trace with these totals take at least: each object is allocated and freed, each in a group
-/// of its like, which is the shortest that an operation can be.
+/// The fewest bytes that the programs of a trace with these totals take: each object is allocated and freed,
+/// each in a group of similar operations, which is the shortest encoding of an operation.
 #[must_use]
 pub fn least_bytes(summary: &Summary) -> u64 {
     const FREES: u64 = group_bytes(0) as u64;

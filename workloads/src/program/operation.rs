@@ -1,14 +1,15 @@
 //! One call of a replay, and its bytes in a program file.
 //!
 //! An operation takes the first form that can hold it: short for a small block in one of the first 16 million
-//! slots that no other thread waits for, medium for most others, wide for all. `layout.rs` draws them. Of the short ones
-//! four in a row may lie in a group (`group.rs`).
+//! slots that no other thread waits for, medium for most others, wide for all. `layout.rs` draws them. Four
+//! short ones in a row may form a group (`group.rs`).
 
 /// Unit of [`Op::touch`] in bytes: a cache line.
 pub const TOUCH_UNIT: u64 = 64;
-/// The longest operation. Whoever decodes one must be able to read so many bytes, whatever its length.
+/// The longest operation. A decoder must be able to read this many bytes, whatever the operation's length.
 pub const MOST_OP_BYTES: usize = 36;
-/// The largest block whose touch length may be left to its size: that of a larger one may be changed in the file.
+/// The largest block whose touch length may be left to its size: that of a larger block may be changed in the
+/// file.
 pub const SHORT_TOUCH_BYTES: u64 = 4096;
 
 /// What an operation calls.
@@ -29,7 +30,7 @@ pub enum Code {
     Free = 5,
     /// `free(NULL)`.
     FreeNull = 6,
-    /// Reads and writes back each of the first `size` bytes of what lies in the slot, `old_size` times over.
+    /// Reads and writes back each of the first `size` bytes of the slot's object, `old_size` times over.
     Work = 7,
     /// `malloc_trim(size)`, of the whole heap. Its slot is 0 and unused.
     MallocTrim = 8,
@@ -38,7 +39,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The code of that number.
+    /// The code with that number.
     #[inline(always)]
     pub const fn from_number(number: u8) -> Option<Code> {
         Some(match number {
@@ -68,7 +69,7 @@ impl Code {
         !matches!(self, Code::Free | Code::FreeNull)
     }
 
-    /// Whether the file has a second number of it: the old size, or the alignment.
+    /// Whether the file has a second number for it: the old size, or the alignment.
     #[inline(always)]
     const fn has_aux(self) -> bool {
         matches!(self, Code::AlignedAlloc | Code::Realloc | Code::Work | Code::Mallopt)
@@ -77,7 +78,7 @@ impl Code {
 
 /// The operation waits until the slot's generation has reached its own.
 pub const OP_WAITS: u8 = 1 << 6;
-/// The operation then sets the slot's generation to its own plus one: another thread may wait for it.
+/// Afterwards, the operation sets the slot's generation to its own plus one: another thread may wait for it.
 pub const OP_PUBLISHES: u8 = 1 << 7;
 
 const FORM_SHIFT: u8 = 4;
@@ -86,7 +87,7 @@ const MEDIUM: u8 = 1;
 const WIDE: u8 = 2;
 const SLOTS_IN_HEAD: u32 = 1 << 24;
 
-/// How much of an operation the file says: which form it has.
+/// How much of an operation the file states: its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Form {
@@ -99,7 +100,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that an operation of that kind has; none if no operation has such a kind.
+    /// The form of an operation of that kind; none if no operation has such a kind.
     #[inline(always)]
     pub const fn of_kind(kind: u8) -> Option<Form> {
         match kind >> FORM_SHIFT & 3 {
@@ -120,17 +121,18 @@ impl Form {
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Op {
-    /// Requested bytes; of work, the bytes that are worked on; of `malloc_trim` its pad, of `mallopt` its parameter.
-    /// Of a free, the bytes that the object had while it is compiled: the file does not say them.
+    /// Requested bytes; for work, the bytes to work on; for `malloc_trim` its pad, for `mallopt` its
+    /// parameter. For a free, during compilation, the object's bytes: the file does not state them.
     pub size: u64,
-    /// Of a realloc, the bytes that the object had before; of work, how many times over it is done; of `mallopt`,
-    /// the value.
+    /// For a realloc, the bytes that the object had before; for work, how many times it is repeated; for
+    /// `mallopt`, the value.
     pub old_size: u64,
     /// Where the object's pointer is kept.
     pub slot: u32,
     /// What `OP_WAITS` waits for; `OP_PUBLISHES` sets one more.
     pub generation: u32,
-    /// How far the program writes to the block, in units of [`TOUCH_UNIT`], never meant beyond `size`.
+    /// How far the program writes to the block, in units of [`TOUCH_UNIT`], never to be applied beyond
+    /// `size`.
     pub touch: u32,
     /// What it calls.
     pub code: Code,
@@ -147,7 +149,7 @@ impl Op {
         Op { size, old_size: 0, slot, generation: 0, touch: 0, code, flags: 0, alignment_log2: 0 }
     }
 
-    /// By how much it changes the requested bytes: what it takes away, and what it then adds.
+    /// By how much it changes the requested bytes: what it subtracts, and what it then adds.
     pub fn requested_change(&self) -> (u64, u64) {
         match self.code {
             Code::Realloc => (self.old_size, self.size),
@@ -162,7 +164,7 @@ impl Op {
         if self.code == Code::AlignedAlloc { u64::from(self.alignment_log2) } else { self.old_size }
     }
 
-    /// The touch length of a block whose size alone says it.
+    /// The touch length of a block whose size alone determines it.
     #[inline(always)]
     pub(super) fn whole_touch(code: Code, size: u64) -> u32 {
         if code.allocates() { touch_units(size) } else { 0 }
@@ -180,7 +182,7 @@ impl Op {
         (!self.code.has_size() || fits(self.size)) && (!self.code.has_aux() || fits(self.aux()))
     }
 
-    /// Appends its bytes. Returns where its touch length lies from its begin, where the file has one.
+    /// Appends its bytes. Returns the offset of its touch length from its start, where the file has one.
     pub fn encode(&self, out: &mut Vec<u8>) -> Option<usize> {
         let begin = out.len();
         let in_head = self.slot < SLOTS_IN_HEAD;
@@ -242,9 +244,9 @@ impl Op {
     /// Becomes the operation that `bytes` begin with, whose first byte is `kind`. Returns its length; none if no
     /// operation has such a kind.
     ///
-    /// PERF: every place that is read is fixed once the code and the form are known, and lies in the array: no bounds
-    /// are checked. In place, because an operation that is copied is read in other widths than it was written in, which
-    /// the processor cannot forward.
+    /// PERF: every position that is read is fixed once the code and the form are known, and lies in the
+    /// array, so no bounds are checked. The operation is filled in place, because a copied operation is read
+    /// in different widths than it was written in, which the processor cannot forward.
     #[inline(always)]
     pub fn read(&mut self, kind: u8, bytes: &[u8; MOST_OP_BYTES]) -> Option<usize> {
         let form = Form::of_kind(kind)?;

@@ -1,6 +1,6 @@
-//! Reads a program front to back, some whole windows at a time, into memory of the caller's.
+//! Reads a program front to back, several whole windows at a time, into the caller's memory.
 //!
-//! Of a long program, what was read is dropped from the page cache and what comes next is asked for.
+//! For a long program, what was read is dropped from the page cache and what comes next is prefetched.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -11,31 +11,31 @@ use super::layout::{FIRST_WINDOW, MAGIC, VERSION};
 use super::operation::MOST_OP_BYTES;
 use super::window::{HEAD_BYTES, Window};
 
-/// Bytes that a buffer must have beyond the windows that it is to hold: whoever decodes the last operation reads
-/// beyond it.
+/// Bytes that a buffer must have beyond the windows that it holds: decoding the last operation reads beyond
+/// it.
 pub const SLACK_BYTES: usize = MOST_OP_BYTES;
-/// The end is as long.
+/// The length of the end marker.
 const END_BYTES: usize = 8;
-/// As much is asked for ahead, and dropped at once.
+/// How much is prefetched, and dropped, at a time.
 const AHEAD_BYTES: u64 = 8 << 20;
 
-/// Where a reader of a program stands.
+/// A reader of a program, and its position.
 #[derive(Debug)]
 pub struct ProgramReader {
     file: File,
     /// File offset of the next window.
     offset: u64,
     length: u64,
-    /// Pages are dropped up to here, and asked for as much farther.
+    /// Pages are dropped up to here, and prefetched as far beyond.
     turned: u64,
 }
 
 impl ProgramReader {
-    /// A reader of the first window.
+    /// A reader at the first window.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or is no program of this version.
+    /// A file that cannot be read, or is not a program of this version.
     pub fn open(file: File) -> io::Result<ProgramReader> {
         let mut head = [0; FIRST_WINDOW as usize];
         let length = file.metadata()?.len();
@@ -54,12 +54,12 @@ impl ProgramReader {
         (self.offset, self.turned) = (FIRST_WINDOW, FIRST_WINDOW);
     }
 
-    /// Reads as many whole windows as `buffer` holds, and returns their bytes; 0 at the end. A window that is
-    /// longer than the buffer is not read: then the answer is more than the buffer can hold, and what it needs.
+    /// Reads as many whole windows as `buffer` holds, and returns their bytes; 0 at the end. A window longer
+    /// than the buffer is not read: the result is then larger than the buffer, and is the size needed.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or has other windows than it says.
+    /// A file that cannot be read, or whose windows are not as it states.
     pub fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = buffer.len().saturating_sub(SLACK_BYTES);
         let wanted = (self.length - self.offset).min(room as u64) as usize;
@@ -103,7 +103,7 @@ impl ProgramReader {
     }
 }
 
-/// What is said of a file that no compiler wrote.
+/// The error for a file that no compiler wrote.
 pub(super) fn damaged(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }

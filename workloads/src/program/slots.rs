@@ -1,4 +1,5 @@
-//! Which slot an object gets: few slots, and none that another thread could still be reading.
+//! Which slot an object gets: as few slots as possible, and never one that another thread could still be
+//! reading.
 //!
 //! In strict order a slot is free as soon as its object is. In causal order the threads of two
 //! windows run side by side, so a slot freed by one thread in window `w` goes to that thread at once
@@ -11,7 +12,7 @@ use std::collections::VecDeque;
 pub(super) struct Slots {
     /// Free for anybody.
     free: Vec<u32>,
-    /// Freed in the window of that number; free for anybody two windows later.
+    /// Freed in the window with that number; free for anybody two windows later.
     aging: VecDeque<(u64, Vec<u32>)>,
     /// Empty vectors to use again.
     spare: Vec<Vec<u32>>,
@@ -25,8 +26,8 @@ impl Slots {
         self.count
     }
 
-    /// A slot for an object of a thread whose own freed slots of this window are `own`; none when
-    /// four thousand million objects are live.
+    /// A slot for an object of a thread whose own freed slots of this window are `own`; none when four
+    /// billion objects are live.
     pub(super) fn take(&mut self, own: &mut Vec<u32>) -> Option<u32> {
         if let Some(slot) = own.pop().or_else(|| self.free.pop()) {
             return Some(slot);
@@ -41,7 +42,7 @@ impl Slots {
         self.free.push(slot);
     }
 
-    /// Window `window` closed, and these slots that its threads freed were not taken again.
+    /// Window `window` closed; its threads freed these slots and did not take them again.
     pub(super) fn age(&mut self, window: u64, own: &mut Vec<u32>) {
         if own.is_empty() {
             return;

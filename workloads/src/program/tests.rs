@@ -1,5 +1,5 @@
-//! Programs are replayed here by a model with a random scheduler: whatever the threads' luck, every
-//! operation must find its slot as the trace left it, and nobody may wait for ever.
+//! Programs are replayed here by a model with a random scheduler: however the threads are scheduled, every
+//! operation must find its slot as the trace left it, and no thread may wait forever.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -77,7 +77,7 @@ fn read_window(bytes: &[u8]) -> Block {
     Block { head, segments }
 }
 
-/// Reads it in buffers that hold a window or two.
+/// Reads the program in buffers that hold a window or two.
 fn read_blocks(reader: &mut ProgramReader) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut buffer = vec![0; 200];
@@ -169,10 +169,10 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// How often a history's work is done over.
+/// How often a history's work is repeated.
 const WORK_REPEATS: u32 = 3;
 
-/// What the model knows while it replays.
+/// The model's state while it replays.
 #[derive(Default)]
 struct Model {
     /// Size of the object in each slot.
@@ -224,7 +224,7 @@ struct Running<'a> {
     at: usize,
 }
 
-/// Replays blocks as the worker does in causal order, with the next thread to take a step drawn from `luck`.
+/// Replays blocks as the worker does in causal order, drawing the next thread to take a step from `luck`.
 fn replay_causal(blocks: &[Block], luck: &[usize]) -> Model {
     let mut model = Model::default();
     let mut running: Vec<Running<'_>> = Vec::new();
@@ -426,7 +426,7 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     assert_eq!(told, [(2, 3, WINDOW_SAMPLED), (1, 4, WINDOW_SAMPLED), (1, 15, WINDOW_SAMPLED)]);
     assert_eq!(info.duration_ns, 7, "a look is no event");
     assert_eq!(info.requested_mean_bytes, (100 + 2 * 200 + 4 * 300) / 7);
-    // A window that was full just before the look.
+    // A window that was full just before the sample.
     let full = (0..7).map(|object| malloc(object, object)).chain([look(9), malloc(9, 7), look(19)]);
     let (_, blocks) = compile_records(full, Order::Strict, narrow()).unwrap();
     let (main, _) = trace_blocks(blocks);
@@ -494,7 +494,7 @@ fn a_program_is_no_shorter_than_is_said_before_and_little_longer() {
         compile_events(&events, Order::Causal, Windows::new(Order::Causal, 5_000, false)).unwrap();
     let least = least_bytes(&heaplab_trace::Summary { objects: 4_000, ..Default::default() });
     let beside = info.file_bytes - least;
-    // The nudge, which every program has, and heads.
+    // The nudge, which every program has, and the heads.
     let nudge = compile_events(&[], Order::Causal, narrow()).unwrap().0.file_bytes;
     assert!((0..nudge + 1_000).contains(&beside), "{beside} of {}", info.file_bytes);
 }

@@ -2,10 +2,10 @@
 //!
 //! A fork is a flag of a window too: see `WINDOW_FORKED`.
 //!
-//! Huge pages are the flags of a window, for the kernel is asked once for the whole process. A call of
-//! `malloc_trim` or `mallopt` is an operation like any other call of the allocator, but in a window of its own
-//! between two barriers: it is about the whole heap, so that all events before it are done and none after it
-//! has begun, in causal order too. It is no event and no work, and counts nowhere.
+//! Huge pages are flags of a window, because the kernel is asked once for the whole process. A call of
+//! `malloc_trim` or `mallopt` is an operation like any other call of the allocator, but in a window of its
+//! own between two barriers: it concerns the whole heap, so all events before it must be done and none after
+//! it may have started, in causal order too. It is neither an event nor work, and is counted nowhere.
 
 use heaplab_trace::{HugePages, Mark, ThreadId, Tuning};
 
@@ -19,14 +19,14 @@ use super::layout::{
 use super::operation::{Code, Op};
 
 /// The parameters of `mallopt` that are replayed, by their numbers in the C library's malloc.h: `M_MXFAST`,
-/// `M_TRIM_THRESHOLD`, `M_TOP_PAD`, `M_MMAP_THRESHOLD`, `M_MMAP_MAX`, `M_PERTURB`, `M_ARENA_TEST`, `M_ARENA_MAX`.
-/// Whatever the value, and whoever wrote the trace, the worst is an allocator that then has no memory (a pad below
-/// 0), which is a status of the sample. `M_CHECK_ACTION` (-5) has done nothing since glibc 2.26; another number may
-/// be anything to an allocator that knows it.
+/// `M_TRIM_THRESHOLD`, `M_TOP_PAD`, `M_MMAP_THRESHOLD`, `M_MMAP_MAX`, `M_PERTURB`, `M_ARENA_TEST`,
+/// `M_ARENA_MAX`. Whatever the value, and whoever wrote the trace, the worst result is an allocator that then
+/// runs out of memory (a pad below 0), which is a status of the sample. `M_CHECK_ACTION` (-5) has done
+/// nothing since glibc 2.26; another number may be anything to an allocator that knows it.
 const REPLAYED_PARAMETERS: [i32; 8] = [1, -1, -2, -3, -4, -6, -7, -8];
 
 impl Compiler<'_> {
-    /// What a mark says holds from its place in the order on.
+    /// Applies what a mark says from its place in the order on.
     pub(super) fn mark(&mut self, mark: &Mark) -> Result<(), Fault> {
         if let Some(said) = HugePages::from_mark(&mark.name) {
             self.set_huge_pages(said)
@@ -39,7 +39,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The process was forked: what it holds and requests counts from here on, and the next window waits for those before it.
+    /// The process was forked: what it holds and requests counts from here on, and the next window waits for
+    /// all earlier ones.
     fn fork(&mut self, time_ns: u64) -> Result<(), Fault> {
         let last_time = self.current.head.last_time;
         let time = if self.has_times { self.since_first_event(time_ns).unwrap_or(0) } else { last_time };
@@ -50,7 +51,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// What the process said of its memory holds from the next window on, which waits for those before it.
+    /// What the process said about its memory applies from the next window on, which waits for all earlier
+    /// ones.
     fn set_huge_pages(&mut self, said: HugePages) -> Result<(), Fault> {
         self.close_window(Some((self.current.head.last_time, WINDOW_BARRIER)))?;
         self.current.head.flags &=
@@ -63,7 +65,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// A window that holds `op` alone, at the mark's own time: an idle process that trims its heap does so long
+    /// Makes a window that holds only `op`, at the mark's own time: an idle process may trim its heap long
     /// after its last event.
     fn tune(&mut self, time_ns: u64, op: Op) -> Result<(), Fault> {
         let last_time = self.current.head.last_time;
@@ -75,8 +77,9 @@ impl Compiler<'_> {
         self.close_window(Some((time, WINDOW_BARRIER)))
     }
 
-    /// A mark knows no thread. The one that acted last is most likely to have made the call, and in strict order it
-    /// need not be woken for it; where it has ended, the initial thread. To the C library it is all the same.
+    /// A mark has no thread. The thread that acted last most likely made the call, and in strict order it
+    /// need not be woken for it; if it has ended, the initial thread makes the call. The C library does not
+    /// care which thread does.
     fn thread_of_last_event(&self) -> ThreadId {
         if self.is_alive(self.last_thread) { self.last_thread } else { 0 }
     }

@@ -1,7 +1,8 @@
-//! Reads a whole program once and proves that a replay of it cannot go wrong: every operation is one, finds
-//! its slot as the operation before it left that, and waits for something that comes.
+//! Reads a whole program once and proves that a replay of it cannot go wrong: every operation is valid, finds
+//! its slot as the previous operation left it, and waits only for something that comes.
 //!
-//! A replay's loop can then trust what it reads. A file that no compiler wrote is an error here, and no crash there.
+//! A replay's loop can then trust what it reads. A file that no compiler wrote is an error here rather than a
+//! crash there.
 
 use std::io;
 use std::ops::Range;
@@ -13,12 +14,12 @@ use super::reader::{ProgramReader, SLACK_BYTES, damaged};
 use super::window::{HEAD_BYTES, Segment, Window};
 use super::{Order, ProgramInfo};
 
-/// What a buffer has at first.
+/// The initial size of a buffer.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Generations are compared without their highest bit: the worker needs it.
 const GENERATION: u32 = u32::MAX >> 1;
 
-/// What is known of a program that was verified.
+/// What is known about a verified program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
     /// A buffer for its longest window.
@@ -59,12 +60,12 @@ pub fn verify(reader: &mut ProgramReader, info: &ProgramInfo) -> io::Result<Veri
     Ok(verified)
 }
 
-/// What the model knows of a slot.
+/// What the model knows about a slot.
 #[derive(Clone, Copy)]
 struct Slot {
     /// Bytes of the object in it, plus one; 0 while it is empty.
     size: u64,
-    /// The window and the thread of the operation that came last.
+    /// The window and the thread of the last operation.
     window: u64,
     thread: u32,
     generation: u32,
@@ -73,7 +74,7 @@ struct Slot {
 /// A segment that is being executed.
 struct Running {
     segment: Segment,
-    /// What is left of its operations, in the window's bytes.
+    /// The rest of its operations, in the window's bytes.
     rest: Range<usize>,
     requested: i64,
     requested_peak: i64,
@@ -103,7 +104,7 @@ struct Model {
 /// In place of a window: the thread ended.
 const ENDED: u64 = u64::MAX;
 
-/// What became of a try to execute an operation.
+/// The result of trying to execute an operation.
 enum Step {
     Done,
     MustWait,
@@ -207,7 +208,7 @@ impl Model {
         }
     }
 
-    /// Executes what is left of a segment, as far as it need not wait.
+    /// Executes the rest of a segment, as far as it need not wait.
     fn execute(&mut self, segment: &mut Running, bytes: &[u8]) -> io::Result<Step> {
         let thread = segment.segment.thread;
         while !segment.rest.is_empty() {
@@ -254,7 +255,7 @@ impl Model {
         Ok(())
     }
 
-    /// Executes an operation, and completes it by what the file does not say.
+    /// Executes an operation, and fills in what the file does not state.
     fn apply(&mut self, op: &mut Op, thread: u32) -> io::Result<Step> {
         if matches!(op.code, Code::FreeNull | Code::MallocTrim | Code::Mallopt) {
             let plain = op.flags == 0;

@@ -35,9 +35,9 @@ pub struct Segment {
     pub ends_thread: bool,
     /// Bytes of its operations.
     pub bytes: u64,
-    /// By how much it changes the requested bytes.
+    /// How much it changes the requested bytes.
     pub requested_change: i64,
-    /// The most by which it raises them meanwhile.
+    /// The most by which it raises them along the way.
     pub requested_peak: u64,
 }
 
@@ -62,7 +62,7 @@ impl Window {
         bytes
     }
 
-    /// The head that `bytes` begin with; none where they are too few.
+    /// The head that `bytes` begin with; none if there are too few.
     pub fn from_bytes(bytes: &[u8]) -> Option<Window> {
         let bytes = bytes.first_chunk::<HEAD_BYTES>()?;
         let long = |index: usize| {
@@ -92,7 +92,7 @@ impl Segment {
         put(out, self.requested_peak);
     }
 
-    /// The segment that begins at `at` in a window's bytes, and where its operations begin; none where it is cut
+    /// The segment that begins at `at` in a window's bytes, and where its operations begin; none if it is cut
     /// off or longer than the window.
     pub fn decode(window: &[u8], mut at: usize) -> Option<(Segment, usize)> {
         let thread = take(window, &mut at)?;
@@ -120,7 +120,7 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Takes a number in variable length; none where it is cut off or longer than 64 bits.
+/// Takes a number in variable length; none if it is cut off or longer than 64 bits.
 fn take(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {

@@ -43,7 +43,7 @@ fn compiled(order: Order) -> Made {
     Made { info, bytes }
 }
 
-/// What is said of the program; nothing if it is right.
+/// The error for the program; none if it is valid.
 fn complaint(made: &Made) -> Option<String> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&made.bytes).unwrap();
@@ -203,7 +203,7 @@ proptest! {
             let at = place.index(made.bytes.len());
             made.bytes[at] = byte;
         }
-        // It is right or it is an error: what matters is that it is decided without a panic.
+        // It is valid or it is an error: what matters is that there is no panic.
         let _ = complaint(&made);
     }
 }

@@ -28,8 +28,9 @@ fn free(object: u64) -> Action {
     Action::Free { object }
 }
 
-/// How far each allocating operation touches its block, in bytes, in the order of the actions; the same in every
-/// order and wherever the operation is when it becomes known: in its window, held back, or in the file.
+/// How far each allocating operation touches its block, in bytes, in the order of the actions; the same in
+/// every order, and wherever the operation is when the length becomes known: in its window, held back, or in
+/// the file.
 fn touches(actions: &[(u32, Action)]) -> Vec<u64> {
     let compiled = [0, 20_000_000].into_iter().flat_map(|step_ns| {
         [Order::Causal, Order::Strict].map(|order| {
@@ -46,7 +47,8 @@ fn touches(actions: &[(u32, Action)]) -> Vec<u64> {
                 .flat_map(|(_, ops)| ops.clone())
                 .filter(|op| op.code.allocates())
                 .collect();
-            // Segments of one window stand in the order of threads' first operations, not of the trace.
+            // Segments of one window are in the order of the threads' first operations, not in that of the
+            // trace.
             ops.sort_by_key(|op| (op.slot, op.code == Code::Realloc, op.old_size));
             ops.iter().map(|op| u64::from(op.touch) * 64).collect::<Vec<u64>>()
         })

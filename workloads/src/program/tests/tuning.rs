@@ -1,4 +1,4 @@
-//! Calls of `malloc_trim` and `mallopt`: where they stand, and what they leave as it is.
+//! Calls of `malloc_trim` and `mallopt`: where they are placed, and what they leave unchanged.
 
 use heaplab_trace::Tuning;
 
