@@ -9,17 +9,17 @@ use super::parts::{PHASES, WINDOWS};
 use super::subject::Subject;
 use super::survey::{Chain, Survey, phase_of};
 
-/// Choices that are tried for each phase.
+/// How many choices are tried for each phase.
 const TRIES: usize = 400;
 
-/// What a window amounts to: byte-seconds of its objects, bytes and objects allocated.
+/// The weight of a window: byte-seconds of its objects, bytes and objects allocated.
 type Weight = [f64; 3];
 
-/// Of each window whether it is kept.
+/// Whether each window is kept.
 ///
 /// # Errors
 ///
-/// Those of reading the recording.
+/// Errors from reading the recording.
 pub(super) fn choose(survey: &Survey, subject: &Subject<'_>, size: f64) -> Result<Vec<bool>, ModelError> {
     if size >= 1.0 {
         return Ok(vec![true; WINDOWS]);
@@ -37,7 +37,7 @@ pub(super) fn choose(survey: &Survey, subject: &Subject<'_>, size: f64) -> Resul
     Ok(kept)
 }
 
-/// Of many random choices the one whose means are nearest to those of all.
+/// Of many random choices, the one with means nearest to those of all windows.
 fn choose_of(windows: &[usize], count: usize, weights: &[Weight], draw: &mut Draw) -> Vec<usize> {
     let mean = |of: &[usize]| -> Weight {
         let sum = |at: usize| of.iter().map(|&window| weights[window][at]).sum::<f64>() / of.len() as f64;

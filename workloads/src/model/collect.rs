@@ -1,5 +1,5 @@
-//! The second reading of a recording: every object with its whole life goes to the part in which it was allocated.
-//! Holds the live objects, the windows that are kept, and a sample of lives.
+//! The second reading of a recording: every object, with its whole life, goes to the part in which it was
+//! allocated. This holds the live objects, the kept windows, and a sample of lives.
 
 use heaplab_trace::{Action, Event, HugePages, Record, Tuning};
 use rustc_hash::FxHashMap;
@@ -11,9 +11,9 @@ use super::parts::{
 use super::scaling::{self, OCTAVES, octave};
 use super::survey::Survey;
 
-/// Lives kept of a size class, at most.
+/// The most lives kept per size class.
 const LIVES_KEPT: usize = 256;
-/// Numbers of parts: start-up, shutdown, and from the third on windows.
+/// Numbers of parts: start-up, shutdown, and windows from the third on.
 pub(super) const STARTUP: u32 = 0;
 pub(super) const SHUTDOWN: u32 = 1;
 pub(super) const FIRST_WINDOW: u32 = 2;
@@ -25,14 +25,14 @@ struct Born {
     birth_ns: u64,
     birth_bytes: u64,
     bytes: u64,
-    /// Where the part ends in which it was allocated.
+    /// When the part in which it was allocated ends.
     part_end_ns: u64,
 }
 
 /// Sorts records into parts.
 pub(super) struct Collector<'a> {
     survey: &'a Survey,
-    /// Nothing of this time or later is taken: the model is of what was before.
+    /// Nothing at this time or later is taken: the model covers only what was before.
     end_ns: u64,
     parts: Vec<Part>,
     is_kept: Vec<bool>,
@@ -47,7 +47,7 @@ pub(super) struct Collector<'a> {
     pub(super) marks: Vec<String>,
 }
 
-/// What is known of lives that are longer than a quarter of the windows' time.
+/// What is known about lives that are longer than a quarter of the windows' time.
 #[derive(Default)]
 struct Tail {
     born_bytes: u64,
@@ -55,7 +55,8 @@ struct Tail {
 }
 
 impl<'a> Collector<'a> {
-    /// For the windows that `is_kept` says. Marks are numbered on from those in `marks`.
+    /// A collector for the windows that `is_kept` selects. The numbers of marks continue from those in
+    /// `marks`.
     pub(super) fn new(survey: &'a Survey, is_kept: Vec<bool>, marks: Vec<String>) -> Collector<'a> {
         let parts = (0..FIRST_WINDOW as usize + is_kept.len())
             .map(|at| Part { number: (at as u32).saturating_sub(FIRST_WINDOW), ..Part::default() });
@@ -75,12 +76,12 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Steps that were kept so far.
+    /// Steps kept so far.
     pub(super) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Whether the model is of the whole recording, and not of its begin.
+    /// Whether the model is of the whole recording, rather than of its beginning.
     fn is_whole(&self) -> bool {
         self.is_kept.len() == WINDOWS
     }
@@ -197,7 +198,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Threads that stay end with the shutdown; those that pass, with the part that they began in.
+    /// Threads that stay end with the shutdown; threads that come and go end with the part in which they
+    /// began.
     fn end_thread(&mut self, event: &Event, thread: u32, now: u32) {
         let staying = self.survey.threads.len() as u32;
         let of = match thread.checked_sub(staying) {
@@ -211,7 +213,7 @@ impl<'a> Collector<'a> {
         self.put(of, now, event.time_ns, step);
     }
 
-    /// Where a step of a part goes that happens in the part `now`.
+    /// Stores a step that belongs to the part `of` and happens in the part `now`.
     fn put(&mut self, of: u32, now: u32, time_ns: u64, mut step: Step) {
         self.steps += 1;
         if of == now {
@@ -278,7 +280,7 @@ impl<'a> Collector<'a> {
         if lives.seen.len() < LIVES_KEPT {
             lives.seen.push((lived_ns, was_freed));
         } else {
-            // A sample of all, each as likely (Vitter's algorithm R).
+            // A sample of all lives, each equally likely (Vitter's algorithm R).
             let at = self.draw.below(*count) as usize;
             if let Some(kept) = lives.seen.get_mut(at) {
                 *kept = (lived_ns, was_freed);
@@ -286,7 +288,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Counts a survivor's bytes over the time that it was there after its part.
+    /// Counts a survivor's bytes over the time that it lived after its part.
     fn count_bytes(&mut self, born: &Born, until_ns: u64, was_freed: bool) {
         let kind = match (born.part, was_freed) {
             (STARTUP, _) => scaling::Kind::Startup,
@@ -357,7 +359,8 @@ impl<'a> Collector<'a> {
         (fitted, self.marks)
     }
 
-    /// By Little's law: what is live and old, by what grows old in a time. None while the live set grows.
+    /// By Little's law: what is live and old, divided by the rate at which objects grow old. None while the
+    /// live set grows.
     fn tail_ns(&self, windows_ns: u64) -> Option<u64> {
         if self.survey.growth > 0.0 || self.tail.born_bytes == 0 {
             return None;

@@ -1,5 +1,5 @@
-//! Threads of a generated trace. Those of one role take turns from window to window; those that come and go are new
-//! each time that their window is played.
+//! Threads of a generated trace. Those of one role take turns from window to window; those that come and go
+//! are new each time their window is played.
 
 use heaplab_trace::{Action, Event, Record, ThreadId};
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use super::parts::Outline;
 /// Who is who while a part is played, and for its survivors afterwards.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turn {
-    /// For each thread that stays the one that takes its place.
+    /// For each thread that stays, the thread that takes its place.
     order: Vec<u32>,
     /// The part's own threads that come and go.
     passing: Vec<(u32, ThreadId)>,
@@ -35,7 +35,7 @@ impl Crew {
         let most = outline.threads.iter().map(|thread| thread.role).max().unwrap_or(0);
         let mut roles = vec![Vec::new(); (most as usize + 1).min(outline.threads.len())];
         for (number, thread) in outline.threads.iter().enumerate() {
-            // A file may state any role: what is beyond the count of threads is the last one.
+            // A file may state any role: a role beyond the number of threads is taken as the last one.
             let role = (thread.role as usize).min(roles.len() - 1);
             roles[role].push(number as u32);
         }
@@ -49,12 +49,12 @@ impl Crew {
         }
     }
 
-    /// Everybody does what he did in the recording.
+    /// Every thread does what it did in the recording.
     pub(super) fn as_recorded(&self, part: u32) -> Turn {
         Turn { order: (0..self.staying.len() as u32).collect(), passing: Vec::new(), part }
     }
 
-    /// Threads of one role change places.
+    /// Threads of one role swap places.
     pub(super) fn rotate(&self, part: u32, draw: &mut Draw) -> Turn {
         let mut turn = self.as_recorded(part);
         for role in self.roles.iter().skip(1).filter(|role| role.len() > 1) {
@@ -67,7 +67,8 @@ impl Crew {
         turn
     }
 
-    /// The trace's thread for one of the recording. One that is new starts: its records are put on `out`.
+    /// The trace's thread for a thread of the recording. A new thread starts: its records are appended to
+    /// `out`.
     #[inline]
     pub(super) fn resolve(
         &mut self,
@@ -118,7 +119,7 @@ impl Crew {
         }
     }
 
-    /// The thread that ends, if it is there and has not ended.
+    /// The thread that ends, if it exists and has not ended.
     pub(super) fn end(&mut self, turn: &Turn, thread: u32) -> Option<ThreadId> {
         let known = match (thread as usize).checked_sub(self.staying.len()) {
             None => self.staying[turn.order[thread as usize] as usize]?,
@@ -132,7 +133,8 @@ impl Crew {
         Some(known)
     }
 
-    /// Who does what a thread did that is not there: the newest that comes and goes, or the initial one.
+    /// The stand-in for a thread that does not exist: the newest thread that comes and goes, or the initial
+    /// one.
     fn stand_in(&self) -> ThreadId {
         self.alive.last().copied().unwrap_or(0)
     }

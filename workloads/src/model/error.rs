@@ -1,4 +1,4 @@
-//! What can be wrong with a model, and with the recordings that one is to be fitted to.
+//! What can be wrong with a model, and with the recordings that it is fitted to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ pub enum ModelError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// What was attempted.
         doing: &'static str,
-        /// What came of it.
+        /// The error that resulted.
         #[source]
         source: io::Error,
     },
-    /// The file does not begin as a model does.
+    /// The file does not begin like a model.
     #[error("{}: not a heaplab model: `heaplab fit` makes one from recordings", path.display())]
     NotAModel {
         /// The file.
@@ -35,7 +35,7 @@ pub enum ModelError {
         /// The version that is known here.
         known: u32,
     },
-    /// The file is not as it was written.
+    /// The file is damaged.
     #[error("{}: damaged: {what}", path.display())]
     Damaged {
         /// The file.
@@ -51,7 +51,7 @@ pub enum ModelError {
         /// Why, and what to do.
         why: String,
     },
-    /// Something was asked of a model that it cannot do.
+    /// Something that a model cannot do was asked of it.
     #[error("{name}: {why}")]
     Asked {
         /// The model, or the option.
@@ -65,7 +65,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// Whether the user can mend it by asking for something else.
+    /// Whether the user can fix it by asking for something else.
     pub fn is_usage(&self) -> bool {
         match self {
             ModelError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,

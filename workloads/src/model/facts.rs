@@ -1,4 +1,4 @@
-//! What a model says of itself: the head of its file.
+//! What a model says about itself: the head of its file.
 
 use heaplab_trace::RecordedAllocator;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use super::parts::Outline;
 /// The head of a model.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// The program that was recorded; empty if it is not to be known.
+    /// The program that was recorded; empty if it is anonymous.
     #[serde(default)]
     pub program: String,
-    /// What loads are counted in: requests a second, connections, ...
+    /// What loads are counted in: requests per second, connections, ...
     pub load_unit: String,
-    /// Whether the recordings told threads apart.
+    /// Whether the recordings distinguish threads.
     pub has_threads: bool,
-    /// Whether they kept alignments.
+    /// Whether they keep alignments.
     pub has_alignment: bool,
     /// CPUs that the program could use.
     #[serde(default)]
@@ -23,11 +23,12 @@ pub struct Facts {
     /// The allocator that served it.
     #[serde(default)]
     pub allocator: Option<RecordedAllocator>,
-    /// How lives of survivors are counted, if the user said so: 1 in time, 0 in allocations, and between as a power of
-    /// the load.
+    /// How lives of survivors are counted, if the user said so: 1 in time, 0 in allocations, and anything
+    /// between as a power of the load.
     #[serde(default)]
     pub life: Option<f64>,
-    /// How much of what start-up leaves grows with the load, if the user said so: 0 none of it, 1 all.
+    /// How much of what start-up leaves grows with the load, if the user said so: 0 for none of it, 1 for
+    /// all.
     #[serde(default)]
     pub startup: Option<f64>,
     /// The share of the recordings' events that is kept.
@@ -38,7 +39,7 @@ pub struct Facts {
     /// What `fit` found when it tried the model.
     #[serde(default)]
     pub checks: Vec<Check>,
-    /// What speaks against trusting it, in sentences.
+    /// Reasons not to trust it, in sentences.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// The recordings' numbers, in order of load.
@@ -51,7 +52,7 @@ pub struct Facts {
 pub struct Check {
     /// What was predicted from what.
     pub what: String,
-    /// Requested bytes at most: predicted over recorded, less 1.
+    /// The most requested bytes: predicted over recorded, minus 1.
     pub peak_off: f64,
     /// The same for their mean over time.
     pub mean_off: f64,
@@ -65,24 +66,25 @@ pub struct Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckKind {
-    /// The recording from the whole model of it.
+    /// The recording from its own whole model.
     Itself,
     /// The recording from every second window.
     Alternate,
     /// The recording from its first half.
     FirstHalf,
-    /// The recording from that of another load.
+    /// The recording from a recording at another load.
     OtherLoad,
 }
 
 impl Facts {
-    /// How far the worst check of a kind was off; 0 if there is none.
+    /// How far off the worst check of a kind was; 0 if there is none.
     pub fn worst_off(&self, kind: CheckKind) -> f64 {
         let of_kind = self.checks.iter().filter(|check| check.kind == kind);
         of_kind.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
     }
 
-    /// How far the lower loads were off that predicted higher ones (`up`), or the higher ones that predicted lower.
+    /// How far off the lower loads were when they predicted higher ones (`up`), or the higher loads when they
+    /// predicted lower ones.
     pub(super) fn other_load_off(&self, up: bool) -> f64 {
         let highest = self.recordings.iter().map(|recording| recording.load).fold(0.0, f64::max);
         let others = self.checks.iter().filter(|check| check.kind == CheckKind::OtherLoad);
@@ -90,7 +92,7 @@ impl Facts {
         so.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
     }
 
-    /// Whether recordings at two loads say what grows with the load.
+    /// Whether recordings at two loads show what grows with the load.
     pub fn is_told(&self) -> bool {
         self.recordings.len() > 1
     }

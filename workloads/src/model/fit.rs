@@ -1,4 +1,5 @@
-//! From recordings to a model: each is read twice, the model is tried on the recordings, and what is off is written down.
+//! From recordings to a model: each is read twice, the model is tried on the recordings, and its errors are
+//! written down.
 
 use std::path::{Path, PathBuf};
 
@@ -25,9 +26,9 @@ const SEEDS: u64 = 3;
 pub struct Options {
     /// What loads are counted in.
     pub load_unit: String,
-    /// The share of the events that is kept, above 0 to 1.
+    /// The share of the events that is kept, above 0 and at most 1.
     pub size: f64,
-    /// Whether names are left out.
+    /// Whether names are omitted.
     pub is_anonymous: bool,
     /// How lives are counted, if the user says so.
     pub life: Option<f64>,
@@ -43,7 +44,7 @@ pub struct FittedModel {
 }
 
 impl FittedModel {
-    /// What it says of itself.
+    /// What it says about itself.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -58,7 +59,7 @@ impl FittedModel {
 ///
 /// # Errors
 ///
-/// A recording that no model can be made of, loads that cannot be, recordings that do not belong together.
+/// A recording from which no model can be made, impossible loads, recordings that do not belong together.
 pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedModel, ModelError> {
     check_loads(&subjects)?;
     subjects.sort_by(|one, other| one.load.total_cmp(&other.load));
@@ -133,7 +134,7 @@ fn check_loads(subjects: &[Subject<'_>]) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// What was recorded: the executable, whatever its arguments.
+/// What was recorded: the executable, regardless of its arguments.
 fn program_of(header: &Header) -> String {
     let executable =
         header.notes.iter().find(|note| note.name == "executable").map(|note| note.value.as_str());
@@ -185,7 +186,7 @@ fn check(
 ) -> Result<Vec<Check>, ModelError> {
     let mut checks = Vec::new();
     let bad = |what: String| ModelError::asked("fit", what);
-    // The other load is what the others are told from: without its parts it says nothing but what grows.
+    // Only the outline of the other load is used: without its parts it says only what grows.
     let of = |parts: &Fitted, all: &[Fitted]| {
         let others = all.iter().filter(|other| other.outline.load != parts.outline.load).map(|other| {
             let windows = vec![Part::default()];
@@ -245,11 +246,11 @@ fn check(
     Ok(checks)
 }
 
-/// What a prediction is of.
+/// The subject of a prediction.
 struct Of<'a> {
     /// The load of the recording that predicts.
     from: f64,
-    /// That of the recording that is predicted.
+    /// The load of the recording that is predicted.
     load: f64,
     survey: &'a Survey,
 }
@@ -282,7 +283,7 @@ pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError>
     Ok(found)
 }
 
-/// What speaks against trusting the model.
+/// Adds the reasons not to trust the model.
 fn warn(facts: &Facts, surveys: &[Survey]) -> Vec<String> {
     let mut warnings = Vec::new();
     for survey in surveys {

@@ -21,8 +21,9 @@
 //!          checksum         4   of the 8 bytes before it
 //! ```
 //!
-//! A section is a byte that says what it is, the recording's number in the head, and its content; no section is divided.
-//! Numbers in it have seven bits a byte, least significant first, the high bit set on all but the last.
+//! A section is a byte that says what it is, the recording's number in the head, and its content; no section
+//! is split. Numbers in it have seven bits per byte, least significant first, the high bit set on all but the
+//! last.
 //!
 //! ```text
 //! 0 start-up, 1 window, 2 shutdown    number, objects, steps, later steps, and so many steps
@@ -32,11 +33,13 @@
 //!          [ns since the step before]  [thread]  [object, of one that is there]  [bytes]  [alignment's power of two]
 //! ```
 //!
-//! A difference of times has its sign in the lowest bit: what happens later stands by object, so that times go back.
+//! A difference of times has its sign in the lowest bit: what happens later is ordered by object, so times go
+//! back.
 //!
-//! A worked example, the step "malloc of 100 bytes by the thread of the step before, 5 ns after it": `40 0a 64`.
+//! A worked example, the step "malloc of 100 bytes by the thread of the previous step, 5 ns after it": `40 0a
+//! 64`.
 //!
-//! Pieces are written as they fill: no more than one is held beside the model.
+//! Pieces are written as they fill: only one is held besides the model.
 
 use std::io::{Read, Write};
 
@@ -51,18 +54,18 @@ const HEAD_MOST_BYTES: u32 = 16 << 20;
 const PIECE: &[u8; 4] = b"PIEC";
 const END: &[u8; 4] = b"HEND";
 const PIECE_MOST_RAW_BYTES: u32 = 64 << 20;
-/// A piece is closed when it has so many bytes.
+/// A piece is closed when it has this many bytes.
 const PIECE_RAW_BYTES: usize = 1 << 20;
 const ZSTD_LEVEL: i32 = 12;
 
-/// Why bytes are no model.
+/// Why bytes are not a model.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// They do not begin as one does.
+    /// They do not begin like a model.
     NotAModel,
-    /// They are of a newer version, this.
+    /// They are of this newer version.
     Version(u32),
-    /// They are wrong, in words.
+    /// They are damaged; how, in words.
     Damaged(String),
     /// They cannot be read.
     Io(std::io::Error),
@@ -76,7 +79,7 @@ fn damaged<T>(what: impl Into<String>) -> Result<T, Fault> {
 ///
 /// # Errors
 ///
-/// Those of the output; a head or a part that is too long.
+/// Errors from the output; a head or a part that is too long.
 pub(super) fn write(out: &mut dyn Write, facts: &Facts, fitted: &[Fitted]) -> std::io::Result<()> {
     let text = toml::to_string(facts).map_err(std::io::Error::other)?;
     if text.len() > HEAD_MOST_BYTES as usize {
@@ -200,7 +203,7 @@ fn put_steps(out: &mut Vec<u8>, steps: &[Step]) {
 ///
 /// # Errors
 ///
-/// Anything that is not as it was written.
+/// Anything that is damaged.
 pub(super) fn read(input: &mut dyn Read) -> Result<(Facts, Vec<Fitted>), Fault> {
     let facts = read_head(input)?;
     if facts.recordings.len() > MOST_RECORDINGS {
@@ -249,11 +252,11 @@ pub(super) fn read(input: &mut dyn Read) -> Result<(Facts, Vec<Fitted>), Fault> 
     }
 }
 
-/// Reads what a model says of itself, and no more.
+/// Reads only what a model says about itself.
 ///
 /// # Errors
 ///
-/// A head that is not as it was written.
+/// A damaged head.
 pub(super) fn read_head(input: &mut dyn Read) -> Result<Facts, Fault> {
     let mut head = match take(input, 16) {
         Ok(head) if &head[..8] == MAGIC => head,
@@ -331,7 +334,7 @@ impl Bytes<'_> {
         damaged("a number has more than 64 bits")
     }
 
-    /// A difference, which may be below 0: as a number that is to be added.
+    /// A difference, which may be negative, as a number to add.
     fn signed(&mut self) -> Result<u64, Fault> {
         let number = self.number()?;
         Ok((number >> 1) ^ (number & 1).wrapping_neg())
@@ -341,7 +344,7 @@ impl Bytes<'_> {
         u32::try_from(self.number()?).or_else(|_| damaged("a number has more than 32 bits"))
     }
 
-    /// A count of things that take a byte each at least: a hostile one makes no memory.
+    /// A count of things that take at least a byte each, so that a hostile count allocates no memory.
     fn count(&mut self) -> Result<usize, Fault> {
         let count = self.number()?;
         if count > (self.raw.len() - self.at) as u64 {
@@ -408,7 +411,7 @@ impl Bytes<'_> {
 
 fn take(input: &mut dyn Read, length: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    // It grows with what arrives, not with what was promised.
+    // The buffer grows with what arrives, not with what was promised.
     input.take(length as u64).read_to_end(&mut bytes).map_err(Fault::Io)?;
     if bytes.len() < length { damaged("it was cut off") } else { Ok(bytes) }
 }

@@ -1,32 +1,32 @@
-//! How far a figure of a model is to be trusted: the width of its band, and whether the gate lets it pass.
+//! How far to trust a model's figure: the width of its band, and whether the gate lets it pass.
 //!
-//! Parts of the band are independent errors, and are added as such: how far off the model was at a recording's own load,
-//! how far one load's recording predicted the other's, what the halves of the recordings disagree about, what one load
-//! cannot tell, and what more time brings.
+//! The parts of the band are independent errors, and are added as such: how far off the model was at a
+//! recording's own load, how far off one load's recording predicted the other's, how much the halves of the
+//! recordings disagree, what one load cannot tell, and what a longer time adds.
 
 use super::facts::{CheckKind, Facts};
 use super::parts::Outline;
 use super::scaling::{difference_of_halves, mean_of, share_of_growth};
 
-/// A band is at least so wide to each side.
+/// A band is at least this wide on each side.
 const NARROWEST_BAND: f64 = 0.06;
-/// The gate lets pass what has a band so wide at most.
+/// The gate passes a figure if its band is at most this wide.
 pub const MOST_BAND: f64 = 0.15;
-/// Beyond so many times the recorded load, the data support little.
+/// Beyond this multiple of the recorded load, the data support little.
 const SUPPORTED_TIMES: f64 = 4.0;
-/// The live set grows if it gains so much of its mean over the recording's length.
+/// The live set grows if it gains at least this share of its mean over the recording's length.
 pub(super) const GROWTH_LIMIT: f64 = 0.1;
-/// The recordings' length is exceeded by so much: what the first half says of the whole matters then.
+/// If the length exceeds the recording's by this factor, what the first half says about the whole matters.
 const LONGER: f64 = 1.2;
-/// Objects of a quarter of the peak: where there are so many, no single one decides it.
+/// With this many objects of a quarter of the peak, no single one decides it.
 pub(super) const MANY_LARGE_OBJECTS: u64 = 10;
 
-/// What the gate says of what is asked.
+/// The gate's verdict on what is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// Half the width of the band, as a share.
     pub band: f64,
-    /// Why the figures are not to be trusted; none if the gate lets them pass.
+    /// Why the figures are not to be trusted; empty if the gate lets them pass.
     pub reasons: Vec<String>,
 }
 
@@ -37,12 +37,12 @@ impl Verdict {
     }
 }
 
-/// What is asked of a model, beside what it was fitted to.
+/// What is asked of a model, and what it was fitted to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent<'a> {
-    /// The recording that is nearest.
+    /// The nearest recording.
     pub(super) from: &'a Outline,
-    /// The two that say what grows, if there are two and the user said nothing else.
+    /// The two recordings that show what grows, if there are two and the user did not say.
     pub(super) pair: Option<(&'a Outline, &'a Outline)>,
     /// Whether the user said what grows.
     pub(super) is_stated: bool,
@@ -75,13 +75,14 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
         match asked.pair {
             Some((low, high)) => {
                 let way = libm::log(asked.times()).abs() / libm::log(high.load / low.load);
-                // What is above the recordings is told from the lower to the higher, and what is below the other way.
+                // Loads above the recordings are predicted from the lower to the higher, and loads below them
+                // the other way.
                 let up = asked.load > asked.from.load;
                 parts.push(facts.other_load_off(up) * way);
                 parts.push(difference_of_halves(low, high, asked.from, asked.load));
                 if growth.abs() > GROWTH_LIMIT {
-                    // What still grew may have been a cache that fills, sooner at the higher load: then another load
-                    // brings nothing once it is full.
+                    // What was still growing may have been a cache that fills, sooner at the higher load:
+                    // then another load makes no difference once it is full.
                     parts.push(share_of_growth(low, high, asked.from, asked.load));
                 }
             }

@@ -1,8 +1,10 @@
-//! A model as a trace: parts are played in slots, their survivors live on, and all is put in order of time.
+//! A model as a trace: parts are played in slots, their survivors live on, and everything is put in order of
+//! time.
 //!
-//! Which steps are due when is here; what becomes of an object that outlives its part is in [`living`].
+//! This module decides which steps are due when; [`living`] decides what happens to an object that outlives
+//! its part.
 //!
-//! Pulled record by record. Memory: the model, and what is live at that moment.
+//! The trace is pulled record by record. Memory holds the model, and what is live at that moment.
 
 mod living;
 
@@ -43,7 +45,7 @@ pub(super) struct Asked {
     pub(super) seed: u64,
 }
 
-/// Numbers of parts, as passing threads have them.
+/// Numbers of parts, as passing threads use them.
 const STARTUP: u32 = 0;
 const SHUTDOWN: u32 = 1;
 const FIRST_WINDOW: u32 = 2;
@@ -56,7 +58,7 @@ enum What {
     Shutdown,
 }
 
-/// A part that is played.
+/// A part that is being played.
 #[derive(Debug)]
 struct Playing {
     part: u32,
@@ -67,7 +69,7 @@ struct Playing {
     objects: Vec<u64>,
     turn: Turn,
     chance: f64,
-    /// Objects that stay to the end stay if this is below their share.
+    /// An object that lives to the end of the recording stays if this is below its share.
     keeping: f64,
 }
 
@@ -77,7 +79,7 @@ struct Living {
     part: u32,
     object: u64,
     at: u32,
-    /// Steps until here are its own; those from `anchored` on belong to the shutdown.
+    /// Steps before this are its own; those from here on belong to the shutdown.
     anchored: u32,
     to: u32,
     model_begin_ns: u64,
@@ -98,7 +100,7 @@ pub struct Generation {
     schedule: Schedule,
     crew: Crew,
     draw: Draw,
-    /// Of each window a number that [`Generation::keep`] begins at, and how often it was played.
+    /// For each window, the number at which [`Generation::keep`] starts, and how often the window was played.
     played: Vec<(f64, u32)>,
     heap: BinaryHeap<Reverse<(u64, u64, What)>>,
     number: u64,
@@ -110,7 +112,7 @@ pub struct Generation {
     living_free: Vec<u32>,
     out: VecDeque<Record>,
     next_object: u64,
-    /// Of the shutdown, in the model's time and the trace's.
+    /// When the shutdown begins, in the model's time and in the trace's.
     model_end_ns: u64,
     end_ns: u64,
 }
@@ -160,7 +162,8 @@ impl Generation {
     }
 
     fn push(&mut self, time_ns: u64, what: What) {
-        // Where lives are shorter than in the recording, the end of one may be due before what came before it.
+        // Where lives are shorter than in the recording, the end of a life may be due before what preceded
+        // it.
         self.heap.push(Reverse((time_ns.max(self.now_ns), self.number, what)));
         self.number += 1;
     }
@@ -245,7 +248,7 @@ impl Generation {
         let next_ns = begin_of(slot + 1);
         if let Some(window) = self.schedule.draw(lane, slot, &mut self.draw) {
             let part = FIRST_WINDOW + window;
-            // Its own number in the recording is what passing threads know it by.
+            // Passing threads refer to it by its number in the recording.
             let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
             let turn = self.crew.rotate(number, &mut self.draw);
             let chances = (self.draw.unit(), self.keep(window));
@@ -256,8 +259,8 @@ impl Generation {
         }
     }
 
-    /// A number from 0 to 1 that the times that a window is played divide evenly: of a window that three lanes play, and of
-    /// which a third is to stay, one stays, whichever.
+    /// A number from 0 to 1. Successive plays of a window spread it evenly: if three lanes play a window and
+    /// a third of its objects must stay, those of one lane stay, whichever it is.
     fn keep(&mut self, window: u32) -> f64 {
         let (from, times) = &mut self.played[window as usize];
         let keeping = (*from + f64::from(*times) / f64::from(self.schedule.lanes())).fract();
@@ -278,7 +281,8 @@ impl Generation {
         let ahead =
             self.heap.peek().map_or((u64::MAX, u64::MAX), |Reverse((time, other, _))| (*time, *other));
         let last_ns = if playing.part == SHUTDOWN { u64::MAX } else { self.end_ns };
-        // PERF: the steps until something else is due, at once: without it each cost a look into the heap.
+        // PERF: plays all steps until something else is due; otherwise each step would cost a lookup in the
+        // heap.
         for _ in 0..256 {
             let Some(step) = steps.get(playing.at) else { break };
             let time_ns = playing.begin_ns.saturating_add(step.time_ns);
@@ -338,7 +342,7 @@ impl Generation {
         self.out.push_back(Record::Event(Event { time_ns, thread, action: action(step, object) }));
     }
 
-    /// What has survived a part lives on.
+    /// Ends a part; its survivors live on.
     fn end_part(&mut self, playable: &Playable, playing: Playing) {
         let turn = Arc::new(playing.turn);
         let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
@@ -408,7 +412,7 @@ fn action(step: &Step, object: u64) -> Action {
         Kind::ReallocFree => Action::ReallocFree { object },
         Kind::Touched => Action::Touched { object, bytes: size },
         Kind::FreeNull => Action::FreeNull,
-        // The emitter has dealt with these.
+        // The emitter has already handled these.
         Kind::ThreadStart => Action::ThreadStart,
         Kind::ThreadEnd => Action::ThreadEnd,
         Kind::Mark => Action::FreeNull,

@@ -1,4 +1,4 @@
-//! How long objects live on of which the recording saw no end.
+//! How long objects live on if the recording did not see their end.
 
 use super::draw::Draw;
 use super::parts::Lives;
@@ -9,7 +9,7 @@ pub(super) struct Continuation {
     lives: Vec<Lives>,
 }
 
-/// A longer life is drawn so often at most; then it lasts.
+/// A longer life is drawn at most this often; after that the object lasts.
 const MOST_DRAWS: u32 = 10_000;
 
 impl Continuation {
@@ -17,9 +17,10 @@ impl Continuation {
         Continuation { lives }
     }
 
-    /// The life of an object of the class that has reached `age_ns`: that of one which was seen to grow older, and where
-    /// that one's end was not seen either, of an older one again. None if it lasts for `left_ns` or longer. `chance` is
-    /// the same for all objects of a window, because what was allocated together often goes together.
+    /// The life of an object of the class that has reached `age_ns`: the life of an object that was seen to
+    /// grow older, and if the end of that one was not seen either, of a still older one. None if it lasts for
+    /// `left_ns` or longer. `chance` is the same for all objects of a window, because what was allocated
+    /// together often goes together.
     pub(super) fn draw(
         &self,
         class: usize,

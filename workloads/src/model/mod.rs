@@ -1,12 +1,15 @@
-//! Load models of recordings: a recording in, and a trace of another load, another length, another seed out.
+//! Load models of recordings: a recording in, and a trace with another load, another length or another seed
+//! out.
 //!
-//! Resamples windows of the whole process, all threads at once, within phases; each object that survives its window
-//! carries its whole later life with it. Models of independent sizes and lifetimes were tried first, and were 20 to 80 %
-//! off: what is allocated together, and what lives at the same time, decides what an allocator needs.
+//! Resamples windows of the whole process, all threads at once, within phases; each object that survives its
+//! window carries its whole later life with it. Models with independent sizes and lifetimes were tried first,
+//! and were 20 to 80 % off: what an allocator needs depends on what is allocated together and lives at the
+//! same time.
 //!
-//! Data goes `survey` -> `choose` -> `collect` -> `fit` -> `format` -> `play` -> `generate`. `survivors` checks a part's
-//! laws, `scaling` says what grows with the load, `gate` how far to trust it, `schedule` which window is played when, `lives` how long survivors live on, `crew` which thread does what.
-//! It must not know allocators, and reads a recording only as a stream of records.
+//! Data goes `survey` -> `choose` -> `collect` -> `fit` -> `format` -> `play` -> `generate`. `survivors`
+//! checks a part's laws, `scaling` says what grows with the load, `gate` how far to trust it, `schedule`
+//! which window is played when, `lives` how long survivors live on, `crew` which thread does what. It must
+//! not know about allocators, and reads a recording only as a stream of records.
 
 mod choose;
 mod collect;

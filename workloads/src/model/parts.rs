@@ -1,20 +1,20 @@
 //! What a model consists of: plain data, no I/O.
 //!
-//! A model has one [`Fitted`] for each recording that it was fitted to, in order of load. Each is cut into start-up,
-//! windows of equal length, and shutdown. A part holds the objects that were allocated in it, each with its whole life:
-//! what happens within the part stands in `steps`, what happens after it in `later`.
+//! A model has one [`Fitted`] for each recording that it was fitted to, in order of load. Each is cut into
+//! start-up, windows of equal length, and shutdown. A part holds the objects that were allocated in it, each
+//! with its whole life: what happens within the part is in `steps`, what happens after it in `later`.
 
 use serde::{Deserialize, Serialize};
 
-/// The object of a step that is about none.
+/// The object of a step that concerns none.
 pub(super) const NO_OBJECT: u32 = u32::MAX;
 /// The longest time in a model, in ns: 100,000 hours.
 pub(super) const MOST_NS: u64 = 100_000 * 3_600_000_000_000;
-/// Recordings of a model, at most.
+/// The most recordings in a model.
 pub(super) const MOST_RECORDINGS: usize = 16;
-/// Steps of a model, at most: they are held in memory, and a short file may promise any number of them.
+/// The most steps in a model: they are held in memory, and a short file may promise any number of them.
 pub(super) const MOST_STEPS: usize = 1 << 25;
-/// Threads of a recording that stay, at most.
+/// The most threads of a recording that stay.
 pub(super) const MOST_THREADS: usize = 1 << 16;
 /// Windows that a recording is cut into.
 pub(super) const WINDOWS: usize = 200;
@@ -24,7 +24,7 @@ pub(super) const PHASES: usize = 10;
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `malloc`: brings the part's next object, as the next three do.
+    /// `malloc`: creates the part's next object, as do the next three.
     Malloc,
     /// `calloc`.
     Calloc,
@@ -51,7 +51,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// In the order of their numbers in a file: appended, never renumbered.
+    /// In the order of their numbers in a file; new kinds are appended, never renumbered.
     pub(super) const ALL: [Kind; 12] = [
         Kind::Malloc,
         Kind::Calloc,
@@ -67,34 +67,34 @@ impl Kind {
         Kind::Mark,
     ];
 
-    /// Whether it brings an object.
+    /// Whether it creates an object.
     #[inline]
     pub(super) fn allocates(self) -> bool {
         matches!(self, Kind::Malloc | Kind::Calloc | Kind::AlignedAlloc | Kind::ReallocNull)
     }
 
-    /// Whether its object ends.
+    /// Whether it ends its object.
     #[inline]
     pub(super) fn frees(self) -> bool {
         matches!(self, Kind::Free | Kind::ReallocFree)
     }
 
-    /// Whether it is about an object.
+    /// Whether it concerns an object.
     #[inline]
     pub(super) fn has_object(self) -> bool {
         self.allocates() || self.frees() || matches!(self, Kind::Realloc | Kind::Touched)
     }
 
-    /// Whether it has a number beside time, thread and object.
+    /// Whether it has a number besides time, thread and object.
     pub(super) fn has_bytes(self) -> bool {
         self.allocates() || matches!(self, Kind::Realloc | Kind::Touched | Kind::Mark)
     }
 }
 
-/// One call, or what stands beside calls.
+/// One call, or another record between calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// After the begin of the part; of an anchored one, after the begin of the shutdown.
+    /// Time since the part began; for an anchored step, since the shutdown began.
     pub time_ns: u64,
     /// Requested or touched bytes, or the number of a mark.
     pub bytes: u64,
@@ -106,14 +106,14 @@ pub(super) struct Step {
     pub kind: Kind,
     /// The alignment's power of two.
     pub alignment_bits: u8,
-    /// Whether it belongs to the shutdown, whenever that is. Only in `later`.
+    /// Whether it belongs to the shutdown, whenever that happens. Only in `later`.
     pub is_anchored: bool,
 }
 
 /// A stretch of the recording with the objects that were allocated in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Part {
-    /// Its number among the windows; 0 of start-up and shutdown.
+    /// Its number among the windows; 0 for start-up and shutdown.
     pub number: u32,
     /// Objects that are allocated in it.
     pub objects: u32,
@@ -126,9 +126,9 @@ pub struct Part {
 /// A thread of the recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
-    /// Threads of one role take turns; the initial thread has role 0 for itself.
+    /// Threads of one role take turns; the initial thread has role 0 to itself.
     pub role: u32,
-    /// The name that it had last.
+    /// Its last name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
 }
@@ -136,22 +136,23 @@ pub struct Thread {
 /// How long objects of a size class lived.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lives {
-    /// Time seen alive in ns, and whether it was freed then (if not, it was alive at the end); by time.
+    /// Time seen alive in ns, and whether it was freed then (if not, it was alive at the end); sorted by
+    /// time.
     pub seen: Vec<(u64, bool)>,
 }
 
 /// The mean live bytes of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Group {
-    /// 0 start-up's, 1 freed, 2 kept.
+    /// 0: start-up's, 1: freed, 2: kept.
     pub kind: u32,
-    /// Sizes from 2 to the power of this less 1.
+    /// Sizes from 2 to the power of this minus 1.
     pub octave: u32,
     /// Mean live bytes in the first and in the second half of the windows' time.
     pub halves: [f64; 2],
 }
 
-/// What a model says of one recording.
+/// What a model says about one recording.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outline {
     /// The load that it was recorded at.
@@ -166,11 +167,11 @@ pub struct Outline {
     pub shutdown_ns: u64,
     /// Events of the recording.
     pub events: u64,
-    /// Requested bytes of the recording at most.
+    /// The most requested bytes of the recording.
     pub requested_peak_bytes: u64,
     /// The mean of its requested bytes over time.
     pub requested_mean_bytes: u64,
-    /// How often an object of a quarter of the peak or more was allocated; 100 if that often or more.
+    /// How often an object of a quarter of the peak or more was allocated; at most 100.
     #[serde(default)]
     pub large_objects: u64,
     /// Events while the windows last.
@@ -180,13 +181,14 @@ pub struct Outline {
     pub groups: Vec<Group>,
     /// Threads that stay.
     pub threads: Vec<Thread>,
-    /// Threads that come and go: for each the window that it began in.
+    /// Threads that come and go: for each, the window in which it began.
     #[serde(default)]
     pub passing: Vec<u32>,
-    /// How long objects live on, in the mean, once no longer life was seen, in ns; none if they stay.
+    /// How long objects live on average, in ns, beyond the longest life seen; none if they stay.
     #[serde(default)]
     pub tail_ns: Option<u64>,
-    /// What the live set gains in the time of the recording, as a share of its mean, by a line through its second half.
+    /// How much the live set grows over the time of the recording, as a share of its mean, from a line
+    /// through its second half.
     #[serde(default)]
     pub growth: f64,
 }
@@ -206,7 +208,7 @@ pub struct Fitted {
     pub lives: Vec<Lives>,
 }
 
-/// A size's class: 16 bytes wide up to 1 KiB, then four in an octave.
+/// A size's class: 16 bytes wide up to 1 KiB, then four per octave.
 #[inline]
 pub(super) fn size_class(bytes: u64) -> usize {
     if bytes <= 1024 {

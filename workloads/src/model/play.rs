@@ -15,14 +15,14 @@ use super::scaling::Factors;
 use super::schedule::Warp;
 use super::survivors::Playable;
 
-/// A load is at most so many times one that was recorded, or one in so many of it.
+/// A load is at most this many times a recorded load, and at least that load divided by this.
 pub(super) const MOST_TIMES: f64 = 10.0;
-/// A check that is further off speaks against the model.
+/// A check that is further off than this counts against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
 
 /// The source that the header of a trace made by a model names.
 pub const MODEL: &str = "model";
-/// The note of a header that says of which load a trace is, and how far it goes beyond what was recorded.
+/// The note of a header that says which load a trace has, and how far that goes beyond what was recorded.
 pub const EXTRAPOLATION_NOTE: &str = "extrapolation";
 /// The note of a header that holds half the width of the band, as a share.
 pub const BAND_NOTE: &str = "extrapolation_band";
@@ -34,7 +34,7 @@ pub struct Model {
     scores: Vec<Arc<Score>>,
 }
 
-/// The laws of a recording's numbers: a file may hold any.
+/// Checks the laws of a recording's numbers: a file may hold any numbers.
 fn check_outline(outline: &Outline) -> Result<(), String> {
     let windows_ns = u64::from(outline.windows).checked_mul(outline.window_ns);
     let times = [Some(outline.startup_ns), windows_ns, Some(outline.shutdown_ns)];
@@ -55,7 +55,7 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
 }
 
 impl Model {
-    /// Makes the parts ready.
+    /// Prepares the parts to be played.
     ///
     /// # Errors
     ///
@@ -96,12 +96,12 @@ impl Model {
         Ok(Model { facts, scores })
     }
 
-    /// What it says of itself.
+    /// What it says about itself.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// The load that it has where none is asked for: the highest that was recorded.
+    /// The load used when none is asked for: the highest recorded one.
     pub fn own_load(&self) -> f64 {
         self.scores.iter().map(|score| score.outline.load).fold(0.0, f64::max)
     }
@@ -116,7 +116,7 @@ impl Model {
         self.begin(name, self.nearest(load), load, question, seed)
     }
 
-    /// The same from the recording of the load `from`, however near others are.
+    /// The same, but from the recording at the load `from`, even if others are nearer.
     pub(super) fn play_from(
         &self,
         from: f64,
@@ -180,7 +180,7 @@ impl Model {
         nearest.unwrap_or(&self.scores[0])
     }
 
-    /// The two recordings that say what grows at a load: those around it, or the last two on its side.
+    /// The two recordings that show what grows at a load: those around it, or the last two on its side.
     fn pair(&self, load: f64) -> Option<(&Outline, &Outline)> {
         let above = self.scores.partition_point(|score| score.outline.load < load);
         let at = above.clamp(1, self.scores.len().max(2) - 1);
@@ -188,7 +188,7 @@ impl Model {
         (low.outline.load < high.outline.load).then_some((&low.outline, &high.outline))
     }
 
-    /// What the recording's parts become at a load: by what the user says, by two recordings, or by assumption.
+    /// How the recording's parts scale to a load: as the user says, by two recordings, or by assumption.
     fn factors(&self, question: &Question, from: &Outline, load: f64) -> Factors {
         let times = load / from.load;
         let (life, startup) = (question.life.or(self.facts.life), question.startup.or(self.facts.startup));
@@ -205,7 +205,7 @@ impl Model {
         told
     }
 
-    /// What the gate says of a load and a length, which is given as a multiple of the recording's.
+    /// The gate's verdict on a load and a length, which is given as a multiple of the recording's.
     pub fn judge(&self, question: &Question, lengths: f64) -> Verdict {
         let load = question.load.unwrap_or_else(|| self.own_load());
         let is_stated = question.life.or(self.facts.life).is_some();
@@ -238,7 +238,7 @@ impl Model {
         }
     }
 
-    /// What a report says of it, in sentences.
+    /// What a report says about it, in sentences.
     fn describe(&self, question: &Question, load: f64, lengths: f64, verdict: &Verdict) -> String {
         let facts = &self.facts;
         let loads: Vec<String> = self.scores.iter().map(|score| score.outline.load.to_string()).collect();

@@ -1,16 +1,16 @@
-//! What is asked of a model beside its seed: from the options that every load model takes.
+//! What is asked of a model besides its seed, read from the options that every load model takes.
 
 use super::error::ModelError;
 use crate::simulate::Options;
 
-/// What is asked of a model beside its seed.
+/// What is asked of a model besides its seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// The load; the highest recorded one if none.
     pub load: Option<f64>,
     /// The trace's length; the recording's if none.
     pub duration_ns: Option<u64>,
-    /// One window in so many is played beyond the recording's time.
+    /// One window in this many is played beyond the recording's time.
     pub thinned: u64,
     /// How lives are counted, instead of the model's own: 1 in time, 0 in allocations.
     pub life: Option<f64>,
@@ -24,7 +24,7 @@ impl Default for Question {
     }
 }
 
-/// One window in so many at the fewest.
+/// The largest thinning: one window in this many.
 const MOST_THINNED: u64 = 1_000_000;
 
 impl Question {
@@ -73,17 +73,17 @@ impl Question {
     }
 }
 
-/// A load in words.
+/// Parses a load.
 ///
 /// # Errors
 ///
-/// What is allowed, if it is none.
+/// What is allowed, if it is not a load.
 pub fn parse_load(text: &str) -> Result<f64, String> {
     let load = text.trim().parse::<f64>().ok().filter(|load| load.is_finite() && *load > 0.0);
     load.ok_or_else(|| format!("a load is a number above 0, and `{text}` is not"))
 }
 
-/// A share from 0 to 1 in words.
+/// Parses a share from 0 to 1.
 pub fn parse_share(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))
 }

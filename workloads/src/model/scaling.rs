@@ -1,23 +1,24 @@
-//! What of a process's memory grows with its load: from recordings at two loads, in groups of objects.
+//! Which part of a process's memory grows with its load, from recordings at two loads, in groups of objects.
 //!
-//! A group is the objects of an octave of sizes that start-up left, that were freed later than in their window, or that
-//! stayed to the end. Its mean live bytes at another load lie on the line through those at the two recorded loads: a part
-//! that is always there (caches that are bounded) and a part that grows in proportion (sessions). Where the line has a
-//! negative part, a power of the load takes its place.
+//! A group is the objects of one octave of sizes that start-up left, that were freed after their window, or
+//! that stayed to the end. Its mean live bytes at another load lie on the line through those at the two
+//! recorded loads: a constant part (bounded caches) and a part that grows in proportion (sessions). Where the
+//! line has a negative part, a power of the load is used instead.
 
 use super::parts::Outline;
 
 /// One more than the largest octave.
 pub(super) const OCTAVES: usize = 65;
-/// Each group's means are moved towards those of all groups by this share of them: of a small group two means say little.
+/// Each group's means are moved towards those of all groups by this share of them, because the two means of a
+/// small group say little.
 const SHRINKING: f64 = 0.02;
-/// Powers of the load. What grew more than the load between two recordings did so by chance more often than by a law: an
-/// exponent above 1 nearly doubled a server's memory at the next load.
+/// Powers of the load. Growth faster than the load between two recordings was due to chance more often than
+/// to a law: an exponent above 1 nearly doubled a server's memory at the next load.
 const EXPONENTS: std::ops::RangeInclusive<f64> = -1.0..=1.0;
-/// A factor is at most so far from 1, either way.
+/// A factor is at most this far from 1, either way.
 const MOST_FACTOR: f64 = 100.0;
 
-/// How objects came, and how long they stayed.
+/// How objects came about, and how long they stayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Start-up left them.
@@ -38,7 +39,7 @@ pub(super) fn octave(bytes: u64) -> usize {
     (u64::BITS - bytes.leading_zeros()) as usize
 }
 
-/// What is to become of a recording's parts at another load.
+/// How a recording's parts change at another load.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Factors {
     /// Windows at a time.
@@ -48,15 +49,16 @@ pub(super) struct Factors {
 }
 
 impl Factors {
-    /// By what the user says, or by assumption: lives are `life` in time, and `startup` of start-up's memory grows.
+    /// As the user says, or by assumption: lives are `life` in time, and `startup` of start-up's memory
+    /// grows.
     pub(super) fn stated(times: f64, life: f64, startup: f64) -> Factors {
         let survivors = vec![libm::pow(times, life); OCTAVES];
         let of_startup = vec![1.0 + startup * (times - 1.0); OCTAVES];
         Factors { lanes: times, live: [of_startup, survivors.clone(), survivors] }
     }
 
-    /// By recordings at two loads, from one of them to the load `to`: by their second halves. In the first, caches fill,
-    /// sooner at a higher load, which looks as if they grew with it.
+    /// By recordings at two loads, from one of them to the load `to`, using their second halves. In the first
+    /// halves, caches fill, sooner at a higher load, which makes them seem to grow with it.
     pub(super) fn told(low: &Outline, high: &Outline, from: &Outline, to: f64) -> Factors {
         Factors::of_halves(low, high, from, to, &[1])
     }
@@ -85,7 +87,7 @@ impl Factors {
         Factors { lanes: line(rate(low), rate(high)), live }
     }
 
-    /// What a group's survivors are multiplied by beyond there being more windows.
+    /// The factor for a group's survivors beyond that from playing more windows.
     pub(super) fn beyond_lanes(&self, kind: Kind, octave: usize) -> f64 {
         self.live[kind as usize][octave] / self.lanes
     }
@@ -96,7 +98,7 @@ impl Factors {
     }
 }
 
-/// How far the two halves of the recordings' time differ in what they say of the load `to`, as a share.
+/// How much the two halves of the recordings' time differ in what they predict for the load `to`, as a share.
 pub(super) fn difference_of_halves(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
     let of = means(from, &[0, 1]);
     let [first, second] = [0, 1].map(|half| Factors::of_halves(low, high, from, to, &[half]).total(&of));
@@ -133,11 +135,11 @@ fn means(outline: &Outline, halves: &[usize]) -> Means {
     means
 }
 
-/// What is multiplied from the load `from` to the load `to`, by the line through two points.
+/// The factor from the load `from` to the load `to`, by the line through two points.
 fn line(points: [(f64, f64); 2], from: f64, to: f64) -> f64 {
     let [(low_load, low), (high_load, high)] = points;
     let factor = if low <= 0.0 || high <= 0.0 {
-        // Nothing is known of what is not there at both.
+        // Nothing is known about what does not exist at both loads.
         1.0
     } else {
         let slope = (high - low) / (high_load - low_load);

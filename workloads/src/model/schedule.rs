@@ -1,8 +1,8 @@
 //! Which window is played when: lanes of slots, one after another, each slot a window of its phase.
 //!
-//! A load of three times the recorded one has three lanes. A lane that is needed in part leaves slots empty, evenly.
-//! Within a phase every window is drawn equally often, in random order. Beyond the recorded time the phases of the
-//! second half come again and again: what a program does once, at its begin, it does not do again.
+//! A load of three times the recorded one has three lanes. A lane that is only partly needed leaves slots
+//! empty, evenly. Within a phase every window is drawn equally often, in random order. Beyond the recorded
+//! time the phases of the second half repeat: what a program does once, at its start, it does not do again.
 
 use super::draw::Draw;
 use super::parts::{Outline, PHASES};
@@ -13,7 +13,7 @@ use super::survey::phase_of;
 pub(super) struct Schedule {
     /// Windows by phase, as positions in the model.
     phases: Vec<Vec<u32>>,
-    /// What is left of each phase's windows in this round.
+    /// The remaining windows of each phase in this round.
     decks: Vec<Vec<u32>>,
     lanes: u32,
     /// How much of each lane is used.
@@ -22,10 +22,10 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// For `times` the recorded load, of the windows with these numbers.
+    /// A schedule for `times` the recorded load, with the windows of these numbers.
     pub(super) fn new(outline: &Outline, numbers: &[u32], times: f64) -> Schedule {
         let mut phases = vec![Vec::new(); PHASES];
-        // How long those of the last window live is not known: it is used where there is no other.
+        // How long objects of the last window live is not known, so it is used only where there is no other.
         let usable = |number: &u32| *number + 1 < outline.windows || numbers.len() == 1;
         for (at, number) in numbers.iter().enumerate().filter(|(_, number)| usable(number)) {
             phases[phase_of(*number)].push(at as u32);
@@ -53,7 +53,7 @@ impl Schedule {
 
     /// The window of a lane's slot; none where it stays empty.
     pub(super) fn draw(&mut self, lane: u32, slot: u64, draw: &mut Draw) -> Option<u32> {
-        // Lanes leave different slots empty: each is ahead of the one before by an equal part of a slot.
+        // Lanes leave different slots empty: each is ahead of the previous one by an equal part of a slot.
         let ahead = f64::from(lane) / f64::from(self.lanes);
         let used_until = |slot: u64| ((slot as f64) * self.share + ahead).floor();
         if used_until(slot + 1) <= used_until(slot) {
@@ -71,10 +71,11 @@ impl Schedule {
     }
 }
 
-/// From the model's time to the trace's: in a thinned trace, time beyond the recorded one passes faster than windows do.
+/// Maps the model's time to the trace's: in a thinned trace, time beyond the recorded one passes faster than
+/// windows do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Warp {
-    /// Until then both are the same.
+    /// Until then both times are the same.
     pub(super) from_ns: u64,
     /// How many times faster.
     pub(super) factor: u64,

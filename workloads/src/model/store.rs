@@ -14,7 +14,7 @@ use super::play::Model;
 ///
 /// # Errors
 ///
-/// Those of the file system.
+/// Errors from the file system.
 pub fn write_model(path: &Path, model: &FittedModel) -> Result<u64, ModelError> {
     let failed = |doing| move |source| ModelError::io(path, doing, source);
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -41,7 +41,7 @@ pub fn write_model(path: &Path, model: &FittedModel) -> Result<u64, ModelError> 
 ///
 /// # Errors
 ///
-/// A file that is no model, or a damaged one.
+/// A file that is not a model, or a damaged one.
 pub fn read_model(path: &Path) -> Result<Model, ModelError> {
     let file = File::open(path).map_err(|source| ModelError::io(path, "open", source))?;
     read(path, &mut BufReader::new(file))
@@ -51,16 +51,16 @@ pub fn read_model(path: &Path) -> Result<Model, ModelError> {
 ///
 /// # Errors
 ///
-/// Bytes that are no model, or damaged.
+/// Bytes that are not a model, or damaged.
 pub fn read_model_bytes(name: &str, bytes: &[u8]) -> Result<Model, ModelError> {
     read(Path::new(name), &mut &*bytes)
 }
 
-/// What the model in the file at `path` says of itself.
+/// What the model in the file at `path` says about itself.
 ///
 /// # Errors
 ///
-/// A file that is no model, or whose head is damaged.
+/// A file that is not a model, or whose head is damaged.
 pub fn read_facts(path: &Path) -> Result<Facts, ModelError> {
     let file = File::open(path).map_err(|source| ModelError::io(path, "open", source))?;
     format::read_head(&mut BufReader::new(file)).map_err(|fault| explain(path, fault))

@@ -1,16 +1,16 @@
-//! A recording to be fitted to, as its reader sees it.
+//! A recording that a model is fitted to, as its reader sees it.
 
 use std::path::PathBuf;
 
 use super::error::ModelError;
 use crate::stream::RecordStream;
 
-/// Opens a recording from its begin.
+/// Opens a recording at its start.
 pub type Open<'a> = dyn Fn() -> Result<Box<dyn RecordStream + Send>, ModelError> + 'a;
 
-/// A recording to be fitted to.
+/// A recording that a model is fitted to.
 pub struct Subject<'a> {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// The load that it was recorded at.
     pub load: f64,

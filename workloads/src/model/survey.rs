@@ -1,5 +1,6 @@
-//! The first reading of a recording: where start-up ends and shutdown begins, which threads stay, and whether the live
-//! set still grows. Holds a grid of the recording's time and a few numbers a thread, however long the recording is.
+//! The first reading of a recording: where start-up ends and shutdown begins, which threads stay, and whether
+//! the live set still grows. It holds a grid over the recording's time and a few numbers per thread, however
+//! long the recording is.
 
 use std::path::Path;
 
@@ -10,13 +11,13 @@ use super::error::ModelError;
 use super::parts::{PHASES, Thread, WINDOWS};
 use crate::stream::RecordStream;
 
-/// Stretches of equal length in which the live set is followed.
+/// Equal stretches of time in which the live set is tracked.
 const BINS: usize = 2000;
-/// A window is no shorter than this: less than a request takes says nothing of requests.
+/// A window is no shorter than this: one shorter than a request says nothing about requests.
 const SHORTEST_WINDOW_NS: u64 = 1_000_000;
-/// Events that the windows have together, at least.
+/// The fewest events that the windows have together.
 const FEWEST_EVENTS: u64 = 5_000;
-/// A thread has begun its work at so many events.
+/// A thread counts as working from this many events on.
 const AT_WORK: u64 = 100;
 
 /// What the first reading found.
@@ -27,7 +28,7 @@ pub(super) struct Survey {
     pub(super) window_ns: u64,
     pub(super) last_ns: u64,
     pub(super) events: u64,
-    /// Of each recorded thread its index in the model.
+    /// For each recorded thread, its index in the model.
     pub(super) thread_index: Vec<u32>,
     /// Threads that stay.
     pub(super) threads: Vec<Thread>,
@@ -82,11 +83,11 @@ struct Reading {
     large: Vec<u64>,
 }
 
-/// Reads `stream` whole.
+/// Reads the whole of `stream`.
 ///
 /// # Errors
 ///
-/// A recording that no model can be made of.
+/// A recording from which no model can be made.
 pub(super) fn survey(path: &Path, stream: &mut dyn RecordStream) -> Result<Survey, ModelError> {
     if !stream.header().has_times {
         return Err(ModelError::unfit(
@@ -264,7 +265,8 @@ impl Reading {
         (u128::from(self.last_ns) * bin as u128 / BINS as u128) as u64
     }
 
-    /// When the threads of a pool have begun to work; without a pool at 2 % of the events. At least 1 % of the time.
+    /// When the threads of a pool have started to work; without a pool, at 2 % of the events. In any case at
+    /// least 1 % of the time.
     fn startup_end(&self) -> u64 {
         let share = |seen: &&Seen, of: u64| seen.events * of > self.events;
         let of_pool = self.threads.iter().skip(1);
@@ -282,7 +284,8 @@ impl Reading {
         by_threads.unwrap_or_else(by_events).max(self.last_ns / 100)
     }
 
-    /// The last time at which nine tenths of the objects of the last tenths were live, if half of them go at the end.
+    /// The last time at which nine tenths of the usual number of late objects were live, if half of them are
+    /// freed at the end.
     fn shutdown_begin(&self) -> u64 {
         let mut late: Vec<u64> =
             self.bins[BINS * 85 / 100..BINS * 95 / 100].iter().map(|bin| bin.objects).collect();
@@ -295,8 +298,8 @@ impl Reading {
         self.bin_begin(last + 1)
     }
 
-    /// What the live set gains in the windows' time as a share of what it is, by a line through the fewest live bytes
-    /// of each twentieth of the second half; 0 where chance may have made the slope.
+    /// How much the live set grows over the windows' time, as a share of its size, from a line through the
+    /// fewest live bytes of each twentieth of the second half; 0 where the slope may be due to chance.
     fn growth(&self, startup_ns: u64, end_ns: u64) -> f64 {
         const GROUPS: usize = 20;
         let middle = startup_ns + (end_ns - startup_ns) / 2;
@@ -321,11 +324,11 @@ impl Reading {
         if slope.abs() < 3.0 * error || mean <= 0.0 {
             return 0.0;
         }
-        // The groups are half of the windows' time.
+        // The groups cover half of the windows' time.
         slope * count * 2.0 / mean
     }
 
-    /// The model's threads: those that are there for half of the windows' time stay.
+    /// The model's threads: those that exist for half of the windows' time stay.
     fn sort_threads(&self, startup_ns: u64, end_ns: u64) -> (Vec<u32>, Vec<Thread>, Vec<u64>) {
         let half = (end_ns - startup_ns) / 2;
         let stays = |number: usize, seen: &Seen| {

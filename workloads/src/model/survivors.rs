@@ -7,7 +7,7 @@ use super::scaling::octave;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Survivor {
     pub(super) object: u32,
-    /// Where its steps begin in `later`, and where those end that are not anchored, and all.
+    /// Where its steps begin in `later`, where the unanchored ones end, and where all end.
     pub(super) from: u32,
     pub(super) anchored_from: u32,
     pub(super) to: u32,
@@ -25,7 +25,7 @@ pub(super) struct Survivor {
 pub(super) struct Playable {
     pub(super) part: Part,
     pub(super) survivors: Vec<Survivor>,
-    /// Where steps of `later` begin that are about no object.
+    /// Where the steps of `later` that concern no object begin.
     pub(super) threads_from: u32,
 }
 
@@ -76,7 +76,7 @@ impl Playable {
         Ok(Playable { part, survivors, threads_from: threads_from as u32 })
     }
 
-    /// What happens after the part to no object: threads end.
+    /// The steps after the part that concern no object: thread ends.
     pub(super) fn thread_ends(&self) -> &[Step] {
         &self.part.later[self.threads_from as usize..]
     }

@@ -22,7 +22,7 @@ fn subject(load: f64, twentieths: u64, sets: &'static [&'static str]) -> Subject
     Subject { path: PathBuf::from("recording.hlt"), load, open }
 }
 
-/// A simulation whose last time is known, as a file's is.
+/// A simulation whose last time is known, like a file's.
 struct Whole(Simulation);
 
 impl RecordStream for Whole {
@@ -157,7 +157,7 @@ fn a_smaller_model_keeps_the_share_that_was_asked_for() {
     let small = fit(vec![subject(1.0, 10, LIGHT)], &Options { size: 0.25, ..options() }).unwrap();
     let windows = small.fitted()[0].windows.len();
     assert_eq!(windows, 50);
-    // Start-up is kept whole, and of this short recording it is a large part.
+    // Start-up is kept whole, and it is a large part of this short recording.
     assert!(bytes(&small).len() < bytes(&fitted()).len());
     write(&mut model(&small).play("m", &Question::default(), 1).unwrap());
 }

@@ -40,7 +40,7 @@ impl Generation {
         if part == STARTUP { outline.startup_ns } else { outline.window_ns }
     }
 
-    /// What there is for each connection is there for those that are added too.
+    /// Copies a survivor: what exists for each connection also exists for added connections.
     pub(super) fn copy(
         &mut self,
         part: u32,
@@ -61,7 +61,7 @@ impl Generation {
         }
     }
 
-    /// When an object is freed that was live as long as it was seen, if that is before the end.
+    /// When an object that the recording never saw freed is freed, if that is before the end.
     pub(super) fn freed_ns(
         &mut self,
         part: u32,
@@ -115,7 +115,7 @@ impl Generation {
         });
     }
 
-    /// Waits for what happens to an object next, if anything does.
+    /// Schedules what happens to an object next, if anything does.
     pub(super) fn settle(&mut self, living: Living) {
         let Some(time_ns) = self.next_ns(&living) else { return };
         let place = match self.living_free.pop() {
@@ -151,7 +151,7 @@ impl Generation {
         }
     }
 
-    /// When what belongs to the shutdown happens to it. What would have come before does not happen any more.
+    /// When what belongs to the shutdown happens to it. Anything still due before then no longer happens.
     pub(super) fn anchored_ns(&self, living: &Living) -> Option<u64> {
         let at = living.at.max(living.anchored);
         let step = self.playable(living.part).part.later.get(at as usize).filter(|_| at < living.to)?;
@@ -187,7 +187,7 @@ impl Generation {
         }
     }
 
-    /// Frees an object of which the recording does not say when it is freed.
+    /// Frees an object that the recording does not say when to free.
     pub(super) fn free(&mut self, living: &Living, time_ns: u64) {
         let thread: ThreadId = self.crew.find(&living.turn, living.thread, time_ns, &mut self.out);
         let object = living.object;
