@@ -1,13 +1,13 @@
-//! The pattern's heap: the only place that makes events and gives out object identities.
+//! The pattern's heap: the only place that makes events and assigns object identities.
 //!
-//! A [`Block`] can be neither copied nor made elsewhere, and freeing takes it: no pattern can free an
+//! A [`Block`] can be neither copied nor made elsewhere, and freeing consumes it: no pattern can free an
 //! object twice or use it afterwards. Patterns have no clock: an event's time is its index.
 
 use std::collections::VecDeque;
 
 use heaplab_trace::{Action, Event, ObjectId, Record, ThreadId};
 
-/// The initial thread, which was there before the trace and does not end.
+/// The initial thread, which existed before the trace and does not end.
 pub(crate) const MAIN: ThreadId = 0;
 
 /// A live object.
@@ -17,7 +17,7 @@ pub(crate) struct Block {
     size: u64,
 }
 
-/// The records that were made and not yet read, and the totals of what is live.
+/// The records that have been made but not read yet, and the totals of what is live.
 #[derive(Debug)]
 pub(crate) struct Heap {
     pending: VecDeque<Record>,
@@ -29,7 +29,7 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// A heap of a process that has its initial thread alone.
+    /// A heap of a process that has only its initial thread.
     pub(crate) fn new() -> Heap {
         let main = Record::ThreadName { thread: MAIN, name: "main".to_string() };
         Heap { pending: VecDeque::from([main]), events: 0, objects: 0, freed: 0, threads: 1, live_bytes: 0 }
@@ -76,7 +76,7 @@ impl Heap {
         *block = self.malloc(thread, size);
     }
 
-    /// Work on the whole of `block` by `thread`, so many times over; nothing if that is 0.
+    /// Work on the whole of `block` by `thread`, repeated this many times; nothing if that is 0.
     #[inline]
     pub(crate) fn work(&mut self, thread: ThreadId, block: &Block, repeats: u64) {
         if repeats > 0 {
@@ -95,7 +95,7 @@ impl Heap {
         thread
     }
 
-    /// So many new threads.
+    /// This many new threads.
     pub(crate) fn start_threads(&mut self, count: u64) -> Vec<ThreadId> {
         (0..count).map(|_| self.start_thread()).collect()
     }
@@ -105,19 +105,19 @@ impl Heap {
         self.event(thread, Action::ThreadEnd);
     }
 
-    /// Takes the oldest record that was not yet read.
+    /// Takes the oldest record that has not been read yet.
     #[inline]
     pub(crate) fn take_record(&mut self) -> Option<Record> {
         self.pending.pop_front()
     }
 
-    /// Bytes that are live.
+    /// Live bytes.
     #[inline]
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 
-    /// Objects that are live.
+    /// Live objects.
     #[inline]
     pub(crate) fn live_objects(&self) -> u64 {
         self.objects - self.freed

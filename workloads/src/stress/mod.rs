@@ -1,10 +1,10 @@
 //! Stress patterns: the classic workloads of the allocator literature, as traces.
 //!
-//! Each is written anew from a description of what it does, with the faults mended that make results
-//! incomparable: here a pattern is a fixed number of operations, never a time, and its live set is the
-//! same for every allocator, because it is settled before any allocator runs. What each stresses,
-//! what it hides, and what was changed is told in docs/stress.md. Patterns are pulled, a thread's run
-//! at a time, and hold what is live. They have no clock: an event's index is used as its time.
+//! Each is rewritten from a description of what it does, without the faults that make results incomparable:
+//! here a pattern is a fixed number of operations, never a time, and its live set is the same for every
+//! allocator, because it is settled before any allocator runs. docs/stress.md explains what each stresses,
+//! what it hides, and what was changed. Patterns are pulled, one thread's run at a time, and hold what is
+//! live. They have no clock: an event's index serves as its time.
 //!
 //! The parts, in the order in which data goes through them: `parameter` reads values, `random` draws,
 //! `round` says whose turn it is, `heap` makes the events that `patterns` ask for.
@@ -37,7 +37,7 @@ use crate::stream::{RecordStream, StreamError};
 use heap::Heap;
 use parameter::Values;
 
-/// More objects than this at once end a pattern with an error: what bounds its own memory.
+/// More objects than this at once end a pattern with an error: this bounds its own memory.
 const LIVE_OBJECTS_MOST: u64 = 1 << 24;
 
 /// A stress pattern.
@@ -52,11 +52,11 @@ pub struct Pattern {
     begin: fn(&Values, u64) -> Result<Begun, DefinitionError>,
 }
 
-/// A pattern that was started.
+/// A pattern that has started.
 pub(crate) struct Begun {
     /// What it does.
     play: Box<dyn Play>,
-    /// What its trace follows from besides its parameters and its seed.
+    /// What determines its trace besides its parameters and its seed.
     notes: Vec<(&'static str, String)>,
 }
 
@@ -68,7 +68,8 @@ impl Begun {
 
 /// A pattern in progress.
 pub(crate) trait Play: std::fmt::Debug + Send {
-    /// Makes some more events, at most some tens of thousands, or none if a thread has to wait; false once all is done.
+    /// Makes some more events, at most some tens of thousands, or none if a thread has to wait; false once
+    /// everything is done.
     fn turn(&mut self, heap: &mut Heap) -> bool;
 }
 
@@ -85,7 +86,7 @@ pub struct Stress {
     play: Option<Box<dyn Play>>,
 }
 
-/// More is live than a pattern may hold.
+/// More objects are live than a pattern may hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "after {events} events {live} objects are live, and {LIVE_OBJECTS_MOST} are the most: lower the pattern's counts"
@@ -98,11 +99,11 @@ pub struct TooManyObjects {
 }
 
 impl Stress {
-    /// Makes ready to run the pattern `name`.
+    /// Prepares to run the pattern `name`.
     ///
     /// # Errors
     ///
-    /// No such pattern, a fault of an override, or a duration, which no pattern has.
+    /// An unknown pattern, a fault of an override, or a duration, which no pattern has.
     pub fn new(name: &str, options: &Options) -> Result<Stress, DefinitionError> {
         let names: Vec<&str> = PATTERNS.iter().map(|pattern| pattern.name).collect();
         let unknown = || parameter::refuse("pattern", name, format!("one of {}", names.join(", ")));
@@ -149,7 +150,7 @@ impl RecordStream for Stress {
     }
 }
 
-/// Everything that the trace follows from, and nothing else: no date, host or path.
+/// Everything that determines the trace, and nothing else: no date, host or path.
 fn header(pattern: &Pattern, values: &Values, seed: u64, more: Vec<(&'static str, String)>) -> Header {
     let mut notes =
         vec![("heaplab_version", env!("CARGO_PKG_VERSION").to_string()), ("seed", seed.to_string())];

@@ -1,4 +1,5 @@
-//! A pattern's parameters: their table, and `KEY=VALUE` laid over its defaults. Text in, whole numbers out.
+//! A pattern's parameters: their table, and `KEY=VALUE` overrides of its defaults. Text in, whole numbers
+//! out.
 //!
 //! A default is written as the user would write it and read by the same code. As in load models, a
 //! size carries its unit, and counts, shares and factors are bare numbers.
@@ -28,11 +29,11 @@ pub struct Parameter {
     pub key: &'static str,
     /// What its value is.
     pub kind: Kind,
-    /// Its value where nothing else is asked for, as it would be written.
+    /// Its default value, as the user would write it.
     pub default: &'static str,
     /// What it means, in a line.
     pub meaning: &'static str,
-    /// The smallest value: of a number in millionths.
+    /// The smallest value: for a number, in millionths.
     least: u64,
     /// The largest value.
     most: u64,
@@ -73,7 +74,7 @@ pub(crate) const fn share(key: &'static str, default: &'static str, meaning: &'s
     number(key, default, (0, MILLION), meaning)
 }
 
-/// One of some words.
+/// One of several words.
 pub(crate) const fn choice(
     key: &'static str,
     words: &'static [&'static str],
@@ -89,7 +90,7 @@ pub(crate) const fn file(key: &'static str, meaning: &'static str) -> Parameter 
 }
 
 impl Parameter {
-    /// What may stand there, for a message.
+    /// What is allowed, for a message.
     pub fn allowed(&self) -> String {
         match self.kind {
             Kind::Count => format!("a whole number without a unit, from {} to {}", self.least, self.most),
@@ -134,7 +135,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// The defaults of the pattern's `parameters`, and `overrides` laid over them, the later over the earlier.
+    /// The defaults of the pattern's `parameters`, with `overrides` applied in order.
     pub(crate) fn read(
         parameters: &'static [Parameter],
         overrides: &[String],
@@ -169,12 +170,12 @@ impl Values {
         self.get(key) as usize
     }
 
-    /// The value of `key` as it was written.
+    /// The value of `key` as written.
     pub(crate) fn text(&self, key: &str) -> &str {
         &self.find(key).1
     }
 
-    /// Uniform sizes between `least` and `most`, two keys.
+    /// Uniform sizes between the values of the keys `least` and `most`.
     pub(crate) fn uniform(&self, least: &str, most: &str) -> Result<Uniform, DefinitionError> {
         let uniform = Uniform { least: self.get(least), most: self.get(most) };
         if uniform.least > uniform.most {
@@ -184,7 +185,7 @@ impl Values {
         Ok(uniform)
     }
 
-    /// Every key with its value as it was written, files left out.
+    /// Every key with its value as written, except files.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let written = self.values.iter().filter(|(parameter, ..)| parameter.kind != Kind::File);
         written.map(|(parameter, text, _)| (parameter.key, text.as_str()))
@@ -213,7 +214,7 @@ fn unknown(parameters: &[Parameter], key: &str, value: &str) -> DefinitionError 
     }
 }
 
-/// Cuts what was found to the length of a message.
+/// Cuts what was found to fit a message.
 pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &text[..end]),

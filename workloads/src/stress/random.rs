@@ -1,7 +1,7 @@
 //! Random draws of the stress patterns: whole numbers only, the same on every machine.
 //!
-//! ChaCha8 by name, whose stream its specification fixes. Each thread of a pattern has a stream of its
-//! own, so that one thread's draws do not depend on how many there are beside it.
+//! ChaCha8 by name, whose stream its specification fixes. Each thread of a pattern has its own stream, so
+//! that one thread's draws do not depend on the number of threads.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,7 +27,7 @@ impl Random {
         ((u128::from(self.0.next_u64()) * u128::from(count)) >> 64) as u64
     }
 
-    /// As [`below`](Random::below), for a count of more than 64 bits.
+    /// Like [`below`](Random::below), for a count of more than 64 bits.
     #[inline]
     pub(crate) fn wide_below(&mut self, count: u128) -> u128 {
         let drawn = u128::from(self.0.next_u64()) << 64 | u128::from(self.0.next_u64());

@@ -1,7 +1,7 @@
-//! Threads that act in turn: each does a run of operations, then the next one's turn comes.
+//! Threads that act in turn: each does a run of operations, then it is the next thread's turn.
 //!
-//! This is the granularity at which concurrent threads interleave in a pattern's trace. A replay in
-//! the trace's own order hands a baton over at each change of thread, so a run is tens of events.
+//! This is the granularity at which concurrent threads interleave in a pattern's trace. A replay in the
+//! trace's own order hands over a baton at each change of thread, so a run is tens of events long.
 
 /// Members of a round, and whose turn it is.
 #[derive(Debug)]
@@ -11,12 +11,13 @@ pub(crate) struct Round<L> {
 }
 
 impl<L> Round<L> {
-    /// A round that begins with the first of `lanes`.
+    /// A round that starts with the first of `lanes`.
     pub(crate) fn new(lanes: Vec<L>) -> Round<L> {
         Round { lanes, next: 0 }
     }
 
-    /// Lets the next member act; it leaves the round if it says that it is done (false). Whether any is left.
+    /// Lets the next member act; it leaves the round if it reports that it is done (false). Returns whether
+    /// any is left.
     pub(crate) fn turn(&mut self, act: impl FnOnce(&mut L) -> bool) -> bool {
         let Some(lane) = self.lanes.get_mut(self.next) else { return false };
         if act(lane) {

@@ -29,7 +29,7 @@ fn summary(name: &str, set: &[&str]) -> Summary {
     file(&mut stress(name, 1, set)).1
 }
 
-/// Settings that make a pattern short, and leave all that it does.
+/// Settings that shorten a pattern without changing what it does.
 fn short(name: &str) -> &'static [&'static str] {
     match name {
         "larson" => &["slots=50", "operations=200", "generations=3"],
@@ -130,7 +130,7 @@ fn rounds_of_fragmentation_free_every_other_object() {
 fn a_profile_keeps_its_heap_and_its_lifetimes() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("two.csv");
-    // A lifetime of 10 for the small ones, of 2 for the large ones.
+    // A lifetime of 10 for the small objects, of 2 for the large ones.
     std::fs::write(&path, "100,50,500\n200,125,250\n").unwrap();
     let file = format!("file={}", path.display());
     let mut stress = stress("profile", 1, &[&file, "heap=1000KB", "events=400000", "threads=1"]);
@@ -150,7 +150,7 @@ fn a_profile_keeps_its_heap_and_its_lifetimes() {
             (sums[0], sums[1]) = (sums[0] + live[0], sums[1] + live[1]);
         }
     }
-    // 1000 KB are 5000 small and 2500 large ones.
+    // 1000 KB are 5000 small and 2500 large objects.
     let near =
         |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 0.05, "{found} {expected}");
     near(sums[0] as f64 / steps as f64, 5000.0);
@@ -161,7 +161,7 @@ fn a_profile_keeps_its_heap_and_its_lifetimes() {
     assert!(notes.iter().all(|note| !note.value.contains("two.csv")), "a trace says nothing of paths");
 }
 
-/// A seed means the same trace for ever: whoever changes this changes every published figure.
+/// A seed means the same trace forever: whoever changes this changes every published figure.
 #[test]
 fn the_first_million_events_are_the_known_ones() {
     let mut found = String::new();
@@ -223,7 +223,7 @@ fn a_pattern_that_grows_without_bound_ends_with_an_error() {
     assert!(source.contains("16777216 are the most"), "{source}");
 }
 
-/// What the documentation says of parameters is what there is.
+/// The documentation matches the parameters that exist.
 #[test]
 fn the_documentation_has_every_pattern_parameter_and_default() {
     let text = include_str!("../../../docs/stress.md");
@@ -241,7 +241,7 @@ fn the_documentation_has_every_pattern_parameter_and_default() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
-    /// Whatever the threads, the seed and the granularity: a lawful trace, and the same work.
+    /// Whatever the threads, the seed and the granularity, the trace is lawful, and the work is the same.
     #[test]
     fn every_pattern_is_lawful_whatever_is_set(seed in any::<u64>(), threads in 1u32..9, run in 1u32..200) {
         for pattern in PATTERNS {

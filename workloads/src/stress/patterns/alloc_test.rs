@@ -90,7 +90,7 @@ fn draw_slot(random: &mut Random, slots: usize) -> usize {
 }
 
 impl Lane {
-    /// Fills slots at first, then steps, then empties them: `run` of it. False at the end.
+    /// First fills slots, then steps, then empties them; `run` operations at a time. False at the end.
     fn act(&mut self, plan: &Plan, heap: &mut Heap) -> bool {
         if self.slots.len() < plan.slots {
             for _ in 0..plan.run.min(plan.slots - self.slots.len()) {
@@ -131,7 +131,7 @@ impl Lane {
     }
 }
 
-/// What every lane goes by.
+/// What all lanes share.
 struct Plan {
     slots: usize,
     exponent: u32,

@@ -61,7 +61,7 @@ fn begin(values: &Values, seed: u64) -> Result<Begun, DefinitionError> {
 }
 
 impl Balloon {
-    /// The object that is freed next.
+    /// The object to free next.
     fn take(&mut self) -> Option<Block> {
         match self.order {
             0 if !self.blocks.is_empty() => {
@@ -73,7 +73,8 @@ impl Balloon {
         }
     }
 
-    /// Grows by an object that still fits, or shrinks by one; false when it is full, or has shrunk.
+    /// Grows by an object that still fits, or shrinks by one; false when it is full or has finished
+    /// shrinking.
     fn step(&mut self, thread: ThreadId, heap: &mut Heap) -> bool {
         if self.shrinks {
             let Some(block) = self.take() else { return false };

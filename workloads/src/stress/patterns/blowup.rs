@@ -1,4 +1,4 @@
-//! blowup: nested threads that each build and free a large list; is its memory used again by the next?
+//! blowup: nested threads that each build and free a large list; does the next reuse its memory?
 
 use std::collections::VecDeque;
 

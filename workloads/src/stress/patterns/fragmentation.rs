@@ -40,7 +40,7 @@ struct Fragmentation {
     rounds_left: u64,
     other: bool,
     thread: Option<ThreadId>,
-    /// What is live, in the order of allocation: while the heap is filled up `filled`; while it is thinned out
+    /// What is live, in the order of allocation: while the heap is filled, `filled`; while it is thinned out,
     /// `kept`, then `blocks`.
     filled: Vec<Block>,
     kept: Vec<Block>,
@@ -64,7 +64,8 @@ fn begin(values: &Values, _seed: u64) -> Result<Begun, DefinitionError> {
 }
 
 impl Fragmentation {
-    /// Frees one object of two, or adds one that still fits; false when nothing is left to do in this round's half.
+    /// Frees one of the next two objects, or adds one that still fits; false when nothing is left to do in
+    /// this half of the round.
     fn step(&mut self, thread: ThreadId, heap: &mut Heap) -> bool {
         if self.frees {
             let Some(kept) = self.blocks.next() else { return false };

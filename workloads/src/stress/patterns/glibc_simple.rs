@@ -35,9 +35,9 @@ struct GlibcSimple {
     allocations: u64,
     choice: u64,
     thread: Option<ThreadId>,
-    /// The thread beside the initial one, whether it acts or not.
+    /// The thread besides the initial one, whether it acts or not.
     other: Option<ThreadId>,
-    /// Which length of a batch.
+    /// The index of the batch length.
     stage: usize,
     done: u64,
 }
@@ -57,7 +57,7 @@ fn begin(values: &Values, _seed: u64) -> Result<Begun, DefinitionError> {
 impl Play for GlibcSimple {
     fn turn(&mut self, heap: &mut Heap) -> bool {
         let Some(thread) = self.thread else {
-            // In main-threaded it does nothing; but the process is a multithreaded one then.
+            // In main-threaded it does nothing, but makes the process multithreaded.
             self.other = matches!(self.choice, OTHER | MAIN_THREADED).then(|| heap.start_thread());
             self.thread = self.other.filter(|_| self.choice == OTHER).or(Some(MAIN));
             return true;

@@ -24,7 +24,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
     begin,
 };
 
-/// Sizes are drawn beforehand, this many.
+/// How many sizes are drawn beforehand.
 const TABLE: usize = 8000;
 
 #[derive(Debug)]
@@ -59,7 +59,8 @@ fn begin(values: &Values, seed: u64) -> Result<Begun, DefinitionError> {
     }))
 }
 
-/// A size whose density falls with its square: 1 / size is uniform. Divisions alone, which are exact everywhere.
+/// A size whose density falls with its square: 1 / size is uniform. This uses only divisions, which are exact
+/// everywhere.
 fn draw_size(random: &mut Random, uniform: Uniform) -> u64 {
     let (least, most) = (uniform.least.max(1) as f64, uniform.most as f64 + 1.0);
     let share = random.below(1 << 53) as f64 / (1u64 << 53) as f64;
@@ -99,7 +100,7 @@ impl Play for GlibcThread {
 }
 
 impl Lane {
-    /// Frees all that the thread has, and ends it.
+    /// Frees everything that the thread has, and ends it.
     fn end(&mut self, heap: &mut Heap) -> bool {
         self.slots.drain(..).for_each(|block| heap.free(self.thread, block));
         heap.end_thread(self.thread);

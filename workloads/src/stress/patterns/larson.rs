@@ -43,7 +43,7 @@ struct Larson {
     generations: u64,
     operations: u64,
     run: u64,
-    /// All slots, until the threads have them.
+    /// All slots, until the threads take them.
     setup: Vec<Block>,
     replaced: u64,
     lanes: Option<Round<Lane>>,

@@ -1,4 +1,4 @@
-//! messages: one producer, some consumers; a message is a thousand nodes with a payload.
+//! messages: one producer, several consumers; a message is a thousand nodes with a payload.
 
 use std::collections::VecDeque;
 
@@ -41,11 +41,11 @@ struct Messages {
     depth: usize,
     repeats: u64,
     run: u64,
-    /// Messages that were started, and nodes that the last one has.
+    /// Messages started, and nodes in the last one.
     begun: u64,
     built: Vec<Block>,
     queue: VecDeque<Vec<Block>>,
-    /// Messages that were taken, and what is left of the last one.
+    /// Messages taken, and what is left of the last one.
     taken: u64,
     left: Vec<Block>,
 }

@@ -1,7 +1,7 @@
 //! The patterns, one file each (two where they differ in one step): parameters in, a [`Play`](super::Play) out.
 //!
-//! A pattern is a state machine: each turn is one thread's run of operations, or a step of the initial
-//! thread between them. What the original program did and what differs here stands in docs/stress.md.
+//! A pattern is a state machine: each turn is one thread's run of operations, or a step of the initial thread
+//! between them. docs/stress.md says what the original program did and what differs here.
 
 mod alloc_test;
 mod balloon;
@@ -44,10 +44,10 @@ pub const PATTERNS: &[Pattern] = &[
     profile::PATTERN,
 ];
 
-/// Operations that a step of the initial thread makes, where its length has no meaning.
+/// Operations that a step of the initial thread makes, where its length does not matter.
 const STEP: u64 = 256;
 
-/// `threads`, where each does the same.
+/// `threads`, where all do the same.
 const THREADS: Parameter = count("threads", "4", (1, 256), "threads, in addition to the initial one");
 /// `run`, the granularity at which threads interleave.
 const RUN: Parameter =

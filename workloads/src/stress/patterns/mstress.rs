@@ -69,7 +69,8 @@ fn begin(values: &Values, seed: u64) -> Result<Begun, DefinitionError> {
     }))
 }
 
-/// 1 to 2^`doublings` words; one in a hundred times 100, in a thousand 1,000, in ten thousand 10,000 as many.
+/// 1 to 2^`doublings` words; one in a hundred is 100 times as large, one in a thousand 1,000 times, one in
+/// ten thousand 10,000 times.
 fn draw_size(random: &mut Random, doublings: u64) -> u64 {
     let words = 1u64 << random.below(doublings + 1);
     let rare = match random.below(10_000) {
@@ -113,7 +114,7 @@ impl Lane {
         }
     }
 
-    /// Frees a run of what is left; false when that was all and the thread has ended.
+    /// Frees a run of what is left; false when nothing is left and the thread has ended.
     fn free_some(&mut self, run: u64, heap: &mut Heap) -> bool {
         for _ in 0..run {
             let Some(block) = self.data.pop().or_else(|| self.retained.pop()) else {

@@ -1,8 +1,8 @@
 //! profile: a heap in its steady state, from a table of sizes with their allocation rates and live counts.
 //!
-//! What a profiler of a running server can say is how many objects of each size are live and how often they
-//! are allocated; how long they live follows by Little's law (mean life = live / rate). Deaths are
-//! memoryless. [`table`] reads the file; this module draws births and deaths from it.
+//! A profiler of a running server can say how many objects of each size are live and how often they are
+//! allocated; how long they live follows from Little's law (mean life = live / rate). Deaths are memoryless.
+//! [`table`] reads the file; this module draws births and deaths from it.
 
 mod table;
 mod weights;
@@ -71,11 +71,11 @@ struct Profile {
 struct Lane {
     thread: ThreadId,
     random: Random,
-    /// Rows of objects that are still to be made for the first filling.
+    /// Rows of objects that must still be made for the first filling.
     first: Vec<usize>,
     births: Weights,
     deaths: Weights,
-    /// Of one object, by row.
+    /// The death rate of one object, by row.
     death_rates: Vec<u128>,
     /// Live objects by row.
     live: Vec<Vec<Block>>,
@@ -111,7 +111,7 @@ impl Profile {
         let alive = self.rows.iter().filter(|row| row.live > 0.0);
         let most = alive.map(|row| row.rate / row.live).fold(0.0, f64::max);
         let unit = if most > 0.0 { WEIGHT_MOST / most } else { 1.0 };
-        // An object of a row without live ones dies as soon as any: at the largest rate that there is.
+        // An object of a row without live objects dies as soon as any: at the largest rate.
         let death = |row: &Row| if row.live > 0.0 { row.rate / row.live } else { most };
         let mut first = Vec::new();
         for (place, row) in self.rows.iter().enumerate() {
@@ -133,7 +133,7 @@ impl Profile {
 }
 
 impl Lane {
-    /// A run of the first filling, or of births and deaths; false when there is nothing more to do.
+    /// A run of the first filling, or of births and deaths; false when nothing is left to do.
     fn act(&mut self, rows: &[Row], run: u64, heap: &mut Heap) -> bool {
         for _ in 0..run {
             if let Some(row) = self.first.pop() {
@@ -148,7 +148,7 @@ impl Lane {
         true
     }
 
-    /// A birth or a death, as their rates have it.
+    /// A birth or a death, drawn by their rates.
     fn step(&mut self, rows: &[Row], heap: &mut Heap) {
         self.events_left -= 1;
         let drawn = self.random.wide_below(self.births.total() + self.deaths.total());
@@ -171,7 +171,7 @@ impl Lane {
         self.weigh(row);
     }
 
-    /// The row's objects were born or died: together they die at another rate.
+    /// The row's objects were born or died, so their total death rate changes.
     fn weigh(&mut self, row: usize) {
         self.deaths.set(row, self.death_rates[row] * self.live[row].len() as u128);
     }

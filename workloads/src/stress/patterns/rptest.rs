@@ -32,11 +32,11 @@ pub(crate) const PATTERN: Pattern = Pattern {
     begin,
 };
 
-/// Sizes are drawn beforehand, this many.
+/// How many sizes are drawn beforehand.
 const TABLE: usize = 2000;
 /// Larger than any number of slots, and prime: multiples of it visit every slot.
 const STRIDE: usize = 1_000_003;
-/// Below this size every third allocation each is aligned to 8 and to 16 bytes.
+/// Below this size, every third allocation is aligned to 8 bytes and every third to 16.
 const ALIGNED_BELOW: u64 = 4096;
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ struct Lane {
     random: Random,
     slots: Vec<Option<Block>>,
     loops: u64,
-    /// Allocations so far: what sizes and alignments cycle by.
+    /// Allocations so far, by which sizes and alignments cycle.
     allocations: usize,
 }
 
@@ -113,7 +113,7 @@ impl Lane {
         }
     }
 
-    /// One loop; false after the last, when all that is the lane's is freed.
+    /// One loop; false after the last, when everything of the lane's is freed.
     fn act(&mut self, plan: &Plan, foreign: &mut [Vec<Block>], heap: &mut Heap) -> bool {
         let percent = 30 + self.random.below(70);
         let start = self.random.index(plan.blocks);
@@ -172,7 +172,7 @@ impl Play for Rptest {
         if lanes.turn(|lane| lane.act(plan, foreign, heap)) {
             return true;
         }
-        // What came to a thread after its end is the initial thread's to free.
+        // The initial thread frees what arrived for a thread after its end.
         self.foreign.iter_mut().flat_map(|list| list.drain(..)).for_each(|block| heap.free(MAIN, block));
         self.lanes = None;
         self.generations_left -= 1;

@@ -1,4 +1,4 @@
-//! thread-churn: thousands of threads that live for some calls; what does each leave behind?
+//! thread-churn: thousands of threads that live for a few calls; what does each leave?
 
 use heaplab_trace::ThreadId;
 

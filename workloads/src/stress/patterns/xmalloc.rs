@@ -1,4 +1,4 @@
-//! xmalloc: every object is freed by another thread than the one that allocated it.
+//! xmalloc: every object is freed by a different thread from the one that allocated it.
 
 use heaplab_trace::ThreadId;
 

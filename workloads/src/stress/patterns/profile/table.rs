@@ -6,7 +6,7 @@ use std::io::Read;
 use crate::simulate::DefinitionError;
 use crate::stress::parameter::{refuse, shorten};
 
-/// The table that is built in: made up by us in the shape of a server's heap, measured nowhere.
+/// The built-in table: invented by us in the shape of a server's heap, not measured.
 const BUILT_IN: &str = include_str!("profile.csv");
 /// The longest file that is read.
 const FILE_MOST_BYTES: u64 = 16 << 20;
@@ -79,7 +79,7 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Vec<Row>, DefinitionErro
     Ok(rows)
 }
 
-/// Leaves sizes above `cap_bytes` out and scales live counts and rates so that `heap_bytes` are live; none if
+/// Omits sizes above `cap_bytes` and scales live counts and rates so that `heap_bytes` are live; none if
 /// nothing is live in what is left.
 pub(super) fn scale(mut rows: Vec<Row>, heap_bytes: f64, cap_bytes: f64) -> Option<Vec<Row>> {
     rows.retain(|row| row.size as f64 <= cap_bytes && (row.rate > 0.0 || row.live > 0.0));

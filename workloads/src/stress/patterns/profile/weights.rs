@@ -1,19 +1,19 @@
 //! Weighted draws from a table whose weights change: a binary indexed tree of sums (Fenwick).
 //!
-//! PERF: a draw and a change take some ten steps in a table of a thousand rows. Whole numbers, because sums of
-//! fractions would drift.
+//! PERF: a draw and a change take about ten steps in a table of a thousand rows. Whole numbers, because sums
+//! of fractions would drift.
 
 /// Weights by index.
 #[derive(Debug)]
 pub(super) struct Weights {
     weights: Vec<u128>,
-    /// At i the sum of the weights from i - lowbit(i) to i - 1; 0 is not used.
+    /// At index i, the sum of the weights from i - lowbit(i) to i - 1; index 0 is not used.
     sums: Vec<u128>,
     total: u128,
 }
 
 impl Weights {
-    /// These weights.
+    /// A table with these weights.
     pub(super) fn new(weights: Vec<u128>) -> Weights {
         let mut empty =
             Weights { weights: vec![0; weights.len()], sums: vec![0; weights.len() + 1], total: 0 };
@@ -28,7 +28,7 @@ impl Weights {
         self.total
     }
 
-    /// Changes one.
+    /// Changes one weight.
     pub(super) fn set(&mut self, index: usize, weight: u128) {
         let before = std::mem::replace(&mut self.weights[index], weight);
         self.total = self.total - before + weight;
@@ -39,7 +39,7 @@ impl Weights {
         }
     }
 
-    /// The index at which `drawn`, below the total, falls when the weights lie one after another.
+    /// The index at which `drawn`, below the total, falls when the weights are laid end to end.
     pub(super) fn find(&self, mut drawn: u128) -> usize {
         let mut place = 0;
         let mut step = self.weights.len().checked_ilog2().map_or(0, |bits| 1usize << bits);
