@@ -1,4 +1,4 @@
-//! Samples of a few variants, block by block, until the caller has enough. No directory is kept.
+//! Samples of a few variants, block by block, until the caller has enough. It keeps no directory.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::AtomicBool;
@@ -13,31 +13,33 @@ use crate::design::{Pass, RunOptions};
 use crate::results::metrics::metrics;
 use crate::results::{Rows, Status};
 
-/// How the measuring of blocks ended.
+/// How measuring the blocks ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlocksEnded {
-    /// Enough was seen.
+    /// The caller had seen enough.
     Enough,
-    /// All blocks were measured, and it was not enough.
+    /// All blocks were measured, but they were not enough.
     Exhausted,
-    /// A sample is not ok: the place of its variant, and why.
+    /// A sample is not ok: the index of its variant, and why.
     Failed(usize, String),
     /// It was stopped.
     Stopped,
 }
 
-/// The pass that measures a metric of summary.csv that one sample tells; none if there is no such metric of a replay.
+/// The pass that measures a metric of summary.csv for which one sample is enough; none if a replay has no
+/// such metric.
 pub fn pass_of_metric(name: &str) -> Option<Pass> {
     let found = metrics().find(|metric| metric.name == name).map(|metric| metric.pass);
     found.filter(|pass| matches!(pass, Pass::Throughput | Pass::Memory))
 }
 
-/// Measures blocks of one workload as a run with these options, which name the variants and one pass. After each block `see`
-/// gets the metric's values in the order of the variants, and says whether it has seen enough.
+/// Measures blocks of one workload like a run with these options, which name the variants and one pass. After
+/// each block, `see` gets the metric's values in the order of the variants, and says whether it has seen
+/// enough.
 ///
 /// # Errors
 ///
-/// As [`super::measure_replays`]; and a metric that an ok sample does not have.
+/// Those of [`super::measure_replays`], and a metric that an ok sample does not have.
 pub fn measure_blocks(
     options: &RunOptions,
     metric: &str,
@@ -57,7 +59,7 @@ pub fn measure_blocks(
     };
     let harness = replays.design.harness;
     let count = replays.variants.len() - usize::from(harness.is_some());
-    // The harness's own sample says nothing of a variant.
+    // The harness's own sample says nothing about a variant.
     let mut steps =
         replays.design.steps(options.reps).into_iter().filter(|step| Some(step.variant) != harness);
     let ended: RefCell<Option<BlocksEnded>> = RefCell::new(None);

@@ -1,4 +1,4 @@
-//! What a run was made of, as `run.toml` and `recorded.csv` keep it.
+//! What a run was made of, as stored in `run.toml` and `recorded.csv`.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ use crate::doctor::{Level, Readings, examine};
 use crate::measure::Variation;
 use crate::results::{RecordedPoint, RunTree, RunVariant, RunWorkload};
 
-/// What was recorded of the workloads' processes, for predictions. A trace without times has no time to predict at, and
-/// one with gaps is nothing to predict from, unless that is insisted on.
+/// What was recorded about the workloads' processes, for predictions. A trace without times has no time to
+/// predict at, and a trace with gaps cannot be predicted from, unless the user insists.
 pub(super) fn recorded_points(compiled: &Compiled, despite_coverage: bool) -> Vec<RecordedPoint> {
     let recordings = compiled.subjects.iter().zip(compiled.recordings.iter().zip(&compiled.gaps));
     let usable =
@@ -28,14 +28,14 @@ pub(super) fn recorded_points(compiled: &Compiled, despite_coverage: bool) -> Ve
     points.collect()
 }
 
-/// What on this machine would spoil a measurement.
+/// What on this machine would spoil a measurement, in sentences.
 pub(super) fn machine_warnings() -> Vec<String> {
     let spoils = |check: &crate::doctor::Check| check.level == Level::Warning;
     let sentence = |check: crate::doctor::Check| format!("{}: {}; {}", check.what, check.found, check.advice);
     examine(&Readings::read()).into_iter().filter(spoils).map(sentence).collect()
 }
 
-/// The workloads as `run.toml` has them.
+/// The workloads as stored in `run.toml`.
 pub(super) fn describe_workloads(
     replays: &Replays,
     compiled: &Compiled,
@@ -109,7 +109,7 @@ pub(super) fn describe_workloads(
     Ok(described)
 }
 
-/// The name that a load model has at any load: its own with every other override.
+/// The name of a load model at any load: its own name with all other overrides.
 fn model_of(workload: &Workload) -> String {
     let Some((name, changes)) = workload.name.split_once(':') else { return workload.name.clone() };
     let others: Vec<&str> = changes
@@ -119,7 +119,7 @@ fn model_of(workload: &Workload) -> String {
     if others.is_empty() { name.to_owned() } else { format!("{name}:{}", others.join(",")) }
 }
 
-/// The trees of processes as `run.toml` has them.
+/// The trees of processes as stored in `run.toml`.
 pub(super) fn describe_trees(replays: &Replays, compiled: &Compiled) -> Result<Vec<RunTree>, SessionError> {
     let recording_of = |name: &str| {
         let at = compiled.subjects.iter().position(|subject| subject.name == name)?;
@@ -128,7 +128,7 @@ pub(super) fn describe_trees(replays: &Replays, compiled: &Compiled) -> Result<V
     replays.trees.iter().map(|tree| tree.describe(recording_of, replays.replay.despite_coverage)).collect()
 }
 
-/// A variant as `run.toml` has it.
+/// A variant as stored in `run.toml`.
 pub(super) fn describe_variant(variation: &Variation) -> RunVariant {
     let (variant, proven) = (&variation.variant, variation.proven.as_ref().ok());
     RunVariant {

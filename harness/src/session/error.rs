@@ -1,4 +1,4 @@
-//! Why a run could not be made or continued. A sample that fails is no error: it is a row.
+//! Why a run could not be made or continued. A sample that fails is not an error: it is a row.
 
 use std::error::Error;
 
@@ -29,12 +29,12 @@ pub enum SessionError {
     /// A program that cannot be started.
     #[error(transparent)]
     CannotStart(#[from] CannotStart),
-    /// Something else failed on the way.
+    /// Something else failed along the way.
     #[error("{what}")]
     Failed {
-        /// What was being done, and with what.
+        /// What was being done, and to what.
         what: String,
-        /// What the system, or the allocators' table, said.
+        /// The error from the system, or from the allocators' table.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -50,7 +50,7 @@ impl SessionError {
     }
 }
 
-/// What the user got wrong ends with another status than what went wrong.
+/// A user's mistake exits with a different status from a failure.
 impl From<CatalogError> for SessionError {
     fn from(error: CatalogError) -> SessionError {
         if error.is_usage() { SessionError::Usage(chain(&error)) } else { SessionError::Catalog(error) }
@@ -68,7 +68,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The error of a sentence that says what the user got wrong.
+/// The error for a user's mistake, which the sentence describes.
 pub(super) fn usage(text: impl Into<String>) -> SessionError {
     SessionError::Usage(text.into())
 }

@@ -1,11 +1,12 @@
-//! `--until`: which samples to take next, when what was measured decides how many there are.
+//! `--until`: which samples to take next, when the measurements decide how many there are.
 //!
-//! The first `--reps` blocks are as in any run. After them come further blocks of every workload and pass whose
-//! intervals are still wider than asked for, until none is or the time is over. Whether a difference shows is never
-//! considered, only how wide the intervals are: to stop when a result pleases would make it one by chance.
+//! The first `--reps` blocks are as in any run. After them come further blocks of every workload and pass
+//! with intervals still wider than asked for, until none is or the time is over. Only the width of the
+//! intervals is considered, never whether a difference shows: stopping when a result pleases would produce
+//! results by chance.
 //!
-//! The intervals are those that verdicts rest on: of speed, where `floor` is light enough, of what is left without the
-//! harness's share, which are wider than those of busy time as it is.
+//! The intervals are those on which verdicts rest. For speed, where `floor` is light enough, they are of busy
+//! time without the harness's share, and wider than those of raw busy time.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,17 +26,17 @@ use crate::stats::{
 /// More blocks than anyone waits for.
 const MOST_BLOCKS: u32 = 100_000;
 
-/// How narrow intervals shall be, and how long that may take.
+/// How narrow intervals must become, and how long that may take.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Goal {
-    /// Both ends of every interval within this fraction of its middle.
+    /// Both ends of every interval must be within this fraction of its middle.
     within: f64,
     /// No block starts later than this after the first.
     max_time: Option<Duration>,
 }
 
 impl Goal {
-    /// The goal of a run; none where the number of blocks says all.
+    /// The goal of a run; none where only the number of blocks decides.
     pub(super) fn of(replays: &Replays) -> Result<Option<Goal>, SessionError> {
         let Some(within) = replays.replay.until else { return Ok(None) };
         if within <= 0.0 {
@@ -50,7 +51,7 @@ impl Goal {
     }
 }
 
-/// What one variant showed of one workload in one pass.
+/// What one variant showed on one workload in one pass.
 #[derive(Debug, Clone, Default)]
 struct Shown {
     values: BTreeMap<u32, f64>,
@@ -60,7 +61,7 @@ struct Shown {
 /// One workload and pass, of which a block holds every variant.
 type Group = (usize, Pass);
 
-/// A run on the way to its goal.
+/// A run on its way to its goal.
 pub(super) struct Pursuit<'a> {
     replays: &'a Replays,
     goal: &'a Goal,
@@ -68,7 +69,7 @@ pub(super) struct Pursuit<'a> {
     begun: Instant,
     done: BTreeSet<SampleKey>,
     shown: RefCell<BTreeMap<(Group, usize), Shown>>,
-    /// What floor showed of each workload's speed.
+    /// What floor showed about each workload's speed.
     of_floor: RefCell<BTreeMap<usize, Vec<Sample>>>,
     /// Groups of the blocks so far, and whether the time ended before the goal.
     state: RefCell<State>,
@@ -83,7 +84,7 @@ struct State {
 }
 
 impl<'a> Pursuit<'a> {
-    /// Begins with what a run holds already.
+    /// Starts with the samples that a run already holds.
     pub(super) fn new(replays: &'a Replays, goal: &'a Goal, done: &[Sample]) -> Pursuit<'a> {
         let named = replays.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE);
         let pursuit = Pursuit {
@@ -154,15 +155,15 @@ impl<'a> Pursuit<'a> {
         replays.design.steps_of_block(block).filter(wanted).collect()
     }
 
-    /// Groups of which an interval is wider than asked for.
+    /// Groups with an interval that is wider than asked for.
     fn wide_groups(&self) -> BTreeSet<Group> {
         let groups = (0..self.replays.workloads.len())
             .flat_map(|workload| self.replays.options.passes.iter().map(move |&pass| (workload, pass)));
         groups.filter(|group| self.widest(*group).is_some_and(|(_, wide)| wide > self.goal.within)).collect()
     }
 
-    /// The widest interval of a group's variants, and whose it is: of the ratio to the baseline, or, where there is
-    /// none, of the median. A variant of which a sample failed is not waited for.
+    /// The widest interval of a group's variants, and its variant: the interval of the ratio to the baseline,
+    /// or, where there is none, of the median. A variant with a failed sample is not waited for.
     fn widest(&self, group: Group) -> Option<(usize, f64)> {
         if !matches!(group.1, Pass::Throughput | Pass::Memory) {
             return None;
@@ -191,8 +192,8 @@ impl<'a> Pursuit<'a> {
         widths.max_by(|one, other| one.1.total_cmp(&other.1))
     }
 
-    /// The harness's share of a group's blocks, where verdicts are without it: in the throughput pass, if `floor` takes no
-    /// large part of the fastest variant's busy time on any workload.
+    /// The harness's share of a group's blocks, where verdicts exclude it: in the throughput pass, if `floor`
+    /// takes only a small part of the fastest variant's busy time on every workload.
     fn harness(&self, group: Group) -> Option<BTreeMap<u32, f64>> {
         let of_floor = self.of_floor.borrow();
         if group.1 != Pass::Throughput || of_floor.is_empty() {
@@ -244,7 +245,7 @@ impl<'a> Pursuit<'a> {
         }
     }
 
-    /// Blocks of which at least one sample is there.
+    /// Blocks that have at least one sample.
     pub(super) fn blocks(&self) -> u32 {
         let shown = self.shown.borrow();
         let last =
@@ -258,12 +259,12 @@ fn ratio_interval(values: &BTreeMap<u32, f64>, base: &BTreeMap<u32, f64>) -> Opt
         values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?))).collect();
     match paired_ratio(&pairs) {
         Some(ratio) => ratio.interval,
-        // Of zero there is no ratio: what is left is how far the values themselves lie apart.
+        // There is no ratio to zero: only the spread of the values themselves is left.
         None => median_of(values),
     }
 }
 
-/// The interval of the ratio of what is left without the harness's share; none where nothing is.
+/// The interval of the ratio of times without the harness's share; none where nothing is left of them.
 fn net_interval(
     values: &BTreeMap<u32, f64>,
     base: &BTreeMap<u32, f64>,
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_interval_without_the_harness_is_the_wider_one() {
-        // A harness of 60 in times around 100: noise is of what is left, which is less than half.
+        // A harness of 60 in times around 100: noise is relative to what is left, which is less than half.
         let noise = [0.3, -0.8, 0.1, 0.9, -0.4, 0.6, -0.2, -0.9, 0.7, -0.1];
         let blocks = |middle: f64, most: f64| -> BTreeMap<u32, f64> {
             (0..).zip(noise).map(|(block, noise)| (block, middle + most * noise)).collect()

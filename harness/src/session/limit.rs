@@ -1,4 +1,5 @@
-//! The smallest limits of memory of a program or a replay, per variant: each sample in a control group of its own.
+//! The smallest memory limits of a program or a replay, per variant: each sample runs in its own control
+//! group.
 
 use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
@@ -23,40 +24,40 @@ use crate::stats::median;
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct LimitQuestion {
-    /// The run that its samples are of; its `reps` samples must hold under a limit.
+    /// The run that its samples belong to; all of its `reps` samples must hold under a limit.
     pub options: RunOptions,
     /// The program and its arguments; none for a replay.
     pub command: Option<Vec<OsString>>,
-    /// The part by which a program may be slowed down, where that is asked for too.
+    /// The fraction by which a program may be slowed down, if that is asked for too.
     pub slowdown: Option<f64>,
 }
 
-/// The smallest limits of a variant. Empty means not asked for, or not to be found.
+/// The smallest limits of a variant. Empty means not asked for, or not found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LimitRow {
     /// Workload's name.
     pub workload: String,
     /// Variant's label.
     pub variant: String,
-    /// Samples that were taken in all.
+    /// Samples taken in all.
     pub trials: u64,
     /// Samples that had to hold under a limit.
     pub n: u64,
-    /// What its group is charged at most without a limit, median.
+    /// The most that its group is charged without a limit; the median.
     pub free_peak_bytes: Option<u64>,
     /// The smallest limit under which every sample finished.
     pub limit_bytes: Option<u64>,
-    /// The largest under which one did not: the limit lies between the two.
+    /// The largest limit under which one did not: the smallest limit lies between the two.
     pub failed_bytes: Option<u64>,
-    /// The part by which it may be slowed down.
+    /// The fraction by which it may be slowed down.
     pub slowdown: Option<f64>,
-    /// The smallest limit under which it is slowed down by no more.
+    /// The smallest limit under which it is slowed down by no more than that.
     pub slowed_limit_bytes: Option<u64>,
-    /// The largest under which it is.
+    /// The largest limit under which it is slowed down by more.
     pub slowed_failed_bytes: Option<u64>,
     /// Why there is no limit.
     pub fault: Option<String>,
-    /// Whether it is of a replay, and so of a heap alone.
+    /// Whether it is the limit of a replay, and so of a heap alone.
     pub is_replay: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct LimitRow {
 ///
 /// # Errors
 ///
-/// As [`super::measure_replays`], and where no control group can be made.
+/// Those of [`super::measure_replays`], and if no control group can be made.
 pub fn find_limits(
     question: &LimitQuestion,
     stop: &AtomicBool,
@@ -188,7 +189,7 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
         let longest_ns = wall_ns * (1.0 + slowdown);
         let guess = guess.max(smallest);
         let Some(found) = find_smallest(guess, most, |limit| match limit < smallest {
-            // It does not finish there, and so is not fast either.
+            // It does not finish there, so it is not fast enough either.
             true => Ok(Some(false)),
             false => self.holds(limit, Some(longest_ns)),
         })?
@@ -211,7 +212,7 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
         }
     }
 
-    /// Whether every sample finishes under a limit, and the middle one within a time; none if it was stopped.
+    /// Whether every sample finishes under a limit, and the median one within a time; none if it was stopped.
     fn holds(&mut self, limit: u64, longest_ns: Option<f64>) -> Result<Option<bool>, SessionError> {
         let Some(samples) = self.samples(Some(limit))? else { return Ok(None) };
         if samples.iter().any(|sample| sample.status != Status::Ok) {
@@ -223,7 +224,7 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
         Ok(Some(!slow))
     }
 
-    /// Samples under a limit, until one is not ok; none if it was stopped.
+    /// Takes samples under a limit, until one is not ok; none if it was stopped.
     fn samples(&mut self, limit: Option<u64>) -> Result<Option<Vec<Sample>>, SessionError> {
         let limits = GroupLimits { max_bytes: limit, ..GroupLimits::default() };
         let mut samples = Vec::new();

@@ -1,4 +1,5 @@
-//! The search for the smallest limit under which something holds: by bisection, without knowing what is tried.
+//! The search for the smallest limit under which something holds: by bisection, without knowing what is being
+//! tried.
 
 /// How far apart the largest limit that failed and the smallest that did not may be, as a ratio.
 pub(super) const LIMIT_STEP: f64 = 1.02;
@@ -12,18 +13,19 @@ const PAGE_BYTES: u64 = 4096;
 /// What a search found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The largest limit under which it did not hold; none where it holds under the least that is tried.
+    /// The largest limit under which it did not hold; none if it holds under the smallest limit tried.
     pub(super) failed_bytes: Option<u64>,
     /// The smallest under which it held.
     pub(super) held_bytes: u64,
 }
 
-/// The smallest limit under which `holds` says true, within [`LIMIT_STEP`]; none where it does not hold under `most_bytes`.
-/// What `holds` is asked with is taken to be monotonic: `guess_bytes` is tried first. `Ok(None)` from it ends the search.
+/// The smallest limit under which `holds` says true, within [`LIMIT_STEP`]; none if it does not hold under
+/// `most_bytes`. `holds` is assumed to be monotonic; `guess_bytes` is tried first. `Ok(None)` from `holds`
+/// ends the search.
 ///
 /// # Errors
 ///
-/// What `holds` says.
+/// Errors from `holds`.
 pub(super) fn find_smallest<E>(
     guess_bytes: u64,
     most_bytes: u64,
@@ -44,7 +46,7 @@ pub(super) fn find_smallest<E>(
             }
         }
     }
-    // A limit is mostly just below the guess: a step below it first, then ever larger ones.
+    // The limit is mostly just below the guess, so try one step below it first, then ever larger steps.
     let mut share = LIMIT_STEP;
     while held > LEAST_BYTES {
         let next = match failed {
@@ -52,7 +54,7 @@ pub(super) fn find_smallest<E>(
             Some(failed) => whole((failed as f64 * held as f64).sqrt()),
             None => whole(held as f64 / share),
         };
-        // Pages are the last that can be halved.
+        // An interval of one page cannot be halved.
         if next >= held || failed.is_some_and(|failed| next <= failed) {
             break;
         }

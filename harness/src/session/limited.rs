@@ -1,10 +1,11 @@
-//! Samples in control groups of their own: what is checked before the first of them.
+//! Samples in their own control groups: what is checked before the first of them.
 
 use super::error::{SessionError, usage};
 use crate::design::RunOptions;
 use crate::group::{Group, GroupError};
 
-/// Whether the limits of a run make sense, and whether a group can be made with them: one is, and removed.
+/// Checks that the limits of a run make sense, and that a group can be made with them, by making one and
+/// removing it.
 pub(super) fn check_group(options: &RunOptions) -> Result<(), SessionError> {
     let Some(limits) = &options.group else { return Ok(()) };
     let memory = procfs::Current::current().map(|memory: procfs::Meminfo| memory.mem_total);

@@ -1,8 +1,9 @@
-//! What each unit replays. A recording is the same in every block; a load model has a load of its own in each, so that
-//! intervals cover what its next run would vary.
+//! What each unit replays. A recording is the same in every block; a load model has a different load in each,
+//! so that intervals cover the variation between its runs.
 //!
-//! The programs of a block are compiled when its first sample needs them, and gone when another block's are: there is
-//! at most one block's on the disk beside those that all workloads have from the run's start.
+//! The programs of a block are compiled when its first sample needs them, and removed when another block's
+//! are compiled: the disk holds the programs of at most one block besides those that all workloads have from
+//! the start of the run.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

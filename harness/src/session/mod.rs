@@ -1,12 +1,12 @@
-//! A run from what is asked for to its finished directory.
+//! A run, from what is asked for to its finished directory.
 //!
-//! options (new, or those of the run that is resumed: [`Start`]) -> workloads compiled and variants proven -> samples,
-//! unit by unit -> rows in the run's directory. [`measure_replays`] and [`measure_program`] are the two kinds of run;
-//! [`validate_recording`] makes one of each; [`measure_itself`] keeps no directory. All mistakes of the user are found
-//! before a directory is made.
+//! options (new, or those of the run that is resumed: [`Start`]) -> workloads compiled and variants proven ->
+//! samples, unit by unit -> rows in the run's directory. [`measure_replays`] and [`measure_program`] are the
+//! two kinds of run; [`validate_recording`] makes one of each; [`measure_itself`] keeps no directory. All
+//! user mistakes are found before a directory is made.
 //!
-//! Nothing is printed here: what a user must see goes to the [`Listener`]. Nothing is analysed here but how wide
-//! intervals are, which decides when a run may stop.
+//! Nothing is printed here: what a user must see goes to the [`Listener`]. Nothing is analysed here except
+//! how wide intervals are, which decides when a run may stop.
 
 mod blocks;
 mod description;

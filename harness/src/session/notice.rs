@@ -1,11 +1,11 @@
-//! What a session tells while it works. It prints nothing itself: who started it shows what is told.
+//! What a session reports while it works. It prints nothing itself: its caller shows the notices.
 
 use heaplab_workloads::import::Progress;
 use heaplab_workloads::program::Order;
 
 use crate::design::Pass;
 
-/// One thing that is told.
+/// One notice.
 #[derive(Debug)]
 pub enum Notice<'a> {
     /// A sentence that the user must see.
@@ -14,19 +14,19 @@ pub enum Notice<'a> {
     Importing {
         /// The workload's name.
         workload: &'a str,
-        /// How far it is.
+        /// How far it has got.
         progress: Progress,
     },
     /// A workload is being compiled.
     Compiling {
-        /// Its name.
+        /// The workload's name.
         workload: &'a str,
         /// The order that it is compiled for.
         order: Order,
         /// Events so far.
         events: u64,
     },
-    /// The stage that the last notice was of has ended.
+    /// The stage of the last notice has ended.
     StageEnded,
     /// A sample starts.
     Sampling {
@@ -43,5 +43,5 @@ pub enum Notice<'a> {
     },
 }
 
-/// Who is told.
+/// The receiver of notices.
 pub type Listener<'a> = &'a dyn Fn(&Notice<'_>);

@@ -1,4 +1,4 @@
-//! How a run starts: anew, or from a directory that holds a part of it.
+//! How a run starts: from scratch, or from a directory that holds a part of it.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,36 +18,36 @@ use crate::results::{
 /// How a run starts.
 #[derive(Debug, Clone)]
 pub enum Start {
-    /// Anew.
+    /// From scratch.
     New {
         /// What is asked for.
         options: RunOptions,
         /// The command line that asks for it, for display.
         argv: Vec<String>,
-        /// Its directory; none for one below `results` that is named after the time and the workload.
+        /// Its directory; none for one in `results` that is named after the time and the workload.
         output: Option<PathBuf>,
-        /// The part of its units that is taken; none for all.
+        /// The shard whose units are measured; none for all units.
         shard: Option<Shard>,
     },
-    /// From a directory that holds a part of it: what it was asked for stands there.
+    /// From a directory that holds a part of it and states what was asked for.
     Resume {
         /// The directory.
         directory: PathBuf,
-        /// What the user asks for beside, if anything: it must be the same.
+        /// What the user asks for in addition, if anything: it must be the same.
         given: Option<RunOptions>,
-        /// The shard that the directory must be of; none for whichever it is.
+        /// The shard that the directory must hold; none for any.
         shard: Option<Shard>,
-        /// Whether samples of another version of heaplab are added too.
+        /// Whether to continue even with a different version of heaplab.
         anyway: bool,
     },
 }
 
-/// How a run ended when nothing failed.
+/// How a run ended if nothing failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// Every sample was taken: the run's directory.
     Finished(PathBuf),
-    /// It was stopped; where there is a directory already, what was measured is kept there.
+    /// It was stopped; if a directory exists already, it keeps what was measured.
     Stopped(Option<PathBuf>),
 }
 
@@ -71,13 +71,13 @@ impl Kind {
     }
 }
 
-/// A run whose options are known, and which has no directory open yet.
+/// A run with known options that has no directory open yet.
 pub(super) struct Opening {
     pub(super) options: RunOptions,
-    /// The part of its units that is taken; none for all.
+    /// The shard whose units are measured; none for all units.
     pub(super) shard: Option<Shard>,
     argv: Vec<String>,
-    /// For a new run, where it goes if that was said.
+    /// For a new run, its directory, if the user named one.
     output: Option<PathBuf>,
     /// The directory of a resumed run, and what it says.
     resumed: Option<(PathBuf, RunFile)>,
@@ -108,13 +108,13 @@ impl Start {
     }
 }
 
-/// Whether a directory holds a run, as far as it came.
+/// Whether a directory holds a run, complete or not.
 #[must_use]
 pub fn is_begun(directory: &Path) -> bool {
     directory.join("run.toml").exists()
 }
 
-/// Refuses to continue one shard as another.
+/// Refuses to continue one shard as a different one.
 fn check_shard(directory: &Path, file: &RunFile, asked: Option<Shard>) -> Result<(), SessionError> {
     let Some(asked) = asked.filter(|asked| Some(*asked) != file.shard) else { return Ok(()) };
     let found = file.shard.map_or_else(|| "a whole run".to_owned(), |shard| format!("shard {shard}"));
@@ -124,7 +124,7 @@ fn check_shard(directory: &Path, file: &RunFile, asked: Option<Shard>) -> Result
     )))
 }
 
-/// Refuses to continue a run of another kind, version or question.
+/// Refuses to continue a run of a different kind, version or question.
 fn check_resumed(
     directory: &Path,
     file: &RunFile,
@@ -169,7 +169,7 @@ fn check_resumed(
 }
 
 impl Opening {
-    /// Refuses a resumed run of which a sweep, or the table of allocators, makes other variants by now.
+    /// Refuses a resumed run if its sweep, or the table of allocators, now produces different variants.
     pub(super) fn check_variants(&self, variants: &[Variant]) -> Result<(), SessionError> {
         let Some((directory, file)) = &self.resumed else { return Ok(()) };
         let then: Vec<&str> = file.variants.iter().map(|variant| variant.label.as_str()).collect();
@@ -183,7 +183,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Makes the run's directory, or opens the one that is resumed. `name` is what a new one is called by.
+    /// Makes the run's directory, or opens the resumed one. `name` becomes part of a new directory's name.
     pub(super) fn open_directory(
         self,
         name: &str,
@@ -208,7 +208,7 @@ impl Opening {
         let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
         let build = RunBuild::of_this_program();
         let machine = Machine::read();
-        // A replay's memory is warmed before it is timed; nobody warms a real program's.
+        // A replay's memory is warmed before it is timed; a real program's is not.
         let is_cold = self.options.exec.is_some() && machine.free_page_reporting == Some(true);
         let cold = is_cold.then(|| format!("free page reporting: {}", Machine::FREE_PAGES_RETURN));
         let mut warnings: Vec<String> =
@@ -239,19 +239,19 @@ impl Opening {
         Ok(RunDirectory::create(&directory, file)?)
     }
 
-    /// Whether the run has a directory already.
+    /// Whether the run already has a directory.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed.is_some()
     }
 }
 
-/// What a run's directory says that the run was made of.
+/// What a run was made of, as its directory states it.
 pub(super) struct Described {
     pub(super) workloads: Vec<RunWorkload>,
     pub(super) trees: Vec<RunTree>,
 }
 
-/// The name without what a file's name should not have.
+/// The name without characters that a file name should not have.
 fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     name.chars().map(plain).collect()

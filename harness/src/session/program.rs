@@ -22,21 +22,21 @@ use crate::measure::Variation;
 use crate::results::{RunDirectory, RunWorkload, Sample, SampleKey, Status};
 use crate::users::share;
 
-/// How a run of a program ended when nothing failed.
+/// How a run of a program ended if nothing failed.
 #[derive(Debug)]
 pub enum ProgramEnded {
     /// The program cannot be started: nothing was measured.
     CannotStart(CannotStart),
-    /// As any run.
+    /// It ended like any run.
     Ended {
         /// How.
         ended: Ended,
-        /// The exit status of the program where the run was of a single sample and it ended by itself.
+        /// The exit status of the program, if the run was a single sample and the program ended by itself.
         status: Option<u32>,
     },
 }
 
-/// A program and what is asked of it, all checked.
+/// A program and what is asked of it, fully checked.
 struct Program {
     options: RunOptions,
     exec: ExecOptions,
@@ -52,12 +52,12 @@ struct Program {
 
 /// Takes the samples of a run of a program, and keeps them in its directory.
 ///
-/// `command` is what [`ExecOptions::command`] says, in the system's own encoding, for a new run. With `to_stderr` our
-/// standard output is another's, and the program's goes to our standard error.
+/// For a new run, `command` is what [`ExecOptions::command`] says, in the system's own encoding. With
+/// `to_stderr`, our standard output is used for something else, and the program's goes to our standard error.
 ///
 /// # Errors
 ///
-/// As [`super::measure_replays`].
+/// Those of [`super::measure_replays`].
 pub fn measure_program(
     start: Start,
     command: Option<Vec<OsString>>,
@@ -96,7 +96,7 @@ pub fn measure_program(
     Ok(ProgramEnded::Ended { ended: Ended::Finished(path), status: last.filter(|_| is_single) })
 }
 
-/// The command of a resumed run, as its run.toml holds it.
+/// The command of a resumed run, as its run.toml states it.
 fn recorded_command(exec: &ExecOptions) -> Result<Vec<OsString>, SessionError> {
     if let Some(word) = exec.command.iter().find(|word| word.contains(char::REPLACEMENT_CHARACTER)) {
         return Err(usage(format!(
@@ -157,7 +157,7 @@ impl Program {
         }
     }
 
-    /// Makes the run's directory, or opens the one that is resumed.
+    /// Makes the run's directory, or opens the resumed one.
     fn open_directory(
         &self,
         opening: Opening,
@@ -167,7 +167,7 @@ impl Program {
         let workloads = vec![RunWorkload {
             name: self.name.clone(),
             source: format!("program {}", self.file.display()),
-            // A program that may be run may be one that must not be read.
+            // We may be allowed to run a program but not to read it.
             program_hash: hash_file(&self.file).ok(),
             has_times: true,
             ..RunWorkload::default()
@@ -212,7 +212,8 @@ impl<'a> Sampling<'a> {
         Ok(Sampling { program, variations, reports, input, stop, listener })
     }
 
-    /// Makes a file in which the program's processes report, those too that have become another user's.
+    /// Makes a file in which the program's processes report, including those that have switched to another
+    /// user.
     fn create_report_file(&self, name: &str) -> Result<PathBuf, SessionError> {
         let path = self.reports.path().join(name);
         std::fs::File::create(&path)
@@ -221,8 +222,8 @@ impl<'a> Sampling<'a> {
         Ok(path)
     }
 
-    /// Takes samples and keeps each as it comes. None if the run was stopped, else the exit status of the last program
-    /// that ended by itself.
+    /// Takes samples and keeps each as it comes. None if the run was stopped, otherwise the exit status of
+    /// the last program that ended by itself.
     fn take_all(
         &self,
         steps: &[Step],
@@ -259,7 +260,8 @@ impl<'a> Sampling<'a> {
         Ok(Some(last))
     }
 
-    /// Takes one sample; a variant that cannot be measured, and a preparation that fails, are samples too.
+    /// Takes one sample; a variant that cannot be measured and a preparation that fails also count as
+    /// samples.
     fn take_one(&self, variation: &Variation, report_file: &Path) -> Result<Option<Execution>, SessionError> {
         let program = self.program;
         match variation.proven.as_ref().map(|proven| proven.unknown_setting()) {
@@ -306,7 +308,8 @@ impl<'a> Sampling<'a> {
     }
 }
 
-/// Every sample must read the same: one alone reads our standard input itself, several read a file from its start.
+/// Every sample must read the same input: a single sample reads our standard input itself, several read a
+/// file from its start.
 fn choose_input(samples: usize, listener: Listener<'_>) -> Input {
     if samples == 1 {
         return Input::Inherited;
@@ -327,7 +330,7 @@ fn choose_input(samples: usize, listener: Listener<'_>) -> Input {
     }
 }
 
-/// Samples of a program one at a time, each under limits of its own, of which nothing is kept.
+/// Takes samples of a program one at a time, each under its own limits, and keeps nothing of them.
 pub(super) struct ProgramTrials<'a> {
     program: Program,
     variations: Vec<Variation>,
@@ -361,7 +364,7 @@ impl<'a> ProgramTrials<'a> {
         limits: GroupLimits,
     ) -> Result<Option<Sample>, SessionError> {
         self.program.options.group = Some(limits);
-        // Several samples: none reads our own standard input.
+        // There are several samples, so none reads our own standard input.
         let sampling = Sampling::new(&self.program, &self.variations, self.stop, self.listener, 2)?;
         let report_file = sampling.create_report_file("reports")?;
         let variation = &self.variations[variant];

@@ -1,4 +1,4 @@
-//! From a sample of a real program to the rows of the files.
+//! Turns a sample of a real program into rows of the files.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::measure::Variation;
 use crate::results::{OverTime, Rows, Sample, Status, TimelinePoint};
 use crate::stats::mean_between;
 
-/// A sample that was not taken because the variant, or what prepares it, does not allow it.
+/// A sample that was not taken because the variant, or its preparation, does not allow it.
 pub(super) fn refused(detail: String) -> Execution {
     Execution {
         ending: Ending::Error,
@@ -89,7 +89,7 @@ fn sample(
     let library = proven.map(|proven| &proven.loaded.library_path);
     let details: Vec<&str> = taken.detail.iter().chain(&taken.warnings).map(String::as_str).collect();
     let (series, ran) = (&taken.series, taken.wall > Duration::ZERO);
-    // Without a sample nothing was measured: a program can end before the first.
+    // Without a sample nothing was measured: a program may end before the first sample.
     let peak = (series.readings > 0).then_some(series.peak);
     Sample {
         run_id: run_id.to_owned(),

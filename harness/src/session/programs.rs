@@ -1,4 +1,4 @@
-//! The workloads of a run as programs: logs imported, traces compiled for every order that a pass needs.
+//! The workloads of a run as programs: logs imported, and traces compiled for every order that a pass needs.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,19 +24,20 @@ use crate::measure::{Campaign, Footprints, Loads, Programs, Subject, Variation};
 /// The workloads of a run as programs.
 pub(super) struct Compiled {
     pub(super) subjects: Vec<Subject>,
-    /// What each workload's source could not tell: [`Header::lacks`].
+    /// What each workload's source lacks: [`Header::lacks`].
     pub(super) lacks: Vec<Vec<String>>,
-    /// Why nothing is to be predicted from a workload's recording: [`Coverage::sentences`](heaplab_trace::Coverage).
+    /// Why nothing should be predicted from a workload's recording:
+    /// [`Coverage::sentences`](heaplab_trace::Coverage).
     pub(super) gaps: Vec<Vec<String>>,
     pub(super) programs: Programs,
-    /// What is known of the processes that were recorded, a workload each.
+    /// What is known about the recorded processes, one per workload.
     pub(super) recordings: Vec<Recording>,
-    /// What their replays use of memory, as it comes to be known.
+    /// How much memory their replays use, as that becomes known.
     pub(super) footprints: Footprints,
 }
 
 impl Compiled {
-    /// Takes samples of these programs on this machine.
+    /// The campaign that takes samples of these programs on this machine.
     pub(super) fn campaign<'a>(
         &'a self,
         replays: &'a Replays,
@@ -59,7 +60,8 @@ impl Compiled {
     }
 }
 
-/// Compiles each workload for every order and cut that its passes need, a load model as the first block has it; none if the run was stopped.
+/// Compiles each workload for every order and cut that its passes need, a load model at its load in the first
+/// block; none if the run was stopped.
 pub(super) fn compile_workloads(
     replays: &Replays,
     stop: &AtomicBool,
@@ -93,8 +95,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The trace of a workload that is a log, from which every program is compiled, and its file: it loses its name as
-    /// soon as it is whole, so that it is gone when the run ends, however it ends.
+    /// The trace of a workload that is a log, from which every program is compiled, and its file: the file
+    /// loses its name as soon as it is complete, so that it disappears when the run ends, however it ends.
     fn import_once(
         &self,
         index: usize,
@@ -102,7 +104,7 @@ impl Compiler<'_> {
         options: &Options,
     ) -> Result<Option<(Workload, File)>, SessionError> {
         let folder = self.compiled.programs.folder();
-        // A directory is a raw recording, of which there may be further traces beside this one.
+        // A directory is a raw recording, which may have further traces beside this one.
         let directory = matches!(&workload.source, Source::Log { path } if path.is_dir())
             .then(|| tempfile::Builder::new().prefix("heaplab-").tempdir_in(folder))
             .transpose()
@@ -159,7 +161,7 @@ impl Compiler<'_> {
                 Some(stream) => stream,
                 None => workload.open(options)?,
             };
-            // A later program of the same trace tells the same.
+            // A later program of the same trace gives the same.
             recording = Recording::of(stream.header());
             let stream = Stoppable { stream, stop: self.stop, recording: &mut recording };
             let cut = Windows::new(order, replay.window_events, timed);
@@ -175,11 +177,11 @@ impl Compiler<'_> {
         Ok(true)
     }
 
-    /// Checks that there is room for the programs of a trace, which says how much it holds. How much a load model makes
-    /// is not known before it was simulated.
+    /// Checks that there is room for the programs of a trace, which states how much it holds. How much a load
+    /// model produces is unknown until it has been simulated.
     fn check_room(&self, workload: &Workload, has_times: bool) -> Result<(), SessionError> {
         let Source::Trace { path } = &workload.source else { return Ok(()) };
-        // A trace that was cut off says no totals.
+        // A trace that was cut off states no totals.
         let totals = heaplab_trace::summary(path).ok().flatten();
         let replay = &self.replays.replay;
         let of_pass =
@@ -189,7 +191,7 @@ impl Compiler<'_> {
         Ok(self.compiled.programs.check_room(&workload.name, programs, least)?)
     }
 
-    /// What the recording that a workload is does not cover; says what follows from it.
+    /// What a workload's recording does not cover; also reports the consequences.
     fn find_gaps(&self, workload: &Workload) -> Result<Vec<String>, SessionError> {
         let Source::Trace { path } = &workload.source else { return Ok(Vec::new()) };
         let coverage = read_coverage(path)?;
@@ -242,7 +244,8 @@ impl Compiler<'_> {
     }
 }
 
-/// A stream that ends with an error when the run is to stop, and of which the recorded process's memory is taken down.
+/// A stream that ends with an error when the run must stop, and that notes the recorded process's memory as
+/// it is read.
 pub(super) struct Stoppable<'a> {
     pub(super) stream: Box<dyn RecordStream + Send>,
     pub(super) stop: &'a AtomicBool,

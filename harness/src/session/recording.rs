@@ -1,4 +1,4 @@
-//! What a trace tells of the process that it was recorded of, or of the load that was modelled.
+//! What a trace says about its recorded process, or about the modelled load.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use super::error::SessionError;
 use crate::record::{EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
 use crate::results::RunPhase;
 
-/// What a trace tells beside its events.
+/// What a trace says besides its events.
 #[derive(Default)]
 pub(super) struct Recording {
     /// The allocator that served it.
     pub(super) allocator: Option<RecordedAllocator>,
     /// Its anonymous resident memory: time since the first event in ns, and bytes.
     pub(super) memory: Vec<(u64, u64)>,
-    /// CPU time that its process used, with those of its children that it waited for.
+    /// CPU time that its process used, including the children that it waited for.
     pub(super) cpu_ns: Option<u64>,
-    /// What the recorder cost it: at each event, and beyond that at the first one after the process slept, in ns; and how
-    /// often it slept.
+    /// What the recorder cost it, in ns: per event, and additionally at the first event after the process
+    /// slept; and how often it slept.
     recorder: Option<(f64, f64, u64)>,
     first_event_ns: Option<u64>,
     /// The sampling interval, if the trace states it.
     pub(super) sampling_interval_ns: Option<u64>,
-    /// Of how many requests of a load model one is in the trace, if not each is.
+    /// One in how many requests of a load model is in the trace, if not all are.
     pub(super) thinned: Option<String>,
     /// How far a model of recordings goes beyond them, in sentences.
     pub(super) extrapolation: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct Recording {
     is_model: bool,
 }
 
-/// What a trace covers. Of one that was cut off the header alone tells.
+/// What a trace covers. If it was cut off, only its header says.
 pub(super) fn read_coverage(path: &Path) -> Result<Coverage, SessionError> {
     let failed = |error: TraceError| SessionError::failed("cannot read a recording")(error);
     let totals = heaplab_trace::summary(path).map_err(failed)?.unwrap_or_default();
@@ -71,20 +71,20 @@ impl Recording {
         }
     }
 
-    /// When its first event was, since the begin of the process's image.
+    /// The time of its first event, since the start of the process's image.
     pub(super) fn first_event_ns(&self) -> Option<u64> {
         self.first_event_ns
     }
 
-    /// The recorder's share of the CPU time, for that many events; none if its cost is not known, or if a load is modelled.
-    /// A process that sleeps more often than it calls pays at its calls alone.
+    /// The recorder's share of the CPU time, for that many events; none if its cost is not known, or if a
+    /// load is modelled. A process that sleeps more often than it calls pays only at its calls.
     pub(super) fn recorder_cpu_ns(&self, events: u64) -> Option<u64> {
         let (event_ns, waking_ns, wakings) = self.recorder.filter(|_| !self.is_model)?;
         let share_ns = event_ns * events as f64 + waking_ns * wakings.min(events) as f64;
         self.cpu_ns.map(|cpu_ns| (share_ns as u64).min(cpu_ns))
     }
 
-    /// Takes down what a record tells. Memory before the first event belongs to no time of the replay.
+    /// Notes what a record says. Memory before the first event belongs to no time of the replay.
     pub(super) fn note(&mut self, record: &Record) {
         match record {
             Record::Event(event) => {

@@ -1,5 +1,6 @@
-//! The replays that a prediction subtracts: on the build that a workload was recorded under, shown the CPU count of the
-//! recording. Where the run shows its allocators another count, it lacks them, and they are added.
+//! The replays that a prediction subtracts: on the build that a workload was recorded under, which is shown
+//! the recording's CPU count. If the run shows its allocators a different count, it lacks these replays, and
+//! they are added.
 
 use heaplab_allocators::{Setting, Variant};
 
@@ -10,7 +11,7 @@ use super::replays::Replays;
 use super::variants::prove_variants;
 use crate::measure::Variation;
 
-/// Adds to the run each variant that a prediction needs and that is not there, and says so.
+/// Adds to the run each variant that a prediction needs and the run lacks, and says so.
 pub(super) fn add_references(
     replays: &mut Replays,
     variations: &mut Vec<Variation>,
@@ -27,7 +28,7 @@ pub(super) fn add_references(
             variation.variant.settings.is_empty()
                 && proven.is_some_and(|proven| Some(proven.library_hash.as_str()) == hash)
         };
-        // Where the build is not among the variants, the prediction says which it is.
+        // If the build is not among the variants, the prediction names it.
         let Some(build) = variations.iter().find(is_build) else { continue };
         let reference = at_cpus(&build.variant, cpus);
         if replays.variants.iter().any(|variant| variant.label == reference.label) {
@@ -44,7 +45,7 @@ pub(super) fn add_references(
     Ok(())
 }
 
-/// The variant, shown so many CPUs.
+/// The variant, shown this many CPUs.
 fn at_cpus(variant: &Variant, cpus: u32) -> Variant {
     let setting = Setting { name: "process.cpus".to_owned(), value: cpus.to_string() };
     let label = format!("{}:{}={cpus}", variant.label, setting.name);

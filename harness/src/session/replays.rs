@@ -1,4 +1,5 @@
-//! What a run of replays consists of: workloads under variants, in units. Found and checked, nothing was started.
+//! What a run of replays consists of: workloads under variants, in units. They are found and checked here,
+//! but nothing is started.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +14,19 @@ use super::workloads::{find_workloads, pinned_seed};
 use crate::design::{Design, ReplayOptions, RunOptions, Shard, Step, Unit};
 use crate::results::SampleKey;
 
-/// What a run of replays consists of, all checked.
+/// What a run of replays consists of, fully checked.
 pub(super) struct Replays {
     pub(super) options: RunOptions,
     pub(super) replay: ReplayOptions,
-    /// The workloads, each with what is asked of a simulation in the first block.
+    /// The workloads, each with the options of its simulation in the first block.
     pub(super) workloads: Vec<(Workload, Options)>,
-    /// Whether the user said which seed the loads have.
+    /// Whether the user chose the seed of the loads.
     pub(super) is_seed_pinned: bool,
     /// The trees that some of them are processes of.
     pub(super) trees: Vec<Tree>,
     pub(super) variants: Vec<Variant>,
     pub(super) design: Design,
-    /// What was left out, in sentences.
+    /// What was omitted, in sentences.
     pub(super) notes: Vec<String>,
 }
 
@@ -61,12 +62,12 @@ impl Replays {
         })
     }
 
-    /// Whether each block of a workload has a load of its own.
+    /// Whether each block of a workload has a different load.
     pub(super) fn varies_load(&self, workload: usize) -> bool {
         self.workloads[workload].0.is_model() && !self.replay.fixed && !self.is_seed_pinned
     }
 
-    /// The seed of a workload's load in a block; none of a recording.
+    /// The seed of a workload's load in a block; none for a recording.
     pub(super) fn load_seed(&self, workload: usize, block: u32) -> Option<u64> {
         let (of, options) = &self.workloads[workload];
         let drawn = || self.design.unit(workload, block).load_seed(self.options.seed);
@@ -82,7 +83,7 @@ impl Replays {
         Ok(())
     }
 
-    /// What a step is a sample of.
+    /// The key of a step's sample.
     pub(super) fn key(&self, step: &Step) -> SampleKey {
         SampleKey {
             block: step.block,
@@ -92,19 +93,20 @@ impl Replays {
         }
     }
 
-    /// Every sample of the first blocks that is not there yet.
+    /// Every sample of the first blocks that has not been taken yet.
     pub(super) fn missing(&self, done: &BTreeSet<SampleKey>) -> Vec<Step> {
         let all = self.design.steps(self.options.reps);
         all.into_iter().filter(|step| !done.contains(&self.key(step))).collect()
     }
 }
 
-/// The units of a run, or of one shard of it, in the order in which they are taken. Nothing is started or compiled, and no
-/// allocator's library need be there; a name that no allocator has is refused.
+/// The units of a run, or of one shard of it, in the order in which they are taken. Nothing is started or
+/// compiled, and no allocator's library needs to exist; a name that no allocator has is refused.
 ///
 /// # Errors
 ///
-/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or a workload cannot be read.
+/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or a workload cannot be
+/// read.
 pub fn list_units(options: &RunOptions, shard: Option<Shard>) -> Result<Vec<Unit>, SessionError> {
     let replay = options.replay.clone().ok_or_else(|| usage("this is no run of replays"))?;
     check_countable(&replay, "--list-units")?;
@@ -121,7 +123,7 @@ pub fn list_units(options: &RunOptions, shard: Option<Shard>) -> Result<Vec<Unit
     Ok(design.units(options.reps).collect())
 }
 
-/// Refuses what needs to know the units before any is measured.
+/// Refuses options with which the units are not known before any is measured.
 fn check_countable(replay: &ReplayOptions, option: &str) -> Result<(), SessionError> {
     match replay.until {
         None => Ok(()),

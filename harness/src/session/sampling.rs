@@ -19,7 +19,7 @@ use crate::design::Step;
 use crate::measure::Variation;
 use crate::results::{self, Rows, RunDirectory, RunVariant, Sample, Status};
 
-/// What a limit does that no clock shows.
+/// An effect of a limit that no clock shows.
 const REAL_RECLAIM: &str = "under a limit the kernel takes pages back in real time: at virtual pace that is in the wall time, and not in \
     the time that allocators see";
 
@@ -27,8 +27,8 @@ const REAL_RECLAIM: &str = "under a limit the kernel takes pages back in real ti
 ///
 /// # Errors
 ///
-/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or something failed that is no sample's fault. What was
-/// kept until then stays in the directory.
+/// What was asked for does not exist or is not allowed ([`SessionError::Usage`]), or something failed that is
+/// not a sample's fault. What was kept until then stays in the directory.
 pub fn measure_replays(
     start: Start,
     stop: &AtomicBool,
@@ -55,7 +55,7 @@ pub fn measure_replays(
     sampling.take(goal.as_ref(), directory)
 }
 
-/// Makes the run's directory, or opens the one that is resumed.
+/// Makes the run's directory, or opens the resumed one.
 fn open_directory(
     opening: Opening,
     replays: &Replays,
@@ -90,7 +90,7 @@ struct Sampling<'a> {
 }
 
 impl Sampling<'_> {
-    /// Takes what is missing, or what the goal asks for.
+    /// Takes the samples that are missing, or those that the goal asks for.
     fn take(&self, goal: Option<&Goal>, mut directory: RunDirectory) -> Result<Ended, SessionError> {
         let path = directory.path().to_path_buf();
         let finished = match goal {
@@ -147,7 +147,7 @@ impl Sampling<'_> {
             let sample = &rows.sample;
             if let Some(detail) = sample.status_detail.as_ref().filter(|_| sample.status != Status::Ok) {
                 let (workload, pass, variant) = (&sample.workload, sample.pass, &sample.variant);
-                // Once for each variant: what fails in one sample mostly fails in all.
+                // Said once per variant: what fails in one sample usually fails in all.
                 if said.insert((variant.clone(), detail.clone())) {
                     self.say(format!("{workload} {pass} under {variant}: {detail}"));
                 }

@@ -1,5 +1,5 @@
-//! Samples of ptmalloc2 against itself, for `heaplab doctor --aa`: the same plan, workers and blocks as a run, but no
-//! directory. Nothing is kept but the headlines' pairs.
+//! Samples of ptmalloc2 against itself, for `heaplab doctor --aa`: the same plan, workers and blocks as a
+//! run, but no directory. Only the headlines' pairs are kept.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +18,7 @@ use crate::results::metrics::{harness_per_event, headline, name_of_headline};
 use crate::results::{Rows, Sample, Status};
 use crate::stats::Shared;
 
-/// A metric of a workload: the one, the other, and of speed what of both is the harness's, in each block.
+/// A metric of a workload: in each block the one value, the other, and for speed the harness's share of both.
 pub struct Pairs {
     /// The workload's name.
     pub workload: String,
@@ -28,19 +28,19 @@ pub struct Pairs {
     pub blocks: Vec<Shared>,
 }
 
-/// What a block holds of a workload and pass.
+/// What a block holds for a workload and pass.
 #[derive(Debug, Clone, Copy, Default)]
 struct OfBlock {
     one: Option<f64>,
     other: Option<f64>,
 }
 
-/// Measures [`DEFAULT_BASELINE`], and the same again, as a run with these options; none if it was stopped. The options
-/// name no other allocator.
+/// Measures [`DEFAULT_BASELINE`], and the same again, like a run with these options; none if it was stopped.
+/// The options name no other allocator.
 ///
 /// # Errors
 ///
-/// As [`super::measure_replays`]; and a sample that is not ok.
+/// Those of [`super::measure_replays`], and a sample that is not ok.
 pub fn measure_itself(
     options: &RunOptions,
     stop: &AtomicBool,
@@ -51,7 +51,7 @@ pub fn measure_itself(
     replays.variants.push(replays.variants[0].clone());
     replays.design.variants = replays.variants.len();
     let mut variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
-    // Only now: a variant is proven by its text, and this is the text of none.
+    // Only now, because a variant is proven by its text, and no variant has this text.
     let again = format!("{DEFAULT_BASELINE} again");
     let last = replays.variants.len() - 1;
     replays.variants[last].label.clone_from(&again);

@@ -1,4 +1,4 @@
-//! Recorded trees of processes: a manifest that is named as a workload stands for the traces of its processes.
+//! Recorded trees of processes: a manifest named as a workload stands for the traces of its processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use super::recording::{Recording, read_coverage};
 use crate::record::{Entry, Manifest};
 use crate::results::{RunTree, RunTreeMember};
 
-/// Less of a tree's memory may not be explained by recorded blocks, unless it is this little that is not.
+/// At least this share of a tree's memory must be explained by recorded blocks, unless the unexplained rest
+/// is this small.
 const LEAST_EXPLAINED_SHARE: f64 = 0.25;
 const ALLOWED_BYTES: f64 = (8 << 20) as f64;
 
@@ -32,8 +33,8 @@ impl Tree {
         })
     }
 
-    /// The manifest of the tree that a recording is of, which lies beside its trace; none if there was one process.
-    /// A manifest is its own.
+    /// The manifest of a recording's tree, which lies beside its trace; none if there was only one process.
+    /// For a manifest, this is the manifest itself.
     pub(super) fn beside(recording: &Path) -> Option<PathBuf> {
         if Tree::is_named_by(&recording.to_string_lossy()) {
             return Some(recording.to_owned());
@@ -54,7 +55,7 @@ impl Tree {
             let Some(trace) = Some(entry).filter(has_events).and_then(|entry| entry.trace.as_ref()) else {
                 continue;
             };
-            // What lies elsewhere is no part of the recording.
+            // A file elsewhere is not part of the recording.
             if Path::new(trace).components().count() != 1 {
                 return Err(usage(format!("{name}: the trace {trace} does not lie beside the manifest")));
             }
@@ -74,12 +75,12 @@ impl Tree {
         self.members.iter().map(|(_, workload)| workload)
     }
 
-    /// Whether a workload is a process of it.
+    /// Whether a workload is one of its processes.
     pub(super) fn has(&self, workload: &str) -> bool {
         self.workloads().any(|member| member.name == workload)
     }
 
-    /// The tree as `run.toml` keeps it. `recording_of` gives what a member's trace tells of its process.
+    /// The tree as stored in `run.toml`. `recording_of` returns what a member's trace says about its process.
     pub(super) fn describe<'a>(
         &self,
         recording_of: impl Fn(&str) -> Option<&'a Recording>,
@@ -100,7 +101,7 @@ impl Tree {
                 heaplab_trace::summary(path).map_err(SessionError::failed("cannot read a recording"))?;
             explained.add(&totals.unwrap_or_default(), end_s - entry.start_s);
             let recording = recording_of(&workload.name);
-            // A trace's times count from the begin of its image, or of the first of those that it descends from.
+            // A trace's times count from the start of its image, or of the first image that it descends from.
             let start_ns = nanos(entry.start_s);
             let trace_start_ns = nanos(entry.trace_start_s.unwrap_or(entry.start_s));
             let since_start_ns = recording.and_then(Recording::first_event_ns).unwrap_or(0);
@@ -127,7 +128,8 @@ impl Tree {
                 )
             })
             .or_else(|| {
-                // Where each trace has the blocks that its process inherited, they explain as often what counts as often.
+                // If every trace has the blocks that its process inherited, shared memory is counted as often
+                // as it is explained.
                 let inherits = |member: &RunTreeMember| member.forked_from.is_none() || member.inherits;
                 let shared = if members.iter().all(inherits) { &[] } else { &*shared };
                 explained.describe_gap(shared, self.manifest.seconds)
@@ -149,7 +151,7 @@ impl Tree {
         })
     }
 
-    /// Processes that are not replayed, or not with all that they became, by number.
+    /// Processes that are not replayed, or not with all of their images, by number.
     fn describe_unrecorded(&self) -> BTreeMap<u32, String> {
         let is_member = |at: usize| self.members.iter().any(|(member, _)| *member == at);
         let entries = self.manifest.process.iter().enumerate();
@@ -162,7 +164,8 @@ impl Tree {
             .collect()
     }
 
-    /// The share of the tree's memory that processes had. All images of a process name the process's share.
+    /// The share of the tree's memory that these processes had. All images of a process state the process's
+    /// share.
     fn share_of(&self, processes: impl Iterator<Item = u32>) -> f64 {
         let processes: BTreeSet<u32> = processes.collect();
         let share = |pid: &u32| {
@@ -172,7 +175,7 @@ impl Tree {
         processes.iter().map(share).sum()
     }
 
-    /// When an image ended: with its process, or where the next image of the process begins.
+    /// When an image ended: with its process, or when the process's next image begins.
     fn end_of(&self, entry: &Entry) -> f64 {
         let end_s = entry.end_s.unwrap_or(self.manifest.seconds);
         let others = self.manifest.process.iter().filter(|other| other.pid == entry.pid);
@@ -180,8 +183,9 @@ impl Tree {
     }
 }
 
-/// The gaps of a trace that are its own in a tree. What is not explained is asked of the whole tree: a forked child's
-/// inherited heap is explained by its parent's blocks. And what was not recorded is in the manifest.
+/// The gaps that count against a single trace of a tree. Unexplained memory is judged for the whole tree,
+/// because a forked child's inherited heap is explained by its parent's blocks; and the manifest says what
+/// was not recorded.
 pub(super) fn own_gaps(coverage: &Coverage) -> Vec<Gap> {
     let is_own = |gap: &&Gap| matches!(gap, Gap::Failed(_) | Gap::Lost(_));
     coverage.gaps.iter().filter(is_own).cloned().collect()
@@ -200,7 +204,7 @@ impl Explained {
         self.resident += totals.resident_mean_bytes as f64 * lived_s.max(0.0);
     }
 
-    /// Why too little of the tree's memory is explained, if it is: with shared pages counted once.
+    /// Why too little of the tree's memory is explained, if so, with shared pages counted once.
     fn describe_gap(&self, shared: &[(u64, u64)], seconds: f64) -> Option<String> {
         let ends = shared.iter().skip(1).map(|point| point.0).chain([nanos(seconds)]);
         let held = |(&(since, bytes), end): (&(u64, u64), u64)| {
@@ -218,7 +222,7 @@ impl Explained {
     }
 }
 
-/// Seconds of a manifest, whatever is written there.
+/// The seconds of a manifest in ns, whatever is written there.
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).clamp(0.0, i64::MAX as f64) as u64
 }

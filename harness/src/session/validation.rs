@@ -1,5 +1,5 @@
-//! The two runs of a validation: replays of a recording, and the program that it was recorded of. The recording is made
-//! where it is not there yet.
+//! The two runs of a validation: replays of a recording, and the program that was recorded. The recording is
+//! made if it does not exist yet.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,50 +19,50 @@ use super::trees::Tree;
 use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
 use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
 
-/// Where the run of replays lies in a validation's directory.
+/// Where the run of replays is in a validation's directory.
 const REPLAYS: &str = "replay";
-/// Where the run of the program lies.
+/// Where the run of the program is.
 const PROGRAM: &str = "exec";
 
-/// A recording is merged after the program's end: this long it may take.
+/// How long merging a recording may take after the program's end.
 const MERGING: Duration = Duration::from_secs(600);
 
 /// What is validated, and how.
 #[derive(Debug, Clone)]
 pub struct Validation {
-    /// The recording, which is made if it is not there.
+    /// The recording, which is made if it does not exist.
     pub recording: PathBuf,
     /// Where both runs go.
     pub directory: PathBuf,
     /// The program and its arguments.
     pub command: Vec<OsString>,
-    /// What both runs are asked for.
+    /// What is asked of both runs.
     pub options: RunOptions,
     /// How the program is run.
     pub exec: ExecOptions,
     /// Whether a recording with gaps is good enough.
     pub despite_coverage: bool,
-    /// Whether runs that are there are continued.
+    /// Whether existing runs are continued.
     pub resume: bool,
-    /// Whether they are continued by another build of heaplab, too.
+    /// Whether they are continued even by a different build of heaplab.
     pub resume_anyway: bool,
     /// The command line that asks for it, for display.
     pub argv: Vec<String>,
 }
 
-/// Records if need be, replays the recording, and runs the program. The directories of the two runs; none if it was
-/// stopped.
+/// Records if necessary, replays the recording, and runs the program. Returns the directories of the two
+/// runs; none if it was stopped.
 ///
 /// # Errors
 ///
-/// As [`measure_replays`]; and a recording that failed, which is not kept.
+/// Those of [`measure_replays`], and a recording that failed, which is not kept.
 pub fn validate_recording(
     validation: &Validation,
     stop: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Option<(PathBuf, PathBuf)>, SessionError> {
     let command = validation.command.first().map_or("".as_ref(), |word| word.as_os_str());
-    // The replays take minutes: what cannot be run after them is said before.
+    // The replays take minutes, so a program that cannot be run after them is reported first.
     find_program(command, std::env::var_os("PATH"))?;
     if !validation.recording.exists() {
         if !validation.record(stop, listener)? {
@@ -112,7 +112,7 @@ pub struct Validated {
     pub program: PathBuf,
 }
 
-/// The runs of a validation's directory; none where it is not one.
+/// The runs of a validation's directory; none if it is not one.
 pub fn validated_runs(directory: &Path) -> Option<Validated> {
     let runs = Validated { replays: directory.join(REPLAYS), program: directory.join(PROGRAM) };
     let is_one = !is_begun(directory) && is_begun(&runs.replays) && is_begun(&runs.program);
@@ -120,7 +120,7 @@ pub fn validated_runs(directory: &Path) -> Option<Validated> {
 }
 
 impl Validation {
-    /// A new run, or the continuation of one that is there.
+    /// A new run, or the continuation of an existing one.
     fn start(&self, directory: PathBuf, options: RunOptions) -> Start {
         if self.resume && is_begun(&directory) {
             return Start::Resume {
@@ -133,7 +133,7 @@ impl Validation {
         Start::New { options, argv: self.argv.clone(), output: Some(directory), shard: None }
     }
 
-    /// What is replayed: the recording or, where it is of several processes, all of them by their manifest.
+    /// What is replayed: the recording or, if it has several processes, all of them by their manifest.
     fn find_replayed(&self, listener: Listener<'_>) -> Result<Replayed, SessionError> {
         let recording = self.recording.display().to_string();
         let replayed = match Tree::beside(&self.recording) {
@@ -165,7 +165,8 @@ impl Validation {
     fn replay_options(&self, replayed: Replayed) -> RunOptions {
         let replay = ReplayOptions {
             workloads: vec![replayed.workload],
-            // Timers of allocators cost the program their time: so they must in the replay whose CPU time is compared.
+            // Allocators' timers cost the program time, so they must also run in the replay with which its
+            // CPU time is compared.
             pace: Some(Pace::Virtual),
             despite_coverage: self.despite_coverage,
             ..ReplayOptions::default()
@@ -229,7 +230,7 @@ impl Validation {
         if taken.as_ref().is_some_and(|taken| matches!(taken.ending, Ending::Ok | Ending::NotInjected)) {
             return Ok(true);
         }
-        // It was cut short: nothing is to be predicted from it the next time.
+        // It was cut short: nothing must be predicted from it next time.
         match std::fs::remove_file(&self.recording) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(SessionError::failed(format!("{}: cannot remove", self.recording.display()))(
@@ -247,7 +248,8 @@ impl Validation {
         }
     }
 
-    /// The variant that the program is recorded under, whatever malloc it is linked to: the first without settings.
+    /// The variant that the program is recorded under, whatever malloc it is linked to: the first variant
+    /// without settings.
     fn recorded_under(&self) -> Result<Variant, SessionError> {
         let texts = self.options.allocators.iter().map(String::as_str).chain([DEFAULT_BASELINE]);
         for text in texts {

@@ -1,4 +1,4 @@
-//! The variants of a run: those that are named, those of sweeps, and what a trial run of each proves.
+//! The variants of a run: the named ones, those of sweeps, and what a trial run of each proves.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::design::{Pace, Pass, ReplayOptions, RunOptions};
 use crate::measure::{Unproven, Variation};
 use crate::worker::{CPUS_VARIABLE, Status};
 
-/// The variants that are named, then those of the sweeps, each once; with notes on those that are left out.
+/// The named variants, then those of the sweeps, each once; with notes on the omitted ones.
 pub(super) fn find_variants(
     options: &RunOptions,
     replay: &ReplayOptions,
@@ -20,13 +20,13 @@ pub(super) fn find_variants(
     find_variants_with(options, replay, Variant::parse)
 }
 
-/// Refuses variants, sweeps and a baseline that no host could measure. No library need be here.
+/// Refuses variants, sweeps and a baseline that no host could measure. No library needs to exist.
 pub(super) fn check_variants(options: &RunOptions, replay: &ReplayOptions) -> Result<(), SessionError> {
     let (variants, _) = find_variants_with(options, replay, Variant::parse_elsewhere)?;
     check_baseline(options.baseline.as_deref(), &variants)
 }
 
-/// The text of a variant, parsed.
+/// A function that parses the text of a variant.
 type Parse = fn(&str) -> Result<Variant, VariantError>;
 
 fn find_variants_with(
@@ -59,8 +59,8 @@ fn find_variants_with(
     Ok((variants, notes))
 }
 
-/// Adds `floor`, which measures the harness's share of busy time, where that is measured and nobody named it. Returns
-/// its place.
+/// Adds `floor`, which measures the harness's share of busy time, if that is measured and the user did not
+/// name it. Returns its index.
 pub(super) fn add_harness(
     variants: &mut Vec<Variant>,
     options: &RunOptions,
@@ -91,7 +91,7 @@ fn find_sweep(name: &str) -> Result<Sweep, SessionError> {
     })
 }
 
-/// The variants that are named, or the default ones.
+/// The named variants, or the default ones.
 pub(super) fn parse_variants(specs: &[String]) -> Result<Vec<Variant>, SessionError> {
     parse_variants_with(specs, Variant::parse)
 }
@@ -119,7 +119,7 @@ fn parse_variant(spec: &str, parse: Parse) -> Result<Variant, SessionError> {
     })
 }
 
-/// Refuses a baseline that is none of the variants.
+/// Refuses a baseline that is not one of the variants.
 pub(super) fn check_baseline(baseline: Option<&str>, variants: &[Variant]) -> Result<(), SessionError> {
     match baseline {
         Some(named) if !variants.iter().any(|variant| variant.label == named) => {
@@ -134,7 +134,7 @@ pub(super) fn list_labels(variants: &[Variant]) -> String {
     variants.iter().map(|variant| variant.label.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Runs each variant once without a workload: what serves, and which settings it took.
+/// Runs each variant once without a workload, to see which allocator serves and which settings it accepted.
 pub(super) fn prove_variants(
     variants: &[Variant],
     cpus: Option<u32>,
@@ -156,7 +156,7 @@ pub(super) fn prove_variants(
         let mut variation = Variation { variant: variant.clone(), proven: try_out(variant) };
         let family = variation.proven.as_ref().ok().map(|proven| proven.loaded.family);
         if let Some(known) = family.and_then(|family| variant.recognised(family)) {
-            // What it is, only loading it told; its settings then go another way.
+            // Only loading it showed what it is; its settings are then passed in a different way.
             variation = Variation { proven: try_out(&known), variant: known };
         }
         variations.push(variation);
@@ -165,7 +165,7 @@ pub(super) fn prove_variants(
     Ok(variations)
 }
 
-/// Tells which settings are unproven, each reason once.
+/// Reports which settings are unproven, each reason once.
 fn tell_doubts(variations: &[Variation], listener: Listener<'_>) {
     let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for Variation { variant, proven } in variations {

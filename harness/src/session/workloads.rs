@@ -1,4 +1,4 @@
-//! The workloads of a run: those that are named, or those of a suite, each at every load that is asked for.
+//! The workloads of a run: the named ones, or those of a suite, each at every load that is asked for.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::error::{SessionError, usage};
 use super::trees::Tree;
 use crate::design::ReplayOptions;
 
-/// The workloads that are asked for, each with what is asked of a simulation.
+/// The workloads that are asked for, each with the options of its simulation.
 pub(super) fn find_workloads(
     seed: u64,
     replay: &ReplayOptions,
@@ -66,12 +66,12 @@ pub(super) fn find_workloads(
     Ok(workloads)
 }
 
-/// Whether an override is of the seed, which no definition has.
+/// Whether an override sets the seed, which no definition has.
 fn is_seed(set: &str) -> bool {
     set.split('=').next().is_some_and(|key| key.trim() == "seed")
 }
 
-/// The seed that every load is to have, if the user said one.
+/// The seed for every load, if the user chose one.
 pub(super) fn pinned_seed(set: &[String]) -> Result<Option<u64>, SessionError> {
     let Some(last) = set.iter().rfind(|set| is_seed(set)) else { return Ok(None) };
     let value = last.split_once('=').map_or("", |(_, value)| value.trim());
@@ -79,7 +79,7 @@ pub(super) fn pinned_seed(set: &[String]) -> Result<Option<u64>, SessionError> {
     value.parse().map(Some).map_err(|_| bad())
 }
 
-/// The workloads of these names; of a tree, its processes.
+/// The workloads of these names; for a tree, its processes.
 fn expand(names: &[String]) -> Result<Vec<Workload>, SessionError> {
     let mut found = Vec::new();
     for name in names {
@@ -91,7 +91,7 @@ fn expand(names: &[String]) -> Result<Vec<Workload>, SessionError> {
     Ok(found)
 }
 
-/// The workload as it is, or once with each number of connections that was asked for.
+/// The workload as it is, or once for each requested number of connections.
 fn at_each_load(
     workload: Workload,
     options: &Options,
@@ -116,7 +116,7 @@ fn at_each_load(
     Ok(connections.iter().map(load).collect())
 }
 
-/// What a run of these workloads is called by: its only workload, or its suite, or how many there are.
+/// The name of a run of these workloads: its only workload, its suite, or how many there are.
 pub(super) fn describe_all(workloads: &[(Workload, Options)]) -> String {
     let names: Vec<&str> = workloads.iter().map(|(workload, _)| workload.name.as_str()).collect();
     let is_suite = |suite: &Suite| suite.workloads().map(|workload| workload.name).eq(names.iter().copied());

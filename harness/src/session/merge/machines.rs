@@ -1,13 +1,13 @@
 //! Which directories were measured on machines of one kind.
 //!
-//! Blocks are compared within a kind and never across: what differs between kinds is not the allocator.
+//! Blocks are compared within a kind and never across kinds: what differs between kinds is not the allocator.
 
 use super::sources::Source;
 use crate::results::RunMachine;
 
-/// Facts that no two machines of a kind report to the byte.
+/// Facts that no two machines of a kind report identically.
 const ABOUT: [&str; 2] = ["memory_bytes", "swap_bytes"];
-/// How far they may be apart.
+/// How far apart they may be.
 const TOLERANCE: f64 = 0.02;
 
 /// The kinds of machines of a merge.
@@ -19,7 +19,7 @@ pub(super) struct Kinds {
 }
 
 impl Kinds {
-    /// Tells apart the machines of directories, in the order in which they first appear.
+    /// Distinguishes the machines of directories, in the order in which they first appear.
     pub(super) fn of(sources: &[Source]) -> Kinds {
         let mut found = Kinds { kinds: Vec::new(), names: Vec::new(), facts: Vec::new() };
         for source in sources {
@@ -44,7 +44,7 @@ impl Kinds {
         self.kinds[source]
     }
 
-    /// What rows of a directory call its machine.
+    /// The name of a directory's machine in its rows.
     pub(super) fn name(&self, source: usize) -> &str {
         &self.names[self.kinds[source]]
     }

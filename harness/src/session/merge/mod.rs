@@ -1,8 +1,9 @@
-//! One run of many directories: the shards of a run, from as many machines, or the same run from several kinds of them.
+//! Merges many directories into one run: the shards of a run, from as many machines, or the same run from
+//! several kinds of machines.
 //!
-//! directories -> the same plan, or refused -> machines told apart -> where each sample's rows lie -> what is there twice
-//! or missing, or refused -> rows copied in the order of a run that was never divided. Nothing is written before
-//! everything is checked.
+//! directories -> the same plan, or refused -> machines distinguished -> where each sample's rows are -> what
+//! is duplicated or missing, or refused -> rows copied in the order of a run that was never divided. Nothing
+//! is written before everything is checked.
 
 mod machines;
 mod sources;
@@ -17,10 +18,10 @@ use machines::{Kinds, common_facts};
 use sources::Source;
 use units::Inventory;
 
-/// What is to be merged.
+/// What to merge.
 #[derive(Debug, Clone)]
 pub struct Merge {
-    /// The directories, as they were named.
+    /// The directories, as the user named them.
     pub directories: Vec<PathBuf>,
     /// Where the merged run goes.
     pub output: PathBuf,
@@ -35,9 +36,9 @@ pub struct Merge {
 pub struct Merged {
     /// Units of the plan.
     pub units: usize,
-    /// Samples.
+    /// Number of samples.
     pub samples: usize,
-    /// Those of them that are not ok.
+    /// Samples that are not ok.
     pub failed: usize,
     /// Whether no unit is missing.
     pub is_whole: bool,
@@ -47,11 +48,11 @@ pub struct Merged {
     pub notes: Vec<String>,
 }
 
-/// Makes one run of many; none if it was stopped, and then nothing is left of it.
+/// Merges many runs into one; none if it was stopped, in which case nothing of it is left.
 ///
 /// # Errors
 ///
-/// Directories that are not of one plan, or of which units are twice there or missing ([`SessionError::Usage`]); what
+/// Directories that do not share one plan, or have duplicate or missing units ([`SessionError::Usage`]); what
 /// cannot be read or written.
 pub fn merge_runs(merge: &Merge, stop: &AtomicBool) -> Result<Option<Merged>, SessionError> {
     let sources = sources::read_sources(&merge.directories)?;
@@ -83,7 +84,7 @@ pub fn merge_runs(merge: &Merge, stop: &AtomicBool) -> Result<Option<Merged>, Se
     }))
 }
 
-/// A place that is taken is the user's mistake.
+/// An output that already exists is the user's mistake.
 fn refuse_full(error: ResultsError) -> SessionError {
     match error {
         ResultsError::NotEmpty { .. } => usage(error.to_string()),

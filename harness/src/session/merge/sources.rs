@@ -1,4 +1,4 @@
-//! The directories of a merge, which must be of one plan: the same question, programs, builds and heaplab.
+//! The directories of a merge, which must share one plan: the same question, programs, builds and heaplab.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,15 +8,15 @@ use crate::design::RunOptions;
 use crate::results::{ResultsError, RunFile, read_run_file};
 use crate::session::error::{SessionError, usage};
 
-/// A directory that is merged.
+/// A directory to merge.
 pub(super) struct Source {
-    /// As it was named.
+    /// As the user named it.
     pub(super) directory: PathBuf,
     pub(super) file: RunFile,
 }
 
 impl Source {
-    /// What the run is called by, without its time and shard.
+    /// The name of the run, without its time and shard.
     pub(super) fn name(&self) -> &str {
         let name = self.file.run_id.split_once('-').map_or(self.file.run_id.as_str(), |(_, name)| name);
         let shard = self.file.shard.map(|shard| format!("-{shard}").replace('/', "_"));
@@ -24,7 +24,8 @@ impl Source {
     }
 }
 
-/// Reads what each directory is of. Refuses those that are no runs of replays, are there twice, or are not of one plan.
+/// Reads what each directory holds. Refuses directories that are not runs of replays, are duplicates, or do
+/// not share one plan.
 pub(super) fn read_sources(directories: &[PathBuf]) -> Result<Vec<Source>, SessionError> {
     let mut sources: Vec<Source> = Vec::new();
     let mut seen: HashMap<PathBuf, &PathBuf> = HashMap::new();

@@ -1,5 +1,5 @@
-//! What the directories of a merge hold, by unit: what is there twice, what is missing, and the order of a run that was
-//! never divided.
+//! What the directories of a merge hold, by unit: what is duplicated, what is missing, and the order of a run
+//! that was never divided.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use crate::design::{Design, Pass, Unit};
 use crate::results::{RunFile, SampleRows, index_rows};
 use crate::session::error::{SessionError, usage};
 
-/// Units that are named in a message before the rest is counted.
+/// How many units a message names before it only counts the rest.
 const NAMED: usize = 8;
 
 /// A sample that is copied.
@@ -20,17 +20,17 @@ pub(super) struct Copied<'a> {
     pub(super) rows: &'a SampleRows,
 }
 
-/// A unit on one kind of machines: block first, as a run takes them.
+/// A unit on one kind of machines: block first, in the order of a run.
 type Place = (u32, usize, usize);
 
-/// What a directory holds of a unit.
+/// What a directory holds for a unit.
 struct Holding {
     source: usize,
     /// In the order of the unit's steps.
     samples: Vec<SampleRows>,
 }
 
-/// All that the directories hold.
+/// Everything that the directories hold.
 pub(super) struct Inventory<'a> {
     design: Design,
     blocks: u32,
@@ -41,7 +41,7 @@ pub(super) struct Inventory<'a> {
 }
 
 impl<'a> Inventory<'a> {
-    /// Reads where the rows of every directory lie. A row that is of no sample of the plan is refused.
+    /// Reads where the rows of every directory are. A row that belongs to no sample of the plan is refused.
     pub(super) fn take(sources: &[Source], kinds: &'a Kinds) -> Result<Inventory<'a>, SessionError> {
         let file = &sources[0].file;
         let design = design_of(file);
@@ -79,7 +79,7 @@ impl<'a> Inventory<'a> {
         Ok(inventory)
     }
 
-    /// Puts the samples of each unit in the order in which a run that is never interrupted takes them.
+    /// Puts the samples of each unit in the order in which an uninterrupted run takes them.
     fn order_samples(&mut self, file: &RunFile) {
         for (&(block, workload, _), holdings) in &mut self.held {
             let steps = self.design.steps_of_unit(workload, block);
@@ -126,7 +126,7 @@ impl<'a> Inventory<'a> {
         })
     }
 
-    /// What each of several kinds of machines has, in sentences.
+    /// What each kind of machine has, if there are several, in sentences.
     pub(super) fn describe_machines(&self, kinds: &Kinds) -> Vec<String> {
         if kinds.count() < 2 {
             return Vec::new();
@@ -167,12 +167,12 @@ impl<'a> Inventory<'a> {
         self.blocks as usize * self.design.workloads.len()
     }
 
-    /// Units that are whole on a kind of machines.
+    /// Units that are complete on one kind of machine.
     pub(super) fn whole_units(&self, kind: usize) -> usize {
         self.held.keys().filter(|place| place.2 == kind && self.is_whole_at(place)).count()
     }
 
-    /// Every sample, in the order of a run that was never divided; a unit's machines one after another.
+    /// Every sample, in the order of a run that was never divided, with a unit's machines one after another.
     pub(super) fn in_order(&self) -> impl Iterator<Item = Copied<'_>> {
         self.held
             .values()
@@ -185,7 +185,7 @@ impl<'a> Inventory<'a> {
     }
 }
 
-/// What a run was to consist of, as its run.toml says.
+/// What a run was meant to consist of, according to its run.toml.
 fn design_of(file: &RunFile) -> Design {
     Design {
         seed: file.options.seed,
