@@ -3,33 +3,33 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// What a group has been charged. Empty means that this version of the interface does not say it.
+/// What a group has been charged. Empty means that this version of the interface does not report it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
-    /// The most that it was charged.
+    /// The most that it has been charged.
     pub peak_bytes: Option<u64>,
     /// What it is charged now.
     pub current_bytes: u64,
-    /// The part of anonymous memory.
+    /// The part for anonymous memory.
     pub anonymous_bytes: u64,
-    /// The part of files, shared memory included.
+    /// The part for files, including shared memory.
     pub file_bytes: u64,
-    /// The part of the kernel: stacks, page tables, sockets.
+    /// The kernel's part: stacks, page tables, sockets.
     pub kernel_bytes: Option<u64>,
-    /// Times that it went above its soft limit (`memory.high`).
+    /// How often it went above its soft limit (`memory.high`).
     pub high_events: Option<u64>,
-    /// Times that it ran against its limit.
+    /// How often it ran into its limit.
     pub max_events: Option<u64>,
-    /// Processes of it that were killed for memory.
+    /// How many of its processes were killed for memory.
     pub oom_kills: u64,
-    /// Time in which some of its tasks waited for memory.
+    /// Time during which some of its tasks waited for memory.
     pub pressure_ns: Option<u64>,
-    /// Pages that were taken from it and read again.
+    /// Pages that were reclaimed from it and read again.
     pub refaults: u64,
 }
 
 impl Account {
-    /// The larger of each figure: parts of a group that is empty by now were what they were.
+    /// The larger of each figure: a group that is empty by now keeps what its parts were.
     pub fn larger(&self, other: &Account) -> Account {
         Account {
             peak_bytes: self.peak_bytes.max(other.peak_bytes),
@@ -54,7 +54,7 @@ impl Account {
         )
     }
 
-    /// That of a group of version 1.
+    /// The account of a group of version 1.
     pub(super) fn read_first(group: &Path) -> Account {
         let stat = read(group, "memory.stat");
         let sum = |names: &[&str]| names.iter().filter_map(|name| field(&stat, name)).sum();
@@ -72,7 +72,7 @@ impl Account {
         }
     }
 
-    /// That of a group of version 2.
+    /// The account of a group of version 2.
     pub(super) fn read_second(group: &Path) -> Account {
         let (stat, events) = (read(group, "memory.stat"), read(group, "memory.events"));
         let sum = |names: &[&str]| names.iter().filter_map(|name| field(&stat, name)).sum();
@@ -91,7 +91,7 @@ impl Account {
     }
 }
 
-/// A file of the group; empty where this kernel has it not.
+/// A file of the group; empty if this kernel does not have it.
 fn read(group: &Path, name: &str) -> String {
     std::fs::read_to_string(group.join(name)).unwrap_or_default()
 }
@@ -106,7 +106,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     value.trim().parse().ok()
 }
 
-/// From the line `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`, in microseconds there.
+/// Read from the line `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`, which is in microseconds.
 fn waited_ns(text: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("some "))?;
     let total = line.split_whitespace().find_map(|word| word.strip_prefix("total="))?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// No program starts with less: a first page table, a stack and the loader's pages are more.
+/// No program starts with less: a first page table, a stack and the loader's pages take more.
 const LEAST_BYTES: u64 = 1 << 20;
 
 /// The limits of a group.
@@ -11,13 +11,13 @@ const LEAST_BYTES: u64 = 1 << 20;
 pub struct GroupLimits {
     /// Memory at which the kernel kills.
     pub max_bytes: Option<u64>,
-    /// Memory above which the kernel slows down and takes pages back; version 2 alone has it.
+    /// Memory above which the kernel slows processes down and reclaims pages; only version 2 has it.
     pub high_bytes: Option<u64>,
     /// Swap that may be used.
     pub swap_max_bytes: Option<u64>,
 }
 
-/// Limits that no sample can be taken under.
+/// Limits under which no sample can be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// Nothing starts with so little.
@@ -28,7 +28,7 @@ pub enum LimitError {
         /// What was given.
         found_bytes: u64,
     },
-    /// It would never be reached.
+    /// The limit would never be reached.
     #[error(
         "{name} {found_bytes}B is more than the memory of this machine ({has_bytes}B): it would limit nothing"
     )]
@@ -37,15 +37,15 @@ pub enum LimitError {
         name: &'static str,
         /// What was given.
         found_bytes: u64,
-        /// What there is.
+        /// How much there is.
         has_bytes: u64,
     },
-    /// A part above the whole.
+    /// The soft limit is above the hard limit.
     #[error("--memory-high {high_bytes}B is not below --memory-max {max_bytes}B: it would never be reached")]
     HighAboveMax {
-        /// What was given.
+        /// The soft limit given.
         high_bytes: u64,
-        /// What was given.
+        /// The hard limit given.
         max_bytes: u64,
     },
 }
@@ -56,7 +56,7 @@ impl GroupLimits {
         *self != GroupLimits::default()
     }
 
-    /// Finds limits that no sample can be taken under. `memory_bytes` is the machine's.
+    /// Checks for limits under which no sample can be taken. `memory_bytes` is the machine's.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! Control groups of memory: made for one sample, limited, read, and always removed.
+//! Memory control groups: made for one sample, limited, read, and always removed.
 //!
-//! Both versions of the kernel's interface serve, whichever is there and permitted (`place`). The processes enter by
-//! themselves: a group is only a directory to heaplab. What a group was charged is an [`Account`], which the kernel keeps.
-//! Where heaplab is killed, a
-//! process of its own removes the group (`watcher`). Nothing is measured or judged here.
+//! Either version of the kernel's interface serves, whichever exists and is permitted (`place`). The
+//! processes enter by themselves: to heaplab, a group is only a directory. What a group was charged is an
+//! [`Account`], which the kernel keeps. If heaplab is killed, a separate process removes the group
+//! (`watcher`). Nothing is measured or judged here.
 
 mod account;
 mod limits;

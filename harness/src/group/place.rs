@@ -1,4 +1,4 @@
-//! Where groups are made, of whichever version, and how they are removed.
+//! Where groups of either version are made, and how they are removed.
 
 use std::fs;
 use std::io;
@@ -21,13 +21,13 @@ enum Version {
 /// No group could be made or limited.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
-    /// There is none, or no right to make one.
+    /// There is no suitable group, or no right to make one.
     #[error(
         "no control group with a memory limit can be made ({why}): run as root, or in a scope of your own with \
          `systemd-run --user --scope -p Delegate=yes heaplab ...`; in a container, with its control groups writable"
     )]
     NotPermitted {
-        /// What was tried, and what the system said.
+        /// What was attempted, and the system's error.
         why: String,
     },
     /// This version has no such limit.
@@ -38,10 +38,10 @@ pub enum GroupError {
         /// The option.
         option: &'static str,
     },
-    /// Nobody would remove the group after heaplab was killed.
+    /// Nothing would remove the group after heaplab was killed.
     #[error("the process that removes a control group after heaplab was killed cannot be started: {source}")]
     Unwatched {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A limit was refused.
@@ -49,24 +49,25 @@ pub enum GroupError {
     Refused {
         /// The limit's file.
         path: PathBuf,
-        /// What was to be set.
+        /// The value to set.
         value: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A control group of one sample. When it goes out of sight, its processes are killed and it is removed.
+/// A control group for one sample. When it is dropped, its processes are killed and it is removed.
 #[derive(Debug)]
 pub struct Group {
     path: PathBuf,
     version: Version,
-    /// Ends after the group is removed: fields go after the value itself.
+    /// Ends after the group is removed: fields are dropped after the value itself.
     _watcher: Watcher,
 }
 
 impl Group {
-    /// Makes a group below our own, or beside it, and limits it. Groups that a killed heaplab left are removed.
+    /// Makes a group inside our own, or beside it, and limits it. Groups that a killed heaplab left are
+    /// removed.
     ///
     /// # Errors
     ///
@@ -103,12 +104,12 @@ impl Group {
         Err(GroupError::NotPermitted { why: if why.is_empty() { nothing() } else { why.join("; ") } })
     }
 
-    /// The file that a process writes its number to in order to enter.
+    /// The file to which a process writes its PID in order to enter.
     pub fn processes_file(&self) -> PathBuf {
         self.path.join(PROCESSES)
     }
 
-    /// What it has been charged.
+    /// What the group has been charged.
     pub fn account(&self) -> Account {
         match self.version {
             Version::First => Account::read_first(&self.path),
@@ -158,14 +159,14 @@ impl Drop for Group {
     }
 }
 
-/// Does something as a member of a group, and goes back where it was: what is started meanwhile is in the group from its
-/// first page, and this process is not.
+/// Does something as a member of a group, and then goes back: what is started meanwhile is in the group from
+/// its first page, while this process is not.
 ///
 /// # Errors
 ///
-/// Where the group cannot be entered or left, and what `start` says.
+/// If the group cannot be entered or left, and errors from `start`.
 pub fn enter_while<T>(processes_file: &Path, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    // 0 is whoever writes.
+    // 0 stands for the writer.
     let enter = |file: &Path| fs::write(file, "0");
     let home =
         home_of(processes_file).ok_or_else(|| io::Error::other("our own control group cannot be found"))?;
@@ -175,27 +176,27 @@ pub fn enter_while<T>(processes_file: &Path, start: impl FnOnce() -> io::Result<
     started
 }
 
-/// The file by which this process goes back to the group that it is in, in the hierarchy that `file` lies in.
+/// The file by which this process returns to its current group, in the hierarchy that contains `file`.
 pub fn home_of(file: &Path) -> Option<PathBuf> {
     let mut found = roots().into_iter().filter(|(root, _)| file.starts_with(&root.mount));
     found.next().map(|(root, _)| root.own().join(PROCESSES))
 }
 
-/// A hierarchy, and where this process is in it.
+/// A hierarchy, and this process's position in it.
 struct Root {
     mount: PathBuf,
     path: String,
 }
 
 impl Root {
-    /// Our own group. Within a container its directory is the root of what is seen.
+    /// Our own group. In a container, its directory is the root of what is visible.
     fn own(&self) -> PathBuf {
         let own = self.mount.join(self.path.trim_start_matches('/'));
         if own.join(PROCESSES).exists() { own } else { self.mount.clone() }
     }
 }
 
-/// The hierarchies that may have a memory controller, the surest first.
+/// The hierarchies that may have a memory controller, the most likely first.
 fn roots() -> Vec<(Root, Version)> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let entries = text.lines().filter_map(|line| {
@@ -210,7 +211,7 @@ fn roots() -> Vec<(Root, Version)> {
     entries.collect()
 }
 
-/// Where a group may be made: below our own, beside it, at the root.
+/// Where a group may be made: inside our own, beside it, or at the root.
 fn parents() -> Vec<(PathBuf, Version)> {
     let mut found: Vec<(PathBuf, Version)> = Vec::new();
     for (root, version) in roots() {
@@ -229,7 +230,7 @@ fn parents() -> Vec<(PathBuf, Version)> {
 mod tests {
     use super::*;
 
-    /// Where the system lets nobody make a group, that is what is said.
+    /// If the system does not let us make a group, the error says so.
     #[test]
     fn a_group_is_limited_and_removed_with_its_processes() {
         let limits = GroupLimits { max_bytes: Some(64 << 20), ..GroupLimits::default() };

@@ -1,4 +1,4 @@
-//! How groups are removed, with whatever is in them: our own, and those whose heaplab is gone.
+//! How groups are removed, with whatever is in them: our own, and those left by a heaplab that is gone.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// What the name of every group starts with; the number of the process that made it follows.
+/// The prefix of every group's name; the PID of the process that made the group follows.
 pub(super) const PREFIX: &str = "heaplab-";
-/// Whose processes belong to a group, one a line.
+/// The file that lists a group's processes, one per line.
 pub(super) const PROCESSES: &str = "cgroup.procs";
-/// A group whose processes were killed is empty soon: so often it is tried, this long apart.
+/// A group is empty soon after its processes are killed: removal is tried this often, this long apart.
 const TRIES: u32 = 400;
 const APART: Duration = Duration::from_millis(5);
 
@@ -27,24 +27,24 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-/// Removes groups whose heaplab is gone.
+/// Removes groups left by a heaplab that is gone.
 pub(super) fn remove_left(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let maker =
             name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<i32>().ok());
-        // One of another user may not be signalled, and is there all the same.
+        // Another user's process may not be signalled, but it exists all the same.
         let is_gone =
             maker.and_then(Pid::from_raw).is_some_and(|maker| test_kill_process(maker) == Err(Errno::SRCH));
         if is_gone {
             kill_all(&entry.path());
-            // One whose processes are just ending is removed the next time.
+            // A group whose processes are still ending is removed next time.
             let _ = fs::remove_dir(entry.path());
         }
     }
 }
 
-/// Kills every process of a group. One that has just ended is no fault.
+/// Kills every process of a group. A process that has just ended is no fault.
 fn kill_all(group: &Path) {
     let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
     for process in text.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {

@@ -1,7 +1,7 @@
-//! The watcher of a group: a process of heaplab's own that removes the group when heaplab cannot.
+//! The watcher of a group: a separate heaplab process that removes the group when heaplab cannot.
 //!
-//! It holds one end of a pipe. When the other end closes, heaplab has either removed the group or was killed: the watcher
-//! kills what is left in the group, removes it, and ends.
+//! It holds one end of a pipe. When the other end closes, heaplab has either removed the group or been
+//! killed: the watcher kills what is left in the group, removes it, and ends.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -10,10 +10,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::removal::remove;
 
-/// The hidden command that is a watcher; the group's path follows.
+/// The hidden command that runs a watcher; the group's path follows.
 pub const WATCH_COMMAND: &str = "watch-group";
 
-/// A watcher that was started. It is waited for when it goes out of sight.
+/// A running watcher. It is waited for when dropped.
 #[derive(Debug)]
 pub(super) struct Watcher {
     process: Child,
@@ -21,7 +21,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts the watcher of a group, outside of the terminal's process group: Ctrl-C is not for it.
+    /// Starts the watcher of a group, outside the terminal's process group: Ctrl-C must not reach it.
     pub(super) fn start(group: &Path) -> io::Result<Watcher> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(WATCH_COMMAND).arg(group).process_group(0);
@@ -35,12 +35,12 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.pipe = None;
-        // It cannot fail but for having been waited for already.
+        // It can fail only if the process was already waited for.
         let _ = self.process.wait();
     }
 }
 
-/// The watcher's process.
+/// Runs the watcher's process.
 ///
 /// # Errors
 ///
