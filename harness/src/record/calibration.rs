@@ -28,7 +28,7 @@ pub(super) fn measure(library: &Path, directory: &Directory) -> Result<Cost, Str
 /// The command that makes the calls and prints their cost.
 fn calls(program: &Path) -> Command {
     let mut command = Command::new(program);
-    // NOTE: an allocator that the user preloads is there both times, as it is in the program that is recorded.
+    // NOTE: an allocator that the user preloads is loaded both times, as it is in the recorded program.
     command.arg("calls").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }

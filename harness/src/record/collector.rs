@@ -19,10 +19,10 @@ use super::images::{self, ImageFile, Images};
 
 /// The longest time for which the clock may wait.
 const MOST: Duration = Duration::from_micros(500);
-/// Room that a file has beyond what is carved from it, at least and at most.
+/// The least and the most room that a file has beyond what is carved from it.
 const AHEAD_LEAST_BYTES: u64 = 4 << 20;
 const AHEAD_MOST_BYTES: u64 = 256 << 20;
-/// The part of the disk's free space that may be room ahead.
+/// The part of the disk's free space that may be taken as room ahead.
 const AHEAD_PART: u64 = 16;
 /// The recorder makes no longer buffer.
 const BUFFER_MOST_BYTES: u64 = 1 << 20;

@@ -191,7 +191,7 @@ mod tests {
         assert!(of(&head).contains("another processor"));
         head[18] = own_machine() as u8;
         assert!(of(&head).contains("statically linked"));
-        head[56] = 9; // nine entries of a table that is not there
+        head[56] = 9; // nine entries of a table that does not exist
         assert!(of(&head).contains("statically linked"));
     }
 }

@@ -9,7 +9,7 @@ use super::LIBRARY_VARIABLE;
 /// Why there is no recording, or no trace of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The recorder's library is in none of the places.
+    /// The recorder's library is in none of the searched places.
     #[error(
         "the recorder's library is in none of {}: build it with `cargo build --release --workspace`, or name its file in {LIBRARY_VARIABLE}",
         .places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -27,7 +27,7 @@ pub enum RecordError {
         /// The library.
         path: PathBuf,
     },
-    /// An earlier recording of that name was never made a trace.
+    /// An earlier recording of that name was never turned into a trace.
     #[error(
         "{} already exists: it has the raw files of a recording that is in progress, or that was cut off; make a \
          trace from them with `heaplab trace import --from raw {0}`, or remove them",
@@ -56,7 +56,7 @@ pub enum RecordError {
     Start {
         /// The program.
         program: OsString,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The program ran, but none of its processes wrote anything.
@@ -65,7 +65,7 @@ pub enum RecordError {
         /// Why, as far as it can be seen.
         reason: String,
     },
-    /// The raw files could not be made a trace.
+    /// The raw files could not be turned into a trace.
     #[error(
         "the recording could not be made a trace; its raw files are kept: {} `heaplab trace import --from raw {} -o {}`",
         if is_full(.source) { "make it where there is room, with" } else { "when that is fixed, run" },
@@ -81,16 +81,16 @@ pub enum RecordError {
     /// A file or a call of the system failed.
     #[error("cannot {what}: {}", .path.display())]
     Io {
-        /// What was tried.
+        /// What was attempted.
         what: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Whether the cause is a disk, a quota or a limit that is exhausted.
+/// Whether the cause is an exhausted disk, quota or limit.
 fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -114,7 +114,7 @@ fn describe_start(source: &io::Error) -> String {
 }
 
 impl RecordError {
-    /// The exit status of a shell that could not start a program either; none for what is no such error.
+    /// The exit status of a shell that cannot start a program; none for any other error.
     pub fn start_code(&self) -> Option<u8> {
         match self {
             RecordError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(127),

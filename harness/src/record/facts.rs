@@ -81,7 +81,7 @@ fn state(library: &Path) -> Stated {
         None => ask(library).unwrap_or((Family::Other, String::new())),
     };
     let name = if family == Family::Other { file_name } else { family.name().to_string() };
-    // A library that was replaced while the program ran has no hash that could be proven.
+    // A library that was replaced while the program ran has no provable hash.
     Stated { name, version, hash: hash_file(library).unwrap_or_default() }
 }
 

@@ -16,12 +16,12 @@ use rustix::process::{Pid, test_kill_process};
 use super::directory::Directory;
 use super::page::SharedPage;
 
-/// The interval at which images are searched for that have a number but have not appeared yet.
+/// The interval at which images that have a number but have not appeared yet are searched for.
 const RETRY_STEP: Duration = Duration::from_millis(100);
 /// Room that is made in the file of a process that may not extend it: as much as the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
 
-/// Files of programs that have exited are kept until there are so many: a child that they forked may still
+/// Files of programs that have exited are kept until there are this many: a child that they forked may still
 /// start an image.
 const MOST_FILES: usize = 10_000;
 
@@ -110,7 +110,7 @@ impl Images {
 }
 
 impl ImageFile {
-    /// None as long as the file has no image.
+    /// Opens a file; none as long as it has no image.
     fn open(first: ImageId, directory: &Directory) -> Option<ImageFile> {
         let path = directory.image_file(first);
         let file = open(&path).ok()?;
@@ -135,7 +135,7 @@ impl ImageFile {
         &self.pages
     }
 
-    /// Adds images that were forked since.
+    /// Adds images that have been forked since the last call.
     fn find_forked(&mut self) -> Vec<ImageId> {
         let Some(last) = self.image().and_then(|image| image.last_image()) else { return Vec::new() };
         if Some(last) == self.linked {
@@ -144,7 +144,7 @@ impl ImageFile {
         let Ok(file) = open(&self.path) else { return Vec::new() };
         let mut fresh = Vec::new();
         let mut next = Some(last);
-        // Offsets of a list that was damaged may be a ring.
+        // The offsets of a damaged list may form a ring.
         let most = file.metadata().map_or(0, |metadata| metadata.len() / PAGE_BYTES as u64);
         while let Some(offset) =
             next.filter(|offset| Some(*offset) != self.linked && (fresh.len() as u64) < most)

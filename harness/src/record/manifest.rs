@@ -17,18 +17,18 @@ use super::merge::{Recording, number_of};
 use super::processes::Process;
 use super::watch::Ended;
 
-/// The manifest, as TOML has it.
+/// The manifest, as stored in TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format's version.
     pub version: u32,
     /// How long the recording took.
     pub seconds: f64,
-    /// When the program was asked to stop, by a signal that heaplab passed on: what it does from then on is
-    /// not load.
+    /// When the program was asked to stop, by a signal that heaplab passed on: what it does after that is not
+    /// load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_to_end_s: Option<f64>,
-    /// Largest number of processes that were there is not known: those that were seen.
+    /// How many processes were seen; there may have been more.
     pub processes: usize,
     /// By how many bytes the sum of the processes' anonymous memory exceeded the same with shared pages counted once:
     /// seconds and bytes, each valid until the next. None if that is not known.
@@ -79,12 +79,12 @@ impl Manifest {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// Its number here.
+    /// Its PID here.
     pub pid: u32,
     /// The PID that it has for itself, if that is different.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_inside: Option<u32>,
-    /// Its parent's number here.
+    /// Its parent's PID here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<u32>,
     /// The process that it was forked from, if it did not start as a new program.
@@ -92,7 +92,7 @@ pub struct Entry {
     pub forked_from: Option<u32>,
     /// What it ran.
     pub program: String,
-    /// With its arguments.
+    /// The same with its arguments.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub command: String,
     /// When it was first seen, or the image started.
@@ -111,7 +111,7 @@ pub struct Entry {
     pub killed_by_signal: Option<u32>,
     /// Largest anonymous resident memory.
     pub resident_peak_bytes: u64,
-    /// The process's share of the memory of all over time, from 0 to 1.
+    /// The process's share of all processes' memory over time, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_share: Option<f64>,
     /// The file name of its trace, in the manifest's folder.
@@ -178,8 +178,8 @@ pub(super) fn write(
     manifest.write(&path).map(|()| Some(path))
 }
 
-/// Writes the manifest of a recording whose command has not come to its end, beside the trace `output`: of what its raw files
-/// in `directory` say alone. None where there is one image.
+/// Writes the manifest of a recording whose command did not finish, beside the trace `output`, using only
+/// what its raw files in `directory` say. None if there is one image.
 ///
 /// # Errors
 ///
@@ -225,7 +225,7 @@ pub fn write_of_raw(
     manifest.write(&path).map(|()| Some(path))
 }
 
-/// What raw files say of an image: its end is that of its trace.
+/// What raw files say about an image: it ends with its trace.
 fn describe_imported(recording: &raw::Recording, imported: &raw::Imported) -> Entry {
     let raw::Imported { image, path, report } = imported;
     let trace = Recording {
@@ -242,8 +242,8 @@ fn describe_imported(recording: &raw::Recording, imported: &raw::Imported) -> En
     Entry { end_s: Some(begin_s + report.summary.last_time_ns as f64 / 1e9), ..entry }
 }
 
-/// Removes the manifest of the recording that this one has replaced: it names the trace, which is now of a
-/// single process.
+/// Removes the manifest of the recording that this one has replaced: it names the trace, which now belongs to
+/// a single process.
 fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
     let names_trace = |older: Manifest| {
         older.process.iter().any(|entry| {

@@ -1,11 +1,12 @@
 //! Recording a program: heaplab starts it with the recorder's library, watches it until it exits, and merges
 //! what its processes wrote into a trace.
 //!
-//! library (finds the recorder's library) -> calibration (what it costs, by a recording of this program itself) ->
-//! directory and control (what is shared with the recorded processes) -> watch (the clock, signals and limits, until
-//! the last recorded process ends) with images (what processes have started), observer (what is seen from outside, of
-//! the processes of a tree) and collector (room and empty buffers for their threads) -> facts (which allocator it was)
-//! -> merge (the traces, and the manifest of a tree). Where nothing was recorded, diagnosis says why.
+//! library (finds the recorder's library) -> calibration (what it costs, by a recording of this program
+//! itself) -> directory and control (what is shared with the recorded processes) -> watch (the clock, signals
+//! and limits, until the last recorded process ends) with images (what processes have started), observer
+//! (what is seen from outside, of the processes of a tree) and collector (room and empty buffers for their
+//! threads) -> facts (which allocator it was) -> merge (the traces, and the manifest of a tree). If nothing
+//! was recorded, diagnosis says why.
 //!
 //! The clock is this process's: about every millisecond it stores the time where every event of the program
 //! reads it. If this process dies, the time stands still, but the recording continues and can be imported by
@@ -66,7 +67,7 @@ pub struct Settings {
     pub only_this_process: bool,
     /// Whether nothing is recorded until requested.
     pub is_paused: bool,
-    /// Recording stops when the raw files have this length together.
+    /// Recording stops when the raw files together have this length.
     pub most_bytes: Option<u64>,
     /// Recording stops at this time.
     pub most_time: Option<Duration>,

@@ -24,8 +24,8 @@ const RESIDENT_STEP: Duration = Duration::from_millis(10);
 const NAMES_STEPS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// The interval at which the processes' programs are checked, at first and later: a program may exit soon.
 const PROGRAMS_STEPS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
-/// New processes are searched for as often as resident memory is sampled, but a search that takes long, because
-/// there are many threads, takes at most one part in so many of the time.
+/// New processes are searched for as often as resident memory is sampled, but a search that takes long,
+/// because there are many threads, takes at most one part in this many of the time.
 const FIND_PART: u32 = 50;
 /// How long "at first" lasts.
 const FIRST: Duration = Duration::from_millis(500);

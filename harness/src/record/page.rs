@@ -29,8 +29,8 @@ impl SharedPage {
 
     /// Its words.
     pub(super) fn words(&self) -> &[AtomicU64; PAGE_WORDS] {
-        // SAFETY: a mapping of a page's length that lives as long as self. All sides read and write it by atomic
-        // operations alone, and the file is not made shorter.
+        // SAFETY: a mapping of a page's length that lives as long as self. All sides read and write it only
+        // with atomic operations, and the file is not made shorter.
         unsafe { &*self.mapping.as_mut_ptr().cast::<[AtomicU64; PAGE_WORDS]>() }
     }
 }

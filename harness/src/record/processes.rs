@@ -91,7 +91,7 @@ impl Processes {
     /// Adds images, and writes onto their pages the PIDs that their processes have here. An image whose process
     /// exited before it was seen has none.
     pub(super) fn take_images(&mut self, images: &Images, fresh: &[ImageId]) {
-        // Parents first: if two processes have the same PID in their own namespaces, the parent tells which
+        // Parents first: if two processes have the same PID in their own namespaces, the parent shows which
         // one is meant.
         let mut pages: Vec<&Page> = images.pages().filter(|page| fresh.contains(&page.id)).collect();
         pages.sort_by_key(|page| page.id.ordinal);
@@ -165,8 +165,8 @@ impl Processes {
         (self.tree_byte_us > 0).then(|| process.byte_us as f64 / self.tree_byte_us as f64)
     }
 
-    /// The process whose trace represents the recording: the one that was started, unless it started another one
-    /// that is recorded and had more than twice the memory over time. Then it was only a launcher.
+    /// The process whose trace represents the recording: the one that was started, unless it started another
+    /// one that is recorded and had more than twice the memory over time: then it was only a launcher.
     pub(super) fn choose_main(&self, started: u32) -> u32 {
         let recorded = self.all.iter().filter(|process| !process.images.is_empty());
         let of_started = recorded.clone().find(|process| process.member.number == started);
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(resident_bytes(b"", 4096), None);
     }
 
-    /// A process that is there: this one, under other numbers.
+    /// A process that exists: this one, under different PIDs.
     fn process(number: u32, inner: u32, parent: u32) -> Process {
         let own = Process::open(std::process::id(), Duration::ZERO).expect("this process");
         Process { member: Member { number, inner, parent }, ..own }

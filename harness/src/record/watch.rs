@@ -27,7 +27,7 @@ use super::{RecordError, Settings, first_state};
 
 /// The interval at which the time is stored, which is the resolution of a recorded time.
 const STEP: Duration = Duration::from_millis(1);
-/// After so many rounds in a row without a recorded process, there is none.
+/// After this many rounds in a row without a recorded process, there is none.
 const EMPTY_ROUNDS: u32 = 5;
 /// The interval at which the disk's free space is checked, which takes 1 us.
 const ROOM_STEP: Duration = Duration::from_millis(5);
@@ -87,7 +87,7 @@ impl Requests {
 pub enum Stop {
     /// The raw files reached the allowed length.
     Bytes,
-    /// The allowed time was over.
+    /// The allowed time ran out.
     Time,
     /// The disk's free space, in bytes, is no more than was recorded: the trace, which is shorter, must have
     /// room.
@@ -228,8 +228,8 @@ impl<'a> Watch<'a> {
                 self.asked_to_end.get_or_insert(elapsed);
             }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
-            // After a stop samples belong to no event, and a full buffer is as good as its copy, which would take
-            // room.
+            // After a stop, samples belong to no event, and a full buffer is as good as its copy, which would
+            // take room.
             if self.stop.is_none() {
                 self.observer.sample(elapsed, &images, &fresh);
                 collector.collect(&mut images, self.page()?, self.directory);
@@ -297,8 +297,8 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// The processes that have exited and that this one has to wait for, each with the status from wait(2): the
-    /// program, and processes of its tree that lost their parent; and whether there are more that still run.
+    /// The processes that have exited and that this one has to wait for, each with the status from wait(2):
+    /// the program, and processes of its tree that lost their parent; and whether others still run.
     fn reap(&self) -> Result<(Vec<(u32, u32)>, bool), RecordError> {
         let mut ended = Vec::new();
         loop {
@@ -329,7 +329,7 @@ impl<'a> Watch<'a> {
             || requests.ends()
     }
 
-    /// Reports that the program has exited, and others of its tree have not.
+    /// Reports that the program has exited but other processes of its tree have not.
     fn tell_rest(&self, process: u32) {
         let running = self.observer.processes().count_running(process);
         if running > 0 && !self.settings.only_this_process {
