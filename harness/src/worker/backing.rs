@@ -1,9 +1,10 @@
 //! Makes the host back the memory that a replay is going to use, in the page sizes that it is going to use.
 //!
-//! On a virtual machine the host backs a page when it is first written to, and the guest returns freed memory to it
-//! within seconds: a variant that uses fresh memory would pay for what another finds ready. So right before a timed
-//! replay a separate process ([`main`]) writes to as much memory, and exits. The worker does not do this itself,
-//! because that would show in its counters of resident memory, and in the addresses that it gets later.
+//! On a virtual machine the host backs a page when it is first written to, and the guest returns freed memory
+//! to it within seconds: a variant that uses fresh memory would pay for what another finds ready. So right
+//! before a timed replay, a separate process ([`main`]) writes to the same amount of memory and exits. The
+//! worker does not do this itself, because that would show in its counters of resident memory, and in the
+//! addresses that it gets later.
 
 use std::process::{Command, Stdio};
 
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_process_that_gives_no_answer_is_said_and_so_is_what_is_missing() {
-        // The tests' own program takes "warm" for the name of tests that it does not have.
+        // The test binary itself takes "warm" as the name of tests, of which it has none.
         let need = Need { extent: Extent { small_bytes: 4096, huge_bytes: 0 }, ..Need::default() };
         let (warmed, why) = back_memory(need, None);
         assert_eq!(warmed, None);

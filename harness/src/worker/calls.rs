@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::clock;
 
-/// Consecutive calls, in so many rounds; the cheapest round counts.
+/// Consecutive calls, in this many rounds; the cheapest round counts.
 const ROUNDS: usize = 6;
 const PAIRS: u32 = 20_000;
 /// How often the process sleeps before a pair of calls; the median counts.
@@ -27,7 +27,7 @@ struct Calls {
 ///
 /// # Errors
 ///
-/// An answer that nobody takes.
+/// An answer that nobody reads.
 pub fn main() -> Result<(), String> {
     super::end_with_parent();
     let event_ns = (0..ROUNDS).map(|_| cpu_ns_of(PAIRS)).min().unwrap_or(0) as f64 / f64::from(2 * PAIRS);
@@ -43,7 +43,7 @@ pub fn main() -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// CPU time of so many mallocs and frees.
+/// CPU time of this many mallocs and frees.
 fn cpu_ns_of(pairs: u32) -> u64 {
     let begin = clock::thread_cpu_ns();
     for _ in 0..pairs {

@@ -21,17 +21,18 @@ use super::state::State;
 use super::{answer, clock, heap_map};
 use crate::stats::TimeWeighted;
 
-/// A new maximum counts when it is above the last one by this part: a heap that grows by a byte at a time
+/// A new maximum counts when it exceeds the last one by this fraction: a heap that grows one byte at a time
 /// must not be read at every byte.
 const NEW_MAXIMUM_SHARE: u64 = 256;
-/// Largest number of samples of the recorded process that have a checkpoint: what a prediction uses of a long
+/// The most samples of the recorded process that have a checkpoint: all that a prediction uses of a long
 /// recording.
 pub(crate) const MOST_RECORDED: u64 = 4096;
 
 /// How often memory shared with the parent is read.
 const INHERITED_POINTS: u64 = 256;
 
-/// Memory is broken down again when this part more of it is resident, or this part of the trace has passed.
+/// Memory is broken down again when resident memory has grown by this fraction, or this fraction of the trace
+/// has passed.
 const LARGEST_SHARE: u64 = 32;
 
 /// The checkpoints of a replay.
@@ -153,7 +154,7 @@ impl Checkpoints {
         let Some(parent) = self.parent.as_ref().filter(|_| time >= self.next_inherited) else {
             return self.inherited_bytes;
         };
-        // PERF: the kernel walks all page tables, some 20 ms per GB.
+        // PERF: the kernel walks all page tables, about 20 ms per GB.
         let counted = self.duration.saturating_sub(self.counted_from);
         self.next_inherited = time.saturating_add(counted / INHERITED_POINTS);
         match inspect(|| parent.shared_bytes()) {
@@ -164,8 +165,8 @@ impl Checkpoints {
         self.inherited_bytes
     }
 
-    /// A window is about to open while none is: takes the points of the idle time before it. `due_ns` is the
-    /// real time of a trace time, at a pace that keeps it; `advance` moves a virtual clock.
+    /// A window is about to open while none is open: takes the points of the idle time before it. `due_ns` is
+    /// the real time of a trace time, at a pace that keeps it; `advance` moves a virtual clock.
     pub(super) fn before_window(
         &mut self,
         state: &State,
@@ -236,8 +237,8 @@ impl Checkpoints {
         let at_peak = self.at_peak.as_ref().map_or(0, of);
         let before = self.at_largest.as_ref().map_or(0, |largest| of(&largest.breakdown)).max(at_peak);
         let grown = point.resident_bytes.saturating_sub(before);
-        // PERF: each breakdown visits every live block. A heap that grows is broken down some 30 times once it is half
-        // as large as the requested peak, and one that grows slowly at most 32 times.
+        // PERF: each breakdown visits every live block. A growing heap is broken down about 30 times once it
+        // is half as large as the requested peak, and a slowly growing one at most 32 times.
         let is_early = point.resident_bytes < self.requested_peak_bytes / 2;
         let is_worth = grown > before / LARGEST_SHARE || time_ns >= self.next_largest;
         if grown == 0 || is_early || !is_worth {

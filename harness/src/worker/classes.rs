@@ -23,7 +23,7 @@ impl Classes {
         (1 << self.exact_bits) / STEP_BYTES as usize + 1
     }
 
-    /// How many there are.
+    /// The number of classes.
     pub(super) const fn count(self) -> usize {
         self.exact() + ((u64::BITS - self.exact_bits) as usize) * (1 << self.part_bits)
     }

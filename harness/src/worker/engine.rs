@@ -81,7 +81,7 @@ pub(super) struct Control {
     /// In strict order: the segments of the open window that have not been offered yet.
     segments: Segments,
     progress: Progress,
-    /// Of the windows that may be open, at their number modulo four.
+    /// The heads of windows that may be open, each at its number modulo four.
     heads: [Window; 4],
     /// What the allocator's clock shows at time 0 of the phase, at virtual pace.
     clock_base_ns: u64,
@@ -130,7 +130,8 @@ impl Engine {
         })
     }
 
-    /// Executes a phase; the calling thread is the recorded initial thread, and returns when all is done.
+    /// Executes a phase; the calling thread is the recorded initial thread, and returns when everything is
+    /// done.
     ///
     /// Only the process's initial thread may call this, one phase after another.
     pub(super) fn run_phase(&'static self, phase: Phase, local: &mut Local, taken: &mut u32) {
@@ -347,8 +348,9 @@ impl Engine {
         control.begin = Some(Usage::read());
     }
 
-    /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes real time,
-    /// so that whatever sleeps in real time, such as an allocator's background threads, has it too.
+    /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes
+    /// real time, so that whatever sleeps in real time, such as an allocator's background threads, has that
+    /// time too.
     fn shows_trace_time(&self, phase: Phase) -> bool {
         match self.pace {
             Pace::Virtual => true,

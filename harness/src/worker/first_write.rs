@@ -21,7 +21,7 @@ const HUGE_PAGE_BYTES: u64 = Extent::HUGE_PAGE_BYTES;
 ///
 /// # Errors
 ///
-/// A sentence, where the system refuses the memory.
+/// A sentence, if the system refuses the memory.
 pub fn measure_first_writes() -> Result<Warmed, String> {
     const BYTES: u64 = 64 << 20;
     write_until_warm(Extent { small_bytes: BYTES, huge_bytes: BYTES }, PageCosts::default())
@@ -33,7 +33,7 @@ pub fn measure_first_writes() -> Result<Warmed, String> {
 ///
 /// # Errors
 ///
-/// A sentence, where the system refuses the memory.
+/// A sentence, if the system refuses the memory.
 pub(super) fn write_until_warm(extent: Extent, known: PageCosts) -> Result<Warmed, String> {
     let mut warmed = Warmed::default();
     let mut least = known;
@@ -54,7 +54,7 @@ pub(super) fn write_until_warm(extent: Extent, known: PageCosts) -> Result<Warme
     Ok(warmed)
 }
 
-/// Writes once to all pages, held at the same time. Returns what was written to in which pages.
+/// Writes once to all pages, held at the same time. Returns how much was written to in pages of each size.
 fn write_once(extent: Extent) -> Result<(Extent, PageCosts), String> {
     // NOTE: small pages are returned before the huge ones, because locals are dropped in reverse order. The kernel
     // hands out first what was freed last: small pages merge into blocks of 2 MiB of which this process has written

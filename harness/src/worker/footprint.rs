@@ -1,4 +1,5 @@
-//! How much fresh memory a replay used, and in which pages: this is warmed before the variant's next sample.
+//! How much fresh memory a replay used, and in which pages: the same is warmed before the variant's next
+//! sample.
 //!
 //! Two reads of `/proc` around the replay, none in it. Every figure is an upper bound: warming too much costs time,
 //! warming too little falsifies the measurement.

@@ -1,7 +1,7 @@
 //! Where a replayed thread waits: for an operation of another thread, or for its next segment.
 //!
 //! Every wait is for something earlier in the trace's total order, and the earliest thing that is not done
-//! waits for nothing: so waits cannot form a cycle. A waiter polls a few times and then sleeps on its own
+//! waits for nothing, so waits cannot form a cycle. A waiter polls a few times and then sleeps on its own
 //! futex; only the thread that completes what it waits for wakes it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,7 +57,7 @@ fn wake_in_turn(state: &State, word: &AtomicU32, local: &mut Local) {
     local.stopwatch.leave_out(|| wake(state, word));
 }
 
-/// Waits until more than `taken` segments were offered.
+/// Waits until more than `taken` segments have been offered.
 pub(super) fn wait_for_offer(state: &State, offered: &AtomicU32, taken: u32) {
     let ready = |count: u32| count != taken & (u32::MAX >> 1);
     if !is_ready(offered, ready) {
@@ -66,7 +66,7 @@ pub(super) fn wait_for_offer(state: &State, offered: &AtomicU32, taken: u32) {
     }
 }
 
-/// Publishes that one more segment was offered. Only one thread at a time may call this.
+/// Publishes that one more segment has been offered. Only one thread at a time may call this.
 pub(super) fn add_offer(state: &State, offered: &AtomicU32) {
     let count = offered.load(Ordering::Relaxed) >> 1;
     if set(offered, count.wrapping_add(1)) {

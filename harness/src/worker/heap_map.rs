@@ -12,7 +12,8 @@ use super::job::HeapCell;
 use super::memory::{PAGE_BYTES, live_blocks, resident_pages};
 use super::tables::Slots;
 
-/// The most cells of a map; a cell has the smallest size, a power of two, with which there are no more.
+/// The most cells of a map; the cell size is the smallest power of two with which there are no more than
+/// this.
 const MOST_CELLS: usize = 2048;
 /// Pages that one call asks about.
 const PIECE_PAGES: u64 = 16_384;
@@ -24,8 +25,8 @@ pub(super) fn draw(slots: &Slots) -> Result<Vec<HeapCell>, String> {
     map_regions(&regions, &blocks).map_err(|error| format!("cannot ask which pages are resident: {error}"))
 }
 
-/// First page and the page after the last of each stretch of private anonymous memory, in order of address.
-/// Adjacent mappings are one region; those without a resident page are left out.
+/// The first page, and the page after the last one, of each stretch of private anonymous memory, in address
+/// order. Adjacent mappings are one region; regions without a resident page are omitted.
 fn heap_regions() -> Result<Vec<(u64, u64)>, String> {
     let maps = Process::myself()
         .and_then(|process| process.smaps())
@@ -96,7 +97,7 @@ fn live_bytes(blocks: &[(u64, u64)], from: u64, to: u64) -> (Vec<u64>, &[(u64, u
 /// Cells, filled in address order, and joined in pairs whenever there are too many.
 #[derive(Default)]
 struct Cells {
-    /// A cell has two to the power of this pages.
+    /// A cell has 2 to the power of `level` pages.
     level: u32,
     cells: Vec<HeapCell>,
 }
@@ -156,7 +157,7 @@ impl Cells {
 mod tests {
     use super::*;
 
-    /// Four pages on a private mapping of which the first and third are touched.
+    /// Four pages of a private mapping; the first and third are touched.
     fn mapped() -> u64 {
         let bytes = 4 * PAGE_BYTES as usize;
         // SAFETY: a new private mapping, of which two bytes within are written.
@@ -181,7 +182,7 @@ mod tests {
     fn live_bytes_count_in_resident_pages_alone() {
         let base = mapped();
         let first = base / PAGE_BYTES;
-        // One block over the first two pages, of which one is resident; one in the third.
+        // One block over the first two pages, one of which is resident; one in the third.
         let blocks = [(base + 4000, 200), (base + 2 * PAGE_BYTES + 8, 1000)];
         let cells = map_regions(&[(first, first + 4)], &blocks).unwrap();
         let cell = |page: u64, live_bytes| HeapCell {

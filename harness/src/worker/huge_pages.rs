@@ -12,8 +12,8 @@ const HUGE_PAGE_BYTES: u64 = 2 << 20;
 const REMARK: &str = "the kernel had too few free huge pages meanwhile, so that less is resident than on a host that has \
     them: end what fills the memory, or let the kernel join free pages (as root: echo 1 > /proc/sys/vm/compact_memory)";
 
-/// Faults on the whole machine, since it started, that should have got a huge page and got a small one; none if the
-/// kernel does not tell.
+/// Faults on the whole machine, since it started, that should have got a huge page but got a small one; none
+/// if the kernel does not tell.
 pub(super) fn count_fallbacks() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }

@@ -1,5 +1,5 @@
-//! What a forked process still shares with its parent: a stand-in for the parent is forked where the recorded process
-//! was forked, and the kernel tells which pages either has written to since.
+//! What a forked process still shares with its parent: a stand-in for the parent is forked where the recorded
+//! process was forked, and the kernel knows which pages either of them has written to since.
 //!
 //! The stand-in does nothing: it waits until the worker stops it or exits. It is made with the bare system call,
 //! without the allocator's fork handlers: those of the parent have no lasting effect, and the child is the worker,
@@ -27,7 +27,7 @@ impl Parent {
         }
         // SAFETY: just opened, and nobody else's.
         let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
-        // SAFETY: as fork(2) has it, in a child that makes system calls alone. No signal is sent when it ends.
+        // SAFETY: as in fork(2), in a child that makes only system calls. No signal is sent when it ends.
         let process = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
         match process {
             0 => wait_for_end(read.as_raw_fd()),

@@ -1,15 +1,16 @@
-//! The initial thread's stack, of which every worker has the same number of pages resident.
+//! The initial thread's stack: makes the same number of its pages resident in every worker.
 //!
-//! The kernel starts a stack at a random address up to 8 KiB below the arguments and environment, so one process has a
-//! page more of it resident than another. Those pages are anonymous memory, but not the allocator's: without this,
-//! neither what a worker measures nor the constant that is subtracted from it would be identical to the byte the next
-//! time.
+//! The kernel starts a stack at a random address up to 8 KiB below the arguments and environment, so one
+//! process has a page more of it resident than another. Those pages are anonymous memory, but not the
+//! allocator's: without this, neither what a worker measures nor the constant subtracted from it would be
+//! reproducible to the byte.
 
 use procfs::process::{MMapPath, Process};
 
 use super::memory::PAGE_BYTES;
 
-/// The stack is made resident in steps of this. A release build takes 68 KiB of it at most, a debug build 440 KiB.
+/// The stack is made resident in steps of this. A release build takes at most 68 KiB of it, a debug build 440
+/// KiB.
 const STEP_BYTES: u64 = if cfg!(debug_assertions) { 512 << 10 } else { 128 << 10 };
 /// What the calling thread may need below its present position.
 const ROOM_BYTES: u64 = STEP_BYTES / 2;

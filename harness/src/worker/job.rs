@@ -30,7 +30,7 @@ pub struct Job {
     pub resident_constant_bytes: u64,
     /// Whether a memory pass draws the map of its heap.
     pub draws_heap_map: bool,
-    /// The control group of its own that the worker enters right before the replay.
+    /// The worker's own control group, which it enters right before the replay.
     #[serde(default)]
     pub group_processes: Option<PathBuf>,
     /// The limits of the worker's control group; none without a limit.
@@ -119,7 +119,7 @@ pub struct Checkpoint {
     pub usable_bytes: u64,
     /// Anonymous resident bytes, without the harness's.
     pub resident_bytes: u64,
-    /// Of a forked process: what it has not written to since its fork, so that it shares it with its parent.
+    /// For a forked process: what it has not written to since its fork, and therefore shares with its parent.
     pub inherited_bytes: Option<u64>,
 }
 

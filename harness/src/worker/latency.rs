@@ -146,7 +146,7 @@ impl Histograms {
         self.untimed.load(Ordering::Relaxed)
     }
 
-    /// Calls until now count no more.
+    /// Calls until now no longer count.
     pub(super) fn forget(&self) {
         let _guard = self.lock.hold();
         // SAFETY: the lock is held.
@@ -201,7 +201,7 @@ fn passed(begin: u64, end: u64) -> Option<u64> {
 
 /// Durations of one thread that are not in the histograms yet.
 pub(super) struct Log {
-    /// Ticks, above 5 bits for the size of the request, and 5 for operation and scope.
+    /// Ticks in the high bits, above 5 bits for the size of the request and 5 for operation and scope.
     entries: [u64; LOG_ENTRIES],
     length: usize,
     suspicious_ticks: u64,
@@ -212,7 +212,7 @@ pub(super) struct Log {
     /// End of the last measurement, and how often, at most, the thread had been switched out by then.
     last: u64,
     preemptions: u64,
-    /// The current call is no row `touch`: it was switched out, or has no duration.
+    /// The current call gets no row `touch`: the thread was switched out in it, or it has no duration.
     apart: bool,
     /// Calls without a duration.
     untimed: u64,
@@ -421,7 +421,7 @@ mod tests {
         assert!(log.in_batch);
         log.end_segment();
         assert!(!log.in_batch, "a wait between two segments is in no batch");
-        // Short segments must not keep calls from being timed: the next batch comes in its turn.
+        // Short segments must not keep calls from being timed: the next batch comes when it is due.
         (0..TIMED_OPERATIONS + BATCH_OPERATIONS).for_each(|_| log.count());
         log.flush(&histograms);
         assert_eq!(batches(&histograms), 11);

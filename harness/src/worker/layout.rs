@@ -1,15 +1,16 @@
 //! The layout of a replay's first blocks: a few blocks that a program could have allocated at start-up, drawn
 //! from a seed.
 //!
-//! An additional library, locale or option allocates at a program's start-up, shifts every later block, and can decide
-//! whether a heap's end is free or not. A run whose samples all start alike shows nothing of that spread.
+//! An additional library, locale or option allocates at a program's start-up, shifts every later block, and
+//! can decide whether a heap's end is free or not. A run whose samples all start the same shows nothing of
+//! that spread.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The largest number of blocks.
 const MOST_BLOCKS: u32 = 24;
-/// Block sizes are this, doubled up to so many times, and a part more.
+/// Block sizes are this, doubled up to `DOUBLINGS` times, and a part more.
 const LEAST_BYTES: usize = 16;
 const DOUBLINGS: u32 = 8;
 

@@ -66,7 +66,7 @@ impl<T: Zeroed> Table<T> {
     ///
     /// # Errors
     ///
-    /// As of [`Table::new`].
+    /// Those of [`Table::new`].
     pub(super) fn populated(length: usize) -> Result<Table<T>, usize> {
         Self::mapped(length, libc::MAP_POPULATE)
     }

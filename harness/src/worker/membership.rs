@@ -4,7 +4,7 @@
 //! Inspecting memory needs memory: lists of live blocks, texts from /proc. It is done outside the group, so that it
 //! counts neither in the group's figures nor against its limit.
 //!
-//! PERF: leaving and re-entering takes some 20 us.
+//! PERF: leaving and re-entering takes about 20 us.
 
 use std::fs;
 use std::path::{Path, PathBuf};

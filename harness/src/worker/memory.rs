@@ -1,7 +1,7 @@
 //! What the kernel reports about this process's memory, and where resident bytes go.
 //!
-//! `statm` is read at each checkpoint (some microseconds); `smaps_rollup`, which walks every page table
-//! (some 20 ms per GB), only at the peak, at the end and after the drain.
+//! `statm` is read at each checkpoint (a few microseconds); `smaps_rollup`, which walks every page table
+//! (about 20 ms per GB), only at the peak, at the end and after the drain.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// Why memory cannot be measured on a system with pages of this size; none if it can.
 ///
-/// `statm` counts pages, and mincore wants addresses of pages: with pages of 64 KB every figure would be a
+/// `statm` counts pages, and mincore takes page addresses: with pages of 64 KB every figure would be a
 /// sixteenth of what it is.
 pub(super) fn refuse_pages(page_bytes: i64) -> Option<String> {
     (page_bytes != PAGE_BYTES as i64).then(|| {
@@ -166,8 +166,8 @@ fn adjoining(blocks: &[(u64, u64)]) -> usize {
     count
 }
 
-/// A byte for each page from `first` to the one before `end`, whose lowest bit says whether it is resident.
-/// All of them must be mapped.
+/// A byte for each page from `first` to the one before `end`; its lowest bit says whether the page is
+/// resident. All of them must be mapped.
 pub(super) fn resident_pages(first: u64, end: u64) -> io::Result<Vec<u8>> {
     let mut resident = vec![0u8; (end - first) as usize];
     // SAFETY: the call reads no memory of the range, and fails where nothing is mapped; the vector has a byte

@@ -4,7 +4,7 @@
 //! the answer to stdout, and exits. All of the harness's data is outside the heap under test: a private heap,
 //! tables and stacks on shared mappings, the program in a mapped file. It must not use std's clock, sleeping
 //! or waiting with time-outs: they would read the clock that it supplies itself.
-#![allow(unsafe_code)] // this is where malloc is called; every block says why it may
+#![allow(unsafe_code)] // malloc is called here; every unsafe block says why it is sound
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
 mod answer;

@@ -1,7 +1,7 @@
 //! The loop that calls the allocator: one walk over a segment's operations.
 //!
 //! PERF: no hash, no allocation, no division, no system call and no lock on the common path. Each pass adds
-//! its part as a type parameter, so the throughput pass carries nothing of the others.
+//! its part as a type parameter, so the throughput pass carries none of the others' work.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -176,8 +176,8 @@ fn member<I: Instrument, const TOUCH: u8>(
 
 /// An operation in the short form.
 ///
-/// PERF: the rest of the kinds have a function for each form. A single one would assemble an operation in memory
-/// from parts whose widths differ from those it is then read in, which the processor cannot forward: 20 ns and
+/// PERF: the rest of the kinds have a function for each form. A single function would assemble an operation
+/// in memory from parts, and then read it in different widths, which the processor cannot forward: 20 ns and
 /// more.
 #[inline(never)]
 fn step_short<I: Instrument, const TOUCH: u8>(
@@ -362,7 +362,8 @@ unsafe fn work(block: *mut c_void, bytes: usize, repeats: u64) {
     let block = block.cast::<MaybeUninit<u8>>();
     for _ in 0..repeats {
         for index in 0..bytes {
-            // SAFETY: by the caller's word the byte is the object's, and only the thread whose turn it is works on it.
+            // SAFETY: by the caller's contract the byte is the object's, and only the thread whose turn it is
+            // works on it.
             unsafe { block.add(index).write_volatile(block.add(index).read_volatile()) };
         }
     }

@@ -1,9 +1,10 @@
-//! The program as a worker reads it: verified once, then read sequentially, some windows at a time.
+//! The program as a worker reads it: verified once, then read sequentially, a few windows at a time.
 //!
-//! Three buffers take turns. At most two windows are in flight, and the head of the next has been read: they are in
-//! three consecutive fillings at most. The buffers are small, so that the stream of operations does not occupy the
-//! caches that the allocator under test depends on, and they are resident before the replay starts: no page of the
-//! program faults in the timed part. The thread that moves on to the next window reads it, outside busy time.
+//! Three buffers take turns. At most two windows are in flight, and the head of the next has been read: they
+//! are in at most three consecutive fillings. The buffers are small, so that the stream of operations does
+//! not occupy the caches that the allocator under test depends on, and they are resident before the replay
+//! starts: no page of the program faults in the timed part. The thread that moves on to the next window reads
+//! it, outside busy time.
 
 use std::fs::File;
 use std::io;
@@ -54,8 +55,8 @@ impl Program {
     pub(super) fn peek(&mut self) -> io::Result<Option<Window>> {
         if self.at == self.filled {
             self.current = (self.current + 1) % BUFFERS;
-            // SAFETY: the buffer has that many bytes, and no window in flight lies in it: at most two are, and the
-            // two fillings before this one are not older than they.
+            // SAFETY: the buffer has that many bytes, and no window in flight lies in it: at most two are,
+            // and they are no older than the two fillings before this one.
             let buffer =
                 unsafe { std::slice::from_raw_parts_mut(self.buffers[self.current], self.buffer_bytes) };
             self.filled = self.reader.fill(buffer)?;
@@ -102,7 +103,7 @@ impl Segments {
         if self.left == 0 {
             return None;
         }
-        // SAFETY: by the caller's word the window lies there, whole.
+        // SAFETY: by the caller's contract the whole window is there.
         let bytes = unsafe { std::slice::from_raw_parts(self.window, self.bytes) };
         let (segment, begin) = Segment::decode(bytes, self.at)?;
         self.at = begin + segment.bytes as usize;
@@ -112,7 +113,7 @@ impl Segments {
     }
 }
 
-/// The operations of a segment: verified, and contiguous from begin to end.
+/// The operations of a segment: verified, and contiguous from start to end.
 #[derive(Clone, Copy)]
 pub(super) struct Ops {
     pub(super) begin: *const u8,

@@ -188,9 +188,9 @@ fn note_busy(engine: &Engine, measured: &mut Measured) {
         Some(system_ns_of_busy(busy_ns, user_ns, system_ns, counts.spin_ns.load(Relaxed)));
 }
 
-/// The kernel's part of busy time, as far as it is known. The kernel separates user and system time by its timer
-/// tick and only for the whole process; time that is not busy is attributed to the kernel, except spinning: it is
-/// sleeping, waking and starting threads.
+/// The kernel's part of busy time, as far as it is known. The kernel separates user and system time by its
+/// timer tick and only for the whole process; time that is not busy is attributed to the kernel, except
+/// spinning, because it is sleeping, waking and starting threads.
 fn system_ns_of_busy(busy_ns: u64, user_ns: u64, system_ns: u64, spin_ns: u64) -> u64 {
     let not_busy_ns = (user_ns + system_ns).saturating_sub(busy_ns);
     system_ns.saturating_sub(not_busy_ns.saturating_sub(spin_ns)).min(busy_ns)

@@ -48,7 +48,7 @@ impl Sizes {
         Ok(Sizes { by_usable: Sums::new(USABLE)?, by_requested: Sums::new(REQUESTED)? })
     }
 
-    /// Calls until now count no more.
+    /// Calls until now no longer count.
     pub(super) fn forget(&self) {
         for sums in [&self.by_usable, &self.by_requested] {
             sums.calls.iter().chain(sums.bytes.iter()).for_each(|count| count.store(0, Ordering::Relaxed));

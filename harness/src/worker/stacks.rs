@@ -28,7 +28,7 @@ pub(super) const STACK_BYTES: usize = 256 << 10;
 const GUARD_BYTES: usize = STACK_BYTES;
 const HANDLER_BYTES: usize = 32 << 10;
 const STRIDE_BYTES: usize = GUARD_BYTES + STACK_BYTES + HANDLER_BYTES;
-/// Stacks that are mapped at once.
+/// How many stacks are mapped at once.
 pub(super) const STACKS_A_TIME: usize = 64;
 /// How far below the end of the initial thread's stack, where the system leaves a gap, a fault counts as an
 /// overflow.
@@ -60,7 +60,7 @@ static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 enum Guards {
     /// By the kernel, within the mapping.
     Installed,
-    /// With a separate mapping, of which so many are left.
+    /// With a separate mapping; this many are left.
     Mapped(usize),
 }
 
@@ -171,7 +171,7 @@ pub(super) fn watch_faults() -> Result<(), String> {
     Ok(())
 }
 
-/// Makes overflows of the calling thread's stack, which starts at `lowest`, be reported.
+/// Has overflows of the calling thread's stack, which starts at `lowest`, reported.
 pub(super) fn watch_own_stack(lowest: u64) {
     let lowest = lowest as usize;
     GUARD.set((lowest - GUARD_BYTES, lowest));
@@ -197,12 +197,12 @@ fn lowest_of_initial_stack() -> Option<usize> {
     }
     let maps = Process::myself().and_then(|process| process.maps()).ok()?;
     let stack = maps.0.iter().find(|map| map.pathname == MMapPath::Stack)?;
-    // A page more: the fault is at the first address that the limit does not cover.
+    // One page more: the fault is at the first address that the limit does not cover.
     (stack.address.1 as usize).checked_sub(limit.rlim_cur as usize).map(|lowest| lowest + 4096)
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
-    // SAFETY: the kernel gives a valid description of the signal; of a fault it has an address.
+    // SAFETY: the kernel gives a valid description of the signal, which has an address for a fault.
     let (sent, address) = unsafe { ((*info).si_code <= 0, (*info).si_addr().addr()) };
     let (from, to) = GUARD.get();
     // SAFETY: write, _exit, sigaction and raise are what a handler may call.

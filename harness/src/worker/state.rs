@@ -50,7 +50,7 @@ impl State {
         Local { usable: 0, log, stopwatch: Stopwatch::new(self.empty_span) }
     }
 
-    /// Forgets what was counted until now, while no thread has a segment: figures are those of what follows.
+    /// Forgets what was counted until now, while no thread has a segment: figures cover only what follows.
     pub(super) fn forget(&self) {
         let counts = &self.counts;
         let requested = counts.requested.load(Ordering::Relaxed);

@@ -39,8 +39,8 @@ pub(super) struct ThreadState {
     pub(super) started: AtomicU32,
     /// Whether the thread has executed its last segment.
     pub(super) ended: AtomicU32,
-    /// The segments that were offered and not taken yet, at their number modulo four: at most two windows are
-    /// in flight.
+    /// The segments offered but not taken yet, each at its number modulo four: at most two windows are in
+    /// flight.
     pub(super) inbox: [Offer; 4],
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Offer {
     /// Addresses of its first operation and of the end of its last.
     pub(super) begin: AtomicU64,
     pub(super) end: AtomicU64,
-    /// By how much it changes the requested bytes, and the most by which it raises them meanwhile.
+    /// How much it changes the requested bytes, and the most by which it raises them along the way.
     pub(super) requested_change: AtomicI64,
     pub(super) requested_peak: AtomicU64,
 }
@@ -71,5 +71,6 @@ impl Offer {
     pub(super) const PURGE: u32 = 3;
 }
 
-// SAFETY: all zeros are a thread that was not created and was offered nothing; every field is atomic.
+// SAFETY: all zeros are a thread that has not been created and has been offered nothing; every field is
+// atomic.
 unsafe impl Zeroed for ThreadState {}

@@ -123,7 +123,8 @@ impl<B: Body> Threads<B> {
                 if handle == own {
                     return true;
                 }
-                // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
+                // SAFETY: the handle is that of one of our threads, and nobody has joined it yet: joining
+                // removes it from the list.
                 unsafe { libc::pthread_join(handle, std::ptr::null_mut()) };
                 pool.free.push(thread.stack.load(Ordering::Relaxed));
                 false
@@ -155,7 +156,8 @@ impl<B: Body> Threads<B> {
         for index in (0..pool.ended.len().min(ASKED)).rev() {
             let thread = &self.created[pool.ended[index] as usize];
             let handle = thread.handle.load(Ordering::Relaxed);
-            // SAFETY: the handle is of a thread of ours that nobody joined yet: joining takes it off the list.
+            // SAFETY: the handle is that of one of our threads, and nobody has joined it yet: joining removes
+            // it from the list.
             if unsafe { pthread_tryjoin_np(handle, std::ptr::null_mut()) } == 0 {
                 pool.free.push(thread.stack.load(Ordering::Relaxed));
                 pool.ended.swap_remove(index);
@@ -188,9 +190,9 @@ fn start<B: Body>(thread: &'static Thread<B>) {
 }
 
 extern "C" fn entry<B: Body>(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: `start` passes a thread of this kind, which lives for ever.
+    // SAFETY: `start` passes a thread of this kind, which lives forever.
     let thread: &'static Thread<B> = unsafe { &*argument.cast() };
-    // SAFETY: `create` stored the body before it created this thread, and it lives for ever.
+    // SAFETY: `create` stored the body before it created this thread, and it lives forever.
     let body: &'static B = unsafe { &*thread.body.load(Ordering::Acquire) };
     // NOTE: stored by the thread itself: it may have exited before its creator learns the handle.
     // SAFETY: asks for the calling thread's own handle.

@@ -28,7 +28,7 @@ impl Usage {
     }
 }
 
-/// How often the calling thread was switched out so far although it could have run on.
+/// How often the calling thread has been switched out although it could have run on.
 ///
 /// NOTE: sleeping does not count: a thread sleeps in a call because the allocator, or the kernel on its behalf,
 /// waits for a lock, and that is the call's own time.

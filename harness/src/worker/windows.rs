@@ -1,8 +1,8 @@
 //! Which windows of a replay are open, and when one is done: only the counting, without the work on a window.
 //!
-//! Threads count down the unfinished segments of a window, without a lock; the thread that finishes the last one is the
-//! only one that counts windows. At most two windows are open at once, so four places are enough: a number's place is
-//! reused only after the window that had it is done.
+//! Threads count down the unfinished segments of a window, without a lock; the thread that finishes the last
+//! one is the only one that counts windows. At most two windows are open at once, so four places are enough:
+//! a place is reused only after the window that had it is done.
 
 use super::sync::{AtomicU32, Ordering};
 
@@ -56,7 +56,7 @@ impl Progress {
         self.next - self.done
     }
 
-    /// Whether one more may be opened: at most two, or one that must be alone.
+    /// Whether one more may be opened: at most two may be open, or one that must be alone.
     pub(super) fn may_open(&self, alone: bool) -> bool {
         self.open_count() < if alone { 1 } else { 2 }
     }

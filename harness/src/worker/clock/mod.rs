@@ -4,9 +4,10 @@
 //! Outside a replay they pass through. In a replay at virtual pace the monotonic clocks show the
 //! trace's time; at every pace they stand still while a checkpoint is taken.
 //!
-//! It starts at the real clock's value and never runs backwards: jemalloc ignores a time earlier than one that
-//! it has seen, and would never decay again. Clocks with a different epoch, and the date, keep their distance to
-//! it. The harness's own timing does not use these functions; it reads [`real_ns`] or the time-stamp counter.
+//! It starts at the real clock's value and never runs backwards: jemalloc ignores a time earlier than one
+//! that it has seen, and would never decay again. Clocks with a different epoch, and the date, keep their
+//! distance from it. The harness's own timing does not use these functions; it reads [`real_ns`] or the
+//! time-stamp counter.
 
 mod offset;
 
@@ -30,8 +31,8 @@ static EPOCHS: [(clockid_t, AtomicU64); 5] = [
 ];
 /// An epoch that nobody has asked for yet. No two clocks are 2^63 ns apart.
 const UNREAD: u64 = 1 << 63;
-/// Reads of the supplied clock, counted on cache lines that few threads share: jemalloc reads the clock at every
-/// seventh call, and a single line for all would make it pay for the other CPUs.
+/// Reads of the supplied clock, counted on cache lines that few threads share: jemalloc reads the clock at
+/// every seventh call, and a single line for all threads would make it pay for the other CPUs.
 static READS: [Reads; READERS] = [const { Reads(AtomicU64::new(0)) }; READERS];
 const READERS: usize = 32;
 
@@ -187,7 +188,7 @@ fn ahead_of_monotonic(clock: clockid_t, epoch: &AtomicU64) -> Option<u64> {
 ///
 /// # Safety
 ///
-/// As POSIX says: `time` must be writable.
+/// As in POSIX: `time` must be writable.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     match shown(clock) {
@@ -205,7 +206,7 @@ pub(super) unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut times
 ///
 /// # Safety
 ///
-/// As POSIX says: `time` must be writable or null.
+/// As in POSIX: `time` must be writable or null.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn gettimeofday(time: *mut libc::timeval, _zone: *mut libc::c_void) -> c_int {
     if time.is_null() {

@@ -1,4 +1,4 @@
-//! What the supplied clock shows: whether it follows the real clock, and at which distance, in one word.
+//! What the supplied clock shows: whether it follows the real clock, and at what distance, in one word.
 //!
 //! One thread at a time stops and restarts it; any number of threads read it meanwhile, and none of them ever
 //! sees it run backwards, wherever it is preempted. Two rules ensure that:
@@ -15,8 +15,8 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-/// The two highest bits of the word are the kind of the others. The largest is that of a stopped clock, so that
-/// setting it forward is a maximum.
+/// The two highest bits of the word say what the other bits mean. The largest is that of a stopped clock, so
+/// that setting it forward is a maximum.
 const KIND: u64 = 0b11 << 62;
 /// The clock shows the real one minus this distance.
 const FOLLOWS: u64 = 0;

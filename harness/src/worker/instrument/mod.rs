@@ -1,5 +1,5 @@
-//! What a pass does around the calls of the loop, which takes it as a type: the throughput pass carries nothing of the
-//! others.
+//! What a pass does around the calls of the loop, which takes it as a type: the throughput pass carries none
+//! of the others' work.
 
 mod check;
 mod latency;
