@@ -44,7 +44,7 @@ mod tests {
     fn what_is_stored_is_in_the_file() {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(PAGE_BYTES as u64 - 1).expect("a length");
-        assert!(SharedPage::map(&file).is_err(), "half a page would be a signal to who reads the rest");
+        assert!(SharedPage::map(&file).is_err(), "half a page: reading the rest would raise a signal");
         file.set_len(PAGE_BYTES as u64).expect("a length");
         let page = SharedPage::map(&file).expect("a page");
         page.words()[1].store(0x1234, Ordering::Relaxed);

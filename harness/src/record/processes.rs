@@ -396,9 +396,9 @@ mod tests {
         };
         assert_eq!(of(&processes, 100, None), Some(100));
         assert_eq!(of(&processes, 2, Some(100)), Some(200));
-        assert_eq!(of(&processes, 3, Some(200)), Some(300), "the parent tells");
-        assert_eq!(of(&processes, 3, None), Some(400), "else the latest");
-        assert_eq!(of(&processes, 300, None), None, "a number from here is none from there");
+        assert_eq!(of(&processes, 3, Some(200)), Some(300), "the parent decides");
+        assert_eq!(of(&processes, 3, None), Some(400), "otherwise the latest");
+        assert_eq!(of(&processes, 300, None), None, "a PID from here is not one from there");
         processes.all[2].ended = Some(Duration::ZERO);
         assert_eq!(of(&processes, 3, Some(200)), Some(400), "a process that has exited starts no image");
     }

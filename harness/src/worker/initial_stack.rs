@@ -61,6 +61,6 @@ mod tests {
         }
         assert_eq!(depth(STEP_BYTES - ROOM_BYTES + 1, u64::MAX), 2 * STEP_BYTES);
         assert_eq!(depth(10 * KIB, 64 * KIB), 64 * KIB, "no deeper than `ulimit -s`");
-        assert_eq!(depth(70 * KIB + 1, 64 * KIB), 68 * KIB, "what is in use is there");
+        assert_eq!(depth(70 * KIB + 1, 64 * KIB), 68 * KIB, "what is in use is resident");
     }
 }

@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_kernels_part_is_what_sleeping_and_waking_did_not_take() {
-        assert_eq!(system_ns_of_busy(100, 60, 40, 0), 40, "one thread: all is busy");
+        assert_eq!(system_ns_of_busy(100, 60, 40, 0), 40, "one thread: everything is busy");
         assert_eq!(system_ns_of_busy(100, 70, 80, 10), 40, "50 not busy, of which 10 spun");
         assert_eq!(system_ns_of_busy(100, 120, 30, 0), 0, "less than nothing is nothing");
         assert_eq!(system_ns_of_busy(100, 10, 120, 30), 100, "and not more than all");

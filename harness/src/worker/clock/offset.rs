@@ -196,7 +196,7 @@ mod tests {
         clock.go_on(stop, || real.read());
         assert_eq!(read(), 10_000_000);
         real.pass(4_000_000);
-        assert_eq!(read(), 11_000_000, "12 ms on the coarse clock, less 1 ms that it stood");
+        assert_eq!(read(), 11_000_000, "12 ms on the coarse clock, minus 1 ms that it stood still");
     }
 
     #[test]
