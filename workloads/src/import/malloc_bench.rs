@@ -259,7 +259,7 @@ mod tests {
         let of_null = What::Reallocate { address: 4, old_address: 0, size: 5 };
         assert_eq!(parse(&line(Op::Realloc(realloc))), Ok(of_null));
         let hint = [0x12, 4, 8, 1, 0x10, 9];
-        assert_eq!(parse(&hint), Ok(What::Free { address: 2 }), "hints are passed over");
+        assert_eq!(parse(&hint), Ok(What::Free { address: 2 }), "hints are ignored");
     }
 
     #[test]

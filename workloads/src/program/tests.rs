@@ -118,7 +118,7 @@ fn compile_records(
     let info = compile(&mut stream, &file, order, cut, &mut |_| {})?;
     assert_eq!(info.file_bytes, file.file().metadata().unwrap().len());
     let mut reader = ProgramReader::open(File::open(file.path()).unwrap()).unwrap();
-    verify(&mut reader, &info).expect("a compiled program is right");
+    verify(&mut reader, &info).expect("a compiled program is valid");
     Ok((info, read_blocks(&mut reader)))
 }
 
@@ -424,7 +424,7 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     let told: Vec<_> =
         main.iter().map(|block| (block.head.events, block.head.last_time, block.head.flags)).collect();
     assert_eq!(told, [(2, 3, WINDOW_SAMPLED), (1, 4, WINDOW_SAMPLED), (1, 15, WINDOW_SAMPLED)]);
-    assert_eq!(info.duration_ns, 7, "a look is no event");
+    assert_eq!(info.duration_ns, 7, "a sample is not an event");
     assert_eq!(info.requested_mean_bytes, (100 + 2 * 200 + 4 * 300) / 7);
     // A window that was full just before the sample.
     let full = (0..7).map(|object| malloc(object, object)).chain([look(9), malloc(9, 7), look(19)]);
@@ -435,7 +435,7 @@ fn a_strict_window_ends_where_the_recorded_process_was_looked_at() {
     assert_eq!(told, [(7, 9, WINDOW_SAMPLED), (1, 19, WINDOW_SAMPLED)]);
     let (causal, blocks) = compile_records(records.into_iter(), Order::Causal, narrow()).unwrap();
     let (main, _) = trace_blocks(blocks);
-    assert_eq!((main.len(), main[0].head.flags), (1, 0), "in causal order there is no such place");
+    assert_eq!((main.len(), main[0].head.flags), (1, 0), "in causal order no such place exists");
     assert_eq!(causal.requested_mean_bytes, info.requested_mean_bytes);
 }
 

@@ -158,7 +158,7 @@ fn a_profile_keeps_its_heap_and_its_lifetimes() {
     near(births[1] as f64 / births[0] as f64, 2.5);
     let notes = &stress.header().notes;
     assert!(notes.iter().any(|note| note.name == "file_sha256"));
-    assert!(notes.iter().all(|note| !note.value.contains("two.csv")), "a trace says nothing of paths");
+    assert!(notes.iter().all(|note| !note.value.contains("two.csv")), "a trace says nothing about paths");
 }
 
 /// A seed means the same trace forever: whoever changes this changes every published figure.

@@ -159,7 +159,7 @@ fn every_event_becomes_what_it_was() {
     let place = |wanted: fn(&Record) -> bool| records.iter().position(wanted).expect("there is one");
     let looked = place(|record| matches!(record, Record::Resident(sample) if sample.time_ns == 2_000_000));
     let acted = place(|record| matches!(record, Record::Event(event) if event.time_ns == 2_000_000));
-    assert!(looked < acted, "a look at the begin of a tick is before its events");
+    assert!(looked < acted, "a sample at the start of a tick is before its events");
     assert_eq!(
         beside,
         [

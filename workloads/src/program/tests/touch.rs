@@ -39,7 +39,7 @@ fn touches(actions: &[(u32, Action)]) -> Vec<u64> {
                 actions.iter().zip(times).map(|(&(thread, action), time)| at(time, thread, action)).collect();
             let (info, blocks) = compile_events(&events, order, narrow()).unwrap();
             let events = actions.iter().filter(|(_, action)| action.is_event()).count() as u64;
-            assert_eq!(info.events, events, "what is told of a touch is no event");
+            assert_eq!(info.events, events, "a record of a touch is not an event");
             let (main, _) = trace_blocks(blocks);
             let mut ops: Vec<Op> = main
                 .iter()
@@ -74,7 +74,7 @@ fn a_block_of_which_nothing_is_known_is_touched_whole() {
     assert_eq!(touches(&[(0, malloc(0, MIB))]), [MIB], "live at the end");
     let next = [(0, malloc(0, MIB)), (0, touched(0, 4096)), (0, free(0)), (0, malloc(1, 2 * MIB))];
     assert_eq!(touches(&next[..3]), [4096]);
-    assert!(touches(&next).contains(&(2 * MIB)), "the next object in the slot is another");
+    assert!(touches(&next).contains(&(2 * MIB)), "the next object in the slot is a different one");
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn what_a_grown_block_was_written_to_beyond_before_lies_in_its_new_part() {
     let again = [&grown[..4], &[(0, realloc(0, 16 * MIB)), (0, touched(0, 7 * MIB)), (0, free(0))]].concat();
     assert_eq!(touches(&again), [MIB, 6 * MIB, 12 * MIB]);
     let unknown = [&grown[..3], &[(0, free(0))]].concat();
-    assert_eq!(touches(&unknown), [MIB, 8 * MIB], "of the new part nothing is known");
+    assert_eq!(touches(&unknown), [MIB, 8 * MIB], "nothing is known about the new part");
     let first_unknown =
         [(0, malloc(0, MIB)), (0, realloc(0, 4 * MIB)), (0, touched(0, 2 * MIB)), (0, free(0))];
-    assert_eq!(touches(&first_unknown), [MIB, 2 * MIB], "all of the old part was taken to be written to");
+    assert_eq!(touches(&first_unknown), [MIB, 2 * MIB], "the whole old part was assumed to be written to");
 }
 
 #[test]
