@@ -1,4 +1,4 @@
-//! What allocators say of their own memory: stats.csv, and whether that agrees with what the replay knows.
+//! What allocators say about their own memory: stats.csv, and whether it agrees with what the replay knows.
 
 #[path = "support/rows.rs"]
 #[allow(dead_code)] // samples.csv is not read here
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use rows::{Row, column};
 use support::heaplab;
 
-/// 20,000 blocks of ten sizes, of which every second is freed at the end.
+/// 20,000 blocks of ten sizes, every second of which is freed at the end.
 fn write_log(path: &std::path::Path) {
     let mut log = String::new();
     let sizes = [24u64, 56, 120, 200, 312, 504, 760, 1_016, 1_500, 2_008];
@@ -56,19 +56,19 @@ fn accounts_agree_with_what_the_replay_holds() {
         assert!(usable > 13_000_000, "{variant}: {peak:?}");
         assert!(live.abs_diff(usable) < usable / 20, "{variant}: {live} is not {usable}");
         assert!(number(peak, "system_bytes") >= live, "{variant}: {peak:?}");
-        // What is left is the process's own: nothing that the replay holds.
+        // What is left belongs to the process itself: the replay holds nothing.
         let [drained] = whole(variant, "drained")[..] else { panic!("{variant}: {stats:?}") };
         assert_eq!(number(drained, "usable_bytes"), 0);
         assert!(number(drained, "live_bytes") < 1_000_000, "{variant}: {drained:?}");
     }
-    // Built without statistics it knows its pages, and mimalloc what it has from the system.
+    // Built without statistics, jemalloc still knows its pages, and mimalloc what it has from the system.
     let [peak] = whole("jemalloc", "peak")[..] else { panic!("{stats:?}") };
     assert!(number(peak, "active_bytes") >= number(peak, "usable_bytes"), "{peak:?}");
     assert_eq!(column(peak, "live_bytes"), "");
     let [peak] = whole("mimalloc", "peak")[..] else { panic!("{stats:?}") };
     assert!(number(peak, "system_bytes") >= number(peak, "usable_bytes"), "{peak:?}");
 
-    // By size: 2,000 blocks of each size are live at the peak, whatever room each has.
+    // By size: 2,000 blocks of each size are live at the peak, however much room each has.
     let of_size = |variant: &str, moment: &str, size: u64| {
         let is = |row: &&Row| {
             column(row, "variant") == variant

@@ -1,4 +1,5 @@
-//! Memory after the load: what comes back by itself within a minute, and what the allocator's purge call frees.
+//! Memory after the load: what is returned by itself within a minute, and what the allocator's purge call
+//! frees.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -10,8 +11,8 @@ use std::path::Path;
 use rows::{column, read_samples};
 use support::heaplab;
 
-/// A log of so many threads, each of which keeps blocks of `size` bytes to the end. `shift` moves where an allocator's
-/// counters stand when the load is over.
+/// A log of this many threads, each of which keeps blocks of `size` bytes to the end. `shift` changes the
+/// state of an allocator's counters when the load is over.
 fn write_log(path: &Path, threads: u64, blocks: u64, size: u64, shift: u64) {
     let mut log = String::new();
     let mut time = 0;
@@ -33,7 +34,7 @@ fn write_log(path: &Path, threads: u64, blocks: u64, size: u64, shift: u64) {
     std::fs::write(path, log).unwrap();
 }
 
-/// What one sample was of, and its resident bytes.
+/// What one sample measured, and its resident bytes.
 struct Row {
     what: String,
     peak: f64,
@@ -82,7 +83,7 @@ fn what_settles_does_not_hang_on_where_an_allocators_counters_stand() {
     assert_eq!(rows.len(), 10);
     for Row { what, drained, settled, .. } in &rows {
         println!("{what}: drained {drained}, settled {settled}");
-        // Ten seconds are all that jemalloc takes to give back what nobody uses, and a minute has gone by.
+        // jemalloc takes only ten seconds to give back what nobody uses, and a minute has passed.
         assert!(*drained > 15e6 && *settled < 4e6, "{what}: drained {drained}, settled {settled}");
     }
 }
@@ -108,7 +109,7 @@ fn at_a_pace_that_keeps_times_background_threads_have_theirs_after_the_load() {
     let variant = "jemalloc:background_thread=true,dirty_decay_ms=100";
     let rows = after_load(&[&log], &["-a", variant, "--pace", "x30"]);
     let Row { what, peak, settled, .. } = &rows[0];
-    // Its thread works in real time: on a busy machine all may be gone before the drained memory is read, so the memory
-    // that it gives back is known from the peak.
+    // Its thread works in real time: on a busy machine everything may be gone before the drained memory is
+    // read, so what it gives back is judged from the peak.
     assert!(*peak > 15e6 && *settled < 6e6, "{what}: peak {peak}, settled {settled}");
 }

@@ -35,7 +35,7 @@ fn heaplab_allocators_is_the_same_list() {
     );
 }
 
-/// What the probe says in a process that `variables` are set for.
+/// What the probe says in a process with these `variables` set.
 fn probe(variant: &str, variables: &[(&str, &str)]) -> Value {
     let mut command = heaplab();
     command.args(["probe", variant]).envs(variables.iter().copied());
@@ -98,10 +98,10 @@ fn settings_are_read_back_in_the_process_itself() {
     let verdicts: Vec<&Value> =
         answer["proofs"].as_array().expect("proofs").iter().map(|proof| &proof["verdict"]).collect();
     assert_eq!(verdicts[..2], ["taken", "taken"]);
-    // Whether there is such an option, only jemalloc's complaints tell, which the parent reads.
+    // Only jemalloc's complaints, which the parent reads, show whether such an option exists.
     assert!(verdicts[2]["unprovable"].is_object(), "{answer}");
 
-    // Not given to the process at all: the values are the defaults.
+    // The settings are not given to the process at all: the values are the defaults.
     let answer = probe("jemalloc:dirty_decay_ms=0", &[("LD_PRELOAD", &jemalloc)]);
     assert_eq!(answer["proofs"][0]["verdict"]["differs"]["found"], "10000");
 }
@@ -171,7 +171,7 @@ mod proven {
     use heaplab_allocators::registry::DEFAULTS;
     use heaplab_allocators::{Expectation, Family, Variant, Verdict};
 
-    /// A trial run of the variant, its library set from the list.
+    /// A trial run of the variant, with its library set from the list.
     fn try_out(spec: &str, cpus: Option<u32>) -> (Proven, Expectation) {
         try_out_as(spec, spec, cpus)
     }
@@ -181,7 +181,8 @@ mod proven {
         let name = spec.split(':').next().expect("a name");
         let listed = super::entry(name);
         let directory = listed["library"].as_str().expect("a path").rsplit_once('/').expect("a directory").0;
-        // The library's path is what this test knows better than the registry: the test program lies elsewhere.
+        // This test knows the library's path better than the registry, because the test program is in a
+        // different place.
         let mut command = Command::new(env!("CARGO_BIN_EXE_heaplab"));
         command.args(["probe", asked]).env("HEAPLAB_PRELOAD_DIR", directory);
         let mut variant = Variant::parse(&format!("ptmalloc2{}", &spec[name.len()..])).expect("a variant");
@@ -236,7 +237,7 @@ mod proven {
 
     #[test]
     fn every_setting_that_is_known_is_taken() {
-        // Those of allocators that are built on demand: on_demand.rs.
+        // Allocators that are built on demand are in on_demand.rs.
         let is_built = |family: Option<Family>| family.is_none_or(|family| DEFAULTS.contains(&family.name()));
         for setting in heaplab_allocators::settings::KNOWN {
             if !is_built(setting.family) {
@@ -246,7 +247,8 @@ mod proven {
             let spec = format!("{family}:{}={}", setting.name, setting.example);
             let (proven, _) = try_out(&spec, None);
             let [proof] = proven.proofs.as_slice() else { panic!("{spec}: {proven:#?}") };
-            // What the system does not have is told apart from what the allocator does not know.
+            // A setting that the system does not have is distinguished from one that the allocator does not
+            // know.
             let known =
                 matches!(proof.verdict, Verdict::Taken | Verdict::Known | Verdict::WithoutEffect { .. });
             assert!(known, "{spec}: {proof:?}");
@@ -258,7 +260,7 @@ mod proven {
         for family in ["ptmalloc2", "mimalloc"] {
             let (proven, _) = try_out(&format!("{family}:process.thp=never"), None);
             assert_eq!(proven.proofs[0].verdict, Verdict::Taken, "{proven:#?}");
-            // Not asked of the process: it is found out.
+            // The process is not asked; the setting is found out.
             let (proven, _) = try_out_as(family, &format!("{family}:process.thp=never"), None);
             let fault = proven.unknown_setting().unwrap_or_default();
             assert_eq!(fault, "process.thp was not taken: never was asked for, default is set");
@@ -267,7 +269,7 @@ mod proven {
 
     #[test]
     fn the_cpu_count_reaches_jemalloc() {
-        // The variant asks for nothing, and its process for what 3 CPUs give.
+        // The variant asks for nothing, but its process is asked for what 3 CPUs give.
         let (proven, _) = try_out_as("jemalloc", "jemalloc:narenas=12", Some(3));
         assert_eq!(proven.proofs.len(), 1);
         assert_eq!(proven.unknown_setting(), None);
@@ -284,7 +286,7 @@ mod proven {
     }
 }
 
-/// Each allocator's own purge call, in processes that it serves.
+/// Each allocator's own purge call, in processes that the allocator serves.
 mod purging {
     use std::process::Command;
 
@@ -313,7 +315,7 @@ mod purging {
     fn in_a_process_of_its_own() {
         let loaded = identify().expect("malloc lies somewhere");
         let blocks: Vec<Vec<u8>> = (0..ALLOCATED_BYTES / BLOCK_BYTES).map(|_| vec![1; BLOCK_BYTES]).collect();
-        // Above all others: without it ptmalloc2 gives the heap's end back by itself.
+        // A block above all others: without it, ptmalloc2 gives back the heap's end by itself.
         let pin = vec![1u8; BLOCK_BYTES];
         let full_bytes = resident_bytes();
         assert!(full_bytes >= ALLOCATED_BYTES, "{full_bytes}");

@@ -1,4 +1,4 @@
-//! `heaplab bisect` over libraries and over commits, and `heaplab compare --bisect` as a step of git's own.
+//! `heaplab bisect` over libraries and over commits, and `heaplab compare --bisect` as a step of git bisect.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn compile(path: &Path, defines: &[&str]) {
     assert!(command.status().expect("a C compiler").success(), "{}", path.display());
 }
 
-/// 6,000 blocks, half of them of the size that is wasted.
+/// 6,000 blocks, half of them of the wasteful size.
 fn write_log(path: &Path) {
     let mut log = String::new();
     for block in 0..6_000u64 {
@@ -60,7 +60,7 @@ fn the_first_library_that_wastes_is_found_and_one_that_crashes_is_skipped() {
         let defines: &[&str] = if number >= 7 { &["-DWASTE"] } else { &[] };
         compile(&place.path(&format!("builds/{number}.so")), defines);
     }
-    // The one in the middle of the list has no malloc at all.
+    // The library in the middle of the list has no malloc at all.
     std::fs::write(place.path("builds/5.so"), "no library").unwrap();
     let output = place.bisect(&[
         "--good",
@@ -120,7 +120,7 @@ fn what_is_not_worse_is_not_searched_for() {
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A repository whose commits 1 to 6 build a library, from 4 on a wasteful one; the third does not build.
+/// A repository whose commits 1 to 6 build a library, wasteful from commit 4 on; commit 3 does not build.
 fn make_repository(directory: &Path) -> Vec<String> {
     let git = |words: &[&str]| {
         let mut command = Command::new("git");
@@ -159,7 +159,7 @@ fn commits_are_built_and_one_that_does_not_build_stays_a_suspect() {
     let output =
         place.bisect(&["--good", &commits[0], "--bad", "HEAD", "--build", "sh ./build", "--threshold", "2%"]);
     let found = found(&output);
-    // The third was never tested: it may be the first, and the fourth too.
+    // The third was never tested: either it or the fourth may be the first bad commit.
     assert_eq!(output.status.code(), Some(3), "{found:#}");
     assert_eq!(found["suspects"], serde_json::json!([commits[2], commits[3]]), "{found:#}");
     let worktrees =

@@ -1,4 +1,5 @@
-//! What the build script says of the commit: with git, without it, and inside of another project's repository.
+//! What the build script says about the commit: with git, without it, and inside another project's
+//! repository.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The build script, compiled; and what it says when it runs in a folder.
+/// The compiled build script, which can be run in a folder.
 struct Script {
     place: TempDir,
 }
@@ -26,12 +27,13 @@ impl Script {
         Script { place }
     }
 
-    /// The commit that it says, of a release build whose sources lie in `sources`.
+    /// The commit that it reports for a release build with its sources in `sources`.
     fn commit(&self, sources: &Path, profile: &str, given: Option<&str>) -> String {
         let mut command = Command::new(self.place.path().join("script"));
         command.current_dir(sources.join("harness")).env("PROFILE", profile);
         command.env_remove("HEAPLAB_COMMIT").envs(given.map(|commit| ("HEAPLAB_COMMIT", commit)));
-        // NOTE: no repository that this folder may lie in, nor the one that a hook of git runs this test for.
+        // NOTE: git must find neither a repository that may contain this folder, nor the one for which a git hook
+        // runs this test.
         command.env("GIT_CEILING_DIRECTORIES", self.place.path()).env_remove("GIT_DIR");
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! `heaplab compare` as a process: every table, what is named when it is missing, and each exit status.
+//! `heaplab compare` as a process: every table, what is named when missing, and each exit status.
 
 #[path = "report/synthetic.rs"]
 mod synthetic;
@@ -131,7 +131,7 @@ fn several_workloads_have_a_mean_over_those_that_all_finished() {
     let said = compare(&[broken.path()], &["--metric", "resident_peak_bytes"]);
     assert_eq!(said.status, 3);
     assert!(!said.stdout.contains("geometric mean"), "jemalloc finished none: {}", said.stdout);
-    assert!(said.stdout.contains("0 of 6"), "and is in the table all the same: {}", said.stdout);
+    assert!(said.stdout.contains("0 of 6"), "and is still in the table: {}", said.stdout);
     assert!(said.stderr.contains("three, jemalloc: 6 memory samples ended as timeout"), "{}", said.stderr);
 }
 
@@ -148,7 +148,7 @@ fn the_mean_over_workloads_is_the_one_that_the_report_says() {
         let mut row: Vec<String> = row.iter().map(str::to_owned).collect();
         let key = ["workload", "variant", "pass"].map(|name| row[place(name)].clone());
         let block: u64 = row[place("block")].parse().expect("a number");
-        // The workloads differ, and a block lacks one.
+        // The workloads differ, and one block lacks a workload.
         match [&*key[0], &*key[1], &*key[2]] {
             ["one", "jemalloc", "memory"] if block == 3 => continue,
             ["two", "jemalloc", "memory"] => {
@@ -204,7 +204,7 @@ fn the_rank_says_only_what_is_shown() {
     assert_eq!(alike.iter().filter(|rank| *rank == "best").count(), 1, "{alike:?}");
     assert_eq!(alike.iter().filter(|rank| *rank == "level").count(), 2, "{alike:?}");
     let zero = ranks(&Shape { zero: true, ..shape(&FOUR[..2], 10) });
-    assert_eq!(zero, ["best", "level"], "of zero there is no ratio");
+    assert_eq!(zero, ["best", "level"], "there is no ratio to zero");
     let failed = ranks(&Shape { broken: Some("ptmalloc2".to_owned()), ..shape(&FOUR[..2], 10) });
     assert_eq!(failed, ["-", "best"]);
 }
@@ -260,7 +260,7 @@ fn fail_over_ends_with_4_for_what_is_worse_and_shown() {
     assert!(!said.stderr.contains("floor"), "it is not ranked: {}", said.stderr);
     let said = compare(&[directory.path()], &["--fail-over", "60%"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""));
-    // The other way round both are better, which is no failure.
+    // The other way round both are better, which is not a failure.
     let better = ["--fail-over", "1%", "--baseline", "tcmalloc", "--metric", "resident_peak_bytes"];
     assert_eq!(compare(&[directory.path()], &better).status, 0);
 }
@@ -289,7 +289,7 @@ fn fail_over_does_not_pass_what_it_cannot_judge() {
         "{}",
         said.stderr
     );
-    assert_eq!(compare(&[few.path()], &[]).status, 0, "without a limit nothing is asked");
+    assert_eq!(compare(&[few.path()], &[]).status, 0, "nothing is asked without a limit");
     let failed = written(&Shape { broken: Some("jemalloc".to_owned()), ..shape(&FOUR[..2], 10) });
     assert_eq!(compare(&[failed.path()], &["--fail-over", "5%"]).status, 3);
     let other = written(&shape(&["ptmalloc2", "mimalloc"], 10));

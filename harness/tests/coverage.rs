@@ -1,5 +1,5 @@
-//! What a recording covers of its process: said when it is made and where it is shown, and no figure about the process
-//! rests on one with gaps.
+//! What a recording covers of its process: reported when it is made and where it is shown, and no figure
+//! about the process rests on a recording with gaps.
 
 #[path = "support/recording.rs"]
 mod recording;
@@ -34,7 +34,7 @@ fn a_heap_outside_malloc_is_said_and_nothing_is_predicted_validated_or_planned_f
 
     let (_, said) = run(directory, &[&REPLAY[..], &["out"]].concat());
     assert!(said.contains(&gap) && said.contains("nothing is predicted"), "{said}");
-    assert!(!directory.join("out/recorded.csv").exists(), "what a prediction needs is not there");
+    assert!(!directory.join("out/recorded.csv").exists(), "what a prediction needs is missing");
     let host = ["--host-memory", "1GiB", "--processes", "4"];
     let (output, said) = run(directory, &[&["plan", "out"][..], &host].concat());
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -71,7 +71,7 @@ fn a_malloc_of_the_programs_own_is_a_gap() {
     assert!(recorded.said().contains("outside malloc"), "{}", recorded.said());
 }
 
-/// What a launcher became is what was meant, and not the launcher.
+/// The program that a launcher became is meant, not the launcher.
 #[test]
 fn a_program_that_could_not_be_recorded_is_named_with_the_reason() {
     let directory = tempfile::tempdir().expect("a directory");

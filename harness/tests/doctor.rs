@@ -39,7 +39,7 @@ fn json_holds_the_same_rows() {
         let blamed = check["level"] != "ok";
         assert_eq!(blamed, check["advice"] != "", "advice where something is wrong: {check}");
     }
-    // The libraries that these tests measure with must be there, the system's too.
+    // The libraries that these tests measure with must exist, including the system's.
     for name in ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"] {
         let check = checks.iter().find(|check| check["what"] == name).expect("a row for each allocator");
         assert_eq!(check["level"], "ok", "{check}");
@@ -77,7 +77,7 @@ fn a_variant_against_itself_says_what_this_machine_can_tell() {
     let rows: Vec<Value> = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
     assert_eq!(rows.len(), 2, "speed and memory: {stdout}");
     let faulty = |row: &&Value| row["verdict"] == "smaller" || row["verdict"] == "larger";
-    // A machine that is busy may differ from itself, and is then said to.
+    // A busy machine may differ from itself, and the command then says so.
     assert_eq!(status, Some(i32::from(rows.iter().any(|row| faulty(&row)))), "{stderr}");
     for row in &rows {
         assert_eq!((row["workload"].as_str(), row["blocks"].as_u64()), (Some("small"), Some(6)));
@@ -117,7 +117,8 @@ fn faults_of_known_size_are_found() {
     let (answers, status) = known_answers(None);
     let is_of_speed =
         |answer: &&Value| answer["question"].as_str().is_some_and(|text| text.contains("speed"));
-    // A machine that is busy may differ from itself in speed, and is then said to. Memory has no such excuse.
+    // A busy machine may differ from itself in speed, and the command then says so. Memory has no such
+    // excuse.
     for answer in answers.iter().filter(|answer| !is_of_speed(answer)) {
         if answer["question"] != "what 400 cost, by what 200 cost" {
             assert_eq!(answer["is_right"], true, "{answer:#}");
@@ -129,7 +130,7 @@ fn faults_of_known_size_are_found() {
 
 #[test]
 fn faults_that_are_not_found_are_said() {
-    // A library without any fault in the place of the one that has them.
+    // A library without faults in place of the one that has them.
     let place = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir(library_directory()).expect("the libraries").map(Result::unwrap) {
         let is_library = entry.path().extension().is_some_and(|extension| extension == "so");

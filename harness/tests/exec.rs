@@ -1,4 +1,5 @@
-//! `heaplab exec` as a process: the real program on each variant, what is measured of it, and that nothing is left.
+//! `heaplab exec` as a process: the real program on each variant, what is measured of it, and that nothing is
+//! left behind.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -15,7 +16,7 @@ use rows::{Row, column, read_samples};
 use support::heaplab;
 use tempfile::TempDir;
 
-/// A directory with program.c, compiled as it comes or otherwise.
+/// A directory with program.c, compiled unchanged or otherwise.
 struct Place(TempDir);
 
 impl Place {
@@ -36,7 +37,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// `heaplab exec` with options, of `./program` with words.
+    /// `heaplab exec` with options, running `./program` with words.
     fn exec(&self, options: &[&str], words: &str) -> Assert {
         let mut command = heaplab();
         command.current_dir(self.0.path()).args(["exec", "-o", "out"]).args(options);
@@ -173,7 +174,7 @@ fn the_start_of_a_program_is_left_out_of_its_mean() {
         }
         let end = points.last().expect("points").0;
         assert!((1..=end / 2).contains(&counted_from), "{from}: from {counted_from} of {end}");
-        // The mean again, from the points: each holds until the next.
+        // The mean, computed again from the points: each holds until the next.
         let held =
             |pair: &[(u64, u64)]| (pair[1].0.max(counted_from) - pair[0].0.max(counted_from), pair[0].1);
         let held: Vec<(u64, u64)> = points.windows(2).map(held).collect();
@@ -212,7 +213,7 @@ fn a_library_that_tells_no_sizes_is_measured_and_judged() {
         let is = |row: &&Row| column(row, "variant") == "blind" && column(row, "metric") == metric;
         column(rows.iter().find(is).unwrap_or_else(|| panic!("{metric}: {rows:?}")), "verdict").to_owned()
     };
-    // The same malloc in the same program: of speed this machine decides, of memory the library does.
+    // The same malloc in the same program: this machine decides the speed, the library the memory.
     assert_eq!(verdict("program_resident_peak_bytes"), "no difference shown");
     assert_ne!(verdict("program_cpu_ns"), "");
 }
@@ -249,7 +250,7 @@ fn a_load_ends_the_sample_and_its_failure_is_a_status() {
     let sample = place.sample();
     assert_eq!((column(&sample, "status"), column(&sample, "exit_status")), ("ok", ""));
     let (ready, wall) = (number(&sample, "ready_ns"), number(&sample, "wall_ns"));
-    // The load's end ended the sample, not the program's minute.
+    // The sample ended with the load, not with the program's minute.
     assert!(0 < ready && ready < wall && wall < 30_000_000_000, "{sample:?}");
 
     let (assert, place) = run("exit 5");
@@ -261,7 +262,7 @@ fn a_load_ends_the_sample_and_its_failure_is_a_status() {
 
 #[test]
 fn a_program_that_is_begun_as_another_user_is_proven() {
-    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else becomes another user");
+    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else can switch users");
     let place = Place::new();
     std::fs::set_permissions(place.0.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("ours");
@@ -304,7 +305,7 @@ fn a_server_is_ready_on_its_port_and_ended_after_its_time() {
     let place = Place::new();
     let assert = place.exec(&["--ready-when", &format!("TCP:{port}"), "--for", "1s"], "sleep 10").code(1);
     assert!(stderr(&assert).contains("already"), "{}", stderr(&assert));
-    // It never listens; and it ends before its time.
+    // It never listens, and it ends before its time.
     let free =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let never = format!("TCP:{free}");
@@ -343,25 +344,25 @@ fn a_daemon_is_the_program_when_its_starter_has_ended() {
         assert!(processes_of(&place).is_empty(), "{sample:?}");
         (assert, sample)
     };
-    // It works when 300 ms have passed, and ends by itself.
+    // It starts to work after 300 ms, and ends by itself.
     let (assert, sample) = until("last", &["--until-last-exit"], &["300"]);
     assert.success();
     assert_eq!(column(&sample, "status"), "ok", "{sample:?}");
     assert!(number(&sample, "wall_ns") > 100_000_000 && number(&sample, "readings") > 2, "{sample:?}");
     let once = number(&sample, "once_peak_bytes");
     assert!((1..=number(&sample, "resident_peak_bytes")).contains(&once), "{sample:?}");
-    // It stays, and its time ends it.
+    // It stays, and its time limit ends it.
     let (assert, sample) = until("time", &["--for", "400ms"], &["0", "stay"]);
     assert.success();
     assert_eq!(column(&sample, "status_detail"), "", "{sample:?}");
     assert!(number(&sample, "wall_ns") >= 400_000_000, "{sample:?}");
-    // It ends before its time.
+    // It ends before its time limit.
     let (assert, sample) = until("early", &["--for", "60s"], &["300"]);
     assert.code(3);
     assert!(column(&sample, "status_detail").contains("went into the background"), "{sample:?}");
 }
 
-/// `heaplab` as a command that can be given streams and left alone.
+/// `heaplab` as a command that can be given streams and left running.
 fn plain_command(place: &Place) -> Command {
     let prototype = heaplab();
     let mut command = Command::new(prototype.get_program());

@@ -1,8 +1,9 @@
 //! Figures in the documents are those of committed runs, or say when and by which command they were measured.
 //!
-//! What a document takes from a run is marked by two comments: `<!-- figures: KIND ARGUMENTS -->` before it, and
-//! `<!-- figures: end -->` after it. [`fill`] says which kinds there are. `scripts/figures` (HEAPLAB_FIGURES=write) writes
-//! the marked parts anew; otherwise each is compared. A measured figure without a mark is a fault too.
+//! What a document takes from a run is marked by two comments: `<!-- figures: KIND ARGUMENTS -->` before it,
+//! and `<!-- figures: end -->` after it. [`fill`] says which kinds there are. `scripts/figures`
+//! (HEAPLAB_FIGURES=write) rewrites the marked parts; otherwise each is compared. A measured figure without a
+//! mark is a fault too.
 
 #[path = "../examples/coverage/experiments.rs"]
 mod coverage;
@@ -20,7 +21,8 @@ use fill::Runs;
 use marks::{Part, parts};
 use regex::Regex;
 
-/// The documents, each with its text. Those beside data in `results/` are made whole by the scripts that made the data.
+/// The documents, each with its text. Those beside data in `results/` are generated as a whole by the scripts
+/// that made the data.
 fn documents() -> Vec<(PathBuf, String)> {
     let named = ["README.md", "results/README.md"].map(|name| root().join(name));
     let paths = named.into_iter().chain(documents::pages());
@@ -72,11 +74,11 @@ fn a_document_says_by_which_command_its_figures_were_made() {
             }
         }
         let unsaid: Vec<&String> = used.difference(&shown).collect();
-        assert!(unsaid.is_empty(), "{}: by which command was {unsaid:?} made?", path.display());
+        assert!(unsaid.is_empty(), "{}: which command made {unsaid:?}?", path.display());
     }
 }
 
-/// Sizes and times with a fraction are measured; whole ones are mostly what was chosen.
+/// Sizes and times with a fraction are measured; whole ones are mostly chosen.
 #[test]
 fn no_measured_figure_stands_without_its_run() {
     let measured = measured();
@@ -91,7 +93,7 @@ fn no_measured_figure_stands_without_its_run() {
     assert!(strays.is_empty(), "{}", strays.join("\n"));
 }
 
-/// Documents beside data are made whole, each by the script that made the data.
+/// Documents beside data are generated as a whole, each by the script that made the data.
 #[test]
 fn tables_beside_data_are_those_of_the_data() {
     let made = tempfile::TempDir::new().expect("a directory");
@@ -104,7 +106,7 @@ fn tables_beside_data_are_those_of_the_data() {
         (&settled[..], "results/settled/README.md"),
     ] {
         let output = std::process::Command::new("python3").args(command).current_dir(root()).output();
-        let output = output.expect("python3 is there");
+        let output = output.expect("python3 is installed");
         let complaint = String::from_utf8_lossy(&output.stderr);
         let kept_text = std::fs::read_to_string(root().join(kept)).expect("a document");
         let made =
@@ -113,7 +115,7 @@ fn tables_beside_data_are_those_of_the_data() {
     }
 }
 
-/// The same of the document that an example program writes.
+/// The same for the document that an example program writes.
 #[test]
 fn the_table_of_coverage_is_that_of_its_runs() {
     let folder = root().join("results/coverage");

@@ -1,5 +1,5 @@
 //! What programs do that a recorder must survive: one program and one test for each. In all of them the
-//! program's output and exit status are what they are without it.
+//! program's output and exit status are the same as without the recorder.
 
 #[path = "support/recording.rs"]
 mod recording;
@@ -10,7 +10,7 @@ mod support;
 use recording::{Recorded, compile, info};
 use serde_json::Value;
 
-/// Of each large block whose end says how much of it was resident: its size then, and that.
+/// For each large block whose end says how much of it was resident: its size then, and the resident bytes.
 fn touches(run: &Recorded) -> Vec<(u64, u64)> {
     let path = run.directory.path().join("trace.hlt");
     let (mut sizes, mut touches) = (std::collections::HashMap::new(), Vec::new());
@@ -33,16 +33,16 @@ fn how_much_of_a_large_block_was_touched_is_recorded_at_its_end() {
     assert_eq!(run.recorded.stdout, b"errno 77\n");
     let found = touches(&run);
     let expected = [(1, 1), (2, 1), (16, 1), (24, 0), (32, 2), (33, 3), (40, 5), (48, 1), (56, 1), (64, 4)];
-    // In order of size: what two threads do within a millisecond can stand in any order.
+    // In order of size: what two threads do within a millisecond can be recorded in any order.
     let (mut large, small): (Vec<_>, Vec<_>) = found.iter().partition(|(size, _)| *size >= MIB);
     large.sort_unstable();
     assert_eq!(large.len(), expected.len(), "{large:?}");
     for ((size, touched), (found_size, bytes)) in expected.into_iter().zip(&large) {
         assert_eq!(size * MIB, found_size.next_multiple_of(MIB), "{large:?}");
-        // The page of the allocator's head, and one at either end that the block has in part.
+        // The page of the allocator's head, and one at either end that the block only partly covers.
         assert!((touched * MIB..=touched * MIB + 3 * 4096).contains(bytes), "{size} MiB: {bytes}");
     }
-    assert_eq!(small.len(), 500, "of small blocks nothing is said");
+    assert_eq!(small.len(), 500, "nothing is said about small blocks");
     assert!(
         small.iter().all(|(size, bytes)| *size == 100 + 130 * 1024 && (1..=*size + 4096).contains(bytes))
     );
@@ -94,15 +94,15 @@ fn a_block_that_was_hardly_touched_is_hardly_touched_in_a_replay() {
         if rows::column(sample, "pass") == "memory" {
             let [peak, untouched] = ["resident_peak_bytes", "at_peak_untouched_bytes"]
                 .map(|name| rows::column(sample, name).parse::<u64>().expect("a number"));
-            // tcmalloc has 4 MiB beside it that are its own.
+            // tcmalloc has another 4 MiB of its own.
             assert!((900 << 10..8 << 20).contains(&peak), "{sample:?}");
-            // Huge pages, where the system gives them to everyone, make it less.
+            // Huge pages, where the system gives them to every process, make it less.
             assert!((12 << 20..=15 << 20).contains(&untouched), "{sample:?}");
         }
     }
 }
 
-/// What the traces of other images than the program's last say, in the order of their names.
+/// What the traces of images other than the program's last say, in the order of their names.
 fn others(run: &Recorded) -> Vec<Value> {
     let entries = std::fs::read_dir(run.directory.path()).expect("a directory");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -168,7 +168,7 @@ fn a_library_loaded_later_is_recorded_once() {
     run.assert_whole();
     let sized = run.total("requested_peak_bytes");
     assert!(sized >= 77_777, "{sized}");
-    // The loader's own blocks aside: 40 of the library, 10 of the program.
+    // Apart from the loader's own blocks: 40 from the library, 10 from the program.
     assert_eq!(count_sized(&run, 77_777), 50);
 }
 
@@ -227,8 +227,8 @@ fn a_program_may_use_every_descriptor() {
     assert_eq!((count_sized(&run, 100), count_sized(&run, 200)), (100_000, 1000));
 }
 
-/// Runs `no_rights.c`, whose 400,000 allocations of two threads and 200,000 of a child come when it has given up what
-/// `what` says.
+/// Runs `no_rights.c`, whose 400,000 allocations of two threads and 200,000 of a child come after it has
+/// given up what `what` says.
 fn give_up(what: &str) {
     let run = Recorded::hazard("no_rights.c", &[], &[what]);
     run.assert_whole();
@@ -264,7 +264,7 @@ fn a_program_may_forbid_all_system_calls_but_its_own() {
     give_up("filter-by-syscall");
 }
 
-/// What a shell sets before the program runs: heaplab lives under the same limit, or the program alone.
+/// A limit that a shell sets before the program runs, either on heaplab as well or on the program alone.
 #[test]
 fn a_program_may_have_few_addresses() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -362,7 +362,8 @@ fn calls_are_served_while_the_next_allocator_is_looked_for() {
     let directory = tempfile::tempdir().expect("a directory");
     let library = compile("early_calls.c", directory.path(), &["-shared", "-fPIC"]);
     let program = compile("end.c", directory.path(), &[]);
-    // Such an allocator serves the recorder, and no program alone: so it is preloaded after the recorder.
+    // Such an allocator works under the recorder, but not for a program alone, so it is preloaded after the
+    // recorder.
     let recorder = support::library_directory().join("libheaplab_recorder.so");
     let preload = format!("LD_PRELOAD={}:{}", recorder.display(), library.display());
     let arguments = [&preload, program.to_str().expect("UTF-8"), "_exit"];

@@ -1,6 +1,8 @@
-//! Logs made by the real tools, imported: heaptrack, valgrind and mtrace(3) on a C program that counts for itself.
+//! Logs made by the real tools, imported: heaptrack, valgrind and mtrace(3) on a C program that counts its
+//! own calls.
 //!
-//! The tools are Debian's (scripts/packages lists them); a tool that is missing is a failure, with the way to get it.
+//! The tools are Debian's (scripts/packages lists them); a missing tool is a failure that says how to install
+//! it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,12 +12,12 @@ use std::process::{Command, Output};
 use heaplab_trace::{Action, IgnoredReason, Record, TraceReader};
 use tempfile::TempDir;
 
-/// The size of the blocks between which the program counts.
+/// The size of the blocks that mark where the program's counting begins and ends.
 const SENTINEL_BYTES: u64 = 12345;
 /// What glibc needs to obey MALLOC_TRACE.
 const MALLOC_DEBUG: &str = "libc_malloc_debug.so.0";
 
-/// What was called between the two sentinels, and what it came to.
+/// What was called between the two sentinels, and the totals.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counted {
     mallocs: u64,
@@ -31,7 +33,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// What the program says of itself: `mallocs=120 callocs=40 ...`.
+    /// What the program says about itself: `mallocs=120 callocs=40 ...`.
     fn parse(text: &str) -> Counted {
         let value = |name: &str| {
             let words = text.split_whitespace();
@@ -52,7 +54,8 @@ impl Counted {
         }
     }
 
-    /// Counts what a trace has between the sentinels. What lies outside is the C library's or the recorder's own.
+    /// Counts what a trace has between the sentinels. What lies outside belongs to the C library or the
+    /// recorder.
     fn read(trace: &Path) -> Counted {
         let mut counted = Counted::default();
         let mut live: HashMap<u64, u64> = HashMap::new();
@@ -90,7 +93,7 @@ impl Counted {
                 }
             }
             Action::FreeNull => {}
-            // Logged late by another thread, too late to be found: its object had ended by then.
+            // Logged by another thread, too late to be found: its object had ended by then.
             Action::FreeMissed { .. } => self.missed += 1,
             Action::Ignored { call: heaplab_trace::Call::Free, reason: IgnoredReason::Unseen, .. } => {}
             ref other => panic!("{other:?} is not what this program does"),
@@ -118,7 +121,7 @@ impl Place {
         let program = directory.path().join("known");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/counted.c");
         let mut cc = Command::new("cc");
-        // Without knowledge of malloc, so that no call is left out.
+        // Built without knowledge of malloc, so that no call is optimised away.
         cc.args(["-O0", "-fno-builtin", "-Wall", "-Werror", "-pthread"]).args(defines);
         done(cc.arg(&source).arg("-o").arg(&program));
         Place { directory, program }
@@ -128,7 +131,7 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// The file that a tool made, of which it chose the end of the name.
+    /// The file that a tool made, where the tool chose the end of the name.
     fn find(&self, begin: &str) -> PathBuf {
         let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let mut found = entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(begin));
@@ -137,7 +140,7 @@ impl Place {
         path
     }
 
-    /// Imports a log, whose kind must show, and returns the trace and what was said.
+    /// Imports a log, whose kind must be reported, and returns the trace and the messages.
     fn import(&self, log: &Path, kind: &str) -> (PathBuf, String) {
         let trace = self.path("imported.hlt");
         let mut heaplab = Command::new(env!("CARGO_BIN_EXE_heaplab"));
@@ -174,19 +177,19 @@ impl Place {
         let mut heaptrack = tool("heaptrack", "heaptrack");
         let output =
             done(heaptrack.args(option).arg("-o").arg(self.path("heaptrack")).arg(&self.program).args(words));
-        // Its own words stand before and after those of the program.
+        // Its own output comes before and after the program's.
         let text = String::from_utf8(output.stdout).unwrap();
         let own = text.lines().find(|line| line.starts_with("mallocs=")).unwrap_or_else(|| panic!("{text}"));
         (Counted::parse(own), self.find("heaptrack"))
     }
 }
 
-/// A tool of Debian's, which must be there.
+/// A tool from Debian, which must be installed.
 fn tool(name: &str, package: &str) -> Command {
     let found = Command::new(name).arg("--version").output();
     assert!(found.is_ok(), "{name} is missing: apt-get install {package} (scripts/setup test)");
     let mut command = Command::new(name);
-    // The shell script of heaptrack asks where it is shown.
+    // heaptrack's shell script asks about its locale.
     command.env("LC_ALL", "C");
     command
 }
@@ -225,7 +228,7 @@ fn mtrace_tells_sizes_and_addresses() {
         let (truth, log) = place.mtrace(words);
         let (trace, warnings) = place.import(&log, "mtrace");
         let to_zero = u64::from(!words.is_empty());
-        // Whatever allocates stands as malloc, a realloc of NULL too; a realloc to 0 is a free.
+        // Every allocation appears as malloc, including a realloc of NULL; a realloc to 0 is a free.
         let expected = Counted {
             mallocs: truth.mallocs + truth.callocs + truth.aligned + 1,
             callocs: 0,
@@ -244,7 +247,7 @@ fn heaptrack_tells_sizes_raw_and_interpreted() {
         let place = Place::new(&[]);
         let (truth, log) = place.heaptrack(option, &[]);
         let (trace, warnings) = place.import(&log, "heaptrack");
-        // A realloc is a free and a malloc, of which that of NULL has no free.
+        // A realloc is a free and a malloc; a realloc of NULL has no free.
         let expected = Counted {
             mallocs: truth.mallocs + truth.callocs + truth.aligned + truth.reallocs,
             callocs: 0,
@@ -260,10 +263,10 @@ fn heaptrack_tells_sizes_raw_and_interpreted() {
     }
 }
 
-/// Four threads at once: the log says all calls, and no block lives on that its program freed.
+/// Four threads at once: the log has all calls, and no block that the program freed stays live.
 #[test]
 fn threads_at_once_are_told_in_an_order_that_could_be() {
-    // For each thread the C library allocates one block for itself.
+    // The C library allocates one block of its own for each thread.
     const OWN: u64 = 4;
     let checked = |trace: &Path, mallocs: u64, reallocs: u64| {
         let counted = Counted::read(trace);

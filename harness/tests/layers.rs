@@ -1,8 +1,9 @@
-//! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> sharing -> users -> design -> worker -> measure -> results
-//! -> predict -> capacity -> session -> report -> compare -> self_check -> cli). A module uses only what stands left of it, inside a
-//! folder arrows go one way too, and `unsafe` lives in few places.
+//! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> sharing -> users ->
+//! design -> worker -> measure -> results -> predict -> capacity -> session -> report -> compare ->
+//! self_check -> cli). A module uses only what is to the left of it; inside a folder, dependencies also go
+//! one way; and `unsafe` is allowed in few places.
 //!
-//! Sources are read as tokens, so that comments and texts count for nothing and macros' arguments count.
+//! Sources are read as tokens, so that comments and strings do not count and macros' arguments do.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ mod tokens;
 use circles::find_circles;
 use tokens::{count_word, paths, root, rust_files};
 
-/// Our crates, each with the place of its manifest and those of ours that it may use.
+/// Our crates, each with the folder of its manifest and the other crates of ours that it may use.
 const CRATES: [(&str, &str, &[&str]); 11] = [
     ("workloads/trace", "heaplab_trace", &[]),
     ("workloads/raw", "heaplab_raw", &[]),
@@ -50,7 +51,8 @@ const MODULES: [&str; 16] = [
     "bisect",
     "cli",
 ];
-/// Stand beside `design`: each uses `stats`, `group`, `sharing` and `users`, and none of the others, and only `session` and `cli` use it.
+/// Modules beside `design`: each uses `stats`, `group`, `sharing` and `users` and none of the others, and
+/// only `session` and `cli` use them.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
 /// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
@@ -185,8 +187,8 @@ fn crates_without_unsafe_forbid_it() {
     }
 }
 
-/// The folder's own file (`mod.rs`, `lib.rs`) is not asked: it joins its files to a whole, and holds the words that they
-/// share.
+/// The folder's own file (`mod.rs`, `lib.rs`) is exempt: it joins its files into a whole, and holds the
+/// definitions that they share.
 #[test]
 fn inside_a_folder_arrows_go_one_way() {
     let circles: Vec<String> = CRATES

@@ -1,6 +1,6 @@
-//! Samples in control groups of their own: `--memory-max` of `exec` and `run`.
+//! Samples in their own control groups: `--memory-max` of `exec` and `run`.
 //!
-//! Where this machine lets nobody make a group, that must be said, and nothing measured.
+//! If this machine does not allow groups to be made, heaplab must say so and measure nothing.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::process::Output;
 
 use support::heaplab;
 
-/// Takes some 250 MiB.
+/// Takes about 250 MiB.
 const LARGE: &str = "BEGIN { for (i = 0; i < 3000000; i++) seen[i] = i }";
 
 fn samples(directory: &Path) -> Vec<HashMap<String, String>> {
@@ -23,7 +23,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Groups of heaplab's that are there.
+/// Existing groups that heaplab made.
 fn groups(below: &Path, depth: u32) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(below).into_iter().flatten().flatten().filter(|_| depth > 0) {
@@ -44,7 +44,7 @@ fn groups_of(process: u32) -> Vec<std::path::PathBuf> {
     all.into_iter().filter(|path| path.to_string_lossy().contains(&own)).collect()
 }
 
-/// Runs heaplab; none where no group can be made, which it must say.
+/// Runs heaplab; none if no group can be made, which it must report.
 fn limited(directory: &Path, arguments: &[&str]) -> Option<Output> {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heaplab"));
     command.env("HEAPLAB_PRELOAD_DIR", support::library_directory());
@@ -84,7 +84,7 @@ fn a_program_is_killed_at_its_limit_and_measured_below_it() {
     assert_eq!(whole.status.code(), Some(0), "{}", stderr(&whole));
     let row = &samples(&place.path().join("whole"))[0];
     assert_eq!((row["status"].as_str(), number(row, "group_oom_kills")), ("ok", 0));
-    // What the group was charged is what the process was seen with, and what the kernel has for it.
+    // The group is charged for what the process was seen to have, and for the kernel's memory.
     let (peak, seen) = (number(row, "group_peak_bytes"), number(row, "resident_peak_bytes"));
     assert!(peak >= seen && peak < seen + (64 << 20), "{peak} {seen}");
     assert!(number(row, "group_anonymous_bytes") > 100 << 20, "{row:?}");
@@ -164,7 +164,7 @@ fn the_smallest_limit_of_a_replay_and_of_a_program_are_found() {
         let (limit, failed, peak) =
             (number("limit_bytes"), number("failed_bytes"), number("free_peak_bytes"));
         assert!(failed < limit && limit as f64 <= failed as f64 * 1.021 + 4096.0, "{row}");
-        // Nothing can be taken back from what is all anonymous: it needs what it uses.
+        // Purely anonymous memory cannot be reclaimed: it needs what it uses.
         assert!(limit as f64 > peak as f64 * 0.8 && limit as f64 <= peak as f64 * 1.1, "{row}");
     }
     let crashes = ["limit", "--reps", "1", "-a", "ptmalloc2", "--", "sh", "-c", "exit 7"];
@@ -196,7 +196,7 @@ fn becomes(holds: impl Fn() -> bool) -> bool {
     (0..500).any(is_now)
 }
 
-/// Nobody removes what a killed process has made, but a process of its own that outlives it.
+/// What a killed heaplab has made is removed only by a separate process that outlives it.
 #[test]
 fn a_killed_heaplab_leaves_no_group_and_no_process() {
     let place = tempfile::tempdir().expect("a directory");

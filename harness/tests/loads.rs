@@ -1,4 +1,4 @@
-//! The load of each block of a load model: what varies it, what pins it, and what is said of it.
+//! The load of each block of a load model: what varies it, what pins it, and what is reported about it.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -14,7 +14,7 @@ use support::heaplab;
 const MODEL: [&str; 9] =
     ["run", "api-gateway", "--duration", "1s", "--pass", "memory", "-a", "ptmalloc2", "-o"];
 
-/// Runs a small load model to `out`, and gives its rows and what the terminal shows.
+/// Runs a small load model to `out`, and returns its rows and the terminal's output.
 fn run(place: &Path, out: &str, more: &[&str]) -> (Vec<Row>, String) {
     let mut command = heaplab();
     let done = command.current_dir(place).args(MODEL).arg(out).args(more).assert().success();

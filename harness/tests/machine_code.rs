@@ -1,13 +1,15 @@
-//! The recorder's promises, held to its machine code: what the release build of the library does at a call of the
-//! malloc family, by disassembly. Tests of behaviour cannot see a lock that is free, or a panic that does not happen.
+//! The recorder's promises, checked in its machine code: what the release build of the library does in a call
+//! of the malloc family, by disassembly. Behavioural tests cannot see a lock that is free, or a panic that
+//! does not happen.
 #![cfg(target_arch = "x86_64")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a recorded program calls most, and what it may call of other libraries besides [`CALLABLE`]: an operator for which
-/// no library has its own goes by malloc, and aborts where the program asked for an exception that nobody can throw.
+/// The functions that a recorded program calls most, and what each may call in other libraries besides
+/// [`CALLABLE`]: an operator that no library provides goes through malloc, and aborts if the program asked
+/// for an exception that nobody can throw.
 const ENTRIES: [(&str, &[&str]); 7] = [
     ("malloc", &[]),
     ("free", &[]),
@@ -17,8 +19,8 @@ const ENTRIES: [(&str, &[&str]); 7] = [
     ("operator new(unsigned long)", &["malloc", "abort", "dlopen"]),
     ("operator delete(void*)", &["free", "dlopen"]),
 ];
-/// Functions of others that rare paths may call: none allocates, locks or unwinds. (`dlsym` and its like find the next
-/// allocator, once, before it is used.)
+/// Functions of other libraries that rare paths may call: none allocates, locks or unwinds. (`dlsym` and
+/// similar functions find the next allocator, once, before it is used.)
 const CALLABLE: [&str; 17] = [
     "__tls_get_addr",
     "__errno_location",
@@ -38,15 +40,16 @@ const CALLABLE: [&str; 17] = [
     "pthread_setspecific",
     "gettid",
 ];
-/// Most instructions of a function that every call goes through. It has 63 to 173 today.
+/// The most instructions of a function that every call goes through. Such functions have 63 to 173 today.
 const COMMON_MOST: usize = 200;
-/// Most instructions of all that a call can reach, rare paths included.
+/// The most instructions that a call can reach in all, including rare paths.
 const REACHABLE_MOST: usize = 8_000;
 
 /// The library's functions: their instructions by demangled name.
 struct Code {
     functions: BTreeMap<String, Vec<String>>,
-    /// Words that hold addresses: of a function of another library by its name, of this one's by its address.
+    /// Words that hold addresses: another library's function by its name, one of this library's by its
+    /// address.
     slots: BTreeMap<u64, Slot>,
     /// The functions by address.
     by_address: BTreeMap<u64, String>,
@@ -70,7 +73,7 @@ enum Target {
 }
 
 fn run(program: &str, words: &[&str], file: &PathBuf) -> String {
-    let output = Command::new(program).args(words).arg(file).output().expect("binutils are there");
+    let output = Command::new(program).args(words).arg(file).output().expect("binutils are installed");
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
@@ -122,7 +125,7 @@ impl Code {
         Code { functions, slots, by_address }
     }
 
-    /// Where a function goes besides to itself.
+    /// Where a function goes, apart from itself.
     fn targets(&self, function: &str) -> BTreeSet<Target> {
         let goes = |text: &str| text.starts_with("call") || text.starts_with('j') || text.starts_with("bnd ");
         let instructions = self.functions[function].iter().filter(|text| goes(text));
@@ -183,21 +186,21 @@ impl Code {
 struct Reached {
     /// Functions of the recorder.
     own: BTreeSet<String>,
-    /// Which of these call something of Rust's library, and what.
+    /// Which of these call something in Rust's library, and what.
     strangers: BTreeSet<(String, String)>,
     /// Functions of other libraries.
     others: BTreeSet<String>,
 }
 
-/// Whether a function is of Rust's library: it may allocate, format or panic.
+/// Whether a function is in Rust's library: it may allocate, format or panic.
 fn is_stranger(name: &str) -> bool {
     let name = name.trim_start_matches('<');
     ["core::", "alloc::", "std::", "__rustc", "rust_"].iter().any(|begin| name.starts_with(begin))
 }
 
-/// Whether a call of a stranger is one of the two that stay: what ends a program whose C function was unwound into, which
-/// only a callback of the program's own can do; and the bounds of the places in an image's head, checked once for each
-/// image, where each place is a constant.
+/// Whether a call of a stranger is one of the two that are allowed: the one that ends a program when
+/// something unwinds into a C function, which only the program's own callback can do; and the bounds check of
+/// places in an image's head, done once per image, where each place is a constant.
 fn stays(function: &str, stranger: &str) -> bool {
     stranger.ends_with("panic_cannot_unwind")
         || (function.starts_with("heaplab_raw::") && stranger.ends_with("panic_bounds_check"))
@@ -228,7 +231,8 @@ fn a_recorded_call_reaches_nothing_that_allocates_locks_or_panics() {
 fn the_common_path_is_short_and_shares_nothing() {
     let code = Code::read();
     for entry in ["malloc", "free", "calloc", "realloc"] {
-        // The exported function only notes the depth of the stack, and goes on in the one that does the work.
+        // The exported function only notes the depth of the stack, and continues in the one that does the
+        // work.
         let targets = code.targets(entry);
         let body = match targets.iter().collect::<Vec<_>>()[..] {
             [Target::Own(body)] if code.functions[entry].len() < 24 => body.clone(),

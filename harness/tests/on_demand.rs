@@ -1,5 +1,6 @@
-//! Allocators beyond the default build: those that scripts/build-allocators builds in seconds, and those that the system
-//! brings. Google's TCMalloc takes minutes to build: scripts/check-allocators tries it, with all others.
+//! Allocators beyond the default build: those that scripts/build-allocators builds in seconds, and those that
+//! the system provides. Google's TCMalloc takes minutes to build: scripts/check-allocators tests it, along
+//! with all others.
 
 #[path = "support/recording.rs"]
 #[allow(dead_code)] // nothing is recorded here
@@ -14,12 +15,12 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// What builds fast, and a text that its version begins with.
+/// Allocators that build fast, and a text with which each version begins.
 const BUILT: [(&str, &str); 3] = [("mimalloc2", "2.3."), ("snmalloc", "0.7."), ("rpmalloc", "1.4.")];
-/// What the system brings.
+/// Allocators that the system provides.
 const PACKAGED: [&str; 2] = ["scudo", "tbbmalloc"];
 
-/// Where the libraries lie that the script built.
+/// Where the libraries built by the script are.
 static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     support::library_directory();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
@@ -148,7 +149,7 @@ fn settings_that_are_known_are_taken_and_others_are_told() {
 
 #[test]
 fn an_allocator_that_crashes_at_start_is_a_row_and_the_others_are_measured() {
-    // Scudo checks that a quarantine has a cache beside it, and gives up where it has not.
+    // Scudo checks that a quarantine has a cache with it, and gives up otherwise.
     let samples = run(&["scudo:quarantine_size_kb=256", "scudo"], &["--pass", "memory"]);
     let [[_, status, detail], [_, other, _]] = &samples[..] else { panic!("{samples:?}") };
     assert_eq!((status.as_str(), other.as_str()), ("crash-at-start", "ok"), "{samples:?}");

@@ -1,4 +1,4 @@
-//! Memory over time: from when on it counts, and whether it still grows at the end.
+//! Memory over time: when it starts to count, and whether it still grows at the end.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -10,10 +10,11 @@ use std::path::Path;
 use rows::{Row, column, read_samples};
 use support::heaplab;
 
-/// Blocks of this size, one each ms.
+/// Blocks of this size, one per ms.
 const BYTES: u64 = 20_000;
 
-/// A log of so many steps: in the first `rising` each allocates a block, in the others each frees one and allocates one.
+/// A log of this many steps: in the first `rising` each allocates a block, in the others each frees one and
+/// allocates one.
 fn write_log(path: &Path, steps: u64, rising: u64) {
     let mut log = String::new();
     let address = |block: u64| (1u64 << 32) + block * 32_768;
@@ -27,7 +28,7 @@ fn write_log(path: &Path, steps: u64, rising: u64) {
     std::fs::write(path, log).unwrap();
 }
 
-/// Runs the log, and returns what was printed and the samples.
+/// Runs the log, and returns the output and the samples.
 fn run(log: &Path, output: &str, arguments: &[&str]) -> (String, Vec<Row>) {
     let output = log.with_file_name(output);
     let said = heaplab()
@@ -46,14 +47,14 @@ fn memory_that_still_grows_is_marked_with_its_slope() {
     let grows = directory.path().join("grows.log");
     write_log(&grows, 3_000, 3_000);
     let (said, _) = run(&grows, "grows", &[]);
-    // 20 MB a second are 19 MiB; mean memory of the last third is 5/3 of that of the second.
+    // 20 MB a second are 19 MiB; the mean memory of the last third is 5/3 of the second third's.
     let mut lines = said.lines().skip_while(|line| !line.starts_with("* memory still grew"));
     let mark = lines.nth(1).unwrap_or_else(|| panic!("{said}"));
     assert!(mark.starts_with("    grows: ptmalloc2 66.") && mark.ends_with(" MiB a second)"), "{mark}");
     assert!(mark.contains("(19."), "{mark}");
     let report = std::fs::read_to_string(directory.path().join("grows/report.md")).unwrap();
     assert!(report.contains("6, growing"), "{report}");
-    // A plan rests on it all the same, and must not do so in silence.
+    // A plan uses it all the same, and must not do so silently.
     let plan =
         heaplab().current_dir(directory.path()).args(["plan", "grows", "--host-memory", "1GiB"]).assert();
     let told = String::from_utf8(plan.success().get_output().clone().stderr).unwrap();
@@ -86,7 +87,7 @@ fn the_start_can_be_left_out() {
         assert_eq!(column(timed, "counted_from_ns"), "1000000000");
         let from: f64 = column(steady, "counted_from_ns").parse().unwrap();
         assert!((0.55e9..0.7e9).contains(&from), "{from}");
-        // A fifth of the time it rose: the mean was nine tenths.
+        // It rose for a fifth of the time: the mean was nine tenths.
         assert!((requested(whole) / full - 0.9).abs() < 0.01, "{}", requested(whole));
         for row in [steady, timed] {
             assert!((requested(row) / full - 1.0).abs() < 0.01, "{}", requested(row));
@@ -94,7 +95,7 @@ fn the_start_can_be_left_out() {
             assert!((1.05..1.2).contains(&share), "{} of {full}, {}", mean(row), mean(whole));
         }
     }
-    // A run keeps it, and a resumed one goes on with it.
+    // A run keeps the setting, and a resumed run continues with it.
     let run_file = std::fs::read_to_string(directory.path().join("steady/run.toml")).unwrap();
     assert!(run_file.contains("count_from = \"steady\""), "{run_file}");
 

@@ -36,7 +36,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-/// What it printed, the run's directory as RUN.
+/// What it printed, with the run's directory replaced by RUN.
 fn stdout_of(output: &Output, run: &Path) -> String {
     stdout(output).replace(&run.display().to_string(), "RUN")
 }
@@ -74,7 +74,7 @@ fn cpu_bounds_a_plan_where_it_is_known() {
         "{unknown}"
     );
     let known = stdout(&plan(directory.path(), &[&host[..], &["--process-cpus", "0.7"]].concat()));
-    // 8 CPUs less a fifth are 6.4: 9 processes of 0.7 each, however much memory is left.
+    // 8 CPUs minus a fifth are 6.4: 9 processes of 0.7 each, however much memory is left.
     let row = known.lines().find(|line| line.starts_with("jemalloc")).expect("a row");
     let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(cells[3..5], ["9", "CPU"], "{row}");

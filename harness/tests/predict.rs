@@ -13,7 +13,7 @@ use heaplab_trace::{
 use support::heaplab;
 
 const MIB: u64 = 1 << 20;
-/// What the recorded process has beside its heap.
+/// What the recorded process has besides its heap.
 const NOT_HEAP: u64 = 30 * MIB;
 
 /// The library that serves a worker without a preload, by its hash.
@@ -93,7 +93,7 @@ fn a_prediction_at_another_cpu_count_subtracts_a_replay_as_it_was_recorded() {
     let predicted = peak("ptmalloc2", "predicted_resident_peak_bytes")
         - peak("ptmalloc2:process.cpus=2", "predicted_resident_peak_bytes");
     assert!((predicted - own).abs() < (MIB / 4) as f64, "{predicted} and {own}");
-    // A run resumed has the same variants; one as it was recorded needs no other.
+    // A resumed run has the same variants; a run under the recorded conditions needs no others.
     let mut command = heaplab();
     command.current_dir(place.path()).args(["run", "--resume", "-o", "eight"]).assert().success();
     assert!(!run("two", &["--cpus", "2"]).contains("is added"));
@@ -118,7 +118,7 @@ fn a_prediction_at_another_cpu_count_subtracts_a_replay_as_it_was_recorded() {
         !summary(&place.path().join("two"))
             .contains_key(&("ptmalloc2".into(), "predicted_resident_peak_bytes".into()))
     );
-    // A run without the reference is not predicted from, whoever wrote it.
+    // Nothing is predicted from a run without the reference, whoever wrote it.
     let path = place.path().join("eight");
     for (name, from) in [("run.toml", "process.cpus=2"), ("samples.csv", "process.cpus=2")] {
         let text = std::fs::read_to_string(path.join(name)).expect("readable");
@@ -149,7 +149,8 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     let found = summary(&place.path().join("out"));
     let of = |variant: &str, metric: &str| found[&(variant.to_owned(), metric.to_owned())];
     let recorded_peak = (NOT_HEAP + 20 * MIB / 20_000 / 10 * 10 * 20_000) as f64;
-    // But for what a reading and its neighbours differ by: the trace's figures know no pages and no metadata.
+    // Equal except for what a reading and its neighbours differ by: the trace's figures include neither pages
+    // nor metadata.
     let same = |metric: &str, recorded: f64| {
         let predicted = of("ptmalloc2", metric);
         assert!(
@@ -164,7 +165,7 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     assert!((predicted - difference).abs() < MIB as f64, "{predicted} instead of {difference}");
     assert!(of("jemalloc", "predicted_resident_mean_bytes") > NOT_HEAP as f64);
 
-    // A plan is then with the whole process, and adds nothing to it.
+    // A plan then uses the whole process, and adds nothing to it.
     let mut command = heaplab();
     command.current_dir(place.path()).args(["plan", "out", "--host-memory", "1GiB", "--processes", "4"]);
     let output = command.args(["--non-heap", "100MiB", "--format", "json"]).output().expect("it runs");
@@ -188,7 +189,8 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     );
 }
 
-/// A recording of another machine, whose C library is not this one's: a note, and all that needs no recording.
+/// A recording from another machine, with a different C library: a note, and everything that needs no
+/// recording.
 #[test]
 fn another_build_of_the_same_allocator_is_no_error() {
     let place = tempfile::tempdir().expect("a directory");
@@ -238,7 +240,7 @@ fn a_process_that_switched_huge_pages_off_has_none_in_the_replay() {
     };
     let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").expect("readable");
     assert_eq!(huge_bytes("as-it-is") > 0, !enabled.contains("[never]"), "mimalloc asks for them: {enabled}");
-    // One that it had before it said so stays.
+    // A huge page that it had before it said so stays.
     assert!(huge_bytes("off") <= 4 * MIB, "{}", huge_bytes("off"));
 }
 

@@ -1,5 +1,5 @@
-//! What README.md and the documents say is so: their commands run, and their links lead somewhere. figures.rs compares
-//! their figures with the committed runs.
+//! What README.md and the documents say is true: their commands run, and their links lead somewhere.
+//! figures.rs compares their figures with the committed runs.
 
 mod documents;
 mod support;
@@ -45,7 +45,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 fn workplace() -> TempDir {
     let directory = TempDir::new().expect("a directory");
     std::os::unix::fs::symlink(root().join("workloads"), directory.path().join("workloads")).expect("a link");
-    // Builds of one allocator, of which the first needs less memory than the others.
+    // Builds of one allocator; the first needs less memory than the others.
     let builds = directory.path().join("builds");
     std::fs::create_dir(&builds).expect("a directory");
     for (number, allocator) in [(1, "jemalloc"), (2, "mimalloc"), (3, "mimalloc")] {
@@ -54,8 +54,8 @@ fn workplace() -> TempDir {
     directory
 }
 
-/// A run as the documents have it, of a real program too, takes minutes: here each sample is taken once, and a model
-/// simulates two seconds.
+/// A run as written in the documents, also of a real program, takes minutes: here each sample is taken once,
+/// and a model simulates two seconds.
 fn shorten(words: &mut Vec<String>) {
     if matches!(words[0].as_str(), "exec" | "validate" | "limit")
         && let Some(at) = words.iter().position(|word| word == "--reps")
@@ -70,7 +70,7 @@ fn shorten(words: &mut Vec<String>) {
         return;
     }
     let is_quick_suite = words.len() == 1 || words[1].starts_with('-');
-    // One workload of the suite instead of four, under the allocators that are named: other tests run the suite.
+    // One workload of the suite instead of four, under the named allocators: other tests run the suite.
     if is_quick_suite {
         words.insert(1, "threaded".to_owned());
     }
@@ -85,7 +85,7 @@ fn shorten(words: &mut Vec<String>) {
     set("--duration", "2s", has_model);
 }
 
-/// The floor's library, which stands for a reader's own.
+/// The floor's library, which stands in for a reader's own.
 fn own_library() -> String {
     library("floor")
 }
@@ -97,7 +97,7 @@ fn library(name: &str) -> String {
     entry["library"].as_str().expect("a path").to_owned()
 }
 
-/// The commands of a page, in the order in which a reader meets them; each once.
+/// The commands of a page, in the order in which a reader meets them; each one once.
 fn shown_commands(page: &str) -> Vec<Vec<String>> {
     let mut shown: Vec<Vec<String>> = Vec::new();
     for words in commands(&read(page)) {
@@ -108,7 +108,7 @@ fn shown_commands(page: &str) -> Vec<Vec<String>> {
     shown
 }
 
-// Two tests, because they take minutes, and run side by side.
+// There are two tests because they take minutes and run side by side.
 #[test]
 fn every_command_of_the_readme_runs() {
     run_all("README.md", 9);
@@ -129,7 +129,7 @@ fn run_all(page: &str, least: usize) {
         shorten(&mut run);
         let output = heaplab().args(&run).current_dir(directory.path()).output().expect("it starts");
         let complaint = String::from_utf8_lossy(&output.stderr);
-        // Control groups take rights that not every machine gives; that is then said.
+        // Control groups need rights that not every machine grants; the command then says so.
         if words[0] == "limit" && complaint.contains("no control group with a memory limit can be made") {
             continue;
         }
@@ -161,7 +161,7 @@ fn every_command_is_shown() {
 fn options_in_the_documents_are_known() {
     for document in document_names() {
         for mut words in commands(&read(&document)) {
-            // What follows is another program's.
+            // What follows belongs to another program.
             words.truncate(words.iter().position(|word| word == "--").unwrap_or(words.len()));
             // Help is printed only if everything before it was understood.
             words.push("--help".to_owned());
@@ -184,7 +184,7 @@ fn links_lead_to_files_and_headings() {
             }
             let (target, heading) = link.split_once('#').unwrap_or((link, ""));
             let path = if target.is_empty() { own.clone() } else { directory.join(target) };
-            assert!(path.exists(), "{document} links to {target}, which is not there");
+            assert!(path.exists(), "{document} links to {target}, which does not exist");
             if !heading.is_empty() {
                 let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{target}: {error}"));
                 let is_there =

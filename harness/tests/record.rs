@@ -89,7 +89,7 @@ fn resident_memory_and_cpu_time_are_known_to_the_end() {
     assert!(!run.said().contains("what recording costs is not known"), "{}", run.said());
 }
 
-/// A prediction needs it, and reads a run's files alone.
+/// A prediction needs it, and reads only a run's files.
 #[test]
 fn a_run_says_how_often_its_recorded_process_was_looked_at() {
     let recorded = Recorded::hazard("end.c", &[], &["_exit"]);
@@ -120,14 +120,14 @@ fn a_limit_of_bytes_stops_the_recording_and_not_the_program() {
 
 #[test]
 fn a_limit_of_time_stops_the_recording_and_not_the_program() {
-    // It runs for two seconds at least.
+    // It runs for at least two seconds.
     let run = Recorded::hazard("bursts.c", &["--max-seconds", "0.5"], &[]);
     run.assert_unchanged();
     assert!((10_000..3_990_000).contains(&run.total("malloc")));
     assert!(run.said().contains("the time of --max-seconds was over"), "{}", run.said());
 }
 
-/// Runs a script of the shell in a name space of its own, on a disk (`$1`) of so many bytes. `$2` is heaplab, `$3` the
+/// Runs a shell script in its own namespace, on a disk (`$1`) of this many bytes. `$2` is heaplab, `$3` the
 /// program, `$4` a place elsewhere.
 fn on_small_disk(size: &str, hazard: &str, script: &str) -> (Output, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -149,7 +149,7 @@ fn on_small_disk(size: &str, hazard: &str, script: &str) -> (Output, TempDir) {
 
 #[test]
 fn a_full_disk_stops_the_recording_and_not_the_program() {
-    // Raw files and trace lie on it both. Which comes first, the end of the room or the look at it, is open.
+    // Raw files and trace are both on that disk. Either the room ends first, or the check notices first.
     let script = "\"$2\" record -o \"$1/trace.hlt\" -- \"$3\"";
     let (output, _directory) = on_small_disk("512k", "many_events.c", script);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -167,7 +167,7 @@ fn a_recording_leaves_room_for_its_trace() {
     assert!(said.contains("bytes left, no more than the raw files have"), "{said}");
     let trace = info(&directory.path().join("elsewhere.hlt"));
     let recorded = trace["summary"]["malloc"].as_u64().expect("a total");
-    // Half of the disk at 2 to 3 bytes an event, of two events a block.
+    // Half of the disk at 2 to 3 bytes an event, with two events per block.
     assert!((300_000..3_000_000).contains(&recorded), "{recorded}");
 }
 
@@ -202,8 +202,9 @@ fn a_signal_ends_the_merge_and_the_raw_files_stay() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
-    // The trace has no name while it is made (`#` and its number), and the merge begins it. Before the program starts one
-    // is opened and closed at once, to see whether it can be: what is still open a moment later is the merge's.
+    // The trace has no name while it is made (`#` and its number), and the merge starts it. Before the
+    // program starts, one is opened and closed at once, to see whether it can be made: one that is still open
+    // a moment later is the merge's.
     let nameless = directory.path().join("#").to_string_lossy().into_owned();
     let open_files = format!("/proc/{}/fd", child.id());
     let merges = || {
@@ -239,7 +240,7 @@ fn a_limit_of_file_sizes_stops_the_recording_and_not_the_program() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("many_events.c", directory.path(), &[]);
     let trace = directory.path().join("trace.hlt");
-    // To write past the limit would be a SIGXFSZ to the program.
+    // Writing past the limit would send SIGXFSZ to the program.
     let heaplab = heaplab();
     let output = Command::new("sh")
         .args(["-c", "ulimit -f 512; exec \"$0\" record -o \"$1\" -- \"$2\""])
@@ -258,7 +259,7 @@ fn a_command_that_is_killed_leaves_the_program_to_record_on() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("many_events.c", directory.path(), &[]);
     let (trace, imported) = (directory.path().join("trace.hlt"), directory.path().join("imported.hlt"));
-    // The program's end is seen by the end of its output, which is the command's too.
+    // The program's end is visible from the end of its output, which is also the command's.
     let output = Command::new(heaplab().get_program())
         .args(["record", "-o"])
         .arg(&trace)
@@ -301,7 +302,7 @@ impl Phases {
         Phases { heaplab: child, control: directory.join("trace.hlt.raw/control") }
     }
 
-    /// Lets the program do its next phase, to the end of it.
+    /// Lets the program run its next phase to its end.
     fn go_on(&mut self) {
         self.heaplab.stdin.as_mut().expect("a pipe").write_all(b"x").expect("it listens");
         let mut word = [0; 6];
@@ -309,7 +310,7 @@ impl Phases {
         assert_eq!(&word, b"phase\n");
     }
 
-    /// Asks by a signal for a state, and waits until it is there.
+    /// Asks for a state by a signal, and waits until it is reached.
     fn ask(&self, signal: Signal, state: State) {
         let pid = Pid::from_raw(i32::try_from(self.heaplab.id()).expect("a process")).expect("a process");
         kill_process(pid, signal).expect("it runs");
@@ -372,7 +373,7 @@ fn a_static_program_is_not_recorded_and_the_reason_is_said() {
 fn a_set_user_id_program_is_not_recorded_and_the_reason_is_said() {
     let directory = tempfile::tempdir().expect("a directory");
     let (program, arguments) = if rustix::process::getuid().is_root() {
-        // For root a program of root's is no other user's: this one is made nobody's.
+        // For root, a program of root's does not belong to another user, so this one is made nobody's.
         let program = compile("end.c", directory.path(), &[]);
         std::os::unix::fs::chown(&program, Some(65_534), Some(65_534)).expect("root may");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).expect("root may");

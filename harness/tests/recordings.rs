@@ -1,5 +1,5 @@
-//! The recordings that are shipped: each is whole, is what its document says, tells nothing of where it was made,
-//! and replays.
+//! The shipped recordings: each is complete, is what its document says, reveals nothing about where it was
+//! made, and replays.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use heaplab_trace::verify;
 use support::heaplab;
 
-/// What `workloads/traces` may hold in all, in bytes of recordings.
+/// The most bytes of recordings that `workloads/traces` may hold in all.
 const MOST_BYTES: u64 = 8_000_000;
 
 fn traces() -> PathBuf {
@@ -56,7 +56,8 @@ fn no_recording_tells_where_it_was_made() {
         let header = heaplab_trace::TraceReader::open(&path).expect("a trace").header().clone();
         let texts = header.notes.iter().map(|note| &note.value).chain([&header.program, &header.source]);
         for text in texts {
-            // What Debian's packages bring lies in /usr, /lib and /bin; all else would be a place of the maker's.
+            // Debian's packages install into /usr, /lib and /bin; anything else would be a path on the
+            // maker's machine.
             let mut words = text.split([' ', ':', '\'', '=']).filter(|word| word.starts_with('/'));
             let own =
                 words.find(|word| !["/usr/", "/lib/", "/bin/"].iter().any(|root| word.starts_with(root)));

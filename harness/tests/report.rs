@@ -165,11 +165,11 @@ fn a_resumed_run_counts_nothing_twice() {
     let path = directory.path();
     let buckets_before = fs::read_to_string(path.join("latency.csv")).expect("readable").lines().count();
     let points_before = fs::read_to_string(path.join("timeline.csv")).expect("readable").lines().count();
-    // The worker of the last sample (memory, block 1) never came to write its row, and a bucket is torn.
+    // The worker of the last sample (memory, block 1) never got to write its row, and a bucket is torn.
     edit(&path.join("samples.csv"), |text| text.lines().take(6).map(|line| format!("{line}\n")).collect());
     edit(&path.join("latency.csv"), |text| text + "20300131T1200");
 
-    let mut run = RunDirectory::resume(path).expect("it goes on");
+    let mut run = RunDirectory::resume(path).expect("it continues");
     assert_eq!(run.done().len(), 5);
     assert!(!run.done().iter().any(|key| key.block == 1 && key.pass == Pass::Memory));
     let shape = Shape::new(&["ptmalloc2"], 2);
@@ -193,7 +193,7 @@ fn a_resumed_run_counts_nothing_twice() {
 #[test]
 fn the_last_row_of_a_sample_counts() {
     let directory = written(&Shape { broken: Some("jemalloc".to_owned()), ..Shape::new(&FOUR, 2) });
-    let mut run = RunDirectory::resume(directory.path()).expect("it goes on");
+    let mut run = RunDirectory::resume(directory.path()).expect("it continues");
     assert_eq!(run.done().len(), 2 * 3 * 3);
     Shape::new(&FOUR, 2).append_all(&mut run, |key| key.variant == "jemalloc");
     run.finish().expect("run.toml is written");
@@ -299,7 +299,7 @@ fn a_report_is_complete_and_says_so() {
         assert!((250..4000).contains(&side(20)), "{name}: {}", side(20));
         assert!(text.contains(&name), "{text}");
     }
-    // Else what is printed last is where the report is, and nothing hides the answer.
+    // Otherwise the last line printed says where the report is, and nothing hides the answer.
     let brief = stdout(&report(directory.path(), &[]));
     let last: Vec<&str> = brief.lines().rev().take(4).collect();
     let page = directory.path().join("report.html");
@@ -357,7 +357,7 @@ fn failed_samples_are_counted_and_named() {
     assert_eq!(output.status.code(), Some(3));
     let line = "monitor-server, ptmalloc2: 6 throughput samples ended as timeout";
     assert!(stderr(&output).contains(line), "{}", stderr(&output));
-    // All passes failed alike: why stands once.
+    // All passes failed in the same way: the reason appears once.
     assert_eq!(stderr(&output).matches("no end after 600 s, stopped").count(), 1, "{}", stderr(&output));
     assert!(stdout(&output).contains("only jemalloc finished every sample"), "{}", stdout(&output));
     let summary = fs::read_to_string(directory.path().join("summary.csv")).expect("a summary");

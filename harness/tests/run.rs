@@ -1,4 +1,4 @@
-//! `heaplab run` as a process: what it measures, what it refuses, and what becomes of faults.
+//! `heaplab run` as a process: what it measures, what it refuses, and what happens to faults.
 
 #[path = "run/packed.rs"]
 mod packed;
@@ -54,7 +54,7 @@ impl Place {
         read_samples(&self.path("out"))
     }
 
-    /// A preload library made of faulty.c with the fault of that name.
+    /// A preload library compiled from faulty.c with the fault of that name.
     fn faulty(&self, fault: &str) -> String {
         let library = self.path(&format!("{fault}.so"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/faulty.c");
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// Four threads that allocate, grow, hand on and free, 8 calls a round.
+/// Four threads that allocate, grow, hand over and free, 8 calls per round.
 fn small_log() -> String {
     let mut log = String::new();
     for round in 0..1500u64 {
@@ -107,7 +107,7 @@ fn every_pass_measures_what_its_columns_say() {
         assert_eq!(column(sample, "pace"), "max", "the log has no times");
         let memory = column(sample, "pass") == "memory";
         assert_eq!(column(sample, "resident_peak_bytes").is_empty(), !memory);
-        // Memory is warmed where time counts, and as much as the variant was seen to use.
+        // Memory is warmed where time counts, as much as the variant was seen to use.
         let timed = matches!(column(sample, "pass"), "throughput" | "latency");
         assert_eq!(column(sample, "warmed_bytes").is_empty(), !timed);
         if timed {
@@ -183,8 +183,8 @@ fn orders_and_touch_policies_replay_the_same_objects() {
     }
 }
 
-/// In causal order two windows are open, and a point of the idle time between them must not come before the one
-/// after the first: the mean went beyond every machine's memory.
+/// In causal order two windows are open, and a point of the idle time between them must not come before the
+/// one after the first: the mean once exceeded every machine's memory.
 #[test]
 fn in_causal_order_too_the_mean_is_below_the_peak() {
     let mut log = String::new();
@@ -206,7 +206,7 @@ fn in_causal_order_too_the_mean_is_below_the_peak() {
     }
 }
 
-/// NULL is a right answer to malloc(0) and to an alignment that no machine has, if nothing is asked for.
+/// NULL is a valid answer to malloc(0) and to an alignment that no machine has, if nothing is asked for.
 #[test]
 fn an_object_of_no_bytes_may_have_no_block() {
     let place = Place::new();
@@ -397,7 +397,7 @@ fn sizes_and_times_beyond_those_of_toml_are_kept() {
         "1: malloc 0x10 18446744073709551615 0 1\n1: free 0x10 18446744073709551615 18446744073709551615\n";
     fs::write(place.path("huge.log"), log).unwrap();
     let arguments = ["huge.log", "--pass", "throughput", "--pace", "max", "--reps", "1", "-a", "ptmalloc2"];
-    // No allocator can give as much: the sample fails, and the run says so.
+    // No allocator can provide that much: the sample fails, and the run says so.
     place.run(&arguments).code(3);
     let run: toml::Table = fs::read_to_string(place.path("out/run.toml")).unwrap().parse().unwrap();
     for number in ["requested_peak_bytes", "duration_ns"] {
@@ -457,6 +457,6 @@ fn each_block_has_a_layout_of_its_own() {
         held.iter().max().unwrap() - held.iter().min().unwrap()
     };
     let (varied, fixed) = (spread("varied", &[]), spread("fixed", &["--fixed"]));
-    // Addresses are random in both: that is worth a page or two.
+    // Addresses are random in both, which accounts for a page or two.
     assert!(fixed <= 3 * 4096 && varied >= 6 * 4096, "varied {varied}, fixed {fixed}");
 }

@@ -1,4 +1,4 @@
-//! `heaplab run --list-units` and `--shard` as processes: a run in parts, on as many machines.
+//! `heaplab run --list-units` and `--shard` as processes: a run in parts, on several machines.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -13,7 +13,7 @@ use rows::{column, read_samples};
 use support::heaplab;
 use tempfile::TempDir;
 
-/// What is asked of every run here: two logs, two blocks each, two variants.
+/// The options of every run here: two logs, two blocks each, two variants.
 const PLAN: [&str; 10] =
     ["run", "a.log", "b.log", "-a", "ptmalloc2", "-a", "floor", "--checkpoints", "50", "--reps=2"];
 
@@ -38,7 +38,7 @@ fn lines(assert: &assert_cmd::assert::Assert) -> Vec<String> {
     String::from_utf8_lossy(&assert.get_output().stdout).lines().map(str::to_owned).collect()
 }
 
-/// The units that the samples of a directory are of.
+/// The units to which a directory's samples belong.
 fn units(directory: &Path) -> BTreeSet<String> {
     let samples = read_samples(directory);
     samples.iter().map(|row| format!("{}#{}", column(row, "workload"), column(row, "block"))).collect()
@@ -48,8 +48,8 @@ fn units(directory: &Path) -> BTreeSet<String> {
 fn units_are_listed_without_a_run() {
     let place = place();
     let all = run(place.path(), &["--list-units", "-a", "absent=/no/such/library.so"]).success();
-    assert_eq!(lines(&all), ["a#0", "b#0", "a#1", "b#1"], "no library need be there");
-    // It is what a script asks before it submits jobs: what no host could measure is said now.
+    assert_eq!(lines(&all), ["a#0", "b#0", "a#1", "b#1"], "no library needs to exist");
+    // A script asks this before it submits jobs, so it already reports what no host could measure.
     for (wrong, problem) in [
         (["-a", "jemaloc"], "jemaloc"),
         (["-a", "jemalloc:narenas"], "narenas"),
@@ -87,7 +87,7 @@ fn a_shard_takes_its_units_and_is_resumed_as_it_was_asked_for() {
         assert_eq!(units(&place.path().join("out")), listed);
         assert_eq!(read_samples(&place.path().join("out")).len(), listed.len() * 2);
     }
-    assert!(!place.path().join("out/report.md").exists(), "a shard is no run to report on");
+    assert!(!place.path().join("out/report.md").exists(), "a shard is not a run to report on");
     heaplab().current_dir(place.path()).args(["run", "--resume", "-o", "out"]).assert().success();
     let other = run(place.path(), &["--pass", "check", "--shard", "2/2", "--resume", "-o", "out"]).code(2);
     let said = String::from_utf8_lossy(&other.get_output().stderr).into_owned();
@@ -134,8 +134,8 @@ fn said(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
 }
 
-/// What neither the machine nor the hour has a part in: the cells of these columns. Resident memory is one of them because
-/// ptmalloc2 and floor read no clock, and the logs are of one thread.
+/// What depends on neither the machine nor the time: the cells of these columns. Resident memory is one of
+/// them because ptmalloc2 and floor read no clock, and the logs have one thread.
 fn deterministic(directory: &Path, file: &str) -> Vec<Vec<String>> {
     const COLUMNS: &str = "block workload variant allocator allocator_version settings cpus pass pace order touch status \
                            events threads requested_peak_bytes requested_mean_bytes truncated library_hash time_ns \
@@ -174,7 +174,7 @@ fn merged_shards_are_the_run_that_was_never_divided() {
     assert!(said(&resumed).contains("was merged of several directories"), "{}", said(&resumed));
 }
 
-/// Makes a directory that was measured on another kind of machine of one that was measured here.
+/// Turns a directory measured here into one measured on a different kind of machine.
 fn move_to_other_machine(directory: &Path) {
     let path = directory.join("run.toml");
     let mut file: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
@@ -279,7 +279,7 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
             "{directories:?}: nothing is written"
         );
     }
-    // What is there is merged all the same, and says what it is.
+    // What exists is merged all the same, and says that it is incomplete.
     let partial = merge(place.path(), &["s1"], &["--allow-missing"]).code(3);
     assert!(said(&partial).contains("are missing or not whole"), "{}", said(&partial));
     let again = merge(place.path(), &["s1", "s2"], &[]).code(2);
@@ -328,5 +328,5 @@ fn each_block_of_a_model_has_the_load_of_the_undivided_run() {
     let merged = seeds("merged");
     assert_eq!(merged, seeds("whole"));
     let different: BTreeSet<&String> = merged.iter().map(|(_, seed)| seed).collect();
-    assert_eq!((merged.len(), different.len()), (4, 4), "each block has a load of its own: {merged:?}");
+    assert_eq!((merged.len(), different.len()), (4, 4), "each block has its own load: {merged:?}");
 }

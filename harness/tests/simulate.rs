@@ -62,7 +62,7 @@ fn a_shipped_model_becomes_a_trace_with_the_counts_that_are_printed() {
     assert_eq!(notes, ["heaplab_version", "definition", "definition_sha256", "seed", "duration_ns"]);
 }
 
-/// The definition's text stands whole in the header, and as one short row where it is printed.
+/// The definition's text is complete in the header, and shortened to one row where it is printed.
 #[test]
 fn trace_info_shows_what_the_trace_follows_from() {
     let place = tempfile::tempdir().unwrap();
@@ -176,7 +176,8 @@ fn a_plot_of_the_load_is_drawn() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
 }
 
-/// What the report has to know of a model goes through run.toml: its phases, and that only a part of the load is there.
+/// What the report must know about a model goes through run.toml: its phases, and that only a part of the
+/// load is in it.
 #[test]
 fn a_run_of_a_thinned_model_says_that_fragmentation_is_a_lower_bound() {
     let place = tempfile::tempdir().unwrap();

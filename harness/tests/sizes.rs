@@ -26,7 +26,8 @@ fn library(directory: &Path, name: &str, defines: &[&str]) -> PathBuf {
     path
 }
 
-/// So many blocks of each of ten sizes, of which the last third is freed, and then about as many bytes in large blocks.
+/// This many blocks of each of ten sizes, the last third of which is freed, and then about as many bytes in
+/// large blocks.
 fn write_log(path: &Path, of_each: u64) {
     let mut log = String::new();
     let mut time = 0;
@@ -90,7 +91,7 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
         samples.iter().find(is).unwrap()
     };
 
-    // The headline is broken down where it is reached: it adds up, and is all but the largest size seen.
+    // The headline is broken down where it is reached: it adds up, and is nearly the largest size seen.
     for variant in ["ptmalloc2", "plain", "waste", "blind"] {
         let row = memory(variant);
         let at = |name: &str| number(row, &format!("at_resident_peak_{name}_bytes"));
@@ -115,7 +116,7 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
         let lost = |row: &Row| number(row, "live_usable_bytes") - number(row, "live_requested_bytes");
         of(variant).into_iter().max_by_key(lost).map(|row| number(&row, "usable_bytes")).unwrap()
     };
-    // 1,016 bytes and 5 % more, in glibc's steps of 16; by itself glibc has 1,016 of the same size.
+    // 1,016 bytes and 5 % more, in glibc's steps of 16; glibc alone has blocks of exactly 1,016.
     assert_eq!(worst("waste"), 1_080);
     assert_ne!(worst("plain"), 1_080);
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
@@ -124,7 +125,8 @@ fn a_wasteful_size_is_named_and_a_library_that_tells_none_is_measured() {
 
     assert!(out.join("plots/sizes-sizes.png").is_file());
 
-    // What is lost in blocks is not known of one that does not tell, and nothing else is amiss.
+    // What is lost inside blocks is unknown for an allocator that does not report it, and nothing else is
+    // wrong.
     let row = memory("blind");
     assert_eq!((column(row, "usable_peak_bytes"), column(row, "at_peak_internal_bytes")), ("", ""));
     assert!(
@@ -145,7 +147,7 @@ fn measure(log: &Path, output: &Path, variants: &[String]) {
     command.args(["-o", output.to_str().unwrap()]).assert().success();
 }
 
-/// Makes a run of one variant of another run, which it calls `build`.
+/// Makes a run of one variant of another run, and calls the variant `build`.
 fn keep_variant(run: &Path, variant: &str, output: &Path) -> String {
     std::fs::create_dir(output).unwrap();
     let text = std::fs::read_to_string(run.join("run.toml")).unwrap();
@@ -171,7 +173,7 @@ fn compare(arguments: &[&str]) -> String {
     String::from_utf8(said.get_output().stdout.clone()).unwrap()
 }
 
-/// Asserts that of a table of all classes one differs, and by how much.
+/// Asserts that one class in a table of all classes differs, and by how much.
 fn assert_named(table: &str, variant: &str, classes: usize) {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let rows: Vec<Row> = reader.deserialize().map(|row| row.unwrap()).collect();

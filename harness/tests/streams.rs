@@ -1,6 +1,6 @@
-//! What a command does where its standard output or standard error cannot be written: one rule for all of them.
+//! What a command does if its standard output or standard error cannot be written: one rule for all commands.
 //!
-//! - Nobody reads standard output: no failure, no word about it, and the status is what it would have been.
+//! - Nobody reads standard output: not a failure, no message, and the status is what it would have been.
 //! - Standard output cannot be written (a full disk): an error that says so, and status 1.
 //! - Standard error cannot be written, or nobody reads it: the status is what it would have been.
 
@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-/// Commands that write to standard output, a line of words each. `DIR` is a directory of the test's own, `RUN` a
-/// run's, `TRACE` a trace, `NEW` a path at which nothing is.
+/// Commands that write to standard output, one line of words each. `DIR` is the test's own directory, `RUN` a
+/// run's, `TRACE` a trace, `NEW` an unused path.
 const WRITERS: [&str; 28] = [
     "--help",
     "--version",
@@ -44,8 +44,8 @@ const WRITERS: [&str; 28] = [
     "completions bash",
     "man run",
 ];
-/// Commands whose standard output is that of the program that they run, or that write
-/// nothing without much work, or without the right to make control groups.
+/// Commands whose standard output is that of the program that they run, or that write nothing without much
+/// work or without the right to make control groups.
 const OTHERS: [&str; 5] = ["bisect", "exec", "record", "validate", "limit"];
 
 struct Place(tempfile::TempDir, Cell<u32>);

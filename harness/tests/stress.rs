@@ -39,7 +39,7 @@ fn a_pattern_becomes_a_trace() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let words: Vec<&str> = text(&output.stdout).split_whitespace().collect();
     let value = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1];
-    // Work is no event: an object that is given, 100 pairs and a start and end for each thread.
+    // Work is not an event: each thread has a given object, 100 pairs, and a start and end.
     assert_eq!((value("events"), value("threads"), value("live_at_end")), ("408", "3", "0"));
     let verified = heaplab(place.path(), &["trace", "verify", "a.hlt"]);
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));

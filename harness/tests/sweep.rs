@@ -10,7 +10,7 @@ use std::path::Path;
 use rows::{column, read_samples};
 use support::heaplab;
 
-/// Runs one simulated second of a model under the sweep; the run, and what was said.
+/// Runs one simulated second of a model under the sweep; returns the run and its messages.
 fn run(directory: &Path, sweep: &str, more: &[&str]) -> (std::process::ExitStatus, String) {
     let arguments = [
         "run",
@@ -185,6 +185,6 @@ fn a_library_given_by_its_path_is_swept_as_its_family_is() {
     ] {
         assert!(seen.contains(&row), "{row:?}: {seen:?}");
     }
-    // One sentence for one reason.
+    // One sentence per reason.
     assert_eq!(said.matches("unproven settings, because").count(), 1, "{said}");
 }

@@ -298,7 +298,7 @@ fn what_is_no_trace_is_refused() {
     }
 }
 
-/// What a recorder leaves behind that was killed: two images, the second of a child.
+/// What a killed recorder leaves: two images, the second of a child.
 fn raw_recording(place: &Place) -> PathBuf {
     let directory = place.path("demo.hlt.raw");
     fs::create_dir(&directory).unwrap();
@@ -392,7 +392,7 @@ heaplab: not in the android text: addresses are made up (object N is at 16 (N + 
 heaplab: not in the android text: the header: notes
 ";
     assert_eq!(stderr(&done), lost);
-    // What was exported is a log like any other.
+    // An exported log is a log like any other.
     let log = place.write("exported.txt", &done.stdout);
     let again = place.path("again.hlt");
     assert_eq!(trace(&["import", text(&log), "-o", text(&again)]).status.code(), Some(0));

@@ -1,4 +1,5 @@
-//! Trees of processes under `heaplab record`: forks, execs, pipelines, daemons, processes with numbers of their own.
+//! Trees of processes under `heaplab record`: forks, execs, pipelines, daemons, processes with their own
+//! PIDs.
 
 #[path = "support/recording.rs"]
 mod recording;
@@ -12,7 +13,7 @@ use recording::{Recorded, compile, info};
 use rustix::process::{Pid, Signal, kill_process};
 use support::heaplab;
 
-/// The processes of a manifest, in the order in which they began.
+/// The processes of a manifest, in the order in which they started.
 fn manifest(directory: &Path) -> Vec<toml::Table> {
     let text = std::fs::read_to_string(directory.join("trace.tree.toml")).expect("a manifest");
     let manifest: toml::Table = text.parse().expect("TOML");
@@ -25,7 +26,7 @@ fn text<'a>(entry: &'a toml::Table, key: &str) -> &'a str {
     entry.get(key).and_then(|value| value.as_str()).unwrap_or("")
 }
 
-/// The trace with the most allocations of those that a manifest names.
+/// The trace with the most allocations among those that a manifest names.
 fn busiest(directory: &Path) -> (PathBuf, serde_json::Value) {
     let entries = manifest(directory);
     let traces = entries.iter().filter_map(|entry| entry.get("trace")?.as_str());
@@ -45,7 +46,7 @@ fn a_daemon_is_recorded_to_its_end_and_not_to_its_starters() {
     assert_eq!(run.total("malloc"), 20_000, "a starter does not stand for it");
     assert!(run.said().contains("has exited, but"), "{}", run.said());
     let entries = manifest(run.directory.path());
-    // The one in between may have ended before it was seen.
+    // The process in between may have ended before it was seen.
     assert!((2..=3).contains(&entries.len()), "{entries:?}");
     let programs = entries.iter().filter(|entry| entry.contains_key("trace"));
     assert!(programs.clone().all(|entry| text(entry, "program").ends_with("/daemon")), "{entries:?}");
@@ -98,7 +99,7 @@ fn a_signal_or_a_limit_of_time_ends_the_recording_of_a_daemon_and_not_the_daemon
         let number =
             number.clone().find(|note| note["name"] == "pid").and_then(|note| note["value"].as_str());
         let number: i32 = number.expect("a number").parse().expect("a number");
-        kill_process(Pid::from_raw(number).expect("a process"), Signal::KILL).expect("the daemon runs on");
+        kill_process(Pid::from_raw(number).expect("a process"), Signal::KILL).expect("the daemon still runs");
     }
 }
 
@@ -163,10 +164,10 @@ fn both_sides_of_a_pipeline_are_recorded_and_the_shell_does_not_stand_for_them()
     };
     let named = entries.iter().find(is_other).map(|entry| text(entry, "trace")).expect("the other side");
     let named = info(&run.directory.path().join(named));
-    assert_eq!(named["gaps"], serde_json::json!([]), "who names a process means it");
+    assert_eq!(named["gaps"], serde_json::json!([]), "naming a process selects it");
 }
 
-/// As in a container: a root and numbers of its own, heaplab the first process there.
+/// As in a container: its own root and PIDs, with heaplab as the first process.
 #[test]
 fn heaplab_records_as_the_first_process_of_a_container() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -184,16 +185,18 @@ fn heaplab_records_as_the_first_process_of_a_container() {
     assert_eq!(output.status.code(), Some(24), "{said}");
     let whole = info(&trace);
     assert_eq!((&whole["summary"]["malloc"], &whole["summary"]["lost"]), (&2000.into(), &0.into()), "{said}");
-    // It lives for several sampling intervals. The memory is that of the recorded process, whenever it was sampled, and not that of another with its number.
+    // It lives for several sampling intervals. The memory is that of the recorded process, whenever it was
+    // sampled, and not that of another process with its PID.
     let share = whole["explained_share"].as_f64().expect("memory is known");
     assert!((0.5..=1.0).contains(&share), "{whole}");
     assert_eq!(manifest(directory.path()).iter().filter(|entry| entry.contains_key("trace")).count(), 61);
 }
 
-/// A user that was given up stays given up when another program begins: it finds the recording all the same.
+/// A process that has switched to another user stays that user when it starts another program, which finds
+/// the recording all the same.
 #[test]
 fn a_program_that_is_begun_as_another_user_is_recorded() {
-    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else becomes another user");
+    assert!(rustix::process::getuid().is_root(), "run the tests as root: nobody else can switch users");
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("ours");
@@ -210,7 +213,7 @@ fn a_program_that_is_begun_as_another_user_is_recorded() {
     );
 }
 
-/// The process's number inside is 1, and another process's outside.
+/// The process's PID is 1 inside, and another process has that PID outside.
 #[test]
 fn a_process_in_a_name_space_has_its_own_memory() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -236,7 +239,8 @@ fn what_workers_share_with_their_server_is_in_the_manifest() {
     let manifest: toml::Table = text.parse().expect("TOML");
     let points = manifest["shared"].as_array().expect("what is shared");
     let shared: Vec<i64> = points.iter().filter_map(|point| point[1].as_integer()).collect();
-    // Three workers share 32 MiB with the server until they write to a quarter of it; libraries' data is beside it.
+    // Three workers share 32 MiB with the server until they write to a quarter of it; libraries' data come on
+    // top.
     let mib = 1 << 20;
     assert!(shared.iter().any(|bytes| (72 * mib..75 * mib).contains(bytes)), "{shared:?}");
     assert!(shared.iter().all(|bytes| *bytes < 99 * mib), "{shared:?}");
@@ -248,7 +252,7 @@ fn a_tree_whose_command_was_killed_is_made_of_its_raw_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("shared_heap.c", directory.path(), &[]);
     let path = |name: &str| directory.path().join(name);
-    // The tree has done all when the command is killed.
+    // The tree has done everything by the time the command is killed.
     let status = Command::new(heaplab().get_program())
         .args(["record", "-o"])
         .arg(path("killed.hlt"))
@@ -342,8 +346,8 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
         rows.map(|row| row.expect("a whole row")).collect::<Vec<_>>()
     };
     let validation = rows("validation.csv");
-    // 4 * 32 + 3 * 4 MiB, and 32 + 3 * (8 + 4) MiB: the program's comment. What is predicted and what is measured of the
-    // program each hold that answer by itself.
+    // 4 * 32 + 3 * 4 MiB, and 32 + 3 * (8 + 4) MiB: see the program's comment. The prediction and the
+    // measurement of the program must each give that answer independently.
     for (counting, known) in [("sum", 138.0..146.0), ("once", 65.0..74.0)] {
         let is_it = |row: &&std::collections::HashMap<String, String>| {
             row["counting"] == counting && row["figure"] == "peak"
@@ -354,7 +358,7 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
             assert!(known.contains(&mib), "{counting}, {column}: {mib}");
         }
     }
-    // A worker's replay writes to nothing that it inherited: 32 MiB stay the server's.
+    // A worker's replay writes to nothing that it inherited: 32 MiB remain shared with the server.
     let timeline = rows("replay/timeline.csv");
     let inherited: Vec<f64> = timeline.iter().filter_map(|row| row["inherited_bytes"].parse().ok()).collect();
     let mib = |bytes: &f64| bytes / f64::from(1 << 20);
@@ -401,7 +405,7 @@ fn a_tree_is_predicted_and_measured_in_two_ways() {
         assert!(directory.join(format!("whole/replay/plots/trace.tree-{plot}.png")).exists(), "{plot}");
     }
 
-    // Of a tree of which too much was not recorded nothing is predicted.
+    // Nothing is predicted for a tree if too much of it was not recorded.
     let mut manifest: toml::Table = std::fs::read_to_string(directory.join("trace.tree.toml"))
         .expect("a manifest")
         .parse()

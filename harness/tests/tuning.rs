@@ -37,9 +37,9 @@ fn write(path: &Path, allocator: Option<RecordedAllocator>, records: impl IntoIt
     writer.finish().expect("a whole trace");
 }
 
-/// A program that has `said` to its allocator, allocates 20 MiB in blocks of `size`, and a small one after them if
-/// they shall not be the end of the heap, frees the 20 MiB, and is then idle for two minutes; in the middle of that
-/// it may trim its heap.
+/// A program that tells its allocator what `said` lists, allocates 20 MiB in blocks of `size`, and a small
+/// block after them if they must not be the end of the heap, frees the 20 MiB, and is then idle for two
+/// minutes; halfway through it may trim its heap.
 fn history(said: &[Tuning], size: u64, has_top: bool, trims: bool) -> Vec<Record> {
     let blocks = 20 * MIB / size;
     let malloc = |object| event(object * 1000, Action::Malloc { object, size });
@@ -54,11 +54,11 @@ fn history(said: &[Tuning], size: u64, has_top: bool, trims: bool) -> Vec<Record
     records
 }
 
-/// Replays the traces of `place` by name, and gives the samples.
+/// Replays the traces of `place` by name, and returns the samples.
 fn replay(place: &Path, names: &[&str], arguments: &[&str]) -> Vec<rows::Row> {
     let mut command = heaplab();
     command.current_dir(place).arg("run").args(names.iter().map(|name| format!("{name}.hlt")));
-    // Whether a heap's end is free is what is measured here: nothing else may lie there.
+    // This test measures whether a heap's end is free, so nothing else may be there.
     command.args(["-o", "out", "--reps", "1", "--fixed"]).args(arguments).assert().success();
     rows::read_samples(&place.join("out"))
 }
@@ -144,12 +144,12 @@ fn a_prediction_knows_of_the_trim() {
         let variant = rows::column(&row, "variant");
         let mut samples = samples.iter().filter(|sample| rows::column(sample, "variant") == variant);
         let heap = number(samples.next().expect("a sample"), "resident_end_bytes");
-        // Had the replay under the recorded allocator not given its heap back, that would be missing here.
+        // If the replay under the recorded allocator had not given its heap back, that would be missing here.
         assert!((bytes - (NOT_HEAP + heap) as f64).abs() < MIB as f64, "{bytes} with {heap}: {row:?}");
     }
 }
 
-/// Whatever a trace has them told, and whether they know such calls or not.
+/// Whatever a trace tells them, and whether they know such calls or not.
 #[test]
 fn no_allocator_is_harmed() {
     let values = [i32::MIN, -1, 0, 1, 4096, i32::MAX];
@@ -168,7 +168,7 @@ fn no_allocator_is_harmed() {
     assert_eq!(samples.len(), 4 * 5);
     for sample in &samples {
         assert_eq!(rows::column(sample, "status"), "ok", "{sample:?}");
-        assert_eq!(number(sample, "events"), 2 * (20 * MIB / 1000) + 2, "a mark is no event");
+        assert_eq!(number(sample, "events"), 2 * (20 * MIB / 1000) + 2, "a mark is not an event");
     }
 }
 
@@ -180,7 +180,7 @@ fn what_a_program_tells_its_allocator_is_recorded_in_its_place_and_replayed() {
     let path = run.directory.path().join("trace.hlt");
     let records: Vec<Record> =
         TraceReader::open(&path).expect("a trace").map(|record| record.expect("a record")).collect();
-    // The calls, and the blocks between which they stand.
+    // The calls, and the blocks between which they come.
     let mut order = Vec::new();
     for record in &records {
         match record {

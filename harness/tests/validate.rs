@@ -50,7 +50,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("said"), "the program's words go to standard error");
+    assert!(!shown.contains("said"), "the program's output goes to standard error");
     assert!(String::from_utf8_lossy(&output.stderr).contains("said"));
     let errors = validation(place.path().join("program.hlt.validation"));
     assert_eq!(errors.len(), 8, "{errors:?}");
@@ -79,7 +79,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     assert!(directory.join("replay/plots/program-process.png").exists(), "the prediction alone");
     assert!(directory.join("exec/plots/program-process.png").exists(), "the program alone");
     let before = ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written);
-    // Nothing is left to be done, and the same comes of it.
+    // Nothing is left to do, and the result is the same.
     let resume_with = |options: &[&str], reps: &str, words: &[&str]| {
         let mut command = heaplab();
         command
@@ -93,12 +93,12 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let asked = ["line", "said", "hold", "30", "sleep", "600"];
     resume("1", &asked).success();
     assert!(before == ["validation.csv", "replay/samples.csv", "exec/samples.csv"].map(written));
-    // Other arguments are refused, and not ignored.
+    // Other arguments are refused, not ignored.
     for assert in [resume("2", &asked), resume("1", &asked[..4])] {
         let said = String::from_utf8_lossy(&assert.code(2).get_output().stderr).into_owned();
         assert!(said.contains("continue it with the same arguments"), "{said}");
     }
-    // What another version measured is continued when that is asked for.
+    // What a different version measured is continued if asked for.
     for run in ["replay/run.toml", "exec/run.toml"] {
         let path = directory.join(run);
         let text = std::fs::read_to_string(&path).expect("a run");
@@ -109,7 +109,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     let said = String::from_utf8_lossy(&resume("1", &asked).code(2).get_output().stderr).into_owned();
     assert!(said.contains("add --resume-anyway"), "{said}");
     resume_with(&["--resume-anyway"], "1", &asked).success();
-    // What was recorded anew is another program to its replays.
+    // A new recording is a different program to the existing replays.
     std::fs::remove_file(place.path().join("program.hlt")).expect("removed");
     let assert = resume_with(&["--resume-anyway"], "1", &asked);
     let said = String::from_utf8_lossy(&assert.code(2).get_output().stderr).into_owned();
@@ -134,14 +134,14 @@ fn a_server_is_recorded_under_its_load() {
     command.args(["line", "ready", "hold", "20", "sleep", "60000"]).assert().success();
     let errors = validation(place.path().join("out"));
     assert!(errors[&("ptmalloc2".to_owned(), "peak".to_owned())].abs() < 0.25, "{errors:?}");
-    // The recording is used again, and a load that fails is said.
+    // The recording is used again, and a load that fails is reported.
     let mut command = heaplab();
     command.current_dir(place.path()).args(["validate", "other.hlt", "--reps", "1", "-a", "ptmalloc2"]);
     command.args(["--load", "exit 3", "--", "./program", "sleep", "60000"]);
     let assert = command.assert().code(1);
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("the load exited with status 3"), "{said}");
-    assert!(!place.path().join("other.hlt").exists(), "what was cut short is not used the next time");
+    assert!(!place.path().join("other.hlt").exists(), "a recording that was cut short is not used next time");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Virtual time: an allocator's timers see the trace's clock, however fast the replay is.
+//! Virtual time: an allocator's timers see the trace's clock, however fast the replay runs.
 
 #[path = "support/rows.rs"]
 mod rows;
@@ -11,11 +11,11 @@ use rows::{column, read_samples};
 use support::heaplab;
 
 const SECOND: u64 = 1_000_000_000;
-/// Blocks of a burst. NOTE: jemalloc counts some thousand slow-path operations between two looks at the clock;
-/// bursts of 40 blocks, which its thread cache serves, let nothing decay in any kind of time.
+/// Blocks of a burst. NOTE: jemalloc counts about a thousand slow-path operations between two reads of the
+/// clock; with bursts of 40 blocks, which its thread cache serves, nothing decays in any kind of time.
 const BURST: u64 = 200;
 
-/// A log of 128 MB of 32 KB blocks, of which 98 % are freed, and then a minute of small bursts.
+/// A log of 128 MB in 32 KB blocks, 98 % of which are freed, and then a minute of small bursts.
 fn write_log(path: &Path) {
     let (blocks, kept) = (4096u64, 82);
     let mut log = String::new();
@@ -30,7 +30,7 @@ fn write_log(path: &Path) {
         line(&mut time, &format!("malloc {:#x} 32768", address(block)));
     }
     for block in 0..blocks {
-        // The kept ones lie apart, so that they pin no more than their own pages.
+        // The kept blocks lie apart, so that they pin only their own pages.
         if block % (blocks / kept) != 0 {
             line(&mut time, &format!("free {:#x}", address(block)));
         }
@@ -81,7 +81,7 @@ fn a_minute_of_idling_gives_memory_back_in_seconds() {
         println!("{allocator}: mean resident memory at virtual pace over that at max: {ratio:.3}");
         assert!(ratio < 0.6, "{allocator}: {ratio}");
     }
-    // The known answer of one without timers: nothing changes.
+    // The known answer for an allocator without timers: nothing changes.
     let ratio = of(&paced, "ptmalloc2") / of(&unpaced, "ptmalloc2");
     assert!((0.95..1.05).contains(&ratio), "ptmalloc2: {ratio}");
 }

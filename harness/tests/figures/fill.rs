@@ -1,15 +1,16 @@
-//! What stands between marks, of each kind:
+//! What goes between marks, for each kind:
 //!
 //! - `report RUN`: the command, the answer and the tables;
 //! - `command RUN...`: the commands that made the runs;
-//! - `machine RUN`: where it was made;
+//! - `machine RUN`: where the run was made;
 //! - `table WORKLOAD VARIANT,... HEADER=RUN:METRIC...`: medians, a row for each variant;
-//! - `value RUN WORKLOAD VARIANT METRIC COLUMN`: a figure of summary.csv: `median`, `interval`, `ratio`, `ratio_interval` or
-//!   `verdict`. METRIC is a name there, or `speed` for that by which variants are compared;
+//! - `value RUN WORKLOAD VARIANT METRIC COLUMN`: a figure of summary.csv: `median`, `interval`, `ratio`,
+//!   `ratio_interval` or `verdict`. METRIC is a name there, or `speed` for the metric by which variants are
+//!   compared;
 //! - `sample RUN COLUMN`: the median of a column of samples.csv over the samples that have it;
 //! - `copy FILE HEADING`: the first table under a heading of another document;
-//! - `line FILE BEGIN`: what stands after that begin of a line of another document;
-//! - `once DATE COMMAND`: measured once, as the text around it says; it is not written anew;
+//! - `line FILE BEGIN`: the rest of the line that starts with BEGIN in another document;
+//! - `once DATE COMMAND`: measured once, as the text around it says; it is not rewritten;
 //! - `quoted SOURCE`: not measured by us.
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use heaplab::stats::median;
 
 use crate::marks::Mark;
 
-/// A run that documents have figures of.
+/// A run from which documents take figures.
 struct Known {
     argv: Vec<String>,
     summary: Vec<SummaryRow>,
@@ -89,7 +90,7 @@ impl Runs {
     }
 }
 
-/// What is to stand between the marks; none for what is not written anew.
+/// What should be between the marks; none for parts that are not rewritten.
 pub(crate) fn fill(mark: &Mark, runs: &mut Runs) -> Result<Option<String>, String> {
     let arguments: Vec<&str> = mark.arguments.iter().map(String::as_str).collect();
     let block = |text: String| Some(format!("\n\n{}\n\n", text.trim_end()));
@@ -190,7 +191,8 @@ fn line(file: &Path, begin: &str) -> Result<String, String> {
         .ok_or_else(|| format!("no line begins \"{begin}\""))
 }
 
-/// Whether a document says when and by which command something was measured once, and whether there is such a command.
+/// Whether a document says when and by which command something was measured once, and whether that command
+/// exists.
 pub(crate) fn check_once(mark: &Mark, document: &str, root: &Path) -> Result<(), String> {
     let ("once", [date, command]) = (mark.kind.as_str(), &mark.arguments[..]) else { return Ok(()) };
     if humantime::parse_rfc3339(&format!("{date}T00:00:00Z")).is_err() {

@@ -4,7 +4,7 @@ const BEGIN: &str = "<!-- figures: ";
 const CLOSE: &str = " -->";
 const END: &str = "<!-- figures: end -->";
 
-/// What a mark says of the part after it.
+/// What a mark says about the part after it.
 #[derive(Debug)]
 pub(crate) struct Mark {
     /// Its first word.
@@ -30,7 +30,7 @@ impl Mark {
 pub(crate) enum Part<'a> {
     /// Text without a mark.
     Plain(&'a str),
-    /// What stands between two marks, and the marks as they are.
+    /// The text between two marks, and the marks themselves.
     Marked { mark: Mark, begin: &'a str, content: &'a str, end: &'a str },
 }
 

@@ -1,5 +1,5 @@
-/* Bursts of 20,000 events, each followed by a pause: two seconds of them. With two arguments few of them, and then the
-   disk is filled up by the file that the first one names. */
+/* Bursts of 20,000 events, each followed by a pause, for two seconds. With two arguments only a few bursts, and then
+   the file named by the first argument fills up the disk. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

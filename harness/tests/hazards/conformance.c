@@ -1,6 +1,6 @@
-// The malloc family as the C library's manual has it, and what a process may do with it: forks beside busy threads,
-// thread ends, blocks freed by other threads, a library loaded later. Prints a line for each fault, and ends with 1
-// if there was one. An alarm ends what hangs.
+// The malloc family as in the C library's manual, and what a process may do with it: forks beside busy
+// threads, thread ends, blocks freed by other threads, a library loaded later. Prints a line for each fault,
+// and exits with 1 if there was one. An alarm ends a hanging process.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 static int faults;
 #define EXPECT(what) ((what) ? (void)0 : (faults++, (void)printf("%s\n", #what)))
-// The compiler must not know what the functions do, nor how large the sizes are.
+// The compiler must know neither what the functions do nor how large the sizes are.
 static volatile size_t largest = SIZE_MAX;
 static void *(*volatile allocate)(size_t) = malloc;
 static void *(*volatile zeroed)(size_t, size_t) = calloc;

@@ -1,5 +1,5 @@
-/* A daemon as in the books: two forks, a session of its own, every descriptor closed, and work after its starter has
- * ended. It works when so many milliseconds have passed; with a second argument it stays until it is killed. */
+/* A textbook daemon: two forks, its own session, every descriptor closed, and work after its starter has ended. It
+ * works after this many milliseconds; with a second argument it stays until it is killed. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

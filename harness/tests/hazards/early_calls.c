@@ -1,5 +1,5 @@
 /* An allocator whose malloc is chosen by a resolver that itself allocates: calls come while the next malloc is
- * looked for, when there is none yet to forward them to. Memory is taken from an array and never reused. */
+ * looked up, when there is none yet to forward them to. Memory is taken from an array and never reused. */
 #include <stddef.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ void *malloc(size_t size) __attribute__((ifunc("choose")));
 void *calloc(size_t count, size_t size) { return take(count * size); }
 
 void free(void *block) {
-    /* One that is not from here must not come here. */
+    /* A pointer that is not from here must not come here. */
     if (block && ((char *)block < heap || (char *)block >= heap + sizeof heap)) __builtin_trap();
 }
 

@@ -1,4 +1,4 @@
-/* Ways to end without being asked: no destructor, no exit handler runs. The argument says which. */
+/* Ways to end abruptly: no destructor and no exit handler runs. The argument says which. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* So many events that to make a trace of them takes a while. */
+/* So many events that turning them into a trace takes a while. */
 #include <stdlib.h>
 #include <unistd.h>
 

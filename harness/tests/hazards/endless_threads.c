@@ -1,4 +1,4 @@
-/* Threads that never end: the process does, while they wait and allocate. */
+/* Threads that never end: the process ends while they wait and allocate. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>

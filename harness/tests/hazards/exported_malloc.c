@@ -1,4 +1,4 @@
-/* A program with an allocator of its own under malloc's own names: a preloaded library is never asked. */
+/* A program with its own allocator under malloc's own names: a preloaded library is never asked. */
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -36,7 +36,7 @@ int main(void) {
     free(realloc(block, 0));
     malloc_trim(0);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    /* An emulator may not know it. */
+    /* An emulator may not know this call. */
     if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) >= 0) {
         if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) || prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0)) return 1;
         if (!prctl(PR_SET_THP_DISABLE, 1, 0, 0, 7) || errno != EINVAL) return 1;

@@ -1,4 +1,4 @@
-/* A fork: the child allocates and frees, what it inherited too; the parent goes on. */
+/* A fork: the child allocates and frees, including what it inherited; the parent continues. */
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>

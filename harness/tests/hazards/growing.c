@@ -1,4 +1,4 @@
-/* Memory that grows to 24 MiB within half a second, in a process that may be number 1 of a name space. */
+/* Memory that grows to 24 MiB within half a second, in a process that may be PID 1 of a namespace. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
-/* A large block of which little is written to. */
+/* A large block, little of which is written to. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 int main(void)
 {
-    /* A huge page is resident as a whole, where the system gives them to everyone. */
+    /* A huge page is resident as a whole, where the system gives them to every process. */
     char *block = malloc(16 << 20);
     if (block == NULL || prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) {
         return 1;

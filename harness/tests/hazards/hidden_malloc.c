@@ -1,4 +1,4 @@
-/* A program with an allocator of its own under another name: its heap does not pass by malloc. */
+/* A program with its own allocator under another name: its heap does not go through malloc. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,7 +17,7 @@ int main(void) {
     signal(SIGABRT, handle);
     for (volatile int i = 0; i < 10; i++) {
         free(malloc(500));
-        if (sigsetjmp(place, 1) == 0) free((void *)((uintptr_t)memory | 8)); /* no block of malloc's */
+        if (sigsetjmp(place, 1) == 0) free((void *)((uintptr_t)memory | 8)); /* not a block from malloc */
     }
     for (int i = 0; i < 10; i++) free(malloc(500));
     return write(1, "jumped\n", 7) == 7 ? 17 : 1;

@@ -25,11 +25,11 @@ static char *write_to(char *block, size_t bytes)
 
 int main(void)
 {
-    /* A huge page is resident as a whole, where the system gives them to everyone. */
+    /* A huge page is resident as a whole, where the system gives them to every process. */
     if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) {
         return 1;
     }
-    /* Nothing is mapped behind the second of these when it is freed, nor does it end with a page. */
+    /* Nothing is mapped after the second of these when it is freed, and it does not end at a page boundary. */
     char *above = write_to(malloc(MIB), MIB);
     char *below = write_to(malloc(2 * MIB - 100), MIB);
     free(above);
@@ -45,7 +45,7 @@ int main(void)
         return 1;
     }
     memset(grown + 33 * MIB, 1, MIB);
-    /* One that fails says nothing of the block. */
+    /* A realloc that fails says nothing about the block. */
     volatile size_t too_much = (size_t)1 << 60;
     if (realloc(grown, too_much) != NULL) {
         return 1;
@@ -63,7 +63,7 @@ int main(void)
     free(block);
     printf("errno %d\n", errno);
 
-    /* Behind a large block's end its address may be a small one's. */
+    /* After a large block ends, its address may become a small block's. */
     for (int round = 0; round < 1000; round++) {
         free(write_to(malloc(100 + 130 * 1024 * (size_t)(round % 2)), 100));
     }

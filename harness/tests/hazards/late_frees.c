@@ -1,4 +1,4 @@
-/* Destructors of thread-local values that run after all others, and free and allocate to the last round. */
+/* Destructors of thread-local values that run after all others, and free and allocate until the last round. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>

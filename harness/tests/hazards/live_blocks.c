@@ -1,4 +1,4 @@
-/* Large blocks that are live when the process ends, one of them larger than what an entry says in KiB. */
+/* Large blocks that are live when the process ends, one of them larger than an entry can state in KiB. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -7,7 +7,7 @@ static char *kept[2];
 
 int main(void)
 {
-    /* A huge page is resident as a whole, where the system gives them to everyone. */
+    /* A huge page is resident as a whole, where the system gives them to every process. */
     if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) {
         return 1;
     }

@@ -1,5 +1,5 @@
 /* Gives something up that a recorder might need, as its argument says, and then allocates under load, in a thread that
- * it begins afterwards, and in a child that it forks. */
+ * it starts afterwards, and in a child that it forks. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ static void limit(int resource, rlim_t most) {
     if (setrlimit(resource, &limit)) fail("setrlimit");
 }
 
-/* Only the calls that this program makes itself: any other ends it. */
+/* Only the calls that this program makes itself: any other kills it. */
 static void filter(int by_syscall) {
     static const int allowed[] = {
         SYS_write,        SYS_exit,       SYS_exit_group, SYS_futex,  SYS_clone,   SYS_clone3,
@@ -86,7 +86,7 @@ static void *work(void *unused) {
 }
 
 int main(int count, char **arguments) {
-    /* Or the allocator reads files of the system: when a thread comes, and when it gives memory back. */
+    /* Otherwise the allocator reads system files: when a thread starts, and when it gives memory back. */
     mallopt(M_ARENA_MAX, 4);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     void *first = malloc(1000);

@@ -1,5 +1,5 @@
-/* A program with a malloc of its own, under malloc's own names, behind a lock that it holds while it calls mmap: what
- * stands before mmap must neither allocate nor look a name up then. A library's constructor allocates first. */
+/* A program with its own malloc, under malloc's own names, behind a lock that it holds while it calls mmap: whatever
+ * intercepts mmap must neither allocate nor look a name up then. A library's constructor allocates first. */
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>

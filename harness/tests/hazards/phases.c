@@ -1,4 +1,4 @@
-/* Three phases of allocations, each begun by a byte on stdin and told on stdout. */
+/* Three phases of allocations, each started by a byte on stdin and reported on stdout. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-/* A prefork server: a heap that is filled before, workers that share it until they write to it, and that come and go.
- * Arguments: workers, and how many of them there are at a time. */
+/* A prefork server: a heap that is filled first, workers that share it until they write to it, and that come and go.
+ * Arguments: the number of workers, and how many run at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static char *shared[SHARED];
 
 static void work(void) {
     static char *own[OWN];
-    /* A part of what is shared becomes the worker's own when it is written to. */
+    /* A part of the shared memory becomes the worker's own when it is written to. */
     for (int at = 0; at < SHARED; at += 10) shared[at][0] = 2;
     for (int at = 0; at < OWN; at++) own[at] = memset(malloc(1000), 3, 1000);
     for (int at = 0; at < OWN; at++) free(own[at]);

@@ -1,4 +1,4 @@
-/* A server that writes the title which ps shows over its arguments and its environment, as nginx and PostgreSQL do,
+/* A server that overwrites its arguments and environment with the title that ps shows, as nginx and PostgreSQL do,
    before it starts its workers. */
 #include <stdlib.h>
 #include <string.h>

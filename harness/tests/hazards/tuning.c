@@ -1,5 +1,5 @@
 /* Tells its allocator what to do: before its first call of malloc, from a thread, and while it is idle.
-   It waits where threads meet: what two of them do within a millisecond can stand in any order. */
+   It waits where threads meet: what two of them do within a millisecond can be recorded in any order. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* A vfork: the child borrows the parent's memory, and its thread's state with it, until it becomes another. */
+/* A vfork: the child borrows the parent's memory, and its thread's state with it, until it becomes another program. */
 #define _DEFAULT_SOURCE
 #include <stdlib.h>
 #include <sys/wait.h>

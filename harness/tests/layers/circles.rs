@@ -1,8 +1,8 @@
-//! Circles inside a folder: files, or folders in it, of which each uses the other, by whatever detour.
+//! Circles inside a folder: files, or folders in it, that use each other, directly or indirectly.
 //!
-//! What a file uses is what its paths lead to. A re-export is followed to the file that defines the name, and is no use
-//! of its own; tests may use what they like. A folder's own file joins the others and holds the words that they share:
-//! it is no part of a circle.
+//! A file uses what its paths lead to. A re-export is followed to the file that defines the name, and does
+//! not count as a use itself; tests may use what they like. A folder's own file joins the others and holds
+//! the definitions that they share: it is not part of a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,11 @@ use crate::tokens::paths;
 /// A module's path in its crate: the names of its ancestors and its own. The crate's root has none.
 type ModulePath = Vec<String>;
 
-/// What one file says of others.
+/// What one file says about others.
 #[derive(Default)]
 struct Module {
     uses: Vec<Use>,
-    /// Every path beside those of `uses`.
+    /// Every path besides those of `uses`.
     paths: Vec<Vec<String>>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn find_circles(directory: &str, sources: Vec<(String, TokenStream)>)
     circles.collect()
 }
 
-/// `a/b.rs` and `a/b/mod.rs` are `a::b`; a program's main file is no module of the library.
+/// `a/b.rs` and `a/b/mod.rs` are `a::b`; a program's main file is not a module of the library.
 fn path_of_file(file: &str, directory: &str) -> Option<ModulePath> {
     let file = file.strip_prefix(directory)?.trim_start_matches('/').strip_suffix(".rs")?;
     let module: ModulePath =
@@ -67,7 +67,7 @@ fn resolve(modules: &BTreeMap<ModulePath, Module>, from: &ModulePath, path: &[St
         "crate" => (ModulePath::new(), &path[1..]),
         "self" => (from.clone(), &path[1..]),
         "super" => (from[..from.len().checked_sub(supers)?].to_vec(), &path[supers..]),
-        // The name of a module alone may be a variable's.
+        // A single name that matches a module may be a variable's.
         child if path.len() > 1 && modules.contains_key(&child_of(from, child)) => (from.clone(), path),
         _ => return None,
     };
@@ -89,7 +89,7 @@ fn child_of(module: &ModulePath, name: &str) -> ModulePath {
     module.iter().cloned().chain([name.to_owned()]).collect()
 }
 
-/// Groups of names of which each leads to each, in order.
+/// Groups of names in which each leads to every other, in order.
 fn circles_of(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     let reach = |from: &String| {
         let (mut reached, mut open) = (BTreeSet::new(), vec![from]);
@@ -115,8 +115,8 @@ fn read_module(tokens: TokenStream) -> Module {
     module
 }
 
-/// Takes `use` items out, and leaves out what only tests have and declarations of modules. A module within the file is
-/// part of it: what it says of its parent is about the file.
+/// Extracts `use` items, and omits what only tests have and declarations of modules. An inline module is part
+/// of the file: what it says about its parent refers to the file.
 fn take_uses(tokens: TokenStream, uses: &mut Vec<Use>) -> TokenStream {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut rest = Vec::new();
@@ -163,7 +163,7 @@ fn take_uses(tokens: TokenStream, uses: &mut Vec<Use>) -> TokenStream {
     rest.into_iter().collect()
 }
 
-/// Reads one tree of a `use` item from `at` on.
+/// Reads one tree of a `use` item, starting at `at`.
 fn read_use(tokens: &[TokenTree], at: &mut usize, before: &[String], is_public: bool, uses: &mut Vec<Use>) {
     let mut path = before.to_vec();
     while let Some(token) = tokens.get(*at) {
@@ -202,7 +202,7 @@ fn is_punct(token: Option<&TokenTree>, mark: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == mark)
 }
 
-/// Whether a group is an attribute for what only tests have.
+/// Whether a group is an attribute that marks test-only code.
 fn is_test(before: &[TokenTree], group: &proc_macro2::Group) -> bool {
     is_punct(before.last(), '#') && group.stream().to_string().replace(' ', "") == "cfg(test)"
 }

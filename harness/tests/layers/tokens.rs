@@ -48,14 +48,14 @@ pub(crate) fn paths(tokens: TokenStream) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path from `at` on, after `prefix`; returns the place after it.
+/// Reads one path, starting at `at`, after `prefix`; returns the position after it.
 fn read_path(tokens: &[TokenTree], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut path = prefix.to_vec();
     loop {
         match tokens.get(at) {
             Some(TokenTree::Ident(name)) => path.push(name.to_string()),
             Some(TokenTree::Group(group)) if !path.is_empty() => {
-                // A group of a use tree: each of its members goes on from here.
+                // A group of a use tree: each of its members continues from here.
                 let members: Vec<TokenTree> = group.stream().into_iter().collect();
                 let mut begin = 0;
                 while begin < members.len() {
@@ -80,7 +80,7 @@ fn read_path(tokens: &[TokenTree], mut at: usize, prefix: &[String], found: &mut
     at
 }
 
-/// How often a word stands in the tokens.
+/// How often a word occurs in the tokens.
 pub(crate) fn count_word(tokens: TokenStream, word: &str) -> usize {
     tokens
         .into_iter()

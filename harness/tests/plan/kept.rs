@@ -1,4 +1,4 @@
-//! Questions that are kept in a run, and what its report answers.
+//! Questions kept in a run, and how its report answers them.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn a_plan_that_was_made_is_in_the_report() {
     let section = section.split("\n## ").next().unwrap_or_default();
     insta::assert_snapshot!(section);
     for (at, heading) in said.lines().enumerate().filter(|(_, line)| line.starts_with("monitor-server on ")) {
-        // Three variants under a header; what the table answers is below it.
+        // Three variants under a header; the answers of the table are below it.
         let answer = said
             .lines()
             .nth(at + 7)
@@ -37,7 +37,7 @@ fn a_plan_that_was_made_is_in_the_report() {
         assert!(section.contains(&format!("- {sentence}\n")), "{sentence}\n{section}");
         assert!(html.contains(&sentence), "{sentence}");
     }
-    // The report answers with what the plan plans with: 12 MiB that are not the heap's are in both.
+    // The report answers with the plan's figures: 12 MiB outside the heap are in both.
     let csv = stdout(&plan(directory.path(), &[&HOST[..], &asked, &["--format", "csv"]].concat()));
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let rows: Vec<std::collections::HashMap<String, String>> =
@@ -50,7 +50,7 @@ fn a_plan_that_was_made_is_in_the_report() {
     assert!(html.contains("<a href=\"#plan\">") && html.contains("aria-label=\"monitor-server: plan\""));
     assert!(directory.path().join("plots/monitor-server-plan.png").is_file(), "{}", stdout(&output));
 
-    // More samples, or none: the plan is that of the files beside it.
+    // More samples, or none: the plan follows the files beside it.
     fs::remove_file(directory.path().join("timeline.csv")).expect("removable");
     assert!(report().1.contains("no variant was measured"));
 

@@ -1,4 +1,4 @@
-//! Memory by load: of models, and of programs whose load their user says.
+//! Memory by load: for models, and for programs whose load the user states.
 
 use std::fs;
 
@@ -15,7 +15,8 @@ fn the_memory_of_a_connection() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     insta::assert_snapshot!(stdout_of(&output, directory.path()));
 
-    // Loads of one model are no sample of programs: the report answers each, and makes no mean of them.
+    // Loads of one model are not a sample of programs: the report answers for each, and averages none of
+    // them.
     let report = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
     assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
     let markdown = fs::read_to_string(directory.path().join("report.md")).expect("written");
@@ -52,7 +53,7 @@ fn the_memory_of_a_connection() {
     );
 }
 
-/// A program whose load only its user knows: requests a second, cameras, rows.
+/// A program whose load only its user knows: requests per second, cameras, rows.
 #[test]
 fn directories_of_one_program_at_several_loads_have_a_line() {
     let at = |base: f64| written(&Shape { checkpoints: 60, scale: base, ..Shape::new(&FOUR[..2], 8) });
@@ -84,7 +85,7 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
     let said = document["answer"].to_string();
     assert!(said.contains("each request/s takes") && said.contains("at 900 x request/s: "), "{said}");
     assert!(said.contains("extrapolated: the line is taken to go on"), "{said}");
-    // A plan of hosts has a row of each load, and nothing is kept.
+    // A plan of hosts has a row for each load, and nothing is kept.
     let hosts = stdout(&ask(&arguments, &["--host-memory", "4GiB"]));
     assert!(hosts.contains("monitor-server at 200.5") && hosts.contains("So many fit: "), "{hosts}");
     assert!(runs.iter().all(|run| !run.path().join("plan.toml").exists()));

@@ -64,7 +64,7 @@ fn pods_have_a_request_a_limit_and_odds() {
         assert!(markdown.contains(&format!("plots/monitor-server-{kind}.png")), "{markdown}");
         assert!(html.contains(&format!("aria-label=\"monitor-server: {kind}\"")), "{kind}");
     }
-    // What each line across a panel is, with its value.
+    // The meaning of each line across a panel, with its value.
     for told in [
         "limit 1",
         "request 1",
@@ -74,7 +74,7 @@ fn pods_have_a_request_a_limit_and_odds() {
         assert!(html.contains(told), "{told}");
     }
 
-    // Hosts by odds: the more must be sure, the fewer fit.
+    // Hosts by odds: the higher the certainty, the fewer fit.
     let fits = |odds: &str| {
         let arguments = ["--host-memory", "16GiB", "--odds", odds, "--format", "json"];
         let document: serde_json::Value =

@@ -1,5 +1,5 @@
-//! report.html in a real browser (Debian's chromium, headless): nothing overflows, nothing collides, nothing
-//! is complained about on the console, in both themes and at two widths.
+//! report.html in a real browser (Debian's chromium, headless): nothing overflows, nothing collides, and the
+//! console has no complaints, in both themes and at two widths.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::{report, written};
 
 /// What the browser says of a page: the script's findings, and the lines of its console.
 ///
-/// NOTE: a window of the browser has 500 pixels at least, so the page is shown in a frame of its width.
+/// NOTE: a browser window has at least 500 pixels, so the page is shown in a frame of the width.
 fn open(html: &str, width: u32, is_dark: bool) -> (Value, Vec<String>) {
     let within = html.replace('&', "&amp;").replace('"', "&quot;");
     let frame =
@@ -39,7 +39,7 @@ fn open(html: &str, width: u32, is_dark: bool) -> (Value, Vec<String>) {
     (serde_json::from_str(&found).expect("the script's findings"), console)
 }
 
-/// Gives memory samples a second figure under another layout, so that the table has the column of spread.
+/// Gives memory samples a second figure under another layout, so that the table has the spread column.
 fn add_twins(file: &Path) {
     let mut reader = csv::Reader::from_path(file).expect("samples");
     let header = reader.headers().expect("a header").clone();
@@ -88,5 +88,5 @@ fn the_page_fits_every_window_in_both_themes() {
         assert!(console.len() == 1 && console[0].contains("layout was looked at"), "{console:?}");
         papers.push(found["paper"].clone());
     }
-    assert_ne!(papers[0], papers[1], "the dark theme is another one");
+    assert_ne!(papers[0], papers[1], "the dark theme differs");
 }

@@ -1,10 +1,10 @@
-// Put at the end of a copy of report.html: what lies outside of the window, and which texts of a plot collide.
+// Appended to a copy of report.html: finds what lies outside the window, and which texts of a plot collide.
 const wide = document.documentElement.clientWidth;
 const found = { width: window.innerWidth, paper: getComputedStyle(document.body).backgroundColor, faults: [] };
 const name = (element) => element.tagName + " " + (element.textContent || "").trim().slice(0, 60);
 if (document.documentElement.scrollWidth > wide) found.faults.push("the page is wider than the window");
 for (const element of document.body.querySelectorAll("*")) {
-  // A plot scrolls within its frame, and the header of a narrow table is there for screen readers alone.
+  // A plot scrolls within its frame, and the header of a narrow table is only for screen readers.
   if (element.closest(".plot *") || element.closest("thead, script")) continue;
   const box = element.getBoundingClientRect();
   if (box.left < -1 || box.right > wide + 1) found.faults.push("outside: " + name(element));

@@ -1,4 +1,4 @@
-//! The CSV files in other tools, as they are: pandas and DuckDB see the same figures and types as we do.
+//! The CSV files, unchanged, in other tools: pandas and DuckDB see the same figures and types as we do.
 //!
 //! Both come from PyPI into a virtual environment in the target directory, which is made once.
 
@@ -16,11 +16,11 @@ use super::{report, written};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// The interpreter of an environment that has what is required.
+/// The interpreter of an environment with the required packages.
 fn python() -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(directory).expect("the target directory");
-    // Test processes may run side by side: one makes it, the others wait.
+    // Test processes may run side by side: one makes the environment, the others wait.
     let lock = fs::File::create(directory.join("python.lock")).expect("writable");
     lock.lock().expect("a lock");
     let environment = directory.join("python");
@@ -47,7 +47,7 @@ fn python() -> PathBuf {
     python
 }
 
-/// What a column holds, by its cells alone.
+/// What a column holds, judged only by its cells.
 #[derive(Debug, Default)]
 struct Column {
     rows: usize,
@@ -73,7 +73,7 @@ impl Column {
         }
     }
 
-    /// The type by which a tool is to know it; pandas has no integer that may be missing.
+    /// The type that a tool should give it; pandas has no integer that may be missing.
     fn kind(&self, tool: &str) -> &'static str {
         let has_gaps = self.count < self.rows as u64;
         match self.count {
@@ -117,7 +117,7 @@ fn pandas_and_duckdb_load_every_file_as_it_is() {
                 let seen_column = &seen["columns"][name];
                 assert_eq!(seen["rows"], column.rows, "{what}");
                 assert_eq!(seen_column["count"], column.count, "{what}");
-                // A column without a value has no type to be seen by.
+                // A column without values has no type that could be inferred.
                 if column.count > 0 {
                     assert_eq!(seen_column["type"], column.kind(tool), "{what}");
                 }

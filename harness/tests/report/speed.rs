@@ -8,7 +8,7 @@ use crate::{answers, report, stdout, written};
 
 const FIVE: [&str; 5] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc", "floor"];
 
-/// A harness's share, in ns of an event, with which floor takes less than 40 % of what the fastest takes.
+/// A harness's share, in ns per event, with which floor takes less than 40 % of the fastest variant's time.
 const LIGHT_NS: f64 = 2.0;
 
 fn shape(variants: &[&str], harness_ns: f64) -> Shape {
@@ -17,7 +17,8 @@ fn shape(variants: &[&str], harness_ns: f64) -> Shape {
 
 #[test]
 fn ratios_are_of_what_is_not_the_harness() {
-    // Of an event ptmalloc2 takes 8 ns, jemalloc 12, each with 3 more in the kernel: 15 over 11 without the harness's 2.
+    // Per event, ptmalloc2 takes 8 ns and jemalloc 12, each with 3 more in the kernel: 15 over 11 without the
+    // harness's 2.
     let directory = written(&shape(&FIVE, LIGHT_NS));
     let run = load(directory.path()).expect("a run");
     let analysis = Analysis::new(&run, None).expect("an analysis");

@@ -1,4 +1,4 @@
-//! Makes the directory of a run that never was: the shapes of real figures, from a seed.
+//! Makes the directory of a run that never happened: figures with realistic shapes, from a seed.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use heaplab::results::{
     SCHEMA, Sample, SampleKey, Status, TimelinePoint, columns,
 };
 
-/// What the run is to look like.
+/// What the run should look like.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) workloads: Vec<String>,
@@ -23,12 +23,12 @@ pub(crate) struct Shape {
     pub(crate) broken: Option<String>,
     /// Latencies and memory of zero.
     pub(crate) zero: bool,
-    /// Every variant behaves as the first.
+    /// Every variant behaves like the first.
     pub(crate) alike: bool,
     pub(crate) finished: bool,
     /// Whether a workload `m:connections=N` is the model `m` with N connections, and memory grows with them.
     pub(crate) loads: bool,
-    /// What of an event's busy time is the harness's, in ns; none for a run that knows no busy time.
+    /// The harness's share of an event's busy time, in ns; none for a run without busy time.
     pub(crate) harness_ns: Option<f64>,
 }
 
@@ -60,7 +60,7 @@ impl Shape {
         }
     }
 
-    /// Appends the samples that are wanted.
+    /// Appends the wanted samples.
     pub(crate) fn append_all(&self, run: &mut RunDirectory, wanted: impl Fn(&SampleKey) -> bool) {
         for block in 0..self.blocks {
             for workload in &self.workloads {
@@ -267,7 +267,7 @@ impl Shape {
         points
     }
 
-    /// Two regions at the peak, of which the second is held by little; a part of them after the drain.
+    /// Two regions at the peak, the second of them held by little; a part of them after the drain.
     fn heap_map(&self, place: &Place<'_>) -> Vec<HeapMapCell> {
         let cell = |moment, region, at: u64| HeapMapCell {
             run_id: RUN.to_owned(),

@@ -47,7 +47,8 @@ fn the_columns_that_decide_fit_a_terminal() {
 #[test]
 fn samples_are_counted_by_the_pass_of_the_figures_behind_them() {
     let directory = written(&Shape::new(&FOUR[..2], 6));
-    // A memory sample that failed, a throughput sample that was not taken; the latency pass is in no figure here.
+    // A memory sample that failed, a throughput sample that was not taken; the latency pass affects no figure
+    // here.
     edit(&directory.path().join("samples.csv"), |text| {
         let mut lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
         let of = |pass: &str| {
@@ -68,7 +69,7 @@ fn samples_are_counted_by_the_pass_of_the_figures_behind_them() {
         .collect();
     assert_eq!(counts[0], ["variant", "samples", "samples"]);
     assert_eq!(counts[2..], [["ptmalloc2", "6", "6"], ["jemalloc", "5", "5 of 6"]], "{markdown}");
-    // Without the column of samples, a figure of fewer than all is marked.
+    // Without the samples column, a figure from fewer than all samples is marked.
     let deciding = stdout(&report(directory.path(), &["--format", "markdown"]));
     assert!(deciding.contains(r"MiB\* |"), "{deciding}");
     let said =

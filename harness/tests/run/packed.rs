@@ -1,4 +1,4 @@
-//! `heaplab pack`: what becomes smaller says the same.
+//! `heaplab pack`: what becomes smaller still says the same.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn a_packed_run_reports_merges_and_resumes_as_before() {
         assert!(place.path("out").join(format!("{file}.zst")).exists(), "{file}");
     }
     // Not assert_eq, which would print both reports.
-    assert!(report_of() == whole, "the report of a packed run is another one");
+    assert!(report_of() == whole, "the report of a packed run differs");
     heaplab(&["pack", "out"]).success().stdout("out: 0 files packed, 0 B before, 0 B after\n");
     heaplab(&["merge", "out", "-o", "merged"]).success();
 
@@ -39,7 +39,7 @@ fn a_packed_run_reports_merges_and_resumes_as_before() {
     assert!(read_files(&place) == before, "unpacked files are not what they were");
     heaplab(&["pack", "out"]).success();
     heaplab(&["run", "--resume", "-o", "out"]).success();
-    assert!(read_files(&place) == before, "a resumed run has other rows");
+    assert!(read_files(&place) == before, "a resumed run has different rows");
 
     heaplab(&["pack", "nowhere"]).failure().code(2);
 }

@@ -1,4 +1,4 @@
-//! When a run ends: stopped, killed, or as soon as its intervals are narrow.
+//! When a run ends: when it is stopped or killed, or as soon as its intervals are narrow.
 
 use std::fs;
 use std::path::Path;
@@ -141,7 +141,7 @@ fn a_run_is_resumed_from_its_options_and_not_from_its_words() {
     change_run_file(&place, |text| text.replace("\"--reps\"", "\"--blocks\""));
     place.run(&["--resume"]).success();
     assert_eq!(place.samples().len(), 3 * 2);
-    // The same arguments are no others; any other one is refused, be it the default.
+    // The same arguments do not count as different; any other argument is refused, even the default.
     tear();
     place.run(&[&asked[..], &["--resume"]].concat()).success();
     assert_eq!(place.samples().len(), 3 * 2);
@@ -253,7 +253,8 @@ fn a_folder_without_room_for_the_programs_is_told_before_they_are_compiled() {
         .success();
     let temporary = place.path("temporary");
     fs::create_dir(&temporary).unwrap();
-    // What a process may write to one file stands for what a folder has left: that can be had without being root. 170 KB.
+    // The limit on what a process may write to one file stands in for the room left in a folder, because it
+    // can be set without being root. 170 KB.
     let run = Command::new("sh")
         .args(["-c", "ulimit -f 128; exec \"$0\" \"$@\""])
         .arg(heaplab().get_program())
@@ -274,7 +275,8 @@ fn a_folder_without_room_for_the_programs_is_told_before_they_are_compiled() {
     assert!(!said.contains("compil"), "nothing was compiled: {said}");
 }
 
-/// Bytes that `ulimit -f 128` means: dash counts in blocks of 512 bytes, as POSIX says, and bash of 1024.
+/// Bytes that `ulimit -f 128` means: dash counts in blocks of 512 bytes, as in POSIX, and bash in blocks of
+/// 1024.
 fn ulimit_bytes() -> u64 {
     let shown = Command::new("sh").args(["-c", "ulimit -f 128; cat /proc/self/limits"]).output().unwrap();
     let text = String::from_utf8(shown.stdout).unwrap();
@@ -288,7 +290,7 @@ fn until_goes_on_behind_reps_until_intervals_are_narrow() {
     let asked = ["small.log", "--pass", "memory", "--reps", "2", "--until", "50%"];
     let assert = place.run(&[&asked[..], &["-a", "ptmalloc2", "-a", "jemalloc"]].concat()).success();
     let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    // Below six blocks there is no interval: so many it takes at least.
+    // Below six blocks there is no interval, so it takes at least six.
     assert!(stderr.contains("every interval is within 50 % after 6 blocks"), "{stderr}");
     assert_eq!(place.samples().len(), 6 * 2);
     let toml = fs::read_to_string(place.path("out/run.toml")).unwrap();
@@ -312,7 +314,7 @@ fn until_ends_with_whole_blocks_when_the_time_is_over_and_can_be_resumed() {
     let before = whole(&place.samples());
     assert!(before >= 1);
     place.run(&["--resume"]).success();
-    assert!(whole(&place.samples()) > before, "it goes on with further blocks");
+    assert!(whole(&place.samples()) > before, "it continues with further blocks");
 }
 
 #[test]

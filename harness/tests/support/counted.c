@@ -1,11 +1,11 @@
-/* A program whose use of malloc is known: it counts for itself, and says on stdout what it counted.
+/* A program whose use of malloc is known: it counts its calls, and reports the counts on stdout.
  *
- *   known             calls that every recorder tells: malloc, calloc, realloc, free, of NULL too, aligned ones
- *   known edges       besides them what fails, and a realloc to 0
- *   known threads     four threads, each with blocks of its own and blocks that another frees
+ *   known             calls that every recorder records: malloc, calloc, realloc, free, of NULL too, aligned ones
+ *   known edges       in addition calls that fail, and a realloc to 0
+ *   known threads     four threads, each with its own blocks and blocks that another frees
  *
  * Two blocks of 12345 bytes mark where counting begins and ends: what the C library or the recorder allocates for
- * itself lies before or behind. With -DMTRACE the log of mtrace(3) is written between. Nothing here uses stdio's buffers. */
+ * itself lies before or after. With -DMTRACE the log of mtrace(3) is written between. Nothing here uses stdio's buffers. */
 #include <malloc.h>
 #include <mcheck.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 
 enum { SENTINEL = 12345, BLOCKS = 200, THREADS = 4, ROUNDS = 2000 };
 
-/* What is counted; in the threads' part only the calls are, under a lock. */
+/* What is counted; in the threads' part, only the calls, under a lock. */
 static long mallocs, callocs, aligned, reallocs, frees, failed;
 static long live_bytes, peak_bytes, live_blocks;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -47,7 +47,7 @@ static void common(void) {
         took(size[i]);
         if (i % 3 == 0) {
             long more = size[i] * 2 + 100000 * (i % 2);
-            /* Both at once, as realloc itself does it. */
+            /* Both at once, as in realloc itself. */
             live_bytes += more - size[i];
             if (live_bytes > peak_bytes) peak_bytes = live_bytes;
             size[i] = more;

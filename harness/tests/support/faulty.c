@@ -1,6 +1,6 @@
-/* A malloc with a fault that is chosen when it is compiled: what a harness must notice.
+/* A malloc with a fault, chosen at compile time, that a harness must notice.
  *
- * Blocks are never reused; each has its size before it. */
+ * Blocks are never reused; each is preceded by its size. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@ static unsigned long calls;
 static volatile int lock;
 
 #if defined FAULT_DEEP || defined FAULT_ENDLESS
-/* Without tail calls: each needs a frame of its own. */
+/* Without tail calls: each needs its own frame. */
 static __attribute__((noinline)) int descend(int calls) {
     volatile char frame[16 << 10];
     frame[0] = (char)calls;
@@ -22,7 +22,7 @@ static __attribute__((noinline)) int descend(int calls) {
 }
 #endif
 #ifdef FAULT_WIDE
-/* Touches the far end of its frame alone, as one with a large buffer does. */
+/* Touches only the far end of its frame, like a function with a large buffer. */
 static __attribute__((noinline)) int widen(void) {
     volatile char frame[400 << 10];
     frame[0] = 1;

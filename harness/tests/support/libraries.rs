@@ -1,7 +1,7 @@
 //! The preload libraries and the recorder's, freshly built, for programs that cargo starts: tests and benchmarks.
 //!
 //! Neither `cargo test` nor `cargo bench` builds a cdylib-only crate, so the libraries are built here, once
-//! for each program, in the profile of that program.
+//! per program, in that program's profile.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,12 +25,12 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     directory
 });
 
-/// The directory in which all of the preload libraries lie.
+/// The directory that contains all of the preload libraries.
 pub(crate) fn directory() -> &'static Path {
     &DIRECTORY
 }
 
-/// Builds the preload libraries and reads their paths from what cargo says.
+/// Builds the preload libraries and reads their paths from cargo's output.
 fn build_libraries() -> Vec<PathBuf> {
     let mut command = Command::new(env!("CARGO"));
     command

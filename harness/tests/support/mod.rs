@@ -1,4 +1,4 @@
-//! What the tests of the command line share: the program itself, told where its preload libraries lie.
+//! What the tests of the command line share: the program itself, told where its preload libraries are.
 
 mod libraries;
 
@@ -11,8 +11,8 @@ pub(crate) fn heaplab() -> assert_cmd::Command {
     command
 }
 
-/// Where the libraries of this build lie.
-#[allow(dead_code)] // not every program of tests asks
+/// Where the libraries of this build are.
+#[allow(dead_code)] // not every test program uses it
 pub(crate) fn library_directory() -> &'static Path {
     libraries::directory()
 }

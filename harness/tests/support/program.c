@@ -1,10 +1,10 @@
 /* A program whose arguments say what it does, one after another:
  *
- *   hold MIB      allocates and touches so much, in blocks of 64 KiB
+ *   hold MIB      allocates and touches this much, in blocks of 64 KiB
  *   sleep MS      does nothing
  *   burn MS       uses the CPU
  *   threads N     starts threads that wait
- *   child MIB     forks a child that holds so much and waits for its parent
+ *   child MIB     forks a child that holds this much and waits for its parent
  *   line TEXT     writes a line
  *   listen PORT   listens on the loopback interface
  *   ignore        ignores SIGTERM

@@ -1,4 +1,4 @@
-//! A program that is run twice, alone and recorded, and what came of both.
+//! A program that is run twice, alone and recorded, and the results of both.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::heaplab;
 
-/// Compiles a program of `tests/hazards` without optimisation, which would take unused blocks out.
+/// Compiles a program of `tests/hazards` without optimisation, which would remove unused blocks.
 pub(crate) fn compile(source: &str, into: &Path, options: &[&str]) -> PathBuf {
     let (compiler, name) = match source.strip_suffix(".cc") {
         Some(name) => ("c++", name),
@@ -34,7 +34,7 @@ pub(crate) struct Recorded {
     pub(crate) directory: tempfile::TempDir,
 }
 
-#[allow(dead_code)] // not every program of tests asks for all of it
+#[allow(dead_code)] // not every test program uses all of it
 impl Recorded {
     /// Compiles a hazard, runs it, and runs it recorded with `options`.
     pub(crate) fn hazard(source: &str, options: &[&str], arguments: &[&str]) -> Recorded {
@@ -60,7 +60,7 @@ impl Recorded {
         Recorded { alone, recorded, directory }
     }
 
-    /// Output and status are those of the program alone, and nothing of the recording is left but traces.
+    /// Output and status are those of the program alone, and only traces are left of the recording.
     pub(crate) fn assert_unchanged(&self) {
         let alone = self.alone.status;
         let expected = alone.code().unwrap_or_else(|| 128 + alone.signal().expect("a signal"));
@@ -71,7 +71,7 @@ impl Recorded {
         assert!(!self.directory.path().join("trace.hlt.raw").exists(), "{}", self.said());
     }
 
-    /// As [`Recorded::assert_unchanged`]; and the recording is whole.
+    /// Like [`Recorded::assert_unchanged`]; in addition, the recording is complete.
     pub(crate) fn assert_whole(&self) {
         self.assert_unchanged();
         assert!(!self.said().contains("warning"), "{}", self.said());
@@ -83,7 +83,7 @@ impl Recorded {
         String::from_utf8_lossy(&self.recorded.stderr).into_owned()
     }
 
-    /// What the trace says of itself.
+    /// What the trace says about itself.
     pub(crate) fn trace(&self) -> Value {
         info(&self.directory.path().join("trace.hlt"))
     }
@@ -94,7 +94,7 @@ impl Recorded {
     }
 }
 
-/// What a trace says of itself; every law of it holds.
+/// What a trace says about itself, after checking that it obeys every law.
 pub(crate) fn info(trace: &Path) -> Value {
     heaplab().args(["trace", "verify"]).arg(trace).assert().success();
     let output = heaplab().args(["trace", "info", "--format", "json"]).arg(trace).output().expect("it runs");

@@ -1,4 +1,4 @@
-/* The C library's malloc under a roof of its own: as it is, with -DWASTE so that blocks of 1,001 to 1,024 bytes get 5 %
+/* The C library's malloc in a library of its own: unchanged, with -DWASTE so that blocks of 1,001 to 1,024 bytes get 5 %
  * more than they ask for, with -DBLIND without malloc_usable_size. */
 #include <errno.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 }
 
 #ifndef BLIND
-/* The size stands before the block; its second lowest bit says that the block has a mapping of its own. */
+/* The size is stored before the block; its second lowest bit says that the block has its own mapping. */
 size_t malloc_usable_size(void *block) {
     if (!block) return 0;
     size_t size = ((size_t *)block)[-1];
