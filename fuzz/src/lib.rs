@@ -1,9 +1,9 @@
-//! What the fuzz targets do with an input: whatever it is, an answer, within bounds; never a panic, a hang or a
-//! trace that does not verify.
+//! What the fuzz targets do with an input: whatever it is, they give an answer within bounds; never a panic,
+//! a hang or a trace that does not verify.
 //!
-//! A target is a file of `fuzz_targets/` with one line. Where random bytes would die at a checksum or in a head,
-//! the input is not the file but its content: the target writes heads and checksums that fit around it.
-//! Memory and time of an input are bounded by libfuzzer (`scripts/fuzz`).
+//! A target is a file of `fuzz_targets/` with one line. Where random bytes would fail at a checksum or in a
+//! head, the input is not the file but its content: the target wraps it in matching heads and checksums.
+//! libfuzzer bounds the memory and time of an input (`scripts/fuzz`).
 
 mod model;
 mod program;
@@ -25,7 +25,7 @@ use heaplab_workloads::simulate;
 use heaplab_workloads::stream::RecordStream;
 
 thread_local! {
-    /// A directory of this process in memory, made at the first input.
+    /// This process's directory in memory, made at the first input.
     static PLACE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
@@ -64,7 +64,7 @@ pub fn import_log(kind: Kind, content: &[u8]) {
     });
 }
 
-/// A log whose kind is guessed from its content, in whichever container it says it has.
+/// A log whose kind is guessed from its content, in whichever container it claims to have.
 pub fn import_guessed(content: &[u8]) {
     with_place(|place| {
         let (log, trace) = (place.join("log"), place.join("out.hlt"));
@@ -101,8 +101,9 @@ pub fn read_trace(content: &[u8]) {
     });
 }
 
-/// A trace whose records are the input, and whose heads and checksums fit: two bytes say how many records and
-/// events the chunk's head claims, the rest is its payload before compression. An empty payload has no chunk.
+/// A trace whose records are the input, and whose heads and checksums match: two bytes say how many records
+/// and events the chunk's head claims, the rest is its payload before compression. An empty payload has no
+/// chunk.
 pub fn read_records(content: &[u8]) {
     let Some((counts, payload)) = content.split_first_chunk::<2>() else { return };
     let mut file = b"\x89HLT\r\n\x1a\n".to_vec();
@@ -133,8 +134,8 @@ fn seal(file: &mut Vec<u8>, begin: usize) {
     file.extend(checksum.to_le_bytes());
 }
 
-/// A raw recording whose records are the input, and whose heads fit. The input is cut into threads' chunks: a byte
-/// says how many threads there are, the rest is dealt out in turns of 64 bytes.
+/// A raw recording whose records are the input, and whose heads match. The input is cut into threads' chunks:
+/// one byte says how many threads there are, the rest is dealt out in turns of 64 bytes.
 pub fn import_raw(content: &[u8]) {
     let Some((&threads, records)) = content.split_first() else { return };
     let threads = usize::from(threads % 4) + 1;
@@ -193,7 +194,7 @@ pub fn read_run(file: &str, content: &[u8]) {
         static CHECKED: std::sync::Once = std::sync::Once::new();
         CHECKED.call_once(|| {
             results::load(place)
-                .expect("fuzz/run is a run as heaplab writes it today: regenerate it (scripts/fuzz says how)");
+                .expect("fuzz/run is a run as heaplab writes it today: make it again (scripts/fuzz says how)");
         });
         fs::write(place.join(file), content).expect("a file in memory");
         let _ = results::read_run_file(place);
@@ -248,7 +249,7 @@ pub fn parse_sweep(content: &[u8]) {
     }
 }
 
-/// A variant as it is named on the command line: what it says of itself is the same variant.
+/// A variant as it is named on the command line: its own text parses to the same variant.
 pub fn parse_variant(content: &[u8]) {
     let Ok(text) = std::str::from_utf8(content) else { return };
     if let Ok(variant) = Variant::parse(text) {

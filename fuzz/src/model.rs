@@ -1,4 +1,4 @@
-//! Models of recordings: one that is taken plays lawful traces.
+//! Models of recordings: a model that is accepted plays lawful traces.
 
 use heaplab_trace::TraceWriter;
 use heaplab_workloads::model::{FORMAT_VERSION, MAGIC, Model, Question, read_model_bytes};
@@ -6,7 +6,7 @@ use heaplab_workloads::stream::RecordStream;
 
 use crate::seal;
 
-/// Records of each trace that are made.
+/// How many records of each trace are made.
 const RECORDS: usize = 2_000;
 
 /// A file that calls itself a model.
@@ -16,7 +16,7 @@ pub fn read_model(content: &[u8]) {
     }
 }
 
-/// A model whose checksums fit: the input is its head, a byte 0, and its sections before compression.
+/// A model whose checksums match: the input is its head, a byte 0, and its sections before compression.
 pub fn play_model(content: &[u8]) {
     let Some(end) = content.iter().position(|&byte| byte == 0) else { return };
     let (head, sections) = (&content[..end], &content[end + 1..]);
@@ -40,7 +40,8 @@ pub fn play_model(content: &[u8]) {
     read_model(&file);
 }
 
-/// What the model makes at its own load, between loads, for longer and thinned. The writer refuses what no trace may hold.
+/// Plays the model at its own load, between loads, for longer and thinned. The writer refuses what no trace
+/// may hold.
 fn play(model: &Model) {
     let load = model.own_load();
     let recorded = Question::default();

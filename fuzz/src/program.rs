@@ -1,4 +1,5 @@
-//! Programs that no compiler wrote: verifying decides without a panic, and what it lets pass a worker can replay.
+//! Programs that no compiler wrote: verifying decides without a panic, and a worker can replay whatever
+//! passes.
 
 use std::fs::{self, File};
 
@@ -11,9 +12,9 @@ use heaplab_workloads::program::{Order, ProgramInfo, ProgramReader, SLACK_BYTES,
 const SLOTS: u32 = 8;
 const THREADS: u32 = 4;
 
-/// A program whose operations are the input. The first byte says the order; then each segment is a byte for the
-/// thread and where a window ends, a byte for its length, and that many bytes of operations. The heads fit around
-/// them, as far as a strict execution of the operations tells.
+/// A program whose operations are the input. The first byte says the order; then each segment is a byte for
+/// the thread and where a window ends, a byte for its length, and that many bytes of operations. The heads
+/// match them, as far as a strict execution of the operations shows.
 pub fn verify_program(content: &[u8]) {
     let Some((&order, rest)) = content.split_first() else { return };
     let order = if order & 1 == 0 { Order::Strict } else { Order::Causal };
@@ -31,9 +32,9 @@ pub fn verify_program(content: &[u8]) {
     });
 }
 
-/// Walks a verified program as a worker does, with the checks that a worker leaves out.
+/// Walks a verified program as a worker does, with the checks that a worker omits.
 fn replay(reader: &mut ProgramReader, info: &ProgramInfo, buffer_bytes: usize) {
-    // A worker has 64 KiB at least: a program without windows needs no buffer, and its end some room.
+    // A worker has at least 64 KiB: a program without windows needs no buffer, but its end needs some room.
     let mut buffer = vec![0; buffer_bytes.max(64 << 10)];
     let mut windows = 0;
     loop {
@@ -129,7 +130,7 @@ impl Made {
     }
 }
 
-/// The head that fits a segment's operations where those before it were executed first.
+/// The head that matches a segment's operations if those before it were executed first.
 fn measured(ops: &[u8], sizes: &mut [u64], count: &mut u32) -> Segment {
     let (mut requested, mut peak, mut at) = (0i64, 0i64, 0);
     while at < ops.len() {
