@@ -1,4 +1,4 @@
-//! The supplied clock: no thread sees it run backwards, whatever it knows of the others.
+//! The supplied clock: no thread sees it run backwards, whatever it knows about the others.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -10,7 +10,7 @@ mod offset;
 
 use offset::Offset;
 
-/// A real clock: every reading is later than the one before it, on whichever CPU.
+/// A real clock: every reading is later than the previous one, on whichever CPU.
 struct Real(AtomicU64);
 
 impl Real {
@@ -25,7 +25,7 @@ fn clock() -> (Arc<Offset>, Arc<Real>) {
     (clock, real)
 }
 
-/// One thread stops the clock and lets it go on; another reads; what it read last it tells a third.
+/// One thread stops the clock and restarts it; another reads it, and tells a third what it read last.
 pub(crate) fn stops() {
     let (clock, real) = clock();
     let told = Arc::new(AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! The lock: it excludes, and nobody sleeps for ever.
+//! The lock: it excludes, and nobody sleeps forever.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -21,7 +21,7 @@ unsafe impl Sync for Guarded {}
 // SAFETY: as above.
 unsafe impl Send for Guarded {}
 
-/// Three threads, of which each takes the lock; one twice.
+/// Three threads that each take the lock, one of them twice.
 pub(crate) fn excludes() {
     let guarded = Arc::new(Guarded { lock: Lock::new(), count: UnsafeCell::new(0) });
     let add = |guarded: &Guarded| {

@@ -1,9 +1,9 @@
-//! Model checking of what is lock-free, by loom: every order of the threads' steps up to a bound of preemptions, and
-//! every value that a load may see under the memory model.
+//! Model checking of the lock-free parts, with loom: every order of the threads' steps up to a bound of
+//! preemptions, and every value that a load may see under the memory model.
 //!
-//! The code is the product's own, taken in by its path and not copied; only its atomics and the kernel's futex are
-//! loom's (`sync.rs`). `scripts/models` runs all; a name as argument runs one. Each prints how many
-//! executions were tried. A law that does not hold is a panic, and so is a deadlock.
+//! The code is the product's own, included by its path rather than copied; only its atomics and the kernel's
+//! futex are loom's (`sync.rs`). `scripts/models` runs all models; a name as argument runs one. Each prints
+//! how many executions were tried. A law that does not hold is a panic, and so is a deadlock.
 
 mod clock;
 mod lock_model;
@@ -12,8 +12,8 @@ mod sync;
 mod turns;
 mod windows;
 
-// A raw recording's shared pages name each other from the root of their crate, which is this one here. Not all that they
-// offer is modelled: hence the dead code.
+// A raw recording's shared pages refer to each other from the root of their crate, which is this crate here.
+// Not everything that they offer is modelled: hence the dead code.
 #[path = "../../workloads/raw/src/control.rs"]
 #[allow(dead_code)]
 mod control;
@@ -35,7 +35,8 @@ use fault::Fault;
 use image::Image;
 /// Bytes of a page of the file.
 const PAGE_BYTES: usize = 4096;
-/// NOTE: an image's page has two places for full buffers here and not 64: each is one more atomic to try in every order.
+/// NOTE: an image's page has two places for full buffers here instead of 64: each is one more atomic to try
+/// in every order.
 const PAGE_WORDS: usize = 450;
 const RAW_VERSION: u32 = 1;
 
@@ -44,7 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A model: its name, the most preemptions that are tried, and what is run.
+/// A model: its name, the most preemptions that are tried, and the function to run.
 type Model = (&'static str, usize, fn());
 
 const MODELS: [Model; 10] = [

@@ -1,7 +1,8 @@
 //! A raw recording's pages, which recorded threads, forked children and the command share.
 //!
-//! The words and the operations on them are the product's; the parts of the file that they speak of are loom's cells,
-//! so that a part that two use at once is found. Processes are threads here: the memory is the same.
+//! The words and the operations on them are the product's; the parts of the file that they refer to are
+//! loom's cells, so that two uses of one part at once are found. Processes are threads here: the memory is
+//! the same.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -35,7 +36,7 @@ impl Page {
 /// Two buffers of a thread, or other parts of the file.
 struct Parts([UnsafeCell<u32>; 2]);
 
-// SAFETY: a part is used by whoever the page says; loom says if two do.
+// SAFETY: a part is used by the thread that the page names; loom reports if two use it.
 unsafe impl Sync for Parts {}
 // SAFETY: as above.
 unsafe impl Send for Parts {}
@@ -51,8 +52,8 @@ impl Parts {
     }
 }
 
-/// A thread fills its two buffers in turns and hands each over; the command copies what is full and empties it. Each
-/// content is copied once and in its order, and a buffer that is filled again is empty.
+/// A thread fills its two buffers in turns and hands each over; the command copies what is full and empties
+/// it. Each content is copied once and in order, and a buffer is empty when it is filled again.
 pub(crate) fn full_buffers() {
     let shared = Arc::new((Page::zeros(), Parts::zeros()));
     let place = shared.0.publish(1).take_place().expect("a place");
@@ -80,7 +81,7 @@ pub(crate) fn full_buffers() {
 
 const FILLS: u32 = 3;
 
-/// What a thread does with its buffers. What it could not hand over it keeps: it copies that itself.
+/// What a thread does with its buffers. It keeps what it could not hand over, and copies that itself.
 fn fill_and_hand_over(page: &Page, buffers: &Parts, place: Place) -> Vec<u32> {
     let (mut at, mut kept) = (0, Vec::new());
     for fill in 1..=FILLS {
@@ -95,7 +96,7 @@ fn fill_and_hand_over(page: &Page, buffers: &Parts, place: Place) -> Vec<u32> {
     kept
 }
 
-/// What the command does each time that it comes by.
+/// What the command does on each round.
 fn collect(page: &Page, buffers: &Parts, copied: &mut Vec<u32>) {
     let full: Vec<(Place, FullBuffer)> = page.image().full().collect();
     for (place, full) in full {
@@ -105,8 +106,8 @@ fn collect(page: &Page, buffers: &Parts, copied: &mut Vec<u32>) {
     }
 }
 
-/// Two threads carve their parts of the file while the command makes room: no part is carved twice, and none that is
-/// not there yet.
+/// Two threads carve their parts of the file while the command makes room: no part is carved twice, and none
+/// before it exists.
 pub(crate) fn room() {
     let shared = Arc::new((Page::zeros(), Parts::zeros()));
     shared.0.publish(1);
@@ -133,8 +134,9 @@ pub(crate) fn room() {
     assert_eq!(carve(&shared), None);
 }
 
-/// Two forked children write their heads and join the list of images; the command, whenever it walks the list, finds
-/// whole heads, and at the end both. A head is a cell here: its 500 words would be as many places to switch at.
+/// Two forked children write their heads and join the list of images; the command, whenever it walks the
+/// list, finds whole heads, and both of them at the end. A head is a cell here: its 500 words would be 500
+/// places to switch threads.
 pub(crate) fn forked_images() {
     let shared = Arc::new((Page::zeros(), [Page::zeros(), Page::zeros()], Parts::zeros()));
     let first = shared.0.publish(1);
@@ -155,7 +157,8 @@ pub(crate) fn forked_images() {
         let mut next = first.last_image();
         while let Some(offset) = next {
             let at = (offset / PAGE) as usize - 1;
-            // SAFETY: the child wrote it before it joined the list, and leaves it alone since; loom says if not.
+            // SAFETY: the child wrote it before it joined the list, and has left it alone since; loom reports
+            // otherwise.
             assert_eq!(shared.2.0[at].with(|head| unsafe { *head }), 1, "a whole head");
             found.push(offset / PAGE);
             next = shared.1[at].image().image_before();

@@ -1,12 +1,13 @@
-//! loom's atomics with std's way of making them (in a constant, and by default), and the kernel's futex under loom: a
-//! queue of those who sleep on each word. As the kernel does, it looks at the word and queues the thread in one step.
+//! loom's atomics, which can be made as std's can (in a constant, and by default), and the kernel's futex
+//! under loom: a queue of the threads that sleep on each word. Like the kernel, it checks the word and queues
+//! the thread in one step.
 //!
-//! NOTE: an atomic of loom's own is made at the first use, which must happen before it is shared.
+//! NOTE: loom's own atomic is made at the first use, which must happen before it is shared.
 //!
-//! NOTE: loom decides which orders to try by the last access to each atomic alone. A thread that loads and then stores
-//! hides a load by another thread before: the store is never tried ahead of that load. So each access first adds zero to
-//! a companion that nobody reads: every two accesses to one atomic are tried in both orders then. It is relaxed, and
-//! orders nothing else.
+//! NOTE: loom decides which orders to try by the last access to each atomic alone. A thread that loads and
+//! then stores hides an earlier load by another thread: the store is never tried ahead of that load. So each
+//! access first adds zero to a companion that nobody reads: then every two accesses to one atomic are tried
+//! in both orders. It is relaxed, and orders nothing else.
 
 use std::cell::OnceCell;
 use std::sync::Arc as Kept;

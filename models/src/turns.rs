@@ -1,4 +1,4 @@
-//! The count that waits are on: a slot's generation, handed from thread to thread, and a thread's offers.
+//! The count that threads wait on: a slot's generation, handed from thread to thread, and a thread's offers.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -9,13 +9,13 @@ use crate::sync::{self, AtomicU32};
 #[path = "../../harness/src/worker/turn.rs"]
 mod turn;
 
-/// What is handed on, and the count that says whose turn it is.
+/// What is handed over, and the count that says whose turn it is.
 struct Handed {
     turn: AtomicU32,
     content: UnsafeCell<u32>,
 }
 
-// SAFETY: the content is reached by the thread whose turn it is; loom says if not.
+// SAFETY: only the thread whose turn it is accesses the content; loom reports otherwise.
 unsafe impl Sync for Handed {}
 // SAFETY: as above.
 unsafe impl Send for Handed {}
@@ -35,7 +35,7 @@ impl Handed {
         }
     }
 
-    /// Does what the turn is for, and hands on.
+    /// Does the work of the turn, and hands over.
     fn take(&self, turn: u32) {
         // SAFETY: it is this thread's turn.
         self.content.with_mut(|content| unsafe {

@@ -1,7 +1,7 @@
 //! Windows and their segments: which may be open, who counts one as done, and how a thread gets its segments.
 //!
-//! What a replay does between these steps is a mark here: each segment writes one, and reads those of the windows before
-//! it. A mark is a cell of loom's, so that a segment that begins before it may is a race.
+//! What a replay does between these steps is a mark here: each segment writes one, and reads those of the
+//! windows before it. A mark is one of loom's cells, so that a segment that starts too early is a race.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -10,7 +10,7 @@ use loom::thread;
 use crate::sync::{self, AtomicU32, Ordering};
 
 #[path = "../../harness/src/worker/lock.rs"]
-#[allow(dead_code)] // its guard is the lock model's too
+#[allow(dead_code)] // the lock model uses its guard too
 mod lock;
 #[path = "../../harness/src/worker/turn.rs"]
 mod turn;
@@ -26,14 +26,14 @@ const WINDOWS: usize = 3;
 /// Instead of a window's number: all windows are done.
 const END: u32 = u32::MAX;
 
-/// A thread's offers, at their number modulo four.
+/// A thread's offers, each at its number modulo four.
 #[derive(Default)]
 struct Inbox {
     offered: AtomicU32,
     windows: [AtomicU32; 4],
 }
 
-/// What is reached under the lock.
+/// What is accessed under the lock.
 struct Control {
     progress: Progress,
     done: Vec<u64>,
@@ -44,11 +44,12 @@ struct Replay {
     unfinished: Unfinished,
     lock: Lock,
     control: UnsafeCell<Control>,
-    /// Of each window, what the segment of each thread wrote.
+    /// For each window, what each thread's segment wrote.
     marks: [[UnsafeCell<bool>; THREADS]; WINDOWS],
 }
 
-// SAFETY: the control is reached under the lock, a mark by its segment and by those who come after it; loom says if not.
+// SAFETY: the control is accessed under the lock, a mark by its segment and by those that come after it; loom
+// reports otherwise.
 unsafe impl Sync for Replay {}
 // SAFETY: as above.
 unsafe impl Send for Replay {}
@@ -84,7 +85,7 @@ impl Replay {
         }
     }
 
-    /// As `Engine::open_next`: opens what may be open, and offers the end when all is done.
+    /// Like `Engine::open_next`: opens what may be open, and offers the end when everything is done.
     fn open_next(&self, control: &mut Control) {
         while control.progress.next() < WINDOWS as u64 {
             if !control.progress.may_open(false) {
@@ -99,7 +100,7 @@ impl Replay {
         }
     }
 
-    /// As `Engine::replay_segments`.
+    /// Like `Engine::replay_segments`.
     fn replay_segments(&self, thread: usize) {
         for taken in 0.. {
             let inbox = &self.inboxes[thread];
@@ -120,12 +121,13 @@ impl Replay {
         }
     }
 
-    /// Writes its own mark. Of the window before the last all segments are done, and of this thread every one.
+    /// Writes its own mark. All segments of every window up to the one before the previous are done, and so are
+    /// all earlier ones of this thread.
     fn run_segment(&self, thread: usize, window: usize) {
         for before in 0..window {
             for (of, mark) in self.marks[before].iter().enumerate() {
                 if before + 2 <= window || of == thread {
-                    // SAFETY: nobody writes to it any more; loom says if not.
+                    // SAFETY: nobody writes to it any more; loom reports otherwise.
                     mark.with(|mark| assert!(unsafe { *mark }, "window {window} began before {before} was done"));
                 }
             }
@@ -134,14 +136,14 @@ impl Replay {
         self.marks[window][thread].with_mut(|mark| unsafe { *mark = true });
     }
 
-    /// As `Engine::advance`: what was done in a window is read when it counts as done.
+    /// Like `Engine::advance`: what was done in a window is read when it counts as done.
     fn advance(&self, control: &mut Control, window: u32) {
         control.progress.complete(window);
         let mut moved = false;
         while control.progress.oldest_is_complete() {
             let done = control.progress.done();
             for mark in &self.marks[done as usize] {
-                // SAFETY: all segments of it are finished; loom says if not.
+                // SAFETY: all of its segments are finished; loom reports otherwise.
                 mark.with(|mark| assert!(unsafe { *mark }));
             }
             control.done.push(done);
@@ -154,7 +156,7 @@ impl Replay {
     }
 }
 
-/// Two threads take the segments of three windows, of which two may be open at once.
+/// Two threads take the segments of three windows; two may be open at once.
 pub(crate) fn segments() {
     let replay = Replay::new();
     {
