@@ -1,8 +1,8 @@
-//! C++'s operators `new` and `delete`, for an allocator that brings none of its own.
+//! C++'s operators `new` and `delete`, for an allocator that has none of its own.
 //!
-//! `new` asks the allocator; where it has no memory, the C++ library's own operator of the same name takes over, which
-//! calls this malloc again, then the program's new-handler, and throws. `delete` in all its forms is one jump to the
-//! allocator's free: the size and the alignment that come with it need not be read.
+//! `new` asks the allocator; if it has no memory, the C++ library's own operator of the same name takes over:
+//! it calls this malloc again, then the program's new-handler, and throws. `delete` in all its forms is one
+//! jump to the allocator's free: the size and the alignment that come with it need not be read.
 
 use core::ffi::{CStr, c_void};
 
@@ -61,10 +61,10 @@ macro_rules! operators {
         #[$doc]
         ///
         /// # Safety
-        /// As C++ says. The second argument, where there is one, is ignored.
+        /// As in C++. The second argument, if any, is ignored.
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(size: usize, tag: *const c_void) -> *mut c_void {
-            // SAFETY: malloc takes any size; C++ wants a block of its own for none too.
+            // SAFETY: malloc takes any size; C++ wants a distinct block even for size 0.
             let block = unsafe { $allocate(size.max(1)) };
             if !block.is_null() {
                 return block;
@@ -84,7 +84,7 @@ macro_rules! operators {
         #[$doc]
         ///
         /// # Safety
-        /// As C++ says: the alignment is a power of two.
+        /// As in C++: the alignment is a power of two.
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(size: usize, alignment: usize, tag: *const c_void) -> *mut c_void {
             // SAFETY: the caller keeps the contract.
@@ -120,7 +120,7 @@ pub(crate) fn next(name: &CStr) -> Option<*mut c_void> {
     (!address.is_null()).then_some(address)
 }
 
-/// No memory, and no C++ library that could say so: NULL where the caller asked for that, else the end.
+/// No memory, and no C++ library that could report it: NULL if the caller asked for that, otherwise abort.
 pub(crate) fn fail(name: &CStr) -> *mut c_void {
     if !name.to_bytes().ends_with(b"nothrow_t") {
         // SAFETY: it takes nothing, and does not return.

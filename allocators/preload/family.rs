@@ -1,17 +1,19 @@
-//! Functions of the malloc family that follow from a few others, for allocators that have none of their own or wrong ones.
+//! Functions of the malloc family that follow from a few others, for allocators that lack them or have wrong
+//! ones.
 
 use core::ffi::c_void;
 
 /// Exports what follows from one function of the allocator:
 ///
 /// - `aligned by ALIGN`: `posix_memalign`, `aligned_alloc`, `memalign`, `valloc` and `pvalloc`, from
-///   `ALIGN(alignment, size)`, which is called with powers of two alone and sets errno where it returns NULL;
-/// - `pages by ALIGN`: of these, `pvalloc` alone;
+///   `ALIGN(alignment, size)`, which is called only with powers of two and sets errno when it returns NULL;
+/// - `pages by ALIGN`: of these, only `pvalloc`;
 /// - `arrays by REALLOC`: `reallocarray`;
-/// - `frees by FREE`: `cfree`, `free_sized` and `free_aligned_sized`, which ignore what comes with the block.
+/// - `frees by FREE`: `cfree`, `free_sized` and `free_aligned_sized`, which ignore what is passed with the
+///   block.
 macro_rules! family {
     (aligned by $align:path) => {
-        /// `posix_memalign(3)`: leaves errno and, where it fails, `result` as they are.
+        /// `posix_memalign(3)`: leaves errno and, if it fails, `result` unchanged.
         ///
         /// # Safety
         /// `result` can be written to.
@@ -28,7 +30,7 @@ macro_rules! family {
             let errno = unsafe { libc::__errno_location() };
             // SAFETY: as above.
             let before = unsafe { *errno };
-            #[allow(unused_unsafe)] // of some allocators it is a safe function
+            #[allow(unused_unsafe)] // for some allocators it is a safe function
             // SAFETY: a power of two.
             let object = unsafe { $align(alignment, size) };
             // SAFETY: as above, and the caller's `result` can be written to.
@@ -55,7 +57,7 @@ macro_rules! family {
             }
         }
 
-        /// `memalign(3)`: as [`aligned_alloc`].
+        /// `memalign(3)`: like [`aligned_alloc`].
         #[unsafe(no_mangle)]
         pub extern "C" fn memalign(alignment: usize, size: usize) -> *mut core::ffi::c_void {
             aligned_alloc(alignment, size)
@@ -75,7 +77,7 @@ macro_rules! family {
         pub extern "C" fn pvalloc(size: usize) -> *mut core::ffi::c_void {
             let page_bytes = family::page_bytes();
             match size.max(1).checked_next_multiple_of(page_bytes) {
-                #[allow(unused_unsafe)] // of some allocators it is a safe function
+                #[allow(unused_unsafe)] // for some allocators it is a safe function
                 // SAFETY: the size of a page is a power of two.
                 Some(bytes) => unsafe { $align(page_bytes, bytes) },
                 None => family::refuse(),
@@ -83,10 +85,10 @@ macro_rules! family {
         }
     };
     (arrays by $realloc:path) => {
-        /// `reallocarray(3)`: ENOMEM where the product overflows, the object left as it is.
+        /// `reallocarray(3)`: ENOMEM if the product overflows, with the object left as it is.
         ///
         /// # Safety
-        /// As of `realloc`.
+        /// As for `realloc`.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn reallocarray(
             object: *mut core::ffi::c_void,
@@ -104,7 +106,7 @@ macro_rules! family {
         /// `cfree`, an old name of `free`.
         ///
         /// # Safety
-        /// As of `free`.
+        /// As for `free`.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn cfree(object: *mut core::ffi::c_void) {
             // SAFETY: the caller keeps the contract.
@@ -114,7 +116,7 @@ macro_rules! family {
         /// C23's `free_sized`.
         ///
         /// # Safety
-        /// As of `free`.
+        /// As for `free`.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn free_sized(object: *mut core::ffi::c_void, _size: usize) {
             // SAFETY: the caller keeps the contract.
@@ -124,7 +126,7 @@ macro_rules! family {
         /// C23's `free_aligned_sized`.
         ///
         /// # Safety
-        /// As of `free`.
+        /// As for `free`.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn free_aligned_sized(
             object: *mut core::ffi::c_void,

@@ -1,7 +1,7 @@
-//! Functions of the C library's names, each of them one jump to an allocator's function.
+//! Functions with the C library's names, each one jump to an allocator's function.
 
-/// Exports functions, each of them one jump to the allocator's function of the same signature: arguments and result stay
-/// in their registers. The allocator's are declared without their arguments.
+/// Exports functions, each one jump to the allocator's function of the same signature: arguments and result
+/// stay in their registers. The allocator's are declared without their arguments.
 macro_rules! forward {
     ($($(#[$doc:meta])* $name:ident => $target:ident,)*) => {$(const _: () = {
         unsafe extern "C" {
@@ -10,7 +10,7 @@ macro_rules! forward {
         $(#[$doc])*
         ///
         /// # Safety
-        /// As the function's own documentation says. It is declared without its arguments.
+        /// As in the function's own documentation. It is declared without its arguments.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name() {

@@ -1,8 +1,9 @@
-//! What the allocator that serves this process says of its own memory.
+//! What the allocator that serves this process says about its own memory.
 //!
-//! Called in the process that is measured, with no other thread at work. Side effects: jemalloc refreshes its statistics,
-//! for which it takes some memory of its own at the first call; gperftools' tcmalloc prints into a buffer that is not the
-//! heap's. Nothing else is allocated from the allocator under test but the loader's error texts of symbols that there are not.
+//! Called in the process that is measured, with no other thread at work. Side effects: jemalloc refreshes its
+//! statistics, for which it takes some memory of its own at the first call; gperftools' tcmalloc prints into
+//! a buffer that is not the heap's. Apart from that, only the loader's error texts for missing symbols are
+//! allocated from the allocator under test.
 #![allow(unsafe_code)]
 
 mod google;
@@ -18,22 +19,22 @@ use crate::family::Family;
 use crate::identity::serving_object;
 use crate::symbol::{self, Object};
 
-/// An allocator's own account, in bytes. What it does not tell is none.
+/// An allocator's own account, in bytes. What it does not report is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// In blocks that it holds to be in use.
+    /// Bytes in blocks that it considers in use.
     pub live_bytes: Option<u64>,
-    /// Free, and kept for blocks to come: caches, free lists, the free part of pages with live blocks.
+    /// Free bytes kept for future blocks: caches, free lists, the free part of pages with live blocks.
     pub cached_bytes: Option<u64>,
-    /// Whole pages that are free and have not been given back.
+    /// Free whole pages that have not been given back.
     pub dirty_bytes: Option<u64>,
     /// Its own tables.
     pub metadata_bytes: Option<u64>,
-    /// Of pages in which blocks lie, live or free.
+    /// Bytes of pages that contain blocks, live or free.
     pub active_bytes: Option<u64>,
-    /// All that it has from the system and has not given back.
+    /// Everything that it has from the system and has not given back.
     pub system_bytes: Option<u64>,
-    /// Blocks by their size, where it tells; in order of size.
+    /// Blocks by size, if it reports them; in order of size.
     pub classes: Vec<ClassAccount>,
 }
 
@@ -42,13 +43,13 @@ pub struct Account {
 pub struct ClassAccount {
     /// Their size.
     pub size_bytes: u64,
-    /// Bytes of those in use.
+    /// Bytes of the blocks in use.
     pub live_bytes: Option<u64>,
-    /// Bytes of those that are free and kept.
+    /// Bytes of the free blocks that it keeps.
     pub cached_bytes: Option<u64>,
 }
 
-/// The account of the allocator that serves this process, which is of `family`. None where it says nothing.
+/// The account of the allocator that serves this process, which is of `family`. None if it reports nothing.
 pub fn account(family: Family) -> Option<Account> {
     let object = serving_object()?;
     match family {
@@ -87,7 +88,8 @@ fn mallinfo(object: &Object) -> Option<Mallinfo> {
 }
 
 impl Mallinfo {
-    /// Over all arenas. Blocks in mappings of their own are in `hblkhd` alone; those in threads' caches count as live.
+    /// Over all arenas. Blocks in their own mappings are only in `hblkhd`; those in threads' caches count as
+    /// live.
     fn of_the_c_library(self) -> Account {
         Account {
             live_bytes: Some((self.uordblks + self.hblkhd) as u64),
@@ -97,7 +99,7 @@ impl Mallinfo {
         }
     }
 
-    /// As Scudo's wrappers fill it: mapped, free and allocated bytes.
+    /// As filled by Scudo's wrappers: mapped, free and allocated bytes.
     fn of_scudo(self) -> Account {
         Account {
             live_bytes: Some(self.uordblks as u64),
@@ -123,7 +125,7 @@ fn committed_by_mimalloc(object: &Object) -> Option<Account> {
         .or_else(|| symbol::find_in(object, c"heaplab_mi_process_info"))?;
     let mut committed = 0;
     let none = ptr::null_mut();
-    // SAFETY: mimalloc's function has this type in every version, and writes where it is not given NULL.
+    // SAFETY: mimalloc's function has this type in every version, and writes wherever it is not given NULL.
     unsafe {
         std::mem::transmute::<*mut c_void, ProcessInfo>(address)(
             none,
@@ -152,7 +154,8 @@ fn usage_of_snmalloc(object: &Object) -> Option<Account> {
     Some(Account { system_bytes: Some(current as u64), ..Account::default() })
 }
 
-/// The caches that all threads share: of those of one thread, and of what is live, rpmalloc counts nothing as it is built.
+/// The caches that all threads share: as it is built, rpmalloc counts neither the caches of a single thread
+/// nor what is live.
 fn caches_of_rpmalloc(object: &Object) -> Option<Account> {
     /// `rpmalloc_global_statistics_t`: mapped, its peak, cached, huge, its peak, mapped in all, unmapped in all.
     type Statistics = [usize; 7];

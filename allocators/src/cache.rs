@@ -1,4 +1,4 @@
-//! The loader's cache: where the system's shared libraries lie, by name.
+//! The loader's cache: where the system's shared libraries are, by name.
 //!
 //! Reads /etc/ld.so.cache itself, because `ldconfig -p` is not on every user's PATH. The layout (the GNU C
 //! library's `dl-cache.h`, "new format"; integers in the machine's order):
@@ -58,7 +58,7 @@ fn read_text(table: &[u8], offset: Option<u32>) -> Option<&str> {
     std::str::from_utf8(&rest[..end]).ok()
 }
 
-/// Whether a library has this program's own ELF class and machine: the cache names those of others as well.
+/// Whether a library has this program's own ELF class and machine: the cache also names those of others.
 fn has_own_format(path: &Path) -> bool {
     match (read_format(path), read_format(Path::new("/proc/self/exe"))) {
         (Some(library), Some(own)) => library == own,

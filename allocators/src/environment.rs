@@ -1,6 +1,6 @@
 //! From a variant to the environment variables of its worker, and which variables belong to allocators at all.
 //!
-//! Each family has its own way of being told: glibc by `MALLOC_*` variables and by tunables in one
+//! Each family takes settings in its own way: glibc by `MALLOC_*` variables and by tunables in one
 //! GLIBC_TUNABLES, jemalloc by one configuration string, mimalloc by `MIMALLOC_*`, tcmalloc by `TCMALLOC_*`.
 //! Names may be written as the allocator's own or as the variable's.
 
@@ -11,13 +11,13 @@ use crate::variant::{Setting, Variant};
 /// Why a variant has no environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
-    /// LD_PRELOAD separates by spaces and colons and knows no quoting.
+    /// LD_PRELOAD separates by spaces and colons and has no quoting.
     #[error("{path}: a path with a space or a colon cannot be preloaded; link it under another name")]
     Unpreloadable {
         /// The library.
         path: String,
     },
-    /// A comma within a value of jemalloc's would begin the next option.
+    /// A comma within a jemalloc value would start the next option.
     #[error("{name}={value}: jemalloc's options are separated by commas; write {name}=VALUE,OTHER=VALUE")]
     Comma {
         /// The setting.
@@ -27,8 +27,8 @@ pub enum EnvironmentError {
     },
 }
 
-/// Variables of every allocator that we know of: removed from a worker's environment, so that what the user's
-/// shell happens to have set changes nothing.
+/// Variables of every allocator that we know of: removed from a worker's environment, so that whatever the
+/// user's shell has set changes nothing.
 ///
 /// ```
 /// assert!(heaplab_allocators::is_allocator_variable("MALLOC_ARENA_MAX"));
@@ -48,13 +48,13 @@ pub fn is_allocator_variable(name: &str) -> bool {
         ["MALLOC_", "_RJEM_", "JE_MALLOC_", "TCMALLOC_", "PERFTOOLS_", "TBB_", "HEAPLAB_CONTROL_"];
     NAMES.contains(&name)
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        // mimalloc reads its variables without regard to case
+        // mimalloc reads its variables regardless of case
         || name.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("MIMALLOC_"))
 }
 
 impl Variant {
-    /// The environment of a worker: LD_PRELOAD and the settings' variables. `cpus` is the CPU count that
-    /// the allocator shall choose its arenas for; none leaves the choice to it.
+    /// The environment of a worker: LD_PRELOAD and the settings' variables. `cpus` is the CPU count for which
+    /// the allocator should choose its arenas; none leaves the choice to it.
     ///
     /// All variables that [`crate::is_allocator_variable`] names must be removed before these are set.
     pub fn environment(&self, cpus: Option<u32>) -> Result<Vec<(String, String)>, EnvironmentError> {
@@ -90,8 +90,8 @@ fn of_variant(variant: &Variant, cpus: Option<u32>) -> Result<Vec<(String, Strin
         Family::Ptmalloc2 => variables.extend(glibc_variables(settings, cpus)),
         Family::Jemalloc => {
             let conf = jemalloc_conf(settings, cpus)?;
-            // Ours is built with its names prefixed, that of its variable too. How one that is given by its path
-            // was built is not known, and it reads one of these alone.
+            // Ours is built with prefixed names, including that of its variable. How a library given by its
+            // path was built is unknown, and it reads only one of these.
             let names: &[&str] = match variant.allocator.as_str() {
                 "jemalloc" => &["_RJEM_MALLOC_CONF"],
                 _ if variant.is_given_by_path() => &["MALLOC_CONF", "_RJEM_MALLOC_CONF", "JE_MALLOC_CONF"],
@@ -136,7 +136,7 @@ fn of_variant(variant: &Variant, cpus: Option<u32>) -> Result<Vec<(String, Strin
     Ok(variables)
 }
 
-/// The settings that are meant for an allocator of `family`, and those that are variables of the library's own:
+/// The settings that are meant for an allocator of `family`, and those that are the library's own variables:
 /// a library given by its path may have some besides its family's.
 pub(crate) fn split_settings(variant: &Variant, family: Family) -> (Vec<Setting>, Vec<Setting>) {
     let is_foreign = |setting: &Setting| {
@@ -168,7 +168,7 @@ const GLIBC_ALIASES: [(&str, &str); 8] = [
     ("MALLOC_ARENA_TEST", "glibc.malloc.arena_test"),
 ];
 
-/// Settings of ptmalloc2 as tunables; a variable that is no other name of one stays as it is.
+/// Settings of ptmalloc2 as tunables; a variable that is not another name of one stays as it is.
 pub(crate) fn glibc_options(settings: &[Setting]) -> Vec<Setting> {
     let option = |name: &str, value: &str| Setting { name: name.into(), value: value.into() };
     settings
@@ -211,7 +211,7 @@ fn glibc_variables(settings: &[Setting], cpus: Option<u32>) -> Vec<(String, Stri
     }
     let chosen = glibc_options(settings).iter().any(|option| option.name == "glibc.malloc.arena_max");
     if let (Some(cpus), false) = (cpus, chosen) {
-        // glibc, 64 bits: at most 8 arenas for each CPU.
+        // glibc, 64 bits: at most 8 arenas per CPU.
         variables.push(("MALLOC_ARENA_MAX".into(), (u64::from(cpus) * 8).to_string()));
     }
     variables
@@ -241,7 +241,7 @@ fn jemalloc_conf(settings: &[Setting], cpus: Option<u32>) -> Result<String, Envi
     }
     let chosen = options.iter().any(|option| matches!(option.name.as_str(), "narenas" | "percpu_arena"));
     if let (Some(cpus), false) = (cpus, chosen) {
-        // jemalloc: 4 arenas for each CPU, and 1 where there is one CPU.
+        // jemalloc: 4 arenas per CPU, and 1 if there is one CPU.
         let narenas = if cpus > 1 { u64::from(cpus) * 4 } else { 1 };
         options.push(Setting { name: "narenas".into(), value: narenas.to_string() });
     }

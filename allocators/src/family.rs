@@ -1,4 +1,4 @@
-//! What kinds of allocator there are: those whose settings, purge call and version we know, and all others.
+//! The kinds of allocator: those with settings, purge call and version that we know, and all others.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Family {
     Tcmalloc,
     /// mimalloc, of any generation.
     Mimalloc,
-    /// Google's TCMalloc, of which gperftools' is the ancestor.
+    /// Google's TCMalloc, the descendant of gperftools'.
     #[serde(rename = "tcmalloc-google")]
     TcmallocGoogle,
     /// Microsoft's snmalloc.
@@ -27,12 +27,12 @@ pub enum Family {
     Tbbmalloc,
     /// Ours: it measures the harness and is never ranked.
     Floor,
-    /// Any other, of which nothing is known but its library.
+    /// Any other, about which only its library is known.
     Other,
 }
 
 impl Family {
-    /// The family's name, as it is written in results.
+    /// The family's name, as written in results.
     pub fn name(self) -> &'static str {
         match self {
             Family::Ptmalloc2 => "ptmalloc2",

@@ -1,4 +1,4 @@
-//! A library file's contents as a hash, so that two builds of one version are told apart.
+//! A library file's contents as a hash, so that two builds of one version can be distinguished.
 //!
 //! Side effect: the file is read once; the same file, unchanged, is not read again by this process.
 
@@ -22,7 +22,7 @@ pub struct HashError {
     pub source: io::Error,
 }
 
-/// What tells an unchanged file: device, inode, size, and when it was last written to.
+/// What identifies an unchanged file: device, inode, size, and when it was last written to.
 type Identity = (u64, u64, u64, i64, i64);
 
 static HASHES: LazyLock<Mutex<HashMap<Identity, String>>> = LazyLock::new(Mutex::default);

@@ -1,8 +1,9 @@
 //! Which allocator serves this process: the proof of identity.
 //!
-//! Called in the process that is measured. The file that the malloc in use lies in is found by its address,
-//! because nothing else proves anything: a wrong path in LD_PRELOAD runs on, silently, on ptmalloc2, and a
-//! library that is mapped need not serve. The version is what the allocator itself states.
+//! Called in the process that is measured. The file that contains the malloc in use is found by its address,
+//! because nothing else proves anything: with a wrong path in LD_PRELOAD a program silently runs on
+//! ptmalloc2, and a mapped library does not necessarily serve. The version is what the allocator itself
+//! states.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -18,21 +19,22 @@ use crate::symbol::{self, Object};
 /// The functions that must come from one library: a block of one allocator freed by another is a crash.
 const FUNCTIONS: [&CStr; 7] =
     [c"malloc", c"calloc", c"realloc", c"free", c"posix_memalign", c"aligned_alloc", c"memalign"];
-/// Tells how much room a block has. An allocator may be without: the C library's must then not be asked of its blocks.
+/// Reports how much room a block has. An allocator may lack it: the C library's must then not be asked about
+/// its blocks.
 const USABLE_SIZE: &CStr = c"malloc_usable_size";
 
 /// The allocator that serves this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// The file that malloc lies in.
+    /// The file that contains malloc.
     pub library_path: PathBuf,
-    /// What the library shows itself to be.
+    /// The family that the library shows itself to be.
     pub family: Family,
-    /// Its version as it states it; empty if it states none.
+    /// The version that it states; empty if it states none.
     pub version: String,
-    /// Whether it tells how much room a block has.
+    /// Whether it reports how much room a block has.
     pub tells_usable_size: bool,
-    /// Functions of the malloc family that lie in another file than malloc, which no allocator survives.
+    /// Functions of the malloc family that are in a different file from malloc, which no allocator survives.
     pub strays: Vec<String>,
 }
 
@@ -45,14 +47,14 @@ pub struct Expectation {
     pub library: Option<PathBuf>,
 }
 
-/// malloc lies in no file that the loader knows.
+/// malloc is in no file that the loader knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the malloc that this process calls lies in no file that the loader knows")]
 pub struct IdentifyError;
 
 /// Finds out which allocator serves this process.
 ///
-/// Allocates nothing from it but the loader's error texts for the symbols that it does not have.
+/// The only allocations from it are the loader's error texts for the symbols that it does not have.
 pub fn identify() -> Result<Loaded, IdentifyError> {
     let object = serving_object().ok_or(IdentifyError)?;
     let (family, version) = state_version(&object);
@@ -65,7 +67,7 @@ pub fn identify() -> Result<Loaded, IdentifyError> {
     Ok(Loaded { library_path: object.path, family, version, tells_usable_size, strays })
 }
 
-/// The object that the malloc in use lies in.
+/// The object that contains the malloc in use.
 pub(crate) fn serving_object() -> Option<Object> {
     // The address as this program itself calls it, not as a search would find it.
     symbol::object_of(libc::malloc as *const c_void)
@@ -97,7 +99,7 @@ impl Loaded {
     }
 }
 
-/// Whether two paths lead to one file.
+/// Whether two paths lead to the same file.
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     match (std::fs::metadata(a), std::fs::metadata(b)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
@@ -107,7 +109,7 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
 
 /// Family and version, from the functions by which each family states it.
 fn state_version(object: &Object) -> (Family, String) {
-    // The C library first: its symbol is always there, and a search that fails costs an error text.
+    // The C library first: its symbol always exists, and a failed search costs an error text.
     if symbol::find_in(object, c"gnu_get_libc_version").is_some() {
         return (Family::Ptmalloc2, c_library_version());
     }
@@ -147,7 +149,7 @@ const STATED: [(&CStr, Family); 4] = [
     (c"heaplab_rpmalloc_version", Family::Rpmalloc),
 ];
 
-/// Whether Google's TCMalloc has its caches per CPU in this process, or per thread, as where the C library has
+/// Whether Google's TCMalloc has its caches per CPU in this process, or per thread, as when the C library has
 /// registered restartable sequences for itself.
 fn mode_of_google(object: &Object) -> Option<&'static str> {
     let address = symbol::find_in(object, c"heaplab_tcmalloc_google_has_cpu_caches")?;
@@ -156,13 +158,14 @@ fn mode_of_google(object: &Object) -> Option<&'static str> {
     Some(if is_per_cpu { "caches per CPU" } else { "caches per thread" })
 }
 
-/// The version of the compiler that a runtime comes with: it states none, and its folder is called by it.
+/// The version of the compiler that a runtime comes with: the runtime states none, but its folder is named
+/// after it.
 fn version_of_compiler(path: &Path) -> String {
     let mut parts = path.iter().skip_while(|part| *part != "clang").skip(1);
     parts.next().map(|version| version.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// oneTBB's version, as the text in its library has it that TBB_VERSION=1 prints.
+/// oneTBB's version, from the text in its library that TBB_VERSION=1 prints.
 fn state_tbb() -> Option<String> {
     const MARK: &[u8] = b"TBBmalloc: VERSION";
     let library = symbol::object_of(symbol::find(c"scalable_malloc")?)?.path;

@@ -1,9 +1,9 @@
 //! A variant for a real program: the environment that preloads it, and the reports that prove it.
 //!
-//! Every variant preloads something. ptmalloc2 preloads the C library itself, because a program that is linked to
-//! another malloc would else run on that one. Last comes the probe, a library whose constructor appends what it
-//! finds in its process to a file (its format is drawn at heaplab-preload-probe). A process that a report is
-//! missing of was not reached.
+//! Every variant preloads something. ptmalloc2 preloads the C library itself, because a program that is
+//! linked to another malloc would otherwise run on that one. Last comes the probe, a library whose
+//! constructor appends what it finds in its process to a file (heaplab-preload-probe draws the format). A
+//! process without a report was not reached.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,13 +19,14 @@ use crate::variant::Variant;
 /// Tells the probe where its report goes.
 pub const PROBE_FILE_VARIABLE: &str = "HEAPLAB_PROBE_FILE";
 
-/// The one function of the malloc family that an allocator may be without: no block comes from it, and none goes to it.
+/// The one function of the malloc family that an allocator may lack: no block comes from it, and none goes to
+/// it.
 const USABLE_SIZE: &str = "malloc_usable_size";
 
 /// What makes a real program run on a variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Injection {
-    /// The environment variables to set; those of [`crate::is_allocator_variable`] are removed before.
+    /// The environment variables to set; those of [`crate::is_allocator_variable`] are removed first.
     pub variables: Vec<(String, String)>,
     /// The library that must serve.
     pub library: PathBuf,
@@ -37,10 +38,10 @@ pub enum InjectionError {
     /// The variant has no environment.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// The probe is not there.
+    /// The probe does not exist.
     #[error(transparent)]
     NoProbe(#[from] Absent),
-    /// The C library lies in no file that the loader knows.
+    /// The C library is in no file that the loader knows.
     #[error("the C library that this program runs on lies in no file that the loader knows")]
     NoCLibrary,
 }
@@ -54,7 +55,8 @@ impl Injection {
         Ok(injection)
     }
 
-    /// The injection of a variant without a probe: for a program that is recorded, which says itself who served.
+    /// The injection of a variant without a probe: for a recorded program, whose recording says which
+    /// allocator served.
     pub fn without_probe(variant: &Variant) -> Result<Injection, InjectionError> {
         Injection::preload(variant, None)
     }
@@ -80,16 +82,16 @@ impl Injection {
     }
 }
 
-/// What the probe found in one process, each time that it loaded a program.
+/// What the probe found in one process, each time it loaded a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The process.
     pub process: u32,
     /// The program that it ran.
     pub program: PathBuf,
-    /// The file that its malloc lies in; none if the loader knows none.
+    /// The file that contains its malloc; none if the loader knows none.
     pub library: Option<PathBuf>,
-    /// Functions of the malloc family that lie in another file.
+    /// Functions of the malloc family that are in a different file.
     pub strays: Vec<String>,
 }
 
@@ -116,7 +118,8 @@ impl Report {
         ))
     }
 
-    /// Whether the library tells how much room a block has. One that does not serves a program that never asks.
+    /// Whether the library reports how much room a block has. A library that does not can still serve a
+    /// program that never asks.
     #[must_use]
     pub fn tells_usable_size(&self) -> bool {
         !self.strays.iter().any(|name| name == USABLE_SIZE)
@@ -130,7 +133,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Reads what the probes wrote. A record that is cut off is left out, as if its process had not reported.
+    /// Reads what the probes wrote. A truncated record is omitted, as if its process had not reported.
     pub fn read(report_file: &Path) -> io::Result<Reports> {
         Ok(Reports::parse(&std::fs::read(report_file)?))
     }
@@ -138,7 +141,7 @@ impl Reports {
     fn parse(bytes: &[u8]) -> Reports {
         let fields: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
         let mut reports = Reports::default();
-        // After the last NUL stands nothing, or a record that is cut off.
+        // After the last NUL there is nothing, or a truncated record.
         for record in fields[..fields.len() - 1].chunks_exact(4) {
             let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
             let process = std::str::from_utf8(record[0]).ok().and_then(|text| text.parse().ok());
@@ -160,8 +163,8 @@ impl Reports {
         self.by_process.is_empty()
     }
 
-    /// The report of a process that runs `program`. A process that was forked without loading a program runs on
-    /// what its parent reported: then any report of the same program stands for it.
+    /// The report of a process that runs `program`. A process that was forked without loading a program runs
+    /// on what its parent reported, so any report of the same program stands for it.
     #[must_use]
     pub fn of(&self, process: u32, program: &Path) -> Option<&Report> {
         self.by_process

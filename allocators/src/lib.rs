@@ -1,14 +1,14 @@
 //! With what: the registry of allocators, their settings, and the proof of which one serves.
 //!
-//! Read in this order: [`family`] (what kinds of allocator there are), [`cache`] and [`registry`] (names, and
-//! where their libraries lie), [`variant`] (an allocator plus settings, from the text that a user writes),
-//! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`] (variants over
-//! values of settings). Those are for the parent. Settings of the process are in `process`. [`identity`] and
-//! [`mod@purge`] and [`mod@account`] are called in the process that is measured; [`readback`] and [`probe`] prove that settings
-//! were taken; [`injection`] is for real programs; [`hash`] names a library file by its contents.
+//! Read in this order: [`family`] (the kinds of allocator), [`cache`] and [`registry`] (names, and where
+//! their libraries are), [`variant`] (an allocator plus settings, from the text that a user writes),
+//! [`environment`] (the variables that a worker gets for it), [`settings`] (what each does) and [`sweep`]
+//! (variants over values of settings). Those are for the parent. Settings of the process are in `process`.
+//! [`identity`] and [`mod@purge`] and [`mod@account`] are called in the process that is measured;
+//! [`readback`] and [`probe`] prove that settings were accepted; [`injection`] is for real programs; [`hash`]
+//! names a library file by its contents.
 //!
-//! Nothing here measures, and nothing here allocates from the allocator under test but what the C library's
-//! own look-ups do.
+//! Nothing here measures, and only the C library's own look-ups allocate from the allocator under test.
 
 pub mod account;
 pub mod cache;

@@ -21,7 +21,7 @@ use crate::identity::{IdentifyError, Loaded, identify};
 use crate::readback::{self, Proof, glibc, jemalloc, mimalloc, texts};
 use crate::variant::Variant;
 
-/// A trial that says nothing in this time will never say anything.
+/// A trial that reports nothing within this time never will.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a child of a trial run says.
@@ -29,22 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Answer {
     /// The allocator that serves it.
     pub loaded: Loaded,
-    /// What it could read back itself.
+    /// The settings that it could read back itself.
     pub proofs: Vec<Proof>,
 }
 
-/// What is known of a variant after its trial run.
+/// What is known about a variant after its trial run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proven {
     /// The allocator that serves.
     pub loaded: Loaded,
     /// SHA-256 of its library file.
     pub library_hash: String,
-    /// What became of each setting.
+    /// The outcome of each setting.
     pub proofs: Vec<Proof>,
 }
 
-/// Why a trial run told nothing.
+/// Why a trial run gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The variant has no environment.
@@ -64,7 +64,7 @@ pub enum ProbeError {
         /// The allocator.
         allocator: String,
     },
-    /// The child ended otherwise than with an answer.
+    /// The child ended without an answer.
     #[error("{allocator}: the trial run ended without an answer ({status}){}", .stderr.lines().last().map(|line| format!(": {line}")).unwrap_or_default())]
     Failed {
         /// The allocator.
@@ -80,19 +80,20 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// Whether the process was killed by a signal before it could say anything: the allocator does not survive its start.
+    /// Whether the process was killed by a signal before it could answer: the allocator does not survive its
+    /// start.
     pub fn is_crash_at_start(&self) -> bool {
         matches!(self, ProbeError::Failed { status, .. } if status.signal().is_some())
     }
 }
 
 impl Proven {
-    /// Why samples of this variant are `unknown-setting`; none if every setting was taken.
+    /// Why samples of this variant are `unknown-setting`; none if every setting was accepted.
     pub fn unknown_setting(&self) -> Option<String> {
         join(self.proofs.iter().filter_map(Proof::fault))
     }
 
-    /// What readers of its samples must know; none if all is proven.
+    /// What readers of its samples must know; none if everything is proven.
     pub fn warning(&self) -> Option<String> {
         join(self.proofs.iter().filter_map(Proof::warning))
     }
@@ -112,15 +113,15 @@ pub fn command(program: &Path, variant: &Variant) -> Command {
     command
 }
 
-/// The child's side: what serves this process, and what it took of the variant's settings.
+/// The child's side: which allocator serves this process, and which of the variant's settings it accepted.
 pub fn answer(variant: &Variant) -> Result<Answer, IdentifyError> {
     let loaded = identify()?;
     let proofs = readback::in_process(variant, &loaded);
     Ok(Answer { loaded, proofs })
 }
 
-/// Runs `command`, which prints an [`Answer`] as JSON for the variant, in the variant's environment, and completes
-/// what it says by what only the parent can find out.
+/// Runs `command`, which prints an [`Answer`] as JSON for the variant, in the variant's environment, and
+/// completes the answer with what only the parent can find out.
 ///
 /// `command` must be the program that the workers run, so that both load the same libraries.
 pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Result<Proven, ProbeError> {
@@ -133,7 +134,7 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
     }
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     variant.prepare_process(&mut command);
-    // Any library may turn out to be mimalloc; to others the variable means nothing.
+    // Any library may turn out to be mimalloc; others ignore the variable.
     let (name, value) = mimalloc::VERBOSE;
     if !variables.iter().any(|(set, _)| set == name) {
         command.env(name, value);
@@ -180,7 +181,7 @@ fn ask(mut command: Command, allocator: &str) -> Result<(Answer, String), ProbeE
     let (stdout, stderr) = match read_streams(&mut child) {
         Some(streams) => streams,
         None => {
-            // Killing fails only where the child has ended already, and then the wait ends at once.
+            // Killing fails only if the child has already ended, and then the wait ends at once.
             let _ = child.kill();
             let _ = child.wait();
             return Err(ProbeError::Timeout { allocator: allocator.into() });
@@ -195,7 +196,7 @@ fn ask(mut command: Command, allocator: &str) -> Result<(Answer, String), ProbeE
 
 /// Both streams up to their ends; none if they do not end in time.
 fn read_streams(child: &mut Child) -> Option<(Vec<u8>, String)> {
-    /// More than this is no answer.
+    /// More than this is not an answer.
     const LONGEST: u64 = 1 << 20;
     let read = |stream: Option<Box<dyn Read + Send>>| {
         let (sender, receiver) = mpsc::channel();

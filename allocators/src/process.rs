@@ -1,28 +1,29 @@
-//! Settings of the process and not of its allocator: whether the kernel may give it transparent huge pages, and how many
-//! CPUs it is shown.
+//! Settings of the process rather than of its allocator: whether the kernel may give it transparent huge
+//! pages, and how many CPUs it is shown.
 //!
-//! `process.thp=never` or `madvise` stands in a variant like any setting. It is made by prctl between fork and exec, because
-//! allocators look at it, and map their first memory, before the program's own code begins; it outlives exec. A kernel that
-//! does not know the mode refuses it silently here: reading it back in the process is what proves it.
+//! `process.thp=never` or `madvise` is written in a variant like any setting. It is applied by prctl between
+//! fork and exec, because allocators check it, and map their first memory, before the program's own code
+//! starts; it survives exec. A kernel that does not know the mode refuses it silently here: only reading it
+//! back in the process proves it.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// What the names of these settings begin with.
+/// The prefix of the names of these settings.
 const PREFIX: &str = "process.";
 /// The setting for transparent huge pages.
 pub(crate) const THP: &str = "process.thp";
 /// The setting for the CPU count that a replay's allocator is shown, whatever the run shows the others.
 pub(crate) const CPUS: &str = "process.cpus";
-/// The variable by which a worker is told the CPU count to show its allocator.
+/// The variable that tells a worker the CPU count to show its allocator.
 pub const CPUS_VARIABLE: &str = "HEAPLAB_CPUS";
 /// The largest CPU count that can be shown.
 const MOST_CPUS: u32 = 1024;
-/// `PR_THP_DISABLE_EXCEPT_ADVISED`, since Linux 6.18: memory that madvise asked for may have them.
+/// `PR_THP_DISABLE_EXCEPT_ADVISED`, since Linux 6.18: only memory for which madvise asked may have them.
 const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
 
-/// When the kernel may give transparent huge pages, beside what the system's setting forbids.
+/// When the kernel may provide transparent huge pages, apart from what the system's setting forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thp {
     Never,
@@ -36,7 +37,7 @@ impl Thp {
         Thp::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, mode)| mode)
     }
 
-    /// Asks the kernel for it, for this process and those that it becomes.
+    /// Asks the kernel for it, for this process and the programs that it becomes.
     fn apply(self) {
         let flags = if self == Thp::Madvise { EXCEPT_ADVISED } else { 0 };
         // SAFETY: takes numbers. NOTE: a refusal is found when the setting is read back.
@@ -79,7 +80,7 @@ pub(crate) fn prepare(command: &mut Command, value: &str) {
     }
 }
 
-/// What holds in this process, as a value of the setting of that name.
+/// What applies in this process, as a value of the setting of that name.
 pub(crate) fn read(name: &str) -> String {
     if name == CPUS {
         // SAFETY: takes a number. A worker answers with what it shows its allocator.

@@ -1,8 +1,9 @@
-//! Each allocator's own call to give memory back, and whether it gives memory back on timers.
+//! Each allocator's own call that gives memory back, and whether it gives memory back on timers.
 //!
-//! Called in the process that is measured. Side effect: the purge itself. No call reaches what another thread keeps
-//! for itself: jemalloc's flushes the caller's cache, mimalloc's collects the caller's heap, with all that is
-//! free in it. So each thread makes [`purge_thread`], and then one of them [`purge`].
+//! Called in the process that is measured. Side effect: the purge itself. No call reaches what another thread
+//! keeps for itself: jemalloc's flushes the caller's cache, mimalloc's collects the caller's heap, with
+//! everything that is free in it. So each thread calls [`purge_thread`], and then one of them calls
+//! [`purge`].
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -12,8 +13,8 @@ use crate::family::Family;
 use crate::identity::serving_object;
 use crate::symbol::{self, Object};
 
-/// Asks the allocator that serves this process, which is of `family`, for all the memory that it can give back.
-/// None where it has no such call.
+/// Asks the allocator that serves this process, which is of `family`, for all the memory that it can give
+/// back. None if it has no such call.
 pub fn purge(family: Family) -> Option<()> {
     let object = serving_object()?;
     match family {
@@ -53,10 +54,10 @@ pub fn purge(family: Family) -> Option<()> {
 fn purge_google(object: &Object) -> Option<()> {
     let release_cpu = symbol::find_in(object, c"heaplab_tcmalloc_google_release_cpu")?;
     let release = symbol::find_in(object, c"heaplab_tcmalloc_google_release")?;
-    // NOTE: not the largest number: TCMalloc rounds it up to whole pages, and so to none.
+    // NOTE: not the largest number: TCMalloc rounds it up to whole pages, and so to zero.
     const MORE_THAN_THERE_ARE: usize = 1 << 46;
-    // SAFETY: the library's functions have these types; a CPU that has no cache, and more bytes than are free, are
-    // allowed. The C library's count is of those that may be.
+    // SAFETY: the library's functions have these types; a CPU that has no cache, and more bytes than are
+    // free, are allowed. The C library counts the CPUs that may exist.
     unsafe {
         for cpu in 0..libc::sysconf(libc::_SC_NPROCESSORS_CONF) {
             std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> usize>(release_cpu)(
@@ -68,11 +69,12 @@ fn purge_google(object: &Object) -> Option<()> {
     Some(())
 }
 
-/// `scalable_allocation_command`: 0 cleans all buffers, 1 the calling thread's. It lies in the library that the preloaded
-/// one stands before.
+/// `scalable_allocation_command`: 0 cleans all buffers, 1 the calling thread's. It is in the library behind
+/// the preloaded proxy.
 fn command_tbb(command: c_int) -> Option<()> {
     let address = symbol::find(c"scalable_allocation_command")?;
-    // SAFETY: oneTBB's function has this type; its second argument must be NULL. It says whether there was something.
+    // SAFETY: oneTBB's function has this type; its second argument must be NULL. It reports whether there was
+    // something to do.
     unsafe {
         std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int, *mut c_void) -> c_int>(address)(
             command,
@@ -82,7 +84,7 @@ fn command_tbb(command: c_int) -> Option<()> {
     Some(())
 }
 
-/// Asks the allocator for what only the calling thread can give back. None where it has no such call: what
+/// Asks the allocator for what only the calling thread can give back. None if it has no such call: what
 /// ptmalloc2 and gperftools' tcmalloc keep for a thread stays theirs until it ends.
 pub fn purge_thread(family: Family) -> Option<()> {
     let object = serving_object()?;
@@ -119,7 +121,7 @@ fn collect_mimalloc(object: &Object) -> Option<()> {
 fn purge_jemalloc(object: &Object) -> Option<()> {
     // 4096 is MALLCTL_ARENAS_ALL of jemalloc 5, and older ones take the number of arenas instead.
     const PURGE: &CStr = c"arena.4096.purge";
-    // It fails where the thread has no cache, and there is then nothing to flush.
+    // It fails if the thread has no cache, in which case there is nothing to flush.
     call_jemalloc(object, c"thread.tcache.flush");
     call_jemalloc(object, PURGE)
 }
@@ -127,7 +129,7 @@ fn purge_jemalloc(object: &Object) -> Option<()> {
 /// A name of `mallctl` that takes no value and yields none.
 fn call_jemalloc(object: &Object, name: &CStr) -> Option<()> {
     let mallctl = symbol::mallctl_in(object)?;
-    // SAFETY: by the caller's word the name takes no value and yields none.
+    // SAFETY: by the caller's contract the name takes no value and yields none.
     let failed = unsafe { mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
     (failed == 0).then_some(())
 }
@@ -135,8 +137,9 @@ fn call_jemalloc(object: &Object, name: &CStr) -> Option<()> {
 /// Whether an allocator of this family and version gives memory back on timers, so that it reads a clock.
 ///
 /// ptmalloc2 and gperftools' tcmalloc have none; jemalloc decays since version 4.1, mimalloc purges in every
-/// version, Scudo releases every 5 s. Google's TCMalloc has timers, but only a thread that the program starts would act
-/// on them, and they read the processor's counter and no clock. Of an allocator of another family nothing is known, and the answer is no.
+/// version, Scudo releases every 5 s. Google's TCMalloc has timers, but only a thread that the program starts
+/// would act on them, and they read the processor's counter rather than a clock. Nothing is known about
+/// allocators of other families, and the answer is no.
 pub fn has_timers(family: Family, version: &str) -> bool {
     match family {
         Family::Mimalloc => true,

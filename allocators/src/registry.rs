@@ -1,20 +1,21 @@
-//! The allocators that have a name, and where their libraries lie.
+//! The allocators that have a name, and where their libraries are.
 //!
-//! Those that this workspace builds, by default or on demand, lie beside the running program; those of the system are found
-//! by the loader's cache, and those of a compiler's runtime in that compiler's folder. Data comes from the table below; nothing here looks into a library.
+//! Those that this workspace builds, by default or on demand, are beside the running program; those of the
+//! system are found through the loader's cache, and those of a compiler's runtime in that compiler's folder.
+//! Data comes from the table below; nothing here looks into a library.
 
 use std::path::{Path, PathBuf};
 
 use crate::cache;
 use crate::family::Family;
 
-/// The directory that the libraries built by this workspace are looked for in before any other.
+/// The directory in which the libraries built by this workspace are searched for first.
 pub const DIRECTORY_VARIABLE: &str = "HEAPLAB_PRELOAD_DIR";
 
-/// The allocators that are measured where none is named.
+/// The allocators that are measured if none is named.
 pub const DEFAULTS: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
 
-/// The allocator that ratios refer to where none is named.
+/// The allocator that ratios refer to if none is named.
 pub const DEFAULT_BASELINE: &str = "ptmalloc2";
 
 /// The allocator that measures the harness: it serves nobody, and is never ranked.
@@ -37,23 +38,23 @@ pub enum Source {
         /// File name.
         file: &'static str,
     },
-    /// Comes with LLVM's compiler runtime, outside of the loader's folders.
+    /// Comes with LLVM's compiler runtime, outside the loader's folders.
     CompilerRuntime {
-        /// What its file is called, before the architecture.
+        /// The stem of its file's name, before the architecture.
         stem: &'static str,
-        /// The Debian package that brings it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
     /// The system's, under the first of these names that the loader's cache has.
     System {
-        /// Names, the wanted one first.
+        /// Names, the preferred one first.
         files: &'static [&'static str],
-        /// The Debian package that brings it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
 }
 
-/// An allocator that has a name of its own.
+/// An allocator that has its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Its name on the command line and in results.
@@ -62,7 +63,7 @@ pub struct Entry {
     pub family: Family,
     /// Where its library comes from.
     pub source: Source,
-    /// Under which licence, as SPDX writes it.
+    /// Its licence, as an SPDX expression.
     pub licence: &'static str,
 }
 
@@ -154,7 +155,7 @@ pub const ENTRIES: [Entry; 13] = [
     },
 ];
 
-/// An allocator whose library is not there. The text says how to get it.
+/// An allocator whose library is missing. The message says how to get it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Absent {
     /// A library that the system should have.
@@ -165,7 +166,7 @@ pub enum Absent {
     System {
         /// Allocator.
         allocator: &'static str,
-        /// File names that were looked for.
+        /// File names that were searched for.
         files: &'static [&'static str],
         /// Debian package.
         package: &'static str,
@@ -181,7 +182,7 @@ pub enum Absent {
     CompilerRuntime {
         /// Allocator.
         allocator: &'static str,
-        /// File name that was looked for.
+        /// File name that was searched for.
         file: String,
         /// Debian package.
         package: &'static str,
@@ -194,17 +195,17 @@ pub enum Absent {
     Workspace {
         /// Allocator.
         allocator: &'static str,
-        /// File name that was looked for.
+        /// File name that was searched for.
         file: &'static str,
         /// Cargo package.
         package: &'static str,
-        /// Directories that were looked in.
+        /// Directories that were searched.
         directories: Vec<PathBuf>,
     },
 }
 
 impl Entry {
-    /// The library to preload; none where the C library's own allocator is meant.
+    /// The library to preload; none if the C library's own allocator is meant.
     pub fn locate(&self) -> Result<Option<PathBuf>, Absent> {
         match self.source {
             Source::CLibrary => Ok(None),
@@ -236,7 +237,7 @@ impl Entry {
         }
     }
 
-    /// How its library comes to be, in a few words.
+    /// Where its library comes from, in a few words.
     pub fn origin(&self) -> String {
         match self.source {
             Source::CLibrary => "the C library's own".into(),
@@ -248,7 +249,7 @@ impl Entry {
         }
     }
 
-    /// How to get the library: a package of the system, or of this workspace.
+    /// How to get the library: a package of the system or of this workspace.
     pub fn install_command(&self) -> Option<String> {
         match self.source {
             Source::CLibrary => None,
@@ -293,8 +294,9 @@ fn find_file(directories: &[PathBuf], file: &str) -> Option<PathBuf> {
     Some(std::path::absolute(&path).unwrap_or(path))
 }
 
-/// Where LLVM's compiler runtimes lie, the newest version first: on Debian `/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux`,
-/// elsewhere `/usr/lib/clang/18/lib/linux`, in `/usr/lib64` too.
+/// Where LLVM's compiler runtimes are, newest version first: on Debian
+/// `/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux`, elsewhere `/usr/lib/clang/18/lib/linux`, in `/usr/lib64`
+/// too.
 fn compiler_directories() -> Vec<PathBuf> {
     let mut bases: Vec<PathBuf> = ["/usr/lib/clang", "/usr/lib64/clang"].map(PathBuf::from).into();
     let llvm = sub_directories(Path::new("/usr/lib")).into_iter();
@@ -309,20 +311,20 @@ fn compiler_directories() -> Vec<PathBuf> {
     versions.into_iter().map(|path| path.join("lib/linux")).collect()
 }
 
-/// The numbers of a version that a directory is called by.
+/// The numbers of the version in a directory's name.
 fn version_of(path: &Path) -> Vec<u32> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.split('.').map_while(|part| part.parse().ok()).collect()
 }
 
-/// The directories in a directory; none where it cannot be read, as where it is not there.
+/// The directories in a directory; none if it cannot be read, for example because it does not exist.
 fn sub_directories(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
-/// Where libraries of this workspace are looked for, in order: the directory that the user names, beside the
-/// program, above it where it is a test's (target/debug/deps), and in lib/heaplab of an installation.
+/// Where libraries of this workspace are searched for, in order: the directory that the user names, beside
+/// the program, above it if it is a test (target/debug/deps), and in lib/heaplab of an installation.
 fn workspace_directories() -> Vec<PathBuf> {
     let named = std::env::var_os(DIRECTORY_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let program = std::env::current_exe().ok();

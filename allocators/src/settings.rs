@@ -1,7 +1,7 @@
-//! What is known of settings: a line on what each does, and a value to try.
+//! What is known about settings: a line on what each does, and a value to try.
 //!
-//! A table for people. Nothing is refused for not being in it: whether an allocator knows a setting is proven by reading
-//! it back (see [`crate::readback`]). A test tries every example under the real allocator.
+//! A table for people. No setting is refused for not being in it: whether an allocator knows a setting is
+//! proven by reading it back (see [`crate::readback`]). A test tries every example under the real allocator.
 
 use crate::family::Family;
 
@@ -47,7 +47,7 @@ const fn tbbmalloc(name: &'static str, example: &'static str, what: &'static str
 }
 
 /// The settings that are worth knowing, by family.
-#[rustfmt::skip] // one setting a line
+#[rustfmt::skip] // one setting per line
 pub const KNOWN: [KnownSetting; 44] = [
     glibc("MALLOC_ARENA_MAX", "2", "most arenas; threads beyond that share them (8 for each CPU)"),
     glibc("MALLOC_ARENA_TEST", "2", "so many arenas are made before the limit by the CPU count applies (8)"),

@@ -11,7 +11,7 @@
 //! "glibc.malloc.tcache_count" = ["default", 0]
 //! ```
 //!
-//! The value `"default"` leaves the setting away. A sweep makes texts of variants, in the form that
+//! The value `"default"` omits the setting. A sweep produces texts of variants, in the form that
 //! [`crate::Variant::parse`] reads; whether an allocator knows them is found out as for any other variant.
 
 use std::fs;
@@ -22,14 +22,14 @@ use serde::Deserialize;
 
 use crate::variant::has_settings;
 
-/// Most variants of a sweep.
+/// The most variants of a sweep.
 pub const MOST_VARIANTS: usize = 500;
 /// The largest file that is read.
 const MOST_BYTES: u64 = 1 << 20;
-/// A value that leaves its setting away.
+/// A value that omits its setting.
 const DEFAULT: &str = "default";
 
-/// The sweeps that are shipped: name and text.
+/// The shipped sweeps: name and text.
 pub const SHIPPED: [(&str, &str); 5] = [
     ("glibc", include_str!("../sweeps/glibc.toml")),
     ("jemalloc", include_str!("../sweeps/jemalloc.toml")),
@@ -65,7 +65,7 @@ pub enum SweepError {
         #[source]
         source: io::Error,
     },
-    /// It is not TOML, or has a field that a sweep has not.
+    /// It is not TOML, or has a field that a sweep does not have.
     #[error("{origin}: {detail}")]
     Toml {
         /// The sweep.
@@ -73,7 +73,7 @@ pub enum SweepError {
         /// What is wrong, and where.
         detail: String,
     },
-    /// A field holds what it cannot hold.
+    /// A field holds a value that is not allowed.
     #[error("{origin}: grid {grid} ({allocator}): {detail}")]
     Grid {
         /// The sweep.
@@ -135,7 +135,7 @@ impl Sweep {
     ///
     /// # Errors
     ///
-    /// Neither is there, or the file is no sweep; the message says where and what is allowed.
+    /// Neither exists, or the file is not a sweep; the message says where and what is allowed.
     pub fn find(name_or_path: &str) -> Result<Sweep, SweepError> {
         if let Some((name, text)) = SHIPPED.into_iter().find(|(name, _)| *name == name_or_path) {
             return Sweep::parse(text, name);
@@ -199,7 +199,8 @@ impl Sweep {
 }
 
 impl Grid {
-    /// The texts of the grid's variants; more than [`MOST_VARIANTS`] are cut off after the first that is too many.
+    /// The texts of the grid's variants; more than [`MOST_VARIANTS`] are cut off after the first one too
+    /// many.
     fn variants(&self) -> Result<Vec<String>, String> {
         let mut axes = Vec::new();
         for (name, value) in &self.settings {
@@ -241,7 +242,7 @@ impl Grid {
     }
 }
 
-/// The values of a setting; none for one that leaves it away.
+/// The values of a setting; none for one that omits it.
 fn values(name: &str, value: &toml::Value) -> Result<Vec<Option<String>>, String> {
     let array = match value {
         toml::Value::Array(array) if array.is_empty() => {
@@ -339,7 +340,7 @@ mod tests {
             for spec in &sweep.variants {
                 match Variant::parse(spec) {
                     Ok(variant) => assert_eq!(&variant.label, spec),
-                    // What is not on this machine is found out when it runs.
+                    // An allocator that is not on this machine is detected when it runs.
                     Err(error) => assert!(matches!(error, crate::VariantError::Absent(_)), "{name}: {error}"),
                 }
             }

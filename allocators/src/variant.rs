@@ -5,7 +5,7 @@
 //! NAME=/path/lib.so[:VARIABLE=VALUE[,...]]        mine=/opt/lib.so:FOO=1
 //! ```
 //!
-//! A piece without `=` continues the value before it, so that a value may hold commas
+//! A piece without `=` continues the previous value, so that a value may contain commas
 //! (`jemalloc:MALLOC_CONF=dirty_decay_ms:0,narenas:4`). Whether the allocator knows a setting is not decided
 //! here: that is proven by reading it back (see [`crate::readback`]).
 
@@ -31,11 +31,11 @@ pub struct Setting {
 /// An allocator plus settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variant {
-    /// What it is called in results: the whole text, without the path where one was given.
+    /// Its name in results: the whole text, without the path if one was given.
     pub label: String,
     /// The allocator's name: the text before `:` or `=`.
     pub allocator: String,
-    /// The allocator's family; [`Family::Other`] where a path was given and the library has not been
+    /// The allocator's family; [`Family::Other`] if a path was given and the library has not been
     /// [recognised](Variant::recognised).
     pub family: Family,
     /// Settings in the order in which they were written.
@@ -56,7 +56,7 @@ pub enum VariantError {
         /// What was asked for.
         name: String,
     },
-    /// A name that cannot be one.
+    /// A name that is not allowed.
     #[error("variant {spec:?}: {name:?} is no name; use letters, digits, '-', '_' and '.'")]
     BadName {
         /// The whole text.
@@ -64,7 +64,7 @@ pub enum VariantError {
         /// The part that is wrong.
         name: String,
     },
-    /// A path form under the name of an allocator that there is.
+    /// A path given for the name of an existing allocator.
     #[error(
         "variant {spec:?}: {name} is the name of an allocator that heaplab knows; give your library another name"
     )]
@@ -90,7 +90,7 @@ pub enum VariantError {
         /// The allocator.
         allocator: String,
     },
-    /// A setting of the process that there is not.
+    /// A setting of the process that does not exist.
     #[error("variant {spec:?}: {name}={value} cannot be asked of a process: {allowed}")]
     BadProcessSetting {
         /// The whole text.
@@ -102,7 +102,7 @@ pub enum VariantError {
         /// What can be asked for.
         allowed: String,
     },
-    /// A library that is not there or cannot be read.
+    /// A library that does not exist or cannot be read.
     #[error("variant {spec:?}: {}: {reason}", path.display())]
     BadLibrary {
         /// The whole text.
@@ -133,7 +133,7 @@ impl Variant {
         parse_with(spec, Entry::locate, find_library)
     }
 
-    /// Parses the text form as it would be on a host that has the library: for a run that is to be measured elsewhere.
+    /// Parses the text as on a host that has the library: for a run that will be measured elsewhere.
     ///
     /// ```
     /// use heaplab_allocators::Variant;
@@ -146,7 +146,7 @@ impl Variant {
         parse_with(spec, |_| Ok(None), |path| Ok(path.to_owned()))
     }
 
-    /// The text that yields this variant when it is parsed: how another process is told of it.
+    /// The text that parses to this variant, for passing it to another process.
     pub fn spec(&self) -> String {
         let library = self.library.as_deref().filter(|_| self.is_given_by_path());
         let Some(library) = library else {
@@ -157,13 +157,13 @@ impl Variant {
         format!("{}={}{settings}", self.allocator, library.display())
     }
 
-    /// Whether its library was named by a path, and not by an allocator's name.
+    /// Whether its library was named by a path rather than by an allocator's name.
     pub(crate) fn is_given_by_path(&self) -> bool {
         registry::find(&self.allocator).is_none()
     }
 
-    /// This variant with the family that its library, once loaded, showed itself to be: its settings then go to that
-    /// family's variable, and are read back. None where nothing new is known.
+    /// This variant with the family that its library, once loaded, showed itself to be: its settings then go
+    /// to that family's variable, and are read back. None if nothing new is known.
     pub fn recognised(&self, family: Family) -> Option<Variant> {
         let is_new = self.family == Family::Other && self.is_given_by_path();
         let is_known = !matches!(family, Family::Other | Family::Ptmalloc2 | Family::Floor);
@@ -181,14 +181,14 @@ impl Variant {
         texts.collect::<Vec<_>>().join(" ")
     }
 
-    /// The CPU count that a replay under this variant is shown, where it has one of its own.
+    /// The CPU count that a replay under this variant is shown, if it has its own.
     pub fn cpus(&self) -> Option<u32> {
         let setting = self.settings.iter().rfind(|setting| setting.name == process::CPUS)?;
         process::parse_cpus(&setting.value)
     }
 
-    /// Makes `command` start its process under the variant's settings of the process. Its environment, and so the
-    /// allocator's settings, is the caller's to set: see [`Variant::environment`].
+    /// Makes `command` start its process under the variant's settings of the process. The caller must set its
+    /// environment, and so the allocator's settings: see [`Variant::environment`].
     pub fn prepare_process(&self, command: &mut Command) {
         if let Some(setting) = self.settings.iter().rfind(|setting| setting.name == process::THP) {
             process::prepare(command, &setting.value);
@@ -197,7 +197,7 @@ impl Variant {
     }
 }
 
-/// [`Variant::parse`], with the search for libraries given: so it can be tried without any library.
+/// [`Variant::parse`], with the search for libraries passed in, so that it can be tested without any library.
 fn parse_with(
     spec: &str,
     locate: impl Fn(&Entry) -> Result<Option<PathBuf>, Absent>,
@@ -252,7 +252,7 @@ fn parse_path_form(
     Ok(Variant { label, allocator: name.into(), family: Family::Other, settings, library: Some(library) })
 }
 
-/// The library of a path; why it is none otherwise.
+/// The library of a path; otherwise why it is not one.
 fn find_library(path: &Path) -> Result<PathBuf, String> {
     let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !file.is_file() {
@@ -261,8 +261,8 @@ fn find_library(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| error.to_string())
 }
 
-/// Where the settings of `NAME=PATH[:SETTINGS]` begin, in the part after `=`. A path may hold colons: it is the first that
-/// `NAME=` follows.
+/// Where the settings of `NAME=PATH[:SETTINGS]` begin, in the part after `=`. A path may contain colons: the
+/// settings begin at the first colon that `NAME=` follows.
 fn settings_colon(rest: &str) -> Option<usize> {
     let begins_settings = |&(colon, _): &(usize, &str)| {
         rest[colon + 1..].split_once('=').is_some_and(|(name, _)| is_name(name))
@@ -270,7 +270,7 @@ fn settings_colon(rest: &str) -> Option<usize> {
     rest.match_indices(':').find(begins_settings).map(|(colon, _)| colon)
 }
 
-/// Whether the text of a variant has settings, so that more of them are separated from it by a comma.
+/// Whether the text of a variant has settings, so that further settings are separated from it by a comma.
 pub(crate) fn has_settings(spec: &str) -> bool {
     let name_end = spec.find([':', '=']).unwrap_or(spec.len());
     match spec[name_end..].strip_prefix('=') {

@@ -1,4 +1,5 @@
-//! The laws of floor's size classes. floor itself is a cdylib and cannot be linked, so its file is taken in.
+//! The laws of floor's size classes. floor itself is a cdylib and cannot be linked, so its source file is
+//! included.
 
 #[path = "../preload/floor/src/classes.rs"]
 mod classes;

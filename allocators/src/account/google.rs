@@ -1,4 +1,4 @@
-//! The account of Google's TCMalloc, by its properties, which are asked for by name and length.
+//! The account of Google's TCMalloc, by its properties, which are queried by name and length.
 
 use std::ffi::c_void;
 
@@ -7,7 +7,7 @@ use crate::symbol::{self, Object};
 
 type GetProperty = unsafe extern "C" fn(*const u8, usize, *mut usize) -> bool;
 
-/// Where free blocks lie: per CPU or per thread, and on the way back.
+/// Where free blocks are: per CPU or per thread, and on their way back.
 const CACHES: [&str; 5] = [
     "tcmalloc.cpu_free",
     "tcmalloc.thread_cache_free",

@@ -8,13 +8,13 @@ use crate::symbol::{self, Object};
 type GetProperty = unsafe extern "C" fn(*const c_char, *mut usize) -> c_int;
 type GetStats = unsafe extern "C" fn(*mut c_char, c_int);
 
-/// Where free blocks lie.
+/// Where free blocks are.
 const CACHES: [&CStr; 3] = [
     c"tcmalloc.thread_cache_free_bytes",
     c"tcmalloc.central_cache_free_bytes",
     c"tcmalloc.transfer_cache_free_bytes",
 ];
-/// More than the text has: a line of 60 bytes for each of some 170 sizes and of the page heap's.
+/// More than the text has: a line of 60 bytes for each of about 170 sizes, and for each of the page heap's.
 const TEXT_BYTES: usize = 64 << 10;
 
 pub(super) fn account(object: &Object) -> Option<Account> {
@@ -38,7 +38,7 @@ pub(super) fn account(object: &Object) -> Option<Account> {
     })
 }
 
-/// What it prints of itself, into memory of ours.
+/// What it prints about itself, into our memory.
 fn print(object: &Object) -> Option<String> {
     let address = symbol::find_in(object, c"MallocExtension_GetStats")?;
     let mut text = vec![0u8; TEXT_BYTES];

@@ -1,4 +1,4 @@
-//! jemalloc's account, by `mallctl`. Pages are told by every build; blocks by one with statistics alone.
+//! jemalloc's account, by `mallctl`. Every build reports pages; only one with statistics reports blocks.
 
 use std::ffi::CString;
 use std::ptr;
@@ -23,7 +23,7 @@ pub(super) fn account(object: &Object) -> Option<Account> {
     }
     let bytes = |name: &str| control.read::<usize>(name).map(|bytes| bytes as u64);
     let (active, allocated) = (bytes("stats.active")?, bytes("stats.allocated")?);
-    // What threads keep for themselves counts as allocated; how much that is, jemalloc tells since 5.3.
+    // What threads keep for themselves counts as allocated; jemalloc reports how much that is since 5.3.
     let kept = bytes(&format!("stats.arenas.{ALL}.tcache_bytes")).unwrap_or(0);
     Some(Account {
         live_bytes: Some(allocated.saturating_sub(kept)),
@@ -39,7 +39,7 @@ pub(super) fn account(object: &Object) -> Option<Account> {
 struct Control(Mallctl);
 
 impl Control {
-    /// Makes the statistics those of now.
+    /// Brings the statistics up to date.
     fn refresh(&self) -> Option<()> {
         let mut epoch: u64 = 1;
         let bytes = size_of_val(&epoch);
@@ -50,7 +50,7 @@ impl Control {
         (failed == 0).then_some(())
     }
 
-    /// A value of the type that the name has; none where there is no such name, or it has another size.
+    /// A value of the name's type; none if there is no such name, or it has a different size.
     fn read<T: Default>(&self, name: &str) -> Option<T> {
         let name = CString::new(name).ok()?;
         let mut value = T::default();

@@ -1,7 +1,7 @@
 //! glibc's tunables, as the dynamic loader lists them for a given environment.
 //!
-//! `ld.so --list-tunables` prints the value that each tunable has, those set by `MALLOC_*` variables included. It
-//! is run by the parent, once for each variant: a line is `glibc.malloc.arena_max: 0x2 (min: 0x1, max: ...)`.
+//! `ld.so --list-tunables` prints the value of each tunable, including those set by `MALLOC_*` variables. The
+//! parent runs it, once per variant: a line is `glibc.malloc.arena_max: 0x2 (min: 0x1, max: ...)`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ pub(crate) fn judge_options(options: &[Setting], variables: &[(String, String)])
     options.iter().map(|option| Proof::new(option, judge_one(option))).collect()
 }
 
-/// The loader of this process, which is that of its workers too: they run the same file.
+/// The loader of this process, which its workers share: they run the same file.
 fn loader_path() -> Option<PathBuf> {
     symbol::find(c"__tls_get_addr").and_then(|address| symbol::object_of(address)).map(|object| object.path)
 }
@@ -64,11 +64,11 @@ fn judge(option: &Setting, listed: &str) -> Verdict {
     }
 }
 
-/// `glibc.malloc.hugetlb`, which is taken everywhere and changes something only where the system has such pages.
+/// `glibc.malloc.hugetlb`, which is accepted everywhere but has an effect only if the system has such pages.
 mod huge_pages {
     use super::{Setting, Verdict, parse_number};
 
-    /// The verdict where it has no effect on this system.
+    /// The verdict if it has no effect on this system.
     pub(super) fn judge(option: &Setting) -> Option<Verdict> {
         if option.name != "glibc.malloc.hugetlb" {
             return None;
@@ -79,7 +79,7 @@ mod huge_pages {
         Some(Verdict::WithoutEffect { reason })
     }
 
-    /// Huge pages of all sizes that the system has, or may make on demand.
+    /// Huge pages of all sizes that the system has or may make on demand.
     fn count_reserved() -> Option<u64> {
         let mut count = 0;
         for size in std::fs::read_dir("/sys/kernel/mm/hugepages").ok()? {

@@ -1,8 +1,8 @@
 //! jemalloc's options, read back by `mallctl("opt.NAME")` and from its complaints at start.
 //!
 //! Types differ by option. The size of a value is found by asking (jemalloc refuses any size but the right
-//! one), so that options of later versions are read as well; eight bytes are a number, unless the option
-//! is one of the few texts.
+//! one), so that options of later versions can be read too; eight bytes are a number, unless the option is
+//! one of the few texts.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -44,7 +44,7 @@ pub(super) fn read_options(options: &[Setting]) -> Vec<Proof> {
         .iter()
         .map(|option| {
             let found = mallctl.and_then(|mallctl| read(mallctl, &option.name));
-            // Whether there is no such option, or none that can be read, only the complaints tell.
+            // Only the complaints show whether the option does not exist or just cannot be read.
             let unread = || Verdict::Unprovable { reason: "jemalloc shows no value of it".into() };
             let verdict = found.map_or_else(unread, |found| judge(&found, &option.value));
             Proof::new(option, verdict)
@@ -85,7 +85,7 @@ fn judge(found: &Value, asked: &str) -> Verdict {
     let taken = match found {
         Value::Flag(flag) => asked == if *flag { "true" } else { "false" },
         Value::Unsigned(number) => parse_number(asked) == Some(i128::from(*number)),
-        // A signed value of -1 is held as the largest unsigned one.
+        // A signed value of -1 is stored as the largest unsigned one.
         Value::Word(number) => parse_number(asked)
             .is_some_and(|asked| asked == i128::from(*number) || asked == i128::from(*number as i64)),
         Value::Text(text) => asked == text,
@@ -116,8 +116,8 @@ pub(crate) fn parse_number(text: &str) -> Option<i128> {
     Some(sign * i128::from(magnitude.ok()?))
 }
 
-/// Mends verdicts by what jemalloc wrote at its start: an option without a value that can be read, of which
-/// it did not complain, is known (`slab_sizes`, `bin_shards`, the size limits of tcaches).
+/// Corrects verdicts by what jemalloc wrote at its start: an option whose value cannot be read, and about
+/// which it did not complain, is known (`slab_sizes`, `bin_shards`, the size limits of tcaches).
 ///
 /// jemalloc 5 writes `<jemalloc>: Invalid conf pair: NAME:VALUE` for a name that it does not know.
 pub(crate) fn heed_complaints(proofs: &mut [Proof], stderr: &str) {
@@ -125,7 +125,7 @@ pub(crate) fn heed_complaints(proofs: &mut [Proof], stderr: &str) {
     for proof in proofs.iter_mut() {
         let pair = format!("{}:{}", proof.name, proof.value);
         let complained = complaints.iter().any(|line| line.contains(&pair));
-        // Of names that begin so jemalloc never complains.
+        // jemalloc never complains about names that start like this.
         let silent = proof.name.starts_with("experimental_") || proof.name.starts_with("prof");
         match proof.verdict {
             Verdict::Unprovable { .. } if complained || silent => proof.verdict = Verdict::Unknown,

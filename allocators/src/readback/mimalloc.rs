@@ -10,7 +10,7 @@ use crate::variant::Setting;
 /// The variable that makes mimalloc print its options.
 pub(crate) const VERBOSE: (&str, &str) = ("MIMALLOC_VERBOSE", "1");
 
-/// Judges each option by what a process of the same environment printed.
+/// Judges each option by what a process in the same environment printed.
 pub(crate) fn judge_options(options: &[Setting], printed: &str) -> Vec<Proof> {
     if !printed.contains("option 'verbose':") {
         let reason = "mimalloc printed no list of its options";
@@ -34,8 +34,8 @@ fn judge(option: &Setting, printed: &str) -> Verdict {
     if taken { Verdict::Taken } else { Verdict::Differs { found: found.into() } }
 }
 
-/// The name that an older one was replaced by, from the warning
-/// `environment option "mimalloc_OLD" is deprecated -- use "mimalloc_NEW" instead.`
+/// The name that replaced an older one, from the warning `environment option "mimalloc_OLD" is deprecated --
+/// use "mimalloc_NEW" instead.`
 fn newer_name<'a>(printed: &'a str, older: &str) -> Option<&'a str> {
     let mark = format!("environment option \"mimalloc_{older}\" is deprecated -- use \"mimalloc_");
     let start = printed.find(&mark)? + mark.len();
@@ -47,7 +47,7 @@ fn printed_value<'a>(printed: &'a str, name: &str) -> Option<&'a str> {
     printed.lines().find_map(|line| line.split_once(&mark)).map(|(_, value)| value.trim())
 }
 
-/// The number that mimalloc makes of a value: a flag's words, a number, or a size in KiB with a unit.
+/// The number that mimalloc reads a value as: a flag's words, a number, or a size in KiB with a unit.
 fn asked_number(value: &str, in_kib: bool) -> Option<i128> {
     let upper = value.to_ascii_uppercase();
     match upper.as_str() {

@@ -1,9 +1,9 @@
-//! Settings read back from the allocator that they were given to: whether it took them.
+//! Settings read back from the allocator that they were given to: whether it accepted them.
 //!
-//! No allocator fails on a setting that it does not know, and most say nothing: only what it answers when asked
+//! No allocator fails on a setting that it does not know, and most say nothing: only its answer when asked
 //! proves anything. [`in_process`] asks the allocator that serves this process; it is cheap, and a worker may
-//! call it. What an allocator tells only in text at its start (mimalloc, jemalloc's complaints) and what
-//! only the loader tells (glibc) is read by the parent, once for each variant: see [`crate::probe`].
+//! call it. What an allocator reports only as text at its start (mimalloc, jemalloc's complaints) and what
+//! only the loader knows (glibc) is read by the parent, once per variant: see [`crate::probe`].
 
 pub(crate) mod glibc;
 pub(crate) mod jemalloc;
@@ -26,16 +26,16 @@ use crate::variant::{Setting, Variant};
 pub enum Verdict {
     /// The allocator has this value.
     Taken,
-    /// This version knows the setting, and has no way to show its value.
+    /// This version knows the setting, but cannot show its value.
     Known,
-    /// This version has the setting, with another value.
+    /// This version has the setting, with a different value.
     Differs {
         /// The value that it has.
         found: String,
     },
     /// This version has no such setting.
     Unknown,
-    /// The allocator has this value, and on this system it changes nothing.
+    /// The allocator has this value, but on this system it changes nothing.
     WithoutEffect {
         /// Why.
         reason: String,
@@ -47,7 +47,7 @@ pub enum Verdict {
     },
 }
 
-/// What became of one setting.
+/// The outcome of one setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The setting as the allocator names it.
@@ -63,7 +63,7 @@ impl Proof {
         Proof { name: setting.name.clone(), value: setting.value.clone(), verdict }
     }
 
-    /// Whether it is a setting of the process and not of its allocator.
+    /// Whether it is a setting of the process rather than of its allocator.
     pub(crate) fn is_of_process(&self) -> bool {
         is_of_process(&self.name)
     }
@@ -83,12 +83,12 @@ impl Proof {
         }
     }
 
-    /// What a reader of the sample must know of this setting; none if it was proven.
+    /// What a reader of the sample must know about this setting; none if it was proven.
     pub fn warning(&self) -> Option<String> {
         self.doubt().map(|reason| format!("{}={} is unproven: {reason}", self.name, self.value))
     }
 
-    /// Why it is unproven that the allocator took this setting; none if it is proven, or proven not to be so.
+    /// Why it is unproven that the allocator accepted this setting; none if it is proven, or disproven.
     pub fn doubt(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Unprovable { reason } => Some(reason),
@@ -124,7 +124,7 @@ pub(crate) fn options(variant: &Variant, family: Family) -> Vec<Setting> {
         Family::Scudo => environment::scudo_options(settings),
         Family::Tbbmalloc => settings.iter().map(|s| named(s, environment::tbb_variable(&s.name))).collect(),
         Family::Snmalloc | Family::Rpmalloc | Family::Floor => settings.to_vec(),
-        // Whatever they are called, none is told apart.
+        // Whatever their names, none is distinguished.
         Family::Other => variant.settings.iter().filter(|s| !is_of_process(&s.name)).cloned().collect(),
     }
 }

@@ -1,7 +1,8 @@
-//! gperftools' variables: whether the library reads them, and for those that it shows, their values.
+//! gperftools' variables: whether the library reads them, and, for those that it shows, their values.
 //!
-//! tcmalloc reads a variable by its literal name, so the library file must hold that name: one that it does not
-//! hold is unknown to this version. Some values can be asked for through the C interface of its extension.
+//! tcmalloc reads a variable by its literal name, so the library file must contain that name: one that it
+//! does not contain is unknown to this version. Some values can be queried through the C interface of its
+//! extension.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -23,7 +24,7 @@ const PROPERTIES: [(&str, &CStr); 3] = [
 /// How eagerly free pages are given back: no property, but a function of the extension.
 const RELEASE_RATE: &str = "TCMALLOC_RELEASE_RATE";
 
-/// Reads each variable back from the tcmalloc that serves this process and lies in `library`.
+/// Reads each variable back from the tcmalloc that serves this process and is in `library`.
 pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof> {
     if variables.is_empty() {
         return Vec::new();
@@ -48,7 +49,7 @@ pub(super) fn read_variables(variables: &[Setting], library: &Path) -> Vec<Proof
         .collect()
 }
 
-/// Whether the file holds the name as a C text of its own.
+/// Whether the file contains the name as a complete C string.
 pub(super) fn holds_name(contents: &[u8], name: &str) -> bool {
     let mut text = vec![0];
     text.extend_from_slice(name.as_bytes());
@@ -60,14 +61,14 @@ fn read_property(object: &Object, property: &CStr) -> Option<usize> {
     type GetNumericProperty = unsafe extern "C" fn(*const c_char, *mut usize) -> c_int;
     let address = symbol::find_in(object, c"MallocExtension_GetNumericProperty")?;
     let mut value = 0;
-    // SAFETY: gperftools' function has this type and writes to `value` alone.
+    // SAFETY: gperftools' function has this type and writes only to `value`.
     let known = unsafe {
         std::mem::transmute::<*mut c_void, GetNumericProperty>(address)(property.as_ptr(), &mut value)
     };
     (known != 0).then_some(value)
 }
 
-/// The release rate, which the C interface does not show: C++'s, by its mangled names.
+/// The release rate, which the C interface does not show: read through C++'s, by its mangled names.
 fn read_release_rate(object: &Object) -> Option<f64> {
     type Instance = unsafe extern "C" fn() -> *mut c_void;
     type GetMemoryReleaseRate = unsafe extern "C" fn(*mut c_void) -> f64;
@@ -89,10 +90,10 @@ fn judge_rate(asked: &str, found: f64) -> Verdict {
     }
 }
 
-/// Whether `found` is what gperftools makes of the value that was asked for.
+/// Whether `found` is what gperftools makes of the requested value.
 fn judge(name: &str, asked: &str, found: usize) -> Verdict {
     let expected = match name {
-        // A flag: gperftools takes these first letters for true, and nothing too.
+        // A flag: gperftools takes these first letters, and an empty value, as true.
         "TCMALLOC_AGGRESSIVE_DECOMMIT" => {
             Some(i128::from(asked.is_empty() || asked.starts_with(['t', 'T', 'y', 'Y', '1'])))
         }

@@ -1,7 +1,7 @@
-//! Settings of allocators that show no values: whether the library holds their names.
+//! Settings of allocators that show no values: whether the library contains their names.
 //!
-//! Each reads a setting by its literal name. One that its library does not hold as a text of its own is unknown to this
-//! version; of one that it holds, no more can be said than that.
+//! Each reads a setting by its literal name. A name that its library does not contain as a complete string is
+//! unknown to this version; about a name that it contains, no more can be said.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use super::{Proof, Verdict};
 use crate::symbol;
 use crate::variant::Setting;
 
-/// Looks for each setting's name in these libraries. Tunables of the C library are none of the allocator's: the parent asks
-/// the loader.
+/// Looks for each setting's name in these libraries. Tunables of the C library are not the allocator's: the
+/// parent asks the loader.
 pub(super) fn read(settings: &[Setting], libraries: &[PathBuf]) -> Vec<Proof> {
     if settings.is_empty() {
         return Vec::new();
@@ -25,15 +25,15 @@ pub(super) fn read(settings: &[Setting], libraries: &[PathBuf]) -> Vec<Proof> {
     settings.iter().filter(|setting| !setting.name.starts_with("glibc.")).map(judge).collect()
 }
 
-/// The library that tbbmalloc's preloaded one stands before, and that reads the variables.
+/// The library behind tbbmalloc's preloaded proxy, which reads the variables.
 pub(super) fn libraries_of_tbb() -> Vec<PathBuf> {
     let of = |name| symbol::find(name).and_then(|address| symbol::object_of(address));
     [c"scalable_malloc", c"malloc"].into_iter().filter_map(of).map(|object| object.path).collect()
 }
 
-/// What the caches of Google's TCMalloc say of the tunable that leaves restartable sequences to it.
+/// What the caches of Google's TCMalloc say about the tunable that leaves restartable sequences to it.
 ///
-/// The loader may have the value, and the caches be per thread all the same: where the kernel has no such sequences.
+/// The loader may have the value and the caches may still be per thread, if the kernel has no such sequences.
 pub(crate) fn judge_rseq(proof: &mut Proof, version: &str) {
     let wants_cpus = proof.name == "glibc.pthread.rseq" && proof.value == "0";
     if wants_cpus && proof.verdict == Verdict::Taken && !version.ends_with("caches per CPU") {

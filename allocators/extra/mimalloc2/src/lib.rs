@@ -1,8 +1,8 @@
-//! A shared library that serves the malloc family by mimalloc's second generation, for LD_PRELOAD.
+//! A shared library that serves the malloc family with mimalloc's second generation, for LD_PRELOAD.
 //!
-//! mimalloc is compiled in under its own names (`mi_malloc`); each function here is one jump to it, as in the library of
-//! the third generation. What it has besides that one: the C++ operators, as `mimalloc-override.h` and the shared library
-//! that mimalloc's own CMake builds have them.
+//! mimalloc is compiled in under its own names (`mi_malloc`); each function here is one jump to it, as in the
+//! library of the third generation. In addition it has the C++ operators, as in `mimalloc-override.h` and in
+//! the shared library that mimalloc's own CMake builds.
 //!
 //! NOTE: `mi_version` and related functions are in the compiled-in archive, and a Rust cdylib exports only
 //! what is written in Rust. They are exported again under the prefix `heaplab_`.
@@ -52,7 +52,7 @@ forward! {
     heaplab_mi_version => mi_version,
     /// `mi_collect`, the purge.
     heaplab_mi_collect => mi_collect,
-    /// `mi_process_info`, what it says of its memory.
+    /// `mi_process_info`, what it says about its memory.
     heaplab_mi_process_info => mi_process_info,
 }
 
@@ -62,7 +62,7 @@ unsafe extern "C" {
     fn mi_memalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-/// C23's `free_aligned_sized`, whose arguments mimalloc takes in another order.
+/// C23's `free_aligned_sized`, whose arguments mimalloc takes in a different order.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library for this alignment and size, and not freed since.

@@ -1,10 +1,11 @@
-//! A shared library that serves the malloc family by rpmalloc, for LD_PRELOAD.
+//! A shared library that serves the malloc family with rpmalloc, for LD_PRELOAD.
 //!
-//! rpmalloc is compiled in as for its own preload library: with the constructor that starts it and the `pthread_create`
-//! that gives each new thread a heap and takes it back when the thread ends (`malloc.c`). Functions here are one jump to
-//! rpmalloc's, or written where rpmalloc is wrong or has none: calloc and reallocarray whose product overflows, realloc and
-//! memalign of a size near the largest (its own return the old block, and a small one), pvalloc, the C++ operators. It is
-//! built with ENABLE_VALIDATE_ARGS, without which malloc of such a size returns a small block.
+//! rpmalloc is compiled in as for its own preload library: with the constructor that starts it and the
+//! `pthread_create` that gives each new thread a heap and takes it back when the thread ends (`malloc.c`).
+//! Functions here are one jump to rpmalloc's, or written here if rpmalloc's is wrong or missing: calloc and
+//! reallocarray with an overflowing product, realloc and memalign of a size near the largest (its own return
+//! the old block and a small one), pvalloc, the C++ operators. It is built with ENABLE_VALIDATE_ARGS, without
+//! which malloc of such a size returns a small block.
 //!
 //! An alignment of 64 KiB (its span) or more is refused: NULL.
 //!
@@ -37,7 +38,7 @@ forward! {
     free => rpfree,
     /// `cfree`, an old name of `free`.
     cfree => rpfree,
-    /// C23's `free_sized`: the size that comes with it is ignored.
+    /// C23's `free_sized`: the size passed with it is ignored.
     free_sized => rpfree,
     /// C23's `free_aligned_sized`.
     free_aligned_sized => rpfree,
@@ -45,7 +46,7 @@ forward! {
     malloc_usable_size => rpmalloc_usable_size,
     /// `pthread_create(3)`, with a heap for the new thread.
     pthread_create => heaplab_rpmalloc_pthread_create,
-    /// What it says of its memory.
+    /// What it says about its memory.
     heaplab_rpmalloc_global_statistics => rpmalloc_global_statistics,
 }
 
@@ -61,7 +62,7 @@ unsafe extern "C" {
     fn rpmemalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-/// `calloc(3)`: rpmalloc's own multiplies without a look.
+/// `calloc(3)`: rpmalloc's own multiplies without a check.
 #[unsafe(no_mangle)]
 pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
@@ -71,7 +72,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     }
 }
 
-/// `realloc(3)`: rpmalloc's own returns the old block where the size is too large.
+/// `realloc(3)`: rpmalloc's own returns the old block if the size is too large.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library and not freed since.

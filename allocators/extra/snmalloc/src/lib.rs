@@ -1,4 +1,4 @@
-//! A shared library that serves the malloc family by snmalloc, for LD_PRELOAD.
+//! A shared library that serves the malloc family with snmalloc, for LD_PRELOAD.
 //!
 //! snmalloc is compiled in with its own C interface (`override/malloc.cc`) under the prefix `sn_`; each function here is
 //! one jump to it. The C++ operators are in no file of the crate's build and are written here. Settings: snmalloc
@@ -49,7 +49,7 @@ forward! {
     valloc => sn_valloc,
     /// `malloc_usable_size(3)`.
     malloc_usable_size => sn_malloc_usable_size,
-    /// What it says of its memory: bytes that it has from the system now, and the most that it had.
+    /// What it says about its memory: bytes that it has from the system now, and the most that it had.
     heaplab_snmalloc_statistics => sn_rust_statistics,
 }
 
@@ -60,7 +60,7 @@ unsafe extern "C" {
     fn sn_memalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-// snmalloc's own rounds a size near the largest up to none.
+// snmalloc's own rounds a size near the largest up to zero.
 family! { pages by sn_memalign }
 
 /// The version that is compiled in: snmalloc states none itself.

@@ -1,11 +1,12 @@
-//! A shared library that serves the malloc family by Google's TCMalloc, for LD_PRELOAD.
+//! A shared library that serves the malloc family with Google's TCMalloc, for LD_PRELOAD.
 //!
-//! TCMalloc is compiled in under its internal names (`TCMallocInternalMalloc`); each function here is one jump to it, the
-//! C++ operators and sized deletes included. Pages are of 8 KiB, as in Google's own default build.
+//! TCMalloc is compiled in under its internal names (`TCMallocInternalMalloc`); each function here is one
+//! jump to it, including the C++ operators and sized deletes. Pages have 8 KiB, as in Google's own default
+//! build.
 //!
-//! Caches are per CPU where the kernel's restartable sequences (rseq) can be registered, else per thread. The C library
-//! (2.35 and later) registers them for itself, unless `GLIBC_TUNABLES=glibc.pthread.rseq=0` is set. Nothing here sets
-//! that: which mode a process runs in can be asked for.
+//! Caches are per CPU where the kernel's restartable sequences (rseq) can be registered, or else per thread.
+//! The C library (2.35 and later) registers them for itself, unless `GLIBC_TUNABLES=glibc.pthread.rseq=0` is
+//! set. Nothing here sets that; the mode of a process can be queried.
 //!
 //! Written here: `pvalloc`, because TCMalloc's own rounds a size near the largest up to a small one.
 //!
@@ -101,7 +102,7 @@ forward! {
     heaplab_tcmalloc_google_property => MallocExtension_Internal_GetNumericProperty,
     /// Whether caches are per CPU.
     heaplab_tcmalloc_google_has_cpu_caches => MallocExtension_Internal_GetPerCpuCachesActive,
-    /// Gives back so many bytes of free pages.
+    /// Gives back this many bytes of free pages.
     heaplab_tcmalloc_google_release => MallocExtension_Internal_ReleaseMemoryToSystem,
     /// Empties the cache of a CPU.
     heaplab_tcmalloc_google_release_cpu => MallocExtension_Internal_ReleaseCpuMemory,
@@ -116,7 +117,8 @@ unsafe extern "C" {
 // TCMalloc's own returns a small block for a size near the largest.
 family! { pages by TCMallocInternalMemalign }
 
-/// The version that is compiled in: TCMalloc has no versions, and the crate's release says which day's it is.
+/// The version that is compiled in: TCMalloc has no versions, and the crate's release says from which day it
+/// is.
 #[unsafe(no_mangle)]
 pub extern "C" fn heaplab_tcmalloc_google_version() -> *const c_char {
     const { c"2025-06-16".as_ptr() }

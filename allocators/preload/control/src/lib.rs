@@ -1,7 +1,8 @@
-//! A shared library that serves the malloc family by the C library's, with a fault of known size, for LD_PRELOAD.
+//! A shared library that serves the malloc family with the C library's, with a fault of known size, for
+//! LD_PRELOAD.
 //!
-//! It is what `heaplab doctor --self-check` measures: an answer that is known beforehand shows whether the path from a
-//! replay to a verdict finds it. Which fault it has, an environment variable says; without one it has none.
+//! It is what `heaplab doctor --self-check` measures: an answer known beforehand shows whether the path from
+//! a replay to a verdict finds it. An environment variable selects the fault; without one there is none.
 //!
 //! | variable | fault |
 //! |---|---|
@@ -10,8 +11,8 @@
 //! | `HEAPLAB_CONTROL_KEEP=1` | nothing that is freed is ever used again |
 //! | `HEAPLAB_CONTROL_UNMAP=1` | each block lies in a mapping of its own, which goes when it is freed |
 //!
-//! The variables are read by a constructor, so what is allocated before it is served without a fault. No function may
-//! allocate through Rust or panic: this library is the allocator, also of the panic.
+//! The variables are read by a constructor, so what is allocated before it runs is served without a fault. No
+//! function may allocate through Rust or panic: this library is the allocator, also of the panic.
 #![allow(unsafe_code)]
 
 #[path = "../../family.rs"]
@@ -32,9 +33,9 @@ use settings::SETTINGS;
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = settings::read;
 
-/// The largest alignment that a block in a mapping of its own can have.
+/// The largest alignment that a block in its own mapping can have.
 const PAGE_BYTES: usize = mapped::PAGE_BYTES;
-/// What every block is aligned to.
+/// The alignment of every block.
 const LEAST_ALIGNMENT: usize = 16;
 
 /// Memory for `size` bytes at a multiple of `alignment`, a power of two.
@@ -71,7 +72,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     libc_malloc::calloc(SETTINGS.with_waste(bytes))
 }
 
-/// `realloc(3)`. To 0 it frees and returns NULL, as the C library's does.
+/// `realloc(3)`. With size 0 it frees and returns NULL, like the C library's.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library and not freed since.

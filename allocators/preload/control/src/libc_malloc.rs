@@ -1,4 +1,4 @@
-//! The C library's own functions, by the names that no preloaded library takes from it.
+//! The C library's own functions, by the names that no preloaded library overrides.
 
 use core::ffi::c_void;
 
@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn __libc_free(object: *mut c_void);
 }
 
-/// A bit of a chunk's size: it has a mapping of its own.
+/// A bit of a chunk's size: it has its own mapping.
 const IS_MAPPED: usize = 2;
 /// All bits of a chunk's size that say something else.
 const FLAGS: usize = 7;
@@ -26,7 +26,7 @@ pub(crate) fn calloc(size: usize) -> *mut c_void {
 }
 
 /// # Safety
-/// `object` is the C library's, and not freed.
+/// `object` is the C library's, and has not been freed.
 pub(crate) unsafe fn realloc(object: *mut c_void, size: usize) -> *mut c_void {
     // SAFETY: the caller keeps the contract.
     unsafe { __libc_realloc(object, size) }
@@ -39,17 +39,18 @@ pub(crate) fn memalign(alignment: usize, size: usize) -> *mut c_void {
 }
 
 /// # Safety
-/// `object` is the C library's, and not freed.
+/// `object` is the C library's, and has not been freed.
 pub(crate) unsafe fn free(object: *mut c_void) {
     // SAFETY: the caller keeps the contract.
     unsafe { __libc_free(object) }
 }
 
-/// Bytes of the block, as the C library counts them: its size stands before it, and the next chunk's first word is its own
-/// unless it has a mapping to itself. The function of that name cannot be called: this library takes its place.
+/// Bytes of the block, as the C library counts them: its size is stored before it, and the next chunk's first
+/// word belongs to it unless it has its own mapping. The function of that name cannot be called, because this
+/// library replaces it.
 ///
 /// # Safety
-/// `object` is the C library's, and not freed.
+/// `object` is the C library's, and has not been freed.
 pub(crate) unsafe fn usable_bytes(object: *mut c_void) -> usize {
     // SAFETY: a chunk's size is the word before its block.
     let size = unsafe { object.cast::<usize>().sub(1).read() };

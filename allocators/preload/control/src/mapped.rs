@@ -1,4 +1,4 @@
-//! Blocks that lie in a mapping of their own.
+//! Blocks that each lie in their own mapping.
 //!
 //! ```text
 //! mapping: [ ... | bytes of the mapping | MAGIC ][ block ... ]
@@ -7,17 +7,17 @@
 use core::ffi::c_void;
 use core::ptr;
 
-/// Bytes of a page. NOTE: where pages are larger, mappings are of several of these, which is as well.
+/// Bytes of a page. NOTE: if pages are larger, mappings have several of these, which does no harm.
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Bytes before a block.
 const HEAD_BYTES: usize = 2 * size_of::<usize>();
-/// Stands where a chunk of the C library's has its size, and is no size.
+/// A value in the place of the size of a C library chunk, which is never a size.
 const MAGIC: usize = 0x6865_6170_6c61_6221;
 
-/// A block in a mapping of its own. `alignment` is a power of two of at least 16 and at most [`PAGE_BYTES`].
+/// A block in its own mapping. `alignment` is a power of two of at least 16 and at most [`PAGE_BYTES`].
 pub(crate) fn map(alignment: usize, bytes: usize) -> Option<*mut c_void> {
     let length = bytes.checked_add(alignment)?.checked_next_multiple_of(PAGE_BYTES)?;
-    // SAFETY: a fresh mapping touches nothing that there is.
+    // SAFETY: a fresh mapping touches nothing that exists.
     let base = unsafe {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         libc::mmap(ptr::null_mut(), length, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
@@ -37,7 +37,7 @@ pub(crate) fn map(alignment: usize, bytes: usize) -> Option<*mut c_void> {
 /// Whether a block was made by [`map`].
 ///
 /// # Safety
-/// `object` is a block of this library's, and not freed.
+/// `object` is a block of this library, and has not been freed.
 pub(crate) unsafe fn is_mapped(object: *mut c_void) -> bool {
     // SAFETY: the word before every block is its allocator's.
     unsafe { object.cast::<usize>().sub(1).read() == MAGIC }
@@ -46,7 +46,7 @@ pub(crate) unsafe fn is_mapped(object: *mut c_void) -> bool {
 /// Where the mapping of a block begins, and its bytes.
 ///
 /// # Safety
-/// `object` was made by [`map`], and is not freed.
+/// `object` was made by [`map`], and has not been freed.
 unsafe fn mapping_of(object: *mut c_void) -> (*mut c_void, usize) {
     // SAFETY: the caller keeps the contract. The head lies in the mapping's first page.
     unsafe {
@@ -57,17 +57,17 @@ unsafe fn mapping_of(object: *mut c_void) -> (*mut c_void, usize) {
 }
 
 /// # Safety
-/// `object` was made by [`map`], and is not freed.
+/// `object` was made by [`map`], and has not been freed.
 pub(crate) unsafe fn usable_bytes(object: *mut c_void) -> usize {
     // SAFETY: the caller keeps the contract.
     let (base, length) = unsafe { mapping_of(object) };
     length - (object as usize - base as usize)
 }
 
-/// Whether a block of so many bytes would have a mapping as long.
+/// Whether a block of this many bytes would have a mapping of the same length.
 ///
 /// # Safety
-/// `object` was made by [`map`], and is not freed.
+/// `object` was made by [`map`], and has not been freed.
 pub(crate) unsafe fn fits(object: *mut c_void, bytes: usize) -> bool {
     // SAFETY: the caller keeps the contract.
     let usable_bytes = unsafe { usable_bytes(object) };
@@ -75,7 +75,7 @@ pub(crate) unsafe fn fits(object: *mut c_void, bytes: usize) -> bool {
 }
 
 /// # Safety
-/// `object` was made by [`map`], and is not freed. It is gone afterwards.
+/// `object` was made by [`map`], and has not been freed. It is gone afterwards.
 pub(crate) unsafe fn unmap(object: *mut c_void) {
     // SAFETY: the caller keeps the contract, and the mapping is this block's alone.
     unsafe {

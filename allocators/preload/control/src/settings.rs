@@ -1,11 +1,11 @@
-//! Which fault there is.
+//! Which fault is active.
 
 use core::cell::Cell;
 use core::ffi::CStr;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Sizes that waste.
+/// The sizes that waste memory.
 const WASTEFUL_BYTES: core::ops::RangeInclusive<usize> = 1_001..=1_024;
 
 /// Written once, by the constructor.
@@ -17,8 +17,8 @@ pub(crate) static SETTINGS: Settings = Settings {
 };
 
 thread_local! {
-    /// Where a thread's steps go on: those of two calls must not run side by side in the CPU. Without a destructor, so
-    /// that nothing is allocated or registered for it.
+    /// Where a thread's steps continue: those of two calls must not run side by side in the CPU. It has no
+    /// destructor, so nothing is allocated or registered for it.
     static CARRIED: Cell<u64> = const { Cell::new(1) };
 }
 
@@ -47,14 +47,14 @@ pub(crate) extern "C" fn read() {
     }
 }
 
-/// A text of digits; 0 where there is another character.
+/// The number that a text of digits gives; 0 if it has any other character.
 fn number(text: &[u8]) -> usize {
     let mut digits = text.iter().map(|byte| byte.is_ascii_digit().then(|| usize::from(byte - b'0')));
     digits.try_fold(0usize, |sum, digit| sum.checked_mul(10)?.checked_add(digit?)).unwrap_or(0)
 }
 
 impl Settings {
-    /// The bytes that are asked of the C library for a block of `size`.
+    /// The bytes to request from the C library for a block of `size`.
     #[inline]
     pub(crate) fn with_waste(&self, size: usize) -> usize {
         if !WASTEFUL_BYTES.contains(&size) {
@@ -63,7 +63,7 @@ impl Settings {
         size.saturating_add(size.saturating_mul(self.waste_percent.load(Relaxed)) / 100)
     }
 
-    /// The time that each call loses.
+    /// Takes the time that each call loses.
     #[inline]
     pub(crate) fn take_steps(&self) {
         let steps = self.steps.load(Relaxed);
@@ -73,7 +73,7 @@ impl Settings {
         CARRIED.with(|carried| {
             let mut value = carried.get();
             for _ in 0..steps {
-                // Each waits for the one before, and none can be left out.
+                // Each waits for the previous one, and none can be skipped.
                 value = black_box(value.wrapping_mul(6_364_136_223_846_793_005));
             }
             carried.set(value);
@@ -86,13 +86,13 @@ impl Settings {
         self.keep.load(Relaxed) != 0
     }
 
-    /// Whether each block has a mapping of its own.
+    /// Whether each block has its own mapping.
     #[inline]
     pub(crate) fn unmaps(&self) -> bool {
         self.unmap.load(Relaxed) != 0
     }
 
-    /// Whether a block that changes its size cannot stay the C library's to move.
+    /// Whether a block that changes its size must not be moved by the C library.
     #[inline]
     pub(crate) fn moves(&self) -> bool {
         self.keeps() || self.unmaps()

@@ -1,50 +1,54 @@
-//! The one range of addresses that all blocks lie in, and the class of each of its cards.
+//! The single range of addresses that contains all blocks, and the class of each of its cards.
 //!
-//! The range is reserved once, and used from its begin on: a page counts when it is first written to. A byte
-//! for each card of 1 KiB, in a table before the range, says which class its blocks are of, so that a free need read neither
-//! the block nor anything beside it.
+//! The range is reserved once, and used from its start on: a page counts when it is first written to. One
+//! byte per card of 1 KiB, in a table before the range, states the class of its blocks, so that a free need
+//! read neither the block nor anything beside it.
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 pub(crate) const PAGE_BYTES: usize = 4096;
-/// The least that is taken, all of it for one class: a quarter of a page, so that a process that needs little of many classes
-/// writes to few pages.
+/// The smallest amount that is taken, all of it for one class: a quarter of a page, so that a process that
+/// needs little of many classes writes to few pages.
 pub(crate) const CARD_BYTES: usize = 1 << CARD_SHIFT;
 const CARD_SHIFT: u32 = 10;
-/// What is reserved of addresses where the system allows it, and the least to make do with.
+/// How many addresses are reserved if the system allows it, and the fewest that are enough.
 const MOST_BYTES: usize = 4 << 40;
 const LEAST_BYTES: usize = 16 << 20;
-/// How much of it becomes memory at once.
+/// How much of it becomes memory at a time.
 ///
-/// NOTE: not all of it. Whoever asks the kernel which pages of the process are there would ask for each of a thousand millions.
+/// NOTE: not all of it. A tool that asks the kernel which pages of the process are present would ask about
+/// each of a billion.
 const STEP_BYTES: usize = 64 << 20;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-/// Cards in which blocks begin at most, of what is taken at once: a longer span is one block, which begins in the first.
+/// The most cards, of those taken at once, in which blocks begin: a longer span is one block, which begins in
+/// the first card.
 const SHARED_CARDS: usize = MOST_SPAN_BYTES >> CARD_SHIFT;
 /// The longest span that may hold more than one block.
 pub(crate) const MOST_SPAN_BYTES: usize = 64 << 10;
 
-/// The table's entry of card 0 of the process's addresses, had it one: the index is a block's address in cards.
+/// Where the table's entry for card 0 of the process's addresses would be: the index is a block's address in
+/// cards.
 static CLASSES_OF_CARDS: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 
 /// The class of the block at `address`.
 ///
 /// # Safety
-/// A block lies there.
+/// There is a block at that address.
 #[inline(always)]
 pub(crate) unsafe fn class_at(address: usize) -> usize {
-    // NOTE: who has a block has it from a thread that saw the table, or saw it itself: relaxed is enough.
+    // NOTE: a thread that has a block either got it from a thread that saw the table, or saw the table
+    // itself, so relaxed is enough.
     let table = CLASSES_OF_CARDS.load(Ordering::Relaxed);
     // SAFETY: the block's card is in the range, and so has an entry.
     usize::from(unsafe { *table.wrapping_add(address >> CARD_SHIFT) })
 }
 
-/// What is left of the range. Reached under the pool's mutex alone.
+/// What is left of the range. Accessed only under the pool's mutex.
 pub(crate) struct Arena {
     begin: *mut u8,
     next: *mut u8,
-    /// Up to here it is memory.
+    /// The range is memory up to here.
     open_end: *mut u8,
     end: *mut u8,
 }
@@ -58,8 +62,8 @@ impl Arena {
         end: ptr::null_mut(),
     };
 
-    /// Fresh cards of at least `bytes` for blocks of `class`, zeroed by the kernel, at a multiple of `alignment`, a
-    /// power of two. None where there is no room.
+    /// Fresh cards of at least `bytes` for blocks of `class`, zeroed by the kernel, at a multiple of
+    /// `alignment`, a power of two. None if there is no room.
     pub(crate) fn take(&mut self, bytes: usize, alignment: usize, class: u8) -> Option<*mut u8> {
         if self.begin.is_null() {
             self.reserve()?;
@@ -72,17 +76,19 @@ impl Arena {
         self.next = begin.wrapping_add(bytes);
         let table = CLASSES_OF_CARDS.load(Ordering::Relaxed);
         let cards = (bytes >> CARD_SHIFT).min(SHARED_CARDS);
-        // SAFETY: these cards are in the range, and so have entries, which nobody else reads before a block lies there.
+        // SAFETY: these cards are in the range, and so have entries, which nobody else reads before there is
+        // a block.
         unsafe { table.wrapping_add(begin as usize >> CARD_SHIFT).write_bytes(class, cards) };
         Some(begin)
     }
 
-    /// Bytes that were taken so far.
+    /// Bytes taken so far.
     pub(crate) fn used_bytes(&self) -> usize {
         (self.next as usize).wrapping_sub(self.begin as usize)
     }
 
-    /// Has the kernel bring the next `bytes` of the range, in huge pages where it gives them. False where it does not.
+    /// Has the kernel populate the next `bytes` of the range, in huge pages where it provides them. False if
+    /// it does not.
     pub(crate) fn populate(&mut self, bytes: usize) -> bool {
         if self.begin.is_null() && self.reserve().is_none() {
             return false;
@@ -95,7 +101,7 @@ impl Arena {
         write_to_pages(first, bytes >> CARD_SHIFT) && write_to_pages(self.next, bytes)
     }
 
-    /// Sees to it that the next `bytes` of the range, and their entries, are memory.
+    /// Ensures that the next `bytes` of the range, and their entries, are memory.
     fn open(&mut self, bytes: usize) -> Option<()> {
         let end = (self.next as usize).checked_add(bytes)?;
         if end <= self.open_end as usize {
@@ -113,7 +119,8 @@ impl Arena {
         is_open.then_some(())
     }
 
-    /// Reserves table and range. A part of what the system allows, where it limits addresses: others need some too.
+    /// Reserves table and range: only a part of what the system allows if it limits addresses, because others
+    /// need some too.
     fn reserve(&mut self) -> Option<()> {
         let mut bytes = MOST_BYTES;
         while bytes >= LEAST_BYTES {
@@ -136,7 +143,7 @@ impl Arena {
     }
 }
 
-/// New addresses that are no memory yet; none where the system refuses them.
+/// New addresses that are not memory yet; none if the system refuses them.
 fn map(bytes: usize) -> Option<*mut u8> {
     // SAFETY: a new private mapping touches nothing that exists.
     let address = unsafe {
@@ -152,22 +159,23 @@ fn map(bytes: usize) -> Option<*mut u8> {
     (address != libc::MAP_FAILED).then_some(address.cast())
 }
 
-/// Makes memory of reserved addresses.
+/// Turns reserved addresses into memory.
 fn make_memory(begin: *mut u8, bytes: usize) -> bool {
     let offset = begin as usize & (PAGE_BYTES - 1);
     let bytes = bytes.wrapping_add(offset).next_multiple_of(PAGE_BYTES);
-    // SAFETY: the pages are of our mapping, and nothing that was written to them changes.
+    // SAFETY: the pages are in our mapping, and nothing that was written to them changes.
     unsafe {
         libc::mprotect(begin.wrapping_sub(offset).cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0
     }
 }
 
-/// Has the kernel bring the pages of `bytes` from `begin` on, as a write to each would.
+/// Has the kernel populate the pages of `bytes` from `begin` on, as a write to each would.
 fn write_to_pages(begin: *mut u8, bytes: usize) -> bool {
     let offset = begin as usize & (PAGE_BYTES - 1);
     let begin = begin.wrapping_sub(offset);
     let bytes = bytes.wrapping_add(offset).next_multiple_of(PAGE_BYTES);
-    // SAFETY: the pages are of our mapping; neither call changes what they hold. That there are no huge pages is no fault.
+    // SAFETY: the pages are in our mapping; neither call changes what they hold. A lack of huge pages is not
+    // a fault.
     unsafe {
         libc::madvise(begin.cast(), bytes, libc::MADV_HUGEPAGE);
         libc::madvise(begin.cast(), bytes, libc::MADV_POPULATE_WRITE) == 0

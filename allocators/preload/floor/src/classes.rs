@@ -1,7 +1,7 @@
 //! Size classes: from a requested size to a class, and back to the bytes that a block of it holds.
 //!
-//! Pure arithmetic. Steps of 16 bytes up to 1 KiB, then four classes to each doubling, so that at most a
-//! fifth of a large block is unused. A second series, the powers of two, serves aligned allocations: each of its
+//! Pure arithmetic. Steps of 16 bytes up to 1 KiB, then four classes per doubling, so that at most a fifth of
+//! a large block is unused. A second series, the powers of two, serves aligned allocations: each of its
 //! blocks lies at a multiple of its own size. A class fits in a byte.
 
 /// Every block's address and size are multiples of this.
@@ -38,8 +38,8 @@ pub(crate) const fn class_of(size: usize) -> usize {
         .wrapping_add(quarter)
 }
 
-/// The class whose blocks have `size` bytes and lie at multiples of `alignment`, a power of two; none where no machine
-/// serves it.
+/// The class whose blocks have `size` bytes and lie at multiples of `alignment`, a power of two; none if no
+/// machine serves it.
 pub(crate) const fn aligned_class_of(alignment: usize, size: usize) -> Option<usize> {
     if alignment > LARGEST_BYTES || size > LARGEST_BYTES {
         return None;
@@ -64,7 +64,7 @@ pub(crate) const fn class_bytes(class: usize) -> usize {
     (1usize << exponent).wrapping_add(((above % 4).wrapping_add(1)) << (exponent.wrapping_sub(2)))
 }
 
-/// What blocks of `class` lie at multiples of.
+/// The alignment of blocks of `class`.
 pub(crate) const fn class_alignment(class: usize) -> usize {
     if class >= FIRST_ALIGNED { class_bytes(class) } else { GRAIN_BYTES }
 }

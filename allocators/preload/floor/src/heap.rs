@@ -4,28 +4,29 @@
 //! magazine, whichever thread the block came from. The blocks themselves are neither read nor written, and have no
 //! header: the class of a block follows from its address ([`arena`](crate::arena)). Nothing is ever given back to the system.
 //!
-//! A thread that frees what others allocate would hoard for ever, and those others would take fresh memory for
-//! ever. So a magazine is bounded: when it is full it becomes the second one, and a second full one goes to the
-//! pool, whole; an empty one is exchanged for a full one there in the same way. [`service`](crate::service) does all that.
+//! A thread that frees what others allocate would hoard forever, and those others would take fresh memory
+//! forever. So a magazine is bounded: when it is full it becomes the second one, and a second full one goes
+//! to the pool as a whole; an empty one is exchanged there for a full one in the same way.
+//! [`service`](crate::service) does all that.
 
 use core::ptr;
 
 use crate::classes::CLASSES;
 
-/// A magazine: a word that links it while it lies in the pool, and then the addresses of free blocks.
+/// A magazine: a word that links it while it is in the pool, followed by the addresses of free blocks.
 pub(crate) type Magazine = *mut *mut u8;
 
 /// Free blocks of one class.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct List {
-    /// The last block of the magazine in use; its first word where there is none.
+    /// The last block of the magazine in use; its first word if there is none.
     pub(crate) top: Magazine,
     /// The magazine in use. A list that was never used has none: all three are NULL.
     pub(crate) magazine: Magazine,
     /// Its last word.
     pub(crate) limit: Magazine,
-    /// A second magazine, or NULL; with [`List::FULL`] added where it is full, else it is empty.
+    /// A second magazine, or NULL; with [`List::FULL`] added if it is full; otherwise it is empty.
     pub(crate) second: usize,
 }
 
@@ -44,18 +45,18 @@ pub(crate) struct Fresh {
     pub(crate) taken: usize,
 }
 
-/// Where a thread stands.
+/// The stage of a thread's life.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Stage {
-    /// It has not come off the common path yet, and its heap is empty.
+    /// It has not left the common path yet, and its heap is empty.
     New = 0,
-    /// Its end will be seen.
+    /// Its end will be noticed.
     Live,
-    /// Its key's destructor ran this often. Others' destructors may still allocate and free.
+    /// Its key's destructor has run this many times. Other destructors may still allocate and free.
     Ending1,
     Ending2,
-    /// Its heap was handed over. What it still frees is lost; it is a few blocks at the most.
+    /// Its heap was handed over. What it still frees is lost: a few blocks at most.
     Ended,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Heap {
     pub(crate) fresh: [Fresh; CLASSES],
     /// In the pool: the next heap of an ended thread.
     pub(crate) next_orphan: *mut Heap,
-    /// Where its thread stands.
+    /// The stage of its thread.
     pub(crate) stage: Stage,
 }
 

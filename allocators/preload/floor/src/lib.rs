@@ -1,17 +1,18 @@
-//! A shared library that serves the malloc family by floor, for LD_PRELOAD.
+//! A shared library that serves the malloc family with floor, for LD_PRELOAD.
 //!
-//! floor is the least that an allocator can do: an allocation takes the free block of its size class that the calling
-//! thread freed last, a free keeps the block's address; nothing is split, merged or given back, and no block is read. A replay
-//! on it measures the harness: what is left of the time is the replay's own, and its resident memory
-//! holds the harness's constant. It is no allocator to deploy and is never ranked.
+//! floor is the least that an allocator can do: an allocation takes the free block of its size class that the
+//! calling thread freed last, a free keeps the block's address; nothing is split, merged or given back, and
+//! no block is read. A replay on it measures the harness: what is left of the time is the replay's own, and
+//! its resident memory holds the harness's constant. It is not an allocator to deploy and is never ranked.
 //!
 //! Read bottom-up: `classes`, `arena`, `heap`, `pool`, `service`, `storage`, `thread`, and the exported functions here. No
 //! function may allocate through Rust or panic: this library is the allocator, also of the panic.
 //!
-//! It buys that with memory, for which it is not ranked: size classes up to a fifth above the request, aligned blocks
-//! of a power of two, spans of fresh memory for each class and thread, a block twice as large where a realloc grows one (a
-//! smaller size keeps its block, unless seven eighths of it were unused). Page faults are no part of what it measures: a
-//! worker has fresh memory brought beforehand ([`heaplab_floor_populate`]).
+//! It pays for that with memory, for which it is not ranked: size classes up to a fifth above the request,
+//! aligned blocks of a power of two, spans of fresh memory for each class and thread, a block twice as large
+//! when a realloc grows one (a smaller size keeps its block, unless seven eighths of it would be unused).
+//! Page faults are not part of what it measures: a worker has fresh memory populated beforehand
+//! ([`heaplab_floor_populate`]).
 #![allow(unsafe_code)]
 
 mod arena;
@@ -37,7 +38,7 @@ use heap::Heap;
 #[unsafe(link_section = ".init_array")]
 static PREPARE: extern "C" fn() = thread::prepare;
 
-/// An object of `class`, and whether it is fresh; NULL with ENOMEM where memory is refused.
+/// An object of `class`, and whether it is fresh; NULL with ENOMEM if memory is refused.
 ///
 /// # Safety
 /// `class` is below `classes::CLASSES`.
@@ -58,7 +59,7 @@ pub(crate) unsafe fn free_object(heap: &mut Heap, object: *mut c_void) {
     unsafe { heap.free(arena::class_at(object as usize), object.cast()) };
 }
 
-/// Memory for `size` bytes, and whether it is fresh; NULL with ENOMEM where it is refused.
+/// Memory for `size` bytes, and whether it is fresh; NULL with ENOMEM if it is refused.
 #[inline(always)]
 fn allocate_size(size: usize) -> (*mut c_void, bool) {
     if size > LARGEST_BYTES {
@@ -110,7 +111,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     object
 }
 
-/// `realloc(3)`. To 0 it frees and returns NULL, as the C library's does.
+/// `realloc(3)`. With size 0 it frees and returns NULL, like the C library's.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library and not freed since.
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn realloc(object: *mut c_void, size: usize) -> *mut c_voi
         if size <= usable_bytes && size >= usable_bytes / 8 {
             return object;
         }
-        // What grew once grows again: twice the room makes the next copies fewer.
+        // What grew once grows again: doubling the room saves later copies.
         let room = if size > usable_bytes { usable_bytes.wrapping_mul(2).min(LARGEST_BYTES) } else { 0 };
         let (moved, _) = allocate_size(size.max(room));
         if !moved.is_null() {
@@ -172,14 +173,14 @@ pub extern "C" fn heaplab_floor_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Has the kernel bring that many bytes of memory that floor goes on to use, so that a replay on it has no page
-/// faults. Returns 0, or another number where the kernel does not.
+/// Has the kernel populate that many bytes of memory that floor will use next, so that a replay on it has no
+/// page faults. Returns 0, or another number if the kernel does not.
 #[unsafe(no_mangle)]
 pub extern "C" fn heaplab_floor_populate(bytes: usize) -> c_int {
     c_int::from(!pool::populate(bytes))
 }
 
-/// Bytes that floor has used so far, unused blocks and its own lists among them.
+/// Bytes that floor has used so far, including unused blocks and its own lists.
 #[unsafe(no_mangle)]
 pub extern "C" fn heaplab_floor_used() -> usize {
     pool::used_bytes()

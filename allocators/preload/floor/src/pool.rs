@@ -1,7 +1,7 @@
 //! What all threads share: fresh memory, magazines that no thread has, and the heaps of ended threads.
 //!
-//! Everything here is behind one mutex and off the common path: it is reached once for each magazine
-//! (up to 127 blocks), for each span of fresh memory, and at the begin and end of a thread.
+//! Everything here is behind one mutex and off the common path: it is reached once per magazine (up to 127
+//! blocks), once per span of fresh memory, and at the start and end of a thread.
 
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -10,12 +10,12 @@ use crate::arena::Arena;
 use crate::classes::{CLASSES, class_alignment, magazine_blocks};
 use crate::heap::{Heap, Magazine};
 
-/// Memory for magazines that is taken at once.
+/// How much memory for magazines is taken at a time.
 const MAGAZINES_BYTES: usize = 64 << 10;
 
 /// State that the mutex guards.
 struct Shared {
-    /// For each class two stacks of magazines, linked through their first word.
+    /// For each class, two stacks of magazines, linked through their first word.
     full: [Magazine; CLASSES],
     empty: [Magazine; CLASSES],
     /// Heaps of ended threads, linked through [`Heap::next_orphan`].
@@ -31,7 +31,7 @@ struct Pool {
     shared: UnsafeCell<Shared>,
 }
 
-// SAFETY: `shared` is reached through `with_shared` alone, which holds the mutex.
+// SAFETY: `shared` is accessed only through `with_shared`, which holds the mutex.
 unsafe impl Sync for Pool {}
 
 static POOL: Pool = Pool {
@@ -55,37 +55,38 @@ fn with_shared<T>(work: impl FnOnce(&mut Shared) -> T) -> T {
     result
 }
 
-/// Takes the mutex; alone where a fork is prepared, which must not find it held by another thread.
+/// Takes the mutex; called on its own only when a fork is prepared, which must not find it held by another
+/// thread.
 pub(crate) extern "C" fn lock() {
     // SAFETY: the mutex is initialised statically and never destroyed.
     unsafe { libc::pthread_mutex_lock(POOL.mutex.get()) };
 }
 
-/// Gives the mutex back.
+/// Releases the mutex.
 pub(crate) extern "C" fn unlock() {
     // SAFETY: the calling thread (in a forked child: its only one, a copy of it) holds the mutex.
     unsafe { libc::pthread_mutex_unlock(POOL.mutex.get()) };
 }
 
-/// Adds a magazine to a stack.
+/// Pushes a magazine onto a stack.
 fn push(stack: &mut Magazine, magazine: Magazine) {
     // SAFETY: nobody else has the magazine, whose first word is its link.
     unsafe { *magazine = stack.cast() };
     *stack = magazine;
 }
 
-/// Takes a magazine off a stack; NULL if there is none.
+/// Pops a magazine from a stack; NULL if there is none.
 fn pop(stack: &mut Magazine) -> Magazine {
     let magazine = *stack;
     if !magazine.is_null() {
-        // SAFETY: what lies on the stack was linked by `push`.
+        // SAFETY: whatever is on the stack was linked by `push`.
         *stack = unsafe { *magazine }.cast();
     }
     magazine
 }
 
 impl Shared {
-    /// An empty magazine of `class`; NULL where memory is refused.
+    /// An empty magazine of `class`; NULL if memory is refused.
     fn take_empty(&mut self, class: usize) -> Magazine {
         let Some(stack) = self.empty.get_mut(class) else { return ptr::null_mut() };
         let magazine = pop(stack);
@@ -105,13 +106,13 @@ impl Shared {
     }
 }
 
-/// An empty magazine of `class`; NULL where memory is refused.
+/// An empty magazine of `class`; NULL if memory is refused.
 pub(crate) fn take_empty(class: usize) -> Magazine {
     with_shared(|shared| shared.take_empty(class))
 }
 
-/// Takes a full magazine of `class` for an empty one, which may be NULL; NULL if no thread gave one away, and then the
-/// empty one stays its thread's.
+/// Exchanges an empty magazine of `class`, which may be NULL, for a full one; NULL if no thread gave one
+/// away, in which case the thread keeps the empty one.
 pub(crate) fn exchange_empty(class: usize, empty: Magazine) -> Magazine {
     with_shared(|shared| {
         let full = shared.full.get_mut(class).map_or(ptr::null_mut(), pop);
@@ -125,8 +126,8 @@ pub(crate) fn exchange_empty(class: usize, empty: Magazine) -> Magazine {
     })
 }
 
-/// Takes an empty magazine of `class` for a full one; NULL where memory is refused, and then the full one stays its
-/// thread's.
+/// Exchanges a full magazine of `class` for an empty one; NULL if memory is refused, in which case the thread
+/// keeps the full one.
 pub(crate) fn exchange_full(class: usize, full: Magazine) -> Magazine {
     with_shared(|shared| {
         let empty = shared.take_empty(class);
@@ -153,7 +154,7 @@ pub(crate) fn take_heap() -> *mut Heap {
     with_shared(|shared| {
         let heap = shared.orphans;
         if !heap.is_null() {
-            // SAFETY: what lies on the stack was handed over by `give_heap`.
+            // SAFETY: whatever is on the stack was handed over by `give_heap`.
             shared.orphans = unsafe { (*heap).next_orphan };
         }
         heap
@@ -165,12 +166,12 @@ pub(crate) fn take_span(bytes: usize, class: usize) -> Option<*mut u8> {
     with_shared(|shared| shared.arena.take(bytes, class_alignment(class), class as u8))
 }
 
-/// Has the kernel bring the next `bytes` of fresh memory. False where it does not.
+/// Has the kernel populate the next `bytes` of fresh memory. False if it does not.
 pub(crate) fn populate(bytes: usize) -> bool {
     with_shared(|shared| shared.arena.populate(bytes))
 }
 
-/// Bytes of fresh memory that were taken so far.
+/// Bytes of fresh memory taken so far.
 pub(crate) fn used_bytes() -> usize {
     with_shared(|shared| shared.arena.used_bytes())
 }

@@ -5,23 +5,25 @@ use crate::classes::{class_alignment, class_bytes, magazine_blocks};
 use crate::heap::{Heap, List, Magazine};
 use crate::{pool, refuse, thread};
 
-/// Fresh memory that a thread takes for a class at first: twice as much each time, up to [`MOST_SPAN_BYTES`], so that
-/// hundreds of threads that need little take little. Larger blocks are taken one by one.
+/// How much fresh memory a thread takes for a class at first; it takes twice as much each time, up to
+/// [`MOST_SPAN_BYTES`], so that hundreds of threads that need little take little. Larger blocks are taken one
+/// by one.
 const LEAST_SPAN_BYTES: usize = CARD_BYTES;
-/// Blocks up to this fill a magazine when they are fresh; of larger ones it matters that they are known to be zero.
+/// Fresh blocks up to this size fill a magazine; for larger ones it matters that they are known to be zero.
 const BATCHED_BYTES: usize = 1 << 10;
-/// How far blocks of whole pages are moved apart: their first lines would all lie in one set of a cache.
+/// How far blocks of whole pages are moved apart; otherwise their first lines would all lie in one set of a
+/// cache.
 const COLOUR_BYTES: usize = 64;
 
 impl Heap {
-    /// A block of `class`, and whether it is fresh (zeroed by the kernel); NULL with ENOMEM where
-    /// memory is refused.
+    /// A block of `class`, and whether it is fresh (zeroed by the kernel); NULL with ENOMEM if memory is
+    /// refused.
     ///
     /// # Safety
     /// `class` is below CLASSES.
     #[inline(always)]
     pub(crate) unsafe fn allocate(&mut self, class: usize) -> (*mut u8, bool) {
-        // SAFETY: the class is in range, and above its first word a magazine holds free blocks alone.
+        // SAFETY: the class is in range, and above its first word a magazine holds only free blocks.
         unsafe {
             let list = self.lists.as_mut_ptr().add(class);
             let top = (*list).top;
@@ -51,7 +53,7 @@ impl Heap {
         }
     }
 
-    /// [`Heap::free`] where the magazine is full, or not there yet.
+    /// [`Heap::free`] when the magazine is full, or does not exist yet.
     #[cold]
     #[inline(never)]
     unsafe fn free_beyond(&mut self, class: usize, block: *mut u8) {
@@ -60,17 +62,18 @@ impl Heap {
             if self.make_room(class) {
                 self.free(class, block);
             }
-            // Else there is no memory even for a magazine: the block is lost.
+            // Otherwise there is no memory even for a magazine: the block is lost.
         }
     }
 
-    /// [`Heap::allocate`] where the magazine is empty: the second one, else fresh memory that the thread has, else a
-    /// full one from the pool, else new fresh memory.
+    /// [`Heap::allocate`] when the magazine is empty: uses the second one, else fresh memory that the thread
+    /// has, else a full one from the pool, else new fresh memory.
     #[cold]
     #[inline(never)]
     unsafe fn refill(&mut self, class: usize) -> (*mut u8, bool) {
         if thread::begin(self) {
-            // SAFETY: the class is in range. An adopted heap may hold blocks now; the second time it begins nothing.
+            // SAFETY: the class is in range. An adopted heap may hold blocks now; the second time, `begin`
+            // does nothing.
             return unsafe { self.allocate(class) };
         }
         // SAFETY: the class is in range.
@@ -101,7 +104,7 @@ impl Heap {
         }
     }
 
-    /// Makes room in a magazine that is full, or not there yet. False where memory is refused.
+    /// Makes room in a magazine that is full, or does not exist yet. False if memory is refused.
     unsafe fn make_room(&mut self, class: usize) -> bool {
         thread::begin(self);
         // SAFETY: the class is in range.
@@ -125,8 +128,8 @@ impl Heap {
         true
     }
 
-    /// A block of the fresh memory that the thread has for `class`. Of small blocks as many more as the magazine holds
-    /// are added to it, which must be empty.
+    /// A block of the fresh memory that the thread has for `class`. For small blocks, the magazine, which
+    /// must be empty, is also filled with as many as it holds.
     ///
     /// # Safety
     /// `class` is below CLASSES.
@@ -163,7 +166,7 @@ impl Heap {
         Some(first)
     }
 
-    /// Takes fresh memory for `class`. None where it is refused.
+    /// Takes fresh memory for `class`. None if it is refused.
     ///
     /// # Safety
     /// `class` is below CLASSES.
@@ -180,7 +183,7 @@ impl Heap {
     }
 }
 
-/// How far the blocks of `class` lie apart.
+/// How far apart the blocks of `class` are.
 const fn stride_bytes(class: usize) -> usize {
     let bytes = class_bytes(class);
     if bytes.is_multiple_of(PAGE_BYTES) && class_alignment(class) < PAGE_BYTES {

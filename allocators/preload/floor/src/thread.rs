@@ -1,6 +1,6 @@
-//! What happens to a thread's heap when the thread begins and ends.
+//! What happens to a thread's heap when the thread starts and ends.
 //!
-//! The end of a thread is seen through a pthread key; its heap is left to the next new thread.
+//! The end of a thread is noticed through a pthread key; its heap is left to the next new thread.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -8,10 +8,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::heap::{Heap, Stage};
 use crate::{allocate, classes, free_object, pool, storage};
 
-/// The key whose destructor sees threads end, plus one; 0 as long as there is none.
+/// The key with the destructor that notices threads ending, plus one; 0 as long as there is none.
 static KEY: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the key, and lets no fork happen while the pool's mutex is held. Once, before `main`.
+/// Makes the key, and ensures that no fork happens while the pool's mutex is held. Runs once, before `main`.
 pub(crate) extern "C" fn prepare() {
     let mut key = 0;
     // SAFETY: the destructor lives as long as this library, which is never unloaded: it is preloaded.
@@ -31,9 +31,9 @@ unsafe extern "C" fn unlock_pool() {
     pool::unlock();
 }
 
-/// Has the thread's end seen and adopts the heap of an ended thread: true if it did adopt one.
+/// Ensures that the thread's end is noticed, and adopts the heap of an ended thread; true if it adopted one.
 ///
-/// Does nothing but the first time.
+/// Does nothing except the first time.
 pub(crate) fn begin(heap: &mut Heap) -> bool {
     let key = KEY.load(Ordering::Acquire);
     if heap.stage != Stage::New || key == 0 {
@@ -50,12 +50,12 @@ pub(crate) fn begin(heap: &mut Heap) -> bool {
             free_object(heap, orphan.cast());
         }
     }
-    // SAFETY: the key exists. The value only has to be other than NULL.
+    // SAFETY: the key exists. The value must only differ from NULL.
     unsafe { libc::pthread_setspecific(key.wrapping_sub(1), core::ptr::dangling::<c_void>()) };
     !orphan.is_null()
 }
 
-/// Runs at a thread's end, among the destructors of other keys and, asking for it, after them.
+/// Runs at a thread's end, among the destructors of other keys and, by asking for it, after them.
 unsafe extern "C" fn end(value: *mut c_void) {
     // SAFETY: the heap is the calling thread's, and no other reference to it is in use.
     let heap = unsafe { &mut *storage::heap() };

@@ -1,18 +1,18 @@
-//! A shared library that serves the malloc family by jemalloc, for LD_PRELOAD.
+//! A shared library that serves the malloc family with jemalloc, for LD_PRELOAD.
 //!
-//! jemalloc is compiled in with its names prefixed (`_rjem_malloc`); each function here is one jump to it,
-//! so that a call costs what it costs in a jemalloc that was built to be preloaded. Nothing may be added
-//! on the way: this library must behave as jemalloc does, and only the names differ.
+//! jemalloc is compiled in with its names prefixed (`_rjem_malloc`); each function here is one jump to it, so
+//! that a call costs the same as in a jemalloc that was built to be preloaded. Nothing may be added along the
+//! way: this library must behave as jemalloc does, and only the names differ.
 //!
-//! What this build is, beside a distribution's (Debian's libjemalloc2, 5.3.0):
+//! How this build compares with a distribution's (Debian's libjemalloc2, 5.3.0):
 //! - version 5.3.1, as `mallctl("version")` says;
-//! - settings are read from `_RJEM_MALLOC_CONF` (there `MALLOC_CONF`), and from the text of a link
-//!   `/etc/_rjem_malloc.conf` (there `/etc/malloc.conf`);
+//! - settings are read from `_RJEM_MALLOC_CONF` (Debian: `MALLOC_CONF`), and from the text of a link
+//!   `/etc/_rjem_malloc.conf` (Debian: `/etc/malloc.conf`);
 //! - without statistics and without profiling (`config.stats` and `config.prof`, which Debian compiles in,
-//!   profiling being off): `stats.*` and `prof.*` are not there to be read, and the counters' share of the
-//!   slow paths is saved. All other `config.*` are the same;
-//! - no C++ operators: libstdc++'s call malloc, so that a sized delete costs what a free does;
-//! - thread-local storage in the initial-exec model, thread ends seen through a pthread key, and
+//!   with profiling off): `stats.*` and `prof.*` cannot be read, and the counters' share of the slow paths is
+//!   saved. All other `config.*` are the same;
+//! - no C++ operators: libstdc++'s call malloc, so a sized delete costs the same as a free;
+//! - thread-local storage in the initial-exec model, thread ends noticed through a pthread key, and
 //!   `pthread_atfork` handlers registered, all three as in a distribution's build.
 //!
 //! `malloc_trim` and `mallinfo` are not exported, as in a distribution's build: a program that calls
@@ -56,7 +56,7 @@ forward! {
     mallctl => _rjem_mallctl,
 }
 
-/// `reallocarray(3)`: ENOMEM where the product overflows, the object left as it is.
+/// `reallocarray(3)`: ENOMEM if the product overflows, with the object left as it is.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library and not freed since.

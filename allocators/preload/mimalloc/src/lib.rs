@@ -1,15 +1,15 @@
-//! A shared library that serves the malloc family by mimalloc, for LD_PRELOAD.
+//! A shared library that serves the malloc family with mimalloc, for LD_PRELOAD.
 //!
 //! mimalloc is compiled in under its own names (`mi_malloc`); each function here is one jump to it. Nothing
-//! may be added on the way: this library must behave as mimalloc does, and only the names differ.
+//! may be added along the way: this library must behave as mimalloc does, and only the names differ.
 //!
-//! What this build is, beside a distribution's (Debian's libmimalloc2.0, 2.0.9):
-//! - version 3.3.2: the crate builds the third generation unless its feature `v2` is asked for. The
-//!   two differ more than other allocators do from each other (purges after 1 s, not 25 ms; pages
-//!   are owned by threads, not segments);
+//! How this build compares with a distribution's (Debian's libmimalloc2.0, 2.0.9):
+//! - version 3.3.2: the crate builds the third generation unless its feature `v2` is asked for. The two
+//!   differ more than other allocators do from each other (purges after 1 s instead of 25 ms; threads own
+//!   pages instead of segments);
 //! - settings are read from `MIMALLOC_*`, as there;
 //! - no C++ operators: libstdc++'s call malloc;
-//! - thread-local storage in the initial-exec model, thread ends seen through a pthread key, as there.
+//! - thread-local storage in the initial-exec model, thread ends noticed through a pthread key, as there.
 //!   Neither build registers fork handlers: mimalloc has none;
 //! - errno is as mimalloc leaves it: a malloc that fails returns NULL and does not set ENOMEM.
 //!
@@ -56,11 +56,11 @@ forward! {
     heaplab_mi_version => mi_version,
     /// `mi_collect`, the purge.
     heaplab_mi_collect => mi_collect,
-    /// `mi_process_info`, what it says of its memory.
+    /// `mi_process_info`, what it says about its memory.
     heaplab_mi_process_info => mi_process_info,
 }
 
-/// C23's `free_aligned_sized`, whose arguments mimalloc takes in another order.
+/// C23's `free_aligned_sized`, whose arguments mimalloc takes in a different order.
 ///
 /// # Safety
 /// `object` is NULL or was returned by this library for this alignment and size, and not freed since.

@@ -1,8 +1,8 @@
 //! A shared library that reports which malloc serves each process of a tree, for LD_PRELOAD after the allocator.
 //!
-//! Its constructor finds the file that the malloc of this process lies in and appends one record to the file
-//! that `HEAPLAB_PROBE_FILE` names. A path is inherited by every child, through exec and through programs that
-//! close all descriptors. No record is a proof too: LD_PRELOAD did not reach that process.
+//! Its constructor finds the file that contains this process's malloc, and appends one record to the file
+//! that `HEAPLAB_PROBE_FILE` names. A path is inherited by every child, through exec and through programs
+//! that close all descriptors. A missing record is also proof: LD_PRELOAD did not reach that process.
 //!
 //! ```text
 //! record = field NUL field NUL field NUL field NUL, appended in one write
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! It exports nothing. Side effects: a few system calls before `main`, and error texts of the dynamic loader
-//! (a few hundred bytes of the heap under test) for functions that there are not. It must not panic, and
-//! does not allocate through Rust.
+//! (a few hundred bytes of the heap under test) for functions that do not exist. It must not panic, and does
+//! not allocate through Rust.
 #![allow(unsafe_code)]
 
 mod owner;
@@ -65,15 +65,16 @@ extern "C" fn report() {
     unsafe { record.append_to(path) };
 }
 
-/// The program that runs, as the kernel has it; empty if it does not say.
+/// The running program, as the kernel reports it; empty if it does not.
 fn read_program(buffer: &mut [u8; record::PATH_BYTES]) -> &[u8] {
     let link = c"/proc/self/exe".as_ptr();
-    // SAFETY: the buffer is as long as is said.
+    // SAFETY: the buffer has the stated length.
     let length = unsafe { libc::readlink(link, buffer.as_mut_ptr().cast::<c_char>(), buffer.len()) };
     usize::try_from(length).ok().and_then(|length| buffer.get(..length)).unwrap_or_default()
 }
 
-/// The file of an object, as an absolute path: the loader knows the program itself by its first argument only.
+/// The file of an object, as an absolute path: the loader knows the program itself only by its first
+/// argument.
 fn push_file(record: &mut Record, owner: &Owner, program: &[u8]) {
     if owner.is_program() {
         record.push(program);
@@ -96,7 +97,7 @@ fn push_file(record: &mut Record, owner: &Owner, program: &[u8]) {
     }
 }
 
-/// The functions of the malloc family that lie elsewhere than malloc.
+/// The functions of the malloc family that are not in the same file as malloc.
 fn push_strays(record: &mut Record, malloc: &Owner) {
     let mut separator: &[u8] = b"";
     for name in FAMILY {

@@ -1,18 +1,18 @@
-//! Which file a function lies in, as a call from the program reaches it.
+//! Which file contains a function, as a call from the program reaches it.
 //!
 //! NOTE: a program that is not position-independent and takes a function's address gives that function an
 //! address in the program itself (its entry of the procedure linkage table), and dlsym finds that. The symbol
-//! there is undefined, which tells the two cases apart; then the objects are asked one by one, in the order in
-//! which the loader searches them.
+//! there is undefined, which distinguishes the two cases; then the objects are asked one by one, in the
+//! loader's search order.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 
-/// The object that a function lies in.
+/// The object that contains a function.
 pub(crate) struct Owner {
-    /// Its file as the loader has it.
+    /// Its file, as the loader names it.
     pub(crate) file: *const c_char,
-    /// Where it is mapped: what tells two objects apart.
+    /// Where it is mapped: what distinguishes two objects.
     pub(crate) base: *mut c_void,
 }
 
@@ -26,9 +26,9 @@ struct LinkMap {
     previous: *const LinkMap,
 }
 
-/// `dladdr1` shall yield the symbol's entry.
+/// Makes `dladdr1` return the symbol's entry.
 const RTLD_DL_SYMENT: c_int = 1;
-/// `dlinfo` shall yield the object's place in the loader's list.
+/// Makes `dlinfo` return the object's place in the loader's list.
 const RTLD_DI_LINKMAP: c_int = 2;
 /// Section index of a symbol that an object only refers to.
 const SHN_UNDEF: u16 = 0;
@@ -60,7 +60,7 @@ impl Owner {
     }
 }
 
-/// The object that an address lies in, and whether that object defines the symbol there.
+/// The object that contains an address, and whether that object defines the symbol there.
 fn owner_of(address: *const c_void) -> Option<(Owner, bool)> {
     let mut info = libc::Dl_info {
         dli_fname: ptr::null(),
@@ -69,7 +69,7 @@ fn owner_of(address: *const c_void) -> Option<(Owner, bool)> {
         dli_saddr: ptr::null_mut(),
     };
     let mut symbol: *mut c_void = ptr::null_mut();
-    // SAFETY: dladdr1 takes any address and writes to the two results alone.
+    // SAFETY: dladdr1 takes any address and writes only to the two results.
     let found = unsafe { dladdr1(address, &mut info, &mut symbol, RTLD_DL_SYMENT) } != 0;
     if address.is_null() || !found || info.dli_fname.is_null() {
         return None;
@@ -80,10 +80,10 @@ fn owner_of(address: *const c_void) -> Option<(Owner, bool)> {
     Some((Owner { file: info.dli_fname, base: info.dli_fbase }, defined))
 }
 
-/// Asks every object but the program for a definition of its own.
+/// Asks every object except the program for its own definition.
 fn find_one_by_one(name: &CStr) -> Option<Owner> {
     let mut map: *const LinkMap = ptr::null();
-    // SAFETY: the handle of the program itself is always there; dlinfo writes one pointer. The list does not
+    // SAFETY: the handle of the program itself always exists; dlinfo writes one pointer. The list does not
     // change: no other thread runs before `main`.
     unsafe {
         let program = libc::dlopen(ptr::null(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);

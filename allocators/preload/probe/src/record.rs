@@ -2,12 +2,12 @@
 
 use core::ffi::c_char;
 
-/// The longest path that the kernel takes.
+/// The longest path that the kernel accepts.
 pub(crate) const PATH_BYTES: usize = libc::PATH_MAX as usize;
 /// Two paths and a few words.
 const RECORD_BYTES: usize = 2 * PATH_BYTES + 1024;
 
-/// A record that is being written. What does not fit is left out, but every field keeps its end.
+/// A record that is being written. What does not fit is omitted, but every field keeps its end.
 pub(crate) struct Record {
     bytes: [u8; RECORD_BYTES],
     length: usize,
@@ -53,8 +53,8 @@ impl Record {
         }
     }
 
-    /// Appends the record to the file of this name, which must be there. A file that is gone is a run that has
-    /// ended: nobody waits for the record then.
+    /// Appends the record to the file of this name, which must exist. If the file is gone, the run has ended
+    /// and nobody waits for the record.
     ///
     /// # Safety
     /// `path` ends with NUL.
