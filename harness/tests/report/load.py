@@ -1,4 +1,4 @@
-"""Loads a run's CSV files as they are, with pandas and with DuckDB, and prints what came of each column."""
+"""Loads a run's CSV files unchanged, with pandas and with DuckDB, and prints the result for each column."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ def by_duckdb(path):
 
 
 def peaks(directory):
-    """The median peaks, asked for as a user would."""
+    """The median peaks, queried as a user would."""
     frame = pandas.read_csv(directory + "/summary.csv")
     frame = frame[frame.metric == "resident_peak_bytes"].set_index("variant")["median"]
     query = f"select variant, median from '{directory}/summary.csv' where metric = 'resident_peak_bytes'"
