@@ -1,4 +1,4 @@
-"""What scripts/limit-odds needs of files: a recommended limit, and the table of what came of the runs under it."""
+"""What scripts/limit-odds needs from files: a recommended limit, and the table of the runs' outcomes under it."""
 
 import csv
 import math
@@ -20,19 +20,19 @@ def limit(path, variant):
 
 
 def at_most(killed, tried, odds):
-    """The chance of so few kills or fewer, at these odds."""
+    """The chance of this few kills or fewer, at these odds."""
     return sum(math.comb(tried, k) * odds**k * (1 - odds) ** (tried - k) for k in range(killed + 1))
 
 
 def verdict(killed, tried, odds):
-    """Whether the odds that were promised can be, at 95 % on both sides."""
+    """Whether the promised odds are possible, at 95 % on both sides."""
     if 1 - at_most(killed - 1, tried, odds) < 0.025:
         return "more than promised"
     return "not contradicted" if at_most(killed, tried, odds) >= 0.025 else "fewer than promised"
 
 
 def peak(row):
-    """What a sample needed: what its group was charged, less file pages, or what was seen of it."""
+    """What a sample needed: what its group was charged, minus file pages, or what was sampled of it."""
     number = lambda name: int(row[name] or 0)
     charged = number("group_peak_bytes") - number("group_file_bytes")
     return max(charged, number("resident_peak_bytes") + number("group_kernel_bytes"))
@@ -48,7 +48,8 @@ def of_subject(folder, subject):
         killed = sum(row["status"] == "oom" for row in samples)
         other = sum(row["status"] not in ("oom", "ok") for row in samples)
         tried = len(samples) - other
-        # A killed run needed more than its limit, and how much more is not known: the others' peaks stand for it too.
+        # A killed run needed more than its limit, and how much more is unknown: the other runs' peaks stand in for it
+        # too.
         peaks = [peak(row) for row in samples if row["status"] == "ok"]
         ours, vpa, krr = (int(float(planned[name])) for name in ("limit_bytes", "vpa_bytes", "krr_bytes"))
         slack = lambda bound: statistics.median((bound - one) / bound for one in peaks) if peaks else math.nan
@@ -66,7 +67,7 @@ def of_subject(folder, subject):
 
 
 def peaks(path):
-    """What each run without a limit needed, for what is committed."""
+    """What each run without a limit needed, for the committed files."""
     print("variant,block,peak_bytes")
     for row in rows(path):
         if row["status"] == "ok":

@@ -1,4 +1,4 @@
-"""The table of scripts/limit-smallest: what `heaplab limit` found of replays and of programs, and how far they are apart."""
+"""The table of scripts/limit-smallest: what `heaplab limit` found for replays and programs, and how far apart they are."""
 
 import csv
 import glob
@@ -21,7 +21,7 @@ def predicted_peaks(path):
 
 
 def of_subject(folder, name):
-    """For each variant: the program's limit, the one from its replay, and the peak that is predicted without any search."""
+    """For each variant: the program's limit, the one from its replay, and the peak predicted without any search."""
     peaks = predicted_peaks(os.path.join(folder, f"{name}-heap.csv"))
     path = os.path.join(folder, f"{name}-replay.csv")
     replays = {row["variant"]: row for row in rows(path)} if os.path.exists(path) else {}
@@ -32,7 +32,8 @@ def of_subject(folder, name):
         peak = peaks.get(variant)
         predicted = None
         if replay and replay["limit_bytes"] and peak:
-            # What the process has beside the replay's group: its predicted peak less what the group was charged at most.
+            # What the process has besides the replay's group: its predicted peak minus the most that the group was
+            # charged.
             predicted = float(replay["limit_bytes"]) + peak - float(replay["free_peak_bytes"])
         yield name, variant, real, predicted, peak
 

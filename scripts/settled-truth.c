@@ -5,7 +5,7 @@
  *
  *     settled-truth TRACE.csv
  *
- * Whatever it needs lies on shared mappings, which RssAnon does not count.
+ * Whatever it needs is on shared mappings, which RssAnon does not count.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,7 +31,7 @@ struct call {
     uint64_t time_ns, size, alignment, touch;
     uint32_t object, thread;
     uint32_t kind;
-    /* of a realloc: how much the object had before */
+    /* for a realloc: how much the object had before */
     uint64_t before;
 };
 
@@ -40,7 +40,7 @@ struct object {
     /* the call that gave it its block */
     struct call *allocating;
     uint64_t size;
-    /* bytes that the trace says were written; what of the part that a realloc kept was not */
+    /* bytes that the trace says were written; of the part that a realloc kept, those that were not */
     uint64_t touched, untouched_before;
     uint32_t thread;
     int is_touched, is_known, is_live;
@@ -54,7 +54,7 @@ static uint32_t thread_count;
 static uint64_t start_ns;
 /* the call whose turn it is */
 static atomic_uint *turn;
-/* one word for each thread, counted up when it is its turn */
+/* one word per thread, incremented when it is its turn */
 static atomic_uint *wake;
 static pthread_t *handles;
 static char *started, *ended;
@@ -201,7 +201,7 @@ static void read_trace(const char *path) {
     const char *end = text + stat.st_size;
     uint64_t lines = 0;
     for (const char *at = text; (at = memchr(at, '\n', (size_t)(end - at))); at++) lines++;
-    /* One free for each object that is left, and one purge for each thread. */
+    /* One free per remaining object, and one purge per thread. */
     calls = shared((3 * lines + 1) * sizeof *calls);
     objects = shared((lines + 1) * sizeof *objects);
     const char *at = memchr(text, '\n', (size_t)(end - text)) + 1;
@@ -267,7 +267,7 @@ static void make(struct call *call) {
     default: return;
     }
     if (!block && call->size) { errno = ENOMEM; die("the allocator returned NULL"); }
-    /* As heaplab counts: in lines of 64 bytes, never beyond the block. */
+    /* As in heaplab: in lines of 64 bytes, never beyond the block. */
     uint64_t to = (call->touch + 63) / 64 * 64;
     touch(block, call->kind == REALLOC ? call->before : 0, to < call->size ? to : call->size);
     object->block = block;
@@ -282,7 +282,7 @@ static void *stacks;
 #define STACK ((size_t)256 << 10)
 static uint64_t limit;
 
-/* Gives the turn to the thread of the call that comes next; to the initial thread at the end of a phase. */
+/* Gives the turn to the thread of the next call; to the initial thread at the end of a phase. */
 static void pass_on(uint64_t next) {
     uint32_t thread = next < limit ? calls[next].thread : 0;
     atomic_store(turn, (unsigned)next);
@@ -301,7 +301,7 @@ static void pass_on(uint64_t next) {
 static uint32_t gone;
 static int has_gone;
 
-/* Makes calls while they are the thread's own. Returns when the thread ends, or the phase, for the initial one. */
+/* Makes calls while they are the thread's own. Returns when the thread ends, or, for the initial thread, the phase. */
 static void take_turns(uint32_t thread, unsigned *seen) {
     for (;;) {
         while (atomic_load(&wake[thread]) == *seen) futex_wait(&wake[thread], *seen);
