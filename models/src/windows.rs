@@ -121,8 +121,8 @@ impl Replay {
         }
     }
 
-    /// Writes its own mark. All segments of every window up to the one before the previous are done, and so are
-    /// all earlier ones of this thread.
+    /// Writes its own mark. All segments of every window up to the one before the previous are done, and so
+    /// are all earlier ones of this thread.
     fn run_segment(&self, thread: usize, window: usize) {
         for before in 0..window {
             for (of, mark) in self.marks[before].iter().enumerate() {
