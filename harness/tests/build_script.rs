@@ -32,8 +32,8 @@ impl Script {
         let mut command = Command::new(self.place.path().join("script"));
         command.current_dir(sources.join("harness")).env("PROFILE", profile);
         command.env_remove("HEAPLAB_COMMIT").envs(given.map(|commit| ("HEAPLAB_COMMIT", commit)));
-        // NOTE: git must find neither a repository that may contain this folder, nor the one for which a git hook
-        // runs this test.
+        // NOTE: git must find neither a repository that may contain this folder, nor the one for which a git
+        // hook runs this test.
         command.env("GIT_CEILING_DIRECTORIES", self.place.path()).env_remove("GIT_DIR");
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
