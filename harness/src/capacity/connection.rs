@@ -1,20 +1,20 @@
 //! Memory of a connection: a line through what a process needs at several loads of one model.
 //!
-//! The line is Theil's and Sen's: its slope is the median of the slopes between every two samples of different loads, its
-//! base the median of what is then left of each sample. A sample that is a spike moves it by a place in an order,
-//! where least squares follow it. Tried on three loads, 10 samples each, with noise of 1 %: the mean error of the slope was
-//! 0.58 % without spikes (least squares 0.57 %, least squares through the loads' medians 0.66 %), and 0.62 % where
-//! one sample in twenty was a spike (5.6 % and 0.71 %).
+//! The line is a Theil–Sen fit: its slope is the median of the slopes between every two samples of different loads, and
+//! its base is the median of what remains of each sample. A sample that is a spike moves it by one rank, whereas least
+//! squares follows the spike. Tried on three loads, 10 samples each, with 1 % noise: the mean error of the slope was
+//! 0.58 % without spikes (least squares 0.57 %, least squares through the loads' medians 0.66 %), and 0.62 % where one
+//! sample in twenty was a spike (5.6 % and 0.71 %).
 
 use serde::Serialize;
 
 use super::need::Need;
 use crate::stats::{Interval, bca_interval, median};
 
-/// How far a load may be from the line that is said to describe it, over its median.
+/// Largest distance of a load from the line that is said to describe it, over the load's median.
 pub const MOST_BEND: f64 = 0.1;
 
-/// A process's memory as a line over its number of connections. Empty means not to be said.
+/// A process's memory as a line over its number of connections. Empty means that it cannot be stated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConnectionRow {
     /// The load model.
@@ -25,28 +25,28 @@ pub struct ConnectionRow {
     pub connections: Vec<f64>,
     /// Samples of all loads.
     pub n: u64,
-    /// Memory that one more connection takes; empty where a load is further than [`MOST_BEND`] off the line.
+    /// Memory that one more connection takes; empty where a load is further than [`MOST_BEND`] from the line.
     pub connection_bytes: Option<f64>,
     /// Lower end of its interval; empty where a load has fewer than 6 samples.
     pub connection_low_bytes: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub connection_high_bytes: Option<f64>,
-    /// Memory of a process without a connection, where the line meets 0. May be below 0.
+    /// Memory of a process without connections, where the line meets 0. May be negative.
     pub base_bytes: Option<f64>,
     /// Lower end of its interval.
     pub base_low_bytes: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub base_high_bytes: Option<f64>,
-    /// Coverage of both intervals, nominal.
+    /// Nominal coverage of both intervals.
     pub coverage: Option<f64>,
     /// Largest distance of a load's median from the line, over that median.
     pub bend: Option<f64>,
 }
 
-/// The lines of every model and variant. `needs` are those of one run or of several; `seed` decides the resamples.
+/// Fits the line of every model and variant. `needs` are those of one or more runs; `seed` decides the resamples.
 ///
-/// Fitted as the module says; intervals by [`bca_interval`], each load resampled by itself. Fewer than two
-/// loads have no line.
+/// The fit is the module's; the intervals are those of [`bca_interval`], with each load resampled by itself. Fewer than
+/// two loads have no line.
 pub fn fit_connections(needs: &[Need], seed: u64) -> Vec<ConnectionRow> {
     keys(needs).into_iter().map(|(model, variant)| fit(needs, model, variant, seed)).collect()
 }
@@ -74,7 +74,7 @@ fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     let whole: Vec<Vec<f64>> = loads.iter().map(|load| load.bytes.clone()).collect();
     let found = line(&connections, &whole);
     let bend = found.and_then(|line| bend(&loads, line));
-    // A slope of what is no line would be believed.
+    // Readers would believe a slope even where there is no line.
     let line = found.filter(|_| bend.is_none_or(|bend| bend <= MOST_BEND));
     let interval = |figure: fn((f64, f64)) -> f64| -> Option<Interval> {
         bca_interval(&groups, seed, |groups| self::line(&connections, groups).map(figure))
@@ -99,7 +99,7 @@ fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     }
 }
 
-/// The samples by load, ascending; two runs at the same load are one load.
+/// The samples by load, ascending; two runs at the same load count as one load.
 pub(super) fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
     for need in needs.iter().filter(|need| need.variant == variant && !need.blocks.is_empty()) {
@@ -114,7 +114,7 @@ pub(super) fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
     loads
 }
 
-/// Slope and value at 0 of the line of Theil and Sen; none with fewer than two loads.
+/// Slope and value at 0 of the Theil–Sen line; none for fewer than two loads.
 pub(super) fn line(connections: &[f64], groups: &[Vec<f64>]) -> Option<(f64, f64)> {
     let loads: Vec<(f64, &Vec<f64>)> = connections.iter().copied().zip(groups).collect();
     let mut slopes = Vec::new();
@@ -129,7 +129,7 @@ pub(super) fn line(connections: &[f64], groups: &[Vec<f64>]) -> Option<(f64, f64
     Some((slope, middle(left.collect())?))
 }
 
-/// The median, without sorting all: a line is fitted 10,000 times.
+/// The median, without sorting all values: a line is fitted 10,000 times.
 fn middle(mut values: Vec<f64>) -> Option<f64> {
     let half = values.len() / 2;
     if values.is_empty() {
@@ -219,7 +219,7 @@ mod tests {
             };
             need(connections, (0..10).map(value))
         };
-        // Two spikes at the highest load: least squares made 810,000 of the 700,000.
+        // Two spikes at the highest load: least squares turned the 700,000 into 810,000.
         let row = fit_connections(&[at(40, [99; 2]), at(80, [3, 99]), at(160, [0, 7])], 1).remove(0);
         let found = row.connection_bytes.expect("a line");
         assert!((found / 7e5 - 1.0).abs() < 0.02, "{found}");

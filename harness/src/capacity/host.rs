@@ -1,4 +1,4 @@
-//! What a process's need means on each type of host: how many fit, how many hosts a fleet takes.
+//! What a process's need means on each type of host: how many fit, and how many hosts a fleet takes.
 
 use serde::Serialize;
 
@@ -9,10 +9,10 @@ use crate::stats::{
     Interval, NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict,
 };
 
-/// Processes of a host at most, where they are drawn.
+/// Most processes of a host, where they are drawn.
 const MOST_PROCESSES: u64 = 4000;
 
-/// A variant of a workload on a type of host. Empty means not measured, or not to be said.
+/// A variant of a workload on a type of host. Empty means that it was not measured or cannot be stated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HostRow {
     /// Workload's name.
@@ -21,11 +21,11 @@ pub struct HostRow {
     pub variant: String,
     /// The host's memory.
     pub host_memory_bytes: u64,
-    /// The host's CPUs; empty if not said.
+    /// The host's CPUs; empty if not given.
     pub host_cpus: Option<u32>,
-    /// CPUs that the allocator was shown in the run; empty if not one number.
+    /// CPUs that the allocator saw in the run; empty if they are not one number.
     pub run_cpus: Option<u32>,
-    /// Blocks that measured it.
+    /// Blocks in which it was measured.
     pub n: u64,
     /// Memory samples that are not ok.
     pub failed: u64,
@@ -33,61 +33,62 @@ pub struct HostRow {
     pub resident_p99_bytes: Option<u64>,
     /// Page tables of the heap, median over blocks.
     pub page_table_bytes: Option<u64>,
-    /// Memory of a process that no other shares: both of these and `non_heap_bytes`, median over blocks.
+    /// Memory of a process that no other shares: the two above and `non_heap_bytes`, median over blocks.
     pub process_bytes: Option<u64>,
-    /// Lower end of its interval; empty below 6 blocks.
+    /// Lower end of its interval; empty for fewer than 6 blocks.
     pub process_low_bytes: Option<u64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub process_high_bytes: Option<u64>,
     /// Coverage of that interval.
     pub coverage: Option<f64>,
-    /// Process over baseline's, within blocks.
+    /// The process's memory over the baseline's, within blocks.
     pub ratio: Option<f64>,
     /// Lower end of the ratio's interval.
     pub ratio_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of the ratio's interval.
     pub ratio_high: Option<f64>,
     /// Coverage of that interval.
     pub ratio_coverage: Option<f64>,
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
-    /// What a process is planned with: the interval's upper end (without one the median) and the margin.
+    /// What a process is planned with: the interval's upper end (the median if there is no interval) and the margin.
     pub planned_bytes: Option<u64>,
     /// Pages that all processes of a host share.
     pub shared_bytes: u64,
-    /// Processes that fit on the host by all that is known: its memory, and its CPUs where both they and a process's use
-    /// of them are.
+    /// Processes that fit on the host by all that is known: by memory, and by CPU where the host's CPUs and a process's
+    /// use of them are both known.
     pub fits: Option<u64>,
-    /// Processes that run on it today; empty if not said.
+    /// Processes that run on it today; empty if not given.
     pub processes_today: Option<u64>,
-    /// Memory that a host needs for these, the reserve and the shared pages included.
+    /// Memory that a host needs for these, including the reserve and the shared pages.
     pub today_bytes: Option<u64>,
     /// Whether they fit.
     pub fits_today: Option<bool>,
-    /// Processes of the fleet; empty where neither it nor those of today are known.
+    /// Processes of the fleet; empty where neither the fleet nor today's processes are known.
     pub fleet: Option<u64>,
-    /// Hosts for the fleet; empty where not one process fits.
+    /// Hosts for the fleet; empty where not even one process fits.
     pub hosts: Option<u64>,
     /// What these cost.
     pub cost: Option<f64>,
-    /// Part of the baseline's cost that is saved, below 0 if it costs more; empty for the baseline and where no difference is shown.
+    /// Fraction of the baseline's cost that is saved, negative if it costs more; empty for the baseline and where no
+    /// difference is shown.
     pub saving: Option<f64>,
     /// Whether the resident bytes are those of a heap or of a whole process.
     pub basis: Basis,
-    /// What was added for memory that is not the heap's; 0 where the whole process is known.
+    /// What was added for memory outside the heap; 0 where the whole process is known.
     pub non_heap_bytes: u64,
     /// CPUs that a process keeps busy, median over blocks; empty if not known.
     pub cpus_used: Option<f64>,
-    /// CPUs that a process is planned with: the upper end of their interval, without one the median.
+    /// CPUs that a process is planned with: the upper end of their interval, or the median if there is no interval.
     pub cpus_planned: Option<f64>,
     /// Processes that fit by memory.
     pub fits_memory: Option<u64>,
-    /// Processes that fit by CPU; empty if the host's CPUs or a process's use of them are not known.
+    /// Processes that fit by CPU; empty if the host's CPUs or a process's use of them is not known.
     pub fits_cpu: Option<u64>,
 }
 
 impl HostRow {
-    /// What keeps one process more from the host: `CPU`, `memory`, or `memory only` where nothing is known of CPU.
+    /// What keeps one more process from the host: `CPU`, `memory`, or `memory only` where nothing is known of CPU.
     pub fn bound(&self) -> Option<&'static str> {
         let memory = self.fits_memory?;
         Some(match self.fits_cpu {
@@ -128,7 +129,7 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>, see
     rows
 }
 
-/// One variant on one host, but for the saving.
+/// Fits one variant on one host, all but the saving.
 fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u64) -> HostRow {
     let bytes = |value: f64| value.max(0.0).ceil() as u64;
     let non_heap_bytes = if need.basis == Basis::Heap { request.non_heap_bytes } else { 0 };
@@ -142,7 +143,7 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u
         interval.map_or(middle, |interval| Some(interval.high)).map(|high| high * (1.0 + request.margin));
     let shared_bytes = request.shared_bytes.saturating_add(need.library_bytes.unwrap_or(0));
     let taken = request.reserve_bytes.saturating_add(shared_bytes) as f64;
-    // A process of no bytes was not measured, and any number of them would fit.
+    // A process of no bytes was not measured; any number of them would fit.
     let planned = planned.filter(|planned| *planned > 0.0);
     let drawn = request.odds.filter(|_| planned.is_some()).map(|odds| {
         let more = non_heap as f32;
@@ -159,7 +160,7 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u
     let cpus_used = request.process_cpus.or(need.cpus_used);
     let cpus_planned = request.process_cpus.or(need.cpus_high).or(need.cpus_used);
     let fits_cpu = host.cpus.zip(cpus_planned.filter(|used| *used > 0.0)).map(|(cpus, used)| {
-        // A product that is whole but for its rounding is whole.
+        // A product that is whole except for rounding is whole.
         (f64::from(cpus) * (1.0 - request.cpu_headroom) / used + 1e-9).floor() as u64
     });
     let fits = fits_memory.map(|memory| fits_cpu.map_or(memory, |cpu| memory.min(cpu)));
@@ -218,7 +219,7 @@ fn ratio(need: &Need, base: &Need, non_heap: f64) -> Option<Ratio> {
     paired_ratio(&pairs)
 }
 
-/// What a variant costs: the fleet's hosts, or where there is no fleet a process's share of one.
+/// What a variant costs: the fleet's hosts or, without a fleet, a process's share of one host.
 fn cost(row: &HostRow, host: &Host) -> Option<f64> {
     let share = || row.fits.filter(|fits| *fits > 0).map(|fits| host.cost / fits as f64);
     if row.fleet.is_some() { row.cost } else { share() }
@@ -273,12 +274,12 @@ mod tests {
 
     #[test]
     fn a_host_holds_what_its_memory_allows() {
-        // A process: 77 to 79 MiB resident, 1 of page tables, 20 not the heap's: 98 to 100; with the margin 125.
+        // A process: 77 to 79 MiB resident, 1 of page tables, 20 outside the heap: 98 to 100; with the margin 125.
         let rows = plan_hosts(&[need("ptmalloc2", 9, 77.0)], &request(1360.0, 11), Some("ptmalloc2"), 1);
         let row = &rows[0];
         assert_eq!((row.process_bytes, row.process_high_bytes), (Some(99 << 20), Some(100 << 20)));
         assert_eq!((row.planned_bytes, row.shared_bytes), (Some(125 << 20), 10 << 20));
-        // 1360 less 100 reserved and 10 shared are 1250.
+        // 1360 minus 100 reserved and 10 shared is 1250.
         assert_eq!((row.fits, row.fits_today), (Some(10), Some(false)));
         assert_eq!(row.today_bytes, Some((100 + 10 + 11 * 125) << 20));
         assert_eq!((row.hosts, row.cost, row.saving), (Some(100), Some(300.0), None));
@@ -293,13 +294,13 @@ mod tests {
             let request = Request { hosts, cpu_headroom: headroom, process_cpus, ..request(1360.0, 11) };
             plan_hosts(std::slice::from_ref(&need), &request, None, 1).remove(0)
         };
-        // 10 fit by memory. 4 CPUs less a fifth are 3.2, and 0.7 fits 4 times.
+        // 10 fit by memory. 4 CPUs minus a fifth are 3.2, and 0.7 fits 4 times.
         let bound = row(Some(4), 0.2, None);
         assert_eq!((bound.fits_memory, bound.fits_cpu, bound.fits), (Some(10), Some(4), Some(4)));
         assert_eq!((bound.bound(), bound.fits_today, bound.hosts), (Some("CPU"), Some(false), Some(250)));
         let roomy = row(Some(64), 0.2, None);
         assert_eq!((roomy.fits, roomy.bound()), (Some(10), Some("memory")));
-        // Exactly as many as there are CPUs: 7 of 0.7 take 4.9, less nothing.
+        // Exactly as many as there are CPUs: 7 of 0.7 take 4.9, and nothing is kept free.
         assert_eq!(row(Some(7), 0.0, None).fits_cpu, Some(10));
         assert_eq!(
             row(Some(4), 0.0, Some(2.0)).fits_cpu,
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!((unknown.fits, unknown.fits_cpu, unknown.bound()), (Some(10), None, Some("memory only")));
     }
 
-    /// An answer that is planned with the middle of what was measured breaks for every second process.
+    /// A plan made with the middle of what was measured fails for every second process.
     #[test]
     fn cpu_is_planned_with_at_the_upper_end_as_memory_is() {
         let need = Need { cpus_used: Some(0.5), cpus_high: Some(0.7), ..need("ptmalloc2", 9, 77.0) };
@@ -389,7 +390,7 @@ mod tests {
             prop_assert!(fits(mib, memory + wider) >= fits(mib, memory));
             let row = plan_hosts(&[need("x", 9, mib)], &request(memory, 10), None, 1).remove(0);
             let used = row.fits.expect("measured") as f64 * row.planned_bytes.expect("measured") as f64;
-            // A byte each is the rounding of what is shown.
+            // One byte each allows for the rounding of what is shown.
             prop_assert!(used <= memory * MIB + row.fits.expect("measured") as f64);
         }
     }

@@ -1,4 +1,4 @@
-//! What a process needs at each load: measured, and by the line where one describes the loads.
+//! What a process needs at each load: as measured, and from the line where one describes the loads.
 
 use serde::Serialize;
 
@@ -6,10 +6,10 @@ use super::connection::{MOST_BEND, fit_connections, keys, line, loads};
 use super::need::Need;
 use crate::stats::{Interval, bca_interval, median, median_interval};
 
-/// What is known of the loads of a plan, beside what the runs say themselves.
+/// What is known of a plan's loads, besides what the runs themselves say.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loads {
-    /// The load of each run, in the order of the runs; empty where the runs say their own.
+    /// The load of each run, in the order of the runs; empty where the runs state their own.
     pub of_runs: Vec<f64>,
     /// Loads at which a process's need is asked for.
     pub asked: Vec<f64>,
@@ -27,7 +27,7 @@ pub enum LoadSource {
     Extrapolated,
 }
 
-/// What a process needs at one load. Empty means not to be said.
+/// What a process needs at one load. Empty means that it cannot be stated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LoadRow {
     /// The load model or the program.
@@ -38,22 +38,23 @@ pub struct LoadRow {
     pub load: f64,
     /// Where the figures come from.
     pub source: LoadSource,
-    /// Samples that they rest on.
+    /// Samples that the figures rest on.
     pub n: u64,
-    /// Memory of a process: the median of its samples, or what the line has there; empty where no line describes the loads.
+    /// Memory of a process: the median of its samples, or the line's value there; empty where no line describes the
+    /// loads.
     pub process_bytes: Option<f64>,
     /// Lower end of its interval.
     pub process_low_bytes: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub process_high_bytes: Option<f64>,
-    /// Coverage of that interval, nominal.
+    /// Nominal coverage of that interval.
     pub coverage: Option<f64>,
 }
 
-/// Every measured load of every model and variant, and the loads that were asked for beside them, by the line.
+/// Every measured load of every model and variant, and the other loads asked for, read from the line.
 ///
-/// The interval at a load that was not measured is that of the line there (BCa, each load resampled by itself): what is
-/// not known of the line, and not how far a single process lies from it.
+/// The interval at a load that was not measured is that of the line there (BCa, each load resampled by itself): it
+/// covers the uncertainty of the line, not how far a single process lies from it.
 pub fn read_loads(needs: &[Need], asked: &[f64], seed: u64) -> Vec<LoadRow> {
     let lines = fit_connections(needs, seed);
     keys(needs)

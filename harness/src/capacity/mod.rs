@@ -1,8 +1,9 @@
 //! How many processes fit on a host: from the memory samples of a run to hosts and their cost.
 //!
-//! Data goes one way: a run's files -> [`Need`] (what a process needs, a figure a block) -> [`HostRow`] (what that means on
-//! each type of host) and [`ConnectionRow`] (memory of a connection, where a model was run at several loads). Pure but
-//! for reading the run, and for the file that keeps what was asked; sentences and human units are made of it in `report`.
+//! Data goes one way: a run's files -> [`Need`] (what a process needs, one figure per block) -> [`HostRow`] (what that
+//! means on each type of host) and [`ConnectionRow`] (memory of a connection, where a model was run at several loads).
+//! Everything is pure except reading the run and the file that keeps the request; `report` turns the rows into
+//! sentences and human units.
 
 mod caveats;
 mod connection;
@@ -49,22 +50,22 @@ pub struct Capacity {
     pub loads: Vec<LoadRow>,
     /// Each variant as pods; empty unless that was asked for.
     pub pods: Vec<PodRow>,
-    /// What spoils the samples or is missing, in sentences.
+    /// What spoils the samples, or what they lack, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Runs cannot be planned with.
+/// Why runs cannot be planned with.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A run's files cannot be read.
     #[error(transparent)]
     Results(#[from] ResultsError),
-    /// A run has nothing to plan with.
+    /// A run has nothing that a plan could use.
     #[error(
         "{0} holds no memory sample: measure with `heaplab run --pass memory`, or the program itself with `heaplab exec`"
     )]
     NoMemory(String),
-    /// A workload's recording is nothing to plan with.
+    /// A workload's recording cannot be planned with.
     #[error(
         "{workload}: {}; so there is no plan: --despite-coverage makes one anyway", .gaps.join("; ")
     )]
@@ -74,7 +75,7 @@ pub enum PlanError {
         /// What its recording does not cover.
         gaps: Vec<String>,
     },
-    /// Nothing is said of the loads that the runs were measured at.
+    /// The loads at which the runs were measured are not known.
     #[error(
         "{0}: no workload is a load model of a server, so its load is not known: say it for each directory, \
          --load 100=DIR --load 300=DIR"
@@ -92,17 +93,17 @@ pub enum PlanError {
         /// Where.
         other_path: String,
     },
-    /// A line through heaps and whole processes would be about neither.
+    /// A line through both heaps and whole processes would describe neither.
     #[error(
         "the loads are of different memory: {one} in {one_path}, {other} in {other_path}: measure all of them with \
          `heaplab exec`, or all with `heaplab run`"
     )]
     DifferentMemory {
-        /// Whose memory.
+        /// Whose memory the one is.
         one: &'static str,
         /// Where.
         one_path: String,
-        /// Whose else.
+        /// Whose memory the other is.
         other: &'static str,
         /// Where.
         other_path: String,
@@ -110,7 +111,7 @@ pub enum PlanError {
     /// A run of several workloads was given one load.
     #[error("{0} holds several workloads: a directory that --load names holds one")]
     SeveralWorkloads(String),
-    /// The baseline that was named was not measured.
+    /// The named baseline was not measured.
     #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
     UnknownBaseline {
         /// What was named.
@@ -120,11 +121,12 @@ pub enum PlanError {
     },
 }
 
-/// Plans with runs: several for the loads of one model. Savings refer to the request's baseline, else to that of the first run, if it was measured.
+/// Plans with runs: several runs for the loads of one model. Savings refer to the request's baseline or else to that of
+/// the first run, if it was measured.
 ///
 /// # Errors
 ///
-/// A run cannot be read or has no memory sample, or the baseline was not measured.
+/// A run cannot be read or has no memory samples, or the baseline was not measured.
 pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity, PlanError> {
     let mut notes = Vec::new();
     let needs = read_all(runs, &loads.of_runs, &mut notes)?;
@@ -147,7 +149,7 @@ pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity,
     Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, loads, pods, notes })
 }
 
-/// Whether the recordings of all workloads cover their processes.
+/// Checks that the recordings of all workloads cover their processes.
 ///
 /// # Errors
 ///
@@ -164,7 +166,7 @@ pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
     }
 }
 
-/// The needs of all runs. A workload that an earlier run has too is named with its directory.
+/// Reads the needs of all runs. A workload that also occurs in an earlier run is named with its directory.
 fn read_all(runs: &[&Run], loads: &[f64], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanError> {
     let mut all: Vec<Need> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
@@ -196,7 +198,7 @@ fn read_all(runs: &[&Run], loads: &[f64], notes: &mut Vec<String>) -> Result<Vec
     Ok(all)
 }
 
-/// Says of the needs of a run that they are of one load of a program. `runs` are the first, and theirs.
+/// Marks a run's needs as those of one load of a program. `runs` are the first run and the one that `needs` belong to.
 fn name_load(needs: &mut [Need], load: f64, runs: (&Run, &Run), earlier: &[Need]) -> Result<(), PlanError> {
     let path = runs.1.directory.display().to_string();
     let name = needs[0].workload.clone();
@@ -245,7 +247,7 @@ fn find_baseline(needs: &[Need], named: Option<&str>, default: &str) -> Result<O
     }
 }
 
-/// Workloads of which the whole process is known, so that nothing is to be added to it.
+/// Names the workloads whose whole process is known, so that nothing is added to them.
 fn describe_whole_processes(needs: &[Need]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for need in needs {

@@ -1,9 +1,9 @@
-//! What one process needs of a host's memory: a figure for each block in which its memory was measured.
+//! What one process needs of a host's memory: one figure for each block in which its memory was measured.
 //!
 //! Resident memory is taken at the 99th percentile of trace time: a host must hold what a process has nearly always,
-//! and one short spike is not what all processes have at once. Page tables come on top; what is not the heap's is for the
-//! user to say, because a replay does not have it: unless the whole process is known, as a prediction from a recording or as
-//! the program itself.
+//! and processes do not all have their one short spike at once. Page tables are added. Memory outside the heap must
+//! come from the user, because a replay does not have it, unless the whole process is known: predicted from a
+//! recording, or measured on the program itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,12 +25,12 @@ pub enum Basis {
     Predicted,
     /// That of all processes of a tree, predicted from its recording, with pages that they share counted once.
     Tree,
-    /// The program's own, which ran.
+    /// The memory of the program itself, which ran.
     Program,
 }
 
 impl Basis {
-    /// Whose memory it is, in words.
+    /// Describes in words whose memory it is.
     pub fn describe(self) -> &'static str {
         match self {
             Basis::Heap => "a replayed heap's",
@@ -44,7 +44,7 @@ impl Basis {
 /// What a process needs in one block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockNeed {
-    /// Resident bytes that it does not exceed in 99 % of trace time, or of the program's.
+    /// Resident bytes that it does not exceed in 99 % of trace time, or of the program's run time.
     pub resident_p99_bytes: f64,
     /// Page tables of the heap after the last event, without the harness's own.
     pub page_table_bytes: f64,
@@ -64,35 +64,36 @@ pub struct Need {
     pub workload: String,
     /// Variant's label.
     pub variant: String,
-    /// By block. A block without an ok memory sample is not in it.
+    /// By block. Blocks without an ok memory sample are missing.
     pub blocks: BTreeMap<u32, BlockNeed>,
     /// Memory samples that are not ok.
     pub failed: u64,
-    /// CPU counts that the allocator was shown; more than one only if the run was made in parts.
+    /// CPU counts that the allocator saw; more than one only if the run was made in parts.
     pub cpus: BTreeSet<u32>,
     /// Pages of the allocator's library that processes share, the largest figure; none if not measured.
     pub library_bytes: Option<u64>,
     /// Threads of the process.
     pub threads: Option<u64>,
-    /// The load model and its number of connections, where the workload is one; else what the load was said to be.
+    /// The load model and its number of connections if the workload is a load model; otherwise the load that was given.
     pub load: Option<(String, f64)>,
     /// Whose memory it is; the same for all variants of a workload.
     pub basis: Basis,
-    /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where neither the program ran nor its
-    /// recording says it.
+    /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where the program did not run and
+    /// its recording does not say.
     pub cpus_used: Option<f64>,
-    /// Upper end of its interval over blocks; none below 6.
+    /// Upper end of its interval over blocks; none for fewer than 6 blocks.
     pub cpus_high: Option<f64>,
     /// What a pod takes, by block.
     pub pods: BTreeMap<u32, PodBlock>,
 }
 
-/// Whether a plan counts a sample: it measures memory, and not the harness's.
+/// Whether a plan counts a sample: it measures memory, and not the harness's own.
 pub fn is_planned(sample: &Sample) -> bool {
     matches!(sample.pass, Pass::Memory | Pass::Exec) && sample.allocator != FLOOR
 }
 
-/// The needs of a run's processes, in the order of its workloads and variants. Adds to `notes` what spoils or is missing.
+/// Reads the needs of a run's processes, in the order of its workloads and variants. Adds to `notes` what spoils them
+/// or is missing.
 ///
 /// # Errors
 ///
@@ -153,18 +154,19 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     Ok(needs)
 }
 
-/// The workloads that are processes of a tree: they are not placed by themselves.
+/// The workloads that are processes of a tree: they are not placed on hosts by themselves.
 pub(super) fn members_of_trees(run: &Run) -> BTreeSet<&str> {
     run.file.trees.iter().flat_map(|tree| &tree.members).map(|member| &*member.workload).collect()
 }
 
-/// What a pod with this sample takes. `held` are times and bytes.
+/// What a pod with this sample takes. `held` are pairs of time and bytes.
 fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_table_bytes: f64) -> PodBlock {
     let mut held = held.to_vec();
     held.sort_unstable_by_key(|(time, _)| *time);
     let curve = Curve::of(&held, end).raised_by(page_table_bytes as f32);
     let as_float = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-    // Between two readings there may be more: what the group was charged, less its file pages and the kernel's, is a lower bound.
+    // There may be more between two readings: the group's charge minus its file pages and kernel memory is a lower
+    // bound.
     let beyond = |peak: u64| {
         peak.saturating_sub(sample.group_file_bytes.unwrap_or(0))
             .saturating_sub(sample.group_kernel_bytes.unwrap_or(0))
@@ -186,7 +188,8 @@ fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_tab
     }
 }
 
-/// CPUs that a process keeps busy, a figure a block: measured of a program that ran, predicted from a recording's.
+/// CPUs that a process keeps busy, one figure per block: measured if the program ran, otherwise predicted from a
+/// recording.
 fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
     if need.basis == Basis::Program {
         let of = |sample: &&Sample| {
@@ -208,14 +211,15 @@ fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
     times.into_iter().map(|time_ns| time_ns / elapsed_ns).collect()
 }
 
-/// Resident bytes over time, by the place of the sample in [`Run::samples`].
+/// Resident bytes over time, by the index of the sample in [`Run::samples`].
 struct Points {
     timelines: HashMap<usize, Vec<MemoryPoint>>,
     predictions: Predictions,
 }
 
 impl Points {
-    /// Workloads of which a sample is predicted. Their other samples are left out: heaps and whole processes have no common ratio.
+    /// Workloads with a predicted sample. Their other samples are left out: heaps and whole processes have no common
+    /// ratio.
     fn predicted_workloads<'r>(&self, run: &'r Run) -> BTreeSet<&'r str> {
         self.predictions.of_samples.keys().map(|&place| run.samples[place].workload.as_str()).collect()
     }
@@ -239,7 +243,7 @@ fn read_timelines(
     };
     let has = |pass| run.samples.iter().any(|sample| sample.pass == pass);
     if has(Pass::Exec) {
-        // Of several processes pages that they share count once, where it is known what they share.
+        // Pages that several processes share count once, where it is known what they share.
         notes.extend(run.each_program_point(|place, point| {
             add(place, point.time_ns, point.once_bytes.unwrap_or(point.resident_bytes));
         })?);
@@ -281,7 +285,7 @@ fn empty(sample: &Sample, workload: Option<&RunWorkload>, basis: Basis) -> Need 
     }
 }
 
-/// Where a workload and a variant stand: in the order of run.toml, then of samples.csv.
+/// The position of a workload and a variant: in the order of run.toml, then of samples.csv.
 struct Order {
     workloads: Vec<String>,
     variants: Vec<String>,
@@ -311,7 +315,7 @@ fn end_of_trace(workload: &RunWorkload) -> Option<u64> {
     if workload.has_times { workload.duration_ns } else { workload.events }
 }
 
-/// What holds from a time on, of values that each hold until the next.
+/// What holds from a given time on, for values that each hold until the next.
 pub(super) fn held_from(mut points: Vec<(u64, u64)>, from: u64) -> Vec<(u64, u64)> {
     points.sort_by_key(|&(time, _)| time);
     let before = points.partition_point(|&(time, _)| time <= from).saturating_sub(1);

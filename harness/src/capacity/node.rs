@@ -1,8 +1,9 @@
 //! How many pods a node holds: drawn from measured timelines at random phases.
 //!
-//! A draw is a node that pods are put on one after another, each with the memory of a random sample, from a random moment on
-//! of it; it is full when at any moment of the timeline the pods together would have more than there is. How many it held
-//! then is one draw, and the odds are those of all. Where the pods follow one daily curve, all begin at the same moment.
+//! A draw fills a node with one pod after another. Each pod has the memory of a random sample, starting at a random
+//! moment of it; the node is full when at any moment of the timeline the pods together would need more than there is.
+//! The number that it held then is one draw, and the odds come from all draws. Where the pods follow one daily curve,
+//! all start at the same moment.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,34 +11,35 @@ use rand_chacha::ChaCha8Rng;
 use crate::stats::median;
 
 const STEPS: usize = Curve::STEPS;
-/// Part of the pairs of steps that must grow for it to be growth.
+/// Fraction of the pairs of steps that must grow for memory to count as growing.
 const MOST_PAIRS: f64 = 0.75;
 /// Fleets that are drawn.
 const FLEETS: usize = 10_000;
-/// Nodes that are drawn at least and at most: ten of them hold fewer than is said, so that odds are drawn and not guessed.
+/// Fewest and most nodes that are drawn: ten of them hold fewer than stated, so that the odds are drawn and not
+/// guessed.
 const NODES: (f64, f64) = (1000.0, 100_000.0);
 const NODES_THAT_HOLD_FEWER: f64 = 10.0;
-/// Pods of a drawn fleet at most; a larger one is scaled from so many.
+/// Most pods of a drawn fleet; a larger fleet is scaled up from this many.
 const MOST_DRAWN: u64 = 1000;
 
-/// Memory over time in equal steps, the largest of each.
+/// Memory over time in equal steps, the largest value of each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve([f32; STEPS]);
 
-/// What one block tells of a pod.
+/// What one block says about a pod.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PodBlock {
-    /// The most anonymous memory, page tables of a replay's heap included.
+    /// The most anonymous memory, including the page tables of a replay's heap.
     pub peak_bytes: f64,
     /// Memory of the kernel and file pages, where the sample had a control group.
     pub kernel_bytes: Option<f64>,
     /// File pages of the group.
     pub file_bytes: Option<f64>,
-    /// Bytes that memory grows by in a second, over the second half of the time.
+    /// Bytes by which memory grows per second, over the second half of the time.
     pub growth_bytes_per_s: f64,
-    /// How long it was.
+    /// How long the block was.
     pub time_s: f64,
-    /// Memory over time in equal steps, the largest of each.
+    /// Memory over time in equal steps, the largest value of each.
     pub curve: Curve,
 }
 
@@ -48,15 +50,15 @@ impl Default for Curve {
 }
 
 impl Curve {
-    /// Steps of a timeline: a peak of a sixty-fourth of the time is held whole.
+    /// Steps of a timeline: a peak is held for a whole sixty-fourth of the time.
     pub const STEPS: usize = 64;
 
-    /// One that is always the same.
+    /// A curve of the same value throughout.
     pub fn flat(bytes: f32) -> Curve {
         Curve([bytes; STEPS])
     }
 
-    /// Of (time, bytes) in order of time, until `end`. Each value holds until the next.
+    /// A curve from (time, bytes) in order of time, until `end`. Each value holds until the next.
     pub fn of(values: &[(u64, u64)], end: u64) -> Curve {
         let Some(&(first, _)) = values.first() else { return Curve::default() };
         let span = end.max(values.last().map_or(first, |last| last.0)).saturating_sub(first).max(1);
@@ -74,12 +76,12 @@ impl Curve {
         Curve(curve)
     }
 
-    /// The largest of each step, in order.
+    /// The largest value of each step, in order.
     pub fn values(&self) -> &[f32] {
         &self.0
     }
 
-    /// The largest.
+    /// The largest value.
     pub fn peak(&self) -> f64 {
         self.0.iter().copied().fold(0.0, f32::max).into()
     }
@@ -99,7 +101,7 @@ impl Curve {
         median(&slopes).unwrap_or(0.0).max(0.0)
     }
 
-    /// The same with so much more at every moment.
+    /// The same curve with this much more at every moment.
     #[must_use]
     pub fn raised_by(&self, bytes: f32) -> Curve {
         Curve(self.0.map(|value| value + bytes))
@@ -111,11 +113,11 @@ impl Curve {
 pub(super) struct Draws {
     /// Pods of a fleet.
     pub(super) replicas: u64,
-    /// Odds that a node holds fewer.
+    /// Odds that a node holds fewer pods than stated.
     pub(super) odds: f64,
-    /// Whether all pods begin at the same moment.
+    /// Whether all pods start at the same moment.
     pub(super) correlated: bool,
-    /// Pods of a node at most.
+    /// Most pods of a node.
     pub(super) most: u64,
     /// Decides the draws.
     pub(super) seed: u64,
@@ -124,9 +126,9 @@ pub(super) struct Draws {
 /// What was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Drawn {
-    /// Pods that a node holds but for the odds that were asked for.
+    /// Pods that a node holds, except with the odds asked for.
     pub(super) pods: u64,
-    /// The fleet's memory at a moment: what it is above in 97.5 % of moments, in half of them, and in 2.5 %.
+    /// The fleet's memory at a moment: what it exceeds in 97.5 % of moments, in half of them, and in 2.5 %.
     pub(super) fleet_bytes: Option<[u64; 3]>,
 }
 
@@ -140,7 +142,7 @@ pub(super) fn count_fitting(curves: &[Curve], allocatable: f64, asked: &Draws) -
     let mut held: Vec<u64> =
         (0..draws).map(|_| fill_node(curves, allocatable as f32, asked, &mut random)).collect();
     held.sort_unstable();
-    // So many of the drawn nodes may hold fewer.
+    // This many of the drawn nodes may hold fewer.
     let at = ((asked.odds * draws as f64).floor() as usize).min(draws - 1);
     Drawn { pods: held[at], fleet_bytes: Some(draw_fleets(curves, asked, &mut random)) }
 }
@@ -205,7 +207,7 @@ mod tests {
     fn flat_pods_fill_a_node_exactly_and_peaks_apart_fit_more() {
         let flat = count_fitting(&[Curve::flat(100.0)], 1050.0, &draws(0.01, false));
         assert_eq!((flat.pods, flat.fleet_bytes), (10, Some([10_000; 3])));
-        // A pod that has 1000 in a quarter of its time and 100 else.
+        // A pod that has 1000 for a quarter of its time and 100 otherwise.
         let mut peaky = Curve::flat(100.0);
         peaky.0[..STEPS / 4].fill(1000.0);
         let apart = count_fitting(std::slice::from_ref(&peaky), 20_000.0, &draws(0.01, false));

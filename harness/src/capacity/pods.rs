@@ -1,8 +1,8 @@
 //! What a pod needs: a request and a limit, what they consist of, and how often a pod is killed.
 //!
-//! A run stands for a pod's day: its peak is one draw of what a day's peak can be. The limit is the upper end of a prediction
-//! interval for the next draw, on logarithms (Student's t): with few draws it is wider, as it must be. The request follows from
-//! what a node holds (see [`super::node`]).
+//! A run stands for a pod's day: its peak is one draw of what a day's peak can be. The limit is the upper end of a
+//! prediction interval for the next draw, on logarithms (Student's t): with few draws it is wider, as it must be. The
+//! request follows from how many pods a node holds (see [`super::node`]).
 
 use std::collections::BTreeMap;
 
@@ -15,25 +15,25 @@ use crate::stats::{NOISE_THRESHOLD, Verdict, median, paired_ratio, student_quant
 
 /// Kernel memory of a thread's stack on x86-64.
 const KERNEL_STACK_BYTES: f64 = 16384.0;
-/// Of page cache this part of the rest counts at most: the kernel takes the others back before it kills.
+/// Page cache counts up to this fraction of the rest: the kernel reclaims cache beyond it before it kills.
 const CACHE_PART: f64 = 0.1;
-/// Draws of whose largest something is said need no distribution: beyond them the tail is the logarithms'.
+/// Fewest draws for a limit. Up to the largest draw a limit needs no distribution; beyond it, the tail is log-normal.
 const LEAST_DRAWS: usize = 3;
-/// Pods of a node unless kubelet is told otherwise (`--max-pods`).
+/// Most pods of a node unless kubelet is configured otherwise (`--max-pods`).
 const MOST_PODS: u64 = 110;
-/// VPA: `target-memory-percentile` and `recommendation-margin-fraction`, by default.
+/// VPA: defaults of `target-memory-percentile` and `recommendation-margin-fraction`.
 const VPA: (f64, f64) = (0.9, 1.15);
-/// KRR, simple strategy: the largest, and `memory_buffer_percentage`, by default.
+/// KRR, simple strategy: the largest value, with the default of `memory_buffer_percentage`.
 const KRR: f64 = 1.15;
 
-/// A variant as pods. Empty means not measured, or not to be said.
+/// A variant as pods. Empty means that it was not measured or cannot be stated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PodRow {
     /// Workload's name.
     pub workload: String,
     /// Variant's label.
     pub variant: String,
-    /// Blocks that measured it.
+    /// Blocks in which it was measured.
     pub n: u64,
     /// Samples that are not ok.
     pub failed: u64,
@@ -49,45 +49,45 @@ pub struct PodRow {
     pub anonymous_bytes: Option<u64>,
     /// Memory of the kernel.
     pub kernel_bytes: Option<u64>,
-    /// Whether that is estimated by the threads and not measured.
+    /// Whether that is estimated from the threads and not measured.
     pub kernel_is_estimate: bool,
-    /// Page cache that counts.
+    /// Page cache that counts towards the limit.
     pub cache_bytes: Option<u64>,
-    /// Growth over the time that a pod lives.
+    /// Growth over the lifetime of a pod.
     pub growth_bytes: Option<u64>,
-    /// What the spread over loads and layouts adds at the odds that were asked for.
+    /// What the spread over loads and layouts adds at the odds asked for.
     pub spread_bytes: Option<u64>,
     /// Odds that one pod is killed in a day.
     pub pod_odds: f64,
-    /// Odds that any pod of the fleet is.
+    /// Odds that any pod of the fleet is killed in a day.
     pub fleet_odds: f64,
-    /// Odds that the draws alone could show: below them the tail is taken to be log-normal.
+    /// Odds that the draws alone can show: below them the tail is assumed to be log-normal.
     pub shown_odds: Option<f64>,
-    /// Pods of a node, by memory, CPU and their largest number.
+    /// Pods of a node, limited by memory, CPU and the most pods allowed.
     pub pods_per_node: Option<u64>,
-    /// The same if all had their peaks at once: the limit each.
+    /// The same if all had their peaks at once, each at its limit.
     pub pods_per_node_at_peaks: Option<u64>,
-    /// What keeps one pod more from a node.
+    /// What keeps one more pod from a node.
     pub bound: Option<&'static str>,
-    /// Nodes for the replicas, the surge included.
+    /// Nodes for the replicas, including the surge.
     pub nodes: Option<u64>,
-    /// Part of the baseline's nodes that is saved; empty where no difference is shown.
+    /// Fraction of the baseline's nodes that is saved; empty where no difference is shown.
     pub saving: Option<f64>,
-    /// What VPA's rule recommends of the same peaks.
+    /// What VPA's rule recommends for the same peaks.
     pub vpa_bytes: Option<u64>,
-    /// What KRR's rule does.
+    /// What KRR's rule recommends for them.
     pub krr_bytes: Option<u64>,
-    /// The fleet's memory at a moment: what it is above in 97.5 % of moments.
+    /// The fleet's memory at a moment: what it exceeds in 97.5 % of moments.
     pub fleet_low_bytes: Option<u64>,
-    /// In half of them.
+    /// What it exceeds in half of them.
     pub fleet_bytes: Option<u64>,
-    /// In 2.5 % of them.
+    /// What it exceeds in 2.5 % of them.
     pub fleet_high_bytes: Option<u64>,
-    /// What a process's peak is over the baseline's shows.
+    /// What the ratio of a process's peak to the baseline's shows.
     pub verdict: Option<Verdict>,
 }
 
-/// Every variant as pods, with savings against `baseline`. `seed` decides what is drawn.
+/// Plans every variant as pods, with savings against `baseline`. `seed` decides what is drawn.
 pub fn plan_pods(
     needs: &[Need],
     request: &PodRequest,
@@ -119,7 +119,7 @@ fn compare(own: &BTreeMap<u32, PodBlock>, base: &BTreeMap<u32, PodBlock>) -> Opt
     paired_ratio(&pairs).map(|ratio| verdict(&ratio, NOISE_THRESHOLD))
 }
 
-/// What a pod is charged at its peak, block by block, and what it consists of in the middle.
+/// What a pod is charged at its peak, block by block, and the median of each part of it.
 struct Charge {
     peaks: Vec<f64>,
     anonymous: f64,
@@ -153,7 +153,8 @@ impl Charge {
     }
 }
 
-/// What a further draw does not exceed but for `odds`, by the draws' logarithms; none with fewer than [`LEAST_DRAWS`].
+/// Predicts the value that a further draw exceeds with probability `odds`, log-normally; none for fewer than
+/// [`LEAST_DRAWS`] draws.
 pub(super) fn predict_upper(draws: &[f64], odds: f64) -> Option<f64> {
     let n = draws.len();
     if n < LEAST_DRAWS || draws.iter().any(|draw| *draw <= 0.0) {
@@ -164,13 +165,13 @@ pub(super) fn predict_upper(draws: &[f64], odds: f64) -> Option<f64> {
     let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
     let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
     let largest = draws.iter().copied().fold(0.0, f64::max);
-    // Where the draws themselves say as much, none of theirs is cut off: log-normal is an assumption.
+    // Where the draws alone can show these odds, the limit is at least their largest: log-normal is an assumption.
     let shown = 1.0 / (n as f64 + 1.0);
     let upper = (mean + reach).exp();
     Some(if odds <= shown { upper.max(largest) } else { upper })
 }
 
-/// The value that a part of the draws is not above, by order.
+/// The value that a given fraction of the draws does not exceed, by rank.
 fn percentile_of(draws: &[f64], part: f64) -> f64 {
     let mut draws = draws.to_vec();
     draws.sort_by(f64::total_cmp);
@@ -208,7 +209,7 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
         (drawn.pods.max(at_peaks), by_cpu, at_peaks, drawn.fleet_bytes)
     });
     let pods = node.map(|(memory, cpu, ..)| memory.min(cpu.unwrap_or(memory)).min(MOST_PODS));
-    // Scheduling is by request: as many requests fill a node as it holds pods.
+    // Scheduling goes by requests: as many requests fill a node as it holds pods.
     let by_memory = node.map(|(memory, ..)| memory.min(MOST_PODS)).filter(|pods| *pods > 0);
     let request_bytes = by_memory.zip(limit).map(|(pods, limit)| {
         let fair = (allocatable / pods as f64 / MIB).floor() * MIB;
@@ -300,7 +301,7 @@ mod tests {
         let sum: u64 = parts.iter().map(|part| part.expect("measured")).sum();
         assert_eq!(row.limit_bytes, Some(sum));
         assert_eq!((row.anonymous_bytes, row.kernel_bytes), (Some(200 << 20), Some(4 << 20)));
-        // Student's t of 7 degrees at 95 % is 1.895; the logarithms' deviation 1.02 %.
+        // Student's t for 7 degrees of freedom at 95 % is 1.895; the standard deviation of the logarithms is 1.02 %.
         let wanted = 206.0 + 1.895 * 2.0 * (1.0f64 + 1.0 / 8.0).sqrt();
         let limit = row.limit_bytes.expect("eight") as f64 / MIB;
         assert!((limit - wanted).abs() < 1.5, "{limit} {wanted}");
@@ -322,7 +323,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the odds promise holds for draws that are what they are taken to be.
+        /// The odds hold for draws from the distribution that is assumed.
         #[test]
         fn smaller_odds_never_have_a_smaller_limit(
             draws in prop::collection::vec(1e6f64..1e9, 3..40), odds in 0.001f64..0.4,

@@ -1,7 +1,7 @@
 //! What is asked of a plan, and the file of a run's directory that keeps it.
 //!
-//! `plan.toml` holds the question and no figure: `heaplab plan` writes it, and a report answers it again from the run's
-//! files, so that its plan is always that of the samples beside it.
+//! `plan.toml` holds the question and no figures: `heaplab plan` writes it, and a report answers it again from the
+//! run's files, so that its plan always matches the samples next to it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::{ResultsError, write_whole};
 
-/// The file of the plan without a name.
+/// The file of the unnamed plan.
 const FILE: &str = "plan.toml";
-/// What stands before and after a plan's name.
+/// What precedes and follows a plan's name.
 const NAMED: (&str, &str) = ("plan-", ".toml");
-/// Letters of a name at most.
+/// Most letters of a name.
 const LONGEST_NAME: usize = 60;
 
 /// A type of host.
@@ -22,10 +22,10 @@ const LONGEST_NAME: usize = 60;
 pub struct Host {
     /// Its memory.
     pub memory_bytes: u64,
-    /// Processes that run on it today; none if that was not said.
+    /// Processes that run on it today; none if not given.
     #[serde(default)]
     pub processes: Option<u64>,
-    /// Its CPUs; none if that was not said.
+    /// Its CPUs; none if not given.
     pub cpus: Option<u32>,
     /// What one costs, in any unit.
     pub cost: f64,
@@ -35,19 +35,19 @@ pub struct Host {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PodRequest {
-    /// Memory of a node that pods may have, and what is reserved.
+    /// Memory of a node, what pods may use and what is reserved.
     pub node_memory_bytes: u64,
     /// Memory of it that pods do not get.
     pub reserve_bytes: u64,
-    /// CPUs of a node; none if not said.
+    /// CPUs of a node; none if not given.
     pub node_cpus: Option<u32>,
-    /// Part of them that is kept free.
+    /// Fraction of them that is kept free.
     pub cpu_headroom: f64,
     /// Pods of the fleet.
     pub replicas: u64,
-    /// Part of the replicas that is started beside them while a new version is rolled out.
+    /// Fraction of the replicas that is started in addition while a new version is rolled out.
     pub surge: f64,
-    /// Odds that one pod is killed in a day, and that a node has too little.
+    /// Odds that one pod is killed in a day, and that a node has too little memory.
     pub odds: f64,
     /// Whether all pods follow one daily curve.
     pub correlated: bool,
@@ -94,41 +94,41 @@ impl PodRequest {
 pub struct Request {
     /// Memory of each host that is kept for the system and others.
     pub reserve_bytes: u64,
-    /// Memory of a process that is not its heap's, and that no other shares.
+    /// Memory of a process outside its heap that no other process shares.
     pub non_heap_bytes: u64,
-    /// Pages that all processes of a host share, beside the allocator's library: program and other libraries.
+    /// Pages that all processes of a host share, besides the allocator's library: the program and other libraries.
     pub shared_bytes: u64,
-    /// Part by which a process is taken to be larger than was measured.
+    /// Fraction by which a process is assumed to be larger than measured.
     pub margin: f64,
-    /// Processes of the fleet; none for those of [`TODAYS_HOSTS`] hosts as they run today.
+    /// Processes of the fleet; none for those that [`TODAYS_HOSTS`] hosts run today.
     pub fleet: Option<u64>,
     /// The variant that savings refer to; none for ptmalloc2, if it was measured.
     pub baseline: Option<String>,
-    /// Whether the memory of a connection is asked for.
+    /// Whether to compute the memory of a connection.
     #[serde(default)]
     pub per_connection: bool,
-    /// What the load of a process is counted in; none for connections.
+    /// The unit of a process's load; none for connections.
     #[serde(default)]
     pub load_unit: Option<String>,
-    /// CPUs that a process keeps busy, where that is known better than from the run.
+    /// CPUs that a process keeps busy, where the user knows that better than the run.
     #[serde(default)]
     pub process_cpus: Option<f64>,
-    /// Part of a host's CPUs that is kept free.
+    /// Fraction of a host's CPUs that is kept free.
     #[serde(default)]
     pub cpu_headroom: f64,
-    /// Odds that the processes of a host need more than it has; the margin follows from them then.
+    /// Odds that the processes of a host need more than it has; if given, the margin follows from them.
     #[serde(default)]
     pub odds: Option<f64>,
-    /// Pods, where these are asked for.
+    /// Pods, where they are asked for.
     #[serde(default)]
     pub pods: Option<PodRequest>,
-    /// The types of host. None is enough where the memory of a connection is asked for.
+    /// The types of host. May be empty where the memory of a connection is asked for.
     #[serde(default)]
     pub hosts: Vec<Host>,
 }
 
-/// So many hosts of each type are planned for where no fleet is named and it is known what runs today: hosts then read as
-/// per cent of today's.
+/// Hosts of each type that a plan assumes where no fleet is named and it is known what runs today: host counts then
+/// read as percentages of today's.
 pub const TODAYS_HOSTS: u64 = 100;
 
 /// A request that cannot be planned for.
@@ -137,7 +137,7 @@ pub enum RequestError {
     /// There is no host.
     #[error("no host is named: give --host-memory, once for each type of host, or --pods")]
     NoHost,
-    /// A host's memory is all reserved or shared.
+    /// All of a host's memory is reserved or shared.
     #[error(
         "a host of {memory_bytes} bytes has nothing left for processes: {taken_bytes} bytes are reserved (--reserve) or shared (--shared)"
     )]
@@ -147,7 +147,7 @@ pub enum RequestError {
         /// What is subtracted.
         taken_bytes: u64,
     },
-    /// A number that must be positive and is not.
+    /// A number is not in the range allowed.
     #[error("{name} is {found}: give {allowed}")]
     OutOfRange {
         /// Which.
@@ -164,7 +164,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The first fault.
+    /// The first fault found.
     pub fn check(&self) -> Result<(), RequestError> {
         let out_of_range =
             |name, found: String, allowed| Err(RequestError::OutOfRange { name, found, allowed });
@@ -209,10 +209,10 @@ impl Request {
     }
 }
 
-/// `plan.toml` could not be written or used.
+/// Why `plan.toml` could not be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
-    /// It is not what it should be.
+    /// The file is not valid.
     #[error("{path}: {detail}")]
     Unusable {
         /// The file.
@@ -220,16 +220,16 @@ pub enum PlanFileError {
         /// What is wrong, and where.
         detail: String,
     },
-    /// The system refused.
+    /// The system reported an error.
     #[error(transparent)]
     Results(#[from] ResultsError),
 }
 
-/// A plan's name as it can be part of a file's.
+/// Checks that a plan's name can be part of a file name.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// A sentence that says what is wrong.
 pub fn check_name(name: &str) -> Result<(), String> {
     let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_good) {
@@ -240,21 +240,21 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// What came of keeping a question.
+/// The outcome of keeping a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// It is in this file.
     In(PathBuf),
-    /// This file has another question, and was not touched.
+    /// This file holds a different question, and was not touched.
     Other(PathBuf),
 }
 
-/// Writes what was asked into a run's directory, under a name or none. A file that has another question is replaced only
-/// where `replace` says so.
+/// Writes what was asked into a run's directory, with or without a name. A file that holds a different question is
+/// replaced only if `replace` is set.
 ///
 /// # Errors
 ///
-/// It cannot be written.
+/// The file cannot be written.
 pub fn keep_request(
     directory: &Path,
     name: Option<&str>,
@@ -269,7 +269,7 @@ pub fn keep_request(
         match read_file(&path) {
             Ok(None) => {}
             Ok(Some(known)) if known == *request => return Ok(Kept::In(path)),
-            // What cannot be read may be what somebody wrote.
+            // A file that cannot be read may be one that somebody wrote by hand.
             Ok(Some(_)) | Err(PlanFileError::Unusable { .. }) => return Ok(Kept::Other(path)),
             Err(error) => return Err(error),
         }
@@ -279,7 +279,7 @@ pub fn keep_request(
     Ok(Kept::In(path))
 }
 
-/// The names of the plans of a run: none for the one without a name, which is the first.
+/// The names of a run's plans: none for the unnamed one, which is first.
 pub fn list_requests(directory: &Path) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::new();
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
@@ -295,11 +295,11 @@ pub fn list_requests(directory: &Path) -> Vec<Option<String>> {
     names
 }
 
-/// Reads what was asked of a run under a name or none; none if it has had no such plan.
+/// Reads what was asked of a run, with or without a name; none if it has no such plan.
 ///
 /// # Errors
 ///
-/// It cannot be read, or asks for what cannot be planned.
+/// The file cannot be read, or asks for what cannot be planned.
 pub fn read_request(directory: &Path, name: Option<&str>) -> Result<Option<Request>, PlanFileError> {
     let file = name.map_or_else(|| FILE.to_owned(), |name| format!("{}{name}{}", NAMED.0, NAMED.1));
     read_file(&directory.join(file))

@@ -1,4 +1,5 @@
-//! What a tree of processes needs of a host's memory: it is placed as one, so that what its processes share counts once.
+//! What a tree of processes needs of a host's memory: it is placed as one unit, so that what its processes share counts
+//! once.
 
 use super::need::{Basis, BlockNeed, Need, held_from};
 use super::node::{Curve, PodBlock};
@@ -6,7 +7,7 @@ use crate::predict::{PLANNED_FRACTION, Prediction, TreePrediction, TreePredictio
 use crate::results::{Pass, ResultsError, Run, RunTree, Sample, Status};
 use crate::stats::percentile_over_time;
 
-/// The needs of a run's trees of which something is predicted, in the order of its variants. Adds to `notes` what their
+/// Reads the needs of a run's trees that have predictions, in the order of its variants. Adds to `notes` what their
 /// figures lack.
 ///
 /// # Errors
@@ -51,7 +52,7 @@ fn need(run: &Run, tree: &RunTree, variant: &str, found: &TreePredictions) -> Op
     let is_it = |found: &&TreePrediction| found.tree == tree.name && found.variant == variant;
     for found in found.all.iter().filter(is_it) {
         let prediction = found.once.as_ref().unwrap_or(&found.sum);
-        // Each process has tables of its own.
+        // Each process has its own page tables.
         let page_tables = samples.iter().filter(|sample| sample.block == found.block).filter_map(|sample| {
             let own = sample.page_table_bytes?.saturating_sub(sample.page_table_harness_bytes.unwrap_or(0));
             Some(own as f64)
@@ -66,7 +67,7 @@ fn need(run: &Run, tree: &RunTree, variant: &str, found: &TreePredictions) -> Op
     (!need.blocks.is_empty()).then_some(need)
 }
 
-/// Times and bytes, from where memory counts.
+/// Pairs of time and bytes, from where memory counts.
 fn held_of(prediction: &Prediction) -> Vec<(u64, u64)> {
     let points = prediction.points.iter().copied().map(<(u64, u64)>::from).collect();
     held_from(points, prediction.counted_from_ns)
