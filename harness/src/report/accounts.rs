@@ -152,12 +152,12 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// None if only the sum is reported. The parts are limited to what is resident, from the first on: a part of the
-    /// free memory may never have been touched.
+    /// None if only the sum is reported. The parts are limited to what is resident, starting with the first: part of
+    /// the free memory may never have been touched.
     pub(super) fn of(stated: &Stated) -> Option<Split> {
         let account = &stated.account;
         let live = stated.usable_bytes.or(account.live_bytes)?;
-        // For jemalloc without statistics the pages that contain blocks are known.
+        // For jemalloc without statistics, only the pages that contain blocks are known.
         let cached =
             account.cached_bytes.or(account.active_bytes.map(|active| active.saturating_sub(live)))?;
         let mut left = stated.resident_bytes;

@@ -35,10 +35,10 @@ pub struct Analysis<'r> {
     pub variants: Vec<String>,
     /// The rows of summary.csv.
     pub summary: Vec<SummaryRow>,
-    /// Size classes compared with the baseline's, those that differ the most at the peak first in each
-    /// workload.
+    /// Size classes compared with the baseline's; within each workload, those that differ the most at the peak come
+    /// first.
     pub size_differences: Vec<SizeDifference>,
-    /// What is missing or was left out, and what distorts the run, in sentences.
+    /// What is missing, what was left out, and what distorts the run, in sentences.
     pub notes: Vec<String>,
     /// The metric for speed.
     pub(super) speed: Speed,
@@ -53,7 +53,8 @@ pub struct Analysis<'r> {
 }
 
 impl<'r> Analysis<'r> {
-    /// Analyses a run. Without a name the baseline is that of the run ([`crate::results::RunFile::baseline`]), if it was measured.
+    /// Analyses a run. Without a name, the baseline is the run's own ([`crate::results::RunFile::baseline`]), if it was
+    /// measured.
     pub fn new(run: &'r Run, baseline: Option<&str>) -> Result<Analysis<'r>, ReportError> {
         let named = run.file.workloads.iter().map(|workload| workload.name.as_str());
         let workloads = distinct(named, run.samples.iter().map(|sample| sample.workload.as_str()));
@@ -154,7 +155,7 @@ impl<'r> Analysis<'r> {
             .is_some_and(|(median, least)| median < least)
     }
 
-    /// Whether every sample is ok, and there is one.
+    /// Whether there are samples and all of them are ok.
     pub fn is_complete(&self) -> bool {
         self.run.file.finished
             && !self.run.samples.is_empty()
@@ -177,13 +178,13 @@ impl<'r> Analysis<'r> {
         self.run.file.workloads.iter().find(|workload| workload.name == name)
     }
 
-    /// The load model that a workload is one load of.
+    /// The load model of which a workload is one load.
     pub(super) fn model_of(&self, workload: &str) -> Option<&str> {
         let workload = self.workload(workload)?;
         workload.model.as_deref().filter(|_| workload.connections.is_some())
     }
 
-    /// Whether its workloads are one model at several loads: a mean over them would describe no program.
+    /// Whether the workloads are one model at several loads: a mean over them would describe no program.
     pub(super) fn is_of_one_model(&self) -> bool {
         let mut models = self.workloads.iter().map(|workload| self.model_of(workload));
         let first = models.next().flatten();
@@ -195,7 +196,7 @@ impl<'r> Analysis<'r> {
         self.workload(workload).is_none_or(|workload| workload.has_times)
     }
 
-    /// The ok samples of a workload and pass, with their places.
+    /// The ok samples of a workload and pass, with their indexes.
     pub(super) fn ok_samples<'a>(
         &'a self,
         workload: &'a str,
@@ -207,7 +208,7 @@ impl<'r> Analysis<'r> {
         })
     }
 
-    /// Whether a variant finished a workload: the metric was measured, and no sample of its pass failed.
+    /// Whether a variant finished a workload: the metric was measured and no sample of its pass failed.
     pub fn is_finished(&self, workload: &str, variant: &str, metric: &str) -> bool {
         self.row(workload, variant, metric).is_some_and(|row| row.failed == 0 && row.n > 0)
     }
@@ -225,8 +226,8 @@ impl<'r> Analysis<'r> {
         self.workloads.iter().filter(finished).map(String::as_str).collect()
     }
 
-    /// A metric over workloads, by block: the values themselves for one workload, for several their geometric mean in
-    /// each block that has all; none if one of several is 0.
+    /// A metric over workloads, by block: for one workload the values themselves; for several, their geometric mean in
+    /// each block that has all of them. None if one of several is 0.
     pub fn values_over(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<BTreeMap<u32, f64>> {
         match workloads {
             [workload] => self.values(workload, variant, metric).cloned(),
@@ -240,10 +241,10 @@ impl<'r> Analysis<'r> {
         self.figures.is_drowned(workloads, variant, base, metric)
     }
 
-    /// Ratio of a variant to any other within blocks, over workloads as [`Analysis::values_over`] has them.
+    /// Ratio of a variant to any other within blocks, over workloads as in [`Analysis::values_over`].
     ///
-    /// The geometric mean of the workloads' ratios in a block is the ratio of their geometric means, so that
-    /// it is both; the estimate and its interval are those of the blocks' ratios.
+    /// The geometric mean of the workloads' ratios in a block equals the ratio of their geometric means, so the figure
+    /// is both; the estimate and its interval are those of the blocks' ratios.
     pub fn ratio_over(&self, workloads: &[&str], variant: &str, base: &str, metric: &str) -> Option<Ratio> {
         if metric == ALLOCATOR_PER_EVENT {
             return match self.figures.net_ratio(workloads, variant, base)? {
@@ -262,7 +263,7 @@ fn distinct<'a>(first: impl Iterator<Item = &'a str>, then: impl Iterator<Item =
     first.chain(then).filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
-/// Samples that are not ok, by variant, workload, pass and status; one sentence for all that failed alike.
+/// Samples that are not ok, by variant, workload, pass and status; one sentence for all that failed in the same way.
 fn describe_failures(samples: &[Sample]) -> Vec<String> {
     let mut failures: std::collections::BTreeMap<_, (u64, &Sample)> = std::collections::BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
@@ -373,7 +374,7 @@ fn describe_huge_pages(run: &Run) -> Option<String> {
     ))
 }
 
-/// Workloads with only one of their loads in the run: what that means for its intervals, in a sentence each.
+/// Workloads with only one of their loads in the run: one sentence each, on what that means for the intervals.
 fn describe_one_load(run: &Run) -> Vec<String> {
     let of_one = run.file.workloads.iter().filter(|workload| !workload.varies_load);
     let seeds = of_one.filter_map(|workload| Some((&workload.name, workload.load_seed?)));
@@ -399,7 +400,7 @@ fn describe_thinned(run: &Run) -> Vec<String> {
     thinned.map(sentence).collect()
 }
 
-/// Workloads made by a model of recordings: each with its band, because none of their figures is exact.
+/// Workloads made by a model of recordings, each with its band, because none of their figures is exact.
 fn describe_extrapolated(run: &Run) -> Vec<String> {
     let workloads = run.file.workloads.iter();
     let extrapolated =

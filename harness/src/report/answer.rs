@@ -22,7 +22,7 @@ struct Question {
     /// Says that a variant is best: "NAME needs the least memory at the peak".
     best: &'static str,
     show: fn(f64) -> String,
-    /// What the figure measures, after its unit.
+    /// What the figure measures, stated after its unit.
     each: &'static str,
     /// Words for a smaller and a larger figure.
     words: [&'static str; 2],
@@ -101,24 +101,24 @@ fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
     ]
 }
 
-/// A run's answers, for each workload: a sentence about memory and one about speed, as far as they were measured. Speed
+/// A run's answers: for each workload a sentence about memory and one about speed, as far as they were measured. Speed
 /// and memory are never weighed against each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// Of each workload.
+    /// The sentences of each workload.
     pub sentences: Vec<String>,
-    /// Means over several programs; none over loads of one, which are not a sample of programs.
+    /// Means over several programs; none for several loads of one program, which are not a sample of programs.
     pub over_workloads: Vec<String>,
     /// The kind of memory, if it is the figure for planning.
     pub planned: Option<String>,
     /// The confidence of the ranges in brackets, if there are any.
     pub confidence: Option<String>,
-    /// Whether speed and memory were both answered, so that the reader weighs them.
+    /// Whether both speed and memory were answered, so that the reader weighs them.
     pub is_of_both: bool,
 }
 
 impl Answer {
-    /// All sentences, and their confidence.
+    /// All sentences and their confidence.
     pub fn all(&self) -> impl Iterator<Item = &String> {
         self.sentences.iter().chain(&self.over_workloads).chain(&self.planned).chain(&self.confidence)
     }
@@ -139,8 +139,7 @@ impl Answer {
     }
 }
 
-/// The answers of a run, a sentence each. Memory is the figure of its plan, if it has one, otherwise the
-/// peak.
+/// The answers of a run, one sentence each. Memory is the figure of the run's plan if it has one, otherwise the peak.
 pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -> Answer {
     if analysis.run.samples.is_empty() {
         return Answer::nothing("The run holds no sample: there is nothing to answer.");
@@ -177,7 +176,7 @@ pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -
     }
 }
 
-/// Whether samples can answer a question, for one workload or any.
+/// Whether there are samples that can answer a question, for one workload or for any.
 fn is_tried(analysis: &Analysis<'_>, question: &Question, workload: Option<&str>) -> bool {
     let is_of = |sample: &Sample| workload.is_none_or(|workload| sample.workload == workload);
     analysis.run.samples.iter().any(|sample| sample.pass == question.pass && is_of(sample))
@@ -247,7 +246,7 @@ fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question)
     })
 }
 
-/// The question about memory, by a plan's figures.
+/// Answers the question about memory with a plan's figures.
 fn answer_planned(
     analysis: &Analysis<'_>,
     entrants: Vec<Entrant<'_>>,
@@ -324,7 +323,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
     let over = |variant: &str, base: &str| analysis.ratio_over(&workloads, variant, base, question.compared);
     let drowned =
         |variant: &str, base: &str| analysis.is_drowned(&workloads, variant, base, question.compared);
-    // Any variant serves as the common measure by which they are put in order.
+    // Any variant can serve as the common measure for the order.
     let measure = analysis.baseline.as_deref().or(ranked.first().map(|first| first.as_str()));
     let mut means: Vec<(&str, f64)> = Vec::new();
     for variant in &ranked {
@@ -360,7 +359,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
 struct Contest<'a> {
     best: &'a str,
     next: &'a str,
-    /// The baseline, or, if that is the best itself, the next.
+    /// The baseline or, if that is itself the best, the runner-up.
     against: &'a str,
     /// Its figure in words.
     value: String,
@@ -423,7 +422,7 @@ fn describe_value(entrant: &Entrant<'_>, question: &Question) -> String {
     }
 }
 
-/// How a ratio reads: `15 % less than jemalloc (14 to 16 %)`, `2.31 times jemalloc (2.2 to 2.4)`.
+/// A ratio in words: `15 % less than jemalloc (14 to 16 %)`, `2.31 times jemalloc (2.2 to 2.4)`.
 fn describe_ratio(ratio: Option<Ratio>, against: &str, question: &Question) -> String {
     let Some(ratio) = ratio else {
         return format!("a ratio to {against} cannot be formed");

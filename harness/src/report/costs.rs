@@ -77,7 +77,7 @@ pub(super) fn latency_grid(analysis: &Analysis<'_>, workload: &str) -> Grid {
     Grid { names: 2, header, rows }
 }
 
-/// Notes on how to read them.
+/// Explains how to read them.
 pub(super) fn describe_latency(analysis: &Analysis<'_>, workload: &str) -> String {
     let least = analysis.latencies.resolution_ns(workload).map_or_else(String::new, |least| {
         format!(

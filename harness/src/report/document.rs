@@ -1,6 +1,7 @@
 //! The contents of a report, as data: report.md and report.html are two forms of this one document.
 //!
-//! Everything in it comes from the run's files; nothing from the machine that reports.
+//! Everything in it comes from the run's files; nothing comes from the machine that makes the
+//! report.
 
 use serde::Serialize;
 
@@ -33,14 +34,14 @@ pub(super) struct Document<'a> {
     /// Trees of processes with a prediction.
     pub(super) trees: Vec<TreeSection<'a>>,
     pub(super) sections: Vec<Section<'a>>,
-    /// Hosts: a section of each plan that the run has had.
+    /// Hosts: one section for each plan of the run.
     pub(super) plans: Vec<PlanSection<'a>>,
     pub(super) measured: Vec<String>,
     pub(super) caveats: Vec<String>,
     pub(super) variants: Grid,
     pub(super) workloads: Grid,
     pub(super) machine: Grid,
-    /// The command line that makes the run again, as a shell reads it.
+    /// The command line that repeats the run, as a shell reads it.
     pub(super) command: String,
     pub(super) heaplab_version: &'a str,
     pub(super) seed: u64,
@@ -88,7 +89,7 @@ pub(super) struct Section<'a> {
 /// How many processes fit on a host.
 #[derive(Debug, Serialize)]
 pub(super) struct PlanSection<'a> {
-    /// What the plan is called; none for the one without a name.
+    /// The plan's name; none for the unnamed one.
     pub(super) name: Option<&'a str>,
     pub(super) answer: Vec<String>,
     pub(super) tables: Vec<Table>,
@@ -110,7 +111,8 @@ pub(super) struct Figure<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The report of a run. `notes` are everything that the reader must know about what is missing.
+    /// Makes the report of a run. `notes` hold everything that the reader must know about what is
+    /// missing.
     pub(super) fn new(
         analysis: &'a Analysis<'_>,
         plots: &'a [Plot],
@@ -224,7 +226,7 @@ const ACCOUNTS_NOTE: &str = "What allocators report about their own memory, in t
     Cached memory is free and kept for later blocks, dirty are whole free pages. The last column is resident memory \
     that is in none of these.";
 
-/// Where resident memory goes when the most of it is resident: medians over blocks.
+/// Where resident memory goes when it is largest: medians over blocks.
 fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
     let header =
         ["variant", "resident", "requested", "lost inside blocks", "held", "requested, untouched", "when"];
@@ -297,7 +299,7 @@ fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
     Grid { names: 1, header: header.collect(), rows: rows.collect() }
 }
 
-/// A word as a POSIX shell reads it back.
+/// Quotes a word so that a POSIX shell reads it back unchanged.
 fn quote(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {

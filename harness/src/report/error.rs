@@ -1,4 +1,4 @@
-//! What can go wrong in making a report.
+//! What can go wrong while making a report.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum ReportError {
     /// The run's files could not be read, or the report's could not be written.
     #[error(transparent)]
     Results(#[from] ResultsError),
-    /// The baseline that was named is not in the run.
+    /// The named baseline is not in the run.
     #[error("no variant `{named}` in this run to be the baseline: it has {known}")]
     UnknownBaseline {
         /// What was named.
@@ -26,7 +26,7 @@ pub enum ReportError {
         /// Why.
         detail: String,
     },
-    /// A page could not be made from its template: a fault in heaplab.
+    /// A page could not be made from its template: a bug in heaplab.
     #[error("cannot make {name} of its template: {detail}")]
     Template {
         /// The page.

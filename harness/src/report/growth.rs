@@ -15,7 +15,8 @@ pub(super) struct Growth {
     speed: Option<Speed>,
 }
 
-/// Growth over time, in a unit that the run lasted for: a second says nothing about an hour.
+/// Growth over time, per unit of time that the run lasted for: growth per hour means nothing for a
+/// run of a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Speed {
     bytes: f64,

@@ -42,7 +42,7 @@ impl HeapMaps {
     }
 }
 
-/// Cells joined to a larger size, so that maps of several variants can be compared with each other.
+/// Cells merged into larger ones, so that maps of several variants can be compared with each other.
 pub(super) fn join(cells: &[HeapCell], span_bytes: u64) -> Cells {
     let span_bytes = span_bytes.max(1);
     let mut joined: Cells = Vec::new();

@@ -32,7 +32,7 @@ pub struct Index {
 pub struct Entry {
     /// Its directory, below the folder.
     pub path: String,
-    /// Its page or, if there is none, its directory: as a link.
+    /// A link to its page or, if there is none, to its directory.
     link: String,
     /// When it started, according to run.toml; empty if that cannot be read.
     pub started: String,

@@ -1,9 +1,8 @@
-//! Latency: histograms of latency.csv into percentiles of each sample, and into one histogram of
-//! each workload, variant, operation and scope.
+//! Latency: turns the histograms of latency.csv into percentiles of each sample, and into one histogram for each
+//! workload, variant, operation and scope.
 //!
-//! Rows are streamed; what is held is one sample's buckets and the sums. Percentiles of
-//! summary.csv are medians over blocks of each sample's own percentile. The plots show all blocks'
-//! calls together.
+//! Rows are streamed; only one sample's buckets and the sums are held. Percentiles in summary.csv are medians over
+//! blocks of each sample's own percentile. The plots show the calls of all blocks together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,12 +15,12 @@ use crate::worker::COST_SIZES;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Histogram {
     buckets: Vec<(u64, u64)>,
-    /// The first so many of them are in order.
+    /// This many of them, from the first on, are in order.
     settled: usize,
 }
 
 impl Histogram {
-    /// Adds calls; the buckets are in order once [`Histogram::settle`] was called.
+    /// Adds calls; the buckets are in order after [`Histogram::settle`].
     pub(super) fn add(&mut self, value_ns: u64, count: u64) {
         self.buckets.push((value_ns, count));
         if self.buckets.len() > 2 * self.settled + LEAST_UNSETTLED {
@@ -29,7 +28,7 @@ impl Histogram {
         }
     }
 
-    /// Sorts the buckets and joins those of one value.
+    /// Sorts the buckets and joins those with the same value.
     pub(super) fn settle(&mut self) {
         self.buckets.sort_unstable_by_key(|bucket| bucket.0);
         self.buckets.dedup_by(|next, kept| {
@@ -48,13 +47,13 @@ impl Histogram {
     }
 }
 
-/// The number of buckets that are added to a histogram before it is settled for the first time.
+/// The number of buckets that are added to a histogram before it is first settled.
 const LEAST_UNSETTLED: usize = 512;
 
 /// The operation of the timer's own distribution.
 pub(super) const TIMER: &str = "timer";
 
-/// A latency below so many medians of the timer is "under resolution".
+/// A latency below this many medians of the timer is "under resolution".
 const RESOLUTION_TIMERS: f64 = 3.0;
 
 /// The percentiles of summary.csv.
@@ -67,7 +66,7 @@ const FRACTIONS: [(&str, f64); 6] = [
     ("max_ns", 1.0),
 ];
 
-/// Those of calls by size, which have enough rows already.
+/// The percentiles of calls by size, which have enough rows already.
 const SIZED_FRACTIONS: [&str; 2] = ["p50_ns", "p99_ns"];
 
 /// What was called, and which part of it was timed.
@@ -80,8 +79,8 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// Whether it is the timer itself. Its calls during which the thread lost its CPU are in a different scope, and say
-    /// nothing about the timer.
+    /// Whether it is the timer itself. Timer calls during which the thread lost its CPU are in a different scope, and
+    /// say nothing about the timer.
     pub(super) fn is_timer(&self) -> bool {
         self.operation == TIMER && self.scope == "call"
     }
@@ -90,11 +89,11 @@ impl Timed {
 /// All of a run's latencies.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
-    /// Each sample's metrics by the sample's place: the place of the name, and the value.
+    /// Each sample's metrics by the sample's index: the index of the name, and the value.
     of_samples: HashMap<usize, Vec<(usize, f64)>>,
     /// Names of metrics, in order of first appearance.
     names: Vec<String>,
-    /// All blocks' calls by (workload, variant), then by what was timed.
+    /// The calls of all blocks by (workload, variant), then by what was timed.
     pub(super) histograms: BTreeMap<(String, String), BTreeMap<Timed, Histogram>>,
 }
 
@@ -147,7 +146,7 @@ impl Latencies {
         Ok(latencies)
     }
 
-    /// A sample's metrics by its place: (name, value).
+    /// A sample's metrics by its index: (name, value).
     pub(super) fn of_sample(&self, place: usize) -> impl Iterator<Item = (&str, f64)> {
         let metrics = self.of_samples.get(&place).into_iter().flatten();
         metrics.map(|&(name, value)| (self.names[name].as_str(), value))
@@ -173,9 +172,9 @@ impl Latencies {
         self.timer_median_ns(workload).map(|timer| timer * RESOLUTION_TIMERS)
     }
 
-    /// A time of this metric below this is under the timer's resolution: three times the timer's own at the same
-    /// percentile, over a workload's variants. A call's 99.99th percentile says nothing if that of the timer alone,
-    /// which meets the same interrupts, is nearly as long. None for metrics that are not percentiles.
+    /// Times of this metric below the returned time are under the timer's resolution: three times the timer's own at
+    /// the same percentile, over a workload's variants. A call's 99.99th percentile says nothing if that of the timer
+    /// alone, which meets the same interrupts, is nearly as long. None for metrics that are not percentiles.
     pub(super) fn resolution_of(&self, workload: &str, metric: &str) -> Option<f64> {
         let (_, fraction) = FRACTIONS
             .iter()
@@ -188,7 +187,7 @@ impl Latencies {
         Some(least.max(own * RESOLUTION_TIMERS))
     }
 
-    /// Ends one sample: its percentiles, and its calls into the sum.
+    /// Finishes one sample: computes its percentiles, and adds its calls to the sum.
     fn add(&mut self, run: &Run, sample: Current) {
         let Current { place, mut histograms } = sample;
         histograms.sort_by(|one, other| one.0.cmp(&other.0));

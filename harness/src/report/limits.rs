@@ -1,4 +1,4 @@
-//! The smallest limits of memory as a table, CSV or JSON: what `heaplab limit` prints.
+//! The smallest memory limits as a table, CSV or JSON: what `heaplab limit` prints.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::session::LimitRow;
 ///
 /// # Errors
 ///
-/// What writing says.
+/// The error of a failed write.
 pub fn print_limits(rows: &[LimitRow], format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Table => {

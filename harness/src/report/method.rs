@@ -12,7 +12,7 @@ use crate::results::metrics::{
 };
 use crate::stats::MIN_BLOCKS;
 
-/// A choice that was made for every pass, or that each pass makes.
+/// A choice that was made for every pass, or the remark that each pass makes its own.
 fn asked<T: Display>(choice: Option<T>) -> String {
     choice.map_or_else(|| "each pass's default".to_owned(), |choice| choice.to_string())
 }

@@ -1,8 +1,8 @@
 //! Tables, sentences and plots of a run, from its files alone.
 //!
-//! Data goes one way: [`crate::results::Run`] -> [`Analysis`] -> summary.csv, PNGs, and one document, which
-//! becomes report.md and report.html, and the terminal. Nothing is measured here, and nothing is read but the run's directory, so a run from
-//! another machine reads the same. Human units appear in this module and nowhere else.
+//! Data goes one way: [`crate::results::Run`] -> [`Analysis`] -> summary.csv, PNGs, one document, which becomes
+//! report.md and report.html, and the terminal. Nothing is measured here, and nothing is read but the run's directory,
+//! so a run from another machine reads the same. Human units appear in this module and nowhere else.
 
 mod accounts;
 mod analysis;

@@ -1,4 +1,4 @@
-//! The memory that a run's plan is made with, which its report answers with: one figure in `plan`, `report` and `validate`.
+//! The memory that a run's plan uses and its report answers with: the same figure in `plan`, `report` and `validate`.
 
 use crate::capacity::{Basis, Capacity, Need};
 use crate::stats::{Ratio, median, median_interval, paired_ratio};
@@ -13,7 +13,7 @@ pub(super) struct Entrant<'a> {
     pub(super) interval: Option<(f64, f64)>,
 }
 
-/// What processes need, by block, as the first plan of a run has it.
+/// What processes need, by block, as in the first plan of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlannedMemory {
     needs: Vec<Need>,

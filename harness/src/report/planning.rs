@@ -1,4 +1,4 @@
-//! The plan of a run that has one: the questions put to `heaplab plan`, answered from the run's files.
+//! The plan of a run that has one: the questions asked of `heaplab plan`, answered from the run's files.
 
 use super::ReportError;
 use super::analysis::Analysis;
@@ -13,7 +13,7 @@ use super::plots::{Plot, draw_plan, draw_pods};
 use super::table::Columns;
 use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
 
-/// The memory that the first plan of a run uses; none if the run has no plan, or none that can be made.
+/// The memory that the first plan of a run uses; none if the run has no plan, or its plan cannot be made.
 fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
     let directory = &analysis.run.directory;
     let name = list_requests(directory).into_iter().next()?;
@@ -22,14 +22,14 @@ fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
     Some(PlannedMemory::of(&capacity))
 }
 
-/// A run's answers, by the figures of its plan if it has one that can be made. Nothing is written or drawn.
+/// A run's answers, with the figures of its plan if it has one that can be made. Writes and draws nothing.
 pub fn answer_run(analysis: &Analysis<'_>) -> Answer {
     answer(analysis, read_planned_memory(analysis).as_ref())
 }
 
 /// A plan and its plots.
 pub(super) struct Planned {
-    /// The plan's name; none for the one without a name.
+    /// The plan's name; none for the unnamed one.
     pub(super) name: Option<String>,
     capacity: Capacity,
     pub(super) plots: Vec<Plot>,
@@ -75,17 +75,17 @@ impl Planned {
         Ok(Some(Planned { name, capacity, plots }))
     }
 
-    /// The memory that it is made with.
+    /// The memory that the plan uses.
     pub(super) fn memory(&self) -> PlannedMemory {
         PlannedMemory::of(&self.capacity)
     }
 
-    /// What it answers, a sentence each.
+    /// What it answers, one sentence each.
     pub(super) fn answer(&self) -> Vec<String> {
         plan_answer(&self.capacity)
     }
 
-    /// A table of each workload and type of host, and one of connections.
+    /// One table for each workload and type of host, and one of connections.
     pub(super) fn tables(&self) -> Vec<Table> {
         let of_host = |(workload, host): (&str, Host)| Table {
             intro: format!("{workload} on hosts of {}.", describe_place(&self.capacity, &host)),

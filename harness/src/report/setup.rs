@@ -1,11 +1,11 @@
-//! What was measured on what, in two sentences next to every table: versions of the allocators and of the
+//! What was measured on which machine, in two sentences next to every table: versions of the allocators and of the
 //! system.
 
 use heaplab_allocators::registry::FLOOR;
 
 use super::analysis::Analysis;
 
-/// Each allocator with its version, as samples and trial runs state it.
+/// Each allocator with its version, as stated by samples and trial runs.
 pub(super) fn describe_allocators(analysis: &Analysis<'_>) -> String {
     let mut named: Vec<String> = Vec::new();
     for variant in analysis.run.file.variants.iter().filter(|variant| variant.allocator != FLOOR) {
@@ -20,8 +20,8 @@ pub(super) fn describe_allocators(analysis: &Analysis<'_>) -> String {
     format!("Allocators: {}.", if named.is_empty() { "not known".to_owned() } else { named.join(", ") })
 }
 
-/// An allocator with its version, without the commit that some versions end with. There are several allocators of the
-/// name tcmalloc: ours is that of gperftools.
+/// An allocator with its version, without the commit with which some versions end. There are several allocators named
+/// tcmalloc: ours is that of gperftools.
 fn name_build(allocator: &str, version: Option<&str>) -> String {
     let short = version.map(|version| version.split("-0-g").next().unwrap_or(version));
     match (allocator, short) {

@@ -1,13 +1,12 @@
-//! Size classes compared: the usable bytes that requests of each size get under one variant and under
-//! another.
+//! Size classes compared: the usable bytes that requests of each size get under one variant and under another.
 //!
-//! Usable sizes differ between builds, and so do the contents of a class. Requests do not: so blocks are grouped by
+//! Usable sizes differ between builds, and so do the contents of a class. Requests do not, so blocks are grouped by
 //! requested size, and requests that get the same usable size under the baseline are one class. The usable bytes per
-//! call are compared, within blocks if both variants are of one run.
+//! call are compared, within blocks if both variants are from one run.
 //!
-//! Many classes are compared at once. By Bonferroni's inequality all intervals of a workload hold together with 95 %
-//! where each holds with 5 % over their number less than 1. Ranks of ten blocks cannot reach that, so the intervals are
-//! Student's, on logarithms; two runs are compared as Welch does.
+//! Many classes are compared at once. By Bonferroni's inequality all intervals of a workload hold together at 95 % if
+//! each one fails with a probability of at most 5 % over their number. Ranks of ten blocks cannot reach that, so the
+//! intervals are Student's, on logarithms; two runs are compared with Welch's test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,27 +26,27 @@ pub struct SizeDifference {
     pub workload: String,
     /// Variant's label.
     pub variant: String,
-    /// What it is compared with: a variant, or the same one in the old run.
+    /// What it is compared with: a variant, or the same variant in the old run.
     pub baseline: String,
-    /// The class: usable bytes of its blocks there, in the mean.
+    /// The class: the mean usable bytes of its blocks under the baseline.
     pub size_bytes: u64,
-    /// The smallest request that is in it.
+    /// The smallest request in it.
     pub requests_from_bytes: u64,
-    /// The largest.
+    /// The largest request in it.
     pub requests_to_bytes: u64,
-    /// Blocks that were compared, or the fewer of two runs'.
+    /// Blocks that were compared; for two runs, the smaller number.
     pub n: u64,
-    /// Calls in a block: the median.
+    /// Calls per block: the median.
     pub calls: f64,
-    /// Usable bytes of a call over those of the baseline.
+    /// Usable bytes per call over those of the baseline.
     pub ratio: f64,
-    /// Lower end of its interval; none with fewer than [`MIN_BLOCKS`].
+    /// Lower end of its interval; none for fewer than [`MIN_BLOCKS`].
     pub ratio_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub ratio_high: Option<f64>,
-    /// Coverage of that interval: all of the workload's hold together with 95 %.
+    /// Coverage of that interval: all intervals of the workload hold together at 95 %.
     pub ratio_coverage: Option<f64>,
-    /// By how much the usable bytes of the class differ at the requested peak: the median.
+    /// How much the usable bytes of the class differ at the requested peak: the median.
     pub at_peak_bytes: f64,
     /// What the ratio shows.
     pub verdict: Verdict,
@@ -78,7 +77,7 @@ impl Requests {
     }
 }
 
-/// The classes of a run whose variants are compared with its baseline, with notes on what was left out.
+/// The classes of a run, its variants compared with its baseline, with notes on what was left out.
 pub(super) fn compare_classes(
     run: &Run,
     workloads: &[String],
@@ -120,20 +119,20 @@ pub fn compare_classes_of_runs(
     Ok(found)
 }
 
-/// Two variants, or one in two runs.
+/// Two variants, or one variant in two runs.
 struct Side<'a> {
     variant: &'a str,
     baseline: String,
     base: &'a Blocks,
     blocks: &'a Blocks,
-    /// Whether blocks of the same number had the same load and the same hour.
+    /// Whether blocks with the same number had the same load at the same hour.
     is_paired: bool,
 }
 
 /// Requests that get the same room under the baseline.
 struct Class {
     size_bytes: u64,
-    /// By the largest of each.
+    /// The requested sizes in it, by the largest request of each.
     requests: BTreeSet<u64>,
 }
 
@@ -174,8 +173,7 @@ fn compare_sides(workload: &str, sides: &[Side<'_>]) -> Vec<SizeDifference> {
     rows
 }
 
-/// The classes of a baseline: neighbouring requests whose calls get the same mean usable size, to within 8
-/// bytes.
+/// The classes of a baseline: neighbouring requests whose calls get the same mean usable size, to within 8 bytes.
 fn find_classes(base: &Blocks) -> Vec<Class> {
     let mut sums: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for class in base.values().flatten() {
@@ -243,7 +241,7 @@ impl Values {
         if self.base.is_empty() { self.variant.len() } else { self.variant.len().min(self.base.len()) }
     }
 
-    /// The ratio: geometric means of both, and, if there are enough blocks, an interval of this coverage.
+    /// The ratio: geometric means of both and, if there are enough blocks, an interval with this coverage.
     fn compare(&self, coverage: f64) -> Option<Ratio> {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let difference = mean(&self.variant) - mean(&self.base);
@@ -263,7 +261,7 @@ impl Values {
     }
 }
 
-/// What the requests of a class come to in one block.
+/// The sums over the requests of a class in one block.
 struct Sum {
     calls: f64,
     usable: f64,

@@ -6,11 +6,11 @@ use super::size_classes::SizeDifference;
 use super::units;
 use crate::stats::{Interval, Ratio, Verdict, verdict};
 
-/// Rows of a workload's table.
+/// Most rows of a workload's table.
 pub(crate) const MOST_ROWS: usize = 10;
 
 impl SizeDifference {
-    /// The same with the verdict at a different threshold.
+    /// The same with the verdict for a different threshold.
     #[must_use]
     pub fn judged(&self, threshold: f64) -> SizeDifference {
         let ends = self.ratio_low.zip(self.ratio_high).zip(self.ratio_coverage);
@@ -65,14 +65,15 @@ pub(crate) fn size_grid<'a>(differences: impl Iterator<Item = &'a SizeDifference
     Grid { names: 4, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
-/// What was compared, in a sentence: `2 of 143 size classes get more or less room than under ptmalloc2`. `than` ends it.
+/// What was compared, in a sentence that ends with `than`: `2 of 143 size classes get more or less room than under
+/// ptmalloc2`.
 pub(crate) fn describe_classes(differences: &[&SizeDifference], than: &str) -> String {
     let shown = differences.iter().filter(|difference| difference.is_shown()).count();
     format!("{shown} of {} size classes get more or less room {than}", differences.len())
 }
 
 impl Analysis<'_> {
-    /// The classes of a workload that differ from the baseline's; none if none does.
+    /// The classes of a workload that differ from the baseline's; none if there are none.
     pub(super) fn size_difference_table(&self, workload: &str) -> Option<Table> {
         let of: Vec<&SizeDifference> =
             self.size_differences.iter().filter(|of| of.workload == workload && of.is_judged()).collect();

@@ -7,7 +7,7 @@ use super::units;
 use crate::results::{ResultsError, Run};
 use crate::worker::SizeClass;
 
-/// Rows of a workload's table, besides the worst of each variant.
+/// Most rows of a workload's table, besides the worst of each variant.
 const MOST_ROWS: usize = 10;
 
 /// Sizes by workload and variant, of the first block that has them.
@@ -30,7 +30,8 @@ impl Sizes {
         Ok(sizes)
     }
 
-    /// The sizes of a workload that lose the most, and the worst of each variant; the most first.
+    /// The sizes of a workload that lose the most, and the worst of each variant; those that lose
+    /// the most come first.
     pub(super) fn ranked(&self, workload: &str) -> Vec<Ranked<'_>> {
         let mut ranked: Vec<Ranked<'_>> = Vec::new();
         for ((of, variant), sizes) in &self.0 {
@@ -86,7 +87,7 @@ pub(super) struct Ranked<'a> {
     pub(super) size: &'a SizeClass,
     /// Usable bytes of its live blocks minus the requested bytes.
     pub(super) lost_bytes: u64,
-    /// What the variant loses so over all sizes.
+    /// What the variant loses in this way over all sizes.
     variant_lost_bytes: u64,
 }
 

@@ -3,8 +3,8 @@
 //! A replay's busy time contains the allocator's calls, the first touches of what they return, and the replay's own
 //! loop. `floor` does the least that an allocator can: the time of its calls outside the kernel represents the loop.
 //! (Its page faults do not: an allocator can save memory.) That is valid if `floor` is far below every allocator. If it
-//! is not, its own cost is a considerable part of its time: subtracting it would overstate differences, so that busy
-//! times are compared as they are, which understates them.
+//! is not, its own cost is a considerable part of its time, and subtracting it would overstate differences; busy times
+//! are then compared as they are, which understates them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -23,15 +23,15 @@ pub(super) type Values = BTreeMap<u32, f64>;
 /// The metrics of a run's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Speed {
-    /// Time of an event, by which variants are put in order.
+    /// Time per event, by which variants are ordered.
     pub(super) time: &'static str,
-    /// The metric whose ratio to the baseline has the verdict.
+    /// The metric whose ratio to the baseline gets the verdict.
     pub(super) compared: &'static str,
     /// Events per second of that time.
     pub(super) rate: &'static str,
     /// What the time is called in tables.
     pub(super) name: &'static str,
-    /// What an event's figure is of, in a sentence.
+    /// What an event's figure measures, in a sentence.
     pub(super) each: &'static str,
 }
 
@@ -45,7 +45,7 @@ impl Speed {
     };
     /// Without `floor`, or if it is not light enough: the harness's share is in every figure.
     const BUSY: Speed = Speed { compared: BUSY_PER_EVENT, ..Speed::NET };
-    /// Of a run that knows no busy time.
+    /// For a run that does not know busy time.
     const WALL: Speed = Speed {
         time: WALL_PER_EVENT,
         compared: WALL_PER_EVENT,
@@ -54,7 +54,7 @@ impl Speed {
         each: " an event",
     };
 
-    /// The metric of a run's speed: the best that its samples have.
+    /// The speed metric of a run: the best that its samples have.
     pub(super) fn of(run: &Run) -> Speed {
         let busy = || timed(run).filter(|sample| sample.busy_ns.is_some());
         match busy().next() {
@@ -84,8 +84,8 @@ fn is_harness(sample: &Sample) -> bool {
     sample.variant == FLOOR
 }
 
-/// The largest part that `floor` takes of the fastest other variant's busy time, by medians over blocks, and the workload
-/// of which that is; none where `floor` was not measured.
+/// The largest fraction of the fastest other variant's busy time that `floor` takes, by medians over blocks, and the
+/// workload with that fraction; none if `floor` was not measured.
 pub(super) fn floor_share(run: &Run) -> Option<(f64, &str)> {
     let mut busy: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for sample in timed(run) {
@@ -103,7 +103,7 @@ pub(super) fn floor_share(run: &Run) -> Option<(f64, &str)> {
     shares.max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
-/// The harness's share of an event in ns at most, by workload and block.
+/// The most that the harness's share of an event can be, in ns, by workload and block.
 pub(super) fn find_harness(run: &Run) -> HashMap<String, Values> {
     let of_floor = timed(run).filter(|sample| is_harness(sample));
     let named: BTreeSet<&str> = of_floor.clone().map(|sample| sample.workload.as_str()).collect();

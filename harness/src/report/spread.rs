@@ -1,5 +1,5 @@
-//! What the spread of a figure comes from, if a load model has a different load in each block: the load, or the layout
-//! and the machine.
+//! Where the spread of a figure comes from, if a load model has a different load in each block: the load, or the
+//! layout and the machine.
 
 use super::analysis::Analysis;
 use super::grid::{Grid, Table};
@@ -56,7 +56,7 @@ impl Analysis<'_> {
     pub(super) fn components(&self, workload: &str, variant: &str, metric: &str) -> Option<Components> {
         let twin = TWINS.iter().find(|twin| twin.metric == metric)?;
         let samples = self.ok_samples(workload, twin.pass).filter(|(_, sample)| sample.variant == variant);
-        // Loads differ in how many events they have: time is compared by the event, as in every table.
+        // Loads differ in the number of their events: time is compared per event, as in every table.
         let part = |sample: &Sample, value: u64| match twin.pass {
             Pass::Throughput => value as f64 / sample.events.unwrap_or(1).max(1) as f64,
             _ => value as f64,
@@ -90,7 +90,7 @@ impl Analysis<'_> {
     }
 }
 
-/// Both parts of a spread in one cell.
+/// Both components of a spread in one cell.
 pub(super) fn describe(components: Option<Components>) -> String {
     components.map_or_else(
         || "-".to_owned(),

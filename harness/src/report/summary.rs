@@ -34,7 +34,7 @@ pub struct SummaryRow {
     pub failed: u64,
     /// Median over blocks.
     pub median: Option<f64>,
-    /// Lower end of its interval: the median's, and of resident memory the mean's too.
+    /// Lower end of its interval, which covers the median; for resident memory the mean too.
     pub low: Option<f64>,
     /// Upper end of its interval.
     pub high: Option<f64>,
@@ -56,7 +56,7 @@ pub struct SummaryRow {
 
 impl SummaryRow {
     /// How it differs from the baseline, in words: `17 % less`, `no difference`. Only a difference that was shown is
-    /// a number. None for the baseline itself.
+    /// stated as a number. None for the baseline itself.
     #[must_use]
     pub fn difference(&self) -> Option<String> {
         Some(match (self.ratio, self.verdict?) {
@@ -67,7 +67,7 @@ impl SummaryRow {
         })
     }
 
-    /// What the workload is called in reports.
+    /// The workload's name in reports.
     #[must_use]
     pub fn name(&self) -> String {
         name_on(&self.workload, self.machine.as_deref())
@@ -81,12 +81,12 @@ pub(super) struct Figures {
     failed: HashMap<(String, String, Pass), u64>,
     /// Every metric's name and pass, in the order of summary.csv.
     metrics: Vec<(String, Pass)>,
-    /// Seed of what is resampled.
+    /// Seed of the resamples.
     seed: u64,
 }
 
 impl Figures {
-    /// Reads all metrics off the ok samples.
+    /// Reads all metrics from the ok samples.
     pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
         let mut figures = Figures { seed: run.file.options.seed, ..Figures::default() };
         let (harness, is_net) = (find_harness(run), Speed::of(run).is_net());
@@ -113,7 +113,7 @@ impl Figures {
                 && let Some((busy_ns, events)) = sample.busy_ns.zip(sample.events).filter(|of| of.1 > 0)
             {
                 figures.add(sample, HARNESS_PER_EVENT, *share);
-                // floor itself has none: it is the share. And if it is not a floor, there is no difference.
+                // floor itself has none: it is the share. If it does not qualify as a floor, there is no difference.
                 if is_net && sample.variant != FLOOR {
                     figures.add(sample, ALLOCATOR_PER_EVENT, busy_ns as f64 / events as f64 - share);
                 }
@@ -133,7 +133,7 @@ impl Figures {
         figures
     }
 
-    /// Takes in the predictions of trees of processes.
+    /// Adds the predictions of trees of processes.
     pub(super) fn add_trees(&mut self, predictions: &[TreePrediction]) {
         for found in predictions {
             let once = found.once.as_ref();
@@ -152,7 +152,7 @@ impl Figures {
         }
     }
 
-    /// The rows of summary.csv of a tree of processes.
+    /// The rows of summary.csv for a tree of processes.
     pub(super) fn tree_rows(
         &self,
         tree: &str,
@@ -211,10 +211,10 @@ impl Figures {
             && matches!(self.net_ratio(workloads, variant, base), Some(NetRatio::Drowned))
     }
 
-    /// The geometric mean of a metric over workloads in each block that has all of them; none where a value is 0.
+    /// The geometric mean of a metric over workloads in each block that has all of them; none if a value is 0.
     ///
-    /// A block holds every workload, so that its mean is one figure of one hour of the machine, and ratios of
-    /// such means have the same exact intervals as those of a single workload.
+    /// A block holds every workload, so its mean is one figure from one hour of the machine, and ratios of such
+    /// means have the same exact intervals as those of a single workload.
     pub(super) fn mean_by_block(&self, workloads: &[&str], variant: &str, metric: &str) -> Option<Values> {
         let of_workloads = workloads.iter().map(|workload| self.values(workload, variant, metric));
         let of_workloads: Vec<&Values> = of_workloads.collect::<Option<_>>()?;
@@ -320,7 +320,7 @@ impl Figures {
     }
 }
 
-/// Ratio of values to a base's, within the blocks that have both.
+/// Ratio of values to those of a base, within the blocks that have both.
 pub(super) fn ratio_within_blocks(values: &Values, base: &Values) -> Option<Ratio> {
     let pairs = values.iter().filter_map(|(block, &value)| Some((value, *base.get(block)?)));
     paired_ratio(&pairs.collect::<Vec<(f64, f64)>>())

@@ -55,7 +55,7 @@ pub fn print_table(
         print_trees(analysis, out, style)?;
         return print_remarks(analysis, columns, out);
     }
-    // One table of all workloads: a line says by itself what it is about.
+    // One table of all workloads: each line says by itself what it is about.
     let mut all = Grid::default();
     for workload in &analysis.workloads {
         let grid = workload_grid(analysis, workload, columns);
@@ -72,8 +72,8 @@ pub fn print_table(
     print_remarks(analysis, columns, out)
 }
 
-/// Says what the deciding columns cannot: which figures do not come only from complete samples. A paragraph per cause,
-/// a line a workload.
+/// Prints what the deciding columns cannot say: which figures do not come only from complete samples. One paragraph per
+/// cause, one line per workload.
 fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
     if columns == Columns::All {
         return Ok(());
@@ -103,7 +103,7 @@ fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write)
     Ok(())
 }
 
-/// The trees of processes of which something is predicted, each with its table.
+/// The trees of processes with a prediction, each with its table.
 pub(super) fn tree_grids<'a>(analysis: &'a Analysis<'_>) -> impl Iterator<Item = (&'a str, Grid)> {
     let trees = analysis.run.file.trees.iter();
     trees
@@ -111,12 +111,12 @@ pub(super) fn tree_grids<'a>(analysis: &'a Analysis<'_>) -> impl Iterator<Item =
         .filter(|(_, grid)| !grid.rows.is_empty())
 }
 
-/// How the table of a tree is read.
+/// How to read the table of a tree.
 pub(super) const TREE_NOTE: &str = "Predicted anonymous memory of all processes of the tree on one clock. once: pages \
     that processes share count once, which is what a control group is charged. sum: the processes' resident memory added up. \
     Lower is better.";
 
-/// Predicted memory of a tree of processes, a row a variant.
+/// Predicted memory of a tree of processes, one row per variant.
 fn tree_grid(analysis: &Analysis<'_>, tree: &str) -> Grid {
     let header = [
         "variant",
@@ -211,7 +211,7 @@ const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass 
 const SPREAD_NOTE: &str =
     " peak varies by: standard deviations in percent of the mean, among loads and among layouts of one load.";
 
-/// How the table of a workload is read.
+/// How to read the table of a workload.
 pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
     let net = "its ratio to the baseline is that of both less the harness's share";
     let speed = match (analysis.speed.is_busy(), analysis.speed.is_net()) {
@@ -231,10 +231,10 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
 /// A column of a table: its name, and whether it decides.
 type Column = (&'static str, bool);
 
-/// What a figure has that does not come from whole samples alone; explained below the table.
+/// Marks a figure that does not come only from whole samples; explained below the table.
 const MARK: char = '*';
 
-/// The headline figures of one workload, a row per variant; `floor` is last and is not ranked.
+/// The headline figures of one workload, one row per variant; `floor` is last and not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
     if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
         return program_grid(analysis, workload, columns);
@@ -309,11 +309,11 @@ pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Co
 /// Columns of a real program's table before those of its memory.
 const BEFORE_PEAK: usize = 5;
 
-/// The figures of a real program, a row a variant. Of one with several processes at once the memory is given in both ways
-/// that it can be counted: with shared pages counted once, and the processes' added up.
+/// The figures of a real program, one row per variant. For a program with several processes at once, memory is given in
+/// both ways of counting: with shared pages counted once, and with the processes' memory added up.
 fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
     let of_workload = |sample: &&Sample| sample.pass == Pass::Exec && sample.workload == workload;
-    // Of one process both are the same.
+    // For one process both are the same.
     let is_tree = analysis.run.samples.iter().filter(of_workload).any(|sample| sample.processes > Some(1));
     let [peak, mean, end] =
         if is_tree { ["sum: peak", "sum: mean", "sum: end"] } else { ["peak", "mean", "end"] };
@@ -364,7 +364,7 @@ fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Gr
     select(&header, rows.collect(), columns)
 }
 
-/// The columns that were asked for.
+/// Keeps the requested columns.
 pub(super) fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns) -> Grid {
     let is_shown = |at: usize| columns == Columns::All || header[at].1;
     let shown: Vec<usize> = (0..header.len()).filter(|&at| is_shown(at)).collect();
@@ -375,13 +375,13 @@ pub(super) fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns
     }
 }
 
-/// How many samples one pass took of a variant, and which of them are no whole ones.
+/// How many samples one pass took of a variant, and which of them are not whole.
 struct Flaws {
     all: u64,
     failed: u64,
-    /// On memory that the host had not backed.
+    /// Samples on memory that the host had not backed.
     cold: u64,
-    /// How memory still grows at the end.
+    /// How much memory still grows at the end.
     growth: Option<Growth>,
 }
 
@@ -413,7 +413,7 @@ impl Flaws {
         if Cause::ALL.into_iter().any(|cause| self.describe(cause).is_some()) { "*" } else { "" }
     }
 
-    /// What is to be known of the samples by this cause, if anything is.
+    /// What readers should know about the samples for this cause, if anything.
     fn describe(&self, cause: Cause) -> Option<String> {
         let of_all = |count: u64| (count > 0).then(|| format!("({count} of {})", self.all));
         match cause {
@@ -424,7 +424,7 @@ impl Flaws {
     }
 }
 
-/// Passes that columns of a terminal's table are of.
+/// The passes that a terminal table's columns come from.
 const REMARKED: [Pass; 3] = [Pass::Throughput, Pass::Memory, Pass::Exec];
 
 /// Why a figure is marked.

@@ -1,8 +1,8 @@
 //! Memory over trace time: one sample for each variant, thinned to what a plot can show.
 //!
 //! It shows the block whose mean resident memory is the median (the lower of two). Points are streamed and
-//! merged in pairs when there are too many, keeping each stretch's least and largest resident figure, so that
-//! no peak is lost and memory does not grow with the file.
+//! merged in pairs when there are too many, keeping each stretch's smallest and largest resident figure, so
+//! that no peak is lost and memory does not grow with the file.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::analysis::Analysis;
 use crate::results::{Pass, ResultsError, Sample};
 use crate::worker::Checkpoint;
 
-/// Stretches of a thinned timeline at most: more than a plot has columns of pixels.
+/// Most stretches of a thinned timeline: more than a plot has columns of pixels.
 const MOST_STRETCHES: usize = 4096;
 
 /// Consecutive checkpoints of one sample.
@@ -18,11 +18,11 @@ const MOST_STRETCHES: usize = 4096;
 pub(super) struct Stretch {
     /// Time of the first.
     pub(super) time_ns: u64,
-    /// Least and largest resident bytes.
+    /// Smallest and largest resident bytes.
     pub(super) resident_bytes: (u64, u64),
     /// Largest requested bytes.
     pub(super) requested_bytes: u64,
-    /// Largest usable over requested bytes.
+    /// Largest difference between usable and requested bytes.
     pub(super) internal_bytes: u64,
     points: u64,
 }
@@ -107,7 +107,7 @@ pub(super) fn read(analysis: &Analysis<'_>, notes: &mut Vec<String>) -> Result<T
     Ok(named.collect())
 }
 
-/// The place of the ok sample of a pass whose figure is the median, the lower of two.
+/// The index of the ok sample of a pass whose figure is the median, the lower of two.
 pub(super) fn median_sample(
     analysis: &Analysis<'_>,
     workload: &str,

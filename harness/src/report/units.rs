@@ -1,11 +1,11 @@
-//! Figures as people read them: three significant digits and a unit. Nowhere but in reports.
+//! Figures as people read them: three significant digits and a unit. Used only in reports.
 
 /// Bytes in binary units: `1.25 GiB`.
 pub(crate) fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-/// Nanoseconds in the unit that suits: `19.5 ns`, `1.20 ms`.
+/// Nanoseconds in a suitable unit: `19.5 ns`, `1.20 ms`.
 pub(crate) fn nanoseconds(value: f64) -> String {
     scaled(value, 1000.0, &["ns", "us", "ms", "s", "ks", "Ms"])
 }
@@ -29,8 +29,8 @@ pub(crate) fn difference(ratio: f64, [less, more]: [&str; 2]) -> String {
     }
 }
 
-/// The range of a difference whose ratio lies from `low` to `high`, in the terms of its estimate: `14 to 16 %`. Where it
-/// is on both sides of none: `2.1 % less to 3.0 % more`.
+/// The range of a difference whose ratio lies from `low` to `high`, in the terms of its estimate: `14 to 16 %`. A range
+/// that includes no difference reads `2.1 % less to 3.0 % more`.
 pub(crate) fn difference_range(estimate: f64, low: f64, high: f64, words: [&str; 2]) -> String {
     let [low_part, high_part] = [low, high].map(|ratio| part((ratio - 1.0).abs()));
     let number = |part: &str| part.trim_end_matches(" %").to_owned();
@@ -44,13 +44,13 @@ pub(crate) fn difference_range(estimate: f64, low: f64, high: f64, words: [&str;
     }
 }
 
-/// A fraction as per cent, in two digits from 10 % on as below: `15 %`, `5.6 %`.
+/// A fraction as a percentage, with one decimal below 10 %: `15 %`, `5.6 %`.
 fn part(fraction: f64) -> String {
     let percent = fraction * 100.0;
     if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
-/// A fraction as per cent: `97.9 %`.
+/// A fraction as a percentage: `97.9 %`.
 pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }
@@ -85,7 +85,7 @@ pub(crate) fn significant(value: f64) -> String {
     }
 }
 
-/// A whole number with its thousands apart: `12,345`.
+/// A whole number with its thousands separated: `12,345`.
 pub(crate) fn whole(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -98,7 +98,7 @@ pub(crate) fn whole(number: u64) -> String {
     text
 }
 
-/// Numbers in a row.
+/// Numbers in a row, joined by a separator.
 pub(crate) fn list<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<String>>().join(separator)
 }

@@ -11,8 +11,8 @@ use crate::predict::{
 };
 use crate::results::Counting;
 
-/// With this many samples of each variant or more, chance hardly ever separates pairs whose samples do not
-/// overlap.
+/// With at least this many samples of each variant, chance hardly ever separates pairs whose samples do
+/// not overlap.
 const SAMPLES_ENOUGH: usize = 5;
 
 /// Prints the tables and sentences of a validation.
@@ -79,7 +79,7 @@ fn memory_grid(validation: &Validation) -> Grid {
     }
 }
 
-/// A figure's name with the way in which memory is counted.
+/// A figure's name with how memory is counted.
 fn counted(counting: Counting, figure: &str) -> String {
     match counting {
         Counting::Process => figure.to_owned(),
@@ -119,7 +119,7 @@ fn signed(part: f64) -> String {
     format!("{:+.1} %", part * 100.0)
 }
 
-/// What the tables come to: errors, rankings, and the parts.
+/// The conclusions from the tables: errors, rankings, and the parts.
 fn sentences(validation: &Validation) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut figures: Vec<(Counting, Figure)> = Vec::new();

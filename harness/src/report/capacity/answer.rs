@@ -6,8 +6,8 @@ use super::tables::{describe_place, rows_of, sections};
 use crate::capacity::{Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
 use crate::stats::MIN_BLOCKS;
 
-/// What a plan answers, a sentence each: which variants do not fit as they run today, and which takes the fewest hosts. What
-/// several workloads have in common, their host, is said once before them.
+/// What a plan answers, one sentence each: which variants do not fit as they run today, and which takes the fewest
+/// hosts. What several workloads have in common, their host, is said once before them.
 pub fn plan_answer(capacity: &Capacity) -> Vec<String> {
     let mut sentences = Vec::new();
     for host in &capacity.request.hosts {
@@ -52,7 +52,7 @@ pub(super) fn answer_loads(capacity: &Capacity) -> Vec<String> {
     lines.chain(capacity.loads.iter().filter_map(|row| answer_load(row, unit))).collect()
 }
 
-/// The start of a sentence. A variant's name is no word, and stays as it is.
+/// Capitalizes the start of a sentence. A variant's name is not a word, and stays as it is.
 pub(super) fn capitalize(sentence: &str) -> String {
     const STARTS: [(&str, &str); 5] = [
         ("no variant", "No variant"),
@@ -65,7 +65,7 @@ pub(super) fn capitalize(sentence: &str) -> String {
     start.map_or_else(|| sentence.to_owned(), |(rest, large)| format!("{large}{rest}"))
 }
 
-/// How many fit, if it is not known how many run today.
+/// How many fit, where it is not known how many run today.
 fn answer_fits(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let fits: Vec<String> =
@@ -88,7 +88,7 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
         }
         let (needed, has) = (row.today_bytes.unwrap_or(0), host.memory_bytes);
         let (bytes, of_host) = (units::bytes(needed as f64), units::bytes(has as f64));
-        // If both read alike, the figure would seem to say that they fit.
+        // If both read the same, the sentence would seem to say that they fit.
         let bytes = match needed.saturating_sub(has) {
             more if bytes == of_host => format!("{} more than it has", units::bytes(more as f64)),
             _ => bytes,
@@ -159,7 +159,7 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     }
 }
 
-/// Which variant fits most often on a host, if there is no fleet to count hosts for.
+/// Which variant fits most often on a host, where there is no fleet to count hosts for.
 fn answer_most<'a>(
     capacity: &Capacity,
     rows: impl Iterator<Item = &'a HostRow> + Clone,
@@ -190,7 +190,7 @@ fn answer_most<'a>(
     }
 }
 
-/// One of what a load is counted in.
+/// One unit of load.
 fn one_of(unit: Option<&str>) -> String {
     unit.map_or_else(|| "connection".to_owned(), str::to_owned)
 }

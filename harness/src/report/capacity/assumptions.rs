@@ -10,7 +10,7 @@ use crate::stats::MIN_BLOCKS;
 /// Kernel memory of a thread's stack on x86-64.
 const KERNEL_STACK_BYTES: f64 = 16384.0;
 
-/// What was assumed, a sentence each.
+/// What was assumed, one sentence each.
 pub fn assume(capacity: &Capacity) -> Vec<String> {
     let request = &capacity.request;
     let bytes = |value: u64| units::bytes(value as f64);
@@ -78,7 +78,7 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
     let stacks = threads.map_or_else(String::new, |threads| {
         format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
     });
-    // For pods that is counted, and stated above.
+    // For pods it is counted, and stated above.
     let is_of_pods_alone = capacity.hosts.is_empty() && !capacity.pods.is_empty();
     if !is_of_pods_alone {
         sentences.push(format!(
@@ -127,7 +127,7 @@ fn assume_cpu(capacity: &Capacity) -> String {
     }
 }
 
-/// Warnings about hosts whose CPUs are not those that the run's allocators were shown.
+/// Warnings about hosts whose CPUs differ from those that the run's allocators saw.
 pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
     let mut warnings = Vec::new();
     let shown: BTreeSet<u32> = capacity.needs.iter().flat_map(|need| need.cpus.iter().copied()).collect();
@@ -142,7 +142,7 @@ pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
                  so {}",
                 list(&shown, " or "),
                 match bases(capacity).contains(&Basis::Program) {
-                    // `exec` cannot show a program other CPUs than the machine's.
+                    // `exec` cannot show a program CPUs other than the machine's.
                     true => format!(
                         "record the program (`heaplab record`), replay that with `heaplab run --cpus {cpus}`, and plan with \
                          the replay"

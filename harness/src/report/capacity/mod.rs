@@ -1,5 +1,5 @@
-//! A plan in words: its [`tables`], its [`answer`], every assumption under them ([`assumptions`]), and how they are printed
-//! ([`output`]).
+//! A plan in words: its [`tables`], its [`answer`], every assumption that they rest on ([`assumptions`]), and how they
+//! are printed ([`output`]).
 
 mod answer;
 mod assumptions;

@@ -29,7 +29,7 @@ struct Document<'a> {
 ///
 /// # Errors
 ///
-/// What writing says.
+/// The error of a failed write.
 pub fn print_capacity(
     capacity: &Capacity,
     format: Format,
@@ -57,7 +57,8 @@ pub fn print_capacity(
     }
 }
 
-/// Prints each table under its heading, with what it answers below it, then the assumptions, a line each.
+/// Prints each table under its heading, with what it answers below it, then the assumptions, one per
+/// line.
 fn print_tables(capacity: &Capacity, columns: Columns, out: &mut dyn Write, style: Style) -> io::Result<()> {
     for part in parts(capacity, columns) {
         writeln!(out, "{}", part.heading)?;
@@ -81,7 +82,7 @@ struct Part {
     answer: Vec<String>,
 }
 
-/// A plan in the order in which it is read. No sentence repeats a heading.
+/// A plan in reading order. No sentence repeats a heading.
 fn parts(capacity: &Capacity, columns: Columns) -> Vec<Part> {
     let hosts = sections(capacity).into_iter().map(|(workload, host)| Part {
         heading: format!("{workload} on hosts of {}", describe_place(capacity, &host)),
@@ -117,7 +118,7 @@ fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) ->
     writeln!(out)
 }
 
-/// The hosts' rows; where none was named those of pods, and without these those of connections.
+/// Prints the rows of hosts; without hosts those of pods, and without pods those of connections.
 fn print_csv(capacity: &Capacity, out: &mut dyn Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     capacity.hosts.iter().try_for_each(|row| writer.serialize(row))?;

@@ -57,7 +57,7 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
     select(&header, rows.collect(), columns)
 }
 
-/// What a plan of pods answers, a sentence each.
+/// What a plan of pods answers, one sentence each.
 pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
     let of = |workload| {
         format!("{workload} as pods{}: {}", describe_nodes(capacity), answer_pod(capacity, workload))
@@ -107,7 +107,7 @@ fn base(capacity: &Capacity) -> &str {
     capacity.baseline.as_deref().unwrap_or("the baseline")
 }
 
-/// What a pod is to be given, and why.
+/// What a pod should get, and why.
 fn describe_limit(row: &PodRow) -> String {
     let bytes = |value: Option<u64>| units::bytes(value.unwrap_or(0) as f64);
     format!(
@@ -130,7 +130,7 @@ fn odds(odds: f64) -> String {
     if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) }
 }
 
-/// What pods are planned with, a sentence each.
+/// What pods are planned with, one sentence each.
 pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
     let Some(asked) = capacity.request.pods else { return Vec::new() };
     let mut sentences = vec![
@@ -159,7 +159,7 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
     sentences
 }
 
-/// The request and limit of a variant as a patch that `kubectl patch --patch-file` takes; none where there is no limit.
+/// The request and limit of a variant as a patch for `kubectl patch --patch-file`; none if there is no limit.
 pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
     const MIB: u64 = 1 << 20;
     let row = capacity.pods.iter().find(|row| row.variant == variant)?;

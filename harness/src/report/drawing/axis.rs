@@ -28,7 +28,7 @@ impl Axis {
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
         let (size, name) = unit_of(max, unit);
         let least = max / size / most_ticks.max(1) as f64;
-        // There is no part of a byte.
+        // Bytes have no fractions.
         let step = round_step(if unit == Unit::Bytes && size == 1.0 { least.max(1.0) } else { least });
         let count = (max / size / step * (1.0 + 1e-9)).floor() as usize;
         let ticks = (0..=count.min(most_ticks)).map(|at| {
@@ -44,7 +44,7 @@ impl Axis {
         Axis { max, ticks: ticks.collect() }
     }
 
-    /// Where a value stands, as a fraction of the axis.
+    /// The position of a value, as a fraction of the axis.
     pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         (value / self.max).clamp(0.0, 1.0)
     }
@@ -60,7 +60,7 @@ pub(in crate::report) struct LogAxis {
 }
 
 impl LogAxis {
-    /// A scale that holds all positive values from `low` to `high`. Zero, if it `has_zero`, is at its lower
+    /// A scale that holds all positive values from `low` to `high`. If it `has_zero`, zero is at its lower
     /// end, and the label there says so.
     pub(in crate::report) fn new(low: f64, high: f64, has_zero: bool) -> LogAxis {
         let decade = |value: f64| if value.is_finite() && value > 0.0 { value.log10() } else { 0.0 };
@@ -68,7 +68,7 @@ impl LogAxis {
         LogAxis { low, high: (decade(high).ceil() as i32).max(low + 1), open: has_zero }
     }
 
-    /// Where a value stands, as a fraction of the axis.
+    /// The position of a value, as a fraction of the axis.
     pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         if value <= 0.0 {
             return 0.0;
@@ -105,15 +105,15 @@ pub(in crate::report) struct Span {
     pub(in crate::report) ticks: Vec<(f64, String)>,
 }
 
-/// From this ratio of largest to smallest value on a span is logarithmic.
+/// A span is logarithmic from this ratio of its largest to its smallest value on.
 const LOGARITHMIC_FROM: f64 = 5.0;
-/// Space beyond the smallest and the largest value, as a part of the span.
+/// Space beyond the smallest and the largest value, as a fraction of the span.
 const PADDING: f64 = 0.08;
 
 impl Span {
     /// A scale that holds `low` to `high`, with space beyond both.
     pub(in crate::report) fn new(low: f64, high: f64, unit: Unit) -> Span {
-        // Beyond these nothing is measured, and products would leave the range of numbers.
+        // Nothing is measured beyond these, and products would overflow.
         let high = if high.is_finite() && high > 0.0 { high.clamp(1e-9, 1e24) } else { 1.0 };
         let low = if low.is_finite() && low > 0.0 { low.clamp(high * 1e-12, high) } else { 0.0 };
         let label = |value: f64| match unit {
@@ -127,7 +127,7 @@ impl Span {
             let ticks = logarithmic_ticks(low, high, unit).map(|value| (value, label(value))).collect();
             return Span { low, high, is_logarithmic: true, ticks };
         }
-        // Values that are all the same have a tenth of it around them.
+        // If all values are the same, there are 2 % of the value on either side of them.
         let pad = ((high - low) * PADDING).max(high * 0.02);
         let (low, high) = ((low - pad).max(0.0), high + pad);
         let (size, _) = unit_of(high, unit);
@@ -138,7 +138,7 @@ impl Span {
         Span { low, high, is_logarithmic: false, ticks }
     }
 
-    /// Where a value stands, as a fraction of the span.
+    /// The position of a value, as a fraction of the span.
     pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         let part = if self.is_logarithmic {
             (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
@@ -149,7 +149,7 @@ impl Span {
     }
 }
 
-/// Doublings of bytes, or otherwise 1, 2, 5, 10, ..., every nth if there are too many.
+/// Doublings for bytes, otherwise 1, 2, 5, 10, ...; every nth of them if there are too many.
 fn logarithmic_ticks(low: f64, high: f64, unit: Unit) -> impl Iterator<Item = f64> {
     let all: Vec<f64> = if unit == Unit::Bytes {
         (0..64).map(|power| 2f64.powi(power)).filter(|value| (low..=high).contains(value)).collect()
@@ -173,18 +173,19 @@ impl RatioAxis {
     pub(in crate::report) fn new(low: f64, high: f64) -> RatioAxis {
         let usable = |value: f64| if value.is_finite() && value > 0.0 { value.clamp(1e-6, 1e6) } else { 1.0 };
         let (low, high) = (usable(low).min(0.9), usable(high).max(1.1));
-        // Dots at the ends stay whole.
+        // Dots at the ends are not cut off.
         let margin = (high / low).powf(0.04);
         RatioAxis { low: low / margin, high: high * margin }
     }
 
-    /// Where a ratio stands, as a fraction of the axis.
+    /// The position of a ratio, as a fraction of the axis.
     pub(in crate::report) fn fraction(&self, value: f64) -> f64 {
         let value = if value > 0.0 { value } else { self.low };
         ((value / self.low).ln() / (self.high / self.low).ln()).clamp(0.0, 1.0)
     }
 
-    /// Round ratios with their labels, 1 among them, none nearer to the next than a fraction of the axis.
+    /// Round ratios with their labels, including 1, no two of them nearer to each other than this fraction
+    /// of the axis.
     pub(in crate::report) fn ticks(&self, nearest: f64) -> Vec<(f64, String)> {
         const ABOVE: [f64; 12] = [1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 1e2, 1e3, 1e4];
         const BELOW: [f64; 12] = [0.9, 0.8, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4];
@@ -225,12 +226,12 @@ fn unit_of(max: f64, unit: Unit) -> (f64, &'static str) {
         Unit::Count => &[(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")],
     };
     let (from, name) = units.iter().rev().find(|(size, _)| max >= *size).unwrap_or(&units[0]);
-    // Minutes, hours and days begin at two of them, so that 90 s stay seconds.
+    // Minutes, hours and days start at two of them, so that 90 s stay seconds.
     let size = if matches!(*name, "min" | "h" | "d") { from / 2.0 } else { *from };
     (size, name)
 }
 
-/// The next of 1, 2, 5, 10, ... that is not below `least`.
+/// The smallest of 1, 2, 5, 10, ... that is at least `least`.
 fn round_step(least: f64) -> f64 {
     let decade = 10f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade);

@@ -1,7 +1,7 @@
 //! A sheet to draw on, in pixels of the finished image from its upper left corner.
 //!
-//! Drawing only takes shapes down. The finished sheet is then written twice from the same shapes: as a
-//! PNG (`raster`), and as SVG text (`svg`), which report.html holds and which follows the reader's theme.
+//! Drawing only records shapes. The finished sheet is then written twice from the same shapes: as a PNG
+//! (`raster`), and as SVG text (`svg`), which report.html embeds and which follows the reader's theme.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use super::palette::{Colour, PAPER};
 use super::shape::{Corners, Drawing, Shape, Svg, Type};
 use super::{raster, svg};
 
-/// No plot is higher, whatever a run holds.
+/// Greatest height of a plot, whatever a run holds.
 const MAX_HEIGHT: f64 = 6000.0;
 
 /// A text's position relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::report) enum Anchor {
-    /// The text begins there.
+    /// The text starts there.
     Left,
     /// The text is centred there.
     Middle,
@@ -31,11 +31,12 @@ pub(in crate::report) struct Canvas {
     shapes: Vec<Shape>,
 }
 
-/// Points of a line closer than this are one: a third of a pixel, which is what a PNG is averaged of.
+/// Points of a line closer than this are drawn as one: a third of a pixel, the resolution that a PNG is averaged
+/// from.
 const APART: f64 = 1.0 / 3.0;
 
-/// Draws one plot and writes its PNG; the file appears when it is complete. `paint` returns the height
-/// that it took. The answer is the same plot as SVG.
+/// Draws one plot and writes its PNG; the file appears when it is complete. `paint` returns the height that it
+/// used. Returns the same plot as SVG.
 pub(in crate::report) fn draw(
     path: &Path,
     paint: impl FnOnce(&mut Canvas) -> f64,
@@ -48,8 +49,9 @@ pub(in crate::report) fn draw(
     Ok(Svg(svg::write(&drawing)))
 }
 
-/// Leaves out points that nobody could tell from the one before: closer than [`APART`] both ways. Ends stay.
-/// PERF: curves of latencies have thousands of points on a few hundred pixels; report.html was ten times as large.
+/// Leaves out points that nobody could tell from the one before: closer than [`APART`] in both directions. Ends
+/// stay. PERF: curves of latencies have thousands of points on a few hundred pixels; report.html was ten times as
+/// large.
 fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let last = points.last().copied();
     points.dedup_by(|next, kept| (next.0 - kept.0).abs() < APART && (next.1 - kept.1).abs() < APART);

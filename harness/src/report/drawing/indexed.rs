@@ -1,13 +1,14 @@
 //! Pixels as a PNG with a palette.
 //!
-//! A plot has some hundred colours, nearly all of them shades where a line or a letter meets the paper. The 256 most
-//! frequent ones stay as they are, and each of the others becomes the nearest of these: nobody can see it, and a file
-//! has a third of the length (40 KB a plot instead of 130). Documents and repositories are full of such files.
+//! A plot has a few hundred colours, nearly all of them shades where a line or a letter meets the paper. The 256 most
+//! frequent ones stay as they are, and each of the others becomes the nearest of these: nobody can see the
+//! difference, and a file has a third of the size (40 KB per plot instead of 130). Documents and repositories are
+//! full of such files.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-/// What a palette holds.
+/// Colours that a palette holds.
 const COLOURS: usize = 256;
 
 type Rgb = [u8; 3];
@@ -20,14 +21,14 @@ pub(super) fn write(to: impl Write, (width, height): (u32, u32), pixels: &[u8]) 
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_palette(palette.concat());
     encoder.set_compression(png::Compression::High);
-    // Neighbouring indices have nothing to do with each other.
+    // Neighbouring indexes are unrelated.
     encoder.set_filter(png::Filter::NoFilter);
     let mut writer = encoder.write_header().map_err(io::Error::other)?;
     writer.write_image_data(&indices).map_err(io::Error::other)?;
     writer.finish().map_err(io::Error::other)
 }
 
-/// The palette, the most frequent colour first, and the place of each pixel's colour in it.
+/// The palette, the most frequent colour first, and the index of each pixel's colour in it.
 fn index(pixels: &[u8]) -> (Vec<Rgb>, Vec<u8>) {
     let (pixels, _) = pixels.as_chunks::<3>();
     let mut counts: HashMap<Rgb, u32> = HashMap::new();
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn of_many_colours_the_rare_become_their_neighbours() {
-        // 256 frequent ones, each twice, and between each two of them a rare one.
+        // 256 frequent colours, twice each, and a rare one between every two of them.
         let frequent = (0..=255_u8).flat_map(|red| [[red, 0, 0], [red, 0, 0]]);
         let rare = (0..=255_u8).map(|red| [red, 1, 0]);
         let pixels: Vec<u8> = frequent.chain(rare).flatten().collect();

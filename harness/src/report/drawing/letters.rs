@@ -10,7 +10,7 @@ use super::shape::Type;
 static REGULAR: &[u8] = include_bytes!("font/OpenSans-Regular.ttf");
 static SEMIBOLD: &[u8] = include_bytes!("font/OpenSans-Semibold.ttf");
 
-/// Height of a capital as a part of the size.
+/// Height of a capital as a fraction of the size.
 pub(in crate::report) const CAPITAL: f64 = 0.714;
 
 /// The two weights of the font.
@@ -31,7 +31,7 @@ impl Letters {
         f64::from(self.set(text, kind, 1.0).1)
     }
 
-    /// The outlines of a text whose line begins at `left` and stands on `baseline`, `scale` times enlarged.
+    /// The outlines of a text whose line starts at `left` and stands on `baseline`, enlarged `scale` times.
     pub(in crate::report) fn outlines(
         &self,
         text: &str,
@@ -68,6 +68,6 @@ impl Letters {
 }
 
 fn scale_of(kind: Type, scale: f64) -> f32 {
-    // Open Sans' line is 1.362 em high, and sizes here are of the em.
+    // A line of Open Sans is 1.362 em high, and sizes here are in em.
     (kind.size * 1.362 * scale) as f32
 }

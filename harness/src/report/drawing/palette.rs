@@ -1,7 +1,7 @@
 //! One colour for each allocator, the same in every plot of every run.
 //!
-//! The colours of Okabe and Ito, which colour-blind people can distinguish too. More variants of one
-//! allocator keep its hue and differ in lightness and dashes.
+//! The colours are those of Okabe and Ito, which colour-blind people can distinguish too. Further
+//! variants of one allocator keep its hue and differ in lightness and dashes.
 
 use heaplab_allocators::registry::FLOOR;
 
@@ -51,7 +51,7 @@ const OF_FLOOR: Colour = Colour::new((0x8a, 0x8f, 0x96), (0x8a, 0x8f, 0x96));
 pub(in crate::report) struct Look {
     /// Its colour.
     pub(in crate::report) colour: Colour,
-    /// Lengths of dash and gap in pixels; none for a whole line.
+    /// Lengths of dash and gap in pixels; none for a solid line.
     pub(in crate::report) dash: Option<(f64, f64)>,
 }
 
@@ -97,7 +97,7 @@ fn variation(hue: Colour, n: usize) -> Look {
     }
 }
 
-/// `part` of the way from one colour to another, on either paper.
+/// The colour that is `part` of the way from one colour to another, on both papers.
 pub(in crate::report) fn mix(from: Colour, to: Colour, part: f64) -> Colour {
     let channel = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
     let between = |a: Rgb, b: Rgb| (channel(a.0, b.0), channel(a.1, b.1), channel(a.2, b.2));

@@ -1,8 +1,8 @@
 //! A drawing as a PNG.
 //!
 //! PERF and appearance: plotters rasterises at whole pixels, so everything is drawn at three times the size
-//! and averaged down, which smooths lines and letters alike (40 ms a sheet). It is done in bands, so that a
-//! sheet takes 10 MB however high it is.
+//! and averaged down, which smooths lines and letters alike (40 ms per sheet). This happens in bands, so
+//! that a sheet takes 10 MB whatever its height.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -101,7 +101,7 @@ impl Band<'_> {
         }
     }
 
-    /// Whether something between two heights is seen in this band.
+    /// Whether something between two heights is visible in this band.
     fn holds(&self, from: f64, to: f64) -> bool {
         to >= self.top && from <= self.bottom
     }
@@ -195,7 +195,7 @@ impl Band<'_> {
         if !self.holds(at.1 - kind.size, at.1 + kind.size) {
             return;
         }
-        // A capital's middle is the text's.
+        // The middle of a capital is the middle of the text.
         let (left, baseline) = self.place((at.0, at.1 + kind.size * CAPITAL / 2.0));
         let start = (left as f32, baseline as f32);
         for outline in self.letters.outlines(text, kind, start, f64::from(SCALE)) {
@@ -224,7 +224,7 @@ impl Band<'_> {
     }
 }
 
-/// A place in large pixels; far outside and not-a-number are held near the sheet.
+/// A position in large pixels; values far outside and not-a-number are clamped near the sheet.
 fn large(value: f64) -> i32 {
     let value = if value.is_finite() { value } else { 0.0 };
     (value.clamp(-10_000.0, 10_000.0) * f64::from(SCALE)).round() as i32

@@ -59,6 +59,6 @@ pub(in crate::report) struct Drawing {
     pub(in crate::report) shapes: Vec<Shape>,
 }
 
-/// A plot as report.html holds it: an `svg` element.
+/// A plot as report.html embeds it: an `svg` element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct Svg(pub(in crate::report) String);

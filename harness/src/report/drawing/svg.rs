@@ -1,7 +1,7 @@
 //! A drawing as an `svg` element for report.html.
 //!
-//! Colours are CSS variables, whose values [`style`] states for light and for dark. A text has the length
-//! that it was laid out with, so that nothing collides where the reader's font is another one.
+//! Colours are CSS variables, whose values [`style`] states for light and for dark. A text keeps the
+//! length that it was laid out with, so that nothing collides if the reader's font is a different one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -85,8 +85,8 @@ fn write_shape(out: &mut String, shape: &Shape) {
     };
 }
 
-/// The values of the colours that these elements use, for a light page and for a dark one: the
-/// declarations of a CSS block each.
+/// The values of the colours that these elements use, for a light page and for a dark one: each as the
+/// declarations of a CSS block.
 pub(in crate::report) fn style<'a>(elements: impl Iterator<Item = &'a str>) -> (String, String) {
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for element in elements {
@@ -126,7 +126,7 @@ fn number(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// Text as XML holds it; characters that XML forbids are left out.
+/// Escapes text for XML; characters that XML forbids are left out.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,7 +1,7 @@
 //! Account: where resident memory goes at the requested peak, by what each allocator reports about itself.
 //!
-//! The segments add up to resident, exactly. Live is what the replay holds; cached, dirty and metadata are the
-//! allocator's own figures, cut to what is left; the rest is in none of them.
+//! The segments add up exactly to resident. Live is what the replay holds; cached, dirty and metadata are the
+//! allocator's own figures, limited to what remains; the rest is in none of them.
 
 use super::super::accounts::Split;
 use super::super::drawing::axis::{Axis, Unit};

@@ -19,18 +19,19 @@ const ROW: f64 = 58.0;
 const HEADING: f64 = 46.0;
 /// Space for the figures at the right.
 const FIGURES: f64 = 330.0;
-/// A bar ends at this many times the host's memory, whatever a variant needs.
+/// Longest bar, as a multiple of the host's memory, whatever a variant needs.
 const MOST_HOSTS: f64 = 2.5;
 /// What is kept for the system, and what all processes share.
 const TAKEN: Colour = Colour::new((0xb9, 0xbe, 0xc4), (0x5a, 0x62, 0x6b));
-/// What lies beyond the host's memory.
+/// What exceeds the host's memory.
 const BEYOND: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
-/// Draws a plot of each workload into `directory`: `<workload>-plan.png`, or `<workload>-plan-<name>.png` for a plan with a name.
+/// Draws a plot of each workload into `directory`: `<workload>-plan.png`, or `<workload>-plan-<name>.png` for a named
+/// plan.
 ///
 /// # Errors
 ///
-/// The directory cannot be made, or a file not be written.
+/// The directory or a file cannot be written.
 pub fn draw_plan(
     capacity: &Capacity,
     name: Option<&str>,
@@ -104,7 +105,7 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
     })
 }
 
-/// Draws the bars of one type of host from `top` on; returns where they end.
+/// Draws the bars of one type of host from `top` down; returns where they end.
 fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&HostRow], top: f64) -> f64 {
     let today = match host.processes {
         Some(1) => "1 process today".to_owned(),

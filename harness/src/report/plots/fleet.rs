@@ -59,7 +59,7 @@ fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, replica
     let colour = hue(row.variant.split(':').next().unwrap_or(&row.variant));
     let x = |bytes: f64| bars.x(axis, bytes);
     canvas.rect((bars.left, x(middle as f64)), (y - 15.0, y + 15.0), mix(colour, PAPER, 0.35), 1.0);
-    // A band that is narrower than its line is still seen.
+    // A band that is narrower than its line must still be visible.
     let (from, to) = (x(low as f64), x(high as f64).max(x(low as f64) + 3.0));
     canvas.rect((from, to), (y - 8.0, y + 8.0), mix(colour, INK, 0.6), 1.0);
     let requests = row.request_bytes.map(|bytes| bytes as f64 * replicas);

@@ -1,6 +1,6 @@
-//! Fragmentation when the most is resident: what the largest resident memory consists of.
+//! Fragmentation when resident memory is largest: what it consists of.
 //!
-//! The four segments add up to resident, exactly:
+//! The four segments add up exactly to resident:
 //!
 //! ```text
 //! resident = requested and touched        requested - untouched
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Untouched memory was requested and has no page: it is drawn as an outline around the bar. Where
-//! untouched bytes lie in the unrequested end of blocks, the first two exceed the pages of live
-//! blocks; the second is then made smaller, since what has no page is not lost.
+//! untouched bytes lie in the unrequested ends of blocks, the first two segments exceed the pages
+//! of live blocks; the second is then reduced, since memory without a page is not lost.
 
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
@@ -23,7 +23,7 @@ use crate::results::{Pass, Sample};
 
 const ROW: f64 = 76.0;
 const NAMES: [&str; 4] = ["requested, touched", "lost inside blocks", "rest of their pages", "held"];
-/// The same, short, for the line below a bar.
+/// The same in short form, for the line below a bar.
 const SHORT: [&str; 4] = ["touched", "inside", "rest", "held"];
 /// How far each segment's colour is mixed with white.
 const LIGHTNESS: [f64; 4] = [0.0, 0.35, 0.58, 0.78];
@@ -40,7 +40,7 @@ pub(super) struct Split {
 impl Split {
     /// The split of a sample; none if one of its figures was not measured.
     pub(super) fn of(sample: &Sample) -> Option<Split> {
-        // A run of an earlier heaplab knows the requested peak alone.
+        // A run of an earlier heaplab knows only the requested peak.
         let [resident, untouched, held, requested, internal] = match sample.at_resident_peak_resident_bytes {
             Some(resident) => [
                 resident,

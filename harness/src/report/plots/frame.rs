@@ -1,4 +1,4 @@
-//! What all plots share: title, legend, rows of bars, ticks.
+//! What all plots have in common: title, legend, rows of bars, ticks.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use super::super::drawing::{Anchor, BODY, Canvas, Type, WIDTH};
 pub(super) struct Subject<'a> {
     pub(super) analysis: &'a Analysis<'a>,
     pub(super) workload: &'a str,
-    /// Of each variant, in the run's order.
+    /// The look of each variant, in the run's order.
     pub(super) looks: &'a [Look],
     pub(super) path: &'a Path,
 }
 
 /// Space at the left and right edge.
 pub(super) const MARGIN: f64 = 36.0;
-/// Small, quiet text.
+/// Small, muted text.
 pub(super) const SMALL: Type = Type { size: 14.5, bold: false, colour: MUTED };
 /// Widest line of a row's label.
 const WIDEST_LABEL: f64 = 330.0;
@@ -43,7 +43,7 @@ pub(super) enum Key {
     Outline(Colour),
 }
 
-/// Draws a legend in as many lines as it takes; returns where the plot may start.
+/// Draws a legend in as many lines as it needs; returns where the plot may start.
 pub(super) fn legend(canvas: &mut Canvas, top: f64, entries: &[(Key, String)]) -> f64 {
     let kind = BODY.sized(16.0);
     let (mut x, mut y) = (MARGIN, top + 10.0);
@@ -85,12 +85,12 @@ impl Bars {
         Bars { left: MARGIN + widest + 18.0, right: WIDTH - MARGIN - figures, top, bottom: top + height }
     }
 
-    /// Where a value stands.
+    /// The position of a value.
     pub(super) fn x(&self, axis: &Axis, value: f64) -> f64 {
         self.left + (self.right - self.left) * axis.fraction(value)
     }
 
-    /// Draws upright grid lines and the ticks' labels below.
+    /// Draws vertical grid lines and the ticks' labels below.
     pub(super) fn draw_ticks(&self, canvas: &mut Canvas, axis: &Axis) {
         for (value, label) in &axis.ticks {
             let x = self.x(axis, *value);
@@ -100,7 +100,7 @@ impl Bars {
         }
     }
 
-    /// Draws a row's name, and a quiet remark below it.
+    /// Draws a row's name, and a muted remark below it.
     pub(super) fn draw_label(&self, canvas: &mut Canvas, y: f64, label: &str, remark: &str) {
         let kind = BODY.bold();
         let lines = break_label(canvas, label, self.left - MARGIN - 18.0);
@@ -114,7 +114,7 @@ impl Bars {
     }
 }
 
-/// A label in one line, or in two that break where a setting begins; what is too wide even so is cut in its middle.
+/// A label in one line, or in two that break where a setting starts; what is still too wide is cut in its middle.
 fn break_label(canvas: &Canvas, label: &str, width: f64) -> Vec<String> {
     let kind = BODY.bold();
     if canvas.text_width(label, kind) <= width {
@@ -127,7 +127,7 @@ fn break_label(canvas: &Canvas, label: &str, width: f64) -> Vec<String> {
     }
 }
 
-/// An area with its own two scales.
+/// An area with two scales of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panel {
     pub(super) left: f64,
@@ -142,7 +142,7 @@ impl Panel {
         (self.left + (self.right - self.left) * x, self.bottom - (self.bottom - self.top) * y)
     }
 
-    /// Draws a level grid line with its label at the left.
+    /// Draws a horizontal grid line with its label at the left.
     pub(super) fn draw_level(&self, canvas: &mut Canvas, fraction: f64, label: &str) {
         let y = self.at(0.0, fraction).1;
         canvas.line(
@@ -154,14 +154,14 @@ impl Panel {
         canvas.text((self.left - 9.0, y), Anchor::Right, label, SMALL.coloured(INK));
     }
 
-    /// Draws an upright grid line, and its label below unless that is empty.
+    /// Draws a vertical grid line, and its label below unless that is empty.
     pub(super) fn draw_upright(&self, canvas: &mut Canvas, fraction: f64, label: &str) {
         let x = self.at(fraction, 0.0).0;
         canvas.line(&[(x, self.top), (x, self.bottom)], 1.3, GRID, None);
         canvas.text((x, self.bottom + 16.0), Anchor::Middle, label, SMALL.coloured(INK));
     }
 
-    /// Draws the grid of two scales; without `labelled` what lies across has no labels.
+    /// Draws the grid of two scales; unless `labelled`, the horizontal scale has no labels.
     pub(super) fn draw_grid(&self, canvas: &mut Canvas, across: &Axis, up: &Axis, labelled: bool) {
         for (value, label) in &across.ticks {
             self.draw_upright(canvas, across.fraction(*value), if labelled { label } else { "" });

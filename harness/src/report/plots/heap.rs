@@ -1,4 +1,4 @@
-//! The heap map: what of the heap's address space is resident, and how much of that holds live objects, at
+//! The heap map: which of the heap's address space is resident, and how much of that holds live objects,
 //! when the most is resident and after everything was freed. It shows why memory is held.
 
 use super::super::ReportError;
@@ -31,7 +31,7 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
     let of = |variant: &str| {
         MOMENTS.map(|(moment, _)| {
             let map = maps.get(workload, variant, moment);
-            // Where the most is resident at the requested peak, that map is both.
+            // If the most is resident at the requested peak, one map serves for both.
             map.or_else(|| {
                 maps.get(workload, variant, Moment::Peak).filter(|_| moment == Moment::ResidentPeak)
             })
@@ -40,7 +40,7 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
     let variants: Vec<&String> =
         analysis.variants.iter().filter(|variant| of(variant).iter().any(Option::is_some)).collect();
     let all = variants.iter().flat_map(|variant| of(variant)).flatten();
-    // All maps have squares of one size, so that a larger area is more memory.
+    // All maps have squares of one size, so that a larger area means more memory.
     let Some(span_bytes) = all.flatten().map(|cell| cell.span_bytes).max() else {
         return Ok(None);
     };
@@ -124,7 +124,7 @@ fn draw_map(
     26.0 + STEP * joined.len().div_ceil(columns) as f64
 }
 
-/// Which of the colours a share of live bytes has.
+/// The colour of a share of live bytes, as an index.
 fn shade(live_bytes: u64, resident_bytes: u64) -> usize {
     let share = live_bytes as f64 / resident_bytes.max(1) as f64;
     SHARES.iter().position(|(most, _, _)| share <= *most).unwrap_or(SHARES.len() - 1)

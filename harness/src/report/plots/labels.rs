@@ -1,6 +1,6 @@
 //! Where the labels of points go, so that none covers another or a point.
 //!
-//! Each label takes the first free place around its point, near ones first. Pure: sizes in, places out.
+//! Each label takes the first free position around its point, near ones first. Pure: sizes in, positions out.
 
 /// A rectangle of the sheet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,9 +42,9 @@ impl Area {
     }
 }
 
-/// Distances from a point's rim at which a place is searched for.
+/// Distances from a point's rim at which a position is searched for.
 const DISTANCES: [f64; 7] = [5.0, 12.0, 22.0, 36.0, 54.0, 78.0, 108.0];
-/// From this distance on a label needs a line to its point.
+/// From this distance on, a label needs a line to its point.
 pub(super) const LEADER_FROM: f64 = 20.0;
 /// Directions that are tried at each distance: right, left, above, below, and between.
 const DIRECTIONS: [(f64, f64); 12] = [
@@ -62,7 +62,7 @@ const DIRECTIONS: [(f64, f64); 12] = [
     (-0.9, 0.4),
 ];
 
-/// A label and the point that it belongs to.
+/// A label and the point to which it belongs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Label {
     /// Its point.
@@ -71,8 +71,8 @@ pub(super) struct Label {
     pub(super) size: (f64, f64),
 }
 
-/// Places for labels in the order of their importance; none for one that finds no room. `radius` is that of the points.
-/// `lines` are covered only where there is no other room.
+/// Positions for labels in the order of their importance; none for a label that finds no room. `radius` is that of the
+/// points. `lines` are covered only where there is no other room.
 pub(super) fn place_labels(bounds: Area, radius: f64, labels: &[Label], lines: &[Area]) -> Vec<Option<Area>> {
     let mut taken: Vec<Area> =
         labels.iter().map(|label| Area::around(label.point, (radius * 2.0, radius * 2.0))).collect();
@@ -92,7 +92,7 @@ pub(super) fn place_labels(bounds: Area, radius: f64, labels: &[Label], lines: &
     places
 }
 
-/// The label's place in a direction, its nearest edge or corner at `distance` from the point.
+/// The label's position in a direction, its nearest edge or corner at `distance` from the point.
 fn beside(label: &Label, distance: f64, direction: (f64, f64)) -> Area {
     let shift = |at: f64, part: f64, length: f64| {
         let half = length / 2.0;

@@ -1,5 +1,5 @@
-//! Latency by percentile, a panel for each operation: nines to the right, time upward, both
-//! logarithmic. All blocks' calls together.
+//! Latency by percentile, one panel for each operation: nines to the right, time upward, both
+//! logarithmic. The calls of all blocks together.
 
 use super::super::ReportError;
 use super::super::analysis::Analysis;
@@ -12,7 +12,7 @@ use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 const OPERATIONS: [&str; 5] = ["malloc", "calloc", "aligned_alloc", "realloc", "free"];
 const PANEL: f64 = 360.0;
 const TIMER_LOOK: Look = Look { colour: MUTED, dash: Some((5.0, 4.0)) };
-/// The percentiles that have vertical lines.
+/// The percentiles with vertical lines.
 const MARKS: [(f64, &str); 7] = [
     (0.0, "0"),
     (0.5, "50"),
@@ -120,7 +120,8 @@ fn draw_panel(
     canvas.text((middle, panel.bottom + 38.0), Anchor::Middle, "percentile of calls", SMALL.coloured(MUTED));
 }
 
-/// Steps: from the share of calls below a bucket to the share with it, the bucket's value.
+/// Draws steps: from the share of calls below a bucket to the share up to and including it, at the
+/// bucket's value.
 fn draw_curve(canvas: &mut Canvas, panel: &Panel, time: &LogAxis, nines: f64, curve: &Curve) {
     let total = total(&curve.buckets) as f64;
     let mut below = 0u128;
@@ -129,7 +130,7 @@ fn draw_curve(canvas: &mut Canvas, panel: &Panel, time: &LogAxis, nines: f64, cu
         let y = time.fraction(*value as f64);
         let from = nines_of(below as f64 / total) / nines;
         below += u128::from(*count);
-        // The last bucket has every call: it ends where one call of all is left.
+        // The last bucket includes every call: it ends where half a call remains.
         let most = nines_of(1.0 - 0.5 / total);
         let to = nines_of(below as f64 / total).min(most) / nines;
         points.push(panel.at(from.clamp(0.0, 1.0), y));

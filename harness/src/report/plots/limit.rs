@@ -1,4 +1,5 @@
-//! Memory over time with its limit: a panel for each variant, a line for each run, and the request and limit across it.
+//! Memory over time with its limit: one panel for each variant, one line for each run, and the request and limit across
+//! it.
 
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
@@ -13,9 +14,9 @@ const PANEL: f64 = 150.0;
 const HEADING: f64 = 44.0;
 /// Space for the values of lines at the right.
 const VALUES: f64 = 230.0;
-/// The least distance between values.
+/// Smallest distance between values.
 const APART: f64 = 19.0;
-/// Runs that a panel draws at most: from the smallest peak to the largest.
+/// Most runs that a panel draws: from the smallest peak to the largest.
 const MOST_RUNS: usize = 20;
 /// A value across a panel: bytes, its label, its colour and its dashes.
 type Level = (f64, String, Colour, Option<(f64, f64)>);
@@ -65,7 +66,7 @@ fn longest_s(rows: &[(&PodRow, &Need)]) -> f64 {
 fn beside(row: &PodRow, need: &Need) -> f64 {
     let parts =
         [row.kernel_bytes, row.cache_bytes, row.growth_bytes].into_iter().flatten().sum::<u64>() as f64;
-    // Memory that was stated to be outside the heap is in the row's anonymous memory, and in no run's.
+    // Memory stated to be outside the heap is in the row's anonymous memory, and in that of no run.
     let peaks: Vec<f64> = need.pods.values().map(|block| block.peak_bytes).collect();
     let measured = crate::stats::median(&peaks).unwrap_or(0.0);
     parts + row.anonymous_bytes.map_or(0.0, |anonymous| (anonymous as f64 - measured).max(0.0))
@@ -168,8 +169,8 @@ fn draw_values(canvas: &mut Canvas, panel: &Panel, bytes: &Axis, mut lines: Vec<
     }
 }
 
-/// Places [`APART`] pixels apart, in the order of those that are wanted (which goes down), as near to them as a pass from above
-/// and one from below make them.
+/// Positions [`APART`] pixels apart, in the order of those that are wanted (which is descending), as near to them as
+/// one pass from above and one from below can bring them.
 fn move_apart(wanted: &[f64], (top, bottom): (f64, f64)) -> Vec<f64> {
     let mut places = Vec::with_capacity(wanted.len());
     let mut least = top;

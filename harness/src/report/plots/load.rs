@@ -1,4 +1,4 @@
-//! What a trace asks for over its time: requests under way above, live bytes below, phases across.
+//! What a trace asks for over its time: requests in progress above, live bytes below, phases across.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ const STEPS: usize = 500;
 const REQUESTS: Colour = Colour::new((0x00, 0x72, 0xb2), (0x3d, 0x9c, 0xdc));
 const LIVE: Colour = Colour::new((0x00, 0x9e, 0x73), (0x1d, 0xb9, 0x8b));
 
-/// The load of a trace, gathered while its records go by.
+/// The load of a trace, gathered while its records are read.
 #[derive(Debug, Clone)]
 pub struct Load {
     duration_ns: u64,
-    /// Phases by their begin in ns.
+    /// Phases by their start in ns.
     phases: Vec<(u64, String)>,
-    /// Requests under way in each step, the mean; none before a load model told of any.
+    /// Requests in progress in each step, the mean; none until a load model reports any.
     requests: Vec<Option<f64>>,
-    /// Live bytes in each step, the most.
+    /// Live bytes in each step, the largest value.
     live_bytes: Vec<Option<u64>>,
-    /// How far requests are told, in ns, and the sum of the times that they were under way.
+    /// Up to when requests are reported, in ns, and the sum of the times for which they were in progress.
     told: (u64, u128),
 }
 
@@ -35,19 +35,19 @@ impl Load {
         Load { duration_ns, phases: Vec::new(), requests, live_bytes, told: (0, 0) }
     }
 
-    /// A phase begins.
+    /// Starts a phase.
     pub fn begin_phase(&mut self, time_ns: u64, name: &str) {
         self.phases.push((time_ns, name.to_owned()));
     }
 
-    /// So many bytes are live at `time_ns`.
+    /// Records the bytes that are live at `time_ns`.
     pub fn set_live(&mut self, time_ns: u64, bytes: u64) {
         let step = self.step(time_ns);
         let most = &mut self.live_bytes[step];
         *most = (*most).max(Some(bytes));
     }
 
-    /// Until `time_ns`, requests were under way for `request_ns` in sum.
+    /// Records that, until `time_ns`, requests were in progress for `request_ns` in total.
     pub fn set_requests(&mut self, time_ns: u64, request_ns: u128) {
         let (from_ns, before_ns) = self.told;
         let (first, last) = (self.step(from_ns), self.step(time_ns));
@@ -118,7 +118,7 @@ fn draw_frame(canvas: &mut Canvas, panel: &Panel, axes: (&Axis, &Axis), labelled
     canvas.text((panel.left, panel.top - 36.0), Anchor::Left, head, BODY.sized(16.0).bold());
 }
 
-/// An area under fractions of the height, one for each step; a step without one is as the step before.
+/// Draws an area under fractions of the height, one for each step; a step without one is drawn like the step before.
 fn draw_area(
     canvas: &mut Canvas,
     panel: &Panel,
@@ -137,14 +137,14 @@ fn draw_area(
     canvas.line(&line, 1.8, colour, None);
 }
 
-/// Draws where phases start, and with `named` their names above the panel.
+/// Draws where phases start and, if `named`, their names above the panel.
 fn draw_phases(canvas: &mut Canvas, panel: &Panel, time: &Axis, load: &Load, named: bool) {
     let phases: Vec<(f64, &str)> =
         load.phases.iter().map(|(time_ns, name)| (time.fraction(*time_ns as f64), name.as_str())).collect();
     draw_boundaries(canvas, panel, &phases, named);
 }
 
-/// Draws boundaries at fractions of the panel's width, and with `named` the name of what begins there above it, where
+/// Draws boundaries at fractions of the panel's width and, if `named`, the name of what starts there above it, where
 /// there is room.
 pub(super) fn draw_boundaries(canvas: &mut Canvas, panel: &Panel, begins: &[(f64, &str)], named: bool) {
     for (index, (fraction, name)) in begins.iter().enumerate() {

@@ -59,16 +59,16 @@ const KINDS: [&str; 12] = [
     "latency-touch",
 ];
 
-/// The kinds of a tree of processes: both ways of counting.
+/// The kinds of a tree of processes: one for each way of counting.
 const TREE_KINDS: [(&str, Counting); 2] = [("once", Counting::Once), ("sum", Counting::Sum)];
 
-/// The kinds of a run with several workloads, all of them in one plot.
+/// The kinds of a run with several workloads, each showing all workloads in one plot.
 const OVERVIEW_KINDS: [&str; 3] = ["speed", "memory-peak", "memory"];
 
-/// Sheets that are drawn at once: each takes 15 MB.
+/// Most sheets that are drawn at once: each takes 15 MB.
 const MOST_THREADS: usize = 4;
 
-/// Plots by the place of their workload.
+/// Plots by the index of their workload.
 type Drawn = Vec<(usize, Vec<Plot>)>;
 
 /// A plot that was drawn.
@@ -112,7 +112,7 @@ pub(super) fn draw_all(
     let mut taken = HashSet::from(["all".to_owned()]);
     let stems: Vec<String> =
         analysis.workloads.iter().map(|workload| file_stem(workload, &mut taken)).collect();
-    // PERF: 20 ms a plot, most of it in pixels; each thread takes the next workload.
+    // PERF: 20 ms per plot, most of it in pixels; each thread takes the next workload.
     let threads =
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(stems.len());
     let next = AtomicUsize::new(0);
@@ -176,7 +176,7 @@ fn draw_workload(
     Ok(plots)
 }
 
-/// Draws what shows a tree of processes.
+/// Draws the plots of a tree of processes.
 fn draw_tree(
     analysis: &Analysis<'_>,
     sources: &Sources,
@@ -193,7 +193,7 @@ fn draw_tree(
     Ok(plots)
 }
 
-/// Draws what shows all workloads together.
+/// Draws the plots that show all workloads together.
 fn draw_overview(analysis: &Analysis<'_>, sources: &Sources, stem: &Path) -> Result<Vec<Plot>, ReportError> {
     let mut plots = Vec::new();
     for kind in OVERVIEW_KINDS {
@@ -214,7 +214,8 @@ fn plot_path(stem: &Path, kind: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Adds a plot that was drawn. If it was not, one of an earlier report must not remain next to this one.
+/// Adds a plot that was drawn. If it was not drawn, the plot of an earlier report must not remain next to
+/// this one.
 fn keep(
     drawn: Option<Svg>,
     workload: Option<&str>,
@@ -238,7 +239,7 @@ fn remove_if_there(path: &Path) -> Result<(), ReportError> {
     }
 }
 
-/// A file name of a workload's name, which may be a path; no two workloads get the same.
+/// Makes a file name from a workload's name, which may be a path; no two workloads get the same.
 fn file_stem(workload: &str, taken: &mut HashSet<String>) -> String {
     let plain =
         |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };

@@ -1,4 +1,4 @@
-//! All workloads side by side: small panels of one kind, a panel for each workload.
+//! All workloads side by side: small panels of one kind, one for each workload.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use super::ratio::{axis_of, draw_ratio, draw_scale, ranked, subtitle};
 use super::timeline::{draw_line, draw_requested};
 use crate::results::metrics::RESIDENT_PEAK;
 
-/// Panels side by side at most.
+/// Most panels side by side.
 const MOST_COLUMNS: usize = 3;
 const ROW: f64 = 23.0;
 /// Space of a panel around its rows: its name above, the scale's labels below.
 const AROUND: f64 = 74.0;
 const TIMELINE: f64 = 236.0;
-/// All panels together are not higher, whatever a run holds.
+/// Greatest height of all panels together, whatever a run holds.
 const MOST_HEIGHT: f64 = 5_400.0;
 
 /// Draws the ratios of one metric on all workloads; none if there are fewer than two with one.
@@ -119,7 +119,7 @@ fn draw_timeline(canvas: &mut Canvas, outer: &Panel, shown: &[(Look, &Timeline)]
     }
 }
 
-/// Draws a panel for each workload, in rows; says how many found no place. Returns the height.
+/// Draws a panel for each workload, in rows; says how many found no room. Returns the height.
 fn draw_panels(
     canvas: &mut Canvas,
     top: f64,

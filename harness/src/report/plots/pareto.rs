@@ -1,7 +1,7 @@
-//! Resident memory against throughput: which variants no other beats in both.
+//! Resident memory against throughput: which variants no other variant beats in both.
 //!
-//! Speed and memory are never weighed against each other: the plot leaves that to the reader, and takes away only what
-//! is no choice, because another variant is as fast in less memory.
+//! Speed and memory are never weighed against each other: the plot leaves that to the reader, and removes only what is
+//! not a choice, because another variant is as fast in less memory.
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Span, Unit};
@@ -18,8 +18,8 @@ const HEIGHT: f64 = 560.0;
 /// Height of a line of the list below.
 const LINE: f64 = 26.0;
 const RADIUS: f64 = 7.0;
-/// Up to this many variants, names are shown at the points, each no wider than this; otherwise numbers, with
-/// a list below.
+/// Up to this many variants, names are shown at the points, each no wider than this; for more, numbers with a list
+/// below.
 const MOST_NAMES: usize = 10;
 const WIDEST_NAME: f64 = 300.0;
 /// The grey of variants that another beats.
@@ -41,7 +41,7 @@ impl Point<'_> {
     }
 }
 
-/// Draws the plot; false where fewer than two variants were measured in both.
+/// Draws the plot; none if fewer than two variants were measured in both.
 pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, looks, path } = *subject;
     let points = find_points(analysis, workload, looks);
@@ -68,7 +68,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     Ok(Some(svg))
 }
 
-/// The variants that were measured in both, those of the front first, each part by memory.
+/// The variants that were measured in both, those of the front first, each group by memory.
 fn find_points<'a>(analysis: &'a Analysis<'_>, workload: &str, looks: &[Look]) -> Vec<Point<'a>> {
     let mut points: Vec<Point<'a>> = Vec::new();
     for (variant, look) in
@@ -87,7 +87,7 @@ fn find_points<'a>(analysis: &'a Analysis<'_>, workload: &str, looks: &[Look]) -
     points
 }
 
-/// For each (memory, speed) whether no other has at most its memory and at least its speed, and is better in one.
+/// For each (memory, speed), whether no other needs at most its memory and has at least its speed while better in one.
 fn pareto_front(points: &[(f64, f64)]) -> Vec<bool> {
     let beats = |a: &(f64, f64), b: &(f64, f64)| a.0 <= b.0 && a.1 >= b.1 && (a.0 < b.0 || a.1 > b.1);
     points.iter().map(|point| !points.iter().any(|other| beats(other, point))).collect()
@@ -96,7 +96,7 @@ fn pareto_front(points: &[(f64, f64)]) -> Vec<bool> {
 /// How far an interval may widen the scale beyond its median, as a factor: one noisy variant must not flatten all others.
 const WIDEST_INTERVAL: f64 = 1.5;
 
-/// The scale that holds all medians, and their intervals as far as these are not too wide.
+/// The scale that holds all medians, and their intervals if these are not too wide.
 fn span(points: &[Point<'_>], unit: Unit) -> Span {
     let (mut least, mut largest) = (f64::MAX, 0.0f64);
     for point in points {

@@ -14,7 +14,7 @@ use super::{Plot, file_stem, fleet, limit};
 use crate::capacity::{Capacity, Need, PodRow};
 use crate::results::ResultsError;
 
-/// What is drawn of each workload.
+/// The plots of each workload.
 const KINDS: [&str; 3] = ["pods", "limit", "fleet"];
 const ROW: f64 = 64.0;
 /// Space for the figures at the right.
@@ -22,12 +22,12 @@ const FIGURES: f64 = 330.0;
 /// Other rules' limits.
 const OTHERS: Colour = Colour::new((0xb0, 0x2a, 0x30), (0xe0, 0x5a, 0x5f));
 
-/// Draws what each workload's pods are to be given, their memory over time with the limit, and the fleet's memory into
-/// `directory`: `<workload>-pods.png`, `-limit.png` and `-fleet.png`, each with `-<name>` before its end for a plan with a name.
+/// Draws, for each workload, what its pods should get, their memory over time with the limit, and the fleet's memory
+/// into `directory`: `<workload>-pods.png`, `-limit.png` and `-fleet.png`, each ending in `-<name>` for a named plan.
 ///
 /// # Errors
 ///
-/// The directory cannot be made, or a file not be written.
+/// The directory or a file cannot be written.
 pub fn draw_pods(
     capacity: &Capacity,
     name: Option<&str>,
@@ -61,7 +61,7 @@ pub fn draw_pods(
     Ok(plots)
 }
 
-/// Each row with what it was made of.
+/// Each row with the need that it was made from.
 fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRow, &'a Need)> {
     let need_of = |row: &PodRow| {
         capacity.needs.iter().find(|need| (&need.workload, &need.variant) == (&row.workload, &row.variant))

@@ -20,10 +20,10 @@ const RECORDED: Look = Look { colour: MUTED, dash: Some((7.0, 5.0)) };
 /// The program's own samples.
 const REAL: Look = Look { colour: INK, dash: None };
 
-/// The process's memory by (workload, variant), of the block whose mean is the median (the lower of two).
+/// The process's memory by (workload, variant), from the block whose mean is the median (the lower of two).
 pub(super) type Processes = HashMap<(String, String), Points>;
 
-/// Streams timeline.csv once for what real programs had. What was predicted is known.
+/// Streams timeline.csv once for the memory of real programs. Predictions are already known.
 pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
     let mut processes = Processes::new();
     let mut programs: HashMap<usize, Points> = HashMap::new();
@@ -51,7 +51,7 @@ pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
     Ok(processes)
 }
 
-/// Draws what the process has, or would have, under each variant; none if that is not known.
+/// Draws what the process has, or would have, under each variant; none if it is not known.
 pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, looks, path } = *subject;
     let known = |variant: &String| processes.get(&(workload.to_owned(), variant.clone()));
@@ -68,7 +68,7 @@ pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Optio
     draw_lines(path, words(workload, recorded.is_some()), &shown, recorded).map(Some)
 }
 
-/// Draws what all processes of a tree would have together, counted in one way; none if that is not predicted.
+/// Draws what all processes of a tree would have together, counted in one way; none without a prediction.
 pub(super) fn plot_tree(subject: &Subject<'_>, counting: Counting) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload: tree, looks, path } = *subject;
     let shown: Vec<(&String, Look, &Points)> = analysis
@@ -126,7 +126,7 @@ fn draw_lines(
     })
 }
 
-/// Title, subtitle, and the name of the axis of time.
+/// Title, subtitle, and the name of the time axis.
 fn words(workload: &str, predicted: bool) -> (String, &'static str, &'static str) {
     if predicted {
         (
@@ -146,11 +146,11 @@ fn words(workload: &str, predicted: bool) -> (String, &'static str, &'static str
     }
 }
 
-/// Draws prediction and reality, a panel for each variant; nothing if there is no prediction.
+/// Draws prediction and reality, one panel for each variant; nothing if there is no prediction.
 ///
 /// # Errors
 ///
-/// A file that cannot be written.
+/// A file cannot be written.
 pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, ReportError> {
     let shown: Vec<&Curves> =
         validation.curves.iter().filter(|curves| !curves.predicted.is_empty()).collect();
@@ -221,14 +221,14 @@ fn axes<'a>(lines: impl Iterator<Item = &'a Points>, most_times: usize, most_byt
     (Axis::new(time as f64, Unit::Time, most_times), Axis::new(bytes as f64 * 1.05, Unit::Bytes, most_bytes))
 }
 
-/// Names the axis of time; returns where the plot ends.
+/// Names the time axis; returns where the plot ends.
 fn draw_time(canvas: &mut Canvas, panel: &Panel, name: &str) -> f64 {
     let middle = (panel.left + panel.right) / 2.0;
     canvas.text((middle, panel.bottom + 42.0), Anchor::Middle, name, SMALL.sized(16.0));
     panel.bottom + 70.0
 }
 
-/// A line through figures of which each holds until the next.
+/// Draws a line through figures, each of which holds until the next.
 fn draw_points(
     canvas: &mut Canvas,
     panel: &Panel,
@@ -244,7 +244,7 @@ fn draw_points(
             panel.at(time.fraction(point.time_ns as f64), bytes.fraction(point.resident_bytes as f64));
         let corner = height.map(|height| (point.0, height));
         height = Some(point.1);
-        // PERF: points nearer than half a pixel to the last one change nothing.
+        // PERF: points nearer than half a pixel to the previous one change nothing.
         for point in corner.into_iter().chain([point]) {
             if line.last().is_none_or(|last| (point.0 - last.0).abs() + (point.1 - last.1).abs() >= 0.5) {
                 line.push(point);

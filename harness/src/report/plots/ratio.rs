@@ -1,5 +1,5 @@
-//! Ratio to the baseline with its interval: a panel for each metric, a row for each variant, all on one
-//! logarithmic scale on which twice and half are equally far from 1.
+//! Ratio to the baseline with its interval: one panel for each metric, one row for each variant, all on
+//! one logarithmic scale on which twice and half are equally far from 1.
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::RatioAxis;
@@ -71,7 +71,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     Ok(Some(svg))
 }
 
-/// How a scale of ratios is read.
+/// How to read a scale of ratios.
 pub(super) fn subtitle() -> String {
     format!(
         "Left of 1 is better: less time, less memory. Dots: ratio within blocks; lines: its interval. A difference \
@@ -94,7 +94,7 @@ pub(super) fn axis_of<'r>(rows: impl Iterator<Item = &'r SummaryRow>) -> RatioAx
     RatioAxis::new(low, high)
 }
 
-/// Draws the noise band, the upright lines and their labels.
+/// Draws the noise band, the vertical lines and their labels.
 pub(super) fn draw_scale(canvas: &mut Canvas, panel: &Panel, axis: &RatioAxis) {
     let x = |value: f64| panel.at(axis.fraction(value), 0.0).0;
     let noise = 1.0 + NOISE_THRESHOLD;

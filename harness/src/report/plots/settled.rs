@@ -1,4 +1,4 @@
-//! Settled memory: what stays resident after the end, drained, settled and purged.
+//! Settled memory: what stays resident after the end: drained, settled and purged.
 
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};

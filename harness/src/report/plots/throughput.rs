@@ -1,5 +1,5 @@
-//! Speed: a bar of the median from 0, each sample as a dot, the median's interval; of busy time also what it consists
-//! of, the harness's share and the kernel's.
+//! Speed: a bar from 0 to the median, a dot for each sample, and the median's interval; for busy time also its
+//! components, the harness's share and the kernel's.
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
@@ -53,7 +53,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
 /// What the plot shows of a run.
 struct Shown {
     metric: &'static str,
-    /// Whose ratio to the baseline is stated.
+    /// The metric whose ratio to the baseline is stated.
     compared: &'static str,
     words: fn(Verdict) -> &'static str,
     unit: Unit,
@@ -149,7 +149,7 @@ fn describe_value(row: &SummaryRow, shown: &Shown) -> String {
     }
 }
 
-/// What a figure is to the baseline, in words.
+/// How a figure compares with the baseline, in words.
 fn describe_ratio(analysis: &Analysis<'_>, row: &SummaryRow, words: fn(Verdict) -> &'static str) -> String {
     let samples = if row.n == 1 { "1 sample".to_owned() } else { format!("{} samples", row.n) };
     let Some(baseline) = &analysis.baseline else {

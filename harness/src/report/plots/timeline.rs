@@ -83,7 +83,7 @@ fn draw_phases(
     let phases = known.map_or(&[][..], |known| &known.phases);
     let begins: Vec<(f64, &str)> =
         phases.iter().map(|phase| (time.fraction(phase.time_ns as f64), phase.name.as_str())).collect();
-    // Names are inside, because the panel's title is above.
+    // Names are inside the panel, because its title is above.
     let within = Panel { top: upper.top + 24.0, ..*upper };
     draw_boundaries(canvas, &within, &begins, true);
     draw_boundaries(canvas, lower, &begins, false);
@@ -109,7 +109,7 @@ pub(super) fn draw_requested(
     canvas.polygon(&outline, REQUESTED, 1.0);
 }
 
-/// A line through the figures, which hold from one checkpoint until the next differs.
+/// A line through the figures; each holds from its checkpoint until the next one that differs.
 pub(super) fn draw_line(
     canvas: &mut Canvas,
     panel: &Panel,
@@ -129,7 +129,7 @@ pub(super) fn draw_line(
             points.push(at(largest));
         }
     }
-    // PERF: points nearer than half a pixel to the last one change nothing.
+    // PERF: points nearer than half a pixel to the previous one change nothing.
     let mut kept: Vec<(f64, f64)> = Vec::with_capacity(points.len());
     for point in points {
         if kept.last().is_none_or(|last| (point.0 - last.0).abs() + (point.1 - last.1).abs() >= 0.5) {
