@@ -1,4 +1,4 @@
-//! Reads `stats.csv`: what allocators say of their own memory.
+//! Reads `stats.csv`: what allocators report about their own memory.
 
 use heaplab_allocators::{Account, ClassAccount};
 
@@ -8,8 +8,9 @@ use super::{Pass, ResultsError, StatsRow};
 use crate::worker::Stated;
 
 impl Run {
-    /// Streams `stats.csv`: each account of all memory with the place of its sample in [`Run::samples`]; rows of one size
-    /// are added to the account before them. Returns notes on what was left out. Runs of an earlier heaplab have no such file.
+    /// Streams `stats.csv`: each account of all memory with the index of its sample in [`Run::samples`]; rows of one
+    /// size are added to the account before them. Returns notes on what was left out. Runs of an earlier heaplab have
+    /// no such file.
     pub fn each_account(&self, mut take: impl FnMut(usize, Stated)) -> Result<Vec<String>, ResultsError> {
         if !packed::is_there(&self.directory.join("stats.csv")) {
             return Ok(Vec::new());

@@ -1,13 +1,13 @@
-//! Which build of heaplab measured: samples of a debug build are no measurement of an allocator.
+//! Which build of heaplab measured: samples from a debug build do not measure an allocator.
 
 use serde::{Deserialize, Serialize};
 
 /// A build of heaplab.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunBuild {
-    /// `release`, or `debug` for one without optimisation.
+    /// `release`, or `debug` for a build without optimisation.
     pub profile: String,
-    /// The commit that it was built from, with `-modified` where its sources differed; empty where that is not known.
+    /// The commit that it was built from, with `-modified` if its sources differed; empty if not known.
     #[serde(default)]
     pub commit: Option<String>,
 }
@@ -23,7 +23,7 @@ impl RunBuild {
         }
     }
 
-    /// In words.
+    /// Describes it in words.
     #[must_use]
     pub fn describe(&self) -> String {
         let commit = self
@@ -33,7 +33,7 @@ impl RunBuild {
         format!("{} build, {commit}", self.profile)
     }
 
-    /// What is to be said of every figure that this build measures; none for a release build.
+    /// What must be said about every figure that this build measures; none for a release build.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         (self.profile != "release").then(|| {
@@ -45,7 +45,7 @@ impl RunBuild {
         })
     }
 
-    /// What differs from another build, in words; none where samples of both belong together. A commit that is not
+    /// What differs from another build, in words; none if samples of both belong together. A commit that is not
     /// known, here or there, is not compared.
     #[must_use]
     pub fn find_difference(&self, other: &RunBuild) -> Option<String> {

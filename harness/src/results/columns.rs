@@ -1,6 +1,6 @@
 //! The column names of a row type, taken from its fields so that the two cannot differ.
 //!
-//! Pure. Headers are written from these names, and files that are read are compared with them.
+//! Pure. Headers are written from these names, and the files that are read are compared with them.
 
 use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
@@ -14,13 +14,13 @@ use serde::forward_to_deserialize_any;
 /// ```
 pub fn columns<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
-    // The error is how the capture stops: it has no value to build a row from.
+    // The error is how the capture stops: it has no value from which to build a row.
     let stopped = T::deserialize(Capture { fields: &mut fields });
     debug_assert!(stopped.is_err(), "a row type is a structure with named fields");
     fields
 }
 
-/// Takes down the field names that a structure asks for, and gives no value.
+/// Records the field names that a structure asks for, and returns no value.
 struct Capture<'a> {
     fields: &'a mut &'static [&'static str],
 }

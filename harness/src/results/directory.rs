@@ -1,8 +1,8 @@
 //! Writes a run's directory: rows as they come, so that an interrupted run is a valid smaller run.
 //!
-//! Data goes one way, from the workers' results into the files. A sample's points and buckets are
-//! written before its row in samples.csv: a row there says that all of the sample is on disk.
-//! NOTE: nothing is synced to the device: rows survive the process, not a crash of the machine.
+//! Data goes one way, from the workers' results into the files. A sample's points and buckets are written before its
+//! row in samples.csv: a row there means that all of the sample is in the files. NOTE: nothing is synced to the device:
+//! rows survive a crash of the process, not of the machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use super::{
     Status, TimelinePoint, columns, reader,
 };
 
-/// What one sample is a sample of: no two ok rows of samples.csv have the same.
+/// What a sample measures: no two ok rows of samples.csv have the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SampleKey {
     /// Block of the randomised design.
@@ -30,7 +30,7 @@ pub struct SampleKey {
 }
 
 impl Sample {
-    /// What this is a sample of.
+    /// The key of this sample.
     pub fn key(&self) -> SampleKey {
         SampleKey {
             block: self.block,
@@ -57,7 +57,7 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Begins a run in `directory`, which is made if it is not there. One that holds a run is refused.
+    /// Starts a run in `directory`, which is created if it does not exist. A directory that holds a run is refused.
     pub fn create(directory: &Path, file: RunFile) -> Result<RunDirectory, ResultsError> {
         fs::create_dir_all(directory).map_err(io(directory, "create"))?;
         if directory.join("run.toml").exists() {
@@ -82,10 +82,10 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Goes on with the run in `directory`: [`RunDirectory::done`] says what need not be made again.
+    /// Continues the run in `directory`: [`RunDirectory::done`] says what need not be measured again.
     ///
-    /// Torn last rows are cut off, and points and buckets of samples that did not end well are
-    /// dropped, so that a sample which is made again does not count twice.
+    /// Torn last rows are cut off, and points and buckets of samples that did not end well are dropped, so that a
+    /// sample that is measured again does not count twice.
     pub fn resume(directory: &Path) -> Result<RunDirectory, ResultsError> {
         let mut file = reader::read_run_file(directory)?;
         file.finished = false;
@@ -101,7 +101,7 @@ impl RunDirectory {
         if heap_map.exists() {
             reader::keep_rows_of_ok_samples::<HeapMapCell>(&run, "heapmap.csv", &[Pass::Memory])?;
         } else {
-            // A run that an earlier heaplab began.
+            // The run was started by an earlier heaplab.
             RowFile::create(heap_map.clone(), columns::<HeapMapCell>())?;
         }
         let sizes = directory.join("sizes.csv");
@@ -148,7 +148,7 @@ impl RunDirectory {
         &self.file
     }
 
-    /// The samples that are there and ok. Those that failed are made again, and are not among them.
+    /// The samples that exist and are ok. Those that failed are measured again, and are not among them.
     pub fn done(&self) -> &BTreeSet<SampleKey> {
         &self.done
     }
@@ -171,13 +171,13 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Changes what `run.toml` says, and writes it anew.
+    /// Changes the content of `run.toml`, and writes the file again.
     pub fn update(&mut self, change: impl FnOnce(&mut RunFile)) -> Result<(), ResultsError> {
         change(&mut self.file);
         self.write_run_file()
     }
 
-    /// Says that every sample was taken.
+    /// Records that every sample was taken.
     pub fn finish(&mut self) -> Result<(), ResultsError> {
         self.update(|file| file.finished = true)
     }
@@ -190,7 +190,8 @@ impl RunDirectory {
     }
 }
 
-/// Removes what a run left that was killed before it had its `run.toml`, the last file that is made: files without a row.
+/// Removes what a run left that was killed before it had its `run.toml`, the last file to be created: files without
+/// rows.
 fn clear_false_start(directory: &Path) -> Result<(), ResultsError> {
     let samples = directory.join("samples.csv");
     if !samples.exists() {
@@ -202,7 +203,7 @@ fn clear_false_start(directory: &Path) -> Result<(), ResultsError> {
         return Err(ResultsError::HoldsRun { path: directory.to_owned() });
     }
     if found.len() == header.len() {
-        // It may be another process's that makes the other files at this moment.
+        // It may be another process that is creating the other files at this moment.
         RowFile::open(samples, columns::<Sample>())?.lock(directory)?;
     }
     for path in FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// A run's directory could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
-    /// The operating system refused; no space left is one of these.
+    /// The operating system reported an error; no space left is one of these.
     #[error("{path}: cannot {action}")]
     Io {
         /// The file or directory.
@@ -15,13 +15,13 @@ pub enum ResultsError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A new run was to be written where one is.
+    /// A new run was to be written where a run already is.
     #[error("{path} holds a run already: choose another directory, or continue it with --resume")]
     HoldsRun {
         /// The directory.
         path: PathBuf,
     },
-    /// A run was to be made of others where something is.
+    /// A run was to be made from others where something already is.
     #[error("{path} is not empty: choose another directory")]
     NotEmpty {
         /// The directory.
@@ -41,7 +41,7 @@ pub enum ResultsError {
         /// The directory.
         path: PathBuf,
     },
-    /// `run.toml` is not what it should be.
+    /// `run.toml` is not valid.
     #[error("{path}: {detail}")]
     RunFile {
         /// The file.
@@ -69,7 +69,7 @@ pub enum ResultsError {
         /// The column.
         column: String,
     },
-    /// A file that rows are to be added to has other columns.
+    /// A file to which rows are to be added has different columns.
     #[error(
         "{path}: its columns are not those that this heaplab writes: continue with the heaplab that started the run, or start a new run"
     )]

@@ -1,14 +1,14 @@
-//! Runs of several kinds of machines: each workload stands once for each kind.
+//! Runs of several kinds of machines: each workload occurs once for each kind.
 //!
-//! So no figure is of two kinds, and no ratio is between them. What a workload is called then is for people; which workload
-//! it is, and on which kind of machine, are fields.
+//! So no figure mixes two kinds, and no ratio compares them. The resulting name of a workload is for people; which
+//! workload it is, and on which kind of machine, are fields.
 
 use super::on_machine::{OnMachine, name_on};
 use super::run_file::{RunFile, RunMachine, RunWorkload};
 use super::sample::Sample;
 use super::tree::RunTree;
 
-/// Makes a workload of its own of each workload on each kind of machine, where there are several; and of each tree.
+/// Splits each workload into one for each kind of machine, if there are several kinds; and each tree too.
 pub(super) fn set_apart(file: &mut RunFile, samples: &mut [Sample]) {
     if file.machines.len() < 2 {
         return;
@@ -29,7 +29,8 @@ pub(super) fn set_apart(file: &mut RunFile, samples: &mut [Sample]) {
     file.trees = trees;
 }
 
-/// What rows of files say of a workload or a tree of a run: its name there, and its kind of machine where there are several.
+/// How rows of files identify a workload or a tree of a run: its name there, and its kind of machine if there are
+/// several.
 pub(super) fn find_in_rows(file: &RunFile, name: &str) -> (String, Option<String>) {
     let workloads = file.workloads.iter().map(|workload| (&workload.name, &workload.on));
     let trees = file.trees.iter().map(|tree| (&tree.name, &tree.on));
@@ -69,7 +70,7 @@ mod tests {
                        seed = \"1\"\npasses = []\nreps = 1\n";
     const RECORDED: &str = "workload,time_ns,resident_bytes\nserver,1,10\nserver on main,1,20\n";
 
-    /// A run of two workloads, of which one is called as if it were the other on a machine, and of a tree.
+    /// A run of two workloads, one of which is named as if it were the other on a machine, and of a tree.
     fn run(place: &std::path::Path) -> Run {
         std::fs::write(place.join("recorded.csv"), RECORDED).unwrap();
         let workload = |name: &str| RunWorkload { name: name.to_owned(), ..RunWorkload::default() };

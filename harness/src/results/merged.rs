@@ -1,6 +1,7 @@
-//! Writes the directory of a merged run: rows of other directories, byte for byte but for the run's name and the machine.
+//! Writes the directory of a merged run: rows of other directories, byte for byte except for the run's name and the
+//! machine.
 //!
-//! It appears under its name when it is complete, and not before.
+//! It appears under its name only when it is complete.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -21,7 +22,7 @@ const CAPACITY: usize = 256 * 1024;
 /// A merged run that is being written.
 #[derive(Debug)]
 pub struct MergedDirectory {
-    /// Where it lies until it is complete: beside its place.
+    /// Where it is until it is complete: next to its final place.
     place: TempDir,
     output: PathBuf,
     run_id: String,
@@ -29,7 +30,7 @@ pub struct MergedDirectory {
     source: Option<Source>,
 }
 
-/// The files of the directory that rows are copied from: open at once, because a unit's rows stand in all of them.
+/// The files of the directory from which rows are copied: all open at once, because a unit's rows are in all of them.
 #[derive(Debug)]
 struct Source {
     directory: PathBuf,
@@ -37,11 +38,11 @@ struct Source {
 }
 
 impl MergedDirectory {
-    /// Begins a merged run that will be `output`, which must not exist or be empty.
+    /// Starts a merged run at `output`, which must not exist or be empty.
     ///
     /// # Errors
     ///
-    /// [`ResultsError::NotEmpty`], and what the system says.
+    /// [`ResultsError::NotEmpty`], and errors of the system.
     pub fn create(output: &Path, run_id: &str) -> Result<MergedDirectory, ResultsError> {
         let is_free = match fs::read_dir(output) {
             Ok(mut entries) => entries.next().is_none(),
@@ -85,11 +86,11 @@ impl MergedDirectory {
         })
     }
 
-    /// Copies a sample's rows from its directory, and says on which machine it was measured.
+    /// Copies a sample's rows from its directory, and records on which machine it was measured.
     ///
     /// # Errors
     ///
-    /// What the system says; and a row that was merged before.
+    /// Errors of the system, and a row that was merged before.
     pub fn append(&mut self, from: &Path, sample: &SampleRows, machine: &str) -> Result<(), ResultsError> {
         let source = match self.source.take().filter(|source| source.directory == from) {
             Some(source) => source,
@@ -107,11 +108,11 @@ impl MergedDirectory {
         Ok(())
     }
 
-    /// Keeps a file of a directory that was merged as it is, if it has one.
+    /// Keeps a file of a merged directory unchanged, if it has one.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Errors of the system.
     pub fn copy_file(&self, from: &Path, name: &str) -> Result<(), ResultsError> {
         let path = from.join(name);
         match fs::copy(&path, self.place.path().join(name)) {
@@ -120,11 +121,11 @@ impl MergedDirectory {
         }
     }
 
-    /// Ends the run: `run.toml` is written, and the directory has its name.
+    /// Finishes the run: `run.toml` is written, and the directory gets its name.
     ///
     /// # Errors
     ///
-    /// What the system says; a directory that is in the place by now is not replaced.
+    /// Errors of the system; a directory that is there by now is not replaced.
     pub fn finish(self, file: &RunFile) -> Result<(), ResultsError> {
         for (path, mut writer) in self.files {
             writer.flush().map_err(io(&path, "write"))?;
@@ -135,7 +136,7 @@ impl MergedDirectory {
         write_whole(&path, text.as_bytes())?;
         // The system replaces an empty directory, and no other.
         fs::rename(self.place.path(), &self.output).map_err(io(&self.output, "create"))?;
-        // It has another name now: there is nothing to remove.
+        // It has a different name now: there is nothing to remove.
         let _ = self.place.keep();
         Ok(())
     }
@@ -152,7 +153,7 @@ impl Source {
         Ok(Source { directory: directory.to_owned(), files })
     }
 
-    /// Hands out the rows of a span, each without its line end and its last cell, which is empty.
+    /// Calls back with the rows of a span, each without its line end and its last cell, which is empty.
     fn copy(
         &self,
         at: usize,
@@ -183,7 +184,7 @@ impl Source {
     }
 }
 
-/// Writes a row with another run's name in its first cell, and the machine in its last.
+/// Writes a row with a different run name in its first cell and the machine in its last.
 fn write_row(file: &mut impl Write, row: &[u8], run_id: &str, machine: &str) -> std::io::Result<()> {
     let name = row.iter().position(|&byte| byte == b',').unwrap_or(0);
     file.write_all(run_id.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The metrics of summary.csv that come from one row of samples.csv each.
 //!
-//! Plain definitions: a name with its unit, the pass that measures it, and how it is read off a
-//! sample. Those of latency come from histograms, and are made by the report.
+//! Plain definitions: a name with its unit, the pass that measures it, and how it is read from a sample. Those of
+//! latency come from histograms, and are made by the report.
 
 use std::collections::BTreeMap;
 
@@ -18,27 +18,27 @@ pub(crate) struct Metric {
     pub(crate) value: fn(&Sample) -> Option<f64>,
 }
 
-/// Busy time of an event: the headline of speed.
+/// Busy time per event: the headline of speed.
 pub(crate) const BUSY_PER_EVENT: &str = "busy_ns_per_event";
 /// The kernel's part of it.
 pub(crate) const BUSY_SYSTEM_PER_EVENT: &str = "busy_system_ns_per_event";
-/// The harness's own part of it: what `floor` takes outside of the kernel, in the same block. Comes from two samples.
+/// The harness's own part of it: what `floor` takes outside the kernel, in the same block. Comes from two samples.
 pub(crate) const HARNESS_PER_EVENT: &str = "harness_ns_per_event";
-/// Busy time of an event less the harness's part: what variants are compared by. Comes from two samples.
+/// Busy time per event minus the harness's part: what variants are compared by. Comes from two samples.
 pub(crate) const ALLOCATOR_PER_EVENT: &str = "allocator_ns_per_event";
 /// Events per second of busy time.
 pub(crate) const EVENTS_PER_BUSY_SECOND: &str = "events_per_busy_second";
-/// Elapsed time of an event.
+/// Elapsed time per event.
 pub(crate) const WALL_PER_EVENT: &str = "wall_ns_per_event";
 /// Events per second of elapsed time.
 pub(crate) const EVENTS_PER_SECOND: &str = "events_per_second";
 /// Largest resident memory: the headline of memory.
 pub(crate) const RESIDENT_PEAK: &str = "resident_peak_bytes";
-/// Resident memory's mean over trace time.
+/// Mean resident memory over trace time.
 pub(crate) const RESIDENT_MEAN: &str = "resident_mean_bytes";
 /// Resident memory after the last event.
 pub(crate) const RESIDENT_END: &str = "resident_end_bytes";
-/// Resident memory at once after every object was freed.
+/// Resident memory immediately after every object was freed.
 pub(crate) const RESIDENT_DRAINED: &str = "resident_drained_bytes";
 /// Resident memory 60 s of trace time later.
 pub(crate) const RESIDENT_SETTLED: &str = "resident_settled_bytes";
@@ -47,12 +47,12 @@ pub(crate) const RESIDENT_PURGED: &str = "resident_purged_bytes";
 /// Resident over requested bytes at the requested peak.
 pub(crate) const PEAK_RATIO: &str = "at_peak_resident_per_requested";
 
-/// Metrics of a pass: columns under their own names.
+/// Metrics of a pass: columns with their own names.
 macro_rules! columns {
     ($pass:ident: $($field:ident),+ $(,)?) => { figures!($pass: $(stringify!($field) => |of| of.$field),+) };
 }
 
-/// Metrics of a pass: names, each with what it is of a sample.
+/// Metrics of a pass: names, each with its function of a sample.
 macro_rules! figures {
     ($pass:ident: $($name:expr => |$sample:ident| $value:expr),+ $(,)?) => {
         [$(Metric { name: $name, pass: Pass::$pass, value: |$sample| $value.map(|value| value as f64) }),+]
@@ -63,7 +63,8 @@ macro_rules! figures {
 /// [`crate::predict`].
 pub(crate) const PREDICTED: [&str; 3] =
     ["predicted_resident_peak_bytes", "predicted_resident_mean_bytes", "predicted_resident_end_bytes"];
-/// Predicted memory of a tree of processes: with shared pages counted once, peak and mean, and the processes' added up.
+/// Predicted memory of a tree of processes: peak and mean with shared pages counted once, and with the processes'
+/// memory added up.
 pub(crate) const TREE_PREDICTED: [&str; 4] = [
     "tree_once_predicted_peak_bytes",
     "tree_once_predicted_mean_bytes",
@@ -76,23 +77,23 @@ pub(crate) const PROGRAM_CPU: &str = "program_cpu_ns";
 pub(crate) const PROGRAM_WALL: &str = "program_wall_ns";
 /// Largest anonymous memory of a real program, with pages that its processes share counted once.
 pub(crate) const PROGRAM_ONCE_PEAK: &str = "program_once_peak_bytes";
-/// The same, its mean over time.
+/// The mean of it over time.
 pub(crate) const PROGRAM_ONCE_MEAN: &str = "program_once_mean_bytes";
-/// Largest anonymous resident memory of a real program, its processes' added up.
+/// Largest anonymous resident memory of a real program, its processes added up.
 pub(crate) const PROGRAM_PEAK: &str = "program_resident_peak_bytes";
-/// Its mean over time.
+/// The mean of it over time.
 pub(crate) const PROGRAM_MEAN: &str = "program_resident_mean_bytes";
-/// What it was at the sample's end.
+/// Its value at the sample's end.
 pub(crate) const PROGRAM_END: &str = "program_resident_end_bytes";
 
-/// Resident memory is not known more exactly than to this part of itself: among a recording's layouts there are rare ones
-/// with up to 5 % more, of which ten blocks see none more often than not, and they move the mean by 0.2 to 0.4 %
-/// (results/coverage).
+/// Resident memory is not known more exactly than to this fraction of itself: among a recording's layouts there are
+/// rare ones with up to 5 % more. More often than not, ten blocks see none of these, and they move the mean by 0.2 to
+/// 0.4 % (results/coverage).
 const RESIDENT_RESOLUTION: f64 = 0.005;
 
-/// The interval of a figure of summary.csv, from its values in blocks; none of fewer than
-/// [`crate::stats::MIN_BLOCKS`]. Of resident memory it holds the mean as well as the median, and is no narrower than that is
-/// known.
+/// The interval of a figure of summary.csv, from its values in blocks; none for fewer than
+/// [`crate::stats::MIN_BLOCKS`]. For resident memory it covers the mean as well as the median, and is no narrower than
+/// the precision to which resident memory is known.
 ///
 /// ```
 /// use heaplab::results::interval_of;
@@ -137,7 +138,7 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
     );
     let ratios = [Metric { name: PEAK_RATIO, pass: Pass::Memory, value: peak_ratio }];
     let of_check = columns!(Check: events);
-    // The names of a real program's figures tell them from those of a replay.
+    // The names of a real program's figures distinguish them from those of a replay.
     let of_program = figures!(Exec:
         PROGRAM_CPU => |of| cpu_ns(of),
         PROGRAM_WALL => |of| of.wall_ns,
@@ -159,20 +160,20 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
     throughput.into_iter().chain(of_replay).chain(of_memory).chain(ratios).chain(of_check).chain(of_program)
 }
 
-/// The headline of a sample: the figure that its pass is summed up by. None in a pass without one.
+/// The headline of a sample: the figure that sums up its pass. None for a pass without one.
 pub(crate) fn headline(sample: &Sample) -> Option<f64> {
     let name = name_of_headline(sample.pass)?;
     metrics().find(|metric| metric.name == name).and_then(|metric| (metric.value)(sample))
 }
 
-/// The largest part of the fastest variant's busy time that `floor` may take to stand for the harness.
+/// The largest fraction of the fastest variant's busy time that `floor` may take to represent the harness.
 pub(crate) const MOST_FLOOR_SHARE: f64 = 0.4;
 
-/// The harness's share of an event in ns, by block: what `floor` takes outside of the kernel, off its samples of one
+/// The harness's share of an event in ns, by block: what `floor` takes outside the kernel, from its samples of one
 /// workload.
 ///
-/// NOTE: the kernel's part is counted in ticks of some milliseconds, so that of one short sample it is little more than
-/// a guess. It is that of all samples together, as a part of their busy time.
+/// NOTE: the kernel's part is counted in ticks of a few milliseconds, so for one short sample it is little more than a
+/// guess. The kernel's part of all samples together is used instead, as a fraction of their busy time.
 pub(crate) fn harness_per_event<'s>(
     of_floor: impl Iterator<Item = &'s Sample> + Clone,
 ) -> BTreeMap<u32, f64> {
@@ -214,7 +215,7 @@ fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
 }
 
-/// At touch `none` or `first` most of what was requested has no page: the ratio would flatter.
+/// With touch `none` or `first`, most of what was requested has no page: the ratio would flatter.
 fn peak_ratio(sample: &Sample) -> Option<f64> {
     if matches!(sample.touch.as_str(), "none" | "first") {
         return None;
@@ -236,7 +237,7 @@ mod tests {
             busy_system_ns: Some(system),
             ..Sample::default()
         };
-        // A tick more in one block than in the other says nothing of either.
+        // One tick more in one block than in another says nothing about either.
         let samples = [sample(0, 2000, 0), sample(1, 3000, 2000), Sample { block: 2, ..Sample::default() }];
         let shares = harness_per_event(samples.iter());
         assert_eq!(shares, BTreeMap::from([(0, 12.0), (1, 18.0)]));

@@ -1,8 +1,8 @@
 //! The files of a run's directory: the only bridge between measuring and reporting.
 //!
-//! [`RunDirectory`] writes them while workers run, [`load`] reads them, here or on another
-//! machine. Neither knows how a figure is measured or shown. Columns are described in
-//! results/README.md, and a test compares that file with the fields of the rows.
+//! [`RunDirectory`] writes them while workers run; [`load`] reads them, here or on another machine.
+//! Neither knows how a figure is measured or shown. results/README.md describes the columns, and a
+//! test compares that file with the fields of the rows.
 
 mod accounts;
 mod build;

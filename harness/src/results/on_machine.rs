@@ -3,7 +3,7 @@
 /// Which workload, or which tree of processes, on which of several kinds of machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnMachine {
-    /// The workload's name, or the tree's, as the rows of files have it.
+    /// The name of the workload or tree in the rows of files.
     pub name: String,
     /// The kind of machine, as `machines` in run.toml names it.
     pub machine: String,
@@ -15,7 +15,7 @@ impl OnMachine {
     }
 }
 
-/// What a workload is called in reports: with its kind of machine, where there are several.
+/// The name of a workload in reports: with its kind of machine, if there are several.
 ///
 /// ```
 /// assert_eq!(heaplab::results::name_on("server", Some("m2")), "server on m2");

@@ -1,4 +1,4 @@
-//! What a sample's memory over time comes to: means from where it counts, and whether it still grows.
+//! Summarises a sample's memory over time: means from where it counts, and whether it still grows.
 
 use super::Sample;
 use crate::design::CountFrom;
@@ -6,17 +6,17 @@ use crate::stats::{mean_between, warm_up};
 
 /// Memory of one sample over time, in order of time.
 pub(crate) struct OverTime<'a> {
-    /// What the load is judged by: requested memory of a replay, which is the same for all variants; of a program its
-    /// resident memory.
+    /// What the load is judged by: for a replay its requested memory, which is the same for all variants; for a
+    /// program its resident memory.
     pub(crate) load: &'a [(u64, u64)],
     /// Resident memory.
     pub(crate) resident: &'a [(u64, u64)],
-    /// Whether times are times, and not the indexes of events.
+    /// Whether times are real times and not the indexes of events.
     pub(crate) has_times: bool,
 }
 
 impl OverTime<'_> {
-    /// Puts the figures over time into a sample. What is to be known of them is added to its status detail.
+    /// Adds the figures over time to a sample. Remarks on them are added to its status detail.
     pub(crate) fn complete(&self, sample: &mut Sample, count_from: Option<CountFrom>) {
         let Some((&(begin, _), &(end, _))) = self.resident.first().zip(self.resident.last()) else { return };
         let third = (end - begin) / 3;
@@ -35,7 +35,7 @@ impl OverTime<'_> {
         }
     }
 
-    /// From when on memory counts, and what is to be said of that.
+    /// Finds the time from which memory counts, and what there is to say about it.
     pub(crate) fn find_start(&self, count_from: CountFrom, end: u64) -> (u64, Option<String>) {
         match count_from {
             CountFrom::Time(_) if !self.has_times => (

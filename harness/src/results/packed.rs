@@ -1,8 +1,8 @@
-//! The large files of a run, compressed to be kept or sent: `timeline.csv` as `timeline.csv.zst`, and so on.
+//! The large files of a run, compressed for keeping or sending: `timeline.csv` as `timeline.csv.zst`, and so on.
 //!
-//! A packed file is read by every command, through a file without a name that holds it unpacked. Rows are never
-//! appended to one: a run that is resumed is unpacked first. `samples.csv` is never packed, because it is the file that
-//! a writer locks.
+//! Every command reads a packed file through an unnamed file that holds its unpacked content. Rows are never appended
+//! to a packed file: a run that is resumed is unpacked first. `samples.csv` is never packed, because it is the file
+//! that a writer locks.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
@@ -12,12 +12,13 @@ use super::ResultsError;
 use super::row_file::{FILES, io as failed, lock_run};
 use super::whole_file::write_whole;
 
-/// The highest level that needs no special window to be unpacked.
+/// The highest level that needs no special window for unpacking.
 const LEVEL: i32 = 19;
-/// What a packed file may grow by: rows of numbers shrink to a twentieth, and a hostile file to a hundred thousandth.
+/// Largest ratio of unpacked to packed length: rows of numbers shrink to a twentieth, a hostile file to a
+/// hundred-thousandth.
 const LARGEST_RATIO: u64 = 1000;
 
-/// Lengths before and after, in bytes.
+/// Total lengths before and after packing, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Packing {
     /// How many files.
@@ -33,7 +34,7 @@ pub(super) fn is_there(path: &Path) -> bool {
     path.exists() || packed_path(path).exists()
 }
 
-/// Opens a file of a run for reading; a packed one is unpacked into a temporary file without a name.
+/// Opens a file of a run for reading; a packed one is unpacked into an unnamed temporary file.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && packed_path(path).exists() => {
@@ -46,7 +47,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Packs the large files of a run that nobody writes to. What is packed already stays so.
+/// Packs the large files of a run that nobody writes to. Files that are already packed stay so.
 pub fn pack(directory: &Path) -> Result<Packing, ResultsError> {
     let _samples = lock(directory)?;
     let mut all = Packing::default();
@@ -75,13 +76,13 @@ pub fn unpack(directory: &Path) -> Result<Packing, ResultsError> {
     unpack_locked(directory)
 }
 
-/// As [`unpack`], of a run that this process writes to.
+/// Like [`unpack`], for a run that this process writes to.
 pub(super) fn unpack_locked(directory: &Path) -> Result<Packing, ResultsError> {
     let mut all = Packing::default();
     for path in large_files(directory).filter(|path| packed_path(path).exists()) {
         let packed = packed_path(&path);
         let packed_bytes = fs::metadata(&packed).map_err(failed(&packed, "read"))?.len();
-        // Where both are there, a packing was interrupted, and the file is whole.
+        // If both exist, a packing was interrupted, and the unpacked file is whole.
         if !path.exists() {
             let mut content = Vec::new();
             unpacker(&packed)
@@ -113,7 +114,7 @@ fn packed_path(path: &Path) -> PathBuf {
     packed.into()
 }
 
-/// Takes the run, so that nobody writes to it meanwhile.
+/// Locks the run, so that nobody writes to it meanwhile.
 fn lock(directory: &Path) -> Result<File, ResultsError> {
     if !directory.join("run.toml").exists() {
         return Err(ResultsError::NoRun { path: directory.to_owned() });
@@ -132,14 +133,14 @@ fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The content of a packed file; an error where it is longer than rows can be.
+/// The content of a packed file; an error if it is longer than rows can be.
 fn unpacker(packed: &Path) -> io::Result<impl Read> {
     let file = File::open(packed)?;
     let most = file.metadata()?.len().saturating_mul(LARGEST_RATIO);
     Ok(Bounded { inner: zstd::Decoder::new(file)?, left: most })
 }
 
-/// A reader that fails where more than a bound comes.
+/// A reader that fails if more than a limit is read.
 struct Bounded<R> {
     inner: R,
     left: u64,

@@ -1,8 +1,7 @@
-//! Reads a run's directory, its own or from another machine.
+//! Reads a run's directory, from this or another machine.
 //!
-//! Samples are held, points and buckets are streamed: memory does not grow with their number. An
-//! interrupted run reads as a smaller run. A torn last row, and rows of a sample that never
-//! ended, are left out and noted, never guessed at.
+//! Samples are held, points and buckets are streamed: memory does not grow with their number. An interrupted run reads
+//! as a smaller run. A torn last row, and rows of a sample that never ended, are left out and noted, never guessed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,13 +30,13 @@ pub struct Run {
     pub directory: PathBuf,
     /// What `run.toml` says.
     pub file: RunFile,
-    /// One sample for each block, workload, variant and pass: the last that was made.
+    /// One sample for each block, workload, variant and pass: the last that was taken.
     pub samples: Vec<Sample>,
     /// What was left out or is missing, in sentences for the user.
     pub notes: Vec<String>,
 }
 
-/// The figures of one row of `timeline.csv` that is of a real program.
+/// The figures of one row of `timeline.csv` about a real program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramFigures {
     /// Time since the program's start.
@@ -48,7 +47,7 @@ pub struct ProgramFigures {
     pub rss_bytes: Option<u64>,
     /// Proportional share of memory.
     pub pss_bytes: Option<u64>,
-    /// Anonymous bytes with pages that processes share counted once.
+    /// Anonymous bytes, with pages that processes share counted once.
     pub once_bytes: Option<u64>,
     /// CPU time used until now.
     pub cpu_ns: Option<u64>,
@@ -99,7 +98,7 @@ pub fn load(directory: &Path) -> Result<Run, ResultsError> {
     Ok(Run { directory: directory.to_owned(), file, samples, notes })
 }
 
-/// Reads `run.toml` alone.
+/// Reads only `run.toml`.
 pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
     let path = directory.join("run.toml");
     let text = match std::fs::read_to_string(&path) {
@@ -112,7 +111,7 @@ pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
     };
     let invalid =
         |error: toml::de::Error| ResultsError::RunFile { path: path.clone(), detail: error.to_string() };
-    // The schema comes first: a later one may lack every other field that is known here.
+    // The schema comes first: a later one may lack every other field known here.
     let table: toml::Table = text.parse().map_err(invalid)?;
     match table.get("schema").and_then(toml::Value::as_integer) {
         None => {
@@ -128,22 +127,22 @@ pub fn read_run_file(directory: &Path) -> Result<RunFile, ResultsError> {
 }
 
 impl Run {
-    /// Whether it was measured on several kinds of machines. Each of its workloads is then one workload for each kind, so
-    /// that no figure is of two kinds, and no ratio is between them.
+    /// Whether it was measured on several kinds of machines. Each of its workloads is then one workload for each kind,
+    /// so that no figure mixes two kinds, and no ratio compares them.
     #[must_use]
     pub fn is_of_several_machines(&self) -> bool {
         self.file.machines.len() > 1
     }
 
-    /// What rows of files say of a workload or a tree of this run: its name there, and its kind of machine where there are
-    /// several.
+    /// How rows of files identify a workload or a tree of this run: its name there, and its kind of machine if there
+    /// are several.
     #[must_use]
     pub fn in_rows(&self, name: &str) -> (String, Option<String>) {
         find_in_rows(&self.file, name)
     }
 
-    /// Streams `timeline.csv`: each row's figures with the place of its sample in [`Run::samples`].
-    /// Returns notes on what was left out.
+    /// Streams `timeline.csv`: each row's figures with the index of its sample in [`Run::samples`]. Returns notes on
+    /// what was left out.
     pub fn each_timeline_point(
         &self,
         mut take: impl FnMut(usize, Checkpoint),
@@ -157,7 +156,7 @@ impl Run {
                 Checkpoint {
                     time_ns: rows.number("time_ns")?,
                     requested_bytes: rows.number("requested_bytes")?,
-                    // Of an allocator that does not tell, nothing is known to be lost.
+                    // For an allocator that does not report usable sizes, nothing is known to be lost.
                     usable_bytes: rows.optional("usable_bytes")?.unwrap_or(rows.number("requested_bytes")?),
                     resident_bytes: rows.number("resident_bytes")?,
                     inherited_bytes: rows.optional("inherited_bytes")?,
@@ -167,8 +166,8 @@ impl Run {
         })
     }
 
-    /// Streams `timeline.csv` for real programs: each row's figures with the place of its sample in
-    /// [`Run::samples`]. Returns notes on what was left out.
+    /// Streams `timeline.csv` for real programs: each row's figures with the index of its sample in [`Run::samples`].
+    /// Returns notes on what was left out.
     pub fn each_program_point(
         &self,
         mut take: impl FnMut(usize, ProgramFigures),
@@ -192,8 +191,8 @@ impl Run {
         })
     }
 
-    /// Streams `latency.csv`: each row's figures with the place of its sample in [`Run::samples`].
-    /// Returns notes on what was left out.
+    /// Streams `latency.csv`: each row's figures with the index of its sample in [`Run::samples`]. Returns notes on
+    /// what was left out.
     pub fn each_latency_bucket(
         &self,
         mut take: impl FnMut(usize, LatencyFigures<'_>),
@@ -212,8 +211,8 @@ impl Run {
         })
     }
 
-    /// Streams `heapmap.csv`: each row's figures with the place of its sample in [`Run::samples`].
-    /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
+    /// Streams `heapmap.csv`: each row's figures with the index of its sample in [`Run::samples`]. Returns notes on
+    /// what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_heap_cell(
         &self,
         mut take: impl FnMut(usize, Moment, HeapCell),
@@ -270,7 +269,7 @@ impl Run {
         Ok(notes)
     }
 
-    /// Where the ok samples of these passes stand, by block, workload and variant.
+    /// The indexes of the ok samples of these passes, by block, workload and variant.
     fn ok_places(&self, passes: &[Pass]) -> HashMap<(u32, &str, &str), usize> {
         let ok = |sample: &Sample| passes.contains(&sample.pass) && sample.status == Status::Ok;
         let places = self.samples.iter().enumerate().filter(|(_, sample)| ok(sample));
@@ -278,7 +277,7 @@ impl Run {
     }
 }
 
-/// Writes a file of points or buckets anew with the rows of ok samples alone, if it holds others.
+/// Rewrites a file of points or buckets with only the rows of ok samples, if it holds others.
 pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
     run: &Run,
     name: &str,
@@ -309,7 +308,7 @@ pub(super) struct Rows {
     reader: csv::Reader<BufReader<Take<File>>>,
     header: ByteRecord,
     record: ByteRecord,
-    /// The header's columns. PERF: a row has few, and to compare names beats hashing one.
+    /// The header's columns. PERF: a row has few, and comparing names is faster than hashing one.
     names: Vec<String>,
 }
 
@@ -367,7 +366,7 @@ impl Rows {
             .map_err(|_| self.error(format!("column `{column}`: \"{text}\" is not a number of its range")))
     }
 
-    /// A number, or none where the cell is empty, or where an earlier heaplab wrote the file without the column.
+    /// A number, or none if the cell is empty or an earlier heaplab wrote the file without the column.
     pub(super) fn optional<N: std::str::FromStr>(&self, column: &str) -> Result<Option<N>, ResultsError> {
         let is_known = self.names.iter().any(|name| name == column);
         if !is_known && Sample::LATER_COLUMNS.contains(&column) {
@@ -392,8 +391,8 @@ impl Rows {
     }
 }
 
-/// Finds the sample of a row. PERF: rows of one sample stand together, so the last answer mostly
-/// holds, and two short comparisons replace a hash of three strings.
+/// Finds the sample of a row. PERF: rows of one sample are consecutive, so the last answer is usually right, and two
+/// short comparisons replace a hash of three strings.
 #[derive(Default)]
 struct Owner {
     /// Whether the run is of several kinds of machines.
@@ -441,7 +440,7 @@ fn row_error(path: &Path, line: u64, detail: String) -> ResultsError {
     ResultsError::Row { path: path.to_owned(), line, detail }
 }
 
-/// A csv error without the position that our own message has already.
+/// Describes a csv error without the position, which our own message already has.
 fn describe(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => err.to_string(),

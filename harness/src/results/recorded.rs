@@ -1,6 +1,6 @@
-//! `recorded.csv`: memory of the processes that the workloads were recorded of.
+//! `recorded.csv`: memory of the processes from which the workloads were recorded.
 //!
-//! Written once, when a run begins: a replay knows nothing of memory that is not malloc's, and a prediction for the
+//! Written once, when a run starts: a replay knows nothing about memory outside malloc, and a prediction for the
 //! whole process needs it.
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ pub struct RecordedPoint {
 /// Resident memory of a process at one moment; it holds until the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryPoint {
-    /// When: since the first event of the trace, or since the program's start.
+    /// When it was: since the first event of the trace, or since the program's start.
     pub time_ns: u64,
     /// Anonymous resident bytes.
     pub resident_bytes: u64,
@@ -56,7 +56,7 @@ impl FromIterator<MemoryPoint> for TimeWeighted {
 pub type Recorded = HashMap<String, Vec<MemoryPoint>>;
 
 impl RunDirectory {
-    /// Writes what was recorded of the workloads' processes, if anything was.
+    /// Writes what was recorded from the workloads' processes, if anything.
     pub fn write_recorded(&self, points: &[RecordedPoint]) -> Result<(), ResultsError> {
         if points.is_empty() {
             return Ok(());
@@ -74,7 +74,7 @@ impl RunDirectory {
 }
 
 impl Run {
-    /// What was recorded of the workloads' processes; nothing where no workload is such a recording.
+    /// What was recorded from the workloads' processes; nothing if no workload is such a recording.
     pub fn recorded(&self) -> Result<Recorded, ResultsError> {
         let path = self.directory.join(FILE);
         let mut recorded = Recorded::new();
@@ -97,7 +97,7 @@ impl Run {
             }
         }
         if self.is_of_several_machines() {
-            // A workload is one for each kind of machine, and was recorded once.
+            // There is one workload for each kind of machine, but it was recorded once.
             let measured = self.file.workloads.iter();
             let of = |workload: &RunWorkload| {
                 let points = recorded.get(&workload.on.as_ref()?.name)?;

@@ -1,9 +1,9 @@
-//! One CSV file that rows are appended to, each batch in one write.
+//! One CSV file to which rows are appended, each batch in one write.
 //!
-//! A batch is written whole or, where the system refuses, cut off again, so that the rows before
-//! it stay valid. A process that is killed in a write can leave a torn last row: [`whole_length`]
-//! finds where the whole rows end. For that to hold, no cell has a line end of its own: those in a
-//! text become spaces.
+//! A batch is written whole or, if the system reports an error, cut off again, so that the rows
+//! before it stay valid. A process that is killed during a write can leave a torn last row:
+//! [`whole_length`] finds where the whole rows end. For that to work, no cell contains a line end:
+//! line ends in a text become spaces.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::ResultsError;
 
-/// The files of rows, in the order in which they are made; `run.toml` comes after them.
+/// The files of rows, in the order in which they are created; `run.toml` comes after them.
 pub(super) const FILES: [&str; 7] =
     ["samples.csv", "timeline.csv", "latency.csv", "heapmap.csv", "sizes.csv", "stats.csv", "requests.csv"];
 
@@ -22,12 +22,12 @@ pub(super) const FILES: [&str; 7] =
 pub(super) struct RowFile {
     path: PathBuf,
     file: File,
-    /// Bytes of whole rows, the header included.
+    /// Bytes of whole rows, including the header.
     length_bytes: u64,
 }
 
 impl RowFile {
-    /// Makes the file, with its header and no row.
+    /// Creates the file, with its header and no rows.
     pub(super) fn create(path: PathBuf, columns: &[&str]) -> Result<RowFile, ResultsError> {
         let file =
             OpenOptions::new().append(true).create_new(true).open(&path).map_err(io(&path, "create"))?;
@@ -52,7 +52,7 @@ impl RowFile {
         Ok(rows)
     }
 
-    /// Takes the file for this process until it ends.
+    /// Locks the file for this process until it exits.
     pub(super) fn lock(&self, directory: &Path) -> Result<(), ResultsError> {
         lock_run(&self.file, &self.path, directory)
     }
@@ -77,7 +77,7 @@ impl RowFile {
                 Ok(())
             }
             Err(error) => {
-                // Part of a row may be in the file. Where it cannot be cut off either, the reader
+                // Part of a row may be in the file. If it cannot be cut off either, the reader
                 // finds a torn last row and says so.
                 let _ = self.file.set_len(self.length_bytes);
                 Err(self.unwritable(error))
@@ -90,8 +90,8 @@ impl RowFile {
     }
 }
 
-/// Replaces line ends within quotes by spaces. A quote in a cell is doubled, so counting them tells
-/// inside from outside.
+/// Replaces line ends inside quotes with spaces. A quote in a cell is doubled, so counting quotes
+/// tells inside from outside.
 fn without_inner_line_ends(mut text: Vec<u8>) -> Vec<u8> {
     let mut quoted = false;
     for byte in &mut text {
@@ -107,9 +107,9 @@ fn without_inner_line_ends(mut text: Vec<u8>) -> Vec<u8> {
 /// Where the whole rows of a file end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WholeLength {
-    /// Bytes up to and with the last line end.
+    /// Bytes up to and including the last line end.
     pub(super) whole_bytes: u64,
-    /// Bytes after it: a row that was torn by an interruption.
+    /// Bytes after it: a row torn by an interruption.
     pub(super) torn_bytes: u64,
 }
 
@@ -136,8 +136,7 @@ pub(super) fn whole_length(file: &mut File) -> std::io::Result<WholeLength> {
     Ok(WholeLength { whole_bytes, torn_bytes: length - whole_bytes })
 }
 
-/// Gives an I/O error its path.
-/// Takes the run in `directory` by its file `path`, which is open, until that is closed.
+/// Locks the run in `directory` through its open file `path`, until that is closed.
 pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<(), ResultsError> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => ResultsError::InUse { path: directory.to_owned() },

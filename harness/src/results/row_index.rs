@@ -1,7 +1,7 @@
-//! Where each sample's rows lie in the files of a run's directory, as bytes.
+//! Where each sample's rows are in the files of a run's directory, as byte positions.
 //!
-//! A merge copies rows as they are: what is not read cannot be changed. One pass over each file; what is held grows with the
-//! samples, not with their points.
+//! A merge copies rows unchanged: what is not parsed cannot be altered. There is one pass over each file, and memory
+//! grows with the number of samples, not of their points.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -17,7 +17,7 @@ use super::{
     TimelinePoint, columns,
 };
 
-/// Rows that stand together in one file.
+/// Consecutive rows in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) offset: u64,
@@ -27,19 +27,19 @@ pub(super) struct Span {
 /// A sample's rows in the files of its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleRows {
-    /// What it is a sample of.
+    /// What the sample measures.
     pub key: SampleKey,
-    /// Whether its status is ok: of a sample that is not, points count for nothing.
+    /// Whether its status is ok: points of other samples do not count.
     pub is_ok: bool,
-    /// Its rows in each of [`FILES`]: one in the first.
+    /// Its rows in each of [`FILES`]: one row in the first.
     pub(super) spans: [Vec<Span>; FILES.len()],
 }
 
-/// The samples of a directory, each with its rows: the last that was made where one was made again.
+/// The samples of a directory, each with its rows: the last one, if a sample was taken again.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, has other columns than this heaplab writes, or a row that is none.
+/// A file cannot be read or has columns other than those that this heaplab writes, or a row is not valid.
 pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
     let mut samples: Vec<SampleRows> = Vec::new();
     let mut places: HashMap<SampleKey, usize> = HashMap::new();
@@ -66,7 +66,7 @@ pub fn index_rows(directory: &Path) -> Result<Vec<SampleRows>, ResultsError> {
                 return Ok(());
             }
         }
-        // Of a sample that never ended: it is made again, or missing.
+        // A sample that never ended: it is taken again, or missing.
         Ok(())
     };
     let path = |at: usize| directory.join(FILES[at]);
@@ -83,7 +83,7 @@ fn parse_pass(text: &str) -> Option<Pass> {
     Pass::ALL.into_iter().chain([Pass::Exec]).find(|pass| pass.to_string() == text)
 }
 
-/// The first row of a group: rows that begin alike, up to the variant's label.
+/// The first row of a group: rows that start alike, up to the variant's label.
 struct Group<'a> {
     path: &'a Path,
     line: u64,
@@ -116,8 +116,8 @@ fn row_error(path: &Path, line: u64, detail: String) -> ResultsError {
     ResultsError::Row { path: path.to_owned(), line, detail }
 }
 
-/// Hands out each group of rows of one file with where it lies. Rows of samples.csv are a group each. A torn last row is
-/// left out.
+/// Calls back with each group of rows of one file and where it is. In samples.csv, each row is a group. A torn last row
+/// is left out.
 fn each_group<T: DeserializeOwned>(
     path: &Path,
     mut take: impl FnMut(&Group<'_>, Span) -> Result<(), ResultsError>,
@@ -142,7 +142,7 @@ fn each_group<T: DeserializeOwned>(
         }
         number += 1;
         match &mut open {
-            // PERF: rows of one sample stand together and begin alike; only the first of them is taken apart.
+            // PERF: rows of one sample are consecutive and start alike; only the first of them is parsed.
             Some((_, start, span)) if !one_row_each && line.starts_with(start) => span.length += length,
             _ => {
                 if let Some((group, _, span)) = open.take() {
@@ -163,7 +163,8 @@ fn each_group<T: DeserializeOwned>(
     }
 }
 
-/// The cells of a row, and how many of its bytes name the run, block, workload and variant, the comma after them included.
+/// The cells of a row, and how many of its bytes name the run, block, workload and variant, including the comma after
+/// them.
 fn split_row(line: &[u8], cells: usize) -> Option<(ByteRecord, usize)> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
     let mut record = ByteRecord::new();

@@ -1,4 +1,4 @@
-//! From what a worker said to the rows of the files.
+//! Turns a worker's reply into the rows of the files.
 
 use heaplab_allocators::ClassAccount;
 
@@ -31,7 +31,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of a sample as it was taken in run `run_id`. Its memory counts from `count_from` on.
+    /// The rows of a sample taken in run `run_id`. Its memory counts from `count_from` on.
     #[must_use]
     pub fn new(
         run_id: &str,
@@ -64,7 +64,7 @@ impl Rows {
     }
 }
 
-/// The mean resident memory of a timeline from a time on.
+/// The mean resident memory of a timeline from a given time on.
 fn mean_from(timeline: &[Checkpoint], from: u64) -> Option<u64> {
     let resident: Vec<(u64, u64)> = timeline.iter().map(|at| (at.time_ns, at.resident_bytes)).collect();
     mean_between(&resident, from, resident.last()?.0)
@@ -80,7 +80,7 @@ fn sample(run_id: &str, taken: &Taken<'_>) -> Sample {
     let peak = |value: fn(&Breakdown) -> u64| measured.at_peak.as_ref().map(value);
     let largest = |value: fn(&Breakdown) -> u64| measured.at_resident_peak.as_ref().map(value);
     let end = |value: fn(&Breakdown) -> u64| measured.at_end.as_ref().map(value);
-    // The file that served, and its hash if it is the file that the trial run hashed.
+    // The file that served, and its hash if it is the file hashed in the trial run.
     let library_path = reply.library_path.as_ref().map(|path| path.display().to_string());
     let hashed = proven.filter(|proven| reply.library_path.as_ref() == Some(&proven.loaded.library_path));
     Sample {
@@ -216,7 +216,7 @@ fn requests(sample: &Sample, reply: &Reply) -> Vec<RequestRow> {
     reply.requests.iter().map(row).collect()
 }
 
-/// A row of each account, and one of each size that it tells of.
+/// One row for each account, and one for each size that it covers.
 fn stats(sample: &Sample, reply: &Reply) -> Vec<StatsRow> {
     let whole = |stated: &Stated| StatsRow {
         moment: stated.moment,

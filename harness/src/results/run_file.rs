@@ -1,6 +1,6 @@
-//! `run.toml`: all that is needed to make a run again, and to read its CSV files.
+//! `run.toml`: all that is needed to repeat a run, and to read its CSV files.
 //!
-//! Plain data. It is written when a run begins (`finished = false`) and again when it ends.
+//! Plain data. It is written when a run starts (`finished = false`) and again when it ends.
 
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::on_machine::OnMachine;
 use super::tree::RunTree;
 use crate::design::{RunOptions, Shard, wide};
 
-/// Schema of a run's directory. Goes up when a file changes in a way that older readers would misread.
+/// Schema of a run's directory. Increases when a file changes in a way that older readers would misread.
 pub const SCHEMA: u32 = 2;
 
 /// The content of `run.toml`.
@@ -20,75 +20,76 @@ pub struct RunFile {
     pub schema: u32,
     /// Version of heaplab that measured.
     pub heaplab_version: String,
-    /// The build of it; empty in a run of a heaplab that did not say.
+    /// Its build; empty in a run by a heaplab that did not record it.
     #[serde(default)]
     pub build: Option<RunBuild>,
     /// The run's name, as in every row.
     pub run_id: String,
-    /// When the run began, in UTC, as `2030-01-31T12:00:00Z`.
+    /// When the run started, in UTC, as `2030-01-31T12:00:00Z`.
     pub started_utc: String,
-    /// The part of the run's units that this directory is of; empty for all.
+    /// The part of the run's units that this directory holds; empty for all.
     #[serde(default)]
     pub shard: Option<Shard>,
-    /// The command line that started the run, program name first: for display, `options` say what was asked for.
+    /// The command line that started the run, program name first: for display; `options` hold what was requested.
     pub argv: Vec<String>,
-    /// The folder that relative paths in `options` start from.
+    /// The folder to which relative paths in `options` refer.
     #[serde(default)]
     pub working_directory: String,
     /// Whether every sample of the run was taken.
     #[serde(default)]
     pub finished: bool,
-    /// What the machine or the run's circumstances spoil, as shown to the user.
+    /// What the machine or the run's circumstances distort, as shown to the user.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// What was asked for.
+    /// What was requested.
     pub options: RunOptions,
     /// The workloads in the order in which they were named.
     #[serde(default)]
     pub workloads: Vec<RunWorkload>,
-    /// The trees of processes that some of them were recorded of.
+    /// The trees of processes from which some of them were recorded.
     #[serde(default)]
     pub trees: Vec<RunTree>,
     /// The variants in the order in which they were named.
     #[serde(default)]
     pub variants: Vec<RunVariant>,
-    /// What was found of the machine: CPU, kernel, libc, THP, governor, ... In a merged run, what all machines have in common.
+    /// What was found about the machine: CPU, kernel, libc, THP, governor, ... In a merged run, what all machines have
+    /// in common.
     #[serde(default)]
     pub machine: toml::Table,
-    /// The kinds of machines that a merged run was measured on; empty for a run of one machine that was not merged.
+    /// The kinds of machines on which a merged run was measured; empty for a run of one machine that was not merged.
     #[serde(default)]
     pub machines: Vec<RunMachine>,
 }
 
-/// Machines of one kind: all that is known of them is the same.
+/// Machines of one kind: all that is known about them is the same.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunMachine {
-    /// What rows call it: `m1`, `m2`, ...
+    /// Its name in rows: `m1`, `m2`, ...
     pub name: String,
-    /// The directories that were measured on it, as they were named.
+    /// The directories measured on it, as they were named.
     #[serde(default)]
     pub directories: Vec<String>,
     /// Units that are whole.
     #[serde(default)]
     pub units: u64,
-    /// What was found of it, as `machine` has it.
+    /// What was found about it, as in `machine`.
     #[serde(default)]
     pub facts: toml::Table,
 }
 
 impl RunFile {
-    /// The variant that ratios refer to unless a command is told otherwise.
+    /// The variant to which ratios refer unless a command is told otherwise.
     #[must_use]
     pub fn baseline(&self) -> &str {
         self.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE)
     }
 
-    /// Whether samples that are taken now, of these workloads under these variants, are of what the run was started with.
+    /// Checks that samples taken now, of these workloads under these variants, measure what the run was started with.
     /// Hashes that are not known, then or now, are not compared.
     ///
     /// # Errors
     ///
-    /// A sentence that names what became another.
+    /// A sentence that names what has changed.
     pub fn check_unchanged(&self, workloads: &[RunWorkload], variants: &[RunVariant]) -> Result<(), String> {
         let differs = |then: &Option<String>, now: &Option<String>| matches!((then, now), (Some(then), Some(now)) if then != now);
         for then in &self.workloads {
@@ -126,21 +127,21 @@ pub struct RunWorkload {
     /// SHA-256 of its trace in hexadecimal.
     #[serde(default)]
     pub trace_hash: Option<String>,
-    /// SHA-256 of its compiled program in hexadecimal; of a real program, of its file.
+    /// SHA-256 of its compiled program in hexadecimal; for a real program, of its file.
     #[serde(default)]
     pub program_hash: Option<String>,
-    /// The seed of a load model's load, in the first block where `varies_load`; empty for a recording.
+    /// The seed of a load model's load, that of the first block if `varies_load`; empty for a recording.
     #[serde(default, with = "wide")]
     pub load_seed: Option<u64>,
-    /// Whether each block has a load of its own: samples.csv has its seed.
+    /// Whether each block has a load of its own: samples.csv holds its seed.
     #[serde(default)]
     pub varies_load: bool,
     /// Whether its event times are real; if not, an event's index is used as its time.
     pub has_times: bool,
-    /// What its source could not tell, and what that means for the figures. Sentences.
+    /// What its source could not tell, and what that means for the figures, in sentences.
     #[serde(default)]
     pub lacks: Vec<String>,
-    /// What its recording does not cover, so that nothing is predicted from it nor planned with it. Sentences.
+    /// What its recording does not cover, so that it is used for neither predictions nor plans, in sentences.
     #[serde(default)]
     pub gaps: Vec<String>,
     /// CPUs that the recorded process could use.
@@ -155,54 +156,55 @@ pub struct RunWorkload {
     /// Trace time from the first event to the last.
     #[serde(default, with = "wide")]
     pub duration_ns: Option<u64>,
-    /// Largest sum of requested bytes that are live at once.
+    /// Largest sum of requested bytes live at once.
     #[serde(default, with = "wide")]
     pub requested_peak_bytes: Option<u64>,
     /// Whether the trace was cut off and only its whole chunks are used.
     #[serde(default)]
     pub truncated: bool,
-    /// The load model that it is a simulation of; the same for all of its loads.
+    /// The load model that it simulates; the same for all loads of the model.
     #[serde(default)]
     pub model: Option<String>,
     /// Clients of that model.
     #[serde(default)]
     pub connections: Option<u32>,
-    /// The allocator that the recorded process ran on; empty if that is not known, or nothing was recorded.
+    /// The allocator that the recorded process ran on; empty if not known, or if nothing was recorded.
     #[serde(default)]
     pub recorded_allocator: Option<String>,
     /// SHA-256 of its library in hexadecimal.
     #[serde(default)]
     pub recorded_library_hash: Option<String>,
-    /// CPU time that the recorded process used, user's and system's, with those of its children that it waited for.
+    /// CPU time that the recorded process used, user and system, including that of its children for which it waited.
     #[serde(default, with = "wide")]
     pub recorded_cpu_ns: Option<u64>,
-    /// How much of that was the recorder's own; empty if that is not known.
+    /// How much of that was the recorder's own; empty if not known.
     #[serde(default, with = "wide")]
     pub recorder_cpu_ns: Option<u64>,
-    /// How often the recorded process's memory was sampled; empty where the trace does not say.
+    /// How often the recorded process's memory was sampled; empty if the trace does not say.
     #[serde(default, with = "wide")]
     pub recorded_sampling_interval_ns: Option<u64>,
-    /// Of how many requests of the modelled load one is in the trace; empty if each is.
+    /// The number of requests of the modelled load for each one in the trace; empty if all are in it.
     #[serde(default)]
     pub thinned: Option<String>,
-    /// Of a model of recordings: what it was made of, how far this load goes beyond it, and what speaks against trusting it.
+    /// For a model of recordings: what it was made from, how far this load goes beyond that, and what speaks against
+    /// trusting it.
     #[serde(default)]
     pub extrapolation: Option<String>,
-    /// Half the width of the band around its memory figures, as a share of them: a decimal number.
+    /// Half the width of the band around its memory figures, as a fraction of them: a decimal number.
     #[serde(default)]
     pub extrapolation_band: Option<String>,
-    /// Phases of a load model in the order of their begin.
+    /// Phases of a load model in the order of their start.
     #[serde(default)]
     pub phases: Vec<RunPhase>,
-    /// Which workload on which of several kinds of machines it is; none in a run of one kind. Not in the file: a reader sets
-    /// kinds apart.
+    /// Which workload on which of several kinds of machines it is; none in a run of one kind. Not in the file: a reader
+    /// separates the kinds.
     #[serde(skip)]
     pub on: Option<OnMachine>,
 }
 
 impl RunWorkload {
-    /// CPU time that the recorded process would have used unrecorded: the recorder's share is subtracted where it is
-    /// known, and is never more than all.
+    /// CPU time that the recorded process would have used unrecorded: the recorder's share is subtracted if it is
+    /// known, and is never more than the whole.
     #[must_use]
     pub fn program_cpu_ns(&self) -> Option<u64> {
         Some(self.recorded_cpu_ns?.saturating_sub(self.recorder_cpu_ns.unwrap_or(0)))
@@ -212,7 +214,7 @@ impl RunWorkload {
 /// A phase of a load model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunPhase {
-    /// When it begins, in trace time.
+    /// When it starts, in trace time.
     pub time_ns: u64,
     /// Its name.
     pub name: String,
@@ -225,7 +227,7 @@ pub struct RunVariant {
     pub label: String,
     /// Allocator's name.
     pub allocator: String,
-    /// Version as the allocator itself states it.
+    /// The version that the allocator itself states.
     #[serde(default)]
     pub version: Option<String>,
     /// Settings as `NAME=VALUE`.
@@ -237,7 +239,7 @@ pub struct RunVariant {
     /// SHA-256 of the library in hexadecimal.
     #[serde(default)]
     pub library_hash: Option<String>,
-    /// Whether it measures the harness's share and nobody named it: it has samples in the throughput pass alone.
+    /// Whether it measures the harness's share and nobody named it: it then has samples only in the throughput pass.
     #[serde(default)]
     pub is_harness: bool,
 }

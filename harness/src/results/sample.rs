@@ -13,7 +13,7 @@ pub use crate::worker::{Moment, Status};
 
 macro_rules! define_sample {
     ($($(#[$about:meta])* $name:ident,)*) => {
-        /// One result, of a worker or of a real program: a row of `samples.csv`.
+        /// One result, from a worker or a real program: a row of `samples.csv`.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         pub struct Sample {
             /// The run's name: the same in every row of one run.
@@ -24,13 +24,13 @@ macro_rules! define_sample {
             pub workload: String,
             /// Variant's label.
             pub variant: String,
-            /// Allocator's name: the variant's part before ':'.
+            /// Allocator's name: the part of the variant before ':'.
             pub allocator: String,
-            /// Version as the allocator itself states it.
+            /// The version that the allocator itself states.
             pub allocator_version: Option<String>,
             /// Settings as `NAME=VALUE`, separated by spaces; empty for none.
             pub settings: String,
-            /// CPU count that the allocator was shown.
+            /// CPU count that the allocator saw.
             pub cpus: u32,
             /// What was measured.
             pub pass: Pass,
@@ -42,13 +42,13 @@ macro_rules! define_sample {
             pub touch: String,
             /// How the worker ended.
             pub status: Status,
-            /// Why, where the status is not `ok`; warnings of this sample otherwise, separated by "; ".
+            /// The reason if the status is not `ok`; otherwise warnings about this sample, separated by "; ".
             pub status_detail: Option<String>,
             /// Events replayed, as the trace counts them.
             pub events: Option<u64>,
             /// Threads that ran.
             pub threads: Option<u64>,
-            /// Largest requested bytes live at once, as the trace has it.
+            /// Largest requested bytes live at once, according to the trace.
             pub requested_peak_bytes: Option<u64>,
             /// Requested bytes, time-weighted mean over trace time.
             pub requested_mean_bytes: Option<u64>,
@@ -68,11 +68,11 @@ macro_rules! define_sample {
             pub at_end_untouched_bytes: Option<u64>,
             /// After the last event: resident minus the pages of live blocks.
             pub at_end_held_bytes: Option<u64>,
-            /// The harness's own share of RssAnon that was subtracted from every resident figure.
+            /// The harness's own share of RssAnon, which was subtracted from every resident figure.
             pub resident_constant_bytes: Option<u64>,
             /// Whether the trace was cut off and only its whole chunks were used.
             pub truncated: bool,
-            /// File that the malloc in use lies in.
+            /// File that contains the malloc in use.
             pub library_path: Option<String>,
             /// SHA-256 of that file, in hexadecimal.
             pub library_hash: Option<String>,
@@ -82,9 +82,9 @@ macro_rules! define_sample {
             pub processes: Option<u64>,
             /// Time from the program's start until it was ready.
             pub ready_ns: Option<u64>,
-            /// The program's exit status as a shell shows it: 128 + N when a signal ended it.
+            /// The program's exit status as a shell shows it: 128 + N if signal N killed it.
             pub exit_status: Option<u32>,
-            /// Largest resident memory of the tree, that of files and shared memory included.
+            /// Largest resident memory of the tree, including files and shared memory.
             pub rss_peak_bytes: Option<u64>,
             /// Largest proportional share of memory (PSS) of the tree.
             pub pss_peak_bytes: Option<u64>,
@@ -92,78 +92,80 @@ macro_rules! define_sample {
             pub pss_mean_bytes: Option<u64>,
             /// Largest swapped memory of the tree.
             pub swap_peak_bytes: Option<u64>,
-            /// Memory that was written to right before the replay, so that the host had backed it.
+            /// Memory that was written right before the replay, so that the host had backed it.
             pub warmed_bytes: Option<u64>,
             /// The part of `warmed_bytes` in huge pages.
             pub warmed_huge_bytes: Option<u64>,
-            /// CPU time of the first write to a small page of it, when it was warm.
+            /// CPU time of the first write to a small page of it, once warm.
             pub warm_fault_ns: Option<u64>,
-            /// CPU time of the first write to a huge page of it, when it was warm.
+            /// CPU time of the first write to a huge page of it, once warm.
             pub warm_huge_fault_ns: Option<u64>,
-            /// Page faults served with a huge page while the replay ran, those of other processes included: an upper bound.
+            /// Page faults served with a huge page while the replay ran, including those of other processes: an upper
+            /// bound.
             pub page_faults_huge: Option<u64>,
-            /// Whether the host backed memory during the replay, as kernel time per fault tells.
+            /// Whether the host backed memory during the replay, judged by kernel time per fault.
             pub cold_memory: Option<bool>,
-            /// Then: resident bytes, by the exact reading; at most 1/32 less than `resident_peak_bytes`, unless half of the requested peak was never resident.
+            /// At the resident peak: resident bytes, by the exact reading; at most 1/32 less than
+            /// `resident_peak_bytes`, unless half of the requested peak was never resident.
             pub at_resident_peak_resident_bytes: Option<u64>,
-            /// Then: requested bytes live.
+            /// At the resident peak: requested bytes live.
             pub at_resident_peak_requested_bytes: Option<u64>,
-            /// Then: usable minus requested; empty where the allocator does not tell usable sizes.
+            /// At the resident peak: usable minus requested; empty if the allocator does not report usable sizes.
             pub at_resident_peak_internal_bytes: Option<u64>,
-            /// Then: live bytes whose pages are not resident.
+            /// At the resident peak: live bytes whose pages are not resident.
             pub at_resident_peak_untouched_bytes: Option<u64>,
-            /// Then: resident minus the pages of live blocks (caches, free pages, metadata).
+            /// At the resident peak: resident minus the pages of live blocks (caches, free pages, metadata).
             pub at_resident_peak_held_bytes: Option<u64>,
-            /// The seed that the block's load was simulated with.
+            /// The seed with which the block's load was simulated.
             pub load_seed: Option<u64>,
-            /// The same load under another layout: busy time.
+            /// The same load under a different layout: busy time.
             pub twin_busy_ns: Option<u64>,
-            /// The same load under another layout: largest resident bytes.
+            /// The same load under a different layout: largest resident bytes.
             pub twin_resident_peak_bytes: Option<u64>,
-            /// The same load under another layout: resident bytes, time-weighted mean.
+            /// The same load under a different layout: resident bytes, time-weighted mean.
             pub twin_resident_mean_bytes: Option<u64>,
-            /// The same load under another layout: resident bytes a minute after the drain.
+            /// The same load under a different layout: resident bytes a minute after the drain.
             pub twin_resident_settled_bytes: Option<u64>,
             /// Memory at which the kernel kills the sample's own control group.
             pub group_limit_bytes: Option<u64>,
-            /// The most that the group was charged, file pages and the kernel's included.
+            /// The most that the group was charged, including file pages and kernel memory.
             pub group_peak_bytes: Option<u64>,
-            /// Anonymous memory of the group, the most that was seen.
+            /// Anonymous memory of the group, the largest reading.
             pub group_anonymous_bytes: Option<u64>,
-            /// File pages of the group, shared memory included, the most that was seen.
+            /// File pages of the group, including shared memory, the largest reading.
             pub group_file_bytes: Option<u64>,
-            /// Memory of the kernel for the group (stacks, page tables, sockets), the most that was seen.
+            /// Kernel memory of the group (stacks, page tables, sockets), the largest reading.
             pub group_kernel_bytes: Option<u64>,
-            /// Times that the group went above `memory.high`.
+            /// How often the group exceeded `memory.high`.
             pub group_high_events: Option<u64>,
-            /// Times that the group ran against its limit.
+            /// How often the group ran into its limit.
             pub group_max_events: Option<u64>,
             /// Processes of the group that were killed for memory.
             pub group_oom_kills: Option<u64>,
             /// Time in which tasks of the group waited for memory (PSI).
             pub group_pressure_ns: Option<u64>,
-            /// Pages that were taken from the group and read again.
+            /// Pages that were reclaimed from the group and read again.
             pub group_refaults: Option<u64>,
-            /// Time from which on memory counts in means and percentiles; empty for the whole run.
+            /// Time from which memory counts in means and percentiles; empty for the whole run.
             pub counted_from_ns: Option<u64>,
             /// Resident bytes, time-weighted mean over the second third of the time.
             pub resident_middle_third_bytes: Option<u64>,
             /// The same over the last third.
             pub resident_last_third_bytes: Option<u64>,
-            /// `exec`: CPU time of the whole process tree, its end included.
+            /// `exec`: CPU time of the whole process tree until it has ended.
             pub whole_cpu_ns: Option<u64>,
             /// Largest anonymous memory of a program's tree, with pages that its processes share counted once.
             pub once_peak_bytes: Option<u64>,
-            /// The same, time-weighted mean.
+            /// The time-weighted mean of it.
             pub once_mean_bytes: Option<u64>,
             $($(#[$about])* pub $name: Option<u64>,)*
-            /// The kind of machine that it was measured on, as `machines` in `run.toml` names it, in a run that was merged of
+            /// The kind of machine on which it was measured, as named by `machines` in `run.toml`, in a run merged from
             /// shards. The last column in every file of rows: a merge fills it in.
             pub machine: Option<String>,
         }
 
         impl Sample {
-            /// The same with what a worker measured.
+            /// The same sample with what a worker measured.
             pub(super) fn with_measured(self, measured: &Measured) -> Sample {
                 Sample { $($name: measured.$name,)* ..self }
             }
@@ -173,7 +175,7 @@ macro_rules! define_sample {
 measured_columns!(define_sample);
 
 impl Sample {
-    /// The same with what its own control group was charged.
+    /// The same sample with what its own control group was charged.
     #[must_use]
     pub fn with_account(self, limits: Option<&GroupLimits>, account: Option<&Account>) -> Sample {
         let Some(account) = account else { return self };
@@ -192,7 +194,7 @@ impl Sample {
         }
     }
 
-    /// Columns that a file of an earlier heaplab may lack, of whichever kind: it did not measure them then.
+    /// Columns that a file of an earlier heaplab may lack, of any kind: it did not measure them.
     pub(super) const LATER_COLUMNS: [&str; 58] = [
         "page_table_harness_bytes",
         "library_file_bytes",
@@ -255,7 +257,7 @@ impl Sample {
     ];
 }
 
-/// Defines the rows of a file that has several for a sample: whose they are, and then their own columns.
+/// Defines the rows of a file that has several per sample: first whose they are, then their own columns.
 macro_rules! define_rows {
     ($($(#[$about:meta])* $row:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$about])*
@@ -270,12 +272,12 @@ macro_rules! define_rows {
             /// Variant's label.
             pub variant: String,
             $($(#[$of_field])* pub $field: $type,)*
-            /// The kind of machine that it was measured on, in a run that was merged of shards.
+            /// The kind of machine on which it was measured, in a run merged from shards.
             pub machine: Option<String>,
         }
 
         impl $row {
-            /// An empty row of `sample`.
+            /// An empty row for `sample`.
             #[must_use]
             pub fn of(sample: &Sample) -> $row {
                 $row {
@@ -293,15 +295,16 @@ macro_rules! define_rows {
 define_rows! {
     /// One checkpoint of a memory pass, or one sample of a real program: a row of `timeline.csv`.
     TimelinePoint {
-        /// Trace time since the first event; an event's index where the trace has no times.
+        /// Trace time since the first event; an event's index if the trace has no times.
         time_ns: u64,
         /// Requested bytes live.
         requested_bytes: Option<u64>,
         /// Sum of usable sizes of live objects.
         usable_bytes: Option<u64>,
-        /// Resident bytes: a replay's, the harness's constant subtracted; a real program's anonymous ones.
+        /// Resident bytes: for a replay, with the harness's constant subtracted; for a real program, the anonymous
+        /// ones.
         resident_bytes: u64,
-        /// Resident bytes of the real program's tree, those of files and shared memory included.
+        /// Resident bytes of the real program's tree, including files and shared memory.
         rss_bytes: Option<u64>,
         /// Proportional share of memory of the tree.
         pss_bytes: Option<u64>,
@@ -315,9 +318,9 @@ define_rows! {
         program_cpu_system_ns: Option<u64>,
         /// Anonymous bytes of the tree, with pages that its processes share counted once.
         once_bytes: Option<u64>,
-        /// CPU time that the tree has used until now, by its processes' clocks.
+        /// CPU time that the tree has used until now, by the clocks of its processes.
         program_cpu_ns: Option<u64>,
-        /// Of a forked process: what it has not written to since its fork, and shares with its parent.
+        /// For a forked process: memory that it has not written to since its fork and shares with its parent.
         inherited_bytes: Option<u64>,
     }
 
@@ -341,7 +344,7 @@ define_rows! {
         moment: Moment,
         /// Which stretch of private anonymous memory it lies in, in order of address, from 0.
         region: u64,
-        /// Where it begins, from the region's start.
+        /// Where it starts, from the region's start.
         offset_bytes: u64,
         /// Its length.
         span_bytes: u64,
@@ -351,23 +354,23 @@ define_rows! {
         live_bytes: u64,
     }
 
-    /// What an allocator says of its own memory: a row of `stats.csv`.
+    /// What an allocator reports about its own memory: a row of `stats.csv`.
     StatsRow {
         /// `peak`: when the program held the most; `drained`: immediately after every object was freed.
         moment: Moment,
         /// The size of the blocks that the row is about; empty for all of its memory.
         size_bytes: Option<u64>,
-        /// In blocks that it holds to be in use.
+        /// In blocks that the allocator counts as in use.
         live_bytes: Option<u64>,
-        /// Free, and kept for blocks to come: caches, free lists, the free part of pages with live blocks.
+        /// Free, and kept for future blocks: caches, free lists, the free part of pages with live blocks.
         cached_bytes: Option<u64>,
-        /// Whole pages that are free and have not been given back.
+        /// Whole pages that are free and have not been returned.
         dirty_bytes: Option<u64>,
         /// Its own tables.
         metadata_bytes: Option<u64>,
-        /// Of pages in which blocks lie, live or free.
+        /// In pages that contain blocks, live or free.
         active_bytes: Option<u64>,
-        /// All that it has from the system and has not given back.
+        /// All that it has from the system and has not returned.
         system_bytes: Option<u64>,
         /// What the replay knows: usable bytes of live objects; empty in a row of one size.
         usable_bytes: Option<u64>,
@@ -377,7 +380,7 @@ define_rows! {
 
     /// Blocks of one usable size: a row of `sizes.csv`.
     SizeRow {
-        /// Room of such a block, as malloc_usable_size says; beyond 32 KiB the largest of an eighth of a doubling.
+        /// Room of such a block, according to malloc_usable_size; beyond 32 KiB the largest of an eighth of a doubling.
         usable_bytes: u64,
         /// Calls that got such a block.
         calls: u64,
@@ -391,13 +394,13 @@ define_rows! {
         live_usable_bytes: u64,
     }
 
-    /// Blocks of one size of requests: a row of `requests.csv`.
+    /// Blocks of one requested size: a row of `requests.csv`.
     RequestRow {
-        /// The largest of it: up to 1 KiB a multiple of 8; beyond, a 64th of a doubling.
+        /// The largest size in it: up to 1 KiB a multiple of 8; beyond, a 64th of a doubling.
         requested_bytes: u64,
-        /// Calls that requested so much.
+        /// Calls that requested this size.
         calls: u64,
-        /// The room that they got, as malloc_usable_size says.
+        /// The room that they got, according to malloc_usable_size.
         usable_bytes: u64,
         /// Such blocks that are live at the requested peak.
         live_blocks: u64,

@@ -6,7 +6,7 @@ use super::{Pass, RequestRow, ResultsError, SizeRow};
 use crate::worker::{RequestClass, SizeClass};
 
 impl Run {
-    /// Streams `sizes.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Streams `sizes.csv`: each row's figures with the index of its sample in [`Run::samples`].
     /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_size(&self, mut take: impl FnMut(usize, SizeClass)) -> Result<Vec<String>, ResultsError> {
         if !packed::is_there(&self.directory.join("sizes.csv")) {
@@ -26,7 +26,7 @@ impl Run {
         })
     }
 
-    /// Streams `requests.csv`: each row's figures with the place of its sample in [`Run::samples`].
+    /// Streams `requests.csv`: each row's figures with the index of its sample in [`Run::samples`].
     /// Returns notes on what was left out. Runs of an earlier heaplab have no such file.
     pub fn each_request(
         &self,

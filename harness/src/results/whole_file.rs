@@ -1,7 +1,7 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Until then it has a temporary name, always the same one for the same file: what a process that was killed left there, the
-//! next one replaces. Whoever writes holds a lock on it, so that two never write to it at once.
+//! Until then it has a temporary name, always the same for the same file: what a killed process left there is replaced
+//! by the next one. The writer holds a lock on it, so that two never write to it at once.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -17,7 +17,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
     let mut file = take(&unfinished).map_err(io(path, "write"))?;
     let written = file.write_all(content).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        // The first error counts; a file that cannot be removed either is replaced by the next write.
+        // The first error counts; if the file cannot be removed either, the next write replaces it.
         let _ = fs::remove_file(&unfinished);
     }
     written.map_err(io(path, "write"))
@@ -30,17 +30,18 @@ fn unfinished_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens the temporary file, empty and locked. It is locked until it is closed, by when it has its own name.
+/// Opens the temporary file, empty and locked. It stays locked until it is closed, by which time it has its own name.
 fn take(unfinished: &Path) -> io::Result<File> {
     loop {
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o644).open(unfinished)?;
         match file.lock() {
-            // Some file systems of clusters have no locks; there two reports of one run at a time are the user's to avoid.
+            // Some cluster file systems have no locks; there the user must avoid two reports of one run at the same
+            // time.
             Err(error) if error.kind() == ErrorKind::Unsupported => {}
             other => other?,
         }
-        // Whoever had the lock before may have given this very file its name.
+        // The previous holder of the lock may have given this very file its final name.
         let is_there = match fs::symlink_metadata(unfinished) {
             Ok(found) => found.ino() == file.metadata()?.ino(),
             Err(error) if error.kind() == ErrorKind::NotFound => false,
