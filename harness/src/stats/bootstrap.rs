@@ -1,14 +1,14 @@
 //! The interval of a derived quantity: one that is computed from many samples and has no exact interval of its own,
 //! such as a fitted line's slope, a number of hosts, or a mean over workloads.
 //!
-//! Bias-corrected and accelerated bootstrap (Efron, Better Bootstrap Confidence Intervals, 1987; for several groups
-//! the acceleration adds up over them, as in Efron and Tibshirani, An Introduction to the Bootstrap, chapter 14).
-//! With few samples it is too narrow by itself, because the samples show less than the whole spread: its tails are
-//! widened as Student's are to the normal distribution's (Hesterberg, What Teachers Should Know about the Bootstrap,
-//! The American Statistician 69, 2015). A quantity made of medians is then covered as it should be, one of means is
-//! not: one sample in twenty that is a spike makes it cover 90 % (`cargo bench -p heaplab --bench coverage`). Derive
-//! from medians.
-//! A median or a ratio within blocks has an exact interval, and is never resampled.
+//! The method is the bias-corrected and accelerated bootstrap (Efron, Better Bootstrap Confidence Intervals, 1987;
+//! for several groups the acceleration adds up over them, as in Efron and Tibshirani, An Introduction to the
+//! Bootstrap, chapter 14). With few samples it is too narrow by itself, because the samples show less than the whole
+//! spread: its tails are widened as Student's are compared with the normal distribution's (Hesterberg, What Teachers
+//! Should Know about the Bootstrap, The American Statistician 69, 2015). The intervals of quantities made of medians
+//! then have the coverage that they claim; those of means do not: if one sample in twenty is a spike, they cover 90
+//! % (`cargo bench -p heaplab --bench coverage`). Derive from medians. A median or a ratio within blocks has an
+//! exact interval, and is never resampled.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,20 +17,20 @@ use super::median::{Interval, MIN_BLOCKS, WANTED_COVERAGE, sorted};
 use super::normal::{invert, normal_below, normal_quantile};
 use super::student::student_below;
 
-/// How often the samples are drawn anew.
+/// How often the samples are resampled.
 pub const RESAMPLES: usize = 10_000;
 
-/// No interval where the quantity is undefined in more than one of so many resamples.
+/// There is no interval if the quantity is undefined in more than one of this many resamples.
 const UNDEFINED_AT_MOST: usize = 100;
 
 /// The interval of `statistic` over independent groups of samples, each of which is resampled by itself.
 ///
-/// Samples that belong together are one sample: for pairs within blocks resample pairs, for many workloads in the
+/// Samples that belong together are one sample: for pairs within blocks resample pairs; for many workloads in the
 /// same blocks resample the blocks. The coverage that the interval states is nominal. The same seed gives the same
 /// interval on every machine.
 ///
-/// None where a group has fewer than [`MIN_BLOCKS`] samples, or the quantity is undefined or infinite for the
-/// samples themselves or for more than 1 % of the resamples.
+/// None if a group has fewer than [`MIN_BLOCKS`] samples, or the quantity is undefined or infinite for the samples
+/// themselves or for more than 1 % of the resamples.
 ///
 /// ```
 /// use heaplab::stats::{bca_interval, median};
@@ -48,7 +48,7 @@ pub fn bca_interval<T: Copy>(
     bca_interval_at(groups, seed, statistic, widened_tail(fewest))
 }
 
-/// How many standard deviations from the middle an interval of `count` samples ends.
+/// How many standard deviations from the middle the ends of an interval of `count` samples are.
 fn widened_tail(count: usize) -> f64 {
     let freedom = count - 1;
     let t = invert(|t| student_below(t, freedom), f64::midpoint(1.0, WANTED_COVERAGE), 1e6);
@@ -82,13 +82,13 @@ pub(super) fn bca_interval_at<T: Copy>(
     let end = |deviations: f64| {
         let shifted = bias + deviations;
         let stretch = 1.0 - acceleration * shifted;
-        // Beyond this the adjustment turns round, and means nothing.
+        // Beyond this the adjustment reverses, and is meaningless.
         (stretch > 0.0).then(|| quantile(&values, normal_below(bias + shifted / stretch)))
     };
     Some(Interval { low: end(-tail)?, high: end(tail)?, coverage: WANTED_COVERAGE })
 }
 
-/// How far the estimate is from the resamples' middle, in standard deviations.
+/// How far the estimate is from the middle of the resamples, in standard deviations.
 fn bias(values: &[f64], estimate: f64) -> Option<f64> {
     let below = values.partition_point(|&value| value < estimate);
     let not_above = values.partition_point(|&value| value <= estimate);
@@ -122,7 +122,7 @@ fn acceleration<T: Copy>(
     Some(if squares > 0.0 { cubes / (6.0 * squares * squares.sqrt()) } else { 0.0 })
 }
 
-/// The value below which lies `fraction` of the values, between two of them by straight line.
+/// The value below which `fraction` of the values lie, interpolated linearly between two of them.
 fn quantile(sorted: &[f64], fraction: f64) -> f64 {
     let place = fraction.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(bca_interval::<f64>(&[], 1, mean), None);
         assert_eq!(bca_interval(&[&[1.0; 8]], 1, |_| None), None);
         assert_eq!(bca_interval(&[&[1.0; 8]], 1, |_| Some(f64::NAN)), None);
-        // A resample of one value alone has no spread to divide by: rare enough at 8 values, not at 6 of two kinds.
+        // A resample of a single repeated value has no spread to divide by: rare enough with 8 values, but not with
+        // 6 of two kinds.
         let inverse_spread = |groups: &[Vec<f64>]| {
             let low = groups[0].iter().copied().fold(f64::MAX, f64::min);
             let high = groups[0].iter().copied().fold(f64::MIN, f64::max);

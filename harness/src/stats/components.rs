@@ -1,15 +1,15 @@
-//! What of a spread is whose: the components of variance of a one-way design with random effects.
+//! Separates the sources of a spread: the components of variance of a one-way design with random effects.
 //!
 //! Every block has a load of its own, and some loads were measured twice, under two layouts. Two figures of one load
-//! differ by what layout and machine do: half of the mean squared difference is their variance, the mean square within
-//! subjects of two measurements each (Bland and Altman, Measurement Error, BMJ 313:744, 1996). The variance of the blocks'
-//! figures has that in it, and the load's besides: the difference is the load's, as the analysis of variance has it
-//! (Searle, Casella and McCulloch, Variance Components, Wiley, 1992), and 0 where it comes out below.
+//! differ by the effect of layout and machine: half of the mean squared difference is their variance, the mean square
+//! within subjects of two measurements each (Bland and Altman, Measurement Error, BMJ 313:744, 1996). The variance of
+//! the blocks' figures contains it in addition to the load's: the difference is the load's, as in the analysis of
+//! variance (Searle, Casella and McCulloch, Variance Components, Wiley, 1992), and 0 if it is negative.
 
-/// Fewer loads that were measured twice tell nothing of either.
+/// Fewest loads that were measured twice: fewer say nothing about either component.
 pub const MIN_TWINS: usize = 3;
 
-/// Standard deviations as parts of the mean.
+/// Standard deviations as fractions of the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Components {
     /// Among loads.
@@ -20,8 +20,8 @@ pub struct Components {
     pub twins: usize,
 }
 
-/// The components of `figures`, of which each is the first figure of a load and the second, if there is one. None of
-/// too few, or where the mean is not above 0.
+/// The components of `figures`, each of which is the first figure of a load and the second, if there is one. None if
+/// there are too few, or the mean is not positive.
 ///
 /// ```
 /// use heaplab::stats::components;

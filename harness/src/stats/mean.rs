@@ -1,8 +1,8 @@
 //! Means over workloads.
 
-/// The geometric mean of positive values; none of no values, or where one is not positive.
+/// The geometric mean of positive values; none if there are no values, or one is not positive.
 ///
-/// Ratios are averaged so, because the mean of a ratio and that of its inverse then agree.
+/// Ratios are averaged in this way because the mean of a ratio and that of its inverse then agree.
 ///
 /// ```
 /// assert_eq!(heaplab::stats::geometric_mean(&[2.0, 0.5]), Some(1.0));

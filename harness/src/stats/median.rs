@@ -1,8 +1,8 @@
 //! The median and its exact interval from order statistics.
 //!
-//! Of n independent samples the number that lie below the true median is binomial (n, 1/2),
-//! whatever the distribution. So the k-th smallest and the k-th largest enclose it with
-//! probability 1 - 2 P(Bin(n, 1/2) < k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
+//! Of n independent samples, the number that lie below the true median is binomial (n, 1/2), whatever the
+//! distribution. So the k-th smallest and the k-th largest enclose the median with probability 1 - 2 P(Bin(n, 1/2) <
+//! k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
 
 /// The coverage that an interval must reach.
 pub const WANTED_COVERAGE: f64 = 0.95;
@@ -18,13 +18,13 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Its coverage: exact and at least [`WANTED_COVERAGE`], but for a bootstrap's, where it is nominal.
+    /// Its coverage: exact and at least [`WANTED_COVERAGE`], except for a bootstrap, whose coverage is nominal.
     pub coverage: f64,
 }
 
 impl Interval {
-    /// How far both ends are from their middle, as a ratio less 1: 0.02 of an interval within 2 %. Infinite where an
-    /// end is not positive, but for an interval without width.
+    /// How far both ends are from their middle, as a ratio minus 1: 0.02 for an interval within 2 %. Infinite if an
+    /// end is not positive, except for an interval without width.
     ///
     /// ```
     /// let interval = heaplab::stats::Interval { low: 100.0, high: 121.0, coverage: 0.95 };
@@ -39,7 +39,7 @@ impl Interval {
     }
 }
 
-/// The middle value, or the mean of the two middle ones; none of no values.
+/// The middle value, or the mean of the two middle ones; none if there are no values.
 ///
 /// ```
 /// assert_eq!(heaplab::stats::median(&[3.0, 1.0, 2.0]), Some(2.0));
@@ -49,16 +49,16 @@ pub fn median(values: &[f64]) -> Option<f64> {
     median_of_sorted(&sorted(values))
 }
 
-/// The narrowest interval of two symmetric order statistics that reaches [`WANTED_COVERAGE`];
-/// none with fewer than [`MIN_BLOCKS`] values.
+/// The narrowest interval of two symmetric order statistics that reaches [`WANTED_COVERAGE`]; none for fewer than
+/// [`MIN_BLOCKS`] values.
 pub fn median_interval(values: &[f64]) -> Option<Interval> {
     let values = sorted(values);
     let (rank, coverage) = rank_of_coverage(binomial_tails(values.len()))?;
     Some(Interval { low: values[rank - 1], high: values[values.len() - rank], coverage })
 }
 
-/// The largest rank k from 1 whose symmetric interval still reaches [`WANTED_COVERAGE`], with its
-/// coverage. `tails` yields P(statistic < k) for k = 1, 2, ...
+/// The largest rank k, from 1, whose symmetric interval still reaches [`WANTED_COVERAGE`], with its coverage.
+/// `tails` yields P(statistic < k) for k = 1, 2, ...
 pub(super) fn rank_of_coverage(tails: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
     let coverages = tails.map(|tail| 1.0 - 2.0 * tail).enumerate();
     coverages
@@ -78,12 +78,12 @@ pub(super) fn median_of_sorted(values: &[f64]) -> Option<f64> {
     match values.len() {
         0 => None,
         n if n % 2 == 1 => Some(values[middle]),
-        // Half of each, so that the sum of two huge values does not overflow.
+        // Halve each value first, so that the sum of two huge values does not overflow.
         _ => Some(values[middle - 1] / 2.0 + values[middle] / 2.0),
     }
 }
 
-/// P(Bin(n, 1/2) < k) for k = 1 to n. In logarithms, because 2^-n underflows above n = 1,074.
+/// P(Bin(n, 1/2) < k) for k = 1 to n. Computed in logarithms, because 2^-n underflows above n = 1,074.
 fn binomial_tails(n: usize) -> impl Iterator<Item = f64> {
     let ln_terms = (0..n).scan(-(n as f64) * std::f64::consts::LN_2, move |ln_term, k| {
         let next = *ln_term + ((n - k) as f64 / (k + 1) as f64).ln();
@@ -92,7 +92,7 @@ fn binomial_tails(n: usize) -> impl Iterator<Item = f64> {
     sums(ln_terms.map(f64::exp))
 }
 
-/// The sum of the first, of the first two, and so on.
+/// The sums of the first term, of the first two, and so on.
 pub(super) fn sums(terms: impl Iterator<Item = f64>) -> impl Iterator<Item = f64> {
     terms.scan(0.0, |sum, term| {
         *sum += term;

@@ -1,16 +1,17 @@
-//! The interval of a figure whose values may lie in clusters, and which nothing knows exactly.
+//! The interval of a figure whose values may lie in clusters, and that is not known exactly.
 //!
-//! Memory over layouts is such a figure: a heap's end is free in some of them and not in others, so that median and
-//! mean lie apart. And where ten blocks are nearly alike, the next may not be: of what happens in one layout in thirty, ten
-//! blocks see nothing more often than not. No interval of a mean is right for every distribution (Bahadur and
-//! Savage, The Nonexistence of Certain Statistical Procedures in Nonparametric Problems, Annals of Mathematical
-//! Statistics 27(4), 1956): how little is too little to claim must be known beforehand. It is the figure's resolution.
+//! Memory over layouts is such a figure: in some layouts a heap's end is free and in others not, so that median and
+//! mean lie apart. And if ten blocks are nearly alike, the next may not be: more often than not, ten blocks see nothing
+//! of what happens in one layout in thirty. No interval of a mean is right for every distribution (Bahadur and Savage,
+//! The Nonexistence of Certain Statistical Procedures in Nonparametric Problems, Annals of Mathematical Statistics
+//! 27(4), 1956): which differences are too small to claim must be known beforehand. That is the figure's resolution.
 
 use super::median::{Interval, WANTED_COVERAGE, median, median_interval};
 use super::student::student_mean;
 
-/// The interval that holds the median of what the values were drawn from, and their mean; and that ends no nearer to
-/// their median than `resolution`, a part of it. None of fewer values than [`super::MIN_BLOCKS`].
+/// The interval that covers the median of the distribution from which the values were drawn, and its mean; and whose
+/// ends are no nearer to the values' median than `resolution`, a fraction of it. None for fewer than
+/// [`super::MIN_BLOCKS`] values.
 ///
 /// It is the union of the interval of order statistics, whose coverage of the median it states, and of Student's
 /// interval of the mean.
@@ -41,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// How often the interval of ten draws holds the mean of what they are drawn from.
+    /// How often the interval of ten draws covers the mean of the distribution from which they are drawn.
     fn coverage(mean: f64, resolution: f64, draw: impl Fn(&mut ChaCha8Rng) -> f64) -> f64 {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let runs = 4000;
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_mean_that_lies_apart_from_the_median_is_held() {
-        // Three in ten layouts hold 18 MiB, the others 33.
+        // Three layouts in ten take 18 MiB, the others 33.
         let two = |random: &mut ChaCha8Rng| if random.random_range(0..10u8) < 3 { 18.0 } else { 33.0 };
         let held = coverage(0.3 * 18.0 + 0.7 * 33.0, 0.0, two);
         assert!(held > 0.93, "{held}");
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_ten_values_do_not_show_is_held_by_the_resolution_alone() {
-        // One in thirty holds 5 % more.
+        // One in thirty takes 5 % more.
         let rare = |random: &mut ChaCha8Rng| if random.random_range(0..30u8) == 0 { 105.0 } else { 100.0 };
         let mean = 100.0 + 5.0 / 30.0;
         let (without, with) = (coverage(mean, 0.0, rare), coverage(mean, 0.005, rare));

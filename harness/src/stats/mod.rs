@@ -1,10 +1,10 @@
-//! Statistics of samples: pure functions over numbers, without I/O and without a word of memory.
+//! Statistics of samples: pure functions over numbers, without I/O and ignorant of memory.
 //!
-//! Everything is distribution-free: benchmark samples are skewed and have outliers, so medians
-//! stand for means, and intervals come from exact discrete distributions with the coverage that
-//! they achieve, which is never the round 95 % that was asked for. Only derived quantities, which
-//! have no exact interval, are resampled: a bootstrap of few samples covers less than it claims. Memory's interval holds
-//! the mean besides, and many comparisons at once have Student's at a level that ranks of few blocks cannot reach.
+//! Most of it is distribution-free: benchmark samples are skewed and have outliers, so medians take the place of means,
+//! and intervals come from exact discrete distributions and state the coverage that they achieve, which is never the
+//! round 95 % that was asked for. Only derived quantities, which have no exact interval, are resampled: a bootstrap of
+//! few samples covers less than it claims. The interval of memory covers the mean too, and many comparisons at once use
+//! Student's at a level that ranks of few blocks cannot reach.
 
 mod bootstrap;
 mod components;

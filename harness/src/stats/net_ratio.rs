@@ -1,37 +1,38 @@
-//! The ratio of what two variants take when a share that both carry is taken out of each.
+//! The ratio of what two variants take, with a share that both contain subtracted from each.
 //!
-//! A replay's time holds the harness's own. Within a block, as parts of what the baseline takes, a variant takes `v`,
-//! and the harness `h`: the ratio of the rest is (v - h) / (1 - h). Parts within blocks do not drift with the machine,
-//! and medians of them withstand spikes. The quantity is derived, so that its interval is a bootstrap over blocks.
+//! A replay's time contains the harness's own. Within a block, as fractions of what the baseline takes, a variant
+//! takes `v` and the harness `h`: the ratio of the rest is (v - h) / (1 - h). Fractions within blocks do not drift
+//! with the machine, and their medians withstand spikes. The quantity is derived, so its interval is a bootstrap over
+//! blocks.
 
 use super::bootstrap::bca_interval;
 use super::median::{MIN_BLOCKS, median};
 use super::signed_rank::Ratio;
 
-/// What one block holds of one workload, in one unit.
+/// The figures of one workload in one block, in one unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shared {
     /// What the variant took.
     pub variant: f64,
     /// What the baseline took.
     pub base: f64,
-    /// What of each of the two is the harness's.
+    /// The part of each of the two that is the harness's.
     pub harness: f64,
 }
 
-/// A ratio of what is left, if something is.
+/// The ratio of what remains, if something does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum NetRatio {
     /// There is one.
     Known(Ratio),
-    /// The harness's share is so large a part of both that the rest cannot be told from nothing.
+    /// The harness's share is so large a part of both that the rest cannot be distinguished from nothing.
     Drowned,
 }
 
-/// The ratio over blocks, of one workload or as the geometric mean of several: `workloads` holds the blocks of each,
+/// The ratio over blocks, for one workload or as the geometric mean of several: `workloads` holds the blocks of each,
 /// the same blocks in the same order.
 ///
-/// None without a block, or where a block's baseline is not above 0.
+/// None if there are no blocks, or a block's baseline is not positive.
 ///
 /// ```
 /// use heaplab::stats::{NetRatio, Shared, net_ratio};
@@ -62,7 +63,7 @@ pub fn net_ratio(workloads: &[Vec<Shared>], seed: u64) -> Option<NetRatio> {
     })
 }
 
-/// The ratio in these blocks; none where nothing is left of one side.
+/// The ratio in these blocks; none if nothing remains of one side.
 fn ratio_over(workloads: &[Vec<Shared>], blocks: &[usize]) -> Option<f64> {
     let mut logarithms = 0.0;
     for of in workloads {
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
     use crate::stats::{NOISE_THRESHOLD, Verdict, verdict};
 
-    /// Ten blocks of a machine that drifts by a third, with some noise of each part.
+    /// Ten blocks of a machine that drifts by a third, with some noise in each part.
     fn blocks(variant: f64, base: f64, harness: f64) -> Vec<Shared> {
         let noise = [0.3, -0.8, 0.1, 0.9, -0.4, 0.6, -0.2, -0.9, 0.7, -0.1];
         let of = |at: usize, shift: usize| 1.0 + 0.01 * noise[(at + shift) % 10];

@@ -7,17 +7,17 @@ pub(super) fn normal_below(z: f64) -> f64 {
     libm::erfc(-z / SQRT_2) / 2.0
 }
 
-/// The z below which lies `probability`; none outside of 0 to 1, both excluded.
+/// The z below which `probability` lies; none unless it is between 0 and 1, both excluded.
 ///
 /// P(Z < -39) is below the smallest positive number.
 pub(super) fn normal_quantile(probability: f64) -> Option<f64> {
     (probability > 0.0 && probability < 1.0).then(|| invert(normal_below, probability, 39.0))
 }
 
-/// Where a rising function reaches `value`, between -`most` and `most`.
+/// The argument between -`most` and `most` at which an increasing function reaches `value`.
 ///
-/// By bisection: it is asked a few times for each interval, and what inverts the distribution is then the
-/// distribution itself.
+/// Found by bisection: it is needed only a few times per interval, and this way the inverse of the
+/// distribution is computed from the distribution itself.
 pub(super) fn invert(function: impl Fn(f64) -> f64, value: f64, most: f64) -> f64 {
     let (mut low, mut high) = (-most, most);
     loop {

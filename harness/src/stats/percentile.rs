@@ -1,6 +1,6 @@
 //! Percentiles of a histogram.
 
-/// The smallest bucket's value at or below which at least `fraction` of all calls lie; none of an
+/// The smallest bucket's value at or below which at least `fraction` of all calls lie; none for an
 /// empty histogram. `buckets` are (upper end, count) in ascending order of the end.
 ///
 /// ```

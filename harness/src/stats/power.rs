@@ -1,8 +1,8 @@
-//! How many blocks a machine needs before a difference of a given size is told from none.
+//! How many blocks a machine needs before a difference of a given size can be told from none.
 //!
-//! The noise is that of a variant against itself: its ratios within blocks. Experiments of n blocks are drawn from
-//! it, and the interval of the ratio within blocks is made for each. A factor on every ratio is a factor on the
-//! interval, so that one set of experiments answers for differences of every size.
+//! The noise is that of a variant compared with itself: its ratios within blocks. Experiments of n blocks are drawn
+//! from it, and the interval of the ratio within blocks is computed for each. A factor on every ratio is a factor
+//! on the interval, so one set of experiments serves for differences of every size.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,10 +10,10 @@ use rand_chacha::ChaCha8Rng;
 use super::median::{MIN_BLOCKS, sorted};
 use super::signed_rank::{signed_rank, walsh_averages};
 
-/// The part of experiments that must tell the difference.
+/// The fraction of experiments that must show the difference.
 pub const WANTED_POWER: f64 = 0.8;
 
-/// Numbers of blocks that are tried. More than the last takes another machine rather than more patience.
+/// Numbers of blocks that are tried. If the last is not enough, a better machine helps, not more patience.
 const BLOCKS: [usize; 13] = [MIN_BLOCKS, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100];
 
 /// Experiments for each number of blocks.
@@ -22,15 +22,15 @@ const EXPERIMENTS: usize = 500;
 /// How well differences can be told on a machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Power {
-    /// For each number of blocks the lower ends of the experiments' intervals, ascending, where the truth is 1.
+    /// For each number of blocks, the lower ends of the experiments' intervals, ascending, for a true ratio of 1.
     lower_ends: Vec<(usize, Vec<f64>)>,
 }
 
 impl Power {
-    /// Learns the noise from pairs of a variant against itself, one of each block. None with fewer than
-    /// [`MIN_BLOCKS`] pairs, or where a value is not positive.
+    /// Learns the noise from pairs of a variant with itself, one from each block. None for fewer than
+    /// [`MIN_BLOCKS`] pairs, or if a value is not positive.
     ///
-    /// Which of the two is called the first is chance, so that each ratio stands for its inverse too.
+    /// Which of the two is called the first is chance, so each ratio also represents its inverse.
     pub fn of_pairs(pairs: &[(f64, f64)], seed: u64) -> Option<Power> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         if pairs.len() < MIN_BLOCKS || pairs.iter().any(|&(one, other)| !positive(one) || !positive(other)) {
@@ -56,15 +56,16 @@ impl Power {
         Some(Power { lower_ends })
     }
 
-    /// The fewest blocks that show a variant which is larger by `difference` (0.05 for 5 %) beyond `threshold` in
-    /// [`WANTED_POWER`] of all experiments; none if more than 100 are needed, or no number would do.
+    /// The fewest blocks that show, in [`WANTED_POWER`] of all experiments, that a variant that is larger by
+    /// `difference` (0.05 for 5 %) is beyond `threshold`; none if more than 100 are needed, or no number would be
+    /// enough.
     pub fn blocks_for(&self, difference: f64, threshold: f64) -> Option<usize> {
         let least = (1.0 + threshold) / (1.0 + difference);
         let enough = |lows: &Vec<f64>| {
             let beyond = lows.len() - lows.partition_point(|&low| low <= least);
             beyond as f64 >= WANTED_POWER * lows.len() as f64
         };
-        // From the back: the exact coverage jumps with n, so that a few more blocks can tell less than a few fewer.
+        // From the end: the exact coverage jumps with n, so a few more blocks can show less than a few fewer.
         let sufficing = self.lower_ends.iter().rev().take_while(|(_, lows)| enough(lows));
         sufficing.last().map(|&(blocks, _)| blocks)
     }

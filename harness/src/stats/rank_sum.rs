@@ -1,26 +1,27 @@
 //! Two runs that share no block: the same variant last week and today.
 //!
-//! Nothing pairs their samples, so that drift of the machine between them does not cancel: the interval is about the
-//! noise within each run. On logarithms stands the Hodges-Lehmann estimate of shift, the median of all differences,
-//! with the interval that inverts the test of Mann and Whitney, exact from the distribution of its statistic
+//! Nothing pairs their samples, so drift of the machine between them does not cancel: the interval covers the noise
+//! within each run. The estimate is Hodges and Lehmann's estimate of shift on logarithms, the median of all
+//! differences, with the interval that inverts the Mann–Whitney test, exact from the distribution of its statistic
 //! (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 4.1 to 4.3). Ties make the interval
-//! cover more, never less. The probability of the test itself is exact with ties: it counts every way in which the
-//! ranks, the shared ones too, can fall to the two runs.
+//! cover more, never less. The probability of the test itself is exact even with ties: it counts every way in which
+//! the ranks, including shared ones, can fall to the two runs.
 
 use super::median::{Interval, MIN_BLOCKS, rank_of_coverage, sorted, sums};
 use super::normal::normal_below;
 use super::signed_rank::Ratio;
 
-/// Up to so many pairs of one sample of each run the distribution is exact; above, normal.
-/// PERF: it costs the square of this: 6 million steps, 10 ms.
+/// Up to this many pairs of one sample from each run, the distribution is exact; above, normal. PERF: it costs the
+/// square of this: 6 million steps, 10 ms.
 const MOST_EXACT_PAIRS: usize = 2500;
-/// Up to so many samples of both runs together the probability is exact; above, normal with the ties' correction.
+/// Up to this many samples of both runs together, the probability is exact; above, normal with the correction for
+/// ties.
 const MOST_EXACT_SAMPLES: usize = 50;
 
 /// The ratio of `new` to `old`, two sets of samples without pairs.
 ///
-/// The interval is none where either has fewer than [`MIN_BLOCKS`] samples. None where either has no sample, or a
-/// value is not positive. `blocks` of the answer are those of the smaller set.
+/// The interval is none if either set has fewer than [`MIN_BLOCKS`] samples. The result is none if either has no
+/// samples, or a value is not positive. `blocks` of the result is the number of samples in the smaller set.
 ///
 /// ```
 /// let old = [10.0, 11.0, 10.5, 10.2, 10.8, 10.4];
@@ -49,8 +50,8 @@ pub fn separate_ratio(new: &[f64], old: &[f64]) -> Option<Ratio> {
     Some(Ratio { estimate: f64::midpoint(lower, upper).exp(), interval, blocks })
 }
 
-/// The two-sided probability that two sets of samples of one distribution lie at least as far apart by ranks as
-/// these do; none where either has no sample or one is not a number.
+/// The two-sided probability that two sets of samples from one distribution are at least as far apart by ranks as
+/// these are; none if either has no samples, or a sample is not a number.
 ///
 /// ```
 /// let p = heaplab::stats::mann_whitney(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).expect("samples");
@@ -65,7 +66,7 @@ pub fn mann_whitney(one: &[f64], other: &[f64]) -> Option<f64> {
     Some(if exact { exact_probability(&ranks, one.len()) } else { normal_probability(&ranks, one.len()) })
 }
 
-/// All differences of a member of one sorted list from a member of another, without making them.
+/// All differences of a member of one sorted list from a member of another, without computing them all.
 struct Differences {
     of: Vec<f64>,
     from: Vec<f64>,
@@ -76,7 +77,7 @@ impl Differences {
         self.of.len() * self.from.len()
     }
 
-    /// How many are not above `limit`. A difference grows along one list and falls along the other, so that one walk
+    /// How many do not exceed `limit`. A difference grows along one list and shrinks along the other, so one walk
     /// along both counts them.
     fn not_above(&self, limit: f64) -> usize {
         let (mut count, mut least) = (0, 0);
@@ -89,7 +90,8 @@ impl Differences {
         count
     }
 
-    /// The one of this rank, from 1: the least number that so many do not exceed, by bisection over the numbers.
+    /// The difference with this rank, from 1: the smallest number that this many do not exceed, by bisection over
+    /// the numbers.
     fn at(&self, rank: usize) -> f64 {
         let (first, last) = (self.of[0], self.of[self.of.len() - 1]);
         let low = ordered_bits(first - self.from[self.from.len() - 1]);
@@ -103,7 +105,7 @@ impl Differences {
     }
 }
 
-/// A number's bits, so turned that they grow as the number does.
+/// A number's bits, transformed so that they increase with the number.
 fn ordered_bits(value: f64) -> u64 {
     let bits = value.to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
@@ -113,7 +115,7 @@ fn of_ordered_bits(bits: u64) -> f64 {
     f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits })
 }
 
-/// P(U < k) for k = 1, 2, ... of the statistic of Mann and Whitney for m and n samples without ties.
+/// P(U < k) for k = 1, 2, ... of the Mann–Whitney statistic for m and n samples without ties.
 fn rank_sum_tails(m: usize, n: usize) -> Box<dyn Iterator<Item = f64>> {
     let pairs = m * n;
     if pairs > MOST_EXACT_PAIRS {
@@ -121,8 +123,9 @@ fn rank_sum_tails(m: usize, n: usize) -> Box<dyn Iterator<Item = f64>> {
         let deviation = (pairs as f64 * (m + n + 1) as f64 / 12.0).sqrt();
         return Box::new((1..=pairs).map(move |k| normal_below((k as f64 - 0.5 - mean) / deviation)));
     }
-    // Of i samples of one run and j of the other the largest is either's with the chances i and j to i + j: by it
-    // the statistic grows by j or not at all. One row for each j, made anew for each i.
+    // Of i samples of one run and j of the other, the largest is from the first with probability i / (i + j), from
+    // the second with j / (i + j): it adds j to the statistic, or nothing. One row for each j, recomputed for each
+    // i.
     let mut rows: Vec<Vec<f64>> = vec![vec![1.0]; n + 1];
     for i in 1..=m {
         for j in 0..=n {
@@ -143,7 +146,7 @@ fn rank_sum_tails(m: usize, n: usize) -> Box<dyn Iterator<Item = f64>> {
     Box::new(sums(chances.into_iter().take(pairs)))
 }
 
-/// Twice each sample's rank among all, those of `one` first; equal samples share the mean of their ranks.
+/// Twice the rank of each sample among all, those of `one` first; equal samples share the mean of their ranks.
 fn doubled_ranks(one: &[f64], other: &[f64]) -> Vec<usize> {
     let all: Vec<f64> = one.iter().chain(other).copied().collect();
     let in_order = sorted(&all);
@@ -152,7 +155,8 @@ fn doubled_ranks(one: &[f64], other: &[f64]) -> Vec<usize> {
     all.iter().map(|&value| below(value) + not_above(value) + 1).collect()
 }
 
-/// Counts, of all ways to choose `m` of the ranks, those whose sum is as far off as that of the first `m`.
+/// Counts, among all ways to choose `m` of the ranks, those whose sum is as far from the mean as that of the first
+/// `m`.
 fn exact_probability(ranks: &[usize], m: usize) -> f64 {
     let seen: usize = ranks[..m].iter().sum();
     let most: usize = ranks.iter().sum();
@@ -172,7 +176,7 @@ fn exact_probability(ranks: &[usize], m: usize) -> f64 {
     (2.0 * below.min(above) / all).min(1.0)
 }
 
-/// The same by the normal distribution, with corrections for ties and for continuity.
+/// The same with the normal distribution, corrected for ties and for continuity.
 fn normal_probability(ranks: &[usize], m: usize) -> f64 {
     let (m, all) = (m as f64, ranks.len() as f64);
     let n = all - m;
@@ -269,7 +273,7 @@ mod tests {
             prop_assert!(near(p.0.expect("samples"), p.1.expect("samples")));
         }
 
-        /// The test and its inversion agree: without ties the probability is at most 5 % where 1 is outside.
+        /// The test and its inversion agree: without ties, the probability is at most 5 % if 1 is outside.
         #[test]
         fn the_interval_holds_one_where_the_test_sees_nothing(
             new in prop::collection::hash_set(1u32..5000, 6..20),

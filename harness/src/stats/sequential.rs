@@ -1,18 +1,18 @@
-//! A sequential test of whether ratios lie above a limit or below it: as many blocks as it takes, and no more.
+//! A sequential test of whether ratios lie above a limit or below it: it takes as many blocks as it needs, and no more.
 //!
-//! Each block's ratio is on the one side of the limit or on the other. The test is decided when one side is ahead by a
-//! fixed number of blocks, the lead. It is Wald's sequential probability ratio test of a sign that is right with a probability of 3/4
-//! against one that is right with 1/4 (Wald, Sequential Analysis, 1947): the sum of its steps of ln 3 is a random walk
-//! between two walls, and the odds that it ends at the wrong one are exactly
+//! Each block's ratio is on one side of the limit or the other. The test is decided when one side is ahead by a fixed
+//! number of blocks, the lead. It is Wald's sequential probability ratio test of a sign that is right with probability
+//! 3/4 against one that is right with 1/4 (Wald, Sequential Analysis, 1947): the sum of its steps of ln 3 is a random
+//! walk between two walls, and the odds that it ends at the wrong one are exactly
 //!
 //! ```text
 //! 1 / (1 + 3^lead)
 //! ```
 //!
-//! where blocks are on their true side with a probability of 3/4, and less where it is more. Nothing else is assumed of how ratios are
-//! distributed.
+//! if blocks are on their true side with probability 3/4, and less if that probability is higher. Nothing else is
+//! assumed about the distribution of ratios.
 
-/// What a test has come to.
+/// The result of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// The ratio is above the limit.
@@ -25,11 +25,11 @@ pub enum Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Walk {
     lead: u32,
-    /// Blocks above less blocks below.
+    /// Blocks above minus blocks below.
     place: i64,
 }
 
-/// The least lead with which the odds of a wrong decision are at most these.
+/// The smallest lead with which the odds of a wrong decision are at most these.
 ///
 /// ```
 /// use heaplab::stats::{lead_for, odds_of};
@@ -41,7 +41,7 @@ pub fn lead_for(odds: f64) -> u32 {
     (1..=40).find(|&lead| odds_of(lead) <= odds).unwrap_or(40)
 }
 
-/// The odds of a wrong decision with this lead, at most.
+/// The largest odds of a wrong decision with this lead.
 #[must_use]
 pub fn odds_of(lead: u32) -> f64 {
     1.0 / (1.0 + 3f64.powi(lead.min(60) as i32))
@@ -54,13 +54,13 @@ impl Walk {
         Walk { lead: lead.max(1), place: 0 }
     }
 
-    /// Adds a block that is on this side of the limit; says which side the ratio is on, once that is decided.
+    /// Adds a block on this side of the limit; returns the side that the ratio is on, once that is decided.
     pub fn add(&mut self, side: Side) -> Option<Side> {
         self.place += if side == Side::Above { 1 } else { -1 };
         self.decided()
     }
 
-    /// Which side the ratio is on; none while neither is far enough ahead.
+    /// The side that the ratio is on; none while neither is far enough ahead.
     #[must_use]
     pub fn decided(&self) -> Option<Side> {
         let lead = i64::from(self.lead);

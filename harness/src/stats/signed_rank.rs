@@ -1,11 +1,10 @@
 //! The ratio of a variant to the baseline, within blocks.
 //!
-//! Both were measured in every block, minutes apart at most, so that drift of the machine falls on
-//! both and cancels in the block's ratio. On the logarithms d of the n ratios stands the
-//! Hodges-Lehmann estimate: the median of all averages (d_i + d_j) / 2, i <= j, with the interval
-//! that inverts Wilcoxon's signed-rank test, exact from that statistic's distribution (Hollander,
-//! Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). It assumes that
-//! log ratios are symmetric about their median; ties make it cover more, never less.
+//! Both were measured in every block, minutes apart at most, so that drift of the machine affects both and cancels
+//! in the block's ratio. The estimate is Hodges and Lehmann's on the logarithms d of the n ratios: the median of
+//! all averages (d_i + d_j) / 2, i <= j, with the interval that inverts Wilcoxon's signed-rank test, exact from
+//! that statistic's distribution (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2
+//! and 3.3). It assumes that log ratios are symmetric about their median; ties make it cover more, never less.
 
 use std::sync::OnceLock;
 
@@ -13,26 +12,26 @@ use super::median::{
     Interval, MIN_BLOCKS, median_interval, median_of_sorted, rank_of_coverage, sorted, sums,
 };
 
-/// Up to so many blocks the estimate is Hodges-Lehmann's; above, the median of the ratios with its
-/// order-statistic interval, which at that number is as narrow for every use here.
-/// PERF: the exact distribution costs n^3 / 2 steps, 0.5 ms at 100, once in a process.
+/// Up to this many blocks, the estimate is Hodges and Lehmann's; above, it is the median of the ratios with its
+/// order-statistic interval, which at that number is as narrow for every use here. PERF: the exact distribution
+/// costs n^3 / 2 steps, 0.5 ms at 100, once per process.
 const MOST_BLOCKS_OF_WALSH: usize = 100;
 
 /// A variant's ratio to the baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// Estimate: above 1 the variant's value is larger.
+    /// Estimate: if it is above 1, the variant's value is larger.
     pub estimate: f64,
-    /// Its interval; none with fewer than [`MIN_BLOCKS`] blocks.
+    /// Its interval; none for fewer than [`MIN_BLOCKS`] blocks.
     pub interval: Option<Interval>,
     /// Blocks in which both were measured.
     pub blocks: usize,
 }
 
-/// The ratio of pairs (variant's value, baseline's value), one of each block.
+/// The ratio of pairs (variant's value, baseline's value), one from each block.
 ///
-/// None of no pairs, or where a value is not positive: zero has no ratio, and to leave such blocks
-/// out would favour one side.
+/// None if there are no pairs, or a value is not positive: zero has no ratio, and leaving out such blocks would
+/// favour one side.
 pub fn paired_ratio(pairs: &[(f64, f64)]) -> Option<Ratio> {
     let positive = |value: f64| value.is_finite() && value > 0.0;
     if pairs.is_empty() || pairs.iter().any(|&(value, base)| !positive(value) || !positive(base)) {
@@ -67,7 +66,7 @@ fn hodges_lehmann(differences: &[f64]) -> Option<(f64, Option<Interval>)> {
     Some((estimate, interval))
 }
 
-/// The averages of every two differences, and of each with itself, in no order.
+/// The averages of every two differences, and of each with itself, in no particular order.
 pub(super) fn walsh_averages(differences: &[f64]) -> Vec<f64> {
     let mut averages = Vec::with_capacity(differences.len() * (differences.len() + 1) / 2);
     for (at, first) in differences.iter().enumerate() {
@@ -77,7 +76,7 @@ pub(super) fn walsh_averages(differences: &[f64]) -> Vec<f64> {
 }
 
 /// Which of the sorted averages of `n` differences, counted from either side, ends the interval, and its coverage.
-/// None with fewer than [`MIN_BLOCKS`] or more than [`MOST_BLOCKS_OF_WALSH`].
+/// None for fewer than [`MIN_BLOCKS`] or more than [`MOST_BLOCKS_OF_WALSH`].
 pub(super) fn signed_rank(n: usize) -> Option<(usize, f64)> {
     static RANKS: [OnceLock<Option<(usize, f64)>>; MOST_BLOCKS_OF_WALSH + 1] =
         [const { OnceLock::new() }; MOST_BLOCKS_OF_WALSH + 1];
@@ -104,8 +103,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Computed with Python's fractions by the same product; the ranks are those of the published
-    /// tables (n = 10: T = 8 at 5 % two-sided, so the interval's rank is 9).
+    /// Computed with Python's fractions by the same product; the ranks are those of the published tables (n = 10:
+    /// T = 8 at 5 % two-sided, so the interval's rank is 9).
     #[test]
     fn ranks_and_coverages_are_the_known_ones() {
         let known = [

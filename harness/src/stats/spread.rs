@@ -1,20 +1,20 @@
-//! How far samples lie apart, and which of them lie apart from the rest.
+//! How far apart samples are, and which of them are far from the rest.
 //!
-//! An outlier is flagged and never removed: a slow sample is something that the machine or the allocator did,
-//! and medians and ranks bear it.
+//! An outlier is flagged and never removed: a slow sample is something that the machine or the allocator did, and
+//! medians and ranks tolerate it.
 
 use super::median::{median, median_of_sorted, sorted};
 
-/// A sample is an outlier when its modified z-score is beyond this (Iglewicz and Hoaglin, How to Detect and Handle
+/// A sample is an outlier if its modified z-score exceeds this (Iglewicz and Hoaglin, How to Detect and Handle
 /// Outliers, 1993).
 pub const OUTLIER_SCORE: f64 = 3.5;
 
-/// What the median absolute deviation is to one standard deviation of a normal distribution.
+/// The median absolute deviation of a normal distribution, in standard deviations.
 const MAD_OF_NORMAL: f64 = 0.674_489_750_196_081_7;
-/// The same of the mean absolute deviation: the square root of 2 / pi.
+/// The same for the mean absolute deviation: the square root of 2 / pi.
 const MEAN_DEVIATION_OF_NORMAL: f64 = 0.797_884_560_802_865_4;
 
-/// The median absolute deviation from the median, as it is, without a factor; none of no values.
+/// The median absolute deviation from the median, without a scale factor; none if there are no values.
 ///
 /// ```
 /// assert_eq!(heaplab::stats::mad(&[1.0, 1.0, 2.0, 2.0, 4.0, 6.0, 9.0]), Some(1.0));
@@ -24,10 +24,10 @@ pub fn mad(values: &[f64]) -> Option<f64> {
     median_of_sorted(&sorted(&deviations(values)?))
 }
 
-/// Which values are outliers: their distance from the median is more than [`OUTLIER_SCORE`] robust standard deviations.
+/// Which values are outliers: those more than [`OUTLIER_SCORE`] robust standard deviations from the median.
 ///
-/// Where more than half of the values are the same the median absolute deviation is 0; the mean absolute deviation
-/// then stands for it. Fewer than 3 values have no outlier.
+/// If more than half of the values are equal, the median absolute deviation is 0, and the mean absolute deviation takes
+/// its place. Fewer than 3 values have no outliers.
 ///
 /// ```
 /// let flags = heaplab::stats::outliers(&[10.0, 11.0, 10.5, 9.5, 10.2, 31.0]);

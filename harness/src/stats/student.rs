@@ -2,7 +2,7 @@
 
 use super::normal::invert;
 
-/// What Student's t with so many degrees of freedom is below with a probability.
+/// The value that Student's t with this many degrees of freedom is below with a given probability.
 ///
 /// ```
 /// use heaplab::stats::student_quantile;
@@ -13,7 +13,7 @@ pub fn student_quantile(probability: f64, freedom: usize) -> f64 {
     invert(|t| student_below(t, freedom), probability, 1e6)
 }
 
-/// The mean of values, and how far Student's interval of this coverage goes from it. None of fewer than two values.
+/// The mean of values, and how far Student's interval of this coverage reaches from it. None for fewer than two values.
 ///
 /// ```
 /// use heaplab::stats::student_mean;
@@ -26,8 +26,9 @@ pub fn student_mean(values: &[f64], coverage: f64) -> Option<(f64, f64)> {
     Some((mean, t * (variance / values.len() as f64).sqrt()))
 }
 
-/// The mean of one group less that of another, and how far Welch's interval of this coverage goes from it: each group has
-/// its own variance, and the degrees of freedom are Satterthwaite's, rounded down. None where a group has fewer than two.
+/// The mean of one group minus that of another, and how far Welch's interval of this coverage reaches from it: each
+/// group has its own variance, and the degrees of freedom are Satterthwaite's, rounded down. None if a group has fewer
+/// than two values.
 pub fn welch_difference(one: &[f64], other: &[f64], coverage: f64) -> Option<(f64, f64)> {
     let [(mean, variance), (other_mean, other_variance)] =
         [mean_and_variance(one)?, mean_and_variance(other)?];
@@ -40,7 +41,7 @@ pub fn welch_difference(one: &[f64], other: &[f64], coverage: f64) -> Option<(f6
     Some((mean - other_mean, t * all.sqrt()))
 }
 
-/// The mean, and the variance with one degree of freedom less than there are values.
+/// The mean, and the variance with n - 1 degrees of freedom.
 fn mean_and_variance(values: &[f64]) -> Option<(f64, f64)> {
     let freedom = values.len().checked_sub(1).filter(|freedom| *freedom > 0)?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -48,13 +49,13 @@ fn mean_and_variance(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, squares / freedom as f64))
 }
 
-/// P(T < t) with `freedom` degrees of freedom, from 1. A finite sum, because that number is whole (Abramowitz and
-/// Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4).
+/// P(T < t) with `freedom` degrees of freedom, at least 1. It is a finite sum because that number is whole (Abramowitz
+/// and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4).
 pub(super) fn student_below(t: f64, freedom: usize) -> f64 {
     let angle = (t / (freedom as f64).sqrt()).atan();
     let (sine, cosine) = angle.sin_cos();
     let odd = freedom % 2 == 1;
-    // Of the sum 1 + (1/2) cos^2 + (1/2)(3/4) cos^4 + ..., or of cos + (2/3) cos^3 + ... where the number is odd.
+    // The terms of 1 + (1/2) cos^2 + (1/2)(3/4) cos^4 + ..., or of cos + (2/3) cos^3 + ... if the number is odd.
     let (mut term, mut sum) = if odd { (cosine, 0.0) } else { (1.0, 0.0) };
     let mut power = if odd { 1 } else { 0 };
     while power + 2 <= freedom {
@@ -70,8 +71,8 @@ pub(super) fn student_below(t: f64, freedom: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// A worked example of two samples with unequal variances: t = 1.959 with 7.031 degrees of freedom. Rounded down they
-    /// are 7.
+    /// A worked example of two samples with unequal variances: t = 1.959 with 7.031 degrees of freedom, which are
+    /// rounded down to 7.
     #[test]
     fn two_groups_are_compared_as_welch_does() {
         let one = [30.02, 29.99, 30.11, 29.97, 30.01, 29.99];

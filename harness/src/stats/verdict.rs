@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Ratio;
 
-/// A difference below this fraction is not told from a benchmark's own noise: layouts of code and
-/// memory alone move replays by 1 to 2 %.
+/// A difference below this fraction cannot be told from a benchmark's own noise: layouts of code
+/// and memory alone change replays by 1 to 2 %.
 pub const NOISE_THRESHOLD: f64 = 0.02;
 
-/// What can be said of a variant against the baseline.
+/// What can be said about a variant compared with the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Fewer than [`super::MIN_BLOCKS`] blocks: nothing can be said.
@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The words of tables and of summary.csv.
+    /// The words in tables and in summary.csv.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::TooFew => "too few",
@@ -40,7 +40,7 @@ impl Verdict {
         }
     }
 
-    /// The same of events per second: more of them is faster.
+    /// The same for events per second: more of them is faster.
     pub fn of_speed(self) -> &'static str {
         match self {
             Verdict::Smaller => "slower",
@@ -49,7 +49,7 @@ impl Verdict {
         }
     }
 
-    /// The same of time: more of it is slower.
+    /// The same for time: more of it is slower.
     pub fn of_time(self) -> &'static str {
         match self {
             Verdict::Smaller => "faster",

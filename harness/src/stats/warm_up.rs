@@ -1,30 +1,30 @@
-//! Where a figure over time stops to depend on how it started.
+//! Where a figure over time stops depending on how it started.
 
 use super::weighted::mean_between;
 
-/// Stretches of equal length that the time is cut into.
+/// Stretches of equal length into which the time is divided.
 const STRETCHES: u64 = 200;
-/// A standard error of this part of the mean is small enough: nothing more is left out for a smaller one.
+/// A standard error of this fraction of the mean is small enough: no more is left out to make it smaller.
 const SMALL_ERROR: f64 = 0.0001;
 
-/// The start of a run, as a figure over time shows it.
+/// The start of a run, judged by a figure over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WarmUp {
     /// When it ends.
     pub end: u64,
-    /// Whether the rest is steady. Where it is not, `end` is the middle of the run.
+    /// Whether the rest is steady. If not, `end` is the middle of the run.
     pub is_steady: bool,
 }
 
-/// Where the warm-up of a figure ends, given as (time, value from then on) in order of time until `end`; none where no time
-/// goes by.
+/// Where the warm-up of a figure ends, given as (time, value from then on) in order of time until `end`; none if no
+/// time passes.
 ///
 /// The rule is the marginal standard error (White, An Effective Truncation Heuristic for Bias Reduction in Simulation
-/// Output, Simulation 69(6), 1997): of all starts that can be left out, the one after which the standard error of the mean
-/// is least. Ours are that at most half of the run is left out, that a standard error of a ten-thousandth of the mean is
-/// small enough, and the 200 stretches of equal length over whose means it is applied, so that how often the figure was
-/// read does not matter. A minimum at the middle says that leaving out more would be better
-/// still: the figure is not steady.
+/// Output, Simulation 69(6), 1997): of all starts that can be left out, it chooses the one after which the standard
+/// error of the mean is smallest. Three choices are ours: at most half of the run is left out; a standard error of a
+/// ten-thousandth of the mean is small enough; and the rule is applied to the means of 200 stretches of equal length,
+/// so that it does not matter how often the figure was read. A minimum at the middle says that leaving out more would
+/// be better still: the figure is not steady.
 ///
 /// ```
 /// use heaplab::stats::warm_up;
@@ -48,7 +48,7 @@ pub fn warm_up(points: &[(u64, u64)], end: u64) -> Option<WarmUp> {
     let (mut best, mut least) = (0, f64::INFINITY);
     for start in 0..=last_start {
         let (mean, error) = standard_error(&means[start..]);
-        // Of equal ones the first: nothing is left out for nothing.
+        // Of equal ones, the first: nothing is left out without need.
         if error < least {
             (best, least) = (start, error);
         }

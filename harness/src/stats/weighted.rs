@@ -19,7 +19,7 @@ pub struct TimeWeighted {
 }
 
 impl TimeWeighted {
-    /// Adds what the value is from `time` on. Times rise.
+    /// Adds the value that holds from `time` on. Times must not decrease.
     pub fn push(&mut self, time: u64, value: u64) {
         let (since, held) = self.last;
         match self.first {
@@ -29,12 +29,12 @@ impl TimeWeighted {
         self.last = (time, value);
     }
 
-    /// The mean until the last value, which counts only where it is alone.
+    /// The mean until the last value, which counts only if it is the only one.
     pub fn mean(&self) -> Option<u64> {
         self.mean_until(self.last.0)
     }
 
-    /// The mean until `end`, or until the last value where that is later.
+    /// The mean until `end`, or until the last value if that is later.
     pub fn mean_until(&self, end: u64) -> Option<u64> {
         let whole = end.max(self.last.0).saturating_sub(self.first?);
         let mut held = *self;
@@ -43,8 +43,8 @@ impl TimeWeighted {
     }
 }
 
-/// The value that is not exceeded in a fraction of the time until `end`, each value holding until the next; none without a
-/// value. `values` are times and values, in any order.
+/// The value that is not exceeded in a fraction of the time until `end`, each value holding until the next; none if
+/// there are no values. `values` are times and values, in any order.
 ///
 /// ```
 /// use heaplab::stats::percentile_over_time;
@@ -61,12 +61,12 @@ pub fn percentile_over_time(values: &[(u64, u64)], end: u64, fraction: f64) -> O
     let mut held: Vec<(u64, u64)> =
         values.iter().zip(nexts).map(|((time, value), next)| (*value, next - time)).collect();
     held.sort_unstable();
-    // Values that take no time have no time to weigh by.
+    // Values that take no time cannot be weighted by it.
     percentile(&held, fraction).or(largest)
 }
 
 /// The mean from one time to another of a figure given as (time, value from then on) in order of time; the value at
-/// `from` where no time goes by. None before the first point.
+/// `from` if no time passes. None before the first point.
 ///
 /// ```
 /// use heaplab::stats::mean_between;

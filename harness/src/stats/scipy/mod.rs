@@ -1,4 +1,4 @@
-//! Our answers against those of scipy. `answers.json` is what `make.py` beside it wrote; nothing else is read.
+//! Compares our results with scipy's. `answers.json` was written by `make.py` next to it; nothing else is read.
 
 use serde::Deserialize;
 
