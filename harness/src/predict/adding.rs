@@ -1,4 +1,5 @@
-//! A tree's memory over time, of its members': added up, and with shared pages counted once. See [`super::tree`].
+//! A tree's memory over time from that of its members: added up, and with shared pages counted once. See
+//! [`super::tree`].
 
 use std::collections::HashMap;
 
@@ -6,10 +7,10 @@ use super::prediction::{Inherited, Prediction};
 use crate::results::{MemoryPoint, RunTree, RunTreeMember};
 use crate::sharing::fill_edges;
 
-/// A fork is known to a tick: a sample of what is shared that is no later may be from before the fork.
+/// A fork's time is known to within a tick: a sample of shared memory no later than that may be from before the fork.
 const TICK_NS: u64 = 2_000_000;
 
-/// A change at a time: of a member's memory, or of the shared memory.
+/// A change at a point in time: of a member's memory, or of the shared memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     Member { at: usize, bytes: u64, inherited: Option<Inherited> },
@@ -57,7 +58,7 @@ pub(super) fn add_up(
         }
         let all: u64 = bytes_of.iter().sum();
         let shared = move_shared(shared, &inherited_of) + count_starts(&families, members, &bytes_of);
-        // A process shares no more than it has.
+        // A process cannot share more than it has.
         let least = bytes_of.iter().copied().max().unwrap_or(0);
         sum.push(MemoryPoint { time_ns, resident_bytes: all });
         once.push(MemoryPoint { time_ns, resident_bytes: all.saturating_sub(shared).max(least) });
@@ -76,7 +77,7 @@ fn move_shared(shared: u64, inherited: &[Option<Inherited>]) -> u64 {
     (shared + replayed).saturating_sub(based)
 }
 
-/// For each member the first of its ancestors by forks: itself, if it started as a new program.
+/// For each member, the first of its ancestors by forks: itself, if it started as a new program.
 fn find_families(tree: &RunTree) -> Vec<usize> {
     // The family of a process when it forked another: after an exec it belongs to a family of its own.
     let parent_of = |member: &RunTreeMember| {
@@ -110,7 +111,7 @@ fn count_starts(families: &[usize], members: &[Option<&Prediction>], bytes_of: &
     starts.into_iter().map(|(sum, largest): (u64, u64)| sum - largest).sum()
 }
 
-/// The shared memory, with the edges of the members' lives.
+/// The shared memory, with the bounds of the members' lives.
 fn fill_gaps(tree: &RunTree) -> Vec<(u64, u64)> {
     let mut lives: HashMap<u32, (u64, u64)> = HashMap::new();
     for member in &tree.members {

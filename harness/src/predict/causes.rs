@@ -96,8 +96,8 @@ pub(super) fn describe_causes(
     Ok(parts)
 }
 
-/// How far the recorded run's CPU time is from that of the program's own runs on the same allocator: so much of every
-/// variant's error is none of the allocators'.
+/// How far the recorded run's CPU time is from that of the program's own runs on the same allocator: this part of
+/// every variant's error is not due to the allocators.
 fn describe_recorded_cpu(replays: &Run, real: &Run, base: &str) -> Option<String> {
     let recorded = replays.file.workloads.first()?.program_cpu_ns()? as f64;
     let really = median(&values(real, base, Pass::Exec, whole_cpu_ns))?;
@@ -110,7 +110,7 @@ fn describe_recorded_cpu(replays: &Run, real: &Run, base: &str) -> Option<String
     ))
 }
 
-/// How long the recorded run and the program's own lasted.
+/// How long the recorded run and the program's own runs lasted.
 fn describe_lengths(real: &Run, base: &str, recorded: &[MemoryPoint]) -> Option<String> {
     let lasted = recorded.last().map_or(0, |point| point.time_ns) as f64 / 1e9;
     let wall = median(&values(real, base, Pass::Exec, |sample| sample.wall_ns))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::results::Counting;
 use crate::stats::median;
 
-/// The fraction of its time in which a process needs no more than it is planned with.
+/// The fraction of its time in which a process needs no more than the memory planned for it.
 pub const PLANNED_FRACTION: f64 = 0.99;
 
 /// Which figure of memory is compared with reality.
@@ -49,7 +49,7 @@ pub struct Held {
     pub predicted_bytes: f64,
     /// The real program's, median over blocks.
     pub real_bytes: f64,
-    /// The least of the real program's samples.
+    /// The smallest of the real program's samples.
     pub real_least_bytes: f64,
     /// The largest of them.
     pub real_most_bytes: f64,
@@ -57,13 +57,13 @@ pub struct Held {
     pub real_spread: f64,
     /// (predicted - real) / real.
     pub error: f64,
-    /// The same of the null predictor.
+    /// The same for the null predictor.
     pub null_error: f64,
-    /// (predicted - real) / (real - requested): the error of the heap's part alone; none if nothing is left.
+    /// (predicted - real) / (real - requested): the error of the heap's part alone; none if nothing remains.
     pub heap_error: Option<f64>,
     /// How memory is counted.
     pub counting: Counting,
-    /// For a mean: the error of the mean over equal progress; none if that is not known.
+    /// For a mean: the error of the mean over equal progress; none if not known.
     pub progress_error: Option<f64>,
 }
 
@@ -79,7 +79,7 @@ pub struct HeldCpu {
     pub predicted_ns: Option<f64>,
     /// The real program's, median over blocks.
     pub real_ns: f64,
-    /// The least of the real program's samples.
+    /// The smallest of the real program's samples.
     pub real_least_ns: f64,
     /// The largest of them.
     pub real_most_ns: f64,
@@ -87,7 +87,7 @@ pub struct HeldCpu {
     pub real_spread: f64,
     /// (predicted - real) / real.
     pub error: Option<f64>,
-    /// The same of the null predictor: CPU time stays what was recorded.
+    /// The same for the null predictor: CPU time stays as recorded.
     pub null_error: Option<f64>,
 }
 

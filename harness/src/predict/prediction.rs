@@ -8,7 +8,7 @@ use super::samples::{Replay, replays_at};
 use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, RunWorkload, Sample};
 use crate::stats::mean_between;
 
-/// Predicted memory of one process under one variant, by one block's replays.
+/// Predicted memory of one process under one variant, from one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
     /// Over trace time.
@@ -25,7 +25,7 @@ pub struct Prediction {
     /// initial memory.
     pub start_bytes: u64,
     /// For a forked process, at each point: what it shared with its parent in the replay on the recorded allocator, and
-    /// in this one. Empty if that is not known.
+    /// in this one. Empty if not known.
     pub inherited: Vec<Inherited>,
 }
 
@@ -39,7 +39,7 @@ pub struct Inherited {
 }
 
 impl Prediction {
-    /// The figures of points in order of time, with the mean from a time on.
+    /// Computes the figures of points in order of time, with the mean from a given time on.
     pub(super) fn of(points: Vec<MemoryPoint>, counted_from_ns: u64) -> Prediction {
         let over_time: Vec<(u64, u64)> =
             points.iter().map(|point| (point.time_ns, point.resident_bytes)).collect();
@@ -60,7 +60,7 @@ impl Prediction {
 /// The predictions of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Predictions {
-    /// By the place of the memory sample in [`Run::samples`].
+    /// By the index of the memory sample in [`Run::samples`].
     pub of_samples: HashMap<usize, Prediction>,
     /// The recorded memory, by workload: the times and bytes that predictions are based on.
     pub recorded: Recorded,
@@ -138,7 +138,7 @@ fn pair_inherited(based: &Replay, replay: &Replay, times: usize) -> Vec<Inherite
     pairs.map(|(&based, &replayed)| Inherited { based, replayed }).collect()
 }
 
-/// How much of the recorded CPU time was the recorder's.
+/// How much of the recorded CPU time was used by the recorder.
 fn describe_recorders_share(workload: &RunWorkload) -> Option<String> {
     let (recorded, share) = (workload.recorded_cpu_ns?, workload.recorder_cpu_ns?);
     Some(format!(
@@ -150,8 +150,8 @@ fn describe_recorders_share(workload: &RunWorkload) -> Option<String> {
     ))
 }
 
-/// The least that a whole process has at its peak: the bytes that its replay had requested and written to at
-/// the requested peak.
+/// The least memory that a whole process has at its peak: the bytes that its replay had requested and written to at the
+/// requested peak.
 fn least_peak_bytes(sample: &Sample) -> Option<u64> {
     sample.at_peak_requested_bytes?.checked_sub(sample.at_peak_untouched_bytes?)
 }
@@ -237,7 +237,7 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     (0..rests.len()).map(of_three).collect()
 }
 
-/// The position of the process between two samples: its heap had gone a part of the way from one sample's state to a
+/// The position of the process between two samples: its heap had gone part of the way from one sample's state to a
 /// neighbour's.
 struct Between {
     at: usize,

@@ -1,8 +1,8 @@
 //! A program's progress in its work, and memory over progress.
 //!
-//! A program that nothing paces finishes sooner or later under another allocator, and its mean over time weighs its
-//! phases differently. Progress is the share of its CPU time that a run has used: waiting is no progress. The recorded
-//! run's progress over time is taken from the program's own runs on the recorded allocator.
+//! A program whose pace nothing sets finishes sooner or later under a different allocator, and its mean over time then
+//! weighs its phases differently. Progress is the share of its CPU time that a run has used: waiting is no progress.
+//! The recorded run's progress over time is taken from the program's own runs on the recorded allocator.
 
 use crate::results::MemoryPoint;
 
@@ -38,7 +38,7 @@ impl Progress {
         weigh(points, &shares)
     }
 
-    /// Its progress at a part of its time.
+    /// Its progress at a fraction of its time.
     fn share_at(&self, part: f64) -> f64 {
         let begin = self.points[0].time_ns as f64;
         let end = self.points[self.points.len() - 1].time_ns as f64;

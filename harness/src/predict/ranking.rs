@@ -25,7 +25,7 @@ pub struct Ranking {
 /// A real difference above this fraction must be predicted in the right order.
 pub const CLEAR_DIFFERENCE: f64 = 0.10;
 
-/// The order by prediction compared with that by reality; none with fewer than two variants.
+/// Compares the order by prediction with that by reality; none for fewer than two variants.
 #[must_use]
 pub fn rank(standings: &[Standing]) -> Option<Ranking> {
     let (mut concordant, mut all, mut clear_pairs, mut right_pairs) = (0.0, 0.0, 0, 0);
@@ -49,8 +49,8 @@ fn really_differ(one: &Standing, other: &Standing) -> bool {
     apart && (one.real - other.real).abs() > CLEAR_DIFFERENCE * one.real.min(other.real)
 }
 
-/// One in how many pairs that do not differ would be separated by chance, with so many samples of each: of all orders
-/// of 2n samples, two do not mix.
+/// One in how many pairs of equal variants chance separates, with this many samples of each: of all orders of 2n
+/// samples, two keep them apart.
 #[must_use]
 pub fn chance_apart(samples: usize) -> f64 {
     (1..=samples).map(|k| (samples + k) as f64 / k as f64).product::<f64>() / 2.0

@@ -2,12 +2,11 @@
 
 use crate::results::MemoryPoint;
 
-/// The largest number of times in a prediction; of two neighbours the one with the larger recorded figure is
-/// kept.
+/// The largest number of times in a prediction; of two neighbours, the one with the larger recorded figure is kept.
 const MOST_TIMES: usize = 4096;
 
-/// The sampling interval of a recording that does not state it: the distance of its two nearest samples, because if
-/// memory changes in two samples in a row, both are stored.
+/// The sampling interval of a recording that does not state it: the distance between its two nearest samples, because
+/// if memory changes in two samples in a row, both are stored.
 pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
     points
         .windows(2)
@@ -18,7 +17,7 @@ pub(super) fn nearest_looks_ns(points: &[MemoryPoint]) -> u64 {
 }
 
 /// Adds the samples that equalled the one before and were not stored: a replay on another variant may change meanwhile,
-/// and reality is sampled then too.
+/// and reality is sampled at those times too.
 pub(super) fn fill(points: Vec<MemoryPoint>, sampling_interval_ns: u64) -> Vec<MemoryPoint> {
     let Some((first, last)) = points.first().zip(points.last()) else { return points };
     let step = sampling_interval_ns.max((last.time_ns - first.time_ns) / MOST_TIMES as u64).max(1);

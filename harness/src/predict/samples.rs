@@ -20,7 +20,7 @@ pub(super) fn replayed_cpu_ns(sample: &Sample) -> Option<u64> {
     sample.busy_ns.or_else(|| cpu_ns(sample))
 }
 
-/// A figure of every ok sample of a variant.
+/// A figure from every ok sample of a variant.
 pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
     let samples = run
         .samples
@@ -47,7 +47,7 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
             replay.take(recorded, point.time_ns, (point.resident_bytes, point.inherited_bytes));
         }
     })?;
-    // A sample without points is not one of no memory.
+    // A sample without points does not mean no memory.
     replays.retain(|_, replay| replay.has_points);
     let finish = |(place, mut replay): (usize, Replay)| {
         replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
@@ -56,12 +56,12 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
     Ok(replays.into_iter().map(finish).collect())
 }
 
-/// One replay on its way through the recorded times.
+/// One replay while it moves through the recorded times.
 #[derive(Default)]
 pub(super) struct Replay {
     /// Its memory at each recorded time.
     pub(super) bytes: Vec<u64>,
-    /// The part of it that it shared with its parent; empty if that is not known, as for a process that was not forked.
+    /// The part of it that it shared with its parent; empty if not known, as for a process that was not forked.
     pub(super) inherited: Vec<u64>,
     /// Its memory at its first checkpoint: the allocator's initial memory.
     pub(super) first_bytes: u64,
@@ -70,7 +70,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// A checkpoint at `time`. The first at that time is the one for the sample; the others are later.
+    /// Takes a checkpoint at `time`. The first at that time is the one for the sample; the others are later.
     fn take(&mut self, recorded: &[MemoryPoint], time: u64, found: (u64, Option<u64>)) {
         self.reach(recorded, time);
         if !self.has_points {

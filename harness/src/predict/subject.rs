@@ -29,7 +29,7 @@ pub(super) struct Subject<'a> {
     predicted: Vec<(&'a str, &'a Prediction)>,
     /// How the CPU time of each of the program's own samples accumulated, by variant.
     progress: Vec<(&'a str, Progress)>,
-    /// The variant that was recorded under.
+    /// The variant of the recording.
     base: Option<String>,
     replays: &'a Run,
     real: &'a Run,
@@ -125,7 +125,7 @@ impl<'a> Subject<'a> {
         self.real_values(variant, |sample| sample.once_peak_bytes, |sample| sample.resident_peak_bytes)
     }
 
-    /// The mean of each.
+    /// The mean memory of each.
     pub(super) fn real_means(&self, variant: &str) -> Vec<f64> {
         self.real_values(variant, |sample| sample.once_mean_bytes, |sample| sample.resident_mean_bytes)
     }
@@ -140,7 +140,7 @@ impl<'a> Subject<'a> {
         values(self.real, variant, Pass::Exec, figure)
     }
 
-    /// A figure of the bytes that the recorded process had requested; for a tree it is not known, because its
+    /// A figure of the bytes that the recorded process had requested; it is not known for a tree, because its
     /// processes had their peaks at different times.
     pub(super) fn requested(&self, variant: &str, figure: fn(&Sample) -> Option<u64>) -> Vec<f64> {
         match self.counting {

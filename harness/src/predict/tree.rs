@@ -1,7 +1,7 @@
 //! The memory of a tree of processes under a variant, from the predictions of its members.
 //!
 //! ```text
-//! sum(t, X)  = predictions of all members that live at t, added up
+//! sum(t, X)  = predictions of all members alive at t, added up
 //! once(t, X) = sum(t, X) - shared(t)
 //! ```
 //!
@@ -29,11 +29,10 @@ use super::adding::add_up;
 use super::prediction::{Prediction, Predictions};
 use crate::results::{Counting, MemoryPoint, OverTime, Pass, Run, RunTree, RunTreeMember};
 
-/// If processes shared more than this part of the recorded memory, added up, a prediction is marked as
-/// doubtful.
+/// If processes shared more than this fraction of the recorded memory, added up, a prediction is marked as doubtful.
 const MUCH_SHARED: f64 = 0.1;
 
-/// Predicted memory of a tree under one variant, by one block's replays.
+/// Predicted memory of a tree under one variant, from one block's replays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TreePrediction {
     /// The tree's name.
@@ -44,26 +43,26 @@ pub struct TreePrediction {
     pub block: u32,
     /// The members' memory added up.
     pub sum: Prediction,
-    /// With shared pages counted once; none where it is not known what is shared.
+    /// With shared pages counted once; none if it is not known what is shared.
     pub once: Option<Prediction>,
     /// The share of the tree's memory over time that belongs to processes missing from the figures, from 0 to
     /// 1.
     pub missing_share: f64,
 }
 
-/// The recorded memory of the processes of a tree, by the same rule.
+/// The recorded memory of the processes of a tree, counted in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedTree {
     /// Added up.
     pub sum: Vec<MemoryPoint>,
-    /// With shared pages counted once; none where it is not known what is shared.
+    /// With shared pages counted once; none if it is not known what is shared.
     pub once: Option<Vec<MemoryPoint>>,
 }
 
 /// The predictions of a run's trees.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TreePredictions {
-    /// For every tree, variant and block of which enough is predicted.
+    /// One for every tree, variant and block of which enough is predicted.
     pub all: Vec<TreePrediction>,
     /// The recorded memory of each tree with a prediction, by its name.
     pub recorded: HashMap<String, RecordedTree>,
@@ -201,8 +200,8 @@ fn predict_tree(
     }
 }
 
-/// A process whose replay started with its parent's history and does not know what it shared with it: what is shared by all
-/// is then not known either.
+/// Finds a process whose replay started with its parent's history and does not know what it shared with it: what all
+/// processes share is then not known either.
 fn find_unknown_share<'a>(tree: &'a RunTree, members: &[Option<&Prediction>]) -> Option<&'a RunTreeMember> {
     let is_unknown = |(member, found): &(&RunTreeMember, &Option<&Prediction>)| {
         member.inherits && found.is_some_and(|found| found.inherited.len() != found.points.len())

@@ -41,7 +41,7 @@ pub struct Validation {
 ///
 /// # Errors
 ///
-/// Files that cannot be read. [`Validation::parts`] says what is missing.
+/// Files cannot be read. [`Validation::parts`] says what is missing.
 pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Validation, ResultsError> {
     let predictions = predict(replays)?;
     let trees = predict_trees(replays, &predictions);
@@ -99,7 +99,7 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
 fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     let over_time = |points: &[MemoryPoint], fraction: f64| {
         let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
-        // Up to the last point, in a prediction as in reality: what comes after it was not sampled.
+        // Up to the last point, in a prediction as in reality: what follows was not sampled.
         percentile_over_time(&points, 0, fraction)
     };
     let predicted = subject.predicted(variant).map(|prediction| match figure {
