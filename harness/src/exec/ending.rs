@@ -1,42 +1,42 @@
-//! When a sample ends, why it did, and what that makes of it.
+//! When a sample ends, why it ended, and what that means for it.
 
 use std::time::Duration;
 
 use super::message::ExitStatus;
 use super::readiness::Ready;
 
-/// When a sample ends, besides at the program's end.
+/// When a sample ends, apart from the program's exit.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// What shows that the program can be used; if nothing does, it can be at once.
+    /// What shows that the program is ready; if none, it is ready at once.
     pub ready: Option<Ready>,
-    /// A program that is not ready by then never will be.
+    /// A program that is not ready by then is assumed never to be.
     pub ready_within: Duration,
     /// The sample ends this long after the program was ready.
     pub time: Option<Duration>,
-    /// A command of the shell that is started when the program is ready, and whose end ends the sample.
+    /// A shell command that is started when the program is ready; when it exits, the sample ends.
     pub load: Option<String>,
     /// A sample that takes longer is stopped.
     pub timeout: Option<Duration>,
-    /// Whether a sample that nothing else ends goes on until the last process ends that a program which ended well has
-    /// started. With a time or a load it does anyway.
+    /// Whether a sample that nothing else ends continues, after the program exited successfully, until the last
+    /// process that it started exits. With a time or a load it does so anyway.
     pub until_last: bool,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub grace: Duration,
 }
 
 /// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Well.
+    /// Successfully.
     Ok,
-    /// Ended by heaplab because its time was over.
+    /// Stopped by heaplab because its time was over.
     Timeout,
     /// The program was killed by a signal that heaplab did not send.
     Crash,
-    /// The program was killed by SIGKILL, as the kernel does when memory runs out.
+    /// The program was killed with SIGKILL, as the kernel does when memory runs out.
     Oom,
-    /// Another malloc served than the variant's.
+    /// A malloc different from the variant's served.
     NotInjected,
     /// The load failed.
     LoadFailed,
@@ -47,20 +47,20 @@ pub enum Ending {
 /// Why a sample is over.
 pub(super) enum Cause {
     Exited(ExitStatus),
-    /// The program had gone to the background, and the last of its processes ended.
+    /// The program had gone into the background, and the last of its processes exited.
     LastExited,
     NotStarted(String),
     Time,
     Load(ExitStatus),
     NotReady,
     Timeout,
-    /// A process of it was killed for memory.
+    /// One of its processes was killed for memory.
     Oom,
     Lost,
     Stopped,
 }
 
-/// What the end of a sample means, and why where that is no good one.
+/// What the end of a sample means and, if it is not a good end, why.
 pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String>) {
     let early = limits.time.is_some() || limits.load.is_some();
     let (ending, detail) = match cause {

@@ -1,4 +1,5 @@
-//! Whether the variant served the program: the probe's reports compared with the processes that were seen.
+//! Judges whether the variant served the program: compares the probe's reports with the processes that were
+//! seen.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,11 +10,11 @@ use heaplab_allocators::Reports;
 
 use super::series::Seen;
 
-/// A process on another malloc spoils the sample if it held more than one part in this many of the anonymous
-/// memory; a shell or a launcher beside the program does not.
+/// A process on a different malloc spoils the sample if it held more than one part in this many of the
+/// anonymous memory; a shell or a launcher next to the program does not.
 const SPOILING_SHARE: u64 = 20;
 
-/// What is to be known of a library that serves without that function.
+/// What users should know about a library that serves without that function.
 const NO_USABLE_SIZE: &str = "its library has no malloc_usable_size: a program that calls it asks the C library of a \
     block that is not its own, which may crash";
 
@@ -22,7 +23,7 @@ const NO_USABLE_SIZE: &str = "its library has no malloc_usable_size: a program t
 pub(super) struct Verdict {
     /// Why the sample is not one of the variant; none if it is.
     pub(super) fault: Option<String>,
-    /// Processes of little weight that ran on another malloc.
+    /// Processes with little memory that ran on a different malloc.
     pub(super) remarks: Vec<String>,
 }
 
@@ -61,13 +62,13 @@ pub(super) fn judge(reports: &Reports, library: &Path, seen: &[Seen], program: &
     verdict
 }
 
-/// A program that exited before it could be sampled.
+/// Judges a program that exited before it could be sampled.
 fn judge_unseen(reports: &Reports, library: &Path, program: &Path) -> Option<String> {
     let program = std::fs::canonicalize(program).unwrap_or_else(|_| program.to_path_buf());
     match reports.of(0, &program).map(|report| report.matches(library)) {
         Some(Ok(())) => None,
         Some(Err(what)) => Some(format!("{}: {what}", program.display())),
-        // A script's program is its interpreter: any process that reported will do.
+        // The program of a script is its interpreter: any process that reported is enough.
         None if !reports.is_empty() => None,
         None => Some(format!("{}: {}", program.display(), describe_unreached(&program))),
     }

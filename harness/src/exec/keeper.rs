@@ -1,9 +1,8 @@
 //! The keeper: a process of heaplab's own that is the parent of a program and of whatever that leaves behind.
 //!
-//! It takes the program's orphans for its children (PR_SET_CHILD_SUBREAPER), so that the tree below it is all that
-//! the program ever started; it reaps them, so that their use of the CPU adds up in its own account; and it
-//! kills them when it is told to or when heaplab is gone. The standard streams of the program are its own.
-//! It measures nothing.
+//! It adopts the program's orphans (PR_SET_CHILD_SUBREAPER), so that the tree below it is all that the program
+//! ever started; it reaps them, so that their CPU time adds up in its own account; and it kills them when it is
+//! told to or when heaplab is gone. The standard streams of the program are its own. It measures nothing.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -27,14 +26,14 @@ use crate::group::enter_while;
 /// Names the socket on which heaplab waits for its keeper.
 pub const SOCKET_VARIABLE: &str = "HEAPLAB_KEEPER_SOCKET";
 
-/// Between two rounds of killing: a process may have started others meanwhile.
+/// Time between two rounds of killing: a process may have started others meanwhile.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
 
-/// The keeper's process.
+/// Runs the keeper's process.
 ///
 /// # Errors
 ///
-/// A sentence, where heaplab cannot be heard or the program's processes cannot be waited for.
+/// A sentence, if heaplab cannot be heard or the program's processes cannot be waited for.
 pub fn main() -> Result<(), String> {
     let path =
         std::env::var_os(SOCKET_VARIABLE).ok_or("a keeper is started by `heaplab exec`, not by hand")?;
@@ -45,7 +44,8 @@ pub fn main() -> Result<(), String> {
         return Ok(());
     };
     set_child_subreaper(Some(getpid())).map_err(|error| format!("keeper: subreaper: {error}"))?;
-    // The keeper outlives what ends the program: handlers, because what is ignored is inherited through exec.
+    // The keeper outlives the signals that end the program: it installs handlers, because ignored signals are
+    // inherited through exec.
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)))
             .map_err(failed("handle signals"))?;
@@ -93,19 +93,20 @@ fn start(job: &Job) -> std::io::Result<Child> {
     }
     match &job.group {
         None => command.spawn(),
-        // The keeper is not in the group: what it uses is not the program's.
+        // The keeper is not in the group: what it uses does not belong to the program.
         Some(processes) => enter_while(processes, || command.spawn()),
     }
 }
 
-/// Waits for every process of the tree, until none is left.
+/// Waits for every process of the tree until none remains.
 fn reap(stream: &mut UnixStream, program: &Mutex<Option<Child>>) -> Result<(), String> {
     loop {
-        // Looked at first and reaped under the lock, so that no signal is sent to a number that is free again.
+        // Waited for first without reaping and reaped under the lock, so that no signal is sent to a number that
+        // is free again.
         let ended = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
             Err(Errno::EINTR) => continue,
             Err(Errno::ECHILD) => break,
-            // NOTE: a real-time signal, which has no name, ended one of them.
+            // NOTE: a real-time signal, which has no name, killed one of them.
             Err(Errno::EINVAL) => None,
             other => other.map_err(|error| format!("keeper: cannot wait: {error}"))?.pid(),
         };
@@ -114,14 +115,14 @@ fn reap(stream: &mut UnixStream, program: &Mutex<Option<Child>>) -> Result<(), S
             program.as_ref().is_some_and(|program| program.id() == process.as_raw().unsigned_abs())
         };
         if let Some(process) = ended.filter(|process| !is_program(*process)) {
-            // Reaped; how it ended is its parent's business, and that is gone.
+            // Reaped; its exit status matters only to its parent, which is gone.
             let _ = waitpid(process, None);
             continue;
         }
         match program.as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => {
                 *program = None;
-                // If heaplab is gone, nobody needs to know: the other thread kills what is left.
+                // If heaplab is gone, nobody needs to know: the other thread kills what remains.
                 let _ = send(stream, &Said::Ended(exit_status(status)));
             }
             _ => {
@@ -141,7 +142,7 @@ fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
     }
 }
 
-/// What all children, and theirs, used until they were waited for.
+/// What all children and their descendants used until they were waited for.
 fn used() -> nix::Result<Usage> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let count = |count: i64| count.unsigned_abs();
@@ -155,7 +156,7 @@ fn used() -> nix::Result<Usage> {
     })
 }
 
-/// Does what heaplab says, and kills everything when it says nothing more.
+/// Does what heaplab says, and kills everything once heaplab says nothing more.
 fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
     loop {
         match receive::<Told>(listener) {
@@ -168,7 +169,7 @@ fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
             Ok(Some(Told::End) | None) | Err(_) => break,
         }
     }
-    // Ends with the process, when the other thread finds no child.
+    // This loop ends with the process, when the other thread finds no child.
     loop {
         signal_all(Signal::KILL);
         std::thread::sleep(KILL_AGAIN);
@@ -182,7 +183,7 @@ pub(super) fn signal_all(signal: Signal) {
     }
 }
 
-/// Sends a signal to a process. One that has just ended is no fault.
+/// Sends a signal to a process. A process that has just exited is not an error.
 fn send_signal(process: u32, signal: Signal) {
     if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         let _ = kill_process(process, signal);

@@ -1,4 +1,4 @@
-//! What heaplab and a keeper say to each other: one JSON object a line, over a socket.
+//! What heaplab and a keeper say to each other: one JSON object per line, over a socket.
 
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 /// Where a program's standard input comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// It is the keeper's own, which is heaplab's.
+    /// The keeper's own, which is heaplab's.
     Inherited,
-    /// A file, opened anew and read from its begin.
+    /// A file, opened again and read from its start.
     File(PathBuf),
-    /// None: it ends at once.
+    /// None: it is at its end from the start.
     Empty,
 }
 
-/// What a keeper is to start.
+/// What a keeper should start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Job {
     /// The program and its arguments.
     pub(super) command: Vec<OsString>,
-    /// Whose settings of the process it gets.
+    /// The variant whose process settings it gets.
     pub(super) variant: Option<Variant>,
     /// Environment variables to remove first.
     pub(super) removed: Vec<OsString>,
@@ -32,11 +32,11 @@ pub(super) struct Job {
     pub(super) variables: Vec<(String, String)>,
     /// Its standard input.
     pub(super) input: Input,
-    /// Where it enters a control group of its own.
+    /// The control group that it enters, if any.
     pub(super) group: Option<PathBuf>,
 }
 
-/// What heaplab tells a keeper after the job. A connection that ends means [`Told::End`].
+/// What heaplab tells a keeper after the job. A closed connection means [`Told::End`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Told {
     /// Send SIGTERM to the program.
@@ -50,22 +50,22 @@ pub(super) enum Told {
 /// What a keeper says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said {
-    /// The program runs, as this process.
+    /// The program runs as this process.
     Started(u32),
     /// It could not be started: the number and text of the error.
     NotStarted(i32, String),
-    /// It ended, with this exit status as a shell shows it.
+    /// It ended with this exit status, as a shell shows it.
     Ended(ExitStatus),
-    /// Nothing of the tree is left. What its processes used.
+    /// Nothing of the tree remains. Contains what its processes used.
     Gone(Usage),
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
-    /// With this status.
+    /// It exited with this status.
     Exited(i32),
-    /// By this signal.
+    /// It was killed by this signal.
     Killed(i32),
 }
 
@@ -91,7 +91,7 @@ pub struct Usage {
     pub page_faults_minor: u64,
     /// Major page faults.
     pub page_faults_major: u64,
-    /// Context switches, voluntary and not.
+    /// Context switches, voluntary and involuntary.
     pub context_switches: u64,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn send(stream: &mut impl Write, message: &impl Serialize) -> std::io
     stream.write_all(&line)
 }
 
-/// Reads one message; none when the other side is gone.
+/// Reads one message; none if the other side is gone.
 pub(super) fn receive<T: DeserializeOwned>(stream: &mut impl BufRead) -> std::io::Result<Option<T>> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {

@@ -1,12 +1,12 @@
 //! Runs the real program under a variant and samples it from outside.
 //!
-//! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes
-//! the keeper's child, so the whole tree is known, counted and ended. `tree` reads the tree's figures from
-//! /proc, `series` gathers them, `readiness` tells when the program can be used, `judge` says from the probe's
-//! reports whether the variant served, and [`take_sample`] puts it together for one sample.
+//! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes the keeper's
+//! child, so the whole tree is known, counted and stopped. `tree` reads the tree's figures from /proc, `series` gathers
+//! them, `readiness` tells when the program is ready, `judge` says from the probe's reports whether the variant served,
+//! and [`take_sample`] combines them into one sample.
 //!
-//! Nothing is kept or averaged here: an [`Execution`] goes out for each sample. Nothing here speaks to standard output,
-//! which is the program's.
+//! Nothing is kept or averaged here: each sample results in an [`Execution`]. Nothing here writes to standard output,
+//! which belongs to the program.
 
 mod ending;
 mod judge;

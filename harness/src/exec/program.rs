@@ -1,4 +1,4 @@
-//! A program under its keeper, as heaplab sees it: started, spoken to, and always ended.
+//! A program under its keeper, as heaplab sees it: started, talked to, and always stopped.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
@@ -16,19 +16,19 @@ use rustix::fs::{Access, access};
 use super::keeper::SOCKET_VARIABLE;
 use super::message::{Job, Said, Told, receive, send};
 
-/// A keeper that has not called by then never will.
+/// A keeper that has not connected by then never will.
 const CALL: Duration = Duration::from_secs(10);
-/// Between two readings whether it has.
+/// Time between two checks whether it has.
 const LOOK: Duration = Duration::from_millis(1);
 /// Longest path of a socket, with room for its name.
 const SOCKET_PATH_BYTES: usize = 90;
 
-/// Whose keeper speaks.
+/// Whose keeper is talking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The program's.
     Program,
-    /// That of the load, or of another command beside the program.
+    /// That of the load, or of another command next to the program.
     Helper,
 }
 
@@ -39,29 +39,29 @@ pub(super) enum Event {
     Said(Role, Said),
     /// A keeper is gone.
     Lost(Role),
-    /// The line was written that shows that the program is ready.
+    /// The line that shows that the program is ready was written.
     Ready,
 }
 
-/// Where what a program writes goes.
+/// Where a program's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     /// To our own streams.
     Inherited,
-    /// Both to our standard error: our standard output is another's.
+    /// Both to our standard error: our standard output has another use.
     ToStderr,
     /// To pipes that heaplab reads.
     Piped,
 }
 
-/// A keeper that runs. When it goes out of sight, nothing of its tree is left.
+/// A running keeper. When it is dropped, nothing of its tree remains.
 pub(super) struct Keeper {
     process: Child,
     stream: UnixStream,
 }
 
 impl Keeper {
-    /// Starts a keeper with its job. What it says comes as events.
+    /// Starts a keeper with its job. What it says arrives as events.
     pub(super) fn start(job: &Job, output: Output, role: Role, events: Sender<Event>) -> io::Result<Keeper> {
         let directory = socket_directory()?;
         let path = directory.path().join("keeper");
@@ -81,7 +81,7 @@ impl Keeper {
         let mut process = command.spawn()?;
         let called = accept(&listener, &mut process);
         let mut stream = called.inspect_err(|_| {
-            // Both fail only where the child was reaped already.
+            // Both fail only if the child was reaped already.
             let _ = process.kill();
             let _ = process.wait();
         })?;
@@ -90,7 +90,7 @@ impl Keeper {
         thread::spawn(move || {
             let mut reader = BufReader::new(&mut stream);
             while let Ok(Some(said)) = receive::<Said>(&mut reader) {
-                // Nobody listens where the sample has ended.
+                // Nobody listens if the sample has ended.
                 let _ = events.send(Event::Said(role, said));
             }
             let _ = events.send(Event::Lost(role));
@@ -98,12 +98,12 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// The keeper's number: the tree is what lies below.
+    /// The keeper's process number: the tree is what lies below it.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// The program's streams, where they are piped.
+    /// The program's streams, if they are piped.
     pub(super) fn take_streams(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.process.stdout.take(), self.process.stderr.take())
     }
@@ -116,7 +116,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // It kills its tree when the connection ends, and then ends itself.
+        // It kills its tree when the connection closes, and then exits.
         let _ = self.stream.shutdown(Shutdown::Both);
         let _ = self.process.wait();
     }
@@ -156,13 +156,13 @@ pub enum CannotStart {
     /// There is no such file.
     #[error("{0}: command not found: give its path, or a name that PATH leads to")]
     NotFound(String),
-    /// There is one that cannot be run.
+    /// The file exists, but it cannot be run.
     #[error("{0}: not an executable file: check its permissions (chmod +x)")]
     NotExecutable(String),
 }
 
 impl CannotStart {
-    /// The exit status that shells have for it.
+    /// The exit status that shells use for it.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
@@ -172,11 +172,11 @@ impl CannotStart {
     }
 }
 
-/// The file that a command's name leads to, by PATH where it has no slash.
+/// The file to which a command's name leads, through PATH if it has no slash.
 ///
 /// # Errors
 ///
-/// [`CannotStart`], as a shell would say it.
+/// [`CannotStart`], worded as a shell would.
 pub fn find_program(name: &OsStr, path: Option<OsString>) -> Result<PathBuf, CannotStart> {
     let shown = || name.to_string_lossy().into_owned();
     let runs = |file: &Path| file.is_file() && access(file, Access::EXEC_OK).is_ok();

@@ -1,8 +1,8 @@
-//! When a program can be used: it listens on a port, or it has written a line.
+//! When a program is ready: when it listens on a port, or has written a line.
 //!
-//! Side effects: one connection of the loopback interface, closed at once; and where a line is waited for, the
-//! program's two streams are pipes, whose bytes are passed on as they come. Many programs buffer what they write
-//! into a pipe.
+//! Side effects: one connection on the loopback interface, closed at once; and, if a line is waited for, the
+//! program's two streams are pipes, whose bytes are passed on as they arrive. Many programs buffer what they
+//! write to a pipe.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
-/// A connection that is not there after this time will not come.
+/// A connection that is not established after this time never will be.
 const CONNECT: Duration = Duration::from_millis(100);
-/// More of a line than this is not compared with the expression.
+/// The part of a line beyond this is not compared with the expression.
 const LINE_BYTES: usize = 64 << 10;
 
-/// What shows that a program can be used.
+/// What shows that a program is ready.
 #[derive(Debug, Clone)]
 pub enum Ready {
     /// It accepts connections on this port of the loopback interface.
     Tcp(u16),
-    /// It has written a line, to either stream, that this expression is found in.
+    /// It has written a line, to either stream, that contains a match of this expression.
     Line(Regex),
 }
 
@@ -45,7 +45,7 @@ impl FromStr for Ready {
 }
 
 impl Ready {
-    /// Whether it is met although the program does not run yet: then something else has the program's port.
+    /// Whether it is met although the program does not run yet: then something else uses the program's port.
     #[must_use]
     pub fn is_met_already(&self) -> bool {
         match self {
@@ -77,11 +77,11 @@ pub(super) fn pass_on<T: Send + 'static>(
         let mut open = true;
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let bytes = &buffer[..length];
-            // A reader of ours that went away is no fault of the program's: it may write on.
+            // If our own reader went away, that is not the program's fault: it may keep writing.
             open = open && to.write_all(bytes).and_then(|()| to.flush()).is_ok();
             if let Some((mut searching, message)) = search.take() {
                 if searching.find(bytes) {
-                    // Nobody waits for it any more where the sample has ended.
+                    // Nobody waits for it any more if the sample has ended.
                     let _ = said.send(message);
                 } else {
                     search = Some((searching, message));
@@ -91,14 +91,14 @@ pub(super) fn pass_on<T: Send + 'static>(
     })
 }
 
-/// A search for a line in bytes that come in pieces.
+/// Searches for a line in bytes that arrive in pieces.
 struct Search {
     expression: Regex,
     line: Vec<u8>,
 }
 
 impl Search {
-    /// Whether a line matches with these bytes. A line counts when it is whole.
+    /// Whether a line matches with these bytes. A line counts once it is complete.
     fn find(&mut self, bytes: &[u8]) -> bool {
         for &byte in bytes {
             if byte != b'\n' {

@@ -1,4 +1,4 @@
-//! One sample: the program started, sampled until its end or its load's, stopped, and judged.
+//! One sample: the program is started, sampled until it or its load ends, stopped, and judged.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,25 +22,25 @@ use super::series::Series;
 use super::tree::descendants;
 use crate::group::{Account, Group};
 
-/// Between two samples of the process tree.
+/// Time between two samples of the process tree.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Between two readings of resident memory alone: as often as a recorder reads it, so that a prediction and reality
-/// miss the same peaks.
+/// Time between two readings of only resident memory: as often as a recorder reads it, so that prediction and
+/// reality miss the same peaks.
 const GLANCE: Duration = Duration::from_millis(10);
-/// From SIGTERM to SIGKILL, unless more is allowed.
+/// Time from SIGTERM to SIGKILL, unless more is allowed.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// The same for what is left when the program itself has ended.
+/// The same for what remains after the program itself has exited.
 const GRACE_OF_REST: Duration = Duration::from_secs(1);
-/// Processes that are just ending have this long until they count as having outlived the program.
+/// Processes that are just exiting have this long before they count as having outlived the program.
 const PARTING: Duration = Duration::from_millis(200);
 
 /// What is run.
 pub struct Program<'a> {
     /// The command and its arguments.
     pub command: &'a [OsString],
-    /// The file that the command leads to.
+    /// The file to which the command leads.
     pub file: &'a Path,
-    /// The variant that it runs on.
+    /// The variant on which it runs.
     pub variant: &'a Variant,
     /// What makes it run on the variant.
     pub injection: &'a Injection,
@@ -50,9 +50,9 @@ pub struct Program<'a> {
     pub input: Input,
     /// When the sample ends.
     pub limits: &'a Limits,
-    /// The control group that it runs in, with nothing of ours.
+    /// The control group in which it runs, with nothing of ours.
     pub group: Option<&'a Group>,
-    /// Whether what it writes to its standard output goes to our standard error.
+    /// Whether its standard output goes to our standard error.
     pub to_stderr: bool,
 }
 
@@ -61,35 +61,35 @@ pub struct Program<'a> {
 pub struct Execution {
     /// How it ended.
     pub ending: Ending,
-    /// Why, where it is not ok.
+    /// Why, if it is not ok.
     pub detail: Option<String>,
-    /// What does not make the sample wrong but must be known.
+    /// What does not make the sample wrong but should be known.
     pub warnings: Vec<String>,
-    /// The program's exit status as a shell shows it; none where heaplab ended it, or it never ran.
+    /// The program's exit status as a shell shows it; none if heaplab stopped it, or it never ran.
     pub exit_status: Option<u32>,
     /// From the program's start to the sample's end.
     pub wall: Duration,
-    /// From the program's start until it was ready, where something shows that.
+    /// From the program's start until it was ready, if something shows that.
     pub ready: Option<Duration>,
     /// What the tree used until the sample's end.
     pub cpu_user_ns: u64,
     /// The same in the kernel.
     pub cpu_system_ns: u64,
-    /// What the tree used in all, its end included.
+    /// What the tree used in all, including while it was stopped.
     pub usage: Usage,
-    /// What was seen.
+    /// What was sampled.
     pub series: Series,
-    /// What its control group was charged: the most of each figure.
+    /// What its control group was charged: the largest value of each figure.
     pub account: Option<Account>,
     /// Whether the variant's library was proven to serve.
     pub proven: bool,
 }
 
-/// Runs a command of the shell beside the program, such as one that prepares a sample. None if it was stopped.
+/// Runs a shell command next to the program, such as one that prepares a sample. None if it was stopped.
 ///
 /// # Errors
 ///
-/// When it cannot be started.
+/// The command cannot be started.
 pub fn prepare(command: &str, variant: &str, stop: &AtomicBool) -> io::Result<Option<u32>> {
     let (sender, events) = channel();
     let _keeper = Keeper::start(&shell(command, variant, None), Output::ToStderr, Role::Helper, sender)?;
@@ -108,7 +108,7 @@ pub fn prepare(command: &str, variant: &str, stop: &AtomicBool) -> io::Result<Op
     }
 }
 
-/// The job of a command of the shell, which is told the variant and the program's number.
+/// The job of a shell command, which is told the variant and the program's process number.
 fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
     let mut variables = vec![("HEAPLAB_VARIANT".to_owned(), variant.to_owned())];
     variables.extend(program.map(|process| ("HEAPLAB_PID".to_owned(), process.to_string())));
@@ -122,11 +122,11 @@ fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
     }
 }
 
-/// Takes one sample. None if it was stopped; the program has ended then too.
+/// Takes one sample. None if it was stopped; by then the program has ended too.
 ///
 /// # Errors
 ///
-/// When heaplab's own part cannot be done. A program that fails is a sample.
+/// Heaplab's own part fails. A program that fails is a sample.
 pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Execution>> {
     set_child_subreaper(Some(getpid()))?;
     let (sender, events) = channel();
@@ -176,7 +176,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
     Ok(execution)
 }
 
-/// Reads the program's streams and passes them on, where a line is waited for.
+/// Reads the program's streams and passes them on, if a line is waited for.
 fn pass_streams(program: &Program<'_>, keeper: &mut Keeper, sender: &Sender<Event>) -> Vec<JoinHandle<()>> {
     let Some(Ready::Line(line)) = &program.limits.ready else { return Vec::new() };
     let (stdout, stderr) = keeper.take_streams();
@@ -198,33 +198,33 @@ struct Sampling<'a> {
     started: Option<(u32, Instant)>,
     ready: Option<Duration>,
     ended: Option<(ExitStatus, Duration)>,
-    /// When nothing of the tree was left, and what it had used.
+    /// When nothing of the tree remained, and what it had used.
     gone: Option<Duration>,
     usage: Option<Usage>,
     load_ended: Option<ExitStatus>,
     /// What made the sample impossible.
     failed: Option<Cause>,
-    /// The sample is over, and the program is being ended.
+    /// The sample is over, and the program is being stopped.
     finishing: bool,
-    /// The line that shows that the program is ready came before it was known to run.
+    /// The line that shows that the program is ready arrived before it was known to run.
     ready_early: bool,
-    /// The most of each figure of its control group.
+    /// The largest value of each figure of its control group.
     account: Option<Account>,
-    /// When a process of it had been killed for memory.
+    /// When it was noticed that one of its processes had been killed for memory.
     killed_at: Option<Duration>,
 }
 
 impl Sampling<'_> {
-    /// Looks at the program until the sample is over.
+    /// Samples the program until the sample is over.
     fn run(&mut self, stop: &AtomicBool) -> io::Result<Cause> {
         let (mut next, mut next_reading) = (Instant::now(), Instant::now());
         loop {
             match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.note(event)?,
-                // The sender is ours too, so the channel stays open.
+                // We hold a sender too, so the channel stays open.
                 Err(RecvTimeoutError::Disconnected) => return Ok(Cause::Lost),
                 Err(RecvTimeoutError::Timeout) => {
-                    // What has just started is not known yet: until it is, a glance is a reading.
+                    // Processes that have just started are not known yet: until they are, a glance is a reading.
                     if Instant::now() >= next_reading || !self.glance() {
                         self.read_tree();
                         next_reading = Instant::now() + INTERVAL;
@@ -235,7 +235,7 @@ impl Sampling<'_> {
                     {
                         self.become_ready()?;
                     }
-                    // A reading that came late is not made up for.
+                    // A late reading is not made up for.
                     next = (next + GLANCE).max(Instant::now());
                 }
             }
@@ -249,14 +249,15 @@ impl Sampling<'_> {
         self.started.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
-    /// Whether the program has ended well and what it started is the program now, until the sample ends.
+    /// Whether the program has exited successfully and the processes that it started represent it until the sample
+    /// ends.
     fn is_in_background(&self) -> bool {
         let limits = self.program.limits;
         let goes_on = limits.until_last || limits.time.is_some() || limits.load.is_some();
         goes_on && matches!(self.ended, Some((ExitStatus::Exited(0), _)))
     }
 
-    /// Whether there may be processes that are measured.
+    /// Whether there may be processes to measure.
     fn lives(&self) -> bool {
         self.usage.is_none() && (self.ended.is_none() || self.is_in_background())
     }
@@ -278,7 +279,7 @@ impl Sampling<'_> {
         }
     }
 
-    /// False where there was nothing to glance at.
+    /// False if there was nothing to glance at.
     fn glance(&mut self) -> bool {
         let (lives, elapsed) = (self.lives(), self.elapsed());
         self.keeper.as_ref().is_some_and(|keeper| lives && self.series.glance(keeper.id(), elapsed))
@@ -309,7 +310,7 @@ impl Sampling<'_> {
                 self.failed = Some(Cause::Lost);
             }
             Event::Lost(Role::Program) => {}
-            // Its line can be heard before its keeper is.
+            // Its line can arrive before its keeper's message.
             Event::Ready if self.started.is_none() => self.ready_early = true,
             Event::Ready if self.ready.is_none() => self.become_ready()?,
             Event::Ready => {}
@@ -317,7 +318,7 @@ impl Sampling<'_> {
         Ok(())
     }
 
-    /// The program can be used from now on.
+    /// Records that the program is ready from now on.
     fn become_ready(&mut self) -> io::Result<()> {
         self.ready = Some(self.elapsed());
         let waited_for = !self.finishing && self.lives();
@@ -360,7 +361,7 @@ impl Sampling<'_> {
         limits.timeout.is_some_and(|timeout| elapsed >= timeout).then_some(Cause::Timeout)
     }
 
-    /// Waits until `done`, or for so long.
+    /// Waits until `done`, or for this long.
     fn wait(&mut self, time: Duration, done: fn(&Self) -> bool) -> io::Result<bool> {
         let deadline = Instant::now() + time;
         while !done(self) {
@@ -372,7 +373,7 @@ impl Sampling<'_> {
         Ok(true)
     }
 
-    /// Ends what still runs, and says what came of the sample.
+    /// Stops what still runs, and returns the result of the sample.
     fn finish(mut self, cause: Cause) -> io::Result<Option<Execution>> {
         self.series.want_share();
         self.read_tree();
@@ -387,10 +388,10 @@ impl Sampling<'_> {
                 "what its processes share is not known ({why}), so that its memory is their sum alone"
             ));
         }
-        // Nothing of the tree is left when it is gone.
+        // Nothing of the tree remains once it is gone.
         self.keeper = None;
         if matches!(cause, Cause::Lost) {
-            // Without their keeper they are ours.
+            // Without their keeper they are our children.
             signal_all(Signal::KILL);
         }
         if matches!(cause, Cause::Stopped) {

@@ -1,4 +1,4 @@
-//! The figures of a process tree over time: peaks and means of every sample of it, and points for a plot.
+//! The figures of a process tree over time: peaks and means of all its samples, and points for a plot.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -8,27 +8,27 @@ use super::tree::{Member, Watched, descendants, ended_children_ticks, proportion
 use crate::sharing::{Sharing, cpu_time, fill_edges};
 use crate::stats::TimeWeighted;
 
-/// Points that are kept at most; beyond, neighbours are joined and the larger stays.
+/// Most points that are kept; beyond, neighbours are joined and the larger value stays.
 const MOST_POINTS: usize = 20_000;
 /// Reading the proportional share takes at most one part in this many of the time.
 const SHARE_COST: u32 = 100;
-/// Looking for new processes takes at most one part in this many of the time.
+/// Searching for new processes takes at most one part in this many of the time.
 const FIND_COST: u32 = 50;
 
-/// One sample of the tree, or several joined.
+/// One sample of the tree, or several joined ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// Time since the program's start.
     pub time_ns: u64,
     /// Anonymous resident bytes, added up over the processes.
     pub anonymous_bytes: u64,
-    /// The same of the largest process.
+    /// The same for the largest process.
     pub largest_bytes: u64,
-    /// The same of all, with pages that processes share counted once; none where that is not known.
+    /// The same for all, with pages that processes share counted once; none if not known.
     pub once_bytes: Option<u64>,
-    /// Resident bytes, those of files and shared memory included.
+    /// Resident bytes, including files and shared memory.
     pub rss_bytes: u64,
-    /// Proportional share, where it was read.
+    /// Proportional share, if it was read.
     pub pss_bytes: Option<u64>,
     /// Swapped bytes.
     pub swap_bytes: u64,
@@ -40,11 +40,11 @@ pub struct Point {
     pub cpu_user_ns: u64,
     /// System CPU time until now.
     pub cpu_system_ns: u64,
-    /// CPU time until now by the processes' own clocks, which unlike the other two tick in ns.
+    /// CPU time until now by the processes' own clocks, which, unlike the other two, tick in ns.
     pub cpu_ns: u64,
 }
 
-/// A process of the tree over its life.
+/// A process of the tree over its lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) process: u32,
@@ -57,7 +57,7 @@ pub(super) struct Seen {
 pub struct Series {
     /// Points in order of time.
     pub points: Vec<Point>,
-    /// Number of readings, glances included.
+    /// Number of readings, including glances.
     pub readings: u64,
     /// The largest of each figure.
     pub peak: Point,
@@ -100,7 +100,7 @@ impl Point {
 }
 
 impl Series {
-    /// Looks at the tree below `keeper` at `time` since the program's start. False if there is no process.
+    /// Reads the tree below `keeper` at `time` since the program's start. False if there is no process.
     pub(super) fn read_tree(&mut self, keeper: u32, time: Duration) -> bool {
         let mut point = Point { time_ns: time.as_nanos() as u64, ..Point::default() };
         let mut ticks = ended_children_ticks(keeper);
@@ -131,7 +131,7 @@ impl Series {
                 share_cost += from.elapsed();
             }
         }
-        // The next glance is a reading then. One that stays what it is, is a heaplab that was started.
+        // The next glance is then a reading. A process that still runs this program was started as heaplab.
         self.found.retain(|process| !unstarted.contains(process) || self.unstarted.contains(process));
         self.unstarted = unstarted;
         if point.processes == 0 {
@@ -151,8 +151,8 @@ impl Series {
         true
     }
 
-    /// Reads the resident memory alone, of the processes that the last reading found: a reading is too dear to be
-    /// taken as often as a recorder takes one. False if there is none, or it has changed since.
+    /// Reads only the resident memory of the processes that the last reading found: a full reading is too
+    /// expensive to be taken as often as a recorder takes one. False if there is none, or it has changed since.
     pub(super) fn glance(&mut self, keeper: u32, time: Duration) -> bool {
         if time >= self.next_find {
             let from = cpu_time();
@@ -190,7 +190,7 @@ impl Series {
         for (process, watched) in &self.watched {
             let last = before.remove(process).unwrap_or(0);
             match watched.cpu_ns() {
-                // One that has started anew under the number of another.
+                // A different process has started under the number of an earlier one.
                 Some(now) if now < last => {
                     self.ended_cpu_ns += last;
                     self.cpu_ns.insert(*process, now);
@@ -204,7 +204,7 @@ impl Series {
         self.ended_cpu_ns + self.cpu_ns.values().sum::<u64>()
     }
 
-    /// Reads what these processes share, if it is time.
+    /// Reads what these processes share, if it is time to.
     fn share(&mut self, time: Duration, processes: Vec<u32>) {
         if processes != self.processes {
             self.edges.push(time.as_nanos() as u64);
@@ -213,7 +213,7 @@ impl Series {
         self.sharing.sample(time, self.processes.iter().copied());
     }
 
-    /// Works out the memory with shared pages counted once, when nothing more is to come.
+    /// Computes the memory with shared pages counted once, when all samples are in.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl Series {
             while let Some(of) = shared.get(next).filter(|of| of.0 <= point.time_ns) {
                 (next, bytes) = (next + 1, of.1);
             }
-            // A process shares no more than it has.
+            // A process cannot share more than it has.
             let counted = point.anonymous_bytes.saturating_sub(bytes).max(point.largest_bytes);
             point.once_bytes = Some(counted);
             self.peak.once_bytes = self.peak.once_bytes.max(Some(counted));
@@ -236,7 +236,7 @@ impl Series {
         Ok(())
     }
 
-    /// The next reading reads the proportional share, whatever that costs.
+    /// Makes the next reading read the proportional share, whatever that costs.
     pub(super) fn want_share(&mut self) {
         self.next_share = None;
     }
@@ -274,7 +274,7 @@ impl Series {
         self.anonymous.mean()
     }
 
-    /// Time-weighted mean of the same with shared pages counted once; none where that is not known.
+    /// Time-weighted mean of it with shared pages counted once; none if not known.
     #[must_use]
     pub fn once_mean_bytes(&self) -> Option<u64> {
         self.once_mean_bytes
@@ -286,7 +286,7 @@ impl Series {
         self.share.mean()
     }
 
-    /// Every process that was seen, the largest first.
+    /// Every process that was sampled, the largest first.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.iter().map(|((process, program), peak)| Seen {
             process: *process,
@@ -335,7 +335,7 @@ mod tests {
         let mut series = Series::default();
         let own = std::process::id();
         assert!(!series.glance(own, Duration::ZERO), "nothing was sampled yet");
-        // Limits the shell runs cat, or has become it.
+        // Waits until the shell runs cat, or has become it.
         for _ in 0..500 {
             if series.read_tree(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2))
             {

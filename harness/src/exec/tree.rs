@@ -1,7 +1,7 @@
-//! A tree of processes, read from /proc: who belongs to it, and what it uses.
+//! A tree of processes, read from /proc: which processes belong to it, and what it uses.
 //!
-//! Side effects of a reading: about 60 us a process, and, where the proportional share is read, `smaps_rollup`, during
-//! which the process cannot change its mappings. A process that ends in between counts nothing.
+//! Side effects of a reading: about 60 us per process and, if the proportional share is read, `smaps_rollup`, during
+//! which the process cannot change its mappings. A process that exits meanwhile counts as nothing.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,52 +16,53 @@ use procfs::{ProcError, ProcResult};
 pub(super) struct Member {
     /// Its number.
     pub(super) process: u32,
-    /// The program that it runs; none where that is not to be seen.
+    /// The program that it runs; none if that is not visible.
     pub(super) program: Option<PathBuf>,
     /// Anonymous resident bytes.
     pub(super) anonymous_bytes: u64,
-    /// Resident bytes, those of files and shared memory included.
+    /// Resident bytes, including files and shared memory.
     pub(super) rss_bytes: u64,
     /// Swapped bytes.
     pub(super) swap_bytes: u64,
     /// Threads.
     pub(super) threads: u64,
-    /// User and system CPU time in clock ticks, its ended children's included.
+    /// User and system CPU time in clock ticks, including that of its exited children.
     pub(super) cpu_ticks: (u64, u64),
 }
 
-/// A process whose resident memory is read again and again.
+/// A process whose resident memory is read repeatedly.
 #[derive(Debug)]
 pub(super) struct Watched(Process);
 
 impl Watched {
-    /// None if it has ended.
+    /// None if it has exited.
     pub(super) fn open(process: u32) -> Option<Watched> {
         Process::new(process as i32).ok().map(Watched)
     }
 
-    /// Anonymous resident bytes, and all resident ones; none if it has ended.
+    /// Anonymous resident bytes and all resident bytes; none if it has exited.
     pub(super) fn resident_bytes(&self) -> Option<(u64, u64)> {
         let statm = self.0.statm().ok().filter(|statm| statm.size > 0)?;
         let page = procfs::page_size();
         Some((statm.resident.saturating_sub(statm.shared) * page, statm.resident * page))
     }
 
-    /// CPU time that it has used, by its clock; none if it has ended.
+    /// CPU time that it has used, by its clock; none if it has exited.
     pub(super) fn cpu_ns(&self) -> Option<u64> {
         let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(self.0.pid())).ok()?;
         u64::try_from(clock_gettime(clock).ok()?.num_nanoseconds()).ok()
     }
 }
 
-/// The processes below `root`, without it.
+/// The processes below `root`, without `root` itself.
 ///
-/// The kernel lists a thread's children; PERF: so that a reading costs by the tree's size, not the machine's.
+/// The kernel lists a thread's children. PERF: so the cost of a reading depends on the size of the tree, not on the
+/// machine's.
 pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     let mut open = vec![root];
     while let Some(process) = open.pop() {
-        // A process that is gone has no children: they are the keeper's now, and are found there.
+        // A process that is gone has no children: they belong to the keeper now, and are found there.
         for child in children(process).unwrap_or_default() {
             if found.insert(child) {
                 open.push(child);
@@ -76,7 +77,7 @@ fn children(process: u32) -> ProcResult<Vec<u32>> {
     for thread in Process::new(process as i32)?.tasks()? {
         match thread.and_then(|thread| thread.children()) {
             Ok(found) => children.extend(found),
-            // A thread that has ended meanwhile.
+            // A thread that has exited meanwhile.
             Err(ProcError::NotFound(_) | ProcError::Io(..)) => {}
             Err(error) => return Err(error),
         }
@@ -84,7 +85,7 @@ fn children(process: u32) -> ProcResult<Vec<u32>> {
     Ok(children)
 }
 
-/// What a process uses now; none if it has ended.
+/// What a process uses now; none if it has exited.
 pub(super) fn read_member(process: u32) -> Option<Member> {
     const KIB: u64 = 1024;
     let entry = Process::new(process as i32).ok()?;
@@ -102,7 +103,7 @@ pub(super) fn read_member(process: u32) -> Option<Member> {
     })
 }
 
-/// CPU time of a process's children that have ended, in clock ticks: user and system.
+/// CPU time of a process's exited children, in clock ticks: user and system.
 pub(super) fn ended_children_ticks(process: u32) -> (u64, u64) {
     let ticks = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
     let stat = Process::new(process as i32).and_then(|entry| entry.stat());
