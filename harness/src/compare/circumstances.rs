@@ -1,13 +1,15 @@
-//! What differs between two runs beside their figures: machine, options, builds, and the work itself.
+//! What differs between two runs besides their figures: machine, options, builds, and the work itself.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::results::{RunFile, RunVariant, RunWorkload};
 
-/// Sentences on what differs. Each is a reason why a change of the figures need not be the allocator's.
+/// Sentences about what differs. Each is a reason why a change in the figures may not be due to the
+/// allocator.
 ///
-/// The first is about the machine, if that differs. How often and until when was measured is no difference.
+/// The first is about the machine, if that differs. How often and until when a run measured does not count
+/// as a difference.
 pub fn describe_differences(old: &RunFile, new: &RunFile) -> Vec<String> {
     let mut notes = Vec::new();
     let machine = differing_facts(&old.machine, &new.machine);

@@ -3,7 +3,7 @@
 /// Runs could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
-    /// Runs of several kinds of machines, which are not the same in both.
+    /// Runs of several kinds of machines, and the kinds differ between the two.
     #[error(
         "a run is of several kinds of machines, and they are not the same in both: compare runs of one kind, or of the same \
          kinds in the same order"
@@ -14,7 +14,7 @@ pub enum CompareError {
     UnknownMetric {
         /// What was named.
         named: String,
-        /// The metrics that there are.
+        /// The metrics that exist.
         known: String,
     },
     /// The baseline is not in a run.

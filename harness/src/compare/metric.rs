@@ -1,18 +1,18 @@
-//! Metrics as a comparison needs them: which are compared unless others are named, which way is better, and how they
-//! are shown.
+//! Metrics for comparisons: which are compared unless others are named, which direction is better, and how they are
+//! shown.
 
 use super::{CompareError, Finding};
 use crate::report::{Analysis, units};
 use crate::stats::Verdict;
 
-/// Speed, by the best of these that was measured.
+/// Speed: the best of these that was measured.
 const OF_SPEED: [&str; 3] = ["allocator_ns_per_event", "busy_ns_per_event", "wall_ns_per_event"];
 /// Memory.
 const OF_MEMORY: &str = "resident_peak_bytes";
-/// Compared where neither was measured.
+/// Compared if neither was measured.
 const SUBSTITUTES: [&str; 2] = ["malloc_call_p99_ns", "events"];
 
-/// Which way a metric is better.
+/// Which direction of a metric is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
     /// Less of it is better: time, memory, faults.
@@ -23,7 +23,7 @@ pub enum Better {
     Neither,
 }
 
-/// Which way a metric of summary.csv is better.
+/// Which direction of a metric of summary.csv is better.
 ///
 /// ```
 /// use heaplab::compare::{Better, better};
@@ -44,12 +44,12 @@ pub fn better(metric: &str) -> Better {
     }
 }
 
-/// The metrics to compare, each measured in at least one of the runs. None where nothing was measured.
+/// The metrics to compare, each measured in at least one of the runs. None if nothing was measured.
 pub(super) fn choose(named: &[String], runs: &[&Analysis<'_>]) -> Result<Vec<String>, CompareError> {
     let rows = || runs.iter().flat_map(|run| &run.summary);
     let measured = |metric: &str| rows().any(|row| row.metric == metric);
     if named.is_empty() {
-        // In every run, so that like is compared with like.
+        // It must be in every run, so that like is compared with like.
         let in_each = |metric: &str| {
             runs.iter().all(|run| run.summary.iter().any(|row| row.metric == metric && row.n > 0))
         };
@@ -106,8 +106,8 @@ pub(super) fn words(metric: &str, verdict: Verdict) -> &'static str {
     }
 }
 
-/// How much worse the ends of a ratio's interval are than 1, as fractions, the lesser first: 0.05 for 5 % worse, below 0
-/// for better. Where neither direction is better, what counts is how far they are off 1.
+/// How much worse than 1 the ends of a ratio's interval are, as fractions, the smaller first: 0.05 for 5 % worse,
+/// negative for better. If neither direction is better, their distance from 1 counts.
 pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
     match better(metric) {
         Better::Lower => (low - 1.0, high - 1.0),
@@ -120,8 +120,8 @@ pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
     }
 }
 
-/// The finding on a comparison with an interval, if there is one to report: over the limit (0.05 for 5 %) where the
-/// whole interval is, open where the limit lies in it. `what` names it.
+/// The finding on a comparison with an interval, if there is one to report: over, if the whole interval is beyond the
+/// limit (0.05 for 5 %); open, if the limit is inside the interval. `what` names it.
 pub(super) fn find_worse(what: &str, metric: &str, (low, high): (f64, f64), limit: f64) -> Option<Finding> {
     let (least, most) = worse_by(metric, low, high);
     let percent = |fraction: f64| format!("{:.1} %", fraction * 100.0);

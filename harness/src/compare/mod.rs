@@ -1,8 +1,8 @@
-//! Comparisons: the variants of one run side by side, the same variants in two runs, or a variant and itself.
+//! Comparisons: the variants of one run side by side, the same variants in two runs, or a variant with itself.
 //!
 //! Data goes one way: one or two analysed runs -> rows with a ratio, its interval and a verdict -> a table, CSV, JSON
 //! or markdown. Nothing is measured or written to a run here. What is missing on one side is a row that says so,
-//! never a row less.
+//! never a missing row.
 
 mod circumstances;
 mod error;
@@ -25,20 +25,20 @@ pub use variants::{VariantComparison, VariantRow, compare_variants};
 pub struct Question {
     /// Metrics by their names in summary.csv; none for the headlines of what was measured.
     pub metrics: Vec<String>,
-    /// A difference is named when its whole interval is beyond this fraction: 0.02 for 2 %.
+    /// A difference is named if its whole interval is beyond this fraction: 0.02 for 2 %.
     pub threshold: f64,
 }
 
-/// One comparison that went past a limit, or that cannot be judged.
+/// One comparison that exceeds a limit, or that cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// A difference for the worse is shown, and is larger than the limit. The sentence says which and how large.
     Over(String),
-    /// Whether there is one cannot be said. The sentence says why.
+    /// It is not known whether there is one. The sentence says why.
     Open(String),
 }
 
-/// What the mean over so many workloads is called, in the place of a workload's name.
+/// The name of the mean over this many workloads, in place of a workload's name.
 fn name_of_mean(workloads: usize) -> String {
     format!("geometric mean of {workloads} workloads")
 }

@@ -1,5 +1,5 @@
-//! A variant against itself: what a machine calls different though it is the same, and how small a difference it can
-//! tell from none.
+//! A variant compared with itself: what a machine calls different although it is the same, and how small a
+//! difference it can tell from none.
 
 use serde::Serialize;
 
@@ -8,7 +8,8 @@ use crate::stats::{
     NOISE_THRESHOLD, NetRatio, Power, Ratio, Shared, Verdict, net_ratio, paired_ratio, verdict,
 };
 
-/// What a metric shows of a variant against itself. An empty number of blocks means that more than 100 are needed.
+/// What a metric shows for a variant compared with itself. An empty number of blocks means that more than 100 are
+/// needed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NoiseRow {
     /// Workload's name.
@@ -17,13 +18,13 @@ pub struct NoiseRow {
     pub metric: String,
     /// Blocks that were measured.
     pub blocks: u64,
-    /// Ratio of the one to the other within blocks.
+    /// Ratio of one to the other within blocks.
     pub ratio: f64,
     /// Lower end of its interval.
     pub ratio_low: f64,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub ratio_high: f64,
-    /// What it shows: anything but no difference is a fault of the machine or of the measurement.
+    /// What it shows: anything except no difference is a fault of the machine or of the measurement.
     pub verdict: Verdict,
     /// Blocks that tell a difference of 2 % from none.
     pub blocks_for_2_percent: Option<u64>,
@@ -38,8 +39,8 @@ pub struct NoiseRow {
 }
 
 impl NoiseRow {
-    /// What blocks of a variant and itself show, compared as a report compares them: busy time without the harness's
-    /// share, where that can be told from nothing. None with too few blocks, or of zeroes.
+    /// What blocks of a variant and itself show, compared as in a report: busy time without the harness's share, if
+    /// the rest can be told from nothing. None if there are too few blocks, or they contain zeros.
     pub fn of_blocks(workload: &str, metric: &str, blocks: &[Shared], seed: u64) -> Option<NoiseRow> {
         if metric == BUSY_PER_EVENT
             && blocks.iter().any(|block| block.harness > 0.0)

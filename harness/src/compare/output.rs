@@ -38,8 +38,8 @@ pub fn print_sizes(differences: &[SizeDifference], format: Format, out: &mut dyn
     print_grid(&size_grid(differences.iter()), columns::<SizeDifference>(), differences, format, out)
 }
 
-/// Prints, below a table of figures, how many size classes of each workload differ, and those that differ the most at the
-/// peak.
+/// Prints, below a table of figures, how many size classes of each workload differ, and the ones that differ the most
+/// at the peak.
 pub fn print_size_summary(differences: &[SizeDifference], what: &str, out: &mut dyn Write) -> io::Result<()> {
     let mut rest = differences;
     while let Some(first) = rest.first() {
@@ -98,7 +98,7 @@ fn print_grid<R: Serialize>(
     }
 }
 
-/// A metric's name with the way in which it is better.
+/// A metric's name with the direction that is better.
 fn name_metric(metric: &str) -> String {
     match better(metric) {
         Better::Lower => format!("{metric} (lower is better)"),
@@ -120,7 +120,7 @@ fn variant_cells(row: &VariantRow, unranked: &[String]) -> Vec<String> {
         Some((None, verdict)) => words(&row.metric, verdict).to_owned(),
     };
     let rank = if is_unranked { "not ranked" } else { row.rank.unwrap_or("-") };
-    // Over several workloads a value would mean bytes of this and of that: the ratio alone says something.
+    // Over several workloads, a value would mix bytes of different programs: only the ratio says something.
     let of_one = |value: Option<f64>| value.filter(|_| row.workloads == 1);
     vec![
         row.variant.clone(),
@@ -163,7 +163,7 @@ fn run_cells(row: &RunRow) -> Vec<String> {
     ]
 }
 
-/// Samples that count, with what must be known of the others: `9 of 10`, `10, 1 outlier`.
+/// Samples that count, with what readers should know about the others: `9 of 10`, `10, 1 outlier`.
 fn samples(n: u64, failed: u64, outliers: u64) -> String {
     let count = if failed == 0 { format!("{n}") } else { format!("{n} of {}", n + failed) };
     match outliers {

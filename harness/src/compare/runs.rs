@@ -1,7 +1,8 @@
-//! Two runs: what became of each variant, workload by workload.
+//! Two runs: how each variant changed, workload by workload.
 //!
-//! They share no block. As they are, the interval covers the noise within each run and not what changed on the
-//! machine between them; as ratios to a baseline that both have, within blocks, it covers that too.
+//! They share no block. If figures are compared as they are, the interval covers the noise within each run and
+//! not what changed on the machine between them; as ratios to a baseline that both have, within blocks, it covers
+//! that too.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +17,17 @@ use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, s
 /// A metric of one variant in two runs. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
-    /// Workload's name, or what the mean is over.
+    /// Workload's name, or what the mean covers.
     pub workload: String,
-    /// How many workloads it is about: 1, or those of a geometric mean.
+    /// How many workloads it covers: 1, or those of a geometric mean.
     pub workloads: u64,
     /// The metric's name in summary.csv.
     pub metric: String,
     /// Variant's label.
     pub variant: String,
-    /// The variant within whose blocks both runs' figures are ratios; empty where they are as they were measured.
+    /// The variant to which both runs' figures are ratios within blocks; empty if figures are as measured.
     pub baseline: Option<String>,
-    /// Where the variant or the workload is missing: `old`, `new` or `both`; empty where it is in both.
+    /// Where the variant or the workload is missing: `old`, `new` or `both`; empty if it is in both.
     #[serde(borrow)]
     pub missing: Option<&'static str>,
     /// Samples of the old run that measured it.
@@ -37,7 +38,7 @@ pub struct RunRow {
     pub old_median: Option<f64>,
     /// Lower end of its interval.
     pub old_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub old_high: Option<f64>,
     /// Samples of the new run that measured it.
     pub new_n: u64,
@@ -47,26 +48,26 @@ pub struct RunRow {
     pub new_median: Option<f64>,
     /// Lower end of its interval.
     pub new_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub new_high: Option<f64>,
-    /// New over old: Hodges-Lehmann's estimate of shift on logarithms.
+    /// New over old: Hodges and Lehmann's estimate of shift on logarithms.
     pub ratio: Option<f64>,
     /// Lower end of its interval.
     pub ratio_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of its interval.
     pub ratio_high: Option<f64>,
     /// Coverage of that interval, as a fraction.
     pub ratio_coverage: Option<f64>,
-    /// Two-sided probability of the test of Mann and Whitney, exact up to 50 samples.
+    /// Two-sided probability of the Mann–Whitney test, exact up to 50 samples.
     pub p: Option<f64>,
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
-    /// The kind of machine that it was measured on, in a run of several kinds.
+    /// The kind of machine on which it was measured, in a run of several kinds.
     pub machine: Option<String>,
 }
 
 impl RunRow {
-    /// What the workload is called in reports.
+    /// The workload's name in reports.
     #[must_use]
     pub fn name(&self) -> String {
         name_on(&self.workload, self.machine.as_deref())
@@ -76,9 +77,9 @@ impl RunRow {
 /// Two runs, compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunComparison {
-    /// By workload, then metric, then variant: the old run's order, then what the new one has besides.
+    /// By workload, then metric, then variant: in the old run's order, followed by what only the new one has.
     pub rows: Vec<RunRow>,
-    /// What is missing or differs beside the figures, in sentences.
+    /// What is missing or differs besides the figures, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -110,7 +111,7 @@ pub fn compare_runs(
     for workload in &workloads {
         for metric in &metrics {
             let all = variants.iter().map(|variant| pair.row(&[*workload], metric, variant));
-            // What neither run tried is missing in neither.
+            // What neither run tried is not missing.
             rows.extend(all.filter(|row| row.missing != Some("both") || row.old_failed + row.new_failed > 0));
         }
     }
@@ -172,7 +173,7 @@ fn prefixed(side: &str, notes: &[String]) -> Vec<String> {
     notes.iter().map(|note| format!("{side} run: {note}")).collect()
 }
 
-/// The names of both, in the first's order, then the second's.
+/// The names in both: those of the first in its order, then the others of the second.
 fn union<'a>(first: &'a [String], second: &'a [String]) -> Vec<&'a str> {
     let others = second.iter().filter(|name| !first.contains(name));
     first.iter().chain(others).map(String::as_str).collect()
@@ -186,7 +187,7 @@ pub(super) fn name_of_side(side: &str) -> &'static str {
     }
 }
 
-/// One sentence for each variant that is missing on a workload, with the metrics that miss it.
+/// One sentence for each variant that is missing on a workload, with the metrics for which it is missing.
 fn describe_missing(rows: &[RunRow]) -> Vec<String> {
     let mut found: BTreeMap<(String, &str, &str), Vec<&str>> = BTreeMap::new();
     for row in rows {
@@ -237,7 +238,7 @@ impl Pair<'_> {
             };
             of(self.old) || of(self.new)
         };
-        // Runs of several kinds of machines are compared where both are of the same.
+        // Runs of several kinds of machines are compared if both have the same kinds.
         let (workload, machine) = match workloads {
             [workload] if self.old.workloads.iter().any(|known| known == workload) => {
                 self.old.run.in_rows(workload)

@@ -8,12 +8,12 @@ use crate::report::Analysis;
 use crate::results::{interval_of, name_on};
 use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, outliers, verdict};
 
-/// A variant's metric on one workload, or over several. An empty cell means not measured.
+/// A variant's metric on one workload or over several. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantRow {
-    /// Workload's name, or what the mean is over.
+    /// Workload's name, or what the mean covers.
     pub workload: String,
-    /// How many workloads it is about: 1, or those of a geometric mean.
+    /// How many workloads it covers: 1, or those of a geometric mean.
     pub workloads: u64,
     /// The metric's name in summary.csv.
     pub metric: String,
@@ -23,38 +23,38 @@ pub struct VariantRow {
     pub n: u64,
     /// Samples that are not ok.
     pub failed: u64,
-    /// Samples that lie apart from the rest. They count all the same.
+    /// Samples that are far from the rest. They still count.
     pub outliers: u64,
     /// Median over blocks.
     pub median: Option<f64>,
     /// Lower end of the median's interval.
     pub low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of the median's interval.
     pub high: Option<f64>,
     /// Coverage of that interval, as a fraction.
     pub coverage: Option<f64>,
-    /// The variant that the ratio is to; empty where there is none.
+    /// The variant to which the ratio refers; empty if there is none.
     pub baseline: Option<String>,
     /// Ratio to the baseline within blocks.
     pub ratio: Option<f64>,
     /// Lower end of the ratio's interval.
     pub ratio_low: Option<f64>,
-    /// Upper end of it.
+    /// Upper end of the ratio's interval.
     pub ratio_high: Option<f64>,
     /// Coverage of that interval, as a fraction.
     pub ratio_coverage: Option<f64>,
     /// What the ratio shows.
     pub verdict: Option<Verdict>,
-    /// `best`: no other has a better median. `level`: no difference to the best is shown. `least` or `most`: the best
-    /// median, with too few blocks to say more. Empty: shown to be worse, not ranked, or no better side.
+    /// `best`: no other has a better median. `level`: no difference from the best is shown. `least` or `most`: the best
+    /// median, with too few blocks to say more. Empty: shown to be worse, not ranked, or neither direction is better.
     #[serde(borrow)]
     pub rank: Option<&'static str>,
-    /// The kind of machine that it was measured on, in a run of several kinds.
+    /// The kind of machine on which it was measured, in a run of several kinds.
     pub machine: Option<String>,
 }
 
 impl VariantRow {
-    /// What the workload is called in reports.
+    /// The workload's name in reports.
     #[must_use]
     pub fn name(&self) -> String {
         name_on(&self.workload, self.machine.as_deref())
@@ -128,7 +128,7 @@ impl VariantComparison {
     }
 
     fn add(&mut self, group: &Group<'_>) {
-        // Floor is the harness: of what is left without it there is nothing to show.
+        // Floor is the harness: without the harness nothing remains of it to show.
         let is_shown = |row: &VariantRow| row.n + row.failed > 0 || !group.run.is_floor(&row.variant);
         let rows = group.run.variants.iter().map(|variant| group.row(variant)).filter(is_shown);
         let rows: Vec<VariantRow> = rows.collect();
@@ -149,7 +149,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// The workload and its kind of machine, or what the mean is over.
+    /// The workload and its kind of machine, or what the mean covers.
     fn subject(&self) -> (String, Option<String>) {
         match self.workloads {
             [workload] => self.run.run.in_rows(workload),
@@ -166,7 +166,7 @@ impl Group<'_> {
         self.run.ratio_over(self.workloads, variant, base, self.metric)
     }
 
-    /// Whether the harness's share hides what two differ by, so that there is no ratio.
+    /// Whether the harness's share hides the difference of two variants, so that there is no ratio.
     fn is_drowned(&self, variant: &str, base: &str) -> bool {
         self.run.is_drowned(self.workloads, variant, base, self.metric)
     }
@@ -220,7 +220,7 @@ impl Group<'_> {
         }
     }
 
-    /// Marks the best, and those that are not shown to differ from it. A variant of which a sample failed is not ranked.
+    /// Marks the best, and those that are not shown to differ from it. A variant with a failed sample is not ranked.
     fn ranked(&self, mut rows: Vec<VariantRow>) -> Vec<VariantRow> {
         let sign = match better(self.metric) {
             Better::Lower => 1.0,
@@ -243,7 +243,7 @@ impl Group<'_> {
                 Some(Verdict::TooFew) => judged = false,
                 Some(Verdict::NoDifference | Verdict::UnderResolution) => rows[at].rank = Some("level"),
                 None if self.is_drowned(variant, &label) => rows[at].rank = Some("level"),
-                // Of zero there is no ratio: equal medians are level.
+                // Zero has no ratio: equal medians are level.
                 None if rows[at].median == rows[best].median => rows[at].rank = Some("level"),
                 _ => {}
             }
