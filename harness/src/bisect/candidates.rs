@@ -1,5 +1,5 @@
-//! What is searched: libraries of a folder in the order of their names, or commits of a repository, each built when it is
-//! its turn.
+//! What is searched: the libraries of a folder in the order of their names, or the commits of a repository, each built
+//! when its turn comes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::error::BisectError;
 
-/// A list, the good one first and the bad one last.
+/// A list with the good one first and the bad one last.
 pub(super) enum Candidates {
     /// Files.
     Libraries(Vec<PathBuf>),
@@ -21,13 +21,13 @@ pub(super) enum Candidates {
 pub(super) struct Commits {
     hashes: Vec<String>,
     build: String,
-    /// Holds the worktree, and the libraries that were built.
+    /// Holds the worktree and the libraries that were built.
     place: TempDir,
 }
 
 impl Candidates {
-    /// Libraries of `directory` between `good` and `bad`, in the order of their names, numbers in them by value. Where the two
-    /// do not lie in it, all of its libraries are between them.
+    /// Libraries of `directory` between `good` and `bad`, in the order of their names, with numbers in them compared by
+    /// value. If the two are not in it, all of its libraries are between them.
     pub(super) fn of_directory(directory: &Path, good: &Path, bad: &Path) -> Result<Candidates, BisectError> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -78,7 +78,7 @@ impl Candidates {
         Ok(Candidates::Commits(Commits { hashes, build: build.to_owned(), place }))
     }
 
-    /// How many there are, the good and the bad one included.
+    /// How many there are, including the good and the bad one.
     pub(super) fn len(&self) -> usize {
         match self {
             Candidates::Libraries(paths) => paths.len(),
@@ -86,7 +86,7 @@ impl Candidates {
         }
     }
 
-    /// What one is called.
+    /// The name of a candidate.
     pub(super) fn name(&self, at: usize) -> String {
         match self {
             Candidates::Libraries(paths) => {
@@ -96,7 +96,7 @@ impl Candidates {
         }
     }
 
-    /// Its library, built if need be; why there is none, where it cannot be built.
+    /// Its library, built if necessary; if it cannot be built, the reason.
     pub(super) fn library(&self, at: usize) -> Result<Result<PathBuf, String>, BisectError> {
         match self {
             Candidates::Libraries(paths) => Ok(Ok(paths[at].clone())),
@@ -132,7 +132,7 @@ impl Commits {
         let Some(path) = said.lines().last().map(|line| tree.join(line.trim())) else {
             return Ok(Err("--build printed no path of a library".to_owned()));
         };
-        // The next commit's build writes over it.
+        // The next commit's build overwrites it.
         match fs::copy(&path, &kept) {
             Ok(_) => Ok(Ok(kept)),
             Err(error) => {
@@ -144,12 +144,13 @@ impl Commits {
 
 impl Drop for Commits {
     fn drop(&mut self) {
-        // The folder goes with the value; git's note of the worktree must go too. Where that fails, git worktree prune mends it.
+        // The folder is removed with the value; git's record of the worktree must go too. If that fails, git worktree
+        // prune fixes it.
         let _ = git(&["worktree", "remove", "--force", &tree_in(&self.place).to_string_lossy()]);
     }
 }
 
-/// Runs git in this process's folder; what it prints, without the last line's end.
+/// Runs git in this process's folder; returns what it prints, without the last line end.
 fn git(arguments: &[&str]) -> Result<String, BisectError> {
     let failed = |complaint: String| BisectError::Git { arguments: arguments.join(" "), complaint };
     let output = Command::new("git").args(arguments).stdin(Stdio::null()).output();
@@ -160,7 +161,7 @@ fn git(arguments: &[&str]) -> Result<String, BisectError> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Orders names as people do: numbers in them by value.
+/// Orders names as people do, with numbers in them compared by value.
 fn natural_key(name: &str) -> Vec<(u64, String)> {
     let mut key = Vec::new();
     let mut rest = name;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::session::SessionError;
 
-/// A search that could not be made. One that ends among several suspects is no error.
+/// A search that could not be made. A search that ends among several suspects is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum BisectError {
     /// What was asked for does not exist or is not allowed.
@@ -15,7 +15,7 @@ pub enum BisectError {
     Io {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// What the system said.
         source: std::io::Error,
     },
     /// git did not do what it was asked.
@@ -26,7 +26,7 @@ pub enum BisectError {
         /// What it said.
         complaint: String,
     },
-    /// One that must be tested cannot be.
+    /// A build that must be tested cannot be.
     #[error("{name} cannot be tested: {reason}")]
     Untestable {
         /// Its name.
@@ -34,7 +34,7 @@ pub enum BisectError {
         /// Why.
         reason: String,
     },
-    /// The bad one is not worse: which, by what, and what was measured.
+    /// The bad one is not worse: which, by how much, and what was measured.
     #[error("{0}: there is nothing to search for")]
     NotWorse(String),
     /// The good one differs from itself by more than half of the threshold in too many blocks.
@@ -49,7 +49,7 @@ pub enum BisectError {
         threshold: String,
         /// Blocks in which it differed.
         off: usize,
-        /// Of so many.
+        /// The number of blocks.
         blocks: usize,
     },
     /// A measurement that failed.

@@ -1,9 +1,10 @@
-//! The first of many builds of an allocator that is worse than a good one: halving, each step a sequential test.
+//! Finds the first of many builds of an allocator that is worse than a good one: by halving, each step a sequential
+//! test.
 //!
-//! A step replays the workload under the good build and the candidate in blocks, side by side, until one side of a limit is far
-//! enough ahead ([`crate::stats::Walk`]). The limit lies in the middle between no difference and the threshold, on logarithms.
-//! The first step tests the bad build, and the good one against itself: whether noise leaves blocks on their true side
-//! is what the stated odds rest on.
+//! A step replays the workload under the good build and the candidate in blocks, side by side, until one side of a
+//! limit is far enough ahead ([`crate::stats::Walk`]). The limit is midway between no difference and the threshold, on
+//! logarithms. The first step tests the bad build, and compares the good one with itself: the stated odds rest on
+//! whether noise leaves blocks on their true side.
 
 mod candidates;
 mod error;
@@ -24,13 +25,13 @@ use crate::design::{Pass, ReplayOptions, RunOptions, show_percent};
 use crate::session::{BlocksEnded, Listener, Notice, measure_blocks, pass_of_metric};
 use crate::stats::{Side, Walk, lead_for, median, odds_of};
 
-/// Blocks of the first step, at least: too few say nothing of the noise.
+/// Fewest blocks of the first step: fewer say nothing about the noise.
 const LEAST_BLOCKS_OF_NOISE: usize = 8;
 
 /// Where the builds come from.
 #[derive(Debug, Clone)]
 pub enum Builds {
-    /// A folder of libraries, and two of them, or two others.
+    /// A folder of libraries, and two of them, or two from elsewhere.
     Libraries {
         /// The folder.
         directory: PathBuf,
@@ -45,7 +46,7 @@ pub enum Builds {
         good: String,
         /// The bad one.
         bad: String,
-        /// A shell's command that builds one, and prints its library's path last.
+        /// A shell command that builds a commit and prints its library's path last.
         build: String,
     },
 }
@@ -57,15 +58,15 @@ pub struct Question {
     pub builds: Builds,
     /// The metric, by its name in summary.csv.
     pub metric: String,
-    /// How much worse the first bad one is, at least: 0.03 for 3 %.
+    /// How much worse the first bad one must at least be: 0.03 for 3 %.
     pub threshold: f64,
-    /// The odds that any step is decided wrongly, at most.
+    /// The largest odds that any step is decided wrongly.
     pub odds: f64,
-    /// Blocks of a step, at most.
+    /// Most blocks of a step.
     pub most_blocks: u32,
     /// The seed of the layouts and loads.
     pub seed: u64,
-    /// A worker that takes longer is stopped.
+    /// A worker that takes longer is killed.
     pub timeout_ns: u64,
     /// What is replayed: one workload.
     pub replay: ReplayOptions,
@@ -80,26 +81,26 @@ pub struct Tested {
     pub verdict: &'static str,
     /// Blocks that were measured.
     pub blocks: usize,
-    /// Those of them in which it was on the worse side of the limit.
+    /// Blocks of these in which it was on the worse side of the limit.
     pub worse_blocks: usize,
-    /// The median of its ratios to the good one; none where there is no block.
+    /// The median of its ratios to the good one; none if there are no blocks.
     pub ratio: Option<f64>,
-    /// The metric's values under the good one and under it, by block.
+    /// The metric's values under the good build and under this one, by block.
     pub values: Vec<(f64, f64)>,
     /// Why it cannot be tested.
     pub reason: Option<String>,
 }
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Found {
-    /// The first worse build is among these, in order: one, unless some could not be tested.
+    /// The first worse build is among these, in order: a single one, unless some could not be tested.
     pub suspects: Vec<String>,
-    /// The tests, in the order in which they were made; the first is of the bad build.
+    /// The tests, in the order in which they were made; the first tests the bad build.
     pub tests: Vec<Tested>,
     /// By how many blocks one side had to be ahead.
     pub lead: u32,
-    /// The odds that any of the tests was decided wrongly, at most, where blocks are on their true side in three of four cases.
+    /// The largest odds that any of the tests was decided wrongly, if three out of four blocks are on their true side.
     pub odds: f64,
 }
 
@@ -173,13 +174,13 @@ impl Bisection<'_> {
         }))
     }
 
-    /// The library of one that must be there.
+    /// The library of a build that must be available.
     fn required(&self, at: usize) -> Result<PathBuf, BisectError> {
         let name = || self.candidates.name(at);
         self.candidates.library(at)?.map_err(|reason| BisectError::Untestable { name: name(), reason })
     }
 
-    /// Tests the bad one, and the good one against itself; none if it was stopped.
+    /// Tests the bad build, and the good one against itself; none if it was stopped.
     fn test_ends(&self, good: &Path, last: usize) -> Result<Option<Tested>, BisectError> {
         let bad = self.required(last)?;
         let variants = [("good", good), ("candidate", bad.as_path()), ("again", good)];
@@ -213,8 +214,8 @@ impl Bisection<'_> {
         self.measure(at, &[("good", good), ("candidate", library)], |_| ())
     }
 
-    /// Measures blocks of these variants until the second is on one side of the limit; none if it was stopped. Where there is a third,
-    /// at least so many blocks as tell the noise.
+    /// Measures blocks of these variants until the second is on one side of the limit; none if it was stopped. If there
+    /// is a third, it measures at least as many blocks as the noise needs.
     fn measure(
         &self,
         at: usize,
@@ -275,7 +276,7 @@ impl Bisection<'_> {
         }
     }
 
-    /// The middle between no difference and the threshold, as a logarithm.
+    /// Midway between no difference and the threshold, as a logarithm.
     fn limit(&self) -> f64 {
         (1.0 + self.question.threshold).ln() / 2.0
     }

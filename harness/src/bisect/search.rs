@@ -1,29 +1,30 @@
-//! Where to look next, in a list whose first is good and whose last is worse: halving, around those that cannot be tested.
+//! Which member to test next, in a list whose first is good and whose last is worse: halving, around those that cannot
+//! be tested.
 
-/// What is known of a list. Its members are numbered from 0.
+/// What is known about a list. Its members are numbered from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
-    /// The last that is known to be good.
+    /// The last one known to be good.
     good: usize,
-    /// The first that is known to be worse.
+    /// The first one known to be worse.
     worse: usize,
     skipped: Vec<usize>,
 }
 
 impl Search {
-    /// A list of this many, of which the first is good and the last is worse.
+    /// A list of this many, the first of which is good and the last worse.
     pub(super) fn new(count: usize) -> Search {
         Search { good: 0, worse: count - 1, skipped: Vec::new() }
     }
 
-    /// The one to test next, as near to the middle as can be tested; none when nothing is left.
+    /// The one to test next, as near to the middle as can be tested; none if nothing remains.
     pub(super) fn next(&self) -> Option<usize> {
         let open = (self.good + 1..self.worse).filter(|at| !self.skipped.contains(at));
         let middle = (self.good + self.worse) / 2;
         open.min_by_key(|at| at.abs_diff(middle))
     }
 
-    /// What a test of `at` showed.
+    /// Records what a test of `at` showed.
     pub(super) fn learn(&mut self, at: usize, is_worse: bool) {
         if is_worse {
             self.worse = at;
@@ -32,17 +33,17 @@ impl Search {
         }
     }
 
-    /// `at` cannot be tested.
+    /// Records that `at` cannot be tested.
     pub(super) fn skip(&mut self, at: usize) {
         self.skipped.push(at);
     }
 
-    /// Those among which the first worse one is: one of them, where none was skipped that matters.
+    /// Those among which the first worse one is: a single one, unless one that matters was skipped.
     pub(super) fn suspects(&self) -> std::ops::RangeInclusive<usize> {
         self.good + 1..=self.worse
     }
 
-    /// Tests that a list of this many takes at most, where none is skipped.
+    /// The most tests that a list of this many takes if none is skipped.
     pub(super) fn most_tests(count: usize) -> u32 {
         (count.saturating_sub(1).max(1) as u64).next_power_of_two().trailing_zeros()
     }
@@ -80,7 +81,7 @@ mod tests {
                 if skipped[at] { search.skip(at) } else { search.learn(at, at >= first) }
             }
             prop_assert!(search.suspects().contains(&first));
-            // All suspects but the last, which was tested, were skipped.
+            // All suspects except the last, which was tested, were skipped.
             prop_assert!(search.suspects().rev().skip(1).all(|at| skipped[at]));
         }
     }
