@@ -1,4 +1,4 @@
-//! The judgement: which readings would spoil a measurement, and the command that mends each.
+//! Judges which readings would spoil a measurement, and names the command that fixes each.
 //!
 //! Pure: everything comes from [`Readings`].
 
@@ -13,7 +13,7 @@ use super::readings::{AllocatorPresence, FirstWrites, Readings};
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Does no harm to comparisons, but a reader should know it.
+    /// Does not affect comparisons, but a reader should know it.
     Note,
     /// Spoils figures.
     Warning,
@@ -24,11 +24,11 @@ pub enum Level {
 pub struct Check {
     /// What was checked.
     pub what: &'static str,
-    /// What was found; `not readable` where there is no such file.
+    /// What was found; `not readable` if there is no such file.
     pub found: String,
     /// Whether it spoils anything.
     pub level: Level,
-    /// What it spoils, and the command that mends it; empty where all is well.
+    /// What it spoils, and the command that fixes it; empty if all is well.
     pub advice: String,
 }
 
@@ -40,7 +40,7 @@ fn check(what: &'static str, found: impl ToString, level: Level, advice: &str) -
     Check { what, found: found.to_string(), level, advice }
 }
 
-/// A check of a reading that may be missing: then it is a note without a judgement.
+/// Checks a reading that may be missing, in which case it becomes a note without a judgement.
 fn judged<T: ToString>(
     what: &'static str,
     reading: &Option<T>,
@@ -202,7 +202,7 @@ fn examine_memory(readings: &Readings) -> Vec<Check> {
     checks
 }
 
-/// What fresh memory costs, and whether it costs less when it was written to just before.
+/// What fresh memory costs, and whether it costs less if it was written shortly before.
 fn examine_first_writes(readings: &Readings) -> Vec<Check> {
     const LATE: u64 = 2;
     let late = "the host backs memory when it is first written to, and takes back what is free within seconds; heaplab run \
@@ -378,7 +378,7 @@ mod tests {
         assert!(checks.iter().any(|check| check.found == NOT_READABLE));
     }
 
-    /// A check, what spoils it, and a part of the command that mends it.
+    /// A check, what spoils it, and a part of the command that fixes it.
     type Spoiler = (&'static str, fn(&mut Readings), &'static str);
 
     #[test]

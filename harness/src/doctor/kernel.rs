@@ -1,16 +1,16 @@
-//! Small readings from the kernel's files and calls. What cannot be read is none.
+//! Small readings from the kernel's files and calls. A value that cannot be read is none.
 
 use std::path::Path;
 use std::time::Instant;
 
 use procfs::process::{Limit, LimitValue, Limits, Process};
 
-/// The text of a file without the white space around it.
+/// The text of a file without surrounding white space.
 pub(super) fn read_text(path: &str) -> Option<String> {
     std::fs::read_to_string(Path::new(path)).ok().map(|text| text.trim().to_owned())
 }
 
-/// The number that a file holds.
+/// The number in a file.
 pub(super) fn read_number(path: &str) -> Option<u64> {
     read_text(path)?.parse().ok()
 }
@@ -35,7 +35,7 @@ pub(super) fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Share of time that the host took from this machine, since its start, in thousandths.
+/// Share of time that the host took from this machine since it started, in thousandths.
 pub(super) fn steal_permille(stat: &str) -> Option<u64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line.split_whitespace().filter_map(|ticks| ticks.parse().ok()).collect();
@@ -56,10 +56,10 @@ pub fn cgroup_memory_limit() -> Option<u64> {
     };
     let unified = path_of("").map(|path| format!("/sys/fs/cgroup{path}/memory.max"));
     let legacy = path_of("memory").map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
-    // Within a container the group's own directory is the root of what it sees.
+    // Inside a container, the group's own directory is the root of what it sees.
     let seen = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].map(String::from);
     let limit = unified.into_iter().chain(legacy).chain(seen).find_map(|path| read_number(&path))?;
-    // The first version writes "none" as the largest number of whole pages.
+    // Version 1 of control groups writes "none" as the largest number of whole pages.
     (limit < 1 << 62).then_some(limit)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn usable_cpus() -> Option<u64> {
     std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64)
 }
 
-/// The smallest step that was seen between two readings of the clock.
+/// The smallest step seen between two readings of the clock.
 pub(super) fn timer_step_ns() -> Option<u64> {
     const READINGS: usize = 1000;
     let mut smallest = None;

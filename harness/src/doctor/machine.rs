@@ -1,4 +1,4 @@
-//! The machine as a run keeps it: what a reader needs to know of where the figures come from.
+//! The machine as a run records it: what a reader needs to know about where the figures come from.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use super::kernel::{self, chosen_word, read_number, read_text};
 pub struct Machine {
     /// Operating system, release and architecture of the kernel.
     pub kernel: Option<String>,
-    /// The distribution, as it calls itself.
+    /// The distribution's own name.
     pub distribution: Option<String>,
     /// The C library and its version.
     pub libc: Option<String>,
-    /// The CPU as it names itself.
+    /// The CPU's own name.
     pub cpu_model: Option<String>,
     /// CPUs that this process may use.
     pub cpus: Option<u64>,
@@ -23,7 +23,7 @@ pub struct Machine {
     pub smt: Option<bool>,
     /// Whether the machine is a virtual one.
     pub virtual_machine: Option<bool>,
-    /// Whether the host takes free memory back (free page reporting of a virtio balloon).
+    /// Whether the host takes back free memory (free page reporting of a virtio balloon).
     pub free_page_reporting: Option<bool>,
     /// All memory.
     pub memory_bytes: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Machine {
     pub page_bytes: Option<u64>,
     /// Transparent huge pages: `always`, `madvise` or `never`.
     pub thp: Option<String>,
-    /// When the kernel defragments memory to make one.
+    /// When the kernel defragments memory to make a huge page.
     pub thp_defrag: Option<String>,
     /// Frequency governor of the first CPU.
     pub governor: Option<String>,
@@ -46,7 +46,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What free page reporting does to figures.
+    /// How free page reporting affects figures.
     pub const FREE_PAGES_RETURN: &str = "the host takes free memory back within seconds, and getting it again costs CPU time at \
         the first write: it is part of what real programs use here (exec, validate, record), and varies from run to run; \
         compare CPU times of programs on a host that leaves memory to the machine";
@@ -85,10 +85,10 @@ fn kernel_name() -> Option<String> {
     Some(format!("{system} {release} {}", std::env::consts::ARCH))
 }
 
-/// Whether a balloon among the virtio devices of `folder` reports free pages; none where there is no such folder.
+/// Whether a balloon among the virtio devices of `folder` reports free pages; none if there is no such folder.
 fn free_page_reporting(folder: &Path) -> Option<bool> {
     const BALLOON: &str = "0x0005";
-    /// `VIRTIO_BALLOON_F_REPORTING`: the features are a text of a digit for each bit, the lowest first.
+    /// `VIRTIO_BALLOON_F_REPORTING`: features are a text with one digit per bit, the lowest first.
     const REPORTING: usize = 5;
     let reports = |device: std::fs::DirEntry| {
         let text = |name: &str| std::fs::read_to_string(device.path().join(name)).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! What on this machine would spoil a measurement, and how to mend it.
+//! What on this machine would spoil a measurement, and how to fix it.
 //!
-//! Data flows one way: [`Readings`] are gathered from /proc and /sys, [`examine`] judges them without looking at
-//! anything else, and the command prints what it says. [`Machine`] is the part of the readings that a run keeps.
-//! A file that is not there is a reading that is not there, never a failure.
+//! Data goes one way: [`Readings`] are gathered from /proc and /sys, [`examine`] judges them and nothing else,
+//! and the command prints the result. [`Machine`] is the part of the readings that a run keeps. A missing file
+//! is a missing reading, never a failure.
 
 mod checks;
 mod kernel;

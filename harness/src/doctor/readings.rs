@@ -1,4 +1,4 @@
-//! What is read of the machine before it is judged: plain values, none where there was nothing to read.
+//! What is read from the machine before it is judged: plain values, none if there was nothing to read.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use heaplab_allocators::registry;
 use super::kernel::{self, read_number, read_text};
 use super::machine::Machine;
 
-/// Whether an allocator's library is there.
+/// Whether an allocator's library is available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllocatorPresence {
     /// Its name.
@@ -18,27 +18,28 @@ pub struct AllocatorPresence {
     pub install_command: Option<String>,
 }
 
-/// CPU time of the first write to a fresh page, and of the first write to one on memory that was written to just before.
+/// CPU time of the first write to a fresh page, and of the first write to a page of memory that was written shortly
+/// before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FirstWrites {
     /// A small page, in ns.
     pub small_ns: Option<(u64, u64)>,
-    /// A huge page, in ns; none where the kernel gave none.
+    /// A huge page, in ns; none if the kernel gave none.
     pub huge_ns: Option<(u64, u64)>,
 }
 
 /// Everything that is judged.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Readings {
-    /// What a run keeps of the machine.
+    /// What a run records about the machine.
     pub machine: Machine,
     /// Load of the last minute, in hundredths of a process.
     pub load_percent: Option<u64>,
-    /// Time that the host took from this machine, in thousandths of all.
+    /// Time that the host took from this machine, in thousandths of all time.
     pub steal_permille: Option<u64>,
     /// `MemAvailable`.
     pub available_bytes: Option<u64>,
-    /// Swap that is in use.
+    /// Swap in use.
     pub swap_used_bytes: Option<u64>,
     /// Memory limit of the control group.
     pub cgroup_memory_bytes: Option<u64>,
@@ -50,21 +51,21 @@ pub struct Readings {
     pub max_map_count: Option<u64>,
     /// Soft limit on processes and threads; none if unlimited.
     pub process_limit: Option<u64>,
-    /// Soft limit on a stack's size; none if unlimited.
+    /// Soft limit on the size of a stack; none if unlimited.
     pub stack_limit_bytes: Option<u64>,
-    /// Soft limit on a process's virtual size; none if unlimited.
+    /// Soft limit on the virtual size of a process; none if unlimited.
     pub virtual_limit_bytes: Option<u64>,
     /// Whether the TSC counts at one rate through every state of the CPU.
     pub tsc_is_steady: Option<bool>,
     /// The smallest step seen between two readings of the clock.
     pub timer_step_ns: Option<u64>,
-    /// Where jemalloc's system-wide settings lead; they cannot be kept from a worker by its environment.
+    /// The target of jemalloc's system-wide settings; a worker's environment cannot keep them out.
     pub malloc_conf_link: Option<PathBuf>,
-    /// What first writes cost; none where that was not measured, or a sentence why it could not be.
+    /// What first writes cost; none if not measured, or a sentence that says why it was not possible.
     pub first_writes: Option<Result<FirstWrites, String>>,
-    /// Huge pages that faults were served with since the system started.
+    /// Huge pages with which faults were served since the system started.
     pub huge_faults: Option<u64>,
-    /// The allocators that are measured where none is named.
+    /// The allocators that are measured if none is named.
     pub allocators: Vec<AllocatorPresence>,
 }
 
@@ -109,7 +110,7 @@ fn presence(name: &str) -> Option<AllocatorPresence> {
     })
 }
 
-/// None where the kernel does not count them.
+/// None if the kernel does not count them.
 fn huge_faults(vmstat: &str) -> Option<u64> {
     vmstat.lines().find_map(|line| line.strip_prefix("thp_fault_alloc "))?.trim().parse().ok()
 }
@@ -120,7 +121,7 @@ fn load_percent(text: &str) -> Option<u64> {
     Some(whole.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
 }
 
-/// None where there is no TSC at all.
+/// None if there is no TSC at all.
 fn tsc_is_steady(cpuinfo: &str) -> Option<bool> {
     let flags: Vec<&str> = kernel::field(cpuinfo, "flags")?.split_whitespace().collect();
     flags.contains(&"tsc").then(|| flags.contains(&"constant_tsc") && flags.contains(&"nonstop_tsc"))
