@@ -1,14 +1,14 @@
-//! From when on memory counts in means and percentiles.
+//! The time from which memory counts in means and percentiles.
 
 use std::fmt;
 
 use heaplab_workloads::simulate::parse_time_ns;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// From when on memory counts in means and percentiles over time. Peaks are of the whole run.
+/// The time from which memory counts in means and percentiles over time. Peaks cover the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountFrom {
-    /// From this time on, in ns: of the trace, or of the program.
+    /// From this time on, in ns: of the trace or of the program.
     Time(u64),
     /// From where the load is steady: see [`crate::stats::warm_up`].
     Steady,

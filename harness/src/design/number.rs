@@ -1,7 +1,7 @@
-//! How numbers of 64 bits are written to TOML, whose integers end at 2^63 - 1: a trace may hold any size and any
+//! How 64-bit numbers are written to TOML, whose integers end at 2^63 - 1: a trace may contain any size and any
 //! time, and a seed is any number.
 
-/// A number of 64 bits, always as text.
+/// A 64-bit number, always as text.
 pub(crate) mod seed_as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -50,13 +50,13 @@ impl FromStr for Pass {
     }
 }
 
-/// How fast trace time goes by in a replay.
+/// How fast trace time passes in a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Pace {
     /// As fast as possible, on the real clock.
     Max,
-    /// By the recorded times, this many times as fast: 1 is `real`, 10 is `x10`.
+    /// According to the recorded times, this many times as fast: 1 is `real`, 10 is `x10`.
     Times(f64),
     /// As fast as possible, and the allocator's clock shows the trace's time.
     Virtual,

@@ -1,6 +1,6 @@
 //! Percentages as a user writes them: `2%`, `2` or `0.5 %`.
 
-/// A percentage as a fraction: 0.02 of `2%`.
+/// Parses a percentage into a fraction: 0.02 for `2%`.
 pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.trim().trim_end_matches('%').trim_end();
     match number.parse::<f64>() {
@@ -9,7 +9,8 @@ pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A fraction as a percentage: `2 %` of 0.02, without what binary fractions leave behind.
+/// Formats a fraction as a percentage: `2 %` for 0.02, without the rounding errors of binary
+/// fractions.
 pub(crate) fn show_percent(fraction: f64) -> String {
     let text = format!("{:.6}", fraction * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))

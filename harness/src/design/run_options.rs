@@ -1,5 +1,5 @@
-//! What a run is asked for, as `run.toml` keeps it: the same structures that the command line makes and that a
-//! resumed run starts from.
+//! What is asked of a run, as `run.toml` keeps it: the same structures that the command line builds and from
+//! which a resumed run starts.
 //!
 //! Plain data, and what follows from it for each pass.
 
@@ -10,7 +10,7 @@ use super::number::{seed_as_text, wide};
 use super::{CountFrom, Pace, Pass, Touch};
 use crate::group::GroupLimits;
 
-/// What a run was asked for: all that is needed to take its samples again, whatever the defaults are by then.
+/// What was asked of a run: all that is needed to take its samples again, whatever the defaults are by then.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
     /// Decides the order of variants, layouts and the loads of simulated workloads.
@@ -21,19 +21,19 @@ pub struct RunOptions {
     pub passes: Vec<Pass>,
     /// Samples of each workload, variant and pass: the number of blocks.
     pub reps: u32,
-    /// The variants as they were named; empty for the default ones.
+    /// The variants as they were named; empty for the defaults.
     #[serde(default)]
     pub allocators: Vec<String>,
-    /// The variant that ratios refer to; none for the default one.
+    /// The variant to which ratios refer; none for the default.
     #[serde(default)]
     pub baseline: Option<String>,
-    /// A sample that takes longer is stopped; none where it may take any time.
+    /// A sample that takes longer is stopped; none if there is no limit.
     #[serde(default, with = "wide")]
     pub timeout_ns: Option<u64>,
-    /// The limits of the control group that each sample has for itself; none for no group.
+    /// The limits of the control group that each sample gets for itself; none for no group.
     #[serde(default)]
     pub group: Option<GroupLimits>,
-    /// From when on memory counts in means and percentiles; none for the whole run.
+    /// The time from which memory counts in means and percentiles; none for the whole run.
     #[serde(default)]
     pub count_from: Option<CountFrom>,
     /// What is asked of a run of replays; none for a real program.
@@ -49,7 +49,7 @@ pub struct RunOptions {
 pub struct ReplayOptions {
     /// Workloads as they were named, by name or file; empty for those of the suite.
     pub workloads: Vec<String>,
-    /// The suite; none for the quick one, or where workloads are named.
+    /// The suite; none for the quick one, or if workloads are named.
     #[serde(default)]
     pub suite: Option<String>,
     /// Sweeps of settings as they were named.
@@ -61,34 +61,34 @@ pub struct ReplayOptions {
     /// Fields of a load model that were set, as `KEY=VALUE`.
     #[serde(default)]
     pub set: Vec<String>,
-    /// The numbers of connections of which each load model has a workload of its own.
+    /// The numbers of connections, for each of which a load model becomes a workload of its own.
     #[serde(default)]
     pub connections: Vec<u32>,
-    /// Order of every pass; none for each pass's default. A sample states the one that it had.
+    /// Order of every pass; none for each pass's default. A sample states the order that it used.
     #[serde(default)]
     pub order: Option<Order>,
-    /// Pace of every pass; none for each pass's default. A sample states the one that it had.
+    /// Pace of every pass; none for each pass's default. A sample states the pace that it used.
     #[serde(default)]
     pub pace: Option<Pace>,
     /// Touch policy.
     pub touch: Touch,
-    /// CPU count that allocators are shown; none for each trace's own.
+    /// CPU count that allocators see; none for each trace's own.
     #[serde(default)]
     pub cpus: Option<u32>,
     /// Checkpoints of a memory pass in equal steps of trace time.
     pub checkpoints: u32,
-    /// Events of a window at most.
+    /// Most events of a window.
     pub window_events: u64,
-    /// Whether every block has the same load and layout: nothing is allocated before the replay.
+    /// Whether every block has the same load and layout; then nothing is allocated before the replay.
     #[serde(default)]
     pub fixed: bool,
-    /// Blocks continue past `reps` until every interval is within this fraction; none where `reps` says all.
+    /// Blocks continue past `reps` until every interval is within this fraction; none if `reps` alone decides.
     #[serde(default)]
     pub until: Option<f64>,
     /// With `until`: no block starts later than this after the first.
     #[serde(default, with = "wide")]
     pub max_time_ns: Option<u64>,
-    /// Whether memory is predicted from recordings with gaps too.
+    /// Whether memory is also predicted from recordings with gaps.
     #[serde(default)]
     pub despite_coverage: bool,
 }
@@ -145,10 +145,10 @@ impl ReplayOptions {
 pub struct ExecOptions {
     /// The command and its arguments.
     pub command: Vec<String>,
-    /// What the program is called; none for its file's name.
+    /// The program's name; none for that of its file.
     #[serde(default)]
     pub name: Option<String>,
-    /// Command of the shell before each sample.
+    /// Shell command to run before each sample.
     #[serde(default)]
     pub prepare: Option<String>,
     /// What shows that the program is ready.
@@ -156,13 +156,13 @@ pub struct ExecOptions {
     pub ready_when: Option<String>,
     /// A program that is not ready by then is stopped.
     pub ready_within_ns: u64,
-    /// Command of the shell that loads it.
+    /// Shell command that puts load on it.
     #[serde(default)]
     pub load: Option<String>,
-    /// The sample's time from there on.
+    /// How long the sample lasts from then on.
     #[serde(default, with = "wide")]
     pub time_ns: Option<u64>,
-    /// Whether a sample without time and load ends when the last process ends that the program started.
+    /// Whether a sample without time and load ends when the last process that the program started exits.
     #[serde(default)]
     pub until_last: bool,
 }

@@ -1,7 +1,7 @@
 //! Shards: the part of a run's units that one machine takes.
 //!
-//! Which shard a unit lies in follows from its id and the number of shards, from nothing else: one more workload, or
-//! one more block, moves no other unit.
+//! Which shard a unit is in follows only from its id and the number of shards: adding a workload or a block moves no
+//! other unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,8 +27,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether the unit with this id lies in this shard. Its place is the first 8 bytes, little-endian, of the SHA-256 of `shard`, a
-    /// zero byte and the unit's id, modulo the number of shards: 0 is shard 1.
+    /// Whether the unit with this id is in this shard. Its position is the first 8 bytes, little-endian, of the SHA-256
+    /// of `shard`, a zero byte and the unit's id, modulo the number of shards: 0 is shard 1.
     #[must_use]
     pub fn holds(self, unit: &str) -> bool {
         let mut hash = Sha256::new();
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Shards that were measured by an earlier version must fit those of a later one.
+    /// Shards measured by an earlier version must fit those of a later one.
     #[test]
     fn the_place_of_a_unit_is_that_of_the_documented_hash() {
         let place = |unit: &str, count| shards(count).iter().position(|shard| shard.holds(unit)).unwrap();

@@ -1,10 +1,10 @@
 //! Units of work, and the order of the samples in them.
 //!
-//! A unit is one block of one workload: a sample of every variant in every pass, so that a machine that grows slower
-//! or faster over the run does so for all variants alike. A unit stays whole, wherever it is measured. Its id is a
-//! name that depends on nothing else in the run; the order of its samples, and every seed that it needs, derive from
-//! the id and the run's seed alone. So a unit is the same one in a run of more workloads, in a longer run, when it is
-//! resumed, and on another machine.
+//! A unit is one block of one workload: a sample of every variant in every pass, so that a machine that becomes
+//! slower or faster during the run does so for all variants alike. A unit stays whole, wherever it is measured. Its
+//! id is a name that depends on nothing else in the run; the order of its samples, and every seed that it needs,
+//! derive from the id and the run's seed alone. So a unit is the same in a run of more workloads, in a longer run, in
+//! a resumed run, and on another machine.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use super::{Pass, Shard};
 /// One sample to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Step {
-    /// The block that it belongs to, from 0.
+    /// The block to which it belongs, from 0.
     pub block: u32,
     /// Index of its workload.
     pub workload: usize,
@@ -52,20 +52,20 @@ impl Unit {
         self.seed_for(run_seed, "")
     }
 
-    /// The seed of a load model in this unit: the run's own in the first block, so that it is the load that
-    /// `heaplab simulate` makes, and one of its own in every later block.
+    /// The seed of a load model in this unit: in the first block the run's own, so that it is the load that `heaplab
+    /// simulate` makes; in every later block one of its own.
     #[must_use]
     pub fn load_seed(&self, run_seed: u64) -> u64 {
         if self.block == 0 { run_seed } else { self.seed_for(run_seed, " load") }
     }
 
-    /// The seed of this unit's second layout, in which its load is measured once more.
+    /// The seed of this unit's second layout, in which its load is measured again.
     #[must_use]
     pub fn twin_seed(&self, run_seed: u64) -> u64 {
         self.seed_for(run_seed, " twin")
     }
 
-    /// As [`Unit::seed`], with a word after the id.
+    /// Like [`Unit::seed`], with a word after the id.
     fn seed_for(&self, run_seed: u64, what: &str) -> u64 {
         let mut hash = Sha256::new();
         hash.update(run_seed.to_le_bytes());
@@ -91,13 +91,13 @@ pub struct Design {
     pub seed: u64,
     /// Names of the workloads.
     pub workloads: Vec<String>,
-    /// What is measured of each.
+    /// What is measured for each.
     pub passes: Vec<Pass>,
     /// How many variants there are.
     pub variants: usize,
-    /// The one of them that measures the harness and that nobody named: it has samples in the throughput pass alone.
+    /// The variant that measures the harness and that nobody named: it has samples only in the throughput pass.
     pub harness: Option<usize>,
-    /// The shard whose units alone are taken; none for all.
+    /// The only shard whose units are taken; none for all.
     pub shard: Option<Shard>,
 }
 
@@ -121,7 +121,7 @@ impl Design {
         (0..blocks).flat_map(|block| self.steps_of_block(block)).collect()
     }
 
-    /// The samples of one block, a workload after another.
+    /// The samples of one block, one workload after another.
     pub fn steps_of_block(&self, block: u32) -> impl Iterator<Item = Step> + '_ {
         self.workloads_of_block(block).flat_map(move |workload| self.steps_of_unit(workload, block))
     }
@@ -233,7 +233,7 @@ mod tests {
         assert_ne!(unit(1).load_seed(7), unit(1).load_seed(8));
     }
 
-    /// Runs that were measured elsewhere, or by an earlier version, have this order.
+    /// Runs measured elsewhere, or by an earlier version, have this order.
     #[test]
     fn the_order_is_that_of_the_documented_hash() {
         let unit = Unit { workload: "monitor-server".to_owned(), block: 3 };
