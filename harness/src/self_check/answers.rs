@@ -1,4 +1,4 @@
-//! What must come out, and what did.
+//! What the figures must be, and what they were.
 
 use serde::Serialize;
 
@@ -13,17 +13,18 @@ use crate::results::metrics::{
 };
 use crate::stats::{Verdict, median};
 
-/// How far memory may be from what is known: a page here and there, and the C library's tables.
+/// How far memory may be from what is known: a few pages, and the C library's tables.
 const MEMORY_TOLERANCE: f64 = 0.02;
-/// The same of a difference between two of them.
+/// The same for the difference between two figures of memory.
 const DIFFERENCE_TOLERANCE: f64 = 0.1;
-/// The same of bytes lost in blocks: the C library gives a block 16 bytes more where the rest would be too small for another.
+/// The same for bytes lost in blocks: the C library gives a block 16 bytes more where the rest would be too small for
+/// another.
 const INTERNAL_TOLERANCE: f64 = 0.001;
-/// What a library that gives back everything may still hold.
+/// What a library that returns everything may still hold.
 const NOTHING_BYTES: f64 = 1e6;
-/// Twice the steps take twice the time: within this.
+/// Twice the steps take twice the time, within this tolerance.
 const SPEED_TOLERANCE: f64 = 0.1;
-/// Bytes of a page of a mapping of its own.
+/// Bytes of a page of a block's own mapping.
 const PAGE_BYTES: u64 = 4_096;
 
 /// One question whose answer is known.
@@ -31,15 +32,15 @@ const PAGE_BYTES: u64 = 4_096;
 pub struct Answer {
     /// What was asked.
     pub question: &'static str,
-    /// What must come out.
+    /// What the answer must be.
     pub expected: String,
-    /// What came out.
+    /// What it was.
     pub found: String,
-    /// Whether that is the same.
+    /// Whether the two agree.
     pub is_right: bool,
 }
 
-/// What the C library makes of a request: a chunk, with the word for its size.
+/// What the C library makes of a request: a chunk that includes the word for its size.
 fn chunk_bytes(bytes: u64) -> u64 {
     (bytes + 8).next_multiple_of(16).max(32)
 }
@@ -128,13 +129,13 @@ pub(super) fn of_memory(analysis: &Analysis<'_>) -> Result<Vec<Answer>, SelfChec
     ])
 }
 
-/// The size classes in which a comparison names a difference: each with how many times the room it gets.
+/// The size classes in which a comparison names a difference: each with its ratio of room.
 fn named_sizes(analysis: &Analysis<'_>, variant: Control) -> Vec<(u64, f64)> {
     let of_variant = analysis.size_differences.iter().filter(|size| size.variant == variant.label());
     of_variant.filter(|size| size.is_shown()).map(|size| (size.size_bytes, size.ratio)).collect()
 }
 
-/// Of a class that gets so many times the room, and no other.
+/// Expects one class with this ratio of room, and no other.
 fn names_one(question: &'static str, found: &[(u64, f64)], size_bytes: u64, times: f64) -> Answer {
     let show = |(bytes, times): &(u64, f64)| format!("blocks of {bytes} bytes: {times:.3} times the room");
     let named: Vec<String> = found.iter().map(show).collect();
@@ -167,7 +168,7 @@ pub(super) fn of_speed(analysis: &Analysis<'_>) -> Vec<Answer> {
     ]
 }
 
-/// Busy time of an event that a variant takes longer than the baseline in the same block, in the median.
+/// How much longer an event's busy time is under a variant than under the baseline in the same block: the median.
 fn longer_ns(analysis: &Analysis<'_>, variant: Control) -> f64 {
     let values = |of: Control| analysis.values(program::NAME, &of.label(), BUSY_PER_EVENT);
     let (Some(of), Some(base)) = (values(variant), values(PLAIN)) else { return f64::NAN };
@@ -207,7 +208,7 @@ fn verdict(
     }
 }
 
-/// A figure that must be within a tolerance of what is known.
+/// A figure that must be within a tolerance of the known value.
 fn about(question: &'static str, more: &str, found: f64, expected: f64, tolerance: f64) -> Answer {
     let show = |bytes| [&show_bytes(bytes), more].join(" ").trim_end().to_owned();
     Answer {

@@ -1,7 +1,9 @@
-//! Answers that are known beforehand, asked of the whole path from a replay to a verdict, for `heaplab doctor --self-check`.
+//! Asks the whole path from a replay to a verdict for answers that are known beforehand, for `heaplab doctor
+//! --self-check`.
 //!
-//! A library with a fault of known size (`allocators/preload/control`) and a program whose every call is known (`program`)
-//! go through what a user's go through: import, replay, samples, statistics. `answers` says what must come out.
+//! A library with a fault of known size (`allocators/preload/control`) and a program whose every call is known
+//! (`program`) go through the same steps as a user's: import, replay, samples, statistics. `answers` says what the
+//! result must be.
 
 mod answers;
 mod program;
@@ -23,7 +25,7 @@ pub use answers::Answer;
 #[derive(Debug, Clone, Copy)]
 struct Control {
     name: &'static str,
-    /// Its fault, as a setting; empty for none.
+    /// Its fault as a setting; empty for none.
     setting: &'static str,
 }
 
@@ -32,12 +34,12 @@ impl Control {
         Control { name, setting }
     }
 
-    /// What it is called in results.
+    /// Its label in results.
     fn label(self) -> String {
         [self.name, self.setting].join(self.separator())
     }
 
-    /// How it is named on the command line.
+    /// Its name on the command line.
     fn spec(self, library: &Path) -> String {
         format!("{}={}{}{}", self.name, library.display(), self.separator(), self.setting)
     }
@@ -47,19 +49,19 @@ impl Control {
     }
 }
 
-/// The same library twice: the baseline, and what must not differ from it.
+/// The same library twice: the baseline, and a variant that must not differ from it.
 const PLAIN: Control = Control::new("control", "");
 const AGAIN: Control = Control::new("again", "");
 /// One block size gets 5 % more than it asks for.
 const WASTE: Control = Control::new("waste", "HEAPLAB_CONTROL_WASTE=5");
 const WASTE_PERCENT: u64 = 5;
-/// Nothing that is freed is used again.
+/// Freed memory is never reused.
 const KEEP: Control = Control::new("keep", "HEAPLAB_CONTROL_KEEP=1");
-/// Each block has a mapping of its own.
+/// Each block has its own mapping.
 const UNMAP: Control = Control::new("unmap", "HEAPLAB_CONTROL_UNMAP=1");
-/// Each call takes so many multiplications longer.
+/// Each call takes this many multiplications longer.
 const SLOW: Control = Control::new("slow", "HEAPLAB_CONTROL_STEPS=32");
-/// So many that the CPU cannot hide them beside the call's own work, and twice as many.
+/// So many that the CPU cannot hide them behind the call's own work, and twice as many.
 const SLOWER: Control = Control::new("slower", "HEAPLAB_CONTROL_STEPS=200");
 const SLOWEST: Control = Control::new("slowest", "HEAPLAB_CONTROL_STEPS=400");
 const STEPS: u64 = 200;
@@ -68,10 +70,10 @@ const STEPS: u64 = 200;
 const OF_MEMORY: [Control; 5] = [PLAIN, AGAIN, WASTE, KEEP, UNMAP];
 const OF_SPEED: [Control; 5] = [PLAIN, AGAIN, SLOW, SLOWER, SLOWEST];
 
-/// A self-check that could not be made. One that found a fault is no error.
+/// A self-check that could not be made. A self-check that found a fault is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfCheckError {
-    /// The library with the faults is not there.
+    /// The library with the faults does not exist.
     #[error(transparent)]
     Absent(#[from] Absent),
     /// A run that could not be made.
@@ -83,7 +85,7 @@ pub enum SelfCheckError {
     /// A run that could not be analysed.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// The temporary folder.
+    /// The temporary folder failed.
     #[error("cannot write the known program")]
     Io(#[from] std::io::Error),
     /// A sample that is not ok: there is no answer without it.
@@ -98,12 +100,12 @@ pub enum SelfCheckError {
     },
 }
 
-/// Measures what is known, and says of each answer what was expected and found; none if it was stopped. `reps` blocks are
-/// measured, from [`MIN_BLOCKS`] on.
+/// Measures what is known, and says for each answer what was expected and what was found; none if it was stopped. It
+/// measures `reps` blocks, at least [`MIN_BLOCKS`].
 ///
 /// # Errors
 ///
-/// As [`measure_replays`]; a library that is absent; a sample that is not ok.
+/// Those of [`measure_replays`]; the library does not exist; a sample is not ok.
 pub fn check_itself(
     reps: u32,
     seed: u64,
@@ -150,7 +152,7 @@ fn options(log: &Path, library: &Path, pass: Pass, variants: &[Control], reps: u
     }
 }
 
-/// The run in a directory, of which every sample must be ok.
+/// Reads the run in a directory; every sample of it must be ok.
 fn read(path: &Path) -> Result<Run, SelfCheckError> {
     let run = results::load(path)?;
     match run.samples.iter().find(|sample| sample.status != results::Status::Ok) {

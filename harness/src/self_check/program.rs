@@ -1,4 +1,5 @@
-//! A program of which everything is known: each call, and so what a library of known faults makes of it.
+//! A program about which everything is known: each call, and so what a library with known faults makes
+//! of it.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,21 +7,21 @@ use std::path::Path;
 
 /// The workload's name.
 pub(super) const NAME: &str = "known";
-/// The size that a wasteful library wastes in, and how many blocks of it live at the peak.
+/// The size in which a wasteful library wastes memory, and how many blocks of it live at the peak.
 pub(super) const WASTEFUL_BYTES: u64 = 1_016;
 pub(super) const WASTEFUL_BLOCKS: u64 = 12_000;
 /// The other sizes, and how many blocks of each live at the peak.
 const OTHER_BYTES: [u64; 7] = [24, 56, 120, 200, 312, 504, 760];
 const OTHER_BLOCKS: u64 = 1_500;
-/// Blocks of the other sizes that are allocated and freed again after all those, one at a time.
+/// Blocks of the other sizes that are allocated and freed after all those, one at a time.
 const PASSING_BLOCKS: u64 = 200_000;
-/// From one event to the next, in ns.
+/// Time from one event to the next, in ns.
 const STEP_NS: u64 = 1_000;
 
 /// Blocks that live at the peak.
 pub(super) const LIVE_BLOCKS: u64 = WASTEFUL_BLOCKS + OTHER_BLOCKS * OTHER_BYTES.len() as u64 + 1;
 
-/// Bytes of all blocks that are ever allocated, each as large as `block_bytes` makes it.
+/// Bytes of all blocks ever allocated, each as large as `block_bytes` makes it.
 pub(super) fn bytes_of_all(block_bytes: impl Fn(u64) -> u64) -> u64 {
     let others = OTHER_BYTES.len() as u64;
     let passing =
@@ -29,7 +30,7 @@ pub(super) fn bytes_of_all(block_bytes: impl Fn(u64) -> u64) -> u64 {
     WASTEFUL_BLOCKS * block_bytes(WASTEFUL_BYTES) + OTHER_BYTES.iter().enumerate().map(of_other).sum::<u64>()
 }
 
-/// Writes it as a log that every user could have brought: `THREAD: CALL ADDRESS [BYTES] BEGIN END`.
+/// Writes it as a log that any user could have: `THREAD: CALL ADDRESS [BYTES] BEGIN END`.
 pub(super) fn write(path: &Path) -> io::Result<()> {
     let mut log = BufWriter::new(File::create(path)?);
     let mut now = 0;
@@ -43,7 +44,7 @@ pub(super) fn write(path: &Path) -> io::Result<()> {
         block += 1;
         format!("malloc {:#x} {bytes}", address(block))
     };
-    // Sizes take turns, as they do in programs: neighbours are of different sizes.
+    // Sizes take turns, as they do in programs: neighbours have different sizes.
     let turns = WASTEFUL_BLOCKS.max(OTHER_BLOCKS);
     for turn in 0..turns {
         line(&allocate(WASTEFUL_BYTES))?;
