@@ -18,27 +18,27 @@ use crate::design::{Pace, Pass, ReplayOptions, RunOptions, Step, Touch, Unit};
 use crate::group::Group;
 use crate::worker::{Job, Need, PageCosts, Reply, Status};
 
-/// Holds nothing but a length.
+/// A variable whose only purpose is its length.
 const PADDING_VARIABLE: &str = "HEAPLAB_PADDING";
 /// The longest padding of a worker's environment, in bytes.
 const MOST_PADDING: u64 = 4096;
 
-/// In the first so many blocks, the load of a model is measured once more under another layout. Fewer tell too little of
-/// the spread by layout, and more would take the time of blocks that narrow intervals.
+/// In the first this many blocks, the load of a model is measured again under a different layout. Fewer say too little
+/// about the spread by layout, and more would take the time of blocks that narrow intervals.
 const TWIN_BLOCKS: u32 = 6;
 
-/// A replay may miss the trace's largest live bytes by this part (one over the number) unmentioned.
+/// A replay may miss the trace's largest live bytes by this fraction (one over the number) without a remark.
 const PEAK_TOLERANCE: u64 = 100;
 
 /// A variant and what its trial run proved.
 pub struct Variation {
     /// The allocator and its settings.
     pub variant: Variant,
-    /// What serves, and which settings it took; or why that is not known.
+    /// What serves, and which settings it accepted; or why that is not known.
     pub proven: Result<Proven, Unproven>,
 }
 
-/// Why a variant's trial run told nothing: each of its samples is a row with this.
+/// Why a variant's trial run showed nothing: each of its samples is a row with this reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unproven {
     /// The status of those rows.
@@ -55,9 +55,9 @@ pub struct Subject {
     pub has_times: bool,
 }
 
-/// One sample, as it was taken.
+/// One sample, as taken.
 pub struct Taken<'a> {
-    /// Which one of the design.
+    /// Which step of the design it is.
     pub step: Step,
     /// Its workload.
     pub subject: &'a Subject,
@@ -65,31 +65,31 @@ pub struct Taken<'a> {
     pub variation: &'a Variation,
     /// The program's figures.
     pub info: ProgramInfo,
-    /// The seed that its load was simulated with; none of a recording.
+    /// The seed with which its load was simulated; none for a recording.
     pub load_seed: Option<u64>,
-    /// What the same load showed under another layout; none where that was not measured.
+    /// What the same load showed under a different layout; none if not measured.
     pub twin: Option<Reply>,
-    /// The order that it was replayed in.
+    /// The order in which it was replayed.
     pub order: Order,
     /// The pace.
     pub pace: Pace,
     /// What it wrote to.
     pub touch: Touch,
-    /// CPU count that the allocator was shown.
+    /// CPU count that the allocator saw.
     pub cpus: u32,
     /// What was subtracted from resident figures.
     pub resident_constant_bytes: u64,
-    /// What the worker said, or what its end means.
+    /// What the worker replied, or what its end means.
     pub reply: Reply,
-    /// Whether the host backed memory during the replay, as its kernel time tells; none where that is not judged.
+    /// Whether the host backed memory during the replay, judged by its kernel time; none if not judged.
     pub was_cold: Option<bool>,
 }
 
-/// All that a run's samples have in common.
+/// What all samples of a run have in common.
 pub struct Campaign<'a> {
-    /// What the run is asked for.
+    /// What is asked of the run.
     pub options: &'a RunOptions,
-    /// And of its replays.
+    /// What is asked of its replays.
     pub replay: &'a ReplayOptions,
     /// Its workloads, compiled.
     pub subjects: &'a [Subject],
@@ -97,24 +97,24 @@ pub struct Campaign<'a> {
     pub variations: &'a [Variation],
     /// What each unit replays.
     pub loads: &'a dyn Loads,
-    /// Where temporary files may lie.
+    /// The folder for temporary files.
     pub folder: &'a Path,
     /// CPU count of this machine.
     pub machine_cpus: u32,
-    /// What a control group lets a worker have; none without a limit.
+    /// The memory that a control group allows a worker; none without a limit.
     pub memory_limit_bytes: Option<u64>,
-    /// What replays have used of memory so far.
+    /// How much memory replays have used so far.
     pub footprints: &'a Footprints,
-    /// Set when the run shall stop.
+    /// Set when the run should stop.
     pub stop: &'a AtomicBool,
 }
 
 impl Campaign<'_> {
-    /// Takes the samples of `steps`, and hands each to `keep`. Returns false when it was stopped.
+    /// Takes the samples of `steps`, and passes each to `keep`. Returns false if it was stopped.
     ///
     /// # Errors
     ///
-    /// [`MeasureError`], and what `keep` says.
+    /// [`MeasureError`], and the errors of `keep`.
     pub fn run<E: From<MeasureError>>(
         &self,
         steps: impl IntoIterator<Item = Step>,
@@ -177,7 +177,7 @@ impl Campaign<'_> {
         };
         let unit = Unit { workload: subject.name.clone(), block: step.block };
         let layout_seed = (!self.replay.fixed).then(|| unit.seed(self.options.seed));
-        // A longer environment moves the stack and what lies after it.
+        // A longer environment moves the stack and what follows it.
         let bare = environment.clone();
         environment.extend(layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
         let mut job = Job {
@@ -189,7 +189,7 @@ impl Campaign<'_> {
             touch: taken.touch,
             checkpoints: self.replay.checkpoints,
             resident_constant_bytes: constant,
-            // One map shows what all would: memory at strict order hardly varies.
+            // One map shows what all would: memory in strict order hardly varies.
             draws_heap_map: step.block == 0,
             group_processes: None,
             memory_limit_bytes: self.memory_limit_bytes,
@@ -235,8 +235,8 @@ impl Campaign<'_> {
         }
     }
 
-    /// Measures the same load once more under the job's layout; false if the run was stopped. Where that fails, the
-    /// sample says so and stays what it is.
+    /// Measures the same load again under the job's layout; false if the run was stopped. If it fails, the sample says
+    /// so and otherwise stays unchanged.
     fn take_twin(
         &self,
         job: &Job,
@@ -257,8 +257,8 @@ impl Campaign<'_> {
         Ok(true)
     }
 
-    /// What the replay of a variant writes to. In a pass for speed `floor` shows the harness's share: what is touched
-    /// there, and how cold it is, follows from where `floor` puts blocks, which is no work of the harness's.
+    /// What the replay of a variant writes to. In a pass for speed, `floor` shows the harness's share: what would be
+    /// touched there, and how cold it is, depends on where `floor` puts blocks, which is not the harness's work.
     fn touch(&self, pass: Pass, variation: &Variation) -> Touch {
         let is_share = pass == Pass::Throughput && variation.variant.allocator == FLOOR;
         if is_share { Touch::None } else { self.replay.touch }
@@ -272,8 +272,8 @@ impl Campaign<'_> {
         self.options.timeout_ns.map(Duration::from_nanos)
     }
 
-    /// The memory to back before a sample. Where no replay of the variant has told it yet, one that is not kept does;
-    /// none if the run was stopped meanwhile, and no need where that fails.
+    /// The memory to back before a sample. If no replay of the variant has shown it yet, a rehearsal that is not kept
+    /// does; none if the run was stopped meanwhile, and no need if the rehearsal fails.
     fn find_need(
         &self,
         job: &Job,
@@ -287,7 +287,7 @@ impl Campaign<'_> {
             let end = run_worker(&rehearsal, environment, shown_cpus, &self.ends());
             match end.map_err(MeasureError::Start)? {
                 End::Stopped => return Ok(None),
-                // Where a rehearsal fails, the sample is likely to fail too, and says why.
+                // If a rehearsal fails, the sample is likely to fail too, and says why.
                 End::Reply(reply) => self.footprints.note(step.workload, variant, &reply),
             }
         }
@@ -295,19 +295,19 @@ impl Campaign<'_> {
     }
 }
 
-/// Whether the load of a sample is measured once more under another layout.
+/// Whether the load of a sample is measured again under a different layout.
 fn has_twin(step: &Step, load: &Load, taken: &Taken<'_>) -> bool {
     let told =
         matches!(step.pass, Pass::Throughput | Pass::Memory) && taken.variation.variant.allocator != FLOOR;
     load.varies && step.block < TWIN_BLOCKS && told && taken.reply.status == Status::Ok
 }
 
-/// Characters to lengthen the environment by.
+/// Characters by which the environment is lengthened.
 fn padding(seed: u64) -> String {
     "x".repeat((seed % MOST_PADDING) as usize)
 }
 
-/// Whether a sample's figures depend on how fast memory comes.
+/// Whether a sample's figures depend on how fast memory becomes available.
 fn needs_warm_memory(pass: Pass, pace: Pace) -> bool {
     matches!(pass, Pass::Throughput | Pass::Latency) || matches!(pace, Pace::Times(_))
 }
@@ -325,7 +325,7 @@ fn refusal(variation: &Variation, pace: Pace) -> Option<(Status, String)> {
     }
 }
 
-/// What a reader of the sample must know although it is ok.
+/// Adds what a reader of the sample must know although it is ok.
 fn add_warnings(taken: &mut Taken<'_>) {
     let reply = &mut taken.reply;
     if reply.status != Status::Ok {

@@ -18,9 +18,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How much of a worker's stderr is kept.
 const COMPLAINT_BYTES: u64 = 64 << 10;
 
-/// What ends a worker, besides its answer.
+/// What ends a worker, besides its reply.
 pub(super) struct Ends<'a> {
-    /// One that takes longer is killed.
+    /// A worker that takes longer is killed.
     pub(super) timeout: Option<Duration>,
     /// The run was asked to stop.
     pub(super) stop: &'a AtomicBool,
@@ -30,15 +30,16 @@ pub(super) struct Ends<'a> {
 
 /// How a worker ended.
 pub(super) enum End {
-    /// It answered, or ended in a way that is a status.
+    /// It replied, or ended in a way that is a status.
     Reply(Box<Reply>),
     /// The run was asked to stop; the worker was killed.
     Stopped,
 }
 
-/// Runs one worker to its end.
+/// Runs one worker until it ends.
 ///
-/// `environment` is the variant's; `cpus` the count to show, if not the machine's own.
+/// `environment` is the variant's; `cpus` is the count to show, if it differs from the machine's
+/// own.
 pub(super) fn run_worker(
     job: &Job,
     environment: &[(String, String)],
@@ -56,7 +57,8 @@ pub(super) fn run_worker(
     let mut child = Running(command.spawn()?);
     let answers = read_streams(&mut child.0);
     let job = serde_json::to_vec(job)?;
-    // A worker that dies before it has read its job closes the pipe; how it died is found below.
+    // A worker that dies before it has read its job closes the pipe; the code below finds out how
+    // it died.
     if let Some(mut stdin) = child.0.stdin.take() {
         let _ = stdin.write_all(&job);
     }
@@ -78,7 +80,8 @@ pub(super) fn run_worker(
     };
     let status = child.0.wait()?;
     let (stdout, stderr) = answer.unwrap_or_default();
-    // A worker in another process group does not get the terminal's Ctrl-C, but it may get a kill.
+    // A worker in a different process group does not get the terminal's Ctrl-C, but it may get a
+    // kill.
     if stop.load(Ordering::Relaxed) {
         return Ok(End::Stopped);
     }
@@ -91,7 +94,7 @@ pub(super) fn run_worker(
     Ok(End::Reply(Box::new(reply)))
 }
 
-/// The worker's command: this binary again, with nobody else's allocator settings.
+/// The worker's command: this binary again, without allocator settings from anywhere else.
 fn command(environment: &[(String, String)], cpus: Option<u32>) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("worker");
@@ -108,18 +111,19 @@ fn command(environment: &[(String, String)], cpus: Option<u32>) -> std::io::Resu
     Ok(command)
 }
 
-/// A child that is killed and reaped when it goes out of sight.
+/// A child that is killed and reaped when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only where the child was reaped already.
+        // Both fail only if the child was reaped already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Reads the child's two streams to their ends in the background; one message when both are closed.
+/// Reads the child's two streams to their ends in the background; sends one message when both are
+/// closed.
 fn read_streams(child: &mut Child) -> Receiver<(Vec<u8>, String)> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (sender, receiver) = channel();

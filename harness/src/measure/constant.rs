@@ -1,5 +1,5 @@
-//! The harness's own share of a worker's anonymous resident memory: what a worker on `floor` with an
-//! empty program has. It is subtracted from every resident figure.
+//! The harness's own share of a worker's anonymous resident memory: what a worker on `floor` has
+//! with an empty program. It is subtracted from every resident figure.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ use super::child::{End, Ends, run_worker};
 use crate::design::{Pace, Pass, Touch};
 use crate::worker::{Job, Status};
 
-/// A trace without a record.
+/// A trace without records.
 struct Empty(Header);
 
 impl RecordStream for Empty {
@@ -31,7 +31,7 @@ impl RecordStream for Empty {
 ///
 /// # Errors
 ///
-/// A sentence, when there is no `floor` or its worker fails.
+/// A sentence, if there is no `floor` or its worker fails.
 pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
     let floor = Variant::parse("floor").map_err(|error| error.to_string())?;
     let file = ProgramFile::create_in(directory).map_err(|error| error.to_string())?;

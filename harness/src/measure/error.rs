@@ -12,7 +12,7 @@ pub enum MeasureError {
     /// A worker could not be started.
     #[error("a worker cannot be started")]
     Start(#[source] std::io::Error),
-    /// A sample's own control group.
+    /// A sample's own control group failed.
     #[error("each sample's own control group")]
     Group(#[source] GroupError),
     /// The load of a block could not be made.
@@ -20,7 +20,7 @@ pub enum MeasureError {
     Load {
         /// The unit.
         unit: String,
-        /// The seed that it was to be simulated with.
+        /// The seed with which it was to be simulated.
         seed: u64,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,

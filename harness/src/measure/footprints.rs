@@ -1,4 +1,4 @@
-//! What each variant's replays of a workload have used of memory so far, and so what the next one is going to use.
+//! How much memory each variant's replays of a workload have used so far, and so what the next one is going to use.
 //!
 //! Outlives one campaign: several campaigns over the same workloads share their footprints.
 
@@ -7,15 +7,16 @@ use std::collections::HashMap;
 
 use crate::worker::{Extent, Footprint, Need, PageCosts, Reply, Warmed};
 
-/// A part more than was used before: threads side by side do not meet alike each time.
+/// One part in this many is added to what was used before: concurrent threads do not interleave in the same way each
+/// time.
 const MARGIN: u64 = 4;
-/// What the kernel takes besides: page tables, stacks, the structures of threads and mappings.
+/// What the kernel uses in addition: page tables, stacks, the structures of threads and mappings.
 const KERNEL_BYTES: u64 = 8 << 20;
-/// Kernel time of a sample over what its page faults cost on warm memory, from which on memory was not warm. What the
-/// host has yet to back costs 8 to 17 times as much; system calls of an allocator and faults of many threads at once
-/// come to less than twice.
+/// From this ratio of a sample's kernel time to what its page faults cost on warm memory, memory was not warm. Memory
+/// that the host has yet to back costs 8 to 17 times as much; an allocator's system calls and faults of many threads
+/// at once come to less than twice.
 const COLD: u64 = 4;
-/// Kernel time below which nothing is judged: the kernel counts it by ticks of up to 10 ms.
+/// Kernel time below which nothing is judged: the kernel counts it in ticks of up to 10 ms.
 const JUDGED_NS: u64 = 20_000_000;
 
 /// Footprints by workload and variant.
@@ -26,12 +27,12 @@ pub struct Footprints {
 }
 
 impl Footprints {
-    /// Whether a rehearsal could still tell what a variant's replay uses.
+    /// Whether a rehearsal could still show what a variant's replay uses.
     pub(super) fn lacks(&self, workload: usize, variant: &str) -> bool {
         !self.known.borrow().contains_key(&(workload, variant.to_owned()))
     }
 
-    /// Takes note of what a replay used, or that it failed before that was known.
+    /// Records what a replay used, or that it failed before that was known.
     pub(super) fn note(&self, workload: usize, variant: &str, reply: &Reply) {
         let mut known = self.known.borrow_mut();
         let of_variant = known.entry((workload, variant.to_owned())).or_default();
@@ -48,8 +49,8 @@ impl Footprints {
         }
     }
 
-    /// What is to be backed before a replay: what earlier ones used and a margin. None where those failed: then this
-    /// one is likely to fail too, and what it would have used is not known.
+    /// What to back before a replay: what earlier ones used plus a margin. None if those failed: then this one is
+    /// likely to fail too, and what it would have used is not known.
     pub(super) fn need(&self, workload: usize, variant: &str) -> Option<Need> {
         let known = self.known.borrow().get(&(workload, variant.to_owned())).copied().flatten()?;
         let more = |bytes: u64| bytes.saturating_add(bytes / MARGIN);
@@ -62,7 +63,7 @@ impl Footprints {
 }
 
 /// Whether the host backed memory during the replay: its kernel time is far above what its page faults cost on warm
-/// memory. None where that cannot be judged: too little kernel time, or no known cost of a fault.
+/// memory. None if that cannot be judged: too little kernel time, or an unknown cost of a fault.
 pub(super) fn was_cold(reply: &Reply, known: PageCosts) -> Option<bool> {
     let (warmed, footprint) = (reply.warmed?, reply.footprint?);
     let kernel_ns = reply.measured.busy_system_ns?;

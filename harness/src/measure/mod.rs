@@ -1,7 +1,7 @@
-//! Takes samples: compiles programs, starts workers, and hands on what came of each.
+//! Takes samples: compiles programs, starts workers, and passes on the result of each.
 //!
-//! Data goes one way: design in, [`Taken`] out, one after another. Whoever receives them keeps them;
-//! nothing is averaged, judged or dropped here.
+//! Data goes one way: design in, [`Taken`] out, one after another. The receiver keeps them; nothing
+//! is averaged, judged or dropped here.
 
 mod campaign;
 mod child;

@@ -1,5 +1,5 @@
-//! The programs of a run: each workload compiled once for each order and cut, in files without names, which are gone
-//! when the run ends, however it ends. A load model has others in each block: [`Loads`] has them.
+//! The programs of a run: each workload compiled once for each order and cut, in unnamed files, which disappear when
+//! the run ends, however it ends. A load model has different ones in each block: [`Loads`] has them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use rustix::process::{Resource, getrlimit};
 use super::error::MeasureError;
 use crate::design::Step;
 
-/// What decides a program: the workload, the order, and whether windows follow time.
+/// What determines a program: the workload, the order, and whether windows follow time.
 type Key = (usize, Order, bool);
 
-/// A compiled program, and what was learnt when it was compiled.
+/// A compiled program, and what was learnt while compiling it.
 pub type Program = Rc<(ProgramFile, ProgramInfo)>;
 
 /// What a unit replays.
 pub struct Load {
     /// The program.
     pub program: Program,
-    /// The seed that it was simulated with; none of a recording.
+    /// The seed with which it was simulated; none for a recording.
     pub seed: Option<u64>,
-    /// Whether each block has another.
+    /// Whether each block has a different one.
     pub varies: bool,
 }
 
-/// Who has the load of each unit.
+/// The source of each unit's load.
 pub trait Loads {
     /// The load of a step's unit, compiled for an order, with windows that follow time or not; none if the run was
     /// stopped meanwhile.
@@ -62,13 +62,13 @@ pub enum ProgramsError {
         folder: PathBuf,
         /// What it has left.
         left_bytes: u64,
-        /// Whether that is what this process may write to one file.
+        /// Whether that is the most that this process may write to one file.
         by_limit: bool,
         /// The workload.
         workload: String,
-        /// How many programs are compiled of it.
+        /// How many programs are compiled from it.
         programs: u64,
-        /// What they take together, at least.
+        /// The least that they take together.
         least_bytes: u64,
     },
     /// The workload could not be opened.
@@ -86,29 +86,29 @@ pub enum ProgramsError {
 }
 
 impl Programs {
-    /// No programs yet.
+    /// Creates an empty set of programs.
     ///
     /// # Errors
     ///
-    /// When the system's directory for temporary files cannot be written.
+    /// The system's directory for temporary files cannot be written.
     pub fn new() -> Result<Programs, ProgramsError> {
         let folder = std::env::temp_dir();
         ProgramFile::create_in(&folder).map_err(ProgramsError::Folder)?;
         Ok(Programs { folder, compiled: HashMap::new() })
     }
 
-    /// Where other files of the run may lie.
+    /// The folder for other files of the run.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Checks that the folder has room for a workload's programs, of which each takes `least_bytes` at least, before any
-    /// time is spent on them. Where the system does not say what is left, it is found out later.
+    /// Checks that the folder has room for a workload's programs, each of which takes at least `least_bytes`, before
+    /// any time is spent on them. If the system does not say how much is left, it turns out later.
     ///
     /// # Errors
     ///
-    /// Where it has not.
+    /// There is too little room.
     pub fn check_room(&self, workload: &str, programs: u64, least_bytes: u64) -> Result<(), ProgramsError> {
         let together = least_bytes.saturating_mul(programs);
         let refuse = |left_bytes, by_limit| ProgramsError::NoRoom {
@@ -129,7 +129,7 @@ impl Programs {
         }
     }
 
-    /// A program that is there already.
+    /// A program that exists already.
     #[must_use]
     pub fn get(&self, workload: usize, order: Order, timed: bool) -> Option<&Program> {
         self.compiled.get(&(workload, order, timed))
@@ -147,7 +147,7 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// The stream's, and the compiler's.
+    /// Errors of the stream and of the compiler.
     pub fn compile(
         &mut self,
         workload: usize,
@@ -166,7 +166,7 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// The stream's, and the compiler's.
+    /// Errors of the stream and of the compiler.
     pub fn compile_apart(
         &self,
         name: &str,
