@@ -1,9 +1,9 @@
-//! Anonymous memory that processes of a tree share since a fork: what the sum of their resident memory counts more than
-//! once.
+//! Anonymous memory that the processes of a tree share since a fork: what the sum of their resident memory counts more
+//! than once.
 //!
 //! Each page that N processes share adds 1/N to the proportional share (PSS) of each, so that the proportional shares
-//! add up to the memory with shared pages counted once. The difference between both sums is what is stored. Recordings
-//! and runs of real programs sample it alike, so that predictions and reality are of the same kind.
+//! add up to the memory with shared pages counted once. The difference between the two sums is what is stored.
+//! Recordings and runs of real programs sample it in the same way, so that predictions and reality are comparable.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,47 +11,48 @@ use std::time::Duration;
 
 use nix::time::ClockId;
 
-/// At most this often.
+/// Shortest time between two samples.
 const STEP: Duration = Duration::from_millis(20);
-/// The kernel walks all pages of a process: reading takes at most one part of the time in so many.
+/// The kernel walks all pages of a process: reading takes at most one part in this many of the time.
 const COST_PART: u32 = 50;
-/// Points that are kept; beyond, every second one is dropped, and samples are taken half as often.
+/// Most points that are kept; beyond, every second one is dropped, and samples are taken half as often.
 const MOST_POINTS: usize = 10_000;
 
 /// What the processes share, over time.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    /// When, and by how many bytes the sum exceeds the memory with shared pages counted once.
+    /// Times, and by how many bytes the sum then exceeds the memory with shared pages counted once.
     points: Vec<(Duration, u64)>,
     next: Duration,
     step: Duration,
     unknown: Option<String>,
     /// The processes of the last sample.
     processes: Vec<u32>,
-    /// Of which processes the last sample was left out, because one of them had just ended.
+    /// The processes whose last sample was left out because one of them had just exited.
     skipped: Option<Vec<u32>>,
 }
 
 impl Sharing {
-    /// Of known points.
+    /// Creates it from known points.
     #[cfg(test)]
     pub(crate) fn of(points: Vec<(Duration, u64)>) -> Sharing {
         Sharing { points, ..Sharing::default() }
     }
 
-    /// Samples these processes at `elapsed`, if it is time.
+    /// Samples these processes at `elapsed`, if it is time to.
     pub fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) {
         if elapsed < self.next || self.unknown.is_some() {
             return;
         }
         let begin = cpu_time();
         let processes: Vec<u32> = processes.collect();
-        // A process shares anonymous memory with none but its relatives.
+        // A process shares anonymous memory only with its relatives.
         let read = match processes.len() {
             0 | 1 => Ok(0),
             _ => match processes.iter().copied().map(read_excess).collect::<Result<Vec<_>, _>>() {
-                // NOTE: the others share less with one that has ended, whose memory the sum still has: that is not what
-                // these processes share. They are another set when its end is noticed, which is only waited for once.
+                // NOTE: after one of them has exited, the others share less, but the sum still includes its memory: the
+                // reading is not what these processes share. They are a different set once its exit is noticed; that is
+                // waited for only once.
                 Ok(read) if read.contains(&None) && self.skipped.as_ref() != Some(&processes) => {
                     self.skipped = Some(processes);
                     self.next = elapsed + STEP;
@@ -60,7 +61,7 @@ impl Sharing {
                 read => read.map(|read| read.into_iter().flatten().sum()),
             },
         };
-        // Of the first sample after a process began or ended the time must be known.
+        // The time of the first sample after a process started or exited must be known.
         let is_first = processes != self.processes;
         self.processes = processes;
         match read {
@@ -84,25 +85,25 @@ impl Sharing {
         }
     }
 
-    /// When, and how many bytes.
+    /// Times and bytes.
     ///
     /// # Errors
     ///
-    /// Why that is not known.
+    /// Why they are not known.
     pub fn points(&self) -> Result<&[(Duration, u64)], &str> {
         self.unknown.as_deref().map_or(Ok(&self.points), Err)
     }
 }
 
-/// CPU time of this thread: what work costs. On a busy machine the time that passes meanwhile is a multiple of it, and
-/// says nothing of what is spent.
+/// CPU time of this thread: what work costs. On a busy machine, the time that passes meanwhile is a multiple of it, and
+/// says nothing about the cost.
 pub fn cpu_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
-/// What is shared, each figure until the next. From an edge, where a process begins or ends, until the next sample it is
-/// not known: there the larger of the samples before and after stands, or else a child's heap would count twice until it
-/// is sampled. Points are in order of time, and so are edges.
+/// What is shared, each figure valid until the next. From an edge, where a process starts or exits, until the next
+/// sample it is not known: there the larger of the samples before and after is used, since otherwise a child's heap
+/// would count twice until it is sampled. Points are in order of time, and so are edges.
 pub fn fill_edges(points: &[(u64, u64)], edges: &[u64]) -> Vec<(u64, u64)> {
     let (mut filled, mut before) = (Vec::new(), (0, 0));
     for &(time, bytes) in points {
@@ -114,7 +115,7 @@ pub fn fill_edges(points: &[(u64, u64)], edges: &[u64]) -> Vec<(u64, u64)> {
     filled
 }
 
-/// By how many bytes a process's anonymous memory exceeds its proportional share. None for one that has ended.
+/// By how many bytes a process's anonymous memory exceeds its proportional share. None for a process that has exited.
 fn read_excess(process: u32) -> Result<Option<u64>, String> {
     match fs::read_to_string(format!("/proc/{process}/smaps_rollup")) {
         Ok(text) if text.is_empty() => Ok(None),
@@ -122,7 +123,7 @@ fn read_excess(process: u32) -> Result<Option<u64>, String> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(format!("smaps_rollup of process {process} may not be read: record as root"))
         }
-        // It has ended, or is about to: a process without memory is no such file, or ESRCH.
+        // It has exited, or is about to: for a process without memory there is no such file, or reading it is ESRCH.
         Err(_) => Ok(None),
     }
 }
