@@ -1,4 +1,4 @@
-//! `heaplab bisect`: the first build of an allocator that is worse than a good one.
+//! `heaplab bisect`: finds the first build of an allocator that is worse than a good one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! The hidden commands that heaplab starts itself: a worker, what warms memory for it, calls to be recorded, a keeper, what
-//! watches a control group, and the probe, which says as JSON which allocator
-//! serves its process and what it took of the settings. The probe runs once for each variant, in the variant's environment.
+//! The hidden commands that heaplab itself starts: a worker, the process that warms memory for it, calls to be
+//! recorded, a keeper, the watcher of a control group, and the probe, which says as JSON which allocator serves its
+//! process and which of the settings it accepted. The probe runs once for each variant, in the variant's environment.
 
 use std::io::Write;
 use std::path::Path;

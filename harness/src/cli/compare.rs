@@ -45,9 +45,9 @@ pub(super) struct Args {
     format: Format,
 }
 
-/// What `git bisect run` takes for a commit that cannot be tested.
+/// The status that `git bisect run` expects for a commit that cannot be tested.
 const SKIP: u8 = 125;
-/// What ends `git bisect run`: any other status of an error would mark a commit as bad.
+/// The status that stops `git bisect run`: any other status for an error would mark a commit as bad.
 pub(super) const ABORT: u8 = 255;
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
@@ -162,7 +162,7 @@ fn analyse<'r>(run: &'r Run, baseline: Option<&str>) -> anyhow::Result<Analysis<
     })
 }
 
-/// Both kinds are names that the user gave and the run does not have.
+/// Both kinds are names that the user gave and the run does not contain.
 fn as_usage(error: CompareError) -> anyhow::Error {
     Usage(error.to_string()).into()
 }
@@ -177,7 +177,7 @@ fn describe_lack(run: &Run) -> String {
     format!("{} {what}", directory.display())
 }
 
-/// Says what went past the limit and what cannot be judged; the exit status follows from it.
+/// Says what exceeded the limit and what cannot be judged; the exit status follows from it.
 fn judge(findings: &[Finding], limit: Option<f64>, complete: bool) -> Outcome {
     let percent = limit.map(show_percent).unwrap_or_default();
     let mut over = false;

@@ -1,4 +1,4 @@
-//! `heaplab doctor`.
+//! `heaplab doctor`: judges this machine, and measures it if asked to.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::session::measure_itself;
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
 use crate::worker::{Warmed, measure_first_writes};
 
-/// A worker that takes longer is stopped.
+/// A worker that takes longer is killed.
 const TIMEOUT: Duration = Duration::from_secs(600);
-/// Seed of the experiments that are drawn from the machine's noise.
+/// Seed of the experiments drawn from the machine's noise.
 const SEED: u64 = 1;
 
 #[derive(clap::Args)]
@@ -45,7 +45,7 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let mut readings = Readings::read();
     let measures = args.aa || args.self_check;
-    // Memory is about to be measured then, and warmed: this would only take time.
+    // Memory is then about to be measured and warmed: this would only take time.
     readings.first_writes = (!measures).then(|| measure_first_writes().map(first_writes));
     let checks = examine(&readings);
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
@@ -114,7 +114,7 @@ fn known_answers(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
-/// Measures a variant against itself, and prints what that says of this machine.
+/// Measures a variant against itself, and prints what that says about this machine.
 fn against_itself(args: &Args) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;

@@ -1,6 +1,6 @@
-//! `heaplab exec`: run the real program under each variant, and measure it from outside.
+//! `heaplab exec`: runs the real program under each variant, and measures it from outside.
 //!
-//! Standard output belongs to the program: all words of heaplab's own go to standard error.
+//! Standard output belongs to the program: everything that heaplab itself says goes to standard error.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-/// A condition that can be read; its text is what is kept.
+/// Checks that a condition can be parsed; its text is what is kept.
 pub(super) fn parse_ready(text: &str) -> Result<String, String> {
     text.parse::<Ready>().map(|_| text.to_owned())
 }
@@ -110,7 +110,7 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
     }
 }
 
-/// How the run starts, and for a new one the command.
+/// How the run starts and, for a new run, the command.
 fn start(args: Args, matches: &ArgMatches) -> (Start, Option<Vec<OsString>>) {
     let (output, resume, anyway) = (args.output.clone(), args.resume, args.resume_anyway);
     let more = is_asked_for_more(

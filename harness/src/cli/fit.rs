@@ -1,4 +1,4 @@
-//! `heaplab fit`: make a load model of recordings.
+//! `heaplab fit`: makes a load model from recordings.
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +107,7 @@ fn what_grows(facts: &Facts) -> String {
     }
 }
 
-/// The gate's verdict on so many times the highest recorded load.
+/// The gate's verdict for this many times the highest recorded load.
 fn judge(model: &Model, times: f64) -> String {
     let load = times * model.own_load();
     let verdict = model.judge(&Question { load: Some(load), ..Question::default() }, 1.0);
@@ -148,7 +148,7 @@ fn options(args: &Args) -> anyhow::Result<FitOptions> {
     })
 }
 
-/// A recording, if a model can be made of what it covers.
+/// A recording, if its coverage allows making a model from it.
 fn subject(path: &Path, load: f64) -> anyhow::Result<Subject<'static>> {
     let workload = catalog::find(&path.display().to_string()).map_err(of_catalog)?;
     if workload.is_model() {

@@ -1,6 +1,6 @@
-//! `heaplab limit`: the smallest limit of memory under which a replay or a program finishes.
+//! `heaplab limit`: finds the smallest memory limit under which a replay or a program finishes.
 //!
-//! Standard output has the limits; a program's own words go to standard error.
+//! The limits go to standard output; the program's own output goes to standard error.
 
 use std::ffi::OsString;
 use std::time::Duration;

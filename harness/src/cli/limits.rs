@@ -21,7 +21,7 @@ pub(super) struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// The limits; none where none was given.
+    /// The limits; none if none was given.
     pub(super) fn limits(self) -> Option<GroupLimits> {
         let limits = GroupLimits {
             max_bytes: self.memory_max,

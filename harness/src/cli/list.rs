@@ -1,4 +1,4 @@
-//! `heaplab list`.
+//! `heaplab list`: workloads, allocators, settings and sweeps that can be used by name.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -87,13 +87,13 @@ struct Listed {
     library_hash: Option<String>,
     /// How to get it, or what is wrong with it.
     detail: Option<String>,
-    /// As SPDX writes it.
+    /// The SPDX identifier.
     licence: &'static str,
-    /// How its library comes to be.
+    /// Where its library comes from.
     origin: String,
 }
 
-/// What `heaplab allocators` prints too.
+/// Lists the allocators, as `heaplab allocators` does too.
 pub(super) fn list_allocators(format: Format) -> anyhow::Result<Outcome> {
     let listed = ENTRIES.iter().map(look_at).collect::<anyhow::Result<Vec<Listed>>>()?;
     let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -151,11 +151,11 @@ fn look_at(entry: &Entry) -> anyhow::Result<Listed> {
 #[derive(Serialize)]
 struct ListedSetting {
     name: &'static str,
-    /// The allocators that have it, or `any`.
+    /// The allocators that have it; `any` for all.
     allocators: String,
     /// What it does, with the default in brackets.
     description: &'static str,
-    /// A variant that has it.
+    /// A variant that uses it.
     example: String,
 }
 
@@ -199,7 +199,7 @@ fn list_sweeps(format: Format) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Prints a list in the form that was asked for; `cells` makes a row of the table of one of its entries.
+/// Prints a list in the requested form; `cells` turns an entry into a row of the table.
 fn print_list<T: Serialize>(
     format: Format,
     listed: Vec<T>,
@@ -216,7 +216,7 @@ fn print_list<T: Serialize>(
     Ok(Outcome::Done)
 }
 
-/// Prints rows under a header; every column but the last is as wide as its widest cell.
+/// Prints rows under a header; every column except the last is as wide as its widest cell.
 pub(super) fn print_columns(out: &mut dyn Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
     let width = |at: usize| {

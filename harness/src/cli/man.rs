@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let mut root = command();
-    // Gives each command its whole name, and its part of what is shared.
+    // Gives each command its full name and the options that it shares.
     root.build();
     match args.output {
         Some(directory) => {
@@ -38,7 +38,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The command that words name.
+/// The command that the words name.
 fn find<'a>(root: &'a clap::Command, words: &[String]) -> Result<&'a clap::Command, Usage> {
     let mut found = root;
     for word in words {
@@ -51,17 +51,17 @@ fn find<'a>(root: &'a clap::Command, words: &[String]) -> Result<&'a clap::Comma
     Ok(found)
 }
 
-/// The commands of a command that users call.
+/// The subcommands of a command that are meant for users.
 fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
     command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
 }
 
-/// A command's page's name: `heaplab-trace-info`.
+/// The name of a command's page: `heaplab-trace-info`.
 fn full_name(command: &clap::Command) -> String {
     command.get_display_name().unwrap_or(command.get_name()).to_owned()
 }
 
-/// Writes the pages of a command and of those below it; prints each path.
+/// Writes the pages of a command and its subcommands; prints each path.
 fn write_pages(command: &clap::Command, directory: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let path = directory.join(format!("{}.1", full_name(command)));
     write_whole(&path, &render(command)?)?;
@@ -89,7 +89,7 @@ pub(super) fn print_completions(args: CompletionArgs) -> anyhow::Result<Outcome>
     Ok(Outcome::Done)
 }
 
-/// The command without its hidden commands, which clap_complete offers like any other.
+/// The command without its hidden subcommands, which clap_complete offers like any other.
 fn without_hidden(whole: &clap::Command) -> clap::Command {
     clap::Command::new("heaplab")
         .args(whole.get_arguments())

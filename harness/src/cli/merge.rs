@@ -1,4 +1,4 @@
-//! `heaplab merge`: one run of the shards that several machines measured.
+//! `heaplab merge`: makes one run from the shards that several machines measured.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,11 +1,11 @@
 //! The command line: arguments in, exit status out. It contains no logic.
 //!
-//! stdout carries results, stderr progress and warnings. Exit: 0 all well, 1 error, 2 usage,
-//! 3 finished but some samples are not ok, 4 a comparison found a change past the limit that was given, 75 an error that
-//! may have passed by the next try. `exec` of one sample passes the program's own status on.
+//! stdout carries results, stderr progress and warnings. Exit status: 0 all well, 1 error, 2 usage, 3 finished but some
+//! samples are not ok, 4 a comparison found a change beyond the given limit, 75 an error that may be gone at the next
+//! try. `exec` with one sample passes on the program's own status.
 
-/// Writes a line to standard error. Where nobody reads that any more nothing is lost, and the command goes on: it may have
-/// a program's status to pass on.
+/// Writes a line to standard error. If nobody reads it any more, nothing is lost, and the command continues: it may
+/// have a program's status to pass on.
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write as _;
@@ -57,15 +57,15 @@ use stdout::{has_stopped, stdout};
 pub enum Outcome {
     /// All well: exit 0.
     Done,
-    /// A check that the command made found a fault, and said so: exit 1.
+    /// A check made by the command found a fault, and reported it: exit 1.
     Failed,
     /// Finished, but some samples are not ok: exit 3.
     Incomplete,
-    /// A comparison found a change for the worse past the limit that was given: exit 4.
+    /// A comparison found a change for the worse beyond the given limit: exit 4.
     Changed,
     /// Stopped by SIGINT or SIGTERM: exit 130.
     Interrupted,
-    /// The exit status of the program that was run, or a shell's for one that cannot be run.
+    /// The exit status of the program that was run, or a shell's status for one that cannot be run.
     Passed(u8),
 }
 
@@ -175,14 +175,14 @@ pub fn main() -> ExitCode {
         command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        // A step of `git bisect run` with a mistake in it must not mark a commit as bad.
+        // If a step of `git bisect run` contains a mistake, it must not mark a commit as bad.
         Err(told) if told.use_stderr() && std::env::args_os().any(|word| word == "--bisect") => {
             tell(&told);
             return ExitCode::from(compare::ABORT);
         }
         Err(told) => return tell(&told),
     };
-    // What was said on the command line itself, as opposed to a default.
+    // Arguments given on the command line itself, as opposed to defaults.
     let said = matches.subcommand().map_or(&matches, |(_, said)| said);
     let result = match cli.command {
         Command::Run(args) => run::main(args, said),
@@ -211,7 +211,7 @@ pub fn main() -> ExitCode {
         Command::Warm { need } => children::warm(&need),
         Command::Worker => children::work(),
     };
-    // What is still held of a last line is written now, where an error of it can be told.
+    // The rest of the last line is written now, where an error can still be reported.
     let result = result.and_then(|outcome| Ok(stdout().flush().map(|()| outcome)?));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -228,7 +228,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints what clap has to tell: the help that was asked for on standard output, a mistake on standard error.
+/// Prints what clap reports: requested help on standard output, a mistake on standard error.
 fn tell(told: &clap::Error) -> ExitCode {
     let text = told.render();
     if told.use_stderr() {
@@ -249,7 +249,7 @@ fn tell(told: &clap::Error) -> ExitCode {
     }
 }
 
-/// An error if the directory that `output` is to lie in is missing: said before the work, and not by the last step of it.
+/// Fails if the directory that should contain `output` is missing: before the work, not in its last step.
 fn require_directory(output: &Path) -> anyhow::Result<()> {
     match output.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir()) {
         None => Ok(()),
@@ -276,7 +276,7 @@ fn command() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
 
-/// Whether a command was given more arguments than those named: defaults are none.
+/// Whether a command was given arguments other than those named: defaults do not count.
 fn is_asked_for_more(name: &str, matches: &ArgMatches, free: &[&str]) -> bool {
     let command = command();
     let arguments = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
@@ -299,7 +299,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A flag that SIGINT and SIGTERM set; a second one ends the process at once.
+/// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -1,4 +1,4 @@
-//! `heaplab pack`: a run's large files, compressed to be kept or sent.
+//! `heaplab pack`: compresses a run's large files for keeping or sending.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `heaplab plan`: how many processes fit on a host, per variant, from a run's files. What was asked stays in the run's
+//! `heaplab plan`: how many processes fit on a host, per variant, from a run's files. The question is kept in the run's
 //! directory, where a report answers it too.
 
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::report::{Columns, Format, draw_plan, draw_pods, pod_patch, print_capa
 use crate::results::{self, Run, Status};
 use crate::session::validated_runs;
 
-/// Odds of a pod unless others are asked for.
+/// Odds for a pod unless others are given.
 const DEFAULT_ODDS: f64 = 1e-3;
 
 #[derive(clap::Args)]
@@ -153,8 +153,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
 }
 
-/// Keeps the question, and draws its answer next to it; returns the files. A report is about one run: a plan of several
-/// is in none.
+/// Keeps the question, and draws its answer next to it; returns the files. A report is about one run, so a plan for
+/// several runs appears in none.
 fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> anyhow::Result<Vec<PathBuf>> {
     let directory = &runs[0].directory;
     let name = args.name.as_deref();
@@ -212,7 +212,7 @@ fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
     Ok((directories, Loads { of_runs, asked: args.at.clone() }))
 }
 
-/// Whether every memory sample was taken and is ok. That a variant does not fit is an answer, not an error.
+/// Whether every memory sample was taken and is ok. A variant that does not fit is an answer, not an error.
 fn is_complete(run: &Run) -> bool {
     let failed = |sample: &results::Sample| is_planned(sample) && sample.status != Status::Ok;
     run.file.finished && !run.samples.iter().any(failed)
@@ -276,7 +276,7 @@ fn for_each<T: Copy>(name: &str, given: &[T], types: usize) -> anyhow::Result<Ve
     }
 }
 
-/// Odds as a number or a percentage.
+/// Parses odds given as a number or a percentage.
 fn parse_odds(text: &str) -> Result<f64, String> {
     let odds = match text.trim().strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
@@ -297,7 +297,7 @@ fn parse_number(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("{text:?} is no load: a number, 0 or above"))
 }
 
-/// A load and the directory of the run that was measured at it.
+/// Parses a load and the directory of the run that was measured at it.
 fn parse_load(text: &str) -> Result<(f64, PathBuf), String> {
     match text.split_once('=') {
         Some((load, path)) if !path.is_empty() => Ok((parse_number(load)?, path.into())),
@@ -305,7 +305,7 @@ fn parse_load(text: &str) -> Result<(f64, PathBuf), String> {
     }
 }
 
-/// A percentage with its sign, such as 10%, as a fraction: 0.1 alone could mean either.
+/// Parses a percentage with its sign, such as 10%, into a fraction: 0.1 alone could mean either.
 fn parse_margin(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number.filter(|number| number.is_finite()) {

@@ -1,5 +1,5 @@
-//! `heaplab record`: record a real program. All of its own words go to stderr, and the program's exit status
-//! is passed on.
+//! `heaplab record`: records a real program. All of its own output goes to stderr, and the program's exit status is
+//! passed on.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -101,7 +101,7 @@ fn settings(args: Args) -> Result<Settings, Usage> {
     })
 }
 
-/// The number of traces that get a line; the manifest has all of them.
+/// The number of traces that get a line each; the manifest lists all of them.
 const MOST_LINES: usize = 20;
 
 fn describe(recorded: &Recorded) {
@@ -109,7 +109,7 @@ fn describe(recorded: &Recorded) {
         let path = trace.path.display();
         trace.problems.iter().for_each(|problem| say!("heaplab: warning: {path}: {problem}"));
         for gap in &trace.coverage.gaps {
-            // Of a tree that was recorded whole nothing is missing.
+            // If the tree was recorded whole, nothing is missing.
             let is_fault = !matches!(gap, Gap::PartOfTree { .. });
             say!("heaplab: {}{path}: {gap}", if is_fault { "warning: " } else { "" });
         }

@@ -37,7 +37,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The arguments that say how a run is shown, and not what it is.
+    /// The arguments that say how a run is shown, not what it is.
     pub(super) const IDS: [&str; 2] = ["columns", "list_files"];
 }
 
@@ -60,7 +60,7 @@ fn show_index(folder: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Reports on a run from its files. Where the report and the run are comes last.
+/// Reports on a run from its files. The locations of report and run come last.
 pub(super) fn show_report(
     path: &Path,
     baseline: Option<&str>,
@@ -76,7 +76,7 @@ pub(super) fn show_report(
     Ok(outcome)
 }
 
-/// The same of a run of a real program, whose output has standard output for itself.
+/// The same for a run of a real program, whose own output uses standard output.
 pub(super) fn show_program_report(
     path: &Path,
     baseline: Option<&str>,

@@ -1,4 +1,4 @@
-//! `heaplab run`: replay workloads under each variant and measure.
+//! `heaplab run`: replays workloads under each variant and measures.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -152,14 +152,14 @@ pub(super) fn main(args: Args, matches: &ArgMatches) -> anyhow::Result<Outcome> 
     }
 }
 
-/// How the run starts. The baseline of a report may differ from the run's, and so may its form.
+/// How the run starts. A report's baseline may differ from the run's, and so may its format.
 fn start(args: Args, matches: &ArgMatches) -> Start {
     let (output, resume, anyway, shard) = (args.output.clone(), args.resume, args.resume_anyway, args.shard);
     let free = ["output", "resume", "resume_anyway", "format", "shard"];
     let more = is_asked_for_more("run", matches, &[&free[..], &View::IDS].concat());
     let options = options(args);
     match output {
-        // A job of a cluster is one command, the first time and after it was killed.
+        // A cluster job is one command, both the first time and after it was killed.
         Some(directory) if resume && (shard.is_none() || is_begun(&directory)) => {
             Start::Resume { directory, given: more.then_some(options), shard, anyway }
         }
@@ -202,7 +202,7 @@ fn options(args: Args) -> RunOptions {
     }
 }
 
-/// Prints units, one a line or as an array.
+/// Prints units, one per line or as an array.
 fn print_units(units: &[Unit], format: Format) -> anyhow::Result<Outcome> {
     let ids: Vec<String> = units.iter().map(Unit::to_string).collect();
     let mut out = stdout();
@@ -213,7 +213,7 @@ fn print_units(units: &[Unit], format: Format) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Prints the outcome of a shard. It is not a run to report on: other machines have the rest of its blocks.
+/// Prints the outcome of a shard. There is no report on it: other machines have the rest of its blocks.
 fn show_shard(path: &Path) -> anyhow::Result<Outcome> {
     let run = results::load(path)?;
     let failed = run.samples.iter().filter(|sample| sample.status != Status::Ok).count();

@@ -1,4 +1,5 @@
-//! What a person sees while a session works: sentences, and bars where standard error is a terminal.
+//! What a person sees while a session works: sentences, and progress bars if standard error is a
+//! terminal.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
@@ -10,14 +11,14 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use crate::design::Pass;
 use crate::session::Notice;
 
-/// Where there is no terminal for a bar, a line says this often how far a session is.
+/// Without a terminal for a bar, a line reports the session's progress this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows what a session tells.
+/// Shows what a session reports.
 pub(super) struct Screen {
     bar: RefCell<Option<ProgressBar>>,
     styles: Styles,
-    /// Where standard error is no terminal: when the last line was written.
+    /// If standard error is not a terminal: when the last line was written.
     last_line: Option<Cell<Instant>>,
 }
 
@@ -54,7 +55,7 @@ impl Screen {
                 bar.set_position(events);
             }
             Notice::StageEnded => self.end_stage(),
-            // A program that runs may write to the terminal itself: a line each, and no bar.
+            // A running program may write to the terminal itself: one line each, and no bar.
             Notice::Sampling { workload, pass: Pass::Exec, variant, number, count } => {
                 let of = count.map_or(String::new(), |count| format!(" of {count}"));
                 self.say(&format!("{workload} under {variant}, sample {number}{of}"));
@@ -74,7 +75,7 @@ impl Screen {
         }
     }
 
-    /// Shows how far an import is.
+    /// Shows the progress of an import.
     pub(super) fn import(&self, what: &str, progress: Progress) {
         let bar = self
             .bar(|styles| ProgressBar::new(0).with_style(styles.import.clone()).with_prefix(what.to_owned()));
@@ -83,14 +84,14 @@ impl Screen {
         bar.set_message(progress.events.to_string());
     }
 
-    /// Takes the bar of a stage away.
+    /// Removes the bar of a stage.
     pub(super) fn end_stage(&self) {
         if let Some(bar) = self.bar.borrow_mut().take() {
             bar.finish_and_clear();
         }
     }
 
-    /// Says how far the session is, where no bar shows it and nothing was said of it for a while.
+    /// Reports the session's progress if no bar shows it and nothing was reported for a while.
     fn say_now_and_then(&self, text: impl FnOnce() -> String) {
         if let Some(last) = self.last_line.as_ref().filter(|last| last.get().elapsed() >= LINE_EVERY) {
             last.set(Instant::now());
@@ -105,14 +106,14 @@ impl Screen {
         }
     }
 
-    /// The stage's bar, made when it is first needed.
+    /// The stage's bar, created when first needed.
     fn bar(&self, make: impl FnOnce(&Styles) -> ProgressBar) -> ProgressBar {
         self.bar.borrow_mut().get_or_insert_with(|| make(&self.styles)).clone()
     }
 }
 
-/// Events a second, whole: parts of an event say nothing.
+/// Writes events per second as a whole number: fractions of an event mean nothing.
 fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
-    // A bar that cannot be drawn is no fault of the session.
+    // A bar that cannot be drawn is not an error of the session.
     let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
 }

@@ -1,4 +1,4 @@
-//! `heaplab simulate`: write the trace of a load model.
+//! `heaplab simulate`: writes the trace of a load model.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::{Outcome, Usage, require_directory};
 use crate::cli::stdout::stdout;
 use crate::report::{Load, draw_load};
 
-/// One in so many records is used for the plot.
+/// One in this many records is used for the plot.
 const PLOT_EVERY: u64 = 16;
 
 #[derive(clap::Args)]
@@ -105,7 +105,7 @@ fn progress_bar(last_time_ns: Option<u64>) -> anyhow::Result<ProgressBar> {
     Ok(bar)
 }
 
-/// What the user got wrong ends with another status than what went wrong.
+/// A user's mistake has a different exit status from a failure.
 fn as_usage(error: CatalogError) -> anyhow::Error {
     if error.is_usage() { Usage(format!("{:#}", anyhow::Error::from(error))).into() } else { error.into() }
 }

@@ -1,6 +1,6 @@
-//! What an error's exit status is: whether the same command is worth a retry.
+//! The exit status of an error: whether retrying the same command is worthwhile.
 //!
-//! An engine that starts commands (a cluster's array of jobs) decides by the status alone.
+//! A system that starts commands (such as a cluster's job array) decides by the status alone.
 
 use std::error::Error;
 use std::io;
@@ -11,15 +11,15 @@ use super::Usage;
 use crate::results::ResultsError;
 use crate::session::SessionError;
 
-/// Something went wrong that nobody knows to pass.
+/// An error that is not known to be temporary.
 const ERROR: u8 = 1;
 /// What was asked for does not exist or is not allowed, now or later.
 const USAGE: u8 = 2;
 /// `EX_TEMPFAIL` of sysexits.h: it may succeed later, or on another machine.
 const TEMPORARY: u8 = 75;
 
-/// What the system says where it lacks something just now, or a file system's server does not answer. A full disk is
-/// none of these: it is as full at the next try, which would fill it again.
+/// What the system reports if it lacks something at the moment, or a file server does not answer. A full disk is not
+/// among them: it will be as full at the next try, which would fill it again.
 const PASSING: [i32; 8] = [EAGAIN, EBUSY, EIO, ENFILE, ENOLCK, ENOMEM, ESTALE, ETIMEDOUT];
 
 /// The exit status of a command that failed.
@@ -49,7 +49,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         })
 }
 
-/// What this cause of an error says of a run's directory, if it is about one.
+/// What this cause of an error says about a run's directory, if it is about one.
 fn about_directory<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ResultsError> {
     match cause.downcast_ref::<SessionError>() {
         Some(SessionError::Results(error)) => Some(error),
@@ -57,8 +57,8 @@ fn about_directory<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ResultsEr
     }
 }
 
-/// Whether this cause of an error may have passed by the next try. A directory that another process writes to is free
-/// once that process has ended: a job that was requeued may meet its predecessor.
+/// Whether this cause of an error may be gone at the next try. A directory that another process writes to is free
+/// once that process has exited: a job that was requeued may meet its predecessor.
 fn is_temporary(cause: &(dyn Error + 'static)) -> bool {
     let system = |error: &io::Error| match error.raw_os_error() {
         Some(code) => PASSING.contains(&code),

@@ -1,23 +1,23 @@
-//! Standard output, by one rule for every command.
+//! Standard output, with one rule for every command.
 //!
-//! Where nobody reads it any more (`heaplab list workloads | head -1`) the words are lost and nothing else is: the
-//! command goes on, because it may have files to write and a status to give. One that does nothing but write stops
-//! instead, and that is no failure. Anything else that keeps it from being written, such as a full disk, is an error.
+//! If nobody reads it any more (`heaplab list workloads | head -1`), the output is lost and nothing else: the command
+//! continues, because it may have files to write and a status to return. A command that does nothing but write stops
+//! instead, which is not a failure. Any other reason why it cannot be written, such as a full disk, is an error.
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a command stopped because nobody reads what it writes.
+/// Whether a command stopped because nobody reads its output.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Standard output, locked.
 pub(in crate::cli) struct Stdout {
     lock: StdoutLock<'static>,
-    /// Whether the reader's leaving ends the command.
+    /// Whether the command stops when the reader goes away.
     stops: bool,
 }
 
-/// Standard output of a command that goes on when nobody reads it.
+/// Standard output of a command that continues when nobody reads it.
 pub(in crate::cli) fn stdout() -> Stdout {
     Stdout { lock: io::stdout().lock(), stops: false }
 }
@@ -27,7 +27,7 @@ pub(in crate::cli) fn stdout_or_stop() -> Stdout {
     Stdout { lock: io::stdout().lock(), stops: true }
 }
 
-/// Whether a command that failed only stopped, because nobody reads its standard output.
+/// Whether a command that failed only stopped because nobody reads its standard output.
 pub(in crate::cli) fn has_stopped() -> bool {
     STOPPED.load(Ordering::Relaxed)
 }

@@ -1,7 +1,7 @@
-//! `heaplab validate`: prediction against reality.
+//! `heaplab validate`: compares prediction with reality.
 //!
-//! The session makes both runs; here they become tables, validation.csv, validation-cpu.csv and validation.png. Results go
-//! to standard output; the program's words, and all progress, to standard error.
+//! The session makes both runs; here they become tables, validation.csv, validation-cpu.csv and validation.png. Results
+//! go to standard output; the program's output, and all progress, to standard error.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -70,7 +70,7 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-/// A percentile, such as 95 or 99.9, as a fraction.
+/// Parses a percentile, such as 95 or 99.9, into a fraction.
 fn parse_percentile(text: &str) -> Result<f64, String> {
     let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
     match number.filter(|percent| *percent > 0.0 && *percent < 100.0) {
@@ -79,7 +79,7 @@ fn parse_percentile(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Makes both runs, and compares them.
+/// Makes both runs and compares them.
 pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let screen = Screen::new()?;

@@ -1,4 +1,4 @@
-//! `heaplab trace export`: a trace as another tool's text, on stdout or in a file.
+//! `heaplab trace export`: writes a trace as another tool's text, to stdout or a file.
 
 use std::fs::Permissions;
 use std::io::{BufWriter, Write};
@@ -43,7 +43,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Writes under a temporary name, and gives the file its own when it is complete.
+/// Writes under a temporary name, and renames the file when it is complete.
 fn write_file(trace: &Path, format: Format, output: &Path) -> anyhow::Result<Exported> {
     if std::fs::metadata(output).is_ok_and(|found| !found.is_file()) {
         anyhow::bail!("{}: exists and is not a regular file: name another output", output.display());
@@ -56,7 +56,7 @@ fn write_file(trace: &Path, format: Format, output: &Path) -> anyhow::Result<Exp
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     require_directory(output)?;
     let doing = || format!("cannot write {}", output.display());
-    // The user's umask takes from these what it takes from every file.
+    // The user's umask is subtracted from these as for every file.
     let permissions = Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new()
         .prefix(".heaplab-export-")

@@ -1,4 +1,4 @@
-//! `heaplab trace import`: a trace of another tool's log.
+//! `heaplab trace import`: makes a trace from another tool's log.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -63,7 +63,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// An option that this log cannot take is the user's mistake, as opposed to a fault of the log.
+/// An option that this log does not support is the user's mistake, as opposed to a fault of the
+/// log.
 fn as_usage(error: ImportError) -> anyhow::Error {
     match error {
         ImportError::NoProcesses { .. } | ImportError::UnknownProcess { .. } => {

@@ -60,7 +60,7 @@ struct Info<'a> {
     lacks: Vec<String>,
     /// The share of its process's memory that recorded blocks explain, over time.
     explained_share: Option<f64>,
-    /// Why nothing is to be predicted from it.
+    /// Why nothing should be predicted from it.
     gaps: Vec<String>,
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ struct Info<'a> {
 }
 
 fn print_info(path: &Path, format: Format) -> anyhow::Result<Outcome> {
-    // A whole file has its totals at its end; those of one that was cut off must be counted.
+    // A complete file has its totals at its end; those of a file that was cut off must be counted.
     let (header, summary, truncation) = match summary(path)? {
         Some(summary) => (TraceReader::open(path)?.header().clone(), summary, None),
         None => {
@@ -158,7 +158,7 @@ fn describe(info: &Info<'_>) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// What fits into a row of a note; a definition's text is a page.
+/// Shortens a note to what fits into a row; a definition's text is a page long.
 fn shorten(value: &str) -> String {
     const MOST_CHARS: usize = 200;
     if value.lines().count() <= 1 && value.chars().count() <= MOST_CHARS {
@@ -167,7 +167,7 @@ fn shorten(value: &str) -> String {
     format!("{} lines, {} bytes (whole in --format json)", value.lines().count(), value.len())
 }
 
-/// The totals, under the names that they have in JSON: exact integers, a human unit in brackets.
+/// The totals, under their JSON names: exact integers, with a human unit in brackets.
 pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static str, String)> {
     let count = |count: u64| count.to_string();
     let time = |ns: u64| if has_times { format!("{ns} ({:.3} s)", ns as f64 / 1e9) } else { ns.to_string() };
@@ -200,7 +200,7 @@ pub(super) fn list_totals(summary: &Summary, has_times: bool) -> Vec<(&'static s
         ("lost", count(summary.lost)),
         ("order_guessed", count(summary.order_guessed)),
     ];
-    // Only recordings know it, and 0 would say that nothing was written to.
+    // Only recordings know it, and 0 would say that nothing was written.
     if summary.touched > 0 {
         rows.extend([
             ("touched", count(summary.touched)),
@@ -227,7 +227,7 @@ fn with_unit(bytes: u64) -> String {
 pub(super) fn print_rows(out: &mut dyn Write, rows: &[(&'static str, String)]) -> io::Result<()> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
-        // A name or a path may hold what would forge a row or drive a terminal.
+        // A name or a path may contain characters that forge a row or control a terminal.
         let value: String = value.chars().flat_map(show).collect();
         writeln!(out, "{name:width$}  {value}")?;
     }
