@@ -31,7 +31,7 @@ pub struct Curve([f32; STEPS]);
 pub struct PodBlock {
     /// The most anonymous memory, including the page tables of a replay's heap.
     pub peak_bytes: f64,
-    /// Memory of the kernel and file pages, where the sample had a control group.
+    /// Kernel memory of the sample's control group, if it had one.
     pub kernel_bytes: Option<f64>,
     /// File pages of the group.
     pub file_bytes: Option<f64>,

@@ -1,4 +1,4 @@
-//! What is to be measured: passes, paces, and the order of the samples.
+//! What to measure: passes, paces, and the order of the samples.
 //!
 //! Pure: it decides, and starts nothing.
 

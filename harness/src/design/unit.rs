@@ -52,8 +52,8 @@ impl Unit {
         self.seed_for(run_seed, "")
     }
 
-    /// The seed of a load model in this unit: in the first block the run's own, so that it is the load that `heaplab
-    /// simulate` makes; in every later block one of its own.
+    /// The seed of a load model in this unit: in the first block the run's own, so that it is the load that
+    /// `heaplab simulate` makes; in every later block one of its own.
     #[must_use]
     pub fn load_seed(&self, run_seed: u64) -> u64 {
         if self.block == 0 { run_seed } else { self.seed_for(run_seed, " load") }

@@ -59,7 +59,8 @@ pub struct Readings {
     pub tsc_is_steady: Option<bool>,
     /// The smallest step seen between two readings of the clock.
     pub timer_step_ns: Option<u64>,
-    /// The target of jemalloc's system-wide settings; a worker's environment cannot keep them out.
+    /// The target of the link that holds jemalloc's system-wide settings; a worker's environment cannot keep them
+    /// out.
     pub malloc_conf_link: Option<PathBuf>,
     /// What first writes cost; none if not measured, or a sentence that says why it was not possible.
     pub first_writes: Option<Result<FirstWrites, String>>,

@@ -65,8 +65,8 @@ pub(crate) fn size_grid<'a>(differences: impl Iterator<Item = &'a SizeDifference
     Grid { names: 4, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
-/// What was compared, in a sentence that ends with `than`: `2 of 143 size classes get more or less room than under
-/// ptmalloc2`.
+/// What was compared, in a sentence that ends with `than`, such as `2 of 143 size classes get more or less room
+/// than under ptmalloc2`.
 pub(crate) fn describe_classes(differences: &[&SizeDifference], than: &str) -> String {
     let shown = differences.iter().filter(|difference| difference.is_shown()).count();
     format!("{shown} of {} size classes get more or less room {than}", differences.len())

@@ -1,5 +1,5 @@
-//! Asks the whole path from a replay to a verdict for answers that are known beforehand, for `heaplab doctor
-//! --self-check`.
+//! Asks the whole path from a replay to a verdict for answers that are known beforehand, for
+//! `heaplab doctor --self-check`.
 //!
 //! A library with a fault of known size (`allocators/preload/control`) and a program whose every call is known
 //! (`program`) go through the same steps as a user's: import, replay, samples, statistics. `answers` says what the

@@ -41,8 +41,8 @@ pub(in crate::report) fn describe_host(host: &Host) -> String {
     }
 }
 
-/// A type of host with what it should hold: `16.0 GiB, 8 CPUs, 10 processes each today, 1,000 in
-/// all`.
+/// A type of host with what it should hold:
+/// `16.0 GiB, 8 CPUs, 10 processes each today, 1,000 in all`.
 pub(in crate::report) fn describe_place(capacity: &Capacity, host: &Host) -> String {
     let mut place = describe_host(host);
     place += &match host.processes {
