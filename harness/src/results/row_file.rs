@@ -144,6 +144,7 @@ pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<(),
     })
 }
 
+/// Gives an I/O error its path.
 pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> ResultsError {
     let path = path.to_owned();
     move |source| ResultsError::Io { path, action, source }
