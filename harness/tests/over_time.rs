@@ -60,7 +60,7 @@ fn memory_that_still_grows_is_marked_with_its_slope() {
     let told = String::from_utf8(plan.success().get_output().clone().stderr).unwrap();
     assert!(
         told.contains(
-            "grows: memory still grew from the second third of the time to the last (ptmalloc2 by 67 %)"
+            "memory still grew from the second third of the time to the last: grows (ptmalloc2 by 67 %)"
         ),
         "{told}"
     );

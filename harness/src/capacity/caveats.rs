@@ -9,7 +9,7 @@ use crate::stats::shown_growth;
 /// Huge pages are noted where they are more than one over this of resident memory.
 const HUGE_PAGES_WORTH_A_NOTE: u64 = 4;
 
-/// A sentence for each variant of which memory samples failed, with the first reason.
+/// A sentence for each variant that has failed memory samples, with the first reason.
 fn describe_failures(run: &Run) -> Vec<String> {
     let mut failures: BTreeMap<(&str, &str), (u64, &Sample)> = BTreeMap::new();
     for sample in &run.samples {
@@ -22,32 +22,43 @@ fn describe_failures(run: &Run) -> Vec<String> {
         let why = why.split_whitespace().collect::<Vec<&str>>().join(" ");
         let samples = if count == 1 { "sample is" } else { "samples are" };
         let of = if first.pass == Pass::Exec { "of its" } else { "memory" };
-        format!("{workload}, {variant}: {count} {of} {samples} not ok and left out: {why}")
+        format!("{workload}, {variant}: {count} {of} {samples} not ok, and not counted: {why}")
     };
     failures.into_iter().map(sentence).collect()
 }
 
-/// Variants of whose resident memory huge pages are a good part: hosts that are set otherwise hold another number.
-fn describe_huge_pages(run: &Run) -> Vec<String> {
+/// What a caveat says of variants, by workload: `monitor-server (jemalloc by 4 %), redis-server (mimalloc by 9 %)`.
+fn list_by_workload(found: &BTreeMap<&str, Vec<String>>) -> Option<String> {
+    let of_each = found.iter().filter(|(_, variants)| !variants.is_empty());
+    let of_each = of_each.map(|(workload, variants)| format!("{workload} ({})", variants.join(", ")));
+    let all = of_each.collect::<Vec<String>>().join(", ");
+    (!all.is_empty()).then_some(all)
+}
+
+/// The variants whose resident memory is to a good part in huge pages: a host with another setting holds another amount.
+fn describe_huge_pages(run: &Run) -> Option<String> {
     let is_huge = |sample: &&Sample| {
         let figures = sample.anon_huge_bytes.zip(sample.resident_end_bytes);
         figures.is_some_and(|(huge, resident)| huge > resident / HUGE_PAGES_WORTH_A_NOTE)
     };
     let memory = run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok);
-    let found: BTreeSet<(&str, &str)> =
-        memory.filter(is_huge).map(|sample| (sample.workload.as_str(), sample.variant.as_str())).collect();
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for sample in memory.filter(is_huge) {
+        let variants = found.entry(&sample.workload).or_default();
+        if !variants.contains(&sample.variant) {
+            variants.push(sample.variant.clone());
+        }
+    }
     let setting = run.file.machine.get("thp").and_then(|value| value.as_str()).unwrap_or("not known");
-    let sentence = |(workload, variant)| {
-        format!(
-            "{workload}, {variant}: a good part of its memory is transparent huge pages, by the setting of the machine that \
-             measured ({setting}): measure under that of the hosts"
-        )
-    };
-    found.into_iter().map(sentence).collect()
+    let found = list_by_workload(&found)?;
+    Some(format!(
+        "transparent huge pages hold more than a quarter of the memory of {found}. They depend on the kernel's setting, \
+         here `{setting}`: measure under the setting of the hosts"
+    ))
 }
 
-/// Variants whose memory still grew at the end: what they need over a longer life is not in the run.
-fn describe_growth(run: &Run) -> Vec<String> {
+/// The variants whose memory still grew at the end: what they need over a longer life is not in the run.
+fn describe_growth(run: &Run) -> Option<String> {
     let mut fractions: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
     for sample in run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok) {
         let thirds = sample.resident_middle_third_bytes.zip(sample.resident_last_third_bytes);
@@ -56,20 +67,18 @@ fn describe_growth(run: &Run) -> Vec<String> {
             of_workload.entry(&sample.variant).or_default().push(last as f64 / middle as f64 - 1.0);
         }
     }
-    let sentence = |(workload, variants): (&str, BTreeMap<&str, Vec<f64>>)| {
+    let grown = |variants: BTreeMap<&str, Vec<f64>>| -> Vec<String> {
         let grown = variants.into_iter().filter_map(|(variant, fractions)| {
             Some(format!("{variant} by {:.0} %", shown_growth(&fractions)? * 100.0))
         });
-        let grown: Vec<String> = grown.collect();
-        (!grown.is_empty()).then(|| {
-            format!(
-                "{workload}: memory still grew from the second third of the time to the last ({}): a longer life needs \
-                 more than this plan says; measure until it is steady",
-                grown.join(", ")
-            )
-        })
+        grown.collect()
     };
-    fractions.into_iter().filter_map(sentence).collect()
+    let found = fractions.into_iter().map(|(workload, variants)| (workload, grown(variants))).collect();
+    let found = list_by_workload(&found)?;
+    Some(format!(
+        "memory still grew from the second third of the time to the last: {found}. A longer life needs more than this \
+         plan says: measure until memory is steady"
+    ))
 }
 
 /// What makes the memory samples of a run a bad basis for a plan.
@@ -91,28 +100,28 @@ pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
         |names: Option<String>, what: &str| notes.extend(names.map(|names| format!("{names}: {what}")));
     say(
         of(&|sample| matches!(sample.touch.as_str(), "none" | "first")),
-        "its blocks were not written to (--touch), so that less was resident than in reality: measure with --touch page",
+        "its blocks were not written to (--touch), so less memory was resident than in reality: measure with --touch page",
     );
     say(
         of(&|sample| sample.pace == "max" && has_times(sample)),
-        "replayed at full speed, allocators that give memory back by time gave none back: measure with --pace virtual",
+        "at full speed, allocators that return memory after some time returned none: measure with --pace virtual",
     );
     say(
         of(&|sample| !has_times(sample)),
         "the trace has no times, so an event's index is used as its time: the 99th percentile is over events",
     );
-    say(of(&|sample| sample.truncated), "the trace was cut off; only its whole chunks were used");
+    say(of(&|sample| sample.truncated), "the trace was cut off, and only its complete chunks were used");
     say(
         of(&|sample| sample.page_table_bytes.is_none()),
-        "page tables were not measured, and are not in the figures",
+        "page tables were not measured and are not in the figures",
     );
     say(
         of(&|sample| sample.page_table_bytes.is_some() && sample.page_table_harness_bytes.is_none()),
-        "page tables hold the harness's own, which were not told apart: each process is counted a little too large",
+        "page tables include the harness's own, so each process is counted as slightly too large",
     );
     say(
         of(&|sample| sample.library_file_bytes.is_none()),
-        "shared pages of the allocator's library were not measured, and are not in the figures",
+        "shared pages of the allocator's library were not measured and are not in the figures",
     );
     notes
 }

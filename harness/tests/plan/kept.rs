@@ -52,7 +52,7 @@ fn a_plan_that_was_made_is_in_the_report() {
 
     // More samples, or none: the plan follows the files beside it.
     fs::remove_file(directory.path().join("timeline.csv")).expect("removable");
-    assert!(report().1.contains("no variant was measured"));
+    assert!(report().1.contains("No variant was measured"));
 
     edit(&directory.path().join("plan.toml"), |text| text.replacen("jemalloc", "tbbmalloc", 1));
     let (output, markdown, _) = report();
@@ -79,7 +79,7 @@ fn a_question_is_kept_under_its_name_and_never_replaced_unasked() {
         "{}",
         stderr(&output)
     );
-    assert!(stdout(&output).contains("So many fit: ") && !stdout(&output).contains("plan.toml"));
+    assert!(stdout(&output).contains("Processes that fit: ") && !stdout(&output).contains("plan.toml"));
     assert_eq!(file("plan.toml"), first);
     let named = plan(path, &[&other[..], &["--name", "large"]].concat());
     assert!(

@@ -38,7 +38,7 @@ fn the_memory_of_a_connection() {
 
     let one = plan(runs[0].path(), &["--per-connection"]);
     assert!(
-        stdout(&one).contains("ptmalloc2: measured at 50 connections alone, and a line takes two loads"),
+        stdout(&one).contains("ptmalloc2: measured only at 50 connections, and a line takes two loads"),
         "{}",
         stdout(&one)
     );
@@ -84,10 +84,10 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
     assert!(loads.iter().all(|row| row["process_bytes"].as_f64().is_some()), "{document}");
     let said = document["answer"].to_string();
     assert!(said.contains("each request/s takes") && said.contains("at 900 x request/s: "), "{said}");
-    assert!(said.contains("extrapolated: the line is taken to go on"), "{said}");
-    // A plan of hosts has a row for each load, and nothing is kept.
+    assert!(said.contains("extrapolated: this assumes that the line continues"), "{said}");
+    // A plan of hosts has a row of each load, and nothing is kept.
     let hosts = stdout(&ask(&arguments, &["--host-memory", "4GiB"]));
-    assert!(hosts.contains("monitor-server at 200.5") && hosts.contains("So many fit: "), "{hosts}");
+    assert!(hosts.contains("monitor-server at 200.5") && hosts.contains("Processes that fit: "), "{hosts}");
     assert!(runs.iter().all(|run| !run.path().join("plan.toml").exists()));
 
     // No line: no slope, and nothing between the loads.

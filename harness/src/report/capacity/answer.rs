@@ -41,8 +41,7 @@ pub(super) fn answer_host(capacity: &Capacity, workload: &str, host: &Host) -> S
         Some(processes) => answer_today(capacity, workload, host, processes),
         None => answer_fits(capacity, workload, host),
     };
-    let hosts = capitalize(&answer_hosts(capacity, workload, host));
-    format!("{today} {hosts}").trim_end().to_owned()
+    format!("{today} {}", answer_hosts(capacity, workload, host))
 }
 
 /// Sentences about loads.
@@ -52,27 +51,14 @@ pub(super) fn answer_loads(capacity: &Capacity) -> Vec<String> {
     lines.chain(capacity.loads.iter().filter_map(|row| answer_load(row, unit))).collect()
 }
 
-/// Capitalizes the start of a sentence. A variant's name is not a word, and stays as it is.
-pub(super) fn capitalize(sentence: &str) -> String {
-    const STARTS: [(&str, &str); 5] = [
-        ("no variant", "No variant"),
-        ("so many", "So many"),
-        ("those of", "Those of"),
-        ("the one of", "The one of"),
-        ("there are", "There are"),
-    ];
-    let start = STARTS.iter().find_map(|(small, large)| Some((sentence.strip_prefix(small)?, large)));
-    start.map_or_else(|| sentence.to_owned(), |(rest, large)| format!("{large}{rest}"))
-}
-
-/// How many fit, where it is not known how many run today.
+/// How many fit, if it is not known how many run today.
 fn answer_fits(capacity: &Capacity, workload: &str, host: &Host) -> String {
     let rows = rows_of(capacity, workload, host);
     let fits: Vec<String> =
         rows.filter_map(|row| Some(format!("{} under {}", whole(row.fits?), row.variant))).collect();
     match fits.len() {
-        0 => "no variant was measured.".to_owned(),
-        _ => format!("so many fit: {}.", fits.join(", ")),
+        0 => "No variant was measured.".to_owned(),
+        _ => format!("Processes that fit: {}.", fits.join(", ")),
     }
 }
 
@@ -96,16 +82,12 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
         format!("{} ({first}{bytes})", row.variant)
     });
     let over: Vec<String> = over.collect();
-    let (today, one) = match processes {
-        1 => ("the one of today", true),
-        _ => ("those of today", false),
-    };
-    match over.len() {
-        _ if measured == 0 => "no variant was measured.".to_owned(),
-        0 if one => format!("{today} fits under every variant that was measured."),
-        0 => format!("{today} fit under every variant that was measured."),
-        _ if one => format!("{today} does not fit under {}.", over.join(", ")),
-        _ => format!("{today} do not fit under {}.", over.join(", ")),
+    match (processes, over.len()) {
+        _ if measured == 0 => "No variant was measured.".to_owned(),
+        (1, 0) => "Today's process fits under every variant measured.".to_owned(),
+        (1, _) => format!("Today's process does not fit under {}.", over.join(", ")),
+        (_, 0) => format!("Today's {} processes fit under every variant measured.", whole(processes)),
+        _ => format!("Today's {} processes do not fit under {}.", whole(processes), over.join(", ")),
     }
 }
 
@@ -116,45 +98,53 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
         .filter(|row| row.fits.is_some_and(|fits| fits > 0))
         .max_by_key(|row| (row.fits, std::cmp::Reverse(row.hosts)))
     else {
-        return "no variant of which every sample is ok fits once.".to_owned();
+        return "Not one process fits under a variant whose samples are all ok.".to_owned();
     };
     let Some(hosts) = best.hosts.filter(|_| best.fleet.is_some()) else {
         return answer_most(capacity, rows, best);
     };
-    let takes = count_hosts(hosts);
     let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
     let Some(base) = base else {
         return format!(
-            "{} takes the fewest, {takes}; there is no baseline to compare it with.",
-            best.variant
+            "{} takes the fewest hosts ({}); there is no baseline to compare it with.",
+            best.variant,
+            whole(hosts)
         );
     };
     let few = rows.filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
     if let Some(few) = few {
         return format!(
-            "{} takes the fewest, {takes}, but there are too few blocks for a verdict ({few}, and it takes {MIN_BLOCKS}).",
+            "{} takes the fewest hosts ({}), but a verdict takes {MIN_BLOCKS} blocks, and there are {few}.",
             best.variant,
+            whole(hosts),
         );
     }
     if best.hosts == base.hosts {
-        return format!("no variant takes fewer than {}, {takes}.", base.variant);
+        return format!("No variant takes fewer hosts than {} ({}).", base.variant, whole(hosts));
     }
     match (base.hosts, best.saving) {
         (None, _) => {
-            format!("{} takes the fewest, {takes}; {} does not fit once.", best.variant, base.variant)
+            format!(
+                "{} takes the fewest hosts ({}); not one process fits under {}.",
+                best.variant,
+                whole(hosts),
+                base.variant
+            )
         }
-        (Some(hosts), Some(saving)) => format!(
-            "{} takes the fewest, {takes} where {} takes {}: {} saved.",
+        (Some(of_base), Some(saving)) => format!(
+            "{} takes the fewest hosts: {} instead of {} under {}, which saves {}.",
             best.variant,
-            base.variant,
             whole(hosts),
+            whole(of_base),
+            base.variant,
             units::percent(saving),
         ),
-        (Some(hosts), None) => format!(
-            "{} takes the fewest, {takes} where {} takes {}, but no difference in memory was shown between them.",
+        (Some(of_base), None) => format!(
+            "{} takes the fewest hosts: {} instead of {} under {}, but no difference in memory was shown between them.",
             best.variant,
-            base.variant,
-            whole(hosts)
+            whole(hosts),
+            whole(of_base),
+            base.variant
         ),
     }
 }
@@ -169,21 +159,23 @@ fn answer_most<'a>(
     let few = rows.filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
     match (base, few) {
         (_, Some(few)) => {
-            format!("there are too few blocks for a verdict ({few}, and it takes {MIN_BLOCKS}).")
+            format!("A verdict takes {MIN_BLOCKS} blocks, and there are {few}.")
         }
-        (None, None) => format!("{} holds the most; there is no baseline to compare it with.", best.variant),
+        (None, None) => {
+            format!("{} holds the most processes; there is no baseline to compare it with.", best.variant)
+        }
         (Some(base), None) if base.fits == best.fits => {
-            format!("no variant holds more than {}.", base.variant)
+            format!("No variant holds more processes than {}.", base.variant)
         }
         (Some(base), None) => match best.saving {
             Some(saving) => format!(
-                "{} holds the most, and saves {} of the hosts that {} takes.",
+                "{} holds the most processes, and takes {} fewer hosts than {}.",
                 best.variant,
                 units::percent(saving),
                 base.variant
             ),
             None => format!(
-                "{} holds the most, but no difference in memory was shown between it and {}.",
+                "{} holds the most processes, but no difference in memory was shown between it and {}.",
                 best.variant, base.variant
             ),
         },
@@ -203,11 +195,13 @@ fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
         LoadSource::Measured => return None,
         LoadSource::Interpolated => "by the line through the loads",
         LoadSource::Extrapolated => {
-            "extrapolated: the line is taken to go on beyond the loads that were measured"
+            "extrapolated: this assumes that the line continues beyond the loads that were measured"
         }
     };
     let Some(bytes) = row.process_bytes else {
-        return Some(format!("{place}: no figure, because no line describes the loads: measure there."));
+        return Some(format!(
+            "{place}: no figure, because no line describes the loads; measure at this load."
+        ));
     };
     let range = row.process_low_bytes.zip(row.process_high_bytes).map_or_else(String::new, |(low, high)| {
         format!(" ({} to {})", units::bytes(low), units::bytes(high))
@@ -221,12 +215,12 @@ fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
     let Some(bytes) = row.connection_bytes else {
         return match row.bend {
             Some(bend) => format!(
-                "{name}: no line describes the loads, because one lies {} off the best; plan with the loads themselves.",
+                "{name}: no line describes the loads: one of them lies {} off the best line. Plan with the loads themselves.",
                 units::percent(bend)
             ),
             None => format!(
-                "{name}: measured at {} {unit}s alone, and a line takes two loads: heaplab run MODEL --connections N,N,..., or \
-                 --load for each directory.",
+                "{name}: measured only at {} {unit}s, and a line takes two loads: use heaplab run MODEL --connections \
+                 N,N,..., or --load for each directory.",
                 list(&row.connections, ", "),
             ),
         };
@@ -241,12 +235,9 @@ fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
         None => format!(" (too few samples for an interval: it takes {MIN_BLOCKS} of each load)"),
     };
     let bend = row.bend.map_or_else(String::new, |bend| match row.connections.len() {
-        2 => "; two loads always lie on a line, and a third would show whether it is one".to_owned(),
+        2 => "; two loads always lie on a line, so a third is needed to show whether memory follows it"
+            .to_owned(),
         _ => format!("; the loads lie within {} of the line", units::percent(bend)),
     });
     format!("{name}: each {unit} takes {}{interval}{bend}.", units::bytes(bytes))
-}
-
-fn count_hosts(count: u64) -> String {
-    if count == 1 { "1 host".to_owned() } else { format!("{} hosts", whole(count)) }
 }

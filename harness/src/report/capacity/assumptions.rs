@@ -22,20 +22,20 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
         .into_iter()
         .map(|basis| match basis {
             Basis::Heap => format!(
-                "A process whose heap was replayed counts with the anonymous resident memory that it does not exceed \
-                 in 99 % of trace time, its page tables after the last event, and {non_heap}."
+                "For a process whose heap was replayed, the plan counts the anonymous resident memory that it does not \
+                 exceed for 99 % of the trace's time, its page tables after the last event, and {non_heap}."
             ),
-            Basis::Predicted => "A process that is predicted counts with the anonymous resident memory that it does \
-            not exceed in 99 % of trace time (as recorded, minus the replay of the build recorded under, plus the \
-            variant's replay), and the page tables of its heap. This includes --non-heap."
+            Basis::Predicted => "For a predicted process, the plan counts the anonymous resident memory that it does \
+            not exceed for 99 % of the trace's time (as recorded, minus the replay of the build recorded under, plus \
+            the variant's replay), and the page tables of its heap. This includes --non-heap."
                 .to_owned(),
-            Basis::Tree => "A tree of processes that is predicted is placed on a host as one unit. It counts with \
-            the anonymous memory of all its processes, shared pages once, that it does not exceed in 99 % of the \
+            Basis::Tree => "A predicted tree of processes is placed on a host as one unit. The plan counts the \
+            anonymous memory that all its processes together, with shared pages once, do not exceed for 99 % of the \
             recording's time, and the page tables of their heaps. This includes --non-heap. How many CPUs the \
             processes keep busy is not known: state it with --process-cpus."
                 .to_owned(),
-            Basis::Program => "A process that ran counts with the anonymous resident memory of the program and \
-            everything that it started, shared pages once, that it did not exceed in 99 % of its time. This includes \
+            Basis::Program => "For a program that ran, the plan counts the anonymous resident memory that it and \
+            everything that it started, with shared pages once, did not exceed for 99 % of its time. This includes \
             --non-heap, but not page tables."
                 .to_owned(),
         })
@@ -48,28 +48,28 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             Some(most) => format!(", and up to {} of the allocator's library", bytes(most)),
         };
         sentences.push(format!(
-            "Of a host's memory, {} are for the system (--reserve) and, once for all processes, {} for the program \
-             and libraries that they share (--shared){libraries}.",
+            "Each host keeps {} for the system (--reserve) and, once for all processes, {} for the program and \
+             libraries that they share (--shared){libraries}.",
             bytes(request.reserve_bytes),
             bytes(request.shared_bytes),
         ));
         sentences.extend(request.odds.map(|odds| {
             format!(
-                "Planned with: the number of processes that drawn hosts hold except with odds of {}, with processes \
-                 taken from measured timelines at random phases; `planned with` is a host's memory divided by that \
-                 number.",
+                "Planned with: hosts are filled at random with processes from measured timelines, each at a random \
+                 phase. A host holds fewer processes than the plan says only with odds of {}; `planned with` is a host's \
+                 memory divided by that number of processes.",
                 units::percent(odds)
             )
         }));
         sentences.extend(request.odds.is_none().then(|| format!(
-            "Planned with: the upper end of the interval over repetitions (with fewer than {MIN_BLOCKS}, the \
-             median), and {} more (--margin).",
+            "Planned with: the upper end of the interval over repetitions (the median with fewer than {MIN_BLOCKS}), \
+             plus {} (--margin).",
             units::percent(request.margin)
         )));
         sentences.push(assume_cpu(capacity));
         if request.odds.is_none() {
             let together =
-                "All processes of a host are assumed to be alike, and at their largest at the same time.";
+                "All processes of a host are assumed to be alike and to reach their peaks at the same time.";
             sentences.push(together.to_owned());
         }
     }
@@ -104,7 +104,8 @@ fn assume_cpu(capacity: &Capacity) -> String {
     match (request.process_cpus, least.zip(most)) {
         (Some(cpus), _) => {
             format!(
-                "CPU: a process keeps {} CPUs busy (--process-cpus), and {free} of a host's stay free (--cpu-headroom).",
+                "CPU: a process keeps {} CPUs busy (--process-cpus), and {free} of a host's CPUs stay free \
+                 (--cpu-headroom).",
                 units::significant(cpus)
             )
         }
@@ -114,9 +115,9 @@ fn assume_cpu(capacity: &Capacity) -> String {
                 (least, most) => format!("{least} to {most}"),
             };
             format!(
-                "CPU: a process keeps {range} CPUs busy on average, by the program's own CPU time as it ran or was \
+                "CPU: a process keeps {range} CPUs busy on average, from the program's own CPU time as it ran or was \
                  recorded (the upper end of the interval over repetitions, if there is one), and {free} of a host's \
-                 stay free (--cpu-headroom). Peaks of CPU are not planned for."
+                 CPUs stay free (--cpu-headroom). The plan does not cover peaks of CPU use."
             )
         }
         (None, None) => {
@@ -138,20 +139,21 @@ pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
             _ if shown.is_empty() => {}
             Some(cpus) if shown == [cpus] => {}
             Some(cpus) => warnings.push(format!(
-                "a host of {memory} has {cpus} CPUs, and the run showed its allocators {}: they choose their arenas by them, \
-                 so {}",
+                "a host of {memory} has {cpus} CPUs, but the run showed its allocators {}, and they choose how many arenas \
+                 to have by that number: {}",
                 list(&shown, " or "),
                 match bases(capacity).contains(&Basis::Program) {
                     // `exec` cannot show a program CPUs other than the machine's.
                     true => format!(
-                        "record the program (`heaplab record`), replay that with `heaplab run --cpus {cpus}`, and plan with \
-                         the replay"
+                        "record the program (`heaplab record`), replay the recording with `heaplab run --cpus {cpus}`, \
+                         and plan with the replay"
                     ),
                     false => format!("measure again with `heaplab run --cpus {cpus}`"),
                 },
             )),
             None => warnings.push(format!(
-                "how many CPUs a host of {memory} has was not said: the run showed its allocators {}; give --host-cpus",
+                "a host of {memory} may have more or fewer CPUs than the run showed its allocators ({}): state the number \
+                 with --host-cpus",
                 list(&shown, " or "),
             )),
         }

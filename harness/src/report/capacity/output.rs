@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::grid::{Grid, Style, escape_markdown};
 use super::super::table::{Columns, Format};
 use super::super::units::list;
-use super::answer::{answer_host, answer_loads, capitalize, plan_answer};
+use super::answer::{answer_host, answer_loads, plan_answer};
 use super::assumptions::{assume, warn_of_hosts};
 use super::pods::{answer_pod, describe_nodes, pod_grid, pod_workloads};
 use super::tables::{connection_grid, describe_place, host_grid, load_grid, sections};
@@ -87,7 +87,7 @@ fn parts(capacity: &Capacity, columns: Columns) -> Vec<Part> {
     let hosts = sections(capacity).into_iter().map(|(workload, host)| Part {
         heading: format!("{workload} on hosts of {}", describe_place(capacity, &host)),
         grids: vec![host_grid(capacity, workload, &host, columns)],
-        answer: vec![capitalize(&answer_host(capacity, workload, &host))],
+        answer: vec![answer_host(capacity, workload, &host)],
     });
     let pods = pod_workloads(capacity).into_iter().map(|workload| Part {
         heading: format!("{workload} as pods{}", describe_nodes(capacity)),

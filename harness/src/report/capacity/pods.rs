@@ -23,7 +23,7 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
         ("cache", false),
         ("growth", false),
         ("spread", false),
-        ("a node", true),
+        ("per node", true),
         ("bound by", true),
         ("at all peaks", false),
         ("nodes", true),
@@ -88,7 +88,7 @@ pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
     let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
     let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
     let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
-        return "no limit can be said of any variant; it takes 3 samples at least, all ok, that fit a node."
+        return "No limit can be given for any variant: it takes at least 3 samples, all ok, that fit on a node."
             .to_owned();
     };
     let saving = match best.saving {
@@ -96,7 +96,7 @@ pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
         None => String::new(),
     };
     format!(
-        "{} takes the fewest nodes, {}{saving}. {}",
+        "{} takes the fewest nodes ({}{saving}). {}",
         best.variant,
         whole(best.nodes.unwrap_or(0)),
         describe_limit(best)
@@ -112,7 +112,7 @@ fn describe_limit(row: &PodRow) -> String {
     let bytes = |value: Option<u64>| units::bytes(value.unwrap_or(0) as f64);
     format!(
         "Request {}, limit {}: anonymous {}, kernel {}{}, page cache {}, growth {}, spread {}. The odds that a pod is killed in a day are \
-         {}, that any of the fleet is {}.",
+         {}, and that any pod of the fleet is, {}.",
         bytes(row.request_bytes),
         bytes(row.limit_bytes),
         bytes(row.anonymous_bytes),
@@ -134,23 +134,26 @@ fn odds(odds: f64) -> String {
 pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
     let Some(asked) = capacity.request.pods else { return Vec::new() };
     let mut sentences = vec![
-        "A run represents a day of a pod: measure its busiest stretch. Its peak is one draw, and a further draw \
-         exceeds the limit only with the given odds (a prediction interval by Student's t on logarithms)."
+        "Each sample stands for a day of a pod, so measure its busiest stretch. The limit is a prediction interval \
+         (Student's t on logarithms): the peak of another day exceeds it only with the given odds."
             .to_owned(),
         format!(
-            "Pods of a node: nodes are drawn (10,000 at odds of 1e-3), filled with pods from measured timelines {}, and hold fewer with those odds; `at all \
-             peaks` is the limit each, which is the upper bound. A node has 110 pods at most.",
-            if asked.correlated { "that all begin at one moment (--correlated)" } else { "at random phases" }
+            "Pods per node: nodes are drawn at random (10,000 at odds of 1e-3) and filled with pods from measured timelines \
+             {}; a node holds fewer pods than stated only with the given odds. `at all peaks` gives each pod its \
+             whole limit, which is the upper bound on memory. A node has at most 110 pods.",
+            if asked.correlated { "that all start at the same moment (--correlated)" } else { "at random phases" }
         ),
-        "VPA's rule is the 90th percentile of the peaks and 15 % (its defaults, without its least of 250 MiB), KRR's the largest and 15 %; \
-         both are of the same peaks as ours."
+        "VPA's rule is the 90th percentile of the peaks plus 15 % (its defaults, without its minimum of 250 MiB), and \
+         KRR's is the largest peak plus 15 %; both use the same peaks as this plan."
             .to_owned(),
-        "Page cache counts for no more than a tenth of the rest: the kernel reclaims it before it kills.".to_owned(),
+        "Page cache counts for at most a tenth of the rest, because the kernel reclaims it before it kills a pod."
+            .to_owned(),
     ];
     let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
     if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {
         sentences.push(format!(
-            "Odds of {} are beyond what the samples alone show ({}): the tail is taken to be log-normal. {} samples would show them.",
+            "The samples alone cannot show odds of {} (they reach {}), so the tail is assumed to be log-normal; {} samples \
+             would show them.",
             odds(asked.odds),
             odds(shown),
             whole((1.0 / asked.odds).ceil() as u64 - 1)
@@ -176,7 +179,7 @@ pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
     let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!("              cpu: {cpus}m\n"));
     Some(format!(
         "# {} under {variant}: the odds that a pod is killed in a day are {}.\n\
-         # kubectl patch deployment NAME --patch-file THIS; the container must be called as here.\n\
+         # kubectl patch deployment NAME --patch-file THIS; the container must have the name below.\n\
          spec:\n  template:\n    spec:\n      containers:\n        - name: {name}\n          resources:\n            requests:\n\
          {cpu}              memory: {request}Mi\n            limits:\n              memory: {limit}Mi\n",
         row.workload.replace(['\n', '\r'], " "),
