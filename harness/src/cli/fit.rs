@@ -1,17 +1,24 @@
 //! `heaplab fit`: makes a load model from recordings.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use heaplab_trace::{Coverage, Gap, TraceError, TraceReader};
 use heaplab_workloads::catalog::{self, CatalogError, Source};
 use heaplab_workloads::model::{
-    Facts, FitOptions, Model, ModelError, Question, Subject, fit, parse_load, parse_share, write_model,
+    Check, CheckKind, Facts, FitOptions, FittedModel, Model, ModelError, Question, Subject, fit, parse_load,
+    parse_share, write_model,
 };
-use heaplab_workloads::simulate::Options;
+use heaplab_workloads::simulate::{DEFAULT_SEED, Options};
 
+use super::screen::Screen;
 use super::trace::print_rows;
-use super::{Outcome, Usage, require_directory};
+use super::{Outcome, Usage, nanoseconds, require_directory, stop_on_signals};
 use crate::cli::stdout::stdout;
+use crate::session::{ModelQuestion, ResidentError, check_model};
+
+/// A replay of a check that takes longer is stopped.
+const CHECK_WITHIN: Duration = Duration::from_secs(600);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -37,6 +44,12 @@ pub(super) struct Args {
     /// that grows with the load
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Also replay the model and its recordings, and include the error in resident memory in the model's band
+    #[arg(long)]
+    check: bool,
+    /// With --check: a variant to replay under; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
+    #[arg(short, long = "allocator", value_name = "VARIANT", requires = "check")]
+    allocators: Vec<String>,
 }
 
 fn parse_size(text: &str) -> Result<f64, String> {
@@ -48,9 +61,13 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let loads = loads(&args)?;
     require_directory(&args.output)?;
     let options = options(&args)?;
-    let subjects = args.recordings.iter().zip(loads).map(|(path, load)| subject(path, load));
+    let recordings: Vec<(PathBuf, f64)> = args.recordings.iter().cloned().zip(loads).collect();
+    let subjects = recordings.iter().map(|(path, load)| subject(path, *load));
     let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
-    let model = fit(subjects, &options).map_err(as_usage)?;
+    let mut model = fit(subjects, &options).map_err(as_usage)?;
+    if args.check && !check(&mut model, &recordings, &args.allocators)? {
+        return Ok(Outcome::Interrupted);
+    }
     let bytes = write_model(&args.output, &model).map_err(as_usage)?;
     let facts = model.facts();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
@@ -79,11 +96,12 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         rows.push((
             "check",
             format!(
-                "{} (load {}): peak {:+.1} %, mean {:+.1} % of requested bytes",
+                "{} (load {}): peak {:+.1} %, mean {:+.1} % of {} bytes",
                 check.what,
                 check.load,
                 100.0 * check.peak_off,
-                100.0 * check.mean_off
+                100.0 * check.mean_off,
+                if check.kind == CheckKind::Resident { "resident" } else { "requested" }
             ),
         ));
     }
@@ -96,6 +114,37 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     print_rows(&mut stdout(), &rows)?;
     facts.warnings.iter().for_each(|warning| say!("heaplab: warning: {warning}"));
     Ok(Outcome::Done)
+}
+
+/// Adds the errors of the model's resident memory under allocators; false if that was stopped.
+fn check(
+    model: &mut FittedModel,
+    recordings: &[(PathBuf, f64)],
+    allocators: &[String],
+) -> anyhow::Result<bool> {
+    let (stop, screen) = (stop_on_signals()?, Screen::new()?);
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("model.hlm");
+    write_model(&path, model)?;
+    let question = ModelQuestion {
+        model: &path,
+        recordings,
+        allocators,
+        seed: DEFAULT_SEED,
+        timeout_ns: nanoseconds(CHECK_WITHIN),
+    };
+    let Some(errors) = check_model(&question, &stop, &|notice| screen.show(notice))? else {
+        return Ok(false);
+    };
+    let as_check = |error: ResidentError| Check {
+        what: format!("the model under {}", error.variant),
+        peak_off: error.peak_off,
+        mean_off: error.mean_off,
+        load: error.load,
+        kind: CheckKind::Resident,
+    };
+    model.add_checks(errors.into_iter().map(as_check).collect());
+    Ok(true)
 }
 
 /// How it is known what grows with the load.

@@ -52,7 +52,7 @@ pub struct Facts {
 pub struct Check {
     /// What was predicted from what.
     pub what: String,
-    /// The most requested bytes: predicted over recorded, minus 1.
+    /// Peak of requested bytes (of resident bytes for [`CheckKind::Resident`]): predicted over recorded, minus 1.
     pub peak_off: f64,
     /// The same for their mean over time.
     pub mean_off: f64,
@@ -74,6 +74,8 @@ pub enum CheckKind {
     FirstHalf,
     /// The recording from a recording at another load.
     OtherLoad,
+    /// The resident memory of the recording's replay under an allocator, from the whole model.
+    Resident,
 }
 
 impl Facts {

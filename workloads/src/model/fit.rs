@@ -49,6 +49,12 @@ impl FittedModel {
         &self.facts
     }
 
+    /// Adds checks of its resident memory. The gate's band includes their errors from then on.
+    pub fn add_checks(&mut self, checks: Vec<Check>) {
+        self.facts.warnings.extend(checks.iter().filter_map(warn_of_check));
+        self.facts.checks.extend(checks);
+    }
+
     /// One for each recording, in order of load.
     pub fn fitted(&self) -> &[Fitted] {
         &self.fitted
@@ -301,17 +307,25 @@ fn warn(facts: &Facts, surveys: &[Survey]) -> Vec<String> {
             ));
         }
     }
-    for check in &facts.checks {
-        if check.peak_off.abs() > CHECK_LIMIT || check.mean_off.abs() > CHECK_LIMIT {
-            warnings.push(format!(
-                "windows differ too much: {} (load {}) with {:+.0} % of the peak and {:+.0} % of the mean",
-                check.what,
-                check.load,
-                100.0 * check.peak_off,
-                100.0 * check.mean_off
-            ));
-        }
-    }
+    warnings.extend(facts.checks.iter().filter_map(warn_of_check));
     warnings.dedup();
     warnings
+}
+
+/// A warning of a check that is far off.
+fn warn_of_check(check: &Check) -> Option<String> {
+    if check.peak_off.abs() <= CHECK_LIMIT && check.mean_off.abs() <= CHECK_LIMIT {
+        return None;
+    }
+    let cause = match check.kind {
+        CheckKind::Resident => "",
+        _ => "windows differ too much: ",
+    };
+    Some(format!(
+        "{cause}{} (load {}) with an error of {:+.0} % in the peak and {:+.0} % in the mean",
+        check.what,
+        check.load,
+        100.0 * check.peak_off,
+        100.0 * check.mean_off
+    ))
 }

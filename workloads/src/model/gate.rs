@@ -65,7 +65,9 @@ impl Extent<'_> {
 pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     let growth = asked.from.growth;
     let is_longer = asked.lengths > LONGER;
-    let mut parts = vec![facts.worst_off(CheckKind::Itself), facts.worst_off(CheckKind::Alternate) / 2.0];
+    // The error in resident memory contains that in requested bytes.
+    let at_own_load = facts.worst_off(CheckKind::Itself).max(facts.worst_off(CheckKind::Resident));
+    let mut parts = vec![at_own_load, facts.worst_off(CheckKind::Alternate) / 2.0];
     if is_longer {
         parts.push(facts.worst_off(CheckKind::FirstHalf));
         parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
