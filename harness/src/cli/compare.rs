@@ -19,7 +19,8 @@ pub(super) struct Args {
     directory: PathBuf,
     /// The new run's directory: each variant is compared with itself in the old run
     new: Option<PathBuf>,
-    /// A metric by its name in summary.csv; once for each [default: wall_ns_per_event and resident_peak_bytes]
+    /// A metric by its name in summary.csv; once for each [default: resident_peak_bytes, and the first that was measured of
+    /// allocator_ns_per_event, busy_ns_per_event and wall_ns_per_event]
     #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',')]
     metrics: Vec<String>,
     /// One run: the variant that ratios refer to [default: ptmalloc2, if the run has it]. Two runs: compare ratios to
@@ -29,18 +30,18 @@ pub(super) struct Args {
     /// A difference is named when its whole interval is beyond this [default: 2%]
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     threshold: Option<f64>,
-    /// Exit with 4 if anything is worse by more than this (its whole interval is), with 3 if that cannot be decided of
-    /// every comparison (the limit is inside an interval), otherwise with 0
+    /// Exit with 4 if anything is worse by more than this (its whole interval is), with 3 if that cannot be decided for
+    /// every comparison (the limit lies inside an interval), otherwise with 0
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_over: Option<f64>,
     /// Exit as `git bisect run` expects of a step: 0 for good, 1 for worse by more than --fail-over, 125 for what cannot be
     /// decided, and 255, which ends the search, for an error
     #[arg(long, requires = "fail_over")]
     bisect: bool,
-    /// Print every size class that was compared instead: the room of each call, with the memory pass's blocks
+    /// Print every size class that was compared instead: usable bytes per call, with the memory pass's blocks
     #[arg(long, conflicts_with_all = ["metrics", "fail_over"])]
     by_size: bool,
-    /// In which form the comparison is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -60,7 +60,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?,
         Format::Table => {
             let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
-            print_columns(&mut out, &["what", "state", "found", "how to mend it"], &rows)?;
+            print_columns(&mut out, &["what", "state", "found", "how to fix it"], &rows)?;
         }
     }
     if warnings > 0 {

@@ -108,7 +108,7 @@ fn examine_cpu(readings: &Readings) -> Vec<Check> {
     checks.push(judged(
         "load average, 1 minute",
         &load,
-        "other processes take CPU time and caches; end them, or wait until it is under a quarter of the CPUs: uptime",
+        "other processes take CPU time and caches; stop them, or wait until the load is under a quarter of the CPUs: uptime",
         |_| unless(readings.load_percent.is_some_and(|load| load <= cpus * 25), Level::Warning),
     ));
     let steal = readings.steal_permille.map(|steal| format!("{}.{} %", steal / 10, steal % 10));

@@ -40,8 +40,8 @@ pub(super) fn describe_causes(
         rests.sort_unstable();
         let at = |part: f64| rests.get((part * rests.len() as f64) as usize).map_or(0.0, |rest| *rest as f64);
         parts.push(format!(
-            "not heap: recorded less replayed is {} (from {} to {} over 90 % of the samples); what varies in it is heap \
-             that the replay has not, or has at other times",
+            "not heap: recorded minus replayed is {} (from {} to {} over 90 % of the samples); what varies in it is heap \
+             that the replay lacks, or has at other times",
             mib(at(0.5)),
             mib(at(0.05)),
             mib(at(0.95))

@@ -430,10 +430,11 @@ fn describe_remarks(samples: &[Sample]) -> Vec<String> {
     }
     let cut = truncated
         .into_iter()
-        .map(|name| format!("{name}: the trace was cut off; only its whole chunks were used"));
+        .map(|name| format!("{name}: the trace was cut off, and only its complete chunks were used"));
     let said = remarks.into_iter().map(|((workload, variant, remark), count)| {
         let remark = remark.split_whitespace().collect::<Vec<&str>>().join(" ");
-        (format!("{workload}, {variant}, {count} samples"), remark)
+        let samples = if count == 1 { "sample" } else { "samples" };
+        (format!("{workload}, {variant}, {count} {samples}"), remark)
     });
     cut.chain(join_alike(said)).collect()
 }

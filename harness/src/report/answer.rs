@@ -286,7 +286,7 @@ fn decide(
     if best.n < MIN_BLOCKS || next.n < MIN_BLOCKS {
         let blocks = best.n.min(next.n);
         return format!(
-            "too few blocks for a verdict ({blocks}, and it takes {MIN_BLOCKS}); the least median is that of {}: {value}.",
+            "too few blocks for a verdict ({blocks}, and it takes {MIN_BLOCKS}); {} has the lowest median: {value}.",
             best.variant
         );
     }
@@ -297,7 +297,7 @@ fn decide(
         next: next.variant,
         against: baseline.filter(|base| *base != best.variant).unwrap_or(next.variant),
         value,
-        least: "the least median",
+        least: "the lowest median",
     };
     contest.decide(question, |against| standing(best.variant, against))
 }
@@ -330,7 +330,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
         match measure.and_then(|measure| over(variant, measure)) {
             Some(mean) => means.push((variant, mean.estimate)),
             None if measure.is_some_and(|base| drowned(variant, base)) => {
-                return format!("{of}: no difference shown: {DROWNED}.");
+                return format!("{of}: no difference is shown: {DROWNED}.");
             }
             None => return format!("{of}: no mean, since zero has no ratio."),
         }
@@ -344,7 +344,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
         next,
         against: analysis.baseline.as_deref().filter(|base| *base != best).unwrap_or(next),
         value: "in the geometric mean".to_owned(),
-        least: "the least",
+        least: "the lowest",
     };
     format!(
         "{of}: {}",
@@ -390,14 +390,14 @@ impl Contest<'_> {
                 let then = if next == against {
                     String::new()
                 } else if close {
-                    format!("; between it and the next, {next}, no difference shown")
+                    format!("; no difference from the next, {next}, is shown")
                 } else {
                     format!("; next is {next}")
                 };
                 format!("{best} {}: {value}, {measured}{then}.", question.best)
             }
             None if is_drowned => {
-                format!("no difference shown between {best} ({least}, {value}) and {against}: {DROWNED}.")
+                format!("{best} has {least}, {value}, but no difference from {against} is shown: {DROWNED}.")
             }
             None => {
                 format!("no verdict, since zero has no ratio; {best} has {least}: {value}.")
@@ -408,7 +408,7 @@ impl Contest<'_> {
                 )
             }
             Some(_) => {
-                format!("no difference shown between {best} ({least}, {value}) and {against}: {measured}.")
+                format!("{best} has {least}, {value}, but no difference from {against} is shown: {measured}.")
             }
         }
     }

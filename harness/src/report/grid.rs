@@ -3,11 +3,15 @@
 use std::io::{self, Write};
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table as Drawn, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
+};
 use serde::Serialize;
 
 /// Characters of a terminal's line; cells of a wider table are broken into lines.
 const MOST_COLUMNS: u16 = 100;
+/// A name of up to this many characters stays on one line; the figures beside it give way.
+const LONGEST_WHOLE_NAME: usize = 30;
 /// On a terminal a line under the header; lines between columns would take the room of a column.
 const RULED: TableStyle = NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
@@ -63,7 +67,13 @@ impl Grid {
         }
         for (at, column) in table.column_iter_mut().enumerate() {
             // With a rule a column has room for a line before it.
-            column.set_padding((0, if style.ruled { 1 } else { 2 }));
+            let padding = if style.ruled { 1 } else { 2 };
+            column.set_padding((0, padding));
+            if style.ruled && at == 0 && self.names > 0 {
+                let longest = self.rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+                let width = longest.min(LONGEST_WHOLE_NAME) as u16 + padding;
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            }
             if at >= self.names {
                 column.set_cell_alignment(CellAlignment::Right);
             }

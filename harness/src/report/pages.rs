@@ -47,6 +47,7 @@ fn fill(name: &'static str, source: &str, shown: Value) -> Result<String, Report
     engine.add_filter("cell", |text: &str| escape_markdown(text));
     engine.add_filter("line", escape_line);
     engine.add_filter("prose", |text: &str| Value::from_safe_string(escape_prose(text)));
+    engine.add_filter("name", |text: &str| Value::from_safe_string(escape_name(text)));
     let failed = |error: minijinja::Error| ReportError::Template { name, detail: format!("{error:#}") };
     let template = engine.template_from_named_str(name, source).map_err(failed)?;
     // The engine takes the last line end away.
@@ -56,6 +57,24 @@ fn fill(name: &'static str, source: &str, shown: Value) -> Result<String, Report
 /// Sentences keep their backquotes; only what would break the list or hide text is changed.
 fn escape_line(sentence: &str) -> String {
     sentence.replace(['\n', '\r'], " ").replace('<', "\\<")
+}
+
+/// A variant's or workload's name as HTML. A line may end after a sign that separates its parts, and nowhere else.
+fn escape_name(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '&' => text += "&amp;",
+            '<' => text += "&lt;",
+            '>' => text += "&gt;",
+            '"' => text += "&quot;",
+            other => text.push(other),
+        }
+        if matches!(letter, ':' | ',' | '=' | '_' | '/' | '.') {
+            text += "<wbr>";
+        }
+    }
+    text
 }
 
 /// A sentence as HTML, with text between backquotes as code.
@@ -80,6 +99,14 @@ fn escape_prose(sentence: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_breaks_only_between_its_parts() {
+        assert_eq!(
+            escape_name("mimalloc:allow_thp=0,<b>"),
+            "mimalloc:<wbr>allow_<wbr>thp=<wbr>0,<wbr>&lt;b&gt;"
+        );
+    }
 
     #[test]
     fn prose_shows_code_and_hides_nothing() {

@@ -41,7 +41,7 @@ impl Speed {
         compared: ALLOCATOR_PER_EVENT,
         rate: EVENTS_PER_BUSY_SECOND,
         name: "busy/event",
-        each: " of busy time an event",
+        each: " of busy time per event",
     };
     /// Without `floor`, or if it is not light enough: the harness's share is in every figure.
     const BUSY: Speed = Speed { compared: BUSY_PER_EVENT, ..Speed::NET };
@@ -51,7 +51,7 @@ impl Speed {
         compared: WALL_PER_EVENT,
         rate: EVENTS_PER_SECOND,
         name: "time/event",
-        each: " an event",
+        each: " per event",
     };
 
     /// The speed metric of a run: the best that its samples have.

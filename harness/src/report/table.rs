@@ -203,9 +203,11 @@ pub(super) fn summary_csv(analysis: &Analysis<'_>) -> io::Result<Vec<u8>> {
 }
 
 /// How to read the table of a workload: what its columns are, and which direction is better.
-const TABLE_NOTE: &str = "Lower is better in every column. samples: of the pass that \
-    the figures after them are of. vs baseline: a difference that was shown, with 95 % confidence; else no difference. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident, an idle \
-    minute after everything was freed. Values are medians over blocks, each with its interval.{spread}";
+const TABLE_NOTE: &str = "Lower is better in every column. samples: how many samples the \
+    figures after them come from. vs baseline: a difference that was shown, with 95 % confidence; otherwise no \
+    difference. {speed} peak, mean, end: resident memory over trace time and after the last event. settled: resident \
+    memory a minute after everything was freed, with only the main thread active. Values are medians over blocks, each \
+    with its interval.{spread}";
 
 /// The meaning of the spread column.
 const SPREAD_NOTE: &str =
@@ -213,14 +215,14 @@ const SPREAD_NOTE: &str =
 
 /// How to read the table of a workload.
 pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
-    let net = "its ratio to the baseline is that of both less the harness's share";
+    let net = "its ratio to the baseline is that of both minus the harness's share";
     let speed = match (analysis.speed.is_busy(), analysis.speed.is_net()) {
         (false, _) => "time/event: elapsed time of the replay over its events.".to_owned(),
         (true, is_net) => format!(
-            "busy/event: CPU time in the allocator's calls and first touches over events, waiting excluded{}. \
-             kernel: the kernel's part of it. harness: the replay's own part of it, at most, which is what floor takes outside of \
-             the kernel. wall/event: elapsed time of the replay over its events. cold: samples during which the host \
-             backed memory.",
+            "busy/event: CPU time in the allocator's calls and first touches per event, without waiting{}. \
+             kernel: the kernel's part of it. harness: at most the replay's own part of it, which is what floor takes outside \
+             the kernel. wall/event: elapsed time of the replay per event. cold: samples during which the host was still \
+             supplying memory.",
             if is_net { format!("; {net}") } else { String::new() }
         ),
     };

@@ -133,7 +133,7 @@ fn sentences(validation: &Validation) -> Vec<String> {
             Figure::Peak => "peak".to_owned(),
             Figure::Mean => "time-weighted mean".to_owned(),
             Figure::Percentile(PLANNED_FRACTION) => {
-                format!("{}, with which plans are made", describe_figure(figure))
+                format!("{}, which plans use", describe_figure(figure))
             }
             Figure::Percentile(_) => describe_figure(figure),
         };
@@ -163,8 +163,8 @@ fn sentences(validation: &Validation) -> Vec<String> {
 
 fn describe_errors(name: &str, errors: Errors) -> String {
     format!(
-        "{name}: median error {:.1} %, worst {:.1} %; of the prediction that nothing changes {:.1} % (an error within \
-         reality's own spread counts as 0)",
+        "{name}: median error {:.1} %, worst {:.1} %; {:.1} % if nothing changed (an error within the \
+         spread of the real runs counts as 0)",
         errors.median * 100.0,
         errors.worst * 100.0,
         errors.null * 100.0
@@ -174,7 +174,7 @@ fn describe_errors(name: &str, errors: Errors) -> String {
 fn describe_ranking(name: &str, ranking: Ranking) -> String {
     format!(
         "order of the variants by {name}: Kendall's tau {:.2}; {} of the {} pairs that really differ (by more than \
-         {:.0} %, and their samples do not overlap) are the right way round",
+         {:.0} %, with samples that do not overlap) are in the right order",
         ranking.tau,
         ranking.right_pairs,
         ranking.clear_pairs,
@@ -230,8 +230,8 @@ mod tests {
         variant              predicted    real  spread    error  if nothing changes  of the replay alone
         ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms
 
-        peak: median error 1.9 %, worst 3.8 %; of the prediction that nothing changes 35.4 % (an error within reality's own spread counts as 0)
-        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, and their samples do not overlap) are the right way round
+        peak: median error 1.9 %, worst 3.8 %; 35.4 % if nothing changed (an error within the spread of the real runs counts as 0)
+        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, with samples that do not overlap) are in the right order
         with 3 samples of the program under each variant, chance alone sets apart 1 in 10 pairs that do not differ: --reps 5 makes that 1 in 126
         order: as it was
         ");
