@@ -330,14 +330,16 @@ mod tests {
 
     #[test]
     fn a_glance_reads_resident_memory_and_keeps_the_rest_of_the_last_look() {
+        // The tree is that below the shell: other tests start and end children of this process.
         let mut shell =
-            Command::new("sh").arg("-c").arg("cat").stdin(Stdio::piped()).spawn().expect("a shell");
+            Command::new("sh").arg("-c").arg("cat; :").stdin(Stdio::piped()).spawn().expect("a shell");
         let mut series = Series::default();
-        let own = std::process::id();
-        assert!(!series.glance(own, Duration::ZERO), "nothing was sampled yet");
-        // Waits until the shell runs cat, or has become it.
+        let root = shell.id();
+        assert!(!series.glance(root, Duration::ZERO), "nothing was sampled yet");
+        // Until the shell runs cat.
         for _ in 0..500 {
-            if series.read_tree(own, Duration::from_millis(1)) && series.glance(own, Duration::from_millis(2))
+            if series.read_tree(root, Duration::from_millis(1))
+                && series.glance(root, Duration::from_millis(2))
             {
                 break;
             }
