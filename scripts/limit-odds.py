@@ -1,4 +1,4 @@
-"""What scripts/limit-odds needs from files: a recommended limit, and the table of the runs' outcomes under it."""
+"""Reads the files of scripts/limit-odds: prints a recommended limit, and the tables of how runs fared under the limits."""
 
 import csv
 import math
@@ -20,19 +20,19 @@ def limit(path, variant):
 
 
 def at_most(killed, tried, odds):
-    """The chance of this few kills or fewer, at these odds."""
+    """The probability of at most this many kills at these odds."""
     return sum(math.comb(tried, k) * odds**k * (1 - odds) ** (tried - k) for k in range(killed + 1))
 
 
 def verdict(killed, tried, odds):
-    """Whether the promised odds are possible, at 95 % on both sides."""
+    """Whether the number of kills contradicts the promised odds, in a two-sided test at 95 %."""
     if 1 - at_most(killed - 1, tried, odds) < 0.025:
-        return "more than promised"
-    return "not contradicted" if at_most(killed, tried, odds) >= 0.025 else "fewer than promised"
+        return "too low"
+    return "not contradicted" if at_most(killed, tried, odds) >= 0.025 else "too high"
 
 
 def peak(row):
-    """What a sample needed: what its group was charged, minus file pages, or what was sampled of it."""
+    """The memory that a sample needed: what its group was charged minus file pages, or what was observed if that is more."""
     number = lambda name: int(row[name] or 0)
     charged = number("group_peak_bytes") - number("group_file_bytes")
     return max(charged, number("resident_peak_bytes") + number("group_kernel_bytes"))
@@ -48,8 +48,7 @@ def of_subject(folder, subject):
         killed = sum(row["status"] == "oom" for row in samples)
         other = sum(row["status"] not in ("oom", "ok") for row in samples)
         tried = len(samples) - other
-        # A killed run needed more than its limit, and how much more is unknown: the other runs' peaks stand in for it
-        # too.
+        # How much more than its limit a killed run needed is not known: the other runs' peaks stand for it.
         peaks = [peak(row) for row in samples if row["status"] == "ok"]
         ours, vpa, krr = (int(float(planned[name])) for name in ("limit_bytes", "vpa_bytes", "krr_bytes"))
         slack = lambda bound: statistics.median((bound - one) / bound for one in peaks) if peaks else math.nan
@@ -67,40 +66,57 @@ def of_subject(folder, subject):
 
 
 def peaks(path):
-    """What each run without a limit needed, for the committed files."""
+    """Prints the memory that each run without a limit needed."""
     print("variant,block,peak_bytes")
     for row in rows(path):
         if row["status"] == "ok":
             print(f"{row['variant']},{row['block']},{peak(row)}")
 
 
-RULES = {"ours": "limit_bytes", "VPA's": "vpa_bytes", "KRR's": "krr_bytes"}
+RULES = {
+    "heaplab": ("pods.csv", "limit_bytes"),
+    "heaplab, strict": ("pods-strict.csv", "limit_bytes"),
+    "VPA": ("pods.csv", "vpa_bytes"),
+    "KRR": ("pods.csv", "krr_bytes"),
+}
+
+
+def bounds(folder, subject):
+    """The limit of each rule for each variant of a subject, and the odds that heaplab's two promise."""
+    limits, promised = {}, {}
+    for name, (file, column) in RULES.items():
+        for row in rows(os.path.join(folder, subject, file)):
+            limits.setdefault(row["variant"], {})[name] = int(float(row[column]))
+            promised[name] = float(row["pod_odds"])
+    return limits, promised
 
 
 def rules(folder):
-    """What each rule's limits would have done to the same runs: a run whose peak is above a limit is killed under it."""
+    """Compares the rules on the same runs: a run whose peak is above a limit would have been killed under it."""
+    subjects = [name for name in sorted(os.listdir(folder)) if os.path.exists(os.path.join(folder, name, "pods-strict.csv"))]
+    of_subjects = {subject: bounds(folder, subject) for subject in subjects}
+    promised = [promised for _, promised in of_subjects.values()]
+    odds = {name: f"{promised[0][name] * 100:g} %" for name in list(RULES)[:2]} if promised else {}
     print("# The rules compared on the same runs\n")
     print("    RULES=alone scripts/limit-odds\n")
-    print("Runs without a limit, other than those that were planned with. A run whose peak is above a rule's limit would have been")
-    print("killed under it, but for pages that the kernel takes back first: where an allocator gives pages back lazily (mimalloc),")
-    print("kills are counted too high. [smallest](smallest/README.md) has the limits at which programs really end. Slack is the")
-    print("limit less the peak, over the limit, in the median of the runs that would have finished.\n")
-    print("| subject | variant | runs | " + " | ".join(f"{name} limit | kills | slack" for name in RULES) + " |")
+    print(f"The limits of four rules, compared with runs without a limit. The limits were computed from other runs of the same")
+    print(f"programs. heaplab promises odds of {odds.get('heaplab', '-')} that a run is killed, and of {odds.get('heaplab, strict', '-')} in the columns `strict`.")
+    print("A run whose peak is above a limit is counted as killed. This counts too many where an allocator returns pages lazily")
+    print("(mimalloc), because the kernel would reclaim them first; [smallest](smallest/README.md) has the limits at which")
+    print("programs are really killed. Slack is the limit minus the peak, as a share of the limit: the median of the runs that")
+    print("would have finished.\n")
+    print("| subject | variant | runs | " + " | ".join(f"{name} | kills | slack" for name in RULES) + " |")
     print("|---|---|---:|" + "---:|---:|---:|" * len(RULES))
     kills, slacks, runs = dict.fromkeys(RULES, 0), {name: [] for name in RULES}, 0
-    for subject in sorted(os.listdir(folder)):
-        path = os.path.join(folder, subject, "peaks.csv")
-        if not os.path.exists(path):
-            continue
-        found = rows(path)
-        for planned in rows(os.path.join(folder, subject, "pods.csv")):
-            own = [int(row["peak_bytes"]) for row in found if row["variant"] == planned["variant"]]
+    for subject, (limits, _) in of_subjects.items():
+        found = rows(os.path.join(folder, subject, "peaks.csv"))
+        for variant, of_rules in limits.items():
+            own = [int(row["peak_bytes"]) for row in found if row["variant"] == variant]
             if not own:
                 continue
             runs += len(own)
-            cells = [subject, planned["variant"], str(len(own))]
-            for name, column in RULES.items():
-                bound = int(float(planned[column]))
+            cells = [subject, variant, str(len(own))]
+            for name, bound in of_rules.items():
                 killed = sum(one > bound for one in own)
                 left = [(bound - one) / bound for one in own if one <= bound]
                 kills[name] += killed
@@ -109,8 +125,8 @@ def rules(folder):
                 cells += [f"{bound / 2**20:.1f} MiB", str(killed), slack]
             print("| " + " | ".join(cells) + " |")
     if runs:
-        parts = [f"{name} {kills[name]} kills, {statistics.median(slacks[name]) * 100:.1f} %" for name in RULES if slacks[name]]
-        print(f"\nOf {runs} runs, with the median slack of all: " + "; ".join(parts) + ".")
+        parts = [f"{name}: {kills[name]} kills, slack {statistics.median(slacks[name]) * 100:.1f} %" for name in RULES if slacks[name]]
+        print(f"\nOf all {runs} runs, with the median slack: " + "; ".join(parts) + ".")
 
 
 def table(folder):
@@ -120,11 +136,11 @@ def table(folder):
     percent = lambda value: f"{value * 100:.1f} %"
     print("# Limits compared with real runs\n")
     print("    scripts/limit-odds\n")
-    print("Each variant's limit was recommended by `heaplab plan --pods` from the samples in the third column, and then tried with")
-    print("other runs of the same program. Slack is the limit less the real peak, over the limit, in the median of the runs that")
-    print("were not killed. VPA's and KRR's rules are of the same samples; what each rule does to the same runs is in")
-    print("[rules.md](rules.md).\n")
-    print("| subject | variant | samples | limit | VPA's | KRR's | killed | of | odds | kills | slack | VPA's | KRR's |")
+    print("For planners. `heaplab plan --pods` recommended each limit from as many samples as the third column says; the limit")
+    print("was then tried on other runs of the same program. Slack is the limit minus the real peak, as a share of the limit: the")
+    print("median of the runs that were not killed. VPA's and KRR's limits follow from the same samples. [rules.md](rules.md)")
+    print("compares all rules on the same runs.\n")
+    print("| subject | variant | samples | limit | VPA's | KRR's | killed | runs | promised odds | the odds are | slack | VPA's | KRR's |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|")
     for row in found:
         cells = [row["subject"], row["variant"], row["planned"], *map(mib, row["limits"]), row["killed"], row["tried"]]
@@ -133,12 +149,12 @@ def table(folder):
     killed, tried = sum(row["killed"] for row in found), sum(row["tried"] for row in found)
     if tried:
         odds = found[0]["odds"]
-        print(f"\nIn all {killed} of {tried} runs were killed, {percent(killed / tried)} where {percent(odds)} were promised")
-        print(f"({verdict(killed, tried, odds)}).")
+        print(f"\nIn all, {killed} of {tried} runs were killed, or {percent(killed / tried)}; the promised odds of {percent(odds)} are")
+        print(f"{verdict(killed, tried, odds)}.")
         middle = [percent(statistics.median(row["slacks"][at] for row in found)) for at in range(3)]
         print(f"Median slack: {middle[0]}; by VPA's rule {middle[1]}, by KRR's {middle[2]}.")
     if others := sum(row["other"] for row in found):
-        print(f"\n{others} samples failed for another reason and are left out.")
+        print(f"\n{others} samples failed for another reason and are not counted.")
 
 
 if __name__ == "__main__":

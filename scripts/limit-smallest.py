@@ -1,4 +1,4 @@
-"""The table of scripts/limit-smallest: what `heaplab limit` found for replays and programs, and how far apart they are."""
+"""The table of scripts/limit-smallest: the limits that `heaplab limit` found for replays and for programs, and how far apart they are."""
 
 import csv
 import glob
@@ -21,7 +21,7 @@ def predicted_peaks(path):
 
 
 def of_subject(folder, name):
-    """For each variant: the program's limit, the one from its replay, and the peak predicted without any search."""
+    """For each variant: the program's limit, the limit from its replay, and the peak predicted without a search."""
     peaks = predicted_peaks(os.path.join(folder, f"{name}-heap.csv"))
     path = os.path.join(folder, f"{name}-replay.csv")
     replays = {row["variant"]: row for row in rows(path)} if os.path.exists(path) else {}
@@ -32,8 +32,7 @@ def of_subject(folder, name):
         peak = peaks.get(variant)
         predicted = None
         if replay and replay["limit_bytes"] and peak:
-            # What the process has besides the replay's group: its predicted peak minus the most that the group was
-            # charged.
+            # The process's memory outside the replay's group: its predicted peak minus the most that the group was charged.
             predicted = float(replay["limit_bytes"]) + peak - float(replay["free_peak_bytes"])
         yield name, variant, real, predicted, peak
 
@@ -42,11 +41,12 @@ def main(folder):
     names = sorted(os.path.basename(path)[: -len("-program.csv")] for path in glob.glob(os.path.join(folder, "*-program.csv")))
     found = [row for name in names for row in of_subject(folder, name)]
     shown = lambda value: f"{value / MIB:.1f} MiB" if value else "-"
-    print("# The smallest limit, from the replay and of the program\n")
+    print("# The smallest limit, from the replay and from the program\n")
     print("    scripts/limit-smallest\n")
-    print("Each limit is bisected to 2 %: the smallest control group in which the replay, or the real program, finishes. The replay's")
-    print("is of the heap; what the process has beside it is added: its predicted peak, less what the replay's group was charged at")
-    print("most. The last two columns are that predicted peak by itself, without any search. A dash was not measured.\n")
+    print("For planners. `heaplab limit` bisects each limit to 2 %: it is the smallest control group in which the replay, or")
+    print("the real program, finishes. The replay's limit covers the heap. To it is added the process's other memory: its")
+    print("predicted peak minus the most that the replay's group was charged. The last two columns are the predicted peak")
+    print("itself, without a search. A dash means not measured.\n")
     print("| subject | variant | program | from the replay | error | predicted peak | error |")
     print("|---|---|---:|---:|---:|---:|---:|")
     errors = {"replay": [], "peak": []}
@@ -59,11 +59,11 @@ def main(folder):
         print("| " + " | ".join(cells) + " |")
     for kind, told in (("replay", "From the replay"), ("peak", "By the predicted peak")):
         if each := errors[kind]:
-            print(f"\n{told}: {statistics.median(each) * 100:.1f} % in the median of {len(each)}, {max(each) * 100:.1f} % at worst.")
-    print("\nWhere they are apart:\n")
-    print("- mimalloc gives pages back lazily. Under a limit the kernel takes them, and how many there are then depends on when it")
-    print("  looks: a replay has other moments. Its limit is below its peak in both, by different amounts.")
-    print("- awk runs for a fraction of a second: the looks that the prediction rests on miss the last of its growth.")
+            print(f"\n{told}: median error {statistics.median(each) * 100:.1f} % over {len(each)} limits, worst {max(each) * 100:.1f} %.")
+    print("\nCauses of the errors:\n")
+    print("- mimalloc returns pages lazily: under a limit the kernel reclaims them. How many it reclaims depends on the moment,")
+    print("  which differs between a replay and the program. Both limits are below the peak, by different amounts.")
+    print("- awk runs for a fraction of a second, so the samples behind the prediction miss the last of its growth.")
     print("- The kernel's memory for a process, its page tables and stacks, is not added: 0.3 to 1 MiB here.")
 
 

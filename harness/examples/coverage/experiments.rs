@@ -265,23 +265,24 @@ pub(crate) fn document(folder: &Path) -> Result<String, String> {
     let load = table_of_load(&read(&folder.join(ALONE))?, &read(&folder.join(BUSY))?)?;
     let least = least(&all)?;
     Ok(format!(
-        "# Whether the intervals of memory hold what other loads and layouts say
+        "# Do memory intervals cover other loads and layouts?
+
+For readers who want to know how far an interval can be trusted. Made by
 
     scripts/coverage
 
-Each run has {blocks} blocks, each with a layout of its own, and where the workload is a model with a load of its own:
+Each run has {blocks} blocks. Each block has its own layout and, if the workload is a load model, its own load:
 
 {commands}
-An experiment draws {TRUTH} blocks at random, whose mean is its truth, and {BLOCKS} others, the default of a run, of which
-the interval is computed by the code that reports use. The truth of {TRUTH} blocks has an error of its own, a sixth of
-the standard deviation of one block. It is not subtracted: each experiment draws its truth anew, so that the error
-widens what the interval must hold. Blocks are drawn without replacement within an experiment, so that blocks and truth
-share none; experiments share blocks, because there are {blocks} of them.
+An experiment draws {TRUTH} blocks at random, and takes their mean as the truth. From {BLOCKS} other blocks, the default of a
+run, the code that reports use computes an interval. The truth has an error of its own, a sixth of the standard
+deviation of one block, because it comes from {TRUTH} blocks. This error is not subtracted: it makes the truth harder to
+cover. Within an experiment no block is drawn twice; experiments share blocks, because there are only {blocks}.
 
 ## Intervals of figures
 
-How often the interval holds the truth, of {EXPERIMENTS} experiments a cell; the last line is of all of them. By chance alone
-a cell of {EXPERIMENTS} is off by 1.3 % (one standard error).
+How often the interval contains the truth, in {EXPERIMENTS} experiments per cell; the last line covers all of them. By chance
+alone a cell of {EXPERIMENTS} is off by 1.3 % (one standard error).
 
 {figures}
 ## Intervals of figures, more experiments
@@ -289,7 +290,7 @@ a cell of {EXPERIMENTS} is off by 1.3 % (one standard error).
 The same of {MANY} experiments a cell. The least of any cell: {least}.
 
 {many}
-Where a cell says 100 %, blocks differ by less than the half percent below which no figure of resident memory is told.
+Where a cell says 100 %, blocks differ by less than 0.5 %, and no interval of resident memory is narrower than that.
 
 ## Widths
 
@@ -298,28 +299,28 @@ Half of the intervals' mean width, in percent of the truth:
 {widths}
 ## The median's interval alone
 
-What order statistics alone would hold, of {MANY} experiments a cell. They promise 97.9 % of the median. The mean of
-{TRUTH} blocks they hold in {normal} where values are normal.
+How often an interval of order statistics alone would contain the truth, in {MANY} experiments per cell. It contains the
+median in 97.9 % of cases, and for normally distributed values the mean of {TRUTH} blocks in {normal}.
 
 {medians}
 ## Ratios within blocks
 
-How often the interval of the ratio to {BASELINE} holds the geometric mean of {TRUTH} other blocks' ratios, of {MANY}
-experiments a cell. An interval that held the median ratio in exactly 95.1 % would hold such a mean in {normal_ratio} where
-logarithms of ratios are normal.
+How often the interval of the ratio to {BASELINE} contains the geometric mean of {TRUTH} other blocks' ratios, in {MANY}
+experiments per cell. If logarithms of ratios are normally distributed, an interval that contains the median ratio in
+exactly 95.1 % of cases contains such a mean in {normal_ratio}.
 
 {ratios}
 ## What other work changes
 
-The same blocks, with the same loads and layouts, beside two busy loops a CPU over without them: the ratio within blocks.
-Both runs had other work beside them besides. mimalloc asks for huge pages, and how many the kernel had free when differed;
-without them (`mimalloc:allow_thp=0`) it needs what it needed.
+The same blocks, with the same loads and layouts, were measured with two busy loops per CPU and without them. The table has
+the ratios within blocks. The machine also did other work during both runs. mimalloc asks for huge pages, of which the
+kernel had more free at some times than at others; without them (`mimalloc:allow_thp=0`) nothing changes.
 
 {load}"
     ))
 }
 
-/// The least of any cell's share.
+/// The lowest share of any cell.
 fn least(rows: &[Row]) -> Result<String, String> {
     let mut least: Option<Held> = None;
     for cell in rows.iter().flat_map(|row| &row.cells) {
