@@ -68,10 +68,20 @@ fn describe_growth(run: &Run) -> Option<String> {
         }
     }
     let grown = |variants: BTreeMap<&str, Vec<f64>>| -> Vec<String> {
-        let grown = variants.into_iter().filter_map(|(variant, fractions)| {
-            Some(format!("{variant} by {:.0} %", shown_growth(&fractions)? * 100.0))
-        });
-        grown.collect()
+        let all = variants.len();
+        let grown = variants
+            .into_iter()
+            .filter_map(|(variant, fractions)| Some((variant, shown_growth(&fractions)? * 100.0)));
+        let grown: Vec<(&str, f64)> = grown.collect();
+        let by = || grown.iter().map(|(_, growth)| *growth);
+        let (least, most) = (by().fold(f64::INFINITY, f64::min), by().fold(0.0, f64::max));
+        match grown.len() {
+            // Then it is the program that grows.
+            several if several > 2 && several == all => {
+                vec![format!("every variant, by {least:.0} to {most:.0} %")]
+            }
+            _ => grown.into_iter().map(|(variant, growth)| format!("{variant} by {growth:.0} %")).collect(),
+        }
     };
     let found = fractions.into_iter().map(|(workload, variants)| (workload, grown(variants))).collect();
     let found = list_by_workload(&found)?;

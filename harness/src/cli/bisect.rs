@@ -17,7 +17,7 @@ use crate::design::{ReplayOptions, parse_percent};
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("builds").args(["libs", "build"]).required(true)))]
 pub(super) struct Args {
-    /// The workload that is replayed: a name or a file
+    /// The workload to replay: a name or a file
     workload: String,
     /// The good build: a library, or with --build a commit
     #[arg(long, value_name = "LIB|COMMIT")]
@@ -32,16 +32,16 @@ pub(super) struct Args {
     /// library's path last
     #[arg(long, value_name = "CMD")]
     build: Option<String>,
-    /// What is compared: a metric by its name in summary.csv
+    /// The metric to compare, by its name in summary.csv
     #[arg(long, value_name = "METRIC", default_value = "resident_peak_bytes")]
     metric: String,
-    /// How much worse the first bad build is, at least
+    /// How much worse a build must be to count as bad
     #[arg(long, value_name = "PCT", default_value = "3%", value_parser = parse_percent)]
     threshold: f64,
-    /// The odds that any step is decided wrongly, at most
+    /// The highest odds that any step is decided wrongly
     #[arg(long, value_name = "PCT", default_value = "1%", value_parser = parse_percent)]
     odds: f64,
-    /// Blocks of a step, at most; a build that they do not decide is skipped
+    /// The most blocks per step; a build that is undecided after them is skipped
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(8..=10_000))]
     max_blocks: u32,
     /// Simulated time of a load model
@@ -53,13 +53,13 @@ pub(super) struct Args {
     /// Decides each block's layout and simulated load
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// A worker that takes longer is stopped
+    /// Stop a worker that takes longer
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
     timeout: Duration,
     /// Write every block's figures to this CSV file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How the tests are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

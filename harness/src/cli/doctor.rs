@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// With --aa or --self-check: blocks to measure, from 6 on
     #[arg(long, value_name = "N", default_value_t = 10, requires = "measurement", value_parser = clap::value_parser!(u32).range(MIN_BLOCKS as i64..=1000))]
     reps: u32,
-    /// How the findings are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

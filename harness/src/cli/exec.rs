@@ -39,33 +39,33 @@ pub(super) struct Args {
     /// What the program is called in results [default: its file's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// A sample ends when the program does [default, without --for and --load]
+    /// End each sample when the program exits [default, without --for and --load]
     #[arg(long, conflicts_with_all = ["time", "load"])]
     until_exit: bool,
-    /// A sample ends when the last process ends that the program started: daemons count, and are waited for
+    /// End each sample when the last process that the program started has exited, daemons included
     #[arg(long, conflicts_with_all = ["time", "load", "until_exit"])]
     until_last_exit: bool,
-    /// A sample ends this long after the program was ready, such as 10min: it gets SIGTERM, and SIGKILL 10 s later
+    /// End each sample this long after the program is ready, such as 10min: with SIGTERM, and 10 s later with SIGKILL
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
     /// The program is ready when it accepts connections on a port of the loopback interface (TCP:PORT), or when it has
     /// written a line (LINE:REGEX) [default: at once]
     #[arg(long, value_name = "TCP:PORT|LINE:REGEX", value_parser = parse_ready)]
     ready_when: Option<String>,
-    /// A program that is not ready by then is stopped
+    /// Stop a program that is not ready after this time
     #[arg(long, value_name = "TIME", default_value = "1min", value_parser = parse_duration)]
     ready_within: Duration,
-    /// A command of the shell that is started when the program is ready, and whose end ends the sample
+    /// Shell command to start when the program is ready; the sample ends when it exits
     #[arg(long, value_name = "COMMAND")]
     load: Option<String>,
-    /// Leave the start out of means and percentiles of memory: a time such as 90s, or `steady` for where the load settles
-    /// [default: the whole run counts]
+    /// Exclude the start from means and percentiles of memory: a time such as 90s, or `steady` for when the load settles
+    /// [default: count the whole run]
     #[arg(long = "from", value_name = "TIME|steady", value_parser = CountFrom::parse)]
     count_from: Option<CountFrom>,
-    /// A command of the shell before each sample, unmeasured: it puts back what the last sample changed
+    /// Shell command to run before each sample, unmeasured: it restores what the last sample changed
     #[arg(long, value_name = "COMMAND")]
     prepare: Option<String>,
-    /// A sample that takes longer is stopped [default: none is]
+    /// Stop a sample that takes longer [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]

@@ -17,16 +17,16 @@ use crate::session::{LimitQuestion, find_limits};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A workload by name, or a file, as of `heaplab run`; or, after --, a program
+    /// A workload by name, or a file, as for `heaplab run`; or, after --, a program
     #[arg(value_name = "WORKLOAD|FILE", required_unless_present = "command", conflicts_with = "command")]
     workload: Option<String>,
     /// A variant; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
     #[arg(short, long = "allocator", value_name = "VARIANT")]
     allocators: Vec<String>,
-    /// Samples that must all finish under a limit
+    /// Samples per limit, all of which must finish
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     reps: u32,
-    /// Find the smallest limit too under which the program takes at most this much longer, such as 5%
+    /// Also find the smallest limit under which the program takes at most this much longer, such as 5%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent, conflicts_with = "workload")]
     slowdown: Option<f64>,
     /// Simulated time of a load model, such as 60s
@@ -35,25 +35,25 @@ pub(super) struct Args {
     /// Set a field of a load model, such as connections=200
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "command")]
     overrides: Vec<String>,
-    /// As of `heaplab exec`: a sample ends this long after the program was ready
+    /// As in `heaplab exec`: end each sample this long after the program is ready
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration, conflicts_with = "workload")]
     time: Option<Duration>,
-    /// As of `heaplab exec`: when the program is ready
+    /// As in `heaplab exec`: when the program is ready
     #[arg(long, value_name = "TCP:PORT|LINE:REGEX", value_parser = parse_ready, conflicts_with = "workload")]
     ready_when: Option<String>,
-    /// As of `heaplab exec`: a command whose end ends the sample
+    /// As in `heaplab exec`: a command at whose exit the sample ends
     #[arg(long, value_name = "COMMAND", conflicts_with = "workload")]
     load: Option<String>,
-    /// As of `heaplab exec`: a command before each sample
+    /// As in `heaplab exec`: a command to run before each sample
     #[arg(long, value_name = "COMMAND", conflicts_with = "workload")]
     prepare: Option<String>,
-    /// A sample that takes longer has not finished
+    /// Count a sample that takes longer as not finished
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
     timeout: Duration,
     /// Decides each block's layout and simulated load
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
-    /// In which form the limits are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// The program and its arguments

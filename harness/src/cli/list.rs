@@ -15,19 +15,19 @@ use crate::cli::stdout::stdout;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// The workloads that have a name
+    /// Workloads that heaplab knows by name
     Workloads(Args),
-    /// The allocators that have a name, and where their libraries lie
+    /// Allocators that heaplab knows by name, and the paths of their libraries
     Allocators(Args),
     /// Settings of allocators that are worth knowing, and what each does
     Settings(Args),
-    /// The sweeps that come with heaplab: variants over values of settings
+    /// Sweeps that are part of heaplab: variants over values of settings
     Sweeps(Args),
 }
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// How the list is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
 }

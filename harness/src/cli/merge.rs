@@ -12,10 +12,10 @@ pub(super) struct Args {
     /// Directories that `heaplab run --shard` wrote, or whole runs of one plan on several kinds of machines
     #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Where the merged run goes: a directory that is empty or not there yet
+    /// Where the merged run goes: a directory that is empty or does not exist yet
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Merge what is there although units are missing; the run says so, and reports have exit status 3
+    /// Merge even if units are missing: the run says so, and its reports exit with status 3
     #[arg(long)]
     allow_missing: bool,
 }

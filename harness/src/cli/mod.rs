@@ -69,7 +69,7 @@ pub enum Outcome {
     Passed(u8),
 }
 
-/// In which form a list is printed.
+/// Output format; in which form a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
     /// For people: one row a line, the name first.
@@ -109,25 +109,25 @@ enum Command {
     Exec(exec::Args),
     /// Compare the memory that replays predict with the real program's
     Validate(validate::Args),
-    /// Make one run of the shards that several machines measured
+    /// Merge the shards of a run, which several machines measured
     Merge(merge::Args),
     /// Compress a run's large files, to keep or to send it; every command reads them as before
     Pack(pack::Args),
     /// Make tables, plots, report.md and report.html from a run's CSV files
     Report(report::Args),
-    /// Say how many processes fit on a host under each variant, and what a fleet takes
+    /// Plan how many processes fit on a host under each variant, and how many hosts a fleet needs
     Plan(plan::Args),
     /// Find the smallest limit of memory under which a replay or a program finishes
     Limit(limit::Args),
     /// Compare the variants of a run, or two runs
     Compare(compare::Args),
-    /// Find the first of many builds of an allocator that is worse than a good one
+    /// Find the first bad one among many builds of an allocator
     Bisect(bisect::Args),
     /// Record a real program; its exit status is passed on
     Record(record::Args),
-    /// Make a load model of recordings: other loads, other lengths, other seeds
+    /// Make a load model from recordings, for other loads, lengths and seeds
     Fit(fit::Args),
-    /// Write the trace of a load model
+    /// Write a trace from a load model
     Simulate(simulate::Args),
     /// Show, check, import and export traces
     #[command(subcommand)]
@@ -135,9 +135,9 @@ enum Command {
     /// List what can be run, and with what
     #[command(subcommand)]
     List(list::Command),
-    /// List the allocators that have a name: version, licence, how each is built, and whether it is there
+    /// List the allocators that heaplab knows: version, licence, how each is built, and whether it is present
     Allocators(list::Args),
-    /// Say what on this machine would spoil a measurement, and how to mend it
+    /// Report what on this machine would distort a measurement, and how to fix it
     Doctor(doctor::Args),
     /// Print a script that completes heaplab's commands in a shell
     Completions(man::CompletionArgs),

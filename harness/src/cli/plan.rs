@@ -27,8 +27,8 @@ pub(super) struct Args {
     /// Memory of a host, such as 16GiB; once for each type of host
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     host_memory: Vec<u64>,
-    /// Processes that run on such a host today, for what these would need and how many hosts a fleet takes; once for each type
-    /// of host
+    /// Processes that run on such a host today, to say what they would need and how many hosts a fleet needs; once for each
+    /// type of host
     #[arg(long, value_name = "N")]
     processes: Vec<u64>,
     /// CPUs of a host: once for all, or for each type
@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// What a host costs, in any unit: once for all, or for each type [default: 1]
     #[arg(long, value_name = "COST")]
     host_cost: Vec<f64>,
-    /// Memory of each host that is kept for the system and others
+    /// Memory of each host to keep for the system and everything else
     #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = parse_size_bytes)]
     reserve: u64,
     /// Memory of a process outside its heap: stacks, the program's data, mapped files that it wrote to; nothing is
@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// covers memory only]
     #[arg(long, value_name = "CPUS")]
     process_cpus: Option<f64>,
-    /// Part of a host's CPUs that is kept free
+    /// Share of a host's CPUs to keep free
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = parse_margin)]
     cpu_headroom: f64,
     /// How much larger than measured a process is assumed to be
@@ -97,7 +97,7 @@ pub(super) struct Args {
     /// With --pods: how long a pod lives, for the growth of its memory [default: as long as the run]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "pods")]
     uptime: Option<Duration>,
-    /// With --pods: print nothing but a patch for kubectl with the request and limit of this variant
+    /// With --pods: print only a patch for kubectl with the request and limit of this variant
     #[arg(long, value_name = "VARIANT", requires = "pods")]
     yaml: Option<String>,
     /// Keep this question under a name in the run's directory, next to others: `heaplab report` shows each
@@ -112,10 +112,10 @@ pub(super) struct Args {
     /// Plan even with recordings that failed, lost events or explain too little of their processes' memory
     #[arg(long)]
     despite_coverage: bool,
-    /// In which form the plan is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Which columns the table has: those that decide, or all
+    /// Columns of the table: those that decide, or all
     #[arg(long, value_enum, default_value_t)]
     columns: Columns,
 }

@@ -13,12 +13,12 @@ use crate::results::{self, Run};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A run's directory, or a folder of runs, of which index.html lists all
+    /// A run's directory, or a folder of runs, which index.html then lists
     directory: PathBuf,
     /// The variant that ratios refer to [default: ptmalloc2, if the run has it]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
-    /// In which form the summary is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(super) struct Args {
 /// How much of a report is printed.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct View {
-    /// Which columns the table has: those that decide, or all
+    /// Columns of the table: those that decide, or all
     #[arg(long, value_enum, default_value_t)]
     columns: Columns,
     /// Print the path of every file of the report

@@ -46,11 +46,11 @@ pub(super) struct Args {
     /// Samples of each workload, variant and pass; 10 make a verdict, fewer than 6 none
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     reps: u32,
-    /// Continue past --reps until every interval of busy/event and of peak memory is within this: of the ratio to the
-    /// baseline, or of the median where there is none
+    /// Continue past --reps until every interval of busy/event and of peak memory is this narrow: that of the ratio to the
+    /// baseline, or of the median if there is none
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     until: Option<f64>,
-    /// With --until: no block starts later than this after the first
+    /// With --until: start no block later than this after the first
     #[arg(long, value_name = "TIME", requires = "until", value_parser = parse_duration)]
     max_time: Option<Duration>,
     /// Where the results go [default: results/<UTC time>-<workload>]
@@ -66,7 +66,7 @@ pub(super) struct Args {
     /// starts where DIR holds nothing yet
     #[arg(long, value_name = "K/N")]
     shard: Option<Shard>,
-    /// Print the run's units (blocks of a workload), or those of the shard, one a line, and measure nothing
+    /// Print the run's units (blocks of a workload), or those of the shard, one per line, and measure nothing
     #[arg(long, conflicts_with_all = ["output", "resume", "resume_anyway"])]
     list_units: bool,
     /// The order of the replay in every pass: causal or strict [default: strict for memory and check]
@@ -78,20 +78,20 @@ pub(super) struct Args {
     /// What the replay writes to: page (a byte in each), none, first (byte), full
     #[arg(long, default_value_t = Touch::Page)]
     touch: Touch,
-    /// CPU count that the allocators are shown [default: the trace's, or this machine's]
+    /// CPU count that the allocators see [default: the trace's, or this machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     cpus: Option<u32>,
-    /// Leave the start out of means and percentiles of memory: a time such as 90s, or `steady` for where the load settles
-    /// [default: the whole run counts]
+    /// Exclude the start from means and percentiles of memory: a time such as 90s, or `steady` for when the load settles
+    /// [default: count the whole run]
     #[arg(long = "from", value_name = "TIME|steady", value_parser = CountFrom::parse)]
     count_from: Option<CountFrom>,
     /// Checkpoints of the memory pass, in equal steps of trace time
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     checkpoints: u32,
-    /// Events in a window of the replay, of which two are in flight
+    /// Events in a window of the replay; two windows are replayed at a time
     #[arg(long, value_name = "EVENTS", default_value_t = Windows::EVENTS, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     window: u64,
-    /// A worker that takes longer is stopped
+    /// Stop a worker that takes longer
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = parse_duration)]
     timeout: Duration,
     #[command(flatten)]
@@ -111,7 +111,7 @@ pub(super) struct Args {
     /// Run each load model once with each of these numbers of connections, such as 40,80,160
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     connections: Vec<u32>,
-    /// Predict from a recording that failed, lost events or explains too little of its process's memory, all the same
+    /// Predict even from a recording that failed, lost events or explains too little of its process's memory
     #[arg(long)]
     despite_coverage: bool,
     /// The variant that ratios refer to [default: ptmalloc2, if it is among the variants]
@@ -122,7 +122,7 @@ pub(super) struct Args {
     /// same for all variants]
     #[arg(long)]
     fixed: bool,
-    /// In which form the summary is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]

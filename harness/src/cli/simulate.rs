@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Simulated time, such as 60s or 24h; without it, the definition's
     #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
     duration: Option<u64>,
-    /// What all random draws follow from: the same seed makes the same bytes
+    /// Seed of all random draws: the same seed makes the same bytes
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     seed: u64,
     /// Draw requests under way and live bytes over trace time, with its phases

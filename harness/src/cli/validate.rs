@@ -53,16 +53,16 @@ pub(super) struct Args {
     /// A percentile over time to compare in addition to the 99th, which plans use; once for each
     #[arg(long = "percentile", value_name = "PERCENT", value_parser = parse_percentile)]
     percentiles: Vec<f64>,
-    /// As of `heaplab exec`: a sample ends this long after the program was ready
+    /// As in `heaplab exec`: end each sample this long after the program is ready
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
-    /// As of `heaplab exec`: when the program is ready
+    /// As in `heaplab exec`: when the program is ready
     #[arg(long, value_name = "TCP:PORT|LINE:REGEX", value_parser = parse_ready)]
     ready_when: Option<String>,
-    /// As of `heaplab exec`: a command whose end ends the sample
+    /// As in `heaplab exec`: a command at whose exit the sample ends
     #[arg(long, value_name = "COMMAND")]
     load: Option<String>,
-    /// As of `heaplab exec`: a command before each sample
+    /// As in `heaplab exec`: a command to run before each sample
     #[arg(long, value_name = "COMMAND")]
     prepare: Option<String>,
     /// The program and its arguments

@@ -408,7 +408,11 @@ impl Contest<'_> {
                 )
             }
             Some(_) => {
-                format!("{best} has {least}, {value}, but no difference from {against} is shown: {measured}.")
+                format!(
+                    "{best} has {least}, {value}, but no difference from {against} is shown, because the interval of \
+                     their ratio is not wholly beyond {:.0} %: {measured}.",
+                    NOISE_THRESHOLD * 100.0
+                )
             }
         }
     }

@@ -84,9 +84,9 @@ fn one_workload_is_answered_in_two_sentences_with_their_intervals() {
     ## Answer
 
     - monitor-server, memory: ptmalloc2 needs the least resident memory at its peak: 99.4 MiB (97.9 MiB to 100 MiB), 9.1 % less than jemalloc (8.2 to 9.9 %).
-    - monitor-server, speed: ptmalloc2 is the fastest: 47.5 ns an event (39.7 ns to 55.9 ns), 13 % less time than jemalloc (11 to 15 %).
+    - monitor-server, speed: ptmalloc2 is the fastest: 47.5 ns per event (39.7 ns to 55.9 ns), 13 % less time than jemalloc (11 to 15 %).
 
-    Ranges in brackets are confidence intervals, each of 95.1 % or more. You decide whether speed or memory counts. Ratios are to ptmalloc2 within blocks; a difference is named when its whole interval is beyond 2 %.
+    Ranges in brackets are confidence intervals, each of 95.1 % or more. You decide whether speed or memory matters more. Ratios are to ptmalloc2 within blocks; a difference is named when its whole interval is beyond 2 %.
     ");
 }
 

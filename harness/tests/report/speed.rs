@@ -53,7 +53,7 @@ fn a_floor_that_is_none_is_not_subtracted() {
     assert_eq!(busy.verdict.map(|verdict| verdict.as_str()), Some("no difference shown"), "{busy:?}");
     let note = "% of the fastest variant's busy time on monitor-server";
     assert!(analysis.notes.iter().any(|said| said.contains(note)), "{:?}", analysis.notes);
-    assert!(answers(directory.path()).contains("but no difference from jemalloc is shown"));
+    assert!(answers(directory.path()).contains(", but no difference from "));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Args {
     file: PathBuf,
     #[arg(long, value_name = "KIND", help = from_help())]
     from: Option<String>,
-    /// The process to import, of a log that holds several [default: that of the first call]
+    /// The process to import from a log of several [default: that of the first call]
     #[arg(long, value_name = "ID")]
     process: Option<u64>,
     /// The trace to write; replaced only when the new one is complete

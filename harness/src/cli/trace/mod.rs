@@ -14,11 +14,11 @@ use crate::cli::stdout::stdout;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// Print what a trace says of itself and its totals
+    /// Print a trace's header and totals
     Info {
         /// The trace
         file: PathBuf,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
@@ -27,7 +27,7 @@ pub(super) enum Command {
         /// The trace
         file: PathBuf,
     },
-    /// Make a trace of another tool's log (plain, gzip, zstd or zip)
+    /// Make a trace from another tool's log (plain, gzip, zstd or zip)
     Import(import::Args),
     /// Write a trace as text: for Android's memory_replay, or as a CSV table
     Export(export::Args),

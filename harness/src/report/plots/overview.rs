@@ -15,6 +15,10 @@ use crate::results::metrics::RESIDENT_PEAK;
 
 /// Most panels side by side.
 const MOST_COLUMNS: usize = 3;
+/// A name of a variant wider than this takes fewer panels side by side, so that it is shown whole.
+const NARROW_NAME: f64 = 120.0;
+/// A wider name is shortened all the same.
+const MOST_NAME: f64 = 280.0;
 const ROW: f64 = 23.0;
 /// Space of a panel around its rows: its name above, the scale's labels below.
 const AROUND: f64 = 74.0;
@@ -51,9 +55,11 @@ pub(super) fn plot_ratios(
     let svg = draw(path, |canvas| {
         let heading = format!("All workloads: {name}, ratio to {baseline}");
         let top = title(canvas, &heading, &subtitle());
-        draw_panels(canvas, top, &workloads, height, |canvas, outer, workload| {
-            let widths = variants.iter().map(|(variant, _)| canvas.text_width(variant, SMALL));
-            let left = outer.left + widths.fold(40.0, f64::max).min(120.0) + 10.0;
+        let widths = variants.iter().map(|(variant, _)| canvas.text_width(variant, SMALL));
+        let widest = widths.fold(40.0, f64::max).min(MOST_NAME);
+        let columns = if widest > NARROW_NAME { MOST_COLUMNS - 1 } else { MOST_COLUMNS };
+        draw_panels(canvas, top, &workloads, (columns, height), |canvas, outer, workload| {
+            let left = outer.left + widest + 10.0;
             let panel = Panel { left, bottom: outer.bottom - 38.0, ..*outer };
             draw_scale(canvas, &panel, &axis);
             for (at, (variant, look)) in variants.iter().enumerate() {
@@ -95,7 +101,7 @@ pub(super) fn plot_timelines(
         let entries: Vec<(Key, String)> =
             named.chain([(Key::Box(REQUESTED), "requested".to_owned())]).collect();
         let top = legend(canvas, top, &entries);
-        draw_panels(canvas, top, &workloads, TIMELINE, |canvas, outer, workload| {
+        draw_panels(canvas, top, &workloads, (MOST_COLUMNS, TIMELINE), |canvas, outer, workload| {
             let has_times = analysis.has_times(workload);
             draw_timeline(canvas, outer, &of(workload), if has_times { Unit::Time } else { Unit::Count });
         })
@@ -119,15 +125,15 @@ fn draw_timeline(canvas: &mut Canvas, outer: &Panel, shown: &[(Look, &Timeline)]
     }
 }
 
-/// Draws a panel for each workload, in rows; says how many found no room. Returns the height.
+/// Draws a panel of this height for each workload, in rows of so many columns; says how many had no room. Returns the height.
 fn draw_panels(
     canvas: &mut Canvas,
     top: f64,
     workloads: &[&String],
-    height: f64,
+    (columns, height): (usize, f64),
     mut draw_panel: impl FnMut(&mut Canvas, &Panel, &str),
 ) -> f64 {
-    let columns = workloads.len().clamp(1, MOST_COLUMNS);
+    let columns = workloads.len().clamp(1, columns);
     let most = ((MOST_HEIGHT / height) as usize).max(1) * columns;
     let width = (WIDTH - 2.0 * MARGIN) / columns as f64;
     let shown = &workloads[..workloads.len().min(most)];
