@@ -193,8 +193,9 @@ pub fn read_run(file: &str, content: &[u8]) {
         }
         static CHECKED: std::sync::Once = std::sync::Once::new();
         CHECKED.call_once(|| {
-            results::load(place)
-                .expect("fuzz/run is a run as heaplab writes it today: make it again (scripts/fuzz says how)");
+            results::load(place).expect(
+                "fuzz/run is a run as heaplab writes it today: make it again (scripts/fuzz says how)",
+            );
         });
         fs::write(place.join(file), content).expect("a file in memory");
         let _ = results::read_run_file(place);

@@ -1,6 +1,6 @@
 //! The order of layers: trace -> workloads -> allocators -> harness (stats -> group -> sharing -> users ->
 //! design -> worker -> measure -> results -> predict -> capacity -> session -> report -> compare ->
-//! self_check -> cli). A module uses only what is to the left of it; inside a folder, dependencies also go
+//! self_check -> bisect -> cli). A module uses only what is to the left of it; inside a folder, dependencies also go
 //! one way; and `unsafe` is allowed in few places.
 //!
 //! Sources are read as tokens, so that comments and strings do not count and macros' arguments do.

@@ -128,7 +128,9 @@ impl Replay {
             for (of, mark) in self.marks[before].iter().enumerate() {
                 if before + 2 <= window || of == thread {
                     // SAFETY: nobody writes to it any more; loom reports otherwise.
-                    mark.with(|mark| assert!(unsafe { *mark }, "window {window} began before {before} was done"));
+                    mark.with(|mark| {
+                        assert!(unsafe { *mark }, "window {window} began before {before} was done")
+                    });
                 }
             }
         }

@@ -26,7 +26,7 @@ pub struct ProgramReader {
     /// File offset of the next window.
     offset: u64,
     length: u64,
-    /// Pages are dropped up to here, and prefetched as far beyond.
+    /// When `offset` reaches this, the pages before it are dropped, and pages after it are prefetched.
     turned: u64,
 }
 
