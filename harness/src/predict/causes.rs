@@ -58,8 +58,8 @@ pub(super) fn describe_causes(
     let together = |sample: &&Sample| sample.pass == Pass::Exec && sample.processes > Some(1);
     if let Some(most) = real.samples.iter().filter(together).filter_map(|sample| sample.processes).max() {
         parts.push(format!(
-            "processes: {most} of the program's processes ran at once, and the recording is of one of them: the prediction has \
-             nothing of the others"
+            "processes: {most} of the program's processes ran at once, and the recording is of one of them: the prediction \
+             lacks the others"
         ));
     }
     let cpu_times = replays.file.workloads.first().and_then(|workload| {
@@ -74,7 +74,7 @@ pub(super) fn describe_causes(
     if real.file.machine.get("free_page_reporting").and_then(toml::Value::as_bool) == Some(true) {
         parts.push(
             "CPU time: the host of this machine takes free memory back, and getting it again costs the program CPU time, \
-             which varies from run to run"
+             more in some runs than in others"
                 .to_owned(),
         );
     }
@@ -103,7 +103,7 @@ fn describe_recorded_cpu(replays: &Run, real: &Run, base: &str) -> Option<String
     let really = median(&values(real, base, Pass::Exec, whole_cpu_ns))?;
     Some(format!(
         "CPU time: the recorded run used {:.3} s and the program's own runs under {base} {:.3} s ({:+.1} %): that part of \
-         each error is not about allocators",
+         each error is not due to allocators",
         recorded / 1e9,
         really / 1e9,
         (recorded / really - 1.0) * 100.0
@@ -134,9 +134,8 @@ pub(super) fn describe_tree(replays: &Run, real: &Run, recorded: &[MemoryPoint])
     let processes = real.samples.iter().filter_map(|sample| sample.processes).max();
     parts.extend(processes.map(|most| {
         format!(
-            "processes: {} traces of the tree were replayed; of the program's own at most {most} ran at once. once: pages \
-             that processes share count once, which is what a control group is charged; sum: the processes' resident \
-             memory added up",
+            "processes: {} traces of the tree were replayed; at most {most} of the program's own processes ran at once. once: \
+             pages that processes share count once, as in a control group; sum: the processes' resident memory added up",
             tree.members.len()
         )
     }));
@@ -159,8 +158,8 @@ pub(super) fn describe_time(held: &Held) -> Option<String> {
     };
     (is_told && over_progress.abs() < held.error.abs()).then(|| {
         format!(
-            "time: of the mean's error of {:+.1} % under {}{counting}, {:+.1} % is time, because the program's phases lasted \
-             otherwise than in the recorded run; over equal progress, as shares of the CPU time used, it is {:+.1} %",
+            "time: of the mean's error of {:+.1} % under {}{counting}, {:+.1} % is due to time, because the program's phases were \
+             longer or shorter than in the recorded run; at equal progress (share of the CPU time used) it is {:+.1} %",
             held.error * 100.0,
             held.variant,
             of_time * 100.0,

@@ -147,9 +147,13 @@ fn sentences(validation: &Validation) -> Vec<String> {
     sentences.extend(validation.rank_cpu().map(|ranking| describe_ranking("CPU time", ranking)));
     if (1..SAMPLES_ENOUGH).contains(&validation.real_samples) {
         sentences.push(format!(
-            "with {} of the program under each variant, chance alone sets apart {} that do not differ: --reps \
-             {SAMPLES_ENOUGH} makes that 1 in {:.0}",
-            if validation.real_samples == 1 { "1 sample".to_owned() } else { format!("{} samples", validation.real_samples) },
+            "with {} of the program under each variant, {} that do not differ seem to by chance; with --reps \
+             {SAMPLES_ENOUGH}, 1 in {:.0}",
+            if validation.real_samples == 1 {
+                "1 sample".to_owned()
+            } else {
+                format!("{} samples", validation.real_samples)
+            },
             match validation.real_samples {
                 1 => "all pairs".to_owned(),
                 samples => format!("1 in {:.0} pairs", chance_apart(samples)),
@@ -232,7 +236,7 @@ mod tests {
 
         peak: median error 1.9 %, worst 3.8 %; 35.4 % if nothing changed (an error within the spread of the real runs counts as 0)
         order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, with samples that do not overlap) are in the right order
-        with 3 samples of the program under each variant, chance alone sets apart 1 in 10 pairs that do not differ: --reps 5 makes that 1 in 126
+        with 3 samples of the program under each variant, 1 in 10 pairs that do not differ seem to by chance; with --reps 5, 1 in 126
         order: as it was
         ");
         let csv = String::from_utf8(validation_csv(&validation).expect("in memory")).expect("UTF-8");
