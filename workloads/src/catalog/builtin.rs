@@ -1,8 +1,9 @@
-//! What is built in: recordings, and which workload belongs to which suite.
+//! What is built in: recordings, models of recordings, and which workload belongs to which suite.
 //!
 //! PERF: recordings are read where the program's file is mapped: they take no memory that is the process's own.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::{Source, Workload, list};
 
@@ -20,6 +21,30 @@ pub(super) struct ShippedTrace {
     description: &'static str,
     bytes: &'static [u8],
 }
+
+/// A model of recordings that is built in. `models/README.md` describes how it was made.
+pub(super) struct ShippedModel {
+    name: &'static str,
+    description: &'static str,
+    /// What its loads are counted in.
+    load_unit: &'static str,
+    bytes: &'static [u8],
+}
+
+pub(super) const MODELS: &[ShippedModel] = &[
+    ShippedModel {
+        name: "python-server-model",
+        description: "model of two recordings of a Python server, at 5 and 15 requests/s (--load N): epoll, 25 threads, JSON",
+        load_unit: "requests/s",
+        bytes: include_bytes!("../../models/python-server-model.hlm"),
+    },
+    ShippedModel {
+        name: "redis-server-model",
+        description: "model of two recordings of redis, at 100 and 300 commands/s (--load N): keys that expire, lists, hashes",
+        load_unit: "commands/s",
+        bytes: include_bytes!("../../models/redis-server-model.hlm"),
+    },
+];
 
 pub(super) const LOGS: &[ShippedLog] = &[ShippedLog {
     name: "threaded",
@@ -72,6 +97,20 @@ impl ShippedTrace {
             name: self.name.to_string(),
             description: self.description.to_string(),
             source: Source::ShippedTrace { bytes: self.bytes },
+        }
+    }
+}
+
+impl ShippedModel {
+    pub(super) fn workload(&self) -> Workload {
+        Workload {
+            name: self.name.to_string(),
+            description: self.description.to_string(),
+            source: Source::Model {
+                path: PathBuf::from(self.name),
+                bytes: Some(self.bytes),
+                load_unit: self.load_unit.to_string(),
+            },
         }
     }
 }

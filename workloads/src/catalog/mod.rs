@@ -25,7 +25,7 @@ use crate::stress::{PATTERNS, Stress};
 pub use builtin::Suite;
 pub use error::CatalogError;
 
-use builtin::{ShippedLog, ShippedTrace};
+use builtin::{ShippedLog, ShippedModel, ShippedTrace};
 use error::io_error;
 use stream::TraceStream;
 
@@ -113,6 +113,7 @@ pub fn list() -> Vec<Workload> {
             source: Source::Definition { text: Cow::Borrowed(text), origin: name.to_string() },
         }
     });
+    let fitted = builtin::MODELS.iter().map(ShippedModel::workload);
     let logs = builtin::LOGS.iter().map(ShippedLog::workload);
     let traces = builtin::TRACES.iter().map(ShippedTrace::workload);
     let patterns = PATTERNS.iter().map(|pattern| Workload {
@@ -120,7 +121,7 @@ pub fn list() -> Vec<Workload> {
         description: pattern.description.to_string(),
         source: Source::Stress { name: pattern.name },
     });
-    models.chain(logs).chain(traces).chain(patterns).collect()
+    models.chain(fitted).chain(logs).chain(traces).chain(patterns).collect()
 }
 
 /// The workload of that name, or else the file at that path.

@@ -99,6 +99,30 @@ fn recordings_that_are_built_in_are_their_files() {
 }
 
 #[test]
+fn models_that_are_built_in_are_their_files() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let paths = fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path());
+    let mut count = 0;
+    for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "hlm")) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let workload = find(name).unwrap();
+        let Source::Model { bytes: Some(bytes), load_unit, .. } = &workload.source else {
+            panic!("{name} is no built-in model")
+        };
+        assert!(*bytes == fs::read(&path).unwrap(), "{name}");
+        let facts = model::read_facts(&path).unwrap();
+        assert_eq!((*load_unit == facts.load_unit, facts.recordings.len()), (true, 2), "{name}");
+        for recording in &facts.recordings {
+            assert!(workload.description.contains(&recording.load.to_string()), "{name}");
+        }
+        let short = Options { duration_ns: Some(1_000_000_000), ..Options::default() };
+        assert!(self::count(&workload, &short).1 > 1000, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, builtin::MODELS.len());
+}
+
+#[test]
 fn files_are_found_by_what_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name);
