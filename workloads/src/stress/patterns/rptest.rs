@@ -19,7 +19,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
         count("loops", "500", (1, 10_000_000), "loops of a thread"),
         count("blocks", "1000", (1, 1_000_000), "slots of a thread"),
         count("operations", "100", (1, 10_000), "operations of a loop, of which 30 to 99 percent are done"),
-        count("cross", "2", (1, 10_000_000), "every so many loops a batch goes to the next thread"),
+        count("cross", "2", (1, 10_000_000), "every this many loops, a batch goes to the next thread"),
         min("8B"),
         max("16000B"),
         choice(

@@ -31,7 +31,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
         share(
             "handed",
             "0.5",
-            "share of batches that the next thread frees (0 is as sh6bench, above as sh8bench)",
+            "share of batches that the next thread frees (0 as in sh6bench, more as in sh8bench)",
         ),
     ],
     begin,

@@ -27,7 +27,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
             "sizes",
             &["fixed", "mixed"],
             "fixed",
-            "one size, or seventeen from 8 to 2048 bytes alike often",
+            "one size, or seventeen from 8 to 2048 bytes, each equally often",
         ),
         size("size", "64B", (0, 1 << 30), "the size where sizes is fixed"),
         RUN,
