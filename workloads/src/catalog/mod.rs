@@ -121,7 +121,7 @@ pub fn list() -> Vec<Workload> {
         description: pattern.description.to_string(),
         source: Source::Stress { name: pattern.name },
     });
-    models.chain(fitted).chain(logs).chain(traces).chain(patterns).collect()
+    models.chain(logs).chain(traces).chain(fitted).chain(patterns).collect()
 }
 
 /// The workload of that name, or else the file at that path.

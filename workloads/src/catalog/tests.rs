@@ -115,7 +115,7 @@ fn models_that_are_built_in_are_their_files() {
         for recording in &facts.recordings {
             assert!(workload.description.contains(&recording.load.to_string()), "{name}");
         }
-        let short = Options { duration_ns: Some(1_000_000_000), ..Options::default() };
+        let short = Options { duration_ns: Some(5_000_000_000), ..Options::default() };
         assert!(self::count(&workload, &short).1 > 1000, "{name}");
         count += 1;
     }
@@ -167,7 +167,7 @@ fn what_is_not_there_is_said_with_what_there_is() {
     assert!(error.is_usage());
     let known = "monitor-server, monitor-server-vm, monitor-server-gc, monitor-server-night, \
                  monitor-server-1000h, api-gateway, cache-churn, threaded, python-server, python-server-malloc, \
-                 redis-server, sqlite3, cpp-compile";
+                 redis-server, sqlite3, cpp-compile, python-server-model, redis-server-model";
     assert!(error.to_string().contains(known), "{error}");
     for path in ["no/such/file", "none.hlt", "none.toml"] {
         let error = find(path).unwrap_err();
@@ -183,13 +183,16 @@ fn what_may_have_been_meant_is_asked() {
     assert!(
         said("monitor-servr").starts_with("unknown workload \"monitor-servr\" (is monitor-server meant?): ")
     );
-    assert!(said("redis").contains("(is redis-server meant?)"), "{}", said("redis"));
+    assert!(said("redis").contains("(is redis-server or redis-server-model meant?)"), "{}", said("redis"));
     let path = "models/api-gatway.toml";
     assert!(
         said(path).starts_with("models/api-gatway.toml: there is no such file (is api-gateway meant?): ")
     );
     assert!(said("sqlite.hlt").contains("(is sqlite3 meant?)"), "{}", said("sqlite.hlt"));
-    assert!(said("python.toml").contains("(is python-server or python-server-malloc meant?)"));
+    assert!(
+        said("python.toml")
+            .contains("(is python-server or python-server-malloc or python-server-model meant?)")
+    );
     for name in ["nofile.toml", "a", "x.hlt", ".", "zzzz"] {
         let error = find(name).map_or_else(|error| error.to_string(), |found| found.name);
         assert!(!error.contains("meant"), "{error}");
