@@ -208,7 +208,10 @@ fn a_build_that_wastes_in_one_size_class_is_named_with_it() {
     // Ten sizes and the large one.
     assert_named(&compare(&[one, "--by-size", "--format", "csv"]), "waste", 11);
     let said = compare(&[one]);
-    assert!(said.contains("sizes: 1 of 11 size classes get more or less room than under plain"), "{said}");
+    assert!(
+        said.contains("sizes: calls of 1 of 11 size classes get more or fewer usable bytes than under plain"),
+        "{said}"
+    );
     let is_named =
         |line: &str| line.starts_with("waste ") && line.contains(" 1016 B ") && line.ends_with("larger");
     assert!(said.lines().any(is_named), "{said}");
@@ -219,7 +222,12 @@ fn a_build_that_wastes_in_one_size_class_is_named_with_it() {
     let [old, new] = ["plain", "waste"].map(|kept| keep_variant(&run, kept, &place.join(kept)));
     assert_named(&compare(&[&old, &new, "--by-size", "--format", "csv"]), "build", 11);
     let said = compare(&[&old, &new]);
-    assert!(said.contains("sizes: 1 of 11 size classes get more or less room than in the old run"), "{said}");
+    assert!(
+        said.contains(
+            "sizes: calls of 1 of 11 size classes get more or fewer usable bytes than in the old run"
+        ),
+        "{said}"
+    );
     let old = &old;
     let none = heaplab().args(["compare", old, "--by-size"]).assert().code(3);
     let none = String::from_utf8_lossy(&none.get_output().stderr).into_owned();

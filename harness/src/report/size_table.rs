@@ -40,7 +40,7 @@ pub(crate) fn size_grid<'a>(differences: impl Iterator<Item = &'a SizeDifference
         "size class",
         "requests",
         "calls",
-        "room vs baseline",
+        "usable vs baseline",
         "interval",
         "at the peak",
         "verdict",
@@ -65,11 +65,11 @@ pub(crate) fn size_grid<'a>(differences: impl Iterator<Item = &'a SizeDifference
     Grid { names: 4, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
-/// What was compared, in a sentence that ends with `than`, such as `2 of 143 size classes get more or less room
-/// than under ptmalloc2`.
+/// What was compared, in a sentence that ends with `than`, such as `calls of 2 of 143 size classes get more or fewer
+/// usable bytes than under ptmalloc2`.
 pub(crate) fn describe_classes(differences: &[&SizeDifference], than: &str) -> String {
     let shown = differences.iter().filter(|difference| difference.is_shown()).count();
-    format!("{shown} of {} size classes get more or less room {than}", differences.len())
+    format!("calls of {shown} of {} size classes get more or fewer usable bytes {than}", differences.len())
 }
 
 impl Analysis<'_> {
@@ -81,9 +81,10 @@ impl Analysis<'_> {
         let shown = of.iter().copied().filter(|difference| difference.is_shown()).take(MOST_ROWS);
         let grid = size_grid(shown);
         let intro = format!(
-            "Usable bytes of a call by size class, over those under {baseline} for the same requests: {}. All intervals \
-             hold together with 95 %. These differ the most at the requested peak, which is by how many usable bytes.",
-            describe_classes(&of, "than there")
+            "Usable bytes per call by size class, as a ratio to {baseline} for the same requests: {}. With 95 % confidence \
+             all intervals contain their true ratio. The table has the classes that differ the most at the requested \
+             peak, by so many usable bytes as `at the peak` says.",
+            describe_classes(&of, &format!("than under {baseline}"))
         );
         (!grid.rows.is_empty()).then_some(Table { intro, grid })
     }
