@@ -3,9 +3,12 @@
 //!     extrapolate SUBJECT QUESTION REC.hlt=LOAD [REC.hlt=LOAD] [size=SHARE] --try REC.hlt=LOAD ...
 //!     extrapolate header
 //!
-//! The model is of the recordings before `--try`. Each of those after it is compared with what the model makes at its load
-//! (seeds 1 to 5: the median, and the lowest and highest), and with two baselines: the recording of the nearest load as it
-//! is, and its requested bytes in proportion to the load. `scripts/extrapolate-all` calls it.
+//! The model is fitted to the recordings before `--try`. Each of those after it is compared with what the model makes at its
+//! load and of its length (seeds 1 to 5: the median, and the lowest and highest), and with three baselines: the recording of
+//! the nearest load unchanged, its requested bytes scaled in proportion to the load, and sizes and lifetimes drawn
+//! independently. `scripts/extrapolate-all` calls it.
+
+mod independent;
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +16,10 @@ use heaplab_workloads::catalog;
 use heaplab_workloads::model::{FitOptions, Model, ModelError, Question, Subject, fit, requested};
 use heaplab_workloads::simulate::Options;
 use heaplab_workloads::stream::RecordStream;
+use independent::Independent;
 
 const SEEDS: u64 = 5;
-const HEADER: &str = "subject,question,fitted,load,figure,off,lowest_off,highest_off,unscaled_off,linear_off,band,gate,reasons";
+const HEADER: &str = "subject,question,fitted,load,figure,off,lowest_off,highest_off,unscaled_off,linear_off,independent_off,band,gate,reasons";
 
 fn open(path: &Path) -> Box<dyn RecordStream + Send> {
     let workload = catalog::find(&path.display().to_string()).expect("a recording");
@@ -40,6 +44,14 @@ fn recordings(words: &[String]) -> Vec<(PathBuf, f64)> {
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel's account");
     text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("nanoseconds") / 1e9
+}
+
+/// A recording that is longer than the fitted ones by more than this is a question about a greater length.
+const LONGER: f64 = 1.2;
+
+/// The time of a recording's last event.
+fn length_ns(path: &Path) -> u64 {
+    heaplab_trace::summary(path).expect("a recording").map_or(0, |summary| summary.last_time_ns)
 }
 
 /// Peak and mean of requested bytes.
@@ -74,7 +86,7 @@ fn main() {
             let error = error.to_string();
             let why = error.rsplit(".hlt: ").next().unwrap_or_default().replace(',', ";");
             for (_, load) in tried {
-                println!("{of},{load},,,,,,,,refused,{why}");
+                println!("{of},{load},,,,,,,,,refused,{why}");
             }
             return;
         }
@@ -98,11 +110,18 @@ fn main() {
         let nearest = fitted.iter().min_by(|one, other| distance(one.1).total_cmp(&distance(other.1)));
         let (near, near_load) = nearest.expect("a recording was fitted");
         let (real, unscaled) = (figures(&mut open(&path)), figures(&mut open(near)));
-        let question = Question { load: Some(load), ..Question::default() };
+        let (length, own) = (length_ns(&path), length_ns(near));
+        let is_longer = length as f64 > LONGER * own as f64;
+        let lengths = if is_longer { length as f64 / own as f64 } else { 1.0 };
+        let question =
+            Question { load: Some(load), duration_ns: is_longer.then_some(length), ..Question::default() };
+        let independent = Independent::of(&mut open(near));
+        let drawn: Vec<[f64; 2]> =
+            (1..=SEEDS).map(|seed| independent.figures(load / near_load, length, seed)).collect();
         let trials: Vec<[f64; 2]> = (1..=SEEDS)
             .map(|seed| figures(&mut model.play("try", &question, seed).expect("a load")))
             .collect();
-        let verdict = model.judge(&question, 1.0);
+        let verdict = model.judge(&question, lengths);
         let gate = if verdict.passes() { "passes" } else { "marked" };
         for (at, figure) in ["peak", "mean"].into_iter().enumerate() {
             let off = |found: f64| found / real[at] - 1.0;
@@ -110,8 +129,11 @@ fn main() {
             offs.sort_by(f64::total_cmp);
             let (median, lowest, highest) = (offs[2], offs[0], offs[4]);
             let (as_is, linear) = (off(unscaled[at]), off(unscaled[at] * load / near_load));
+            let mut of_drawn: Vec<f64> = drawn.iter().map(|found| off(found[at])).collect();
+            of_drawn.sort_by(f64::total_cmp);
+            let independent = of_drawn[2];
             println!(
-                "{of},{load},{figure},{median:.4},{lowest:.4},{highest:.4},{as_is:.4},{linear:.4},{:.4},{gate},{}",
+                "{of},{load},{figure},{median:.4},{lowest:.4},{highest:.4},{as_is:.4},{linear:.4},{independent:.4},{:.4},{gate},{}",
                 verdict.band,
                 verdict.reasons.join("; ").replace(',', "")
             );
