@@ -6,7 +6,7 @@
 
 use super::facts::{CheckKind, Facts};
 use super::parts::Outline;
-use super::scaling::{difference_of_halves, mean_of, share_of_growth};
+use super::scaling::{difference_of_halves, difference_within, mean_of, share_of_growth};
 
 /// A band is at least this wide on each side.
 const NARROWEST_BAND: f64 = 0.06;
@@ -14,7 +14,8 @@ const NARROWEST_BAND: f64 = 0.06;
 pub const MOST_BAND: f64 = 0.15;
 /// Beyond this multiple of the recorded load, the data support little.
 const SUPPORTED_TIMES: f64 = 4.0;
-/// The live set grows if it gains at least this share of its mean over the recording's length.
+/// The live set has not settled if it gains this share of its mean over the recording's length, or if its mean differs by
+/// this share between the halves.
 pub(super) const GROWTH_LIMIT: f64 = 0.1;
 /// If the length exceeds the recording's by this factor, what the first half says about the whole matters.
 const LONGER: f64 = 1.2;
@@ -61,6 +62,11 @@ impl Extent<'_> {
     }
 }
 
+/// Whether the live set of a recording had not settled.
+fn is_unsettled(outline: &Outline) -> bool {
+    outline.growth.abs() > GROWTH_LIMIT || difference_within(outline) > GROWTH_LIMIT
+}
+
 /// Judges what is asked.
 pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     let growth = asked.from.growth;
@@ -73,6 +79,10 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
         parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
     }
     let mut reasons = Vec::new();
+    let unsettled = match asked.pair {
+        Some((low, high)) => [low, high, asked.from].into_iter().any(is_unsettled),
+        None => is_unsettled(asked.from),
+    };
     if asked.is_another_load() {
         match asked.pair {
             Some((low, high)) => {
@@ -82,7 +92,7 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
                 let up = asked.load > asked.from.load;
                 parts.push(facts.other_load_off(up) * way);
                 parts.push(difference_of_halves(low, high, asked.from, asked.load));
-                if growth.abs() > GROWTH_LIMIT {
+                if unsettled {
                     // What was still growing may have been a cache that fills, sooner at the higher load:
                     // then another load makes no difference once it is full.
                     parts.push(share_of_growth(low, high, asked.from, asked.load));
@@ -91,8 +101,8 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
             None if asked.is_stated => {}
             None => parts.push(unknown_share(asked.from, asked.times())),
         }
-        if growth.abs() > GROWTH_LIMIT {
-            reasons.push("the live set had not settled when the recording ended".to_owned());
+        if unsettled {
+            reasons.push("the live set had not settled while it was recorded".to_owned());
         }
         if (1..MANY_LARGE_OBJECTS).contains(&asked.from.large_objects) {
             reasons.push("a few large objects decide the peak".to_owned());
@@ -101,8 +111,8 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
             let times = asked.times();
             reasons.push(format!("the load is {times:.1} times the nearest recorded one"));
         }
-    } else if is_longer && growth.abs() > GROWTH_LIMIT {
-        reasons.push("the live set had not settled when the recording ended".to_owned());
+    } else if is_longer && is_unsettled(asked.from) {
+        reasons.push("the live set had not settled while it was recorded".to_owned());
     }
     let band = parts.iter().map(|part| part * part).sum::<f64>().sqrt().max(NARROWEST_BAND);
     if band > MOST_BAND {

@@ -115,6 +115,14 @@ pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to:
     if most > 0.0 { (then - now).abs() / most } else { 0.0 }
 }
 
+/// How much the mean live bytes of the two halves of a recording's time differ, as a share of the larger. A cache that
+/// fills shows here even if it is full before the end.
+pub(super) fn difference_within(outline: &Outline) -> f64 {
+    let [first, second] = [0, 1].map(|half| means(outline, &[half]).iter().flatten().sum::<f64>());
+    let most = first.max(second);
+    if most > 0.0 { (first - second).abs() / most } else { 0.0 }
+}
+
 /// Mean live bytes of what start-up left, and of what survived its window.
 pub(super) fn mean_of(outline: &Outline) -> (f64, f64) {
     let [startup, freed, kept] = means(outline, &[0, 1]).map(|kind| kind.iter().sum::<f64>());
@@ -198,7 +206,9 @@ mod tests {
     #[test]
     fn halves_that_disagree_are_seen() {
         let (mut low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 500.0, 300.0));
+        assert_eq!(difference_within(&low), 0.0);
         low.groups[0].halves = [100.0, 500.0];
+        assert!((difference_within(&low) - 2.0 / 3.0).abs() < 1e-9);
         assert!(difference_of_halves(&low, &high, &high, 9.0) > 0.3);
     }
 
