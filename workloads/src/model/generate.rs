@@ -27,6 +27,8 @@ use crate::stream::{RecordStream, StreamError};
 #[derive(Debug, Default)]
 pub(super) struct Score {
     pub(super) outline: Outline,
+    /// Whether one thread does one thing at a time: then windows do not overlap at a higher load, but take less time.
+    pub(super) is_serial: bool,
     pub(super) startup: Playable,
     pub(super) windows: Vec<Playable>,
     pub(super) shutdown: Playable,
@@ -102,6 +104,8 @@ pub struct Generation {
     draw: Draw,
     /// For each window, the number at which [`Generation::keep`] starts, and how often the window was played.
     played: Vec<(f64, u32)>,
+    /// How many times faster than recorded a window is played, so that all lanes of a serial program fit into a slot.
+    pace: u64,
     heap: BinaryHeap<Reverse<(u64, u64, What)>>,
     number: u64,
     now_ns: u64,
@@ -124,9 +128,11 @@ impl Generation {
         let model_end_ns = outline.startup_ns.saturating_add(asked.windows_ns);
         let mut draw = Draw::new(asked.seed, 0);
         let played = numbers.iter().map(|_| (draw.unit(), 0)).collect();
+        let schedule = Schedule::new(outline, &numbers, asked.factors.lanes);
         let mut made = Generation {
             header,
-            schedule: Schedule::new(outline, &numbers, asked.factors.lanes),
+            pace: if score.is_serial { u64::from(schedule.lanes()) } else { 1 },
+            schedule,
             crew: Crew::new(outline),
             draw,
             played,
@@ -186,7 +192,7 @@ impl Generation {
     ) {
         let playable = self.playable(part);
         let Some(first) = playable.part.steps.first() else { return };
-        let time_ns = begin_ns.saturating_add(first.time_ns);
+        let time_ns = begin_ns.saturating_add(self.paced(part, first.time_ns));
         let objects = Vec::with_capacity(playable.part.objects as usize);
         let playing = Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance, keeping };
         let place = match self.playing_free.pop() {
@@ -238,7 +244,13 @@ impl Generation {
 
     fn due_ns(&self, playing: &Playing) -> u64 {
         let step = &self.playable(playing.part).part.steps[playing.at];
-        playing.begin_ns.saturating_add(step.time_ns)
+        playing.begin_ns.saturating_add(self.paced(playing.part, step.time_ns))
+    }
+
+    /// A time within a part, as it is played.
+    #[inline]
+    fn paced(&self, part: u32, time_ns: u64) -> u64 {
+        if part < FIRST_WINDOW || self.pace == 1 { time_ns } else { time_ns / self.pace }
     }
 
     fn begin_slot(&mut self, lane: u32, slot: u64, time_ns: u64) {
@@ -252,7 +264,10 @@ impl Generation {
             let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
             let turn = self.crew.rotate(number, &mut self.draw);
             let chances = (self.draw.unit(), self.keep(window));
-            self.play(part, time_ns, begin_of(slot), turn, chances);
+            // The lanes of a serial program take turns within the slot.
+            let waits_ns = if self.pace == 1 { 0 } else { u64::from(lane) * (window_ns / self.pace) };
+            let begins = [time_ns, begin_of(slot)].map(|time| time.saturating_add(waits_ns));
+            self.play(part, begins[0], begins[1], turn, chances);
         }
         if next_ns < self.model_end_ns {
             self.push(self.asked.warp.trace_ns(next_ns), What::Slot { lane, slot: slot + 1 });
@@ -285,7 +300,7 @@ impl Generation {
         // heap.
         for _ in 0..256 {
             let Some(step) = steps.get(playing.at) else { break };
-            let time_ns = playing.begin_ns.saturating_add(step.time_ns);
+            let time_ns = playing.begin_ns.saturating_add(self.paced(playing.part, step.time_ns));
             if (time_ns, number) > ahead || time_ns > last_ns {
                 break;
             }
@@ -301,8 +316,7 @@ impl Generation {
             self.now_ns = time_ns;
             self.emit(step, time_ns, object, &mut playing.turn);
         }
-        let is_cut =
-            steps.get(playing.at).is_some_and(|step| playing.begin_ns.saturating_add(step.time_ns) > last_ns);
+        let is_cut = playing.at < steps.len() && self.due_ns(&playing) > last_ns;
         if playing.at < steps.len() && !is_cut {
             self.current = Some((number, playing));
         } else {

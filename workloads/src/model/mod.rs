@@ -46,4 +46,6 @@ pub use subject::{Open, Subject};
 pub use survey::Requested;
 
 #[cfg(test)]
+mod serial_tests;
+#[cfg(test)]
 mod tests;

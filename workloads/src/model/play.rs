@@ -1,5 +1,6 @@
 //! What is asked of a model, and the trace that answers it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use heaplab_trace::{Header, Note};
@@ -19,6 +20,9 @@ use super::survivors::Playable;
 pub(super) const MOST_TIMES: f64 = 10.0;
 /// A check that is further off than this counts against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
+
+/// The share of the windows' calls that one thread makes at least in a program that does one thing at a time.
+const SERIAL_SHARE: f64 = 0.95;
 
 /// The source that the header of a trace made by a model names.
 pub const MODEL: &str = "model";
@@ -54,6 +58,18 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether one thread makes nearly all calls of the windows. What it does one after another at the recorded load, it does
+/// one after another at any load.
+fn is_serial(windows: &[Playable]) -> bool {
+    let mut by_thread: HashMap<u32, u64> = HashMap::new();
+    for step in windows.iter().flat_map(|window| &window.part.steps) {
+        *by_thread.entry(step.thread).or_default() += 1;
+    }
+    let all: u64 = by_thread.values().sum();
+    let most = by_thread.values().copied().max().unwrap_or(0);
+    most as f64 >= SERIAL_SHARE * all as f64
+}
+
 impl Model {
     /// Prepares the parts to be played.
     ///
@@ -81,6 +97,7 @@ impl Model {
             }
             check_outline(&outline)?;
             scores.push(Arc::new(Score {
+                is_serial: is_serial(&windows),
                 startup: playable(fitted.startup)?,
                 shutdown: playable(fitted.shutdown)?,
                 windows,

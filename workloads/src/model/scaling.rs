@@ -84,7 +84,19 @@ impl Factors {
             };
             (0..OCTAVES).map(factor).collect()
         });
-        Factors { lanes: line(rate(low), rate(high)), live }
+        let mut factors = Factors { lanes: line(rate(low), rate(high)), live };
+        // The law of all groups together is known better than that of each: what start-up leaves at a high load may
+        // come later at a low one, so that one group seems to grow and another to shrink.
+        let sum = |of: &Means| of.iter().flatten().sum::<f64>();
+        let of_from = means(from, halves);
+        let (wanted, found) = (line(sum(&of_low), sum(&of_high)) * sum(&of_from), factors.total(&of_from));
+        if wanted > 0.0 && found > 0.0 {
+            let scale = wanted / found;
+            for factor in factors.live.iter_mut().flatten() {
+                *factor = (*factor * scale).clamp(1.0 / MOST_FACTOR, MOST_FACTOR);
+            }
+        }
+        factors
     }
 
     /// The factor for a group's survivors beyond that from playing more windows.
@@ -191,6 +203,14 @@ mod tests {
         assert!((2.8..=3.0).contains(&freed), "{freed}");
         assert!((factors.beyond_lanes(Kind::Kept, 7) - kept / 3.0).abs() < 1e-9);
         assert!(difference_of_halves(&low, &high, &high, 9.0) < 1e-9);
+    }
+
+    #[test]
+    fn groups_that_change_places_do_not_make_the_whole_grow() {
+        let (low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 200.0, 400.0));
+        let factors = Factors::told(&low, &high, &high, 9.0);
+        let total = factors.total(&means(&high, &[1]));
+        assert!((total - 600.0).abs() < 1.0, "{total}: 600 bytes at both loads");
     }
 
     #[test]

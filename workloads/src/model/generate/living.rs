@@ -35,9 +35,15 @@ impl Generation {
         });
     }
 
-    pub(super) fn length_of(&self, part: u32) -> u64 {
+    /// How long a part was when it was recorded.
+    fn recorded_length_of(&self, part: u32) -> u64 {
         let outline = &self.score.outline;
         if part == STARTUP { outline.startup_ns } else { outline.window_ns }
+    }
+
+    /// How long a part is as it is played.
+    fn length_of(&self, part: u32) -> u64 {
+        self.paced(part, self.recorded_length_of(part))
     }
 
     /// Copies a survivor: what exists for each connection also exists for added connections.
@@ -76,7 +82,7 @@ impl Generation {
         let number = u64::from(self.score.windows[(part - FIRST_WINDOW) as usize].part.number);
         let all_ns = u64::from(outline.windows) * outline.window_ns;
         let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
-        let birth_ns = begin_ns.saturating_add(survivor.birth_ns);
+        let birth_ns = begin_ns.saturating_add(self.paced(part, survivor.birth_ns));
         let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64;
         // Where it is about as old at the end as it was in the recording, nothing need be guessed.
         if left_ns <= age_ns as f64 * 1.02 + 1e6 {
@@ -138,7 +144,7 @@ impl Generation {
         if living.at < living.anchored {
             let step = &self.playable(living.part).part.later[living.at as usize];
             let (part_ns, stretch) = (self.length_of(living.part), living.stretch);
-            let beyond_ns = step.time_ns.saturating_sub(part_ns);
+            let beyond_ns = step.time_ns.saturating_sub(self.recorded_length_of(living.part));
             let beyond_ns = if stretch == 1.0 { beyond_ns } else { (beyond_ns as f64 * stretch) as u64 };
             let model_ns = living.model_begin_ns.saturating_add(part_ns).saturating_add(beyond_ns);
             return (model_ns <= self.model_end_ns)
