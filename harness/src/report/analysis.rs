@@ -407,8 +407,11 @@ fn describe_extrapolated(run: &Run) -> Vec<String> {
         workloads.filter_map(|workload| Some((&workload.name, workload.extrapolation.as_ref()?)));
     let band = |name: &str| {
         let workload = run.file.workloads.iter().find(|workload| workload.name == name)?;
-        workload.extrapolation_band.as_ref()?.parse::<f64>().ok().map(|band: f64| {
-            format!("; read each figure of its memory as a band of {:.0} % to each side", 100.0 * band)
+        workload.extrapolation_band.as_ref()?.parse::<f64>().ok().map(|band: f64| match band < 1.0 {
+            true => {
+                format!("; read each figure of its memory as a band of {:.0} % to each side", 100.0 * band)
+            }
+            false => "; its memory may be several times larger or smaller".to_owned(),
         })
     };
     extrapolated

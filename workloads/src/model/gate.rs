@@ -74,15 +74,18 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     // The error in resident memory contains that in requested bytes.
     let at_own_load = facts.worst_off(CheckKind::Itself).max(facts.worst_off(CheckKind::Resident));
     let mut parts = vec![at_own_load, facts.worst_off(CheckKind::Alternate) / 2.0];
-    if is_longer {
-        parts.push(facts.worst_off(CheckKind::FirstHalf));
-        parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
-    }
     let mut reasons = Vec::new();
     let unsettled = match asked.pair {
         Some((low, high)) => [low, high, asked.from].into_iter().any(is_unsettled),
         None => is_unsettled(asked.from),
     };
+    if is_longer {
+        // The first half predicted twice its length. What had not settled by then may be off by as much for each further
+        // length.
+        let further = if is_unsettled(asked.from) { (asked.lengths - 1.0).max(1.0) } else { 1.0 };
+        parts.push(facts.worst_off(CheckKind::FirstHalf) * further);
+        parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
+    }
     if asked.is_another_load() {
         match asked.pair {
             Some((low, high)) => {
