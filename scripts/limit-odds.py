@@ -149,8 +149,8 @@ def table(folder):
     killed, tried = sum(row["killed"] for row in found), sum(row["tried"] for row in found)
     if tried:
         odds = found[0]["odds"]
-        print(f"\nIn all, {killed} of {tried} runs were killed, or {percent(killed / tried)}; the promised odds of {percent(odds)} are")
-        print(f"{verdict(killed, tried, odds)}.")
+        said = {"too low": "more than", "too high": "fewer than", "not contradicted": "in line with"}[verdict(killed, tried, odds)]
+        print(f"\nIn all, {killed} of {tried} runs were killed, or {percent(killed / tried)}: {said} the promised {percent(odds)}.")
         middle = [percent(statistics.median(row["slacks"][at] for row in found)) for at in range(3)]
         print(f"Median slack: {middle[0]}; by VPA's rule {middle[1]}, by KRR's {middle[2]}.")
     if others := sum(row["other"] for row in found):
