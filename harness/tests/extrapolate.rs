@@ -3,7 +3,8 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use heaplab_workloads::model::{CheckKind, read_facts};
 use support::heaplab;
@@ -57,7 +58,7 @@ fn a_check_adds_the_error_in_resident_memory() {
 }
 
 #[test]
-fn a_check_that_cannot_be_made_writes_no_model() {
+fn a_check_of_what_does_not_exist_writes_no_model() {
     let directory = tempfile::tempdir().expect("a directory");
     let model = directory.path().join("model.hlm");
     for (more, why) in [
@@ -69,4 +70,38 @@ fn a_check_that_cannot_be_made_writes_no_model() {
         assert!(stderr(&output).contains(why), "{}", stderr(&output));
         assert!(!model.exists());
     }
+}
+
+#[test]
+fn a_check_that_is_stopped_leaves_the_model() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let model = directory.path().join("model.hlm");
+    let child = Command::new(env!("CARGO_BIN_EXE_heaplab"))
+        .arg("fit")
+        .arg(recording())
+        .arg("-o")
+        .arg(&model)
+        .args(["--check", "-a", "ptmalloc2"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let pid = child.id().to_string();
+    // A replay is a process of its own.
+    let has_children = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+        let children = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("children")));
+        children.flatten().any(|children| !children.is_empty())
+    };
+    while !has_children() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let killed = Command::new("kill").args(["-INT", &pid]).status().expect("kill starts");
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("it ends");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("is written without the check"), "{said}");
+    let checks = read_facts(&model).expect("a model").checks;
+    assert!(!checks.is_empty() && checks.iter().all(|check| check.kind != CheckKind::Resident));
 }

@@ -12,6 +12,7 @@ use heaplab_workloads::model::{
 use heaplab_workloads::simulate::{DEFAULT_SEED, Options};
 
 use super::screen::Screen;
+use super::status::is_usage;
 use super::trace::print_rows;
 use super::{Outcome, Usage, nanoseconds, require_directory, stop_on_signals};
 use crate::cli::stdout::stdout;
@@ -65,10 +66,18 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let subjects = recordings.iter().map(|(path, load)| subject(path, *load));
     let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
     let mut model = fit(subjects, &options).map_err(as_usage)?;
-    if args.check && !check(&mut model, &recordings, &args.allocators)? {
+    let checked = if args.check { check(&mut model, &recordings, &args.allocators) } else { Ok(true) };
+    if matches!(&checked, Err(error) if is_usage(error)) {
+        return checked.map(|_| Outcome::Done);
+    }
+    // The model is worth keeping even if its replay failed or was stopped.
+    let bytes = write_model(&args.output, &model).map_err(as_usage)?;
+    if !matches!(checked, Ok(true)) {
+        say!("heaplab: {} is written without the check of its resident memory", args.output.display());
+    }
+    if !checked? {
         return Ok(Outcome::Interrupted);
     }
-    let bytes = write_model(&args.output, &model).map_err(as_usage)?;
     let facts = model.facts();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut rows = vec![
@@ -158,7 +167,8 @@ fn what_grows(facts: &Facts) -> String {
 
 /// The gate's verdict for this many times the highest recorded load.
 fn judge(model: &Model, times: f64) -> String {
-    let load = times * model.own_load();
+    // Three times 0.1 is 0.3.
+    let load = (times * model.own_load() * 1e9).round() / 1e9;
     let verdict = model.judge(&Question { load: Some(load), ..Question::default() }, 1.0);
     let said = match verdict.passes() {
         true => "passes".to_owned(),

@@ -34,7 +34,7 @@ pub(super) fn status_of(error: &anyhow::Error) -> u8 {
 }
 
 /// Whether the user asked for something that does not exist or is not allowed.
-fn is_usage(error: &anyhow::Error) -> bool {
+pub(super) fn is_usage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Usage>().is_some()
         || matches!(error.downcast_ref::<SessionError>(), Some(SessionError::Usage(_)))
         || error.chain().filter_map(about_directory).any(|error| {

@@ -1,7 +1,7 @@
 //! The baseline that load generators often use: sizes and lifetimes drawn independently of each other and of everything
 //! else, by size class.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use heaplab_trace::{Action, Record};
 use heaplab_workloads::stream::RecordStream;
@@ -30,7 +30,7 @@ pub(crate) struct Independent {
 impl Independent {
     /// Reads a recording. A realloc ends one object and starts another.
     pub(crate) fn of(stream: &mut dyn RecordStream) -> Independent {
-        let mut live: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut live: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut found: Vec<(u64, Option<u64>)> = Vec::new();
         let mut now = 0;
         while let Some(record) = stream.next().expect("a record") {

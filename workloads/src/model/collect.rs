@@ -6,13 +6,11 @@ use rustc_hash::FxHashMap;
 
 use super::draw::Draw;
 use super::parts::{
-    Fitted, Group, Kind, Lives, NO_OBJECT, Outline, Part, SIZE_CLASSES, Step, WINDOWS, size_class,
+    COURSE, Fitted, Group, Kind, LIVES_KEPT, Lives, NO_OBJECT, OCTAVES, Origin, Outline, Part, SIZE_CLASSES,
+    Step, WINDOWS, octave, size_class,
 };
-use super::scaling::{self, OCTAVES, octave};
 use super::survey::Survey;
 
-/// The most lives kept per size class.
-const LIVES_KEPT: usize = 256;
 /// Numbers of parts: start-up, shutdown, and windows from the third on.
 pub(super) const STARTUP: u32 = 0;
 pub(super) const SHUTDOWN: u32 = 1;
@@ -25,6 +23,8 @@ struct Born {
     birth_ns: u64,
     birth_bytes: u64,
     bytes: u64,
+    /// Since when it has had these bytes.
+    since_ns: u64,
     /// When the part in which it was allocated ends.
     part_end_ns: u64,
 }
@@ -39,19 +39,11 @@ pub(super) struct Collector<'a> {
     live: FxHashMap<u64, Born>,
     lives: Vec<(u64, Lives)>,
     draw: Draw,
-    /// By kind of group and octave, in each half of the windows' time.
-    byte_ns: Vec<[u128; 2]>,
-    windows_events: u64,
-    tail: Tail,
+    /// By kind of group and octave, in each part of the windows' time.
+    byte_ns: Vec<[u128; COURSE]>,
+    events: [u64; COURSE],
     steps: usize,
     pub(super) marks: Vec<String>,
-}
-
-/// What is known about lives that are longer than a quarter of the windows' time.
-#[derive(Default)]
-struct Tail {
-    born_bytes: u64,
-    live_bytes: u64,
 }
 
 impl<'a> Collector<'a> {
@@ -68,9 +60,8 @@ impl<'a> Collector<'a> {
             live: FxHashMap::default(),
             lives: vec![(0, Lives::default()); SIZE_CLASSES],
             draw: Draw::new(1, 0),
-            byte_ns: vec![[0; 2]; scaling::Kind::COUNT * OCTAVES],
-            windows_events: 0,
-            tail: Tail::default(),
+            byte_ns: vec![[0; COURSE]; Origin::COUNT * OCTAVES],
+            events: [0; COURSE],
             steps: 0,
             marks,
         }
@@ -151,7 +142,10 @@ impl<'a> Collector<'a> {
     fn take_event(&mut self, event: &Event) {
         let thread = self.survey.thread_index[event.thread as usize];
         let now = self.part_at(event.time_ns);
-        self.windows_events += u64::from(now >= FIRST_WINDOW && event.action.is_event());
+        if now >= FIRST_WINDOW && event.action.is_event() {
+            let at = self.place_of(event.time_ns).0;
+            self.events[at] += 1;
+        }
         let (kind, bytes, alignment) = match event.action {
             Action::Malloc { size, .. } => (Kind::Malloc, size, 1),
             Action::Calloc { size, .. } => (Kind::Calloc, size, 1),
@@ -192,6 +186,7 @@ impl<'a> Collector<'a> {
                 birth_ns: event.time_ns,
                 birth_bytes: size,
                 bytes: size,
+                since_ns: event.time_ns,
                 part_end_ns,
             };
             self.live.insert(object, born);
@@ -229,11 +224,14 @@ impl<'a> Collector<'a> {
 
     fn continue_life(&mut self, event: &Event, object: u64, kind: Kind, bytes: u64) {
         let now = self.part_at(event.time_ns);
-        let Some(born) = self.live.get_mut(&object) else { return };
-        if kind == Kind::Realloc {
-            born.bytes = bytes;
-        }
+        let Some(born) = self.live.get(&object) else { return };
         let (part, local) = (born.part, born.local);
+        if kind == Kind::Realloc
+            && let Some(born) = self.live.remove(&object)
+        {
+            self.count_bytes(&born, event.time_ns.min(self.end_ns));
+            self.live.insert(object, Born { bytes, since_ns: event.time_ns, ..born });
+        }
         if local == NO_OBJECT {
             return;
         }
@@ -260,21 +258,11 @@ impl<'a> Collector<'a> {
         if until_ns <= born.part_end_ns {
             return;
         }
-        self.count_bytes(born, until_ns, was_freed);
+        self.count_bytes(born, until_ns);
         if born.part < FIRST_WINDOW {
             return;
         }
-        let quarter = (self.end_ns - self.survey.startup_ns) / 4;
         let lived_ns = until_ns - born.birth_ns;
-        if lived_ns >= quarter {
-            let age_quarters = (born.birth_ns - self.survey.startup_ns) / quarter.max(1);
-            if age_quarters == 2 {
-                self.tail.born_bytes = self.tail.born_bytes.saturating_add(born.bytes);
-            }
-            if !was_freed {
-                self.tail.live_bytes = self.tail.live_bytes.saturating_add(born.bytes);
-            }
-        }
         let (count, lives) = &mut self.lives[size_class(born.birth_bytes)];
         *count += 1;
         if lives.seen.len() < LIVES_KEPT {
@@ -288,32 +276,46 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Counts a survivor's bytes over the time that it lived after its part.
-    fn count_bytes(&mut self, born: &Born, until_ns: u64, was_freed: bool) {
-        let kind = match (born.part, was_freed) {
-            (STARTUP, _) => scaling::Kind::Startup,
-            (_, true) => scaling::Kind::Freed,
-            (_, false) => scaling::Kind::Kept,
-        };
-        let middle_ns = self.survey.startup_ns.midpoint(self.end_ns);
-        let first_ns = until_ns.min(middle_ns).saturating_sub(born.part_end_ns);
-        let second_ns = until_ns - born.part_end_ns - first_ns;
+    /// Counts a survivor's bytes over the time that it has had them after its part.
+    fn count_bytes(&mut self, born: &Born, until_ns: u64) {
+        let since_ns = born.since_ns.max(born.part_end_ns);
+        if until_ns <= since_ns {
+            return;
+        }
+        let kind = if born.part == STARTUP { Origin::Startup } else { Origin::Survivor };
         let place = kind as usize * OCTAVES + octave(born.birth_bytes);
-        for (sum, ns) in self.byte_ns[place].iter_mut().zip([first_ns, second_ns]) {
-            *sum += u128::from(born.bytes) * u128::from(ns);
+        let (first, first_ns) = self.place_of(since_ns);
+        let (last, last_ns) = self.place_of(until_ns);
+        let part_ns = self.course_part_ns();
+        for (at, sum) in self.byte_ns[place].iter_mut().enumerate().take(last + 1).skip(first) {
+            let from_ns = if at == first { first_ns } else { 0 };
+            let to_ns = if at == last { last_ns } else { part_ns };
+            *sum += u128::from(born.bytes) * u128::from(to_ns - from_ns);
         }
     }
 
     /// The groups that have bytes.
-    fn groups(&self, windows_ns: u64) -> Vec<Group> {
-        let half_ns = windows_ns as f64 / 2.0;
-        let all = self.byte_ns.iter().enumerate().filter(|(_, halves)| **halves != [0; 2]);
-        all.map(|(place, halves)| Group {
+    fn groups(&self) -> Vec<Group> {
+        let part_ns = self.course_part_ns() as f64;
+        let all = self.byte_ns.iter().enumerate().filter(|(_, course)| **course != [0; COURSE]);
+        all.map(|(place, course)| Group {
             kind: (place / OCTAVES) as u32,
             octave: (place % OCTAVES) as u32,
-            halves: halves.map(|byte_ns| (byte_ns as f64 / half_ns).round()),
+            course: course.iter().map(|byte_ns| (*byte_ns as f64 / part_ns).round()).collect(),
         })
         .collect()
+    }
+
+    /// A part of the course in ns. The last one is longer by the rest of the division.
+    fn course_part_ns(&self) -> u64 {
+        ((self.end_ns - self.survey.startup_ns) / COURSE as u64).max(1)
+    }
+
+    /// The part of the course in which a time of the windows lies, and the time since that part began.
+    fn place_of(&self, time_ns: u64) -> (usize, u64) {
+        let (since_ns, part_ns) = (time_ns - self.survey.startup_ns, self.course_part_ns());
+        let at = ((since_ns / part_ns) as usize).min(COURSE - 1);
+        (at, since_ns - at as u64 * part_ns)
     }
 
     /// The model of what was read.
@@ -325,7 +327,6 @@ impl<'a> Collector<'a> {
             self.note_life(&born, end_ns, false);
         }
         let survey = self.survey;
-        let windows_ns = self.end_ns - survey.startup_ns;
         let passing = survey.passing_since_ns.iter().map(|&since| self.part_at(since)).collect();
         let outline = Outline {
             load,
@@ -337,11 +338,11 @@ impl<'a> Collector<'a> {
             requested_peak_bytes: survey.requested.peak_bytes,
             requested_mean_bytes: survey.requested.mean_bytes as u64,
             large_objects: survey.requested.large_objects,
-            windows_events: self.windows_events,
-            groups: self.groups(windows_ns),
+            windows_events: self.events.iter().sum(),
+            groups: self.groups(),
+            course_events: running_sum(&self.events),
             threads: survey.threads.clone(),
             passing,
-            tail_ns: self.tail_ns(windows_ns),
             growth: survey.growth,
         };
         for part in &mut self.parts {
@@ -358,14 +359,13 @@ impl<'a> Collector<'a> {
         let fitted = Fitted { outline, startup, windows: kept.collect(), shutdown, lives: lives.collect() };
         (fitted, self.marks)
     }
+}
 
-    /// By Little's law: what is live and old, divided by the rate at which objects grow old. None while the
-    /// live set grows.
-    fn tail_ns(&self, windows_ns: u64) -> Option<u64> {
-        if self.survey.growth > 0.0 || self.tail.born_bytes == 0 {
-            return None;
-        }
-        let a_quarter_ns = windows_ns as f64 / 4.0;
-        Some((a_quarter_ns * self.tail.live_bytes as f64 / self.tail.born_bytes as f64).max(1.0) as u64)
-    }
+fn running_sum(counts: &[u64]) -> Vec<u64> {
+    let mut sum = 0;
+    let sums = counts.iter().map(|count| {
+        sum += count;
+        sum
+    });
+    sums.collect()
 }

@@ -70,28 +70,44 @@ pub enum CheckKind {
     Itself,
     /// The recording from every second window.
     Alternate,
-    /// The recording from its first half.
+    /// The second half of the recording from its first.
     FirstHalf,
+    /// The last quarter of the recording from what was before.
+    LastQuarter,
     /// The recording from a recording at another load.
     OtherLoad,
     /// The resident memory of the recording's replay under an allocator, from the whole model.
     Resident,
 }
 
+impl Check {
+    /// How far the recording's peak and mean are from the predicted ones, as shares of the prediction: a band is around
+    /// what was predicted.
+    fn errors(&self) -> [f64; 2] {
+        [self.peak_off, self.mean_off].map(|off| (1.0 / (1.0 + off).max(0.01) - 1.0).abs())
+    }
+}
+
 impl Facts {
     /// How far off the worst check of a kind was; 0 if there is none.
     pub fn worst_off(&self, kind: CheckKind) -> f64 {
         let of_kind = self.checks.iter().filter(|check| check.kind == kind);
-        of_kind.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
+        of_kind.flat_map(Check::errors).fold(0.0, f64::max)
+    }
+
+    /// How far off the worst check of a kind was at the load of a recording; 0 if there is none.
+    pub(super) fn worst_off_at(&self, kind: CheckKind, load: f64) -> f64 {
+        let of_kind = self.checks.iter().filter(|check| check.kind == kind && check.load == load);
+        of_kind.flat_map(Check::errors).fold(0.0, f64::max)
     }
 
     /// How far off the lower loads were when they predicted higher ones (`up`), or the higher loads when they
-    /// predicted lower ones.
-    pub(super) fn other_load_off(&self, up: bool) -> f64 {
+    /// predicted lower ones. None if they are too far apart to predict each other.
+    pub(super) fn other_load_off(&self, up: bool) -> Option<f64> {
         let highest = self.recordings.iter().map(|recording| recording.load).fold(0.0, f64::max);
         let others = self.checks.iter().filter(|check| check.kind == CheckKind::OtherLoad);
         let so = others.filter(|check| (check.load == highest) == up);
-        so.flat_map(|check| [check.peak_off.abs(), check.mean_off.abs()]).fold(0.0, f64::max)
+        so.flat_map(Check::errors).reduce(f64::max)
     }
 
     /// Whether recordings at two loads show what grows with the load.

@@ -12,7 +12,7 @@ use super::error::ModelError;
 use super::facts::{Check, CheckKind, Facts};
 use super::gate::{GROWTH_LIMIT, MANY_LARGE_OBJECTS};
 use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS, Part, WINDOWS};
-use super::play::{CHECK_LIMIT, MOST_TIMES, Model};
+use super::play::{CHECK_LIMIT, Model, is_within_reach};
 use super::question::Question;
 use super::subject::Subject;
 use super::survey::{Chain, Requested, Survey, survey};
@@ -87,7 +87,8 @@ pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedMo
         let survey = survey(&subject.path, &mut stream)?;
         headers.push((subject.path.clone(), header));
         let kept = choose(&survey, subject, options.size)?;
-        let (one, more) = collect(subject, &survey, kept, marks)?;
+        let taken: usize = fitted.iter().map(steps_of).sum();
+        let (one, more) = collect(subject, &survey, kept, marks, MOST_STEPS - taken)?;
         marks = more;
         fitted.push(one);
         surveys.push(survey);
@@ -157,16 +158,17 @@ fn collect(
     survey: &Survey,
     kept: Vec<bool>,
     marks: Vec<String>,
+    most_steps: usize,
 ) -> Result<(Fitted, Vec<String>), ModelError> {
     let mut stream = (subject.open)()?;
     let mut collector = Collector::new(survey, kept, marks);
     while let Some(record) = stream.next().map_err(|error| stream_error(&subject.path, &error))? {
         collector.take(&record);
-        if collector.steps() > MOST_STEPS {
+        if collector.steps() > most_steps {
             return Err(ModelError::unfit(
                 &subject.path,
                 format!(
-                    "a model of it has more than {MOST_STEPS} calls: keep fewer of its windows, such as --size 0.25"
+                    "the model has more than {MOST_STEPS} calls: keep fewer windows, such as --size 0.25"
                 ),
             ));
         }
@@ -175,12 +177,13 @@ fn collect(
 }
 
 fn kept_share(fitted: &[Fitted]) -> f64 {
-    let of = |one: &Fitted| {
-        let parts = one.windows.iter().chain([&one.startup, &one.shutdown]);
-        parts.map(|part| part.steps.len() + part.later.len()).sum::<usize>() as f64
-    };
     let events: u64 = fitted.iter().map(|one| one.outline.events).sum();
-    fitted.iter().map(of).sum::<f64>() / events.max(1) as f64
+    fitted.iter().map(steps_of).sum::<usize>() as f64 / events.max(1) as f64
+}
+
+fn steps_of(one: &Fitted) -> usize {
+    let parts = one.windows.iter().chain([&one.startup, &one.shutdown]);
+    parts.map(|part| part.steps.len() + part.later.len()).sum()
 }
 
 /// Tries the model on its recordings.
@@ -200,12 +203,12 @@ fn check(
         });
         Model::new(facts.clone(), others.chain([parts.clone()]).collect()).map_err(bad)
     };
-    let mut add = |kind, what: String, model: &Model, question: &Question, of: &Of<'_>| {
+    let mut add = |kind, what: String, model: &Model, question: &Question, of: &Of| {
         let trials = (1..=if kind == CheckKind::Itself { SEEDS } else { 1 })
             .map(|seed| {
-                let found = requested(&mut model.play_from(of.from, question, seed)?)?;
+                let found = requested_since(&mut model.play_from(of.from, question, seed)?, of.since_ns)?;
                 let off = |found: f64, recorded: f64| found / recorded.max(1.0) - 1.0;
-                let recorded = &of.survey.requested;
+                let recorded = &of.recorded;
                 let peak_off = off(found.peak_bytes as f64, recorded.peak_bytes as f64);
                 Ok((peak_off, off(found.mean_bytes, recorded.mean_bytes)))
             })
@@ -221,7 +224,7 @@ fn check(
     for ((one, survey), subject) in fitted.iter().zip(surveys).zip(subjects) {
         let load = subject.load;
         let at = Question { load: Some(load), ..Question::default() };
-        let on = Of { from: load, load, survey };
+        let on = Of { from: load, load, recorded: survey.requested, since_ns: 0 };
         add(CheckKind::Itself, format!("the model, with {SEEDS} seeds"), &of(one, fitted)?, &at, &on)?;
         let mut alternate = one.clone();
         let mut number = 0;
@@ -233,19 +236,27 @@ fn check(
             let what = "every second window predicts all".to_owned();
             add(CheckKind::Alternate, what, &of(&alternate, fitted)?, &at, &on)?;
         }
-        let (first, _) = collect(subject, survey, vec![true; WINDOWS / 2], facts.marks.clone())?;
-        let length = one.outline.startup_ns + u64::from(one.outline.windows) * one.outline.window_ns;
+        let outline = &one.outline;
+        let length = outline.startup_ns + u64::from(outline.windows) * outline.window_ns;
         let whole = Question { duration_ns: Some(length), ..at };
-        let what = "the first half predicts the whole".to_owned();
-        add(CheckKind::FirstHalf, what, &of(&first, fitted)?, &whole, &on)?;
+        for (kind, windows, what) in [
+            (CheckKind::FirstHalf, WINDOWS / 2, "the first half predicts the second"),
+            (CheckKind::LastQuarter, WINDOWS / 4 * 3, "the first three quarters predict the last"),
+        ] {
+            let (first, _) = collect(subject, survey, vec![true; windows], facts.marks.clone(), MOST_STEPS)?;
+            let since_ns = outline.startup_ns + windows as u64 * outline.window_ns;
+            let recorded = requested_between((subject.open)()?.as_mut(), since_ns, length)?;
+            let on = Of { from: load, load, recorded, since_ns };
+            add(kind, what.to_owned(), &of(&first, fitted)?, &whole, &on)?;
+        }
     }
     for (from, to) in [(0, fitted.len() - 1), (fitted.len() - 1, 0)] {
         let (load, of_load) = (subjects[to].load, subjects[from].load);
-        if from == to || !(1.0 / MOST_TIMES..=MOST_TIMES).contains(&(load / of_load)) {
+        if from == to || !is_within_reach(load / of_load) {
             continue;
         }
         let question = Question { load: Some(load), ..Question::default() };
-        let on = Of { from: of_load, load, survey: &surveys[to] };
+        let on = Of { from: of_load, load, recorded: surveys[to].requested, since_ns: 0 };
         let what = format!("the load {of_load} predicts {load}");
         add(CheckKind::OtherLoad, what, &of(&fitted[from], fitted)?, &question, &on)?;
     }
@@ -253,12 +264,14 @@ fn check(
 }
 
 /// The subject of a prediction.
-struct Of<'a> {
+struct Of {
     /// The load of the recording that predicts.
     from: f64,
     /// The load of the recording that is predicted.
     load: f64,
-    survey: &'a Survey,
+    /// Its bytes from `since_ns` on.
+    recorded: Requested,
+    since_ns: u64,
 }
 
 /// Requested bytes of a trace.
@@ -267,14 +280,28 @@ struct Of<'a> {
 ///
 /// Those of the stream.
 pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError> {
+    requested_between(stream, 0, u64::MAX)
+}
+
+fn requested_since(stream: &mut dyn RecordStream, since_ns: u64) -> Result<Requested, ModelError> {
+    requested_between(stream, since_ns, u64::MAX)
+}
+
+/// The same, for the time from `since_ns` until `until_ns` or the end of the trace.
+fn requested_between(
+    stream: &mut dyn RecordStream,
+    since_ns: u64,
+    until_ns: u64,
+) -> Result<Requested, ModelError> {
     let mut sizes: FxHashMap<u64, u64> = FxHashMap::default();
-    let (mut live, mut time_ns, mut byte_ns) = (0u64, 0u64, 0u128);
+    let (mut live, mut time_ns, mut byte_ns) = (0u64, since_ns, 0u128);
     let mut found = Requested::default();
     let failed = |error: StreamError| ModelError::asked("fit", Chain(&error).to_string());
     while let Some(record) = stream.next().map_err(failed)? {
         let Record::Event(event) = record else { continue };
-        byte_ns += u128::from(live) * u128::from(event.time_ns - time_ns);
-        time_ns = event.time_ns;
+        let now_ns = event.time_ns.clamp(since_ns, until_ns);
+        byte_ns += u128::from(live) * u128::from(now_ns - time_ns);
+        time_ns = now_ns;
         if let Some((object, size)) = event.action.allocated() {
             sizes.insert(object, size);
             live = live.saturating_add(size);
@@ -283,9 +310,11 @@ pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError>
         } else if let Some(object) = event.action.freed() {
             live = live.saturating_sub(sizes.remove(&object).unwrap_or(0));
         }
-        found.peak_bytes = found.peak_bytes.max(live);
+        if (since_ns..=until_ns).contains(&event.time_ns) {
+            found.peak_bytes = found.peak_bytes.max(live);
+        }
     }
-    found.mean_bytes = byte_ns as f64 / time_ns.max(1) as f64;
+    found.mean_bytes = byte_ns as f64 / (time_ns - since_ns).max(1) as f64;
     Ok(found)
 }
 
@@ -318,7 +347,7 @@ fn warn_of_check(check: &Check) -> Option<String> {
         return None;
     }
     let cause = match check.kind {
-        CheckKind::Resident => "",
+        CheckKind::Resident | CheckKind::OtherLoad => "",
         _ => "windows differ too much: ",
     };
     Some(format!(

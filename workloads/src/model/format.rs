@@ -44,10 +44,13 @@
 use std::io::{Read, Write};
 
 use super::facts::Facts;
-use super::parts::{Fitted, Kind, Lives, MOST_RECORDINGS, MOST_STEPS, NO_OBJECT, Part, SIZE_CLASSES, Step};
+use super::parts::{
+    Fitted, Kind, LIVES_KEPT, Lives, MOST_RECORDINGS, MOST_STEPS, NO_OBJECT, Part, SIZE_CLASSES, Step,
+    WINDOWS,
+};
 
 /// The version that is written and read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// The first bytes of a model.
 pub const MAGIC: &[u8; 8] = b"\x89HLM\r\n\x1a\n";
 const HEAD_MOST_BYTES: u32 = 16 << 20;
@@ -288,6 +291,9 @@ fn read_sections(raw: &[u8], fitted: &mut [Fitted], steps_left: &mut usize) -> R
         };
         match what {
             0 => one.startup = bytes.part()?,
+            1 if one.windows.len() >= WINDOWS => {
+                return damaged(format!("it has more than {WINDOWS} windows"));
+            }
             1 => one.windows.push(bytes.part()?),
             2 => one.shutdown = bytes.part()?,
             3 => {
@@ -398,6 +404,9 @@ impl Bytes<'_> {
 
     fn lives(&mut self) -> Result<Lives, Fault> {
         let count = self.count()?;
+        if count > LIVES_KEPT {
+            return damaged(format!("a size class has more than {LIVES_KEPT} lives"));
+        }
         let mut seen = Vec::with_capacity(count);
         let mut lived_ns = 0u64;
         for _ in 0..count {

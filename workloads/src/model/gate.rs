@@ -4,9 +4,14 @@
 //! recording's own load, how far off one load's recording predicted the other's, how much the halves of the
 //! recordings disagree, what one load cannot tell, and what a longer time adds.
 
+use super::endless::Endless;
 use super::facts::{CheckKind, Facts};
+use super::law::SETTLED;
 use super::parts::Outline;
-use super::scaling::{difference_of_halves, difference_within, mean_of, share_of_growth};
+use super::scaling::{
+    Factors, difference_of_halves, difference_of_quarters, difference_within, mean_of, share_of_growth,
+};
+use super::schedule::Tempo;
 
 /// A band is at least this wide on each side.
 const NARROWEST_BAND: f64 = 0.06;
@@ -43,10 +48,18 @@ impl Verdict {
 pub(super) struct Extent<'a> {
     /// The nearest recording.
     pub(super) from: &'a Outline,
+    /// What is never freed in it.
+    pub(super) endless: Endless,
+    /// How its parts scale to the load.
+    pub(super) factors: &'a Factors,
+    /// How its windows follow each other.
+    pub(super) tempo: Tempo,
     /// The two recordings that show what grows, if there are two and the user did not say.
     pub(super) pair: Option<(&'a Outline, &'a Outline)>,
-    /// Whether the user said what grows.
-    pub(super) is_stated: bool,
+    /// Whether the user said how lives are counted.
+    pub(super) is_life_stated: bool,
+    /// Whether the user said how much of start-up's memory grows.
+    pub(super) is_startup_stated: bool,
     pub(super) load: f64,
     /// The length as a multiple of the recording's.
     pub(super) lengths: f64,
@@ -62,29 +75,42 @@ impl Extent<'_> {
     }
 }
 
-/// Whether the live set of a recording had not settled.
-fn is_unsettled(outline: &Outline) -> bool {
-    outline.growth.abs() > GROWTH_LIMIT || difference_within(outline) > GROWTH_LIMIT
+/// Whether the live set had not settled in the second half of a recording either.
+fn is_unsettled_late(outline: &Outline) -> bool {
+    outline.growth.abs() > GROWTH_LIMIT || difference_of_quarters(outline) > SETTLED
 }
 
 /// Judges what is asked.
 pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     let growth = asked.from.growth;
-    let is_longer = asked.lengths > LONGER;
+    let law = &asked.factors.law;
+    // Where memory follows the events, a higher load is a greater length.
+    let lengths = asked.lengths * if law.is_progress { asked.factors.lanes } else { 1.0 };
+    let is_longer = lengths > LONGER;
     // The error in resident memory contains that in requested bytes.
-    let at_own_load = facts.worst_off(CheckKind::Itself).max(facts.worst_off(CheckKind::Resident));
-    let mut parts = vec![at_own_load, facts.worst_off(CheckKind::Alternate) / 2.0];
+    let off = |kind| facts.worst_off_at(kind, asked.from.load);
+    let mut parts =
+        vec![off(CheckKind::Itself).max(off(CheckKind::Resident)), off(CheckKind::Alternate) / 2.0];
     let mut reasons = Vec::new();
-    let unsettled = match asked.pair {
-        Some((low, high)) => [low, high, asked.from].into_iter().any(is_unsettled),
-        None => is_unsettled(asked.from),
-    };
+    // What follows the events may change until its last event; what follows the load may not.
+    let has_settled = |one: &Outline| difference_within(one, law) <= SETTLED;
+    let recordings = asked.pair.map_or([asked.from; 3], |(low, high)| [low, high, asked.from]);
+    let unsettled = is_unsettled_late(asked.from) || recordings.into_iter().any(|one| !has_settled(one));
     if is_longer {
-        // The first half predicted twice its length. What had not settled by then may be off by as much for each further
-        // length.
-        let further = if is_unsettled(asked.from) { (asked.lengths - 1.0).max(1.0) } else { 1.0 };
-        parts.push(facts.worst_off(CheckKind::FirstHalf) * further);
-        parts.push(growth.abs() * (asked.lengths - 1.0) / 2.0);
+        if is_unsettled_late(asked.from) {
+            // The first half predicted as much again. What had not settled by then may be off by as much for each further
+            // length.
+            let further = (lengths - 1.0).max(1.0);
+            parts.push(off(CheckKind::FirstHalf) * further);
+            parts.push(growth.abs() * (lengths - 1.0) / 2.0);
+        } else {
+            // Three quarters predicted a third as much again. Errors of what has settled add up as those of a random
+            // walk.
+            let further = ((lengths - 1.0) * 3.0).max(1.0);
+            parts.push(off(CheckKind::LastQuarter) * further.sqrt());
+        }
+        let mean = (asked.from.requested_mean_bytes as f64).max(1.0);
+        parts.push(asked.endless.unknown_bytes(lengths) / mean);
     }
     if asked.is_another_load() {
         match asked.pair {
@@ -93,17 +119,27 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
                 // Loads above the recordings are predicted from the lower to the higher, and loads below them
                 // the other way.
                 let up = asked.load > asked.from.load;
-                parts.push(facts.other_load_off(up) * way);
+                // Where a higher load is a greater length, the lower recording shows how well one of its kind is
+                // continued: it says nothing about one that has settled unless it had settled too.
+                let is_alike = !law.is_progress || !is_unsettled_late(low) || is_unsettled_late(asked.from);
+                if is_alike {
+                    // Recordings too far apart cannot predict each other: all that the other load adds is in doubt.
+                    let off = facts.other_load_off(up).unwrap_or_else(|| {
+                        share_of_growth(low, high, asked.from, asked.load) / way.max(f64::MIN_POSITIVE)
+                    });
+                    parts.push(off * way);
+                }
                 parts.push(difference_of_halves(low, high, asked.from, asked.load));
+                parts.push(law.difference * way);
                 if unsettled {
                     // What was still growing may have been a cache that fills, sooner at the higher load:
                     // then another load makes no difference once it is full.
                     parts.push(share_of_growth(low, high, asked.from, asked.load));
                 }
             }
-            None if asked.is_stated => {}
-            None => parts.push(unknown_share(asked.from, asked.times())),
+            None => parts.push(unknown_share(asked)),
         }
+        parts.push(unknown_overlap(asked));
         if unsettled {
             reasons.push("the live set had not settled while it was recorded".to_owned());
         }
@@ -114,7 +150,7 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
             let times = asked.times();
             reasons.push(format!("the load is {times:.1} times the nearest recorded one"));
         }
-    } else if is_longer && is_unsettled(asked.from) {
+    } else if is_longer && is_unsettled_late(asked.from) {
         reasons.push("the live set had not settled while it was recorded".to_owned());
     }
     let band = parts.iter().map(|part| part * part).sum::<f64>().sqrt().max(NARROWEST_BAND);
@@ -124,10 +160,25 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     Verdict { band, reasons }
 }
 
-/// What one load cannot tell: whether survivors grow with the load, and whether what start-up leaves does.
-fn unknown_share(from: &Outline, times: f64) -> f64 {
+/// What overlaps at another load, as a share: whether a program of one thread waits in the middle of requests, and begins
+/// others meanwhile, cannot be seen; and other programs play whole windows at once.
+fn unknown_overlap(asked: &Extent<'_>) -> f64 {
+    let (of_startup, of_survivors) = mean_of(asked.from);
+    let within_windows = (asked.from.requested_mean_bytes as f64 - of_startup - of_survivors).max(0.0);
+    let times = asked.factors.lanes;
+    let is_serial = asked.tempo.pace > 1.0;
+    let (unknown, said) = if is_serial { (times - 1.0, 1.0) } else { (asked.tempo.rounding(times), times) };
+    unknown * within_windows / (of_startup + of_survivors + within_windows * said).max(1.0)
+}
+
+/// What one load cannot tell and the user did not: whether survivors grow with the load, and whether what start-up leaves
+/// does.
+fn unknown_share(asked: &Extent<'_>) -> f64 {
+    let (from, times) = (asked.from, asked.times());
     let (of_startup, of_survivors) = mean_of(from);
     let more = (times - 1.0).abs();
     let grown = (from.requested_mean_bytes as f64 - of_startup).max(0.0) * times + of_startup;
-    more * of_startup.max(of_survivors) / grown.max(1.0)
+    let unknown = |is_stated: bool, bytes: f64| if is_stated { 0.0 } else { bytes };
+    let most = unknown(asked.is_startup_stated, of_startup).max(unknown(asked.is_life_stated, of_survivors));
+    more * most / grown.max(1.0)
 }

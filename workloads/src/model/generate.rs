@@ -16,10 +16,11 @@ use heaplab_trace::{Action, Event, Header, Mark, Record};
 
 use super::crew::{Crew, Turn};
 use super::draw::Draw;
+use super::endless::Endless;
 use super::lives::Continuation;
-use super::parts::{Kind, Outline, Step};
-use super::scaling::{self, Factors};
-use super::schedule::{Schedule, Warp};
+use super::parts::{Kind, Origin, Outline, Step};
+use super::scaling::Factors;
+use super::schedule::{Schedule, Tempo, Warp};
 use super::survivors::Playable;
 use crate::stream::{RecordStream, StreamError};
 
@@ -27,12 +28,13 @@ use crate::stream::{RecordStream, StreamError};
 #[derive(Debug, Default)]
 pub(super) struct Score {
     pub(super) outline: Outline,
-    /// Whether one thread does one thing at a time: then windows do not overlap at a higher load, but take less time.
+    /// Whether one thread makes nearly all calls: then windows do not overlap at a higher load, but take less time.
     pub(super) is_serial: bool,
     pub(super) startup: Playable,
     pub(super) windows: Vec<Playable>,
     pub(super) shutdown: Playable,
     pub(super) continuation: Continuation,
+    pub(super) endless: Endless,
     pub(super) marks: Vec<String>,
 }
 
@@ -73,6 +75,8 @@ struct Playing {
     chance: f64,
     /// An object that lives to the end of the recording stays if this is below its share.
     keeping: f64,
+    /// Where in the course of the recording it is, in lengths of the recording; more than 1 beyond its end.
+    lengths: f64,
 }
 
 /// An object that has survived its part, or the end of one of its part's threads.
@@ -104,8 +108,10 @@ pub struct Generation {
     draw: Draw,
     /// For each window, the number at which [`Generation::keep`] starts, and how often the window was played.
     played: Vec<(f64, u32)>,
-    /// How many times faster than recorded a window is played, so that all lanes of a serial program fit into a slot.
-    pace: u64,
+    /// How many times faster than recorded a window is played.
+    pace: f64,
+    /// Plays of a window over which [`Generation::keep`] spreads what stays.
+    spread: f64,
     heap: BinaryHeap<Reverse<(u64, u64, What)>>,
     number: u64,
     now_ns: u64,
@@ -128,10 +134,12 @@ impl Generation {
         let model_end_ns = outline.startup_ns.saturating_add(asked.windows_ns);
         let mut draw = Draw::new(asked.seed, 0);
         let played = numbers.iter().map(|_| (draw.unit(), 0)).collect();
-        let schedule = Schedule::new(outline, &numbers, asked.factors.lanes);
+        let tempo = Tempo::new(asked.factors.lanes, score.is_serial, asked.factors.law.is_progress);
+        let schedule = Schedule::new(outline, &numbers, tempo);
         let mut made = Generation {
             header,
-            pace: if score.is_serial { u64::from(schedule.lanes()) } else { 1 },
+            pace: tempo.pace,
+            spread: asked.factors.lanes.ceil().max(1.0),
             schedule,
             crew: Crew::new(outline),
             draw,
@@ -159,7 +167,7 @@ impl Generation {
         let mut turn = self.crew.as_recorded(STARTUP);
         let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns);
         self.crew.resolve(&mut turn, 0, first_ns, &mut self.out);
-        self.play(STARTUP, 0, 0, turn, (1.0, 0.0));
+        self.play(STARTUP, 0, 0, turn, (1.0, 0.0), 0.0);
         let startup_ns = self.score.outline.startup_ns;
         for lane in 0..self.schedule.lanes() {
             self.push(startup_ns, What::Slot { lane, slot: 0 });
@@ -189,12 +197,14 @@ impl Generation {
         model_begin_ns: u64,
         turn: Turn,
         (chance, keeping): (f64, f64),
+        lengths: f64,
     ) {
         let playable = self.playable(part);
         let Some(first) = playable.part.steps.first() else { return };
         let time_ns = begin_ns.saturating_add(self.paced(part, first.time_ns));
         let objects = Vec::with_capacity(playable.part.objects as usize);
-        let playing = Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance, keeping };
+        let playing =
+            Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance, keeping, lengths };
         let place = match self.playing_free.pop() {
             Some(place) => place,
             None => {
@@ -236,7 +246,7 @@ impl Generation {
             What::Slot { lane, slot } => self.begin_slot(lane, slot, time_ns),
             What::Shutdown => {
                 let turn = self.crew.as_recorded(SHUTDOWN);
-                self.play(SHUTDOWN, self.end_ns, self.model_end_ns, turn, (1.0, 0.0));
+                self.play(SHUTDOWN, self.end_ns, self.model_end_ns, turn, (1.0, 0.0), 0.0);
             }
         }
         true
@@ -250,35 +260,45 @@ impl Generation {
     /// A time within a part, as it is played.
     #[inline]
     fn paced(&self, part: u32, time_ns: u64) -> u64 {
-        if part < FIRST_WINDOW || self.pace == 1 { time_ns } else { time_ns / self.pace }
+        if part < FIRST_WINDOW || self.pace == 1.0 { time_ns } else { (time_ns as f64 / self.pace) as u64 }
     }
 
     fn begin_slot(&mut self, lane: u32, slot: u64, time_ns: u64) {
         let outline = &self.score.outline;
         let (startup_ns, window_ns) = (outline.startup_ns, outline.window_ns);
-        let begin_of = |slot: u64| startup_ns.saturating_add(slot.saturating_mul(window_ns));
+        let pace = self.pace;
+        let begin_of = |slot: u64| {
+            let since_ns = slot.saturating_mul(window_ns);
+            startup_ns.saturating_add(if pace == 1.0 { since_ns } else { (since_ns as f64 / pace) as u64 })
+        };
         let next_ns = begin_of(slot + 1);
-        if let Some(window) = self.schedule.draw(lane, slot, &mut self.draw) {
+        if let Some((window, at)) = self.schedule.draw(lane, slot, &mut self.draw) {
             let part = FIRST_WINDOW + window;
             // Passing threads refer to it by its number in the recording.
             let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
             let turn = self.crew.rotate(number, &mut self.draw);
             let chances = (self.draw.unit(), self.keep(window));
-            // The lanes of a serial program take turns within the slot.
-            let waits_ns = if self.pace == 1 { 0 } else { u64::from(lane) * (window_ns / self.pace) };
-            let begins = [time_ns, begin_of(slot)].map(|time| time.saturating_add(waits_ns));
-            self.play(part, begins[0], begins[1], turn, chances);
+            let lengths = self.lengths(at);
+            self.play(part, time_ns, begin_of(slot), turn, chances, lengths);
         }
         if next_ns < self.model_end_ns {
             self.push(self.asked.warp.trace_ns(next_ns), What::Slot { lane, slot: slot + 1 });
         }
     }
 
+    /// A place in the course of the recording, given in windows, in lengths of the recording.
+    fn lengths(&self, at: u64) -> f64 {
+        let windows = u64::from(self.score.outline.windows);
+        // A thinned trace plays one window of many beyond the recorded time.
+        let at = at + at.saturating_sub(windows).saturating_mul(self.asked.warp.factor - 1);
+        at as f64 / windows as f64
+    }
+
     /// A number from 0 to 1. Successive plays of a window spread it evenly: if three lanes play a window and
     /// a third of its objects must stay, those of one lane stay, whichever it is.
     fn keep(&mut self, window: u32) -> f64 {
         let (from, times) = &mut self.played[window as usize];
-        let keeping = (*from + f64::from(*times) / f64::from(self.schedule.lanes())).fract();
+        let keeping = (*from + f64::from(*times) / self.spread).fract();
         *times = times.wrapping_add(1);
         keeping
     }
@@ -368,15 +388,15 @@ impl Generation {
             match part {
                 SHUTDOWN => {}
                 STARTUP => {
-                    let share = factors.live[scaling::Kind::Startup as usize][octave];
+                    let share = factors.live[Origin::Startup as usize][octave];
                     copies = share - 1.0;
                     is_dropped = share < 1.0 && self.draw.unit() >= share;
                 }
                 _ if survivor.is_freed => {
-                    stretch = factors.beyond_lanes(scaling::Kind::Freed, octave);
+                    stretch = factors.stretch(octave);
                 }
                 _ => {
-                    let share = factors.beyond_lanes(scaling::Kind::Kept, octave);
+                    let share = factors.kept_share(octave);
                     copies = share - 1.0;
                     is_dropped = playing.keeping >= share;
                 }
@@ -386,6 +406,11 @@ impl Generation {
                 continue;
             }
             let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
+            if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths)
+            {
+                self.drop_survivor(part, object, survivor, model_begin_ns, &turn);
+                continue;
+            }
             self.begin_life(part, object, survivor, model_begin_ns, &turn, (stretch, freed_ns));
             if copies > 0.0 {
                 self.copy(part, survivor, model_begin_ns, &turn, copies);

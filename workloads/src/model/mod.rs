@@ -7,20 +7,24 @@
 //! same time.
 //!
 //! Data goes `survey` -> `choose` -> `collect` -> `fit` -> `format` -> `play` -> `generate`. `survivors`
-//! checks a part's laws, `scaling` says what grows with the load, `gate` how far to trust it, `schedule`
-//! which window is played when, `lives` how long survivors live on, `crew` which thread does what. It must
+//! checks a part's laws, `law` says whether memory follows the load or the events, `scaling` what grows with
+//! the load, `gate` how far to trust it, `schedule`
+//! which window is played when, `lives` how long survivors live on, `endless` how often what is never freed
+//! still comes, `crew` which thread does what. It must
 //! not know about allocators, and reads a recording only as a stream of records.
 
 mod choose;
 mod collect;
 mod crew;
 mod draw;
+mod endless;
 mod error;
 mod facts;
 mod fit;
 mod format;
 mod gate;
 mod generate;
+mod law;
 mod lives;
 mod parts;
 mod play;
@@ -45,6 +49,10 @@ pub use store::{read_facts, read_model, read_model_bytes, write_model};
 pub use subject::{Open, Subject};
 pub use survey::Requested;
 
+#[cfg(test)]
+mod events_tests;
+#[cfg(test)]
+mod known_tests;
 #[cfg(test)]
 mod serial_tests;
 #[cfg(test)]

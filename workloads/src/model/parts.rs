@@ -18,8 +18,12 @@ pub(super) const MOST_STEPS: usize = 1 << 25;
 pub(super) const MOST_THREADS: usize = 1 << 16;
 /// Windows that a recording is cut into.
 pub(super) const WINDOWS: usize = 200;
+/// The most lives kept per size class.
+pub(super) const LIVES_KEPT: usize = 256;
 /// Phases: stretches of a recording within which windows are drawn.
 pub(super) const PHASES: usize = 10;
+/// Equal parts of the windows' time for which mean live bytes are kept.
+pub(super) const COURSE: usize = 40;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,14 +146,14 @@ pub struct Lives {
 }
 
 /// The mean live bytes of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Group {
-    /// 0: start-up's, 1: freed, 2: kept.
+    /// 0: left by start-up, 1: survivors of their windows.
     pub kind: u32,
     /// Sizes from 2 to the power of this minus 1.
     pub octave: u32,
-    /// Mean live bytes in the first and in the second half of the windows' time.
-    pub halves: [f64; 2],
+    /// Mean live bytes in each fortieth of the windows' time.
+    pub course: Vec<f64>,
 }
 
 /// What a model says about one recording.
@@ -179,14 +183,14 @@ pub struct Outline {
     /// Mean requested bytes, while the windows last, of objects that start-up left or that survived their window.
     #[serde(default)]
     pub groups: Vec<Group>,
+    /// Events since the windows began, until the end of each fortieth of their time.
+    #[serde(default)]
+    pub course_events: Vec<u64>,
     /// Threads that stay.
     pub threads: Vec<Thread>,
     /// Threads that come and go: for each, the window in which it began.
     #[serde(default)]
     pub passing: Vec<u32>,
-    /// How long objects live on average, in ns, beyond the longest life seen; none if they stay.
-    #[serde(default)]
-    pub tail_ns: Option<u64>,
     /// How much the live set grows over the time of the recording, as a share of its mean, from a line
     /// through its second half.
     #[serde(default)]
@@ -206,6 +210,29 @@ pub struct Fitted {
     pub shutdown: Part,
     /// Lives by size class.
     pub lives: Vec<Lives>,
+}
+
+/// One more than the largest octave.
+pub(super) const OCTAVES: usize = 65;
+
+/// How objects came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Start-up left them.
+    Startup,
+    /// They survived their window.
+    Survivor,
+}
+
+impl Origin {
+    pub(super) const COUNT: usize = 2;
+    pub(super) const ALL: [Origin; Origin::COUNT] = [Origin::Startup, Origin::Survivor];
+}
+
+/// The octave of a size.
+#[inline]
+pub(super) fn octave(bytes: u64) -> usize {
+    (u64::BITS - bytes.leading_zeros()) as usize
 }
 
 /// A size's class: 16 bytes wide up to 1 KiB, then four per octave.
@@ -232,5 +259,10 @@ mod tests {
         assert!(classes.is_sorted());
         assert!(size_class(u64::MAX) < SIZE_CLASSES);
         assert_eq!((size_class(0), size_class(16), size_class(17), size_class(1025)), (1, 1, 2, 65));
+    }
+
+    #[test]
+    fn a_size_has_an_octave() {
+        assert_eq!([0, 1, 2, 3, 64, u64::MAX].map(octave), [0, 1, 2, 2, 7, 64]);
     }
 }

@@ -5,19 +5,27 @@ use std::sync::Arc;
 
 use heaplab_trace::{Header, Note};
 
+use super::endless::Endless;
 use super::error::ModelError;
 use super::facts::{Check, Facts};
 use super::gate::{Extent, Verdict, judge};
 use super::generate::{Asked, Generation, Score};
 use super::lives::Continuation;
-use super::parts::{Fitted, MOST_NS, MOST_THREADS, Outline};
+use super::parts::{COURSE, Fitted, Group, MOST_NS, MOST_THREADS, Outline};
 use super::question::Question;
 use super::scaling::Factors;
-use super::schedule::Warp;
+use super::schedule::{Tempo, Warp};
 use super::survivors::Playable;
 
 /// A load is at most this many times a recorded load, and at least that load divided by this.
-pub(super) const MOST_TIMES: f64 = 10.0;
+const MOST_TIMES: f64 = 10.0;
+
+/// Whether a model goes that far. Loads are decimal fractions: 3 counts as ten times 0.3.
+pub(super) fn is_within_reach(times: f64) -> bool {
+    let most = MOST_TIMES * (1.0 + 1e-9);
+    (1.0 / most..=most).contains(&times)
+}
+
 /// A check that is further off than this counts against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
 
@@ -48,8 +56,10 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     if !(outline.load.is_finite() && outline.load > 0.0 && outline.growth.is_finite()) {
         return Err("a load is not above 0, or growth is no number".to_owned());
     }
-    let halves = outline.groups.iter().flat_map(|group| group.halves);
-    if halves.into_iter().any(|bytes| !(0.0..=1e18).contains(&bytes)) {
+    let is_off = |group: &Group| {
+        group.course.len() != COURSE || group.course.iter().any(|bytes| !(0.0..=1e18).contains(bytes))
+    };
+    if outline.groups.iter().any(is_off) || !outline.course_events.is_sorted() {
         return Err("a group's bytes are out of bounds".to_owned());
     }
     if outline.threads.len() > MOST_THREADS {
@@ -96,12 +106,16 @@ impl Model {
                 return Err("a window's number is out of bounds".to_owned());
             }
             check_outline(&outline)?;
+            let windows_ns = u64::from(outline.windows) * outline.window_ns;
+            let continuation = Continuation::new(fitted.lives, windows_ns);
             scores.push(Arc::new(Score {
-                is_serial: is_serial(&windows),
+                // Without thread numbers nothing is known about who does what.
+                is_serial: facts.has_threads && is_serial(&windows),
+                endless: Endless::new(&windows, outline.windows, &continuation),
                 startup: playable(fitted.startup)?,
                 shutdown: playable(fitted.shutdown)?,
                 windows,
-                continuation: Continuation::new(fitted.lives),
+                continuation,
                 marks: facts.marks.clone(),
                 outline,
             }));
@@ -154,7 +168,7 @@ impl Model {
     ) -> Result<Generation, ModelError> {
         let outline = &score.outline;
         let times = load / outline.load;
-        if !(1.0 / MOST_TIMES..=MOST_TIMES).contains(&times) {
+        if !is_within_reach(times) {
             return Err(ModelError::asked(
                 name,
                 format!(
@@ -212,12 +226,13 @@ impl Model {
         let stated = Factors::stated(times, life.unwrap_or(1.0), startup.unwrap_or(0.0));
         let Some((low, high)) = self.pair(load) else { return stated };
         let mut told = Factors::told(low, high, from, load);
-        let [of_startup, freed, kept] = stated.live;
+        let [of_startup, survivors] = stated.live;
         if startup.is_some() {
             told.live[0] = of_startup;
         }
         if life.is_some() {
-            (told.live[1], told.live[2]) = (freed, kept);
+            told.live[1] = survivors;
+            told.law = stated.law;
         }
         told
     }
@@ -225,9 +240,17 @@ impl Model {
     /// The gate's verdict on a load and a length, which is given as a multiple of the recording's.
     pub fn judge(&self, question: &Question, lengths: f64) -> Verdict {
         let load = question.load.unwrap_or_else(|| self.own_load());
-        let is_stated = question.life.or(self.facts.life).is_some();
-        let pair = self.pair(load).filter(|_| !is_stated);
-        judge(&self.facts, &Extent { from: &self.nearest(load).outline, pair, is_stated, load, lengths })
+        let is_life_stated = question.life.or(self.facts.life).is_some();
+        let is_startup_stated = question.startup.or(self.facts.startup).is_some();
+        let pair = self.pair(load).filter(|_| !is_life_stated);
+        let nearest = self.nearest(load);
+        let (from, endless) = (&nearest.outline, nearest.endless);
+        let factors = self.factors(question, from, load);
+        let factors = &factors;
+        let tempo = Tempo::new(factors.lanes, nearest.is_serial, factors.law.is_progress);
+        let asked =
+            Extent { from, endless, factors, tempo, pair, is_life_stated, is_startup_stated, load, lengths };
+        judge(&self.facts, &asked)
     }
 
     fn header(&self, question: &Question, load: f64, lengths: f64, seed: u64) -> Header {

@@ -1,14 +1,14 @@
 //! Which part of a process's memory grows with its load, from recordings at two loads, in groups of objects.
 //!
-//! A group is the objects of one octave of sizes that start-up left, that were freed after their window, or
-//! that stayed to the end. Its mean live bytes at another load lie on the line through those at the two
-//! recorded loads: a constant part (bounded caches) and a part that grows in proportion (sessions). Where the
-//! line has a negative part, a power of the load is used instead.
+//! A group is the objects of one octave of sizes that start-up left, or that survived their window. Its mean
+//! live bytes at another load lie on the line through those at the two recorded loads: a constant part
+//! (bounded caches) and a part that grows in proportion (sessions). Where the line has a negative part, a
+//! power of the load is used instead. Groups that follow the number of events
+//! ([`Law`]) do not change with the load at all: they only come sooner to where they were.
 
-use super::parts::Outline;
+use super::law::{Law, share_of_difference};
+use super::parts::{COURSE, OCTAVES, Origin, Outline};
 
-/// One more than the largest octave.
-pub(super) const OCTAVES: usize = 65;
 /// Each group's means are moved towards those of all groups by this share of them, because the two means of a
 /// small group say little.
 const SHRINKING: f64 = 0.02;
@@ -18,43 +18,25 @@ const EXPONENTS: std::ops::RangeInclusive<f64> = -1.0..=1.0;
 /// A factor is at most this far from 1, either way.
 const MOST_FACTOR: f64 = 100.0;
 
-/// How objects came about, and how long they stayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Start-up left them.
-    Startup,
-    /// Freed after their window and before the shutdown.
-    Freed,
-    /// Live when the windows ended.
-    Kept,
-}
-
-impl Kind {
-    pub(super) const COUNT: usize = 3;
-}
-
-/// The octave of a size.
-#[inline]
-pub(super) fn octave(bytes: u64) -> usize {
-    (u64::BITS - bytes.leading_zeros()) as usize
-}
-
 /// How a recording's parts change at another load.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Factors {
     /// Windows at a time.
     pub(super) lanes: f64,
     /// Live bytes by kind and octave, as multiples of the recording's.
-    pub(super) live: [Vec<f64>; Kind::COUNT],
+    pub(super) live: [Vec<f64>; Origin::COUNT],
+    /// Which survivors live for a number of events.
+    pub(super) law: Law,
 }
 
 impl Factors {
-    /// As the user says, or by assumption: lives are `life` in time, and `startup` of start-up's memory
-    /// grows.
+    /// As the user says, or by assumption: lives are `life` in time, from 0 for a number of events to 1, and
+    /// `startup` of start-up's memory grows.
     pub(super) fn stated(times: f64, life: f64, startup: f64) -> Factors {
         let survivors = vec![libm::pow(times, life); OCTAVES];
         let of_startup = vec![1.0 + startup * (times - 1.0); OCTAVES];
-        Factors { lanes: times, live: [of_startup, survivors.clone(), survivors] }
+        let law = Law::stated(life == 0.0);
+        Factors { lanes: times, live: [of_startup, survivors], law }
     }
 
     /// By recordings at two loads, from one of them to the load `to`, using their second halves. In the first
@@ -71,85 +53,142 @@ impl Factors {
             let seconds = f64::from(outline.windows) * outline.window_ns as f64 / 1e9;
             outline.windows_events as f64 / seconds
         };
+        let law = Law::told(low, high);
         let (of_low, of_high) = (means(low, halves), means(high, halves));
-        let of_kinds =
-            |of: &Means, kinds: &[Kind]| -> f64 { kinds.iter().flat_map(|kind| &of[*kind as usize]).sum() };
-        let live = [Kind::Startup, Kind::Freed, Kind::Kept].map(|kind| {
-            let alike: &[Kind] =
-                if kind == Kind::Startup { &[Kind::Startup] } else { &[Kind::Freed, Kind::Kept] };
-            let (all_low, all_high) = (of_kinds(&of_low, alike), of_kinds(&of_high, alike));
+        let live = Origin::ALL.map(|kind| {
+            let all = |of: &Means| of[kind as usize].iter().sum::<f64>();
+            let (all_low, all_high) = (all(&of_low), all(&of_high));
             let factor = |octave: usize| {
+                if follows_events(&law, kind, octave) {
+                    return 1.0;
+                }
                 let shrunk = |of: &Means, all: f64| of[kind as usize][octave] + SHRINKING * all;
                 line(shrunk(&of_low, all_low), shrunk(&of_high, all_high))
             };
             (0..OCTAVES).map(factor).collect()
         });
-        let mut factors = Factors { lanes: line(rate(low), rate(high)), live };
+        let mut factors = Factors { lanes: line(rate(low), rate(high)), live, law };
         // The law of all groups together is known better than that of each: what start-up leaves at a high load may
         // come later at a low one, so that one group seems to grow and another to shrink.
-        let sum = |of: &Means| of.iter().flatten().sum::<f64>();
+        let sum = |of: &Means| by_load(&factors.law, of).map(|(.., bytes)| bytes).sum::<f64>();
         let of_from = means(from, halves);
         let (wanted, found) = (line(sum(&of_low), sum(&of_high)) * sum(&of_from), factors.total(&of_from));
         if wanted > 0.0 && found > 0.0 {
             let scale = wanted / found;
-            for factor in factors.live.iter_mut().flatten() {
+            let places: Vec<(Origin, usize)> =
+                by_load(&factors.law, &of_from).map(|(kind, octave, _)| (kind, octave)).collect();
+            for (kind, octave) in places {
+                let factor = &mut factors.live[kind as usize][octave];
                 *factor = (*factor * scale).clamp(1.0 / MOST_FACTOR, MOST_FACTOR);
             }
         }
         factors
     }
 
-    /// The factor for a group's survivors beyond that from playing more windows.
-    pub(super) fn beyond_lanes(&self, kind: Kind, octave: usize) -> f64 {
-        self.live[kind as usize][octave] / self.lanes
+    /// How many times longer than recorded a survivor lives whose end was recorded.
+    pub(super) fn stretch(&self, octave: usize) -> f64 {
+        self.live[Origin::Survivor as usize][octave] / self.lanes
     }
 
-    /// Live bytes of the recording's groups, multiplied.
+    /// How many survivors of each window last to the end, as a share of those that did in the recording.
+    pub(super) fn kept_share(&self, octave: usize) -> f64 {
+        match self.law.is_by_events(octave) {
+            true => 1.0,
+            false => self.stretch(octave),
+        }
+    }
+
+    /// How many times faster than in the recording a survivor ages whose end was not recorded.
+    pub(super) fn ageing(&self, octave: usize) -> f64 {
+        if self.law.is_by_events(octave) { self.lanes } else { 1.0 }
+    }
+
+    /// Live bytes of the groups that follow the load, multiplied.
     fn total(&self, of: &Means) -> f64 {
-        self.live.iter().flatten().zip(of.iter().flatten()).map(|(factor, bytes)| factor * bytes).sum()
+        by_load(&self.law, of).map(|(kind, octave, bytes)| self.live[kind as usize][octave] * bytes).sum()
     }
 }
 
-/// How much the two halves of the recordings' time differ in what they predict for the load `to`, as a share.
+/// Whether a group's size depends on the number of events alone. What start-up left does if most other bytes do.
+fn follows_events(law: &Law, kind: Origin, octave: usize) -> bool {
+    match kind {
+        Origin::Startup => law.is_progress,
+        Origin::Survivor => law.is_by_events(octave),
+    }
+}
+
+/// The groups that follow the load, with their bytes.
+fn by_load<'a>(law: &'a Law, of: &'a Means) -> impl Iterator<Item = (Origin, usize, f64)> + 'a {
+    let groups = Origin::ALL.into_iter().flat_map(|kind| (0..OCTAVES).map(move |octave| (kind, octave)));
+    groups
+        .filter(|(kind, octave)| !follows_events(law, *kind, *octave))
+        .map(|(kind, octave)| (kind, octave, of[kind as usize][octave]))
+}
+
+/// How much the two halves of the recordings' time differ in what they predict for the load `to`, as a share of all.
 pub(super) fn difference_of_halves(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
     let of = means(from, &[0, 1]);
     let [first, second] = [0, 1].map(|half| Factors::of_halves(low, high, from, to, &[half]).total(&of));
-    let most = first.max(second);
-    if most > 0.0 { (first - second).abs() / most } else { 0.0 }
+    (first - second).abs() / (first.max(second) + of_events(low, high, &of)).max(1.0)
 }
 
 /// By how much the live bytes change from the load of `from` to the load `to`, as a share of the larger.
 pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
     let of = means(from, &[0, 1]);
-    let now: f64 = of.iter().flatten().sum();
-    let then = Factors::told(low, high, from, to).total(&of);
-    let most = now.max(then);
-    if most > 0.0 { (then - now).abs() / most } else { 0.0 }
+    let factors = Factors::told(low, high, from, to);
+    let now: f64 = by_load(&factors.law, &of).map(|(.., bytes)| bytes).sum();
+    let then = factors.total(&of);
+    (then - now).abs() / (now.max(then) + of_events(low, high, &of)).max(1.0)
+}
+
+/// The bytes of the groups that follow the number of events.
+fn of_events(low: &Outline, high: &Outline, of: &Means) -> f64 {
+    let law = Law::told(low, high);
+    let all: f64 = of.iter().flatten().sum();
+    all - by_load(&law, of).map(|(.., bytes)| bytes).sum::<f64>()
 }
 
 /// How much the mean live bytes of the two halves of a recording's time differ, as a share of the larger. A cache that
-/// fills shows here even if it is full before the end.
-pub(super) fn difference_within(outline: &Outline) -> f64 {
-    let [first, second] = [0, 1].map(|half| means(outline, &[half]).iter().flatten().sum::<f64>());
-    let most = first.max(second);
+/// fills shows here even if it is full before the end. Only the groups that follow the load count: what follows the
+/// number of events may still change.
+pub(super) fn difference_within(outline: &Outline, law: &Law) -> f64 {
+    let sums = [0, 1].map(|half| {
+        let means = means(outline, &[half]);
+        let rest: f64 = means.iter().flatten().sum();
+        let counted: f64 = by_load(law, &means).map(|(.., bytes)| bytes).sum();
+        (counted, rest - counted)
+    });
+    let [(first, _), (second, others)] = sums;
+    let most = first.max(second) + others;
     if most > 0.0 { (first - second).abs() / most } else { 0.0 }
+}
+
+/// How much the mean live bytes of the third and the last quarter of a recording's time differ, as a share of the larger.
+pub(super) fn difference_of_quarters(outline: &Outline) -> f64 {
+    let quarter = COURSE / 4;
+    let [third, last] = [2, 3].map(|at| {
+        let courses = outline.groups.iter().map(|group| &group.course[at * quarter..(at + 1) * quarter]);
+        courses.flatten().sum::<f64>()
+    });
+    share_of_difference(third, last)
 }
 
 /// Mean live bytes of what start-up left, and of what survived its window.
 pub(super) fn mean_of(outline: &Outline) -> (f64, f64) {
-    let [startup, freed, kept] = means(outline, &[0, 1]).map(|kind| kind.iter().sum::<f64>());
-    (startup, freed + kept)
+    let [startup, survivors] = means(outline, &[0, 1]).map(|kind| kind.iter().sum::<f64>());
+    (startup, survivors)
 }
 
-type Means = [Vec<f64>; Kind::COUNT];
+type Means = [Vec<f64>; Origin::COUNT];
 
 fn means(outline: &Outline, halves: &[usize]) -> Means {
-    let mut means = [vec![0.0; OCTAVES], vec![0.0; OCTAVES], vec![0.0; OCTAVES]];
+    let mut means = [vec![0.0; OCTAVES], vec![0.0; OCTAVES]];
     for group in &outline.groups {
         let place = means.get_mut(group.kind as usize).and_then(|kind| kind.get_mut(group.octave as usize));
-        if let Some(place) = place {
-            let bytes: f64 = halves.iter().map(|half| group.halves[*half]).sum();
-            *place += bytes / halves.len() as f64;
+        let Some(place) = place else { continue };
+        for half in halves {
+            let course = &group.course[half * COURSE / 2..(half + 1) * COURSE / 2];
+            *place += course.iter().sum::<f64>() / course.len() as f64 / halves.len() as f64;
         }
     }
     means
@@ -179,14 +218,15 @@ mod tests {
     use super::super::parts::Group;
     use super::*;
 
-    fn outline(load: f64, events: u64, kept: f64, freed: f64) -> Outline {
-        let group = |kind: Kind, bytes: f64| Group { kind: kind as u32, octave: 7, halves: [bytes, bytes] };
+    fn outline(load: f64, events: u64, small: f64, large: f64) -> Outline {
+        let kind = Origin::Survivor as u32;
+        let group = |octave: u32, bytes: f64| Group { kind, octave, course: vec![bytes; COURSE] };
         Outline {
             load,
             windows: 200,
             window_ns: 5_000_000,
             windows_events: events,
-            groups: vec![group(Kind::Kept, kept), group(Kind::Freed, freed)],
+            groups: vec![group(7, small), group(9, large)],
             ..Outline::default()
         }
     }
@@ -197,11 +237,10 @@ mod tests {
         let factors = Factors::told(&low, &high, &high, 9.0);
         assert!((factors.lanes - 3.0).abs() < 1e-9);
         // Each is moved a little towards the other.
-        let kept = factors.live[Kind::Kept as usize][7];
-        let freed = factors.live[Kind::Freed as usize][7];
-        assert!((1.0..1.1).contains(&kept), "{kept}");
-        assert!((2.8..=3.0).contains(&freed), "{freed}");
-        assert!((factors.beyond_lanes(Kind::Kept, 7) - kept / 3.0).abs() < 1e-9);
+        let [small, large] = [7, 9].map(|octave| factors.live[Origin::Survivor as usize][octave]);
+        assert!((1.0..1.1).contains(&small), "{small}");
+        assert!((2.8..=3.0).contains(&large), "{large}");
+        assert!((factors.kept_share(7) - small / 3.0).abs() < 1e-9);
         assert!(difference_of_halves(&low, &high, &high, 9.0) < 1e-9);
     }
 
@@ -226,9 +265,10 @@ mod tests {
     #[test]
     fn halves_that_disagree_are_seen() {
         let (mut low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 500.0, 300.0));
-        assert_eq!(difference_within(&low), 0.0);
-        low.groups[0].halves = [100.0, 500.0];
-        assert!((difference_within(&low) - 2.0 / 3.0).abs() < 1e-9);
+        let law = Law::stated(false);
+        assert_eq!(difference_within(&low, &law), 0.0);
+        low.groups[0].course[..COURSE / 2].fill(100.0);
+        assert!((difference_within(&low, &law) - 2.0 / 3.0).abs() < 1e-9);
         assert!(difference_of_halves(&low, &high, &high, 9.0) > 0.3);
     }
 
@@ -242,10 +282,5 @@ mod tests {
         assert!((line([(1.0, 100.0), (3.0, 200.0)], 3.0, 9.0) - 2.5).abs() < 1e-9);
         assert!((line([(1.0, 0.0), (3.0, 200.0)], 3.0, 9.0) - 1.0).abs() < 1e-9);
         assert!(line([(1.0, f64::NAN), (3.0, 200.0)], 3.0, 9.0).is_finite());
-    }
-
-    #[test]
-    fn a_size_has_an_octave() {
-        assert_eq!([0, 1, 2, 3, 64, u64::MAX].map(octave), [0, 1, 2, 2, 7, 64]);
     }
 }

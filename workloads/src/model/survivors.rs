@@ -1,10 +1,9 @@
 //! The objects of a part that survive it, and the laws that a part must obey: a file may hold anything.
 
-use super::parts::{Kind, NO_OBJECT, Part, Step, size_class};
-use super::scaling::octave;
+use super::parts::{Kind, NO_OBJECT, Part, Step, octave, size_class};
 
 /// An object that is live when its part ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Survivor {
     pub(super) object: u32,
     /// Where its steps begin in `later`, where the unanchored ones end, and where all end.

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::fit::{FittedModel, Options, fit, requested};
 use super::format;
 use super::parts::{Kind, Step};
+use super::play::is_within_reach;
 use super::{Model, ModelError, Open, Question, Subject};
 use crate::simulate::{self, Simulation, shipped};
 use crate::stream::RecordStream;
@@ -277,4 +278,9 @@ fn errors_are_of_the_user_unless_the_system_failed() {
     assert!(io(std::io::ErrorKind::NotFound.into()).is_usage());
     assert!(!io(std::io::ErrorKind::PermissionDenied.into()).is_usage());
     assert!(ModelError::NotAModel { path }.is_usage());
+}
+
+#[test]
+fn ten_times_a_decimal_load_is_within_reach() {
+    assert!(is_within_reach(3.0 / 0.3) && is_within_reach(0.3 / 3.0) && !is_within_reach(10.1));
 }

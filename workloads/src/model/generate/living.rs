@@ -63,8 +63,16 @@ impl Generation {
             let thread = self.crew.find(turn, survivor.thread, time_ns, &mut self.out);
             let action = Action::Malloc { object, size: survivor.bytes_at_end };
             self.out.push_back(Record::Event(Event { time_ns, thread, action }));
-            self.begin_life(part, object, survivor, model_begin_ns, turn, (1.0, None));
+            let chance = self.draw.unit();
+            let freed_ns = self.freed_ns(part, model_begin_ns, survivor, chance);
+            self.begin_life(part, object, survivor, model_begin_ns, turn, (1.0, freed_ns));
         }
+    }
+
+    /// Whether an object that is never freed is one of those that no longer come as often as in the recording.
+    pub(super) fn has_become_rare(&mut self, survivor: &Survivor, lengths: f64) -> bool {
+        let stays = !survivor.is_freed && self.score.continuation.stays(survivor.class as usize);
+        stays && self.draw.unit() >= self.score.endless.share(lengths)
     }
 
     /// When an object that the recording never saw freed is freed, if that is before the end.
@@ -83,16 +91,16 @@ impl Generation {
         let all_ns = u64::from(outline.windows) * outline.window_ns;
         let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
         let birth_ns = begin_ns.saturating_add(self.paced(part, survivor.birth_ns));
-        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64;
+        // What lives for a number of events ages as fast as they come.
+        let pace = self.asked.factors.ageing(survivor.octave as usize);
+        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64 * pace;
         // Where it is about as old at the end as it was in the recording, nothing need be guessed.
         if left_ns <= age_ns as f64 * 1.02 + 1e6 {
             return None;
         }
-        let tail_ns = outline.tail_ns;
         let class = survivor.class as usize;
-        let life_ns =
-            self.score.continuation.draw(class, age_ns, left_ns as u64, tail_ns, chance, &mut self.draw)?;
-        let freed_ns = birth_ns.saturating_add(life_ns);
+        let life_ns = self.score.continuation.draw(class, age_ns, left_ns as u64, chance, &mut self.draw)?;
+        let freed_ns = birth_ns.saturating_add((life_ns as f64 / pace) as u64);
         (freed_ns < self.model_end_ns).then_some(freed_ns)
     }
 
@@ -147,9 +155,14 @@ impl Generation {
             let beyond_ns = step.time_ns.saturating_sub(self.recorded_length_of(living.part));
             let beyond_ns = if stretch == 1.0 { beyond_ns } else { (beyond_ns as f64 * stretch) as u64 };
             let model_ns = living.model_begin_ns.saturating_add(part_ns).saturating_add(beyond_ns);
-            return (model_ns <= self.model_end_ns)
-                .then(|| trace_ns(model_ns))
-                .or_else(|| self.anchored_ns(living));
+            // What is in flight at the end is finished while the program shuts down.
+            return match model_ns.checked_sub(self.model_end_ns).filter(|beyond_ns| *beyond_ns > 0) {
+                None => Some(trace_ns(model_ns)),
+                Some(beyond_ns) if beyond_ns <= self.score.outline.shutdown_ns => {
+                    Some(self.end_ns.saturating_add(beyond_ns))
+                }
+                Some(_) => self.anchored_ns(living),
+            };
         }
         match living.freed_ns {
             Some(freed_ns) => Some(trace_ns(freed_ns)),
@@ -167,12 +180,11 @@ impl Generation {
     pub(super) fn live_on(&mut self, place: u32, time_ns: u64) {
         let Some(mut living) = self.living[place as usize].take() else { return };
         self.living_free.push(place);
-        let is_over = time_ns > self.end_ns || (time_ns == self.end_ns && living.at >= living.anchored);
+        let is_over = time_ns >= self.end_ns && living.at >= living.anchored;
         if living.at >= living.anchored && living.freed_ns.is_some() && !is_over {
             return self.free(&living, time_ns);
         }
         if is_over {
-            living.at = living.at.max(living.anchored);
             living.freed_ns = None;
         }
         let score = Arc::clone(&self.score);
@@ -199,7 +211,9 @@ impl Generation {
         let object = living.object;
         let of_end =
             self.playable(living.part).part.later[living.anchored as usize..living.to as usize].iter();
-        let touched = of_end.rev().find(|step| step.kind == Kind::Touched).map(|step| step.bytes);
+        // What it had been touched by then: a later realloc may have made it larger.
+        let of_end = of_end.take_while(|step| step.kind != Kind::Realloc);
+        let touched = of_end.filter(|step| step.kind == Kind::Touched).last().map(|step| step.bytes);
         if let Some(bytes) = touched {
             let action = Action::Touched { object, bytes };
             self.out.push_back(Record::Event(Event { time_ns, thread, action }));
