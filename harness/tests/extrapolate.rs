@@ -1,7 +1,8 @@
-//! `heaplab fit --check`: a model's resident memory compared with that of its recording, under real allocators.
+//! Models of recordings under real allocators: `heaplab fit --check`, and whole processes at another load.
 
 mod support;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -104,4 +105,83 @@ fn a_check_that_is_stopped_leaves_the_model() {
     assert!(said.contains("is written without the check"), "{said}");
     let checks = read_facts(&model).expect("a model").checks;
     assert!(!checks.is_empty() && checks.iter().all(|check| check.kind != CheckKind::Resident));
+}
+
+/// A directory with growing.c compiled, and recordings of it at loads 1 and 2.
+fn recorded() -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a directory");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/growing.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-o"]).arg(place.path().join("growing")).arg(source);
+    assert!(compiler.status().expect("a C compiler").success());
+    for load in ["1", "2"] {
+        let mut record = heaplab();
+        record.current_dir(&place).args(["record", "-o"]).arg(format!("{load}.hlt"));
+        record.args(["--", "./growing", load]).assert().success();
+    }
+    place
+}
+
+#[test]
+fn a_program_at_another_load_is_predicted_as_a_whole_and_run() {
+    let place = recorded();
+    let heaplab_at = |words: &[&str]| {
+        let mut command = heaplab();
+        command.current_dir(&place).args(words);
+        command.output().expect("it starts")
+    };
+    let of_two = ["fit", "1.hlt", "2.hlt", "--load", "1,2"];
+    let output = heaplab_at(&[&of_two[..], &["--check", "-a", "ptmalloc2", "-o", "model.hlm"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("outside_malloc"), "{}", stdout(&output));
+    // 8 MiB and 4 MiB for each unit of load; libraries' data comes on top.
+    let facts = read_facts(&place.path().join("model.hlm")).expect("a model");
+    for (recording, known) in facts.recordings.iter().zip([12, 16]) {
+        let mib = recording.outside_malloc_bytes.expect("it was measured") as f64 / f64::from(1 << 20);
+        assert!((f64::from(known)..f64::from(known) + 0.7).contains(&mib), "{known}: {mib}");
+    }
+
+    let command = ["-a", "ptmalloc2", "-a", "jemalloc", "--reps", "1", "--", "./growing", "4"];
+    let validate = |words: &[&str]| heaplab_at(&[&["validate"], words, &command].concat());
+    let output = validate(&["model.hlm", "--model-load", "4"]);
+    let shown = stdout(&output);
+    assert!(output.status.success(), "{shown}{}", stderr(&output));
+    for part in
+        ["outside malloc", "for 4 and 1.00 times its length", "its band is", "the model's trace lasts 1."]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let directory = place.path().join("model.hlm.validation");
+    let mut reader = csv::Reader::from_path(directory.join("validation.csv")).expect("a validation");
+    let rows: Vec<HashMap<String, String>> =
+        reader.deserialize().map(|row| row.expect("a whole row")).collect();
+    assert_eq!(rows.len(), 6, "{shown}");
+    for row in &rows {
+        let error: f64 = row["error"].parse().expect("a fraction");
+        // 24 MiB outside malloc and 31 MiB of blocks: without the former it would be 44 % too low.
+        assert!(error.abs() < 0.12, "{row:?}");
+        assert_eq!(row["null_error"], "", "no process was recorded: {row:?}");
+    }
+    assert!(directory.join("validation.png").exists());
+
+    // A plan counts the whole process too.
+    let output =
+        heaplab_at(&["plan", "model.hlm.validation/replay", "--host-memory", "1GiB", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a plan");
+    assert_eq!(plan["hosts"][0]["basis"], "predicted", "{plan}");
+
+    // What cannot be compared is refused before anything runs.
+    assert!(heaplab_at(&[&of_two[..], &["-o", "unchecked.hlm"]].concat()).status.success());
+    for (words, why) in [
+        (&["unchecked.hlm"][..], "fit it with --check"),
+        (&["missing.hlm"], "cannot open"),
+        (&["1.hlt", "--model-load", "4"], "1.hlt is not a model"),
+        (&["1.hlt", "--model-duration", "4s"], "1.hlt is not a model"),
+        (&["model.hlm", "--model-load", "400"], "at most 10 times it"),
+    ] {
+        let output = validate(&[words, &["-o", "refused"]].concat());
+        let said = stderr(&output);
+        assert!(matches!(output.status.code(), Some(1 | 2)) && said.contains(why), "{words:?}: {said}");
+        assert!(!place.path().join("refused/exec").exists(), "{words:?}");
+    }
 }

@@ -45,7 +45,8 @@ pub(super) struct Args {
     /// that grows with the load
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Also replay the model and its recordings, and include the error in resident memory in the model's band
+    /// Also replay the model and its recordings: the error in resident memory becomes part of the model's band, and the
+    /// model knows how much memory its process has outside malloc
     #[arg(long)]
     check: bool,
     /// With --check: a variant to replay under; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]
@@ -101,6 +102,11 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
             ),
         ));
     }
+    for recording in &facts.recordings {
+        let Some(bytes) = recording.outside_malloc_bytes else { continue };
+        let outside = format!("load {}: {:.1} MiB", recording.load, bytes as f64 / f64::from(1 << 20));
+        rows.push(("outside_malloc", outside));
+    }
     for check in &facts.checks {
         rows.push((
             "check",
@@ -142,7 +148,7 @@ fn check(
         seed: DEFAULT_SEED,
         timeout_ns: nanoseconds(CHECK_WITHIN),
     };
-    let Some(errors) = check_model(&question, &stop, &|notice| screen.show(notice))? else {
+    let Some(found) = check_model(&question, &stop, &|notice| screen.show(notice))? else {
         return Ok(false);
     };
     let as_check = |error: ResidentError| Check {
@@ -152,7 +158,11 @@ fn check(
         load: error.load,
         kind: CheckKind::Resident,
     };
-    model.add_checks(errors.into_iter().map(as_check).collect());
+    model.add_checks(found.errors.into_iter().map(as_check).collect());
+    found.outside_malloc.iter().for_each(|(load, bytes)| model.set_outside_malloc(*load, *bytes));
+    for why in &found.notes {
+        say!("heaplab: warning: memory outside malloc is not known, so heaps alone are predicted: {why}");
+    }
     Ok(true)
 }
 

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use heaplab_workloads::model::parse_load;
 use heaplab_workloads::simulate::DEFAULT_SEED;
 
 use super::exec::parse_ready;
@@ -28,9 +29,16 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A recording of the command; if it does not exist, it is made like the samples (until the program exits, its time
-    /// is over or its load ends), under the first variant without settings
-    #[arg(value_name = "FILE.hlt")]
+    /// is over or its load ends), under the first variant without settings. Or a model of recordings (.hlm) that was
+    /// fitted with --check
+    #[arg(value_name = "FILE")]
     recording: PathBuf,
+    /// Of a model: the load that the command is under, in the model's unit [default: the highest recorded]
+    #[arg(long, value_name = "LOAD", value_parser = parse_load)]
+    model_load: Option<f64>,
+    /// Of a model: the length of its trace [default: that of its recordings]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    model_duration: Option<Duration>,
     /// A variant; once for each [default: ptmalloc2, jemalloc, tcmalloc, mimalloc]. The one that the recording was
     /// made under must be among them
     #[arg(short, long = "allocator", value_name = "VARIANT")]
@@ -101,6 +109,8 @@ fn validation(args: Args) -> Validation {
     });
     Validation {
         recording: args.recording,
+        set: args.model_load.map(|load| format!("load={load}")).into_iter().collect(),
+        duration_ns: args.model_duration.map(nanoseconds),
         directory,
         options: RunOptions {
             seed: DEFAULT_SEED,

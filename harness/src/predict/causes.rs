@@ -16,6 +16,9 @@ pub(super) fn describe_causes(
     let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
     let mut parts = Vec::new();
     let Some((workload, recorded)) = predictions.recorded.iter().next() else {
+        if !predictions.outside_malloc.is_empty() {
+            return Ok(describe_model(replays, real, predictions));
+        }
         parts.push(
             "the recording does not contain the memory of its process: nothing can be predicted".to_owned(),
         );
@@ -94,6 +97,36 @@ pub(super) fn describe_causes(
     }
     parts.extend(describe_lengths(real, &base, recorded));
     Ok(parts)
+}
+
+/// The same for a model of recordings: what it was made of, and what it states.
+fn describe_model(replays: &Run, real: &Run, predictions: &Predictions) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for workload in &replays.file.workloads {
+        let Some(outside) = predictions.outside_malloc.get(&workload.name) else { continue };
+        parts.push(format!(
+            "not heap: {:.1} MiB are in each prediction, which is what the process had outside malloc when the model was \
+             fitted",
+            *outside as f64 / f64::from(1 << 20)
+        ));
+        let band = workload.extrapolation_band.as_ref().and_then(|band| band.parse::<f64>().ok());
+        let band = band.map(|band| format!("; its band is {:.0} % to each side", 100.0 * band));
+        parts.extend(
+            workload
+                .extrapolation
+                .as_ref()
+                .map(|said| format!("{}: {said}{}", workload.name, band.unwrap_or_default())),
+        );
+        let modelled = workload.duration_ns.map_or(0.0, |duration| duration as f64 / 1e9);
+        let lasted = real.file.variants.iter().filter_map(|variant| {
+            let wall = median(&values(real, &variant.label, Pass::Exec, |sample| sample.wall_ns))?;
+            Some(format!("{:.1} s under {}", wall / 1e9, variant.label))
+        });
+        let lasted = lasted.collect::<Vec<_>>().join(", ");
+        parts.push(format!("time: the model's trace lasts {modelled:.1} s, the program's own runs {lasted}"));
+    }
+    parts.push("CPU time is not predicted from a model".to_owned());
+    parts
 }
 
 /// How far the recorded run's CPU time is from that of the program's own runs on the same allocator: this part of

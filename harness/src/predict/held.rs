@@ -57,8 +57,8 @@ pub struct Held {
     pub real_spread: f64,
     /// (predicted - real) / real.
     pub error: f64,
-    /// The same for the null predictor.
-    pub null_error: f64,
+    /// The same for the null predictor: memory stays as recorded. None for a model, of which no process was recorded.
+    pub null_error: Option<f64>,
     /// (predicted - real) / (real - requested): the error of the heap's part alone; none if nothing remains.
     pub heap_error: Option<f64>,
     /// How memory is counted.

@@ -17,11 +17,15 @@
 //! explain the difference; both replays are then evaluated there. For the build recorded under, the prediction equals
 //! the recording.
 //!
+//! A model of recordings has no recorded process. What the process has outside malloc was measured when the model was
+//! fitted, with the same formula, and is added to each of its replays.
+//!
 //! It reads only a run's files, and fits no constant.
 
 mod adding;
 mod causes;
 mod held;
+mod modelled;
 mod prediction;
 mod processor;
 mod progress;
@@ -33,7 +37,8 @@ mod tree;
 mod validation;
 
 pub use held::{Figure, Held, HeldCpu, PLANNED_FRACTION};
-pub use prediction::{Prediction, Predictions, predict};
+pub use modelled::{measure_outside_malloc, predict};
+pub use prediction::{Prediction, Predictions};
 pub use processor::predict_cpu_times_ns;
 pub use ranking::{CLEAR_DIFFERENCE, Ranking, Standing, chance_apart, rank};
 pub use subject::Curves;

@@ -1,7 +1,7 @@
 //! The formula: the memory that a process would have under a variant, from its recording and the replays of
 //! one block.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::recording::{fill, nearest_looks_ns, thin};
 use super::samples::{Replay, replays_at};
@@ -64,19 +64,27 @@ pub struct Predictions {
     pub of_samples: HashMap<usize, Prediction>,
     /// The recorded memory, by workload: the times and bytes that predictions are based on.
     pub recorded: Recorded,
+    /// Models of recordings that state how many bytes their process has outside malloc, by workload.
+    pub outside_malloc: BTreeMap<String, u64>,
     /// Why a recording has no prediction, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Predicts for every ok memory sample of a workload whose recording contains its process's memory.
-pub fn predict(run: &Run) -> Result<Predictions, ResultsError> {
-    let mut predictions = Predictions::default();
+/// The recorded memory of a run's workloads, at the times at which it was sampled.
+pub(super) fn recorded_memory(run: &Run) -> Result<Recorded, ResultsError> {
+    let mut recorded = Recorded::new();
     for (workload, points) in run.recorded()? {
         let described = run.file.workloads.iter().find(|described| described.name == workload);
         let stated = described.and_then(|described| described.recorded_sampling_interval_ns);
         let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
-        predictions.recorded.insert(workload, thin(fill(points, step)));
+        recorded.insert(workload, thin(fill(points, step)));
     }
+    Ok(recorded)
+}
+
+/// Predicts for every ok memory sample of a workload whose recording contains its process's memory.
+pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError> {
+    let mut predictions = Predictions { recorded: recorded_memory(run)?, ..Predictions::default() };
     predictions.notes.extend(run.file.workloads.iter().filter_map(describe_recorders_share));
     if predictions.recorded.is_empty() {
         return Ok(predictions);

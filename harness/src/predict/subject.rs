@@ -8,6 +8,8 @@ use super::samples::values;
 use super::tree::TreePredictions;
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, RunTree, Sample, Status};
 
+static NONE: Vec<MemoryPoint> = Vec::new();
+
 /// Memory of one variant over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curves {
@@ -47,7 +49,10 @@ impl<'a> Subject<'a> {
         if let Some(tree) = replays.file.trees.first() {
             return Subject::of_tree(replays, real, tree, trees);
         }
-        let Some((workload, recorded)) = predictions.recorded.iter().next() else { return Ok(Vec::new()) };
+        let recorded = predictions.recorded.iter().next();
+        // A model has no recorded process.
+        let modelled = predictions.outside_malloc.keys().next().map(|workload| (workload, &NONE));
+        let Some((workload, recorded)) = recorded.or(modelled) else { return Ok(Vec::new()) };
         let mut places: Vec<_> = predictions.of_samples.iter().collect();
         places.sort_by_key(|(place, _)| **place);
         let predicted = places.into_iter().map(|(place, found)| (&*replays.samples[*place].variant, found));

@@ -5,7 +5,7 @@
 
 use super::causes::{describe_causes, describe_time, describe_tree};
 use super::held::{Figure, Held, HeldCpu, Reality};
-use super::prediction::predict;
+use super::modelled::predict;
 use super::processor::beyond_base;
 use super::ranking::{Ranking, Standing, rank};
 use super::samples::{replayed_cpu_ns, values, whole_cpu_ns};
@@ -123,9 +123,9 @@ fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     };
     let recorded = subject.recorded;
     let null = match figure {
-        Figure::Peak => recorded.iter().map(|point| point.resident_bytes).max()? as f64,
-        Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean()? as f64,
-        Figure::Percentile(fraction) => over_time(recorded, fraction)? as f64,
+        Figure::Peak => recorded.iter().map(|point| point.resident_bytes).max(),
+        Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean(),
+        Figure::Percentile(fraction) => over_time(recorded, fraction),
     };
     let predicted_bytes = median(&predicted.collect::<Vec<_>>())?;
     let really = Reality::of(&really)?;
@@ -142,7 +142,7 @@ fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
         real_most_bytes: really.most,
         real_spread: really.spread(),
         error: really.error(predicted_bytes),
-        null_error: really.error(null),
+        null_error: null.map(|null| really.error(null as f64)),
         heap_error: (is_of_heap && requested.is_some()).then(|| (predicted_bytes - really.median) / beyond),
         counting: subject.counting,
         progress_error: (figure == Figure::Mean).then(|| over_progress(subject, variant)).flatten(),
@@ -198,7 +198,9 @@ impl Validation {
     /// Errors of CPU time; none if nothing is predicted.
     #[must_use]
     pub fn cpu_errors(&self) -> Option<Errors> {
-        Errors::of(self.cpu.iter().filter_map(|held| Some((held.error?, held.null_error?, held.real_spread))))
+        Errors::of(
+            self.cpu.iter().filter_map(|held| Some((held.error?, Some(held.null_error?), held.real_spread))),
+        )
     }
 }
 
@@ -209,18 +211,20 @@ pub struct Errors {
     pub median: f64,
     /// The largest.
     pub worst: f64,
-    /// The median of the null predictor's.
-    pub null: f64,
+    /// The median of the null predictor's; none if there is none.
+    pub null: Option<f64>,
 }
 
 impl Errors {
     /// Of (error, the null predictor's, reality's spread).
-    fn of(held: impl Iterator<Item = (f64, f64, f64)>) -> Option<Errors> {
+    fn of(held: impl Iterator<Item = (f64, Option<f64>, f64)>) -> Option<Errors> {
         let counted = |error: f64, spread: f64| if error.abs() <= spread { 0.0 } else { error.abs() };
-        let (errors, null): (Vec<f64>, Vec<f64>) =
-            held.map(|(error, null, spread)| (counted(error, spread), counted(null, spread))).unzip();
+        let (errors, null): (Vec<f64>, Vec<Option<f64>>) = held
+            .map(|(error, null, spread)| (counted(error, spread), null.map(|null| counted(null, spread))))
+            .unzip();
         let worst = errors.iter().copied().fold(0.0, f64::max);
-        Some(Errors { median: median(&errors)?, worst, null: median(&null)? })
+        let null: Vec<f64> = null.into_iter().flatten().collect();
+        Some(Errors { median: median(&errors)?, worst, null: median(&null) })
     }
 }
 
@@ -239,7 +243,7 @@ mod tests {
             real_most_bytes: 1.0,
             real_spread,
             error,
-            null_error: 0.3,
+            null_error: Some(0.3),
             heap_error: None,
             counting: Counting::Process,
             progress_error: None,
@@ -248,7 +252,7 @@ mod tests {
         let validation = Validation { memory, ..Validation::default() };
         assert_eq!(
             validation.errors(Figure::Peak, Counting::Process),
-            Some(Errors { median: 0.06, worst: 0.10, null: 0.3 })
+            Some(Errors { median: 0.06, worst: 0.10, null: Some(0.3) })
         );
         assert_eq!(validation.errors(Figure::Mean, Counting::Process), None);
     }

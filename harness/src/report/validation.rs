@@ -68,7 +68,7 @@ fn memory_grid(validation: &Validation) -> Grid {
             format!("{:.1} %", held.real_spread * 100.0),
             signed(held.error),
             held.progress_error.map_or_else(|| "-".to_owned(), signed),
-            signed(held.null_error),
+            held.null_error.map_or_else(|| "-".to_owned(), signed),
             held.heap_error.map_or_else(|| "-".to_owned(), signed),
         ]
     };
@@ -166,12 +166,12 @@ fn sentences(validation: &Validation) -> Vec<String> {
 }
 
 fn describe_errors(name: &str, errors: Errors) -> String {
+    let null = errors.null.map(|null| format!("; {:.1} % if nothing changed", null * 100.0));
     format!(
-        "{name}: median error {:.1} %, worst {:.1} %; {:.1} % if nothing changed (an error within the \
-         spread of the real runs counts as 0)",
+        "{name}: median error {:.1} %, worst {:.1} %{} (an error within the spread of the real runs counts as 0)",
         errors.median * 100.0,
         errors.worst * 100.0,
-        errors.null * 100.0
+        null.unwrap_or_default()
     )
 }
 
@@ -201,7 +201,7 @@ mod tests {
             real_most_bytes: real_bytes * 1.01,
             real_spread: 0.01,
             error: (predicted_bytes - real_bytes) / real_bytes,
-            null_error: (100e6 - real_bytes) / real_bytes,
+            null_error: Some((100e6 - real_bytes) / real_bytes),
             heap_error: Some(0.5),
             counting: Counting::Process,
             progress_error: None,

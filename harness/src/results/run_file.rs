@@ -193,6 +193,9 @@ pub struct RunWorkload {
     /// Half the width of the band around its memory figures, as a fraction of them: a decimal number.
     #[serde(default)]
     pub extrapolation_band: Option<String>,
+    /// For a model of recordings: anonymous memory that its process has outside malloc; empty if that was not measured.
+    #[serde(default, with = "wide")]
+    pub outside_malloc_bytes: Option<u64>,
     /// Phases of a load model in the order of their start.
     #[serde(default)]
     pub phases: Vec<RunPhase>,

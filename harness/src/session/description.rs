@@ -102,6 +102,7 @@ pub(super) fn describe_workloads(
             thinned: recording.and_then(|recording| recording.thinned.clone()),
             extrapolation: recording.and_then(|recording| recording.extrapolation.clone()),
             extrapolation_band: recording.and_then(|recording| recording.extrapolation_band.clone()),
+            outside_malloc_bytes: recording.and_then(|recording| recording.outside_malloc_bytes),
             phases: recording.map_or_else(Vec::new, |recording| recording.phases.clone()),
             on: None,
         });

@@ -37,7 +37,7 @@ pub use blocks::{BlocksEnded, measure_blocks, pass_of_metric};
 pub use error::SessionError;
 pub use limit::{LimitQuestion, LimitRow, find_limits};
 pub use merge::{Merge, Merged, merge_runs};
-pub use model_check::{ModelQuestion, ResidentError, check_model};
+pub use model_check::{ModelCheck, ModelQuestion, ResidentError, check_model};
 pub use notice::{Listener, Notice};
 pub use opening::{Ended, Start, is_begun};
 pub use program::{ProgramEnded, measure_program};

@@ -1,7 +1,9 @@
-//! How far a model's resident memory is from that of the recordings it was made of, under real allocators.
+//! How far a model's resident memory is from that of the recordings it was made of, under real allocators, and what the
+//! recorded process had outside malloc.
 //!
 //! A model reproduces requested bytes; what an allocator makes of them may differ. Each recording is replayed, and the
-//! model at the recording's load, in the memory pass, and the medians of both are compared.
+//! model at the recording's load, in the memory pass, and the medians of both are compared. The recording's replay on the
+//! allocator that the process ran on also shows which of the process's memory was not malloc's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,8 @@ use super::notice::Listener;
 use super::opening::{Ended, Start};
 use super::sampling::measure_replays;
 use crate::design::{Pass, ReplayOptions, RunOptions};
-use crate::results::{self, Sample, Status};
+use crate::predict::measure_outside_malloc;
+use crate::results::{self, Run, Sample, Status};
 use crate::stats::median;
 
 /// Samples of each variant: layouts of the recording's replay, and seeds of the model.
@@ -46,6 +49,17 @@ pub struct ResidentError {
     pub mean_off: f64,
 }
 
+/// What the check of a model found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ModelCheck {
+    /// How far off the model is, by recording and variant.
+    pub errors: Vec<ResidentError>,
+    /// Anonymous memory of the process outside malloc, by the load of the recording.
+    pub outside_malloc: Vec<(f64, u64)>,
+    /// Why that is not known of a recording, in words.
+    pub notes: Vec<String>,
+}
+
 /// Median peak and mean of resident bytes, by variant.
 type Medians = BTreeMap<String, (f64, f64)>;
 
@@ -58,9 +72,9 @@ pub fn check_model(
     question: &ModelQuestion<'_>,
     stop: &AtomicBool,
     listener: Listener<'_>,
-) -> Result<Option<Vec<ResidentError>>, SessionError> {
+) -> Result<Option<ModelCheck>, SessionError> {
     let place = tempfile::tempdir().map_err(SessionError::failed("cannot make a temporary directory"))?;
-    let mut found = Vec::new();
+    let mut found = ModelCheck::default();
     for (at, (recording, load)) in question.recordings.iter().enumerate() {
         let directory = |name: &str| place.path().join(format!("{name}-{at}"));
         let replay = |workload: &Path, set: Vec<String>, directory: PathBuf| {
@@ -69,9 +83,16 @@ pub fn check_model(
         let Some(recorded) = replay(recording, Vec::new(), directory("recording"))? else { return Ok(None) };
         let at_load = vec![format!("load={load}")];
         let Some(modelled) = replay(question.model, at_load, directory("model"))? else { return Ok(None) };
-        for (variant, (peak, mean)) in recorded {
+        for workload in &recorded.file.workloads {
+            match measure_outside_malloc(&recorded, &workload.name)? {
+                Ok(bytes) => found.outside_malloc.push((*load, bytes)),
+                Err(why) => found.notes.push(why),
+            }
+        }
+        let modelled = medians(&modelled.samples)?;
+        for (variant, (peak, mean)) in medians(&recorded.samples)? {
             let Some((model_peak, model_mean)) = modelled.get(&variant) else { continue };
-            found.push(ResidentError {
+            found.errors.push(ResidentError {
                 variant,
                 load: *load,
                 peak_off: model_peak / peak - 1.0,
@@ -90,7 +111,7 @@ impl ModelQuestion<'_> {
         directory: PathBuf,
         stop: &AtomicBool,
         listener: Listener<'_>,
-    ) -> Result<Option<Medians>, SessionError> {
+    ) -> Result<Option<Run>, SessionError> {
         let replay = ReplayOptions {
             workloads: vec![workload.display().to_string()],
             set,
@@ -109,7 +130,7 @@ impl ModelQuestion<'_> {
         };
         let start = Start::New { options, argv: Vec::new(), output: Some(directory), shard: None };
         let Ended::Finished(path) = measure_replays(start, stop, listener)? else { return Ok(None) };
-        medians(&results::load(&path)?.samples).map(Some)
+        Ok(Some(results::load(&path)?))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heaplab_trace::{Coverage, Header, Record, RecordedAllocator, TraceError, TraceReader};
-use heaplab_workloads::model::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL};
+use heaplab_workloads::model::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL, OUTSIDE_NOTE};
 use heaplab_workloads::simulate::{MAX_PHASES, SIMULATE, THINNED_NOTE, is_phase};
 
 use super::error::SessionError;
@@ -31,6 +31,8 @@ pub(super) struct Recording {
     pub(super) extrapolation: Option<String>,
     /// Half the width of the band around its figures, as a share.
     pub(super) extrapolation_band: Option<String>,
+    /// Of a model of recordings: how much of its process's memory is not malloc's.
+    pub(super) outside_malloc_bytes: Option<u64>,
     /// The phases of a load model.
     pub(super) phases: Vec<RunPhase>,
     is_model: bool,
@@ -66,6 +68,7 @@ impl Recording {
             thinned,
             extrapolation: note(EXTRAPOLATION_NOTE).filter(|_| is_fitted),
             extrapolation_band: note(BAND_NOTE).filter(|_| is_fitted),
+            outside_malloc_bytes: number(OUTSIDE_NOTE).filter(|_| is_fitted),
             is_model,
             ..Recording::default()
         }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use heaplab_allocators::registry::DEFAULT_BASELINE;
 use heaplab_allocators::{Injection, Variant};
+use heaplab_workloads::model::{ModelError, read_facts};
 
-use super::error::{SessionError, usage};
+use super::error::{SessionError, chain, usage};
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Start, is_begun};
 use super::program::{ProgramEnded, measure_program};
@@ -30,8 +31,12 @@ const MERGING: Duration = Duration::from_secs(600);
 /// What is validated, and how.
 #[derive(Debug, Clone)]
 pub struct Validation {
-    /// The recording, which is made if it does not exist.
+    /// The recording, which is made if it does not exist, or a model of recordings.
     pub recording: PathBuf,
+    /// Of a model: what is set, as `KEY=VALUE`, such as its load.
+    pub set: Vec<String>,
+    /// Of a model: the length of its trace; none for that of its recordings.
+    pub duration_ns: Option<u64>,
     /// Where both runs go.
     pub directory: PathBuf,
     /// The program and its arguments.
@@ -61,6 +66,13 @@ pub fn validate_recording(
     stop: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Option<(PathBuf, PathBuf)>, SessionError> {
+    let is_model = is_model(&validation.recording)?;
+    if !is_model && (validation.duration_ns.is_some() || !validation.set.is_empty()) {
+        let path = validation.recording.display();
+        return Err(usage(format!(
+            "{path} is not a model (.hlm): only a model has a load and a length to set"
+        )));
+    }
     let command = validation.command.first().map_or("".as_ref(), |word| word.as_os_str());
     // The replays take minutes, so a program that cannot be run after them is reported first.
     find_program(command, std::env::var_os("PATH"))?;
@@ -73,7 +85,10 @@ pub fn validate_recording(
             return Err(SessionError::Failed { what, source: "see above".into() });
         }
     }
-    let replayed = validation.find_replayed(listener)?;
+    let replayed = match is_model {
+        true => Replayed { workload: validation.recording.display().to_string(), of: Kind::Model },
+        false => validation.find_replayed(listener)?,
+    };
     let directory = &validation.directory;
     std::fs::create_dir_all(directory)
         .map_err(SessionError::failed(format!("{}: cannot create", directory.display())))?;
@@ -100,7 +115,35 @@ pub fn validate_recording(
 /// What a validation replays.
 struct Replayed {
     workload: String,
-    is_tree: bool,
+    of: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Process,
+    Tree,
+    Model,
+}
+
+/// Whether a file is a model of recordings, by its first bytes. Its process's memory outside malloc must be known.
+fn is_model(path: &Path) -> Result<bool, SessionError> {
+    let facts = match read_facts(path) {
+        Ok(facts) => facts,
+        Err(ModelError::NotAModel { .. }) => return Ok(false),
+        Err(ModelError::Io { .. }) if !path.exists() && path.extension() != Some("hlm".as_ref()) => {
+            return Ok(false);
+        }
+        Err(error) if error.is_usage() => return Err(usage(chain(&error))),
+        Err(error) => return Err(SessionError::failed("cannot read the model")(error)),
+    };
+    if facts.recordings.iter().any(|recording| recording.outside_malloc_bytes.is_none()) {
+        return Err(usage(format!(
+            "{}: it does not say how much memory its process has outside malloc, so nothing can be predicted of the whole \
+             process: fit it with --check, on the machine of the recordings",
+            path.display()
+        )));
+    }
+    Ok(true)
 }
 
 /// The two runs of a validation's directory.
@@ -137,10 +180,11 @@ impl Validation {
     fn find_replayed(&self, listener: Listener<'_>) -> Result<Replayed, SessionError> {
         let recording = self.recording.display().to_string();
         let replayed = match Tree::beside(&self.recording) {
-            Some(manifest) => Replayed { workload: manifest.display().to_string(), is_tree: true },
-            None => Replayed { workload: recording, is_tree: false },
+            Some(manifest) => Replayed { workload: manifest.display().to_string(), of: Kind::Tree },
+            None => Replayed { workload: recording, of: Kind::Process },
         };
-        let gaps = if replayed.is_tree {
+        let is_tree = replayed.of == Kind::Tree;
+        let gaps = if is_tree {
             let tree = Tree::read(&replayed.workload)?.describe(|_| None, false)?;
             tree.refused.into_iter().collect()
         } else {
@@ -153,7 +197,7 @@ impl Validation {
             );
             return Err(SessionError::Failed { what, source: gaps.join("; ").into() });
         }
-        if replayed.is_tree {
+        if is_tree {
             listener(&Notice::Say(format!(
                 "{}: all processes of the tree are replayed, and their memory together is compared",
                 replayed.workload
@@ -169,12 +213,14 @@ impl Validation {
             // CPU time is compared.
             pace: Some(Pace::Virtual),
             despite_coverage: self.despite_coverage,
+            set: self.set.clone(),
+            duration_ns: self.duration_ns,
             ..ReplayOptions::default()
         };
-        // CPU time is not predicted for a tree.
+        // CPU time is predicted from a recording of one process alone.
         let of_process = [Pass::Throughput, Pass::Memory];
         RunOptions {
-            passes: of_process[usize::from(replayed.is_tree)..].to_vec(),
+            passes: of_process[usize::from(replayed.of != Kind::Process)..].to_vec(),
             replay: Some(replay),
             ..self.options.clone()
         }

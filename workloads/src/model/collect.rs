@@ -344,6 +344,7 @@ impl<'a> Collector<'a> {
             threads: survey.threads.clone(),
             passing,
             growth: survey.growth,
+            outside_malloc_bytes: None,
         };
         for part in &mut self.parts {
             part.later.sort_by_key(|step| step.object);

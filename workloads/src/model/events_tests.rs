@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use heaplab_trace::{Action, Event, Header, Record};
 
-use super::fit::{Options, fit, requested};
+use super::fit::{Options, fit};
+use super::requested::requested;
 use super::{Model, Question, Subject};
 use crate::stream::{RecordStream, StreamError};
 

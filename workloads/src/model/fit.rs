@@ -1,25 +1,20 @@
 //! From recordings to a model: each is read twice, the model is tried on the recordings, and its errors are
 //! written down.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use heaplab_trace::{Header, Record};
-use rustc_hash::FxHashMap;
+use heaplab_trace::Header;
 
+use super::check::check;
 use super::choose::choose;
 use super::collect::Collector;
 use super::error::ModelError;
 use super::facts::{Check, CheckKind, Facts};
 use super::gate::{GROWTH_LIMIT, MANY_LARGE_OBJECTS};
-use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS, Part, WINDOWS};
-use super::play::{CHECK_LIMIT, Model, is_within_reach};
-use super::question::Question;
+use super::parts::{Fitted, MOST_RECORDINGS, MOST_STEPS};
+use super::play::CHECK_LIMIT;
 use super::subject::Subject;
-use super::survey::{Chain, Requested, Survey, survey};
-use crate::stream::{RecordStream, StreamError};
-
-/// Seeds with which the model is tried on its own recordings.
-const SEEDS: u64 = 3;
+use super::survey::{Survey, stream_error, survey};
 
 /// How a model is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +48,14 @@ impl FittedModel {
     pub fn add_checks(&mut self, checks: Vec<Check>) {
         self.facts.warnings.extend(checks.iter().filter_map(warn_of_check));
         self.facts.checks.extend(checks);
+    }
+
+    /// States how much memory the process had outside malloc at the load of a recording.
+    pub fn set_outside_malloc(&mut self, load: f64, bytes: u64) {
+        let fitted = self.fitted.iter_mut().map(|one| &mut one.outline);
+        for outline in fitted.chain(&mut self.facts.recordings).filter(|outline| outline.load == load) {
+            outline.outside_malloc_bytes = Some(bytes);
+        }
     }
 
     /// One for each recording, in order of load.
@@ -149,10 +152,6 @@ fn program_of(header: &Header) -> String {
     executable.unwrap_or_else(word).to_owned()
 }
 
-fn stream_error(path: &Path, error: &StreamError) -> ModelError {
-    ModelError::unfit(path, Chain(error).to_string())
-}
-
 fn collect(
     subject: &Subject<'_>,
     survey: &Survey,
@@ -184,138 +183,6 @@ fn kept_share(fitted: &[Fitted]) -> f64 {
 fn steps_of(one: &Fitted) -> usize {
     let parts = one.windows.iter().chain([&one.startup, &one.shutdown]);
     parts.map(|part| part.steps.len() + part.later.len()).sum()
-}
-
-/// Tries the model on its recordings.
-fn check(
-    facts: &Facts,
-    fitted: &[Fitted],
-    subjects: &[Subject<'_>],
-    surveys: &[Survey],
-) -> Result<Vec<Check>, ModelError> {
-    let mut checks = Vec::new();
-    let bad = |what: String| ModelError::asked("fit", what);
-    // Only the outline of the other load is used: without its parts it says only what grows.
-    let of = |parts: &Fitted, all: &[Fitted]| {
-        let others = all.iter().filter(|other| other.outline.load != parts.outline.load).map(|other| {
-            let windows = vec![Part::default()];
-            Fitted { outline: other.outline.clone(), windows, ..Fitted::default() }
-        });
-        Model::new(facts.clone(), others.chain([parts.clone()]).collect()).map_err(bad)
-    };
-    let mut add = |kind, what: String, model: &Model, question: &Question, of: &Of| {
-        let trials = (1..=if kind == CheckKind::Itself { SEEDS } else { 1 })
-            .map(|seed| {
-                let found = requested_since(&mut model.play_from(of.from, question, seed)?, of.since_ns)?;
-                let off = |found: f64, recorded: f64| found / recorded.max(1.0) - 1.0;
-                let recorded = &of.recorded;
-                let peak_off = off(found.peak_bytes as f64, recorded.peak_bytes as f64);
-                Ok((peak_off, off(found.mean_bytes, recorded.mean_bytes)))
-            })
-            .collect::<Result<Vec<(f64, f64)>, ModelError>>()?;
-        let worst = |offs: &mut dyn Iterator<Item = f64>| {
-            offs.fold(0.0, |worst: f64, off| if off.abs() > worst.abs() { off } else { worst })
-        };
-        let peak_off = worst(&mut trials.iter().map(|trial| trial.0));
-        let mean_off = worst(&mut trials.iter().map(|trial| trial.1));
-        checks.push(Check { what, peak_off, mean_off, load: of.load, kind });
-        Ok::<(), ModelError>(())
-    };
-    for ((one, survey), subject) in fitted.iter().zip(surveys).zip(subjects) {
-        let load = subject.load;
-        let at = Question { load: Some(load), ..Question::default() };
-        let on = Of { from: load, load, recorded: survey.requested, since_ns: 0 };
-        add(CheckKind::Itself, format!("the model, with {SEEDS} seeds"), &of(one, fitted)?, &at, &on)?;
-        let mut alternate = one.clone();
-        let mut number = 0;
-        alternate.windows.retain(|_| {
-            number += 1;
-            number % 2 == 0
-        });
-        if !alternate.windows.is_empty() {
-            let what = "every second window predicts all".to_owned();
-            add(CheckKind::Alternate, what, &of(&alternate, fitted)?, &at, &on)?;
-        }
-        let outline = &one.outline;
-        let length = outline.startup_ns + u64::from(outline.windows) * outline.window_ns;
-        let whole = Question { duration_ns: Some(length), ..at };
-        for (kind, windows, what) in [
-            (CheckKind::FirstHalf, WINDOWS / 2, "the first half predicts the second"),
-            (CheckKind::LastQuarter, WINDOWS / 4 * 3, "the first three quarters predict the last"),
-        ] {
-            let (first, _) = collect(subject, survey, vec![true; windows], facts.marks.clone(), MOST_STEPS)?;
-            let since_ns = outline.startup_ns + windows as u64 * outline.window_ns;
-            let recorded = requested_between((subject.open)()?.as_mut(), since_ns, length)?;
-            let on = Of { from: load, load, recorded, since_ns };
-            add(kind, what.to_owned(), &of(&first, fitted)?, &whole, &on)?;
-        }
-    }
-    for (from, to) in [(0, fitted.len() - 1), (fitted.len() - 1, 0)] {
-        let (load, of_load) = (subjects[to].load, subjects[from].load);
-        if from == to || !is_within_reach(load / of_load) {
-            continue;
-        }
-        let question = Question { load: Some(load), ..Question::default() };
-        let on = Of { from: of_load, load, recorded: surveys[to].requested, since_ns: 0 };
-        let what = format!("the load {of_load} predicts {load}");
-        add(CheckKind::OtherLoad, what, &of(&fitted[from], fitted)?, &question, &on)?;
-    }
-    Ok(checks)
-}
-
-/// The subject of a prediction.
-struct Of {
-    /// The load of the recording that predicts.
-    from: f64,
-    /// The load of the recording that is predicted.
-    load: f64,
-    /// Its bytes from `since_ns` on.
-    recorded: Requested,
-    since_ns: u64,
-}
-
-/// Requested bytes of a trace.
-///
-/// # Errors
-///
-/// Those of the stream.
-pub fn requested(stream: &mut dyn RecordStream) -> Result<Requested, ModelError> {
-    requested_between(stream, 0, u64::MAX)
-}
-
-fn requested_since(stream: &mut dyn RecordStream, since_ns: u64) -> Result<Requested, ModelError> {
-    requested_between(stream, since_ns, u64::MAX)
-}
-
-/// The same, for the time from `since_ns` until `until_ns` or the end of the trace.
-fn requested_between(
-    stream: &mut dyn RecordStream,
-    since_ns: u64,
-    until_ns: u64,
-) -> Result<Requested, ModelError> {
-    let mut sizes: FxHashMap<u64, u64> = FxHashMap::default();
-    let (mut live, mut time_ns, mut byte_ns) = (0u64, since_ns, 0u128);
-    let mut found = Requested::default();
-    let failed = |error: StreamError| ModelError::asked("fit", Chain(&error).to_string());
-    while let Some(record) = stream.next().map_err(failed)? {
-        let Record::Event(event) = record else { continue };
-        let now_ns = event.time_ns.clamp(since_ns, until_ns);
-        byte_ns += u128::from(live) * u128::from(now_ns - time_ns);
-        time_ns = now_ns;
-        if let Some((object, size)) = event.action.allocated() {
-            sizes.insert(object, size);
-            live = live.saturating_add(size);
-        } else if let heaplab_trace::Action::Realloc { object, size } = event.action {
-            live = live.saturating_sub(sizes.insert(object, size).unwrap_or(0)).saturating_add(size);
-        } else if let Some(object) = event.action.freed() {
-            live = live.saturating_sub(sizes.remove(&object).unwrap_or(0));
-        }
-        if (since_ns..=until_ns).contains(&event.time_ns) {
-            found.peak_bytes = found.peak_bytes.max(live);
-        }
-    }
-    found.mean_bytes = byte_ns as f64 / (time_ns - since_ns).max(1) as f64;
-    Ok(found)
 }
 
 /// Adds the reasons not to trust the model.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use heaplab_trace::{Action, Event, Header, Record};
 
-use super::fit::{FittedModel, Options, fit, requested};
+use super::fit::{FittedModel, Options, fit};
 use super::parts::{Lives, Part};
+use super::requested::requested;
 use super::{Model, Question, Subject, Verdict, format};
 use crate::stream::{RecordStream, StreamError};
 
@@ -43,7 +44,7 @@ impl RecordStream for Recording {
     }
 }
 
-fn subject(load: f64, has_threads: bool, calls: impl Fn() -> Vec<Call> + 'static) -> Subject<'static> {
+fn subject(load: f64, has_threads: bool, calls: impl Fn() -> Vec<Call> + Sync + 'static) -> Subject<'static> {
     let open = move || Ok(Box::new(Recording::of(calls(), has_threads)) as Box<dyn RecordStream + Send>);
     Subject { path: PathBuf::from("known.hlt"), load, open: Box::new(open) }
 }

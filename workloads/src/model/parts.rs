@@ -195,6 +195,10 @@ pub struct Outline {
     /// through its second half.
     #[serde(default)]
     pub growth: f64,
+    /// Anonymous memory of the process that was not malloc's: the median over time of its resident memory less that of
+    /// its replay on the allocator that it ran on. None if that was not measured.
+    #[serde(default)]
+    pub outside_malloc_bytes: Option<u64>,
 }
 
 /// The model of one recording.

@@ -26,6 +26,9 @@ pub(super) fn is_within_reach(times: f64) -> bool {
     (1.0 / most..=most).contains(&times)
 }
 
+/// The most memory outside malloc that a model may state: 1 PiB.
+const MOST_OUTSIDE_BYTES: u64 = 1 << 50;
+
 /// A check that is further off than this counts against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
 
@@ -38,6 +41,8 @@ pub const MODEL: &str = "model";
 pub const EXTRAPOLATION_NOTE: &str = "extrapolation";
 /// The note of a header that holds half the width of the band, as a share.
 pub const BAND_NOTE: &str = "extrapolation_band";
+/// The note of a generated trace that says how many bytes its process has outside malloc.
+pub const OUTSIDE_NOTE: &str = "outside_malloc_bytes";
 
 /// A model that can be played.
 #[derive(Debug, Clone)]
@@ -61,6 +66,9 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     };
     if outline.groups.iter().any(is_off) || !outline.course_events.is_sorted() {
         return Err("a group's bytes are out of bounds".to_owned());
+    }
+    if outline.outside_malloc_bytes.is_some_and(|bytes| bytes > MOST_OUTSIDE_BYTES) {
+        return Err("memory outside malloc is out of bounds".to_owned());
     }
     if outline.threads.len() > MOST_THREADS {
         return Err(format!("a recording of it has more than {MOST_THREADS} threads that stay"));
@@ -135,6 +143,19 @@ impl Model {
     /// The load used when none is asked for: the highest recorded one.
     pub fn own_load(&self) -> f64 {
         self.scores.iter().map(|score| score.outline.load).fold(0.0, f64::max)
+    }
+
+    /// Memory of the process outside malloc at a load: on the line through the two recordings that show what grows with
+    /// it, if it does; otherwise as at the nearest. None if it was not measured.
+    pub fn outside_malloc_bytes(&self, load: f64) -> Option<u64> {
+        let measured = |outline: &Outline| outline.outside_malloc_bytes.map(|bytes| bytes as f64);
+        let nearest = measured(&self.nearest(load).outline)?;
+        let line = self.pair(load).and_then(|(low, high)| {
+            let (at_low, at_high) = measured(low).zip(measured(high))?;
+            let slope = (at_high - at_low) / (high.load - low.load);
+            (slope > 0.0).then_some(at_low + slope * (load - low.load))
+        });
+        Some(line.unwrap_or(nearest).max(0.0) as u64)
     }
 
     /// Begins a trace.
@@ -263,6 +284,7 @@ impl Model {
             note(EXTRAPOLATION_NOTE, self.describe(question, load, lengths, &verdict)),
             note(BAND_NOTE, format!("{:.4}", verdict.band)),
         ];
+        notes.extend(self.outside_malloc_bytes(load).map(|bytes| note(OUTSIDE_NOTE, bytes.to_string())));
         if question.thinned > 1 && lengths > 1.0 {
             notes.push(note(crate::simulate::THINNED_NOTE, question.thinned.to_string()));
         }

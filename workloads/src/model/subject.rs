@@ -6,7 +6,7 @@ use super::error::ModelError;
 use crate::stream::RecordStream;
 
 /// Opens a recording at its start.
-pub type Open<'a> = dyn Fn() -> Result<Box<dyn RecordStream + Send>, ModelError> + 'a;
+pub type Open<'a> = dyn Fn() -> Result<Box<dyn RecordStream + Send>, ModelError> + Sync + 'a;
 
 /// A recording that a model is fitted to.
 pub struct Subject<'a> {

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::error::ModelError;
 use super::parts::{PHASES, Thread, WINDOWS};
-use crate::stream::RecordStream;
+use crate::stream::{RecordStream, StreamError};
 
 /// Equal stretches of time in which the live set is tracked.
 const BINS: usize = 2000;
@@ -141,6 +141,10 @@ impl std::fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+pub(super) fn stream_error(path: &Path, error: &StreamError) -> ModelError {
+    ModelError::unfit(path, Chain(error).to_string())
 }
 
 impl Reading {

@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use heaplab_trace::{Record, Summary, TraceWriter};
 
 use super::facts::Facts;
-use super::fit::{FittedModel, Options, fit, requested};
+use super::fit::{FittedModel, Options, fit};
 use super::format;
 use super::parts::{Kind, Step};
 use super::play::is_within_reach;
+use super::requested::requested;
 use super::{Model, ModelError, Open, Question, Subject};
 use crate::simulate::{self, Simulation, shipped};
 use crate::stream::RecordStream;

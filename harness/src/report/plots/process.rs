@@ -165,16 +165,21 @@ pub fn draw_validation(validation: &Validation, path: &Path) -> Result<bool, Rep
             Some(Counting::Sum) => "Anonymous resident memory of all processes, added up.",
             Some(Counting::Process) | None => "Anonymous resident memory of the process.",
         };
+        let has_recorded = !validation.recorded.is_empty();
+        let source = match has_recorded {
+            true => {
+                "from the one recording. Each also has the recorded run, which is what one would expect if nothing \
+                 changed."
+            }
+            false => "from the model, whose peaks fall at other times.",
+        };
         let subtitle = format!(
             "{whose} Each panel has one variant and its own scale: every run of the program itself, and the \
-             prediction from the one recording. Each also has the recorded run, which is what one would expect if \
-             nothing changed."
+             prediction {source}"
         );
         let top = title(canvas, &heading, &subtitle);
-        let entries = [
-            (Key::Line(REAL), "the program's own runs".to_owned()),
-            (Key::Line(RECORDED), "the recorded run".to_owned()),
-        ];
+        let recorded = has_recorded.then(|| (Key::Line(RECORDED), "the recorded run".to_owned()));
+        let entries = [(Key::Line(REAL), "the program's own runs".to_owned())].into_iter().chain(recorded);
         let coloured =
             shown.iter().map(|curves| (Key::Line(look(curves)), format!("predicted, {}", curves.variant)));
         let mut top = legend(canvas, top, &coloured.chain(entries).collect::<Vec<_>>());
