@@ -61,10 +61,9 @@ fn describe_huge_pages(run: &Run) -> Option<String> {
 fn describe_growth(run: &Run) -> Option<String> {
     let mut fractions: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
     for sample in run.samples.iter().filter(|sample| is_planned(sample) && sample.status == Status::Ok) {
-        let thirds = sample.resident_middle_third_bytes.zip(sample.resident_last_third_bytes);
-        if let Some((middle, last)) = thirds.filter(|(middle, _)| *middle > 0) {
+        if let Some(growth) = sample.growth() {
             let of_workload = fractions.entry(&sample.workload).or_default();
-            of_workload.entry(&sample.variant).or_default().push(last as f64 / middle as f64 - 1.0);
+            of_workload.entry(&sample.variant).or_default().push(growth);
         }
     }
     let grown = |variants: BTreeMap<&str, Vec<f64>>| -> Vec<String> {
@@ -91,8 +90,9 @@ fn describe_growth(run: &Run) -> Option<String> {
     ))
 }
 
-/// What makes the memory samples of a run a bad basis for a plan.
-pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
+/// What makes the memory samples of a run a bad basis for a plan. A control group is charged for page tables and for
+/// pages of libraries: a plan of pods alone lacks neither.
+pub(super) fn describe_caveats(run: &Run, is_of_pods_alone: bool) -> Vec<String> {
     let mut notes = describe_failures(run);
     notes.extend(describe_huge_pages(run));
     notes.extend(describe_growth(run));
@@ -106,6 +106,7 @@ pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
         let named = run.file.workloads.iter().find(|workload| workload.name == sample.workload);
         sample.pass == Pass::Exec || named.is_none_or(|workload| workload.has_times)
     };
+    let is_charged = |sample: &Sample| is_of_pods_alone && sample.group_kernel_bytes.is_some();
     let mut say =
         |names: Option<String>, what: &str| notes.extend(names.map(|names| format!("{names}: {what}")));
     say(
@@ -122,7 +123,7 @@ pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
     );
     say(of(&|sample| sample.truncated), "the trace was cut off, and only its complete chunks were used");
     say(
-        of(&|sample| sample.page_table_bytes.is_none()),
+        of(&|sample| sample.page_table_bytes.is_none() && !is_charged(sample)),
         "page tables were not measured and are not in the figures",
     );
     say(
@@ -130,7 +131,7 @@ pub(super) fn describe_caveats(run: &Run) -> Vec<String> {
         "page tables include the harness's own, so each process is counted as slightly too large",
     );
     say(
-        of(&|sample| sample.library_file_bytes.is_none()),
+        of(&|sample| sample.library_file_bytes.is_none() && !is_charged(sample)),
         "shared pages of the allocator's library were not measured and are not in the figures",
     );
     notes

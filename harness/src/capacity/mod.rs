@@ -129,7 +129,8 @@ pub enum PlanError {
 /// A run cannot be read or has no memory samples, or the baseline was not measured.
 pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity, PlanError> {
     let mut notes = Vec::new();
-    let needs = read_all(runs, &loads.of_runs, &mut notes)?;
+    let is_of_pods_alone = request.pods.is_some() && request.hosts.is_empty();
+    let needs = read_all(runs, &loads.of_runs, is_of_pods_alone, &mut notes)?;
     let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
     let seed = runs.first().map_or(0, |run| run.file.options.seed);
@@ -167,14 +168,19 @@ pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
 }
 
 /// Reads the needs of all runs. A workload that also occurs in an earlier run is named with its directory.
-fn read_all(runs: &[&Run], loads: &[f64], notes: &mut Vec<String>) -> Result<Vec<Need>, PlanError> {
+fn read_all(
+    runs: &[&Run],
+    loads: &[f64],
+    is_of_pods_alone: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Need>, PlanError> {
     let mut all: Vec<Need> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         let path = run.directory.display();
         let mut of_run = run.notes.clone();
         let mut needs = read_needs(run, &mut of_run)?;
         needs.extend(read_tree_needs(run, &mut of_run)?);
-        of_run.extend(describe_caveats(run));
+        of_run.extend(describe_caveats(run, is_of_pods_alone));
         if needs.is_empty() {
             return Err(PlanError::NoMemory(path.to_string()));
         }

@@ -12,7 +12,7 @@ use heaplab_allocators::registry::FLOOR;
 use super::node::{Curve, PodBlock};
 use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
-use crate::stats::{median, median_interval, percentile_over_time};
+use crate::stats::{median, median_interval, percentile_over_time, shown_growth};
 
 /// Whose memory the figures are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -83,6 +83,10 @@ pub struct Need {
     pub cpus_used: Option<f64>,
     /// Upper end of its interval over blocks; none for fewer than 6 blocks.
     pub cpus_high: Option<f64>,
+    /// CPUs that it keeps busy, by block.
+    pub cpus_by_block: BTreeMap<u32, f64>,
+    /// Growth of memory from the second third of the time to the last, as a fraction; none if none is shown.
+    pub growth: Option<f64>,
     /// What a pod takes, by block.
     pub pods: BTreeMap<u32, PodBlock>,
 }
@@ -147,9 +151,11 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     notes.extend(without_points.into_iter().map(describe_without_points));
     let mut needs: Vec<Need> = needs.into_values().collect();
     for need in &mut needs {
-        let used = cpus_used(run, need);
+        need.cpus_by_block = cpus_by_block(run, need);
+        let used: Vec<f64> = need.cpus_by_block.values().copied().collect();
         need.cpus_used = median(&used);
         need.cpus_high = median_interval(&used).map(|interval| interval.high);
+        need.growth = growth(run, need);
     }
     Ok(needs)
 }
@@ -188,9 +194,19 @@ fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_tab
     }
 }
 
-/// CPUs that a process keeps busy, one figure per block: measured if the program ran, otherwise predicted from a
-/// recording.
-fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
+/// How much memory still grew at the end of a need's samples.
+fn growth(run: &Run, need: &Need) -> Option<f64> {
+    let is_of = |sample: &&Sample| {
+        is_planned(sample)
+            && sample.status == Status::Ok
+            && (&sample.workload, &sample.variant) == (&need.workload, &need.variant)
+    };
+    let fractions = run.samples.iter().filter(is_of).filter_map(Sample::growth);
+    shown_growth(&fractions.collect::<Vec<f64>>())
+}
+
+/// CPUs that a process keeps busy, by block: measured if the program ran, otherwise predicted from a recording.
+fn cpus_by_block(run: &Run, need: &Need) -> BTreeMap<u32, f64> {
     if need.basis == Basis::Program {
         let of = |sample: &&Sample| {
             (sample.pass, sample.status) == (Pass::Exec, Status::Ok)
@@ -198,7 +214,7 @@ fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
         };
         let used = run.samples.iter().filter(of).filter_map(|sample| {
             let cpu_ns = sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)?;
-            Some(cpu_ns as f64 / sample.wall_ns.filter(|wall| *wall > 0)? as f64)
+            Some((sample.block, cpu_ns as f64 / sample.wall_ns.filter(|wall| *wall > 0)? as f64))
         });
         return used.collect();
     }
@@ -206,9 +222,9 @@ fn cpus_used(run: &Run, need: &Need) -> Vec<f64> {
     let elapsed = workload.and_then(|workload| {
         Some((workload, workload.duration_ns.filter(|duration| workload.has_times && *duration > 0)? as f64))
     });
-    let Some((workload, elapsed_ns)) = elapsed else { return Vec::new() };
+    let Some((workload, elapsed_ns)) = elapsed else { return BTreeMap::new() };
     let times = predict_cpu_times_ns(run, workload, &need.variant);
-    times.into_iter().map(|time_ns| time_ns / elapsed_ns).collect()
+    (0..).zip(times.into_iter().map(|time_ns| time_ns / elapsed_ns)).collect()
 }
 
 /// Resident bytes over time, by the index of the sample in [`Run::samples`].

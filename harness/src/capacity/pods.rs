@@ -19,6 +19,8 @@ const KERNEL_STACK_BYTES: f64 = 16384.0;
 const CACHE_PART: f64 = 0.1;
 /// Fewest draws for a limit. Up to the largest draw a limit needs no distribution; beyond it, the tail is log-normal.
 const LEAST_DRAWS: usize = 3;
+/// With as many draws the spread is mostly that of the program, and not of what few draws cannot tell.
+const MANY_DRAWS: usize = 20;
 /// Most pods of a node unless kubelet is configured otherwise (`--max-pods`).
 const MOST_PODS: u64 = 110;
 /// VPA: defaults of `target-memory-percentile` and `recommendation-margin-fraction`.
@@ -43,7 +45,8 @@ pub struct PodRow {
     pub limit_bytes: Option<u64>,
     /// The request to write: whole MiB, at most the limit.
     pub request_bytes: Option<u64>,
-    /// CPU to request, in thousandths; empty if not known.
+    /// CPU to request, in thousandths: what the pod uses or, if CPU limits the pods of a node, the node's CPUs divided by
+    /// their number. Empty if not known.
     pub request_millicpus: Option<u64>,
     /// Anonymous memory at the peak, median over blocks.
     pub anonymous_bytes: Option<u64>,
@@ -57,6 +60,13 @@ pub struct PodRow {
     pub growth_bytes: Option<u64>,
     /// What the spread over loads and layouts adds at the odds asked for.
     pub spread_bytes: Option<u64>,
+    /// The spread if there were 20 samples that vary as much; empty if there are as many.
+    pub spread_of_20_bytes: Option<u64>,
+    /// If memory still grew at the end of the runs and no lifetime was asked for, how long the runs were, in seconds: the
+    /// limit and the odds are for pods that live no longer.
+    pub holds_for_s: Option<f64>,
+    /// How many times as long as the runs the lifetime is over which measured growth is continued.
+    pub growth_continued: Option<f64>,
     /// Odds that one pod is killed in a day.
     pub pod_odds: f64,
     /// Odds that any pod of the fleet is killed in a day.
@@ -71,7 +81,8 @@ pub struct PodRow {
     pub bound: Option<&'static str>,
     /// Nodes for the replicas, including the surge.
     pub nodes: Option<u64>,
-    /// Fraction of the baseline's nodes that is saved; empty where no difference is shown.
+    /// Fraction of the baseline's nodes that is saved, negative if it takes more; empty where no difference is shown in
+    /// what limits the pods of a node.
     pub saving: Option<f64>,
     /// What VPA's rule recommends for the same peaks.
     pub vpa_bytes: Option<u64>,
@@ -101,21 +112,35 @@ pub fn plan_pods(
             .and_then(|base| needs.iter().position(|need| need.workload == workload && need.variant == base))
     };
     let nodes: Vec<Option<u64>> = rows.iter().map(|row| row.nodes).collect();
+    let bounds: Vec<Option<&str>> = rows.iter().map(|row| row.bound).collect();
     for (row, need) in rows.iter_mut().zip(needs) {
         let Some(base) = of_base(&need.workload).filter(|at| needs[*at].variant != need.variant) else {
             continue;
         };
-        row.verdict = compare(&need.pods, &needs[base].pods);
-        let shown = matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
-        row.saving =
-            row.nodes.zip(nodes[base]).filter(|_| shown).map(|(own, base)| 1.0 - own as f64 / base as f64);
+        row.verdict = compare(&peaks(need), &peaks(&needs[base]));
+        let is_shown = |verdict| matches!(verdict, Some(Verdict::Smaller | Verdict::Larger));
+        // A difference counts only in what decides how many pods a node holds.
+        let bounds = [row.bound, bounds[base]];
+        let by_cpu = !bounds.contains(&Some("CPU"))
+            || is_shown(compare(&need.cpus_by_block, &needs[base].cpus_by_block));
+        let by_memory = bounds == [Some("CPU"); 2] || is_shown(row.verdict);
+        row.saving = row
+            .nodes
+            .zip(nodes[base])
+            .filter(|_| by_cpu && by_memory)
+            .map(|(own, base)| 1.0 - own as f64 / base as f64);
     }
     rows
 }
 
-fn compare(own: &BTreeMap<u32, PodBlock>, base: &BTreeMap<u32, PodBlock>) -> Option<Verdict> {
+fn peaks(need: &Need) -> BTreeMap<u32, f64> {
+    need.pods.iter().map(|(block, pod)| (*block, pod.peak_bytes)).collect()
+}
+
+/// What the ratio of a figure to the baseline's shows, within blocks.
+fn compare(own: &BTreeMap<u32, f64>, base: &BTreeMap<u32, f64>) -> Option<Verdict> {
     let pairs: Vec<(f64, f64)> =
-        own.iter().filter_map(|(block, own)| Some((own.peak_bytes, base.get(block)?.peak_bytes))).collect();
+        own.iter().filter_map(|(block, own)| Some((*own, *base.get(block)?))).collect();
     paired_ratio(&pairs).map(|ratio| verdict(&ratio, NOISE_THRESHOLD))
 }
 
@@ -157,18 +182,23 @@ impl Charge {
 /// [`LEAST_DRAWS`] draws.
 pub(super) fn predict_upper(draws: &[f64], odds: f64) -> Option<f64> {
     let n = draws.len();
-    if n < LEAST_DRAWS || draws.iter().any(|draw| *draw <= 0.0) {
-        return None;
-    }
-    let logs: Vec<f64> = draws.iter().map(|draw| draw.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / n as f64;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
-    let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
+    let upper = log_normal_upper(draws, n, odds)?;
     let largest = draws.iter().copied().fold(0.0, f64::max);
     // Where the draws alone can show these odds, the limit is at least their largest: log-normal is an assumption.
     let shown = 1.0 / (n as f64 + 1.0);
-    let upper = (mean + reach).exp();
     Some(if odds <= shown { upper.max(largest) } else { upper })
+}
+
+/// The same by the distribution alone, if there were `n` draws that vary as much.
+fn log_normal_upper(draws: &[f64], n: usize, odds: f64) -> Option<f64> {
+    if draws.len() < LEAST_DRAWS || draws.iter().any(|draw| *draw <= 0.0) {
+        return None;
+    }
+    let logs: Vec<f64> = draws.iter().map(|draw| draw.ln()).collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (logs.len() - 1) as f64;
+    let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
+    Some((mean + reach).exp())
 }
 
 /// The value that a given fraction of the draws does not exceed, by rank.
@@ -226,6 +256,23 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
     let parts = charge.as_ref();
     let middle = parts.and_then(|charge| median(&charge.peaks));
     let n = need.pods.len();
+    let of_20 = parts
+        .filter(|_| n < MANY_DRAWS)
+        .and_then(|charge| log_normal_upper(&charge.peaks, MANY_DRAWS, request.odds))
+        .map(whole_mib);
+    let lived_s = median(&need.pods.values().map(|block| block.time_s).collect::<Vec<f64>>()).unwrap_or(0.0);
+    // Whether memory rose steadily, by more than noise, until the end of the runs.
+    let rate = median(&need.pods.values().map(|block| block.growth_bytes_per_s).collect::<Vec<f64>>());
+    let rises =
+        parts.zip(rate).is_some_and(|(charge, rate)| rate * lived_s > NOISE_THRESHOLD * charge.anonymous);
+    let still_grew = lived_s > 0.0 && (rises || need.growth.is_some());
+    let continued = request.uptime_s.filter(|uptime_s| still_grew && *uptime_s > lived_s);
+    // CPU, where it is what a node runs out of, must be requested so that the scheduler places no more pods.
+    let shared_cpu = (bound == Some("CPU")).then_some(()).and_then(|()| {
+        let pods = pods.filter(|pods| *pods > 0)?;
+        Some(f64::from(request.node_cpus?) / pods as f64)
+    });
+    let request_cpus = cpus.map(|used| shared_cpu.map_or(used, |shared| shared.max(used)));
     let fleet = node.and_then(|(.., fleet)| fleet);
     PodRow {
         workload: need.workload.clone(),
@@ -235,13 +282,19 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
         basis: need.basis,
         limit_bytes: limit.map(bytes),
         request_bytes: request_bytes.map(bytes),
-        request_millicpus: cpus.map(|cpus| (cpus * 1000.0).ceil() as u64),
+        request_millicpus: request_cpus.map(|cpus| match shared_cpu {
+            Some(_) => (cpus * 1000.0).floor() as u64,
+            None => (cpus * 1000.0).ceil() as u64,
+        }),
         anonymous_bytes: parts.map(|charge| bytes(charge.anonymous)),
         kernel_bytes: parts.map(|charge| bytes(charge.kernel)),
         kernel_is_estimate: parts.is_some_and(|charge| charge.kernel_is_estimate),
         cache_bytes: parts.map(|charge| bytes(charge.cache)),
         growth_bytes: parts.map(|charge| bytes(charge.growth)),
         spread_bytes: limit.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
+        spread_of_20_bytes: of_20.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
+        holds_for_s: (request.uptime_s.is_none() && still_grew).then_some(lived_s),
+        growth_continued: continued.map(|uptime_s| uptime_s / lived_s),
         pod_odds: request.odds,
         fleet_odds,
         shown_odds: (n > 0).then(|| 1.0 / (n as f64 + 1.0)),
@@ -320,6 +373,57 @@ mod tests {
         let rows = plan_pods(&all, &request(), 0, Some("ptmalloc2"), 1);
         assert!(rows[1].saving.is_some_and(|saving| saving > 0.4), "{:?}", rows[1]);
         assert_eq!((rows[0].saving, rows[2].limit_bytes, rows[2].nodes), (None, None, None));
+    }
+
+    #[test]
+    fn what_a_node_runs_out_of_decides_what_is_requested_and_saved() {
+        let peaks: Vec<f64> = (0..8).map(|at| 400.0 + f64::from(at % 3)).collect();
+        let smaller: Vec<f64> = peaks.iter().map(|peak| peak / 2.0).collect();
+        let with = |variant: &str, peaks: &[f64], cpus: f64| {
+            let cpus_by_block = (0..8).map(|block| (block, cpus + f64::from(block % 2) / 100.0)).collect();
+            Need {
+                cpus_used: Some(cpus),
+                cpus_high: Some(cpus + 0.01),
+                cpus_by_block,
+                ..need(variant, peaks)
+            }
+        };
+        let asked = PodRequest { node_cpus: Some(4), ..request() };
+        let plan = |own: Need| {
+            plan_pods(&[with("ptmalloc2", &peaks, 0.5), own], &asked, 0, Some("ptmalloc2"), 1).remove(1)
+        };
+        // Half of the memory, and as much CPU: no more pods fit.
+        let row = plan(with("small", &smaller, 0.5));
+        assert_eq!((row.bound, row.pods_per_node, row.saving), (Some("CPU"), Some(7), None), "{row:?}");
+        assert_eq!(row.request_millicpus, Some(571), "seven of them fill the node");
+        assert_eq!(row.verdict, Some(Verdict::Smaller));
+        let row = plan(with("quick", &peaks, 0.2));
+        assert_eq!((row.bound, row.pods_per_node), (Some("CPU"), Some(19)), "{row:?}");
+        assert!(row.saving.is_some_and(|saving| saving > 0.5), "{row:?}");
+    }
+
+    #[test]
+    fn memory_that_still_grew_has_a_limit_for_as_long_as_it_was_measured() {
+        let peaks = [200.0, 202.0, 198.0];
+        let growing = Need { growth: Some(0.2), ..need("ptmalloc2", &peaks) };
+        let plan =
+            |asked: PodRequest| plan_pods(std::slice::from_ref(&growing), &asked, 0, None, 1).remove(0);
+        let row = plan(request());
+        assert_eq!((row.holds_for_s, row.growth_continued), (Some(60.0), None));
+        let (spread, of_20) = row.spread_bytes.zip(row.spread_of_20_bytes).expect("three samples");
+        assert!(of_20 < spread, "{row:?}");
+        assert_eq!(plan(PodRequest { uptime_s: Some(3600.0), ..request() }).holds_for_s, None);
+        let steady = need("x", &peaks);
+        let plan = |need: &Need, asked: PodRequest| {
+            plan_pods(std::slice::from_ref(need), &asked, 0, None, 1).remove(0)
+        };
+        assert_eq!(plan(&steady, request()).holds_for_s, None);
+        // A slow rise that does not show from third to third: 8 MiB in the minute.
+        let mut rising = need("x", &peaks);
+        rising.pods.values_mut().for_each(|block| block.growth_bytes_per_s = 8.0 * MIB / 60.0);
+        assert_eq!(plan(&rising, request()).holds_for_s, Some(60.0));
+        let week = plan(&rising, PodRequest { uptime_s: Some(604_800.0), ..request() });
+        assert_eq!((week.holds_for_s, week.growth_continued), (None, Some(10_080.0)));
     }
 
     proptest! {

@@ -97,7 +97,7 @@ pub(super) struct Args {
     /// With --pods: how long a pod lives, for the growth of its memory [default: as long as the run]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "pods")]
     uptime: Option<Duration>,
-    /// With --pods: print only a patch for kubectl with the request and limit of this variant
+    /// With --pods: print only a patch for kubectl with the requests and the limit of this variant
     #[arg(long, value_name = "VARIANT", requires = "pods")]
     yaml: Option<String>,
     /// Keep this question under a name in the run's directory, next to others: `heaplab report` shows each

@@ -42,6 +42,9 @@ pub(super) fn measured(analysis: &Analysis<'_>) -> Vec<String> {
             "intervals are exact order-statistic intervals of the median; those of ratios invert Wilcoxon's signed-rank \
              test on the ratios within blocks; both state the coverage that they reach, and need {MIN_BLOCKS} blocks"
         ),
+    ]);
+    // They are figures of replays.
+    sentences.extend(options.replay.is_some().then(|| {
         format!(
             "`{BUSY_PER_EVENT}`: throughput pass, the threads' CPU clocks read at the edges of segments and waits; \
              `{ALLOCATOR_PER_EVENT}`: the same less `{HARNESS_PER_EVENT}`, what floor takes outside of the kernel in the \
@@ -49,12 +52,43 @@ pub(super) fn measured(analysis: &Analysis<'_>) -> Vec<String> {
              `{EVENTS_PER_SECOND}`: elapsed time of the same pass; `{RESIDENT_PEAK}`: \
              anonymous resident memory less the harness's constant; `{PEAK_RATIO}`: resident over requested at the \
              requested peak"
-        ),
-    ]);
+        )
+    }));
     sentences
 }
 
+/// What figures of any kind do not show.
+const CAVEATS: [&str; 3] = [
+    "Absolute times are valid for this machine at this time only; ratios within blocks carry over.",
+    "Each interval is about one comparison: one in twenty at 95 % misses.",
+    "\"No difference shown\" does not prove that there is none.",
+];
+
+/// What the figures do not show, by what was measured.
 pub(super) fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
+    let options = &analysis.run.file.options;
+    let mut sentences = list_lacks(analysis);
+    if options.exec.is_some() {
+        sentences.extend(
+            [
+                "Each sample is one run of the program under the load that you gave it: other data, loads and lengths \
+                 have other figures. Whether the load's requests succeeded is not known, except by its exit status.",
+                "Memory is sampled: what a program has for a shorter time than between two readings is not seen, except in \
+                 the peak of a control group (`--memory-max`).",
+                "Not measured: NUMA, swap, contention on more CPUs than the machine has; and, without `--memory-max`, the \
+                 kernel's memory and page cache.",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    if options.replay.is_some() || options.exec.is_none() {
+        sentences.extend(caveats_of_replays(analysis));
+    }
+    sentences.extend(CAVEATS.map(str::to_owned));
+    sentences
+}
+
+fn caveats_of_replays(analysis: &Analysis<'_>) -> [String; 5] {
     let replay = analysis.run.file.options.replay.as_ref();
     let touch = match replay.map(|replay| replay.touch) {
         Some(Touch::None) => {
@@ -73,7 +107,7 @@ pub(super) fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
              more than it uses has less resident memory."
         }
     };
-    let caveats = [
+    [
         "A replay makes the trace's calls at its own pace: what the program does between calls, its cache misses and \
          its waiting are not in it.",
         "The trace's order of calls arose under the allocator that it was recorded or simulated with: causal \
@@ -81,12 +115,9 @@ pub(super) fn caveats(analysis: &Analysis<'_>) -> Vec<String> {
         touch,
         "Not measured: NUMA, memory pressure, swap and cgroup limits, fork and copy on write, allocators of languages \
          above malloc, the kernel's memory except page tables, contention on more CPUs than the machine has.",
-        "Absolute times are valid for this machine at this time only; ratios within blocks carry over.",
-        "Each interval is about one comparison: one in twenty at 95 % misses.",
         "`floor` measures the harness's share of every throughput run, and is never ranked.",
-        "\"No difference shown\" does not prove that there is none.",
-    ];
-    list_lacks(analysis).into_iter().chain(caveats.map(str::to_owned)).collect()
+    ]
+    .map(str::to_owned)
 }
 
 /// What is not known about a workload, because its trace's source could not tell.

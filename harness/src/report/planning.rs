@@ -98,7 +98,10 @@ impl Planned {
         }
         if !self.capacity.connections.is_empty() {
             let intro = "Memory of a connection, by a line through the loads.".to_owned();
-            tables.push(Table { intro, grid: connection_grid(&self.capacity.connections) });
+            tables.push(Table {
+                intro,
+                grid: connection_grid(&self.capacity.connections, self.capacity.request.load_unit.as_deref()),
+            });
             let intro = "Memory of a process at each load.".to_owned();
             tables.push(Table { intro, grid: load_grid(&self.capacity.loads) });
         }

@@ -213,8 +213,17 @@ const TABLE_NOTE: &str = "Lower is better in every column. samples: how many sam
 const SPREAD_NOTE: &str =
     " peak varies by: standard deviations in percent of the mean, among loads and among layouts of one load.";
 
+/// The same for programs that ran.
+const PROGRAM_NOTE: &str = "Lower is better in every column. samples: how many samples the figures after them come \
+    from. vs baseline: a difference that was shown, with 95 % confidence; otherwise no difference. CPU time: of the program \
+    and its children. peak, mean, end: anonymous resident memory over the sample's time and at its end. wall: the \
+    sample's length. Values are medians over blocks, each with its interval.";
+
 /// How to read the table of a workload.
 pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
+    if analysis.run.file.options.replay.is_none() && analysis.run.file.options.exec.is_some() {
+        return PROGRAM_NOTE.to_owned();
+    }
     let net = "its ratio to the baseline is that of both minus the harness's share";
     let speed = match (analysis.speed.is_busy(), analysis.speed.is_net()) {
         (false, _) => "time/event: elapsed time of the replay over its events.".to_owned(),

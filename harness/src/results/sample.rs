@@ -165,6 +165,13 @@ macro_rules! define_sample {
         }
 
         impl Sample {
+    /// Growth of resident memory from the second third of the time to the last, as a fraction of the former.
+    #[must_use]
+    pub fn growth(&self) -> Option<f64> {
+        let middle = self.resident_middle_third_bytes.filter(|middle| *middle > 0)?;
+        Some(self.resident_last_third_bytes? as f64 / middle as f64 - 1.0)
+    }
+
             /// The same sample with what a worker measured.
             pub(super) fn with_measured(self, measured: &Measured) -> Sample {
                 Sample { $($name: measured.$name,)* ..self }

@@ -83,7 +83,10 @@ fn directories_of_one_program_at_several_loads_have_a_line() {
     assert_eq!(of_jemalloc, wanted);
     assert!(loads.iter().all(|row| row["process_bytes"].as_f64().is_some()), "{document}");
     let said = document["answer"].to_string();
-    assert!(said.contains("each request/s takes") && said.contains("at 900 x request/s: "), "{said}");
+    assert!(
+        said.contains("each unit of load (request/s) takes") && said.contains("at 900 (request/s): "),
+        "{said}"
+    );
     assert!(said.contains("extrapolated: this assumes that the line continues"), "{said}");
     // A plan of hosts has a row of each load, and nothing is kept.
     let hosts = stdout(&ask(&arguments, &["--host-memory", "4GiB"]));

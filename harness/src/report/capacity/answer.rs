@@ -182,15 +182,17 @@ fn answer_most<'a>(
     }
 }
 
-/// One unit of load.
-fn one_of(unit: Option<&str>) -> String {
-    unit.map_or_else(|| "connection".to_owned(), str::to_owned)
+/// Loads with their unit, which a user may have named in the singular or the plural.
+fn at_loads(loads: &str, unit: Option<&str>) -> String {
+    match unit {
+        None => format!("{loads} connections"),
+        Some(unit) => format!("{loads} ({unit})"),
+    }
 }
 
 /// A load that was asked for; measured loads are in the table.
 fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
-    let unit = unit.map_or_else(|| "connections".to_owned(), |unit| format!("x {unit}"));
-    let place = format!("{}, {} at {} {unit}", row.model, row.variant, row.load);
+    let place = format!("{}, {} at {}", row.model, row.variant, at_loads(&row.load.to_string(), unit));
     let how = match row.source {
         LoadSource::Measured => return None,
         LoadSource::Interpolated => "by the line through the loads",
@@ -211,7 +213,6 @@ fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
 
 fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
     let name = format!("{}, {}", row.model, row.variant);
-    let unit = one_of(unit);
     let Some(bytes) = row.connection_bytes else {
         return match row.bend {
             Some(bend) => format!(
@@ -219,9 +220,13 @@ fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
                 units::percent(bend)
             ),
             None => format!(
-                "{name}: measured only at {} {unit}s, and a line takes two loads: use heaplab run MODEL --connections \
-                 N,N,..., or --load for each directory.",
-                list(&row.connections, ", "),
+                "{name}: measured only at {}, and a line takes two loads: {}.",
+                at_loads(&list(&row.connections, ", "), unit),
+                match unit {
+                    None =>
+                        "use heaplab run MODEL --connections N,N,..., or name more directories with --load",
+                    Some(_) => "name more directories with --load",
+                },
             ),
         };
     };
@@ -239,5 +244,7 @@ fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
             .to_owned(),
         _ => format!("; the loads lie within {} of the line", units::percent(bend)),
     });
-    format!("{name}: each {unit} takes {}{interval}{bend}.", units::bytes(bytes))
+    let each =
+        unit.map_or_else(|| "each connection".to_owned(), |unit| format!("each unit of load ({unit})"));
+    format!("{name}: {each} takes {}{interval}{bend}.", units::bytes(bytes))
 }

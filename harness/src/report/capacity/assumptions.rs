@@ -18,7 +18,11 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
         0 => "nothing for memory outside its heap (--non-heap)".to_owned(),
         some => format!("{} for memory outside its heap (--non-heap)", bytes(some)),
     };
-    let mut sentences: Vec<String> = bases(capacity)
+    // Of a pod, another figure counts, which is stated with the pods.
+    let is_of_pods_alone =
+        capacity.hosts.is_empty() && capacity.connections.is_empty() && !capacity.pods.is_empty();
+    let of_processes = if is_of_pods_alone { BTreeSet::new() } else { bases(capacity) };
+    let mut sentences: Vec<String> = of_processes
         .into_iter()
         .map(|basis| match basis {
             Basis::Heap => format!(
@@ -27,16 +31,16 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             ),
             Basis::Predicted => "For a predicted process, the plan counts the anonymous resident memory that it does \
             not exceed for 99 % of the trace's time (as recorded, minus the replay of the build recorded under, plus \
-            the variant's replay), and the page tables of its heap. This includes --non-heap."
+            the variant's replay), and the page tables of its heap. --non-heap is not added."
                 .to_owned(),
             Basis::Tree => "A predicted tree of processes is placed on a host as one unit. The plan counts the \
             anonymous memory that all its processes together, with shared pages once, do not exceed for 99 % of the \
-            recording's time, and the page tables of their heaps. This includes --non-heap. How many CPUs the \
+            recording's time, and the page tables of their heaps. --non-heap is not added. How many CPUs the \
             processes keep busy is not known: state it with --process-cpus."
                 .to_owned(),
             Basis::Program => "For a program that ran, the plan counts the anonymous resident memory that it and \
-            everything that it started, with shared pages once, did not exceed for 99 % of its time. This includes \
-            --non-heap, but not page tables."
+            everything that it started, with shared pages once, did not exceed for 99 % of its time. --non-heap \
+            is not added, and page tables are not included."
                 .to_owned(),
         })
         .collect();
@@ -79,7 +83,6 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
         format!(" ({} for {threads} threads)", units::bytes(threads as f64 * KERNEL_STACK_BYTES))
     });
     // For pods it is counted, and stated above.
-    let is_of_pods_alone = capacity.hosts.is_empty() && !capacity.pods.is_empty();
     if !is_of_pods_alone {
         sentences.push(format!(
             "A control group is charged more: these figures do not include kernel stacks{stacks}, sockets and their \
@@ -133,27 +136,31 @@ pub fn warn_of_hosts(capacity: &Capacity) -> Vec<String> {
     let mut warnings = Vec::new();
     let shown: BTreeSet<u32> = capacity.needs.iter().flat_map(|need| need.cpus.iter().copied()).collect();
     let shown: Vec<u32> = shown.into_iter().collect();
-    for host in &capacity.request.hosts {
-        let memory = units::bytes(host.memory_bytes as f64);
-        match host.cpus {
+    let hosts =
+        capacity.request.hosts.iter().map(|host| ("host", host.memory_bytes, host.cpus, "--host-cpus"));
+    let nodes = capacity.request.pods.iter();
+    let nodes = nodes.map(|asked| ("node", asked.node_memory_bytes, asked.node_cpus, "--node-cpus"));
+    for (place, memory_bytes, cpus, option) in hosts.chain(nodes) {
+        let memory = units::bytes(memory_bytes as f64);
+        match cpus {
             _ if shown.is_empty() => {}
             Some(cpus) if shown == [cpus] => {}
             Some(cpus) => warnings.push(format!(
-                "a host of {memory} has {cpus} CPUs, but the run showed its allocators {}, and they choose how many arenas \
+                "a {place} of {memory} has {cpus} CPUs, but the run showed its allocators {}, and they choose how many arenas \
                  to have by that number: {}",
                 list(&shown, " or "),
                 match bases(capacity).contains(&Basis::Program) {
                     // `exec` cannot show a program CPUs other than the machine's.
                     true => format!(
-                        "record the program (`heaplab record`), replay the recording with `heaplab run --cpus {cpus}`, \
-                         and plan with the replay"
+                        "measure on such a machine, or record the program (`heaplab record`), replay the recording with \
+                         `heaplab run --cpus {cpus}`, and plan with the replay"
                     ),
                     false => format!("measure again with `heaplab run --cpus {cpus}`"),
                 },
             )),
             None => warnings.push(format!(
-                "a host of {memory} may have more or fewer CPUs than the run showed its allocators ({}): state the number \
-                 with --host-cpus",
+                "a {place} of {memory} may have more or fewer CPUs than the run showed its allocators ({}): state the number \
+                 with {option}",
                 list(&shown, " or "),
             )),
         }

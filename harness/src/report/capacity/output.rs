@@ -99,7 +99,10 @@ fn parts(capacity: &Capacity, columns: Columns) -> Vec<Part> {
         let unit = capacity.request.load_unit.as_deref().unwrap_or("connection");
         parts.push(Part {
             heading: format!("Memory by load ({unit})"),
-            grids: vec![connection_grid(&capacity.connections), load_grid(&capacity.loads)],
+            grids: vec![
+                connection_grid(&capacity.connections, capacity.request.load_unit.as_deref()),
+                load_grid(&capacity.loads),
+            ],
             answer: answer_loads(capacity),
         });
     }

@@ -3,7 +3,7 @@
 use super::super::grid::Grid;
 use super::super::table::{Columns, select};
 use super::super::units::{self, whole};
-use crate::capacity::{Capacity, PodRow};
+use crate::capacity::{Basis, Capacity, PodRow};
 
 /// The workloads that are planned as pods.
 pub(in crate::report) fn pod_workloads(capacity: &Capacity) -> Vec<&str> {
@@ -18,6 +18,7 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
         ("samples", false),
         ("request", true),
         ("limit", true),
+        ("CPU", false),
         ("anonymous", false),
         ("kernel", false),
         ("cache", false),
@@ -39,7 +40,13 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
             row.variant.clone(),
             if row.failed == 0 { all.to_string() } else { format!("{} of {all}", row.n) },
             bytes(row.request_bytes),
-            bytes(row.limit_bytes),
+            match row.limit_bytes {
+                Some(limit) if row.holds_for_s.is_some() || row.growth_continued.is_some() => {
+                    format!("{}*", units::bytes(limit as f64))
+                }
+                limit => bytes(limit),
+            },
+            row.request_millicpus.map_or_else(dash, |cpus| format!("{cpus}m")),
             bytes(row.anonymous_bytes),
             bytes(row.kernel_bytes),
             bytes(row.cache_bytes),
@@ -88,19 +95,59 @@ pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
     let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
     let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
     let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
-        return "No limit can be given for any variant: it takes at least 3 samples, all ok, that fit on a node."
-            .to_owned();
+        return explain_no_limit(&rows().collect::<Vec<_>>());
     };
-    let saving = match best.saving {
+    let saving = match best.saving.filter(|saving| *saving > 0.0) {
         Some(saving) => format!(", {} fewer than {}", units::percent(saving), base(capacity)),
         None => String::new(),
     };
-    format!(
-        "{} takes the fewest nodes ({}{saving}). {}",
-        best.variant,
-        whole(best.nodes.unwrap_or(0)),
-        describe_limit(best)
-    )
+    let (nodes, best_nodes) = (describe_count(best.nodes.unwrap_or(0)), best.nodes);
+    let alike: Vec<&str> =
+        rows().filter(|row| row.failed == 0 && row.nodes == best_nodes).map(|row| &*row.variant).collect();
+    let takes = match alike.len() {
+        1 => format!("{} takes the fewest nodes ({nodes}{saving}).", best.variant),
+        _ => format!(
+            "{} take the fewest nodes ({nodes}{saving}), and of these {} has the lowest limit.",
+            units::list(&alike, " and "),
+            best.variant
+        ),
+    };
+    format!("{takes} {}", describe_limit(capacity, best))
+}
+
+fn describe_count(nodes: u64) -> String {
+    if nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", whole(nodes)) }
+}
+
+/// Why no variant has a limit and a number of nodes.
+fn explain_no_limit(rows: &[&PodRow]) -> String {
+    let of = |named: Vec<&str>| units::list(&named, " and ");
+    let few: Vec<&str> =
+        rows.iter().filter(|row| row.limit_bytes.is_none()).map(|row| &*row.variant).collect();
+    let failed: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.limit_bytes.is_some() && row.failed > 0)
+        .map(|row| &*row.variant)
+        .collect();
+    let mut why = Vec::new();
+    if !few.is_empty() {
+        why.push(format!("a limit takes at least 3 samples that are ok, which {} lacks", of(few)));
+    }
+    if !failed.is_empty() {
+        why.push(format!("samples of {} failed", of(failed)));
+    }
+    why.extend(rows.iter().filter(|row| row.failed == 0 && row.nodes.is_none()).filter_map(|row| {
+        let limit = units::bytes(row.limit_bytes? as f64);
+        let growth = match row.growth_bytes.unwrap_or(0) {
+            0 => String::new(),
+            growth => format!(", of which {} are growth", units::bytes(growth as f64)),
+        };
+        Some(format!(
+            "under {} a pod does not fit on a node: its limit would be {limit}{growth}",
+            row.variant
+        ))
+    }));
+    format!("There is no plan of pods: {}.", why.join("; "))
 }
 
 fn base(capacity: &Capacity) -> &str {
@@ -108,11 +155,11 @@ fn base(capacity: &Capacity) -> &str {
 }
 
 /// What a pod should get, and why.
-fn describe_limit(row: &PodRow) -> String {
+fn describe_limit(capacity: &Capacity, row: &PodRow) -> String {
     let bytes = |value: Option<u64>| units::bytes(value.unwrap_or(0) as f64);
+    let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!(" and {cpus}m of CPU"));
     format!(
-        "Request {}, limit {}: anonymous {}, kernel {}{}, page cache {}, growth {}, spread {}. The odds that a pod is killed in a day are \
-         {}, and that any pod of the fleet is, {}.",
+        "Request {}{cpu}, limit {}: anonymous {}, kernel {}{}, page cache {}, growth {}, spread {}. {}",
         bytes(row.request_bytes),
         bytes(row.limit_bytes),
         bytes(row.anonymous_bytes),
@@ -121,9 +168,52 @@ fn describe_limit(row: &PodRow) -> String {
         bytes(row.cache_bytes),
         bytes(row.growth_bytes),
         bytes(row.spread_bytes),
-        odds(row.pod_odds),
-        odds(row.fleet_odds),
+        describe_odds(capacity, row),
     )
+}
+
+/// Growth that is continued for more times as long as it was measured says nothing about odds.
+const MOST_CONTINUED: f64 = 10.0;
+
+/// How often a pod is killed, or why that cannot be said.
+fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
+    let replicas = capacity.request.pods.map_or(1, |asked| asked.replicas);
+    if let Some(lived_s) = row.holds_for_s {
+        return format!(
+            "MEMORY STILL GREW while it was measured, so this limit is only for pods that live no longer than the runs did \
+             ({}), and the odds that an older one is killed are not known: measure until memory is steady, or say with \
+             --uptime how long a pod lives.",
+            units::nanoseconds(lived_s * 1e9)
+        );
+    }
+    let fleet = match replicas {
+        1 => String::new(),
+        _ => format!(
+            ", and with odds of {} at least one of {} pods is{}",
+            odds(row.fleet_odds),
+            whole(replicas),
+            if row.fleet_odds < 0.5 {
+                format!(", about once in {} days", whole((1.0 / row.fleet_odds).round() as u64))
+            } else {
+                String::new()
+            }
+        ),
+    };
+    let continued = match row.growth_continued {
+        Some(times) if times > MOST_CONTINUED => {
+            return format!(
+                "DO NOT TRUST THIS LIMIT: memory still grew, and its growth is continued for {} times as long as it was \
+                 measured, so the odds that a pod is killed are not known: measure for longer.",
+                units::significant(times)
+            );
+        }
+        Some(times) if times > 1.0 => format!(
+            " Memory still grew, and its growth is continued for {} times as long as it was measured.",
+            units::significant(times)
+        ),
+        _ => String::new(),
+    };
+    format!("A pod is killed in a day with odds of {}{fleet}.{continued}", odds(row.pod_odds))
 }
 
 fn odds(odds: f64) -> String {
@@ -133,14 +223,26 @@ fn odds(odds: f64) -> String {
 /// What pods are planned with, one sentence each.
 pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
     let Some(asked) = capacity.request.pods else { return Vec::new() };
+    let non_heap = match capacity.request.non_heap_bytes {
+        some if some > 0 && capacity.pods.iter().any(|row| row.basis == Basis::Heap) => {
+            format!(", with {} for memory outside its heap (--non-heap)", units::bytes(some as f64))
+        }
+        _ => String::new(),
+    };
     let mut sentences = vec![
+        format!(
+            "The anonymous part of a limit is the largest anonymous memory of each sample{non_heap}; this and the other \
+             parts are medians over samples."
+        ),
         "Each sample stands for a day of a pod, so measure its busiest stretch. The limit is a prediction interval \
          (Student's t on logarithms): the peak of another day exceeds it only with the given odds."
             .to_owned(),
         format!(
-            "Pods per node: nodes are drawn at random (10,000 at odds of 1e-3) and filled with pods from measured timelines \
-             {}; a node holds fewer pods than stated only with the given odds. `at all peaks` gives each pod its \
-             whole limit, which is the upper bound on memory. A node has at most 110 pods.",
+            "Pods per node: nodes are drawn at random and filled with pods from measured timelines \
+             {}; the odds that a node holds fewer pods than stated are the same as those of a kill. `at all peaks` gives \
+             each pod its whole limit, which is the upper bound on memory. A node has at most 110 pods. The memory \
+             request is the node's memory divided by the pods that it holds, at most the limit; the CPU request is \
+             what a pod uses or, where CPU limits the pods of a node, the node's CPUs divided by their number.",
             if asked.correlated { "that all start at the same moment (--correlated)" } else { "at random phases" }
         ),
         "VPA's rule is the 90th percentile of the peaks plus 15 % (its defaults, without its minimum of 250 MiB), and \
@@ -149,6 +251,7 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
         "Page cache counts for at most a tenth of the rest, because the kernel reclaims it before it kills a pod."
             .to_owned(),
     ];
+    sentences.extend(capacity.pods.iter().filter_map(describe_few));
     let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
     if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {
         sentences.push(format!(
@@ -160,6 +263,23 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// How much of a limit is due to how few samples there are, where that is much.
+fn describe_few(row: &PodRow) -> Option<String> {
+    let (spread, of_20) = row.spread_bytes.zip(row.spread_of_20_bytes)?;
+    let saved = spread.saturating_sub(of_20);
+    (saved > row.limit_bytes? / 10).then(|| {
+        format!(
+            "{}, {}: of the limit {} are due to how few samples there are: with 20 that vary as much the spread would be \
+             {} instead of {}.",
+            row.workload,
+            row.variant,
+            units::bytes(saved as f64),
+            units::bytes(of_20 as f64),
+            units::bytes(spread as f64)
+        )
+    })
 }
 
 /// The request and limit of a variant as a patch for `kubectl patch --patch-file`; none if there is no limit.
@@ -177,13 +297,22 @@ pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
     let name = name.trim_matches('-');
     let name = if name.is_empty() { "main" } else { name };
     let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!("              cpu: {cpus}m\n"));
+    let holds = match row.holds_for_s {
+        None if row.growth_continued.is_some_and(|times| times > MOST_CONTINUED) => {
+            "memory still grew, and was measured for too short a time to know its odds".to_owned()
+        }
+        Some(lived_s) => format!(
+            "memory still grew while it was measured; only for pods that live no longer than {}",
+            units::nanoseconds(lived_s * 1e9)
+        ),
+        None => format!("the odds that a pod is killed in a day are {}", odds(row.pod_odds)),
+    };
     Some(format!(
-        "# {} under {variant}: the odds that a pod is killed in a day are {}.\n\
+        "# {} under {variant}: {holds}.\n\
          # kubectl patch deployment NAME --patch-file THIS; the container must have the name below.\n\
          spec:\n  template:\n    spec:\n      containers:\n        - name: {name}\n          resources:\n            requests:\n\
          {cpu}              memory: {request}Mi\n            limits:\n              memory: {limit}Mi\n",
         row.workload.replace(['\n', '\r'], " "),
-        odds(row.pod_odds),
     ))
 }
 

@@ -149,11 +149,11 @@ pub(in crate::report) fn describe_saving(capacity: &Capacity, row: &HostRow) -> 
     }
 }
 
-pub(in crate::report) fn connection_grid(rows: &[ConnectionRow]) -> Grid {
+pub(in crate::report) fn connection_grid(rows: &[ConnectionRow], unit: Option<&str>) -> Grid {
     let header = [
         "variant",
         "model",
-        "connections",
+        unit.unwrap_or("connections"),
         "samples",
         "each",
         "interval",

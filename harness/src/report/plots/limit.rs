@@ -117,8 +117,17 @@ fn draw_panel(
     draw_values(canvas, panel, bytes, lines);
 }
 
-/// The odds that the limit was chosen for.
+/// The odds that the limit was chosen for, if they hold for any pod.
 fn describe_odds(row: &PodRow) -> String {
+    if let Some(lived_s) = row.holds_for_s {
+        return format!(
+            "Memory still grew: the limit is only for pods that live no longer than these runs ({}).",
+            units::nanoseconds(lived_s * 1e9)
+        );
+    }
+    if row.growth_continued.is_some() {
+        return "Memory still grew: the limit includes growth beyond what was measured.".to_owned();
+    }
     let shown = |odds: f64| if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) };
     format!(
         "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}.",

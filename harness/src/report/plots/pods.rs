@@ -138,7 +138,13 @@ fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64)
     canvas.text((left, y - 10.0), Anchor::Left, &given, BODY.bold());
     let nodes = match row.pods_per_node.zip(row.nodes) {
         Some((pods, nodes)) => {
-            format!("{} a node, {} nodes; VPA {}", whole(pods), whole(nodes), bytes(row.vpa_bytes))
+            format!(
+                "{} a node, {} nodes; VPA {}, KRR {}",
+                whole(pods),
+                whole(nodes),
+                bytes(row.vpa_bytes),
+                bytes(row.krr_bytes)
+            )
         }
         None => "no node holds one".to_owned(),
     };
