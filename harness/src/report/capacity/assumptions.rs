@@ -31,7 +31,7 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             ),
             Basis::Predicted => "For a predicted process, the plan counts the anonymous resident memory that it does \
             not exceed for 99 % of the trace's time (as recorded, minus the replay of the build recorded under, plus \
-            the variant's replay), and the page tables of its heap. --non-heap is not added."
+            the variant's replay; of a model, what its process has outside malloc plus the replay), and the page tables of its heap. --non-heap is not added."
                 .to_owned(),
             Basis::Tree => "A predicted tree of processes is placed on a host as one unit. The plan counts the \
             anonymous memory that all its processes together, with shared pages once, do not exceed for 99 % of the \
