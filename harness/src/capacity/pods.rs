@@ -21,6 +21,8 @@ const CACHE_PART: f64 = 0.1;
 const LEAST_DRAWS: usize = 3;
 /// With as many draws the spread is mostly that of the program, and not of what few draws cannot tell.
 const MANY_DRAWS: usize = 20;
+/// Growth that is continued for more times as long as it was measured says nothing about odds.
+const MOST_CONTINUED: f64 = 10.0;
 /// Most pods of a node unless kubelet is configured otherwise (`--max-pods`).
 const MOST_PODS: u64 = 110;
 /// VPA: defaults of `target-memory-percentile` and `recommendation-margin-fraction`.
@@ -96,6 +98,15 @@ pub struct PodRow {
     pub fleet_high_bytes: Option<u64>,
     /// What the ratio of a process's peak to the baseline's shows.
     pub verdict: Option<Verdict>,
+}
+
+impl PodRow {
+    /// Whether it is known how often a pod is killed: not if memory grew for longer than it was measured, unless its
+    /// growth is continued for a few times that long only.
+    #[must_use]
+    pub fn knows_odds(&self) -> bool {
+        self.holds_for_s.is_none() && self.growth_continued.is_none_or(|times| times <= MOST_CONTINUED)
+    }
 }
 
 /// Plans every variant as pods, with savings against `baseline`. `seed` decides what is drawn.

@@ -172,9 +172,6 @@ fn describe_limit(capacity: &Capacity, row: &PodRow) -> String {
     )
 }
 
-/// Growth that is continued for more times as long as it was measured says nothing about odds.
-const MOST_CONTINUED: f64 = 10.0;
-
 /// How often a pod is killed, or why that cannot be said.
 fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
     let replicas = capacity.request.pods.map_or(1, |asked| asked.replicas);
@@ -200,7 +197,7 @@ fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
         ),
     };
     let continued = match row.growth_continued {
-        Some(times) if times > MOST_CONTINUED => {
+        Some(times) if !row.knows_odds() => {
             return format!(
                 "DO NOT TRUST THIS LIMIT: memory still grew, and its growth is continued for {} times as long as it was \
                  measured, so the odds that a pod is killed are not known: measure for longer.",
@@ -298,7 +295,7 @@ pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
     let name = if name.is_empty() { "main" } else { name };
     let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!("              cpu: {cpus}m\n"));
     let holds = match row.holds_for_s {
-        None if row.growth_continued.is_some_and(|times| times > MOST_CONTINUED) => {
+        None if !row.knows_odds() => {
             "memory still grew, and was measured for too short a time to know its odds".to_owned()
         }
         Some(lived_s) => format!(

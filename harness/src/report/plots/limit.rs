@@ -125,8 +125,9 @@ fn describe_odds(row: &PodRow) -> String {
             units::nanoseconds(lived_s * 1e9)
         );
     }
-    if row.growth_continued.is_some() {
-        return "Memory still grew: the limit includes growth beyond what was measured.".to_owned();
+    if !row.knows_odds() {
+        return "Memory still grew, and was measured for too short a time: the odds are not known."
+            .to_owned();
     }
     let shown = |odds: f64| if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) };
     format!(

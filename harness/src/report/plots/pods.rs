@@ -71,11 +71,17 @@ fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRo
 
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
     let odds = rows.first().map_or(0.0, |row| row.pod_odds);
+    let limit = match rows.iter().all(|row| row.knows_odds()) {
+        true => format!(
+            "A bar ends at the limit under which a pod is killed in a day with odds of {}.",
+            units::percent(odds)
+        ),
+        false => "A bar ends at the limit; memory still grew, so no odds of being killed under it are known."
+            .to_owned(),
+    };
     let subtitle = format!(
-        "A bar ends at the limit under which a pod is killed in a day with odds of {}. Vertical lines: the request \
-         in black; in red \
-         the results of VPA's rule (90th percentile and 15 %) and KRR's (the largest and 15 %) for the same runs.",
-        units::percent(odds)
+        "{limit} Vertical lines: the request in black; in red the results of VPA's rule (90th percentile and 15 %) and \
+         KRR's (the largest and 15 %) for the same runs."
     );
     let top = title(canvas, &format!("{workload}: request and limit of a pod"), &subtitle);
     let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));
@@ -135,18 +141,12 @@ fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64)
     let bytes = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| units::bytes(value as f64));
     let left = bars.right + 22.0;
     let given = format!("limit {}, request {}", bytes(row.limit_bytes), bytes(row.request_bytes));
-    canvas.text((left, y - 10.0), Anchor::Left, &given, BODY.bold());
+    canvas.text((left, y - 9.0), Anchor::Left, &given, BODY.bold());
     let nodes = match row.pods_per_node.zip(row.nodes) {
-        Some((pods, nodes)) => {
-            format!(
-                "{} a node, {} nodes; VPA {}, KRR {}",
-                whole(pods),
-                whole(nodes),
-                bytes(row.vpa_bytes),
-                bytes(row.krr_bytes)
-            )
-        }
+        Some((pods, nodes)) => format!("{} a node, {} nodes", whole(pods), whole(nodes)),
         None => "no node holds one".to_owned(),
     };
-    canvas.text((left, y + 12.0), Anchor::Left, &nodes, SMALL);
+    canvas.text((left, y + 11.0), Anchor::Left, &nodes, SMALL);
+    let rules = format!("VPA {}, KRR {}", bytes(row.vpa_bytes), bytes(row.krr_bytes));
+    canvas.text((left, y + 30.0), Anchor::Left, &rules, SMALL);
 }
