@@ -42,7 +42,10 @@ impl Compiler<'_> {
     /// The process was forked: what it holds and requests counts from here on. The fork has a window of its own, at
     /// its own time: the child's memory is sampled from then on, and its first event may be much later.
     fn fork(&mut self, time_ns: u64) -> Result<(), Fault> {
-        self.make_window(time_ns, WINDOW_FORKED, None)
+        let time = self.begin_window(time_ns)?;
+        self.current.head.flags |= WINDOW_FORKED;
+        self.count_from(time);
+        self.end_window(time, Vec::new())
     }
 
     /// What the process said about its memory applies from the next window on, which waits for all earlier
@@ -59,24 +62,25 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Makes a window that holds only `op`: an idle process may trim its heap long after its last event.
+    /// Makes a window that holds only `op`, at the mark's own time: an idle process may trim its heap long
+    /// after its last event.
     fn tune(&mut self, time_ns: u64, op: Op) -> Result<(), Fault> {
-        self.make_window(time_ns, 0, Some(op))
+        let time = self.begin_window(time_ns)?;
+        self.end_window(time, vec![op])
     }
 
-    /// Makes a window for what a mark says, at the mark's own time. It waits for all earlier windows, and the next one
-    /// for it.
-    fn make_window(&mut self, time_ns: u64, flags: u32, op: Option<Op>) -> Result<(), Fault> {
+    /// Begins a window for what a mark says, which waits for all earlier ones; returns its time.
+    fn begin_window(&mut self, time_ns: u64) -> Result<u64, Fault> {
         let last_time = self.current.head.last_time;
         let time = if self.has_times { self.since_first_event(time_ns).unwrap_or(0) } else { last_time };
         let time = time.max(last_time);
         self.close_window(Some((time, WINDOW_BARRIER)))?;
-        self.current.head.flags |= flags;
-        if flags & WINDOW_FORKED != 0 {
-            self.count_from(time);
-        }
+        Ok(time)
+    }
+
+    /// Ends it; the next one waits for it.
+    fn end_window(&mut self, time: u64, ops: Vec<Op>) -> Result<(), Fault> {
         let thread = self.thread_of_last_event();
-        let ops = op.into_iter().collect();
         self.current.segments.push(SegmentDraft { thread, ops, ..SegmentDraft::default() });
         self.close_window(Some((time, WINDOW_BARRIER)))
     }
