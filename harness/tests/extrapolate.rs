@@ -164,6 +164,12 @@ fn a_program_at_another_load_is_predicted_as_a_whole_and_run() {
     }
     assert!(directory.join("validation.png").exists());
 
+    // A program that runs for longer is compared with a trace as long.
+    let longer = ["validate", "model.hlm", "--model-load", "1", "--model-duration", "3s", "-o", "longer"];
+    let output = heaplab_at(&[&longer[..], &["-a", "ptmalloc2", "--reps", "1", "--", "./growing"]].concat());
+    let shown = stdout(&output);
+    assert!(shown.contains("the model's trace lasts 3.0 s"), "{shown}{}", stderr(&output));
+
     // A plan counts the whole process too.
     let output =
         heaplab_at(&["plan", "model.hlm.validation/replay", "--host-memory", "1GiB", "--format", "json"]);

@@ -224,7 +224,7 @@ fn cpus_by_block(run: &Run, need: &Need) -> BTreeMap<u32, f64> {
     });
     let Some((workload, elapsed_ns)) = elapsed else { return BTreeMap::new() };
     let times = predict_cpu_times_ns(run, workload, &need.variant);
-    (0..).zip(times.into_iter().map(|time_ns| time_ns / elapsed_ns)).collect()
+    times.into_iter().map(|(block, time_ns)| (block, time_ns / elapsed_ns)).collect()
 }
 
 /// Resident bytes over time, by the index of the sample in [`Run::samples`].

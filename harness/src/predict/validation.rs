@@ -81,7 +81,8 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
     let really = Reality::of(&values(real, variant, Pass::Exec, whole_cpu_ns))?;
     let recorded_ns = replays.file.workloads.first()?.program_cpu_ns().map(|time| time as f64);
     let predicted_ns = recorded_ns.and_then(|recorded| {
-        Some(recorded + median(&beyond_base(replays, &replays.file.workloads.first()?.name, variant)?)?)
+        let beyond = beyond_base(replays, &replays.file.workloads.first()?.name, variant)?;
+        Some(recorded + median(&beyond.into_values().collect::<Vec<f64>>())?)
     });
     Some(HeldCpu {
         variant: variant.to_owned(),

@@ -7,7 +7,7 @@ use super::draw::Draw;
 use super::error::ModelError;
 use super::parts::{PHASES, WINDOWS};
 use super::subject::Subject;
-use super::survey::{Chain, Survey, phase_of};
+use super::survey::{Survey, phase_of, stream_error};
 
 /// How many choices are tried for each phase.
 const TRIES: usize = 400;
@@ -62,7 +62,7 @@ fn weigh(survey: &Survey, subject: &Subject<'_>) -> Result<Vec<Weight>, ModelErr
     let mut live: FxHashMap<u64, (usize, u64, u64)> = FxHashMap::default();
     let end_ns = survey.startup_ns + survey.window_ns * WINDOWS as u64;
     let mut stream = (subject.open)()?;
-    let failed = |error| ModelError::unfit(&subject.path, Chain(&error).to_string());
+    let failed = |error| stream_error(&subject.path, &error);
     let weigh = |weights: &mut [Weight], (window, birth_ns, bytes): (usize, u64, u64), until_ns: u64| {
         weights[window][0] += bytes as f64 * until_ns.min(end_ns).saturating_sub(birth_ns) as f64 / 1e9;
     };
