@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(long)]
     anonymous: bool,
     /// Say what recordings do not: life=time or life=allocations (or a number from 0 to 1 between them), startup=SHARE
-    /// that grows with the load
+    /// that grows with the load, queue=yes or queue=no: whether requests wait for a free thread of their pool
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Also replay the model and its recordings: the error in resident memory becomes part of the model's band, and the
@@ -206,7 +206,9 @@ fn options(args: &Args) -> anyhow::Result<FitOptions> {
     let given = Options { overrides: args.overrides.clone(), ..Options::default() };
     let asked = Question::new("fit", &args.load_unit, &given).map_err(as_usage)?;
     if asked.load.is_some() || asked.thinned != 1 {
-        return Err(Usage("fit --set takes life and startup; a load is given by --load".to_owned()).into());
+        return Err(
+            Usage("fit --set takes life, startup and queue; a load is given by --load".to_owned()).into()
+        );
     }
     Ok(FitOptions {
         load_unit: args.load_unit.clone(),
@@ -214,6 +216,7 @@ fn options(args: &Args) -> anyhow::Result<FitOptions> {
         is_anonymous: args.anonymous,
         life: asked.life,
         startup: asked.startup,
+        queue: asked.queue,
     })
 }
 

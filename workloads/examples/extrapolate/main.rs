@@ -40,10 +40,10 @@ fn recordings(words: &[String]) -> Vec<(PathBuf, f64)> {
     words.iter().filter(|word| word.contains(".hlt=")).map(parse).collect()
 }
 
-/// CPU time of this thread, the only one: on a machine that has other work, elapsed time says nothing.
+/// CPU time of this process: on a machine that has other work, elapsed time says nothing.
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel's account");
-    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("nanoseconds") / 1e9
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 /// A recording that is longer than the fitted ones by more than this is a question about a greater length.
@@ -75,7 +75,8 @@ fn main() {
     let (fitted, tried) = (recordings(&words[..split]), recordings(&words[split..]));
     let size = words.iter().find_map(|word| word.strip_prefix("size=")?.parse().ok()).unwrap_or(1.0);
     let unit = "times".to_owned();
-    let options = FitOptions { load_unit: unit, size, is_anonymous: false, life: None, startup: None };
+    let options =
+        FitOptions { load_unit: unit, size, is_anonymous: false, life: None, startup: None, queue: None };
     let loads: Vec<String> = fitted.iter().map(|(_, load)| load.to_string()).collect();
     let of = format!("{name},{question},{}", loads.join(" and "));
     eprintln!("{of}");

@@ -17,9 +17,23 @@ pub(super) struct Turn {
     part: u32,
 }
 
+impl Turn {
+    /// The place that a thread of the recording takes.
+    pub(super) fn place(&self, thread: u32) -> Option<u32> {
+        self.order.get(thread as usize).copied()
+    }
+
+    /// From now on another place takes its part.
+    pub(super) fn give(&mut self, thread: u32, place: u32) {
+        self.order[thread as usize] = place;
+    }
+}
+
 /// All threads of the trace.
 #[derive(Debug)]
 pub(super) struct Crew {
+    /// How many threads of the recording stay.
+    recorded: usize,
     staying: Vec<Option<ThreadId>>,
     names: Vec<String>,
     roles: Vec<Vec<u32>>,
@@ -40,6 +54,7 @@ impl Crew {
             roles[role].push(number as u32);
         }
         Crew {
+            recorded: outline.threads.len(),
             staying: vec![None; outline.threads.len()],
             names: outline.threads.iter().map(|thread| thread.name.clone()).collect(),
             roles,
@@ -49,9 +64,21 @@ impl Crew {
         }
     }
 
+    /// The places of a pool's threads, after adding some until there are this many. They start when they first work.
+    pub(super) fn pool(&mut self, role: u32, threads: u32) -> Vec<u32> {
+        let mut places = self.roles.get(role as usize).cloned().unwrap_or_default();
+        let Some(&first) = places.first() else { return places };
+        while places.len() < threads as usize {
+            places.push(self.staying.len() as u32);
+            self.staying.push(None);
+            self.names.push(self.names[first as usize].clone());
+        }
+        places
+    }
+
     /// Every thread does what it did in the recording.
     pub(super) fn as_recorded(&self, part: u32) -> Turn {
-        Turn { order: (0..self.staying.len() as u32).collect(), passing: Vec::new(), part }
+        Turn { order: (0..self.recorded as u32).collect(), passing: Vec::new(), part }
     }
 
     /// Threads of one role swap places.
@@ -77,7 +104,7 @@ impl Crew {
         time_ns: u64,
         out: &mut VecDeque<Record>,
     ) -> ThreadId {
-        let passing = (thread as usize).checked_sub(self.staying.len());
+        let passing = (thread as usize).checked_sub(self.recorded);
         let is_new = passing.is_some_and(|passing| {
             self.passing_parts[passing] == turn.part
                 && turn.passing.iter().all(|(number, _)| *number != thread)
@@ -100,7 +127,7 @@ impl Crew {
         time_ns: u64,
         out: &mut VecDeque<Record>,
     ) -> ThreadId {
-        if (thread as usize) < self.staying.len() {
+        if (thread as usize) < self.recorded {
             let place = turn.order[thread as usize] as usize;
             return match self.staying[place] {
                 Some(known) if !self.has_ended[known as usize] => known,
@@ -121,7 +148,7 @@ impl Crew {
 
     /// The thread that ends, if it exists and has not ended.
     pub(super) fn end(&mut self, turn: &Turn, thread: u32) -> Option<ThreadId> {
-        let known = match (thread as usize).checked_sub(self.staying.len()) {
+        let known = match (thread as usize).checked_sub(self.recorded) {
             None => self.staying[turn.order[thread as usize] as usize]?,
             Some(_) => turn.passing.iter().find(|(number, _)| *number == thread)?.1,
         };

@@ -67,8 +67,14 @@ fn subject(load: u64) -> Subject<'static> {
 
 #[test]
 fn another_load_fills_a_cache_sooner_and_no_further() {
-    let options =
-        Options { load_unit: "times".to_owned(), size: 1.0, is_anonymous: false, life: None, startup: None };
+    let options = Options {
+        load_unit: "times".to_owned(),
+        size: 1.0,
+        is_anonymous: false,
+        life: None,
+        startup: None,
+        queue: None,
+    };
     let fitted = fit(vec![subject(1), subject(3)], &options).unwrap();
     let model = Model::new(fitted.facts().clone(), fitted.fitted().to_vec()).unwrap();
     for load in [2, 6, 9] {
@@ -93,6 +99,7 @@ fn one_recording_does_the_same_if_it_is_told_that_lives_are_counted_in_events() 
         is_anonymous: false,
         life: Some(0.0),
         startup: None,
+        queue: None,
     };
     let fitted = fit(vec![subject(3)], &options).unwrap();
     let model = Model::new(fitted.facts().clone(), fitted.fitted().to_vec()).unwrap();

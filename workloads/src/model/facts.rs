@@ -31,6 +31,9 @@ pub struct Facts {
     /// all.
     #[serde(default)]
     pub startup: Option<f64>,
+    /// Whether requests wait while all threads of their pool are busy, if the user said so.
+    #[serde(default)]
+    pub queue: Option<bool>,
     /// The share of the recordings' events that is kept.
     pub kept: f64,
     /// Names of marks.

@@ -29,6 +29,8 @@ pub struct Options {
     pub life: Option<f64>,
     /// How much of start-up grows with the load, if the user says so.
     pub startup: Option<f64>,
+    /// Whether requests wait while all threads of their pool are busy, if the user says so.
+    pub queue: Option<bool>,
 }
 
 /// A model that was fitted, to be written.
@@ -108,6 +110,7 @@ pub fn fit(mut subjects: Vec<Subject<'_>>, options: &Options) -> Result<FittedMo
         allocator: header.allocator,
         life: options.life,
         startup: options.startup,
+        queue: options.queue,
         kept: kept_share(&fitted),
         marks,
         ..Facts::default()

@@ -6,10 +6,12 @@
 
 use super::endless::Endless;
 use super::facts::{CheckKind, Facts};
+use super::generate::queue::Staff;
 use super::law::SETTLED;
 use super::parts::Outline;
 use super::scaling::{
-    Factors, difference_of_halves, difference_of_quarters, difference_within, mean_of, share_of_growth,
+    Factors, difference_of_predictions, difference_of_quarters, difference_within, mean_of, share_of_growth,
+    within_windows,
 };
 use super::schedule::Tempo;
 
@@ -22,6 +24,9 @@ const SUPPORTED_TIMES: f64 = 4.0;
 /// The live set has not settled if it gains this share of its mean over the recording's length, or if its mean differs by
 /// this share between the halves.
 pub(super) const GROWTH_LIMIT: f64 = 0.1;
+/// The share of the time for which a pool's threads are busy beyond which a small error in it decides how long requests
+/// wait.
+const BUSY: f64 = 0.9;
 /// If the length exceeds the recording's by this factor, what the first half says about the whole matters.
 const LONGER: f64 = 1.2;
 /// With this many objects of a quarter of the peak, no single one decides it.
@@ -52,6 +57,8 @@ pub(super) struct Extent<'a> {
     pub(super) endless: Endless,
     /// How its parts scale to the load.
     pub(super) factors: &'a Factors,
+    /// Its pools' threads at the load.
+    pub(super) staff: &'a [Staff],
     /// How its windows follow each other.
     pub(super) tempo: Tempo,
     /// The two recordings that show what grows, if there are two and the user did not say.
@@ -129,7 +136,7 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
                     });
                     parts.push(off * way);
                 }
-                parts.push(difference_of_halves(low, high, asked.from, asked.load));
+                parts.push(difference_of_predictions(low, high, asked.from, asked.load));
                 parts.push(law.difference * way);
                 if unsettled {
                     // What was still growing may have been a cache that fills, sooner at the higher load:
@@ -140,6 +147,7 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
             None => parts.push(unknown_share(asked)),
         }
         parts.push(unknown_overlap(asked));
+        reasons.extend(asked.staff.iter().filter_map(overload));
         if unsettled {
             reasons.push("the live set had not settled while it was recorded".to_owned());
         }
@@ -160,11 +168,25 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
     Verdict { band, reasons }
 }
 
+/// What is said of a pool that is too busy at a load for its figures to be trusted.
+fn overload(staff: &Staff) -> Option<String> {
+    let (threads, share) = (staff.threads, staff.busy / f64::from(staff.threads.max(1)));
+    if share < BUSY || staff.takes_one == Some(false) {
+        return None;
+    }
+    let told = format!("a pool of {threads} threads would be busy for {:.0} % of the time", 100.0 * share);
+    Some(match staff.takes_one {
+        Some(true) if share >= 1.0 => format!("{told}: the program cannot keep up with this load"),
+        Some(_) => told,
+        None => format!("{told}, and whether requests then wait for a thread cannot be seen"),
+    })
+}
+
 /// What overlaps at another load, as a share: whether a program of one thread waits in the middle of requests, and begins
 /// others meanwhile, cannot be seen; and other programs play whole windows at once.
 fn unknown_overlap(asked: &Extent<'_>) -> f64 {
     let (of_startup, of_survivors) = mean_of(asked.from);
-    let within_windows = (asked.from.requested_mean_bytes as f64 - of_startup - of_survivors).max(0.0);
+    let within_windows = within_windows(asked.from);
     let times = asked.factors.lanes;
     let is_serial = asked.tempo.pace > 1.0;
     let (unknown, said) = if is_serial { (times - 1.0, 1.0) } else { (asked.tempo.rounding(times), times) };

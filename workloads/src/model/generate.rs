@@ -1,24 +1,28 @@
 //! A model as a trace: parts are played in slots, their survivors live on, and everything is put in order of
 //! time.
 //!
-//! This module decides which steps are due when; [`living`] decides what happens to an object that outlives
-//! its part.
+//! This module decides which parts are due when, [`steps`] plays them, [`queue`] says which of their steps must wait, and
+//! [`living`] what happens to an object that outlives its part.
 //!
 //! The trace is pulled record by record. Memory holds the model, and what is live at that moment.
 
 mod living;
+pub(super) mod queue;
+mod steps;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use heaplab_trace::{Action, Event, Header, Mark, Record};
+use heaplab_trace::{Header, Record};
 
+use self::queue::{Delays, Queue, Staff};
+use super::bursts::{Burst, Pool};
 use super::crew::{Crew, Turn};
 use super::draw::Draw;
 use super::endless::Endless;
 use super::lives::Continuation;
-use super::parts::{Kind, Origin, Outline, Step};
+use super::parts::{Origin, Outline};
 use super::scaling::Factors;
 use super::schedule::{Schedule, Tempo, Warp};
 use super::survivors::Playable;
@@ -28,14 +32,19 @@ use crate::stream::{RecordStream, StreamError};
 #[derive(Debug, Default)]
 pub(super) struct Score {
     pub(super) outline: Outline,
-    /// Whether one thread makes nearly all calls: then windows do not overlap at a higher load, but take less time.
-    pub(super) is_serial: bool,
+    /// What is known of the thread that makes nearly all calls, if there is one.
+    pub(super) alone: Option<Pool>,
     pub(super) startup: Playable,
     pub(super) windows: Vec<Playable>,
     pub(super) shutdown: Playable,
     pub(super) continuation: Continuation,
     pub(super) endless: Endless,
     pub(super) marks: Vec<String>,
+    /// The role of each thread that belongs to a pool, the bursts of those threads in each window, and what that adds up
+    /// to.
+    pub(super) pooled: Vec<Option<u32>>,
+    pub(super) bursts: Vec<Vec<Burst>>,
+    pub(super) pools: Vec<Pool>,
 }
 
 /// What is asked of a generation.
@@ -46,6 +55,10 @@ pub(super) struct Asked {
     pub(super) warp: Warp,
     /// What grows with the load.
     pub(super) factors: Arc<Factors>,
+    /// Whether windows do not overlap at a higher load, but take less time.
+    pub(super) is_serial: bool,
+    /// The pools' threads at the load.
+    pub(super) staff: Vec<Staff>,
     pub(super) seed: u64,
 }
 
@@ -62,6 +75,9 @@ enum What {
     Shutdown,
 }
 
+/// An object of a part that is not allocated yet.
+const NOT_YET: u64 = u64::MAX;
+
 /// A part that is being played.
 #[derive(Debug)]
 struct Playing {
@@ -77,6 +93,8 @@ struct Playing {
     keeping: f64,
     /// Where in the course of the recording it is, in lengths of the recording; more than 1 beyond its end.
     lengths: f64,
+    /// What waits for a thread, where something may.
+    delays: Option<Delays>,
 }
 
 /// An object that has survived its part, or the end of one of its part's threads.
@@ -105,6 +123,8 @@ pub struct Generation {
     asked: Asked,
     schedule: Schedule,
     crew: Crew,
+    /// None where windows play one at a time: then no thread has more to do than in the recording.
+    queue: Option<Queue>,
     draw: Draw,
     /// For each window, the number at which [`Generation::keep`] starts, and how often the window was played.
     played: Vec<(f64, u32)>,
@@ -134,14 +154,18 @@ impl Generation {
         let model_end_ns = outline.startup_ns.saturating_add(asked.windows_ns);
         let mut draw = Draw::new(asked.seed, 0);
         let played = numbers.iter().map(|_| (draw.unit(), 0)).collect();
-        let tempo = Tempo::new(asked.factors.lanes, score.is_serial, asked.factors.law.is_progress);
+        let tempo = Tempo::new(asked.factors.lanes, asked.is_serial, asked.factors.law.is_progress);
         let schedule = Schedule::new(outline, &numbers, tempo);
+        let mut crew = Crew::new(outline);
+        let may_wait = asked.staff.iter().any(|one| one.takes_one == Some(true));
+        let is_shared = schedule.lanes() > 1 && may_wait;
         let mut made = Generation {
             header,
+            queue: is_shared.then(|| Queue::new(&score.pooled, &asked.staff, &mut crew)),
             pace: tempo.pace,
             spread: asked.factors.lanes.ceil().max(1.0),
             schedule,
-            crew: Crew::new(outline),
+            crew,
             draw,
             played,
             heap: BinaryHeap::new(),
@@ -202,9 +226,20 @@ impl Generation {
         let playable = self.playable(part);
         let Some(first) = playable.part.steps.first() else { return };
         let time_ns = begin_ns.saturating_add(self.paced(part, first.time_ns));
-        let objects = Vec::with_capacity(playable.part.objects as usize);
-        let playing =
-            Playing { part, at: 0, begin_ns, model_begin_ns, objects, turn, chance, keeping, lengths };
+        let objects = playable.part.objects;
+        let may_wait = part >= FIRST_WINDOW && self.queue.is_some();
+        let playing = Playing {
+            part,
+            at: 0,
+            begin_ns,
+            model_begin_ns,
+            objects: vec![NOT_YET; objects as usize],
+            turn,
+            chance,
+            keeping,
+            lengths,
+            delays: may_wait.then(|| Delays::new(objects)),
+        };
         let place = match self.playing_free.pop() {
             Some(place) => place,
             None => {
@@ -250,11 +285,6 @@ impl Generation {
             }
         }
         true
-    }
-
-    fn due_ns(&self, playing: &Playing) -> u64 {
-        let step = &self.playable(playing.part).part.steps[playing.at];
-        playing.begin_ns.saturating_add(self.paced(playing.part, step.time_ns))
     }
 
     /// A time within a part, as it is played.
@@ -303,86 +333,18 @@ impl Generation {
         keeping
     }
 
-    /// Plays a part's next step.
-    #[inline]
-    fn step(&mut self, number: u64, mut playing: Playing) {
-        let score = Arc::clone(&self.score);
-        let playable = match playing.part {
-            STARTUP => &score.startup,
-            SHUTDOWN => &score.shutdown,
-            window => &score.windows[(window - FIRST_WINDOW) as usize],
-        };
-        let steps = &playable.part.steps;
-        let ahead =
-            self.heap.peek().map_or((u64::MAX, u64::MAX), |Reverse((time, other, _))| (*time, *other));
-        let last_ns = if playing.part == SHUTDOWN { u64::MAX } else { self.end_ns };
-        // PERF: plays all steps until something else is due; otherwise each step would cost a lookup in the
-        // heap.
-        for _ in 0..256 {
-            let Some(step) = steps.get(playing.at) else { break };
-            let time_ns = playing.begin_ns.saturating_add(self.paced(playing.part, step.time_ns));
-            if (time_ns, number) > ahead || time_ns > last_ns {
-                break;
-            }
-            playing.at += 1;
-            let object = match step.kind.allocates() {
-                true => {
-                    playing.objects.push(self.next_object);
-                    self.next_object += 1;
-                    self.next_object - 1
-                }
-                false => playing.objects.get(step.object as usize).copied().unwrap_or(0),
-            };
-            self.now_ns = time_ns;
-            self.emit(step, time_ns, object, &mut playing.turn);
-        }
-        let is_cut = playing.at < steps.len() && self.due_ns(&playing) > last_ns;
-        if playing.at < steps.len() && !is_cut {
-            self.current = Some((number, playing));
-        } else {
-            self.end_part(playable, playing);
-        }
-    }
-
-    #[inline]
-    fn emit(&mut self, step: &Step, time_ns: u64, object: u64, turn: &mut Turn) {
-        if step.kind == Kind::ThreadEnd {
-            if let Some(thread) = self.crew.end(turn, step.thread) {
-                self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
-            }
-            return;
-        }
-        if step.kind == Kind::Mark {
-            let name = self.score.marks[step.bytes as usize].clone();
-            self.out.push_back(Record::Mark(Mark { time_ns, name }));
-            return;
-        }
-        let thread = self.crew.resolve(turn, step.thread, time_ns, &mut self.out);
-        if step.kind != Kind::ThreadStart {
-            let action = action(step, object);
-            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
-        }
-    }
-
-    /// The same for what happens after its part.
-    fn emit_after(&mut self, step: &Step, time_ns: u64, object: u64, turn: &Turn) {
-        if step.kind == Kind::ThreadEnd {
-            if let Some(thread) = self.crew.end(turn, step.thread) {
-                self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
-            }
-            return;
-        }
-        let thread = self.crew.find(turn, step.thread, time_ns, &mut self.out);
-        self.out.push_back(Record::Event(Event { time_ns, thread, action: action(step, object) }));
-    }
-
-    /// Ends a part; its survivors live on.
-    fn end_part(&mut self, playable: &Playable, playing: Playing) {
-        let turn = Arc::new(playing.turn);
-        let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
+    /// Ends a part, or what waited in it: its survivors live on.
+    fn end_part(&mut self, playable: &Playable, playing: &Playing, has_waited: bool) {
+        let turn = Arc::new(playing.turn.clone());
+        let part = playing.part;
         let factors = Arc::clone(&self.asked.factors);
         for survivor in &playable.survivors {
-            let Some(&object) = playing.objects.get(survivor.object as usize) else { break };
+            let object = playing.objects[survivor.object as usize];
+            let delay_ns = playing.delays.as_ref().map_or(0, |delays| delays.of_object(survivor.object));
+            if object == NOT_YET || has_waited != (delay_ns > 0) {
+                continue;
+            }
+            let model_begin_ns = playing.model_begin_ns.saturating_add(delay_ns);
             let octave = survivor.octave as usize;
             let (mut stretch, mut copies, mut is_dropped) = (1.0, 0.0, false);
             match part {
@@ -416,7 +378,9 @@ impl Generation {
                 self.copy(part, survivor, model_begin_ns, &turn, copies);
             }
         }
-        for (at, step) in playable.thread_ends().iter().enumerate() {
+        let model_begin_ns = playing.model_begin_ns;
+        let thread_ends = if has_waited { &[] } else { playable.thread_ends() };
+        for (at, step) in thread_ends.iter().enumerate() {
             let at = playable.threads_from + at as u32;
             let anchored = if step.is_anchored { at } else { at + 1 };
             let turn = Arc::clone(&turn);
@@ -435,26 +399,6 @@ impl Generation {
                 thread,
             });
         }
-    }
-}
-
-#[inline]
-fn action(step: &Step, object: u64) -> Action {
-    let size = step.bytes;
-    match step.kind {
-        Kind::Malloc => Action::Malloc { object, size },
-        Kind::Calloc => Action::Calloc { object, size },
-        Kind::AlignedAlloc => Action::AlignedAlloc { object, size, alignment: 1 << step.alignment_bits },
-        Kind::ReallocNull => Action::ReallocNull { object, size },
-        Kind::Realloc => Action::Realloc { object, size },
-        Kind::Free => Action::Free { object },
-        Kind::ReallocFree => Action::ReallocFree { object },
-        Kind::Touched => Action::Touched { object, bytes: size },
-        Kind::FreeNull => Action::FreeNull,
-        // The emitter has already handled these.
-        Kind::ThreadStart => Action::ThreadStart,
-        Kind::ThreadEnd => Action::ThreadEnd,
-        Kind::Mark => Action::FreeNull,
     }
 }
 

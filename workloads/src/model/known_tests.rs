@@ -51,7 +51,8 @@ fn subject(load: f64, has_threads: bool, calls: impl Fn() -> Vec<Call> + Sync + 
 
 fn fitted(subjects: Vec<Subject<'_>>) -> FittedModel {
     let load_unit = "times".to_owned();
-    let options = Options { load_unit, size: 1.0, is_anonymous: false, life: None, startup: None };
+    let options =
+        Options { load_unit, size: 1.0, is_anonymous: false, life: None, startup: None, queue: None };
     fit(subjects, &options).unwrap()
 }
 
@@ -126,6 +127,16 @@ fn one_thread_may_have_requests_in_flight_and_the_band_says_so() {
         for (said, real) in said.into_iter().zip(real) {
             assert!(is_within(&verdict, said, real), "load {load}: {said}, really {real}, {verdict:?}");
         }
+    }
+}
+
+#[test]
+fn two_loads_show_that_one_thread_has_requests_in_flight() {
+    let loads = [1.0, 3.0].map(|load| subject(load, true, move || in_flight(load, 1)));
+    let model = model(loads.into());
+    let real = found(&mut Recording::of(in_flight(6.0, 1), true));
+    for (said, real) in played(&model, &at(6.0)).into_iter().zip(real) {
+        assert!((said / real - 1.0).abs() < 0.12, "{said}, really {real}");
     }
 }
 

@@ -5,14 +5,16 @@
 //! sooner at the higher one. So groups whose size still changed are compared at equal numbers of events too:
 //! if they agree there, their objects live for a number of events, and another load only makes them pass
 //! faster. Sessions that expire after a minute do not agree: at three times the load there are three times as
-//! many.
+//! many. Groups that settled at both loads, but not at the same size, follow the load.
 
 use super::parts::{COURSE, OCTAVES, Origin, Outline};
 
 /// A group follows the events if its courses differ by at most this share at equal numbers of events.
 const SAME: f64 = 0.15;
-/// A group has settled if the means of the two halves of its course differ by at most this share.
+/// A group has settled if the means of the last two quarters of its course differ by at most this share.
 pub(super) const SETTLED: f64 = 0.1;
+/// Groups that have settled are the same at both loads if their means over the second half differ by at most this share.
+const EQUAL: f64 = 0.03;
 
 /// Mean live bytes in each part of the windows' time.
 pub(super) type Course = [f64; COURSE];
@@ -80,10 +82,10 @@ fn mean(course: &[f64]) -> f64 {
     course.iter().sum::<f64>() / course.len() as f64
 }
 
-/// How much the means of the two halves of a course differ, as a share of the larger.
-pub(super) fn difference_of_halves(course: &Course) -> f64 {
-    let (first, second) = course.split_at(COURSE / 2);
-    share_of_difference(mean(first), mean(second))
+/// How much the means of the last two quarters of a course differ, as a share of the larger.
+fn difference_of_quarters(course: &Course) -> f64 {
+    let (third, last) = course[COURSE / 2..].split_at(COURSE / 4);
+    share_of_difference(mean(third), mean(last))
 }
 
 /// The difference of two amounts as a share of the larger.
@@ -93,9 +95,13 @@ pub(super) fn share_of_difference(one: f64, other: f64) -> f64 {
 }
 
 fn follows_events(low: (&Outline, &Course), high: (&Outline, &Course)) -> bool {
-    let is_settled = [low.1, high.1].into_iter().all(|course| difference_of_halves(course) <= SETTLED);
     let in_events = at_equal_events(low, high);
-    !is_settled && in_events.is_some_and(|off| off <= SAME && off <= at_equal_times(low.1, high.1))
+    if [low.1, high.1].into_iter().all(|course| difference_of_quarters(course) <= SETTLED) {
+        // Then it depends on the load, unless that makes no difference at all.
+        let [of_low, of_high] = [low.1, high.1].map(|course| mean(&course[COURSE / 2..]));
+        return in_events.is_some() && share_of_difference(of_low, of_high) <= EQUAL;
+    }
+    in_events.is_some_and(|off| off <= SAME && off <= at_equal_times(low.1, high.1))
 }
 
 /// How much two courses differ if one is a multiple of the other, as a share.
@@ -181,8 +187,17 @@ mod tests {
 
     #[test]
     fn what_has_settled_is_compared_by_load_alone() {
-        let flat = |load: f64| outline(load, move |_| 1e6 + load * 1e4);
+        let flat = |load: f64| outline(load, move |_| 1e6 + load * 1e5);
         assert!(!Law::told(&flat(1.0), &flat(3.0)).is_by_events(7));
+        // It fills soon, at the same number of events, and then depends on the load a little.
+        let soon = |load: f64| outline(load, move |time| (1e6 + load * 1e5) * (load * time * 3.0).min(1.0));
+        assert!(!Law::told(&soon(1.0), &soon(3.0)).is_by_events(7));
+    }
+
+    #[test]
+    fn what_is_the_same_at_both_loads_follows_the_events() {
+        let full = |load: f64| outline(load, move |time| 1e6 * (load * time * 3.0).min(1.0));
+        assert!(Law::told(&full(1.0), &full(3.0)).is_progress);
     }
 
     #[test]

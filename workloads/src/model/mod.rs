@@ -10,9 +10,10 @@
 //! checks a part's laws, `law` says whether memory follows the load or the events, `scaling` what grows with
 //! the load, `gate` how far to trust it, `schedule`
 //! which window is played when, `lives` how long survivors live on, `endless` how often what is never freed
-//! still comes, `crew` which thread does what. It must
+//! still comes, `crew` which thread does what, `bursts` for how long. It must
 //! not know about allocators, and reads a recording only as a stream of records.
 
+mod bursts;
 mod check;
 mod choose;
 mod collect;
@@ -56,6 +57,8 @@ pub use survey::Requested;
 mod events_tests;
 #[cfg(test)]
 mod known_tests;
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod serial_tests;
 #[cfg(test)]

@@ -175,7 +175,7 @@ pub struct Outline {
     pub requested_peak_bytes: u64,
     /// The mean of its requested bytes over time.
     pub requested_mean_bytes: u64,
-    /// How often an object of a quarter of the peak or more was allocated; at most 100.
+    /// How often an object of a quarter of the peak or more was allocated after start-up; at most 100.
     #[serde(default)]
     pub large_objects: u64,
     /// Events while the windows last.

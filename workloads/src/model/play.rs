@@ -1,19 +1,21 @@
 //! What is asked of a model, and the trace that answers it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use heaplab_trace::{Header, Note};
+use rustc_hash::FxHashMap;
 
+use super::bursts::{Pool, bursts, pools, summarize};
 use super::endless::Endless;
 use super::error::ModelError;
 use super::facts::{Check, Facts};
 use super::gate::{Extent, Verdict, judge};
+use super::generate::queue::Staff;
 use super::generate::{Asked, Generation, Score};
 use super::lives::Continuation;
 use super::parts::{COURSE, Fitted, Group, MOST_NS, MOST_THREADS, Outline};
 use super::question::Question;
-use super::scaling::Factors;
+use super::scaling::{Factors, is_in_flight, line};
 use super::schedule::{Tempo, Warp};
 use super::survivors::Playable;
 
@@ -76,16 +78,16 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether one thread makes nearly all calls of the windows. What it does one after another at the recorded load, it does
-/// one after another at any load.
-fn is_serial(windows: &[Playable]) -> bool {
-    let mut by_thread: HashMap<u32, u64> = HashMap::new();
+/// The thread that makes nearly all calls of the windows, if one does. What it does one after another at the recorded
+/// load, it does one after another at any load.
+fn only_thread(windows: &[Playable]) -> Option<u32> {
+    let mut by_thread: FxHashMap<u32, u64> = FxHashMap::default();
     for step in windows.iter().flat_map(|window| &window.part.steps) {
         *by_thread.entry(step.thread).or_default() += 1;
     }
     let all: u64 = by_thread.values().sum();
-    let most = by_thread.values().copied().max().unwrap_or(0);
-    most as f64 >= SERIAL_SHARE * all as f64
+    let (thread, most) = by_thread.into_iter().max_by_key(|(thread, count)| (*count, *thread))?;
+    (most as f64 >= SERIAL_SHARE * all as f64).then_some(thread)
 }
 
 impl Model {
@@ -116,15 +118,36 @@ impl Model {
             check_outline(&outline)?;
             let windows_ns = u64::from(outline.windows) * outline.window_ns;
             let continuation = Continuation::new(fitted.lives, windows_ns);
+            // Without thread numbers nothing is known about who does what.
+            let pooled = if facts.has_threads { pools(&outline) } else { Vec::new() };
+            let of = |pooled: &[Option<u32>]| {
+                let windows = windows.iter().map(|window| &window.part);
+                let bursts: Vec<_> =
+                    windows.clone().map(|part| bursts(part, pooled, outline.window_ns)).collect();
+                let found = summarize(
+                    &outline,
+                    pooled,
+                    &windows.zip(bursts.iter().map(Vec::as_slice)).collect::<Vec<_>>(),
+                );
+                (bursts, found)
+            };
+            let (bursts, recorded_pools) = of(&pooled);
+            let only = only_thread(&windows).filter(|_| facts.has_threads);
+            let alone = only.map(|only| {
+                let is_only = |thread| (thread == only).then_some(0);
+                of(&(0..=only).map(is_only).collect::<Vec<_>>()).1
+            });
             scores.push(Arc::new(Score {
-                // Without thread numbers nothing is known about who does what.
-                is_serial: facts.has_threads && is_serial(&windows),
+                alone: alone.and_then(|alone| alone.first().copied()),
                 endless: Endless::new(&windows, outline.windows, &continuation),
                 startup: playable(fitted.startup)?,
                 shutdown: playable(fitted.shutdown)?,
                 windows,
                 continuation,
                 marks: facts.marks.clone(),
+                pools: recorded_pools,
+                pooled,
+                bursts,
                 outline,
             }));
         }
@@ -218,6 +241,8 @@ impl Model {
             windows_ns: model_end_ns - outline.startup_ns,
             warp,
             factors: Arc::new(self.factors(question, outline, load)),
+            staff: self.staff(question, score, load),
+            is_serial: self.is_serial(score, load),
             seed,
         };
         let lengths = duration_ns as f64 / (recorded_ns + around_ns) as f64;
@@ -234,10 +259,52 @@ impl Model {
 
     /// The two recordings that show what grows at a load: those around it, or the last two on its side.
     fn pair(&self, load: f64) -> Option<(&Outline, &Outline)> {
+        self.pair_of_scores(load).map(|(low, high)| (&low.outline, &high.outline))
+    }
+
+    fn pair_of_scores(&self, load: f64) -> Option<(&Score, &Score)> {
         let above = self.scores.partition_point(|score| score.outline.load < load);
         let at = above.clamp(1, self.scores.len().max(2) - 1);
         let (low, high) = (self.scores.get(at - 1)?, self.scores.get(at)?);
-        (low.outline.load < high.outline.load).then_some((&low.outline, &high.outline))
+        (low.outline.load < high.outline.load).then_some((&**low, &**high))
+    }
+
+    /// Whether windows are played one after the other at a load: where one thread makes the calls, unless recordings at two
+    /// loads show that its requests overlap, and that there are more of them in flight at the higher one.
+    fn is_serial(&self, from: &Score, load: f64) -> bool {
+        let overlap = self.pair_of_scores(load).is_some_and(|(low, high)| {
+            let seen = [low, high].map(|score| score.alone.and_then(|alone| alone.takes_one));
+            seen.contains(&Some(false))
+                && !seen.contains(&Some(true))
+                && is_in_flight(&low.outline, &high.outline)
+        });
+        from.alone.is_some() && !overlap
+    }
+
+    /// The threads of a recording's pools at a load, and how busy they are there: in proportion to the load, or as two
+    /// recordings show.
+    fn staff(&self, question: &Question, from: &Score, load: f64) -> Vec<Staff> {
+        let times = load / from.outline.load;
+        let stated = question.queue.or(self.facts.queue);
+        let of_pool = |pool: &Pool| {
+            let seen = self.pair_of_scores(load).and_then(|(low, high)| {
+                let find = |score: &Score| score.pools.iter().find(|other| other.role == pool.role).copied();
+                Some([(low.outline.load, find(low)?), (high.outline.load, find(high)?)])
+            });
+            let by_line = |amount: fn(Pool) -> f64| {
+                seen.map(|seen| line(seen.map(|(load, pool)| (load, amount(pool))), from.outline.load, load))
+            };
+            let busy = by_line(|pool| pool.busy).unwrap_or(times).min(times);
+            let threads = f64::from(pool.threads) * by_line(|pool| f64::from(pool.threads)).unwrap_or(1.0);
+            Staff {
+                role: pool.role,
+                threads: (threads.round() as u32).clamp(pool.threads, MOST_THREADS as u32),
+                busy: pool.busy * busy,
+                takes_one: stated.or(pool.takes_one),
+                share: busy / times,
+            }
+        };
+        from.pools.iter().map(of_pool).collect()
     }
 
     /// How the recording's parts scale to a load: as the user says, by two recordings, or by assumption.
@@ -268,9 +335,21 @@ impl Model {
         let (from, endless) = (&nearest.outline, nearest.endless);
         let factors = self.factors(question, from, load);
         let factors = &factors;
-        let tempo = Tempo::new(factors.lanes, nearest.is_serial, factors.law.is_progress);
-        let asked =
-            Extent { from, endless, factors, tempo, pair, is_life_stated, is_startup_stated, load, lengths };
+        let is_serial = self.is_serial(nearest, load);
+        let tempo = Tempo::new(factors.lanes, is_serial, factors.law.is_progress);
+        let staff = &self.staff(question, nearest, load)[..];
+        let asked = Extent {
+            from,
+            endless,
+            factors,
+            staff,
+            tempo,
+            pair,
+            is_life_stated,
+            is_startup_stated,
+            load,
+            lengths,
+        };
         judge(&self.facts, &asked)
     }
 

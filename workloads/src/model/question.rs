@@ -16,11 +16,13 @@ pub struct Question {
     pub life: Option<f64>,
     /// How much of what start-up leaves grows with the load, instead of the model's own.
     pub startup: Option<f64>,
+    /// Whether requests wait while all threads of their pool are busy, instead of what the recordings show.
+    pub queue: Option<bool>,
 }
 
 impl Default for Question {
     fn default() -> Question {
-        Question { load: None, duration_ns: None, thinned: 1, life: None, startup: None }
+        Question { load: None, duration_ns: None, thinned: 1, life: None, startup: None, queue: None }
     }
 }
 
@@ -61,12 +63,21 @@ impl Question {
                         "how much of what start-up leaves grows with the load is a number from 0 to 1";
                     question.startup = Some(parse_share(value).ok_or_else(|| bad(allowed))?);
                 }
+                "queue" => {
+                    let waits = match value {
+                        "yes" => Some(true),
+                        "no" => Some(false),
+                        _ => None,
+                    };
+                    let allowed = "requests wait for a free thread of their pool, or not: yes or no";
+                    question.queue = Some(waits.ok_or_else(|| bad(allowed))?);
+                }
                 "thinned" => {
                     let thinned = value.parse().ok().filter(|thinned| (1..=MOST_THINNED).contains(thinned));
                     question.thinned =
                         thinned.ok_or_else(|| bad("one window in 1 to 1,000,000 can be played"))?;
                 }
-                _ => return Err(bad("a model of recordings has load, life, startup and thinned")),
+                _ => return Err(bad("a model of recordings has load, life, startup, queue and thinned")),
             }
         }
         Ok(question)

@@ -17,6 +17,8 @@ const SHRINKING: f64 = 0.02;
 const EXPONENTS: std::ops::RangeInclusive<f64> = -1.0..=1.0;
 /// A factor is at most this far from 1, either way.
 const MOST_FACTOR: f64 = 100.0;
+/// What grows with more than this power of the load is in flight: requests in flight grow with the first power.
+const IN_FLIGHT: f64 = 0.5;
 
 /// How a recording's parts change at another load.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +44,10 @@ impl Factors {
     /// By recordings at two loads, from one of them to the load `to`, using their second halves. In the first
     /// halves, caches fill, sooner at a higher load, which makes them seem to grow with it.
     pub(super) fn told(low: &Outline, high: &Outline, from: &Outline, to: f64) -> Factors {
-        Factors::of_halves(low, high, from, to, &[1])
+        Factors::of_quarters(low, high, from, to, &[2, 3])
     }
 
-    fn of_halves(low: &Outline, high: &Outline, from: &Outline, to: f64, halves: &[usize]) -> Factors {
+    fn of_quarters(low: &Outline, high: &Outline, from: &Outline, to: f64, quarters: &[usize]) -> Factors {
         let line = |low_bytes: f64, high_bytes: f64| {
             line([(low.load, low_bytes), (high.load, high_bytes)], from.load, to)
         };
@@ -54,7 +56,7 @@ impl Factors {
             outline.windows_events as f64 / seconds
         };
         let law = Law::told(low, high);
-        let (of_low, of_high) = (means(low, halves), means(high, halves));
+        let (of_low, of_high) = (means(low, quarters), means(high, quarters));
         let live = Origin::ALL.map(|kind| {
             let all = |of: &Means| of[kind as usize].iter().sum::<f64>();
             let (all_low, all_high) = (all(&of_low), all(&of_high));
@@ -71,7 +73,7 @@ impl Factors {
         // The law of all groups together is known better than that of each: what start-up leaves at a high load may
         // come later at a low one, so that one group seems to grow and another to shrink.
         let sum = |of: &Means| by_load(&factors.law, of).map(|(.., bytes)| bytes).sum::<f64>();
-        let of_from = means(from, halves);
+        let of_from = means(from, quarters);
         let (wanted, found) = (line(sum(&of_low), sum(&of_high)) * sum(&of_from), factors.total(&of_from));
         if wanted > 0.0 && found > 0.0 {
             let scale = wanted / found;
@@ -125,16 +127,18 @@ fn by_load<'a>(law: &'a Law, of: &'a Means) -> impl Iterator<Item = (Origin, usi
         .map(|(kind, octave)| (kind, octave, of[kind as usize][octave]))
 }
 
-/// How much the two halves of the recordings' time differ in what they predict for the load `to`, as a share of all.
-pub(super) fn difference_of_halves(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
-    let of = means(from, &[0, 1]);
-    let [first, second] = [0, 1].map(|half| Factors::of_halves(low, high, from, to, &[half]).total(&of));
-    (first - second).abs() / (first.max(second) + of_events(low, high, &of)).max(1.0)
+/// How much the last two quarters of the recordings' time differ in what they predict for the load `to`, as a share of
+/// all.
+pub(super) fn difference_of_predictions(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
+    let of = means(from, &[2, 3]);
+    let [third, last] =
+        [2, 3].map(|quarter| Factors::of_quarters(low, high, from, to, &[quarter]).total(&of));
+    (third - last).abs() / (third.max(last) + of_events(low, high, &of)).max(1.0)
 }
 
 /// By how much the live bytes change from the load of `from` to the load `to`, as a share of the larger.
 pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
-    let of = means(from, &[0, 1]);
+    let of = means(from, &ALL);
     let factors = Factors::told(low, high, from, to);
     let now: f64 = by_load(&factors.law, &of).map(|(.., bytes)| bytes).sum();
     let then = factors.total(&of);
@@ -148,19 +152,19 @@ fn of_events(low: &Outline, high: &Outline, of: &Means) -> f64 {
     all - by_load(&law, of).map(|(.., bytes)| bytes).sum::<f64>()
 }
 
-/// How much the mean live bytes of the two halves of a recording's time differ, as a share of the larger. A cache that
-/// fills shows here even if it is full before the end. Only the groups that follow the load count: what follows the
-/// number of events may still change.
+/// How much the mean live bytes of the last two quarters of a recording's time differ, as a share of the larger. A cache
+/// that is still filling shows here. Only the groups that follow the load count: what follows the number of events may
+/// still change.
 pub(super) fn difference_within(outline: &Outline, law: &Law) -> f64 {
-    let sums = [0, 1].map(|half| {
-        let means = means(outline, &[half]);
+    let sums = [2, 3].map(|quarter| {
+        let means = means(outline, &[quarter]);
         let rest: f64 = means.iter().flatten().sum();
         let counted: f64 = by_load(law, &means).map(|(.., bytes)| bytes).sum();
         (counted, rest - counted)
     });
-    let [(first, _), (second, others)] = sums;
-    let most = first.max(second) + others;
-    if most > 0.0 { (first - second).abs() / most } else { 0.0 }
+    let [(third, _), (last, others)] = sums;
+    let most = third.max(last) + others;
+    if most > 0.0 { (third - last).abs() / most } else { 0.0 }
 }
 
 /// How much the mean live bytes of the third and the last quarter of a recording's time differ, as a share of the larger.
@@ -175,27 +179,42 @@ pub(super) fn difference_of_quarters(outline: &Outline) -> f64 {
 
 /// Mean live bytes of what start-up left, and of what survived its window.
 pub(super) fn mean_of(outline: &Outline) -> (f64, f64) {
-    let [startup, survivors] = means(outline, &[0, 1]).map(|kind| kind.iter().sum::<f64>());
+    let [startup, survivors] = means(outline, &ALL).map(|kind| kind.iter().sum::<f64>());
     (startup, survivors)
+}
+
+/// Mean requested bytes of what neither start-up left nor outlived its window.
+pub(super) fn within_windows(outline: &Outline) -> f64 {
+    let (of_startup, of_survivors) = mean_of(outline);
+    (outline.requested_mean_bytes as f64 - of_startup - of_survivors).max(0.0)
+}
+
+/// Whether what is held within windows grows with the load like requests in flight, rather than not at all.
+pub(super) fn is_in_flight(low: &Outline, high: &Outline) -> bool {
+    let grown = libm::log(within_windows(high) / within_windows(low)) / libm::log(high.load / low.load);
+    grown > IN_FLIGHT
 }
 
 type Means = [Vec<f64>; Origin::COUNT];
 
-fn means(outline: &Outline, halves: &[usize]) -> Means {
+/// All quarters of a recording's time.
+const ALL: [usize; 4] = [0, 1, 2, 3];
+
+fn means(outline: &Outline, quarters: &[usize]) -> Means {
     let mut means = [vec![0.0; OCTAVES], vec![0.0; OCTAVES]];
     for group in &outline.groups {
         let place = means.get_mut(group.kind as usize).and_then(|kind| kind.get_mut(group.octave as usize));
         let Some(place) = place else { continue };
-        for half in halves {
-            let course = &group.course[half * COURSE / 2..(half + 1) * COURSE / 2];
-            *place += course.iter().sum::<f64>() / course.len() as f64 / halves.len() as f64;
+        for quarter in quarters {
+            let course = &group.course[quarter * COURSE / 4..(quarter + 1) * COURSE / 4];
+            *place += course.iter().sum::<f64>() / course.len() as f64 / quarters.len() as f64;
         }
     }
     means
 }
 
 /// The factor from the load `from` to the load `to`, by the line through two points.
-fn line(points: [(f64, f64); 2], from: f64, to: f64) -> f64 {
+pub(super) fn line(points: [(f64, f64); 2], from: f64, to: f64) -> f64 {
     let [(low_load, low), (high_load, high)] = points;
     let factor = if low <= 0.0 || high <= 0.0 {
         // Nothing is known about what does not exist at both loads.
@@ -241,14 +260,14 @@ mod tests {
         assert!((1.0..1.1).contains(&small), "{small}");
         assert!((2.8..=3.0).contains(&large), "{large}");
         assert!((factors.kept_share(7) - small / 3.0).abs() < 1e-9);
-        assert!(difference_of_halves(&low, &high, &high, 9.0) < 1e-9);
+        assert!(difference_of_predictions(&low, &high, &high, 9.0) < 1e-9);
     }
 
     #[test]
     fn groups_that_change_places_do_not_make_the_whole_grow() {
         let (low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 200.0, 400.0));
         let factors = Factors::told(&low, &high, &high, 9.0);
-        let total = factors.total(&means(&high, &[1]));
+        let total = factors.total(&means(&high, &[2, 3]));
         assert!((total - 600.0).abs() < 1.0, "{total}: 600 bytes at both loads");
     }
 
@@ -263,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn halves_that_disagree_are_seen() {
+    fn quarters_that_disagree_are_seen() {
         let (mut low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 500.0, 300.0));
         let law = Law::stated(false);
         assert_eq!(difference_within(&low, &law), 0.0);
-        low.groups[0].course[..COURSE / 2].fill(100.0);
+        low.groups[0].course[COURSE / 2..COURSE * 3 / 4].fill(100.0);
         assert!((difference_within(&low, &law) - 2.0 / 3.0).abs() < 1e-9);
-        assert!(difference_of_halves(&low, &high, &high, 9.0) > 0.3);
+        assert!(difference_of_predictions(&low, &high, &high, 9.0) > 0.3);
     }
 
     #[test]

@@ -61,8 +61,14 @@ impl RecordStream for Requests {
 fn growth_at_three(threads: u32) -> f64 {
     let open = Box::new(move || Ok(Box::new(Requests::of(threads)) as Box<dyn RecordStream + Send>));
     let subject = Subject { path: PathBuf::from("requests.hlt"), load: 1.0, open };
-    let options =
-        Options { load_unit: "times".to_owned(), size: 1.0, is_anonymous: false, life: None, startup: None };
+    let options = Options {
+        load_unit: "times".to_owned(),
+        size: 1.0,
+        is_anonymous: false,
+        life: None,
+        startup: None,
+        queue: None,
+    };
     let fitted = fit(vec![subject], &options).unwrap();
     let model = Model::new(fitted.facts().clone(), fitted.fitted().to_vec()).unwrap();
     let [one, three] = [1.0, 3.0].map(|load| {

@@ -47,7 +47,7 @@ pub struct Requested {
     pub mean_bytes: f64,
     /// The most that a single object has.
     pub largest_object_bytes: u64,
-    /// How often an object of a quarter of the peak or more was allocated.
+    /// How often an object of a quarter of the peak or more was allocated after start-up.
     pub large_objects: u64,
 }
 
@@ -80,7 +80,8 @@ struct Reading {
     time_ns: u64,
     events: u64,
     largest: u64,
-    large: Vec<u64>,
+    /// The largest sizes, each with the time at which it was asked for.
+    large: Vec<(u64, u64)>,
 }
 
 /// Reads the whole of `stream`.
@@ -200,11 +201,11 @@ impl Reading {
     /// Keeps the largest hundred sizes.
     fn note_large(&mut self, size: u64) {
         const KEPT: usize = 100;
-        if size > self.largest || self.large.len() < KEPT || size > self.large[KEPT - 1] {
-            let at = self.large.partition_point(|&other| other > size);
-            self.large.insert(at, size);
+        if size > self.largest || self.large.len() < KEPT || size > self.large[KEPT - 1].0 {
+            let at = self.large.partition_point(|(other, _)| *other > size);
+            self.large.insert(at, (size, self.time_ns));
             self.large.truncate(KEPT);
-            self.largest = self.large[0];
+            self.largest = self.large[0].0;
         }
     }
 
@@ -246,7 +247,8 @@ impl Reading {
         }
         let growth = self.growth(startup_ns, end_ns);
         let (thread_index, threads, passing_since_ns) = self.sort_threads(startup_ns, end_ns);
-        let large = self.large.iter().filter(|&&size| size >= self.peak_bytes / 4).count() as u64;
+        let decides = |size: u64, time_ns: u64| size >= self.peak_bytes / 4 && time_ns >= startup_ns;
+        let large = self.large.iter().filter(|(size, time_ns)| decides(*size, *time_ns)).count() as u64;
         Ok(Survey {
             startup_ns,
             window_ns,

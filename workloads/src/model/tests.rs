@@ -42,7 +42,14 @@ impl RecordStream for Whole {
 }
 
 fn options() -> Options {
-    Options { load_unit: "connections".to_owned(), size: 1.0, is_anonymous: false, life: None, startup: None }
+    Options {
+        load_unit: "connections".to_owned(),
+        size: 1.0,
+        is_anonymous: false,
+        life: None,
+        startup: None,
+        queue: None,
+    }
 }
 
 const LIGHT: &[&str] = &["arrivals.rate=1000/s"];
@@ -98,6 +105,7 @@ fn every_load_length_and_thinning_makes_a_lawful_trace() {
         thinned,
         life: Some(life),
         startup: Some(0.5),
+        queue: Some(true),
     };
     let of = |question: &Question| write(&mut model.play("m", question, 1).unwrap()).1;
     let (one, three) = (of(&question(1.0, 10, 1, 1.0)), of(&question(3.0, 10, 1, 1.0)));
@@ -207,7 +215,8 @@ fn what_a_model_cannot_do_is_refused_in_a_sentence() {
         ("load=0", "a load is a number above 0"),
         ("life=2", "from 0 to 1"),
         ("thinned=0", "1 to 1,000,000"),
-        ("payload=3", "has load, life, startup and thinned"),
+        ("payload=3", "has load, life, startup, queue and thinned"),
+        ("queue=maybe", "yes or no"),
         ("load", "KEY=VALUE"),
     ] {
         let options = simulate::Options { overrides: vec![set.to_owned()], ..simulate::Options::default() };
