@@ -37,6 +37,8 @@ pub(super) struct Crew {
     staying: Vec<Option<ThreadId>>,
     names: Vec<String>,
     roles: Vec<Vec<u32>>,
+    /// For each role, the places of its threads, and of those that were added.
+    places: Vec<Vec<u32>>,
     /// The part that each passing thread begins in.
     passing_parts: Vec<u32>,
     has_ended: Vec<bool>,
@@ -57,6 +59,7 @@ impl Crew {
             recorded: outline.threads.len(),
             staying: vec![None; outline.threads.len()],
             names: outline.threads.iter().map(|thread| thread.name.clone()).collect(),
+            places: roles.clone(),
             roles,
             passing_parts: outline.passing.clone(),
             has_ended: Vec::new(),
@@ -66,14 +69,14 @@ impl Crew {
 
     /// The places of a pool's threads, after adding some until there are this many. They start when they first work.
     pub(super) fn pool(&mut self, role: u32, threads: u32) -> Vec<u32> {
-        let mut places = self.roles.get(role as usize).cloned().unwrap_or_default();
-        let Some(&first) = places.first() else { return places };
+        let Some(places) = self.places.get_mut(role as usize) else { return Vec::new() };
+        let Some(&first) = places.first() else { return Vec::new() };
         while places.len() < threads as usize {
             places.push(self.staying.len() as u32);
             self.staying.push(None);
             self.names.push(self.names[first as usize].clone());
         }
-        places
+        places.clone()
     }
 
     /// Every thread does what it did in the recording.
@@ -81,11 +84,11 @@ impl Crew {
         Turn { order: (0..self.recorded as u32).collect(), passing: Vec::new(), part }
     }
 
-    /// Threads of one role swap places.
+    /// Threads of one role swap places, among themselves and with those that were added.
     pub(super) fn rotate(&self, part: u32, draw: &mut Draw) -> Turn {
         let mut turn = self.as_recorded(part);
-        for role in self.roles.iter().skip(1).filter(|role| role.len() > 1) {
-            let mut shuffled = role.clone();
+        for (role, places) in self.roles.iter().zip(&self.places).skip(1).filter(|(role, _)| role.len() > 1) {
+            let mut shuffled = places.clone();
             draw.shuffle(&mut shuffled);
             for (from, to) in role.iter().zip(shuffled) {
                 turn.order[*from as usize] = to;

@@ -10,7 +10,7 @@ use super::generate::queue::Staff;
 use super::law::SETTLED;
 use super::parts::Outline;
 use super::scaling::{
-    Factors, difference_of_predictions, difference_of_quarters, difference_within, mean_of, share_of_growth,
+    Factors, difference_if_longer, difference_of_quarters, difference_within, mean_of, share_of_growth,
     within_windows,
 };
 use super::schedule::Tempo;
@@ -100,7 +100,8 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
         vec![off(CheckKind::Itself).max(off(CheckKind::Resident)), off(CheckKind::Alternate) / 2.0];
     let mut reasons = Vec::new();
     // What follows the events may change until its last event; what follows the load may not.
-    let has_settled = |one: &Outline| difference_within(one, law) <= SETTLED;
+    let grows = |one: &Outline| !law.is_progress && one.growth.abs() / 2.0 > GROWTH_LIMIT;
+    let has_settled = |one: &Outline| difference_within(one, law) <= SETTLED && !grows(one);
     let recordings = asked.pair.map_or([asked.from; 3], |(low, high)| [low, high, asked.from]);
     let unsettled = is_unsettled_late(asked.from) || recordings.into_iter().any(|one| !has_settled(one));
     if is_longer {
@@ -136,7 +137,7 @@ pub(super) fn judge(facts: &Facts, asked: &Extent<'_>) -> Verdict {
                     });
                     parts.push(off * way);
                 }
-                parts.push(difference_of_predictions(low, high, asked.from, asked.load));
+                parts.push(difference_if_longer(low, high, asked.from, asked.load));
                 parts.push(law.difference * way);
                 if unsettled {
                     // What was still growing may have been a cache that fills, sooner at the higher load:

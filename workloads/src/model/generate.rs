@@ -157,6 +157,9 @@ impl Generation {
         let tempo = Tempo::new(asked.factors.lanes, asked.is_serial, asked.factors.law.is_progress);
         let schedule = Schedule::new(outline, &numbers, tempo);
         let mut crew = Crew::new(outline);
+        if schedule.lanes() > 1 {
+            asked.staff.iter().for_each(|one| drop(crew.pool(one.role, one.threads)));
+        }
         let may_wait = asked.staff.iter().any(|one| one.takes_one == Some(true));
         let is_shared = schedule.lanes() > 1 && may_wait;
         let mut made = Generation {

@@ -286,19 +286,27 @@ impl Model {
     fn staff(&self, question: &Question, from: &Score, load: f64) -> Vec<Staff> {
         let times = load / from.outline.load;
         let stated = question.queue.or(self.facts.queue);
+        let threads =
+            |outline: &Outline| outline.threads.iter().filter(|thread| thread.role > 0).count() as f64;
+        let more = self.pair(load).map_or(0.0, |(low, high)| {
+            let ends = [low, high].map(|outline| (outline.load, threads(outline)));
+            threads(&from.outline) * (line(ends, from.outline.load, load) - 1.0)
+        });
+        let more = more.round().clamp(0.0, MOST_THREADS as f64) as u32;
+        let first = from.pools.iter().map(|pool| pool.role).min();
         let of_pool = |pool: &Pool| {
             let seen = self.pair_of_scores(load).and_then(|(low, high)| {
                 let find = |score: &Score| score.pools.iter().find(|other| other.role == pool.role).copied();
                 Some([(low.outline.load, find(low)?), (high.outline.load, find(high)?)])
             });
-            let by_line = |amount: fn(Pool) -> f64| {
-                seen.map(|seen| line(seen.map(|(load, pool)| (load, amount(pool))), from.outline.load, load))
-            };
-            let busy = by_line(|pool| pool.busy).unwrap_or(times).min(times);
-            let threads = f64::from(pool.threads) * by_line(|pool| f64::from(pool.threads)).unwrap_or(1.0);
+            let busy = seen.map_or(times, |seen| {
+                line(seen.map(|(load, pool)| (load, pool.busy)), from.outline.load, load).min(times)
+            });
+            // Only the busiest pool is known to be the one that grows: others may be told apart differently at each load.
+            let more = if Some(pool.role) == first { more } else { 0 };
             Staff {
                 role: pool.role,
-                threads: (threads.round() as u32).clamp(pool.threads, MOST_THREADS as u32),
+                threads: pool.threads.saturating_add(more),
                 busy: pool.busy * busy,
                 takes_one: stated.or(pool.takes_one),
                 share: busy / times,

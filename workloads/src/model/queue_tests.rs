@@ -28,11 +28,15 @@ struct Server {
 
 impl Server {
     fn at(load: f64, seed: u64) -> Server {
+        Server::of(load, seed, THREADS)
+    }
+
+    fn of(load: f64, seed: u64, threads: u32) -> Server {
         let mut draw = Draw::new(seed, 0);
         let mut calls: Vec<(u64, u32, Action)> =
-            (1..=THREADS).map(|thread| (0, thread, Action::ThreadStart)).collect();
+            (1..=threads).map(|thread| (0, thread, Action::ThreadStart)).collect();
         let mut free_ns = VecDeque::from(vec![(0, 1); 1]);
-        free_ns.extend((2..=THREADS).map(|thread| (0_u64, thread)));
+        free_ns.extend((2..=threads).map(|thread| (0_u64, thread)));
         let (mut now, mut object) = (0.0, 0);
         loop {
             now += APART_NS / load * draw.exponential();
@@ -76,8 +80,16 @@ impl RecordStream for Server {
 }
 
 fn model() -> Model {
-    let open = Box::new(|| Ok(Box::new(Server::at(1.0, 1)) as Box<dyn RecordStream + Send>));
-    let subject = Subject { path: PathBuf::from("server.hlt"), load: 1.0, open };
+    model_of(&[(1.0, THREADS)])
+}
+
+/// A model of recordings with these loads and numbers of threads.
+fn model_of(recordings: &[(f64, u32)]) -> Model {
+    let subject = |&(load, threads): &(f64, u32)| {
+        let open =
+            Box::new(move || Ok(Box::new(Server::of(load, 1, threads)) as Box<dyn RecordStream + Send>));
+        Subject { path: PathBuf::from("server.hlt"), load, open }
+    };
     let options = Options {
         load_unit: "times".to_owned(),
         size: 1.0,
@@ -86,7 +98,7 @@ fn model() -> Model {
         startup: None,
         queue: None,
     };
-    let fitted = fit(vec![subject], &options).unwrap();
+    let fitted = fit(recordings.iter().map(subject).collect(), &options).unwrap();
     Model::new(fitted.facts().clone(), fitted.fitted().to_vec()).unwrap()
 }
 
@@ -136,4 +148,17 @@ fn a_load_that_the_pool_cannot_keep_up_with_piles_up_and_is_marked() {
     assert!((said_peak / real_peak - 1.0).abs() < 0.2, "peak {said_peak}, really {real_peak}");
     let reasons = model.judge(&at(5.0), 1.0).reasons;
     assert!(reasons.iter().any(|reason| reason.contains("cannot keep up")), "{reasons:?}");
+}
+
+#[test]
+fn a_pool_that_grows_with_the_load_goes_on_growing() {
+    let model = model_of(&[(1.0, 2), (3.0, 6)]);
+    let mut played = model.play("server", &at(9.0), 1).unwrap();
+    let mut threads = std::collections::BTreeSet::new();
+    while let Some(record) = played.next().unwrap() {
+        if let Record::Event(event) = record {
+            threads.insert(event.thread);
+        }
+    }
+    assert_eq!(threads.len(), 1 + 18, "the initial thread, and two for each unit of load");
 }

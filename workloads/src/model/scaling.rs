@@ -44,10 +44,16 @@ impl Factors {
     /// By recordings at two loads, from one of them to the load `to`, using their second halves. In the first
     /// halves, caches fill, sooner at a higher load, which makes them seem to grow with it.
     pub(super) fn told(low: &Outline, high: &Outline, from: &Outline, to: f64) -> Factors {
-        Factors::of_quarters(low, high, from, to, &[2, 3])
+        Factors::of(low, high, from, to, &|outline| means(outline, SECOND_HALF))
     }
 
-    fn of_quarters(low: &Outline, high: &Outline, from: &Outline, to: f64, quarters: &[usize]) -> Factors {
+    fn of(
+        low: &Outline,
+        high: &Outline,
+        from: &Outline,
+        to: f64,
+        means: &dyn Fn(&Outline) -> Means,
+    ) -> Factors {
         let line = |low_bytes: f64, high_bytes: f64| {
             line([(low.load, low_bytes), (high.load, high_bytes)], from.load, to)
         };
@@ -56,7 +62,7 @@ impl Factors {
             outline.windows_events as f64 / seconds
         };
         let law = Law::told(low, high);
-        let (of_low, of_high) = (means(low, quarters), means(high, quarters));
+        let (of_low, of_high) = (means(low), means(high));
         let live = Origin::ALL.map(|kind| {
             let all = |of: &Means| of[kind as usize].iter().sum::<f64>();
             let (all_low, all_high) = (all(&of_low), all(&of_high));
@@ -73,7 +79,7 @@ impl Factors {
         // The law of all groups together is known better than that of each: what start-up leaves at a high load may
         // come later at a low one, so that one group seems to grow and another to shrink.
         let sum = |of: &Means| by_load(&factors.law, of).map(|(.., bytes)| bytes).sum::<f64>();
-        let of_from = means(from, quarters);
+        let of_from = means(from);
         let (wanted, found) = (line(sum(&of_low), sum(&of_high)) * sum(&of_from), factors.total(&of_from));
         if wanted > 0.0 && found > 0.0 {
             let scale = wanted / found;
@@ -127,18 +133,25 @@ fn by_load<'a>(law: &'a Law, of: &'a Means) -> impl Iterator<Item = (Origin, usi
         .map(|(kind, octave)| (kind, octave, of[kind as usize][octave]))
 }
 
-/// How much the last two quarters of the recordings' time differ in what they predict for the load `to`, as a share of
-/// all.
-pub(super) fn difference_of_predictions(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
-    let of = means(from, &[2, 3]);
-    let [third, last] =
-        [2, 3].map(|quarter| Factors::of_quarters(low, high, from, to, &[quarter]).total(&of));
-    (third - last).abs() / (third.max(last) + of_events(low, high, &of)).max(1.0)
+/// How much it would change what the recordings predict for the load `to`, as a share of all, if they had gone on for a
+/// quarter of their length as from the third quarter to the last.
+pub(super) fn difference_if_longer(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
+    let of = means(from, SECOND_HALF);
+    let longer = |outline: &Outline| {
+        let [third, last] = [2, 3].map(|quarter| means(outline, &[quarter]));
+        Origin::ALL.map(|kind| {
+            let pairs = third[kind as usize].iter().zip(&last[kind as usize]);
+            pairs.map(|(third, last)| (2.0 * last - third).max(0.0)).collect()
+        })
+    };
+    let now = Factors::told(low, high, from, to).total(&of);
+    let then = Factors::of(low, high, from, to, &longer).total(&of);
+    (now - then).abs() / (now.max(then) + of_events(low, high, &of)).max(1.0)
 }
 
 /// By how much the live bytes change from the load of `from` to the load `to`, as a share of the larger.
 pub(super) fn share_of_growth(low: &Outline, high: &Outline, from: &Outline, to: f64) -> f64 {
-    let of = means(from, &ALL);
+    let of = means(from, ALL);
     let factors = Factors::told(low, high, from, to);
     let now: f64 = by_load(&factors.law, &of).map(|(.., bytes)| bytes).sum();
     let then = factors.total(&of);
@@ -179,7 +192,7 @@ pub(super) fn difference_of_quarters(outline: &Outline) -> f64 {
 
 /// Mean live bytes of what start-up left, and of what survived its window.
 pub(super) fn mean_of(outline: &Outline) -> (f64, f64) {
-    let [startup, survivors] = means(outline, &ALL).map(|kind| kind.iter().sum::<f64>());
+    let [startup, survivors] = means(outline, ALL).map(|kind| kind.iter().sum::<f64>());
     (startup, survivors)
 }
 
@@ -197,8 +210,9 @@ pub(super) fn is_in_flight(low: &Outline, high: &Outline) -> bool {
 
 type Means = [Vec<f64>; Origin::COUNT];
 
-/// All quarters of a recording's time.
-const ALL: [usize; 4] = [0, 1, 2, 3];
+/// All quarters of a recording's time, and the last two.
+const ALL: &[usize] = &[0, 1, 2, 3];
+const SECOND_HALF: &[usize] = &[2, 3];
 
 fn means(outline: &Outline, quarters: &[usize]) -> Means {
     let mut means = [vec![0.0; OCTAVES], vec![0.0; OCTAVES]];
@@ -260,14 +274,14 @@ mod tests {
         assert!((1.0..1.1).contains(&small), "{small}");
         assert!((2.8..=3.0).contains(&large), "{large}");
         assert!((factors.kept_share(7) - small / 3.0).abs() < 1e-9);
-        assert!(difference_of_predictions(&low, &high, &high, 9.0) < 1e-9);
+        assert!(difference_if_longer(&low, &high, &high, 9.0) < 1e-9);
     }
 
     #[test]
     fn groups_that_change_places_do_not_make_the_whole_grow() {
         let (low, high) = (outline(1.0, 1000, 500.0, 100.0), outline(3.0, 3000, 200.0, 400.0));
         let factors = Factors::told(&low, &high, &high, 9.0);
-        let total = factors.total(&means(&high, &[2, 3]));
+        let total = factors.total(&means(&high, SECOND_HALF));
         assert!((total - 600.0).abs() < 1.0, "{total}: 600 bytes at both loads");
     }
 
@@ -288,7 +302,7 @@ mod tests {
         assert_eq!(difference_within(&low, &law), 0.0);
         low.groups[0].course[COURSE / 2..COURSE * 3 / 4].fill(100.0);
         assert!((difference_within(&low, &law) - 2.0 / 3.0).abs() < 1e-9);
-        assert!(difference_of_predictions(&low, &high, &high, 9.0) > 0.3);
+        assert!(difference_if_longer(&low, &high, &high, 9.0) > 0.3);
     }
 
     #[test]
