@@ -45,13 +45,15 @@ pub fn play_model(content: &[u8]) {
 fn play(model: &Model) {
     let load = model.own_load();
     let recorded = Question::default();
-    let more = Question { load: Some(load * 2.5), startup: Some(0.5), ..Question::default() };
+    let more =
+        Question { load: Some(load * 2.5), startup: Some(0.5), queue: Some(true), ..Question::default() };
     let longer = Question {
         load: Some(load * 0.3),
         duration_ns: Some(3_600_000_000_000),
         thinned: 8,
         life: Some(0.2),
         startup: None,
+        queue: None,
     };
     for question in [recorded, more, longer] {
         let Ok(mut trace) = model.play("fuzz", &question, 1) else { continue };
