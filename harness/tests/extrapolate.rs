@@ -27,6 +27,30 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
+fn what_the_user_says_about_lives_and_queues_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let model = directory.path().join("model.hlm");
+    let output = fit(&model, &["--set", "life=allocations", "--set", "startup=0.5", "--set", "queue=yes"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let facts = read_facts(&model).expect("a model");
+    assert_eq!((facts.life, facts.startup, facts.queue), (Some(0.0), Some(0.5), Some(true)));
+    for (wrong, why) in
+        [("queue=maybe", "yes or no"), ("load=3", "--load"), ("threads=3", "queue and thinned")]
+    {
+        let output = fit(&model, &["--set", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(stderr(&output).contains(why), "{wrong}: {}", stderr(&output));
+    }
+    // A run may say otherwise.
+    let output = heaplab()
+        .current_dir(directory.path())
+        .args(["simulate", "model.hlm", "--load", "2", "--set", "queue=no", "-o", "twice.hlt"])
+        .output()
+        .expect("it starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
 fn a_check_adds_the_error_in_resident_memory() {
     let directory = tempfile::tempdir().expect("a directory");
     let model = directory.path().join("model.hlm");

@@ -21,9 +21,9 @@ pub(super) struct Burst {
     pub(super) first: u32,
     /// For how long it keeps its thread.
     pub(super) busy_ns: u64,
-    /// Whether its thread seems to have begun another request before this one was done: it paused, and then allocated what
-    /// outlives all that it held, or it always held something, but nothing for long.
-    pub(super) overlaps: bool,
+    /// How often its thread seems to have begun another request before this one was done: it paused, and then allocated
+    /// what outlives all that it held, or it always held something, but nothing for long.
+    pub(super) overlaps: u32,
 }
 
 /// For each thread that stays, its role if that is one of a pool: of several threads that do the same.
@@ -59,14 +59,19 @@ pub(super) fn bursts(part: &Part, pools: &[Option<u32>], window_ns: u64) -> Vec<
                     open.held_ns = Some(open.end_ns);
                 }
                 if now_ns > open.end_ns {
-                    // Nothing is left of what came before.
-                    (open.drained_ns, open.longest_ns) = (now_ns, 0);
+                    // Nothing is left of what came before: this may be the next request.
+                    (open.drained_ns, open.longest_ns, open.lives, open.held_ns) = (now_ns, 0, 1, None);
                 }
-                burst.overlaps |= open.held_ns.is_some_and(|held_ns| until_ns > held_ns.max(now_ns));
+                if open.held_ns.is_some_and(|held_ns| until_ns > held_ns.max(now_ns)) {
+                    burst.overlaps += 1;
+                    open.held_ns = None;
+                }
                 open.end_ns = until_ns.max(open.end_ns);
                 open.longest_ns = open.longest_ns.max(until_ns - now_ns);
                 open.called_ns = now_ns;
-                burst.overlaps |= open.end_ns - open.drained_ns > MOST_LIVES * open.longest_ns.max(GAP_NS);
+                let lives = (open.end_ns - open.drained_ns) / (MOST_LIVES * open.longest_ns.max(GAP_NS)) + 1;
+                burst.overlaps = burst.overlaps.saturating_add(lives.saturating_sub(open.lives) as u32);
+                open.lives = open.lives.max(lives);
                 burst.busy_ns = open.end_ns - open.begin_ns;
             }
             _ => {
@@ -77,10 +82,11 @@ pub(super) fn bursts(part: &Part, pools: &[Option<u32>], window_ns: u64) -> Vec<
                     called_ns: now_ns,
                     end_ns: until_ns,
                     longest_ns: until_ns - now_ns,
+                    lives: 1,
                     held_ns: None,
                 };
                 last.insert(step.thread, open);
-                found.push(Burst { first: at as u32, busy_ns: until_ns - now_ns, overlaps: false });
+                found.push(Burst { first: at as u32, busy_ns: until_ns - now_ns, overlaps: 0 });
             }
         }
     }
@@ -94,6 +100,8 @@ struct Open {
     /// When its thread last held nothing, and the longest that anything since then is held.
     drained_ns: u64,
     longest_ns: u64,
+    /// How many requests at least it has held something for since then.
+    lives: u64,
     /// Its thread's last call.
     called_ns: u64,
     /// How long it lasts, as far as is known.
@@ -113,8 +121,7 @@ pub(super) struct Pool {
     pub(super) takes_one: Option<bool>,
 }
 
-/// If threads took up requests whenever they come, this many bursts at least would overlap where it can be said that they
-/// do not.
+/// If threads took up requests whenever they come, this many bursts at least would overlap where anything can be said.
 const ENOUGH: f64 = 10.0;
 /// More overlaps than this share of those, and threads do take up requests while they have others.
 const FEW_OVERLAPS: f64 = 0.2;
@@ -126,8 +133,10 @@ pub(super) fn summarize(
     windows: &[(&Part, &[Burst])],
 ) -> Vec<Pool> {
     let mut found: Vec<Pool> = Vec::new();
+    let mut places: FxHashMap<u32, usize> = FxHashMap::default();
     for role in pools.iter().flatten() {
-        match found.iter_mut().find(|pool| pool.role == *role) {
+        let place = *places.entry(*role).or_insert(found.len());
+        match found.get_mut(place) {
             Some(pool) => pool.threads += 1,
             None => found.push(Pool { role: *role, threads: 1, busy: 0.0, takes_one: None }),
         }
@@ -138,19 +147,16 @@ pub(super) fn summarize(
         windows.iter().flat_map(|(part, bursts)| bursts.iter().map(move |burst| (part, burst)))
     {
         let role = pools[part.steps[burst.first as usize].thread as usize];
-        if let Some(at) = found.iter().position(|pool| Some(pool.role) == role) {
+        if let Some(&at) = role.as_ref().and_then(|role| places.get(role)) {
             found[at].busy += burst.busy_ns as f64 / all_ns;
             counted[at].0 += 1.0;
-            counted[at].1 += f64::from(u8::from(burst.overlaps));
+            counted[at].1 += f64::from(burst.overlaps);
         }
     }
     for (pool, (bursts, overlaps)) in found.iter_mut().zip(counted) {
         // So many requests come to a thread while it is busy, if they come at any time.
-        let expected = bursts * pool.busy / f64::from(pool.threads);
-        pool.takes_one = match overlaps > FEW_OVERLAPS * expected {
-            true => Some(false),
-            false => (expected >= ENOUGH).then_some(true),
-        };
+        let expected = (bursts + overlaps) * pool.busy / f64::from(pool.threads);
+        pool.takes_one = (expected >= ENOUGH).then_some(overlaps <= FEW_OVERLAPS * expected);
     }
     found
 }
@@ -162,8 +168,10 @@ mod tests {
 
     const WINDOW_NS: u64 = 1_000_000_000;
 
+    const MS: u64 = 1_000_000;
+
     fn step(time_ms: u64, thread: u32, kind: Kind, object: u32) -> Step {
-        let time_ns = time_ms * 1_000_000;
+        let time_ns = time_ms * MS;
         Step { time_ns, bytes: 100, object, thread, kind, alignment_bits: 0, is_anchored: false }
     }
 
@@ -194,7 +202,7 @@ mod tests {
         let later = vec![step(1_050, 1, Kind::Free, 3)];
         let part = Part { number: 0, objects: 4, steps, later };
         let pools = pools(&outline(&[0, 1, 1]));
-        let of = |first, ms: u64| Burst { first, busy_ns: ms * 1_000_000, overlaps: false };
+        let of = |first, ms: u64| Burst { first, busy_ns: ms * MS, overlaps: 0 };
         assert_eq!(bursts(&part, &pools, WINDOW_NS), [of(0, 40), of(5, 950), of(6, 0)]);
         assert_eq!(bursts(&part, &pools, WINDOW_NS / 2)[1], of(5, 0));
     }
@@ -231,5 +239,20 @@ mod tests {
         assert!((apart.busy - 1.2).abs() < 1e-9, "{apart:?}");
         assert_eq!(together.takes_one, Some(false), "{together:?}");
         assert_eq!(pool(10, 50).takes_one, None, "too few come for it to be seen");
+    }
+
+    #[test]
+    fn requests_that_follow_each_other_at_once_do_not_overlap() {
+        // Each has a pause of 5 ms in its middle, and the next one begins 30 us after it.
+        let steps: Vec<Step> = (0..20)
+            .flat_map(|number| {
+                let begin_ns = u64::from(number) * (5 * MS + 30_000);
+                let at = |time_ns, kind| Step { time_ns, ..step(0, 1, kind, number) };
+                [at(begin_ns, Kind::Malloc), at(begin_ns + 5 * MS, Kind::Free)]
+            })
+            .collect();
+        let part = Part { number: 0, objects: 20, steps, later: Vec::new() };
+        let found = bursts(&part, &[None, Some(1), Some(1)], WINDOW_NS);
+        assert_eq!(found, [Burst { first: 0, busy_ns: 100 * MS + 19 * 30_000, overlaps: 0 }]);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Crew {
     recorded: usize,
     staying: Vec<Option<ThreadId>>,
     names: Vec<String>,
+    /// For each place, the thread of the recording that it has its name from.
+    named_as: Vec<u32>,
     roles: Vec<Vec<u32>>,
     /// For each role, the places of its threads, and of those that were added.
     places: Vec<Vec<u32>>,
@@ -58,6 +60,7 @@ impl Crew {
         Crew {
             recorded: outline.threads.len(),
             staying: vec![None; outline.threads.len()],
+            named_as: (0..outline.threads.len() as u32).collect(),
             names: outline.threads.iter().map(|thread| thread.name.clone()).collect(),
             places: roles.clone(),
             roles,
@@ -67,16 +70,20 @@ impl Crew {
         }
     }
 
-    /// The places of a pool's threads, after adding some until there are this many. They start when they first work.
-    pub(super) fn pool(&mut self, role: u32, threads: u32) -> Vec<u32> {
-        let Some(places) = self.places.get_mut(role as usize) else { return Vec::new() };
-        let Some(&first) = places.first() else { return Vec::new() };
+    /// Adds threads to a pool until it has this many. They start when they first work.
+    pub(super) fn grow(&mut self, role: u32, threads: u32) {
+        let Some(places) = self.places.get_mut(role as usize) else { return };
+        let Some(&first) = places.first() else { return };
         while places.len() < threads as usize {
             places.push(self.staying.len() as u32);
             self.staying.push(None);
-            self.names.push(self.names[first as usize].clone());
+            self.named_as.push(first);
         }
-        places.clone()
+    }
+
+    /// The places of a pool's threads.
+    pub(super) fn places(&self, role: u32) -> &[u32] {
+        self.places.get(role as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Every thread does what it did in the recording.
@@ -136,7 +143,7 @@ impl Crew {
                 Some(known) if !self.has_ended[known as usize] => known,
                 Some(_) => self.stand_in(),
                 None => {
-                    let name = self.names[place].clone();
+                    let name = self.names[self.named_as[place] as usize].clone();
                     let new = self.start(time_ns, &name, out);
                     self.staying[place] = Some(new);
                     new

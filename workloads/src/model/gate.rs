@@ -1,8 +1,8 @@
 //! How far to trust a model's figure: the width of its band, and whether the gate lets it pass.
 //!
 //! The parts of the band are independent errors, and are added as such: how far off the model was at a
-//! recording's own load, how far off one load's recording predicted the other's, how much the halves of the
-//! recordings disagree, what one load cannot tell, and what a longer time adds.
+//! recording's own load, how far off one load's recording predicted the other's, how much longer recordings
+//! might have changed that, what one load cannot tell, and what a longer time adds.
 
 use super::endless::Endless;
 use super::facts::{CheckKind, Facts};
@@ -10,7 +10,7 @@ use super::generate::queue::Staff;
 use super::law::SETTLED;
 use super::parts::Outline;
 use super::scaling::{
-    Factors, difference_if_longer, difference_of_quarters, difference_within, mean_of, share_of_growth,
+    Factors, difference_if_longer, difference_of_late_quarters, difference_within, mean_of, share_of_growth,
     within_windows,
 };
 use super::schedule::Tempo;
@@ -21,8 +21,7 @@ const NARROWEST_BAND: f64 = 0.06;
 pub const MOST_BAND: f64 = 0.15;
 /// Beyond this multiple of the recorded load, the data support little.
 const SUPPORTED_TIMES: f64 = 4.0;
-/// The live set has not settled if it gains this share of its mean over the recording's length, or if its mean differs by
-/// this share between the halves.
+/// The live set has not settled if it gains this share of its mean over the recording's length.
 pub(super) const GROWTH_LIMIT: f64 = 0.1;
 /// The share of the time for which a pool's threads are busy beyond which a small error in it decides how long requests
 /// wait.
@@ -84,7 +83,7 @@ impl Extent<'_> {
 
 /// Whether the live set had not settled in the second half of a recording either.
 fn is_unsettled_late(outline: &Outline) -> bool {
-    outline.growth.abs() > GROWTH_LIMIT || difference_of_quarters(outline) > SETTLED
+    outline.growth.abs() > GROWTH_LIMIT || difference_of_late_quarters(outline) > SETTLED
 }
 
 /// Judges what is asked.

@@ -25,7 +25,7 @@ use super::lives::Continuation;
 use super::parts::{Origin, Outline};
 use super::scaling::Factors;
 use super::schedule::{Schedule, Tempo, Warp};
-use super::survivors::Playable;
+use super::survivors::{Playable, Survivor};
 use crate::stream::{RecordStream, StreamError};
 
 /// The parts of a recording's model, ready to be played.
@@ -97,6 +97,13 @@ struct Playing {
     delays: Option<Delays>,
 }
 
+impl Playing {
+    /// Whether something that happens to an object still waits.
+    fn waits(&self, object: u32) -> bool {
+        self.delays.as_ref().is_some_and(|delays| delays.waits(object))
+    }
+}
+
 /// An object that has survived its part, or the end of one of its part's threads.
 #[derive(Debug)]
 struct Living {
@@ -157,14 +164,12 @@ impl Generation {
         let tempo = Tempo::new(asked.factors.lanes, asked.is_serial, asked.factors.law.is_progress);
         let schedule = Schedule::new(outline, &numbers, tempo);
         let mut crew = Crew::new(outline);
-        if schedule.lanes() > 1 {
-            asked.staff.iter().for_each(|one| drop(crew.pool(one.role, one.threads)));
-        }
+        asked.staff.iter().for_each(|one| crew.grow(one.role, one.threads));
         let may_wait = asked.staff.iter().any(|one| one.takes_one == Some(true));
         let is_shared = schedule.lanes() > 1 && may_wait;
         let mut made = Generation {
             header,
-            queue: is_shared.then(|| Queue::new(&score.pooled, &asked.staff, &mut crew)),
+            queue: is_shared.then(|| Queue::new(&score.pooled, &asked.staff, &crew)),
             pace: tempo.pace,
             spread: asked.factors.lanes.ceil().max(1.0),
             schedule,
@@ -336,54 +341,14 @@ impl Generation {
         keeping
     }
 
-    /// Ends a part, or what waited in it: its survivors live on.
-    fn end_part(&mut self, playable: &Playable, playing: &Playing, has_waited: bool) {
+    /// Ends a part: its survivors live on, but for those with something that still waits.
+    fn end_part(&mut self, playable: &Playable, playing: &Playing) {
         let turn = Arc::new(playing.turn.clone());
-        let part = playing.part;
-        let factors = Arc::clone(&self.asked.factors);
-        for survivor in &playable.survivors {
-            let object = playing.objects[survivor.object as usize];
-            let delay_ns = playing.delays.as_ref().map_or(0, |delays| delays.of_object(survivor.object));
-            if object == NOT_YET || has_waited != (delay_ns > 0) {
-                continue;
-            }
-            let model_begin_ns = playing.model_begin_ns.saturating_add(delay_ns);
-            let octave = survivor.octave as usize;
-            let (mut stretch, mut copies, mut is_dropped) = (1.0, 0.0, false);
-            match part {
-                SHUTDOWN => {}
-                STARTUP => {
-                    let share = factors.live[Origin::Startup as usize][octave];
-                    copies = share - 1.0;
-                    is_dropped = share < 1.0 && self.draw.unit() >= share;
-                }
-                _ if survivor.is_freed => {
-                    stretch = factors.stretch(octave);
-                }
-                _ => {
-                    let share = factors.kept_share(octave);
-                    copies = share - 1.0;
-                    is_dropped = playing.keeping >= share;
-                }
-            }
-            if is_dropped {
-                self.drop_survivor(part, object, survivor, model_begin_ns, &turn);
-                continue;
-            }
-            let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
-            if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths)
-            {
-                self.drop_survivor(part, object, survivor, model_begin_ns, &turn);
-                continue;
-            }
-            self.begin_life(part, object, survivor, model_begin_ns, &turn, (stretch, freed_ns));
-            if copies > 0.0 {
-                self.copy(part, survivor, model_begin_ns, &turn, copies);
-            }
+        for survivor in playable.survivors.iter().filter(|survivor| !playing.waits(survivor.object)) {
+            self.survive(playing, survivor, &turn);
         }
-        let model_begin_ns = playing.model_begin_ns;
-        let thread_ends = if has_waited { &[] } else { playable.thread_ends() };
-        for (at, step) in thread_ends.iter().enumerate() {
+        let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
+        for (at, step) in playable.thread_ends().iter().enumerate() {
             let at = playable.threads_from + at as u32;
             let anchored = if step.is_anchored { at } else { at + 1 };
             let turn = Arc::clone(&turn);
@@ -401,6 +366,57 @@ impl Generation {
                 freed_ns,
                 thread,
             });
+        }
+    }
+
+    /// What waited in a part when the trace ended lives on as it is.
+    fn end_waiting(&mut self, playable: &Playable, playing: &Playing) {
+        let turn = Arc::new(playing.turn.clone());
+        for survivor in playable.survivors.iter().filter(|survivor| playing.waits(survivor.object)) {
+            self.survive(playing, survivor, &turn);
+        }
+    }
+
+    /// An object has survived its part.
+    fn survive(&mut self, playing: &Playing, survivor: &Survivor, turn: &Arc<Turn>) {
+        let (part, object) = (playing.part, playing.objects[survivor.object as usize]);
+        if object == NOT_YET {
+            return;
+        }
+        let model_begin_ns =
+            match playing.delays.as_ref().map_or(0, |delays| delays.of_object(survivor.object)) {
+                0 => playing.model_begin_ns,
+                delay_ns => self.asked.warp.model_ns(playing.begin_ns.saturating_add(delay_ns)),
+            };
+        let factors = Arc::clone(&self.asked.factors);
+        let octave = survivor.octave as usize;
+        let (mut stretch, mut copies, mut is_dropped) = (1.0, 0.0, false);
+        match part {
+            SHUTDOWN => {}
+            STARTUP => {
+                let share = factors.live[Origin::Startup as usize][octave];
+                copies = share - 1.0;
+                is_dropped = share < 1.0 && self.draw.unit() >= share;
+            }
+            _ if survivor.is_freed => {
+                stretch = factors.stretch(octave);
+            }
+            _ => {
+                let share = factors.kept_share(octave);
+                copies = share - 1.0;
+                is_dropped = playing.keeping >= share;
+            }
+        }
+        if is_dropped {
+            return self.drop_survivor(part, object, survivor, model_begin_ns, turn);
+        }
+        let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
+        if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths) {
+            return self.drop_survivor(part, object, survivor, model_begin_ns, turn);
+        }
+        self.begin_life(part, object, survivor, model_begin_ns, turn, (stretch, freed_ns));
+        if copies > 0.0 {
+            self.copy(part, survivor, model_begin_ns, turn, copies);
         }
     }
 }

@@ -58,6 +58,8 @@ mod events_tests;
 #[cfg(test)]
 mod known_tests;
 #[cfg(test)]
+mod made;
+#[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
 mod serial_tests;

@@ -237,11 +237,12 @@ impl Model {
         };
         let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
         let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
+        let factors = Arc::new(self.factors(question, outline, load));
         let asked = Asked {
             windows_ns: model_end_ns - outline.startup_ns,
             warp,
-            factors: Arc::new(self.factors(question, outline, load)),
-            staff: self.staff(question, score, load),
+            staff: self.staff(question, score, &factors, load),
+            factors,
             is_serial: self.is_serial(score, load),
             seed,
         };
@@ -283,7 +284,7 @@ impl Model {
 
     /// The threads of a recording's pools at a load, and how busy they are there: in proportion to the load, or as two
     /// recordings show.
-    fn staff(&self, question: &Question, from: &Score, load: f64) -> Vec<Staff> {
+    fn staff(&self, question: &Question, from: &Score, factors: &Factors, load: f64) -> Vec<Staff> {
         let times = load / from.outline.load;
         let stated = question.queue.or(self.facts.queue);
         let threads =
@@ -294,22 +295,29 @@ impl Model {
         });
         let more = more.round().clamp(0.0, MOST_THREADS as f64) as u32;
         let first = from.pools.iter().map(|pool| pool.role).min();
+        let busy_of = |score: &Score| -> FxHashMap<u32, f64> {
+            let busy = score.pools.iter().filter(|pool| pool.busy > 0.0);
+            busy.map(|pool| (pool.role, pool.busy)).collect()
+        };
+        let seen = self
+            .pair_of_scores(load)
+            .map(|(low, high)| [low, high].map(|score| (score.outline.load, busy_of(score))));
         let of_pool = |pool: &Pool| {
-            let seen = self.pair_of_scores(load).and_then(|(low, high)| {
-                let find = |score: &Score| score.pools.iter().find(|other| other.role == pool.role).copied();
-                Some([(low.outline.load, find(low)?), (high.outline.load, find(high)?)])
+            // How many times as many are busy as in the recording. Nothing is known of a pool that only one of two has.
+            let told = seen.as_ref().and_then(|[(low, of_low), (high, of_high)]| {
+                let ends = [(*low, *of_low.get(&pool.role)?), (*high, *of_high.get(&pool.role)?)];
+                Some(line(ends, from.outline.load, load).min(times))
             });
-            let busy = seen.map_or(times, |seen| {
-                line(seen.map(|(load, pool)| (load, pool.busy)), from.outline.load, load).min(times)
-            });
-            // Only the busiest pool is known to be the one that grows: others may be told apart differently at each load.
+            let busy = told.unwrap_or(times);
+            // All threads together grow, whichever pool they are told to be of: the busiest pool has those that are added.
             let more = if Some(pool.role) == first { more } else { 0 };
             Staff {
                 role: pool.role,
                 threads: pool.threads.saturating_add(more),
                 busy: pool.busy * busy,
                 takes_one: stated.or(pool.takes_one),
-                share: busy / times,
+                // The windows are played as often as their events grow.
+                busy_share: busy / factors.lanes,
             }
         };
         from.pools.iter().map(of_pool).collect()
@@ -345,7 +353,7 @@ impl Model {
         let factors = &factors;
         let is_serial = self.is_serial(nearest, load);
         let tempo = Tempo::new(factors.lanes, is_serial, factors.law.is_progress);
-        let staff = &self.staff(question, nearest, load)[..];
+        let staff = &self.staff(question, nearest, factors, load)[..];
         let asked = Extent {
             from,
             endless,

@@ -181,7 +181,7 @@ pub(super) fn difference_within(outline: &Outline, law: &Law) -> f64 {
 }
 
 /// How much the mean live bytes of the third and the last quarter of a recording's time differ, as a share of the larger.
-pub(super) fn difference_of_quarters(outline: &Outline) -> f64 {
+pub(super) fn difference_of_late_quarters(outline: &Outline) -> f64 {
     let quarter = COURSE / 4;
     let [third, last] = [2, 3].map(|at| {
         let courses = outline.groups.iter().map(|group| &group.course[at * quarter..(at + 1) * quarter]);

@@ -21,6 +21,7 @@ impl Generation {
     ) {
         let anchored = survivor.anchored_from;
         let turn = Arc::clone(turn);
+        let end_ns = model_begin_ns.saturating_add(self.length_of(part));
         self.settle(Living {
             part,
             object,
@@ -30,7 +31,7 @@ impl Generation {
             model_begin_ns,
             turn,
             stretch: 1.0,
-            freed_ns: Some(model_begin_ns.saturating_add(self.length_of(part))),
+            freed_ns: Some(end_ns).filter(|end_ns| *end_ns < self.model_end_ns),
             thread: survivor.thread,
         });
     }

@@ -5,7 +5,7 @@
 //! other threads do to its objects afterwards.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use rustc_hash::FxHashMap;
 
@@ -22,8 +22,8 @@ pub(in crate::model) struct Staff {
     pub(in crate::model) busy: f64,
     /// Whether each finishes a request before it begins another one: only then do requests wait.
     pub(in crate::model) takes_one: Option<bool>,
-    /// How much of a recorded burst's time one takes at this load.
-    pub(in crate::model) share: f64,
+    /// For how much of a recorded burst's time one keeps its thread at this load.
+    pub(in crate::model) busy_share: f64,
 }
 
 /// The threads of all pools.
@@ -36,25 +36,45 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct Workers {
-    share: f64,
-    threads: Vec<Worker>,
+    busy_share: f64,
+    places: Vec<u32>,
+    numbers: FxHashMap<u32, usize>,
+    /// Until when each was or is busy.
+    until_ns: Vec<u64>,
+    /// Those that are free, since when they are, and those that are not.
+    free: BTreeSet<(u64, usize)>,
+    busy: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
-#[derive(Debug)]
-struct Worker {
-    place: u32,
-    /// Whether it was not recorded: it starts when the others are busy.
-    is_added: bool,
-    busy_until_ns: u64,
+impl Workers {
+    fn new(busy_share: f64, places: Vec<u32>) -> Workers {
+        let numbers = places.iter().enumerate().map(|(number, place)| (*place, number)).collect();
+        let free = (0..places.len()).map(|number| (0, number)).collect();
+        let until_ns = vec![0; places.len()];
+        Workers { busy_share, places, numbers, until_ns, free, busy: BinaryHeap::new() }
+    }
+
+    fn take(&mut self, wanted: Option<u32>, now_ns: u64, busy_ns: u64) -> Option<(u32, u64)> {
+        while let Some(&Reverse((until_ns, number))) = self.busy.peek()
+            && until_ns <= now_ns
+        {
+            self.busy.pop();
+            self.free.insert((until_ns, number));
+        }
+        let wanted =
+            wanted.and_then(|place| self.numbers.get(&place)).map(|&number| (self.until_ns[number], number));
+        let taken = wanted.filter(|wanted| self.free.remove(wanted)).or_else(|| self.free.pop_first());
+        let (until_ns, number) = taken.or_else(|| self.busy.pop().map(|Reverse(first)| first))?;
+        let begin_ns = until_ns.max(now_ns);
+        self.until_ns[number] = begin_ns.saturating_add((busy_ns as f64 * self.busy_share) as u64);
+        self.busy.push(Reverse((self.until_ns[number], number)));
+        Some((self.places[number], begin_ns))
+    }
 }
 
 impl Queue {
-    pub(super) fn new(pools: &[Option<u32>], staff: &[Staff], crew: &mut Crew) -> Queue {
-        let mut workers = |one: &Staff| {
-            let worker = |place| Worker { place, is_added: place as usize >= pools.len(), busy_until_ns: 0 };
-            let threads = crew.pool(one.role, one.threads).into_iter().map(worker).collect();
-            Workers { share: one.share, threads }
-        };
+    pub(super) fn new(pools: &[Option<u32>], staff: &[Staff], crew: &Crew) -> Queue {
+        let workers = |one: &Staff| Workers::new(one.busy_share, crew.places(one.role).to_vec());
         let staff = staff.iter().filter(|one| one.takes_one == Some(true));
         Queue { pools: pools.to_vec(), staff: staff.map(|one| (one.role, workers(one))).collect() }
     }
@@ -63,17 +83,10 @@ impl Queue {
         self.pools.get(thread as usize).copied().flatten()
     }
 
-    /// The place that takes a burst, and when it begins: at once if a thread is free, and by the one in whose place
-    /// `wanted` is if that is.
+    /// The place that takes a burst, and when it begins: at once if a thread is free, and by the one in the place
+    /// `wanted` if that is. Time never goes back from call to call.
     fn take(&mut self, role: u32, wanted: Option<u32>, now_ns: u64, busy_ns: u64) -> Option<(u32, u64)> {
-        let workers = self.staff.get_mut(&role)?;
-        let first = workers.threads.iter_mut().min_by_key(|worker| {
-            let begin_ns = worker.busy_until_ns.max(now_ns);
-            (begin_ns, Some(worker.place) != wanted, worker.is_added, worker.busy_until_ns)
-        })?;
-        let begin_ns = first.busy_until_ns.max(now_ns);
-        first.busy_until_ns = begin_ns.saturating_add((busy_ns as f64 * workers.share) as u64);
-        Some((first.place, begin_ns))
+        self.staff.get_mut(&role)?.take(wanted, now_ns, busy_ns)
     }
 }
 
@@ -93,20 +106,25 @@ pub(super) struct Delays {
     next_burst: usize,
     /// Of each recorded thread: how late its burst is, and the place that has it.
     of_threads: FxHashMap<u32, (u64, u32)>,
-    /// How late what happens to an object is.
-    of_objects: Vec<u64>,
+    /// How late what happens to an object is, and how many of its steps wait.
+    of_objects: Vec<(u64, u32)>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     number: u64,
 }
 
 impl Delays {
     pub(super) fn new(objects: u32) -> Delays {
-        Delays { of_objects: vec![0; objects as usize], ..Delays::default() }
+        Delays { of_objects: vec![(0, 0); objects as usize], ..Delays::default() }
     }
 
-    /// How late an object of the part is.
+    /// How late what happens to an object of the part is.
     pub(super) fn of_object(&self, object: u32) -> u64 {
-        self.of_objects.get(object as usize).copied().unwrap_or(0)
+        self.of_objects[object as usize].0
+    }
+
+    /// Whether something that happens to an object of the part still waits.
+    pub(super) fn waits(&self, object: u32) -> bool {
+        self.of_objects[object as usize].1 > 0
     }
 
     /// When the first of what waits is due.
@@ -114,9 +132,14 @@ impl Delays {
         self.waiting.peek().map(|Reverse(first)| first.due_ns)
     }
 
-    /// The first of what waits.
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        self.waiting.pop().map(|Reverse(first)| first)
+    /// The first of what waits, which waits no longer. `steps` are the part's.
+    pub(super) fn pop(&mut self, steps: &[Step]) -> Option<Waiting> {
+        let Reverse(first) = self.waiting.pop()?;
+        let object = steps[first.step as usize].object;
+        if object != NO_OBJECT {
+            self.of_objects[object as usize].1 -= 1;
+        }
+        Some(first)
     }
 
     /// Takes the step that comes next. It is returned if it need not wait.
@@ -139,9 +162,10 @@ impl Delays {
         let of_thread = role.and_then(|_| self.of_threads.get(&step.thread)).copied();
         let mut delay_ns = of_thread.map_or(0, |(delay_ns, _)| delay_ns);
         if step.object != NO_OBJECT {
-            let of_object = &mut self.of_objects[step.object as usize];
-            delay_ns = delay_ns.max(*of_object);
-            *of_object = delay_ns;
+            let (of_object_ns, waiting) = &mut self.of_objects[step.object as usize];
+            delay_ns = delay_ns.max(*of_object_ns);
+            *of_object_ns = delay_ns;
+            *waiting += u32::from(delay_ns > 0);
         }
         self.number += 1;
         let (due_ns, number) = (now_ns.saturating_add(delay_ns), self.number);

@@ -8,22 +8,19 @@ use heaplab_trace::{Action, Event, Mark, Record};
 use super::super::crew::Turn;
 use super::super::parts::{Kind, NO_OBJECT, Step};
 use super::super::survivors::Playable;
+use super::queue::Delays;
 use super::{FIRST_WINDOW, Generation, Playing, SHUTDOWN, STARTUP};
 
 impl Generation {
     /// When a part's next step is due; at the end of time if it has none.
-    pub(super) fn due_ns(&self, playing: &Playing) -> u64 {
-        let waiting_ns = playing.delays.as_ref().and_then(|delays| delays.due_ns());
-        self.direct_ns(playing).min(waiting_ns.unwrap_or(u64::MAX))
-    }
-
-    /// The same for the steps that have not been looked at.
     #[inline]
-    fn direct_ns(&self, playing: &Playing) -> u64 {
-        match self.playable(playing.part).part.steps.get(playing.at) {
+    pub(super) fn due_ns(&self, playing: &Playing) -> u64 {
+        let next_ns = match self.playable(playing.part).part.steps.get(playing.at) {
             Some(step) => playing.begin_ns.saturating_add(self.paced(playing.part, step.time_ns)),
             None => u64::MAX,
-        }
+        };
+        let waiting_ns = playing.delays.as_ref().and_then(Delays::due_ns);
+        waiting_ns.map_or(next_ns, |waiting_ns| waiting_ns.min(next_ns))
     }
 
     /// Plays a part's next steps.
@@ -35,61 +32,70 @@ impl Generation {
             SHUTDOWN => &score.shutdown,
             window => &score.windows[(window - FIRST_WINDOW) as usize],
         };
+        let steps = &playable.part.steps;
         let ahead =
             self.heap.peek().map_or((u64::MAX, u64::MAX), |Reverse((time, other, _))| (*time, *other));
         let last_ns = if playing.part == SHUTDOWN { u64::MAX } else { self.end_ns };
-        let was_at_end = playing.at >= playable.part.steps.len();
+        let had_ended = playing.at >= steps.len();
         // PERF: plays all steps until something else is due; otherwise each step would cost a lookup in the
         // heap.
         for _ in 0..256 {
-            let due_ns =
-                if playing.delays.is_some() { self.due_ns(&playing) } else { self.direct_ns(&playing) };
+            let due_ns = self.due_ns(&playing);
             if due_ns == u64::MAX || (due_ns, number) > ahead || due_ns > last_ns {
                 break;
             }
-            match playing.delays.is_some() {
-                false => {
-                    let step = &playable.part.steps[playing.at];
-                    playing.at += 1;
-                    self.perform(step, due_ns, &mut playing);
+            if playing.delays.is_none() {
+                playing.at += 1;
+                self.perform(&steps[playing.at - 1], due_ns, &mut playing);
+            } else if let Some(object) = self.step_in_turn(playable, &mut playing, due_ns)
+                && had_ended
+                && !playing.waits(object)
+            {
+                // It was the last that waited in this object's part. What happens to it now may be due first.
+                let at = playable.survivors.binary_search_by_key(&object, |survivor| survivor.object);
+                if let Ok(at) = at {
+                    let turn = Arc::new(playing.turn.clone());
+                    self.survive(&playing, &playable.survivors[at], &turn);
+                    break;
                 }
-                true => self.step_in_turn(playable, &mut playing, due_ns),
+            }
+            // What waits from here on lives on one by one.
+            if !had_ended && playing.at >= steps.len() {
+                break;
             }
         }
         let due_ns = self.due_ns(&playing);
-        let is_cut = due_ns > last_ns;
-        let is_at_end = playing.at >= playable.part.steps.len() || is_cut;
-        if is_at_end && !was_at_end {
-            self.end_part(playable, &playing, false);
+        let is_over = due_ns == u64::MAX || due_ns > last_ns;
+        if !had_ended && (is_over || playing.at >= steps.len()) {
+            self.end_part(playable, &playing);
         }
-        if due_ns == u64::MAX || is_cut {
-            if playing.delays.is_some() {
-                self.end_part(playable, &playing, true);
-            }
-        } else {
+        if !is_over {
             self.current = Some((number, playing));
+        } else if playing.delays.is_some() {
+            self.end_waiting(playable, &playing);
         }
     }
 
-    /// Takes the next step, or does what has waited until now.
-    fn step_in_turn(&mut self, playable: &Playable, playing: &mut Playing, now_ns: u64) {
-        let (Some(delays), Some(queue)) = (playing.delays.as_mut(), self.queue.as_mut()) else { return };
+    /// Takes the next step, or does what has waited until now. The object of a step that had waited.
+    fn step_in_turn(&mut self, playable: &Playable, playing: &mut Playing, now_ns: u64) -> Option<u32> {
+        let (delays, queue) = (playing.delays.as_mut()?, self.queue.as_mut()?);
         let steps = &playable.part.steps;
-        let ready = if delays.due_ns() == Some(now_ns) {
-            delays.pop()
+        let has_waited = delays.due_ns() == Some(now_ns);
+        let ready = if has_waited {
+            delays.pop(steps)
         } else {
             let at = playing.at as u32;
             playing.at += 1;
             let step = &steps[at as usize];
             let bursts = &self.score.bursts[(playing.part - FIRST_WINDOW) as usize];
             delays.take(queue, bursts, (at, step), playing.turn.place(step.thread), now_ns)
-        };
-        let Some(ready) = ready else { return };
+        }?;
         let step = &steps[ready.step as usize];
         if let Some(place) = ready.place {
             playing.turn.give(step.thread, place);
         }
         self.perform(step, now_ns, playing);
+        (has_waited && step.object != NO_OBJECT).then_some(step.object)
     }
 
     #[inline]
