@@ -178,7 +178,7 @@ fn overload(staff: &Staff) -> Option<String> {
     Some(match staff.takes_one {
         Some(true) if share >= 1.0 => format!("{told}: the program cannot keep up with this load"),
         Some(_) => told,
-        None => format!("{told}, and whether requests then wait for a thread cannot be seen"),
+        None => format!("{told}, and that requests then wait for a thread is assumed"),
     })
 }
 

@@ -165,7 +165,7 @@ impl Generation {
         let schedule = Schedule::new(outline, &numbers, tempo);
         let mut crew = Crew::new(outline);
         asked.staff.iter().for_each(|one| crew.grow(one.role, one.threads));
-        let may_wait = asked.staff.iter().any(|one| one.takes_one == Some(true));
+        let may_wait = asked.staff.iter().any(Staff::may_wait);
         let is_shared = schedule.lanes() > 1 && may_wait;
         let mut made = Generation {
             header,

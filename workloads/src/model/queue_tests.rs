@@ -94,6 +94,27 @@ fn a_recording_shows_that_requests_wait_whether_its_pool_is_busy_or_not() {
 }
 
 #[test]
+fn a_thread_of_a_pool_that_is_hardly_busy_works_on_one_request_at_a_time() {
+    // Each thread is busy for 0.2 % of the time: too few requests come for it to be seen that they do not overlap.
+    let model = model_of(&[(0.4, 200)]);
+    let mut played = model.play("server", &at(3.6), 1).unwrap();
+    let mut working = std::collections::BTreeMap::new();
+    while let Some(record) = played.next().unwrap() {
+        let Record::Event(event) = record else { continue };
+        match event.action {
+            Action::Malloc { object, size: WORK } => {
+                let known = working.insert(event.thread, object);
+                assert_eq!(known, None, "thread {} at {} ns", event.thread, event.time_ns);
+            }
+            Action::Free { object } if working.get(&event.thread) == Some(&object) => {
+                working.remove(&event.thread);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn a_load_that_the_pool_cannot_keep_up_with_piles_up_and_is_marked() {
     let model = model_of(&[(1.0, THREADS)]);
     let [(said_peak, real_peak), (said, real)] = compare(&model, 5.0);

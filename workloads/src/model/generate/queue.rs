@@ -20,10 +20,18 @@ pub(in crate::model) struct Staff {
     pub(in crate::model) threads: u32,
     /// How many of them would be busy on average, which may be more than there are.
     pub(in crate::model) busy: f64,
-    /// Whether each finishes a request before it begins another one: only then do requests wait.
+    /// Whether each finishes a request before it begins another one. Threads of a pool do, unless they were seen to begin
+    /// others, or the user says so.
     pub(in crate::model) takes_one: Option<bool>,
     /// For how much of a recorded burst's time one keeps its thread at this load.
     pub(in crate::model) busy_share: f64,
+}
+
+impl Staff {
+    /// Whether a request waits while all of them are busy.
+    pub(super) fn may_wait(&self) -> bool {
+        self.takes_one != Some(false)
+    }
 }
 
 /// The threads of all pools.
@@ -75,7 +83,7 @@ impl Workers {
 impl Queue {
     pub(super) fn new(pools: &[Option<u32>], staff: &[Staff], crew: &Crew) -> Queue {
         let workers = |one: &Staff| Workers::new(one.busy_share, crew.places(one.role).to_vec());
-        let staff = staff.iter().filter(|one| one.takes_one == Some(true));
+        let staff = staff.iter().filter(|one| one.may_wait());
         Queue { pools: pools.to_vec(), staff: staff.map(|one| (one.role, workers(one))).collect() }
     }
 
