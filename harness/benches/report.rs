@@ -6,7 +6,7 @@
 
 #[path = "../../workloads/benches/support/length.rs"]
 mod length;
-#[path = "../tests/report/synthetic.rs"]
+#[path = "../tests/support/synthetic.rs"]
 mod synthetic;
 
 use std::process::{Command, ExitCode, Stdio};

@@ -1,14 +1,9 @@
 //! What allocators say about their own memory: stats.csv, and whether it agrees with what the replay knows.
 
-#[path = "support/rows.rs"]
-#[allow(dead_code)] // samples.csv is not read here
-mod rows;
-mod support;
-
 use std::fmt::Write as _;
 
-use rows::{Row, column};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{Row, column};
 
 /// 20,000 blocks of ten sizes, every second of which is freed at the end.
 fn write_log(path: &std::path::Path) {

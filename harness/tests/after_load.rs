@@ -1,15 +1,11 @@
 //! Memory after the load: what is returned by itself within a minute, and what the allocator's purge call
 //! frees.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rows::{column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{column, read_samples};
 
 /// A log of this many threads, each of which keeps blocks of `size` bytes to the end. `shift` changes the
 /// state of an allocator's counters when the load is over.

@@ -1,9 +1,7 @@
 //! The allocators as they are loaded into real processes: found, identified, and asked for their settings.
 
-mod support;
-
+use crate::support::heaplab;
 use serde_json::Value;
-use support::heaplab;
 
 /// The list of allocators as JSON.
 fn list() -> Vec<Value> {
@@ -299,7 +297,12 @@ mod purging {
     fn a_purge_gives_back_what_was_freed() {
         for name in ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"] {
             let mut command = Command::new(std::env::current_exe().expect("this test program"));
-            command.args(["--ignored", "--exact", "purging::in_a_process_of_its_own", "--nocapture"]);
+            command.args([
+                "--ignored",
+                "--exact",
+                "allocators::purging::in_a_process_of_its_own",
+                "--nocapture",
+            ]);
             if name != "ptmalloc2" {
                 command.env("LD_PRELOAD", super::library(name));
             }

@@ -1,13 +1,11 @@
 //! `heaplab bisect` over libraries and over commits, and `heaplab compare --bisect` as a step of git bisect.
 
-mod support;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::heaplab;
 use serde_json::Value;
-use support::heaplab;
 
 /// Compiles tests/support/waste.c with these definitions.
 fn compile(path: &Path, defines: &[&str]) {

@@ -1,17 +1,14 @@
 //! `heaplab compare` as a process: every table, what is named when missing, and each exit status.
 
-#[path = "report/synthetic.rs"]
-mod synthetic;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use crate::support::synthetic::Shape;
 use assert_cmd::Command;
 use heaplab::compare::{RunRow, VariantRow};
 use heaplab::report::SizeDifference;
 use heaplab::results::columns;
-use synthetic::Shape;
 use tempfile::TempDir;
 
 const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "floor"];

@@ -1,15 +1,12 @@
 //! What a recording covers of its process: reported when it is made and where it is shown, and no figure
 //! about the process rests on a recording with gaps.
 
-#[path = "support/recording.rs"]
-mod recording;
-mod support;
-
 use std::path::Path;
 use std::process::Output;
 
-use recording::{Recorded, compile};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::recording;
+use crate::support::recording::{Recorded, compile};
 
 fn run(directory: &Path, arguments: &[&str]) -> (Output, String) {
     let output = heaplab().current_dir(directory).args(arguments).output().expect("it runs");

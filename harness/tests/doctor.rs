@@ -1,11 +1,9 @@
 //! `heaplab doctor` as a process.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{heaplab, library_directory};
 use serde_json::Value;
-use support::{heaplab, library_directory};
 
 #[test]
 fn every_finding_is_a_row_and_the_exit_is_good() {

@@ -1,19 +1,15 @@
 //! `heaplab exec` as a process: the real program on each variant, what is measured of it, and that nothing is
 //! left behind.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::heaplab;
+use crate::support::rows::{Row, column, read_samples};
 use assert_cmd::assert::Assert;
-use rows::{Row, column, read_samples};
-use support::heaplab;
 use tempfile::TempDir;
 
 /// A directory with program.c, compiled unchanged or otherwise.

@@ -1,14 +1,12 @@
 //! Models of recordings under real allocators: `heaplab fit --check`, and whole processes at another load.
 
-mod support;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::heaplab;
 use heaplab_workloads::model::{CheckKind, read_facts};
-use support::heaplab;
 
 fn recording() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/traces/sqlite3.hlt")

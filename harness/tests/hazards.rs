@@ -1,13 +1,9 @@
 //! What programs do that a recorder must survive: one program and one test for each. In all of them the
 //! program's output and exit status are the same as without the recorder.
 
-#[path = "support/recording.rs"]
-mod recording;
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
-use recording::{Recorded, compile, info};
+use crate::support;
+use crate::support::recording::{Recorded, compile, info};
+use crate::support::rows;
 use serde_json::Value;
 
 /// For each large block whose end says how much of it was resident: its size then, and the resident bytes.

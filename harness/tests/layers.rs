@@ -9,9 +9,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::TokenStream;
 
-#[path = "layers/circles.rs"]
 mod circles;
-#[path = "layers/tokens.rs"]
 mod tokens;
 
 use circles::find_circles;

@@ -2,14 +2,13 @@
 //!
 //! If this machine does not allow groups to be made, heaplab must say so and measure nothing.
 
-mod support;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use support::heaplab;
+use crate::support;
+use crate::support::heaplab;
 
 /// Takes about 250 MiB.
 const LARGE: &str = "BEGIN { for (i = 0; i < 3000000; i++) seen[i] = i }";

@@ -1,15 +1,11 @@
 //! The load of each block of a load model: what varies it, what pins it, and what is reported about it.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use rows::{Row, column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{Row, column, read_samples};
 
 const MODEL: [&str; 9] =
     ["run", "api-gateway", "--duration", "1s", "--pass", "memory", "-a", "ptmalloc2", "-o"];

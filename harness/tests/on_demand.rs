@@ -2,18 +2,15 @@
 //! the system provides. Google's TCMalloc takes minutes to build: scripts/check-allocators tests it, along
 //! with all others.
 
-#[path = "support/recording.rs"]
-#[allow(dead_code)] // nothing is recorded here
-mod recording;
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::Value;
+
+use crate::support;
+use crate::support::recording;
+use crate::support::rows;
 
 /// Allocators that build fast, and a text with which each version begins.
 const BUILT: [(&str, &str); 3] = [("mimalloc2", "2.3."), ("snmalloc", "0.7."), ("rpmalloc", "1.4.")];

@@ -1,14 +1,10 @@
 //! Memory over time: when it starts to count, and whether it still grows at the end.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rows::{Row, column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{Row, column, read_samples};
 
 /// Blocks of this size, one per ms.
 const BYTES: u64 = 20_000;

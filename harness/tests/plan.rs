@@ -1,23 +1,15 @@
 //! `heaplab plan` as a process, on runs made by [`synthetic`] and on one that is measured.
 
-#[path = "plan/kept.rs"]
 mod kept;
-#[path = "plan/loads.rs"]
 mod loads;
-#[path = "plan/pods.rs"]
 mod pods;
-mod support;
-
-#[path = "report/synthetic.rs"]
-#[allow(dead_code)] // shared with the report's tests
-mod synthetic;
 
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use support::heaplab;
-use synthetic::Shape;
+use crate::support::heaplab;
+use crate::support::synthetic::Shape;
 
 const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
 const HOST: [&str; 4] = ["--host-memory", "1GiB", "--processes", "8"];

@@ -1,16 +1,13 @@
 //! Prediction of a whole process's memory, from a trace with known memory to the summary.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::support::heaplab;
+use crate::support::rows;
 use heaplab_trace::{
     Action, Event, Header, HugePages, Mark, Record, RecordedAllocator, ResidentSample, TraceWriter,
 };
-use support::heaplab;
 
 const MIB: u64 = 1 << 20;
 /// What the recorded process has besides its heap.

@@ -1,11 +1,9 @@
 //! What README.md and the documents say is true: their commands run, and their links lead somewhere.
 //! figures.rs compares their figures with the committed runs.
 
-mod documents;
-mod support;
-
-use documents::root;
-use support::heaplab;
+use crate::documents;
+use crate::documents::root;
+use crate::support::heaplab;
 use tempfile::TempDir;
 
 /// The reader's own libraries in the documents, and the allocators that stand for them.

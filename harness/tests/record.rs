@@ -1,9 +1,5 @@
 //! `heaplab record` as a process: where it stops, what it says, and what it passes on.
 
-#[path = "support/recording.rs"]
-mod recording;
-mod support;
-
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
@@ -11,10 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support;
+use crate::support::heaplab;
+use crate::support::recording::{Recorded, compile, info};
 use heaplab_raw::{Control, State, Tick};
-use recording::{Recorded, compile, info};
 use rustix::process::{Pid, Signal, kill_process};
-use support::heaplab;
 use tempfile::TempDir;
 
 /// Runs `heaplab record` with `arguments`; its status and what it wrote to stderr.

@@ -1,13 +1,11 @@
 //! The shipped recordings: each is complete, is what its document says, reveals nothing about where it was
 //! made, and replays.
 
-mod support;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::heaplab;
 use heaplab_trace::verify;
-use support::heaplab;
 
 /// The most bytes of recordings that `workloads/traces` may hold in all.
 const MOST_BYTES: u64 = 8_000_000;

@@ -1,21 +1,15 @@
 //! Run directories and reports, as files and as a process. Every run here is made by [`synthetic`].
 
-#[path = "report/browser.rs"]
 mod browser;
-#[path = "report/loading.rs"]
 mod loading;
-#[path = "report/pages.rs"]
 mod pages;
-#[path = "report/speed.rs"]
 mod speed;
-#[path = "report/synthetic.rs"]
-mod synthetic;
-#[path = "report/tables.rs"]
 mod tables;
 
 use std::fs;
 use std::path::Path;
 
+use crate::support::synthetic::Shape;
 use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
 use heaplab::report::{Analysis, Columns, Style, SummaryRow, answer_run, print_table, write_report};
@@ -25,7 +19,6 @@ use heaplab::results::{
     columns, load,
 };
 use proptest::prelude::*;
-use synthetic::Shape;
 
 const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
 

@@ -1,20 +1,15 @@
 //! `heaplab run` as a process: what it measures, what it refuses, and what happens to faults.
 
-#[path = "run/packed.rs"]
 mod packed;
-#[path = "support/rows.rs"]
-mod rows;
-#[path = "run/stopping.rs"]
 mod stopping;
-mod support;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rows::{Row, column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{Row, column, read_samples};
 use tempfile::TempDir;
 
 /// A directory with a small log of four threads: growth, hand-over, alignment, zeroed blocks.

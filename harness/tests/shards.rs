@@ -1,16 +1,12 @@
 //! `heaplab run --list-units` and `--shard` as processes: a run in parts, on several machines.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use rows::{column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{column, read_samples};
 use tempfile::TempDir;
 
 /// The options of every run here: two logs, two blocks each, two variants.

@@ -1,15 +1,11 @@
 //! Blocks by size, where memory goes when it is largest, and size classes compared.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rows::{Row, column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{Row, column, read_samples};
 
 /// Compiles support/waste.c with these definitions.
 fn library(directory: &Path, name: &str, defines: &[&str]) -> PathBuf {

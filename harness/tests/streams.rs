@@ -4,13 +4,12 @@
 //! - Standard output cannot be written (a full disk): an error that says so, and status 1.
 //! - Standard error cannot be written, or nobody reads it: the status is what it would have been.
 
-#[allow(dead_code)] // another program starts heaplab here
-mod support;
-
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
+
+use crate::support;
 
 /// Commands that write to standard output, one line of words each. `DIR` is the test's own directory, `RUN` a
 /// run's, `TRACE` a trace, `NEW` an unused path.

@@ -1,14 +1,11 @@
 //! Stress patterns as a process: `heaplab simulate` and `heaplab run` take them, and say what is wrong with a setting.
 
-#[path = "support/rows.rs"]
-mod rows;
-
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use crate::support::rows::{column, read_samples};
 use assert_cmd::Command;
-use rows::{column, read_samples};
 
 fn heaplab(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::cargo_bin("heaplab").unwrap();

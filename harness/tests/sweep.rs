@@ -1,14 +1,10 @@
 //! Sweeps as the command line takes them: variants over values of settings, each proven, none silently left out.
 
-mod support;
-
-#[path = "support/rows.rs"]
-mod rows;
-
 use std::path::Path;
 
-use rows::{column, read_samples};
-use support::heaplab;
+use crate::support;
+use crate::support::heaplab;
+use crate::support::rows::{column, read_samples};
 
 /// Runs one simulated second of a model under the sweep; returns the run and its messages.
 fn run(directory: &Path, sweep: &str, more: &[&str]) -> (std::process::ExitStatus, String) {

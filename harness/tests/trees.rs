@@ -1,17 +1,13 @@
 //! Trees of processes under `heaplab record`: forks, execs, pipelines, daemons, processes with their own
 //! PIDs.
 
-#[path = "support/recording.rs"]
-mod recording;
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use recording::{Recorded, compile, info};
+use crate::support::heaplab;
+use crate::support::recording::{Recorded, compile, info};
 use rustix::process::{Pid, Signal, kill_process};
-use support::heaplab;
 
 /// The processes of a manifest, in the order in which they started.
 fn manifest(directory: &Path) -> Vec<toml::Table> {

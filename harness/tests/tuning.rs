@@ -1,19 +1,14 @@
 //! Calls of `malloc_trim` and `mallopt` by the recorded program: they are recorded, and a replay makes them.
 
-#[path = "support/recording.rs"]
-mod recording;
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fs::File;
 use std::path::Path;
 
+use crate::support::heaplab;
+use crate::support::recording::Recorded;
+use crate::support::rows;
 use heaplab_trace::{
     Action, Event, Header, Mark, Record, RecordedAllocator, ResidentSample, TraceReader, TraceWriter, Tuning,
 };
-use recording::Recorded;
-use support::heaplab;
 
 const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;

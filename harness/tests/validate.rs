@@ -1,12 +1,10 @@
 //! `heaplab validate` as a process: records, predicts, runs, and compares the two.
 
-mod support;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::heaplab;
+use crate::support::heaplab;
 use tempfile::TempDir;
 
 /// A directory with program.c, compiled.

@@ -1,14 +1,10 @@
 //! Virtual time: an allocator's timers see the trace's clock, however fast the replay runs.
 
-#[path = "support/rows.rs"]
-mod rows;
-mod support;
-
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rows::{column, read_samples};
-use support::heaplab;
+use crate::support::heaplab;
+use crate::support::rows::{column, read_samples};
 
 const SECOND: u64 = 1_000_000_000;
 /// Blocks of a burst. NOTE: jemalloc counts about a thousand slow-path operations between two reads of the

@@ -22,7 +22,7 @@ use heaplab::report::{Analysis, Answer, Columns, Format, SummaryRow, answer_run,
 use heaplab::results::{Run, load};
 use heaplab::stats::median;
 
-use crate::marks::Mark;
+use super::marks::Mark;
 
 /// A run from which documents take figures.
 struct Known {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use crate::tokens::paths;
+use super::tokens::paths;
 
 /// A module's path in its crate: the names of its ancestors and its own. The crate's root has none.
 type ModulePath = Vec<String>;

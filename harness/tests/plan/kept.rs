@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use super::{FOUR, HOST, edit, plan, stderr, stdout, written};
 use crate::support::heaplab;
-use crate::synthetic::Shape;
-use crate::{FOUR, HOST, edit, plan, stderr, stdout, written};
+use crate::support::synthetic::Shape;
 
 #[test]
 fn a_plan_that_was_made_is_in_the_report() {

@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use super::{FOUR, edit, plan, stderr, stdout, stdout_of, written};
 use crate::support::heaplab;
-use crate::synthetic::Shape;
-use crate::{FOUR, edit, plan, stderr, stdout, stdout_of, written};
+use crate::support::synthetic::Shape;
 
 #[test]
 fn the_memory_of_a_connection() {

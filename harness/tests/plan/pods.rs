@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use super::{FOUR, plan, stderr, stdout, written};
 use crate::support::heaplab;
-use crate::synthetic::Shape;
-use crate::{FOUR, plan, stderr, stdout, written};
+use crate::support::synthetic::Shape;
 
 const PODS: [&str; 6] = ["--pods", "--node-memory", "64GiB", "--replicas", "200", "--node-cpus=16"];
 

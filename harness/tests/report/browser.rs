@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::synthetic::Shape;
 use super::{report, written};
+use crate::support::synthetic::Shape;
 
 /// What the browser says of a page: the script's findings, and the lines of its console.
 ///

@@ -11,8 +11,8 @@ use heaplab::report::Analysis;
 use heaplab::results::load;
 use serde_json::{Value, json};
 
-use super::synthetic::Shape;
 use super::{report, written};
+use crate::support::synthetic::Shape;
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 

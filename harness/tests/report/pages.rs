@@ -5,8 +5,8 @@ use std::path::Path;
 
 use heaplab::results::Pass;
 
-use super::synthetic::Shape;
 use super::{FOUR, report, stderr, stdout, written};
+use crate::support::synthetic::Shape;
 
 fn pages(directory: &Path) -> (String, String) {
     let output = report(directory, &[]);

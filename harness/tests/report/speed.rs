@@ -3,8 +3,8 @@
 use heaplab::report::Analysis;
 use heaplab::results::load;
 
-use crate::synthetic::Shape;
-use crate::{answers, report, stdout, written};
+use super::{answers, report, stdout, written};
+use crate::support::synthetic::Shape;
 
 const FIVE: [&str; 5] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc", "floor"];
 

@@ -5,8 +5,8 @@ use std::fs;
 use heaplab::report::{Analysis, Columns, Style, print_table};
 use heaplab::results::load;
 
-use super::synthetic::Shape;
 use super::{FOUR, edit, report, stdout, written};
+use crate::support::synthetic::Shape;
 
 /// The table of a synthetic run, as text.
 fn table(shape: &Shape, columns: Columns, style: Style) -> String {

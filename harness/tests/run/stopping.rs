@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::rows::{Row, column};
 use super::{Place, heaplab};
+use crate::support::rows::{Row, column};
 
 /// Starts a run that takes long, and waits until it has kept its first rows.
 fn start_long_run(place: &Place) -> std::process::Child {

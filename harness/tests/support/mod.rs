@@ -1,6 +1,9 @@
 //! What the tests of the command line share: the program itself, told where its preload libraries are.
 
 mod libraries;
+pub(crate) mod recording;
+pub(crate) mod rows;
+pub(crate) mod synthetic;
 
 use std::path::Path;
 
@@ -12,7 +15,6 @@ pub(crate) fn heaplab() -> assert_cmd::Command {
 }
 
 /// Where the libraries of this build are.
-#[allow(dead_code)] // not every test program uses it
 pub(crate) fn library_directory() -> &'static Path {
     libraries::directory()
 }

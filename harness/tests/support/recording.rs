@@ -34,7 +34,6 @@ pub(crate) struct Recorded {
     pub(crate) directory: tempfile::TempDir,
 }
 
-#[allow(dead_code)] // not every test program uses all of it
 impl Recorded {
     /// Compiles a hazard, runs it, and runs it recorded with `options`.
     pub(crate) fn hazard(source: &str, options: &[&str], arguments: &[&str]) -> Recorded {
