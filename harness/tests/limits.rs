@@ -192,7 +192,7 @@ fn becomes(holds: impl Fn() -> bool) -> bool {
             false
         }
     };
-    (0..500).any(is_now)
+    (0..3_000).any(is_now)
 }
 
 /// What a killed heaplab has made is removed only by a separate process that outlives it.

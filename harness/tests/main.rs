@@ -41,14 +41,29 @@ mod tuning;
 mod validate;
 mod virtual_time;
 
-/// Cargo does not look for files here: one that is not named above would not be run.
+/// Cargo does not look for files here: one that no other names would not be run.
 #[test]
 fn every_file_is_part_of_this_program() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let main = std::fs::read_to_string(here.join("main.rs")).expect("this file");
-    for entry in std::fs::read_dir(here).expect("the directory of tests") {
-        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
-        let is_named = |module: &str| main.lines().any(|line| line == format!("mod {module};"));
-        assert!(name.strip_suffix(".rs").is_none_or(|module| module == "main" || is_named(module)), "{name}");
+    let mut directories = vec![here.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory of tests") {
+            let path = entry.expect("an entry").path();
+            let is_source = path.extension().is_some_and(|ending| ending == "rs");
+            let module = path.file_stem().expect("a name").to_str().expect("UTF-8");
+            let parents = match directory == here {
+                true => vec![here.join("main.rs")],
+                false => vec![directory.with_extension("rs"), directory.join("mod.rs")],
+            };
+            let is_named = || {
+                let texts = parents.iter().filter_map(|parent| std::fs::read_to_string(parent).ok());
+                let ends = [format!("mod {module};"), format!("pub(crate) mod {module};")];
+                texts
+                    .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+                    .any(|line| ends.contains(&line))
+            };
+            assert!(!is_source || matches!(module, "main" | "mod") || is_named(), "{}", path.display());
+            directories.extend(Some(path).filter(|path| path.is_dir()));
+        }
     }
 }

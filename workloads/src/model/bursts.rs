@@ -5,7 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::parts::{Outline, Part};
+use super::parts::{Outline, Part, Step};
 
 /// Calls of one thread that are no further apart belong to one burst, even if it holds nothing in between.
 const GAP_NS: u64 = 50_000;
@@ -142,13 +142,23 @@ pub(super) fn summarize(
         }
     }
     let mut counted = vec![(0.0, 0.0); found.len()];
+    // Until when each thread is busy, from the beginning of which window: what it holds beyond it, it also holds in the next.
+    let mut until: FxHashMap<u32, (u32, u64)> = FxHashMap::default();
     let all_ns = windows.len() as f64 * outline.window_ns as f64;
     for (part, burst) in
         windows.iter().flat_map(|(part, bursts)| bursts.iter().map(move |burst| (part, burst)))
     {
-        let role = pools[part.steps[burst.first as usize].thread as usize];
+        let Step { thread, time_ns: begin_ns, .. } = part.steps[burst.first as usize];
+        let role = pools[thread as usize];
         if let Some(&at) = role.as_ref().and_then(|role| places.get(role)) {
-            found[at].busy += burst.busy_ns as f64 / all_ns;
+            let end_ns = begin_ns.saturating_add(burst.busy_ns);
+            let (window, last_ns) = until.insert(thread, (part.number, end_ns)).unwrap_or((part.number, 0));
+            let counted_ns = match part.number.checked_sub(window) {
+                Some(0) => last_ns,
+                Some(1) => last_ns.saturating_sub(outline.window_ns),
+                _ => 0,
+            };
+            found[at].busy += end_ns.saturating_sub(begin_ns.max(counted_ns)) as f64 / all_ns;
             counted[at].0 += 1.0;
             counted[at].1 += f64::from(burst.overlaps);
         }
@@ -163,7 +173,7 @@ pub(super) fn summarize(
 
 #[cfg(test)]
 mod tests {
-    use super::super::parts::{Kind, Step, Thread};
+    use super::super::parts::{Kind, Thread};
     use super::*;
 
     const WINDOW_NS: u64 = 1_000_000_000;
@@ -239,6 +249,27 @@ mod tests {
         assert!((apart.busy - 1.2).abs() < 1e-9, "{apart:?}");
         assert_eq!(together.takes_one, Some(false), "{together:?}");
         assert_eq!(pool(10, 50).takes_one, None, "too few come for it to be seen");
+    }
+
+    #[test]
+    fn what_is_held_beyond_a_window_is_counted_once() {
+        // Its thread always holds something: the first object for half a window, the second for a whole one.
+        let part = |number| Part {
+            number,
+            objects: 2,
+            steps: vec![
+                step(0, 1, Kind::Malloc, 0),
+                step(500, 1, Kind::Free, 0),
+                step(500, 1, Kind::Malloc, 1),
+            ],
+            later: vec![step(1_500, 1, Kind::Free, 1)],
+        };
+        let pools = [None, Some(1), Some(1)];
+        let parts: Vec<Part> = (0..20).map(part).collect();
+        let found: Vec<Vec<Burst>> = parts.iter().map(|part| bursts(part, &pools, WINDOW_NS)).collect();
+        let windows: Vec<_> = parts.iter().zip(found.iter().map(Vec::as_slice)).collect();
+        let pool = summarize(&outline(&[0, 1, 1]), &pools, &windows)[0];
+        assert!((1.0..1.05).contains(&pool.busy), "{pool:?}");
     }
 
     #[test]

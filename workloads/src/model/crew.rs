@@ -1,8 +1,10 @@
 //! Threads of a generated trace. Those of one role take turns from window to window; those that come and go
 //! are new each time their window is played.
 
-use heaplab_trace::{Action, Event, Record, ThreadId};
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use heaplab_trace::{Action, Event, Record, ThreadId};
 
 use super::draw::Draw;
 use super::parts::Outline;
@@ -22,10 +24,26 @@ impl Turn {
     pub(super) fn place(&self, thread: u32) -> Option<u32> {
         self.order.get(thread as usize).copied()
     }
+}
 
-    /// From now on another place takes its part.
-    pub(super) fn give(&mut self, thread: u32, place: u32) {
-        self.order[thread as usize] = place;
+/// The place that does what a thread of the recording did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) thread: u32,
+    pub(super) place: u32,
+}
+
+/// Who is who for an object that outlives its part: as in the part, but for the thread that allocated it.
+#[derive(Debug, Clone)]
+pub(super) struct Seats {
+    pub(super) turn: Arc<Turn>,
+    pub(super) own: Option<Seat>,
+}
+
+impl Seats {
+    /// The place of a thread, if it is not that of the part.
+    fn place(&self, thread: u32) -> Option<u32> {
+        self.own.filter(|seat| seat.thread == thread).map(|seat| seat.place)
     }
 }
 
@@ -104,12 +122,13 @@ impl Crew {
         turn
     }
 
-    /// The trace's thread for a thread of the recording. A new thread starts: its records are appended to
-    /// `out`.
+    /// The trace's thread for a thread of the recording, whose place may be another than in the turn. A new thread starts:
+    /// its records are appended to `out`.
     #[inline]
     pub(super) fn resolve(
         &mut self,
         turn: &mut Turn,
+        place: Option<u32>,
         thread: u32,
         time_ns: u64,
         out: &mut VecDeque<Record>,
@@ -125,20 +144,32 @@ impl Crew {
             self.alive.push(new);
             return new;
         }
-        self.find(turn, thread, time_ns, out)
+        self.known(turn, place, thread, time_ns, out)
     }
 
     /// The same after the part: threads that come and go begin in it or not at all.
     #[inline]
     pub(super) fn find(
         &mut self,
+        seats: &Seats,
+        thread: u32,
+        time_ns: u64,
+        out: &mut VecDeque<Record>,
+    ) -> ThreadId {
+        self.known(&seats.turn, seats.place(thread), thread, time_ns, out)
+    }
+
+    #[inline]
+    fn known(
+        &mut self,
         turn: &Turn,
+        place: Option<u32>,
         thread: u32,
         time_ns: u64,
         out: &mut VecDeque<Record>,
     ) -> ThreadId {
         if (thread as usize) < self.recorded {
-            let place = turn.order[thread as usize] as usize;
+            let place = place.unwrap_or(turn.order[thread as usize]) as usize;
             return match self.staying[place] {
                 Some(known) if !self.has_ended[known as usize] => known,
                 Some(_) => self.stand_in(),
@@ -157,9 +188,9 @@ impl Crew {
     }
 
     /// The thread that ends, if it exists and has not ended.
-    pub(super) fn end(&mut self, turn: &Turn, thread: u32) -> Option<ThreadId> {
+    pub(super) fn end(&mut self, turn: &Turn, place: Option<u32>, thread: u32) -> Option<ThreadId> {
         let known = match (thread as usize).checked_sub(self.recorded) {
-            None => self.staying[turn.order[thread as usize] as usize]?,
+            None => self.staying[place.unwrap_or(turn.order[thread as usize]) as usize]?,
             Some(_) => turn.passing.iter().find(|(number, _)| *number == thread)?.1,
         };
         // The initial thread ends with the process.

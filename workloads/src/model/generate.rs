@@ -4,7 +4,7 @@
 //! This module decides which parts are due when, [`steps`] plays them, [`queue`] says which of their steps must wait, and
 //! [`living`] what happens to an object that outlives its part.
 //!
-//! The trace is pulled record by record. Memory holds the model, and what is live at that moment.
+//! The trace is pulled record by record. Memory holds the model, and what is live or waits at that moment.
 
 mod living;
 pub(super) mod queue;
@@ -18,7 +18,7 @@ use heaplab_trace::{Header, Record};
 
 use self::queue::{Delays, Queue, Staff};
 use super::bursts::{Burst, Pool};
-use super::crew::{Crew, Turn};
+use super::crew::{Crew, Seats, Turn};
 use super::draw::Draw;
 use super::endless::Endless;
 use super::lives::Continuation;
@@ -88,6 +88,8 @@ struct Playing {
     model_begin_ns: u64,
     objects: Vec<u64>,
     turn: Turn,
+    /// Who is who for its survivors, once it has ended.
+    ended_as: Option<Arc<Turn>>,
     chance: f64,
     /// An object that lives to the end of the recording stays if this is below its share.
     keeping: f64,
@@ -102,6 +104,12 @@ impl Playing {
     fn waits(&self, object: u32) -> bool {
         self.delays.as_ref().is_some_and(|delays| delays.waits(object))
     }
+
+    /// Who is who for an object that survives the part. None before the part's end.
+    fn seats(&self, object: u32) -> Option<Seats> {
+        let turn = Arc::clone(self.ended_as.as_ref()?);
+        Some(Seats { turn, own: self.delays.as_ref().and_then(|delays| delays.seat(object)) })
+    }
 }
 
 /// An object that has survived its part, or the end of one of its part's threads.
@@ -114,7 +122,7 @@ struct Living {
     anchored: u32,
     to: u32,
     model_begin_ns: u64,
-    turn: Arc<Turn>,
+    seats: Seats,
     /// How many times longer it lives than in the recording.
     stretch: f64,
     /// When it is freed, in the model's time, where the recording does not say.
@@ -198,7 +206,7 @@ impl Generation {
     fn begin(&mut self) {
         let mut turn = self.crew.as_recorded(STARTUP);
         let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns);
-        self.crew.resolve(&mut turn, 0, first_ns, &mut self.out);
+        self.crew.resolve(&mut turn, None, 0, first_ns, &mut self.out);
         self.play(STARTUP, 0, 0, turn, (1.0, 0.0), 0.0);
         let startup_ns = self.score.outline.startup_ns;
         for lane in 0..self.schedule.lanes() {
@@ -243,6 +251,7 @@ impl Generation {
             model_begin_ns,
             objects: vec![NOT_YET; objects as usize],
             turn,
+            ended_as: None,
             chance,
             keeping,
             lengths,
@@ -342,16 +351,17 @@ impl Generation {
     }
 
     /// Ends a part: its survivors live on, but for those with something that still waits.
-    fn end_part(&mut self, playable: &Playable, playing: &Playing) {
+    fn end_part(&mut self, playable: &Playable, playing: &mut Playing) {
         let turn = Arc::new(playing.turn.clone());
+        playing.ended_as = Some(Arc::clone(&turn));
         for survivor in playable.survivors.iter().filter(|survivor| !playing.waits(survivor.object)) {
-            self.survive(playing, survivor, &turn);
+            self.survive(playing, survivor);
         }
         let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
         for (at, step) in playable.thread_ends().iter().enumerate() {
             let at = playable.threads_from + at as u32;
             let anchored = if step.is_anchored { at } else { at + 1 };
-            let turn = Arc::clone(&turn);
+            let seats = Seats { turn: Arc::clone(&turn), own: None };
             let (thread, object, stretch, freed_ns) = (step.thread, u64::MAX, 1.0, None);
             let to = at + 1;
             self.settle(Living {
@@ -361,7 +371,7 @@ impl Generation {
                 anchored,
                 to,
                 model_begin_ns,
-                turn,
+                seats,
                 stretch,
                 freed_ns,
                 thread,
@@ -371,18 +381,15 @@ impl Generation {
 
     /// What waited in a part when the trace ended lives on as it is.
     fn end_waiting(&mut self, playable: &Playable, playing: &Playing) {
-        let turn = Arc::new(playing.turn.clone());
         for survivor in playable.survivors.iter().filter(|survivor| playing.waits(survivor.object)) {
-            self.survive(playing, survivor, &turn);
+            self.survive(playing, survivor);
         }
     }
 
     /// An object has survived its part.
-    fn survive(&mut self, playing: &Playing, survivor: &Survivor, turn: &Arc<Turn>) {
+    fn survive(&mut self, playing: &Playing, survivor: &Survivor) {
         let (part, object) = (playing.part, playing.objects[survivor.object as usize]);
-        if object == NOT_YET {
-            return;
-        }
+        let Some(seats) = playing.seats(survivor.object).filter(|_| object != NOT_YET) else { return };
         let model_begin_ns =
             match playing.delays.as_ref().map_or(0, |delays| delays.of_object(survivor.object)) {
                 0 => playing.model_begin_ns,
@@ -408,15 +415,15 @@ impl Generation {
             }
         }
         if is_dropped {
-            return self.drop_survivor(part, object, survivor, model_begin_ns, turn);
+            return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
         }
         let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
         if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths) {
-            return self.drop_survivor(part, object, survivor, model_begin_ns, turn);
+            return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
         }
-        self.begin_life(part, object, survivor, model_begin_ns, turn, (stretch, freed_ns));
+        self.begin_life(part, object, survivor, model_begin_ns, &seats, (stretch, freed_ns));
         if copies > 0.0 {
-            self.copy(part, survivor, model_begin_ns, turn, copies);
+            self.copy(part, survivor, model_begin_ns, &seats, copies);
         }
     }
 }

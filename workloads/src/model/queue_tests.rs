@@ -115,6 +115,51 @@ fn a_thread_of_a_pool_that_is_hardly_busy_works_on_one_request_at_a_time() {
 }
 
 #[test]
+fn what_a_thread_keeps_for_many_requests_stays_its_own() {
+    const KEPT: u64 = 777;
+    // Longer than a window: what is freed within one keeps its thread busy.
+    const REQUESTS: usize = 20;
+    let kept = || {
+        let mut calls = Vec::new();
+        let mut keeps = vec![std::collections::VecDeque::new(); THREADS as usize + 1];
+        for call in server(1.0, 1, THREADS) {
+            let (time_ns, thread, action) = call;
+            calls.push(call);
+            let Action::Malloc { object, size: WORK } = action else { continue };
+            let new = (1 << 40) + object;
+            let keeps = &mut keeps[thread as usize];
+            keeps.push_back(new);
+            if keeps.len() > REQUESTS
+                && let Some(old) = keeps.pop_front()
+            {
+                calls.push((time_ns, thread, Action::Free { object: old }));
+            }
+            calls.push((time_ns, thread, Action::Malloc { object: new, size: KEPT }));
+        }
+        calls
+    };
+    let model = model(vec![subject(1.0, true, kept)]);
+    let mut played = model.play("server", &at(2.8), 1).unwrap();
+    let (mut owners, mut freed) = (std::collections::BTreeMap::new(), 0);
+    while let Some(record) = played.next().unwrap() {
+        let Record::Event(event) = record else { continue };
+        match event.action {
+            Action::Malloc { object, size: KEPT } => {
+                owners.insert(object, event.thread);
+            }
+            Action::Free { object } => {
+                if let Some(owner) = owners.remove(&object) {
+                    assert_eq!(owner, event.thread, "object {object} at {} ns", event.time_ns);
+                    freed += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(freed > 5_000, "{freed}");
+}
+
+#[test]
 fn a_load_that_the_pool_cannot_keep_up_with_piles_up_and_is_marked() {
     let model = model_of(&[(1.0, THREADS)]);
     let [(said_peak, real_peak), (said, real)] = compare(&model, 5.0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use heaplab_trace::{Action, Event, Record, ThreadId};
 
-use super::super::crew::Turn;
+use super::super::crew::Seats;
 use super::super::parts::Kind;
 use super::super::survivors::Survivor;
 use super::{FIRST_WINDOW, Generation, Living, SHUTDOWN, STARTUP, What};
@@ -17,10 +17,10 @@ impl Generation {
         object: u64,
         survivor: &Survivor,
         model_begin_ns: u64,
-        turn: &Arc<Turn>,
+        seats: &Seats,
     ) {
         let anchored = survivor.anchored_from;
-        let turn = Arc::clone(turn);
+        let seats = seats.clone();
         let end_ns = model_begin_ns.saturating_add(self.length_of(part));
         self.settle(Living {
             part,
@@ -29,7 +29,7 @@ impl Generation {
             anchored,
             to: survivor.to,
             model_begin_ns,
-            turn,
+            seats,
             stretch: 1.0,
             freed_ns: Some(end_ns).filter(|end_ns| *end_ns < self.model_end_ns),
             thread: survivor.thread,
@@ -53,7 +53,7 @@ impl Generation {
         part: u32,
         survivor: &Survivor,
         model_begin_ns: u64,
-        turn: &Arc<Turn>,
+        seats: &Seats,
         copies: f64,
     ) {
         let count = copies.floor() as u64 + u64::from(self.draw.unit() < copies.fract());
@@ -61,12 +61,12 @@ impl Generation {
             let time_ns = self.now_ns;
             let object = self.next_object;
             self.next_object += 1;
-            let thread = self.crew.find(turn, survivor.thread, time_ns, &mut self.out);
+            let thread = self.crew.find(seats, survivor.thread, time_ns, &mut self.out);
             let action = Action::Malloc { object, size: survivor.bytes_at_end };
             self.out.push_back(Record::Event(Event { time_ns, thread, action }));
             let chance = self.draw.unit();
             let freed_ns = self.freed_ns(part, model_begin_ns, survivor, chance);
-            self.begin_life(part, object, survivor, model_begin_ns, turn, (1.0, freed_ns));
+            self.begin_life(part, object, survivor, model_begin_ns, seats, (1.0, freed_ns));
         }
     }
 
@@ -111,11 +111,11 @@ impl Generation {
         object: u64,
         survivor: &Survivor,
         model_begin_ns: u64,
-        turn: &Arc<Turn>,
+        seats: &Seats,
         (stretch, freed_ns): (f64, Option<u64>),
     ) {
         let Survivor { from: at, anchored_from: anchored, to, thread, .. } = *survivor;
-        let turn = Arc::clone(turn);
+        let seats = seats.clone();
         self.settle(Living {
             part,
             object,
@@ -123,7 +123,7 @@ impl Generation {
             anchored,
             to,
             model_begin_ns,
-            turn,
+            seats,
             stretch,
             freed_ns,
             thread,
@@ -199,8 +199,7 @@ impl Generation {
         }
         let step = &playable.part.later[living.at as usize];
         living.at += 1;
-        let turn = Arc::clone(&living.turn);
-        self.emit_after(step, time_ns, living.object, &turn);
+        self.emit_after(step, time_ns, living.object, &living.seats);
         if !step.kind.frees() && step.kind != Kind::ThreadEnd {
             self.settle(living);
         }
@@ -208,7 +207,7 @@ impl Generation {
 
     /// Frees an object that the recording does not say when to free.
     pub(super) fn free(&mut self, living: &Living, time_ns: u64) {
-        let thread: ThreadId = self.crew.find(&living.turn, living.thread, time_ns, &mut self.out);
+        let thread: ThreadId = self.crew.find(&living.seats, living.thread, time_ns, &mut self.out);
         let object = living.object;
         let of_end =
             self.playable(living.part).part.later[living.anchored as usize..living.to as usize].iter();

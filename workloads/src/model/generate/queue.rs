@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use rustc_hash::FxHashMap;
 
 use super::super::bursts::Burst;
-use super::super::crew::Crew;
+use super::super::crew::{Crew, Seat};
 use super::super::parts::{NO_OBJECT, Step};
 
 /// How many threads a pool has at a load.
@@ -108,31 +108,44 @@ pub(super) struct Waiting {
     pub(super) place: Option<u32>,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct OfObject {
+    /// How late what happens to it is, and how many of its steps wait.
+    delay_ns: u64,
+    waiting: u32,
+    /// Who allocated it, and does what that thread did to it later.
+    seat: Option<Seat>,
+}
+
 /// What waits in a window that is being played.
 #[derive(Debug, Default)]
 pub(super) struct Delays {
     next_burst: usize,
     /// Of each recorded thread: how late its burst is, and the place that has it.
     of_threads: FxHashMap<u32, (u64, u32)>,
-    /// How late what happens to an object is, and how many of its steps wait.
-    of_objects: Vec<(u64, u32)>,
+    of_objects: Vec<OfObject>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     number: u64,
 }
 
 impl Delays {
     pub(super) fn new(objects: u32) -> Delays {
-        Delays { of_objects: vec![(0, 0); objects as usize], ..Delays::default() }
+        Delays { of_objects: vec![OfObject::default(); objects as usize], ..Delays::default() }
     }
 
     /// How late what happens to an object of the part is.
     pub(super) fn of_object(&self, object: u32) -> u64 {
-        self.of_objects[object as usize].0
+        self.of_objects[object as usize].delay_ns
     }
 
     /// Whether something that happens to an object of the part still waits.
     pub(super) fn waits(&self, object: u32) -> bool {
-        self.of_objects[object as usize].1 > 0
+        self.of_objects[object as usize].waiting > 0
+    }
+
+    /// Who allocated an object of the part, if that is a thread that was free when it came.
+    pub(super) fn seat(&self, object: u32) -> Option<Seat> {
+        self.of_objects[object as usize].seat
     }
 
     /// When the first of what waits is due.
@@ -145,19 +158,19 @@ impl Delays {
         let Reverse(first) = self.waiting.pop()?;
         let object = steps[first.step as usize].object;
         if object != NO_OBJECT {
-            self.of_objects[object as usize].1 -= 1;
+            self.of_objects[object as usize].waiting -= 1;
         }
         Some(first)
     }
 
-    /// Takes the step that comes next. It is returned if it need not wait.
+    /// Takes the step that comes next. It is returned if it need not wait. What would be due after `last_ns` waits for ever.
     pub(super) fn take(
         &mut self,
         queue: &mut Queue,
         bursts: &[Burst],
         (at, step): (u32, &Step),
         wanted: Option<u32>,
-        now_ns: u64,
+        (now_ns, last_ns): (u64, u64),
     ) -> Option<Waiting> {
         let role = queue.role(step.thread);
         if let Some(burst) = bursts.get(self.next_burst).filter(|burst| burst.first == at) {
@@ -169,19 +182,27 @@ impl Delays {
         }
         let of_thread = role.and_then(|_| self.of_threads.get(&step.thread)).copied();
         let mut delay_ns = of_thread.map_or(0, |(delay_ns, _)| delay_ns);
+        let mut place = of_thread.map(|(_, place)| place);
         if step.object != NO_OBJECT {
-            let (of_object_ns, waiting) = &mut self.of_objects[step.object as usize];
-            delay_ns = delay_ns.max(*of_object_ns);
-            *of_object_ns = delay_ns;
-            *waiting += u32::from(delay_ns > 0);
+            let of_object = &mut self.of_objects[step.object as usize];
+            delay_ns = delay_ns.max(of_object.delay_ns);
+            of_object.delay_ns = delay_ns;
+            of_object.waiting += u32::from(delay_ns > 0);
+            if step.kind.allocates() {
+                of_object.seat = place.map(|place| Seat { thread: step.thread, place });
+            } else if let Some(seat) = of_object.seat.filter(|seat| seat.thread == step.thread) {
+                place = Some(seat.place);
+            }
         }
         self.number += 1;
         let (due_ns, number) = (now_ns.saturating_add(delay_ns), self.number);
-        let waiting = Waiting { due_ns, number, step: at, place: of_thread.map(|(_, place)| place) };
+        let waiting = Waiting { due_ns, number, step: at, place };
         if delay_ns == 0 {
             return Some(waiting);
         }
-        self.waiting.push(Reverse(waiting));
+        if due_ns <= last_ns {
+            self.waiting.push(Reverse(waiting));
+        }
         None
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heaplab_trace::{Action, Event, Mark, Record};
 
-use super::super::crew::Turn;
+use super::super::crew::{Seats, Turn};
 use super::super::parts::{Kind, NO_OBJECT, Step};
 use super::super::survivors::Playable;
 use super::queue::Delays;
@@ -46,7 +46,7 @@ impl Generation {
             }
             if playing.delays.is_none() {
                 playing.at += 1;
-                self.perform(&steps[playing.at - 1], due_ns, &mut playing);
+                self.perform(&steps[playing.at - 1], due_ns, &mut playing, None);
             } else if let Some(object) = self.step_in_turn(playable, &mut playing, due_ns)
                 && had_ended
                 && !playing.waits(object)
@@ -54,8 +54,7 @@ impl Generation {
                 // It was the last that waited in this object's part. What happens to it now may be due first.
                 let at = playable.survivors.binary_search_by_key(&object, |survivor| survivor.object);
                 if let Ok(at) = at {
-                    let turn = Arc::new(playing.turn.clone());
-                    self.survive(&playing, &playable.survivors[at], &turn);
+                    self.survive(&playing, &playable.survivors[at]);
                     break;
                 }
             }
@@ -67,7 +66,7 @@ impl Generation {
         let due_ns = self.due_ns(&playing);
         let is_over = due_ns == u64::MAX || due_ns > last_ns;
         if !had_ended && (is_over || playing.at >= steps.len()) {
-            self.end_part(playable, &playing);
+            self.end_part(playable, &mut playing);
         }
         if !is_over {
             self.current = Some((number, playing));
@@ -88,18 +87,16 @@ impl Generation {
             playing.at += 1;
             let step = &steps[at as usize];
             let bursts = &self.score.bursts[(playing.part - FIRST_WINDOW) as usize];
-            delays.take(queue, bursts, (at, step), playing.turn.place(step.thread), now_ns)
+            let wanted = playing.turn.place(step.thread);
+            delays.take(queue, bursts, (at, step), wanted, (now_ns, self.end_ns))
         }?;
         let step = &steps[ready.step as usize];
-        if let Some(place) = ready.place {
-            playing.turn.give(step.thread, place);
-        }
-        self.perform(step, now_ns, playing);
+        self.perform(step, now_ns, playing, ready.place);
         (has_waited && step.object != NO_OBJECT).then_some(step.object)
     }
 
     #[inline]
-    fn perform(&mut self, step: &Step, time_ns: u64, playing: &mut Playing) {
+    fn perform(&mut self, step: &Step, time_ns: u64, playing: &mut Playing, place: Option<u32>) {
         let object = match step.kind.allocates() {
             true => {
                 playing.objects[step.object as usize] = self.next_object;
@@ -110,13 +107,13 @@ impl Generation {
             false => playing.objects[step.object as usize],
         };
         self.now_ns = time_ns;
-        self.emit(step, time_ns, object, &mut playing.turn);
+        self.emit(step, time_ns, object, (&mut playing.turn, place));
     }
 
     #[inline]
-    fn emit(&mut self, step: &Step, time_ns: u64, object: u64, turn: &mut Turn) {
+    fn emit(&mut self, step: &Step, time_ns: u64, object: u64, (turn, place): (&mut Turn, Option<u32>)) {
         if step.kind == Kind::ThreadEnd {
-            if let Some(thread) = self.crew.end(turn, step.thread) {
+            if let Some(thread) = self.crew.end(turn, place, step.thread) {
                 self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
             }
             return;
@@ -126,7 +123,7 @@ impl Generation {
             self.out.push_back(Record::Mark(Mark { time_ns, name }));
             return;
         }
-        let thread = self.crew.resolve(turn, step.thread, time_ns, &mut self.out);
+        let thread = self.crew.resolve(turn, place, step.thread, time_ns, &mut self.out);
         if step.kind != Kind::ThreadStart {
             let action = action(step, object);
             self.out.push_back(Record::Event(Event { time_ns, thread, action }));
@@ -134,14 +131,14 @@ impl Generation {
     }
 
     /// The same for what happens after its part.
-    pub(super) fn emit_after(&mut self, step: &Step, time_ns: u64, object: u64, turn: &Turn) {
+    pub(super) fn emit_after(&mut self, step: &Step, time_ns: u64, object: u64, seats: &Seats) {
         if step.kind == Kind::ThreadEnd {
-            if let Some(thread) = self.crew.end(turn, step.thread) {
+            if let Some(thread) = self.crew.end(&seats.turn, None, step.thread) {
                 self.out.push_back(Record::Event(Event { time_ns, thread, action: Action::ThreadEnd }));
             }
             return;
         }
-        let thread = self.crew.find(turn, step.thread, time_ns, &mut self.out);
+        let thread = self.crew.find(seats, step.thread, time_ns, &mut self.out);
         self.out.push_back(Record::Event(Event { time_ns, thread, action: action(step, object) }));
     }
 }
