@@ -205,10 +205,11 @@ impl Generation {
 
     fn begin(&mut self) {
         let mut turn = self.crew.as_recorded(STARTUP);
-        let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns);
+        let startup_ns = self.score.outline.startup_ns;
+        // The initial thread is there before a window begins, whatever a file says about the first call of start-up.
+        let first_ns = self.score.startup.part.steps.first().map_or(0, |step| step.time_ns.min(startup_ns));
         self.crew.resolve(&mut turn, None, 0, first_ns, &mut self.out);
         self.play(STARTUP, 0, 0, turn, (1.0, 0.0), 0.0);
-        let startup_ns = self.score.outline.startup_ns;
         for lane in 0..self.schedule.lanes() {
             self.push(startup_ns, What::Slot { lane, slot: 0 });
         }
