@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::support::heaplab;
-use crate::support::recording;
-use crate::support::recording::{Recorded, compile};
+use crate::support::recording::{self, Recorded, compile};
 
 fn run(directory: &Path, arguments: &[&str]) -> (Output, String) {
     let output = heaplab().current_dir(directory).args(arguments).output().expect("it runs");

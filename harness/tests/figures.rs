@@ -13,8 +13,7 @@ mod marks;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::documents;
-use crate::documents::root;
+use crate::documents::{self, root};
 use fill::Runs;
 use marks::{Part, parts};
 use regex::Regex;

@@ -7,8 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support;
-use crate::support::heaplab;
+use crate::support::{self, heaplab};
 
 /// Takes about 250 MiB.
 const LARGE: &str = "BEGIN { for (i = 0; i < 3000000; i++) seen[i] = i }";

@@ -1,8 +1,7 @@
 //! What README.md and the documents say is true: their commands run, and their links lead somewhere.
 //! figures.rs compares their figures with the committed runs.
 
-use crate::documents;
-use crate::documents::root;
+use crate::documents::{self, root};
 use crate::support::heaplab;
 use tempfile::TempDir;
 

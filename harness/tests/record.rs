@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support;
-use crate::support::heaplab;
 use crate::support::recording::{Recorded, compile, info};
+use crate::support::{self, heaplab};
 use heaplab_raw::{Control, State, Tick};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::support;
-use crate::support::heaplab;
 use crate::support::rows::{column, read_samples};
+use crate::support::{self, heaplab};
 
 /// Runs one simulated second of a model under the sweep; returns the run and its messages.
 fn run(directory: &Path, sweep: &str, more: &[&str]) -> (std::process::ExitStatus, String) {

@@ -122,8 +122,8 @@ impl Crew {
         turn
     }
 
-    /// The trace's thread for a thread of the recording, whose place may be another than in the turn. A new thread starts:
-    /// its records are appended to `out`.
+    /// The trace's thread for a thread of the recording, at `place` if that is given, otherwise at its place in the turn.
+    /// If it does not exist yet, it starts: its records are appended to `out`.
     #[inline]
     pub(super) fn resolve(
         &mut self,

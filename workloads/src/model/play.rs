@@ -306,9 +306,9 @@ impl Model {
             // How many times as many are busy as in the recording. Nothing is known of a pool that only one of two has.
             let told = seen.as_ref().and_then(|[(low, of_low), (high, of_high)]| {
                 let ends = [(*low, *of_low.get(&pool.role)?), (*high, *of_high.get(&pool.role)?)];
+                let by_line = line(ends, from.outline.load, load);
                 // Not further than in proportion.
-                let told = line(ends, from.outline.load, load);
-                Some(if times < 1.0 { told.max(times) } else { told.min(times) })
+                Some(if times < 1.0 { by_line.max(times) } else { by_line.min(times) })
             });
             let busy = told.unwrap_or(times);
             // All threads together grow, whichever pool they are told to be of: the busiest pool has those that are added.

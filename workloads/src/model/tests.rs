@@ -282,6 +282,18 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
 }
 
 #[test]
+fn a_first_call_after_start_up_does_not_turn_time_back() {
+    let fitted = fitted();
+    let mut parts = fitted.fitted().to_vec();
+    let late_ns = parts[0].outline.startup_ns + 10_000_000;
+    assert!(!parts[0].startup.steps.is_empty());
+    parts[0].startup.steps.iter_mut().for_each(|step| step.time_ns = late_ns);
+    let model = Model::new(fitted.facts().clone(), parts).unwrap();
+    // The writer refuses a step back.
+    write(&mut model.play("late", &Question::default(), 1).unwrap());
+}
+
+#[test]
 fn errors_are_of_the_user_unless_the_system_failed() {
     let path = PathBuf::from("x");
     let io = |kind| ModelError::Io { path: path.clone(), doing: "read", source: kind };

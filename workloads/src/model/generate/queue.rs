@@ -113,7 +113,7 @@ struct OfObject {
     /// How late what happens to it is, and how many of its steps wait.
     delay_ns: u64,
     waiting: u32,
-    /// Who allocated it, and does what that thread did to it later.
+    /// Which place allocated it. The same place does whatever else that thread did to it.
     seat: Option<Seat>,
 }
 
@@ -143,7 +143,7 @@ impl Delays {
         self.of_objects[object as usize].waiting > 0
     }
 
-    /// Who allocated an object of the part, if that is a thread that was free when it came.
+    /// Which place allocated an object of the part, if its thread belongs to a pool.
     pub(super) fn seat(&self, object: u32) -> Option<Seat> {
         self.of_objects[object as usize].seat
     }
@@ -163,7 +163,7 @@ impl Delays {
         Some(first)
     }
 
-    /// Takes the step that comes next. It is returned if it need not wait. What would be due after `last_ns` waits for ever.
+    /// Takes the step that comes next. It is returned if it need not wait. What would be due after `last_ns` is never due.
     pub(super) fn take(
         &mut self,
         queue: &mut Queue,
