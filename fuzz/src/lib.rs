@@ -7,6 +7,8 @@
 
 mod model;
 mod program;
+mod raw;
+mod trace;
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,11 +17,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "run")]
 use heaplab::results;
 use heaplab_allocators::{Sweep, Variant};
-use heaplab_raw::{
-    CHUNK_HEAD_BYTES, ChunkHead, Image, ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, Text, Tick,
-};
-use heaplab_trace::{Record, TraceReader, verify};
-use heaplab_workloads::import::raw::Recording;
+use heaplab_trace::verify;
 use heaplab_workloads::import::{ImportError, Kind, Options, import};
 use heaplab_workloads::simulate;
 use heaplab_workloads::stream::RecordStream;
@@ -42,6 +40,12 @@ fn with_place<R>(action: impl FnOnce(&Path) -> R) -> R {
         let _ = fs::remove_dir_all(&*place);
         result
     })
+}
+
+/// Appends the checksum of what `file` holds from `begin` on.
+fn seal(file: &mut Vec<u8>, begin: usize) {
+    let checksum = crc32fast::hash(&file[begin..]);
+    file.extend(checksum.to_le_bytes());
 }
 
 /// A log of one kind: an import that succeeds has made a trace that verifies and has an event.
@@ -73,115 +77,6 @@ pub fn import_guessed(content: &[u8]) {
             verify(&trace).expect("what an import makes verifies");
         }
     });
-}
-
-/// A file that calls itself a trace.
-pub fn read_trace(content: &[u8]) {
-    with_place(|place| {
-        let path = place.join("trace.hlt");
-        fs::write(&path, content).expect("a file in memory");
-        let verified = verify(&path).is_ok_and(|verified| verified.truncation.is_none());
-        let Ok(reader) = TraceReader::open(&path) else { return };
-        let mut events = 0u64;
-        for record in reader {
-            match record {
-                Ok(Record::Event(_)) => events += 1,
-                Ok(_) => {}
-                Err(error) => {
-                    assert!(!verified, "verified, and yet: {error}");
-                    return;
-                }
-            }
-        }
-        if let Ok(found) = heaplab_trace::summary(&path)
-            && verified
-        {
-            assert_eq!(found.map(|summary| summary.events).unwrap_or(events), events);
-        }
-    });
-}
-
-/// A trace whose records are the input, and whose heads and checksums match: two bytes say how many records
-/// and events the chunk's head claims, the rest is its payload before compression. An empty payload has no
-/// chunk.
-pub fn read_records(content: &[u8]) {
-    let Some((counts, payload)) = content.split_first_chunk::<2>() else { return };
-    let mut file = b"\x89HLT\r\n\x1a\n".to_vec();
-    let header = "source = \"fuzz\"\n";
-    file.extend(heaplab_trace::FORMAT_VERSION.to_le_bytes());
-    file.extend((header.len() as u32).to_le_bytes());
-    file.extend(header.as_bytes());
-    seal(&mut file, 0);
-    let begin = file.len();
-    let packed = zstd::bulk::compress(payload, 1).expect("it compresses");
-    file.extend(b"CHNK");
-    for number in
-        [payload.len() as u32, packed.len() as u32, u32::from(counts[0]), u32::from(counts[0].min(counts[1]))]
-    {
-        file.extend(number.to_le_bytes());
-    }
-    file.extend([0; 24]);
-    file.extend(0u32.to_le_bytes());
-    file.extend(crc32fast::hash(&packed).to_le_bytes());
-    seal(&mut file, begin);
-    file.extend(&packed);
-    read_trace(&file);
-}
-
-/// Appends the checksum of what `file` holds from `begin` on.
-fn seal(file: &mut Vec<u8>, begin: usize) {
-    let checksum = crc32fast::hash(&file[begin..]);
-    file.extend(checksum.to_le_bytes());
-}
-
-/// A raw recording whose records are the input, and whose heads match. The input is cut into threads' chunks:
-/// one byte says how many threads there are, the rest is dealt out in turns of 64 bytes.
-pub fn import_raw(content: &[u8]) {
-    let Some((&threads, records)) = content.split_first() else { return };
-    let threads = usize::from(threads % 4) + 1;
-    let id = ImageId { pid: 100, ordinal: 0 };
-    let mut image = image_page(id);
-    let most = PAGE_BYTES * 2 - CHUNK_HEAD_BYTES;
-    for thread in 0..threads {
-        let own: Vec<u8> =
-            records.chunks(64).skip(thread).step_by(threads).flatten().copied().take(most).collect();
-        let head = ChunkHead {
-            image: id,
-            bytes: 2 * PAGE_BYTES as u32,
-            thread: thread as u32,
-            tid: 100 + thread as u32,
-            sequence: 0,
-            tick: Tick::new(0, heaplab_raw::State::Recording),
-            last_address: 0,
-        };
-        let begin = image.len();
-        image.extend(head.to_words().iter().flat_map(|word| word.to_le_bytes()));
-        image.extend(own);
-        image.resize(begin + 2 * PAGE_BYTES, 0);
-    }
-    import_image(&image);
-}
-
-/// The file of an image of a raw recording.
-pub fn import_image(content: &[u8]) {
-    with_place(|place| {
-        fs::write(place.join("100-0.raw"), content).expect("a file in memory");
-        let trace = place.join("out.hlt");
-        let Ok(recording) = Recording::open(place) else { return };
-        if let Ok(report) = recording.import(recording.main_image(), &trace, &mut |_| {}) {
-            assert_eq!(verify(&trace).expect("what an import makes verifies").summary, report.summary);
-        }
-    });
-}
-
-/// The first page of an image.
-fn image_page(id: ImageId) -> Vec<u8> {
-    let words: Vec<std::sync::atomic::AtomicU64> =
-        (0..PAGE_WORDS).map(|_| std::sync::atomic::AtomicU64::new(0)).collect();
-    let page: &[_; PAGE_WORDS] = words.as_slice().try_into().expect("a page");
-    let head = ImageHead { id, cpus_online: 2, cpus_allowed: 2, ..ImageHead::default() };
-    Image::publish(page, &head, &[(Text::Program, b"/bin/demo")]);
-    words.iter().flat_map(|word| word.load(std::sync::atomic::Ordering::Relaxed).to_le_bytes()).collect()
 }
 
 #[cfg(feature = "run")]
@@ -231,6 +126,8 @@ const RUN: [(&str, &str); 9] = [
 
 pub use model::{play_model, read_model};
 pub use program::verify_program;
+pub use raw::{import_changed, import_image, import_raw, import_samples};
+pub use trace::{read_records, read_trace};
 
 /// A definition of a load model: read, and its first records made.
 pub fn simulate_definition(content: &[u8]) {

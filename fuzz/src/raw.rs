@@ -1,0 +1,202 @@
+//! Raw recordings, whole but for what an input says: a recording that can be opened becomes a trace that verifies, or
+//! is refused.
+
+use std::fs;
+use std::path::Path;
+
+use heaplab_raw::{
+    Allocation, CHUNK_HEAD_BYTES, Call, ChunkHead, Event, FIRST_CHUNK_BYTES, Image, ImageHead, ImageId,
+    MarkKind, PAGE_BYTES, PAGE_WORDS, SAMPLES_NAME, SampleRecord, State, Text, Tick, copies_name, image_name,
+    samples_head,
+};
+use heaplab_trace::verify;
+use heaplab_workloads::import::raw::{RawWriter, Recording};
+
+use crate::with_place;
+
+/// The image that an input is about.
+const ID: ImageId = ImageId { pid: 100, ordinal: 0 };
+/// The image that it forks.
+const CHILD: ImageId = ImageId { pid: 101, ordinal: 0 };
+
+/// A raw recording whose records are the input, and whose heads match. The input is cut into threads' chunks:
+/// one byte says how many threads there are, the rest is dealt out in turns of 64 bytes.
+pub fn import_raw(content: &[u8]) {
+    let Some((&threads, records)) = content.split_first() else { return };
+    let threads = usize::from(threads % 4) + 1;
+    let mut image = image_page();
+    let most = PAGE_BYTES * 2 - CHUNK_HEAD_BYTES;
+    for thread in 0..threads {
+        let own: Vec<u8> =
+            records.chunks(64).skip(thread).step_by(threads).flatten().copied().take(most).collect();
+        let head = ChunkHead {
+            image: ID,
+            bytes: 2 * PAGE_BYTES as u32,
+            thread: thread as u32,
+            tid: 100 + thread as u32,
+            sequence: 0,
+            tick: Tick::new(0, heaplab_raw::State::Recording),
+            last_address: 0,
+        };
+        let begin = image.len();
+        image.extend(head.to_words().iter().flat_map(|word| word.to_le_bytes()));
+        image.extend(own);
+        image.resize(begin + 2 * PAGE_BYTES, 0);
+    }
+    import_image(&image);
+}
+
+/// The file of an image of a raw recording.
+pub fn import_image(content: &[u8]) {
+    with_place(|place| {
+        write(place, &file_name(image_name(ID)), content);
+        import(place);
+    });
+}
+
+/// A recording in which words are other ones: the input is changes of nine bytes, a place and what stands there. Places
+/// are words that the recorder wrote, and the one after each.
+pub fn import_changed(content: &[u8]) {
+    let example = EXAMPLE.with(Example::clone);
+    let mut bytes = example.bytes;
+    for change in content.chunks_exact(9) {
+        let at = example.places[usize::from(change[0]) % example.places.len()];
+        bytes[at..at + 8].copy_from_slice(&change[1..]);
+    }
+    with_place(|place| {
+        let (own, copies) = bytes.split_at(example.own_bytes);
+        write(place, &file_name(image_name(ID)), own);
+        write(place, &file_name(copies_name(ID)), copies);
+        write(place, SAMPLES_NAME, &example.samples);
+        import(place);
+    });
+}
+
+/// What the command saw of a whole recording: the file's head matches, the input is its records.
+pub fn import_samples(content: &[u8]) {
+    let example = EXAMPLE.with(Example::clone);
+    with_place(|place| {
+        let (own, copies) = example.bytes.split_at(example.own_bytes);
+        write(place, &file_name(image_name(ID)), own);
+        write(place, &file_name(copies_name(ID)), copies);
+        write(place, SAMPLES_NAME, &[&samples_head(), content].concat());
+        import(place);
+    });
+}
+
+fn write(place: &Path, name: &str, content: &[u8]) {
+    fs::write(place.join(name), content).expect("a file in memory");
+}
+
+fn file_name((name, length): (impl AsRef<[u8]>, usize)) -> String {
+    String::from_utf8_lossy(&name.as_ref()[..length]).into_owned()
+}
+
+/// Imports every image of the recording at `place`, each as a trace of its own.
+fn import(place: &Path) {
+    let trace = place.join("out.hlt");
+    let Ok(recording) = Recording::open(place) else { return };
+    // The first ones: an input decides how many there are.
+    for &image in recording.images().iter().take(4) {
+        if let Ok(report) = recording.import(image, &trace, &mut |_| {}) {
+            assert_eq!(verify(&trace).expect("what an import makes verifies").summary, report.summary);
+        }
+    }
+}
+
+/// The first page of an image.
+fn image_page() -> Vec<u8> {
+    let words: Vec<std::sync::atomic::AtomicU64> =
+        (0..PAGE_WORDS).map(|_| std::sync::atomic::AtomicU64::new(0)).collect();
+    let page: &[_; PAGE_WORDS] = words.as_slice().try_into().expect("a page");
+    let head = ImageHead { id: ID, cpus_online: 2, cpus_allowed: 2, ..ImageHead::default() };
+    Image::publish(page, &head, &[(Text::Program, b"/bin/demo")]);
+    words.iter().flat_map(|word| word.load(std::sync::atomic::Ordering::Relaxed).to_le_bytes()).collect()
+}
+
+/// A recording with an event of each kind, of a process with two threads and of its forked child. Half of it has been
+/// copied out of full buffers.
+#[derive(Clone)]
+struct Example {
+    /// The image's file, and the file of copies behind it.
+    bytes: Vec<u8>,
+    own_bytes: usize,
+    samples: Vec<u8>,
+    places: Vec<usize>,
+}
+
+thread_local! {
+    static EXAMPLE: Example = Example::new();
+}
+
+impl Example {
+    fn new() -> Example {
+        let head = |id, parent, elapsed_us| ImageHead {
+            id,
+            parent,
+            tick: Tick::new(elapsed_us, State::Recording),
+            cpus_online: 2,
+            cpus_allowed: 2,
+            ..ImageHead::default()
+        };
+        let mut writer = RawWriter::new(head(ID, None, 1000), &[(Text::Program, b"/bin/demo")]);
+        let [first, second] = [writer.add_thread(100), writer.add_thread(102)];
+        let malloc = |address, size| Event::Allocate { by: Allocation::Malloc, address, size };
+        let mark = |kind, argument| Event::Mark { kind, argument, detail: 0 };
+        let of_first = [
+            Event::ThreadBegin,
+            malloc(0x5000, 48),
+            malloc(0x9000, 300_000),
+            Event::Allocate { by: Allocation::Calloc, address: 0x5100, size: 384 },
+            Event::ReallocBegin { address: 0x5000 },
+            Event::ReallocEnd { address: 0x6000, size: 200 },
+            Event::CreateEnter,
+            malloc(0x7000, 272),
+            Event::CreateLeave,
+            mark(MarkKind::MallocTrim, 0),
+            mark(MarkKind::Fork, 7),
+            Event::Touched { address: 0x9000, bytes: 8192 },
+            Event::Free { address: 0x9000 },
+            Event::FreeNull,
+        ];
+        let of_second = [
+            Event::ThreadBegin,
+            Event::Aligned { address: 0x8000, size: 100, alignment_log2: 6 },
+            Event::Failed { call: Call::Malloc, size: 1 << 40 },
+            Event::Free { address: 0x5100 },
+            Event::ReallocBegin { address: 0x8000 },
+            Event::ReallocFreed,
+            Event::Lost { count: 3 },
+            Event::ThreadEnd,
+        ];
+        for (thread, events) in [(first, &of_first[..]), (second, &of_second[..])] {
+            for (at, &event) in events.iter().enumerate() {
+                writer.push(thread, 1000 + 100 * at as u64, event);
+            }
+        }
+        writer.fork(&head(CHILD, Some(ID), 2500), Some(7));
+        let child = writer.add_thread_of(CHILD, CHILD.pid);
+        writer.push(child, 2500, Event::ThreadBegin);
+        writer.push(child, 2600, malloc(0xa000, 64));
+        for (elapsed_us, pid) in [(1500, ID.pid), (2600, CHILD.pid)] {
+            writer.push_sample(&SampleRecord::Resident { elapsed_us, pid, resident_bytes: 1 << 20 });
+        }
+        with_place(|place| {
+            writer.write(place).expect("files in memory");
+            let recording = Recording::open(place).expect("a recording");
+            for image in [ID, CHILD] {
+                recording.import(image, &place.join("out.hlt"), &mut |_| {}).expect("a lawful recording");
+            }
+            let bytes = fs::read(place.join(file_name(image_name(ID)))).expect("the image's file");
+            let word = |at: usize| bytes[at..at + 8].iter().any(|&byte| byte != 0);
+            let places = (8..bytes.len() - 8).step_by(8).filter(|&at| word(at) || word(at - 8)).collect();
+            let own_bytes = bytes.len() - FIRST_CHUNK_BYTES;
+            Example {
+                own_bytes,
+                places,
+                samples: fs::read(place.join(SAMPLES_NAME)).expect("samples"),
+                bytes,
+            }
+        })
+    }
+}
