@@ -63,23 +63,20 @@ pub fn import_changed(content: &[u8]) {
         let at = example.places[usize::from(change[0]) % example.places.len()];
         bytes[at..at + 8].copy_from_slice(&change[1..]);
     }
-    with_place(|place| {
-        let (own, copies) = bytes.split_at(example.own_bytes);
-        write(place, &file_name(image_name(ID)), own);
-        write(place, &file_name(copies_name(ID)), copies);
-        write(place, SAMPLES_NAME, &example.samples);
-        import(place);
-    });
+    import_files(bytes.split_at(example.own_bytes), &example.samples);
 }
 
 /// What the command saw of a whole recording: the file's head matches, the input is its records.
 pub fn import_samples(content: &[u8]) {
     let example = EXAMPLE.with(Example::clone);
+    import_files(example.bytes.split_at(example.own_bytes), &[&samples_head(), content].concat());
+}
+
+fn import_files((own, copies): (&[u8], &[u8]), samples: &[u8]) {
     with_place(|place| {
-        let (own, copies) = example.bytes.split_at(example.own_bytes);
         write(place, &file_name(image_name(ID)), own);
         write(place, &file_name(copies_name(ID)), copies);
-        write(place, SAMPLES_NAME, &[&samples_head(), content].concat());
+        write(place, SAMPLES_NAME, samples);
         import(place);
     });
 }
@@ -114,8 +111,8 @@ fn image_page() -> Vec<u8> {
     words.iter().flat_map(|word| word.load(std::sync::atomic::Ordering::Relaxed).to_le_bytes()).collect()
 }
 
-/// A recording with an event of each kind, of a process with two threads and of its forked child. Half of it has been
-/// copied out of full buffers.
+/// A recording with an event of each kind, of a process with two threads and of its forked child, whose
+/// records have been copied out of a full buffer.
 #[derive(Clone)]
 struct Example {
     /// The image's file, and the file of copies behind it.
@@ -189,7 +186,9 @@ impl Example {
             }
             let bytes = fs::read(place.join(file_name(image_name(ID)))).expect("the image's file");
             let word = |at: usize| bytes[at..at + 8].iter().any(|&byte| byte != 0);
-            let places = (8..bytes.len() - 8).step_by(8).filter(|&at| word(at) || word(at - 8)).collect();
+            let places: Vec<usize> =
+                (8..bytes.len() - 8).step_by(8).filter(|&at| word(at) || word(at - 8)).collect();
+            assert!(places.len() <= 256, "a byte names each of the {} places", places.len());
             let own_bytes = bytes.len() - FIRST_CHUNK_BYTES;
             Example {
                 own_bytes,
