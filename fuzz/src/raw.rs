@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use heaplab_raw::{
-    Allocation, CHUNK_HEAD_BYTES, Call, ChunkHead, Event, FIRST_CHUNK_BYTES, Image, ImageHead, ImageId,
-    MarkKind, PAGE_BYTES, PAGE_WORDS, SAMPLES_NAME, SampleRecord, State, Text, Tick, copies_name, image_name,
-    samples_head,
+    Allocation, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, CONTROL_NAME, Call, ChunkHead, Event, FIRST_CHUNK_BYTES,
+    Fault, Image, ImageHead, ImageId, MarkKind, PAGE_BYTES, PAGE_WORDS, SAMPLES_NAME, SampleRecord, State,
+    Text, Tick, copies_name, image_name, samples_head,
 };
 use heaplab_trace::verify;
 use heaplab_workloads::import::raw::{RawWriter, Recording};
@@ -17,7 +17,7 @@ use crate::with_place;
 /// The image that an input is about.
 const ID: ImageId = ImageId { pid: 100, ordinal: 0 };
 /// The image that it forks.
-const CHILD: ImageId = ImageId { pid: 101, ordinal: 0 };
+const CHILD: ImageId = ImageId { pid: 101, ordinal: 1 };
 
 /// A raw recording whose records are the input, and whose heads match. The input is cut into threads' chunks:
 /// one byte says how many threads there are, the rest is dealt out in turns of 64 bytes.
@@ -54,29 +54,51 @@ pub fn import_image(content: &[u8]) {
     });
 }
 
-/// A recording in which words are other ones: the input is changes of nine bytes, a place and what stands there. Places
-/// are words that the recorder wrote, and the one after each.
+/// A recording in which some words are changed: the input is changes of nine bytes, a place and what stands there.
+/// Places are words that the recorder wrote, and the one after each. Checksums are made to match.
 pub fn import_changed(content: &[u8]) {
     let example = EXAMPLE.with(Example::clone);
-    let mut bytes = example.bytes;
+    let mut bytes = example.bytes.clone();
     for change in content.chunks_exact(9) {
         let at = example.places[usize::from(change[0]) % example.places.len()];
         bytes[at..at + 8].copy_from_slice(&change[1..]);
     }
-    import_files(bytes.split_at(example.own_bytes), &example.samples);
+    for page in bytes.chunks_exact_mut(PAGE_BYTES) {
+        seal_chunk(page);
+    }
+    with_place(|place| {
+        example.write(place, &bytes, &example.samples);
+        import(place);
+    });
+}
+
+/// Writes the checksum of a chunk's head, if there is one whose checksum does not match.
+fn seal_chunk(page: &mut [u8]) {
+    let mut words = [0; CHUNK_HEAD_WORDS];
+    for (word, bytes) in words.iter_mut().zip(page.chunks_exact(8)) {
+        *word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    }
+    let Err(Fault::Checksum { .. }) = ChunkHead::from_words(&words) else { return };
+    let [low, high] = [|word: u64| word as u32, |word: u64| (word >> 32) as u32];
+    let head = ChunkHead {
+        image: ImageId { pid: low(words[2]), ordinal: high(words[2]) },
+        bytes: high(words[1]),
+        thread: low(words[3]),
+        tid: high(words[3]),
+        sequence: low(words[4]),
+        tick: Tick(words[5]),
+        last_address: words[6],
+    };
+    for (bytes, word) in page.chunks_exact_mut(8).zip(head.to_words()) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
 }
 
 /// What the command saw of a whole recording: the file's head matches, the input is its records.
 pub fn import_samples(content: &[u8]) {
     let example = EXAMPLE.with(Example::clone);
-    import_files(example.bytes.split_at(example.own_bytes), &[&samples_head(), content].concat());
-}
-
-fn import_files((own, copies): (&[u8], &[u8]), samples: &[u8]) {
     with_place(|place| {
-        write(place, &file_name(image_name(ID)), own);
-        write(place, &file_name(copies_name(ID)), copies);
-        write(place, SAMPLES_NAME, samples);
+        example.write(place, &example.bytes, &[&samples_head(), content].concat());
         import(place);
     });
 }
@@ -119,6 +141,7 @@ struct Example {
     bytes: Vec<u8>,
     own_bytes: usize,
     samples: Vec<u8>,
+    control: Vec<u8>,
     places: Vec<usize>,
 }
 
@@ -178,24 +201,40 @@ impl Example {
         for (elapsed_us, pid) in [(1500, ID.pid), (2600, CHILD.pid)] {
             writer.push_sample(&SampleRecord::Resident { elapsed_us, pid, resident_bytes: 1 << 20 });
         }
-        with_place(|place| {
+        let example = with_place(|place| {
             writer.write(place).expect("files in memory");
-            let recording = Recording::open(place).expect("a recording");
-            for image in [ID, CHILD] {
-                recording.import(image, &place.join("out.hlt"), &mut |_| {}).expect("a lawful recording");
-            }
-            let bytes = fs::read(place.join(file_name(image_name(ID)))).expect("the image's file");
+            let read = |name: &str| fs::read(place.join(name)).expect("a file in memory");
+            let bytes = read(&file_name(image_name(ID)));
             let word = |at: usize| bytes[at..at + 8].iter().any(|&byte| byte != 0);
             let places: Vec<usize> =
                 (8..bytes.len() - 8).step_by(8).filter(|&at| word(at) || word(at - 8)).collect();
             assert!(places.len() <= 256, "a byte names each of the {} places", places.len());
             let own_bytes = bytes.len() - FIRST_CHUNK_BYTES;
-            Example {
-                own_bytes,
-                places,
-                samples: fs::read(place.join(SAMPLES_NAME)).expect("samples"),
-                bytes,
+            Example { own_bytes, places, samples: read(SAMPLES_NAME), control: read(CONTROL_NAME), bytes }
+        });
+        example.check();
+        example
+    }
+
+    /// Imports both images as they are: nothing of them may be missing.
+    fn check(&self) {
+        with_place(|place| {
+            self.write(place, &self.bytes, &self.samples);
+            let recording = Recording::open(place).expect("a recording");
+            for (image, inherits) in [(ID, false), (CHILD, true)] {
+                let report = recording.import(image, &place.join("out.hlt"), &mut |_| {}).expect("a trace");
+                assert_eq!(report.inherited.is_some(), inherits, "{:?}", report.problems);
+                assert!(report.summary.malloc > 0, "{:?}", report.problems);
             }
-        })
+        });
+    }
+
+    /// Writes the recording's files, with these bytes instead of its own.
+    fn write(&self, place: &Path, bytes: &[u8], samples: &[u8]) {
+        let (own, copies) = bytes.split_at(self.own_bytes);
+        write(place, &file_name(image_name(ID)), own);
+        write(place, &file_name(copies_name(ID)), copies);
+        write(place, SAMPLES_NAME, samples);
+        write(place, CONTROL_NAME, &self.control);
     }
 }

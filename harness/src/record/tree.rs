@@ -71,23 +71,32 @@ pub(super) fn program_of(number: u32) -> Option<PathBuf> {
 
 /// Whether a process has mapped a file of that name; none if we may not see it.
 pub(super) fn maps_file(number: u32, name: &OsStr) -> Option<bool> {
-    let maps = fs::read(format!("/proc/{number}/maps")).ok()?;
-    // A process that is about to execute another program, or that has exited, has no mappings.
-    (!maps.is_empty()).then(|| maps.windows(name.len()).any(|window| window == name.as_bytes()))
+    let maps = read_whole(number, "maps")?;
+    Some(maps.windows(name.len()).any(|window| window == name.as_bytes()))
 }
 
 /// Whether the environment that a process was started with has a variable; none if we may not see it.
 pub(super) fn has_variable(number: u32, name: &str) -> Option<bool> {
-    let environment = fs::read(format!("/proc/{number}/environ")).ok()?;
-    // A process that is about to execute another program, or that has exited, shows neither.
-    if environment.is_empty() && fs::read(format!("/proc/{number}/cmdline")).ok()?.is_empty() {
-        return None;
-    }
+    let environment = read_whole(number, "environ")?;
     Some(
         environment
             .split(|&byte| byte == 0)
             .any(|entry| entry.strip_prefix(name.as_bytes()).is_some_and(|value| value.starts_with(b"="))),
     )
+}
+
+/// What `/proc` says in a file about the program that a process runs; none if we may not see it, and while the process
+/// is about to execute another program or to exit.
+fn read_whole(number: u32, file: &str) -> Option<Vec<u8>> {
+    // The kernel states where the code ends after an exec has set up all else. A process that exits may do so between two
+    // parts of the reading, which then looks like a shorter file.
+    let end_of_code = || {
+        let stat = procfs::process::Process::new(i32::try_from(number).ok()?).ok()?.stat().ok()?;
+        (stat.endcode != 0).then_some(stat.endcode)
+    };
+    let before = end_of_code()?;
+    let content = fs::read(format!("/proc/{number}/{file}")).ok()?;
+    (end_of_code() == Some(before)).then_some(content)
 }
 
 #[cfg(test)]
@@ -122,5 +131,18 @@ mod tests {
         child.wait().expect("it ends");
         assert_eq!(read_member(number), None);
         assert!(descendants(number).is_empty());
+    }
+
+    /// A process that exits while it is read seemed to have half of its environment, and one within an exec none.
+    #[test]
+    fn a_variable_is_never_missed_while_a_program_starts_or_ends() {
+        for _ in 0..300 {
+            let mut child = std::process::Command::new("true").env("MARK", "x").spawn().expect("it runs");
+            while child.try_wait().expect("it is ours").is_none() {
+                for _ in 0..20 {
+                    assert_ne!(has_variable(child.id(), "MARK"), Some(false));
+                }
+            }
+        }
     }
 }
