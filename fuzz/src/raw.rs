@@ -7,9 +7,9 @@ use std::path::Path;
 use heaplab_raw::{
     Allocation, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, CONTROL_NAME, Call, ChunkHead, Event, FIRST_CHUNK_BYTES,
     Fault, Image, ImageHead, ImageId, MarkKind, PAGE_BYTES, PAGE_WORDS, SAMPLES_NAME, SampleRecord, State,
-    Text, Tick, copies_name, image_name, samples_head,
+    Text, Tick, checksum, copies_name, image_name, samples_head,
 };
-use heaplab_trace::verify;
+use heaplab_trace::{Record, TraceReader, verify};
 use heaplab_workloads::import::raw::{RawWriter, Recording};
 
 use crate::with_place;
@@ -57,49 +57,38 @@ pub fn import_image(content: &[u8]) {
 /// A recording in which some words are changed: the input is changes of nine bytes, a place and what stands there.
 /// Places are words that the recorder wrote, and the one after each. Checksums are made to match.
 pub fn import_changed(content: &[u8]) {
-    let example = EXAMPLE.with(Example::clone);
-    let mut bytes = example.bytes.clone();
-    for change in content.chunks_exact(9) {
-        let at = example.places[usize::from(change[0]) % example.places.len()];
-        bytes[at..at + 8].copy_from_slice(&change[1..]);
-    }
-    for page in bytes.chunks_exact_mut(PAGE_BYTES) {
-        seal_chunk(page);
-    }
-    with_place(|place| {
-        example.write(place, &bytes, &example.samples);
-        import(place);
+    EXAMPLE.with(|example| {
+        let mut bytes = example.bytes.clone();
+        for change in content.chunks_exact(9) {
+            let at = example.places[usize::from(change[0]) % example.places.len()];
+            bytes[at..at + 8].copy_from_slice(&change[1..]);
+        }
+        bytes.chunks_exact_mut(PAGE_BYTES).for_each(seal_chunk);
+        with_place(|place| {
+            example.write(place, &bytes, &example.samples);
+            import(place);
+        });
     });
 }
 
-/// Writes the checksum of a chunk's head, if there is one whose checksum does not match.
+/// Writes the checksum of a chunk's head, if the page begins with one whose checksum does not match.
 fn seal_chunk(page: &mut [u8]) {
     let mut words = [0; CHUNK_HEAD_WORDS];
     for (word, bytes) in words.iter_mut().zip(page.chunks_exact(8)) {
         *word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
     }
-    let Err(Fault::Checksum { .. }) = ChunkHead::from_words(&words) else { return };
-    let [low, high] = [|word: u64| word as u32, |word: u64| (word >> 32) as u32];
-    let head = ChunkHead {
-        image: ImageId { pid: low(words[2]), ordinal: high(words[2]) },
-        bytes: high(words[1]),
-        thread: low(words[3]),
-        tid: high(words[3]),
-        sequence: low(words[4]),
-        tick: Tick(words[5]),
-        last_address: words[6],
-    };
-    for (bytes, word) in page.chunks_exact_mut(8).zip(head.to_words()) {
-        bytes.copy_from_slice(&word.to_le_bytes());
+    if let Err(Fault::Checksum { .. }) = ChunkHead::from_words(&words) {
+        page[CHUNK_HEAD_BYTES - 8..CHUNK_HEAD_BYTES].copy_from_slice(&checksum(&words[..7]).to_le_bytes());
     }
 }
 
 /// What the command saw of a whole recording: the file's head matches, the input is its records.
 pub fn import_samples(content: &[u8]) {
-    let example = EXAMPLE.with(Example::clone);
-    with_place(|place| {
-        example.write(place, &example.bytes, &[&samples_head(), content].concat());
-        import(place);
+    EXAMPLE.with(|example| {
+        with_place(|place| {
+            example.write(place, &example.bytes, &[&samples_head(), content].concat());
+            import(place);
+        });
     });
 }
 
@@ -135,10 +124,10 @@ fn image_page() -> Vec<u8> {
 
 /// A recording with an event of each kind, of a process with two threads and of its forked child, whose
 /// records have been copied out of a full buffer.
-#[derive(Clone)]
 struct Example {
-    /// The image's file, and the file of copies behind it.
+    /// The image's file, followed by the file of copies.
     bytes: Vec<u8>,
+    /// How many of them are the image's file.
     own_bytes: usize,
     samples: Vec<u8>,
     control: Vec<u8>,
@@ -216,15 +205,21 @@ impl Example {
         example
     }
 
-    /// Imports both images as they are: nothing of them may be missing.
+    /// Imports both images as they are: the child inherits, and its chunk is found among the copies.
     fn check(&self) {
         with_place(|place| {
             self.write(place, &self.bytes, &self.samples);
+            let trace = place.join("out.hlt");
             let recording = Recording::open(place).expect("a recording");
-            for (image, inherits) in [(ID, false), (CHILD, true)] {
-                let report = recording.import(image, &place.join("out.hlt"), &mut |_| {}).expect("a trace");
+            for (image, inherits, own) in [(ID, false, 300_000), (CHILD, true, 64)] {
+                let report = recording.import(image, &trace, &mut |_| {}).expect("a trace");
                 assert_eq!(report.inherited.is_some(), inherits, "{:?}", report.problems);
-                assert!(report.summary.malloc > 0, "{:?}", report.problems);
+                let reader = TraceReader::open(&trace).expect("a trace");
+                let has_own = reader.filter_map(Result::ok).any(|record| match record {
+                    Record::Event(event) => event.action.allocated().is_some_and(|(_, size)| size == own),
+                    _ => false,
+                });
+                assert!(has_own, "{:?}", report.problems);
             }
         });
     }

@@ -23,7 +23,10 @@ pub fn read_trace(content: &[u8]) {
         assert_eq!(sealed(&damaged), EXAMPLE, "the layout is as heaplab writes it today");
     });
     read_file(content);
-    read_file(&sealed(content));
+    let sealed = sealed(content);
+    if sealed != content {
+        read_file(&sealed);
+    }
 }
 
 /// Reads `content` in every way that there is.
@@ -79,7 +82,7 @@ pub fn read_records(content: &[u8]) {
     read_file(&file);
 }
 
-/// The parts of a trace, as far as each is found behind the one before it, with the checksums that they should have.
+/// A copy of a trace with its checksums corrected, from the header to the first part that cannot be found.
 fn sealed(content: &[u8]) -> Vec<u8> {
     let mut file = content.to_vec();
     if let Some(header) = length_at(&file, 12)
@@ -92,7 +95,7 @@ fn sealed(content: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Seals the part that begins at `at`, and says where the next one does; none behind the last.
+/// Corrects the checksums of the part at `at` and returns where the next part begins; none after the last.
 fn seal_next(file: &mut [u8], at: usize) -> Option<usize> {
     match file.get(at..at + 4)? {
         b"CHNK" => {
@@ -118,7 +121,7 @@ fn seal_next(file: &mut [u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Writes the checksum of the `bytes` from `from` on behind them, and says where that ends.
+/// Writes the checksum of the `bytes` bytes at `from` after them and returns where it ends.
 fn seal_part(file: &mut [u8], from: usize, bytes: usize) -> Option<usize> {
     let end = from + bytes;
     let checksum = crc32fast::hash(file.get(from..end)?);

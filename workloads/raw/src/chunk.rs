@@ -100,7 +100,7 @@ const fn pair(low: u32, high: u32) -> u64 {
 
 /// Of words: each is added, multiplied by the odd number nearest to 2^64 over the golden ratio, and turned.
 /// It tells a head from zeros, from half a head and from other content; it is no proof against malice.
-pub(crate) fn checksum(words: &[u64]) -> u64 {
+pub fn checksum(words: &[u64]) -> u64 {
     words.iter().fold(words.len() as u64, |sum, word| {
         (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
     })

@@ -43,7 +43,7 @@ mod region;
 mod samples;
 mod sync;
 
-pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRST_CHUNK_BYTES};
+pub use chunk::{CHUNK_BYTES, CHUNK_HEAD_BYTES, CHUNK_HEAD_WORDS, ChunkHead, FIRST_CHUNK_BYTES, checksum};
 pub use control::{CONTROL_NAME, Control, State, Tick};
 pub use decode::{Decoded, Decoder, decode};
 pub use encode::{
