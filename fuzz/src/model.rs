@@ -47,9 +47,10 @@ fn play(model: &Model) {
     let recorded = Question::default();
     let more =
         Question { load: Some(load * 2.5), startup: Some(0.5), queue: Some(true), ..Question::default() };
+    let Ok(once) = model.play("fuzz", &recorded, 1) else { return };
     let longer = Question {
         load: Some(load * 0.3),
-        duration_ns: Some(3_600_000_000_000),
+        duration_ns: once.expected_last_time_ns().map(|length_ns| length_ns.saturating_mul(1_000)),
         thinned: 8,
         life: Some(0.2),
         startup: None,

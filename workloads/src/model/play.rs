@@ -13,7 +13,7 @@ use super::gate::{Extent, Verdict, judge};
 use super::generate::queue::Staff;
 use super::generate::{Asked, Generation, Score};
 use super::lives::Continuation;
-use super::parts::{COURSE, Fitted, Group, MOST_NS, MOST_THREADS, Outline};
+use super::parts::{COURSE, Fitted, Group, MOST_NS, MOST_THREADS, Outline, WINDOWS};
 use super::question::Question;
 use super::scaling::{Factors, is_in_flight, line};
 use super::schedule::{Tempo, Warp};
@@ -30,6 +30,10 @@ pub(super) fn is_within_reach(times: f64) -> bool {
 
 /// The most memory outside malloc that a model may state: 1 PiB.
 const MOST_OUTSIDE_BYTES: u64 = 1 << 50;
+
+/// The most windows that a trace may last: a window takes time even if it has no call. A thousand hours of the shortest
+/// windows are fewer.
+const MOST_PLAYED: u64 = 1 << 32;
 
 /// A check that is further off than this counts against the model.
 pub(super) const CHECK_LIMIT: f64 = 0.1;
@@ -59,6 +63,9 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     let times = [Some(outline.startup_ns), windows_ns, Some(outline.shutdown_ns)];
     if times.iter().any(|time| time.is_none_or(|time| time > MOST_NS)) || windows_ns == Some(0) {
         return Err("a recording's times are out of bounds".to_owned());
+    }
+    if outline.windows as usize > WINDOWS {
+        return Err(format!("a recording of it has more than {WINDOWS} windows"));
     }
     if !(outline.load.is_finite() && outline.load > 0.0 && outline.growth.is_finite()) {
         return Err("a load is not above 0, or growth is no number".to_owned());
@@ -237,6 +244,16 @@ impl Model {
         };
         let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
         let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
+        let played = (model_end_ns - outline.startup_ns) / outline.window_ns;
+        if played > MOST_PLAYED {
+            return Err(ModelError::asked(
+                name,
+                format!(
+                    "a duration of {} s is {played} windows of the recording, and {MOST_PLAYED} are the most: thin the trace, or ask for less",
+                    duration_ns as f64 / 1e9
+                ),
+            ));
+        }
         let factors = Arc::new(self.factors(question, outline, load));
         let asked = Asked {
             windows_ns: model_end_ns - outline.startup_ns,

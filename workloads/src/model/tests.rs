@@ -211,6 +211,16 @@ fn what_a_model_cannot_do_is_refused_in_a_sentence() {
     assert!(far.contains("at most 10 times it"), "{far}");
     let short = asked(Question { duration_ns: Some(1), ..Question::default() });
     assert!(short.contains("out of bounds"), "{short}");
+    let hours = |hours: u64, thinned| Question {
+        duration_ns: Some(hours * 3_600_000_000_000),
+        thinned,
+        ..Question::default()
+    };
+    // Its windows last a little more than 2 ms.
+    let long = asked(hours(100_000, 1));
+    assert!(long.contains("thin the trace"), "{long}");
+    assert!(model.play("m", &hours(100_000, 1_000), 1).is_ok());
+    assert!(model.play("m", &hours(1_000, 1), 1).is_ok());
     for (set, why) in [
         ("load=0", "a load is a number above 0"),
         ("life=2", "from 0 to 1"),
@@ -262,6 +272,10 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
     assert!(changed(&|_, parts| parts.clear()).is_some());
     assert!(changed(&|_, parts| parts[0].outline.load = 0.0).is_some());
     assert!(changed(&|_, parts| parts[0].outline.window_ns = 0).is_some());
+    let finer = |_: &mut Facts, parts: &mut Vec<super::Fitted>| {
+        (parts[0].outline.windows, parts[0].outline.window_ns) = (1_000_000_000, 1);
+    };
+    assert!(changed(&finer).is_some());
     let overflowing = |_: &mut Facts, parts: &mut Vec<super::Fitted>| {
         (parts[0].outline.windows, parts[0].outline.window_ns) = (u32::MAX, super::parts::MOST_NS);
     };
