@@ -18,6 +18,7 @@ fn every_finding_is_a_row_and_the_exit_is_good() {
         "overcommit",
         "first write to a small page",
         "first write to a huge page",
+        "control groups with memory limits",
         "TSC",
         "jemalloc",
         "tcmalloc",

@@ -1,6 +1,7 @@
 //! Samples in their own control groups: `--memory-max` of `exec` and `run`.
 //!
-//! If this machine does not allow groups to be made, heaplab must say so and measure nothing.
+//! If this machine does not allow groups to be made, heaplab must say so and measure nothing; `scripts/test` then says that
+//! limits were not tested.
 
 use std::collections::HashMap;
 use std::fs;

@@ -12,6 +12,7 @@ use crate::cli::stdout::stdout;
 use crate::compare::NoiseRow;
 use crate::design::{Pass, ReplayOptions, RunOptions, show_percent};
 use crate::doctor::{Check, FirstWrites, Level, Readings, examine};
+use crate::group::{Group, GroupLimits};
 use crate::self_check::{Answer, check_itself};
 use crate::session::measure_itself;
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD};
@@ -47,6 +48,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let measures = args.aa || args.self_check;
     // Memory is then about to be measured and warmed: this would only take time.
     readings.first_writes = (!measures).then(|| measure_first_writes().map(first_writes));
+    let group = || Group::create(&GroupLimits::default()).map(drop).map_err(|error| error.to_string());
+    readings.memory_groups = (!measures).then(group);
     let checks = examine(&readings);
     let warnings = checks.iter().filter(|check| check.level == Level::Warning).count();
     if measures {

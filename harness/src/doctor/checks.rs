@@ -32,6 +32,7 @@ pub struct Check {
     pub advice: String,
 }
 
+const MEMORY_GROUPS: &str = "control groups with memory limits";
 const NOT_READABLE: &str = "not readable";
 const MIB: u64 = 1 << 20;
 
@@ -254,7 +255,16 @@ fn examine_limits(readings: &Readings) -> Vec<Check> {
     let bytes = |value: Option<u64>| value.map_or("none".to_owned(), |value| format!("{} MiB", value / MIB));
     let at_least =
         |value: Option<u64>, least: u64| unless(value.is_none_or(|value| value >= least), Level::Warning);
-    vec![
+    let groups = readings.memory_groups.as_ref().map(|made| match made {
+        Ok(()) => check(MEMORY_GROUPS, "can be made", Level::Ok, ""),
+        Err(why) => check(
+            MEMORY_GROUPS,
+            "cannot be made",
+            Level::Note,
+            &format!("heaplab limit, --memory-max and --memory-high are refused: {why}"),
+        ),
+    });
+    let mut checks = vec![
         check(
             "memory limit of the control group",
             bytes(readings.cgroup_memory_bytes),
@@ -300,7 +310,9 @@ fn examine_limits(readings: &Readings) -> Vec<Check> {
                 "debuggers cannot attach to a worker; nothing that is measured needs them",
             ),
         },
-    ]
+    ];
+    checks.extend(groups);
+    checks
 }
 
 fn examine_allocator(allocator: &AllocatorPresence) -> Check {
@@ -352,6 +364,7 @@ mod tests {
             tsc_is_steady: Some(true),
             timer_step_ns: Some(30),
             huge_faults: Some(0),
+            memory_groups: Some(Ok(())),
             first_writes: Some(Ok(FirstWrites {
                 small_ns: Some((900, 800)),
                 huge_ns: Some((400_000, 300_000)),
@@ -376,6 +389,14 @@ mod tests {
         let checks = examine(&Readings::default());
         assert!(checks.iter().all(|check| check.level != Level::Warning), "{checks:#?}");
         assert!(checks.iter().any(|check| check.found == NOT_READABLE));
+    }
+
+    #[test]
+    fn groups_that_cannot_be_made_are_a_note_with_the_reason() {
+        let denied = |why: &str| Readings { memory_groups: Some(Err(why.to_owned())), ..good() };
+        let (level, advice) = level(&denied("/sys/fs/cgroup: Read-only file system"), MEMORY_GROUPS);
+        assert_eq!(level, Level::Note);
+        assert!(advice.contains("--memory-max") && advice.ends_with("Read-only file system"), "{advice}");
     }
 
     /// A check, what spoils it, and a part of the command that fixes it.

@@ -43,6 +43,8 @@ pub struct Readings {
     pub swap_used_bytes: Option<u64>,
     /// Memory limit of the control group.
     pub cgroup_memory_bytes: Option<u64>,
+    /// Whether a control group with a memory limit can be made, or a sentence that says why not; none if not tried.
+    pub memory_groups: Option<Result<(), String>>,
     /// `kernel.randomize_va_space`.
     pub address_randomization: Option<u64>,
     /// `kernel.yama.ptrace_scope`.
@@ -84,6 +86,7 @@ impl Readings {
                 .zip(swap("SwapFree"))
                 .map(|(all, free)| all.saturating_sub(free)),
             cgroup_memory_bytes: kernel::cgroup_memory_limit(),
+            memory_groups: None,
             address_randomization: read_number("/proc/sys/kernel/randomize_va_space"),
             ptrace_scope: read_number("/proc/sys/kernel/yama/ptrace_scope"),
             max_map_count: read_number("/proc/sys/vm/max_map_count"),
