@@ -14,6 +14,7 @@
 //! The value `"default"` omits the setting. A sweep produces texts of variants, in the form that
 //! [`crate::Variant::parse`] reads; whether an allocator knows them is found out as for any other variant.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -261,7 +262,11 @@ fn values(name: &str, value: &toml::Value) -> Result<Vec<Option<String>>, String
             other.type_str()
         )),
     };
-    array.iter().map(one).collect()
+    // A value that is given twice is one.
+    let mut values = array.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    let mut given = BTreeSet::new();
+    values.retain(|value| given.insert(value.clone()));
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -276,6 +281,13 @@ mod tests {
 
     fn fault(text: &str) -> String {
         Sweep::parse(text, "mine.toml").expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn a_value_that_is_given_more_often_than_there_may_be_variants_hides_no_other() {
+        let often = "1, ".repeat(MOST_VARIANTS + 1);
+        let text = format!("[[grid]]\nallocator = 'jemalloc'\n[grid.settings]\na = [{often} 2]");
+        assert_eq!(variants(&text), ["jemalloc:a=1", "jemalloc:a=2"]);
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(super) struct Args {
     /// Continue the run in DIR: take what is missing or failed
     #[arg(long, requires = "output")]
     resume: bool,
-    /// With --resume: continue a run of another version or build of heaplab too
+    /// With --resume: continue a run of another version or build of heaplab, or of another kind of machine, too; the run
+    /// then carries a warning
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
     /// What the program is called in results [default: its file's name]

@@ -59,7 +59,8 @@ pub(super) struct Args {
     /// Continue the run in DIR: take what is missing or failed
     #[arg(long, requires = "output")]
     resume: bool,
-    /// With --resume: continue a run of another version or build of heaplab too
+    /// With --resume: continue a run of another version or build of heaplab, or of another kind of machine, too; the run
+    /// then carries a warning
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
     /// Take only the units of shard K of N, 1 to N; `heaplab merge` makes one run of all shards. With --resume, the shard

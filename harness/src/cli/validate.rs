@@ -52,7 +52,8 @@ pub(super) struct Args {
     /// Continue a validation that was stopped, given with the same arguments: what its two runs have is kept
     #[arg(long)]
     resume: bool,
-    /// With --resume: continue a validation by another build of heaplab too
+    /// With --resume: continue a validation by another build of heaplab, or on another kind of machine, too; its runs then
+    /// carry a warning
     #[arg(long, requires = "resume")]
     resume_anyway: bool,
     /// Continue with a recording that failed, lost events or explains too little of its process's memory

@@ -82,7 +82,8 @@ impl Collector {
         }
     }
 
-    /// Copies full buffers of a file's images while there is time.
+    /// Copies full buffers of a file's images while there is time. A place that is not one of a buffer is passed over:
+    /// only its own process could have written it.
     fn copy_full(
         &mut self,
         file: &ImageFile,
@@ -92,8 +93,11 @@ impl Collector {
         let Some(first) = file.image() else { return Ok(()) };
         for image in file.pages().iter().filter_map(|page| page.image()) {
             for (place, full) in image.full().take_while(|_| has_time()) {
-                self.copy(file, first, full, control)?;
-                image.set_free(place);
+                match self.copy(file, first, full, control) {
+                    Ok(()) => image.set_free(place),
+                    Err(error) if is_misplaced(&error) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -131,6 +135,11 @@ impl Collector {
         // Once the first of these zeros is written, the copy is the chunk.
         own.write_all_at(&self.zeros, full.offset)
     }
+}
+
+/// Whether a buffer's length is none, or its end is not in the file.
+fn is_misplaced(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 const PAGE: u64 = heaplab_raw::PAGE_BYTES as u64;
@@ -223,6 +232,7 @@ mod tests {
     fn what_cannot_be_copied_stays_with_its_process() {
         let mut scene = Scene::new();
         assert!(!scene.hand_over(1 << 40), "no buffer is there");
+        assert!(scene.hand_over(PAGE_BYTES as u64), "those after it are copied");
         let mut scene = Scene::new();
         scene.collector.file_most_bytes = BYTES - 1;
         assert!(!scene.hand_over(PAGE_BYTES as u64), "beyond the limit a write is a signal");

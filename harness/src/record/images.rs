@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use heaplab_raw::{Image, ImageId, ImageState, PAGE_BYTES};
+use heaplab_raw::{Image, ImageId, ImageState};
 use rustix::process::{Pid, test_kill_process};
 
 use super::directory::Directory;
@@ -45,6 +45,8 @@ pub(super) struct ImageFile {
     pub(super) is_awake: bool,
     /// Offset of the last forked image that was seen.
     linked: Option<u64>,
+    /// Forked images that could not be mapped yet: the list from this offset until that one.
+    unread: Vec<(u64, Option<u64>)>,
 }
 
 /// The first page of an image.
@@ -122,7 +124,7 @@ impl ImageFile {
         let is_head = Image::open(page.words()).is_ok_and(|image| image.head().id == first);
         let copies = directory.copies_file(first);
         let pages = vec![Page { id: first, page }];
-        is_head.then_some(ImageFile { path, copies, pages, is_awake: true, linked: None })
+        is_head.then_some(ImageFile { path, copies, pages, is_awake: true, linked: None, unread: Vec::new() })
     }
 
     /// The first image, whose page is the file's.
@@ -138,26 +140,30 @@ impl ImageFile {
     /// Adds images that have been forked since the last call.
     fn find_forked(&mut self) -> Vec<ImageId> {
         let Some(last) = self.image().and_then(|image| image.last_image()) else { return Vec::new() };
-        if Some(last) == self.linked {
+        if Some(last) != self.linked {
+            self.unread.push((last, self.linked));
+            self.linked = Some(last);
+        }
+        if self.unread.is_empty() {
             return Vec::new();
         }
         let Ok(file) = open(&self.path) else { return Vec::new() };
         let mut fresh = Vec::new();
-        let mut next = Some(last);
         // The offsets of a damaged list may form a ring.
-        let most = file.metadata().map_or(0, |metadata| metadata.len() / PAGE_BYTES as u64);
-        while let Some(offset) =
-            next.filter(|offset| Some(*offset) != self.linked && (fresh.len() as u64) < most)
-        {
-            let Ok(page) = SharedPage::map_at(&file, offset) else { break };
-            let found = Image::open(page.words()).ok().map(|image| (image.head().id, image.image_before()));
-            let Some((id, before)) = found else { break };
-            fresh.push(id);
-            self.pages.push(Page { id, page });
-            next = before;
+        let mut walked = BTreeSet::new();
+        for (from, until) in std::mem::take(&mut self.unread) {
+            let mut next = Some(from);
+            while let Some(offset) = next.filter(|offset| Some(*offset) != until && walked.insert(*offset)) {
+                let Some((page, id, before)) = map_image(&file, offset) else {
+                    self.unread.push((offset, until));
+                    break;
+                };
+                fresh.push(id);
+                self.pages.push(Page { id, page });
+                next = before;
+            }
         }
-        self.linked = Some(last);
-        self.is_awake = true;
+        self.is_awake |= !fresh.is_empty();
         fresh
     }
 
@@ -176,6 +182,13 @@ impl ImageFile {
     }
 }
 
+/// An image's page, its number, and where the page of the image that was forked before it is.
+fn map_image(file: &File, offset: u64) -> Option<(SharedPage, ImageId, Option<u64>)> {
+    let page = SharedPage::map_at(file, offset).ok()?;
+    let (id, before) = Image::open(page.words()).ok().map(|image| (image.head().id, image.image_before()))?;
+    Some((page, id, before))
+}
+
 /// Opens a file of the recording. It follows no link, because others may write into the directory.
 pub(super) fn open(path: &std::path::Path) -> std::io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
@@ -185,8 +198,9 @@ pub(super) fn open(path: &std::path::Path) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use heaplab_raw::ImageHead;
+    use heaplab_raw::{ImageHead, PAGE_BYTES};
     use std::fs;
+    use std::sync::atomic::Ordering;
 
     const STEP: Duration = Duration::from_secs(1);
 
@@ -251,5 +265,27 @@ mod tests {
         first.link(image, 3 * PAGE_BYTES as u64);
         assert_eq!(images.find(4 * STEP, 6, &directory), [id]);
         assert!(images.files()[0].is_awake);
+    }
+
+    #[test]
+    fn a_forked_image_that_cannot_be_mapped_is_tried_again() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+        let ids = [0, 1, 2].map(|ordinal| ImageId { pid: 9, ordinal });
+        let page = begin(&directory, ids[0]);
+        let file = open(&directory.image_file(ids[0])).expect("a file");
+        let first = Image::open(page.words()).expect("a head");
+        let forked = [1, 2].map(|at| SharedPage::map_at(&file, at * PAGE_BYTES as u64).expect("a page"));
+        for (at, page) in (1..).zip(&forked) {
+            let head = ImageHead { id: ids[at], ..ImageHead::default() };
+            first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
+        }
+        let mark = forked[0].words()[0].swap(0, Ordering::Relaxed);
+        let mut images = Images::default();
+        assert_eq!(images.find(STEP, 3, &directory), [ids[0], ids[2]]);
+        assert_eq!(images.find(2 * STEP, 3, &directory), []);
+        forked[0].words()[0].store(mark, Ordering::Relaxed);
+        assert_eq!(images.find(3 * STEP, 3, &directory), [ids[1]]);
+        assert_eq!(images.find(4 * STEP, 3, &directory), []);
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn merge(
         let path = if at == 0 { settings.output.clone() } else { name(&settings.output, image) };
         traces.push(make(directory, &recording, image, path)?);
     }
+    traces[0].problems.extend(recording.omitted());
     Ok(Recorded { traces, manifest: None })
 }
 

@@ -7,6 +7,7 @@ use heaplab_allocators::Variant;
 
 use super::description::machine_warnings;
 use super::error::{SessionError, usage};
+use super::merge::differing_facts;
 use super::notice::{Listener, Notice};
 use super::variants::list_labels;
 use crate::design::{RunOptions, Shard};
@@ -37,7 +38,7 @@ pub enum Start {
         given: Option<RunOptions>,
         /// The shard that the directory must hold; none for any.
         shard: Option<Shard>,
-        /// Whether to continue even with a different version of heaplab.
+        /// Whether to continue even with a different heaplab, or on a different machine.
         anyway: bool,
     },
 }
@@ -81,6 +82,8 @@ pub(super) struct Opening {
     output: Option<PathBuf>,
     /// The directory of a resumed run, and what it says.
     resumed: Option<(PathBuf, RunFile)>,
+    /// What began the resumed run, if something else continues it.
+    despite: Option<String>,
 }
 
 impl Start {
@@ -88,11 +91,11 @@ impl Start {
     pub(super) fn open(self, kind: Kind, listener: Listener<'_>) -> Result<Opening, SessionError> {
         match self {
             Start::New { options, argv, output, shard } => {
-                Ok(Opening { options, shard, argv, output, resumed: None })
+                Ok(Opening { options, shard, argv, output, resumed: None, despite: None })
             }
             Start::Resume { directory, given, shard, anyway } => {
                 let file = read_run_file(&directory)?;
-                check_resumed(&directory, &file, kind, given.as_ref(), anyway)?;
+                let despite = check_resumed(&directory, &file, kind, given.as_ref(), anyway)?;
                 check_shard(&directory, &file, shard)?;
                 if file.working_directory != working_directory() {
                     listener(&Notice::Say(format!(
@@ -102,10 +105,14 @@ impl Start {
                     )));
                 }
                 let (options, shard, argv) = (file.options.clone(), file.shard, file.argv.clone());
-                Ok(Opening { options, shard, argv, output: None, resumed: Some((directory, file)) })
+                Ok(Opening { options, shard, argv, output: None, resumed: Some((directory, file)), despite })
             }
         }
     }
+}
+
+fn now_utc() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 /// Whether a directory holds a run, complete or not.
@@ -124,14 +131,15 @@ fn check_shard(directory: &Path, file: &RunFile, asked: Option<Shard>) -> Result
     )))
 }
 
-/// Refuses to continue a run of a different kind, version or question.
+/// Refuses to continue a run of a different kind or question, or by another heaplab or machine than the one that began
+/// it. Returns that difference if it is to be ignored.
 fn check_resumed(
     directory: &Path,
     file: &RunFile,
     kind: Kind,
     given: Option<&RunOptions>,
     anyway: bool,
-) -> Result<(), SessionError> {
+) -> Result<Option<String>, SessionError> {
     let path = directory.display();
     let found = Kind::of(&file.options);
     if found != kind {
@@ -151,21 +159,43 @@ fn check_resumed(
             "{path} was merged of several directories: continue the one that lacks something, then merge again"
         )));
     }
+    let differs = find_difference(file)?;
+    match differs {
+        Some(differs) if !anyway => Err(usage(format!(
+            "{path} was measured by {differs}: its samples may differ for that reason; start another run, or add \
+             --resume-anyway"
+        ))),
+        differs => Ok(differs),
+    }
+}
+
+/// What measured the run, and what would continue it, where that is something else.
+fn find_difference(file: &RunFile) -> Result<Option<String>, SessionError> {
+    let mut differs = Vec::new();
     let (then, now) = (&file.heaplab_version, env!("CARGO_PKG_VERSION"));
-    if then != now && !anyway {
-        return Err(usage(format!(
-            "{path} was measured by heaplab {then}, and this is {now}: its samples may differ for that reason; \
-             start another run, or add --resume-anyway"
-        )));
+    if then != now {
+        differs.push(format!("heaplab {then}, and this is {now}"));
     }
-    let differs = file.build.as_ref().and_then(|then| then.find_difference(&RunBuild::of_this_program()));
-    if let Some(differs) = differs.filter(|_| !anyway) {
-        return Err(usage(format!(
-            "{path} was measured by another build of heaplab than this ({differs}): its samples may differ for that \
-             reason; start another run, or add --resume-anyway"
-        )));
+    let build = file.build.as_ref().and_then(|then| then.find_difference(&RunBuild::of_this_program()));
+    differs.extend(build.map(|builds| format!("another build of heaplab than this ({builds})")));
+    let machine = this_machine(&Machine::read())?;
+    let facts: Vec<String> = differing_facts(&file.machine, &machine)
+        .into_iter()
+        .map(|name| {
+            let [then, now] = [&file.machine, &machine]
+                .map(|facts| facts.get(name).map_or_else(|| "not known".to_owned(), ToString::to_string));
+            format!("{name} {then}, here {now}")
+        })
+        .collect();
+    // An earlier heaplab did not record it.
+    if !file.machine.is_empty() && !facts.is_empty() {
+        differs.push(format!("another kind of machine ({})", facts.join("; ")));
     }
-    Ok(())
+    Ok((!differs.is_empty()).then(|| differs.join(", and by ")))
+}
+
+fn this_machine(machine: &Machine) -> Result<toml::Table, SessionError> {
+    toml::Table::try_from(machine).map_err(SessionError::failed("the machine's facts"))
 }
 
 impl Opening {
@@ -193,16 +223,25 @@ impl Opening {
         listener: Listener<'_>,
     ) -> Result<RunDirectory, SessionError> {
         if let Some((directory, _)) = &self.resumed {
-            let run = RunDirectory::resume(directory)?;
+            let mut run = RunDirectory::resume(directory)?;
             run.file().check_unchanged(&described.workloads, &variants).map_err(|what| {
                 usage(format!(
                     "{}: {what}: what is measured now would not belong to it; start another run",
                     directory.display()
                 ))
             })?;
+            if let Some(differs) = &self.despite {
+                let warning = format!(
+                    "it was resumed at {}, but a part was measured by {differs}: what differs between samples may not \
+                     be due to the allocator",
+                    now_utc()
+                );
+                listener(&Notice::Say(warning.clone()));
+                run.update(|file| file.warnings.push(warning))?;
+            }
             return Ok(run);
         }
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let now = now_utc();
         let shard = self.shard.map(|shard| format!("-{shard}")).unwrap_or_default();
         let run_id = format!("{}-{}", now.replace(['-', ':'], ""), file_name(&format!("{name}{shard}")));
         let directory = self.output.unwrap_or_else(|| Path::new("results").join(&run_id));
@@ -217,7 +256,7 @@ impl Opening {
             listener(&Notice::Say(warning.clone()));
         }
         warnings.extend(notes);
-        let machine = toml::Table::try_from(machine).map_err(SessionError::failed("the machine's facts"))?;
+        let machine = this_machine(&machine)?;
         let file = RunFile {
             schema: SCHEMA,
             heaplab_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -162,6 +162,33 @@ fn a_run_of_another_version_is_resumed_only_on_request() {
     let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(stderr.contains("measured by heaplab 0.0.1") && stderr.contains("--resume-anyway"), "{stderr}");
     place.run(&["--resume", "--resume-anyway"]).success();
+    let report = fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert!(report.contains("a part was measured by heaplab 0.0.1"), "{report}");
+}
+
+#[test]
+fn a_run_of_another_machine_is_resumed_only_on_request() {
+    let place = Place::new();
+    place.run(&["small.log", "--pass", "throughput", "--reps", "1", "-a", "ptmalloc2"]).success();
+    let facts = |name: &str| {
+        let text = fs::read_to_string(place.path("out/run.toml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        line.map(str::to_owned).unwrap_or_else(|| panic!("{name} is not in {text}"))
+    };
+    // A little more memory is the same machine after it was started again.
+    let memory = facts("memory_bytes");
+    let bytes: u64 = memory.rsplit(' ').next().unwrap().parse().unwrap();
+    change_run_file(&place, |text| text.replace(&memory, &format!("memory_bytes = {}", bytes + bytes / 200)));
+    place.run(&["--resume"]).success();
+    let kernel = facts("kernel");
+    change_run_file(&place, |text| text.replace(&kernel, "kernel = \"Linux 2.6\""));
+    let assert = place.run(&["--resume"]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("another kind of machine (kernel \"Linux 2.6\", here"), "{stderr}");
+    assert!(!stderr.contains("memory_bytes") && stderr.contains("--resume-anyway"), "{stderr}");
+    place.run(&["--resume", "--resume-anyway"]).success();
+    let report = fs::read_to_string(place.path("out/report.md")).unwrap();
+    assert!(report.contains("a part was measured by another kind of machine"), "{report}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! head     magic            8   89 48 4c 4d 0d 0a 1a 0a   (89 "HLM" CR LF 1a LF: shows what text mode breaks)
-//!          version          4   1
+//!          version          4   2
 //!          head length      4   n, at most 16 MiB
 //!          head             n   TOML, see `Facts`: the recordings' numbers, what was checked
 //!          checksum         4   of everything before it
@@ -244,6 +244,9 @@ pub(super) fn read(input: &mut dyn Read) -> Result<(Facts, Vec<Fitted>), Fault> 
         }
         let raw = zstd::bulk::decompress(&compressed, raw_bytes as usize)
             .map_err(|error| Fault::Damaged(format!("a piece does not decompress: {error}")))?;
+        if raw.len() != raw_bytes as usize {
+            return damaged("a piece has another length than its head states");
+        }
         read_sections(&raw, &mut fitted, &mut steps_left)?;
         pieces += 1;
     }

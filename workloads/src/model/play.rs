@@ -31,8 +31,8 @@ pub(super) fn is_within_reach(times: f64) -> bool {
 /// The most memory outside malloc that a model may state: 1 PiB.
 const MOST_OUTSIDE_BYTES: u64 = 1 << 50;
 
-/// The most windows that a trace may last: a window takes time even if it has no call. A thousand hours of the shortest
-/// windows are fewer.
+/// The most windows of which a trace is made: a window takes time even if it has no call. A thousand hours of the shortest
+/// windows are fewer, at the recorded load.
 const MOST_PLAYED: u64 = 1 << 32;
 
 /// A check that is further off than this counts against the model.
@@ -244,12 +244,14 @@ impl Model {
         };
         let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
         let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
-        let played = (model_end_ns - outline.startup_ns) / outline.window_ns;
-        if played > MOST_PLAYED {
+        // A higher load plays them faster, or several at once.
+        let times = self.factors(question, outline, load).lanes.max(1.0);
+        let played = ((model_end_ns - outline.startup_ns) / outline.window_ns) as f64 * times;
+        if played > MOST_PLAYED as f64 {
             return Err(ModelError::asked(
                 name,
                 format!(
-                    "a duration of {} s is {played} windows of the recording, and {MOST_PLAYED} are the most: thin the trace, or ask for less",
+                    "a duration of {} s is {played:.0} windows of the recording, and {MOST_PLAYED} are the most: thin the trace, or ask for less",
                     duration_ns as f64 / 1e9
                 ),
             ));

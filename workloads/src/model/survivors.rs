@@ -1,5 +1,7 @@
 //! The objects of a part that survive it, and the laws that a part must obey: a file may hold anything.
 
+use rustc_hash::FxHashSet;
+
 use super::parts::{Kind, NO_OBJECT, Part, Step, octave, size_class};
 
 /// An object that is live when its part ends.
@@ -71,6 +73,11 @@ impl Playable {
             if step.kind != Kind::ThreadEnd {
                 return Err("something of no object happens after its part".to_owned());
             }
+        }
+        let ended = part.steps.iter().chain(&part.later).filter(|step| step.kind == Kind::ThreadEnd);
+        let mut has_ended = FxHashSet::default();
+        if !ended.map(|step| step.thread).all(|thread| has_ended.insert(thread)) {
+            return Err("a thread ends twice in a part".to_owned());
         }
         Ok(Playable { part, survivors, threads_from: threads_from as u32 })
     }

@@ -289,6 +289,17 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
     assert!(changed(&|_, parts| parts[0].outline.threads.clear()).is_some());
     assert!(changed(&|_, parts| parts[0].windows[0].number = 200).is_some());
     assert!(changed(&|_, parts| parts[0].windows[0].steps.reverse()).is_some());
+    // Any number of them would be played without a record.
+    let ends = |count: usize| {
+        move |_: &mut Facts, parts: &mut Vec<super::Fitted>| {
+            let part = &mut parts[0].windows[3];
+            let mut end = step(Kind::ThreadEnd, super::parts::NO_OBJECT);
+            (end.time_ns, end.is_anchored) = (0, true);
+            part.later.extend(vec![end; count]);
+        }
+    };
+    assert!(changed(&ends(1)).is_none());
+    assert!(changed(&ends(2)).is_some_and(|why| why.contains("a thread ends twice")));
     assert!(changed(&|_, parts| parts[0].windows[0].steps[0].thread = 1 << 20).is_some());
     assert!(changed(&|_, parts| parts[0].windows[0].objects += 1).is_some());
     assert!(changed(&|_, parts| parts[0].windows[3].later.push(step(Kind::Free, 1 << 30))).is_some());

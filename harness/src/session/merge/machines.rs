@@ -2,6 +2,8 @@
 //!
 //! Blocks are compared within a kind and never across kinds: what differs between kinds is not the allocator.
 
+use std::collections::BTreeSet;
+
 use super::sources::Source;
 use crate::results::RunMachine;
 
@@ -64,15 +66,19 @@ impl Kinds {
 }
 
 fn is_same_kind(one: &toml::Table, other: &toml::Table) -> bool {
-    let names = one.keys().chain(other.keys());
-    names.into_iter().all(|name| match (one.get(name), other.get(name)) {
-        (Some(toml::Value::Integer(one)), Some(toml::Value::Integer(other)))
-            if ABOUT.contains(&name.as_str()) =>
-        {
+    differing_facts(one, other).is_empty()
+}
+
+/// The names of the facts that put two machines into different kinds, sorted.
+pub(in crate::session) fn differing_facts<'a>(one: &'a toml::Table, other: &'a toml::Table) -> Vec<&'a str> {
+    let names: BTreeSet<&str> = one.keys().chain(other.keys()).map(String::as_str).collect();
+    let is_same = |name: &&str| match (one.get(*name), other.get(*name)) {
+        (Some(toml::Value::Integer(one)), Some(toml::Value::Integer(other))) if ABOUT.contains(name) => {
             one.abs_diff(*other) as f64 <= *one.max(other) as f64 * TOLERANCE
         }
         (one, other) => one == other,
-    })
+    };
+    names.into_iter().filter(|name| !is_same(name)).collect()
 }
 
 /// What all machines have in common.

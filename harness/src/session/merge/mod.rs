@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{SessionError, usage};
 use crate::results::{MergedDirectory, ResultsError, RunFile, RunMachine};
+pub(super) use machines::differing_facts;
 use machines::{Kinds, common_facts};
 use sources::Source;
 use units::Inventory;

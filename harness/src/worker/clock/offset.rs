@@ -105,11 +105,11 @@ impl Offset {
         self.word.store(FOLLOWS | distance_ns, Ordering::Release);
     }
 
-    /// Sets a stopped clock forward to `ns`; an earlier value is ignored, and so is one for a clock that
-    /// follows.
+    /// Sets a stopped clock forward to `ns`, and no further than 62 bits hold; an earlier value is ignored, and so is one
+    /// for a clock that follows.
     pub(super) fn advance_to(&self, ns: u64) {
         if self.word.load(Ordering::Acquire) & KIND == STANDS {
-            self.word.fetch_max(STANDS | ns, Ordering::AcqRel);
+            self.word.fetch_max(STANDS | ns.min(!KIND), Ordering::AcqRel);
         }
     }
 }
@@ -211,5 +211,16 @@ mod tests {
         clock.advance_to(120);
         real.pass(1_000);
         assert_eq!(clock.read(|| real.read()), 150);
+    }
+
+    #[test]
+    fn a_time_beyond_its_bits_leaves_the_clock_standing() {
+        let (clock, real) = (Offset::default(), Real::default());
+        clock.stop(|| real.read()).unwrap();
+        for beyond_ns in [1 << 62, u64::MAX] {
+            clock.advance_to(beyond_ns);
+            assert_eq!(clock.read(|| real.read()), !KIND);
+            assert!(clock.stop(|| real.read()).is_none(), "it stands");
+        }
     }
 }

@@ -11,6 +11,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use heaplab_raw::{ChunkHead, Fault, Image, ImageId, PAGE_BYTES, PAGE_WORDS, copies_name};
 
 use super::{ImportError, Problems};
@@ -191,6 +194,17 @@ fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
     Ok(filled)
 }
 
+/// Where data follows at `offset` or later; none if only a hole does. On a file system that knows no holes, data is
+/// everywhere.
+fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => Ok(Some(data)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::INVAL) => Ok(Some(offset)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 struct Scan<'a> {
     file: &'a File,
     place: Place,
@@ -204,6 +218,14 @@ impl Scan<'_> {
     fn read_all(&mut self, from: u64) -> io::Result<()> {
         let mut offset = from;
         while offset < self.file_bytes {
+            // A hole reads as zeros, and may be longer than any disk.
+            let data = next_data(self.file, offset)?.unwrap_or(self.file_bytes).min(self.file_bytes);
+            let zeros = (data - offset) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
+            if zeros > 0 {
+                self.end_stray(offset);
+                offset += zeros;
+                continue;
+            }
             let mut page = [0; PAGE_BYTES];
             read_at_most(self.file, &mut page, offset)?;
             let step = match ChunkHead::from_words(&words(&page)) {

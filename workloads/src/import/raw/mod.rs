@@ -18,13 +18,13 @@ mod stream;
 mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, PAGE_BYTES, image_name, parse_image_name};
+use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, image_name, parse_image_name};
 use heaplab_trace::{Header, Note, Summary};
 
 use super::{ImportError, ImportReport, Kind, Progress};
@@ -159,6 +159,7 @@ pub(super) fn import(
             warnings.push(format!("another image is in {path}: {events} events"));
             images.push(other);
         }
+        warnings.extend(recording.omitted());
     }
     header.notes.push(Note { name: "imported_from".to_string(), value: name });
     Ok(ImportReport { kind: Kind::Raw, header, summary, warnings, images })
@@ -281,6 +282,30 @@ impl Recording {
             .is_ok_and(|found| !found.1.index(image, &mut Problems::default()).chunks.is_empty())
     }
 
+    /// What is wrong with the images that have no trace because nothing of theirs can be read.
+    pub fn omitted(&self) -> Vec<String> {
+        let mut omitted = Vec::new();
+        for &image in self.images.iter().filter(|image| !self.has_content(**image)) {
+            let first = self.files.get(&image).map_or(image, |(first, _)| *first);
+            let problems = match self.contents_of(image) {
+                // A file that cannot be read is named once.
+                Err(_) if image != first => Vec::new(),
+                Err(error) => vec![error.to_string()],
+                Ok(found) => {
+                    // The problems of a file are those of its first image.
+                    let mut problems =
+                        if image == first { found.1.problems.clone() } else { Problems::default() };
+                    found.1.index(image, &mut problems);
+                    problems.told()
+                }
+            };
+            let (pid, ordinal) = (image.pid, image.ordinal);
+            omitted
+                .extend(problems.into_iter().map(|why| format!("image {pid}-{ordinal} has no trace: {why}")));
+        }
+        omitted
+    }
+
     /// What is known about an image from its first page; none if that cannot be read.
     pub fn facts_of<T>(&self, image: ImageId, look: impl FnOnce(Image<'_>) -> T) -> Option<T> {
         let (first, offset) = *self.files.get(&image)?;
@@ -394,11 +419,11 @@ impl Recording {
 /// The forked images in the file at `path`, as its first page lists them, and where their pages are.
 fn list_forked(path: &Path) -> io::Result<Vec<(ImageId, u64)>> {
     let file = File::open(path)?;
-    // No file has more images than pages: a damaged list may be a ring.
-    let most = file.metadata()?.len() / PAGE_BYTES as u64;
     let mut found = Vec::new();
     let mut next = offset_of_next(&index::read_page(&file)?, |image| image.last_image());
-    while let Some(offset) = next.filter(|_| (found.len() as u64) < most) {
+    // A damaged list may be a ring.
+    let mut walked = BTreeSet::new();
+    while let Some(offset) = next.filter(|offset| walked.insert(*offset)) {
         let page = index::read_page_at(&file, offset)?;
         found.extend(Image::open(&page).ok().map(|image| (image.head().id, offset)));
         next = offset_of_next(&page, |image| image.image_before());

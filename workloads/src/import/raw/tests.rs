@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::{ImageReport, Inherited, RawWriter, Recording};
 
 mod inherited;
+mod omitted;
 mod touched;
 
 const ID: ImageId = ImageId { pid: 100, ordinal: 0 };

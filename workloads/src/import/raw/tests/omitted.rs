@@ -1,0 +1,53 @@
+//! Images that cannot be read, beside one that can, and files that are mostly holes.
+
+use std::fs::{self, File};
+
+use heaplab_raw::{Event, PAGE_BYTES, RAW_VERSION};
+
+use super::{Place, Recording, malloc, writer};
+
+fn place() -> Place {
+    let mut writer = writer();
+    let main = writer.add_thread(100);
+    writer.push(main, 1_000, Event::ThreadBegin);
+    writer.push(main, 1_000, malloc(0x1000, 48));
+    Place::new(&writer)
+}
+
+#[test]
+fn an_image_that_cannot_be_read_is_not_left_out_in_silence() {
+    let place = place();
+    let other = place.path().join("101-1.raw");
+    // The file of another image: its page and its chunks are not those of 101-1.
+    fs::copy(place.raw(), &other).unwrap();
+    let omitted = Recording::open(place.path()).unwrap().omitted();
+    assert_eq!(omitted.len(), 2, "{omitted:?}");
+    assert!(omitted[0].starts_with("image 101-1 has no trace: the first page is that of image 100-0"));
+    assert!(omitted[1].contains("a chunk of image 100-0"), "{omitted:?}");
+    // One of another version.
+    let mut bytes = fs::read(&other).unwrap();
+    let at = bytes.windows(4).position(|word| word == RAW_VERSION.to_le_bytes()).unwrap();
+    bytes[at] += 1;
+    fs::write(&other, &bytes).unwrap();
+    let recording = Recording::open(place.path()).unwrap();
+    let omitted = recording.omitted();
+    assert!(omitted.len() == 1 && omitted[0].contains("101-1.raw"), "{omitted:?}");
+    assert!(omitted[0].contains("version"), "{omitted:?}");
+    let output = place.path().join("out.hlt");
+    let report = crate::import::import(place.path(), &Default::default(), &output, &mut |_| {}).unwrap();
+    assert!(report.warnings.contains(&omitted[0]), "{:?}", report.warnings);
+    // A process that recorded nothing is no loss.
+    fs::write(&other, vec![0; PAGE_BYTES]).unwrap();
+    assert!(Recording::open(place.path()).unwrap().omitted()[0].contains("the first page cannot be used"));
+    fs::remove_file(&other).unwrap();
+    assert_eq!(Recording::open(place.path()).unwrap().omitted(), [""; 0]);
+}
+
+#[test]
+fn a_hole_of_any_length_is_passed_over_at_once() {
+    let place = place();
+    let before = place.import();
+    File::options().write(true).open(place.raw()).unwrap().set_len(8 << 40).unwrap();
+    let after = place.import();
+    assert_eq!(before, after);
+}
