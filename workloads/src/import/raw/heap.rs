@@ -3,8 +3,8 @@
 //! A step is tried: it happens if its address is as it must be, otherwise nothing changes. Whether it then
 //! waits for another thread's step is not decided here. While the journal is open, everything can be undone.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{BTreeMap, HashMap};
 
 use heaplab_raw::{Allocation, Call as RawCall, MarkKind};
 use heaplab_trace::{Action, Call, IgnoredReason, ObjectId};
@@ -184,13 +184,38 @@ impl Heap {
         }
     }
 
-    /// Ends the blocks that were handed out twice and freed once.
-    pub(super) fn end_disputes(&mut self, out: &mut Output) {
-        for (_, stream, object) in self.older.drain(..) {
-            if object != MACHINERY {
-                out.push((stream, Entry::Action(Action::FreeMissed { object })));
+    /// Ends the blocks that were handed out twice and freed once: at the end of the tick, or before the thread ends that
+    /// was given the address again.
+    pub(super) fn end_disputes(&mut self, is_tick_over: bool, out: &mut Output) {
+        if self.older.is_empty() {
+            return;
+        }
+        let is_end = |entry: &Entry| matches!(entry, Entry::Action(Action::ThreadEnd));
+        let ends = out.iter().filter(|(_, entry)| is_end(entry));
+        let mut ended: BTreeMap<u32, Vec<ObjectId>> = ends.map(|(stream, _)| (*stream, Vec::new())).collect();
+        let mut missed = Vec::new();
+        self.older.retain(|(_, stream, object)| {
+            let of_ended = ended.get_mut(stream);
+            let is_kept = of_ended.is_none() && !is_tick_over;
+            if !is_kept && *object != MACHINERY {
+                match of_ended {
+                    Some(objects) => objects.push(*object),
+                    None => missed.push((*stream, Entry::Action(Action::FreeMissed { object: *object }))),
+                }
+            }
+            is_kept
+        });
+        if ended.values().any(|objects| !objects.is_empty()) {
+            for (stream, entry) in std::mem::take(out) {
+                if is_end(&entry) {
+                    for object in ended.remove(&stream).unwrap_or_default() {
+                        out.push((stream, Entry::Action(Action::FreeMissed { object })));
+                    }
+                }
+                out.push((stream, entry));
             }
         }
+        out.append(&mut missed);
     }
 
     /// The block that a release at `address` frees, where `object` is the newest there: the oldest.

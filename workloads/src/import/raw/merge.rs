@@ -352,9 +352,7 @@ impl Merge<'_, '_> {
             } else {
                 self.settler.settle_by_guess(&mut self.lanes, &mut self.heap, &mut self.out);
             }
-            if !has_more {
-                self.heap.end_disputes(&mut self.out);
-            }
+            self.heap.end_disputes(!has_more, &mut self.out);
             sink.write(tick_us, &mut self.out)?;
             for lane in &mut self.lanes {
                 lane.steps.drain(..lane.done);

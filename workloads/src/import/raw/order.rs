@@ -19,6 +19,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 use rustc_hash::FxBuildHasher;
 
@@ -32,6 +33,8 @@ const TRIES_MOST: u32 = 5000;
 const TRIES_OF_A_DIVE: u32 = 40;
 /// Steps of all tries of a tick.
 const STEPS_MOST: usize = 1 << 19;
+/// Steps that all searches of a tick look at in order to find rules.
+const LOOKED_AT_MOST: usize = 1 << 26;
 /// The length of a tick in the units in which steps are spread over it.
 const TICK_UNITS: u64 = 1 << 40;
 // PERF: threads take turns of a 64th of a tick; turns of single steps cost a heap operation each.
@@ -92,6 +95,7 @@ pub(super) struct Settler {
     users: Users,
     tries: u32,
     steps: usize,
+    looked_at: usize,
     /// Searches of this tick that were given up, and how many tries the present one has made.
     dives: u64,
     dive_end: u32,
@@ -101,35 +105,96 @@ pub(super) struct Settler {
 #[derive(Default)]
 struct Users {
     made: bool,
-    last: HashMap<u64, u32, FxBuildHasher>,
-    /// Place, what it needs, and the previous entry for the same address.
-    entries: Vec<(Place, Need, Option<u32>)>,
+    /// By address, then as the lanes have them.
+    entries: Vec<User>,
+    /// For each address, which groups are its.
+    groups_of: HashMap<u64, Range<u32>, FxBuildHasher>,
+    groups: Vec<Group>,
+}
+
+/// A step that concerns an address.
+struct User {
+    address: u64,
+    place: Place,
+    need: Need,
+    /// Steps of the same lane and address before it that need it vacant, and released.
+    before: Counts,
+}
+
+/// One lane's steps that concern an address.
+struct Group {
+    lane: u32,
+    entries: Range<u32>,
+    all: Counts,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    vacant: u32,
+    released: u32,
+}
+
+impl Counts {
+    fn add(&mut self, need: Need) {
+        self.vacant += u32::from(need == Need::Vacant);
+        self.released += u32::from(need == Need::Released);
+    }
 }
 
 impl Users {
     fn make(&mut self, lanes: &[Lane]) {
         self.made = true;
-        self.last.clear();
         self.entries.clear();
+        self.groups.clear();
+        self.groups_of.clear();
         for (lane, found) in lanes.iter().enumerate() {
             for (at, step) in found.steps.iter().enumerate() {
-                let need = step.need();
+                let (address, need) = (step.address, step.need());
                 if need != Need::Nothing {
-                    let entry = self.entries.len() as u32;
-                    let before = self.last.insert(step.address, entry);
-                    self.entries.push(((lane as u32, at as u32), need, before));
+                    let place = (lane as u32, at as u32);
+                    self.entries.push(User { address, place, need, before: Counts::default() });
                 }
+            }
+        }
+        self.entries.sort_by_key(|user| user.address);
+        let mut before = None;
+        for (at, user) in (0..).zip(&mut self.entries) {
+            let lane = user.place.0;
+            if before != Some((user.address, lane)) {
+                before = Some((user.address, lane));
+                let group = self.groups.len() as u32;
+                self.groups_of.entry(user.address).or_insert(group..group).end += 1;
+                self.groups.push(Group { lane, entries: at..at, all: Counts::default() });
+            }
+            if let Some(group) = self.groups.last_mut() {
+                user.before = group.all;
+                group.all.add(user.need);
+                group.entries.end += 1;
             }
         }
     }
 
+    fn groups(&self, address: u64) -> &[Group] {
+        let range = self.groups_of.get(&address).cloned().unwrap_or(0..0);
+        &self.groups[range.start as usize..range.end as usize]
+    }
+
+    fn entries(&self, group: &Group) -> &[User] {
+        &self.entries[group.entries.start as usize..group.entries.end as usize]
+    }
+
+    /// Of a group's steps, those that are not among its lane's first `done`.
+    fn undone(&self, group: &Group, done: usize) -> Counts {
+        let entries = self.entries(group);
+        let first = entries.partition_point(|user| (user.place.1 as usize) < done);
+        let before = entries.get(first).map_or(group.all, |user| user.before);
+        Counts { vacant: group.all.vacant - before.vacant, released: group.all.released - before.released }
+    }
+
+    /// The steps that concern an address, the last first.
     fn of(&self, address: u64) -> impl Iterator<Item = (Place, Need)> + '_ {
-        let mut next = self.last.get(&address).copied();
-        std::iter::from_fn(move || {
-            let &(place, need, before) = self.entries.get(next? as usize)?;
-            next = before;
-            Some((place, need))
-        })
+        let entries = self.groups(address).iter().rev().flat_map(|group| self.entries(group).iter().rev());
+        entries.map(|user| (user.place, user.need))
     }
 }
 
@@ -145,7 +210,7 @@ impl Settler {
             return settle_alone(lane, heap, out);
         }
         self.users.made = false;
-        (self.tries, self.steps, self.dives) = (0, 0, 0);
+        (self.tries, self.steps, self.looked_at, self.dives) = (0, 0, 0, 0);
         let mark = heap.mark();
         let begin = out.len();
         let rewind = |lanes: &mut [Lane], heap: &mut Heap, out: &mut Output| {
@@ -154,7 +219,7 @@ impl Settler {
             lanes.iter_mut().for_each(Lane::rewind);
         };
         let mut found = self.attempt(lanes, &[], Mode::Search, heap, out) || has_more;
-        while !found && self.tries < TRIES_MOST && self.steps < STEPS_MOST {
+        while !found && self.tries < TRIES_MOST && self.has_time() {
             if self.possible_rules(lanes, &[]).is_empty() {
                 break;
             }
@@ -194,7 +259,7 @@ impl Settler {
         out: &mut Output,
     ) -> bool {
         for rule in self.possible_rules(lanes, rules) {
-            if self.tries >= self.dive_end || self.steps >= STEPS_MOST {
+            if self.tries >= self.dive_end || !self.has_time() {
                 return false;
             }
             rules.push(rule);
@@ -209,9 +274,14 @@ impl Settler {
         false
     }
 
+    fn has_time(&self) -> bool {
+        self.steps < STEPS_MOST && self.looked_at < LOOKED_AT_MOST
+    }
+
     /// The rules that may unblock a stuck try: a waiting step before one that changed its address.
-    fn possible_rules(&self, lanes: &[Lane], rules: &[Rule]) -> Vec<Rule> {
+    fn possible_rules(&mut self, lanes: &[Lane], rules: &[Rule]) -> Vec<Rule> {
         let mut found = Vec::new();
+        let mut looked_at = 0;
         for (lane, waiting) in lanes.iter().enumerate() {
             let Some(step) = waiting.steps.get(waiting.done) else { continue };
             if step.need() == Need::Nothing {
@@ -219,6 +289,7 @@ impl Settler {
             }
             let before = (lane as u32, waiting.done as u32);
             for (after, need) in self.users.of(step.address) {
+                looked_at += 1;
                 let done = (after.1 as usize) < lanes[after.0 as usize].done;
                 let rule = Rule { before, after };
                 if done && after.0 != before.0 && need != Need::Held && !rules.contains(&rule) {
@@ -228,6 +299,7 @@ impl Settler {
                 }
             }
         }
+        self.looked_at += looked_at;
         // The latest change first: it is the nearest to what got stuck.
         found.sort_by_key(|(units, _)| *units);
         found.into_iter().map(|(_, rule)| rule).collect()
@@ -315,23 +387,20 @@ impl Settler {
         if !self.users.made {
             self.users.make(lanes);
         }
-        let wanted = if step.need() == Need::Vacant { Need::Released } else { Need::Vacant };
+        let is_vacant_wanted = step.need() != Need::Vacant;
         // Live blocks at the address, now and once the whole tick is done.
         let mut live = i64::from(step.need() == Need::Vacant);
         let mut is_shared = false;
-        for ((other, at), need) in self.users.of(step.address) {
-            let is_done = (at as usize) < lanes[other as usize].done;
-            if other != lane {
-                if !is_done && need == wanted {
+        for group in self.users.groups(step.address) {
+            let undone = self.users.undone(group, lanes[group.lane as usize].done);
+            if group.lane != lane {
+                let wanted = if is_vacant_wanted { undone.vacant } else { undone.released };
+                if wanted > 0 {
                     return true;
                 }
-                is_shared |= need != Need::Held;
+                is_shared |= group.all.vacant + group.all.released > 0;
             }
-            live += match need {
-                Need::Vacant if !is_done => 1,
-                Need::Released if !is_done => -1,
-                _ => 0,
-            };
+            live += i64::from(undone.vacant) - i64::from(undone.released);
         }
         // As many allocations as frees, or one more: they alternate in some order.
         is_shared && (0..=1).contains(&live)

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::{ImageReport, Inherited, RawWriter, Recording};
 
+mod disputes;
 mod inherited;
 mod omitted;
 mod touched;

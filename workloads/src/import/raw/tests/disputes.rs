@@ -1,0 +1,41 @@
+//! Addresses that no order explains: two threads wait for each other's frees.
+
+use heaplab_raw::Event;
+use heaplab_trace::Action;
+
+use super::{Place, actions, malloc, writer};
+
+const ADDRESS: u64 = 0x1000;
+
+fn free(address: u64) -> Event {
+    Event::Free { address }
+}
+
+#[test]
+fn a_block_that_a_thread_left_in_dispute_ends_before_the_thread() {
+    let [first, second] = [0x2000, 0x3000];
+    let mut writer = writer();
+    let [main, one, other] = [100, 101, 102].map(|tid| writer.add_thread(tid));
+    writer.push(main, 1_000, Event::ThreadBegin);
+    for address in [ADDRESS, first, second] {
+        writer.push(main, 1_000, malloc(address, 16));
+    }
+    for thread in [one, other] {
+        writer.push(thread, 1_000, Event::ThreadBegin);
+    }
+    let steps = [malloc(ADDRESS, 1), free(first), malloc(ADDRESS, 2), free(second)];
+    for event in steps.into_iter().chain([Event::FreeNull; 7]).chain([Event::ThreadEnd]) {
+        writer.push(one, 2_000, event);
+    }
+    for event in [malloc(first, 3), malloc(second, 4), free(ADDRESS), Event::ThreadEnd] {
+        writer.push(other, 2_000, event);
+    }
+    // The writer refuses what a thread does after its end.
+    let (report, records) = Place::new(&writer).import();
+    assert!(report.summary.order_guessed > 0, "{:?}", report.summary);
+    let actions = actions(&records);
+    let missed = actions.iter().position(|(.., action)| matches!(action, Action::FreeMissed { .. }));
+    let thread = actions[missed.expect("one of three blocks at an address is freed")].1;
+    let end = actions.iter().position(|(_, by, action)| *by == thread && *action == Action::ThreadEnd);
+    assert!(missed < end, "{actions:?}");
+}
