@@ -2,6 +2,7 @@
 
 use heaplab_raw::Event;
 use heaplab_trace::Action;
+use proptest::prelude::*;
 
 use super::{Place, actions, malloc, writer};
 
@@ -38,4 +39,35 @@ fn a_block_that_a_thread_left_in_dispute_ends_before_the_thread() {
     let thread = actions[missed.expect("one of three blocks at an address is freed")].1;
     let end = actions.iter().position(|(_, by, action)| *by == thread && *action == Action::ThreadEnd);
     assert!(missed < end, "{actions:?}");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (0u64..3, 0u32..4).prop_map(|(at, kind)| {
+        let address = ADDRESS + (at << 12);
+        match kind {
+            0 | 1 => malloc(address, at + 1),
+            2 => free(address),
+            _ => Event::ReallocEnd { address, size: 7 },
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Calls that no allocator would answer so, and threads that all end in the tick.
+    #[test]
+    fn any_calls_of_a_tick_make_a_lawful_trace(
+        threads in prop::collection::vec(prop::collection::vec(any_event(), 0..12), 1..5)
+    ) {
+        let mut writer = writer();
+        for (tid, events) in (100..).zip(threads) {
+            let thread = writer.add_thread(tid);
+            for event in std::iter::once(Event::ThreadBegin).chain(events).chain([Event::ThreadEnd]) {
+                writer.push(thread, 1_000, event);
+            }
+        }
+        // The writer of the trace refuses what breaks a law.
+        Place::new(&writer).import();
+    }
 }
