@@ -336,11 +336,12 @@ mod tests {
         let mut series = Series::default();
         let root = shell.id();
         assert!(!series.glance(root, Duration::ZERO), "nothing was sampled yet");
-        // Until the shell runs cat.
+        // Until the shell runs cat, of which more is resident than its first page.
         for _ in 0..500 {
-            if series.read_tree(root, Duration::from_millis(1))
-                && series.glance(root, Duration::from_millis(2))
-            {
+            let is_read = series.read_tree(root, Duration::from_millis(1))
+                && series.glance(root, Duration::from_millis(2));
+            let is_running = |glance: &Point| glance.rss_bytes > glance.anonymous_bytes;
+            if is_read && series.points.last().is_some_and(is_running) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));

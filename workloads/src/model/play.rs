@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heaplab_trace::{Header, Note};
+use heaplab_trace::{Header, NAME_MOST_BYTES, Note};
 use rustc_hash::FxHashMap;
 
 use super::bursts::{Pool, bursts, pools, summarize};
@@ -79,6 +79,9 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     if outline.outside_malloc_bytes.is_some_and(|bytes| bytes > MOST_OUTSIDE_BYTES) {
         return Err("memory outside malloc is out of bounds".to_owned());
     }
+    if outline.threads.iter().any(|thread| thread.name.len() > NAME_MOST_BYTES) {
+        return Err(format!("a thread's name has more than {NAME_MOST_BYTES} bytes"));
+    }
     if outline.threads.len() > MOST_THREADS {
         return Err(format!("a recording of it has more than {MOST_THREADS} threads that stay"));
     }
@@ -108,6 +111,9 @@ impl Model {
         let is_off = |check: &Check| !(check.peak_off.is_finite() && check.mean_off.is_finite());
         if shares.into_iter().any(|share| !(0.0..=1.0).contains(&share)) || facts.checks.iter().any(is_off) {
             return Err("a share in its head is out of bounds".to_owned());
+        }
+        if facts.marks.iter().any(|mark| mark.len() > NAME_MOST_BYTES) {
+            return Err(format!("a mark's name has more than {NAME_MOST_BYTES} bytes"));
         }
         let mut scores: Vec<Arc<Score>> = Vec::new();
         for fitted in fitted {

@@ -287,6 +287,8 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
         .is_some()
     );
     assert!(changed(&|_, parts| parts[0].outline.threads.clear()).is_some());
+    assert!(changed(&|_, parts| parts[0].outline.threads[0].name = "x".repeat(256)).is_some());
+    assert!(changed(&|facts, _| facts.marks.push("x".repeat(256))).is_some());
     assert!(changed(&|_, parts| parts[0].windows[0].number = 200).is_some());
     assert!(changed(&|_, parts| parts[0].windows[0].steps.reverse()).is_some());
     // Any number of them would be played without a record.

@@ -32,6 +32,7 @@ pub use file::TraceFile;
 pub use header::{Header, Note, RecordedAllocator, Summary};
 pub use layout::FORMAT_VERSION;
 pub use reader::{TraceReader, Truncation, summary, summary_of_bytes};
+pub use tally::NAME_MOST_BYTES;
 pub use tuning::Tuning;
 pub use verify::{Verified, verify};
 pub use writer::{SourceCounts, TraceWriter};

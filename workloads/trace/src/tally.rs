@@ -13,7 +13,7 @@ use crate::error::Law;
 use crate::{Action, Call, Event, IgnoredReason, ObjectId, Record, Summary, ThreadId};
 
 /// The longest name of a thread or a mark, in bytes.
-pub(crate) const NAME_MOST_BYTES: usize = 255;
+pub const NAME_MOST_BYTES: usize = 255;
 
 #[derive(Clone, Copy)]
 struct Live {

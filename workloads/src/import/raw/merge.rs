@@ -52,6 +52,8 @@ pub(super) struct Sink<'a> {
     base_us: u64,
     /// The trace's thread of each stream, once it has appeared.
     threads: Vec<Option<ThreadId>>,
+    /// Whether the trace has an event of a stream's thread.
+    has_acted: Vec<bool>,
     facts: Vec<ThreadFacts>,
     next_thread: ThreadId,
     /// The stream that continues a thread of the previous part.
@@ -75,6 +77,7 @@ impl<'a> Sink<'a> {
             residents,
             base_us,
             threads: Vec::new(),
+            has_acted: Vec::new(),
             facts: Vec::new(),
             next_thread: 0,
             continued: None,
@@ -95,6 +98,7 @@ impl<'a> Sink<'a> {
     ) -> Result<(), ImportError> {
         self.facts.clone_from(&part.facts);
         self.threads = vec![None; part.facts.len()];
+        self.has_acted = vec![false; part.facts.len()];
         self.continued = None;
         if self.next_thread == 0 {
             let name = part.initial.and_then(|stream| self.facts[stream].name.clone());
@@ -144,10 +148,12 @@ impl<'a> Sink<'a> {
         let time_ns = self.time_ns(tick_us);
         for (stream, entry) in out.drain(..) {
             match entry {
-                // It began in the previous part.
-                Entry::Action(Action::ThreadStart) if self.continued == Some(stream) => {}
+                // It began in the previous part, or its record is damaged: a thread begins once, before anything else.
+                Entry::Action(Action::ThreadStart)
+                    if self.continued == Some(stream) || self.has_acted[stream as usize] => {}
                 Entry::Action(action) => {
                     let thread = self.thread(stream)?;
+                    self.has_acted[stream as usize] = true;
                     self.trace.push(&Record::Event(Event { time_ns, thread, action }))?;
                     self.events += 1;
                 }

@@ -41,6 +41,17 @@ fn a_block_that_a_thread_left_in_dispute_ends_before_the_thread() {
     assert!(missed < end, "{actions:?}");
 }
 
+#[test]
+fn a_thread_that_begins_a_second_time_goes_on() {
+    let mut writer = writer();
+    let main = writer.add_thread(100);
+    for event in [malloc(ADDRESS, 1), Event::ThreadBegin, free(ADDRESS), Event::ThreadBegin] {
+        writer.push(main, 1_000, event);
+    }
+    let (report, records) = Place::new(&writer).import();
+    assert_eq!((report.summary.events, report.summary.thread_starts), (2, 0), "{records:?}");
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     (0u64..3, 0u32..4).prop_map(|(at, kind)| {
         let address = ADDRESS + (at << 12);
