@@ -212,6 +212,14 @@ mod tests {
         page
     }
 
+    /// Forks an image of `first`, whose page is number `at` of the file.
+    fn fork(file: &File, first: Image<'_>, id: ImageId, at: usize) -> SharedPage {
+        let page = SharedPage::map_at(file, (at * PAGE_BYTES) as u64).expect("a page");
+        let head = ImageHead { id, ..ImageHead::default() };
+        first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
+        page
+    }
+
     #[test]
     fn an_image_that_never_comes_hides_none_after_it() {
         let place = tempfile::tempdir().expect("a directory");
@@ -239,12 +247,7 @@ mod tests {
         let first = Image::open(page.words()).expect("a head");
         let mut images = Images::default();
         assert_eq!(images.find(STEP, 1, &directory), [ids[0]]);
-        let forked: Vec<SharedPage> =
-            [1, 2].map(|at| SharedPage::map_at(&file, at * PAGE_BYTES as u64).expect("a page")).into();
-        for (at, page) in (1..).zip(&forked) {
-            let head = ImageHead { id: ids[at], ..ImageHead::default() };
-            first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
-        }
+        let forked = [1, 2].map(|at| fork(&file, first, ids[at], at));
         assert_eq!(images.find(STEP, 3, &directory), [ids[2], ids[1]]);
         first.set_state(ImageState::Exited);
         Image::open(forked[0].words()).expect("a head").set_state(ImageState::Exited);
@@ -259,10 +262,8 @@ mod tests {
         assert!(!images.files()[0].is_awake);
         // The child of a program that has exited.
         file.set_len(4 * PAGE_BYTES as u64).expect("a length");
-        let late = SharedPage::map_at(&file, 3 * PAGE_BYTES as u64).expect("a page");
         let id = ImageId { pid: 9, ordinal: 9 };
-        let image = Image::publish_fork(late.words(), &ImageHead { id, ..ImageHead::default() }, first);
-        first.link(image, 3 * PAGE_BYTES as u64);
+        let _late = fork(&file, first, id, 3);
         assert_eq!(images.find(4 * STEP, 6, &directory), [id]);
         assert!(images.files()[0].is_awake);
     }
@@ -275,11 +276,7 @@ mod tests {
         let page = begin(&directory, ids[0]);
         let file = open(&directory.image_file(ids[0])).expect("a file");
         let first = Image::open(page.words()).expect("a head");
-        let forked = [1, 2].map(|at| SharedPage::map_at(&file, at * PAGE_BYTES as u64).expect("a page"));
-        for (at, page) in (1..).zip(&forked) {
-            let head = ImageHead { id: ids[at], ..ImageHead::default() };
-            first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
-        }
+        let forked = [1, 2].map(|at| fork(&file, first, ids[at], at));
         let mark = forked[0].words()[0].swap(0, Ordering::Relaxed);
         let mut images = Images::default();
         assert_eq!(images.find(STEP, 3, &directory), [ids[0], ids[2]]);
