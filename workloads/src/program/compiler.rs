@@ -25,8 +25,6 @@ const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
 const PAGE_BYTES: u64 = 4096;
 /// More threads than any process has; protects against a damaged file.
 const THREADS_MAX: u32 = 1 << 22;
-/// The longest trace. A worker's clock cannot show every time that 64 bits hold.
-const HOURS_MAX: u64 = 100_000;
 
 /// An object that is live at the current event.
 #[derive(Debug, Clone, Copy)]
@@ -128,9 +126,6 @@ impl<'a> Compiler<'a> {
         else {
             return Err(self.law("its time is before its predecessor's"));
         };
-        if time > HOURS_MAX * 3_600_000_000_000 {
-            return Err(CompileError::Limit { what: "hours", limit: HOURS_MAX }.into());
-        }
         let gap = time - self.last_event;
         self.last_event = time;
         self.last_thread = event.thread;
