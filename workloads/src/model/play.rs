@@ -251,8 +251,9 @@ impl Model {
         let warp = Warp { from_ns: outline.startup_ns + recorded_ns, factor: question.thinned.max(1) };
         let model_end_ns = warp.model_ns(outline.startup_ns + windows_ns);
         // A higher load plays them faster, or several at once.
-        let times = self.factors(question, outline, load).lanes.max(1.0);
-        let played = ((model_end_ns - outline.startup_ns) / outline.window_ns) as f64 * times;
+        let factors = Arc::new(self.factors(question, outline, load));
+        let windows = (model_end_ns - outline.startup_ns) / outline.window_ns;
+        let played = windows as f64 * factors.lanes.max(1.0);
         if played > MOST_PLAYED as f64 {
             return Err(ModelError::asked(
                 name,
@@ -262,7 +263,6 @@ impl Model {
                 ),
             ));
         }
-        let factors = Arc::new(self.factors(question, outline, load));
         let asked = Asked {
             windows_ns: model_end_ns - outline.startup_ns,
             warp,

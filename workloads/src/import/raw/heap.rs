@@ -4,7 +4,7 @@
 //! waits for another thread's step is not decided here. While the journal is open, everything can be undone.
 
 use std::collections::hash_map::Entry as Place;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_raw::{Allocation, Call as RawCall, MarkKind};
 use heaplab_trace::{Action, Call, IgnoredReason, ObjectId};
@@ -192,30 +192,23 @@ impl Heap {
         }
         let is_end = |entry: &Entry| matches!(entry, Entry::Action(Action::ThreadEnd));
         let ends = out.iter().filter(|(_, entry)| is_end(entry));
-        let mut ended: BTreeMap<u32, Vec<ObjectId>> = ends.map(|(stream, _)| (*stream, Vec::new())).collect();
-        let mut missed = Vec::new();
-        self.older.retain(|(_, stream, object)| {
-            let of_ended = ended.get_mut(stream);
-            let is_kept = of_ended.is_none() && !is_tick_over;
-            if !is_kept && *object != MACHINERY {
-                match of_ended {
-                    Some(objects) => objects.push(*object),
-                    None => missed.push((*stream, Entry::Action(Action::FreeMissed { object: *object }))),
-                }
+        let ending: BTreeSet<u32> = ends.map(|(stream, _)| *stream).collect();
+        let mut missed: BTreeMap<u32, Output> = BTreeMap::new();
+        self.older.retain(|&(_, stream, object)| {
+            let is_over = is_tick_over || ending.contains(&stream);
+            if is_over && object != MACHINERY {
+                let free = Entry::Action(Action::FreeMissed { object });
+                missed.entry(stream).or_default().push((stream, free));
             }
-            is_kept
+            !is_over
         });
-        if ended.values().any(|objects| !objects.is_empty()) {
-            for (stream, entry) in std::mem::take(out) {
-                if is_end(&entry) {
-                    for object in ended.remove(&stream).unwrap_or_default() {
-                        out.push((stream, Entry::Action(Action::FreeMissed { object })));
-                    }
-                }
-                out.push((stream, entry));
+        for (stream, entry) in std::mem::take(out) {
+            if is_end(&entry) {
+                out.extend(missed.remove(&stream).unwrap_or_default());
             }
+            out.push((stream, entry));
         }
-        out.append(&mut missed);
+        out.extend(missed.into_values().flatten());
     }
 
     /// The block that a release at `address` frees, where `object` is the newest there: the oldest.

@@ -62,6 +62,8 @@ pub(super) struct Sink<'a> {
     forked_us: u64,
     forked_events: u64,
     events: u64,
+    /// Records of threads' beginnings that are damaged.
+    begun_again: u64,
 }
 
 impl<'a> Sink<'a> {
@@ -84,6 +86,7 @@ impl<'a> Sink<'a> {
             forked_us: 0,
             forked_events: 0,
             events: 0,
+            begun_again: 0,
         }
     }
 
@@ -148,9 +151,12 @@ impl<'a> Sink<'a> {
         let time_ns = self.time_ns(tick_us);
         for (stream, entry) in out.drain(..) {
             match entry {
-                // It began in the previous part, or its record is damaged: a thread begins once, before anything else.
-                Entry::Action(Action::ThreadStart)
-                    if self.continued == Some(stream) || self.has_acted[stream as usize] => {}
+                // It began in the previous part.
+                Entry::Action(Action::ThreadStart) if self.continued == Some(stream) => {}
+                // A thread begins once, before anything else.
+                Entry::Action(Action::ThreadStart) if self.has_acted[stream as usize] => {
+                    self.begun_again += 1
+                }
                 Entry::Action(action) => {
                     let thread = self.thread(stream)?;
                     self.has_acted[stream as usize] = true;
@@ -228,6 +234,10 @@ pub(super) fn merge(
         read_bytes += merge.read_bytes();
         ticks_raised += merge.streams.iter().map(|stream| stream.ticks_raised).sum::<u64>();
         heap = merge.heap;
+    }
+    if sink.begun_again > 0 {
+        problems
+            .add(format!("{} records of a thread that begins a second time are not read", sink.begun_again));
     }
     sink.write_residents(u64::MAX)?;
     report(read_bytes, sink.events);

@@ -50,6 +50,11 @@ fn a_thread_that_begins_a_second_time_goes_on() {
     }
     let (report, records) = Place::new(&writer).import();
     assert_eq!((report.summary.events, report.summary.thread_starts), (2, 0), "{records:?}");
+    assert!(
+        report.problems.iter().any(|told| told.starts_with("2 records of a thread")),
+        "{:?}",
+        report.problems
+    );
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
