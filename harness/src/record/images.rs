@@ -212,6 +212,26 @@ mod tests {
         page
     }
 
+    /// A recording with the image of a program, and the numbers of two images that it may fork.
+    struct Scene {
+        _place: tempfile::TempDir,
+        directory: Directory,
+        ids: [ImageId; 3],
+        page: SharedPage,
+        file: File,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let place = tempfile::tempdir().expect("a directory");
+            let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+            let ids = [0, 1, 2].map(|ordinal| ImageId { pid: 9, ordinal });
+            let page = begin(&directory, ids[0]);
+            let file = open(&directory.image_file(ids[0])).expect("a file");
+            Scene { _place: place, directory, ids, page, file }
+        }
+    }
+
     /// Forks an image of `first`, whose page is number `at` of the file.
     fn fork(file: &File, first: Image<'_>, id: ImageId, at: usize) -> SharedPage {
         let page = SharedPage::map_at(file, (at * PAGE_BYTES) as u64).expect("a page");
@@ -239,11 +259,7 @@ mod tests {
 
     #[test]
     fn forked_images_are_found_and_those_that_ended_let_go() {
-        let place = tempfile::tempdir().expect("a directory");
-        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
-        let ids = [0, 1, 2].map(|ordinal| ImageId { pid: 9, ordinal });
-        let page = begin(&directory, ids[0]);
-        let file = open(&directory.image_file(ids[0])).expect("a file");
+        let Scene { _place, directory, ids, page, file } = Scene::new();
         let first = Image::open(page.words()).expect("a head");
         let mut images = Images::default();
         assert_eq!(images.find(STEP, 1, &directory), [ids[0]]);
@@ -270,11 +286,7 @@ mod tests {
 
     #[test]
     fn a_forked_image_that_cannot_be_mapped_is_tried_again() {
-        let place = tempfile::tempdir().expect("a directory");
-        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
-        let ids = [0, 1, 2].map(|ordinal| ImageId { pid: 9, ordinal });
-        let page = begin(&directory, ids[0]);
-        let file = open(&directory.image_file(ids[0])).expect("a file");
+        let Scene { _place, directory, ids, page, file } = Scene::new();
         let first = Image::open(page.words()).expect("a head");
         let forked = [1, 2].map(|at| fork(&file, first, ids[at], at));
         let mark = forked[0].words()[0].swap(0, Ordering::Relaxed);
