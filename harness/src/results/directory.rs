@@ -54,6 +54,8 @@ pub struct RunDirectory {
     stats: RowFile,
     requests: RowFile,
     done: BTreeSet<SampleKey>,
+    /// What the run is warned of once another sample is written.
+    mixed: Option<String>,
 }
 
 impl RunDirectory {
@@ -77,6 +79,7 @@ impl RunDirectory {
             stats: RowFile::create(directory.join("stats.csv"), columns::<StatsRow>())?,
             requests: RowFile::create(directory.join("requests.csv"), columns::<RequestRow>())?,
             done: BTreeSet::new(),
+            mixed: None,
         };
         run.write_run_file()?;
         Ok(run)
@@ -133,6 +136,7 @@ impl RunDirectory {
             stats: RowFile::open(stats, columns::<StatsRow>())?,
             requests: RowFile::open(requests, columns::<RequestRow>())?,
             done,
+            mixed: None,
         };
         run.write_run_file()?;
         Ok(run)
@@ -153,8 +157,16 @@ impl RunDirectory {
         &self.done
     }
 
+    /// From the next sample on, `run.toml` has this warning: the samples are then not all of one kind.
+    pub fn warn_if_mixed(&mut self, warning: String) {
+        self.mixed = Some(warning);
+    }
+
     /// Writes one sample with its points, buckets and cells. They count only for a sample that is ok.
     pub fn append(&mut self, rows: &Rows) -> Result<(), ResultsError> {
+        if let Some(warning) = self.mixed.take() {
+            self.update(|file| file.warnings.push(warning))?;
+        }
         let sample = &rows.sample;
         if sample.status == Status::Ok {
             self.timeline.append(&rows.timeline)?;

@@ -174,17 +174,17 @@ fn find_difference(file: &RunFile) -> Result<Option<String>, SessionError> {
     let mut differs = Vec::new();
     let (then, now) = (&file.heaplab_version, env!("CARGO_PKG_VERSION"));
     if then != now {
-        differs.push(format!("heaplab {then}, and this is {now}"));
+        differs.push(format!("heaplab {then} and not {now}"));
     }
     let build = file.build.as_ref().and_then(|then| then.find_difference(&RunBuild::of_this_program()));
-    differs.extend(build.map(|builds| format!("another build of heaplab than this ({builds})")));
+    differs.extend(build.map(|builds| format!("another build of heaplab ({builds})")));
     let machine = this_machine(&Machine::read())?;
     let facts: Vec<String> = differing_facts(&file.machine, &machine)
         .into_iter()
         .map(|name| {
             let [then, now] = [&file.machine, &machine]
                 .map(|facts| facts.get(name).map_or_else(|| "not known".to_owned(), ToString::to_string));
-            format!("{name} {then}, here {now}")
+            format!("{name} {then} and not {now}")
         })
         .collect();
     // An earlier heaplab did not record it.
@@ -231,13 +231,11 @@ impl Opening {
                 ))
             })?;
             if let Some(differs) = &self.despite {
-                let warning = format!(
-                    "it was resumed at {}, but a part was measured by {differs}: what differs between samples may not \
-                     be due to the allocator",
+                run.warn_if_mixed(format!(
+                    "the samples before {} were measured by {differs}: what differs between samples may not be due to \
+                     the allocator",
                     now_utc()
-                );
-                listener(&Notice::Say(warning.clone()));
-                run.update(|file| file.warnings.push(warning))?;
+                ));
             }
             return Ok(run);
         }
