@@ -240,6 +240,10 @@ pub(super) fn merge(
             .add(format!("{} records of a thread that begins a second time are not read", sink.begun_again));
     }
     sink.write_residents(u64::MAX)?;
+    if sink.residents.out_of_order > 0 {
+        let (count, name) = (sink.residents.out_of_order, heaplab_raw::SAMPLES_NAME);
+        problems.add(format!("{name}: {count} of resident memory go back in time and are not read"));
+    }
     report(read_bytes, sink.events);
     let counts = heap.counts;
     let source_counts = SourceCounts {

@@ -72,6 +72,10 @@ pub(super) struct Residents {
     from_us: u64,
     until_us: u64,
     next: Option<(u64, u64)>,
+    /// The time of the last one that was read.
+    last_us: u64,
+    /// How many were passed over because their time is before that of the one before them.
+    pub(super) out_of_order: u64,
 }
 
 impl Residents {
@@ -79,7 +83,8 @@ impl Residents {
     pub(super) fn open(directory: &Path, pid: u32, from_us: u64, until_us: u64) -> io::Result<Residents> {
         // Problems with the file were reported when its facts were read.
         let file = SampleFile::open(directory, &mut Problems::default())?;
-        let mut residents = Residents { file, pid, from_us, until_us, next: None };
+        let (next, last_us, out_of_order) = (None, 0, 0);
+        let mut residents = Residents { file, pid, from_us, until_us, next, last_us, out_of_order };
         residents.advance()?;
         Ok(residents)
     }
@@ -103,6 +108,12 @@ impl Residents {
                 && pid == self.pid
                 && (self.from_us..self.until_us).contains(&elapsed_us)
             {
+                // Only a damaged file goes back in time, which a trace must not.
+                if elapsed_us < self.last_us {
+                    self.out_of_order += 1;
+                    continue;
+                }
+                self.last_us = elapsed_us;
                 self.next = Some((elapsed_us, resident_bytes));
                 break;
             }

@@ -1,8 +1,9 @@
-//! Images that cannot be read, beside one that can, and files that are mostly holes.
+//! Images that cannot be read, beside one that can, files that are mostly holes, and samples out of order.
 
 use std::fs::{self, File};
 
-use heaplab_raw::{Event, PAGE_BYTES, RAW_VERSION};
+use heaplab_raw::{Event, PAGE_BYTES, RAW_VERSION, SampleRecord};
+use heaplab_trace::Record;
 
 use super::{Place, Recording, malloc, writer};
 
@@ -50,4 +51,27 @@ fn a_hole_of_any_length_is_passed_over_at_once() {
     File::options().write(true).open(place.raw()).unwrap().set_len(8 << 40).unwrap();
     let after = place.import();
     assert_eq!(before, after);
+}
+
+#[test]
+fn samples_that_go_back_in_time_are_told_and_not_read() {
+    let mut writer = writer();
+    let main = writer.add_thread(100);
+    for at_us in [1_000, 3_000] {
+        writer.push(main, at_us, malloc(at_us << 12, 48));
+    }
+    // The third and the fifth are earlier than what was read before them; another process has its own times.
+    for (elapsed_us, pid) in
+        [(1_500, 100), (3_500, 100), (2_500, 100), (1_200, 101), (3_400, 100), (3_500, 100)]
+    {
+        writer.push_sample(&SampleRecord::Resident { elapsed_us, pid, resident_bytes: 4096 });
+    }
+    let (report, records) = Place::new(&writer).import();
+    let told = report.problems.join("\n");
+    assert_eq!(told, "samples: 2 of resident memory go back in time and are not read");
+    let sampled = records.iter().filter_map(|record| match record {
+        Record::Resident(sample) => Some(sample.time_ns),
+        _ => None,
+    });
+    assert_eq!(sampled.collect::<Vec<_>>(), [500_000, 2_500_000, 2_500_000]);
 }
