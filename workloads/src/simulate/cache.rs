@@ -19,6 +19,8 @@ pub(super) struct Cache {
     by_use: BTreeMap<u64, usize>,
     uses: u64,
     bytes: u64,
+    /// No entry expires before this.
+    expires_ns: u64,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,8 @@ struct Entry {
 impl Cache {
     pub(super) fn new(plan: CachePlan) -> Cache {
         let stays = Tries::new(plan.objects);
-        Cache { plan, stays, entries: Vec::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
+        let (entries, by_use, expires_ns) = (Vec::new(), BTreeMap::new(), u64::MAX);
+        Cache { plan, stays, entries, by_use, uses: 0, bytes: 0, expires_ns }
     }
 
     /// Moves those of `objects` that are to be kept into `kept`, and the others into `rest`.
@@ -68,6 +71,7 @@ impl Cache {
             evicted.extend(self.remove(index));
         }
         let expires_ns = now_ns.saturating_add(self.plan.lifetime.draw(random));
+        self.expires_ns = self.expires_ns.min(expires_ns);
         self.uses += 1;
         self.by_use.insert(self.uses, self.entries.len());
         self.bytes += bytes;
@@ -90,13 +94,23 @@ impl Cache {
     /// Moves the blocks of every entry that has expired into `expired`.
     pub(super) fn sweep(&mut self, now_ns: u64, expired: &mut Vec<Block>) {
         let mut index = 0;
-        while index < self.entries.len() {
-            if self.entries[index].expires_ns <= now_ns {
+        self.expires_ns = u64::MAX;
+        while let Some(entry) = self.entries.get(index) {
+            if entry.expires_ns <= now_ns {
                 expired.extend(self.remove(index));
             } else {
+                self.expires_ns = self.expires_ns.min(entry.expires_ns);
                 index += 1;
             }
         }
+    }
+
+    /// When the next sweep is due that may find something, after one at `now_ns`: sweeps come at equal intervals,
+    /// and no entry is added before `until_ns`.
+    pub(super) fn next_sweep_ns(&self, now_ns: u64, until_ns: u64) -> u64 {
+        let idle_ns = self.expires_ns.min(until_ns).saturating_sub(now_ns);
+        let sweeps = idle_ns.div_ceil(self.plan.sweep_ns).max(1);
+        now_ns.saturating_add(sweeps.saturating_mul(self.plan.sweep_ns))
     }
 
     /// Bytes held.
@@ -190,5 +204,20 @@ mod tests {
             assert_eq!(sizes(&gone), [100, 101]);
             assert_eq!(cache.bytes(), 102);
         }
+    }
+
+    #[test]
+    fn sweeps_that_would_find_nothing_are_passed_over() {
+        let (mut cache, mut heap, mut random) = (cache(Policy::Lru), bare_heap(), Random::new(1, 0));
+        cache.plan.sweep_ns = 20;
+        assert_eq!(cache.next_sweep_ns(100, 5_000), 5_000);
+        assert_eq!(cache.next_sweep_ns(100, 5_001), 5_020);
+        assert_eq!(cache.next_sweep_ns(100, 0), 120);
+        assert_eq!(cache.next_sweep_ns(100, u64::MAX), u64::MAX);
+        // It lives for 50 ns.
+        cache.insert(vec![heap.malloc(0, 400)], 101, &mut random, &mut Vec::new());
+        assert_eq!(cache.next_sweep_ns(100, 5_000), 160);
+        cache.sweep(160, &mut Vec::new());
+        assert_eq!(cache.next_sweep_ns(160, 5_000), 5_000);
     }
 }

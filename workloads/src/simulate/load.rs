@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 use super::definition::{Bursts, Curve, Definition};
 use super::random::Random;
 
+/// The most changes of the load that a wait may outlast: all of them are held in memory until it is over.
+const MOST_CHANGES: usize = 1 << 22;
+
 /// How fast load comes, from now on.
 #[derive(Debug, Clone)]
 pub(super) struct LoadClock {
@@ -19,6 +22,19 @@ pub(super) struct LoadClock {
     curve: Curve,
     bursts: Switch,
     thinned: f64,
+    /// Where a wait outlasted more changes than may be held, if one did.
+    stuck_ns: Option<u64>,
+}
+
+/// The load changes too often.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "at {at_ns} ns of simulated time something waits for more than {MOST_CHANGES} changes of the load: make bursts, or \
+     the parts of the curve, longer"
+)]
+pub struct LoadChangesTooOften {
+    /// When, in simulated time.
+    pub at_ns: u64,
 }
 
 impl LoadClock {
@@ -31,16 +47,26 @@ impl LoadClock {
             curve: arrivals.curve.clone(),
             bursts: Switch::new(arrivals.bursts.clone(), random),
             thinned: definition.thinned,
+            stuck_ns: None,
         }
+    }
+
+    /// Whether a wait was too long for this clock: what it said is not to be used.
+    ///
+    /// # Errors
+    ///
+    /// The load changes too often within a wait.
+    pub(super) fn check(&self) -> Result<(), LoadChangesTooOften> {
+        self.stuck_ns.map_or(Ok(()), |at_ns| Err(LoadChangesTooOften { at_ns }))
     }
 
     /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time
     /// never goes back from call to call.
     pub(super) fn after(&mut self, now_ns: u64, load_ns: f64) -> Option<u64> {
         self.bursts.forget_before(now_ns);
-        let mut at_ns = now_ns;
-        let mut left_ns = load_ns;
-        while let Some((end_ns, factor)) = self.span(at_ns) {
+        let (mut at_ns, mut left_ns) = (now_ns, load_ns);
+        for _ in 0..MOST_CHANGES {
+            let (end_ns, factor) = self.span(at_ns)?;
             let capacity_ns = (end_ns - at_ns) as f64 * factor;
             if left_ns < capacity_ns {
                 return Some(at_ns.saturating_add((left_ns / factor) as u64).min(end_ns));
@@ -48,10 +74,11 @@ impl LoadClock {
             left_ns -= capacity_ns;
             at_ns = end_ns;
         }
+        self.stuck_ns = Some(now_ns);
         None
     }
 
-    /// The factor at `at_ns`, and until when it holds.
+    /// The factor at `at_ns`, and until when it holds; none after the last phase, or when the load changed too often.
     fn span(&mut self, at_ns: u64) -> Option<(u64, f64)> {
         let next = self.phases.partition_point(|(end_ns, _)| *end_ns <= at_ns);
         let &(mut end_ns, mut factor) = self.phases.get(next)?;
@@ -62,7 +89,10 @@ impl LoadClock {
             factor *= part;
         }
         if factor > 0.0 {
-            let (state_end_ns, state) = self.bursts.at(at_ns);
+            let Some((state_end_ns, state)) = self.bursts.at(at_ns) else {
+                self.stuck_ns = Some(at_ns);
+                return None;
+            };
             end_ns = end_ns.min(state_end_ns);
             factor *= state / self.thinned;
         }
@@ -110,13 +140,16 @@ impl Switch {
         }
     }
 
-    /// The factor at `at_ns`, and until when it holds; `at_ns` must not be before the states that were
-    /// dropped.
-    fn at(&mut self, at_ns: u64) -> (u64, f64) {
+    /// The factor at `at_ns`, and until when it holds; none if too many changes precede it. `at_ns` must not be
+    /// before the states that were dropped.
+    fn at(&mut self, at_ns: u64) -> Option<(u64, f64)> {
         if self.plan.rate == 1.0 {
-            return (u64::MAX, 1.0);
+            return Some((u64::MAX, 1.0));
         }
         while self.last_ns <= at_ns {
+            if self.ends_ns.len() == MOST_CHANGES {
+                return None;
+            }
             let times = if self.next_is_burst { &self.plan.length } else { &self.plan.gap };
             self.last_ns = self.last_ns.saturating_add(times.draw(&mut self.random));
             self.ends_ns.push_back(self.last_ns);
@@ -124,7 +157,7 @@ impl Switch {
         }
         let index = self.ends_ns.partition_point(|end_ns| *end_ns <= at_ns);
         let burst = self.first_is_burst != (index % 2 == 1);
-        (self.ends_ns[index], if burst { self.plan.rate } else { 1.0 })
+        Some((self.ends_ns[index], if burst { self.plan.rate } else { 1.0 }))
     }
 
     fn forget_before(&mut self, now_ns: u64) {
@@ -140,6 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::distribution::{Shape, Times};
+    use super::super::units::MAX_TIME_NS;
     use super::*;
     use crate::simulate::tests::definition;
 
@@ -201,6 +235,28 @@ mod tests {
         let found = load(&mut clock, end, 100.0) / end as f64;
         assert!((found / 2.0 - 1.0).abs() < 0.02, "{found}");
         assert!(clock.bursts.ends_ns.len() < 100);
+        assert_eq!(clock.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_wait_over_too_many_changes_is_refused_and_not_held() {
+        let end = MAX_TIME_NS as u64;
+        let often = Switch::new(bursts(2.0, 1_000_000, 1_000_000), Random::new(3, 0));
+        let curve = Curve { factors: vec![1.0; 100], period_ns: 1_000_000_000 };
+        let quiet = vec![(end / 2, 0.0), (end, 1.0)];
+        for (phases, bursts, curve) in [
+            (vec![(end, 1.0)], Some(&often), None),
+            (vec![(end, 1.0)], None, Some(curve)),
+            // All changes within a quiet phase are drawn at its end.
+            (quiet, Some(&often), None),
+        ] {
+            let mut clock = clock(phases);
+            clock.bursts = bursts.cloned().unwrap_or(clock.bursts);
+            clock.curve = curve.unwrap_or(clock.curve);
+            assert_eq!(clock.after(7, end as f64 / 2.0), None);
+            assert!(clock.check().is_err());
+            assert!(clock.bursts.ends_ns.len() <= MOST_CHANGES);
+        }
     }
 
     proptest! {

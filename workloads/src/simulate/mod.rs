@@ -57,6 +57,7 @@ pub use definition::{
 };
 pub use distribution::{Shape, Sizes, Times};
 pub use error::DefinitionError;
+pub use load::LoadChangesTooOften;
 pub use units::{parse_size_bytes, parse_time_ns};
 pub use weights::SizeWeights;
 
@@ -187,13 +188,16 @@ impl Simulation {
         self.server.now_ns
     }
 
-    fn check_limit(&self) -> Result<(), HeapLimitReached> {
+    /// Whether the simulation may go on.
+    fn check(&self) -> Result<(), StreamError> {
+        let name = &self.server.definition.name;
         let (live, limit) = (self.server.heap.live_bytes(), self.server.definition.heap_limit_bytes);
-        if live <= limit {
-            return Ok(());
+        if live > limit {
+            let (live, limit) = (show_size(live as f64), show_size(limit as f64));
+            let reached = HeapLimitReached { time_ns: self.server.now_ns, live, limit };
+            return Err(StreamError::new(name, reached));
         }
-        let (live, limit) = (show_size(live as f64), show_size(limit as f64));
-        Err(HeapLimitReached { time_ns: self.server.now_ns, live, limit })
+        self.server.load.check().map_err(|error| StreamError::new(name, error))
     }
 }
 
@@ -209,7 +213,7 @@ impl RecordStream for Simulation {
         }
         while self.server.heap.pending() < AHEAD && !self.server.is_finished() {
             self.server.step(AHEAD);
-            self.check_limit().map_err(|error| StreamError::new(&self.server.definition.name, error))?;
+            self.check()?;
         }
         Ok(self.server.heap.take_record())
     }

@@ -38,6 +38,11 @@ impl<A> Schedule<A> {
         self.heap.pop().map(|Reverse(entry)| (entry.time_ns, entry.actor))
     }
 
+    /// When the next one acts; none if nothing more will happen.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse(entry)| entry.time_ns)
+    }
+
     /// How many moments are entered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

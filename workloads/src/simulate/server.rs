@@ -329,7 +329,9 @@ impl Server {
         for block in expired {
             self.heap.free(LOOP, block);
         }
-        Some(self.now_ns + self.definition.cache.sweep_ns)
+        // Before the next actor acts, nothing is added.
+        let until_ns = self.schedule.next_ns().unwrap_or(self.now_ns);
+        Some(self.cache.next_sweep_ns(self.now_ns, until_ns))
     }
 
     /// The duration is over: nothing new starts, and the simulation ends here or with the last response.
