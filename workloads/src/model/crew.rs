@@ -1,10 +1,11 @@
 //! Threads of a generated trace. Those of one role take turns from window to window; those that come and go
 //! are new each time their window is played.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use heaplab_trace::{Action, Event, Record, ThreadId};
+use rustc_hash::FxHashMap;
 
 use super::draw::Draw;
 use super::parts::Outline;
@@ -15,7 +16,7 @@ pub(super) struct Turn {
     /// For each thread that stays, the thread that takes its place.
     order: Vec<u32>,
     /// The part's own threads that come and go.
-    passing: Vec<(u32, ThreadId)>,
+    passing: FxHashMap<u32, ThreadId>,
     part: u32,
 }
 
@@ -62,8 +63,8 @@ pub(super) struct Crew {
     /// The part that each passing thread begins in.
     passing_parts: Vec<u32>,
     has_ended: Vec<bool>,
-    /// Passing threads that are alive, the newest last.
-    alive: Vec<ThreadId>,
+    /// Passing threads that are alive: the newest has the largest number.
+    alive: BTreeSet<ThreadId>,
 }
 
 impl Crew {
@@ -84,7 +85,7 @@ impl Crew {
             roles,
             passing_parts: outline.passing.clone(),
             has_ended: Vec::new(),
-            alive: Vec::new(),
+            alive: BTreeSet::new(),
         }
     }
 
@@ -106,7 +107,7 @@ impl Crew {
 
     /// Every thread does what it did in the recording.
     pub(super) fn as_recorded(&self, part: u32) -> Turn {
-        Turn { order: (0..self.recorded as u32).collect(), passing: Vec::new(), part }
+        Turn { order: (0..self.recorded as u32).collect(), passing: FxHashMap::default(), part }
     }
 
     /// Threads of one role swap places, among themselves and with those that were added.
@@ -135,13 +136,12 @@ impl Crew {
     ) -> ThreadId {
         let passing = (thread as usize).checked_sub(self.recorded);
         let is_new = passing.is_some_and(|passing| {
-            self.passing_parts[passing] == turn.part
-                && turn.passing.iter().all(|(number, _)| *number != thread)
+            self.passing_parts[passing] == turn.part && !turn.passing.contains_key(&thread)
         });
         if is_new {
             let new = self.start(time_ns, "", out);
-            turn.passing.push((thread, new));
-            self.alive.push(new);
+            turn.passing.insert(thread, new);
+            self.alive.insert(new);
             return new;
         }
         self.known(turn, place, thread, time_ns, out)
@@ -181,8 +181,8 @@ impl Crew {
                 }
             };
         }
-        match turn.passing.iter().find(|(number, _)| *number == thread) {
-            Some((_, known)) if !self.has_ended[*known as usize] => *known,
+        match turn.passing.get(&thread) {
+            Some(known) if !self.has_ended[*known as usize] => *known,
             _ => self.stand_in(),
         }
     }
@@ -191,13 +191,13 @@ impl Crew {
     pub(super) fn end(&mut self, turn: &Turn, place: Option<u32>, thread: u32) -> Option<ThreadId> {
         let known = match (thread as usize).checked_sub(self.recorded) {
             None => self.staying[place.unwrap_or(turn.order[thread as usize]) as usize]?,
-            Some(_) => turn.passing.iter().find(|(number, _)| *number == thread)?.1,
+            Some(_) => *turn.passing.get(&thread)?,
         };
         // The initial thread ends with the process.
         if known == 0 || std::mem::replace(&mut self.has_ended[known as usize], true) {
             return None;
         }
-        self.alive.retain(|alive| *alive != known);
+        self.alive.remove(&known);
         Some(known)
     }
 

@@ -1,11 +1,12 @@
 //! A model as a trace: parts are played in slots, their survivors live on, and everything is put in order of
 //! time.
 //!
-//! This module decides which parts are due when, [`steps`] plays them, [`queue`] says which of their steps must wait, and
-//! [`living`] what happens to an object that outlives its part.
+//! This module decides which parts are due when, [`steps`] plays them, [`queue`] says which of their steps must wait,
+//! [`ending`] what outlives its part and how often, and [`living`] what then happens to it.
 //!
 //! The trace is pulled record by record. Memory holds the model, and what is live or waits at that moment.
 
+mod ending;
 mod living;
 pub(super) mod queue;
 mod steps;
@@ -16,16 +17,17 @@ use std::sync::Arc;
 
 use heaplab_trace::{Header, Record};
 
+use self::ending::{Copying, Ending};
 use self::queue::{Delays, Queue, Staff};
 use super::bursts::{Burst, Pool};
 use super::crew::{Crew, Seats, Turn};
 use super::draw::Draw;
 use super::endless::Endless;
 use super::lives::Continuation;
-use super::parts::{Origin, Outline};
+use super::parts::Outline;
 use super::scaling::Factors;
 use super::schedule::{Schedule, Tempo, Warp};
-use super::survivors::{Playable, Survivor};
+use super::survivors::Playable;
 use crate::stream::{RecordStream, StreamError};
 
 /// The parts of a recording's model, ready to be played.
@@ -45,6 +47,16 @@ pub(super) struct Score {
     pub(super) pooled: Vec<Option<u32>>,
     pub(super) bursts: Vec<Vec<Burst>>,
     pub(super) pools: Vec<Pool>,
+}
+
+impl Score {
+    fn playable(&self, part: u32) -> &Playable {
+        match part {
+            STARTUP => &self.startup,
+            SHUTDOWN => &self.shutdown,
+            window => &self.windows[(window - FIRST_WINDOW) as usize],
+        }
+    }
 }
 
 /// What is asked of a generation.
@@ -151,6 +163,8 @@ pub struct Generation {
     number: u64,
     now_ns: u64,
     current: Option<(u64, Playing)>,
+    ending: Option<Ending>,
+    copying: Option<Copying>,
     playing: Vec<Option<Playing>>,
     playing_free: Vec<u32>,
     living: Vec<Option<Living>>,
@@ -188,6 +202,8 @@ impl Generation {
             number: 0,
             now_ns: 0,
             current: None,
+            ending: None,
+            copying: None,
             playing: Vec::new(),
             playing_free: Vec::new(),
             living: Vec::new(),
@@ -224,11 +240,7 @@ impl Generation {
     }
 
     fn playable(&self, part: u32) -> &Playable {
-        match part {
-            STARTUP => &self.score.startup,
-            SHUTDOWN => &self.score.shutdown,
-            window => &self.score.windows[(window - FIRST_WINDOW) as usize],
-        }
+        self.score.playable(part)
     }
 
     fn play(
@@ -271,6 +283,15 @@ impl Generation {
 
     /// Does the next thing that is due; false at the end.
     fn advance(&mut self) -> bool {
+        // One by one: at a high load there are millions, and memory is to hold what is live, not what is yet to come.
+        if let Some(copying) = self.copying.take() {
+            self.copy(copying);
+            return true;
+        }
+        if let Some(ending) = self.ending.take() {
+            self.end_part(ending);
+            return true;
+        }
         if let Some((number, playing)) = self.current.take() {
             let due_ns = self.due_ns(&playing);
             match self.heap.peek() {
@@ -320,7 +341,10 @@ impl Generation {
             startup_ns.saturating_add(if pace == 1.0 { since_ns } else { (since_ns as f64 / pace) as u64 })
         };
         let next_ns = begin_of(slot + 1);
-        if let Some((window, at)) = self.schedule.draw(lane, slot, &mut self.draw) {
+        let drawn = self.schedule.draw(lane, slot, &mut self.draw);
+        if let Some((window, at)) =
+            drawn.filter(|(window, _)| !self.score.windows[*window as usize].part.steps.is_empty())
+        {
             let part = FIRST_WINDOW + window;
             // Passing threads refer to it by its number in the recording.
             let number = FIRST_WINDOW + self.score.windows[window as usize].part.number;
@@ -349,83 +373,6 @@ impl Generation {
         let keeping = (*from + f64::from(*times) / self.spread).fract();
         *times = times.wrapping_add(1);
         keeping
-    }
-
-    /// Ends a part: its survivors live on, but for those with something that still waits.
-    fn end_part(&mut self, playable: &Playable, playing: &mut Playing) {
-        let turn = Arc::new(playing.turn.clone());
-        playing.ended_as = Some(Arc::clone(&turn));
-        for survivor in playable.survivors.iter().filter(|survivor| !playing.waits(survivor.object)) {
-            self.survive(playing, survivor);
-        }
-        let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
-        for (at, step) in playable.thread_ends().iter().enumerate() {
-            let at = playable.threads_from + at as u32;
-            let anchored = if step.is_anchored { at } else { at + 1 };
-            let seats = Seats { turn: Arc::clone(&turn), own: None };
-            let (thread, object, stretch, freed_ns) = (step.thread, u64::MAX, 1.0, None);
-            let to = at + 1;
-            self.settle(Living {
-                part,
-                object,
-                at,
-                anchored,
-                to,
-                model_begin_ns,
-                seats,
-                stretch,
-                freed_ns,
-                thread,
-            });
-        }
-    }
-
-    /// What waited in a part when the trace ended lives on as it is.
-    fn end_waiting(&mut self, playable: &Playable, playing: &Playing) {
-        for survivor in playable.survivors.iter().filter(|survivor| playing.waits(survivor.object)) {
-            self.survive(playing, survivor);
-        }
-    }
-
-    /// An object has survived its part.
-    fn survive(&mut self, playing: &Playing, survivor: &Survivor) {
-        let (part, object) = (playing.part, playing.objects[survivor.object as usize]);
-        let Some(seats) = playing.seats(survivor.object).filter(|_| object != NOT_YET) else { return };
-        let model_begin_ns =
-            match playing.delays.as_ref().map_or(0, |delays| delays.of_object(survivor.object)) {
-                0 => playing.model_begin_ns,
-                delay_ns => self.asked.warp.model_ns(playing.begin_ns.saturating_add(delay_ns)),
-            };
-        let factors = Arc::clone(&self.asked.factors);
-        let octave = survivor.octave as usize;
-        let (mut stretch, mut copies, mut is_dropped) = (1.0, 0.0, false);
-        match part {
-            SHUTDOWN => {}
-            STARTUP => {
-                let share = factors.live[Origin::Startup as usize][octave];
-                copies = share - 1.0;
-                is_dropped = share < 1.0 && self.draw.unit() >= share;
-            }
-            _ if survivor.is_freed => {
-                stretch = factors.stretch(octave);
-            }
-            _ => {
-                let share = factors.kept_share(octave);
-                copies = share - 1.0;
-                is_dropped = playing.keeping >= share;
-            }
-        }
-        if is_dropped {
-            return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
-        }
-        let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
-        if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths) {
-            return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
-        }
-        self.begin_life(part, object, survivor, model_begin_ns, &seats, (stretch, freed_ns));
-        if copies > 0.0 {
-            self.copy(part, survivor, model_begin_ns, &seats, copies);
-        }
     }
 }
 

@@ -7,7 +7,8 @@ use heaplab_trace::{Action, Event, Record, ThreadId};
 use super::super::crew::Seats;
 use super::super::parts::Kind;
 use super::super::survivors::Survivor;
-use super::{FIRST_WINDOW, Generation, Living, SHUTDOWN, STARTUP, What};
+use super::ending::Copying;
+use super::{FIRST_WINDOW, Generation, Living, STARTUP, What};
 
 impl Generation {
     /// An object that does not stay at this load goes when its part ends.
@@ -47,27 +48,20 @@ impl Generation {
         self.paced(part, self.recorded_length_of(part))
     }
 
-    /// Copies a survivor: what exists for each connection also exists for added connections.
-    pub(super) fn copy(
-        &mut self,
-        part: u32,
-        survivor: &Survivor,
-        model_begin_ns: u64,
-        seats: &Seats,
-        copies: f64,
-    ) {
-        let count = copies.floor() as u64 + u64::from(self.draw.unit() < copies.fract());
-        for _ in 0..count {
-            let time_ns = self.now_ns;
-            let object = self.next_object;
-            self.next_object += 1;
-            let thread = self.crew.find(seats, survivor.thread, time_ns, &mut self.out);
-            let action = Action::Malloc { object, size: survivor.bytes_at_end };
-            self.out.push_back(Record::Event(Event { time_ns, thread, action }));
-            let chance = self.draw.unit();
-            let freed_ns = self.freed_ns(part, model_begin_ns, survivor, chance);
-            self.begin_life(part, object, survivor, model_begin_ns, seats, (1.0, freed_ns));
-        }
+    /// Makes the next copy of a survivor: what exists for each connection also exists for added connections.
+    pub(super) fn copy(&mut self, mut copying: Copying) {
+        let Copying { part, survivor, model_begin_ns, ref seats, .. } = copying;
+        let time_ns = self.now_ns;
+        let object = self.next_object;
+        self.next_object += 1;
+        let thread = self.crew.find(seats, survivor.thread, time_ns, &mut self.out);
+        let action = Action::Malloc { object, size: survivor.bytes_at_end };
+        self.out.push_back(Record::Event(Event { time_ns, thread, action }));
+        let chance = self.draw.unit();
+        let freed_ns = self.freed_ns(part, model_begin_ns, &survivor, chance);
+        self.begin_life(part, object, &survivor, model_begin_ns, seats, (1.0, freed_ns));
+        copying.left -= 1;
+        self.copying = Some(copying).filter(|copying| copying.left > 0);
     }
 
     /// Whether an object that is never freed is one of those that no longer come as often as in the recording.
@@ -189,11 +183,7 @@ impl Generation {
             living.freed_ns = None;
         }
         let score = Arc::clone(&self.score);
-        let playable = match living.part {
-            STARTUP => &score.startup,
-            SHUTDOWN => &score.shutdown,
-            window => &score.windows[(window - FIRST_WINDOW) as usize],
-        };
+        let playable = score.playable(living.part);
         if living.at >= living.to {
             return;
         }

@@ -8,8 +8,9 @@ use heaplab_trace::{Action, Event, Mark, Record};
 use super::super::crew::{Seats, Turn};
 use super::super::parts::{Kind, NO_OBJECT, Step};
 use super::super::survivors::Playable;
+use super::ending::{Ending, Then};
 use super::queue::Delays;
-use super::{FIRST_WINDOW, Generation, Playing, SHUTDOWN, STARTUP};
+use super::{FIRST_WINDOW, Generation, Playing, SHUTDOWN};
 
 impl Generation {
     /// When a part's next step is due; at the end of time if it has none.
@@ -27,11 +28,7 @@ impl Generation {
     #[inline]
     pub(super) fn step(&mut self, number: u64, mut playing: Playing) {
         let score = Arc::clone(&self.score);
-        let playable = match playing.part {
-            STARTUP => &score.startup,
-            SHUTDOWN => &score.shutdown,
-            window => &score.windows[(window - FIRST_WINDOW) as usize],
-        };
+        let playable = score.playable(playing.part);
         let steps = &playable.part.steps;
         let ahead =
             self.heap.peek().map_or((u64::MAX, u64::MAX), |Reverse((time, other, _))| (*time, *other));
@@ -66,12 +63,16 @@ impl Generation {
         let due_ns = self.due_ns(&playing);
         let is_over = due_ns == u64::MAX || due_ns > last_ns;
         if !had_ended && (is_over || playing.at >= steps.len()) {
-            self.end_part(playable, &mut playing);
-        }
-        if !is_over {
+            playing.ended_as = Some(Arc::new(playing.turn.clone()));
+            self.ending = Some(Ending {
+                playing,
+                at: 0,
+                then: if is_over { Then::Waiting } else { Then::Play(number) },
+            });
+        } else if !is_over {
             self.current = Some((number, playing));
-        } else if playing.delays.is_some() {
-            self.end_waiting(playable, &playing);
+        } else {
+            self.ending = Some(Ending { playing, at: 0, then: Then::Over });
         }
     }
 
