@@ -13,7 +13,7 @@ pub(super) const MOST_NS: u64 = 100_000 * 3_600_000_000_000;
 /// The most recordings in a model.
 pub(super) const MOST_RECORDINGS: usize = 16;
 /// The most steps in a model: they are held in memory, and a short file may promise any number of them.
-pub(super) const MOST_STEPS: usize = 1 << 25;
+pub(super) const MOST_STEPS: usize = 1 << 24;
 /// The most threads of a recording that stay.
 pub(super) const MOST_THREADS: usize = 1 << 16;
 /// Windows that a recording is cut into.
