@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 use super::kinds::{find_in_rows, set_apart};
 use super::packed;
 use super::row_file::{io, whole_length};
+use super::whole_file::replace_whole;
 use super::{
     HeapMapCell, LatencyBucket, Moment, Pass, ResultsError, RunFile, SCHEMA, Sample, Status, TimelinePoint,
-    columns, name_on, write_whole,
+    columns, name_on,
 };
 use crate::worker::{Checkpoint, HeapCell};
 
@@ -284,22 +285,21 @@ pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
     passes: &[Pass],
 ) -> Result<(), ResultsError> {
     let path = run.directory.join(name);
-    let mut writer = csv::Writer::from_writer(Vec::new());
     let failed = |error: csv::Error| io(&path, "write")(std::io::Error::other(error));
-    writer.write_record(columns::<T>()).map_err(failed)?;
-    let notes = run.each_row::<T>(name, passes, |_, rows| {
-        let fields = columns::<T>().iter().map(|column| match rows.text(column) {
-            Err(ResultsError::MissingColumn { .. }) => Ok(""),
-            other => other,
-        });
-        let fields = fields.collect::<Result<Vec<&str>, ResultsError>>()?;
-        writer.write_record(fields).map_err(failed)
-    })?;
-    if notes.is_empty() && path.exists() {
-        return Ok(());
-    }
-    let content = writer.into_inner().map_err(|error| io(&path, "write")(error.into_error()))?;
-    write_whole(&path, &content)
+    replace_whole(&path, |file| {
+        let mut writer = csv::Writer::from_writer(file);
+        writer.write_record(columns::<T>()).map_err(failed)?;
+        let notes = run.each_row::<T>(name, passes, |_, rows| {
+            let fields = columns::<T>().iter().map(|column| match rows.text(column) {
+                Err(ResultsError::MissingColumn { .. }) => Ok(""),
+                other => other,
+            });
+            let fields = fields.collect::<Result<Vec<&str>, ResultsError>>()?;
+            writer.write_record(fields).map_err(failed)
+        })?;
+        writer.flush().map_err(io(&path, "write"))?;
+        Ok(!notes.is_empty() || !path.exists())
+    })
 }
 
 /// The rows of one CSV file, one at a time in the same buffer.

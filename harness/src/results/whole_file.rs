@@ -4,7 +4,7 @@
 //! by the next one. The writer holds a lock on it, so that two never write to it at once.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,28 @@ use super::row_file::io;
 
 /// Writes a file so that it appears under its name only when it is complete.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
+    replace_whole(path, |file| file.write_all(content).map(|()| true).map_err(io(path, "write")))
+}
+
+/// The same for a file of any length: what `write` writes is the file's new content if it says so, and is dropped
+/// otherwise.
+pub(super) fn replace_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<bool, ResultsError>,
+) -> Result<(), ResultsError> {
     let unfinished = unfinished_path(path);
-    let mut file = take(&unfinished).map_err(io(path, "write"))?;
-    let written = file.write_all(content).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
+    let mut file = BufWriter::with_capacity(256 * 1024, take(&unfinished).map_err(io(path, "write"))?);
+    let written = write(&mut file).and_then(|is_wanted| {
+        if is_wanted {
+            file.flush().and_then(|()| fs::rename(&unfinished, path)).map_err(io(path, "write"))?;
+        }
+        Ok(is_wanted)
+    });
+    if !matches!(written, Ok(true)) {
         // The first error counts; if the file cannot be removed either, the next write replaces it.
         let _ = fs::remove_file(&unfinished);
     }
-    written.map_err(io(path, "write"))
+    written.map(|_| ())
 }
 
 /// The name that a file has until it is complete.
