@@ -59,8 +59,10 @@ impl Generation {
         }
         match ending.then {
             Then::Play(number) => self.current = Some((number, ending.playing)),
-            Then::Waiting => self.ending = Some(Ending { at: 0, then: Then::Over, ..ending }),
-            Then::Over => {}
+            Then::Waiting if ending.playing.delays.is_some() => {
+                self.ending = Some(Ending { at: 0, then: Then::Over, ..ending });
+            }
+            Then::Waiting | Then::Over => {}
         }
     }
 
