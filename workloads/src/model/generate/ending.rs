@@ -69,24 +69,19 @@ impl Generation {
     /// Schedules the ends of a part's threads that come after it.
     fn end_threads(&mut self, playable: &Playable, playing: &Playing) {
         let Some(turn) = &playing.ended_as else { return };
-        let (part, model_begin_ns) = (playing.part, playing.model_begin_ns);
         for (at, step) in playable.thread_ends().iter().enumerate() {
             let at = playable.threads_from + at as u32;
-            let anchored = if step.is_anchored { at } else { at + 1 };
-            let seats = Seats { turn: Arc::clone(turn), own: None };
-            let (thread, object, stretch, freed_ns) = (step.thread, u64::MAX, 1.0, None);
-            let to = at + 1;
             self.settle(Living {
-                part,
-                object,
+                part: playing.part,
+                object: u64::MAX,
                 at,
-                anchored,
-                to,
-                model_begin_ns,
-                seats,
-                stretch,
-                freed_ns,
-                thread,
+                anchored: if step.is_anchored { at } else { at + 1 },
+                to: at + 1,
+                model_begin_ns: playing.model_begin_ns,
+                seats: Seats { turn: Arc::clone(turn), own: None },
+                stretch: 1.0,
+                freed_ns: None,
+                thread: step.thread,
             });
         }
     }
