@@ -285,6 +285,22 @@ fn a_tree_whose_command_was_killed_is_made_of_its_raw_files() {
 }
 
 #[test]
+fn processes_that_are_gone_before_they_are_seen_do_not_live_on() {
+    for arguments in [&[][..], &["killed"]] {
+        let run = Recorded::hazard("brief.c", &[], arguments);
+        let entries = manifest(run.directory.path());
+        assert_eq!(entries.len(), 21, "{entries:?}");
+        let seconds = |entry: &toml::Table, name: &str| entry[name].as_float().expect("seconds");
+        for child in &entries[1..] {
+            // Until it is missed, or its last event: the parent lives for 0.4 s after it.
+            let lived_s = seconds(child, "end_s") - seconds(child, "start_s");
+            assert!((0.0..0.3).contains(&lived_s), "{child:?}");
+            assert!(seconds(child, "memory_share") >= 0.0, "{child:?}");
+        }
+    }
+}
+
+#[test]
 fn when_a_tree_was_asked_to_end_is_in_the_manifest() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("shared_heap.c", directory.path(), &[]);

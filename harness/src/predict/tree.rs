@@ -236,9 +236,9 @@ fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Optio
     (count > 0).then(|| {
         format!(
             "{}: {count} of its processes exited before their memory was sampled: they count as nothing, and had \
-             {:.1} % of the tree's memory",
+             about {:.1} % of the tree's memory, judged by what they requested",
             tree.name,
-            share * 100.0
+            share.min(1.0) * 100.0
         )
     })
 }
@@ -326,7 +326,7 @@ mod tests {
         };
         let known = prediction(&[(0, 100)]);
         let said = describe_unsampled(&tree, &[Some(&known), None, None, Some(&known)]).expect("a note");
-        assert!(said.contains("2 of its processes") && said.contains("had 4.0 %"), "{said}");
+        assert!(said.contains("2 of its processes") && said.contains("had about 4.0 %"), "{said}");
         assert_eq!(describe_unsampled(&tree, &[Some(&known); 4]), None);
         assert_eq!(share_of([of(7, None)].iter()), 1.0, "of one whose share is not known it may be all");
     }

@@ -100,7 +100,7 @@ pub struct Entry {
     /// When its trace starts, if that is before the process: with the history that it inherited at its fork.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_start_s: Option<f64>,
-    /// When it was first missing.
+    /// When it was first missing; of a process that was never seen, the end of its trace. None if it still ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_s: Option<f64>,
     /// How it ended.
@@ -225,7 +225,7 @@ pub fn write_of_raw(
     manifest.write(&path).map(|()| Some(path))
 }
 
-/// What raw files say about an image: it ends with its trace.
+/// What raw files say about an image.
 fn describe_imported(recording: &raw::Recording, imported: &raw::Imported) -> Entry {
     let raw::Imported { image, path, report } = imported;
     let trace = Recording {
@@ -237,9 +237,7 @@ fn describe_imported(recording: &raw::Recording, imported: &raw::Imported) -> En
         problems: report.problems.clone(),
         inherited: report.inherited,
     };
-    let entry = describe_image(recording, &trace, None);
-    let begin_s = entry.trace_start_s.unwrap_or(entry.start_s);
-    Entry { end_s: Some(begin_s + report.summary.last_time_ns as f64 / 1e9), ..entry }
+    describe_image(recording, &trace, None)
 }
 
 /// Removes the manifest of the recording that this one has replaced: it names the trace, which now belongs to
@@ -262,7 +260,14 @@ fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
 
 fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {
     let process = ended.processes.all().iter().find(|process| process.images.contains(&trace.image));
-    describe_image(recording, trace, process.map(|process| describe_process(process, ended)))
+    let entry = describe_image(recording, trace, process.map(|process| describe_process(process, ended)));
+    if process.is_some() {
+        return entry;
+    }
+    // It was gone before it was seen: its share can only be judged by what it had requested.
+    let lived_us = entry.end_s.map_or(0.0, |end_s| (end_s - entry.start_s).max(0.0) * 1e6);
+    let byte_us = trace.summary.requested_peak_bytes as f64 * lived_us;
+    Entry { memory_share: ended.processes.share_of_byte_us(byte_us as u128), ..entry }
 }
 
 /// An image and its trace, with what the command saw of its process.
@@ -277,6 +282,11 @@ fn describe_image(recording: &raw::Recording, trace: &Recording, of_process: Opt
     let forked_from = parent.filter(|_| recording.is_forked(trace.image));
     let parent =
         of_process.as_ref().and_then(|entry| entry.parent).or(parent.map(|parent: ImageId| parent.pid));
+    let start_s = trace.inherited.map_or(start_us, |inherited| inherited.forked_us) as f64 / 1e6;
+    let trace_start_s = trace.inherited.map(|inherited| inherited.begin_us as f64 / 1e6);
+    // A process that was gone before it was seen lived for milliseconds: it ends with its trace.
+    let last_s = trace_start_s.unwrap_or(start_s) + trace.summary.last_time_ns as f64 / 1e9;
+    let end_s = of_process.as_ref().map_or(Some(last_s), |entry| entry.end_s);
     Entry {
         pid: number,
         pid_inside: (number != trace.image.pid).then_some(trace.image.pid),
@@ -284,9 +294,9 @@ fn describe_image(recording: &raw::Recording, trace: &Recording, of_process: Opt
         forked_from: forked_from.map(|parent| number_of(recording, parent)),
         program,
         command,
-        start_s: trace.inherited.map_or(start_us, |inherited| inherited.forked_us) as f64 / 1e6,
-        trace_start_s: trace.inherited.map(|inherited| inherited.begin_us as f64 / 1e6),
-        end_s: of_process.as_ref().and_then(|entry| entry.end_s),
+        start_s,
+        trace_start_s,
+        end_s,
         exit_status: of_process.as_ref().and_then(|entry| entry.exit_status),
         killed_by_signal: of_process.as_ref().and_then(|entry| entry.killed_by_signal),
         resident_peak_bytes: trace.summary.resident_peak_bytes,
