@@ -236,7 +236,7 @@ fn describe_unsampled(tree: &RunTree, recorded: &[Option<&Prediction>]) -> Optio
     (count > 0).then(|| {
         format!(
             "{}: {count} of its processes exited before their memory was sampled: they count as nothing, and had \
-             about {:.1} % of the tree's memory, judged by what they requested",
+             about {:.1} % of the tree's memory",
             tree.name,
             share.min(1.0) * 100.0
         )

@@ -2,7 +2,7 @@
 //! the recording's clock; the times of a trace count from its process's `start_s`, or from `trace_start_s` if it starts
 //! with the history that the process inherited.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,6 +137,9 @@ pub struct Entry {
     pub not_recorded: Option<String>,
 }
 
+/// How long a process lived at least that was gone before it was seen, in seconds: a tick, to which its times are known.
+const SHORTEST_LIFE_S: f64 = 0.001;
+
 /// Writes the manifest of a recording's traces into the folder of the trace `output`, if there is more than one
 /// process or image.
 pub(super) fn write(
@@ -161,6 +164,7 @@ pub(super) fn write(
             .filter(|process| !has_trace(process))
             .map(|process| describe_process(process, ended)),
     );
+    share_with_unseen(&mut entries, traces, ended);
     entries.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
     let shared = ended.processes.sharing().points();
     let in_seconds = |points: &[(Duration, u64)]| {
@@ -259,15 +263,35 @@ fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
 }
 
 fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {
-    let process = ended.processes.all().iter().find(|process| process.images.contains(&trace.image));
-    let entry = describe_image(recording, trace, process.map(|process| describe_process(process, ended)));
-    if process.is_some() {
-        return entry;
+    let process = process_of(trace, ended);
+    describe_image(recording, trace, process.map(|process| describe_process(process, ended)))
+}
+
+/// The process of a trace; none if it was gone before it was seen.
+fn process_of<'a>(trace: &Recording, ended: &'a Ended) -> Option<&'a Process> {
+    ended.processes.all().iter().find(|process| process.images.contains(&trace.image))
+}
+
+/// Gives processes that were never seen a share of the memory too, by what they requested and how long that was there.
+/// `entries` are those of `traces`, and of processes that have none.
+fn share_with_unseen(entries: &mut [Entry], traces: &[Recording], ended: &Ended) {
+    let seen_byte_s = ended.processes.tree_byte_us() as f64 / 1e6;
+    if seen_byte_s == 0.0 {
+        return;
     }
-    // It was gone before it was seen: its share can only be judged by what it had requested.
-    let lived_us = entry.end_s.map_or(0.0, |end_s| (end_s - entry.start_s).max(0.0) * 1e6);
-    let byte_us = trace.summary.requested_peak_bytes as f64 * lived_us;
-    Entry { memory_share: ended.processes.share_of_byte_us(byte_us as u128), ..entry }
+    let mut unseen_byte_s: BTreeMap<u32, f64> = BTreeMap::new();
+    for (entry, trace) in entries.iter().zip(traces).filter(|(_, trace)| process_of(trace, ended).is_none()) {
+        let lived_s = entry.end_s.map_or(0.0, |end_s| end_s - entry.start_s).max(SHORTEST_LIFE_S);
+        *unseen_byte_s.entry(entry.pid).or_default() += trace.summary.requested_peak_bytes as f64 * lived_s;
+    }
+    let all_byte_s = seen_byte_s + unseen_byte_s.values().sum::<f64>();
+    for (at, entry) in entries.iter_mut().enumerate() {
+        let is_unseen = traces.get(at).is_some_and(|trace| process_of(trace, ended).is_none());
+        entry.memory_share = match unseen_byte_s.get(&entry.pid).filter(|_| is_unseen) {
+            Some(byte_s) => Some(byte_s / all_byte_s),
+            None => entry.memory_share.map(|share| share * seen_byte_s / all_byte_s),
+        };
+    }
 }
 
 /// An image and its trace, with what the command saw of its process.
@@ -284,9 +308,10 @@ fn describe_image(recording: &raw::Recording, trace: &Recording, of_process: Opt
         of_process.as_ref().and_then(|entry| entry.parent).or(parent.map(|parent: ImageId| parent.pid));
     let start_s = trace.inherited.map_or(start_us, |inherited| inherited.forked_us) as f64 / 1e6;
     let trace_start_s = trace.inherited.map(|inherited| inherited.begin_us as f64 / 1e6);
-    // A process that was gone before it was seen lived for milliseconds: it ends with its trace.
-    let last_s = trace_start_s.unwrap_or(start_s) + trace.summary.last_time_ns as f64 / 1e9;
-    let end_s = of_process.as_ref().map_or(Some(last_s), |entry| entry.end_s);
+    // Without a process that was seen, it ends with its trace. Sums are of whole ns: it must not end before it starts.
+    let begin_us = trace.inherited.map_or(start_us, |inherited| inherited.begin_us);
+    let last_ns = begin_us.saturating_mul(1000).saturating_add(trace.summary.last_time_ns);
+    let end_s = of_process.as_ref().map_or(Some((last_ns as f64 / 1e9).max(start_s)), |entry| entry.end_s);
     Entry {
         pid: number,
         pid_inside: (number != trace.image.pid).then_some(trace.image.pid),

@@ -162,12 +162,12 @@ impl Processes {
 
     /// A process's share of the memory of all processes over time; none if there was no memory.
     pub(super) fn share_of(&self, process: &Process) -> Option<f64> {
-        self.share_of_byte_us(process.byte_us)
+        (self.tree_byte_us > 0).then(|| process.byte_us as f64 / self.tree_byte_us as f64)
     }
 
-    /// The share of memory, multiplied by how long it was there, of that of all processes.
-    pub(super) fn share_of_byte_us(&self, byte_us: u128) -> Option<f64> {
-        (self.tree_byte_us > 0).then(|| byte_us as f64 / self.tree_byte_us as f64)
+    /// The memory of all processes that were seen, in bytes times the microseconds that they were there.
+    pub(super) fn tree_byte_us(&self) -> u128 {
+        self.tree_byte_us
     }
 
     /// The process whose trace represents the recording: the one that was started, unless it started another

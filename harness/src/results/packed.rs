@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::ResultsError;
 use super::row_file::{FILES, io as failed, lock_run};
-use super::whole_file::write_whole;
+use super::whole_file::{replace_whole, write_whole};
 
 /// The highest level that needs no special window for unpacking.
 const LEVEL: i32 = 19;
@@ -84,12 +84,13 @@ pub(super) fn unpack_locked(directory: &Path) -> Result<Packing, ResultsError> {
         let packed_bytes = fs::metadata(&packed).map_err(failed(&packed, "read"))?.len();
         // If both exist, a packing was interrupted, and the unpacked file is whole.
         if !path.exists() {
-            let mut content = Vec::new();
-            unpacker(&packed)
-                .and_then(|mut source| source.read_to_end(&mut content))
-                .map_err(failed(&packed, "unpack"))?;
-            write_whole(&path, &content)?;
-            all.add(content.len() as u64, packed_bytes);
+            let mut unpacked_bytes = 0;
+            replace_whole(&path, |file| {
+                let copied = unpacker(&packed).and_then(|mut source| io::copy(&mut source, file));
+                unpacked_bytes = copied.map_err(failed(&packed, "unpack"))?;
+                Ok(())
+            })?;
+            all.add(unpacked_bytes, packed_bytes);
         }
         fs::remove_file(&packed).map_err(failed(&packed, "remove"))?;
     }

@@ -285,11 +285,14 @@ pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
     passes: &[Pass],
 ) -> Result<(), ResultsError> {
     let path = run.directory.join(name);
+    if path.exists() && run.each_row::<T>(name, passes, |_, _| Ok(()))?.is_empty() {
+        return Ok(());
+    }
     let failed = |error: csv::Error| io(&path, "write")(std::io::Error::other(error));
     replace_whole(&path, |file| {
         let mut writer = csv::Writer::from_writer(file);
         writer.write_record(columns::<T>()).map_err(failed)?;
-        let notes = run.each_row::<T>(name, passes, |_, rows| {
+        run.each_row::<T>(name, passes, |_, rows| {
             let fields = columns::<T>().iter().map(|column| match rows.text(column) {
                 Err(ResultsError::MissingColumn { .. }) => Ok(""),
                 other => other,
@@ -297,8 +300,7 @@ pub(super) fn keep_rows_of_ok_samples<T: DeserializeOwned>(
             let fields = fields.collect::<Result<Vec<&str>, ResultsError>>()?;
             writer.write_record(fields).map_err(failed)
         })?;
-        writer.flush().map_err(io(&path, "write"))?;
-        Ok(!notes.is_empty() || !path.exists())
+        writer.flush().map_err(io(&path, "write"))
     })
 }
 

@@ -13,28 +13,23 @@ use super::row_file::io;
 
 /// Writes a file so that it appears under its name only when it is complete.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
-    replace_whole(path, |file| file.write_all(content).map(|()| true).map_err(io(path, "write")))
+    replace_whole(path, |file| file.write_all(content).map_err(io(path, "write")))
 }
 
-/// The same for a file of any length: what `write` writes is the file's new content if it says so, and is dropped
-/// otherwise.
+/// The same for a file of any length, whose content `write` writes.
 pub(super) fn replace_whole(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<bool, ResultsError>,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), ResultsError>,
 ) -> Result<(), ResultsError> {
     let unfinished = unfinished_path(path);
     let mut file = BufWriter::with_capacity(256 * 1024, take(&unfinished).map_err(io(path, "write"))?);
-    let written = write(&mut file).and_then(|is_wanted| {
-        if is_wanted {
-            file.flush().and_then(|()| fs::rename(&unfinished, path)).map_err(io(path, "write"))?;
-        }
-        Ok(is_wanted)
-    });
-    if !matches!(written, Ok(true)) {
+    let finish = |file: &mut BufWriter<File>| file.flush().and_then(|()| fs::rename(&unfinished, path));
+    let written = write(&mut file).and_then(|()| finish(&mut file).map_err(io(path, "write")));
+    if written.is_err() {
         // The first error counts; if the file cannot be removed either, the next write replaces it.
         let _ = fs::remove_file(&unfinished);
     }
-    written.map(|_| ())
+    written
 }
 
 /// The name that a file has until it is complete.

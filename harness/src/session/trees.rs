@@ -113,7 +113,7 @@ impl Tree {
                 inherits: entry.trace_start_s.is_some(),
                 start_ns,
                 first_event_ns,
-                end_ns: nanos(end_s).max(first_event_ns),
+                end_ns: nanos(end_s).max(first_event_ns).max(start_ns),
                 share: entry.memory_share,
             });
         }

@@ -1,4 +1,4 @@
-/* Twenty children, one after another, that are gone within a millisecond or two: each writes to 8 MiB and exits, or kills
+/* Forty children, one after another, that are gone within a millisecond: each writes to 256 KiB and exits, or kills
    itself where an argument says so. Then the parent goes on for 0.4 s. */
 #include <signal.h>
 #include <stdlib.h>
@@ -8,15 +8,15 @@
 
 int main(int count, char **arguments) {
     (void)arguments;
-    for (int number = 0; number < 20; number++) {
+    for (int number = 0; number < 40; number++) {
         pid_t child = fork();
         if (child < 0)
             return 1;
         if (child == 0) {
-            char *block = malloc(8 << 20);
+            char *block = malloc(256 << 10);
             if (block == NULL)
                 _exit(1);
-            memset(block, 1, 8 << 20);
+            memset(block, 1, 256 << 10);
             if (count > 1)
                 raise(SIGKILL);
             _exit(0);

@@ -93,6 +93,9 @@ impl Cache {
 
     /// Moves the blocks of every entry that has expired into `expired`.
     pub(super) fn sweep(&mut self, now_ns: u64, expired: &mut Vec<Block>) {
+        if now_ns < self.expires_ns {
+            return;
+        }
         let mut index = 0;
         self.expires_ns = u64::MAX;
         while let Some(entry) = self.entries.get(index) {

@@ -13,6 +13,8 @@ use super::random::Random;
 
 /// The most changes of the load that a wait may outlast: all of them are held in memory until it is over.
 const MOST_CHANGES: usize = 1 << 22;
+/// The most changes that are drawn and forgotten at once, because nothing waited for them: seconds' worth.
+const MOST_OVER: usize = 1 << 27;
 
 /// How fast load comes, from now on.
 #[derive(Debug, Clone)]
@@ -22,19 +24,20 @@ pub(super) struct LoadClock {
     curve: Curve,
     bursts: Switch,
     thinned: f64,
-    /// Where a wait outlasted more changes than may be held, if one did.
-    stuck_ns: Option<u64>,
+    /// When the last wait began, and whether it outlasts more changes than may be held.
+    from_ns: u64,
+    is_stuck: bool,
 }
 
 /// The load changes too often.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "at {at_ns} ns of simulated time something waits for more than {MOST_CHANGES} changes of the load: make bursts, or \
-     the parts of the curve, longer"
+    "what waits from {from_ns} ns of simulated time on waits for {MOST_CHANGES} changes of the load or more: make bursts \
+     and what lies between them, or the parts of the curve, longer"
 )]
 pub struct LoadChangesTooOften {
-    /// When, in simulated time.
-    pub at_ns: u64,
+    /// When the wait began, in simulated time.
+    pub from_ns: u64,
 }
 
 impl LoadClock {
@@ -47,7 +50,8 @@ impl LoadClock {
             curve: arrivals.curve.clone(),
             bursts: Switch::new(arrivals.bursts.clone(), random),
             thinned: definition.thinned,
-            stuck_ns: None,
+            from_ns: 0,
+            is_stuck: false,
         }
     }
 
@@ -57,12 +61,16 @@ impl LoadClock {
     ///
     /// The load changes too often within a wait.
     pub(super) fn check(&self) -> Result<(), LoadChangesTooOften> {
-        self.stuck_ns.map_or(Ok(()), |at_ns| Err(LoadChangesTooOften { at_ns }))
+        if self.is_stuck { Err(LoadChangesTooOften { from_ns: self.from_ns }) } else { Ok(()) }
     }
 
     /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time
     /// never goes back from call to call.
     pub(super) fn after(&mut self, now_ns: u64, load_ns: f64) -> Option<u64> {
+        if self.is_stuck {
+            return None;
+        }
+        self.from_ns = now_ns;
         self.bursts.forget_before(now_ns);
         let (mut at_ns, mut left_ns) = (now_ns, load_ns);
         for _ in 0..MOST_CHANGES {
@@ -74,7 +82,7 @@ impl LoadClock {
             left_ns -= capacity_ns;
             at_ns = end_ns;
         }
-        self.stuck_ns = Some(now_ns);
+        self.is_stuck = true;
         None
     }
 
@@ -90,7 +98,7 @@ impl LoadClock {
         }
         if factor > 0.0 {
             let Some((state_end_ns, state)) = self.bursts.at(at_ns) else {
-                self.stuck_ns = Some(at_ns);
+                self.is_stuck = true;
                 return None;
             };
             end_ns = end_ns.min(state_end_ns);
@@ -119,6 +127,8 @@ fn curve_at(curve: &Curve, at_ns: u64) -> (u64, f64) {
 struct Switch {
     plan: Bursts,
     random: Random,
+    /// Nothing asks for an earlier time any more.
+    from_ns: u64,
     /// Ends of the states that are known and not yet over.
     ends_ns: VecDeque<u64>,
     /// End of the last state that is known.
@@ -133,6 +143,7 @@ impl Switch {
         Switch {
             plan,
             random,
+            from_ns: 0,
             ends_ns: VecDeque::new(),
             last_ns: 0,
             first_is_burst: false,
@@ -146,14 +157,20 @@ impl Switch {
         if self.plan.rate == 1.0 {
             return Some((u64::MAX, 1.0));
         }
+        let mut over = 0;
         while self.last_ns <= at_ns {
-            if self.ends_ns.len() == MOST_CHANGES {
+            if self.ends_ns.len() == MOST_CHANGES || over == MOST_OVER {
                 return None;
             }
             let times = if self.next_is_burst { &self.plan.length } else { &self.plan.gap };
             self.last_ns = self.last_ns.saturating_add(times.draw(&mut self.random));
-            self.ends_ns.push_back(self.last_ns);
             self.next_is_burst = !self.next_is_burst;
+            if self.last_ns > self.from_ns {
+                self.ends_ns.push_back(self.last_ns);
+            } else {
+                over += 1;
+                self.first_is_burst = !self.first_is_burst;
+            }
         }
         let index = self.ends_ns.partition_point(|end_ns| *end_ns <= at_ns);
         let burst = self.first_is_burst != (index % 2 == 1);
@@ -161,6 +178,7 @@ impl Switch {
     }
 
     fn forget_before(&mut self, now_ns: u64) {
+        self.from_ns = now_ns;
         while self.ends_ns.front().is_some_and(|end_ns| *end_ns <= now_ns) {
             self.ends_ns.pop_front();
             self.first_is_burst = !self.first_is_burst;
@@ -236,6 +254,23 @@ mod tests {
         assert!((found / 2.0 - 1.0).abs() < 0.02, "{found}");
         assert!(clock.bursts.ends_ns.len() < 100);
         assert_eq!(clock.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_over_before_something_waits_is_not_held() {
+        let (end, begin) = (1_000_000_000, 500_000_000);
+        let fresh = || LoadClock {
+            bursts: Switch::new(bursts(6.0, 10_000, 40_000), Random::new(3, 0)),
+            ..clock(vec![(end, 1.0)])
+        };
+        let (mut often, mut once) = (fresh(), fresh());
+        for now in (0..begin).step_by(1_000_000) {
+            often.after(now, 100.0);
+        }
+        let next = often.after(begin, 12_345.0);
+        assert!(next.is_some());
+        assert_eq!(once.after(begin, 12_345.0), next);
+        assert!(once.bursts.ends_ns.len() < 100);
     }
 
     #[test]

@@ -242,7 +242,8 @@ pub(super) fn merge(
     sink.write_residents(u64::MAX)?;
     if sink.residents.out_of_order > 0 {
         let (count, name) = (sink.residents.out_of_order, heaplab_raw::SAMPLES_NAME);
-        problems.add(format!("{name}: {count} of resident memory go back in time and are not read"));
+        problems
+            .add(format!("{name}: {count} samples of resident memory are out of order and were not read"));
     }
     report(read_bytes, sink.events);
     let counts = heap.counts;

@@ -21,9 +21,9 @@ pub(super) struct Ending {
 pub(super) enum Then {
     /// What waited in it is done when it is due. It has this number among what is due.
     Play(u64),
-    /// The trace ends: so do those live on that wait.
+    /// The trace ends: the survivors that still wait follow in a second pass, which is [`Then::Over`].
     Waiting,
-    /// They do now, and nothing comes after them.
+    /// This is the second pass, over the survivors that still waited. Nothing follows.
     Over,
 }
 

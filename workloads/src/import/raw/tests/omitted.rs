@@ -68,7 +68,7 @@ fn samples_that_go_back_in_time_are_told_and_not_read() {
     }
     let (report, records) = Place::new(&writer).import();
     let told = report.problems.join("\n");
-    assert_eq!(told, "samples: 2 of resident memory go back in time and are not read");
+    assert_eq!(told, "samples: 2 samples of resident memory are out of order and were not read");
     let sampled = records.iter().filter_map(|record| match record {
         Record::Resident(sample) => Some(sample.time_ns),
         _ => None,
