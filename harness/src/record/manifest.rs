@@ -263,13 +263,8 @@ fn remove_older(output: &Path, manifest: &Path) -> Result<(), RecordError> {
 }
 
 fn describe_trace(recording: &raw::Recording, trace: &Recording, ended: &Ended) -> Entry {
-    let process = process_of(trace, ended);
+    let process = ended.processes.all().iter().find(|process| process.images.contains(&trace.image));
     describe_image(recording, trace, process.map(|process| describe_process(process, ended)))
-}
-
-/// The process of a trace; none if it was gone before it was seen.
-fn process_of<'a>(trace: &Recording, ended: &'a Ended) -> Option<&'a Process> {
-    ended.processes.all().iter().find(|process| process.images.contains(&trace.image))
 }
 
 /// Gives processes that were never seen a share of the memory too, by what they requested and how long that was there.
@@ -279,18 +274,17 @@ fn share_with_unseen(entries: &mut [Entry], traces: &[Recording], ended: &Ended)
     if seen_byte_s == 0.0 {
         return;
     }
+    // Every process that was seen has a share.
     let mut unseen_byte_s: BTreeMap<u32, f64> = BTreeMap::new();
-    for (entry, trace) in entries.iter().zip(traces).filter(|(_, trace)| process_of(trace, ended).is_none()) {
+    for (entry, trace) in entries.iter().zip(traces).filter(|(entry, _)| entry.memory_share.is_none()) {
         let lived_s = entry.end_s.map_or(0.0, |end_s| end_s - entry.start_s).max(SHORTEST_LIFE_S);
         *unseen_byte_s.entry(entry.pid).or_default() += trace.summary.requested_peak_bytes as f64 * lived_s;
     }
     let all_byte_s = seen_byte_s + unseen_byte_s.values().sum::<f64>();
-    for (at, entry) in entries.iter_mut().enumerate() {
-        let is_unseen = traces.get(at).is_some_and(|trace| process_of(trace, ended).is_none());
-        entry.memory_share = match unseen_byte_s.get(&entry.pid).filter(|_| is_unseen) {
-            Some(byte_s) => Some(byte_s / all_byte_s),
-            None => entry.memory_share.map(|share| share * seen_byte_s / all_byte_s),
-        };
+    for entry in entries {
+        let unseen = || unseen_byte_s.get(&entry.pid).copied();
+        let byte_s = entry.memory_share.map(|share| share * seen_byte_s).or_else(unseen);
+        entry.memory_share = byte_s.map(|byte_s| byte_s / all_byte_s);
     }
 }
 

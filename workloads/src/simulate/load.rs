@@ -24,15 +24,14 @@ pub(super) struct LoadClock {
     curve: Curve,
     bursts: Switch,
     thinned: f64,
-    /// When the last wait began, and whether it outlasts more changes than may be held.
-    from_ns: u64,
+    /// Whether the last wait outlasts more changes than may be held.
     is_stuck: bool,
 }
 
 /// The load changes too often.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "what waits from {from_ns} ns of simulated time on waits for {MOST_CHANGES} changes of the load or more: make bursts \
+    "a wait that begins at {from_ns} ns of simulated time lasts for {MOST_CHANGES} or more changes of the load: make bursts \
      and what lies between them, or the parts of the curve, longer"
 )]
 pub struct LoadChangesTooOften {
@@ -50,7 +49,6 @@ impl LoadClock {
             curve: arrivals.curve.clone(),
             bursts: Switch::new(arrivals.bursts.clone(), random),
             thinned: definition.thinned,
-            from_ns: 0,
             is_stuck: false,
         }
     }
@@ -61,7 +59,7 @@ impl LoadClock {
     ///
     /// The load changes too often within a wait.
     pub(super) fn check(&self) -> Result<(), LoadChangesTooOften> {
-        if self.is_stuck { Err(LoadChangesTooOften { from_ns: self.from_ns }) } else { Ok(()) }
+        if self.is_stuck { Err(LoadChangesTooOften { from_ns: self.bursts.from_ns }) } else { Ok(()) }
     }
 
     /// When a wait of `load_ns` that begins at `now_ns` is over; none if the last phase ends before. Time
@@ -70,7 +68,6 @@ impl LoadClock {
         if self.is_stuck {
             return None;
         }
-        self.from_ns = now_ns;
         self.bursts.forget_before(now_ns);
         let (mut at_ns, mut left_ns) = (now_ns, load_ns);
         for _ in 0..MOST_CHANGES {
@@ -127,7 +124,7 @@ fn curve_at(curve: &Curve, at_ns: u64) -> (u64, f64) {
 struct Switch {
     plan: Bursts,
     random: Random,
-    /// Nothing asks for an earlier time any more.
+    /// When the last wait began: nothing asks for an earlier time any more.
     from_ns: u64,
     /// Ends of the states that are known and not yet over.
     ends_ns: VecDeque<u64>,
