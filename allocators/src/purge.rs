@@ -27,10 +27,8 @@ pub fn purge(family: Family) -> Option<()> {
         Family::Jemalloc => purge_jemalloc(&object),
         Family::Mimalloc => collect_mimalloc(&object),
         Family::Tcmalloc => {
-            let address = symbol::find_in(&object, c"MallocExtension_ReleaseFreeMemory")?;
-            // SAFETY: gperftools' function has this type, and no preconditions.
-            unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
-            Some(())
+            give_up_cache(&object);
+            call_plain(&object, c"MallocExtension_ReleaseFreeMemory")
         }
         Family::TcmallocGoogle => purge_google(&object),
         Family::Scudo => {
@@ -84,28 +82,36 @@ fn command_tbb(command: c_int) -> Option<()> {
     Some(())
 }
 
-/// Asks the allocator for what only the calling thread can give back. None if it has no such call: what
-/// ptmalloc2 and gperftools' tcmalloc keep for a thread stays theirs until it ends.
+/// Asks the allocator for what only the calling thread can give back. None if it has no such call: what ptmalloc2 keeps
+/// for a thread stays its own until it ends.
 pub fn purge_thread(family: Family) -> Option<()> {
     let object = serving_object()?;
     match family {
         Family::Jemalloc => call_jemalloc(&object, c"thread.tcache.flush"),
         Family::Mimalloc => collect_mimalloc(&object),
-        Family::TcmallocGoogle => {
-            let address = symbol::find_in(&object, c"heaplab_tcmalloc_google_idle")?;
-            // SAFETY: the library's function has this type, and no preconditions.
-            unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
-            Some(())
-        }
+        Family::Tcmalloc => give_up_cache(&object),
+        Family::TcmallocGoogle => call_plain(&object, c"heaplab_tcmalloc_google_idle"),
         Family::Tbbmalloc => command_tbb(1),
         Family::Ptmalloc2
-        | Family::Tcmalloc
         | Family::Snmalloc
         | Family::Rpmalloc
         | Family::Scudo
         | Family::Floor
         | Family::Other => None,
     }
+}
+
+/// The calling thread's cache of gperftools' tcmalloc, which gets a new one with its next call.
+fn give_up_cache(object: &Object) -> Option<()> {
+    call_plain(object, c"MallocExtension_MarkThreadIdle")
+}
+
+/// A function of the allocator's that takes nothing, yields nothing and may be called at any time.
+fn call_plain(object: &Object, name: &CStr) -> Option<()> {
+    let address = symbol::find_in(object, name)?;
+    // SAFETY: by the caller's contract it is such a function.
+    unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
+    Some(())
 }
 
 /// The calling thread's heap, and what no thread owns.

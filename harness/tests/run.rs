@@ -1,5 +1,6 @@
 //! `heaplab run` as a process: what it measures, what it refuses, and what happens to faults.
 
+mod at_rest;
 mod packed;
 mod stopping;
 
@@ -283,8 +284,15 @@ fn faults_of_an_allocator_are_statuses() {
     let (status, detail) = status_of("CALLOC", &["--pass", "check"]);
     assert_eq!(status, "check-failed");
     assert!(detail.contains("byte 7 is not zero"), "{detail}");
-    let (status, detail) = status_of("NONE", &["--pass", "check"]);
-    assert_eq!(status, "ok", "{detail}");
+    // Memory that the kernel does not count as the process's own would make the smallest heap.
+    let (status, detail) = status_of("SHARED", &["--pass", "memory"]);
+    assert_eq!(status, "error");
+    assert!(detail.contains("the allocator uses shared mappings"), "{detail}");
+    // Without malloc_usable_size, which is no fault.
+    for sound in ["NONE", "BLIND"] {
+        let (status, detail) = status_of(sound, &["--pass", "check"]);
+        assert_eq!(status, "ok", "{sound}: {detail}");
+    }
 }
 
 #[test]

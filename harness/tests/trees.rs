@@ -349,6 +349,27 @@ fn wrong_peaks(validation: &Rows) -> Vec<String> {
     wrong
 }
 
+/// Replayed threads have their stacks in shared memory, which a process forked for the parent would use too.
+#[test]
+fn what_a_thread_forked_is_replayed_beside_its_parent() {
+    let run = Recorded::hazard("thread_fork.c", &[], &[]);
+    run.assert_whole();
+    let directory = run.directory.path();
+    let options =
+        "trace.tree.toml --pass throughput,memory -a ptmalloc2 -a jemalloc --reps 3 -o whole/replay";
+    heaplab().current_dir(directory).arg("run").args(options.split(' ')).assert().success();
+    let samples = rows_of(directory, "replay/samples.csv");
+    let failed = samples.iter().filter(|row| row["status"] != "ok");
+    assert_eq!((samples.len(), failed.map(|row| &row["status_detail"]).collect::<Vec<_>>()), (60, vec![]));
+    // Threads that the server had started are no part of what a child did.
+    let started = samples.iter().filter(|row| row["events"] == "4000" && row["pass"] == "throughput");
+    assert_eq!(started.map(|row| &*row["thread_start_ns"]).collect::<Vec<_>>(), ["0"; 27]);
+    // A child writes to nothing that it inherited: 2,000 blocks of 4,000 bytes remain shared to its end.
+    let timeline = rows_of(directory, "replay/timeline.csv");
+    let inherited: Vec<f64> = timeline.iter().filter_map(|row| row["inherited_bytes"].parse().ok()).collect();
+    assert!(inherited.len() > 18 && inherited.iter().all(|bytes| *bytes > 7e6), "{inherited:?}");
+}
+
 #[test]
 fn a_tree_is_predicted_and_measured_in_two_ways() {
     let attempt = || {

@@ -13,7 +13,7 @@ use super::speed::{Speed, floor_share, timed};
 use super::summary::{Figures, SummaryRow, ratio_within_blocks};
 use super::units::bytes;
 use crate::predict::{Predictions, TreePredictions, predict, predict_trees};
-use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE};
+use crate::results::metrics::{ALLOCATOR_PER_EVENT, MOST_FLOOR_SHARE, misses_peak};
 use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 use crate::stats::{NetRatio, Ratio};
 
@@ -84,6 +84,7 @@ impl<'r> Analysis<'r> {
         }
         notes.extend(describe_failures(&run.samples));
         notes.extend(describe_drift_from_trace(&run.samples));
+        notes.extend(describe_missed_peaks(&run.samples));
         notes.extend(describe_missing_floor(run));
         notes.extend(describe_huge_pages(run));
         notes.extend(describe_thinned(run));
@@ -321,6 +322,22 @@ fn describe_drift_from_trace(samples: &[Sample]) -> Vec<String> {
         )
     };
     flagged.into_iter().map(sentence).collect()
+}
+
+/// Workloads whose memory at the requested peak was measured after it.
+fn describe_missed_peaks(samples: &[Sample]) -> Vec<String> {
+    let mut missed: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.status == Status::Ok && misses_peak(sample)) {
+        *missed.entry(&sample.workload).or_default() += 1;
+    }
+    let sentence = |(workload, count)| {
+        format!(
+            "{workload}: {count} memory samples measured the requested peak when more than 1 % of it had been freed \
+             again: the breakdown, the heap map, the size classes and the allocator's account at the peak are of a \
+             moment shortly after it"
+        )
+    };
+    missed.into_iter().map(sentence).collect()
 }
 
 /// Notes that ratios of busy time include the harness, if they do.

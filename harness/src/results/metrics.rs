@@ -215,9 +215,20 @@ fn cpu_ns(sample: &Sample) -> Option<u64> {
     sample.cpu_user_ns?.checked_add(sample.cpu_system_ns?)
 }
 
-/// With touch `none` or `first`, most of what was requested has no page: the ratio would flatter.
+/// One over the share of the requested peak by which requested bytes may have fallen where the peak was measured.
+const PEAK_TOLERANCE: u64 = 100;
+
+/// Whether what was measured at the requested peak was measured with clearly less requested: in causal order other
+/// operations of the same window follow the peak.
+pub(crate) fn misses_peak(sample: &Sample) -> bool {
+    let missed = |(peak, reached): (u64, u64)| peak.saturating_sub(reached) > peak / PEAK_TOLERANCE;
+    sample.requested_peak_bytes.zip(sample.at_peak_requested_bytes).is_some_and(missed)
+}
+
+/// With touch `none` or `first`, most of what was requested has no page: the ratio would flatter. After the peak it
+/// would be that of another moment.
 fn peak_ratio(sample: &Sample) -> Option<f64> {
-    if matches!(sample.touch.as_str(), "none" | "first") {
+    if matches!(sample.touch.as_str(), "none" | "first") || misses_peak(sample) {
         return None;
     }
     let requested = sample.at_peak_requested_bytes.filter(|&requested| requested > 0)?;

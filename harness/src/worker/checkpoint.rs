@@ -64,6 +64,8 @@ pub(super) struct Checkpoints {
     pub(super) at_largest: Option<Largest>,
     /// Trace time from which any larger resident size is broken down again.
     next_largest: u64,
+    /// Memory is to be broken down, and a window is open.
+    waits_for_rest: bool,
     parent: Option<Parent>,
     /// The bytes that the process shares with its parent, as last read.
     inherited_bytes: Option<u64>,
@@ -107,6 +109,7 @@ impl Checkpoints {
             stated_at_peak: None,
             at_largest: None,
             next_largest: 0,
+            waits_for_rest: false,
             parent: None,
             inherited_bytes: None,
             next_inherited: 0,
@@ -192,8 +195,13 @@ impl Checkpoints {
         self.idle = None;
     }
 
-    /// Window `number` is complete.
-    pub(super) fn after_window(&mut self, state: &State, number: u64, head: &Window) {
+    /// Whether blocks are to be inspected once no window is open.
+    pub(super) fn waits_for_rest(&self) -> bool {
+        self.waits_for_rest
+    }
+
+    /// Window `number` is complete, and no other one is open if it `is_alone`.
+    pub(super) fn after_window(&mut self, state: &State, number: u64, head: &Window, is_alone: bool) {
         let is_peak = number == self.peak_window;
         let is_maximum = head.requested_max > self.maximum + self.maximum / NEW_MAXIMUM_SHARE;
         let mut on_grid = false;
@@ -208,7 +216,8 @@ impl Checkpoints {
         if is_sampled {
             self.next_sample = head.last_time.saturating_add(self.duration / MOST_RECORDED);
         }
-        if is_peak || is_maximum || on_grid || is_sampled {
+        let was_awaited = is_alone && std::mem::take(&mut self.waits_for_rest);
+        if is_peak || is_maximum || on_grid || is_sampled || was_awaited {
             self.take(state, head.last_time);
         }
         if is_peak {
@@ -226,12 +235,13 @@ impl Checkpoints {
             }
             self.peak_time_ns = Some(head.last_time);
         } else if self.idle.is_some() {
-            self.break_down_largest(state, head.last_time);
+            self.break_down_largest(state, head.last_time, is_alone);
         }
     }
 
-    /// Breaks memory down if more of it is resident than ever before, according to the last point.
-    fn break_down_largest(&mut self, state: &State, time_ns: u64) {
+    /// Breaks memory down if more of it is resident than ever before, according to the last point; once nothing is in
+    /// flight, if something is: a block that is being freed may be unmapped.
+    fn break_down_largest(&mut self, state: &State, time_ns: u64, is_alone: bool) {
         let Some(point) = self.points.last() else { return };
         let of = |breakdown: &Breakdown| breakdown.resident_bytes;
         let at_peak = self.at_peak.as_ref().map_or(0, of);
@@ -242,6 +252,10 @@ impl Checkpoints {
         let is_early = point.resident_bytes < self.requested_peak_bytes / 2;
         let is_worth = grown > before / LARGEST_SHARE || time_ns >= self.next_largest;
         if grown == 0 || is_early || !is_worth {
+            return;
+        }
+        if !is_alone {
+            self.waits_for_rest = true;
             return;
         }
         self.next_largest = time_ns.saturating_add(self.duration / LARGEST_SHARE);
@@ -303,8 +317,15 @@ pub(super) fn state_account(
 
 /// Resident memory now, by the exact reading, and where it goes.
 pub(super) fn break_down(state: &State, constant_bytes: u64) -> Result<Breakdown, String> {
-    let resident = Rollup::read()?.anonymous_bytes.saturating_sub(constant_bytes);
+    let rollup = Rollup::read()?;
+    if rollup.reserved_huge_bytes > 0 {
+        return Err(format!(
+            "the allocator uses {} bytes of the kernel's reserve of huge pages (hugetlb), which no resident size \
+             counts: take the reserve or the setting away",
+            rollup.reserved_huge_bytes
+        ));
+    }
+    let resident = rollup.anonymous_bytes.saturating_sub(constant_bytes);
     let usable = state.counts.usable.load(Ordering::Relaxed).max(0) as u64;
     memory::break_down(&state.slots, state.sizes.is_some().then_some(usable), resident)
-        .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))
 }

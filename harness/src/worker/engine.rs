@@ -74,6 +74,14 @@ pub(super) struct Engine {
 // SAFETY: `control` is reached by one thread at a time, as said there; everything else may be shared.
 unsafe impl Sync for Engine {}
 
+/// What the replay has taken so far.
+#[derive(Clone, Copy)]
+pub(super) struct Spent {
+    pub(super) usage: Usage,
+    pub(super) thread_start_ns: u64,
+    pub(super) clock_reads: u64,
+}
+
 /// The state of the replay.
 pub(super) struct Control {
     phase: Phase,
@@ -88,8 +96,8 @@ pub(super) struct Control {
     /// The real clock at time 0 of the trace.
     start_ns: u64,
     pub(super) checkpoints: Option<Checkpoints>,
-    pub(super) begin: Option<Usage>,
-    pub(super) end: Option<Usage>,
+    pub(super) begin: Option<Spent>,
+    pub(super) end: Option<Spent>,
 }
 
 impl Engine {
@@ -147,7 +155,7 @@ impl Engine {
             if self.shows_trace_time(phase) {
                 control.clock_base_ns = clock::make_virtual();
             }
-            control.begin = Some(Usage::read());
+            control.begin = Some(self.spent());
             control.start_ns = clock::real_ns();
             self.open_next(control);
         }
@@ -249,9 +257,10 @@ impl Engine {
             if let Some(checkpoints) = &mut control.checkpoints
                 && control.phase == Phase::Trace
             {
-                checkpoints.after_window(&self.state, done, &head);
-                // In causal order the next window may be open, and change what was just read.
-                if control.progress.open_count() > 1 {
+                // In causal order the next window may be open, and change what is read.
+                let is_alone = control.progress.open_count() == 1;
+                checkpoints.after_window(&self.state, done, &head, is_alone);
+                if !is_alone {
                     checkpoints.work_begins();
                 }
             }
@@ -285,11 +294,14 @@ impl Engine {
                 }
                 return;
             };
-            // The window after the peak waits too: the peak is measured at rest.
+            // Blocks are inspected at rest: the window after the peak waits too.
             let strict = self.strict.load(Ordering::Relaxed);
+            let inspects = |checkpoints: &Checkpoints| {
+                checkpoints.waits_for_rest() || control.progress.next() == self.info.peak_window + 1
+            };
             let alone = strict
                 || head.flags & WINDOW_BARRIER != 0
-                || (control.checkpoints.is_some() && control.progress.next() == self.info.peak_window + 1);
+                || control.checkpoints.as_ref().is_some_and(inspects);
             if !control.progress.may_open(alone) {
                 return;
             }
@@ -345,7 +357,12 @@ impl Engine {
         if let Some(checkpoints) = &mut control.checkpoints {
             checkpoints.fork(&self.state, head.first_time);
         }
-        control.begin = Some(Usage::read());
+        control.begin = Some(self.spent());
+    }
+
+    fn spent(&self) -> Spent {
+        let (thread_start_ns, clock_reads) = (self.threads.start_ns(), clock::reads());
+        Spent { usage: Usage::read(), thread_start_ns, clock_reads }
     }
 
     /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes
@@ -420,7 +437,7 @@ impl Engine {
     fn end_phase(&self, control: &mut Control) {
         if control.phase == Phase::Trace {
             self.threads.join_ended();
-            control.end = Some(Usage::read());
+            control.end = Some(self.spent());
             if self.pace == Pace::Virtual {
                 clock::advance_to(control.clock_base_ns.saturating_add(self.info.duration_ns));
             }

@@ -375,8 +375,8 @@ impl Log {
         self.last = self.batch_begin;
     }
 
-    /// The segment ends: the thread may wait before its next one, so no batch continues.
-    pub(super) fn end_segment(&mut self) {
+    /// No batch continues: the segment ends, and the thread may wait before its next one, or what follows is no call.
+    pub(super) fn drop_batch(&mut self) {
         if self.in_batch {
             self.in_batch = false;
             self.left = TIMED_OPERATIONS;
@@ -419,7 +419,7 @@ mod tests {
             log.count();
         }
         assert!(log.in_batch);
-        log.end_segment();
+        log.drop_batch();
         assert!(!log.in_batch, "a wait between two segments is in no batch");
         // Short segments must not keep calls from being timed: the next batch comes when it is due.
         (0..TIMED_OPERATIONS + BATCH_OPERATIONS).for_each(|_| log.count());

@@ -78,6 +78,8 @@ pub(super) struct Rollup {
     pub(super) anonymous_bytes: u64,
     pub(super) lazyfree_bytes: u64,
     pub(super) anon_huge_bytes: u64,
+    /// Pages of the kernel's reserve of huge pages, which count in no resident size.
+    pub(super) reserved_huge_bytes: u64,
     /// Proportional share of anonymous memory; none before Linux 5.4.
     pub(super) anonymous_share_bytes: Option<u64>,
 }
@@ -93,6 +95,7 @@ impl Rollup {
             anonymous_bytes: sum("Anonymous"),
             lazyfree_bytes: sum("LazyFree"),
             anon_huge_bytes: sum("AnonHugePages"),
+            reserved_huge_bytes: sum("Private_Hugetlb") + sum("Shared_Hugetlb"),
             anonymous_share_bytes: maps
                 .iter()
                 .filter_map(|map| map.extension.map.get("Pss_Anon").copied())
@@ -116,12 +119,22 @@ pub(super) fn live_blocks(slots: &Slots) -> Vec<(u64, u64)> {
     blocks
 }
 
+/// How far the pages of live blocks may exceed resident memory: one over this number of them, and these bytes more. A
+/// page that was only read has no memory of its own, and the harness's constant is that of another process.
+const UNCOUNTED_SHARE: u64 = 8;
+const UNCOUNTED_BYTES: u64 = 256 << 10;
+
 /// Where resident and requested bytes go, over the live objects of a memory pass at rest.
+///
+/// # Errors
+///
+/// Live blocks that the kernel cannot tell about, and those in memory that no resident size here counts: shared
+/// mappings, and the kernel's reserve of huge pages.
 pub(super) fn break_down(
     slots: &Slots,
     usable_bytes: Option<u64>,
     resident_bytes: u64,
-) -> io::Result<Breakdown> {
+) -> Result<Breakdown, String> {
     let blocks = live_blocks(slots);
     let requested_bytes: u64 = blocks.iter().map(|block| block.1).sum();
     let (mut untouched_bytes, mut live_pages) = (0, 0);
@@ -130,16 +143,24 @@ pub(super) fn break_down(
         let count = adjoining(rest);
         let (group, after) = rest.split_at(count);
         rest = after;
-        let (untouched, pages) = inspect(group)?;
+        let (untouched, pages) = inspect(group)
+            .map_err(|error| format!("cannot ask which pages of live blocks are resident: {error}"))?;
         untouched_bytes += untouched;
         live_pages += pages;
+    }
+    let live_bytes = live_pages * PAGE_BYTES;
+    if live_bytes.saturating_sub(resident_bytes) > live_bytes / UNCOUNTED_SHARE + UNCOUNTED_BYTES {
+        return Err(format!(
+            "live blocks have {live_bytes} resident bytes, and private memory only {resident_bytes}: the allocator \
+             uses shared mappings, which are not counted"
+        ));
     }
     Ok(Breakdown {
         resident_bytes,
         requested_bytes,
         internal_bytes: usable_bytes.map(|usable| usable.saturating_sub(requested_bytes)),
         untouched_bytes,
-        held_bytes: resident_bytes.saturating_sub(live_pages * PAGE_BYTES),
+        held_bytes: resident_bytes.saturating_sub(live_bytes),
     })
 }
 

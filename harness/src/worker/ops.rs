@@ -237,9 +237,15 @@ fn step<I: Instrument, const TOUCH: u8>(
             unsafe { libc::free(ptr::null_mut()) };
             I::called(local, &op);
         }
-        // SAFETY: the operations before this one on the object are done, and it has at least `size` bytes.
-        Code::Work => unsafe { work(pointer.load(Ordering::Relaxed), op.size as usize, op.old_size) },
-        Code::MallocTrim | Code::Mallopt => tune(op.code, op.size, op.old_size),
+        Code::Work => {
+            I::other(local);
+            // SAFETY: the operations before this one on the object are done, and it has at least `size` bytes.
+            unsafe { work(pointer.load(Ordering::Relaxed), op.size as usize, op.old_size) };
+        }
+        Code::MallocTrim | Code::Mallopt => {
+            I::other(local);
+            tune(op.code, op.size, op.old_size);
+        }
     }
     if op.flags & OP_PUBLISHES != 0 {
         gate::publish_generation(state, op.slot, op.generation, local);

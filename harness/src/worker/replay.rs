@@ -91,11 +91,9 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         layout::vary(seed);
     }
     let counters = Counters::read()?;
-    let reads = clock::reads();
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
     // The trace is what the program did; what follows, and the answer, belong to the harness.
     membership::leave()?;
-    reply.measured.clock_reads = Some(clock::reads() - reads);
     note_replay(engine, reply);
     let faults = reply.measured.page_faults_minor.unwrap_or(0);
     let mut footprint = find_footprint(counters, Counters::read()?, faults)?;
@@ -118,19 +116,20 @@ fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
         .map_err(|error| format!("cannot replay the program: {error}"))?;
     let no_memory = |bytes: usize| format!("the system refuses {bytes} bytes for the harness's tables");
     let noted = matches!(job.pass, Pass::Memory | Pass::Check);
-    let asks = job.pass == Pass::Memory && loaded.tells_usable_size;
+    let asks = loaded.tells_usable_size;
     let runner = match job.pass {
         Pass::Throughput | Pass::Exec => ops::runner::<Bare>(job.touch),
         Pass::Latency => ops::runner::<Timed>(job.touch),
         Pass::Memory if asks => ops::runner::<Tracked<true>>(job.touch),
         Pass::Memory => ops::runner::<Tracked<false>>(job.touch),
-        Pass::Check => ops::runner::<Checked>(Touch::None),
+        Pass::Check if asks => ops::runner::<Checked<true>>(Touch::None),
+        Pass::Check => ops::runner::<Checked<false>>(Touch::None),
     };
     let state = State {
         slots: Slots::new(job.info.slots, noted).map_err(no_memory)?,
         counts: Counts::default(),
         histograms: (job.pass == Pass::Latency).then(Histograms::new),
-        sizes: asks.then(Sizes::new).transpose().map_err(no_memory)?,
+        sizes: (job.pass == Pass::Memory && asks).then(Sizes::new).transpose().map_err(no_memory)?,
         empty_span: (job.pass == Pass::Throughput).then(Empty::measure),
     };
     let checkpoints = (job.pass == Pass::Memory).then(|| Checkpoints::new(job, loaded.family)).transpose();
@@ -144,6 +143,9 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
     let measured = &mut reply.measured;
     let usage = engine.with_control(|control| control.begin.take().zip(control.end.take()));
     if let Some((begin, end)) = usage {
+        measured.thread_start_ns = Some(end.thread_start_ns - begin.thread_start_ns);
+        measured.clock_reads = Some(end.clock_reads - begin.clock_reads);
+        let (begin, end) = (begin.usage, end.usage);
         measured.wall_ns = Some(end.real_ns - begin.real_ns);
         measured.cpu_user_ns = Some(end.user_ns.saturating_sub(begin.user_ns));
         measured.cpu_system_ns = Some(end.system_ns.saturating_sub(begin.system_ns));
@@ -155,7 +157,6 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
         note_busy(engine, measured);
     }
     let counts = &engine.state.counts;
-    measured.thread_start_ns = Some(engine.threads.start_ns());
     measured.requested_peak_reached_bytes = Some(counts.requested_peak.load(Relaxed).max(0) as u64);
     measured.waits = Some(counts.waits.load(Relaxed));
     measured.wakeups = Some(counts.wakeups.load(Relaxed));

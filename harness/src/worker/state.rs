@@ -87,7 +87,7 @@ impl State {
             self.counts.spin_ns.fetch_add(spans.spin_ns, Ordering::Relaxed);
         }
         if let (Some(log), Some(histograms)) = (&mut local.log, &self.histograms) {
-            log.end_segment();
+            log.drop_batch();
             log.flush(histograms);
         }
     }

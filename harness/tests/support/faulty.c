@@ -9,6 +9,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef FAULT_SHARED
+#define SHARING MAP_SHARED
+#else
+#define SHARING MAP_PRIVATE
+#endif
+
 static char *next, *end;
 static unsigned long calls;
 static volatile int lock;
@@ -63,7 +69,7 @@ static void *take(size_t size, size_t alignment) {
     }
     if (!next || block + size > (uintptr_t)end) {
         size_t bytes = (size + alignment + (64 << 20)) & ~(size_t)4095;
-        next = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        next = mmap(NULL, bytes, PROT_READ | PROT_WRITE, SHARING | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (next == MAP_FAILED) abort();
         end = next + bytes;
         block = ((uintptr_t)next + 16 + alignment - 1) & ~(uintptr_t)(alignment - 1);
@@ -76,7 +82,10 @@ static void *take(size_t size, size_t alignment) {
 
 void *malloc(size_t size) { return take(size, 16); }
 void free(void *block) { (void)block; }
-size_t malloc_usable_size(void *block) { return block ? ((size_t *)block)[-1] : 0; }
+static size_t size_of(void *block) { return block ? ((size_t *)block)[-1] : 0; }
+#ifndef FAULT_BLIND
+size_t malloc_usable_size(void *block) { return size_of(block); }
+#endif
 
 void *calloc(size_t count, size_t size) {
     void *block = take(count * size, 16);
@@ -88,7 +97,7 @@ void *calloc(size_t count, size_t size) {
 
 void *realloc(void *old, size_t size) {
     void *block = take(size, 16);
-    size_t kept = malloc_usable_size(old);
+    size_t kept = size_of(old);
 #ifdef FAULT_REALLOC
     if (calls > 2000) kept /= 2;
 #endif

@@ -23,6 +23,9 @@ use super::{Order, Windows};
 const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
 /// Only blocks above this size can be touched in a page that a later shrink removes.
 const PAGE_BYTES: u64 = 4096;
+/// In strict order, what is measured at the requested peak is measured at the end of its window: the window ends
+/// before requested bytes fall below the largest so far by more than one over this number of it.
+const PEAK_SHARE: u64 = 1024;
 /// More threads than any process has; protects against a damaged file.
 const THREADS_MAX: u32 = 1 << 22;
 
@@ -135,6 +138,8 @@ impl<'a> Compiler<'a> {
             self.has_times && self.cut.time_ns.is_some_and(|span| time - self.current.head.first_time > span);
         if barrier || late {
             self.close_window(Some((time, if barrier { WINDOW_BARRIER } else { 0 })))?;
+        } else if self.leaves_peak(event.action) {
+            self.close_window(Some((time, 0)))?;
         }
         self.action(event.thread, event.action)?;
         if event.action.is_event() {
@@ -153,6 +158,22 @@ impl<'a> Compiler<'a> {
             self.close_window(Some((time, 0)))?;
         }
         Ok(())
+    }
+
+    /// Whether the window has the largest requested bytes so far, and would end with clearly less after this.
+    fn leaves_peak(&self, action: Action) -> bool {
+        if self.order == Order::Causal || self.peak.1 != self.current.number {
+            return false;
+        }
+        let (object, kept) = match action {
+            Action::Free { object } | Action::ReallocFree { object } | Action::FreeMissed { object } => {
+                (object, 0)
+            }
+            Action::Realloc { object, size } => (object, size),
+            _ => return false,
+        };
+        let lost = self.live.get(&object).map_or(0, |live| live.size.saturating_sub(kept));
+        self.peak.0 - (self.requested - lost) > self.peak.0 / PEAK_SHARE
     }
 
     /// Figures count only what follows.

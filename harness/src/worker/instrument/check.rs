@@ -14,15 +14,19 @@ use crate::worker::{Status, answer};
 /// Patterns handed out so far.
 static SEEDS: AtomicU64 = AtomicU64::new(1);
 
-/// Fills and verifies.
-pub(crate) struct Checked;
+/// Fills and verifies. Asks for the usable size of each block only if the allocator tells it: otherwise the C library
+/// would answer, which knows nothing of the block.
+pub(crate) struct Checked<const ASKS: bool>;
 
-impl Instrument for Checked {
+impl<const ASKS: bool> Instrument for Checked<ASKS> {
     fn placed(state: &State, _local: &mut Local, op: &Op, block: *mut c_void) {
         if block.is_null() {
             return;
         }
-        check_block(op, block);
+        check_alignment(op, block);
+        if ASKS {
+            check_usable_size(op, block);
+        }
         let note = &state.slots.notes[op.slot as usize];
         // SAFETY: the block has `size` bytes and is this object's alone; malloc'd bytes may be unset, but are
         // written before they are read, except where the allocator itself promises their value.
@@ -62,8 +66,8 @@ impl Instrument for Checked {
     }
 }
 
-/// Alignment and usable size as promised by the standard and the request.
-fn check_block(op: &Op, block: *mut c_void) {
+/// Alignment as promised by the standard and the request.
+fn check_alignment(op: &Op, block: *mut c_void) {
     let asked = if op.code == Code::AlignedAlloc { 1u64 << (op.alignment_log2 & 63) } else { 1 };
     // A block smaller than 16 bytes need only be aligned for types that fit into it.
     let natural = if op.size >= 16 {
@@ -77,7 +81,11 @@ fn check_block(op: &Op, block: *mut c_void) {
     if !(block.addr() as u64).is_multiple_of(alignment) {
         fault(op, &format!("the block at {block:p} is not aligned to {alignment}"));
     }
-    // SAFETY: the block was just returned by the allocator.
+}
+
+/// A block must have at least the requested bytes.
+fn check_usable_size(op: &Op, block: *mut c_void) {
+    // SAFETY: the block was just returned by the allocator, which has this function.
     let usable = unsafe { libc::malloc_usable_size(block) } as u64;
     if usable < op.size {
         fault(op, &format!("malloc_usable_size says {usable}"));

@@ -45,6 +45,13 @@ impl Instrument for Timed {
     }
 
     #[inline(always)]
+    fn other(local: &mut Local) {
+        if let Some(log) = &mut local.log {
+            log.drop_batch();
+        }
+    }
+
+    #[inline(always)]
     fn done(state: &State, local: &mut Local) {
         let (Some(log), Some(histograms)) = (&mut local.log, &state.histograms) else { return };
         log.done(histograms);

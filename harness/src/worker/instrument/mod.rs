@@ -35,6 +35,9 @@ pub(super) trait Instrument {
     /// An object's block is about to be freed or reallocated.
     #[inline(always)]
     fn leaving(_state: &State, _local: &mut Local, _op: &Op, _block: *mut c_void) {}
+    /// Before an operation of the replay that is no call of the trace: work on an object, or a tuning call.
+    #[inline(always)]
+    fn other(_local: &mut Local) {}
     /// After an operation.
     #[inline(always)]
     fn done(_state: &State, _local: &mut Local) {}
