@@ -202,6 +202,16 @@ fn in_causal_order_too_the_mean_is_below_the_peak() {
     }
 }
 
+/// Each block of this pattern is worked on between its allocation and its free, and a batch is of calls alone.
+#[test]
+fn work_is_in_no_batch_of_calls() {
+    let place = Place::new();
+    let what = "cache-thrash --pass latency --reps 1 -a ptmalloc2";
+    place.run(&what.split(' ').collect::<Vec<_>>()).success();
+    let latency = fs::read_to_string(place.path("out/latency.csv")).unwrap();
+    assert!(latency.contains(",malloc,") && !latency.contains(",batch,"), "{latency}");
+}
+
 /// NULL is a valid answer to malloc(0) and to an alignment that no machine has, if nothing is asked for.
 #[test]
 fn an_object_of_no_bytes_may_have_no_block() {
