@@ -120,6 +120,9 @@ impl Drop for Parent {
 
 /// In the stand-in: waits until nobody holds the other end. It keeps no other descriptor, so that nobody
 /// waits for it.
+///
+/// NOTE: bare system calls, because the C library's `read` and `close` note in the thread's data that it may be
+/// cancelled.
 extern "C" fn wait_for_end(read: *mut c_void) -> c_int {
     // SAFETY: system calls that take numbers, and a place of one byte; in a process of one thread. The thread that
     // forked it waits, and so does not miss its `errno`, which the two may share.
@@ -128,12 +131,12 @@ extern "C" fn wait_for_end(read: *mut c_void) -> c_int {
         if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) != 0 {
             // Linux before 5.9.
             (1..1024).for_each(|descriptor| {
-                libc::close(descriptor);
+                libc::syscall(libc::SYS_close, descriptor);
             });
         }
         let mut byte = 0_u8;
         // NOTE: an error is a handled signal, which nobody sends, or the end.
-        while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
+        while libc::syscall(libc::SYS_read, 0, &raw mut byte, 1) > 0 {}
         libc::_exit(0)
     }
 }
