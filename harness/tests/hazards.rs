@@ -155,17 +155,62 @@ fn no_end_loses_an_event() {
     }
 }
 
-#[test]
-fn a_library_loaded_later_is_recorded_once() {
+/// Has `dlopen.c` load a library, which is compiled with `options`. The program itself is linked with `linked`.
+fn load(library: &str, options: &[&str], linked: &[&str]) -> Recorded {
     let directory = tempfile::tempdir().expect("a directory");
-    let library = compile("dlopen_library.cc", directory.path(), &["-shared", "-fPIC"]);
-    let program = compile("dlopen.c", directory.path(), &[]);
+    let library = compile(library, directory.path(), &[&["-shared", "-fPIC"], options].concat());
+    let program = compile("dlopen.c", directory.path(), linked);
     let run = Recorded::run(directory, &program, &[], &[library.to_str().expect("UTF-8")], &[]);
     run.assert_whole();
-    let sized = run.total("requested_peak_bytes");
-    assert!(sized >= 77_777, "{sized}");
-    // Apart from the loader's own blocks: 40 from the library, 10 from the program.
+    run
+}
+
+/// What makes a program have a C++ library when it starts.
+const WITH_OPERATORS: [&str; 2] = ["-Wl,--no-as-needed", "-lstdc++"];
+
+#[test]
+fn a_library_loaded_later_is_recorded_once() {
+    for (options, linked) in
+        [(&[][..], &[][..]), (&["-static-libstdc++"], &[]), (&[], &WITH_OPERATORS), (&[], &["-rdynamic"])]
+    {
+        let run = load("dlopen_library.cc", options, linked);
+        let sized = run.total("requested_peak_bytes");
+        assert!(sized >= 77_777, "{sized}");
+        // Apart from the loader's own blocks: 40 from the library, 10 from the program.
+        assert_eq!(count_sized(&run, 77_777), 50, "{options:?} {linked:?}");
+        // The loader's are a few per library.
+        let all = run.total("malloc") + run.total("calloc");
+        assert!(all < 50 + 200, "{options:?} {linked:?}: {all} in all");
+    }
+}
+
+#[test]
+fn a_library_loaded_later_may_have_operators_of_its_own() {
+    let run = load("own_operators.cc", &[], &[]);
+    // Those that it asks malloc for have a head.
+    assert_eq!(count_sized(&run, 77_777), 40 + 10);
+}
+
+#[test]
+fn a_library_loaded_later_may_have_functions_of_jemallocs_names() {
+    let run = load("own_mallocx.c", &[], &[]);
     assert_eq!(count_sized(&run, 77_777), 50);
+}
+
+#[test]
+fn a_library_may_wait_for_a_thread_while_it_is_loaded() {
+    for (options, linked) in [(&[][..], &[][..]), (&["-static-libstdc++"], &[]), (&[], &WITH_OPERATORS)] {
+        let run = load("waiting_library.cc", options, linked);
+        assert_eq!((count_sized(&run, 77_777), run.total("threads")), (50, 2), "{options:?} {linked:?}");
+    }
+}
+
+#[test]
+fn the_first_use_of_an_operator_opens_no_file_and_keeps_the_loaders_message() {
+    for (options, linked) in [(&["-static-libstdc++"][..], &[][..]), (&[], &[]), (&[], &WITH_OPERATORS)] {
+        let run = load("closed_library.cc", options, linked);
+        assert_eq!(count_sized(&run, 77_777), 50, "{options:?} {linked:?}");
+    }
 }
 
 /// How many objects of that size a trace has.

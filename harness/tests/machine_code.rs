@@ -16,8 +16,8 @@ const ENTRIES: [(&str, &[&str]); 7] = [
     ("calloc", &[]),
     ("realloc", &[]),
     ("posix_memalign", &[]),
-    ("operator new(unsigned long)", &["malloc", "abort", "dlopen"]),
-    ("operator delete(void*)", &["free", "dlopen"]),
+    ("operator new(unsigned long)", &["malloc", "abort"]),
+    ("operator delete(void*)", &["free"]),
 ];
 /// Functions of other libraries that rare paths may call: none allocates, locks or unwinds. (`dlsym` and
 /// similar functions find the next allocator, once, before it is used.)

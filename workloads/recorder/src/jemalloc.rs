@@ -1,7 +1,7 @@
 //! jemalloc's own functions, if the next allocator has them.
 //!
-//! NOTE: they are always exported, so that calls are seen. A program that checks by a weak reference whether
-//! `mallocx` exists finds it while it is recorded; without jemalloc, it allocates nothing.
+//! NOTE: they are exported until it is known that there is no other. A program that checks by a weak reference
+//! whether `mallocx` exists finds it while it is recorded; without jemalloc, it allocates nothing.
 
 use core::ffi::{c_int, c_void};
 

@@ -7,7 +7,7 @@
 //! no function allocates, panics, or changes errno; a call that cannot be recorded is still forwarded.
 //! `heaplab-raw` has drawings of what is written.
 //!
-//! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `next`, `process`, `chunk`,
+//! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `exports`, `next`, `process`, `chunk`,
 //! `large`, `key`, `record`, `ending`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
 //! `filter`, `mappings`, `creation`, `fork`.
 #![allow(unsafe_code)]
@@ -18,6 +18,7 @@ mod chunk;
 mod control;
 mod creation;
 mod ending;
+mod exports;
 mod filter;
 mod fork;
 mod jemalloc;
@@ -54,6 +55,7 @@ extern "C" fn finish() {
 extern "C" fn prepare() {
     next::resolve();
     next::resolve_rare();
+    operators::prepare();
     filter::prepare();
     ending::prepare();
     fork::prepare();

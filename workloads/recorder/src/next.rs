@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use crate::exports::Exports;
 use crate::thread::{BUSY, Start};
 use crate::{arena, storage};
 
@@ -62,11 +63,14 @@ impl<F: Copy> Next<F> {
         self.address.load(Ordering::Relaxed)
     }
 
-    /// Searches for it; the present address stays if there is none.
-    fn search(&self) {
+    /// Searches for it. If there is none, the present address stays, and this library's own function of that name
+    /// is withdrawn from `exports`.
+    fn search(&self, exports: Option<&Exports>) {
         let found = search(self.name);
         if !found.is_null() {
             self.address.store(found, Ordering::Relaxed);
+        } else if let Some(exports) = exports {
+            exports.withdraw(self.name);
         }
     }
 
@@ -97,8 +101,8 @@ macro_rules! functions {
     ($search:ident: $($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
         $(pub(crate) static $place: Next<$kind> = Next::new($name, functions!(@first $($first)?));)*
 
-        fn $search() {
-            $($place.search();)*
+        fn $search(exports: Option<&Exports>) {
+            $($place.search(exports);)*
         }
     };
     (@first) => { ptr::null_mut() };
@@ -166,7 +170,7 @@ fn resolve_now() -> bool {
         return true;
     }
     storage::set_thread(&BUSY);
-    search_for_all();
+    search_for_all(None);
     if arena::calls() > 0 {
         FOUND_FREE.replace(FREE.address());
         FOUND_REALLOC.replace(REALLOC.address());
@@ -199,7 +203,7 @@ fn resolve_rare_now() {
     }
     let thread = storage::thread();
     storage::set_thread(&BUSY);
-    search_for_rare();
+    search_for_rare(Exports::open().as_ref());
     forget_failures();
     storage::set_thread(thread);
     RARE_PROGRESS.store(FOUND, Ordering::Release);
@@ -207,7 +211,7 @@ fn resolve_rare_now() {
 
 /// Frees what dlsym has allocated to report the name that it did not find: 105 bytes of the program's heap
 /// that would stay as long as the thread.
-fn forget_failures() {
+pub(crate) fn forget_failures() {
     // SAFETY: dlerror has no preconditions. The first call gives the message out, the second frees it.
     unsafe {
         libc::dlerror();
@@ -219,15 +223,6 @@ fn forget_failures() {
 pub(crate) fn search(name: &CStr) -> *mut c_void {
     // SAFETY: the name ends with a NUL.
     unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
-}
-
-/// What the name means in a library that is already loaded anywhere; NULL if nothing.
-pub(crate) fn search_loaded(library: &CStr, name: &CStr) -> *mut c_void {
-    // SAFETY: the names end with a NUL. The library is kept from then on: its function is.
-    unsafe {
-        let handle = libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
-        if handle.is_null() { handle } else { libc::dlsym(handle, name.as_ptr()) }
-    }
 }
 
 /// The object that contains an address: where it starts, and its path; none if no object contains it.

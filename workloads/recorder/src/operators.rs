@@ -2,10 +2,11 @@
 //!
 //! The C++ library's own operators call malloc and free, which this library records: they are passed straight
 //! on. Those of an allocator (jemalloc, tcmalloc, mimalloc) do not, and are recorded here: an operator
-//! belongs to the allocator if it is in the same object as the next `malloc`. A C program may load a C++
-//! library later, where the usual search does not find it: then it is searched for by its name.
+//! belongs to the allocator if it is in the same object as the next `malloc`.
 //!
-//! An operator new that throws passes through here without being recorded.
+//! All forms are searched for before `main`, and never afterwards: a search takes the loader's lock, which a
+//! thread may hold while it waits for another that uses an operator. A form that the program does not have then
+//! is [withdrawn](crate::exports), so libraries that it loads later use their own.
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -13,11 +14,31 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use heaplab_raw::Allocation;
 
 use crate::call::{self, aligned};
+use crate::exports::Exports;
 use crate::malloc::free;
+use crate::thread::BUSY;
 use crate::{malloc as family, next, record, storage};
 
-/// C++ libraries by name, in case they were loaded so that the usual search does not see them.
-const LIBRARIES: [&CStr; 3] = [c"libstdc++.so.6", c"libc++abi.so.1", c"libc++.so.1"];
+/// Whether [`prepare`] has run.
+static IS_PREPARED: AtomicBool = AtomicBool::new(false);
+
+/// Searches for all forms, before `main`, and withdraws those that the program does not have.
+pub(crate) fn prepare() {
+    let thread = storage::thread();
+    storage::set_thread(&BUSY);
+    let exports = Exports::open();
+    for operator in FORMS {
+        if operator.search().is_null()
+            && let Some(exports) = &exports
+        {
+            exports.withdraw(operator.name);
+        }
+    }
+    drop(exports);
+    next::forget_failures();
+    IS_PREPARED.store(true, Ordering::Release);
+    storage::set_thread(thread);
+}
 
 /// An operator as the next object has it.
 struct Operator {
@@ -28,7 +49,11 @@ struct Operator {
 }
 
 impl Operator {
-    const fn new(name: &'static CStr) -> Operator {
+    const fn new(name: &'static [u8]) -> Operator {
+        let name = match CStr::from_bytes_with_nul(name) {
+            Ok(name) => name,
+            Err(_) => panic!("a name without NUL"),
+        };
         Operator {
             name,
             address: AtomicPtr::new(core::ptr::null_mut()),
@@ -36,26 +61,33 @@ impl Operator {
         }
     }
 
-    /// Its address; searches again if there was none yet. NULL if there is none.
+    /// Its address; NULL if there is none.
     #[inline(always)]
     fn find(&self) -> *mut c_void {
         let address = self.address.load(Ordering::Acquire);
-        if address.is_null() { self.search() } else { address }
+        if address.is_null() { self.find_early() } else { address }
     }
 
+    /// The operator may be called before this library is prepared, by a constructor of another.
     #[cold]
+    fn find_early(&self) -> *mut c_void {
+        let thread = storage::thread();
+        if IS_PREPARED.load(Ordering::Acquire) || thread.is(&BUSY) || !next::resolve() {
+            return self.address.load(Ordering::Acquire);
+        }
+        storage::set_thread(&BUSY);
+        let found = self.search();
+        storage::set_thread(thread);
+        found
+    }
+
     fn search(&self) -> *mut c_void {
-        if !next::resolve() {
-            return core::ptr::null_mut();
+        let found = next::search(self.name);
+        if found.is_null() {
+            return found;
         }
-        let mut found = next::search(self.name);
-        for library in LIBRARIES {
-            if found.is_null() {
-                found = next::search_loaded(library, self.name);
-            }
-        }
-        let of_malloc = next::object_of(next::MALLOC.address()).map(|(begin, _)| begin);
-        let own = next::object_of(found).map(|(begin, _)| begin);
+        let [own, of_malloc] =
+            [found, next::MALLOC.address()].map(|place| next::object_of(place).map(|(begin, _)| begin));
         self.is_allocators.store(own.is_some() && own == of_malloc, Ordering::Relaxed);
         self.address.store(found, Ordering::Release);
         found
@@ -65,7 +97,9 @@ impl Operator {
 /// Exports a form of operator new. `$record` calls the allocator's own and records it; `$without` is done if
 /// there is no such operator.
 macro_rules! operator_new {
-    ($symbol:literal, $rust:ident($($argument:ident: $kind:ty),*), |$call:ident| $record:expr, $without:expr) => {
+    ($place:ident, $symbol:literal, $rust:ident($($argument:ident: $kind:ty),*), |$call:ident| $record:expr, $without:expr) => {
+        static $place: Operator = Operator::new(concat!($symbol, "\0").as_bytes());
+
         /// A form of operator new.
         ///
         /// # Safety
@@ -73,19 +107,13 @@ macro_rules! operator_new {
         #[unsafe(export_name = $symbol)]
         pub(crate) unsafe extern "C-unwind" fn $rust($($argument: $kind),*) -> *mut c_void {
             type Function = unsafe extern "C-unwind" fn($($kind),*) -> *mut c_void;
-            static OPERATOR: Operator = {
-                match CStr::from_bytes_with_nul(concat!($symbol, "\0").as_bytes()) {
-                    Ok(name) => Operator::new(name),
-                    Err(_) => panic!("a name without NUL"),
-                }
-            };
-            let address = OPERATOR.find();
+            let address = $place.find();
             if address.is_null() {
                 return $without;
             }
             // SAFETY: what has that name is such a function.
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
-            if OPERATOR.is_allocators.load(Ordering::Relaxed) {
+            if $place.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
                 let $call = move || unsafe { function($($argument),*) };
                 return $record;
@@ -98,7 +126,9 @@ macro_rules! operator_new {
 
 /// Exports a form of operator delete.
 macro_rules! operator_delete {
-    ($symbol:literal, $rust:ident($block:ident $(, $argument:ident: $kind:ty)*)) => {
+    ($place:ident, $symbol:literal, $rust:ident($block:ident $(, $argument:ident: $kind:ty)*)) => {
+        static $place: Operator = Operator::new(concat!($symbol, "\0").as_bytes());
+
         /// A form of operator delete.
         ///
         /// # Safety
@@ -106,20 +136,14 @@ macro_rules! operator_delete {
         #[unsafe(export_name = $symbol)]
         pub(crate) unsafe extern "C-unwind" fn $rust($block: *mut c_void $(, $argument: $kind)*) {
             type Function = unsafe extern "C-unwind" fn(*mut c_void $(, $kind)*);
-            static OPERATOR: Operator = {
-                match CStr::from_bytes_with_nul(concat!($symbol, "\0").as_bytes()) {
-                    Ok(name) => Operator::new(name),
-                    Err(_) => panic!("a name without NUL"),
-                }
-            };
-            let address = OPERATOR.find();
+            let address = $place.find();
             if address.is_null() {
                 // SAFETY: the caller keeps the contract; the block is malloc's, as `without` made it.
                 return unsafe { free($block) };
             }
             // SAFETY: what has that name is such a function.
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
-            if OPERATOR.is_allocators.load(Ordering::Relaxed) {
+            if $place.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
                 return call::free($block, storage::depth(), move || unsafe { function($block $(, $argument)*) });
             }
@@ -132,63 +156,119 @@ macro_rules! operator_delete {
 /// `std::nothrow`, of which only the address is passed.
 type Nothrow = *const c_void;
 
-operator_new!("_Znwm", new(size: usize), |call| plain(size, call), or_abort(family::malloc(size.max(1))));
-operator_new!("_Znam", new_array(size: usize), |call| plain(size, call), or_abort(family::malloc(size.max(1))));
 operator_new!(
+    NEW,
+    "_Znwm",
+    new(size: usize),
+    |call| plain(size, call),
+    or_abort(family::malloc(size.max(1)))
+);
+operator_new!(
+    NEW_ARRAY,
+    "_Znam",
+    new_array(size: usize),
+    |call| plain(size, call),
+    or_abort(family::malloc(size.max(1)))
+);
+operator_new!(
+    NEW_NOTHROW,
     "_ZnwmRKSt9nothrow_t",
     new_nothrow(size: usize, tag: Nothrow),
     |call| plain(size, call),
     family::malloc(size.max(1))
 );
 operator_new!(
+    NEW_ARRAY_NOTHROW,
     "_ZnamRKSt9nothrow_t",
     new_array_nothrow(size: usize, tag: Nothrow),
     |call| plain(size, call),
     family::malloc(size.max(1))
 );
 operator_new!(
+    NEW_ALIGNED,
     "_ZnwmSt11align_val_t",
     new_aligned(size: usize, alignment: usize),
     |call| with_alignment(alignment, size, call),
     or_abort(family::memalign(alignment, size.max(1)))
 );
 operator_new!(
+    NEW_ARRAY_ALIGNED,
     "_ZnamSt11align_val_t",
     new_array_aligned(size: usize, alignment: usize),
     |call| with_alignment(alignment, size, call),
     or_abort(family::memalign(alignment, size.max(1)))
 );
 operator_new!(
+    NEW_ALIGNED_NOTHROW,
     "_ZnwmSt11align_val_tRKSt9nothrow_t",
     new_aligned_nothrow(size: usize, alignment: usize, tag: Nothrow),
     |call| with_alignment(alignment, size, call),
     family::memalign(alignment, size.max(1))
 );
 operator_new!(
+    NEW_ARRAY_ALIGNED_NOTHROW,
     "_ZnamSt11align_val_tRKSt9nothrow_t",
     new_array_aligned_nothrow(size: usize, alignment: usize, tag: Nothrow),
     |call| with_alignment(alignment, size, call),
     family::memalign(alignment, size.max(1))
 );
 
-operator_delete!("_ZdlPv", delete(block));
-operator_delete!("_ZdaPv", delete_array(block));
-operator_delete!("_ZdlPvm", delete_sized(block, size: usize));
-operator_delete!("_ZdaPvm", delete_array_sized(block, size: usize));
-operator_delete!("_ZdlPvRKSt9nothrow_t", delete_nothrow(block, tag: Nothrow));
-operator_delete!("_ZdaPvRKSt9nothrow_t", delete_array_nothrow(block, tag: Nothrow));
-operator_delete!("_ZdlPvSt11align_val_t", delete_aligned(block, alignment: usize));
-operator_delete!("_ZdaPvSt11align_val_t", delete_array_aligned(block, alignment: usize));
-operator_delete!("_ZdlPvmSt11align_val_t", delete_sized_aligned(block, size: usize, alignment: usize));
-operator_delete!("_ZdaPvmSt11align_val_t", delete_array_sized_aligned(block, size: usize, alignment: usize));
+operator_delete!(DELETE, "_ZdlPv", delete(block));
+operator_delete!(DELETE_ARRAY, "_ZdaPv", delete_array(block));
+operator_delete!(DELETE_SIZED, "_ZdlPvm", delete_sized(block, size: usize));
+operator_delete!(DELETE_ARRAY_SIZED, "_ZdaPvm", delete_array_sized(block, size: usize));
+operator_delete!(DELETE_NOTHROW, "_ZdlPvRKSt9nothrow_t", delete_nothrow(block, tag: Nothrow));
+operator_delete!(DELETE_ARRAY_NOTHROW, "_ZdaPvRKSt9nothrow_t", delete_array_nothrow(block, tag: Nothrow));
+operator_delete!(DELETE_ALIGNED, "_ZdlPvSt11align_val_t", delete_aligned(block, alignment: usize));
 operator_delete!(
+    DELETE_ARRAY_ALIGNED,
+    "_ZdaPvSt11align_val_t",
+    delete_array_aligned(block, alignment: usize)
+);
+operator_delete!(
+    DELETE_SIZED_ALIGNED,
+    "_ZdlPvmSt11align_val_t",
+    delete_sized_aligned(block, size: usize, alignment: usize)
+);
+operator_delete!(
+    DELETE_ARRAY_SIZED_ALIGNED,
+    "_ZdaPvmSt11align_val_t",
+    delete_array_sized_aligned(block, size: usize, alignment: usize)
+);
+operator_delete!(
+    DELETE_ALIGNED_NOTHROW,
     "_ZdlPvSt11align_val_tRKSt9nothrow_t",
     delete_aligned_nothrow(block, alignment: usize, tag: Nothrow)
 );
 operator_delete!(
+    DELETE_ARRAY_ALIGNED_NOTHROW,
     "_ZdaPvSt11align_val_tRKSt9nothrow_t",
     delete_array_aligned_nothrow(block, alignment: usize, tag: Nothrow)
 );
+
+/// All of them.
+static FORMS: [&Operator; 20] = [
+    &NEW,
+    &NEW_ARRAY,
+    &NEW_NOTHROW,
+    &NEW_ARRAY_NOTHROW,
+    &NEW_ALIGNED,
+    &NEW_ARRAY_ALIGNED,
+    &NEW_ALIGNED_NOTHROW,
+    &NEW_ARRAY_ALIGNED_NOTHROW,
+    &DELETE,
+    &DELETE_ARRAY,
+    &DELETE_SIZED,
+    &DELETE_ARRAY_SIZED,
+    &DELETE_NOTHROW,
+    &DELETE_ARRAY_NOTHROW,
+    &DELETE_ALIGNED,
+    &DELETE_ARRAY_ALIGNED,
+    &DELETE_SIZED_ALIGNED,
+    &DELETE_ARRAY_SIZED_ALIGNED,
+    &DELETE_ALIGNED_NOTHROW,
+    &DELETE_ARRAY_ALIGNED_NOTHROW,
+];
 
 #[inline(always)]
 fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
