@@ -2,7 +2,7 @@
 //! program's output and exit status are the same as without the recorder.
 
 use crate::support;
-use crate::support::recording::{Recorded, compile, info};
+use crate::support::recording::{Recorded, compile, count_sized, info};
 use crate::support::rows;
 use serde_json::Value;
 
@@ -213,21 +213,6 @@ fn the_first_use_of_an_operator_opens_no_file_and_keeps_the_loaders_message() {
     }
 }
 
-/// How many objects of that size a trace has.
-fn count_sized(run: &Recorded, size: u64) -> usize {
-    let path = run.directory.path().join("trace.hlt");
-    let mut reader = heaplab_trace::TraceReader::open(&path).expect("a trace");
-    let mut count = 0;
-    while let Some(record) = reader.read_record().expect("a record") {
-        if let heaplab_trace::Record::Event(event) = record
-            && event.action.allocated().is_some_and(|(_, bytes)| bytes == size)
-        {
-            count += 1;
-        }
-    }
-    count
-}
-
 #[test]
 fn frees_after_the_last_destructors_are_recorded() {
     let run = Recorded::hazard("late_frees.c", &[], &[]);
@@ -347,13 +332,6 @@ fn a_program_may_block_every_signal() {
     let run = Recorded::hazard("blocked_signals.c", &[], &[]);
     run.assert_whole();
     assert_eq!((count_sized(&run, 500), run.total("threads")), (100, 2));
-}
-
-#[test]
-fn a_call_that_never_returns_does_not_end_the_recording() {
-    let run = Recorded::hazard("jump.c", &[], &[]);
-    run.assert_whole();
-    assert_eq!(count_sized(&run, 500), 20);
 }
 
 #[test]

@@ -20,8 +20,10 @@ const ENTRIES: [(&str, &[&str]); 7] = [
     ("operator delete(void*)", &["free"]),
 ];
 /// Functions of other libraries that rare paths may call: none allocates, locks or unwinds. (`dlsym` and
-/// similar functions find the next allocator, once, before it is used.)
-const CALLABLE: [&str; 17] = [
+/// similar functions find the next allocator, once, before it is used. What an allocator's operator throws is passed on
+/// by `_Unwind_Resume`; generic functions have one name, so it seems to be in reach of all.)
+const CALLABLE: [&str; 18] = [
+    "_Unwind_Resume",
     "__tls_get_addr",
     "__errno_location",
     "syscall",

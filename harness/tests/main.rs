@@ -14,6 +14,7 @@ mod extrapolate;
 mod figures;
 mod hazards;
 mod import_tools;
+mod interrupted;
 mod layers;
 mod limits;
 mod loads;

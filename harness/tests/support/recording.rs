@@ -100,3 +100,18 @@ pub(crate) fn info(trace: &Path) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("an object")
 }
+
+/// How many objects of that size a trace has.
+pub(crate) fn count_sized(run: &Recorded, size: u64) -> usize {
+    let path = run.directory.path().join("trace.hlt");
+    let mut reader = heaplab_trace::TraceReader::open(&path).expect("a trace");
+    let mut count = 0;
+    while let Some(record) = reader.read_record().expect("a record") {
+        if let heaplab_trace::Record::Event(event) = record
+            && event.action.allocated().is_some_and(|(_, bytes)| bytes == size)
+        {
+            count += 1;
+        }
+    }
+    count
+}

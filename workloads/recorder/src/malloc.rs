@@ -32,6 +32,8 @@ pub(crate) extern "C" fn malloc(size: usize) -> *mut c_void {
 }
 
 extern "C" fn malloc_at(size: usize, depth: u64) -> *mut c_void {
+    // SAFETY: the exported function passes the depth.
+    let depth = unsafe { storage::depth_of_call(depth) };
     // SAFETY: malloc takes any size.
     call::allocate(size, depth, Allocation::Malloc, move || unsafe { next::MALLOC.get()(size) })
 }
@@ -49,6 +51,8 @@ pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
 /// # Safety
 /// As of [`free`].
 unsafe extern "C" fn free_at(block: *mut c_void, depth: u64) {
+    // SAFETY: the exported function passes the depth.
+    let depth = unsafe { storage::depth_of_call(depth) };
     // SAFETY: the caller keeps the contract.
     call::free(block, depth, move || unsafe { next::FREE.get()(block) });
 }
@@ -61,6 +65,8 @@ pub(crate) extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 }
 
 extern "C" fn calloc_at(count: usize, size: usize, depth: u64) -> *mut c_void {
+    // SAFETY: the exported function passes the depth.
+    let depth = unsafe { storage::depth_of_call(depth) };
     let bytes = count.saturating_mul(size);
     // SAFETY: calloc takes any two numbers.
     call::allocate(bytes, depth, Allocation::Calloc, move || unsafe { next::CALLOC.get()(count, size) })
@@ -79,6 +85,8 @@ pub(crate) unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut
 /// # Safety
 /// As of [`realloc`].
 unsafe extern "C" fn realloc_at(block: *mut c_void, size: usize, depth: u64) -> *mut c_void {
+    // SAFETY: the exported function passes the depth.
+    let depth = unsafe { storage::depth_of_call(depth) };
     // SAFETY: the caller keeps the contract.
     call::resize(block, size, depth, move || unsafe { next::REALLOC.get()(block, size) })
 }

@@ -3,6 +3,7 @@
 //! The C++ library's own operators call malloc and free, which this library records: they are passed straight
 //! on. Those of an allocator (jemalloc, tcmalloc, mimalloc) do not, and are recorded here: an operator
 //! belongs to the allocator if it is in the same object as the next `malloc`.
+//! One that throws is a failed call.
 //!
 //! All forms are searched for before `main`, and never afterwards: a search takes the loader's lock, which a
 //! thread may hold while it waits for another that uses an operator. A form that the program does not have then
@@ -272,11 +273,37 @@ static FORMS: [&Operator; 20] = [
 
 #[inline(always)]
 fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
-    call::allocate(size, storage::depth(), Allocation::Malloc, function)
+    let depth = storage::depth();
+    let thrown = Thrown { depth, size, is_aligned: false };
+    call::allocate(size, depth, Allocation::Malloc, move || returning(function, thrown))
 }
 
 fn with_alignment(alignment: usize, size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
-    record::after(storage::depth(), function, |&block| aligned(block, alignment, size))
+    let depth = storage::depth();
+    let thrown = Thrown { depth, size, is_aligned: true };
+    record::after(depth, move || returning(function, thrown), |&block| aligned(block, alignment, size))
+}
+
+/// Calls `function`; if it throws, `thrown` is dropped.
+#[inline(always)]
+fn returning(function: impl FnOnce() -> *mut c_void, thrown: Thrown) -> *mut c_void {
+    let block = function();
+    core::mem::forget(thrown);
+    block
+}
+
+/// What an exception that leaves an operator does.
+struct Thrown {
+    depth: u64,
+    size: usize,
+    is_aligned: bool,
+}
+
+impl Drop for Thrown {
+    #[inline(always)]
+    fn drop(&mut self) {
+        record::leave_thrown(self.depth, self.size as u64, self.is_aligned);
+    }
 }
 
 /// Without a C++ library nothing can be thrown.

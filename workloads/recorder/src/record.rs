@@ -6,12 +6,14 @@
 //!
 //! While a call of the allocator runs, and while a record is made, the thread's word is replaced by the depth
 //! of the stack, which is never a word of the clock: calls that the allocator or a signal handler makes in
-//! between are forwarded and not recorded. If the call never returns, because a handler jumped out of it, the
-//! next call sees that its stack is no deeper, and recording continues.
+//! between are forwarded and not recorded. If the call never returns, because a handler jumped out of it, a later
+//! call sees that its stack is no deeper, or that the address that the first would return to is no longer on the
+//! stack, and recording continues. Where neither shows, what seems to be inside that call is
+//! [lost](INNER_MOST), and counted.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use heaplab_raw::{Event, Tick, encode};
+use heaplab_raw::{Call, Event, Tick, encode};
 
 use crate::thread::{BUSY, NOBODY, Thread};
 use crate::{chunk, control, key, large, process, storage};
@@ -104,8 +106,9 @@ fn attend(depth: u64) -> Option<&'static Thread> {
         thread = begin()?;
     }
     let inside = thread.tick.get();
-    if inside != 0 && inside.is_multiple_of(8) && depth < inside {
-        return None; // a call from within a call
+    if inside != 0 && inside.is_multiple_of(8) && storage::is_within(depth, inside) {
+        count_inner(thread);
+        return None;
     }
     thread.tick.set(depth);
     compiler_fence(Ordering::SeqCst);
@@ -114,6 +117,37 @@ fn attend(depth: u64) -> Option<&'static Thread> {
     }
     thread.tick.set(0);
     None
+}
+
+/// More calls than an allocator makes from within one: the others are the program's.
+const INNER_MOST: u32 = 1000;
+
+/// Counts a call from within a call, which is not recorded.
+fn count_inner(thread: &Thread) {
+    if thread.inner_at.replace(thread.cursor.get()) != thread.cursor.get() {
+        thread.inner.set(0);
+    }
+    let inner = thread.inner.get().saturating_add(1);
+    thread.inner.set(inner);
+    if inner > INNER_MOST
+        && let Some(image) = process::image()
+    {
+        image.add_lost(1);
+    }
+}
+
+/// Ends an allocation that does not return, because it throws an exception; nothing if the call at that depth is not
+/// being recorded.
+///
+/// NOTE: a C function, which the compiler knows not to unwind: it is called while something else does.
+#[cold]
+#[inline(never)]
+pub(crate) extern "C" fn leave_thrown(depth: u64, size: u64, is_aligned: bool) {
+    let thread = storage::thread();
+    if thread.tick.get() == depth {
+        let call = if is_aligned { Call::Aligned } else { Call::Malloc };
+        leave(thread, Event::Failed { call, size });
+    }
 }
 
 /// Starts the process's image, and its first thread, without an event.

@@ -108,3 +108,39 @@ pub(crate) fn depth() -> u64 {
     }
     depth
 }
+
+/// Bits of an address. The others of a depth have the last bits of the address that the call returns to, or are 0:
+/// not known.
+const ADDRESS_BITS: u32 = 48;
+/// How far from a call to look for the address that it returns to: so much of one stack is mapped.
+const NEAR_BYTES: u64 = 256 << 10;
+
+/// The depth of a call, from that of the stack before the function has made its frame: with where it returns to.
+///
+/// # Safety
+/// `depth` is what the stack pointer was at the call.
+#[inline(always)]
+pub(crate) unsafe fn depth_of_call(depth: u64) -> u64 {
+    // On AArch64 a call leaves the address in a register, and the function stores it wherever it likes.
+    if cfg!(target_arch = "x86_64") {
+        // SAFETY: the call has put the address there.
+        depth | u64::from(unsafe { (depth as *const u16).read() }) << ADDRESS_BITS
+    } else {
+        depth
+    }
+}
+
+/// Whether a call at `depth` is made from within one at `outer`: its stack is deeper, and the outer call can still
+/// return.
+pub(crate) fn is_within(depth: u64, outer: u64) -> bool {
+    let [depth, place] = [depth, outer].map(|depth| depth & ((1 << ADDRESS_BITS) - 1));
+    if depth >= place {
+        return false;
+    }
+    let returns_to = outer >> ADDRESS_BITS;
+    if returns_to == 0 || place.wrapping_sub(depth) > NEAR_BYTES {
+        return true;
+    }
+    // SAFETY: on the thread's own stack, between its end and the depth of a call that has been made.
+    u64::from(unsafe { (place as *const u16).read_volatile() }) == returns_to
+}

@@ -44,6 +44,9 @@ pub(crate) struct Thread {
     pub(crate) number: Cell<u32>,
     /// How often the destructor of its key ran.
     pub(crate) ending: Cell<u32>,
+    /// Calls from within the present one, and where its records end: nothing is written meanwhile.
+    pub(crate) inner: Cell<u32>,
+    pub(crate) inner_at: Cell<*mut u8>,
     /// Where a created thread starts.
     pub(crate) start: Cell<Option<Start>>,
     pub(crate) argument: Cell<*mut c_void>,
@@ -87,6 +90,8 @@ impl Thread {
             ordinal: Cell::new(0),
             number: Cell::new(0),
             ending: Cell::new(0),
+            inner: Cell::new(0),
+            inner_at: Cell::new(ptr::null_mut()),
             start: Cell::new(None),
             argument: Cell::new(ptr::null_mut()),
             next: Cell::new(ptr::null()),
@@ -103,6 +108,7 @@ impl Thread {
         self.sequence.set(0);
         self.number.set(0);
         self.ending.set(0);
+        self.inner.set(0);
         self.start.set(None);
         self.next.set(ptr::null());
     }

@@ -1,0 +1,39 @@
+//! Calls of the allocator that a signal's handler interrupts, or that are left without a return.
+
+use crate::support::recording::{Recorded, compile, count_sized};
+
+#[test]
+fn a_call_that_never_returns_does_not_end_the_recording() {
+    let run = Recorded::hazard("jump.c", &[], &[]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 500), 20);
+}
+
+/// An AArch64 call does not leave the address that it returns to on the stack.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn deeper_calls_after_one_that_never_returned_are_recorded() {
+    let run = Recorded::hazard("jump_deeper.c", &[], &["near"]);
+    run.assert_whole();
+    assert_eq!(count_sized(&run, 500), 10_000);
+}
+
+#[test]
+fn deeper_calls_that_cannot_be_told_from_inner_ones_are_lost_and_counted() {
+    let run = Recorded::hazard("jump_deeper.c", &[], &["hidden"]);
+    run.assert_unchanged();
+    assert_eq!((count_sized(&run, 500), run.total("lost")), (0, 20_000 - 1000), "{}", run.said());
+    assert!(run.said().contains("19000 events were lost"), "{}", run.said());
+}
+
+#[test]
+fn an_operator_that_throws_is_a_failed_call() {
+    for allocator in ["", "libjemalloc.so.2", "libtcmalloc_minimal.so.4"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = compile("thrown.cc", directory.path(), &[]);
+        let run = Recorded::run(directory, &program, &[], &[], &[("LD_PRELOAD", allocator)]);
+        run.assert_unchanged();
+        assert_eq!(count_sized(&run, 500), 10_000, "{allocator}: {}", run.said());
+        assert_eq!((run.total("failed"), run.total("lost")), (2, 0), "{allocator}");
+    }
+}
