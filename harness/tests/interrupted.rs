@@ -37,3 +37,13 @@ fn an_operator_that_throws_is_a_failed_call() {
         assert_eq!((run.total("failed"), run.total("lost")), (2, 0), "{allocator}");
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_handler_may_allocate_after_each_instruction_outside_the_allocator() {
+    let run = Recorded::hazard("stepped.c", &[], &["allocate"]);
+    // A thousand calls from within one are lost.
+    run.assert_unchanged();
+    assert_eq!(run.total("unseen_frees"), 0, "{}", run.said());
+    assert!(run.total("malloc") > 1000, "the handler's are recorded too");
+}

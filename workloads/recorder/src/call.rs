@@ -3,6 +3,9 @@
 //! Each has a common path, for when the clock has not advanced, there is room for the record and the block is
 //! not large, and a path for everything else. A call gets the depth of the stack: see [`record`].
 //!
+//! NOTE: a signal's handler may call the allocator anywhere outside it, and writes records then: where the next
+//! record goes, whether there is room, and which address was last are read after the call has entered.
+//!
 //! PERF: a common path makes one call, the forwarded one, and stores one record, or two for a resize; everything
 //! else is out of line. Arguments are in the order in which the exported functions get them, so they stay in their
 //! registers.
@@ -68,15 +71,16 @@ fn leave_rarely(block: *mut c_void, size: usize, by: Allocation, thread: &Thread
 pub(crate) fn free(block: *mut c_void, depth: u64, function: impl FnOnce()) {
     let thread = storage::thread();
     let tick = thread.tick.get();
-    if is_present(thread, tick)
-        && !block.is_null()
-        && !large::may_hold(block)
-        && let Some(record) = encode_free(block as u64, thread.last_address.get())
-    {
+    if tick == control::word() && !block.is_null() && !large::may_hold(block) {
         enter(thread, depth);
-        store(thread, record, block);
-        function();
-        return leave(thread, tick);
+        if has_room(thread)
+            && let Some(record) = encode_free(block as u64, thread.last_address.get())
+        {
+            store(thread, record, block);
+            function();
+            return leave(thread, tick);
+        }
+        leave(thread, tick);
     }
     free_rarely(block, depth, function);
 }
@@ -102,10 +106,14 @@ pub(crate) fn resize(
     }
     let thread = storage::thread();
     let tick = thread.tick.get();
-    if !is_present(thread, tick) || large::may_hold(block) {
+    if tick != control::word() || large::may_hold(block) {
         return resize_rarely(block, size, depth, function);
     }
     enter(thread, depth);
+    if !has_room(thread) {
+        leave(thread, tick);
+        return resize_rarely(block, size, depth, function);
+    }
     store(thread, encode_realloc_begin(block as u64, thread.last_address.get()), block);
     let moved = function();
     if is_present(thread, tick)
@@ -149,7 +157,12 @@ fn leave_resized(moved: *mut c_void, size: usize, thread: &Thread) {
 /// Whether the thread records, no time has passed since its last record, and there is room for another.
 #[inline(always)]
 fn is_present(thread: &Thread, tick: u64) -> bool {
-    tick == control::word() && thread.cursor.get() <= thread.limit.get()
+    tick == control::word() && has_room(thread)
+}
+
+#[inline(always)]
+fn has_room(thread: &Thread) -> bool {
+    thread.cursor.get() <= thread.limit.get()
 }
 
 #[inline(always)]
