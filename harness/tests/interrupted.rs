@@ -47,3 +47,11 @@ fn a_handler_may_allocate_after_each_instruction_outside_the_allocator() {
     assert_eq!(run.total("unseen_frees"), 0, "{}", run.said());
     assert!(run.total("malloc") > 1000, "the handler's are recorded too");
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_handler_can_unwind_from_each_instruction_of_the_recorder() {
+    let run = Recorded::hazard("stepped.c", &[], &["unwind"]);
+    run.assert_whole();
+    assert_eq!(run.recorded.stdout, b"unwound\n");
+}

@@ -30,6 +30,7 @@ pub(crate) fn watch(option: core::ffi::c_int) {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi::c_long {
     core::arch::naked_asm!(
+        ".cfi_startproc",
         "cmp rdi, {seccomp}",
         "jne 2f",
         "mov byte ptr [rip + {quiet}], 1",
@@ -48,6 +49,7 @@ pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi
         "3:",
         "mov rdi, rax",
         "jmp {fail}",
+        ".cfi_endproc",
         seccomp = const libc::SYS_seccomp,
         quiet = sym system::QUIET,
         fail = sym fail,
@@ -63,6 +65,7 @@ pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi::c_long {
     core::arch::naked_asm!(
+        ".cfi_startproc",
         "cmp x0, #{seccomp}",
         "b.ne 2f",
         "adrp x9, {quiet}",
@@ -83,6 +86,7 @@ pub(crate) unsafe extern "C" fn syscall(_number: core::ffi::c_long) -> core::ffi
         "ret",
         "3:",
         "b {fail}",
+        ".cfi_endproc",
         seccomp = const libc::SYS_seccomp,
         quiet = sym system::QUIET,
         fail = sym fail,

@@ -8,19 +8,19 @@ use crate::call::{self, aligned};
 use crate::{next, record, storage, system};
 
 /// The body of an exported function of one or two arguments: calls the function that it names with these
-/// arguments, followed by the depth of the stack at the call.
+/// arguments, followed by the depth of the stack at the call. It has no frame, and says so to who unwinds from it.
 macro_rules! told_depth {
     (1, $function:ident) => {{
         #[cfg(target_arch = "x86_64")]
-        core::arch::naked_asm!("mov rsi, rsp", "jmp {}", sym $function);
+        core::arch::naked_asm!(".cfi_startproc", "mov rsi, rsp", "jmp {}", ".cfi_endproc", sym $function);
         #[cfg(target_arch = "aarch64")]
-        core::arch::naked_asm!("mov x1, sp", "b {}", sym $function);
+        core::arch::naked_asm!(".cfi_startproc", "mov x1, sp", "b {}", ".cfi_endproc", sym $function);
     }};
     (2, $function:ident) => {{
         #[cfg(target_arch = "x86_64")]
-        core::arch::naked_asm!("mov rdx, rsp", "jmp {}", sym $function);
+        core::arch::naked_asm!(".cfi_startproc", "mov rdx, rsp", "jmp {}", ".cfi_endproc", sym $function);
         #[cfg(target_arch = "aarch64")]
-        core::arch::naked_asm!("mov x2, sp", "b {}", sym $function);
+        core::arch::naked_asm!(".cfi_startproc", "mov x2, sp", "b {}", ".cfi_endproc", sym $function);
     }};
 }
 
