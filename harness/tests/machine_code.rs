@@ -22,8 +22,9 @@ const ENTRIES: [(&str, &[&str]); 7] = [
 /// Functions of other libraries that rare paths may call: none allocates, locks or unwinds. (`dlsym` and
 /// similar functions find the next allocator, once, before it is used. What an allocator's operator throws is passed on
 /// by `_Unwind_Resume`; generic functions have one name, so it seems to be in reach of all.)
-const CALLABLE: [&str; 18] = [
+const CALLABLE: [&str; 19] = [
     "_Unwind_Resume",
+    "dl_iterate_phdr",
     "__tls_get_addr",
     "__errno_location",
     "syscall",

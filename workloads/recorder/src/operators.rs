@@ -10,6 +10,7 @@
 //! is [withdrawn](crate::exports), so libraries that it loads later use their own.
 
 use core::ffi::{CStr, c_void};
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use heaplab_raw::Allocation;
@@ -27,9 +28,9 @@ static IS_PREPARED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn prepare() {
     let thread = storage::thread();
     storage::set_thread(&BUSY);
-    let exports = Exports::open();
+    let (exports, allocator) = (Exports::open(), next::range_of(next::MALLOC.address()));
     for operator in FORMS {
-        if operator.search().is_null()
+        if operator.search(&allocator).is_null()
             && let Some(exports) = &exports
         {
             exports.withdraw(operator.name);
@@ -77,19 +78,15 @@ impl Operator {
             return self.address.load(Ordering::Acquire);
         }
         storage::set_thread(&BUSY);
-        let found = self.search();
+        let found = self.search(&next::range_of(next::MALLOC.address()));
         storage::set_thread(thread);
         found
     }
 
-    fn search(&self) -> *mut c_void {
+    /// Searches for it; the next malloc is in `allocator`.
+    fn search(&self, allocator: &Range<u64>) -> *mut c_void {
         let found = next::search(self.name);
-        if found.is_null() {
-            return found;
-        }
-        let [own, of_malloc] =
-            [found, next::MALLOC.address()].map(|place| next::object_of(place).map(|(begin, _)| begin));
-        self.is_allocators.store(own.is_some() && own == of_malloc, Ordering::Relaxed);
+        self.is_allocators.store(allocator.contains(&(found as u64)), Ordering::Relaxed);
         self.address.store(found, Ordering::Release);
         found
     }
