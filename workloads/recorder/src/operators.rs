@@ -143,7 +143,7 @@ macro_rules! operator_delete {
             let function = unsafe { core::mem::transmute::<*mut c_void, Function>(address) };
             if $place.is_allocators.load(Ordering::Relaxed) {
                 // SAFETY: the caller keeps the contract.
-                return call::free($block, storage::depth(), move || unsafe { function($block $(, $argument)*) });
+                return freed($block, move || unsafe { function($block $(, $argument)*) });
             }
             // SAFETY: the caller keeps the contract.
             unsafe { function($block $(, $argument)*) }
@@ -268,17 +268,24 @@ static FORMS: [&Operator; 20] = [
     &DELETE_ARRAY_ALIGNED_NOTHROW,
 ];
 
-#[inline(always)]
+/// PERF: out of line, as the others, so that an operator that is passed on saves no register.
+#[inline(never)]
 fn plain(size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
     let depth = storage::depth();
     let thrown = Thrown { depth, size, is_aligned: false };
     call::allocate(size, depth, Allocation::Malloc, move || returning(function, thrown))
 }
 
+#[inline(never)]
 fn with_alignment(alignment: usize, size: usize, function: impl FnOnce() -> *mut c_void) -> *mut c_void {
     let depth = storage::depth();
     let thrown = Thrown { depth, size, is_aligned: true };
     record::after(depth, move || returning(function, thrown), |&block| aligned(block, alignment, size))
+}
+
+#[inline(never)]
+fn freed(block: *mut c_void, function: impl FnOnce()) {
+    call::free(block, storage::depth(), function);
 }
 
 /// Calls `function`; if it throws, `thrown` is dropped.
