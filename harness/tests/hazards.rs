@@ -6,6 +6,8 @@ use crate::support::recording::{Recorded, compile, count_sized, info};
 use crate::support::rows;
 use serde_json::Value;
 
+mod losses;
+
 /// For each large block whose end says how much of it was resident: its size then, and the resident bytes.
 fn touches(run: &Recorded) -> Vec<(u64, u64)> {
     let path = run.directory.path().join("trace.hlt");

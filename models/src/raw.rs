@@ -5,7 +5,7 @@
 //! the same.
 
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::full_buffer::{FullBuffer, Place};
@@ -33,8 +33,8 @@ impl Page {
     }
 }
 
-/// Two buffers of a thread, or other parts of the file.
-struct Parts([UnsafeCell<u32>; 2]);
+/// Two buffers of a thread, or other parts of the file: as many as two that extend it can make.
+struct Parts([UnsafeCell<u32>; 4]);
 
 // SAFETY: a part is used by the thread that the page names; loom reports if two use it.
 unsafe impl Sync for Parts {}
@@ -43,7 +43,7 @@ unsafe impl Send for Parts {}
 
 impl Parts {
     fn zeros() -> Parts {
-        Parts([UnsafeCell::new(0), UnsafeCell::new(0)])
+        Parts([0; 4].map(UnsafeCell::new))
     }
 
     fn replace(&self, at: usize, content: u32) -> u32 {
@@ -106,32 +106,61 @@ fn collect(page: &Page, buffers: &Parts, copied: &mut Vec<u32>) {
     }
 }
 
-/// Two threads carve their parts of the file while the command makes room: no part is carved twice, and none
-/// before it exists.
-pub(crate) fn room() {
-    let shared = Arc::new((Page::zeros(), Parts::zeros()));
-    shared.0.publish(1);
-    let carve = |shared: &(Page, Parts)| {
-        let offset = shared.0.image().carve(PAGE, u64::MAX)?;
-        let found = shared.1.replace((offset / PAGE) as usize - 1, 2);
+/// A file as those who extend it see it: its length, which only grows, and its parts. Where a file system reserves
+/// nothing, a part is added by appending zeros, which the kernel places at the end that the file then has.
+struct Extended {
+    page: Page,
+    parts: Parts,
+    length: Mutex<u64>,
+}
+
+impl Extended {
+    fn append(&self) {
+        let mut length = self.length.lock().expect("nobody panics");
+        assert_eq!(self.parts.replace((*length / PAGE) as usize, 1), 0, "a part is made once");
+        *length += PAGE;
+    }
+
+    /// What the command and a thread do: extend the file to `to`, and say so.
+    fn extend(&self, to: u64) {
+        while *self.length.lock().expect("nobody panics") < to {
+            self.append();
+        }
+        self.page.image().make_room(to + PAGE);
+    }
+
+    fn carve(&self) -> Option<u64> {
+        let offset = self.page.image().carve(PAGE, u64::MAX)?;
+        let found = self.parts.replace((offset / PAGE) as usize - 1, 2);
         assert_eq!(found, 1, "the part is there, and nobody's");
         Some(offset)
-    };
+    }
+}
+
+/// Two threads carve their parts of the file, and extend it where they find no room, while the command makes room: no
+/// part is carved twice, none before it exists, and none is made again once it was carved.
+pub(crate) fn room() {
+    let file = Extended { page: Page::zeros(), parts: Parts::zeros(), length: Mutex::new(0) };
+    file.page.publish(1);
+    let shared = Arc::new(file);
     let threads: Vec<_> = (0..2)
         .map(|_| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || carve(&shared))
+            thread::spawn(move || {
+                shared.carve().or_else(|| {
+                    shared.extend(shared.page.image().next_offset());
+                    shared.carve()
+                })
+            })
         })
         .collect();
-    for at in 0..2 {
-        assert_eq!(shared.1.replace(at, 1), 0);
-        shared.0.image().make_room((at as u64 + 2) * PAGE);
-    }
+    shared.extend(PAGE);
     let carved: Vec<u64> = threads.into_iter().filter_map(|thread| thread.join().expect("it ends")).collect();
     let missing = 2 - carved.len();
-    let rest: Vec<u64> = (0..missing).filter_map(|_| carve(&shared)).collect();
+    shared.extend(2 * PAGE);
+    let rest: Vec<u64> = (0..missing).filter_map(|_| shared.carve()).collect();
     assert_eq!(carved.len() + rest.len(), 2, "what did not fit before does now");
-    assert_eq!(carve(&shared), None);
+    assert_eq!(shared.carve(), None);
 }
 
 /// Two forked children write their heads and join the list of images; the command, whenever it walks the

@@ -4,14 +4,14 @@
 //! A process that has dropped its rights needs both: it carves from the room, and hands over full buffers. Any other
 //! process does this itself if this one is late or gone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use heaplab_raw::{Control, FullBuffer, Image};
 use nix::sys::resource::{Resource, getrlimit};
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -75,8 +75,7 @@ impl Collector {
             }
             return;
         }
-        let made = images::open(&file.path).and_then(|opened| allocate(&opened, room, end - room));
-        match made {
+        match images::extend(&file.path, room, end) {
             Ok(()) => image.make_room(end),
             Err(error) => image.set_shortage(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())),
         }
@@ -144,21 +143,12 @@ fn is_misplaced(error: &io::Error) -> bool {
 
 const PAGE: u64 = heaplab_raw::PAGE_BYTES as u64;
 
-/// Reserves the bytes of a file, so that writing there cannot fail later.
-fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), offset, bytes) {
-        // The file system cannot do this: writing zeros has the same effect.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.write_all_at(&vec![0; bytes as usize], offset),
-        other => Ok(other?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::page::SharedPage;
     use heaplab_raw::{ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, Place};
-    use std::fs;
+    use std::fs::{self, File};
     use std::path::PathBuf;
     use std::sync::atomic::AtomicU64;
 

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heaplab_raw::{Image, ImageId, ImageState};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use super::directory::Directory;
@@ -20,6 +23,8 @@ use super::page::SharedPage;
 const RETRY_STEP: Duration = Duration::from_millis(100);
 /// Room that is made in the file of a process that may not extend it: as much as the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
+/// Zeros that are written at once where the file system cannot reserve bytes.
+const ZEROS_BYTES: usize = 256 << 10;
 
 /// Files of programs that have exited are kept until there are this many: a child that they forked may still
 /// start an image.
@@ -66,7 +71,7 @@ impl Page {
         let Some(image) = self.image() else { return false };
         let is_there = |process: u32| {
             let process = i32::try_from(process).ok().and_then(Pid::from_raw);
-            process.is_some_and(|process| test_kill_process(process) != Err(rustix::io::Errno::SRCH))
+            process.is_some_and(|process| test_kill_process(process) != Err(Errno::SRCH))
         };
         image.state() == Some(ImageState::Running) && image.host_process().is_none_or(is_there)
     }
@@ -118,7 +123,7 @@ impl ImageFile {
         let file = open(&path).ok()?;
         if file.metadata().ok()?.len() == 0 {
             // Its process may not write a file of that length, and waits; or it is about to write one.
-            let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, FIRST_ROOM_BYTES);
+            let _ = extend(&path, 0, FIRST_ROOM_BYTES);
         }
         let page = SharedPage::map(&file).ok()?;
         let is_head = Image::open(page.words()).is_ok_and(|image| image.head().id == first);
@@ -190,9 +195,38 @@ fn map_image(file: &File, offset: u64) -> Option<(SharedPage, ImageId, Option<u6
 }
 
 /// Opens a file of the recording. It follows no link, because others may write into the directory.
-pub(super) fn open(path: &std::path::Path) -> std::io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(NOFOLLOW).open(path)
+}
+
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
+
+/// Makes a file of the recording at least `to` bytes long, and reserves its bytes from `from` on, so that writing there
+/// cannot fail later. What is there already stays: processes may extend the file at the same time, and use what they
+/// added.
+pub(super) fn extend(path: &Path, from: u64, to: u64) -> io::Result<()> {
+    match fallocate(open(path)?, FallocateFlags::empty(), from, to.saturating_sub(from)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => append_zeros(path, to),
+        other => Ok(other?),
+    }
+}
+
+/// What the file system cannot reserve is written. The kernel places each piece at the end that the file has then: no
+/// other writer's bytes are below zeros of this one.
+fn append_zeros(path: &Path, to: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).custom_flags(NOFOLLOW).open(path)?;
+    let zeros = vec![0; ZEROS_BYTES];
+    loop {
+        let missing = to.saturating_sub(file.metadata()?.len());
+        if missing == 0 {
+            return Ok(());
+        }
+        match file.write(&zeros[..ZEROS_BYTES.min(usize::try_from(missing).unwrap_or(ZEROS_BYTES))]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -200,6 +234,7 @@ mod tests {
     use super::*;
     use heaplab_raw::{ImageHead, PAGE_BYTES};
     use std::fs;
+    use std::io::Seek;
     use std::sync::atomic::Ordering;
 
     const STEP: Duration = Duration::from_secs(1);
@@ -238,6 +273,32 @@ mod tests {
         let head = ImageHead { id, ..ImageHead::default() };
         first.link(Image::publish_fork(page.words(), &head, first), (at * PAGE_BYTES) as u64);
         page
+    }
+
+    #[test]
+    fn a_file_that_several_extend_keeps_what_is_there() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("file");
+        fs::write(&path, b"ones").expect("a file");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for to in 1..=16 {
+                        append_zeros(&path, to * 10_000).expect("room");
+                        let mut file = open(&path).expect("a file");
+                        let begin = file.seek(io::SeekFrom::Start((to - 1) * 10_000)).expect("a place");
+                        assert!(file.metadata().expect("a length").len() >= begin + 10_000);
+                        file.write_all(b"ones").expect("there is room");
+                    }
+                });
+            }
+        });
+        append_zeros(&path, 5).expect("nothing to do");
+        let bytes = fs::read(&path).expect("a file");
+        let (own, zeros) = (bytes.chunks(10_000).take(16), &bytes[160_000..]);
+        assert!(own.clone().all(|part| part.starts_with(b"ones") && part[4..].iter().all(|&byte| byte == 0)));
+        assert!(own.count() == 16 && zeros.iter().all(|&byte| byte == 0));
+        assert!(extend(&place.path().join("none"), 0, 1).is_err());
     }
 
     #[test]

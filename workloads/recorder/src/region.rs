@@ -36,7 +36,7 @@ static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes the file and maps it; returns its first page, which is zero.
 pub(crate) fn create(path: &CStr) -> Result<(&'static [AtomicU64; PAGE_WORDS], u64), i32> {
-    let descriptor = system::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)?;
+    let descriptor = system::open(path, libc::O_RDWR | libc::O_APPEND | libc::O_CREAT | libc::O_EXCL)?;
     let mapped = make_first_room(descriptor).and_then(|room| Ok((map_ahead(descriptor, room)?, room)));
     system::close(descriptor);
     let ((base, bytes), room) = mapped?;
@@ -51,7 +51,7 @@ fn make_first_room(descriptor: usize) -> Result<usize, i32> {
     let mut bytes = ROOM_BYTES.min(whole_pages(system::largest_file_bytes()));
     let mut errno = libc::EFBIG;
     while bytes >= ROOM_LEAST_BYTES {
-        match system::allocate(descriptor, 0, bytes) {
+        match system::extend(descriptor, 0, bytes as u64) {
             Ok(_) => return Ok(bytes),
             Err(found @ (libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) => errno = found,
             Err(other) => return Err(other),
@@ -150,13 +150,13 @@ fn make_room(image: Image<'_>, bytes: u64, mapped_bytes: u64, path: &CStr) -> Re
     if needed > mapped_bytes {
         return Err(libc::ENOMEM);
     }
-    let descriptor = system::open(path, libc::O_RDWR)?;
+    let descriptor = system::open(path, libc::O_RDWR | libc::O_APPEND)?;
     let most = system::largest_file_bytes().min(mapped_bytes);
     let end = room.max(needed).wrapping_add(ROOM_BYTES as u64).min(most);
     let made = if needed > end {
         Err(libc::EFBIG)
     } else if end > room {
-        system::allocate(descriptor, room, end.wrapping_sub(room) as usize)
+        system::extend(descriptor, room, end)
     } else {
         Ok(0)
     };

@@ -141,27 +141,46 @@ pub(crate) fn close(descriptor: usize) {
     let _ = unsafe { call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]) };
 }
 
-/// Reserves the bytes of a file and makes it that long, so that writing there cannot fail later.
-pub(crate) fn allocate(descriptor: usize, offset: u64, bytes: usize) -> Outcome {
+/// The zeros that a file is extended by where the file system cannot reserve bytes.
+static ZEROS: [u8; 4096] = [0; 4096];
+/// Where the size of files is limited, this much less is appended by a process itself: several threads may append at
+/// once, each by less than [`ZEROS`] too much, and beyond the limit a write is a signal.
+const APPENDED_LEAST_LEFT: u64 = 16 << 20;
+
+/// Makes a file at least `to` bytes long, and reserves its bytes from `from` on, so that writing there cannot fail
+/// later. What is there already stays: others may extend the file at the same time, and use what they added. The file
+/// was opened with O_APPEND.
+pub(crate) fn extend(descriptor: usize, from: u64, to: u64) -> Outcome {
+    let bytes = to.saturating_sub(from) as usize;
     // SAFETY: numbers alone.
-    let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, offset as usize, bytes, 0, 0]) };
+    let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, from as usize, bytes, 0, 0]) };
     match reserved {
-        // The file system cannot do this: writing zeros has the same effect.
-        Err(libc::EOPNOTSUPP | libc::ENOSYS) => write_zeros(descriptor, offset, bytes),
+        Err(libc::EOPNOTSUPP | libc::ENOSYS) => append_zeros(descriptor, from, to),
         other => other,
     }
 }
 
-fn write_zeros(descriptor: usize, offset: u64, bytes: usize) -> Outcome {
-    static ZEROS: [u8; 4096] = [0; 4096];
-    let mut done = 0;
-    while done < bytes {
-        let most = ZEROS.len().min(bytes.wrapping_sub(done));
-        // SAFETY: the zeros are there.
-        unsafe { write(descriptor, ZEROS.as_ptr(), most, offset.wrapping_add(done as u64))? };
-        done = done.wrapping_add(most);
+/// What the file system cannot reserve is written. The kernel places each piece at the end that the file has then: no
+/// other writer's bytes are below zeros of this one.
+fn append_zeros(descriptor: usize, from: u64, to: u64) -> Outcome {
+    // An empty file is one thread's alone, and at most the command appends to it too.
+    let left = if from == 0 { ZEROS.len() as u64 } else { APPENDED_LEAST_LEFT };
+    if to.saturating_add(left) > largest_file_bytes() {
+        return Err(libc::EFBIG);
     }
-    Ok(done)
+    loop {
+        let missing = to.saturating_sub(length(descriptor));
+        if missing == 0 {
+            return Ok(0);
+        }
+        let bytes = ZEROS.len().min(missing as usize);
+        // SAFETY: the kernel only reads the zeros.
+        match unsafe { call(libc::SYS_write, [descriptor, ZEROS.as_ptr() as usize, bytes, 0, 0, 0]) } {
+            Ok(0) => return Err(libc::ENOSPC),
+            Ok(_) | Err(libc::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Writes all of the bytes at an offset of a file.

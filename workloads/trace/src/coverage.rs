@@ -80,6 +80,8 @@ pub enum Gap {
     Failed(String),
     /// So many events were lost.
     Lost(u64),
+    /// A part of the raw recording was missing or damaged when the trace was made; which.
+    Unread(String),
     /// A program was not recorded, which the process became, or ran; which, and why.
     NotRecorded(String),
     /// Recorded blocks explain so many bytes of so many, on average over time or at the peak.
@@ -101,6 +103,8 @@ pub enum Gap {
 impl Header {
     /// The note that says why recording failed.
     pub const FAILED_NOTE: &str = "recording_failed";
+    /// The note that says which part of the raw recording was missing or damaged.
+    pub const UNREAD_NOTE: &str = "unread";
     /// The note, once for each, that names a program that was not recorded, and why.
     pub const NOT_RECORDED_NOTE: &str = "not_recorded";
     /// The note that names the image that forked the process; none of a process that began as a program.
@@ -125,6 +129,7 @@ impl Coverage {
         if summary.lost > 0 {
             gaps.push(Gap::Lost(summary.lost));
         }
+        gaps.extend(header.notes_of(Header::UNREAD_NOTE).map(|what| Gap::Unread(what.to_owned())));
         let missed = header.notes_of(Header::NOT_RECORDED_NOTE);
         gaps.extend(missed.map(|what| Gap::NotRecorded(what.to_owned())));
         let has = |name| header.notes_of(name).next().is_some();
@@ -191,6 +196,10 @@ impl fmt::Display for Gap {
             Gap::Lost(events) => write!(
                 f,
                 "{events} events were lost: record again on a machine that is less busy, or with more room"
+            ),
+            Gap::Unread(what) => write!(
+                f,
+                "a part of the raw recording is missing or damaged ({what}): record again, on a disk that is whole"
             ),
             Gap::NotRecorded(what) => write!(
                 f,
@@ -262,6 +271,7 @@ mod tests {
         let coverage = Coverage::of(
             &header(&[
                 (Header::FAILED_NOTE, "No space left on device"),
+                (Header::UNREAD_NOTE, "thread 0: 1 chunks before its chunk 1"),
                 (Header::NOT_RECORDED_NOTE, "/bin/static is statically linked"),
                 (Header::TREE_PROCESSES_NOTE, "8"),
                 (Header::TREE_SHARE_NOTE, "0.031"),
@@ -269,8 +279,13 @@ mod tests {
             &Summary { lost: 7, ..Summary::default() },
         );
         let said = coverage.sentences().join("\n");
-        for part in ["No space left", "7 events", "/bin/static is statically", "3.1 % of the memory of the 8"]
-        {
+        for part in [
+            "No space left",
+            "7 events",
+            "1 chunks before",
+            "/bin/static is statically",
+            "3.1 % of the memory of the 8",
+        ] {
             assert!(said.contains(part), "{said}");
         }
         assert!(!coverage.is_whole() && coverage.share.is_none());

@@ -60,6 +60,9 @@ pub(super) fn make(
     for problem in problems.told() {
         notes.add("missing", problem);
     }
+    if let Some(unread) = problems.unread() {
+        notes.add(Header::UNREAD_NOTE, unread);
+    }
     header.notes = notes.0;
     header
 }

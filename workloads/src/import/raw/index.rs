@@ -126,7 +126,7 @@ impl Contents {
             .collect();
         for id in strangers {
             for chunk in contents.chunks.remove(&id).unwrap_or_default() {
-                contents.problems.add(format!(
+                contents.problems.add_unread(format!(
                     "at byte {}: a chunk of image {}-{}: {} bytes are not read",
                     chunk.offset, id.pid, id.ordinal, chunk.head.bytes
                 ));
@@ -268,7 +268,7 @@ impl Scan<'_> {
         let bytes = u64::from(head.bytes);
         let held = bytes.min(self.file_bytes - offset);
         if held < bytes {
-            self.contents.problems.add(format!(
+            self.contents.problems.add_unread(format!(
                 "at byte {offset}: a chunk of {bytes} bytes is cut off after {held}: what is missing is lost"
             ));
         }
@@ -280,7 +280,9 @@ impl Scan<'_> {
     fn end_stray(&mut self, end: u64) {
         if let Some((begin, fault)) = self.stray.take() {
             let bytes = end - begin;
-            self.contents.problems.add(format!("at byte {begin}: {fault}: {bytes} bytes are not read"));
+            self.contents
+                .problems
+                .add_unread(format!("at byte {begin}: {fault}: {bytes} bytes are not read"));
         }
     }
 }
@@ -301,12 +303,12 @@ fn check_sequences(chunks: &mut Vec<Chunk>, problems: &mut Problems) {
         }
         if sequence < next {
             let offset = chunk.offset;
-            problems.add(format!("at byte {offset}: chunk {sequence} of thread {thread} is there twice"));
+            problems.add_unread(format!("at byte {offset}: chunk {sequence} of thread {thread} is there twice"));
             return false;
         }
         if sequence > next {
             let missing = sequence - next;
-            problems.add(format!(
+            problems.add_unread(format!(
                 "thread {thread}: {missing} chunks before its chunk {sequence} are missing: what they held is lost"
             ));
         }

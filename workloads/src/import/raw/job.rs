@@ -61,7 +61,7 @@ impl Job<'_> {
         let (mut counts, machinery) =
             merge::merge(&mut parts, &mut sink, &self.initial_name(), &mut problems, report)?;
         let inherited = inherited.map(|found| Inherited { events: sink.events_at_fork(), ..found });
-        counts.lost = counts.lost.max(image.map_or(0, |image| image.lost()));
+        counts.lost = counts.lost.saturating_add(image.map_or(0, |image| image.lost()));
         trace.set_source_counts(counts);
         let summary = trace.finish()?;
         Ok(ImageReport { header, summary, problems: problems.told(), machinery, inherited })

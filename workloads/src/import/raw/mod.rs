@@ -40,6 +40,8 @@ pub use writer::RawWriter;
 struct Problems {
     told: Vec<String>,
     more: u64,
+    /// The first of them by which records are missing, and how many more there are.
+    unread: Option<(String, u64)>,
 }
 
 impl Problems {
@@ -54,9 +56,28 @@ impl Problems {
         }
     }
 
+    /// Adds a problem by which records are missing: the trace has a gap.
+    fn add_unread(&mut self, problem: String) {
+        match &mut self.unread {
+            Some((_, more)) => *more += 1,
+            None => self.unread = Some((problem.clone(), 0)),
+        }
+        self.add(problem);
+    }
+
     fn append(&mut self, others: &Problems) {
         others.told.iter().for_each(|problem| self.add(problem.clone()));
         self.more += others.more;
+        self.unread = match (self.unread.take(), &others.unread) {
+            (Some((first, more)), Some((_, others))) => Some((first, more + others + 1)),
+            (own, others) => own.or_else(|| others.clone()),
+        };
+    }
+
+    /// The problems by which records are missing, in a few words; none if there are none.
+    fn unread(&self) -> Option<String> {
+        let (first, more) = self.unread.as_ref()?;
+        Some(if *more == 0 { first.clone() } else { format!("{first}; and {more} more") })
     }
 
     /// The problems in words; the last entry counts those that are not described.

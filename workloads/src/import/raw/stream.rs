@@ -284,10 +284,12 @@ impl<'a> Stream<'a> {
                 Err(fault) => {
                     let at = self.window_offset + self.decoder.position() as u64;
                     let left = self.end_offset - at;
-                    problems.add(format!("at byte {at}: {fault}: {left} bytes of a chunk are not read"));
-                    if !self.open_next() {
-                        return Ok(None);
-                    }
+                    problems
+                        .add_unread(format!("at byte {at}: {fault}: {left} bytes of a chunk are not read"));
+                    self.window.truncate(self.decoder.position());
+                    self.end_offset = at;
+                    // At least one.
+                    return Ok(Some((self.tick_us, Event::Lost { count: 1 })));
                 }
             }
         }

@@ -7,7 +7,7 @@ use heaplab_raw::{
     Allocation, CHUNK_HEAD_BYTES, Call, ChunkHead, Event, FIRST_CHUNK_BYTES, ImageHead, ImageId, MarkKind,
     PAGE_BYTES, RAW_VERSION, SampleRecord, State, Text, Tick,
 };
-use heaplab_trace::{Action, IgnoredReason, Record, TraceReader};
+use heaplab_trace::{Action, Coverage, Gap, IgnoredReason, Record, TraceReader};
 use proptest::prelude::*;
 
 use super::{ImageReport, Inherited, RawWriter, Recording};
@@ -294,6 +294,7 @@ fn a_file_that_was_cut_off_is_read_up_to_there() {
     );
     assert!((1000..60_000).contains(&report.summary.malloc), "{}", report.summary.malloc);
     assert!(report.header.notes.iter().any(|note| note.name == "missing"));
+    assert!(!Coverage::of(&report.header, &report.summary).is_whole());
 }
 
 #[test]
@@ -369,6 +370,8 @@ fn a_chunk_that_is_missing_is_told() {
     let (report, _) = place.import();
     let told = report.problems.join("\n");
     assert!(told.contains("thread 0: 1 chunks before its chunk 1 are missing"), "{told}");
+    let gaps = Coverage::of(&report.header, &report.summary).sentences();
+    assert!(gaps.len() == 1 && gaps[0].contains("1 chunks before its chunk 1"), "{gaps:?}");
 }
 
 #[test]
@@ -380,6 +383,7 @@ fn a_byte_that_no_record_begins_with_ends_its_chunk() {
     let told = report.problems.join("\n");
     assert!(told.contains("bytes of a chunk are not read"), "{told}");
     assert!(report.summary.malloc > 50_000);
+    assert_eq!(Coverage::of(&report.header, &report.summary).gaps, [Gap::Lost(1)], "at least one event");
 }
 
 #[test]
