@@ -181,7 +181,8 @@ mod tests {
             Just(MarkKind::MallocTrim),
             Just(MarkKind::Mallopt),
             Just(MarkKind::HugePages),
-            Just(MarkKind::Fork)
+            Just(MarkKind::Fork),
+            Just(MarkKind::Filter)
         ];
         prop_oneof![
             4 => (by, address(), size())

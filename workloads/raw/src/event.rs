@@ -142,6 +142,9 @@ pub enum MarkKind {
     Mallopt = 2,
     /// `prctl(PR_SET_THP_DISABLE)`, which succeeded: of the whole process.
     HugePages = 3,
+    /// The program has installed a system call filter: how much of a large block was written to is not recorded from here
+    /// on.
+    Filter = 5,
     /// `fork` is about to be called; the argument is its [number](crate::Image::fork). A call that fails leaves one too.
     Fork = 4,
 }
@@ -153,6 +156,7 @@ impl MarkKind {
             2 => Some(MarkKind::Mallopt),
             3 => Some(MarkKind::HugePages),
             4 => Some(MarkKind::Fork),
+            5 => Some(MarkKind::Filter),
             _ => None,
         }
     }

@@ -64,4 +64,4 @@ pub const PAGE_BYTES: usize = 4096;
 pub const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// Version of everything in the directory; it goes up with any change that an older reader would misread.
-pub const RAW_VERSION: u32 = 6;
+pub const RAW_VERSION: u32 = 7;

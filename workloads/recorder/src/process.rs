@@ -127,6 +127,11 @@ pub(crate) fn life() -> Option<&'static Life> {
     (life.mark.load(Ordering::Acquire) == Life::LIVE).then_some(life)
 }
 
+/// Whether this is the child of a vfork, which works in its parent's memory until it executes another program.
+pub(crate) fn is_in_vfork() -> bool {
+    life().is_some_and(|life| life.process.load(Ordering::Relaxed) != system::process())
+}
+
 /// The process's image; none if it has none.
 pub(crate) fn image() -> Option<Image<'static>> {
     // SAFETY: NULL, or a mapping that is never unmapped.

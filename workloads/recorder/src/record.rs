@@ -162,7 +162,7 @@ fn begin() -> Option<&'static Thread> {
     // SAFETY: errno's address is valid in every thread.
     let errno = unsafe { *libc::__errno_location() };
     storage::set_thread(&BUSY);
-    let thread = if process::is_recorded() { take_state() } else { None };
+    let thread = if process::is_recorded() { take_state().or_else(lose) } else { None };
     if thread.is_some() {
         key::watch();
     }
@@ -174,6 +174,16 @@ fn begin() -> Option<&'static Thread> {
         mark_begin(thread);
     }
     Some(thread)
+}
+
+/// The event of a thread for which there is no state is lost.
+fn lose<T>() -> Option<T> {
+    if Tick(control::word()).is_recording()
+        && let Some(image) = process::image()
+    {
+        image.add_lost(1);
+    }
+    None
 }
 
 /// A state for a new thread of this process, which is recorded. The caller's own is BUSY.

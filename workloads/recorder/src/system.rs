@@ -8,20 +8,20 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The outcome of a system call: its result, or the errno.
 pub(crate) type Outcome = Result<usize, i32>;
 
-/// Whether the program has forbidden system calls, or is about to.
-pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+/// How often the program has forbidden system calls, or is about to.
+pub(crate) static QUIET: AtomicU32 = AtomicU32::new(0);
 /// The offset of the TID in the C library's thread descriptor; 0 if it is not known.
 static THREAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether no system call may be made any more.
 #[inline]
 pub(crate) fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
+    QUIET.load(Ordering::Relaxed) != 0
 }
 
 /// Learns where the C library keeps a thread's TID: `description` is what it tells debuggers about that (bits, count,
@@ -122,6 +122,15 @@ pub(crate) unsafe fn mremap([place, old_bytes, bytes, flags, new_place]: [usize;
 pub(crate) unsafe fn prctl([option, second, third, fourth, fifth]: [usize; 5]) -> Outcome {
     // SAFETY: the caller keeps the contract.
     unsafe { call(libc::SYS_prctl, [option, second, third, fourth, fifth, 0]) }
+}
+
+/// `seccomp` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn seccomp([operation, flags, arguments]: [usize; 3]) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_seccomp, [operation, flags, arguments, 0, 0, 0]) }
 }
 
 /// Opens a file, with O_CLOEXEC.

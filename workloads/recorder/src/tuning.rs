@@ -41,11 +41,9 @@ pub(crate) unsafe extern "C" fn prctl(
     fourth: c_ulong,
     fifth: c_ulong,
 ) -> c_int {
-    filter::watch(option);
+    let rest = [second as usize, third as usize, fourth as usize, fifth as usize];
     // SAFETY: the caller keeps the contract.
-    let outcome = unsafe {
-        system::prctl([option as usize, second as usize, third as usize, fourth as usize, fifth as usize])
-    };
+    let outcome = unsafe { filter::call_prctl(option, rest) };
     let result = system::told(outcome) as c_int;
     if option == libc::PR_SET_THP_DISABLE && result == 0 {
         // The kernel accepted them: both are small.

@@ -203,6 +203,8 @@ pub enum HugePages {
 impl Mark {
     /// The process was forked here: what is before it, its parent did.
     pub const FORKED: &str = "forked";
+    /// The process forbade itself system calls: how much of a large block it wrote to is not recorded from here on.
+    pub const FILTERED: &str = "system calls filtered";
 }
 
 impl HugePages {

@@ -199,6 +199,7 @@ fn mark_name(kind: MarkKind, argument: i32, detail: i16) -> Option<String> {
         MarkKind::MallocTrim => Some(Tuning::MallocTrim { pad: argument.max(0) as u64 }.mark()),
         MarkKind::Mallopt => Some(Tuning::Mallopt { parameter: i32::from(detail), value: argument }.mark()),
         MarkKind::HugePages => Some(HugePages::from_prctl(argument, detail).mark().to_owned()),
+        MarkKind::Filter => Some(Mark::FILTERED.to_owned()),
         MarkKind::Fork => None,
     }
 }
