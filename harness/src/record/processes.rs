@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +50,8 @@ pub(super) struct Process {
     pub(super) images: Vec<ImageId>,
     pub(super) peak_bytes: u64,
     statm: File,
+    /// That of a thread, where the first one has exited before the others.
+    of_thread: Option<File>,
     resident_bytes: u64,
     stored: Option<Duration>,
     sampled: Option<Duration>,
@@ -244,6 +245,7 @@ impl Process {
             images: Vec::new(),
             peak_bytes: 0,
             statm: File::open(format!("/proc/{number}/statm")).ok()?,
+            of_thread: None,
             resident_bytes: 0,
             stored: None,
             sampled: None,
@@ -268,13 +270,7 @@ impl Process {
     }
 
     fn read_resident(&mut self, elapsed: Duration, records: &mut Vec<u8>) -> u64 {
-        let mut text = [0; 128];
-        let Some(resident_bytes) = self
-            .statm
-            .read_at(&mut text, 0)
-            .ok()
-            .and_then(|length| resident_bytes(&text[..length], rustix::param::page_size() as u64))
-        else {
+        let Some(resident_bytes) = self.resident_now() else {
             self.end(elapsed, records);
             return 0;
         };
@@ -349,20 +345,28 @@ impl Process {
     }
 
     fn is_running(&self) -> bool {
-        let mut text = [0; 128];
-        let length = self.statm.read_at(&mut text, 0);
-        // A zombie has no memory, and its figures are zeros.
-        length.ok().and_then(|length| resident_bytes(&text[..length], 1)).is_some()
+        match tree::read_statm(&self.statm) {
+            Some(figures) => figures.pages > 0 || tree::open_statm_of_thread(self.member.number).is_some(),
+            None => false,
+        }
     }
-}
 
-/// RssAnon from a process's statm: resident memory without file pages and shared pages. None for a process
-/// that no longer has memory.
-fn resident_bytes(statm: &[u8], page_bytes: u64) -> Option<u64> {
-    let text = std::str::from_utf8(statm).ok()?;
-    let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
-    let (size, resident, shared) = (pages.next()??, pages.next()??, pages.next()??);
-    (size > 0).then(|| resident.saturating_sub(shared) * page_bytes)
+    /// Bytes of resident memory without file pages and shared pages; none once no thread runs. The file of the process
+    /// is that of its first thread, and cannot be read once the process was reaped: as long as it can, threads that are
+    /// found by the PID are the process's own.
+    fn resident_now(&mut self) -> Option<u64> {
+        let own = tree::read_statm(&self.statm)?;
+        let figures = if own.pages > 0 {
+            own
+        } else {
+            let of_thread = |file: &File| tree::read_statm(file).filter(|figures| figures.pages > 0);
+            self.of_thread.as_ref().and_then(of_thread).or_else(|| {
+                self.of_thread = tree::open_statm_of_thread(self.member.number);
+                self.of_thread.as_ref().and_then(of_thread)
+            })?
+        };
+        Some(figures.anonymous * rustix::param::page_size() as u64)
+    }
 }
 
 fn append(records: &mut Vec<u8>, record: &SampleRecord<'_>) {
@@ -376,14 +380,6 @@ fn micros(elapsed: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn anonymous_memory_is_what_is_resident_and_not_shared() {
-        assert_eq!(resident_bytes(b"5000 300 120 10 0 90 0\n", 4096), Some(180 * 4096));
-        assert_eq!(resident_bytes(b"0 0 0 0 0 0 0\n", 4096), None, "a zombie");
-        assert_eq!(resident_bytes(b"5000 x", 4096), None);
-        assert_eq!(resident_bytes(b"", 4096), None);
-    }
 
     /// A process that exists: this one, under different PIDs.
     fn process(number: u32, inner: u32, parent: u32) -> Process {

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// What stays the same while a process lives, except for its parent.
@@ -39,6 +40,37 @@ fn children(process: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
     lists.flat_map(|list| parse_numbers(&list)).collect()
+}
+
+/// The figures of a process's memory (`statm`) as a thread of it shows them that still runs; none if none does. Where
+/// the first thread has exited before others, the process's own file shows no memory.
+pub(super) fn open_statm_of_thread(process: u32) -> Option<File> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let mut files = tasks.filter_map(|task| File::open(task.ok()?.path().join("statm")).ok());
+    files.find(|file| read_statm(file).is_some_and(|figures| figures.pages > 0))
+}
+
+/// What `statm` says, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Statm {
+    /// Of addresses; 0 of a process that has exited and waits to be reaped.
+    pub(super) pages: u64,
+    /// Of memory that is neither file pages nor shared.
+    pub(super) anonymous: u64,
+}
+
+/// Reads an open `statm`; none if the process or thread is gone.
+pub(super) fn read_statm(file: &File) -> Option<Statm> {
+    let mut text = [0; 128];
+    let length = file.read_at(&mut text, 0).ok()?;
+    parse_statm(text.get(..length)?)
+}
+
+fn parse_statm(text: &[u8]) -> Option<Statm> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut pages = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
+    let (pages, resident, shared) = (pages.next()??, pages.next()??, pages.next()??);
+    Some(Statm { pages, anonymous: resident.saturating_sub(shared) })
 }
 
 fn parse_numbers(list: &str) -> Vec<u32> {
@@ -102,6 +134,15 @@ fn read_whole(number: u32, file: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn anonymous_memory_is_what_is_resident_and_not_shared() {
+        let found = |pages, anonymous| Some(Statm { pages, anonymous });
+        assert_eq!(parse_statm(b"5000 300 120 10 0 90 0\n"), found(5000, 180));
+        assert_eq!(parse_statm(b"0 0 0 0 0 0 0\n"), found(0, 0), "a zombie");
+        assert_eq!(parse_statm(b"5000 x"), None);
+        assert_eq!(parse_statm(b""), None);
+    }
 
     #[test]
     fn the_number_of_a_process_is_its_own_and_ours() {

@@ -55,3 +55,35 @@ fn what_a_filter_keeps_from_being_recorded_is_counted() {
     assert!(run.said().contains("events were lost"), "{}", run.said());
 }
 
+#[test]
+fn a_process_whose_first_thread_has_exited_is_seen_to_its_end() {
+    let run = Recorded::hazard("first_exits.c", &[], &[]);
+    run.assert_whole();
+    let peak = run.total("resident_peak_bytes");
+    assert!(peak > 150 << 20, "{peak}");
+    assert_eq!((run.total("threads"), run.total("thread_ends")), (2002, 2001), "{}", run.said());
+}
+
+#[test]
+fn a_daemon_whose_first_thread_has_exited_is_recorded_to_its_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("first_exits.c", directory.path(), &[]);
+    let left = format!("{} & sleep 0.03", program.display());
+    let run = Recorded::run(directory, "/bin/sh".as_ref(), &[], &["-c", &left], &[]);
+    run.assert_unchanged();
+    assert!(run.total("malloc") >= 2040, "the daemon stands for the recording: {}", run.said());
+}
+
+#[test]
+fn threads_that_have_exited_leave_their_room_to_others_after_the_first_thread_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("first_exits.c", directory.path(), &[]);
+    let trace = directory.path().join("trace.hlt");
+    let mut command = heaplab();
+    command.args(["record", "--keep-raw", "-o"]).arg(&trace).arg("--").arg(&program);
+    command.assert().code(19);
+    let entries = std::fs::read_dir(directory.path().join("trace.hlt.raw")).expect("raw files");
+    let lengths = entries.map(|entry| entry.expect("an entry").metadata().expect("a length").len());
+    let bytes: u64 = lengths.sum();
+    assert!(bytes < 16 << 20, "2,000 threads of 16 KiB each would have {bytes} bytes");
+}

@@ -4,6 +4,7 @@
 //! Even later calls are still recorded, after the mark.
 
 use core::ffi::c_void;
+use core::sync::atomic::Ordering;
 
 use heaplab_raw::Event;
 
@@ -34,7 +35,7 @@ unsafe extern "C" fn end(_: *mut c_void) {
         if let Some(life) = process::life()
             && thread.ending.get() == ROUNDS
         {
-            life.pool.give(thread);
+            life.pool.give(thread, life.process.load(Ordering::Relaxed));
         }
     }
 }

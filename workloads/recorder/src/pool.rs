@@ -68,17 +68,16 @@ impl Pool {
         Some(thread)
     }
 
-    /// The thread of this state will exit soon.
-    pub(crate) fn give(&self, thread: &'static Thread) {
+    /// The thread of this state will exit soon. The state of a process's first thread is not reused: the kernel knows
+    /// that thread for as long as the process has any other.
+    pub(crate) fn give(&self, thread: &'static Thread, process: u32) {
         thread.number.set(system::thread());
+        if thread.number.get() == process {
+            return;
+        }
         thread.next.set(ptr::null());
         self.with_lists(|lists| {
-            // SAFETY: the last of the queue is a state in memory that is never unmapped.
-            match unsafe { lists.last_ended.as_ref() } {
-                Some(last) if !lists.ended.is_null() => last.next.set(thread),
-                _ => lists.ended = thread,
-            }
-            lists.last_ended = thread;
+            lists.append_ended(thread);
         });
     }
 
@@ -109,14 +108,29 @@ impl Lists {
         Some(first)
     }
 
+    /// The oldest state whose owner is gone. One that takes long to end, in its late destructors, goes to the end of
+    /// the queue: those after it do not wait for it.
     fn take_ended(&mut self, process: u32) -> Option<*const Thread> {
-        // SAFETY: as above.
-        let first = unsafe { self.ended.as_ref()? };
-        if !system::has_ended(process, first.number.get()) {
-            return None;
+        for _ in 0..2 {
+            // SAFETY: as above.
+            let first = unsafe { self.ended.as_ref()? };
+            self.ended = first.next.get();
+            if system::has_ended(process, first.number.get()) {
+                return Some(first);
+            }
+            first.next.set(ptr::null());
+            self.append_ended(first);
         }
-        self.ended = first.next.get();
-        Some(first)
+        None
+    }
+
+    fn append_ended(&mut self, thread: &Thread) {
+        // SAFETY: as above.
+        match unsafe { self.last_ended.as_ref() } {
+            Some(last) if !self.ended.is_null() => last.next.set(thread),
+            _ => self.ended = thread,
+        }
+        self.last_ended = thread;
     }
 
     fn take_fresh(&mut self) -> Option<*const Thread> {
