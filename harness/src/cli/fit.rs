@@ -250,7 +250,7 @@ fn check_coverage(path: &Path) -> anyhow::Result<()> {
     };
     for gap in Coverage::of(&header, &summary).gaps {
         match gap {
-            Gap::Failed(_) | Gap::Lost(_) | Gap::Unread(_) => {
+            Gap::Failed(_) | Gap::Lost(_) | Gap::Unread(_) | Gap::Paused(_) => {
                 return Err(Usage(format!("{}: {gap}", path.display())).into());
             }
             other => say!("heaplab: warning: {}: {other}", path.display()),

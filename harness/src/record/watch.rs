@@ -358,10 +358,16 @@ impl<'a> Watch<'a> {
         if self.stop.is_some() {
             return Ok(());
         }
-        match self.state {
-            State::Paused if wants_record => self.state = State::Recording,
-            State::Recording if wants_pause => self.state = State::Paused,
-            _ => {}
+        let changed = match self.state {
+            State::Paused if wants_record => Some((State::Recording, heaplab_raw::CONTINUED_FACT)),
+            State::Recording if wants_pause => Some((State::Paused, heaplab_raw::PAUSED_FACT)),
+            _ => None,
+        };
+        if let Some((state, fact)) = changed {
+            self.state = state;
+            if self.first.is_some() {
+                self.observer.fact(0, fact, &elapsed.as_micros().to_string());
+            }
         }
         if self.state == State::Recording && self.first.is_none() {
             self.first = Some(elapsed);

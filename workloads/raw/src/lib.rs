@@ -55,7 +55,9 @@ pub use fault::Fault;
 pub use full_buffer::{FullBuffer, Place};
 pub use image::{Image, ImageHead, ImageId, ImageState, Text};
 pub use name::{copies_name, image_name, parse_image_name};
-pub use samples::{SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample};
+pub use samples::{
+    CONTINUED_FACT, PAUSED_FACT, SAMPLES_NAME, SampleRecord, read_sample, samples_head, write_sample,
+};
 
 /// Bytes of a page: the control page, an image's head, and the unit of a chunk's length.
 pub const PAGE_BYTES: usize = 4096;

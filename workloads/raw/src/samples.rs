@@ -21,6 +21,11 @@
 
 use crate::{Fault, RAW_VERSION};
 
+/// The fact of the recording, once for each time, that it was paused: the elapsed microseconds.
+pub const PAUSED_FACT: &str = "paused_us";
+/// The same of when it was continued.
+pub const CONTINUED_FACT: &str = "continued_us";
+
 /// The name of the file.
 pub const SAMPLES_NAME: &str = "samples";
 

@@ -82,6 +82,8 @@ pub enum Gap {
     Lost(u64),
     /// A part of the raw recording was missing or damaged when the trace was made; which.
     Unread(String),
+    /// Recording was paused and continued; how often, and for how long.
+    Paused(String),
     /// A program was not recorded, which the process became, or ran; which, and why.
     NotRecorded(String),
     /// Recorded blocks explain so many bytes of so many, on average over time or at the peak.
@@ -105,6 +107,8 @@ impl Header {
     pub const FAILED_NOTE: &str = "recording_failed";
     /// The note that says which part of the raw recording was missing or damaged.
     pub const UNREAD_NOTE: &str = "unread";
+    /// The note that says how often recording was paused and continued, and for how long.
+    pub const PAUSED_NOTE: &str = "paused";
     /// The note, once for each, that names a program that was not recorded, and why.
     pub const NOT_RECORDED_NOTE: &str = "not_recorded";
     /// The note that names the image that forked the process; none of a process that began as a program.
@@ -130,6 +134,7 @@ impl Coverage {
             gaps.push(Gap::Lost(summary.lost));
         }
         gaps.extend(header.notes_of(Header::UNREAD_NOTE).map(|what| Gap::Unread(what.to_owned())));
+        gaps.extend(header.notes_of(Header::PAUSED_NOTE).map(|what| Gap::Paused(what.to_owned())));
         let missed = header.notes_of(Header::NOT_RECORDED_NOTE);
         gaps.extend(missed.map(|what| Gap::NotRecorded(what.to_owned())));
         let has = |name| header.notes_of(name).next().is_some();
@@ -200,6 +205,11 @@ impl fmt::Display for Gap {
             Gap::Unread(what) => write!(
                 f,
                 "a part of the raw recording is missing or damaged ({what}): record again, on a disk that is whole"
+            ),
+            Gap::Paused(what) => write!(
+                f,
+                "recording was paused and continued ({what}): blocks that were freed meanwhile count as live, and those \
+                 that were allocated are unknown: record again without a pause"
             ),
             Gap::NotRecorded(what) => write!(
                 f,
@@ -272,6 +282,7 @@ mod tests {
             &header(&[
                 (Header::FAILED_NOTE, "No space left on device"),
                 (Header::UNREAD_NOTE, "thread 0: 1 chunks before its chunk 1"),
+                (Header::PAUSED_NOTE, "2 times"),
                 (Header::NOT_RECORDED_NOTE, "/bin/static is statically linked"),
                 (Header::TREE_PROCESSES_NOTE, "8"),
                 (Header::TREE_SHARE_NOTE, "0.031"),
@@ -283,6 +294,7 @@ mod tests {
             "No space left",
             "7 events",
             "1 chunks before",
+            "continued (2 times)",
             "/bin/static is statically",
             "3.1 % of the memory of the 8",
         ] {

@@ -203,6 +203,10 @@ pub enum HugePages {
 impl Mark {
     /// The process was forked here: what is before it, its parent did.
     pub const FORKED: &str = "forked";
+    /// Recording was paused by the user: what the process did from here on is missing.
+    pub const PAUSED: &str = "recording paused";
+    /// Recording was continued.
+    pub const CONTINUED: &str = "recording continued";
     /// The process forbade itself system calls: how much of a large block it wrote to is not recorded from here on.
     pub const FILTERED: &str = "system calls filtered";
 }

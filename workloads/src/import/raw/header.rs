@@ -67,6 +67,17 @@ pub(super) fn make(
     header
 }
 
+/// The note of the pauses after which recording was continued; none if there were none. A pause that lasts to the end
+/// only makes the recording shorter.
+pub(super) fn describe_pauses(pauses: &[(u64, Option<u64>)]) -> Option<Note> {
+    let lengths = pauses.iter().filter_map(|(begin_us, end_us)| Some((*end_us)?.saturating_sub(*begin_us)));
+    let (count, total_us) =
+        lengths.fold((0_u64, 0_u64), |(count, sum), us| (count + 1, sum.saturating_add(us)));
+    let times = if count == 1 { "once".to_string() } else { format!("{count} times") };
+    let value = format!("{times}, {:.3} s in all", total_us as f64 / 1e6);
+    (count > 0).then_some(Note { name: Header::PAUSED_NOTE.to_string(), value })
+}
+
 #[derive(Default)]
 struct Notes(Vec<Note>);
 

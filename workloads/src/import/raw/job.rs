@@ -42,9 +42,11 @@ impl Job<'_> {
         };
         let inherited = self.find_inherited(begin_us, &mut problems)?;
         let base_us = inherited.map_or(begin_us, |inherited| inherited.begin_us);
-        let header =
+        let mut header =
             header::make(self.image, self.number, image, self.facts, wall_clock_ns, inherited, &problems);
         let until_us = self.end_us();
+        let pauses: Vec<_> = self.facts.pauses(self.number, base_us, until_us).collect();
+        header.notes.extend(header::describe_pauses(&pauses));
         let directory = &self.recording.directory;
         let residents = Residents::open(directory, self.number, begin_us, until_us)
             .map_err(|source| ImportError::Io { path: directory.clone(), doing: "read", source })?;
@@ -53,6 +55,7 @@ impl Job<'_> {
         parts.push(self.part(self.image, self.number, streams, until_us, None));
         let mut trace = TraceFile::create(output, &header)?;
         let mut sink = Sink::new(&mut trace, directory, residents, base_us);
+        sink.add_pauses(&pauses);
         let total_bytes = line.iter().map(|ancestor| &ancestor.index).chain([self.index]);
         let total_bytes = total_bytes.map(|index| index.chunk_bytes).sum::<u64>();
         let report = |read_bytes: u64, events| {

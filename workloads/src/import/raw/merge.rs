@@ -64,6 +64,8 @@ pub(super) struct Sink<'a> {
     events: u64,
     /// Records of threads' beginnings that are damaged.
     begun_again: u64,
+    /// When recording was paused and continued, in microseconds, the latest first.
+    pauses: Vec<(u64, &'static str)>,
 }
 
 impl<'a> Sink<'a> {
@@ -87,7 +89,17 @@ impl<'a> Sink<'a> {
             forked_events: 0,
             events: 0,
             begun_again: 0,
+            pauses: Vec::new(),
         }
+    }
+
+    /// The trace gets marks of these pauses.
+    pub(super) fn add_pauses(&mut self, pauses: &[(u64, Option<u64>)]) {
+        let marks = pauses.iter().flat_map(|&(begin_us, end_us)| {
+            [Some((begin_us, Mark::PAUSED)), end_us.map(|end_us| (end_us, Mark::CONTINUED))]
+        });
+        self.pauses = marks.flatten().filter(|(at_us, _)| *at_us >= self.base_us).collect();
+        self.pauses.reverse();
     }
 
     /// The records of `part` follow. The trace gets thread 0, the initial one, at once: it is the initial
@@ -131,6 +143,16 @@ impl<'a> Sink<'a> {
 
     fn time_ns(&self, tick_us: u64) -> u64 {
         tick_us.max(self.forked_us).saturating_sub(self.base_us).saturating_mul(1000)
+    }
+
+    /// Writes what was seen from outside until the tick at `tick_us` began: resident samples and pauses.
+    fn write_seen(&mut self, tick_us: u64) -> Result<(), ImportError> {
+        while let Some((at_us, name)) = self.pauses.pop_if(|(at_us, _)| *at_us <= tick_us) {
+            self.write_residents(at_us)?;
+            let (time_ns, name) = (self.time_ns(at_us), name.to_string());
+            self.trace.push(&Record::Mark(Mark { time_ns, name }))?;
+        }
+        self.write_residents(tick_us)
     }
 
     /// Writes resident samples that were taken until the tick at `tick_us` began.
@@ -240,7 +262,7 @@ pub(super) fn merge(
         problems
             .add(format!("{} records of a thread that begins a second time are not read", sink.begun_again));
     }
-    sink.write_residents(u64::MAX)?;
+    sink.write_seen(u64::MAX)?;
     if sink.residents.out_of_order > 0 {
         let (count, name) = (sink.residents.out_of_order, heaplab_raw::SAMPLES_NAME);
         problems
@@ -285,7 +307,7 @@ impl Merge<'_, '_> {
         queue.extend(begins.map(|(at, stream)| Reverse((stream.begin_us(), at as u32))));
         let mut reported = 0;
         while let Some(&Reverse((tick_us, _))) = queue.peek() {
-            sink.write_residents(tick_us)?;
+            sink.write_seen(tick_us)?;
             while let Some(&Reverse((at_us, stream))) = queue.peek() {
                 if at_us > tick_us {
                     break;

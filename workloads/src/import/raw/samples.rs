@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use heaplab_raw::{SAMPLES_NAME, SampleRecord, read_sample, samples_head};
+use heaplab_raw::{CONTINUED_FACT, PAUSED_FACT, SAMPLES_NAME, SampleRecord, read_sample, samples_head};
 
 use super::Problems;
 
@@ -14,7 +14,7 @@ use super::Problems;
 enum Sample {
     Resident { elapsed_us: u64, pid: u32, resident_bytes: u64 },
     ThreadName { elapsed_us: u64, pid: u32, tid: u32, name: String },
-    ProcessGone { pid: u32, status: u32 },
+    ProcessGone { elapsed_us: u64, pid: u32, status: u32 },
     Fact { pid: u32, text: String },
     Other,
 }
@@ -28,6 +28,10 @@ pub(super) struct Facts {
     names: HashMap<(u32, u32), Vec<(u64, String)>>,
     /// Status of a process that ended, as wait(2) gives it.
     pub(super) statuses: Vec<(u32, u32)>,
+    /// When a process ended, in microseconds.
+    gone_us: Vec<(u32, u64)>,
+    /// When recording was paused, and when it was continued, in microseconds.
+    pauses: Vec<(u64, Option<u64>)>,
 }
 
 impl Facts {
@@ -40,15 +44,55 @@ impl Facts {
                 Sample::ThreadName { elapsed_us, pid, tid, name } => {
                     facts.names.entry((pid, tid)).or_default().push((elapsed_us, name));
                 }
-                Sample::ProcessGone { pid, status } => facts.statuses.push((pid, status)),
+                Sample::ProcessGone { elapsed_us, pid, status } => {
+                    facts.statuses.push((pid, status));
+                    facts.gone_us.push((pid, elapsed_us));
+                }
                 Sample::Fact { pid, text } => {
                     let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+                    if pid == 0 && facts.take_pause(name, value) {
+                        continue;
+                    }
                     facts.texts.push((pid, name.to_string(), value.to_string()));
                 }
                 Sample::Resident { .. } | Sample::Other => {}
             }
         }
         Ok(facts)
+    }
+
+    /// Takes a fact about a pause; false if it is none. What cannot be is passed over: the file may be damaged.
+    fn take_pause(&mut self, name: &str, value: &str) -> bool {
+        let Ok(at_us) = value.parse::<u64>() else { return false };
+        let last_us = self.pauses.last().map_or(0, |(begin_us, end_us)| end_us.unwrap_or(*begin_us));
+        let is_later = at_us >= last_us;
+        match (name, self.pauses.last_mut()) {
+            (PAUSED_FACT, Some((_, None))) => {}
+            (PAUSED_FACT, _) if is_later => self.pauses.push((at_us, None)),
+            (CONTINUED_FACT, Some((_, end_us @ None))) if is_later => *end_us = Some(at_us),
+            (PAUSED_FACT | CONTINUED_FACT, _) => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// The pauses that a process saw that began at `from_us` and ended, as far as is known, before `until_us`.
+    pub(super) fn pauses(
+        &self,
+        pid: u32,
+        from_us: u64,
+        until_us: u64,
+    ) -> impl Iterator<Item = (u64, Option<u64>)> {
+        let gone_us = self.gone_us.iter().rev().find(|(of, _)| *of == pid).map(|(_, at_us)| *at_us);
+        let until_us = until_us.min(gone_us.unwrap_or(u64::MAX));
+        let is_seen = move |(begin_us, end_us): &(u64, Option<u64>)| {
+            *begin_us < until_us && end_us.is_none_or(|end_us| end_us > from_us)
+        };
+        let until_end = move |end_us: Option<u64>| end_us.filter(|end_us| *end_us < until_us);
+        self.pauses
+            .iter()
+            .filter(move |pause| is_seen(pause))
+            .map(move |&(begin, end)| (begin, until_end(end)))
     }
 
     /// A text of the process `pid`, or else of the recording.
@@ -190,7 +234,9 @@ fn own(record: &SampleRecord<'_>) -> Sample {
             }
             Sample::ThreadName { elapsed_us, pid, tid, name }
         }
-        SampleRecord::ProcessGone { pid, status, .. } => Sample::ProcessGone { pid, status },
+        SampleRecord::ProcessGone { elapsed_us, pid, status } => {
+            Sample::ProcessGone { elapsed_us, pid, status }
+        }
         SampleRecord::Fact { pid, text: fact } => Sample::Fact { pid, text: text(fact) },
         SampleRecord::ThreadGone { .. } => Sample::Other,
     }
