@@ -1,6 +1,6 @@
 //! How allocators are measured: the library that the `heaplab` command calls.
 //!
-//! One direction: stats, group, sharing, users, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
+//! One direction: stats, group, sharing, users, signals, design, worker, measure, results, predict, capacity, session, report, compare, self_check, bisect, cli; a
 //! module uses only what stands before it.
 
 pub mod bisect;
@@ -19,6 +19,7 @@ pub mod results;
 pub mod self_check;
 pub mod session;
 pub mod sharing;
+mod signals;
 pub mod stats;
 mod users;
 pub mod worker;

@@ -7,6 +7,7 @@ use crate::support::rows;
 use serde_json::Value;
 
 mod losses;
+mod signals;
 
 /// For each large block whose end says how much of it was resident: its size then, and the resident bytes.
 fn touches(run: &Recorded) -> Vec<(u64, u64)> {

@@ -31,11 +31,12 @@ const CRATES: [(&str, &str, &[&str]); 11] = [
 ];
 
 /// The harness's modules in their order: each uses those before it.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "stats",
     "group",
     "sharing",
     "users",
+    "signals",
     "design",
     "worker",
     "measure",
@@ -49,14 +50,16 @@ const MODULES: [&str; 16] = [
     "bisect",
     "cli",
 ];
-/// Modules beside `design`: each uses `stats`, `group`, `sharing` and `users` and none of the others, and
+/// Modules beside `design`: each uses `stats`, `group`, `sharing`, `users` and `signals` and none of the others, and
 /// only `session` and `cli` use them.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
-/// Where `unsafe` may be written: where malloc is called, where it is served, and where it is recorded.
-const UNSAFE_PLACES: [&str; 7] = [
+/// Where `unsafe` may be written: where malloc is called, where it is served, where it is recorded, and where signals
+/// are inherited.
+const UNSAFE_PLACES: [&str; 8] = [
     "harness/src/worker/",
     "harness/src/record/page.rs",
+    "harness/src/signals.rs",
     "harness/benches/",
     "allocators/src/",
     "allocators/preload/",
@@ -83,7 +86,7 @@ fn may_use(from: &str, to: &str) -> bool {
         _ if from == to => true,
         (Some(from), Some(to)) => to < from,
         (Some(_), None) => matches!(from, "session" | "cli"),
-        (None, Some(to)) => matches!(MODULES[to], "stats" | "group" | "sharing" | "users"),
+        (None, Some(to)) => matches!(MODULES[to], "stats" | "group" | "sharing" | "users" | "signals"),
         (None, None) => false,
     }
 }

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use super::message::{ExitStatus, Input, Job, Said, Told, Usage, receive, send};
 use super::tree::descendants;
 use crate::group::enter_while;
+use crate::signals;
 
 /// Names the socket on which heaplab waits for its keeper.
 pub const SOCKET_VARIABLE: &str = "HEAPLAB_KEEPER_SOCKET";
@@ -74,6 +75,7 @@ fn start(job: &Job) -> std::io::Result<Child> {
         return Err(std::io::Error::other("no command"));
     };
     let mut command = Command::new(program);
+    signals::inherit(&mut command);
     command.args(arguments).env_remove(SOCKET_VARIABLE);
     job.removed.iter().for_each(|name| {
         command.env_remove(name);

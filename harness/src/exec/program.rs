@@ -15,6 +15,7 @@ use rustix::fs::{Access, access};
 
 use super::keeper::SOCKET_VARIABLE;
 use super::message::{Job, Said, Told, receive, send};
+use crate::signals;
 
 /// A keeper that has not connected by then never will.
 const CALL: Duration = Duration::from_secs(10);
@@ -78,7 +79,7 @@ impl Keeper {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
             }
         }
-        let mut process = command.spawn()?;
+        let mut process = signals::inherit(&mut command).spawn()?;
         let called = accept(&listener, &mut process);
         let mut stream = called.inspect_err(|_| {
             // Both fail only if the child was reaped already.

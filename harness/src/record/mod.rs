@@ -51,6 +51,8 @@ use directory::Directory;
 use observer::Observer;
 use watch::Watch;
 
+use crate::signals;
+
 /// Names the file of the recorder's library, if it is in none of the usual places.
 pub const LIBRARY_VARIABLE: &str = "HEAPLAB_RECORDER";
 
@@ -151,7 +153,8 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
 
 /// Starts the program with the library before all other preloaded ones.
 fn start(settings: &Settings, library: &Path, directory: &Path) -> Result<Child, RecordError> {
-    inject(Command::new(&settings.program).args(&settings.arguments), library, directory)
+    let mut command = Command::new(&settings.program);
+    signals::inherit(inject(command.args(&settings.arguments), library, directory))
         .spawn()
         .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
 }

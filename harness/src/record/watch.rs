@@ -23,7 +23,8 @@ use super::directory::Directory;
 use super::images::Images;
 use super::observer::Observer;
 use super::processes::{Process, Processes};
-use super::{RecordError, Settings, first_state};
+use super::{RecordError, Settings, first_state, tree};
+use crate::signals::{Sent, is_ignored};
 
 /// The interval at which the time is stored, which is the resolution of a recorded time.
 const STEP: Duration = Duration::from_millis(1);
@@ -42,14 +43,18 @@ pub struct Requests {
     /// Signals that a terminal sends to the program as well: the program decides, and this process waits for
     /// its exit.
     ignored: Arc<AtomicBool>,
+    /// The same signals where a process sent them, to this process alone: they are passed on.
+    sent: Vec<(Signal, Sent)>,
     /// The program has exited: from now on a signal that stops programs stops this process.
     over: Arc<AtomicBool>,
 }
 
 impl Requests {
-    /// Takes the signals: SIGUSR1 records, SIGUSR2 pauses, SIGTERM and SIGHUP are passed on to the program.
+    /// Takes the signals: SIGUSR1 records, SIGUSR2 pauses, SIGTERM and SIGHUP are passed on to the program, and so are
+    /// SIGINT, SIGQUIT and SIGWINCH if they come from a process and not from a terminal. What was ignored when this
+    /// process started stays ignored, except for requests.
     pub fn by_signals() -> std::io::Result<Requests> {
-        let requests = Requests::default();
+        let mut requests = Requests::default();
         let flags = [
             (SIGUSR1, &requests.record),
             (SIGUSR2, &requests.pause),
@@ -62,10 +67,19 @@ impl Requests {
             (libc::SIGXFSZ, &requests.ignored),
         ];
         for (signal, flag) in flags {
-            if !matches!(signal, SIGUSR1 | SIGUSR2 | libc::SIGXFSZ) {
+            let is_request = matches!(signal, SIGUSR1 | SIGUSR2);
+            if !is_request && is_ignored(signal) {
+                continue;
+            }
+            if !is_request && signal != libc::SIGXFSZ {
                 signal_hook::flag::register_conditional_default(signal, Arc::clone(&requests.over))?;
             }
             signal_hook::flag::register(signal, Arc::clone(flag))?;
+        }
+        for signal in [Signal::INT, Signal::QUIT, Signal::WINCH] {
+            if !is_ignored(signal.as_raw()) {
+                requests.sent.push((signal, Sent::watch(signal.as_raw())?));
+            }
         }
         Ok(requests)
     }
@@ -405,19 +419,22 @@ fn tick(elapsed: Duration, state: State) -> Tick {
     Tick::new(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX >> 8), state)
 }
 
-/// Passes signals on to the program, and returns whether there were any. A program that has exited, or that now
-/// belongs to another user, gets none.
+/// Passes signals on to the program, and returns whether any of them asks it to stop. A program that has exited, or that
+/// now belongs to another user, gets none.
 fn pass_on(requests: &Requests, process: u32) -> bool {
-    let mut any = false;
-    for (flag, signal) in [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)] {
-        if flag.swap(false, Ordering::Relaxed)
-            && let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw)
-        {
-            let _ = kill_process(pid, signal);
-            any = true;
+    let asked = [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)];
+    let asked = asked.into_iter().filter(|(flag, _)| flag.swap(false, Ordering::Relaxed));
+    // What a process of the tree sends to its group, or to its parent, has reached whom it was meant for.
+    let is_foreign = |sender: u32| sender == 0 || !tree::descendants(std::process::id()).contains(&sender);
+    let sent = requests.sent.iter().filter(|(_, sent)| sent.take().is_some_and(is_foreign));
+    let signals: Vec<Signal> =
+        asked.map(|(_, signal)| signal).chain(sent.map(|(signal, _)| *signal)).collect();
+    if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        for signal in &signals {
+            let _ = kill_process(pid, *signal);
         }
     }
-    any
+    signals.iter().any(|signal| *signal != Signal::WINCH)
 }
 
 impl Ended {
