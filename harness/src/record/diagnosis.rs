@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::tree;
+use super::{elf, tree};
 
 /// How many levels of script interpreters are followed.
 const MOST_SCRIPTS: usize = 4;
@@ -16,15 +16,9 @@ const SET_GROUP: u32 = 0o2000;
 
 /// Why nothing was recorded of `program`, as the end of a sentence.
 pub(super) fn explain(program: &OsStr) -> String {
-    let Some(mut path) = locate(program, std::env::var_os("PATH").as_deref()) else {
+    let Some(path) = find_program(program) else {
         return "the program's file is not there any more".to_string();
     };
-    for _ in 0..MOST_SCRIPTS {
-        match interpreter(&path) {
-            Some(next) => path = next,
-            None => break,
-        }
-    }
     let shown = path.display();
     match File::open(&path).and_then(|file| Ok((file.metadata()?, file))) {
         Ok((metadata, file)) => privilege(&path, &metadata)
@@ -38,6 +32,42 @@ pub(super) fn explain(program: &OsStr) -> String {
             }),
         Err(error) => format!("{shown} cannot be read: {error}"),
     }
+}
+
+/// Why `program` would not even start with a preloaded library, as far as its file shows; none if it starts. Elsewhere
+/// the loader ignores the library, and the program runs unrecorded.
+pub(super) fn forbids_preloading(program: &OsStr) -> Option<String> {
+    let path = find_program(program)?;
+    let file = File::open(&path).ok()?;
+    let mut head = [0; 64];
+    file.read_exact_at(&mut head, 0).ok().filter(|()| head.starts_with(b"\x7fELF\x02"))?;
+    let reason = if loader(&file, &head)?.contains("ld-musl") {
+        MUSL
+    } else if elf::needed(&file, &head).iter().any(|name| is_asan(name)) {
+        "is built with the address sanitizer, which has a malloc of its own and accepts no library before it: build it \
+         without"
+    } else {
+        return None;
+    };
+    Some(format!("{} {reason}", path.display()))
+}
+
+const MUSL: &str = "uses the C library musl; the recorder's library is for glibc";
+
+fn is_asan(library: &[u8]) -> bool {
+    library.starts_with(b"libasan.so") || library.starts_with(b"libclang_rt.asan")
+}
+
+/// The file that a name stands for or, for a script, that of its interpreter.
+fn find_program(program: &OsStr) -> Option<PathBuf> {
+    let mut path = locate(program, std::env::var_os("PATH").as_deref())?;
+    for _ in 0..MOST_SCRIPTS {
+        match interpreter(&path) {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    Some(path)
 }
 
 /// Why a program that a process runs cannot be recorded, as far as its file and its environment show; none if
@@ -119,28 +149,16 @@ fn describe(file: &File) -> Option<String> {
         None => {
             Some("is statically linked: its malloc is inside it, where no library can replace it".to_string())
         }
-        Some(loader) if loader.contains("ld-musl") => {
-            Some("uses the C library musl; the recorder's library is for glibc".to_string())
-        }
+        Some(loader) if loader.contains("ld-musl") => Some(MUSL.to_string()),
         Some(_) => None,
     }
 }
 
 /// The loader that an ELF program asks for (PT_INTERP); none for a static one.
 fn loader(file: &File, head: &[u8; 64]) -> Option<String> {
-    const PT_INTERP: u32 = 3;
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let (table, entry_bytes, entries) = (number(&head[32..40]), number(&head[54..56]), number(&head[56..58]));
-    for entry in 0..entries {
-        let mut header = [0; 56];
-        file.read_exact_at(&mut header, table.checked_add(entry * entry_bytes)?).ok()?;
-        if number(&header[..4]) == u64::from(PT_INTERP) {
-            let mut name = vec![0; number(&header[32..40]).min(4096) as usize];
-            file.read_exact_at(&mut name, number(&header[8..16])).ok()?;
-            return Some(String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned());
-        }
-    }
-    None
+    let part = elf::parts(file, head).find(|part| part.kind == elf::INTERPRETER)?;
+    let name = part.read(file, 4096)?;
+    Some(String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned())
 }
 
 fn own_machine() -> u16 {
@@ -157,6 +175,19 @@ mod tests {
     fn this_test_could_have_been_recorded() {
         let own = std::env::current_exe().expect("a program");
         assert_eq!(describe(&File::open(own).expect("a file")), None);
+    }
+
+    #[test]
+    fn programs_that_a_preloaded_library_stops_are_known() {
+        let own = std::env::current_exe().expect("a program");
+        assert_eq!(forbids_preloading(own.as_os_str()), None);
+        assert_eq!(forbids_preloading("no-such-program".as_ref()), None);
+        assert!(is_asan(b"libasan.so.8") && is_asan(b"libclang_rt.asan-x86_64.so") && !is_asan(b"libc.so.6"));
+        let file = File::open(own).expect("a file");
+        let mut head = [0; 64];
+        file.read_exact_at(&mut head, 0).expect("a head");
+        let needed = elf::needed(&file, &head);
+        assert!(needed.iter().any(|name| name.starts_with(b"libc.so")), "{needed:?}");
     }
 
     #[test]

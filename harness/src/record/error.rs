@@ -18,6 +18,12 @@ pub enum RecordError {
         /// The places that were searched.
         places: Vec<PathBuf>,
     },
+    /// The program would fail with the recorder's library in it.
+    #[error("{reason}; with the recorder's library it would not start, so it was not started")]
+    Unrecordable {
+        /// Which program, and why.
+        reason: String,
+    },
     /// The loader would read the library's path as several.
     #[error(
         "{}: LD_PRELOAD cannot name a path with a space or a colon in it: copy the library elsewhere and name it in {LIBRARY_VARIABLE}",

@@ -18,6 +18,7 @@ mod control;
 mod cost;
 mod diagnosis;
 mod directory;
+mod elf;
 mod error;
 mod facts;
 mod images;
@@ -101,10 +102,13 @@ impl Report {
 ///
 /// # Errors
 ///
-/// The program was not started: the library, the directory or the program does not exist, or no trace can be
-/// written to its path. Later errors are in the report, because the program has run and has a status.
+/// The program was not started: the library, the directory or the program does not exist, the program would not run with
+/// the library, or no trace can be written to its path. Later errors are in the report, because the program has run and has a status.
 pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> Result<Report, RecordError> {
     let library = library::find()?;
+    if let Some(reason) = diagnosis::forbids_preloading(&settings.program) {
+        return Err(RecordError::Unrecordable { reason });
+    }
     let directory = Directory::create(&settings.output)?;
     if let Err(source) = TraceFile::create(&settings.output, &Header::default()) {
         directory.remove()?;
