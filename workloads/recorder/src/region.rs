@@ -26,6 +26,8 @@ const ROOM_LEAST_BYTES: usize = PAGE_BYTES + FIRST_CHUNK_BYTES;
 /// How long, in milliseconds, a process that may not extend its file waits for the command.
 const PATIENCE: u32 = 2000;
 
+/// How often a thread makes room, if others take it.
+const ROOM_TRIES: u32 = 100;
 /// How long, in milliseconds, a thread that may not extend the file waits for the command.
 const CARVING_PATIENCE: u32 = 500;
 
@@ -100,6 +102,11 @@ pub(crate) fn first() -> Option<Image<'static>> {
     Image::open(words).ok()
 }
 
+/// How much of the file is mapped.
+fn mapped_bytes() -> u64 {
+    MAPPED_BYTES.load(Ordering::Relaxed) as u64
+}
+
 /// The offset in the file of something that was carved.
 pub(crate) fn offset_of(place: *mut u8) -> u64 {
     (place as u64).wrapping_sub(BASE.load(Ordering::Relaxed) as u64)
@@ -108,16 +115,7 @@ pub(crate) fn offset_of(place: *mut u8) -> u64 {
 /// Carves a part of the file, which is zero; `path` is the file's.
 pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
     let image = first().ok_or(libc::ENOENT)?;
-    let mapped_bytes = MAPPED_BYTES.load(Ordering::Relaxed) as u64;
-    let carved = image.carve(bytes as u64, mapped_bytes).map_or_else(
-        || match make_room(image, bytes as u64, mapped_bytes, path) {
-            Ok(()) => image.carve(bytes as u64, mapped_bytes).ok_or(libc::EAGAIN),
-            Err(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS)) => Err(errno),
-            // The command has different rights and limits: see EFBIG.
-            Err(_) => wait_for_carving(image, bytes as u64, mapped_bytes),
-        },
-        Ok,
-    );
+    let carved = carve_or_make_room(image, bytes as u64, path);
     let offset = carved.map_err(|errno| image.shortage().unwrap_or(errno))?;
     if IS_TIRED.load(Ordering::Relaxed) {
         IS_TIRED.store(false, Ordering::Relaxed);
@@ -125,10 +123,27 @@ pub(crate) fn carve(bytes: usize, path: &CStr) -> Result<*mut u8, i32> {
     Ok(BASE.load(Ordering::Relaxed).wrapping_add(offset as usize))
 }
 
+/// Carves, and makes room where there is none. Of many threads that do so at once, some may find that others have carved
+/// the room that they made.
+fn carve_or_make_room(image: Image<'_>, bytes: u64, path: &CStr) -> Result<u64, i32> {
+    for _ in 0..ROOM_TRIES {
+        if let Some(offset) = image.carve(bytes, mapped_bytes()) {
+            return Ok(offset);
+        }
+        match make_room(image, bytes, mapped_bytes(), path) {
+            Ok(()) => {}
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS)) => return Err(errno),
+            // The command has different rights and limits: see EFBIG.
+            Err(_) => return wait_for_carving(image, bytes),
+        }
+    }
+    image.carve(bytes, mapped_bytes()).ok_or(libc::EAGAIN)
+}
+
 /// Carves once the command, which was late, has made room. A thread waits that long only once, and not again until
 /// there has been room: the command may be gone.
-fn wait_for_carving(image: Image<'_>, bytes: u64, mapped_bytes: u64) -> Result<u64, i32> {
-    if image.next_offset().wrapping_add(bytes) > mapped_bytes {
+fn wait_for_carving(image: Image<'_>, bytes: u64) -> Result<u64, i32> {
+    if image.next_offset().wrapping_add(bytes) > mapped_bytes() {
         return Err(libc::ENOMEM);
     }
     for _ in 0..CARVING_PATIENCE {
@@ -136,7 +151,7 @@ fn wait_for_carving(image: Image<'_>, bytes: u64, mapped_bytes: u64) -> Result<u
             break;
         }
         system::pause();
-        if let Some(offset) = image.carve(bytes, mapped_bytes) {
+        if let Some(offset) = image.carve(bytes, mapped_bytes()) {
             return Ok(offset);
         }
     }
