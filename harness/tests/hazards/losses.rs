@@ -56,6 +56,15 @@ fn what_a_filter_keeps_from_being_recorded_is_counted() {
 }
 
 #[test]
+fn a_program_may_limit_its_addresses_while_it_runs() {
+    for arguments in [&[][..], &["vfork"]] {
+        let run = Recorded::hazard("limits_itself.c", &[], arguments);
+        run.assert_whole();
+        assert_eq!(run.recorded.stdout, b"200 MiB\n");
+    }
+}
+
+#[test]
 fn a_process_whose_first_thread_has_exited_is_seen_to_its_end() {
     let run = Recorded::hazard("first_exits.c", &[], &[]);
     run.assert_whole();

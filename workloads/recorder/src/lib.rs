@@ -24,6 +24,7 @@ mod fork;
 mod jemalloc;
 mod key;
 mod large;
+mod limits;
 mod malloc;
 mod mappings;
 mod next;

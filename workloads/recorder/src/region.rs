@@ -19,6 +19,8 @@ use crate::system;
 const MAPPED_MOST_BYTES: usize = 1 << 30;
 /// The part of a limited address space that is used for the file.
 const MAPPED_PART: u64 = 16;
+/// At least that much is kept beyond what is used when a process limits its addresses later.
+const KEPT_LEAST_BYTES: u64 = 4 << 20;
 /// Room that the process makes at the start, and later when it must.
 const ROOM_BYTES: usize = 1 << 20;
 /// With less room there could be no image.
@@ -95,6 +97,25 @@ fn map_ahead(descriptor: usize, room: usize) -> Result<(usize, usize), i32> {
     }
 }
 
+/// Unmaps addresses that the file does not use yet, so that a process that may have only `most_bytes` of them from now on
+/// can use the others itself.
+pub(crate) fn give_back(most_bytes: u64) {
+    let Some(image) = first() else { return };
+    let mapped = MAPPED_BYTES.load(Ordering::Relaxed);
+    let beyond = (most_bytes / MAPPED_PART).max(KEPT_LEAST_BYTES);
+    let kept = whole_pages(image.next_offset().saturating_add(beyond));
+    if kept >= mapped {
+        return;
+    }
+    // NOTE: a thread that has read the length before may still carve by it: what is kept beyond the end that is used now
+    // is much more than all threads carve meanwhile.
+    if MAPPED_BYTES.compare_exchange(mapped, kept, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let end = BASE.load(Ordering::Relaxed).wrapping_add(kept);
+        // SAFETY: the rest of this library's own mapping, of which nothing was carved.
+        let _ = unsafe { system::munmap(end as usize, mapped.wrapping_sub(kept)) };
+    }
+}
+
 /// The first image of the file; none before there is one.
 pub(crate) fn first() -> Option<Image<'static>> {
     // SAFETY: NULL, or a mapping that is never unmapped.
@@ -102,7 +123,7 @@ pub(crate) fn first() -> Option<Image<'static>> {
     Image::open(words).ok()
 }
 
-/// How much of the file is mapped.
+/// How much of the file is mapped; it may become less.
 fn mapped_bytes() -> u64 {
     MAPPED_BYTES.load(Ordering::Relaxed) as u64
 }

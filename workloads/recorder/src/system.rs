@@ -124,6 +124,15 @@ pub(crate) unsafe fn prctl([option, second, third, fourth, fifth]: [usize; 5]) -
     unsafe { call(libc::SYS_prctl, [option, second, third, fourth, fifth, 0]) }
 }
 
+/// `prlimit` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn prlimit([process, resource, limit, before]: [usize; 4]) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_prlimit64, [process, resource, limit, before, 0, 0]) }
+}
+
 /// `seccomp` as the program calls it.
 ///
 /// # Safety

@@ -1,0 +1,71 @@
+//! Limits that the program sets itself: addresses that this library has reserved count for that of addresses.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::Ordering;
+
+use crate::{process, region, system};
+
+/// `prlimit(2)`.
+///
+/// # Safety
+/// As of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn prlimit(
+    process: libc::pid_t,
+    resource: c_int,
+    limit: *const c_void,
+    before: *mut c_void,
+) -> c_int {
+    let arguments = [process as usize, resource as usize, limit as usize, before as usize];
+    // SAFETY: the caller keeps the contract.
+    let outcome = unsafe { system::prlimit(arguments) };
+    if outcome.is_ok() && resource as u32 == libc::RLIMIT_AS && !limit.is_null() {
+        give_back(process);
+    }
+    system::told(outcome) as c_int
+}
+
+/// Gives back what the limit of this process, if it is the one meant, makes scarce. NOTE: a child of vfork limits
+/// itself, in its parent's memory.
+fn give_back(process: libc::pid_t) {
+    let Some(life) = process::life() else { return };
+    let is_own = process == 0 || process.cast_unsigned() == life.process.load(Ordering::Relaxed);
+    if is_own && !system::is_quiet() && !process::is_in_vfork() {
+        region::give_back(system::most_address_bytes());
+    }
+}
+
+/// `prlimit64(2)`: on these processors the same.
+///
+/// # Safety
+/// As of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn prlimit64(
+    process: libc::pid_t,
+    resource: c_int,
+    limit: *const c_void,
+    before: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller keeps the contract.
+    unsafe { prlimit(process, resource, limit, before) }
+}
+
+/// `setrlimit(2)`.
+///
+/// # Safety
+/// As of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn setrlimit(resource: c_int, limit: *const c_void) -> c_int {
+    // SAFETY: the caller keeps the contract.
+    unsafe { prlimit(0, resource, limit, core::ptr::null_mut()) }
+}
+
+/// `setrlimit64(2)`: on these processors the same.
+///
+/// # Safety
+/// As of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn setrlimit64(resource: c_int, limit: *const c_void) -> c_int {
+    // SAFETY: the caller keeps the contract.
+    unsafe { setrlimit(resource, limit) }
+}
