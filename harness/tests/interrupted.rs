@@ -22,8 +22,10 @@ fn deeper_calls_after_one_that_never_returned_are_recorded() {
 fn deeper_calls_that_cannot_be_told_from_inner_ones_are_lost_and_counted() {
     let run = Recorded::hazard("jump_deeper.c", &[], &["hidden"]);
     run.assert_unchanged();
-    assert_eq!((count_sized(&run, 500), run.total("lost")), (0, 20_000 - 1000), "{}", run.said());
-    assert!(run.said().contains("19000 events were lost"), "{}", run.said());
+    // The C library may make a call or two of its own meanwhile.
+    let lost = run.total("lost");
+    assert!(count_sized(&run, 500) == 0 && (18_990..=19_010).contains(&lost), "{lost}: {}", run.said());
+    assert!(run.said().contains(&format!("{lost} events were lost")), "{}", run.said());
 }
 
 #[test]
@@ -33,6 +35,7 @@ fn an_operator_that_throws_is_a_failed_call() {
         let program = compile("thrown.cc", directory.path(), &[]);
         let run = Recorded::run(directory, &program, &[], &[], &[("LD_PRELOAD", allocator)]);
         run.assert_unchanged();
+        assert!(!run.said().contains("cannot be preloaded"), "{}", run.said());
         assert_eq!(count_sized(&run, 500), 10_000, "{allocator}: {}", run.said());
         assert_eq!((run.total("failed"), run.total("lost")), (2, 0), "{allocator}");
     }

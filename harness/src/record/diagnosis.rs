@@ -17,7 +17,7 @@ const SET_GROUP: u32 = 0o2000;
 /// Why nothing was recorded of `program`, as the end of a sentence.
 pub(super) fn explain(program: &OsStr) -> String {
     let Some(path) = find_program(program) else {
-        return "the program's file is not there any more".to_string();
+        return "the program's file, or that of its interpreter, is not there any more".to_string();
     };
     let shown = path.display();
     match File::open(&path).and_then(|file| Ok((file.metadata()?, file))) {
@@ -41,11 +41,14 @@ pub(super) fn forbids_preloading(program: &OsStr) -> Option<String> {
     let file = File::open(&path).ok()?;
     let mut head = [0; 64];
     file.read_exact_at(&mut head, 0).ok().filter(|()| head.starts_with(b"\x7fELF\x02"))?;
+    if u16::from_le_bytes([head[18], head[19]]) != own_machine() {
+        return None;
+    }
     let reason = if loader(&file, &head)?.contains("ld-musl") {
         MUSL
-    } else if elf::needed(&file, &head).iter().any(|name| is_asan(name)) {
-        "is built with the address sanitizer, which has a malloc of its own and accepts no library before it: build it \
-         without"
+    } else if elf::needed(&file, &head).iter().any(|name| is_asan(name)) && asan_checks_order() {
+        "is built with the address sanitizer, which has a malloc of its own and accepts no library before it: build the \
+         program without it"
     } else {
         return None;
     };
@@ -53,6 +56,12 @@ pub(super) fn forbids_preloading(program: &OsStr) -> Option<String> {
 }
 
 const MUSL: &str = "uses the C library musl; the recorder's library is for glibc";
+
+/// Whether the sanitizer insists on being the first library, as it does unless it is told otherwise.
+fn asan_checks_order() -> bool {
+    let options = std::env::var("ASAN_OPTIONS").unwrap_or_default();
+    !options.contains("verify_asan_link_order=0")
+}
 
 fn is_asan(library: &[u8]) -> bool {
     library.starts_with(b"libasan.so") || library.starts_with(b"libclang_rt.asan")
@@ -63,7 +72,9 @@ fn find_program(program: &OsStr) -> Option<PathBuf> {
     let mut path = locate(program, std::env::var_os("PATH").as_deref())?;
     for _ in 0..MOST_SCRIPTS {
         match interpreter(&path) {
-            Some(next) => path = next,
+            // Whatever else it names cannot be executed, and may block whoever opens it.
+            Some(next) if next.is_file() => path = next,
+            Some(_) => return None,
             None => break,
         }
     }

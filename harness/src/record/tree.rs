@@ -45,9 +45,13 @@ fn children(process: u32) -> Vec<u32> {
 /// The figures of a process's memory (`statm`) as a thread of it shows them that still runs; none if none does. Where
 /// the first thread has exited before others, the process's own file shows no memory.
 pub(super) fn open_statm_of_thread(process: u32) -> Option<File> {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
-    let mut files = tasks.filter_map(|task| File::open(task.ok()?.path().join("statm")).ok());
-    files.find(|file| read_statm(file).is_some_and(|figures| figures.pages > 0))
+    let look = || {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+        let mut files = tasks.filter_map(|task| File::open(task.ok()?.path().join("statm")).ok());
+        files.find(|file| read_statm(file).is_some_and(|figures| figures.pages > 0))
+    };
+    // A thread may start its successor and end while the list is read.
+    look().or_else(look)
 }
 
 /// What `statm` says, in pages.

@@ -332,9 +332,9 @@ fn describe_missed_peaks(samples: &[Sample]) -> Vec<String> {
     }
     let sentence = |(workload, count)| {
         format!(
-            "{workload}: {count} memory samples measured the requested peak when more than 1 % of it had been freed \
-             again: the breakdown, the heap map, the size classes and the allocator's account at the peak are of a \
-             moment shortly after it"
+            "{workload}: {count} of its memory samples measured the requested peak after more than 1 % of it had been \
+             freed again: the breakdown, the heap map, the size classes and the allocator's account at the peak are of \
+             a moment shortly after it"
         )
     };
     missed.into_iter().map(sentence).collect()

@@ -6,6 +6,7 @@
 //! peak, and when more is resident than ever before, also `smaps_rollup` and a mincore of the pages of live
 //! blocks, which touch none of them, and in the first block the heap map and the allocator's own statistics.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
 use heaplab_allocators::{Family, account};
@@ -86,7 +87,7 @@ pub(super) struct Largest {
 
 impl Checkpoints {
     /// The checkpoints of a job, if it is a memory pass.
-    pub(super) fn new(job: &Job, family: Family) -> std::io::Result<Checkpoints> {
+    pub(super) fn new(job: &Job, family: Family) -> io::Result<Checkpoints> {
         Ok(Checkpoints {
             statm: Statm::open()?,
             constant_bytes: job.resident_constant_bytes,
@@ -126,13 +127,13 @@ impl Checkpoints {
     }
 
     /// The recorded process was forked at a trace time: everything until here belongs to its parent, and does
-    /// not count.
-    pub(super) fn fork(&mut self, state: &State, time: u64) {
+    /// not count. `fork` makes the stand-in for the parent.
+    pub(super) fn fork(&mut self, state: &State, time: u64, fork: impl FnOnce() -> io::Result<Parent>) {
         self.points.clear();
         self.at_largest = None;
         (self.maximum, self.next_sample, self.next_largest) = (0, 0, 0);
         if !self.is_limited {
-            match clock::hold_still(Parent::fork) {
+            match clock::hold_still(fork) {
                 Ok(parent) => self.parent = Some(parent),
                 Err(error) => self.doubt_inherited(&format!("the worker cannot be forked: {error}")),
             }

@@ -17,6 +17,7 @@ use super::answer;
 use super::checkpoint::Checkpoints;
 use super::clock;
 use super::gate;
+use super::inherited::{self, Forked};
 use super::job::{Job, Status};
 use super::lock::Lock;
 use super::mapping::Table;
@@ -64,6 +65,7 @@ pub(super) struct Engine {
     pub(super) threads: Threads<Engine>,
     runner: Runner,
     unfinished: Unfinished,
+    forked: Forked,
     /// One segment at a time. Changes between phases only.
     strict: AtomicBool,
     lock: Lock,
@@ -133,6 +135,7 @@ impl Engine {
             state,
             runner,
             unfinished: Unfinished::default(),
+            forked: Forked::default(),
             lock: Lock::new(),
             control: UnsafeCell::new(control),
         })
@@ -198,6 +201,10 @@ impl Engine {
             let kind = offer.kind.load(Ordering::Relaxed);
             if kind == Offer::END {
                 return;
+            }
+            if kind == Offer::FORK {
+                self.forked.fork();
+                continue;
             }
             if kind == Offer::PURGE {
                 purge_thread(self.family);
@@ -355,7 +362,15 @@ impl Engine {
     fn fork(&self, control: &mut Control, head: &Window) {
         self.state.forget();
         if let Some(checkpoints) = &mut control.checkpoints {
-            checkpoints.fork(&self.state, head.first_time);
+            checkpoints.fork(&self.state, head.first_time, || {
+                if inherited::is_initial_thread() {
+                    self.forked.fork();
+                } else {
+                    // It waits for an offer, or is about to: no window is open.
+                    self.put_offer(0, Offer::FORK, |_| {});
+                }
+                self.forked.wait()
+            });
         }
         control.begin = Some(self.spent());
     }

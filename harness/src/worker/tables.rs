@@ -69,6 +69,8 @@ impl Offer {
     pub(super) const END: u32 = 2;
     /// Instead of a segment: the thread's part of the allocator's purge.
     pub(super) const PURGE: u32 = 3;
+    /// Instead of a segment: the initial thread forks the stand-in for the process's parent.
+    pub(super) const FORK: u32 = 4;
 }
 
 // SAFETY: all zeros are a thread that has not been created and has been offered nothing; every field is

@@ -57,8 +57,10 @@ fn what_a_filter_keeps_from_being_recorded_is_counted() {
 
 #[test]
 fn a_program_may_limit_its_addresses_while_it_runs() {
-    for arguments in [&[][..], &["vfork"]] {
-        let run = Recorded::hazard("limits_itself.c", &[], arguments);
+    for (options, arguments) in
+        [(&[][..], &[][..]), (&[], &["vfork"]), (&[], &["fork"]), (&["--only-this-process"], &["fork"])]
+    {
+        let run = Recorded::hazard("limits_itself.c", options, arguments);
         run.assert_whole();
         assert_eq!(run.recorded.stdout, b"200 MiB\n");
     }

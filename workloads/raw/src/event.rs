@@ -142,11 +142,11 @@ pub enum MarkKind {
     Mallopt = 2,
     /// `prctl(PR_SET_THP_DISABLE)`, which succeeded: of the whole process.
     HugePages = 3,
+    /// `fork` is about to be called; the argument is its [number](crate::Image::fork). A call that fails leaves one too.
+    Fork = 4,
     /// The program has installed a system call filter: how much of a large block was written to is not recorded from here
     /// on.
     Filter = 5,
-    /// `fork` is about to be called; the argument is its [number](crate::Image::fork). A call that fails leaves one too.
-    Fork = 4,
 }
 
 impl MarkKind {

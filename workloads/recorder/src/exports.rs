@@ -11,10 +11,12 @@
 
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heaplab_raw::PAGE_BYTES;
 use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Sym};
+
+use crate::system;
 
 /// An entry of the dynamic section.
 #[repr(C)]
@@ -34,8 +36,22 @@ unsafe extern "C" {
     static HEADER: Elf64_Ehdr;
 }
 
+/// Whether a thread has the table open.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+
+/// From now on the loader does not find these names here. Nothing else is done meanwhile: no one waits long.
+pub(crate) fn withdraw(names: impl Iterator<Item = &'static CStr>) {
+    while IS_OPEN.swap(true, Ordering::Acquire) {
+        system::give_way();
+    }
+    if let Some(exports) = Exports::open() {
+        names.for_each(|name| exports.withdraw(name));
+    }
+    IS_OPEN.store(false, Ordering::Release);
+}
+
 /// The library's symbol table, as the loader reads it; writable until it is dropped.
-pub(crate) struct Exports {
+struct Exports {
     symbols: *mut Elf64_Sym,
     names: *const c_char,
     hash: *const u32,
@@ -46,7 +62,7 @@ pub(crate) struct Exports {
 
 impl Exports {
     /// None if the table cannot be changed.
-    pub(crate) fn open() -> Option<Exports> {
+    fn open() -> Option<Exports> {
         let base = (&raw const HEADER).cast::<u8>();
         // SAFETY: the loader has mapped the header and what it refers to, and the linker has made them.
         unsafe {
@@ -92,8 +108,8 @@ impl Exports {
         }
     }
 
-    /// From now on the loader does not find this name here.
-    pub(crate) fn withdraw(&self, name: &CStr) {
+    /// Takes a name out.
+    fn withdraw(&self, name: &CStr) {
         let Some(symbol) = self.find(name) else { return };
         let value = symbol.wrapping_byte_add(offset_of!(Elf64_Sym, st_value)).cast::<u64>();
         // SAFETY: the symbol's value, aligned and writable. Another thread's lookup finds either.

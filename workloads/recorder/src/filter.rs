@@ -24,14 +24,19 @@ pub(crate) fn watch(call: impl FnOnce() -> Outcome, is_installed: impl FnOnce(us
     if !system::is_quiet() && process::is_in_vfork() {
         return call();
     }
-    system::QUIET.fetch_add(1, Ordering::SeqCst);
+    system::FILTERING.fetch_add(1, Ordering::SeqCst);
     let outcome = call();
     if outcome.is_ok_and(is_installed) {
+        system::FILTERS.fetch_add(1, Ordering::SeqCst);
         record::note(Event::Mark { kind: MarkKind::Filter, argument: 0, detail: 0 });
-    } else {
-        system::QUIET.fetch_sub(1, Ordering::SeqCst);
     }
+    system::FILTERING.fetch_sub(1, Ordering::SeqCst);
     outcome
+}
+
+/// In a forked child: none of the parent's other threads is in such a call here.
+pub(crate) fn begin_child() {
+    system::FILTERING.store(0, Ordering::SeqCst);
 }
 
 /// `seccomp(2)`.

@@ -6,7 +6,7 @@
 
 use heaplab_raw::{Event, MarkKind};
 
-use crate::{process, record};
+use crate::{filter, process, record};
 
 /// Sets up the fork handlers: once, before `main`.
 pub(crate) fn prepare() {
@@ -25,5 +25,6 @@ unsafe extern "C" fn begin() {
 
 /// Runs in the child, as the first handler.
 unsafe extern "C" fn begin_child() {
+    filter::begin_child();
     process::inherit_fork();
 }

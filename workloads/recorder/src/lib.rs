@@ -9,7 +9,7 @@
 //!
 //! Read bottom-up: `system`, `control`, `thread`, `storage`, `pool`, `region`, `arena`, `exports`, `next`, `process`, `chunk`,
 //! `large`, `key`, `record`, `ending`, `call`; and the exported functions: `malloc`, `operators`, `jemalloc`, `tuning`,
-//! `filter`, `mappings`, `creation`, `fork`.
+//! `filter`, `mappings`, `creation`, `fork`, `limits`.
 #![allow(unsafe_code)]
 
 mod arena;

@@ -1,7 +1,6 @@
-//! Limits that the program sets itself: addresses that this library has reserved count for that of addresses.
+//! Limits that the program sets itself: what this library has reserved counts for that of the address space.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::Ordering;
 
 use crate::{process, region, system};
 
@@ -28,8 +27,7 @@ pub(crate) unsafe extern "C" fn prlimit(
 /// Gives back what the limit of this process, if it is the one meant, makes scarce. NOTE: a child of vfork limits
 /// itself, in its parent's memory.
 fn give_back(process: libc::pid_t) {
-    let Some(life) = process::life() else { return };
-    let is_own = process == 0 || process.cast_unsigned() == life.process.load(Ordering::Relaxed);
+    let is_own = process == 0 || process.cast_unsigned() == system::process();
     if is_own && !system::is_quiet() && !process::is_in_vfork() {
         region::give_back(system::most_address_bytes());
     }

@@ -12,9 +12,8 @@ use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use crate::exports::Exports;
 use crate::thread::{BUSY, Start};
-use crate::{arena, storage};
+use crate::{arena, exports, storage};
 
 /// A function that is found at run time.
 pub(crate) struct Next<F> {
@@ -64,15 +63,14 @@ impl<F: Copy> Next<F> {
         self.address.load(Ordering::Relaxed)
     }
 
-    /// Searches for it. If there is none, the present address stays, and this library's own function of that name
-    /// is withdrawn from `exports`.
-    fn search(&self, exports: Option<&Exports>) {
+    /// Searches for it. If there is none, the present address stays, and its name is returned.
+    fn search(&self) -> Option<&'static CStr> {
         let found = search(self.name);
-        if !found.is_null() {
-            self.address.store(found, Ordering::Relaxed);
-        } else if let Some(exports) = exports {
-            exports.withdraw(self.name);
+        if found.is_null() {
+            return Some(self.name);
         }
+        self.address.store(found, Ordering::Relaxed);
+        None
     }
 
     /// Replaces it by another function.
@@ -102,8 +100,9 @@ macro_rules! functions {
     ($search:ident: $($place:ident: $kind:ty = $name:literal $(, $first:expr)?;)*) => {
         $(pub(crate) static $place: Next<$kind> = Next::new($name, functions!(@first $($first)?));)*
 
-        fn $search(exports: Option<&Exports>) {
-            $($place.search(exports);)*
+        /// Searches for all; yields those that do not exist.
+        fn $search() -> impl Iterator<Item = &'static CStr> {
+            [$($place.search()),*].into_iter().flatten()
         }
     };
     (@first) => { ptr::null_mut() };
@@ -171,7 +170,7 @@ fn resolve_now() -> bool {
         return true;
     }
     storage::set_thread(&BUSY);
-    search_for_all(None);
+    search_for_all().for_each(drop);
     if arena::calls() > 0 {
         FOUND_FREE.replace(FREE.address());
         FOUND_REALLOC.replace(REALLOC.address());
@@ -204,7 +203,7 @@ fn resolve_rare_now() {
     }
     let thread = storage::thread();
     storage::set_thread(&BUSY);
-    search_for_rare(Exports::open().as_ref());
+    exports::withdraw(search_for_rare());
     forget_failures();
     storage::set_thread(thread);
     RARE_PROGRESS.store(FOUND, Ordering::Release);

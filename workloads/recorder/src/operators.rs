@@ -16,10 +16,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use heaplab_raw::Allocation;
 
 use crate::call::{self, aligned};
-use crate::exports::Exports;
 use crate::malloc::free;
 use crate::thread::BUSY;
-use crate::{malloc as family, next, record, storage};
+use crate::{exports, malloc as family, next, record, storage};
 
 /// Whether [`prepare`] has run.
 static IS_PREPARED: AtomicBool = AtomicBool::new(false);
@@ -28,15 +27,10 @@ static IS_PREPARED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn prepare() {
     let thread = storage::thread();
     storage::set_thread(&BUSY);
-    let (exports, allocator) = (Exports::open(), next::range_of(next::MALLOC.address()));
-    for operator in FORMS {
-        if operator.search(&allocator).is_null()
-            && let Some(exports) = &exports
-        {
-            exports.withdraw(operator.name);
-        }
-    }
-    drop(exports);
+    let allocator = next::range_of(next::MALLOC.address());
+    let is_missing = FORMS.map(|operator| operator.search(&allocator).is_null());
+    let missing = FORMS.into_iter().zip(is_missing).filter(|(_, is_missing)| *is_missing);
+    exports::withdraw(missing.map(|(operator, _)| operator.name));
     next::forget_failures();
     IS_PREPARED.store(true, Ordering::Release);
     storage::set_thread(thread);

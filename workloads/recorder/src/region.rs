@@ -19,7 +19,7 @@ use crate::system;
 const MAPPED_MOST_BYTES: usize = 1 << 30;
 /// The part of a limited address space that is used for the file.
 const MAPPED_PART: u64 = 16;
-/// At least that much is kept beyond what is used when a process limits its addresses later.
+/// At least that much is kept beyond what is used when a process limits its address space later.
 const KEPT_LEAST_BYTES: u64 = 4 << 20;
 /// Room that the process makes at the start, and later when it must.
 const ROOM_BYTES: usize = 1 << 20;

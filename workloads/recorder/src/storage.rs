@@ -7,6 +7,7 @@
 //! The pointer is never NULL: a thread that nobody has seen yet has [`NOBODY`], so that the common path
 //! needs no test for it.
 
+use crate::system;
 use crate::thread::{NOBODY, Thread};
 
 core::arch::global_asm!(
@@ -138,9 +139,10 @@ pub(crate) fn is_within(depth: u64, outer: u64) -> bool {
         return false;
     }
     let returns_to = outer >> ADDRESS_BITS;
-    if returns_to == 0 || place.wrapping_sub(depth) > NEAR_BYTES {
+    if returns_to == 0 || place.wrapping_sub(depth) > NEAR_BYTES || !system::is_mapped(place as usize) {
         return true;
     }
-    // SAFETY: on the thread's own stack, between its end and the depth of a call that has been made.
+    // SAFETY: mapped. It is the stack of the outer call, which is this thread's present one, or another one of its own:
+    // of a coroutine, or of a signal's handler.
     u64::from(unsafe { (place as *const u16).read_volatile() }) == returns_to
 }

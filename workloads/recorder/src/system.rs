@@ -13,15 +13,17 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 /// The outcome of a system call: its result, or the errno.
 pub(crate) type Outcome = Result<usize, i32>;
 
-/// How often the program has forbidden system calls, or is about to.
-pub(crate) static QUIET: AtomicU32 = AtomicU32::new(0);
+/// How often the program has forbidden system calls.
+pub(crate) static FILTERS: AtomicU32 = AtomicU32::new(0);
+/// How many of its threads are about to.
+pub(crate) static FILTERING: AtomicU32 = AtomicU32::new(0);
 /// The offset of the TID in the C library's thread descriptor; 0 if it is not known.
 static THREAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether no system call may be made any more.
 #[inline]
 pub(crate) fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed) != 0
+    FILTERS.load(Ordering::Relaxed) | FILTERING.load(Ordering::Relaxed) != 0
 }
 
 /// Learns where the C library keeps a thread's TID: `description` is what it tells debuggers about that (bits, count,
@@ -270,6 +272,13 @@ pub(crate) fn resident(at: usize, bytes: usize, pages: &mut [u8; 1024]) -> Outco
     }
     // SAFETY: the kernel writes a byte for each page, for which there is room.
     unsafe { call(libc::SYS_mincore, [at, bytes, pages.as_mut_ptr() as usize, 0, 0, 0]) }
+}
+
+/// Whether the page of this address is mapped; false if that must not be asked any more.
+pub(crate) fn is_mapped(at: usize) -> bool {
+    let page = page_bytes();
+    let first = at & !page.wrapping_sub(1);
+    resident(first, page, &mut [0; 1024]).is_ok()
 }
 
 /// The process's PID, read in a process's first thread, or in a forked child's only one.

@@ -24,7 +24,8 @@ const UNTOUCHED_CALLOC_BYTES: u64 = 128 << 10;
 /// Only blocks above this size can be touched in a page that a later shrink removes.
 const PAGE_BYTES: u64 = 4096;
 /// In strict order, what is measured at the requested peak is measured at the end of its window: the window ends
-/// before requested bytes fall below the largest so far by more than one over this number of it.
+/// before requested bytes fall by more than one over this number of them, and a later one is the peak's only if it has more
+/// than that share more.
 const PEAK_SHARE: u64 = 1024;
 /// More threads than any process has; protects against a damaged file.
 const THREADS_MAX: u32 = 1 << 22;
@@ -55,6 +56,34 @@ pub(super) struct Thread {
     ended: bool,
 }
 
+/// The largest requested bytes, and where they are measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peak {
+    pub(super) bytes: u64,
+    /// The window at whose end they are measured, and the most that it has: in strict order, the largest or hardly less.
+    pub(super) window: u64,
+    of_window: u64,
+}
+
+impl Peak {
+    fn new(bytes: u64, window: u64) -> Peak {
+        Peak { bytes, window, of_window: bytes }
+    }
+
+    /// So much is requested in this window. In strict order a window that has hardly more than an earlier one is not worth
+    /// ending before its time: each new maximum of a load that goes up and down would end one.
+    fn reach(&mut self, bytes: u64, window: u64, order: Order) {
+        if bytes <= self.bytes {
+            return;
+        }
+        self.bytes = bytes;
+        let is_more = bytes - self.of_window > self.of_window / PEAK_SHARE;
+        if order == Order::Causal || window == self.window || is_more {
+            (self.window, self.of_window) = (window, bytes);
+        }
+    }
+}
+
 /// The compiler's state between two events.
 pub(super) struct Compiler<'a> {
     pub(super) order: Order,
@@ -76,8 +105,7 @@ pub(super) struct Compiler<'a> {
     /// The thread of the last event.
     pub(super) last_thread: ThreadId,
     pub(super) requested: u64,
-    /// The largest requested bytes, and the window in which they are reached.
-    pub(super) peak: (u64, u64),
+    pub(super) peak: Peak,
     /// Sum of requested bytes times the ns that they were live.
     pub(super) byte_ns: u128,
     /// The time from which peak and sum are counted: that of a fork.
@@ -111,7 +139,7 @@ impl<'a> Compiler<'a> {
             last_event: 0,
             last_thread: 0,
             requested: 0,
-            peak: (0, 0),
+            peak: Peak::default(),
             byte_ns: 0,
             counted_from: 0,
             events: 0,
@@ -150,9 +178,7 @@ impl<'a> Compiler<'a> {
         head.last_time = time;
         head.requested_end = self.requested;
         head.requested_max = head.requested_max.max(self.requested);
-        if self.requested > self.peak.0 {
-            self.peak = (self.requested, self.current.number);
-        }
+        self.peak.reach(self.requested, self.current.number, self.order);
         let bytes = self.cut.bytes.max(self.requested / self.cut.live_share);
         if head.events + self.current.works >= self.cut.events || self.current.allocated_bytes >= bytes {
             self.close_window(Some((time, 0)))?;
@@ -162,7 +188,7 @@ impl<'a> Compiler<'a> {
 
     /// Whether the window has the largest requested bytes so far, and would end with clearly less after this.
     fn leaves_peak(&self, action: Action) -> bool {
-        if self.order == Order::Causal || self.peak.1 != self.current.number {
+        if self.order == Order::Causal || self.peak.window != self.current.number {
             return false;
         }
         let (object, kept) = match action {
@@ -173,7 +199,7 @@ impl<'a> Compiler<'a> {
             _ => return false,
         };
         let lost = self.live.get(&object).map_or(0, |live| live.size.saturating_sub(kept));
-        self.peak.0 - (self.requested - lost) > self.peak.0 / PEAK_SHARE
+        self.peak.of_window - (self.requested - lost) > self.peak.of_window / PEAK_SHARE
     }
 
     /// Figures count only what follows.
@@ -182,7 +208,7 @@ impl<'a> Compiler<'a> {
         self.inherited_events = self.events;
         self.counted_from = time;
         self.last_event = time;
-        self.peak = (self.requested, self.current.number);
+        self.peak = Peak::new(self.requested, self.current.number);
     }
 
     /// A time of the trace as the program has it; none before the first event.

@@ -334,7 +334,7 @@ proptest! {
         prop_assert_eq!(info.requested_peak_bytes, peak.1 as u64);
         if let Some(block) = blocks.get(info.peak_window as usize) {
             let lost = info.requested_peak_bytes - block.head.requested_end;
-            prop_assert!(lost <= info.requested_peak_bytes / 1024, "the window ends at the peak: {lost}");
+            prop_assert!(lost <= info.requested_peak_bytes / 512, "the window ends at the peak: {lost}");
         }
     }
 }

@@ -202,10 +202,9 @@ impl fmt::Display for Gap {
                 f,
                 "{events} events were lost: record again on a machine that is less busy, or with more room"
             ),
-            Gap::Unread(what) => write!(
-                f,
-                "a part of the raw recording is missing or damaged ({what}): record again, on a disk that is whole"
-            ),
+            Gap::Unread(what) => {
+                write!(f, "a part of the raw recording is missing or damaged ({what}): record again")
+            }
             Gap::Paused(what) => write!(
                 f,
                 "recording was paused and continued ({what}): blocks that were freed meanwhile count as live, and those \

@@ -267,11 +267,6 @@ impl Scan<'_> {
     fn add(&mut self, head: ChunkHead, offset: u64) -> u64 {
         let bytes = u64::from(head.bytes);
         let held = bytes.min(self.file_bytes - offset);
-        if held < bytes {
-            self.contents.problems.add_unread(format!(
-                "at byte {offset}: a chunk of {bytes} bytes is cut off after {held}: what is missing is lost"
-            ));
-        }
         let chunk = Chunk { head, place: self.place, offset, held_bytes: held as u32 };
         self.contents.chunks.entry(head.image).or_default().push(chunk);
         bytes
@@ -305,6 +300,12 @@ fn check_sequences(chunks: &mut Vec<Chunk>, problems: &mut Problems) {
             let offset = chunk.offset;
             problems.add_unread(format!("at byte {offset}: chunk {sequence} of thread {thread} is there twice"));
             return false;
+        }
+        let (offset, bytes, held) = (chunk.offset, chunk.head.bytes, chunk.held_bytes);
+        if held < bytes {
+            problems.add_unread(format!(
+                "at byte {offset}: a chunk of {bytes} bytes is cut off after {held}: what is missing is lost"
+            ));
         }
         if sequence > next {
             let missing = sequence - next;
