@@ -14,6 +14,7 @@ int main(int count, char **arguments) {
     printf("\n");
     fflush(stdout);
     if (count < 2) return 22;
+    alarm(60);
     int signals[] = {SIGINT, SIGQUIT, SIGWINCH, SIGTERM}, signal = 0;
     for (int at = 0; at < 4; at++) sigaddset(&awaited, signals[at]);
     sigprocmask(SIG_BLOCK, &awaited, 0);
