@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heaplab_trace::{Coverage, Gap, TraceError, TraceReader};
+use heaplab_trace::{Coverage, TraceError, TraceReader};
 use heaplab_workloads::catalog::{self, CatalogError, Source};
 use heaplab_workloads::model::{
     Check, CheckKind, Facts, FitOptions, FittedModel, Model, ModelError, Question, Subject, fit, parse_load,
@@ -249,12 +249,10 @@ fn check_coverage(path: &Path) -> anyhow::Result<()> {
         return Err(Usage(format!("{}: it was cut off: record it again", path.display())).into());
     };
     for gap in Coverage::of(&header, &summary).gaps {
-        match gap {
-            Gap::Failed(_) | Gap::Lost(_) | Gap::Unread(_) | Gap::Paused(_) => {
-                return Err(Usage(format!("{}: {gap}", path.display())).into());
-            }
-            other => say!("heaplab: warning: {}: {other}", path.display()),
+        if gap.is_missing_events() {
+            return Err(Usage(format!("{}: {gap}", path.display())).into());
         }
+        say!("heaplab: warning: {}: {gap}", path.display());
     }
     Ok(())
 }

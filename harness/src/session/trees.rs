@@ -187,8 +187,7 @@ impl Tree {
 /// because a forked child's inherited heap is explained by its parent's blocks; and the manifest says what
 /// was not recorded.
 pub(super) fn own_gaps(coverage: &Coverage) -> Vec<Gap> {
-    let is_own = |gap: &&Gap| matches!(gap, Gap::Failed(_) | Gap::Lost(_) | Gap::Unread(_) | Gap::Paused(_));
-    coverage.gaps.iter().filter(is_own).cloned().collect()
+    coverage.gaps.iter().filter(|gap| gap.is_missing_events()).cloned().collect()
 }
 
 /// Bytes times seconds of all processes.

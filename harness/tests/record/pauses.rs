@@ -1,4 +1,4 @@
-//! Recordings that are begun, paused and continued by signals.
+//! Signals that start, pause and continue a recording.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
@@ -33,6 +33,16 @@ impl Phases {
             .spawn()
             .expect("it runs");
         Phases { heaplab: child, control: directory.join("trace.hlt.raw/control") }
+    }
+
+    /// The same, with its second phase recorded, and paused since then.
+    fn recorded_once(directory: &Path) -> Phases {
+        let mut phases = Phases::start(directory);
+        phases.go_on();
+        phases.ask(Signal::USR1, State::Recording);
+        phases.go_on();
+        phases.ask(Signal::USR2, State::Paused);
+        phases
     }
 
     /// Lets the program run its next phase to its end.
@@ -72,11 +82,7 @@ impl Phases {
 #[test]
 fn signals_begin_and_pause_a_recording() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut phases = Phases::start(directory.path());
-    phases.go_on();
-    phases.ask(Signal::USR1, State::Recording);
-    phases.go_on();
-    phases.ask(Signal::USR2, State::Paused);
+    let mut phases = Phases::recorded_once(directory.path());
     phases.go_on();
     let (status, said) = phases.end();
     assert_eq!(status, Some(15), "{said}");
@@ -88,11 +94,7 @@ fn signals_begin_and_pause_a_recording() {
 #[test]
 fn a_pause_within_a_recording_is_marked_and_a_gap() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut phases = Phases::start(directory.path());
-    phases.go_on();
-    phases.ask(Signal::USR1, State::Recording);
-    phases.go_on();
-    phases.ask(Signal::USR2, State::Paused);
+    let mut phases = Phases::recorded_once(directory.path());
     phases.ask(Signal::USR1, State::Recording);
     phases.go_on();
     let (status, said) = phases.end();

@@ -102,6 +102,13 @@ pub enum Gap {
     },
 }
 
+impl Gap {
+    /// Whether events of the process itself are missing, whatever its memory and other programs are.
+    pub fn is_missing_events(&self) -> bool {
+        matches!(self, Gap::Failed(_) | Gap::Lost(_) | Gap::Unread(_) | Gap::Paused(_))
+    }
+}
+
 impl Header {
     /// The note that says why recording failed.
     pub const FAILED_NOTE: &str = "recording_failed";
