@@ -437,8 +437,13 @@ proptest! {
     }
 }
 
-/// The run's samples.csv with one column of one variant set.
-fn set_column(directory: &Path, variant: &str, name: &str, value: impl Fn(&csv::StringRecord) -> String) {
+/// Sets a column of a variant's samples of one pass in the run's samples.csv.
+fn set_column(
+    directory: &Path,
+    (variant, pass): (&str, &str),
+    name: &str,
+    value: impl Fn(&csv::StringRecord) -> String,
+) {
     let path = directory.join("samples.csv");
     let mut reader = csv::Reader::from_path(&path).expect("readable");
     let header = reader.headers().expect("a first line").clone();
@@ -446,7 +451,7 @@ fn set_column(directory: &Path, variant: &str, name: &str, value: impl Fn(&csv::
     let mut rows = vec![header.clone()];
     for row in reader.records() {
         let row = row.expect("a row");
-        let other = &row[place("variant")] != variant || &row[place("pass")] != "memory";
+        let other = &row[place("variant")] != variant || &row[place("pass")] != pass;
         let cells = row.iter().enumerate().map(|(column, cell)| match column == place(name) && !other {
             true => value(&row),
             false => cell.to_owned(),
@@ -464,8 +469,8 @@ fn huge_pages_that_make_up_resident_memory_are_noted() {
     let place = columns::<Sample>().iter().position(|name| *name == "resident_end_bytes").expect("a column");
     let share =
         |part: u64| move |row: &csv::StringRecord| (row[place].parse::<u64>().unwrap() / part).to_string();
-    set_column(directory.path(), "mimalloc", "anon_huge_bytes", share(2));
-    set_column(directory.path(), "ptmalloc2", "anon_huge_bytes", share(10));
+    set_column(directory.path(), ("mimalloc", "memory"), "anon_huge_bytes", share(2));
+    set_column(directory.path(), ("ptmalloc2", "memory"), "anon_huge_bytes", share(10));
     let run = load(directory.path()).expect("a run");
     let notes = Analysis::new(&run, None).expect("an analysis").notes.join("\n");
     assert!(notes.contains("mimalloc") && notes.contains("transparent huge pages"), "{notes}");

@@ -1,6 +1,6 @@
 //! A run, analysed once for all tables, sentences and plots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 
@@ -234,6 +234,12 @@ impl<'r> Analysis<'r> {
             [workload] => self.values(workload, variant, metric).cloned(),
             several => self.figures.mean_by_block(several, variant, metric),
         }
+    }
+
+    /// The blocks of a variant's ok samples during which the host was still supplying memory.
+    pub(super) fn cold_blocks(&self, workload: &str, variant: &str, pass: Pass) -> BTreeSet<u32> {
+        let its = self.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
+        its.filter(|(_, sample)| sample.cold_memory == Some(true)).map(|(_, sample)| sample.block).collect()
     }
 
     /// Whether the harness's share hides the difference of two variants in a metric, so that there is no

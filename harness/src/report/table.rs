@@ -399,11 +399,10 @@ struct Flaws {
 impl Flaws {
     fn of(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> Flaws {
         let is_its = |key: &SampleKey| key.workload == workload && key.variant == variant && key.pass == pass;
-        let ok = analysis.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
         Flaws {
             all: analysis.run.samples.iter().filter(|sample| is_its(&sample.key())).count() as u64,
             failed: analysis.figures.failed(workload, variant, pass),
-            cold: ok.filter(|(_, sample)| sample.cold_memory == Some(true)).count() as u64,
+            cold: analysis.cold_blocks(workload, variant, pass).len() as u64,
             growth: Growth::of(analysis, workload, variant, pass),
         }
     }

@@ -3,7 +3,9 @@
 //! - `report RUN`: the command, the answer and the tables;
 //! - `command RUN...`: the commands that made the runs;
 //! - `machine RUN`: where the run was made;
-//! - `table WORKLOAD VARIANT,... HEADER=RUN:METRIC...`: medians, a row for each variant;
+//! - `table WORKLOAD VARIANT,... HEADER=RUN:METRIC...`: medians, a row for each variant. A column
+//!   HEADER=RUN:METRIC:COLUMN has another figure of the metric, and `samples` as COLUMN says how many samples of CPU
+//!   time there are, and how many of them are cold;
 //! - `value RUN WORKLOAD VARIANT METRIC COLUMN`: a figure of summary.csv: `median`, `interval`, `ratio`,
 //!   `ratio_interval` or `verdict`. METRIC is a name there, or `speed` for the metric by which variants are
 //!   compared;
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use heaplab::compare::show;
 use heaplab::report::{Analysis, Answer, Columns, Format, SummaryRow, answer_run, print_summary};
-use heaplab::results::{Run, load};
+use heaplab::results::{Pass, Run, Sample, Status, load};
 use heaplab::stats::median;
 
 use super::marks::Mark;
@@ -30,6 +32,7 @@ struct Known {
     summary: Vec<SummaryRow>,
     answer: Answer,
     tables: String,
+    samples: Vec<Sample>,
 }
 
 /// The committed runs, each read once.
@@ -59,6 +62,7 @@ impl Runs {
                 summary: analysis.summary.clone(),
                 answer: answer_run(&analysis),
                 tables: String::from_utf8(tables).expect("UTF-8"),
+                samples: run.samples.clone(),
             };
             self.known.insert(name.to_owned(), known);
         }
@@ -141,12 +145,30 @@ fn table(runs: &mut Runs, workload: &str, variants: &str, columns: &[&str]) -> R
     for variant in variants.split(',') {
         write!(text, "| {variant} |").expect("a text");
         for [_, run, metric, column] in &columns {
-            let shown = value(runs.row(run, workload, variant, metric)?, column)?;
+            let shown = match column.as_str() {
+                "samples" => samples(&runs.get(run)?.samples, workload, variant)?,
+                column => value(runs.row(run, workload, variant, metric)?, column)?,
+            };
             write!(text, " {shown} |").expect("a text");
         }
         text.push('\n');
     }
     Ok(text)
+}
+
+/// How many samples a variant's CPU times come from, and during how many the host was still supplying memory.
+fn samples(taken: &[Sample], workload: &str, variant: &str) -> Result<String, String> {
+    let is_its = |sample: &&Sample| {
+        sample.workload == workload && sample.variant == variant && sample.pass == Pass::Throughput
+    };
+    let measured: Vec<&Sample> =
+        taken.iter().filter(is_its).filter(|sample| sample.status == Status::Ok).collect();
+    let cold = measured.iter().filter(|sample| sample.cold_memory == Some(true)).count();
+    match measured.len() {
+        0 => Err(format!("no samples of {variant} on {workload}")),
+        all if cold > 0 => Ok(format!("{all}, {cold} cold")),
+        all => Ok(all.to_string()),
+    }
 }
 
 fn value(row: &SummaryRow, column: &str) -> Result<String, String> {

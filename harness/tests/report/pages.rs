@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use heaplab::results::Pass;
+use heaplab::results::{Pass, Sample, columns};
 
-use super::{FOUR, report, stderr, stdout, written};
+use super::{FOUR, report, set_column, stderr, stdout, written};
 use crate::support::synthetic::Shape;
 
 fn pages(directory: &Path) -> (String, String) {
@@ -153,6 +153,23 @@ fn pages_of_poor_runs_say_what_is_missing() {
         assert!(markdown.contains(sentence) && text_of(&html).contains(sentence), "{sentence}: {markdown}");
         assert!(!html.contains("NaN") && !markdown.contains("NaN"), "{sentence}");
     }
+}
+
+#[test]
+fn cold_samples_are_marked_in_tables_and_plots() {
+    let directory = written(&Shape { harness_ns: Some(5.0), ..Shape::new(&["ptmalloc2", "mimalloc"], 6) });
+    let (before, page) = pages(directory.path());
+    assert!(before.contains("| mimalloc | 6 |") && !text_of(&page).contains("Hollow dots"), "{before}");
+    let block = columns::<Sample>().iter().position(|name| *name == "block").expect("a column");
+    set_column(directory.path(), ("mimalloc", "throughput"), "cold_memory", |row| {
+        matches!(&row[block], "1" | "4").to_string()
+    });
+    let (document, page) = pages(directory.path());
+    assert!(document.contains("| mimalloc | 6, 2 cold |"), "{document}");
+    let text = text_of(&page);
+    assert!(text.contains("Hollow dots are cold samples"), "{text}");
+    // Below the variant's name in the plot, and in the table.
+    assert!(text.contains("mimalloc 2 cold "), "{text}");
 }
 
 #[test]

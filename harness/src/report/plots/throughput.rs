@@ -8,6 +8,7 @@ use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{Bars, SMALL, Subject, title};
+use crate::results::Pass;
 use crate::results::metrics::{BUSY_SYSTEM_PER_EVENT, EVENTS_PER_SECOND, HARNESS_PER_EVENT};
 use crate::stats::Verdict;
 
@@ -28,26 +29,40 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     if rows.is_empty() {
         return Ok(None);
     }
-    let values = |row: &SummaryRow| -> Vec<f64> {
+    let samples = |row: &SummaryRow| -> Vec<Dot> {
         let values = analysis.figures.values(workload, &row.variant, shown.metric);
-        values.into_iter().flat_map(|values| values.values().copied()).collect()
+        let cold = analysis.cold_blocks(workload, &row.variant, Pass::Throughput);
+        let dots = values.into_iter().flatten();
+        dots.map(|(block, value)| Dot { value: *value, is_cold: cold.contains(block) }).collect()
     };
-    let max = rows.iter().flat_map(|(row, _)| values(row)).fold(0.0, f64::max);
+    let all: Vec<Dot> = rows.iter().flat_map(|(row, _)| samples(row)).collect();
+    let max = all.iter().map(|dot| dot.value).fold(0.0, f64::max);
+    let hollow = if all.iter().any(|dot| dot.is_cold) { HOLLOW } else { "" };
     let axis = Axis::new(max * 1.04, shown.unit, 6);
     let svg = draw(path, |canvas| {
-        let top = title(canvas, &format!("{workload}: {}", shown.title), shown.subtitle);
+        let top =
+            title(canvas, &format!("{workload}: {}", shown.title), &format!("{}{hollow}", shown.subtitle));
         let labels: Vec<&str> = rows.iter().map(|(row, _)| row.variant.as_str()).collect();
         let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 356.0);
         bars.draw_ticks(canvas, &axis);
         for (at, (row, look)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
-            draw_row(canvas, analysis, &shown, &bars, &axis, (row, *look), &values(row), y);
+            draw_row(canvas, analysis, &shown, &bars, &axis, (row, *look), &samples(row), y);
         }
         let middle = (bars.left + bars.right) / 2.0;
         canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, shown.axis, BODY.sized(16.0));
         bars.bottom + 72.0
     })?;
     Ok(Some(svg))
+}
+
+/// Said of the dots if some are hollow.
+const HOLLOW: &str = " Hollow dots are cold samples: the host was still supplying memory.";
+
+/// A sample in the plot.
+struct Dot {
+    value: f64,
+    is_cold: bool,
 }
 
 /// What the plot shows of a run.
@@ -97,11 +112,13 @@ fn draw_row(
     bars: &Bars,
     axis: &Axis,
     (row, look): (&SummaryRow, Look),
-    values: &[f64],
+    dots: &[Dot],
     y: f64,
 ) {
-    let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
-    bars.draw_label(canvas, y, &row.variant, &failed);
+    let cold = dots.iter().filter(|dot| dot.is_cold).count() as u64;
+    let flaws = [(row.failed, "failed"), (cold, "cold")].into_iter().filter(|(count, _)| *count > 0);
+    let flaws: Vec<String> = flaws.map(|(count, flaw)| format!("{count} {flaw}")).collect();
+    bars.draw_label(canvas, y, &row.variant, &flaws.join(", "));
     let Some(middle) = row.median else {
         canvas.text((bars.left + 12.0, y), Anchor::Left, "no sample is ok", BODY.coloured(MUTED));
         return;
@@ -116,10 +133,14 @@ fn draw_row(
     canvas.rect((bars.left, bars.x(axis, harness)), (y - 17.0, y + 17.0), mix(MUTED, PAPER, 0.45), 1.0);
     canvas.rect((bars.x(axis, middle - kernel), x), (y - 17.0, y + 17.0), mix(look.colour, PAPER, 0.3), 1.0);
     canvas.rect((x - 3.0, x), (y - 17.0, y + 17.0), look.colour, 1.0);
-    for (at, value) in values.iter().enumerate() {
+    for (at, dot) in dots.iter().enumerate() {
         // Spread over the bar's height in a fixed order, so that equal values stay visible.
         let offset = ((at * 7) % 11) as f64 / 10.0 - 0.5;
-        canvas.dot((bars.x(axis, *value), y + offset * 22.0), 3.6, look.colour, 0.85);
+        let centre = (bars.x(axis, dot.value), y + offset * 22.0);
+        canvas.dot(centre, 3.6, look.colour, 0.85);
+        if dot.is_cold {
+            canvas.dot(centre, 2.0, PAPER, 1.0);
+        }
     }
     if let (Some(low), Some(high)) = (row.low, row.high) {
         let (low, high) = (bars.x(axis, low), bars.x(axis, high));
