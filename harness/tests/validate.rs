@@ -39,7 +39,7 @@ fn a_program_that_ends_is_recorded_predicted_and_run() {
     for part in [
         "ptmalloc2",
         "jemalloc",
-        "Kendall's tau",
+        "order of the variants by peak: ",
         "not heap:",
         "CPU time:",
         "order:",

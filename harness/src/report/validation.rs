@@ -176,14 +176,24 @@ fn describe_errors(name: &str, errors: Errors) -> String {
 }
 
 fn describe_ranking(name: &str, ranking: Ranking) -> String {
-    format!(
-        "order of the variants by {name}: Kendall's tau {:.2}; {} of the {} pairs that really differ (by more than \
-         {:.0} %, with samples that do not overlap) are in the right order",
-        ranking.tau,
-        ranking.right_pairs,
-        ranking.clear_pairs,
-        CLEAR_DIFFERENCE * 100.0
-    )
+    let Ranking { tau, right_pairs, clear_pairs } = ranking;
+    let differ =
+        format!("(by more than {:.0} %, with samples that do not overlap)", CLEAR_DIFFERENCE * 100.0);
+    let order = format!("order of the variants by {name}");
+    match (clear_pairs, right_pairs) {
+        // NOTE: without a real difference, tau compares the prediction with chance.
+        (0, _) => format!("{order}: no two of them really differ {differ}, so there is no order to predict"),
+        (1, right) => {
+            let right = if right == 1 { "right" } else { "wrong" };
+            format!(
+                "{order}: Kendall's tau {tau:.2}; the one pair that really differs {differ} is in the {right} order"
+            )
+        }
+        _ => format!(
+            "{order}: Kendall's tau {tau:.2}; {right_pairs} of the {clear_pairs} pairs that really differ {differ} are \
+             in the right order"
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -235,10 +245,20 @@ mod tests {
         ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms
 
         peak: median error 1.9 %, worst 3.8 %; 35.4 % if nothing changed (an error within the spread of the real runs counts as 0)
-        order of the variants by peak: Kendall's tau 1.00; 1 of the 1 pairs that really differ (by more than 10 %, with samples that do not overlap) are in the right order
+        order of the variants by peak: Kendall's tau 1.00; the one pair that really differs (by more than 10 %, with samples that do not overlap) is in the right order
         with 3 samples of the program under each variant, 1 in 10 pairs that do not differ seem to by chance; with --reps 5, 1 in 126
         order: as it was
         ");
+        let ranking = |clear_pairs, right_pairs| {
+            describe_ranking("peak", Ranking { tau: 1.0 / 3.0, clear_pairs, right_pairs })
+        };
+        assert_eq!(
+            ranking(0, 0),
+            "order of the variants by peak: no two of them really differ (by more than 10 %, with samples that do not \
+             overlap), so there is no order to predict"
+        );
+        assert!(ranking(1, 0).ends_with("is in the wrong order"), "{}", ranking(1, 0));
+        assert!(ranking(3, 2).contains("tau 0.33; 2 of the 3 pairs that"), "{}", ranking(3, 2));
         let csv = String::from_utf8(validation_csv(&validation).expect("in memory")).expect("UTF-8");
         assert!(csv.starts_with("variant,figure,predicted_bytes,"), "{csv}");
         assert_eq!(csv.lines().count(), 3);
