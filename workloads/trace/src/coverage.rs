@@ -207,7 +207,8 @@ impl fmt::Display for Gap {
             ),
             Gap::Lost(events) => write!(
                 f,
-                "{events} events were lost: record again on a machine that is less busy, or with more room"
+                "{events} events were lost, because buffers were full or the program jumped out of a call of malloc: record \
+                 again on a machine that is less busy, or with more room"
             ),
             Gap::Unread(what) => {
                 write!(f, "a part of the raw recording is missing or damaged ({what}): record again")
