@@ -168,7 +168,7 @@ fn cold_samples_are_marked_in_tables_and_plots() {
     assert!(document.contains("| mimalloc | 6, 2 cold |"), "{document}");
     let text = text_of(&page);
     assert!(text.contains("Hollow dots are cold samples"), "{text}");
-    // Below the variant's name in the plot, and in the table.
+    // Below the variant's name in the plot.
     assert!(text.contains("mimalloc 2 cold "), "{text}");
 }
 
