@@ -52,7 +52,7 @@ pub use plots::{Load, Plot, draw_load, draw_plan, draw_pods, draw_validation};
 pub use size_classes::{SizeDifference, compare_classes_of_runs};
 pub(crate) use size_table::{MOST_ROWS as MOST_SIZE_ROWS, describe_classes, size_grid};
 pub use summary::SummaryRow;
-pub use table::{Columns, Format, print_summary, print_table};
+pub use table::{Columns, Format, count_samples, print_summary, print_table};
 
 pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 

@@ -386,6 +386,12 @@ pub(super) fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns
     }
 }
 
+/// How many samples one pass took of a variant, how many of them failed, and how many were disturbed, in a few words.
+#[must_use]
+pub fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> String {
+    Flaws::of(analysis, workload, variant, pass).count()
+}
+
 /// How many samples one pass took of a variant, and which of them are not whole.
 struct Flaws {
     all: u64,

@@ -5,7 +5,7 @@
 //! - `machine RUN`: where the run was made;
 //! - `table WORKLOAD VARIANT,... HEADER=RUN:METRIC...`: medians, a row for each variant. A column
 //!   HEADER=RUN:METRIC:COLUMN has another figure of the metric, and `samples` as COLUMN says how many samples of CPU
-//!   time there are, and how many of them are cold;
+//!   time there are, and what is wrong with them;
 //! - `value RUN WORKLOAD VARIANT METRIC COLUMN`: a figure of summary.csv: `median`, `interval`, `ratio`,
 //!   `ratio_interval` or `verdict`. METRIC is a name there, or `speed` for the metric by which variants are
 //!   compared;
@@ -20,8 +20,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use heaplab::compare::show;
-use heaplab::report::{Analysis, Answer, Columns, Format, SummaryRow, answer_run, print_summary};
-use heaplab::results::{Pass, Run, Sample, Status, load};
+use heaplab::report::{
+    Analysis, Answer, Columns, Format, SummaryRow, answer_run, count_samples, print_summary,
+};
+use heaplab::results::{Pass, Run, Sample, load};
 use heaplab::stats::median;
 
 use super::marks::Mark;
@@ -32,7 +34,8 @@ struct Known {
     summary: Vec<SummaryRow>,
     answer: Answer,
     tables: String,
-    samples: Vec<Sample>,
+    /// Of CPU time, by workload and variant.
+    samples: HashMap<(String, String), String>,
 }
 
 /// The committed runs, each read once.
@@ -57,12 +60,17 @@ impl Runs {
             let mut tables = Vec::new();
             print_summary(&analysis, Format::Markdown, Columns::Deciding, &mut tables)
                 .map_err(|error| error.to_string())?;
+            let count = |sample: &Sample| {
+                let (workload, variant) = (&sample.workload, &sample.variant);
+                let count = count_samples(&analysis, workload, variant, Pass::Throughput);
+                ((workload.clone(), variant.clone()), count)
+            };
             let known = Known {
                 argv: run.file.argv.clone(),
                 summary: analysis.summary.clone(),
                 answer: answer_run(&analysis),
                 tables: String::from_utf8(tables).expect("UTF-8"),
-                samples: run.samples.clone(),
+                samples: run.samples.iter().map(count).collect(),
             };
             self.known.insert(name.to_owned(), known);
         }
@@ -80,6 +88,11 @@ impl Runs {
             metric => find(metric),
         };
         found.ok_or_else(|| format!("{run} has no {metric} of {variant} on {workload}"))
+    }
+
+    fn samples(&mut self, run: &str, workload: &str, variant: &str) -> Result<&str, String> {
+        let found = self.get(run)?.samples.get(&(workload.to_owned(), variant.to_owned()));
+        found.map(String::as_str).ok_or_else(|| format!("{run} has no samples of {variant} on {workload}"))
     }
 
     /// The command that made a run, as it is typed.
@@ -146,7 +159,7 @@ fn table(runs: &mut Runs, workload: &str, variants: &str, columns: &[&str]) -> R
         write!(text, "| {variant} |").expect("a text");
         for [_, run, metric, column] in &columns {
             let shown = match column.as_str() {
-                "samples" => samples(&runs.get(run)?.samples, workload, variant)?,
+                "samples" => runs.samples(run, workload, variant)?.to_owned(),
                 column => value(runs.row(run, workload, variant, metric)?, column)?,
             };
             write!(text, " {shown} |").expect("a text");
@@ -154,21 +167,6 @@ fn table(runs: &mut Runs, workload: &str, variants: &str, columns: &[&str]) -> R
         text.push('\n');
     }
     Ok(text)
-}
-
-/// How many samples a variant's CPU times come from, and during how many the host was still supplying memory.
-fn samples(taken: &[Sample], workload: &str, variant: &str) -> Result<String, String> {
-    let is_its = |sample: &&Sample| {
-        sample.workload == workload && sample.variant == variant && sample.pass == Pass::Throughput
-    };
-    let measured: Vec<&Sample> =
-        taken.iter().filter(is_its).filter(|sample| sample.status == Status::Ok).collect();
-    let cold = measured.iter().filter(|sample| sample.cold_memory == Some(true)).count();
-    match measured.len() {
-        0 => Err(format!("no samples of {variant} on {workload}")),
-        all if cold > 0 => Ok(format!("{all}, {cold} cold")),
-        all => Ok(all.to_string()),
-    }
 }
 
 fn value(row: &SummaryRow, column: &str) -> Result<String, String> {

@@ -21,33 +21,35 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     // Variants that are not ranked come last.
     let (floors, ranked): (Vec<_>, Vec<_>) =
         analysis.variants.iter().zip(looks).partition(|(variant, _)| analysis.is_floor(variant));
-    let rows: Vec<(&SummaryRow, Look)> = ranked
+    let samples = |variant: &str| -> Vec<Dot> {
+        let values = analysis.figures.values(workload, variant, shown.metric);
+        let cold = analysis.cold_blocks(workload, variant, Pass::Throughput);
+        let dots = values.into_iter().flatten();
+        dots.map(|(block, value)| Dot { value: *value, is_cold: cold.contains(block) }).collect()
+    };
+    let rows: Vec<(&SummaryRow, Look, Vec<Dot>)> = ranked
         .into_iter()
         .chain(floors)
-        .filter_map(|(variant, look)| Some((analysis.row(workload, variant, shown.metric)?, *look)))
+        .filter_map(|(variant, look)| {
+            Some((analysis.row(workload, variant, shown.metric)?, *look, samples(variant)))
+        })
         .collect();
     if rows.is_empty() {
         return Ok(None);
     }
-    let samples = |row: &SummaryRow| -> Vec<Dot> {
-        let values = analysis.figures.values(workload, &row.variant, shown.metric);
-        let cold = analysis.cold_blocks(workload, &row.variant, Pass::Throughput);
-        let dots = values.into_iter().flatten();
-        dots.map(|(block, value)| Dot { value: *value, is_cold: cold.contains(block) }).collect()
-    };
-    let all: Vec<Dot> = rows.iter().flat_map(|(row, _)| samples(row)).collect();
-    let max = all.iter().map(|dot| dot.value).fold(0.0, f64::max);
-    let hollow = if all.iter().any(|dot| dot.is_cold) { HOLLOW } else { "" };
+    let dots = || rows.iter().flat_map(|(_, _, dots)| dots);
+    let max = dots().map(|dot| dot.value).fold(0.0, f64::max);
+    let hollow = if dots().any(|dot| dot.is_cold) { HOLLOW } else { "" };
     let axis = Axis::new(max * 1.04, shown.unit, 6);
     let svg = draw(path, |canvas| {
         let top =
             title(canvas, &format!("{workload}: {}", shown.title), &format!("{}{hollow}", shown.subtitle));
-        let labels: Vec<&str> = rows.iter().map(|(row, _)| row.variant.as_str()).collect();
+        let labels: Vec<&str> = rows.iter().map(|(row, ..)| row.variant.as_str()).collect();
         let bars = Bars::new(canvas, top, ROW * rows.len() as f64, &labels, 356.0);
         bars.draw_ticks(canvas, &axis);
-        for (at, (row, look)) in rows.iter().enumerate() {
+        for (at, (row, look, dots)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
-            draw_row(canvas, analysis, &shown, &bars, &axis, (row, *look), &samples(row), y);
+            draw_row(canvas, analysis, &shown, &bars, &axis, (row, *look), dots, y);
         }
         let middle = (bars.left + bars.right) / 2.0;
         canvas.text((middle, bars.bottom + 42.0), Anchor::Middle, shown.axis, BODY.sized(16.0));
