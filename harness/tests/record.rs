@@ -1,6 +1,5 @@
 //! `heaplab record` as a process: where it stops, what it says, and what it passes on.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 mod pauses;
+mod refusals;
 
 /// Runs `heaplab record` with `arguments`; its status and what it wrote to stderr.
 fn record(arguments: &[&str]) -> (Option<i32>, String) {
@@ -272,36 +272,6 @@ fn a_command_that_is_killed_leaves_the_program_to_record_on() {
         (&500_000.into(), &0.into()),
         "{info}"
     );
-}
-
-#[test]
-fn a_static_program_is_not_recorded_and_the_reason_is_said() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = compile("end.c", directory.path(), &["-static"]);
-    let run = Recorded::run(directory, &program, &[], &["_exit"], &[]);
-    run.assert_unchanged();
-    assert!(run.said().contains("nothing was recorded: "), "{}", run.said());
-    assert!(run.said().contains("is statically linked"), "{}", run.said());
-}
-
-#[test]
-fn a_set_user_id_program_is_not_recorded_and_the_reason_is_said() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (program, arguments) = if rustix::process::getuid().is_root() {
-        // For root, a program of root's does not belong to another user, so this one is made nobody's.
-        let program = compile("end.c", directory.path(), &[]);
-        std::os::unix::fs::chown(&program, Some(65_534), Some(65_534)).expect("root may");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).expect("root may");
-        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).expect("ours");
-        (program, "_exit")
-    } else {
-        ("/bin/su".into(), "--version")
-    };
-    assert!(std::fs::metadata(&program).is_ok_and(|metadata| metadata.mode() & 0o4000 != 0));
-    let run = Recorded::run(directory, &program, &[], &[arguments], &[]);
-    assert_eq!(run.recorded.status.code(), run.alone.status.code(), "{}", run.said());
-    assert_eq!(run.recorded.stdout, run.alone.stdout);
-    assert!(run.said().contains("is set-user-ID"), "{}", run.said());
 }
 
 #[test]
