@@ -62,8 +62,8 @@ impl Footprints {
     }
 }
 
-/// Whether the host backed memory during the replay: its kernel time is far above what its page faults cost on warm
-/// memory. None if that cannot be judged: too little kernel time, or an unknown cost of a fault.
+/// Whether the host backed memory during the replay, or took the CPU away: its kernel time is far above what its page
+/// faults cost on warm memory. None if that cannot be judged: too little kernel time, or an unknown cost of a fault.
 pub(super) fn was_cold(reply: &Reply, known: PageCosts) -> Option<bool> {
     let (warmed, footprint) = (reply.warmed?, reply.footprint?);
     let kernel_ns = reply.measured.busy_system_ns?;

@@ -236,7 +236,7 @@ impl<'r> Analysis<'r> {
         }
     }
 
-    /// The blocks of a variant's ok samples during which the host was still supplying memory.
+    /// The blocks of a variant's ok samples during which the host supplied memory, or took the CPU away.
     pub(super) fn cold_blocks(&self, workload: &str, variant: &str, pass: Pass) -> BTreeSet<u32> {
         let its = self.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
         its.filter(|(_, sample)| sample.cold_memory == Some(true)).map(|(_, sample)| sample.block).collect()

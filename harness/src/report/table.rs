@@ -230,8 +230,8 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
         (true, is_net) => format!(
             "busy/event: CPU time in the allocator's calls and first touches per event, without waiting{}. \
              kernel: the kernel's part of it. harness: at most the replay's own part of it, which is what floor takes outside \
-             the kernel. wall/event: elapsed time of the replay per event. cold: samples during which the host was still \
-             supplying memory.",
+             the kernel. wall/event: elapsed time of the replay per event. cold: samples during which the host \
+             supplied memory or took the CPU away.",
             if is_net { format!("; {net}") } else { String::new() }
         ),
     };
@@ -457,7 +457,9 @@ impl Cause {
     fn sentence(self) -> &'static str {
         match self {
             Cause::Failed => "samples failed, and these figures are of the others:",
-            Cause::Cold => "the host backed memory during some samples, which slows them:",
+            Cause::Cold => {
+                "the host supplied memory or took the CPU away during some samples, which slows them:"
+            }
             Cause::Growing => {
                 "memory still grew in the last third of the time, and a longer run has other figures:"
             }

@@ -103,7 +103,7 @@ macro_rules! define_sample {
             /// Page faults served with a huge page while the replay ran, including those of other processes: an upper
             /// bound.
             pub page_faults_huge: Option<u64>,
-            /// Whether the host backed memory during the replay, judged by kernel time per fault.
+            /// Whether the host backed memory during the replay, or took the CPU away, judged by kernel time per fault.
             pub cold_memory: Option<bool>,
             /// At the resident peak: resident bytes, by the exact reading; at most 1/32 less than
             /// `resident_peak_bytes`, unless half of the requested peak was never resident.

@@ -59,7 +59,7 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
 }
 
 /// Said of the dots if some are hollow.
-const HOLLOW: &str = " Hollow dots are cold samples: the host was still supplying memory.";
+const HOLLOW: &str = " Hollow dots are cold samples: the host supplied memory, or took the CPU away.";
 
 /// A sample in the plot.
 struct Dot {
