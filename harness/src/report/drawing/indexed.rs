@@ -1,14 +1,18 @@
 //! Pixels as a PNG with a palette.
 //!
-//! A plot has a few hundred colours, nearly all of them shades where a line or a letter meets the paper. The 64 most
-//! frequent ones stay as they are, and each of the others becomes the nearest of these: a file has a quarter of the
-//! size (32 KB per plot instead of 130), and documents and repositories are full of such files.
+//! A plot has hundreds of colours, nearly all of them shades where a line or a letter meets the paper. A shade becomes
+//! the nearest colour of the palette, which is so near that nobody sees it: a file has a quarter of the size (31 KB per
+//! plot instead of 130), and documents and repositories are full of such files. A colour is in the palette because no
+//! other is near, not because it is frequent: the dots of a variant are a few pixels, and may not take the colour of
+//! another variant.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-/// Colours that a palette holds.
-const COLOURS: usize = 64;
+/// Colours that a palette holds at most.
+const COLOURS: usize = 256;
+/// How far a colour may be from that of the palette which stands for it: a distance in a cube with edges of 255.
+const NEAR: u32 = 8;
 
 type Rgb = [u8; 3];
 
@@ -37,7 +41,9 @@ fn index(pixels: &[u8]) -> (Vec<Rgb>, Vec<u8>) {
     }
     let mut colours: Vec<(Rgb, u32)> = counts.into_iter().collect();
     colours.sort_by_key(|(colour, count)| (std::cmp::Reverse(*count), *colour));
-    let palette: Vec<Rgb> = colours.iter().take(COLOURS).map(|(colour, _)| *colour).collect();
+    let palette = (0..)
+        .find_map(|doublings| choose(&colours, NEAR << doublings))
+        .expect("a reach beyond the cube's diagonal leaves one colour");
     let places: HashMap<Rgb, u8> =
         colours.iter().map(|(colour, _)| (*colour, nearest(&palette, *colour))).collect();
     let mut indices = Vec::with_capacity(pixels.len());
@@ -47,12 +53,28 @@ fn index(pixels: &[u8]) -> (Vec<Rgb>, Vec<u8>) {
     (palette, indices)
 }
 
+/// Colours such that none of `colours` is farther than `reach` from the nearest; none if that takes too many.
+fn choose(colours: &[(Rgb, u32)], reach: u32) -> Option<Vec<Rgb>> {
+    let mut palette: Vec<Rgb> = Vec::with_capacity(COLOURS);
+    for (colour, _) in colours {
+        if palette.iter().all(|other| distance(*other, *colour) > reach.pow(2)) {
+            if palette.len() == COLOURS {
+                return None;
+            }
+            palette.push(*colour);
+        }
+    }
+    Some(palette)
+}
+
 fn nearest(palette: &[Rgb], colour: Rgb) -> u8 {
-    let distance = |other: &Rgb| -> u32 {
-        other.iter().zip(colour).map(|(own, wanted)| u32::from(own.abs_diff(wanted)).pow(2)).sum()
-    };
-    let nearest = palette.iter().enumerate().min_by_key(|(_, other)| distance(other));
+    let nearest = palette.iter().enumerate().min_by_key(|(_, other)| distance(**other, colour));
     nearest.map_or(0, |(place, _)| place as u8)
+}
+
+/// The square of the distance of two colours.
+fn distance(left: Rgb, right: Rgb) -> u32 {
+    left.iter().zip(right).map(|(left, right)| u32::from(left.abs_diff(right)).pow(2)).sum()
 }
 
 #[cfg(test)]
@@ -69,23 +91,40 @@ mod tests {
     }
 
     #[test]
-    fn few_colours_stay_as_they_are() {
-        let pixels: Vec<u8> = (0..60_u8).flat_map(|shade| [shade, 255 - shade, 7]).collect();
+    fn colours_that_differ_visibly_stay_as_they_are() {
+        // However rare: the first fills nine tenths, and each of the others is one pixel.
+        let shades = || (0..6_u8).map(|shade| shade * 51);
+        let others = shades()
+            .flat_map(|red| shades().flat_map(move |green| shades().map(move |blue| [red, green, blue])));
+        let pixels: Vec<u8> = std::iter::repeat_n([20, 20, 20], 1944).chain(others).flatten().collect();
         let mut file = Vec::new();
-        write(&mut file, (20, 3), &pixels).expect("written");
-        assert_eq!(decoded(&file), pixels);
+        write(&mut file, (216, 10), &pixels).expect("written");
+        assert_eq!(decoded(&file)[1944 * 3..], pixels[1944 * 3..]);
     }
 
     #[test]
-    fn of_many_colours_the_rare_become_their_neighbours() {
-        // 64 frequent colours, twice each, and a rare one between every two of them.
-        let frequent = (0..64_u8).flat_map(|red| [[red, 0, 0], [red, 0, 0]]);
-        let rare = (0..64_u8).map(|red| [red, 1, 0]);
-        let pixels: Vec<u8> = frequent.chain(rare).flatten().collect();
+    fn a_colour_near_a_more_frequent_one_becomes_it() {
+        let pixels = [[90, 0, 0], [90, 0, 0], [99, 9, 9], [99, 40, 9]].concat();
         let mut file = Vec::new();
-        write(&mut file, (64, 3), &pixels).expect("written");
+        write(&mut file, (2, 2), &pixels).expect("written");
+        assert_eq!(decoded(&file), [[90, 0, 0], [90, 0, 0], [90, 0, 0], [99, 40, 9]].concat());
+    }
+
+    #[test]
+    fn of_more_colours_than_fit_each_becomes_a_neighbour() {
+        let shades = || (0..16_u8).map(|shade| shade * 17);
+        let every = shades()
+            .flat_map(|red| shades().flat_map(move |green| shades().map(move |blue| [red, green, blue])));
+        let pixels: Vec<u8> = every.flatten().collect();
+        let mut file = Vec::new();
+        write(&mut file, (64, 64), &pixels).expect("written");
         let found = decoded(&file);
-        assert_eq!(found[..64 * 2 * 3], pixels[..64 * 2 * 3]);
-        assert_eq!(found[64 * 2 * 3..], (0..64_u8).flat_map(|red| [red, 0, 0]).collect::<Vec<u8>>());
+        let worst = found
+            .as_chunks()
+            .0
+            .iter()
+            .zip(pixels.as_chunks().0)
+            .map(|(found, drawn)| distance(*found, *drawn));
+        assert!(worst.max().is_some_and(|worst| worst <= (4 * NEAR).pow(2)));
     }
 }
