@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::ReportError;
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
-use super::super::drawing::palette::{Colour, INK, Look, MUTED, hue};
+use super::super::drawing::palette::{Colour, INK, Look, hue};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
@@ -15,8 +15,8 @@ use crate::results::{Counting, MemoryPoint, Pass};
 
 type Points = Vec<MemoryPoint>;
 
-/// What was recorded.
-const RECORDED: Look = Look { colour: MUTED, dash: Some((7.0, 5.0)) };
+/// What was recorded: dots, because dashes are for an allocator's other variants.
+const RECORDED: Look = Look { colour: INK, dash: Some((2.0, 4.0)) };
 /// The program's own samples.
 const REAL: Look = Look { colour: INK, dash: None };
 
