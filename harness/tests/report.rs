@@ -9,6 +9,7 @@ mod tables;
 use std::fs;
 use std::path::Path;
 
+use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 use assert_cmd::Command;
 use heaplab::design::{ExecOptions, ReplayOptions, RunOptions};
@@ -435,32 +436,6 @@ proptest! {
             prop_assert!(message.contains(name), "{}", message);
         }
     }
-}
-
-/// Sets a column of a variant's samples of one pass in the run's samples.csv.
-fn set_column(
-    directory: &Path,
-    (variant, pass): (&str, &str),
-    name: &str,
-    value: impl Fn(&csv::StringRecord) -> String,
-) {
-    let path = directory.join("samples.csv");
-    let mut reader = csv::Reader::from_path(&path).expect("readable");
-    let header = reader.headers().expect("a first line").clone();
-    let place = |name: &str| header.iter().position(|column| column == name).expect("a column");
-    let mut rows = vec![header.clone()];
-    for row in reader.records() {
-        let row = row.expect("a row");
-        let other = &row[place("variant")] != variant || &row[place("pass")] != pass;
-        let cells = row.iter().enumerate().map(|(column, cell)| match column == place(name) && !other {
-            true => value(&row),
-            false => cell.to_owned(),
-        });
-        rows.push(cells.collect());
-    }
-    let mut writer = csv::Writer::from_path(&path).expect("writable");
-    rows.iter().for_each(|row| writer.write_record(row).expect("writable"));
-    writer.flush().expect("writable");
 }
 
 #[test]

@@ -103,9 +103,27 @@ pub(crate) fn list<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<String>>().join(separator)
 }
 
+/// Names as a part of a sentence: "a", "a and b", "a, b and c".
+pub(crate) fn names(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_a_part_of_a_sentence() {
+        assert_eq!((names(&[]), names(&["a"])), (String::new(), "a".to_owned()));
+        assert_eq!(
+            (names(&["a", "b"]), names(&["a", "b", "c"])),
+            ("a and b".to_owned(), "a, b and c".to_owned())
+        );
+    }
 
     #[test]
     fn figures_read_well_at_every_size() {

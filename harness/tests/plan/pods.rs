@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{FOUR, plan, stderr, stdout, written};
 use crate::support::heaplab;
+use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 
 const PODS: [&str; 6] = ["--pods", "--node-memory", "64GiB", "--replicas", "200", "--node-cpus=16"];
@@ -97,5 +98,33 @@ fn pods_have_a_request_a_limit_and_odds() {
         let output = plan(directory.path(), arguments);
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{arguments:?}");
         assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn where_memory_grew_is_said_of_each_variant() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 10) });
+    // The baseline is steady, which says nothing about the other.
+    for (name, bytes) in
+        [("resident_middle_third_bytes", "100000000"), ("resident_last_third_bytes", "120000000")]
+    {
+        set_column(directory.path(), ("jemalloc", "memory"), name, |_| bytes.to_owned());
+    }
+    let output = plan(directory.path(), &[&PODS[..], &["--odds", "5%"]].concat());
+    let text = stdout(&output);
+    let row = |variant: &str| text.lines().find(|line| line.starts_with(variant)).expect("a row").to_owned();
+    assert!(row("jemalloc").contains("iB*") && !row("ptmalloc2").contains('*'), "{text}");
+    assert!(text.contains("`*` after a limit: memory still grew"), "{text}");
+    let report = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
+    assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
+    let html = fs::read_to_string(directory.path().join("report.html")).expect("written");
+    for told in [
+        "where memory still grew, the odds are not known",
+        "where memory still grew, they are not known",
+        ">still grew<",
+        ">jemalloc: memory still grew, a limit for pods that live no longer than ",
+        ">ptmalloc2<",
+    ] {
+        assert!(html.contains(told), "{told}");
     }
 }

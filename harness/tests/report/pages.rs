@@ -5,7 +5,8 @@ use std::path::Path;
 
 use heaplab::results::{Pass, Sample, columns};
 
-use super::{FOUR, report, set_column, stderr, stdout, written};
+use super::{FOUR, report, stderr, stdout, written};
+use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 
 fn pages(directory: &Path) -> (String, String) {

@@ -41,9 +41,7 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
             if row.failed == 0 { all.to_string() } else { format!("{} of {all}", row.n) },
             bytes(row.request_bytes),
             match row.limit_bytes {
-                Some(limit) if row.holds_for_s.is_some() || row.growth_continued.is_some() => {
-                    format!("{}*", units::bytes(limit as f64))
-                }
+                Some(limit) if grew(row) => format!("{}*", units::bytes(limit as f64)),
                 limit => bytes(limit),
             },
             row.request_millicpus.map_or_else(dash, |cpus| format!("{cpus}m")),
@@ -62,6 +60,11 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
         ]
     });
     select(&header, rows.collect(), columns)
+}
+
+/// Whether memory still grew in the row's samples, and pods live longer than these.
+fn grew(row: &PodRow) -> bool {
+    row.holds_for_s.is_some() || row.growth_continued.is_some_and(|times| times > 1.0)
 }
 
 /// What a plan of pods answers, one sentence each.
@@ -106,9 +109,12 @@ pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
         rows().filter(|row| row.failed == 0 && row.nodes == best_nodes).map(|row| &*row.variant).collect();
     let takes = match alike.len() {
         1 => format!("{} takes the fewest nodes ({nodes}{saving}).", best.variant),
+        all if all == rows().count() => {
+            format!("Every variant takes {nodes}; {} has the lowest limit.", best.variant)
+        }
         _ => format!(
             "{} take the fewest nodes ({nodes}{saving}), and of these {} has the lowest limit.",
-            units::list(&alike, " and "),
+            units::names(&alike),
             best.variant
         ),
     };
@@ -121,7 +127,6 @@ fn describe_count(nodes: u64) -> String {
 
 /// Why no variant has a limit and a number of nodes.
 fn explain_no_limit(rows: &[&PodRow]) -> String {
-    let of = |named: Vec<&str>| units::list(&named, " and ");
     let few: Vec<&str> =
         rows.iter().filter(|row| row.limit_bytes.is_none()).map(|row| &*row.variant).collect();
     let failed: Vec<&str> = rows
@@ -131,10 +136,14 @@ fn explain_no_limit(rows: &[&PodRow]) -> String {
         .collect();
     let mut why = Vec::new();
     if !few.is_empty() {
-        why.push(format!("a limit takes at least 3 samples that are ok, which {} lacks", of(few)));
+        let have = if few.len() == 1 { "has" } else { "have" };
+        why.push(format!(
+            "a limit takes at least 3 samples that are ok, and {} {have} fewer",
+            units::names(&few)
+        ));
     }
     if !failed.is_empty() {
-        why.push(format!("samples of {} failed", of(failed)));
+        why.push(format!("samples of {} failed", units::names(&failed)));
     }
     why.extend(rows.iter().filter(|row| row.failed == 0 && row.nodes.is_none()).filter_map(|row| {
         let limit = units::bytes(row.limit_bytes? as f64);
@@ -243,11 +252,19 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
             if asked.correlated { "that all start at the same moment (--correlated)" } else { "at random phases" }
         ),
         "VPA's rule is the 90th percentile of the peaks plus 15 % (its defaults, without its minimum of 250 MiB), and \
-         KRR's is the largest peak plus 15 %; both use the same peaks as this plan."
+         KRR's is the largest peak plus 15 %; both use the same peaks as this plan. \
+         No saving is stated for the baseline, and where no difference from it was shown."
             .to_owned(),
         "Page cache counts for at most a tenth of the rest, because the kernel reclaims it before it kills a pod."
             .to_owned(),
     ];
+    if capacity.pods.iter().any(grew) {
+        sentences.push(
+            "`*` after a limit: memory still grew while it was measured, so the limit is only for pods that live no longer than \
+             the runs did, or includes growth that is continued beyond them; the answer and the patch say which."
+                .to_owned(),
+        );
+    }
     sentences.extend(capacity.pods.iter().filter_map(describe_few));
     let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
     if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {

@@ -30,7 +30,7 @@ pub(super) fn plot(canvas: &mut Canvas, workload: &str, rows: &[(&PodRow, &Need)
     } else {
         "each run".to_owned()
     };
-    let odds = rows.first().map_or_else(String::new, |(row, _)| describe_odds(row));
+    let odds = describe_odds(rows);
     let subtitle = format!(
         "{odds} The memory that a pod is charged in {which}: measured anonymous memory, with kernel memory, page \
          cache and growth as the limit \
@@ -84,7 +84,8 @@ fn draw_panel(
     is_last: bool,
 ) {
     panel.draw_grid(canvas, time, bytes, is_last);
-    let heading = canvas.fit(&row.variant, WIDTH - MARGIN - panel.left, BODY.bold());
+    let heading = format!("{}{}", row.variant, describe_growth(row));
+    let heading = canvas.fit(&heading, WIDTH - MARGIN - panel.left, BODY.bold());
     canvas.text((panel.left, panel.top - 17.0), Anchor::Left, &heading, BODY.bold());
     let Some(limit) = row.limit_bytes.map(|bytes| bytes as f64) else {
         let middle = panel.at(0.5, 0.5);
@@ -118,23 +119,33 @@ fn draw_panel(
 }
 
 /// The odds that the limit was chosen for, if they hold for any pod.
-fn describe_odds(row: &PodRow) -> String {
-    if let Some(lived_s) = row.holds_for_s {
-        return format!(
-            "Memory still grew: the limit is only for pods that live no longer than these runs ({}).",
-            units::nanoseconds(lived_s * 1e9)
-        );
-    }
-    if !row.knows_odds() {
-        return "Memory still grew, and was measured for too short a time: the odds are not known."
-            .to_owned();
-    }
+/// The odds, which are the same for every variant for which they are known.
+fn describe_odds(rows: &[(&PodRow, &Need)]) -> String {
+    let known: Vec<&PodRow> = rows.iter().map(|(row, _)| *row).filter(|row| row.knows_odds()).collect();
+    let Some(row) = known.first() else {
+        return "Memory still grew, so no odds of being killed under these limits are known.".to_owned();
+    };
     let shown = |odds: f64| if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) };
     format!(
-        "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}.",
+        "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}{}.",
         shown(row.pod_odds),
-        shown(row.fleet_odds)
+        shown(row.fleet_odds),
+        if known.len() == rows.len() { "" } else { "; where memory still grew, they are not known" },
     )
+}
+
+/// What the growth of a variant's memory means for its limit.
+fn describe_growth(row: &PodRow) -> String {
+    match row.holds_for_s {
+        Some(lived_s) => {
+            format!(
+                ": memory still grew, a limit for pods that live no longer than {}",
+                units::nanoseconds(lived_s * 1e9)
+            )
+        }
+        None if !row.knows_odds() => ": memory still grew, and was measured for too short a time".to_owned(),
+        None => String::new(),
+    }
 }
 
 /// The runs that are drawn, in the order of their peaks.

@@ -70,14 +70,13 @@ fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRo
 }
 
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
-    let odds = rows.first().map_or(0.0, |row| row.pod_odds);
-    let limit = match rows.iter().all(|row| row.knows_odds()) {
-        true => format!(
-            "A bar ends at the limit under which a pod is killed in a day with odds of {}.",
-            units::percent(odds)
-        ),
-        false => "A bar ends at the limit; memory still grew, so no odds of being killed under it are known."
+    let odds = units::percent(rows.first().map_or(0.0, |row| row.pod_odds));
+    let under = format!("A bar ends at the limit under which a pod is killed in a day with odds of {odds}");
+    let limit = match rows.iter().filter(|row| row.knows_odds()).count() {
+        known if known == rows.len() => format!("{under}."),
+        0 => "A bar ends at the limit; memory still grew, so no odds of being killed under it are known."
             .to_owned(),
+        _ => format!("{under}; where memory still grew, the odds are not known."),
     };
     let subtitle = format!(
         "{limit} Vertical lines: the request in black; in red the results of VPA's rule (90th percentile and 15 %) and \
@@ -104,8 +103,10 @@ fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64) {
-    let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
-    bars.draw_label(canvas, y, &row.variant, &failed);
+    let failed = (row.failed > 0).then(|| format!("{} failed", row.failed));
+    let grew = (!row.knows_odds()).then(|| "still grew".to_owned());
+    let flaws: Vec<String> = failed.into_iter().chain(grew).collect();
+    bars.draw_label(canvas, y, &row.variant, &flaws.join(", "));
     let (Some(limit), Some(anonymous), Some(spread)) =
         (row.limit_bytes, row.anonymous_bytes, row.spread_bytes)
     else {
