@@ -43,12 +43,14 @@ pub struct ConnectionRow {
     pub bend: Option<f64>,
 }
 
-/// Fits the line of every model and variant. `needs` are those of one or more runs; `seed` decides the resamples.
+/// Fits the line of every model and variant. `needs` are those of one or more runs; `non_heap_bytes` are added to heaps;
+/// `seed` decides the resamples.
 ///
 /// The fit is the module's; the intervals are those of [`bca_interval`], with each load resampled by itself. Fewer than
 /// two loads have no line.
-pub fn fit_connections(needs: &[Need], seed: u64) -> Vec<ConnectionRow> {
-    keys(needs).into_iter().map(|(model, variant)| fit(needs, model, variant, seed)).collect()
+pub fn fit_connections(needs: &[Need], non_heap_bytes: u64, seed: u64) -> Vec<ConnectionRow> {
+    let fit = |(model, variant)| fit(&loads(needs, model, variant, non_heap_bytes), model, variant, seed);
+    keys(needs).into_iter().map(fit).collect()
 }
 
 /// Each model with each of its variants.
@@ -67,13 +69,12 @@ pub(super) struct Load {
     pub(super) bytes: Vec<f64>,
 }
 
-fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
-    let loads = loads(needs, model, variant);
+fn fit(loads: &[Load], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     let connections: Vec<f64> = loads.iter().map(|load| load.connections).collect();
     let groups: Vec<&[f64]> = loads.iter().map(|load| load.bytes.as_slice()).collect();
     let whole: Vec<Vec<f64>> = loads.iter().map(|load| load.bytes.clone()).collect();
     let found = line(&connections, &whole);
-    let bend = found.and_then(|line| bend(&loads, line));
+    let bend = found.and_then(|line| bend(loads, line));
     // Readers would believe a slope even where there is no line.
     let line = found.filter(|_| bend.is_none_or(|bend| bend <= MOST_BEND));
     let interval = |figure: fn((f64, f64)) -> f64| -> Option<Interval> {
@@ -99,12 +100,13 @@ fn fit(needs: &[Need], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     }
 }
 
-/// The samples by load, ascending; two runs at the same load count as one load.
-pub(super) fn loads(needs: &[Need], model: &str, variant: &str) -> Vec<Load> {
+/// The samples by load, ascending, with memory outside of heaps; two runs at the same load count as one load.
+pub(super) fn loads(needs: &[Need], model: &str, variant: &str, non_heap_bytes: u64) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
     for need in needs.iter().filter(|need| need.variant == variant && !need.blocks.is_empty()) {
         let Some((_, connections)) = need.load.as_ref().filter(|(name, _)| name == model) else { continue };
-        let bytes = need.blocks.values().map(|block| block.process_bytes());
+        let more = need.beside(non_heap_bytes);
+        let bytes = need.blocks.values().map(|block| block.process_bytes() + more);
         match loads.iter_mut().find(|load| load.connections == *connections) {
             Some(load) => load.bytes.extend(bytes),
             None => loads.push(Load { connections: *connections, bytes: bytes.collect() }),
@@ -154,7 +156,7 @@ fn bend(loads: &[Load], (slope, base): (f64, f64)) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::need::BlockNeed;
+    use super::super::need::{Basis, BlockNeed};
     use super::*;
     use proptest::prelude::*;
 
@@ -174,7 +176,7 @@ mod tests {
         let at = |connections: u32| {
             need(connections, std::iter::repeat_n(1e6 + 500.0 * f64::from(connections), 6))
         };
-        let row = fit_connections(&[at(80), at(20), at(140)], 1).remove(0);
+        let row = fit_connections(&[at(80), at(20), at(140)], 0, 1).remove(0);
         assert_eq!((&row.connections[..], row.n), (&[20.0, 80.0, 140.0][..], 18));
         let near = |value: Option<f64>, wanted: f64| {
             assert!((value.expect("a line") - wanted).abs() < 1e-3 * wanted)
@@ -195,11 +197,11 @@ mod tests {
                 noise.into_iter().map(move |noise| 1e5 + 700.0 * f64::from(connections) + noise + more),
             )
         };
-        let row = fit_connections(&[at(50, 0.0), at(100, 0.0), at(200, 0.0)], 1).remove(0);
+        let row = fit_connections(&[at(50, 0.0), at(100, 0.0), at(200, 0.0)], 0, 1).remove(0);
         let (low, high) =
             (row.connection_low_bytes.expect("eight"), row.connection_high_bytes.expect("eight"));
         assert!(low < 700.0 && 700.0 < high && high - low < 20.0, "{low} {high}");
-        let bent = fit_connections(&[at(50, 0.0), at(100, 60_000.0), at(200, 0.0)], 1).remove(0);
+        let bent = fit_connections(&[at(50, 0.0), at(100, 60_000.0), at(200, 0.0)], 0, 1).remove(0);
         assert!(bent.bend.is_some_and(|bend| bend > 0.1), "{:?}", bent.bend);
         assert_eq!(
             (bent.connection_bytes, bent.connection_low_bytes, bent.base_bytes, bent.coverage),
@@ -220,7 +222,7 @@ mod tests {
             need(connections, (0..10).map(value))
         };
         // Two spikes at the highest load: least squares turned the 700,000 into 810,000.
-        let row = fit_connections(&[at(40, [99; 2]), at(80, [3, 99]), at(160, [0, 7])], 1).remove(0);
+        let row = fit_connections(&[at(40, [99; 2]), at(80, [3, 99]), at(160, [0, 7])], 0, 1).remove(0);
         let found = row.connection_bytes.expect("a line");
         assert!((found / 7e5 - 1.0).abs() < 0.02, "{found}");
         let (low, high) = (row.connection_low_bytes.expect("ten"), row.connection_high_bytes.expect("ten"));
@@ -232,11 +234,11 @@ mod tests {
         let at = |connections: u32, count: usize| {
             need(connections, std::iter::repeat_n(f64::from(connections), count))
         };
-        let one = fit_connections(&[at(80, 9), at(80, 9)], 1).remove(0);
+        let one = fit_connections(&[at(80, 9), at(80, 9)], 0, 1).remove(0);
         assert_eq!((one.n, one.connection_bytes, one.bend), (18, None, None));
-        let few = fit_connections(&[at(80, 9), at(90, 5)], 1).remove(0);
+        let few = fit_connections(&[at(80, 9), at(90, 5)], 0, 1).remove(0);
         assert!(few.connection_bytes.is_some() && few.connection_low_bytes.is_none());
-        assert_eq!(fit_connections(&[Need::default()], 1), []);
+        assert_eq!(fit_connections(&[Need::default()], 0, 1), []);
     }
 
     proptest! {
@@ -254,5 +256,18 @@ mod tests {
             prop_assert!((found_slope - slope).abs() < 1e-6 * (slope.abs() + base / f64::from(step)) + 1e-6);
             prop_assert!((found_base - base).abs() < 1e-6 * (base + slope.abs() * f64::from(first + 4 * step)) + 1e-3);
         }
+    }
+
+    #[test]
+    fn memory_outside_heaps_is_in_the_base_and_not_in_a_connection() {
+        let at = |load: u32| need(load, (0..8).map(|block| f64::from(1000 * load + block)));
+        let fit = |basis, bytes| {
+            let needs = [Need { basis, ..at(40) }, Need { basis, ..at(80) }];
+            let row = fit_connections(&needs, bytes, 1).remove(0);
+            (row.connection_bytes.expect("a line").round(), row.base_bytes.expect("a line").round())
+        };
+        assert_eq!(fit(Basis::Heap, 0), (1000.0, 4.0));
+        assert_eq!(fit(Basis::Heap, 5_000_000), (1000.0, 5_000_004.0));
+        assert_eq!(fit(Basis::Program, 5_000_000), (1000.0, 4.0), "it is in the measurement");
     }
 }

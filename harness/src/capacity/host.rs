@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
+use super::charge::{LEAST_DRAWS, predict_upper};
 use super::need::{Basis, BlockNeed, Need};
 use super::node::{Curve, Draws, count_fitting};
+use super::pods::is_decided;
 use super::request::{Host, Request, TODAYS_HOSTS};
 use crate::stats::{
     Interval, NOISE_THRESHOLD, Ratio, Verdict, median, median_interval, paired_ratio, verdict,
 };
 
 /// Most processes of a host, where they are drawn.
-const MOST_PROCESSES: u64 = 4000;
+const MOST_PROCESSES: u64 = 10_000_000;
 
 /// A variant of a workload on a type of host. Empty means that it was not measured or cannot be stated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,12 +120,19 @@ pub fn plan_hosts(needs: &[Need], request: &Request, baseline: Option<&str>, see
         for host in &request.hosts {
             let of_host: Vec<HostRow> =
                 needs.iter().map(|need| fit(need, base, host, request, seed)).collect();
-            let base_cost = of_host
-                .iter()
-                .find(|row| Some(row.variant.as_str()) == baseline)
-                .and_then(|row| cost(row, host));
-            let saved = |row: HostRow| HostRow { saving: saving(&row, cost(&row, host), base_cost), ..row };
-            rows.extend(of_host.into_iter().map(saved));
+            let of_base = of_host.iter().find(|row| Some(row.variant.as_str()) == baseline);
+            let of_base = of_base.map(|row| (row.bound(), cost(row, host)));
+            let saved = |(row, need): (HostRow, &&Need)| {
+                let saving = of_base.zip(base).and_then(|((bound, base_cost), base)| {
+                    let of = [*need, base];
+                    let decides = row.variant != base.variant
+                        && is_decided([row.bound(), bound], row.verdict, request.process_cpus, of);
+                    let (cost, base_cost) = cost(&row, host).zip(base_cost).filter(|_| decides)?;
+                    Some(1.0 - cost / base_cost)
+                });
+                HostRow { saving, ..row }
+            };
+            rows.extend(of_host.into_iter().zip(&needs).map(saved));
         }
     }
     rows
@@ -145,18 +154,27 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u
     let taken = request.reserve_bytes.saturating_add(shared_bytes) as f64;
     // A process of no bytes was not measured; any number of them would fit.
     let planned = planned.filter(|planned| *planned > 0.0);
-    let drawn = request.odds.filter(|_| planned.is_some()).map(|odds| {
-        let more = non_heap as f32;
-        let curves: Vec<Curve> = need.pods.values().map(|block| block.curve.raised_by(more)).collect();
-        let draws = Draws { replicas: 1, odds, correlated: false, most: MOST_PROCESSES, seed };
-        let left = (host.memory_bytes as f64 - taken).max(0.0);
-        let fits = count_fitting(&curves, left, &draws).pods;
-        (fits, left / fits.max(1) as f64)
-    });
-    let planned = drawn.map_or(planned, |(_, share)| Some(share));
-    let fits_memory = drawn.map(|(fits, _)| fits).or_else(|| {
-        planned.map(|planned| ((host.memory_bytes as f64 - taken).max(0.0) / planned).floor() as u64)
-    });
+    let left = (host.memory_bytes as f64 - taken).max(0.0);
+    let drawn =
+        request.odds.filter(|_| need.pods.len() >= LEAST_DRAWS).zip(planned).map(|(odds, planned)| {
+            let more = non_heap as f32;
+            let curves: Vec<Curve> = need.pods.values().map(|block| block.curve.raised_by(more)).collect();
+            let draws = Draws { replicas: 1, odds, correlated: false, most: MOST_PROCESSES, seed };
+            match count_fitting(&curves, left, &draws).pods {
+                // A host that cannot hold one needs what one may take at these odds.
+                0 => {
+                    let peaks: Vec<f64> = curves.iter().map(Curve::peak).collect();
+                    (0, predict_upper(&peaks, odds).map_or(planned, |upper| upper.max(planned)))
+                }
+                fits => (fits, left / fits as f64),
+            }
+        });
+    // Odds of fewer samples are not known.
+    let planned = if request.odds.is_some() { drawn.map(|(_, share)| share) } else { planned };
+    let fits_memory = match request.odds {
+        Some(_) => drawn.map(|(fits, _)| fits),
+        None => planned.map(|planned| (left / planned).floor() as u64),
+    };
     let cpus_used = request.process_cpus.or(need.cpus_used);
     let cpus_planned = request.process_cpus.or(need.cpus_high).or(need.cpus_used);
     let fits_cpu = host.cpus.zip(cpus_planned.filter(|used| *used > 0.0)).map(|(cpus, used)| {
@@ -223,13 +241,6 @@ fn ratio(need: &Need, base: &Need, non_heap: f64) -> Option<Ratio> {
 fn cost(row: &HostRow, host: &Host) -> Option<f64> {
     let share = || row.fits.filter(|fits| *fits > 0).map(|fits| host.cost / fits as f64);
     if row.fleet.is_some() { row.cost } else { share() }
-}
-
-/// What is saved, where a difference in memory was shown.
-fn saving(row: &HostRow, cost: Option<f64>, base_cost: Option<f64>) -> Option<f64> {
-    let shown = matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
-    let (cost, base_cost) = cost.zip(base_cost).filter(|_| shown)?;
-    Some(1.0 - cost / base_cost)
 }
 
 #[cfg(test)]
@@ -354,6 +365,48 @@ mod tests {
         );
         let without = plan_hosts(&all, &request(4000.0, 10), None, 1);
         assert!(without.iter().all(|row| row.ratio.is_none() && row.saving.is_none()));
+    }
+
+    #[test]
+    fn a_saving_needs_a_difference_in_what_limits_the_host() {
+        let with = |variant: &str, mib: f64, cpus: f64| {
+            let cpus_by_block = (0..9).map(|block| (block, cpus + f64::from(block % 3) / 50.0)).collect();
+            Need { cpus_used: Some(cpus), cpus_by_block, ..need(variant, 9, mib) }
+        };
+        let saving = |own: Need| {
+            let mut request = request(16_000.0, 10);
+            request.hosts[0].cpus = Some(16);
+            plan_hosts(&[with("ptmalloc2", 200.0, 0.5), own], &request, Some("ptmalloc2"), 1).remove(1)
+        };
+        let less_memory = saving(with("small", 160.0, 0.505));
+        assert_eq!((less_memory.bound(), less_memory.verdict), (Some("CPU"), Some(Verdict::Smaller)));
+        assert_eq!(less_memory.saving, None, "both are limited by CPU, which differs by chance");
+        let less_cpu = saving(with("quick", 200.0, 0.3));
+        assert_eq!(less_cpu.verdict, Some(Verdict::NoDifference));
+        assert!(less_cpu.saving.is_some_and(|saving| saving > 0.3), "{less_cpu:?}");
+    }
+
+    #[test]
+    fn odds_take_samples_and_plan_with_what_a_process_may_take() {
+        let with_pods = |peaks: &[f32]| {
+            let block = |mib: &f32| crate::capacity::PodBlock {
+                curve: Curve::flat(mib * MIB as f32),
+                ..crate::capacity::PodBlock::default()
+            };
+            Need { pods: (0..).zip(peaks.iter().map(block)).collect(), ..need("x", 9, 190.0) }
+        };
+        let plan = |peaks: &[f32], memory: f64| {
+            let request = Request { odds: Some(0.01), ..request(memory, 10) };
+            plan_hosts(&[with_pods(peaks)], &request, None, 1).remove(0)
+        };
+        let one = plan(&[190.0], 16_000.0);
+        assert_eq!((one.fits, one.planned_bytes), (None, None), "one sample shows no odds");
+        let peaks: Vec<f32> = (0..20).map(|at| 180.0 + at as f32).collect();
+        let (few, many) = (plan(&peaks[8..11], 16_000.0), plan(&peaks, 16_000.0));
+        assert!(few.fits > Some(60) && many.fits > Some(70), "{few:?} {many:?}");
+        let none = plan(&peaks, 200.0);
+        assert_eq!((none.fits, none.fits_today), (Some(0), Some(false)));
+        assert!(none.planned_bytes > Some(199 << 20), "{none:?}");
     }
 
     #[test]

@@ -6,15 +6,6 @@ use super::connection::{MOST_BEND, fit_connections, keys, line, loads};
 use super::need::Need;
 use crate::stats::{Interval, bca_interval, median, median_interval};
 
-/// What is known of a plan's loads, besides what the runs themselves say.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Loads {
-    /// The load of each run, in the order of the runs; empty where the runs state their own.
-    pub of_runs: Vec<f64>,
-    /// Loads at which a process's need is asked for.
-    pub asked: Vec<f64>,
-}
-
 /// Where a figure at a load comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,13 +46,13 @@ pub struct LoadRow {
 ///
 /// The interval at a load that was not measured is that of the line there (BCa, each load resampled by itself): it
 /// covers the uncertainty of the line, not how far a single process lies from it.
-pub fn read_loads(needs: &[Need], asked: &[f64], seed: u64) -> Vec<LoadRow> {
-    let lines = fit_connections(needs, seed);
+pub fn read_loads(needs: &[Need], asked: &[f64], non_heap_bytes: u64, seed: u64) -> Vec<LoadRow> {
+    let lines = fit_connections(needs, non_heap_bytes, seed);
     keys(needs)
         .into_iter()
         .zip(&lines)
         .flat_map(|((model, variant), fitted)| {
-            let found = loads(needs, model, variant);
+            let found = loads(needs, model, variant, non_heap_bytes);
             let groups: Vec<&[f64]> = found.iter().map(|load| load.bytes.as_slice()).collect();
             let measured = fitted.connections.clone();
             let described = fitted.bend.is_some_and(|bend| bend <= MOST_BEND);
@@ -121,7 +112,7 @@ mod tests {
     #[test]
     fn loads_are_measured_interpolated_or_extrapolated() {
         let needs = [need(200.0, 0.0), need(0.5, 0.0), need(100.0, 0.0)];
-        let rows = read_loads(&needs, &[100.0, 150.0, 1000.0], 1);
+        let rows = read_loads(&needs, &[100.0, 150.0, 1000.0], 0, 1);
         let found: Vec<(f64, LoadSource)> = rows.iter().map(|row| (row.load, row.source)).collect();
         let wanted = [
             (0.5, LoadSource::Measured),
@@ -141,7 +132,7 @@ mod tests {
     #[test]
     fn where_no_line_describes_the_loads_nothing_is_said_between_them() {
         let needs = [need(100.0, 0.0), need(150.0, 9e5), need(200.0, 0.0)];
-        let rows = read_loads(&needs, &[120.0], 1);
+        let rows = read_loads(&needs, &[120.0], 0, 1);
         assert_eq!(rows.len(), 4);
         let (said, measured): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.load == 120.0);
         assert!(said[0].process_bytes.is_none() && said[0].process_high_bytes.is_none(), "{said:?}");

@@ -6,6 +6,7 @@
 //! sentences and human units.
 
 mod caveats;
+mod charge;
 mod connection;
 mod host;
 mod load;
@@ -17,10 +18,10 @@ mod tree;
 
 pub use connection::{ConnectionRow, MOST_BEND, fit_connections};
 pub use host::{HostRow, plan_hosts};
-pub use load::{LoadRow, LoadSource, Loads, read_loads};
+pub use load::{LoadRow, LoadSource, read_loads};
 pub use need::{Basis, BlockNeed, Need, is_planned, read_needs};
 pub use node::{Curve, PodBlock};
-pub use pods::{PodRow, plan_pods};
+pub use pods::{PodRow, Stated, plan_pods};
 pub use request::{
     Host, Kept, PlanFileError, PodRequest, Request, RequestError, TODAYS_HOSTS, check_name, keep_request,
     list_requests, read_request,
@@ -121,50 +122,53 @@ pub enum PlanError {
     },
 }
 
-/// Plans with runs: several runs for the loads of one model. Savings refer to the request's baseline or else to that of
-/// the first run, if it was measured.
+/// Plans with runs: several runs for the loads of one model. `loads` are those of the runs, in their order, and empty
+/// where the runs state their own. Savings refer to the request's baseline or else to that of the first run, if it was
+/// measured.
 ///
 /// # Errors
 ///
-/// A run cannot be read or has no memory samples, or the baseline was not measured.
-pub fn plan(runs: &[&Run], loads: &Loads, request: &Request) -> Result<Capacity, PlanError> {
+/// A run cannot be read or has no memory samples, its recording does not cover its process, or the baseline was not
+/// measured.
+pub fn plan(runs: &[&Run], loads: &[f64], request: &Request) -> Result<Capacity, PlanError> {
     let mut notes = Vec::new();
+    for (name, gaps) in gaps_of(runs) {
+        if !request.despite_coverage {
+            return Err(PlanError::Gaps { workload: name.to_owned(), gaps });
+        }
+        notes.push(format!("{name}: planned despite what its recording does not cover: {}", gaps.join("; ")));
+    }
     let is_of_pods_alone = request.pods.is_some() && request.hosts.is_empty();
-    let needs = read_all(runs, &loads.of_runs, is_of_pods_alone, &mut notes)?;
+    let needs = read_all(runs, loads, is_of_pods_alone, &mut notes)?;
     let default = runs.first().map_or(DEFAULT_BASELINE, |run| run.file.baseline());
     let baseline = find_baseline(&needs, request.baseline.as_deref(), default)?;
     let seed = runs.first().map_or(0, |run| run.file.options.seed);
     let hosts = plan_hosts(&needs, request, baseline.as_deref(), seed);
     let pods = request.pods.map_or_else(Vec::new, |pods| {
-        plan_pods(&needs, &pods, request.non_heap_bytes, baseline.as_deref(), seed)
+        let stated = Stated { non_heap_bytes: request.non_heap_bytes, cpus: request.process_cpus };
+        plan_pods(&needs, &pods, stated, baseline.as_deref(), seed)
     });
-    let connections = if request.per_connection { fit_connections(&needs, seed) } else { Vec::new() };
+    let beside = request.non_heap_bytes;
+    let connections = if request.per_connection { fit_connections(&needs, beside, seed) } else { Vec::new() };
     if request.per_connection && connections.is_empty() {
         let path = runs.first().map(|run| run.directory.display().to_string()).unwrap_or_default();
         return Err(PlanError::NoLoads(path));
     }
-    let loads = if request.per_connection { read_loads(&needs, &loads.asked, seed) } else { Vec::new() };
+    let loads =
+        if request.per_connection { read_loads(&needs, &request.at, beside, seed) } else { Vec::new() };
     if request.non_heap_bytes > 0 {
         notes.extend(describe_whole_processes(&needs));
     }
     Ok(Capacity { request: request.clone(), baseline, needs, hosts, connections, loads, pods, notes })
 }
 
-/// Checks that the recordings of all workloads cover their processes.
-///
-/// # Errors
-///
-/// The first workload whose recording has gaps.
-pub fn check_coverage(runs: &[&Run]) -> Result<(), PlanError> {
-    let mut workloads = runs.iter().flat_map(|run| &run.file.workloads);
-    let mut trees = runs.iter().flat_map(|run| &run.file.trees);
-    if let Some((tree, why)) = trees.find_map(|tree| Some((tree, tree.refused.clone()?))) {
-        return Err(PlanError::Gaps { workload: tree.name.clone(), gaps: vec![why] });
-    }
-    match workloads.find(|workload| !workload.gaps.is_empty()) {
-        None => Ok(()),
-        Some(found) => Err(PlanError::Gaps { workload: found.name.clone(), gaps: found.gaps.clone() }),
-    }
+/// The trees and workloads whose recordings do not cover their processes, with what they lack.
+fn gaps_of<'a>(runs: &'a [&Run]) -> impl Iterator<Item = (&'a str, Vec<String>)> {
+    let trees = runs.iter().flat_map(|run| &run.file.trees);
+    let trees = trees.filter_map(|tree| Some((tree.name.as_str(), vec![tree.refused.clone()?])));
+    let workloads = runs.iter().flat_map(|run| &run.file.workloads);
+    let workloads = workloads.filter(|workload| !workload.gaps.is_empty());
+    trees.chain(workloads.map(|workload| (workload.name.as_str(), workload.gaps.clone())))
 }
 
 /// Reads the needs of all runs. A workload that also occurs in an earlier run is named with its directory.

@@ -91,6 +91,13 @@ pub struct Need {
     pub pods: BTreeMap<u32, PodBlock>,
 }
 
+impl Need {
+    /// What is added to a process: memory outside its heap, unless the whole process is known.
+    pub(super) fn beside(&self, non_heap_bytes: u64) -> f64 {
+        if self.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 }
+    }
+}
+
 /// Whether a plan counts a sample: it measures memory, and not the harness's own.
 pub fn is_planned(sample: &Sample) -> bool {
     matches!(sample.pass, Pass::Memory | Pass::Exec) && sample.allocator != FLOOR
@@ -130,7 +137,10 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         let end = if basis == Basis::Program { sample.wall_ns } else { workload.and_then(end_of_trace) };
         let held =
             points.take(place, basis).map(|points| points.into_iter().map(<(u64, u64)>::from).collect());
-        let held = held_from(held.unwrap_or_default(), sample.counted_from_ns.unwrap_or(0));
+        let all: Vec<(u64, u64)> = held.unwrap_or_default();
+        // Peaks are those of the whole run, even where the rest counts from a later moment on.
+        let peak_bytes = all.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+        let held = held_from(all, sample.counted_from_ns.unwrap_or(0));
         match percentile_over_time(&held, end.unwrap_or(0), PLANNED_FRACTION) {
             Some(resident) => {
                 let harness = sample.page_table_harness_bytes.unwrap_or(0);
@@ -141,7 +151,8 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
                 let end = end.unwrap_or(0);
                 let has_times =
                     basis == Basis::Program || workload.is_some_and(|workload| workload.has_times);
-                need.pods.insert(sample.block, pod(sample, &held, end, has_times, page_tables as f64));
+                let measured = Measured { peak_bytes, held: &held, page_table_bytes: page_tables as f64 };
+                need.pods.insert(sample.block, pod(sample, &measured, end, has_times));
             }
             None => {
                 *without_points.entry((&sample.workload, &sample.variant, basis)).or_default() += 1;
@@ -165,11 +176,39 @@ pub(super) fn members_of_trees(run: &Run) -> BTreeSet<&str> {
     run.file.trees.iter().flat_map(|tree| &tree.members).map(|member| &*member.workload).collect()
 }
 
-/// What a pod with this sample takes. `held` are pairs of time and bytes.
-fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_table_bytes: f64) -> PodBlock {
-    let mut held = held.to_vec();
-    held.sort_unstable_by_key(|(time, _)| *time);
-    let curve = Curve::of(&held, end).raised_by(page_table_bytes as f32);
+/// What was measured or predicted of one block's memory.
+pub(super) struct Measured<'a> {
+    /// The most memory of the whole run.
+    pub(super) peak_bytes: u64,
+    /// Pairs of time and bytes in order of time, from where memory counts.
+    pub(super) held: &'a [(u64, u64)],
+    /// Page tables, which are in neither.
+    pub(super) page_table_bytes: f64,
+}
+
+impl Measured<'_> {
+    /// What a pod with this memory takes, until `end`.
+    pub(super) fn pod(&self, end: u64, has_times: bool) -> PodBlock {
+        let curve = Curve::of(self.held, end).raised_by(self.page_table_bytes as f32);
+        let first = self.held.first().map_or(0, |point| point.0);
+        let end = end.max(self.held.last().map_or(0, |point| point.0));
+        let seconds = |time_ns: u64| if has_times { time_ns as f64 / 1e9 } else { 0.0 };
+        let span_s = seconds(end - first);
+        let steps_a_second = if span_s > 0.0 { Curve::STEPS as f64 / span_s } else { 0.0 };
+        PodBlock {
+            peak_bytes: curve.peak().max(self.peak_bytes as f64 + self.page_table_bytes),
+            kernel_bytes: None,
+            file_bytes: None,
+            growth_bytes_per_s: curve.growth() * steps_a_second,
+            time_s: seconds(end),
+            curve,
+        }
+    }
+}
+
+/// What a pod with this sample takes.
+fn pod(sample: &Sample, measured: &Measured<'_>, end: u64, has_times: bool) -> PodBlock {
+    let block = measured.pod(end, has_times);
     let as_float = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
     // There may be more between two readings: the group's charge minus its file pages and kernel memory is a lower
     // bound.
@@ -181,16 +220,11 @@ fn pod(sample: &Sample, held: &[(u64, u64)], end: u64, has_times: bool, page_tab
     let own_peak = sample.once_peak_bytes.or(sample.resident_peak_bytes);
     let seen = [sample.group_peak_bytes.map(beyond), sample.group_anonymous_bytes, own_peak];
     let seen = seen.into_iter().flatten().max().filter(|_| is_program).unwrap_or(0) as f64;
-    let last = held.last().map_or(0, |point| point.0);
-    let time_s = if has_times { end.max(last) as f64 / 1e9 } else { 0.0 };
-    let steps_a_second = if time_s > 0.0 { Curve::STEPS as f64 / time_s } else { 0.0 };
     PodBlock {
-        peak_bytes: curve.peak().max(seen),
+        peak_bytes: block.peak_bytes.max(seen),
         kernel_bytes: as_float(sample.group_kernel_bytes).filter(|_| is_program),
         file_bytes: as_float(sample.group_file_bytes).filter(|_| is_program),
-        growth_bytes_per_s: curve.growth() * steps_a_second,
-        time_s,
-        curve,
+        ..block
     }
 }
 
@@ -340,4 +374,26 @@ pub(super) fn held_from(mut points: Vec<(u64, u64)>, from: u64) -> Vec<(u64, u64
         *time = (*time).max(from);
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_from_later_on_keeps_the_peak_and_the_rate_of_growth() {
+        // A spike of 900 at the start; from 50 s on a rise of 1 a second from 100.
+        let all: Vec<(u64, u64)> = std::iter::once((0, 900))
+            .chain((1..=100).map(|second: u64| (second * 1_000_000_000, 50 + second)))
+            .collect();
+        let block = |from_s: u64| {
+            let held = held_from(all.clone(), from_s * 1_000_000_000);
+            Measured { peak_bytes: 900, held: &held, page_table_bytes: 8.0 }.pod(100_000_000_000, true)
+        };
+        for from_s in [0, 50, 90] {
+            let block = block(from_s);
+            assert_eq!((block.peak_bytes, block.time_s), (908.0, 100.0), "from {from_s} s");
+            assert!((block.growth_bytes_per_s - 1.0).abs() < 0.15, "{}", block.growth_bytes_per_s);
+        }
+    }
 }

@@ -8,17 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::charge::{Charge, grown_bytes, log_normal_upper, percentile_of, predict_upper};
 use super::need::{Basis, Need};
 use super::node::{Curve, Draws, PodBlock, count_fitting};
 use super::request::PodRequest;
-use crate::stats::{NOISE_THRESHOLD, Verdict, median, paired_ratio, student_quantile, verdict};
+use crate::stats::{NOISE_THRESHOLD, Verdict, median, paired_ratio, verdict};
 
-/// Kernel memory of a thread's stack on x86-64.
-const KERNEL_STACK_BYTES: f64 = 16384.0;
-/// Page cache counts up to this fraction of the rest: the kernel reclaims cache beyond it before it kills.
-const CACHE_PART: f64 = 0.1;
-/// Fewest draws for a limit. Up to the largest draw a limit needs no distribution; beyond it, the tail is log-normal.
-const LEAST_DRAWS: usize = 3;
 /// With as many draws the spread is mostly that of the program, and not of what few draws cannot tell.
 const MANY_DRAWS: usize = 20;
 /// Growth that is continued for more times as long as it was measured says nothing about odds.
@@ -64,8 +59,8 @@ pub struct PodRow {
     pub spread_bytes: Option<u64>,
     /// The spread if there were 20 samples that vary as much; empty if there are as many.
     pub spread_of_20_bytes: Option<u64>,
-    /// If memory still grew at the end of the runs and no lifetime was asked for, how long the runs were, in seconds: the
-    /// limit and the odds are for pods that live no longer.
+    /// If memory still grew at the end of the runs, and no lifetime was asked for or the trace has no times, how long the
+    /// runs were, in seconds (0 without times): the limit and the odds are for pods that live no longer.
     pub holds_for_s: Option<f64>,
     /// How many times as long as the runs the lifetime is over which measured growth is continued.
     pub growth_continued: Option<f64>,
@@ -109,15 +104,24 @@ impl PodRow {
     }
 }
 
+/// What a user states of a process, because the run does not say it or is known to be wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stated {
+    /// Memory outside the heap, which counts only where the heap alone was measured.
+    pub non_heap_bytes: u64,
+    /// CPUs that it keeps busy.
+    pub cpus: Option<f64>,
+}
+
 /// Plans every variant as pods, with savings against `baseline`. `seed` decides what is drawn.
 pub fn plan_pods(
     needs: &[Need],
     request: &PodRequest,
-    non_heap_bytes: u64,
+    stated: Stated,
     baseline: Option<&str>,
     seed: u64,
 ) -> Vec<PodRow> {
-    let mut rows: Vec<PodRow> = needs.iter().map(|need| row(need, request, non_heap_bytes, seed)).collect();
+    let mut rows: Vec<PodRow> = needs.iter().map(|need| row(need, request, stated, seed)).collect();
     let of_base = |workload: &str| {
         baseline
             .and_then(|base| needs.iter().position(|need| need.workload == workload && need.variant == base))
@@ -129,19 +133,28 @@ pub fn plan_pods(
             continue;
         };
         row.verdict = compare(&peaks(need), &peaks(&needs[base]));
-        let is_shown = |verdict| matches!(verdict, Some(Verdict::Smaller | Verdict::Larger));
-        // A difference counts only in what decides how many pods a node holds.
-        let bounds = [row.bound, bounds[base]];
-        let by_cpu = !bounds.contains(&Some("CPU"))
-            || is_shown(compare(&need.cpus_by_block, &needs[base].cpus_by_block));
-        let by_memory = bounds == [Some("CPU"); 2] || is_shown(row.verdict);
-        row.saving = row
-            .nodes
-            .zip(nodes[base])
-            .filter(|_| by_cpu && by_memory)
-            .map(|(own, base)| 1.0 - own as f64 / base as f64);
+        let decides = is_decided([row.bound, bounds[base]], row.verdict, stated.cpus, [need, &needs[base]]);
+        row.saving =
+            row.nodes.zip(nodes[base]).filter(|_| decides).map(|(own, base)| 1.0 - own as f64 / base as f64);
     }
     rows
+}
+
+/// Whether a difference was shown in what decides how many processes two variants have on a host: CPU, memory, or for
+/// one of them the one and for the other the other. `memory` is what their memory shows; CPUs that are `stated` are
+/// the same for both.
+pub(super) fn is_decided(
+    bounds: [Option<&str>; 2],
+    memory: Option<Verdict>,
+    stated: Option<f64>,
+    of: [&Need; 2],
+) -> bool {
+    let is_shown = |verdict| matches!(verdict, Some(Verdict::Smaller | Verdict::Larger));
+    let by_cpu = !bounds.contains(&Some("CPU"))
+        || stated.is_some()
+        || is_shown(compare(&of[0].cpus_by_block, &of[1].cpus_by_block));
+    let by_memory = bounds == [Some("CPU"); 2] || is_shown(memory);
+    by_cpu && by_memory
 }
 
 fn peaks(need: &Need) -> BTreeMap<u32, f64> {
@@ -155,85 +168,20 @@ fn compare(own: &BTreeMap<u32, f64>, base: &BTreeMap<u32, f64>) -> Option<Verdic
     paired_ratio(&pairs).map(|ratio| verdict(&ratio, NOISE_THRESHOLD))
 }
 
-/// What a pod is charged at its peak, block by block, and the median of each part of it.
-struct Charge {
-    peaks: Vec<f64>,
-    anonymous: f64,
-    kernel: f64,
-    kernel_is_estimate: bool,
-    cache: f64,
-    growth: f64,
-}
-
-impl Charge {
-    fn of(need: &Need, request: &PodRequest, non_heap_bytes: u64) -> Option<Charge> {
-        let blocks: Vec<&PodBlock> = need.pods.values().collect();
-        let middle = |figure: &dyn Fn(&PodBlock) -> Option<f64>| {
-            median(&blocks.iter().filter_map(|block| figure(block)).collect::<Vec<f64>>())
-        };
-        let more = if need.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 };
-        let anonymous = middle(&|block| Some(block.peak_bytes))? + more;
-        let measured = middle(&|block| block.kernel_bytes);
-        let kernel = measured.unwrap_or(need.threads.unwrap_or(1) as f64 * KERNEL_STACK_BYTES);
-        let cache = middle(&|block| block.file_bytes).unwrap_or(0.0).min((anonymous + kernel) * CACHE_PART);
-        let lives_s = request.uptime_s;
-        let growth = middle(&|block| {
-            let longer_s = (lives_s.unwrap_or(block.time_s) - block.time_s).max(0.0);
-            Some(block.growth_bytes_per_s.max(0.0) * longer_s)
-        })?;
-        let peak = |block: &&PodBlock| {
-            block.peak_bytes + more + block.kernel_bytes.unwrap_or(kernel) + cache + growth
-        };
-        let peaks = blocks.iter().map(peak).collect();
-        Some(Charge { peaks, anonymous, kernel, kernel_is_estimate: measured.is_none(), cache, growth })
-    }
-}
-
-/// Predicts the value that a further draw exceeds with probability `odds`, log-normally; none for fewer than
-/// [`LEAST_DRAWS`] draws.
-pub(super) fn predict_upper(draws: &[f64], odds: f64) -> Option<f64> {
-    let n = draws.len();
-    let upper = log_normal_upper(draws, n, odds)?;
-    let largest = draws.iter().copied().fold(0.0, f64::max);
-    // Where the draws alone can show these odds, the limit is at least their largest: log-normal is an assumption.
-    let shown = 1.0 / (n as f64 + 1.0);
-    Some(if odds <= shown { upper.max(largest) } else { upper })
-}
-
-/// The same by the distribution alone, if there were `n` draws that vary as much.
-fn log_normal_upper(draws: &[f64], n: usize, odds: f64) -> Option<f64> {
-    if draws.len() < LEAST_DRAWS || draws.iter().any(|draw| *draw <= 0.0) {
-        return None;
-    }
-    let logs: Vec<f64> = draws.iter().map(|draw| draw.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (logs.len() - 1) as f64;
-    let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
-    Some((mean + reach).exp())
-}
-
-/// The value that a given fraction of the draws does not exceed, by rank.
-fn percentile_of(draws: &[f64], part: f64) -> f64 {
-    let mut draws = draws.to_vec();
-    draws.sort_by(f64::total_cmp);
-    let at = (part * draws.len() as f64).ceil() as usize;
-    draws.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
-}
-
-fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> PodRow {
+fn row(need: &Need, request: &PodRequest, stated: Stated, seed: u64) -> PodRow {
     const MIB: f64 = 1_048_576.0;
     let whole_mib = |bytes: f64| (bytes / MIB).ceil() * MIB;
-    let charge = Charge::of(need, request, non_heap_bytes);
+    let more = need.beside(stated.non_heap_bytes);
+    let charge = Charge::of(need, request, more);
     let limit = charge.as_ref().and_then(|charge| predict_upper(&charge.peaks, request.odds)).map(whole_mib);
     let replicas = request.replicas as f64;
     let fleet_odds =
         if request.correlated { request.odds } else { 1.0 - (1.0 - request.odds).powf(replicas) };
     let allocatable = request.node_memory_bytes.saturating_sub(request.reserve_bytes) as f64;
-    let beside = charge.as_ref().map_or(0.0, |charge| charge.kernel + charge.cache + charge.growth);
-    let more = if need.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 };
-    let curves: Vec<Curve> =
-        need.pods.values().map(|block| block.curve.raised_by((beside + more) as f32)).collect();
-    let cpus = need.cpus_high.or(need.cpus_used).filter(|cpus| *cpus > 0.0);
+    let beside = charge.as_ref().map_or(0.0, |charge| charge.kernel + charge.cache) + more;
+    let raised = |block: &PodBlock| block.curve.raised_by((beside + grown_bytes(block, request)) as f32);
+    let curves: Vec<Curve> = need.pods.values().map(raised).collect();
+    let cpus = stated.cpus.or(need.cpus_high).or(need.cpus_used).filter(|cpus| *cpus > 0.0);
     let node = limit.map(|limit| {
         let at_peaks = (allocatable / limit).floor() as u64;
         let draws = Draws {
@@ -247,7 +195,8 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
         let by_cpu = request.node_cpus.zip(cpus).map(|(have, used)| {
             (f64::from(have) * (1.0 - request.cpu_headroom) / used + 1e-9).floor() as u64
         });
-        (drawn.pods.max(at_peaks), by_cpu, at_peaks, drawn.fleet_bytes)
+        let allowed = by_cpu.unwrap_or(MOST_PODS).min(MOST_PODS);
+        (drawn.pods.max(at_peaks), by_cpu, at_peaks.min(allowed), drawn.fleet_bytes)
     });
     let pods = node.map(|(memory, cpu, ..)| memory.min(cpu.unwrap_or(memory)).min(MOST_PODS));
     // Scheduling goes by requests: as many requests fill a node as it holds pods.
@@ -265,7 +214,8 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
     let surged = (replicas * (1.0 + request.surge)).ceil() as u64;
     let bytes = |value: f64| value.max(0.0).round() as u64;
     let parts = charge.as_ref();
-    let middle = parts.and_then(|charge| median(&charge.peaks));
+    // What is not spread: the parts, so that all of them add up to the limit.
+    let middle = parts.map(|charge| charge.anonymous + charge.kernel + charge.cache + charge.growth);
     let n = need.pods.len();
     let of_20 = parts
         .filter(|_| n < MANY_DRAWS)
@@ -276,8 +226,13 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
     let rate = median(&need.pods.values().map(|block| block.growth_bytes_per_s).collect::<Vec<f64>>());
     let rises =
         parts.zip(rate).is_some_and(|(charge, rate)| rate * lived_s > NOISE_THRESHOLD * charge.anonymous);
-    let still_grew = lived_s > 0.0 && (rises || need.growth.is_some());
-    let continued = request.uptime_s.filter(|uptime_s| still_grew && *uptime_s > lived_s);
+    let still_grew = rises || need.growth.is_some();
+    // Growth that is small as long as it was measured may be most of the memory once it is continued.
+    let adds = parts.is_some_and(|charge| charge.growth > NOISE_THRESHOLD * charge.anonymous);
+    let continued =
+        request.uptime_s.filter(|uptime_s| lived_s > 0.0 && (still_grew || adds) && *uptime_s > lived_s);
+    // Without times growth cannot be continued.
+    let ends_with_run = still_grew && (request.uptime_s.is_none() || lived_s == 0.0);
     // CPU, where it is what a node runs out of, must be requested so that the scheduler places no more pods.
     let shared_cpu = (bound == Some("CPU")).then_some(()).and_then(|()| {
         let pods = pods.filter(|pods| *pods > 0)?;
@@ -304,7 +259,7 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
         growth_bytes: parts.map(|charge| bytes(charge.growth)),
         spread_bytes: limit.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
         spread_of_20_bytes: of_20.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
-        holds_for_s: (request.uptime_s.is_none() && still_grew).then_some(lived_s),
+        holds_for_s: ends_with_run.then_some(lived_s),
         growth_continued: continued.map(|uptime_s| uptime_s / lived_s),
         pod_odds: request.odds,
         fleet_odds,
@@ -326,7 +281,6 @@ fn row(need: &Need, request: &PodRequest, non_heap_bytes: u64, seed: u64) -> Pod
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const MIB: f64 = 1_048_576.0;
 
@@ -360,7 +314,7 @@ mod tests {
     #[test]
     fn a_limit_consists_of_what_was_measured_and_of_its_spread() {
         let peaks = [200.0, 202.0, 198.0, 201.0, 199.0, 200.0, 203.0, 197.0];
-        let row = plan_pods(&[need("ptmalloc2", &peaks)], &request(), 0, None, 1).remove(0);
+        let row = plan_pods(&[need("ptmalloc2", &peaks)], &request(), Stated::default(), None, 1).remove(0);
         let parts = [row.anonymous_bytes, row.kernel_bytes, row.cache_bytes, row.spread_bytes];
         let sum: u64 = parts.iter().map(|part| part.expect("measured")).sum();
         assert_eq!(row.limit_bytes, Some(sum));
@@ -373,7 +327,10 @@ mod tests {
         assert_eq!(row.nodes, Some(125u64.div_ceil(row.pods_per_node.expect("some"))));
         assert!((row.fleet_odds - (1.0 - 0.95f64.powf(100.0))).abs() < 1e-12);
         let together = PodRequest { correlated: true, ..request() };
-        assert_eq!(plan_pods(&[need("x", &peaks)], &together, 0, None, 1)[0].fleet_odds, 0.05);
+        assert_eq!(
+            plan_pods(&[need("x", &peaks)], &together, Stated::default(), None, 1)[0].fleet_odds,
+            0.05
+        );
     }
 
     #[test]
@@ -381,7 +338,7 @@ mod tests {
         let many: Vec<f64> = (0..10).map(|at| 400.0 + f64::from(at % 3)).collect();
         let few: Vec<f64> = many.iter().map(|peak| peak / 2.0).collect();
         let all = [need("ptmalloc2", &many), need("small", &few), need("two", &few[..2])];
-        let rows = plan_pods(&all, &request(), 0, Some("ptmalloc2"), 1);
+        let rows = plan_pods(&all, &request(), Stated::default(), Some("ptmalloc2"), 1);
         assert!(rows[1].saving.is_some_and(|saving| saving > 0.4), "{:?}", rows[1]);
         assert_eq!((rows[0].saving, rows[2].limit_bytes, rows[2].nodes), (None, None, None));
     }
@@ -401,7 +358,8 @@ mod tests {
         };
         let asked = PodRequest { node_cpus: Some(4), ..request() };
         let plan = |own: Need| {
-            plan_pods(&[with("ptmalloc2", &peaks, 0.5), own], &asked, 0, Some("ptmalloc2"), 1).remove(1)
+            plan_pods(&[with("ptmalloc2", &peaks, 0.5), own], &asked, Stated::default(), Some("ptmalloc2"), 1)
+                .remove(1)
         };
         // Half of the memory, and as much CPU: no more pods fit.
         let row = plan(with("small", &smaller, 0.5));
@@ -417,8 +375,9 @@ mod tests {
     fn memory_that_still_grew_has_a_limit_for_as_long_as_it_was_measured() {
         let peaks = [200.0, 202.0, 198.0];
         let growing = Need { growth: Some(0.2), ..need("ptmalloc2", &peaks) };
-        let plan =
-            |asked: PodRequest| plan_pods(std::slice::from_ref(&growing), &asked, 0, None, 1).remove(0);
+        let plan = |asked: PodRequest| {
+            plan_pods(std::slice::from_ref(&growing), &asked, Stated::default(), None, 1).remove(0)
+        };
         let row = plan(request());
         assert_eq!((row.holds_for_s, row.growth_continued), (Some(60.0), None));
         let (spread, of_20) = row.spread_bytes.zip(row.spread_of_20_bytes).expect("three samples");
@@ -426,7 +385,7 @@ mod tests {
         assert_eq!(plan(PodRequest { uptime_s: Some(3600.0), ..request() }).holds_for_s, None);
         let steady = need("x", &peaks);
         let plan = |need: &Need, asked: PodRequest| {
-            plan_pods(std::slice::from_ref(need), &asked, 0, None, 1).remove(0)
+            plan_pods(std::slice::from_ref(need), &asked, Stated::default(), None, 1).remove(0)
         };
         assert_eq!(plan(&steady, request()).holds_for_s, None);
         // A slow rise that does not show from third to third: 8 MiB in the minute.
@@ -437,14 +396,57 @@ mod tests {
         assert_eq!((week.holds_for_s, week.growth_continued), (None, Some(10_080.0)));
     }
 
-    proptest! {
-        /// The odds hold for draws from the distribution that is assumed.
-        #[test]
-        fn smaller_odds_never_have_a_smaller_limit(
-            draws in prop::collection::vec(1e6f64..1e9, 3..40), odds in 0.001f64..0.4,
-        ) {
-            let wide = predict_upper(&draws, odds / 2.0).expect("enough");
-            prop_assert!(wide >= predict_upper(&draws, odds).expect("enough") * 0.999_999);
+    #[test]
+    fn stated_cpus_count_before_measured_ones() {
+        let peaks = [200.0, 202.0, 198.0];
+        let asked = PodRequest { node_cpus: Some(4), cpu_headroom: 0.2, ..request() };
+        let of = |cpus_used, cpus| {
+            let need = Need { cpus_used, ..need("x", &peaks) };
+            let row = plan_pods(&[need], &asked, Stated { cpus, ..Stated::default() }, None, 1).remove(0);
+            (row.pods_per_node, row.bound, row.request_millicpus, row.pods_per_node_at_peaks)
+        };
+        // 4 CPUs minus a fifth are 3.2.
+        assert_eq!(of(None, Some(2.0)), (Some(1), Some("CPU"), Some(4000), Some(1)));
+        assert_eq!(of(Some(0.5), Some(1.0)), (Some(3), Some("CPU"), Some(1333), Some(3)));
+        assert_eq!(of(Some(0.5), None).0, Some(6));
+    }
+
+    #[test]
+    fn a_limit_covers_the_run_that_grows_fastest() {
+        // As large, growing by 80 to 120 MiB in 60 s, for ten times as long.
+        let mut leaking = need("x", &[200.0; 20]);
+        for (at, block) in leaking.pods.values_mut().enumerate() {
+            block.growth_bytes_per_s = (80.0 + at as f64 * 40.0 / 19.0) * MIB / 60.0;
+        }
+        let asked = PodRequest { uptime_s: Some(600.0), odds: 0.01, ..request() };
+        let row = plan_pods(&[leaking], &asked, Stated::default(), None, 1).remove(0);
+        let limit = row.limit_bytes.expect("twenty") as f64 / MIB;
+        assert!(limit > 200.0 + 9.0 * 120.0 && limit < 1500.0, "{limit}");
+        let parts =
+            [row.anonymous_bytes, row.kernel_bytes, row.cache_bytes, row.growth_bytes, row.spread_bytes];
+        let sum: u64 = parts.iter().map(|part| part.expect("measured")).sum();
+        assert!(sum.abs_diff(row.limit_bytes.expect("twenty")) <= 4, "{row:?}");
+    }
+
+    #[test]
+    fn growth_is_never_continued_or_left_out_unmarked() {
+        let peaks = [200.0, 202.0, 198.0];
+        // 1 % of its memory in the minute is no more than noise; in a day it is most of the memory.
+        let mut slow = need("x", &peaks);
+        slow.pods.values_mut().for_each(|block| block.growth_bytes_per_s = 2.0 * MIB / 60.0);
+        let day = PodRequest { uptime_s: Some(86_400.0), ..request() };
+        let plan = |need: &Need, asked: &PodRequest| {
+            plan_pods(std::slice::from_ref(need), asked, Stated::default(), None, 1).remove(0)
+        };
+        let row = plan(&slow, &day);
+        assert_eq!((row.holds_for_s, row.growth_continued, row.knows_odds()), (None, Some(1440.0), false));
+        assert!(plan(&slow, &request()).knows_odds());
+        // Without times growth has no rate.
+        let mut timeless = Need { growth: Some(1.5), ..need("x", &peaks) };
+        timeless.pods.values_mut().for_each(|block| block.time_s = 0.0);
+        for asked in [day, request()] {
+            let row = plan(&timeless, &asked);
+            assert_eq!((row.holds_for_s, row.knows_odds()), (Some(0.0), false), "{asked:?}");
         }
     }
 }

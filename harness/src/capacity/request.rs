@@ -110,6 +110,12 @@ pub struct Request {
     /// The unit of a process's load; none for connections.
     #[serde(default)]
     pub load_unit: Option<String>,
+    /// Loads for which a process's memory is asked, besides those that were measured.
+    #[serde(default)]
+    pub at: Vec<f64>,
+    /// Whether to plan even with recordings that do not cover their processes.
+    #[serde(default)]
+    pub despite_coverage: bool,
     /// CPUs that a process keeps busy, where the user knows that better than the run.
     #[serde(default)]
     pub process_cpus: Option<f64>,

@@ -9,7 +9,7 @@ use heaplab_workloads::simulate::parse_size_bytes;
 
 use super::{Outcome, Usage, parse_duration};
 use crate::capacity::{
-    self, Capacity, Host, Kept, Loads, PlanError, PodRequest, Request, check_name, is_planned, keep_request,
+    self, Capacity, Host, Kept, PlanError, PodRequest, Request, check_name, is_planned, keep_request,
 };
 use crate::cli::stdout::stdout;
 use crate::report::{Columns, Format, draw_plan, draw_pods, pod_patch, print_capacity, warn_of_hosts};
@@ -125,9 +125,6 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     let (directories, loads) = sources(&args)?;
     let runs = directories.iter().map(|path| results::load(path)).collect::<Result<Vec<Run>, _>>()?;
     let all: Vec<&Run> = runs.iter().collect();
-    if !args.despite_coverage {
-        capacity::check_coverage(&all)?;
-    }
     let capacity = capacity::plan(&all, &loads, &request).map_err(|error| match error {
         PlanError::Results(_) | PlanError::NoMemory(_) | PlanError::Gaps { .. } => error.into(),
         mistake => usage(mistake.to_string()),
@@ -135,13 +132,10 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     for note in capacity.notes.iter().cloned().chain(warn_of_hosts(&capacity)) {
         say!("heaplab: {note}");
     }
+    let outcome = if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete };
     if let Some(variant) = &args.yaml {
-        let known = || capacity.pods.iter().map(|row| row.variant.as_str()).collect::<Vec<&str>>().join(", ");
-        let patch = pod_patch(&capacity, variant).ok_or_else(|| {
-            usage(format!("no limit of a variant `{variant}` in this run: it has {}", known()))
-        })?;
-        write!(stdout(), "{patch}")?;
-        return Ok(Outcome::Done);
+        write!(stdout(), "{}", patch(&capacity, variant)?)?;
+        return Ok(outcome);
     }
     let files = keep(&args, &runs, &request, &capacity)?;
     let out = &mut stdout();
@@ -150,7 +144,29 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         writeln!(out)?;
         files.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?;
     }
-    Ok(if runs.iter().all(is_complete) { Outcome::Done } else { Outcome::Incomplete })
+    Ok(outcome)
+}
+
+/// The patch for kubectl: of one workload, because a container has one.
+fn patch(capacity: &Capacity, variant: &str) -> anyhow::Result<String> {
+    let named = |of: fn(&capacity::PodRow) -> &str| {
+        let mut names: Vec<&str> = Vec::new();
+        for name in capacity.pods.iter().map(of) {
+            names.extend((!names.contains(&name)).then_some(name));
+        }
+        names
+    };
+    let workloads = named(|row| &row.workload);
+    if workloads.len() > 1 {
+        return Err(usage(format!(
+            "--yaml is of one workload, and this run has {}: measure the one that becomes the pod by itself",
+            workloads.join(", ")
+        )));
+    }
+    pod_patch(capacity, variant).ok_or_else(|| {
+        let known = named(|row| &row.variant).join(", ");
+        usage(format!("no limit of a variant `{variant}` in this run: it has {known}"))
+    })
 }
 
 /// Keeps the question, and draws its answer next to it; returns the files. A report is about one run, so a plan for
@@ -187,7 +203,7 @@ fn keep(args: &Args, runs: &[Run], request: &Request, capacity: &Capacity) -> an
 }
 
 /// The runs' directories, and what is known about their loads.
-fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
+fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Vec<f64>)> {
     let given = args.directories.iter().chain(args.loads.iter().map(|(_, path)| path));
     let directories = given.map(|path| {
         let Some(validated) = validated_runs(path) else { return path.clone() };
@@ -209,7 +225,7 @@ fn sources(args: &Args) -> anyhow::Result<(Vec<PathBuf>, Loads)> {
     if !args.at.is_empty() && of_runs.is_empty() && !args.per_connection {
         return Err(usage("--at takes loads: --per-connection, or --load LOAD=DIR for each"));
     }
-    Ok((directories, Loads { of_runs, asked: args.at.clone() }))
+    Ok((directories, of_runs))
 }
 
 /// Whether every memory sample was taken and is ok. A variant that does not fit is an answer, not an error.
@@ -244,6 +260,8 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         baseline: args.baseline.clone(),
         per_connection: args.per_connection || !args.loads.is_empty(),
         load_unit: args.load_unit.clone(),
+        at: args.at.clone(),
+        despite_coverage: args.despite_coverage,
         process_cpus: args.process_cpus,
         cpu_headroom: args.cpu_headroom,
         odds: args.odds,

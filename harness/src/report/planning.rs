@@ -11,14 +11,14 @@ use super::grid::Table;
 use super::planned_memory::PlannedMemory;
 use super::plots::{Plot, draw_plan, draw_pods};
 use super::table::Columns;
-use crate::capacity::{Capacity, Host, Loads, list_requests, plan, read_request};
+use crate::capacity::{Capacity, Host, list_requests, plan, read_request};
 
 /// The memory that the first plan of a run uses; none if the run has no plan, or its plan cannot be made.
 fn read_planned_memory(analysis: &Analysis<'_>) -> Option<PlannedMemory> {
     let directory = &analysis.run.directory;
     let name = list_requests(directory).into_iter().next()?;
     let request = read_request(directory, name.as_deref()).ok()??;
-    let capacity = plan(&[analysis.run], &Loads::default(), &request).ok()?;
+    let capacity = plan(&[analysis.run], &[], &request).ok()?;
     Some(PlannedMemory::of(&capacity))
 }
 
@@ -65,7 +65,7 @@ impl Planned {
             Ok(None) => return Ok(None),
             Err(error) => return refuse(error.to_string().trim_end().replace('\n', " ")),
         };
-        let capacity = match plan(&[analysis.run], &Loads::default(), &request) {
+        let capacity = match plan(&[analysis.run], &[], &request) {
             Ok(capacity) => capacity,
             Err(error) => return refuse(error.to_string()),
         };

@@ -103,6 +103,16 @@ pub(crate) fn list<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<String>>().join(separator)
 }
 
+/// A number of things: `1 node`, `12 nodes`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", whole(number), if number == 1 { "" } else { "s" })
+}
+
+/// Odds; small ones as a power of ten, because a percentage would round them to 0.
+pub(crate) fn odds(odds: f64) -> String {
+    if odds < 0.001 { format!("{odds:.0e}") } else { percent(odds) }
+}
+
 /// Names as a part of a sentence: "a", "a and b", "a, b and c".
 pub(crate) fn names(names: &[&str]) -> String {
     match names {
@@ -122,6 +132,18 @@ mod tests {
         assert_eq!(
             (names(&["a", "b"]), names(&["a", "b", "c"])),
             ("a and b".to_owned(), "a, b and c".to_owned())
+        );
+    }
+
+    #[test]
+    fn odds_are_never_zero_and_one_is_singular() {
+        assert_eq!(
+            (odds(1e-4), odds(0.001), odds(0.5)),
+            ("1e-4".to_owned(), "0.1 %".to_owned(), "50.0 %".to_owned())
+        );
+        assert_eq!(
+            (counted(1, "node"), counted(1200, "node")),
+            ("1 node".to_owned(), "1,200 nodes".to_owned())
         );
     }
 

@@ -1,7 +1,7 @@
 //! What a plan answers, in sentences.
 
 use super::super::units::{self, list, whole};
-use super::pods::answer_pods;
+use super::pods::{answer_pods, describe_left_out};
 use super::tables::{describe_place, rows_of, sections};
 use crate::capacity::{Capacity, ConnectionRow, Host, HostRow, LoadRow, LoadSource};
 use crate::stats::MIN_BLOCKS;
@@ -70,7 +70,11 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
         if row.fits_memory.is_some_and(|fits| fits >= processes) {
             let used = row.cpus_planned.unwrap_or(0.0) * processes as f64;
             let free = 1.0 - capacity.request.cpu_headroom;
-            return format!("{} ({first}{:.0} CPUs)", row.variant, (used / free).ceil());
+            return format!(
+                "{} ({first}{})",
+                row.variant,
+                units::counted((used / free).ceil() as u64, "CPU")
+            );
         }
         let (needed, has) = (row.today_bytes.unwrap_or(0), host.memory_bytes);
         let (bytes, of_host) = (units::bytes(needed as f64), units::bytes(has as f64));
@@ -91,94 +95,113 @@ fn answer_today(capacity: &Capacity, workload: &str, host: &Host, processes: u64
     }
 }
 
+/// Which variants take the fewest hosts, of those whose samples are all ok, and what that saves.
 fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
-    let rows = rows_of(capacity, workload, host);
-    let complete = rows.clone().filter(|row| row.failed == 0);
-    let Some(best) = complete
-        .filter(|row| row.fits.is_some_and(|fits| fits > 0))
-        .max_by_key(|row| (row.fits, std::cmp::Reverse(row.hosts)))
-    else {
-        return "Not one process fits under a variant whose samples are all ok.".to_owned();
+    let rows: Vec<&HostRow> = rows_of(capacity, workload, host).collect();
+    let complete =
+        || rows.iter().copied().filter(|row| row.failed == 0 && row.fits.is_some_and(|fits| fits > 0));
+    let failed: Vec<&str> = rows.iter().filter(|row| row.failed > 0).map(|row| &*row.variant).collect();
+    let Some(best) = complete().max_by_key(|row| (row.fits, std::cmp::Reverse(row.hosts))) else {
+        return match rows.iter().any(|row| row.failed == 0 && row.fits.is_none()) {
+            true if capacity.request.odds.is_some() => {
+                "Odds take at least 3 samples that are ok: measure more, or plan without --odds.".to_owned()
+            }
+            _ => "Not one process fits under a variant whose samples are all ok.".to_owned(),
+        };
     };
-    let Some(hosts) = best.hosts.filter(|_| best.fleet.is_some()) else {
-        return answer_most(capacity, rows, best);
+    let base = capacity.baseline.as_deref().and_then(|name| rows.iter().find(|row| row.variant == name));
+    let few = rows.iter().filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
+    let alike: Vec<&HostRow> = match best.hosts {
+        Some(hosts) => complete().filter(|row| row.hosts == Some(hosts)).collect(),
+        None => complete().filter(|row| row.fits == best.fits).collect(),
     };
-    let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
-    let Some(base) = base else {
-        return format!(
-            "{} takes the fewest hosts ({}); there is no baseline to compare it with.",
-            best.variant,
-            whole(hosts)
-        );
-    };
-    let few = rows.filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
-    if let Some(few) = few {
-        return format!(
-            "{} takes the fewest hosts ({}), but a verdict takes {MIN_BLOCKS} blocks, and there are {few}.",
-            best.variant,
-            whole(hosts),
-        );
-    }
-    if best.hosts == base.hosts {
-        return format!("No variant takes fewer hosts than {} ({}).", base.variant, whole(hosts));
-    }
-    match (base.hosts, best.saving) {
-        (None, _) => {
-            format!(
-                "{} takes the fewest hosts ({}); not one process fits under {}.",
-                best.variant,
-                whole(hosts),
-                base.variant
-            )
-        }
-        (Some(of_base), Some(saving)) => format!(
-            "{} takes the fewest hosts: {} instead of {} under {}, which saves {}.",
-            best.variant,
-            whole(hosts),
-            whole(of_base),
-            base.variant,
-            units::percent(saving),
-        ),
-        (Some(of_base), None) => format!(
-            "{} takes the fewest hosts: {} instead of {} under {}, but no difference in memory was shown between them.",
-            best.variant,
-            whole(hosts),
-            whole(of_base),
-            base.variant
-        ),
-    }
+    let compared = Compared { best, base: base.copied(), few, alike };
+    let answer = if best.hosts.is_some() { compared.describe_hosts() } else { compared.describe_fits() };
+    format!("{answer}{}", describe_left_out(&failed))
 }
 
-/// Which variant fits most often on a host, where there is no fleet to count hosts for.
-fn answer_most<'a>(
-    capacity: &Capacity,
-    rows: impl Iterator<Item = &'a HostRow> + Clone,
-    best: &HostRow,
-) -> String {
-    let base = capacity.baseline.as_deref().and_then(|name| rows.clone().find(|row| row.variant == name));
-    let few = rows.filter(|row| row.n > 0).map(|row| row.n).min().filter(|n| *n < MIN_BLOCKS as u64);
-    match (base, few) {
-        (_, Some(few)) => {
-            format!("A verdict takes {MIN_BLOCKS} blocks, and there are {few}.")
-        }
-        (None, None) => {
-            format!("{} holds the most processes; there is no baseline to compare it with.", best.variant)
-        }
-        (Some(base), None) if base.fits == best.fits => {
-            format!("No variant holds more processes than {}.", base.variant)
-        }
-        (Some(base), None) => match best.saving {
-            Some(saving) => format!(
-                "{} holds the most processes, and takes {} fewer hosts than {}.",
-                best.variant,
-                units::percent(saving),
+/// The variant with the fewest hosts, and what it is compared with.
+struct Compared<'a> {
+    best: &'a HostRow,
+    /// The baseline, whether its samples are all ok or not.
+    base: Option<&'a HostRow>,
+    /// The fewest samples of a variant, where they are too few for a verdict.
+    few: Option<u64>,
+    /// All variants that are as good as the best, and that.
+    alike: Vec<&'a HostRow>,
+}
+
+impl Compared<'_> {
+    /// The best variants as the subject of a sentence, whose verb has one form for one and another for several.
+    fn subject(&self, one: &str, several: &str) -> String {
+        let names: Vec<&str> = self.alike.iter().map(|row| &*row.variant).collect();
+        format!("{} {}", units::names(&names), if names.len() == 1 { one } else { several })
+    }
+
+    /// Why nothing can be said of a difference from the baseline.
+    fn no_base(&self) -> Option<String> {
+        match self.base {
+            None => Some("there is no baseline to compare it with".to_owned()),
+            Some(base) if base.failed > 0 => Some(format!(
+                "there is nothing to compare it with, because samples of the baseline, {}, failed",
                 base.variant
-            ),
-            None => format!(
-                "{} holds the most processes, but no difference in memory was shown between it and {}.",
-                best.variant, base.variant
-            ),
-        },
+            )),
+            Some(_) => None,
+        }
+    }
+
+    /// Hosts for a fleet.
+    fn describe_hosts(&self) -> String {
+        let takes = self.subject("takes the fewest hosts", "take the fewest hosts");
+        let hosts = whole(self.best.hosts.unwrap_or(0));
+        if let Some(why) = self.no_base() {
+            return format!("{takes} ({hosts}); {why}.");
+        }
+        if let Some(few) = self.few {
+            return format!(
+                "{takes} ({hosts}), but a verdict takes {MIN_BLOCKS} blocks, and there are {few}."
+            );
+        }
+        let Some(base) = self.base else { return format!("{takes} ({hosts}).") };
+        if self.best.hosts == base.hosts {
+            return format!("No variant takes fewer hosts than {} ({hosts}).", base.variant);
+        }
+        let Some(of_base) = base.hosts else {
+            return format!("{takes} ({hosts}); not one process fits under {}.", base.variant);
+        };
+        let instead = format!("{takes}: {hosts} instead of {} under {}", whole(of_base), base.variant);
+        match self.best.saving {
+            Some(saving) => format!("{instead}, which saves {}.", units::percent(saving)),
+            None => format!("{instead}, but no difference was shown in what limits them."),
+        }
+    }
+
+    /// Processes of one host, where there is no fleet to count hosts for.
+    fn describe_fits(&self) -> String {
+        if let Some(few) = self.few {
+            return format!("A verdict takes {MIN_BLOCKS} blocks, and there are {few}.");
+        }
+        let holds = self.subject("holds the most processes", "hold the most processes");
+        if let Some(why) = self.no_base() {
+            return format!("{holds}; {why}.");
+        }
+        let Some(base) = self.base else { return format!("{holds}.") };
+        if base.fits == self.best.fits {
+            return format!("No variant holds more processes than {}.", base.variant);
+        }
+        match self.best.saving {
+            Some(saving) => {
+                let saving = units::percent(saving);
+                format!(
+                    "{holds}, and {} {saving} fewer hosts than {}.",
+                    if self.alike.len() == 1 { "takes" } else { "take" },
+                    base.variant
+                )
+            }
+            None => {
+                format!("{holds}, but no difference from {} was shown in what limits them.", base.variant)
+            }
+        }
     }
 }
 
@@ -202,7 +225,7 @@ fn answer_load(row: &LoadRow, unit: Option<&str>) -> Option<String> {
     };
     let Some(bytes) = row.process_bytes else {
         return Some(format!(
-            "{place}: no figure, because no line describes the loads; measure at this load."
+            "{place}: no figure, because no line describes the loads, or it is below 0 there; measure at this load."
         ));
     };
     let range = row.process_low_bytes.zip(row.process_high_bytes).map_or_else(String::new, |(low, high)| {

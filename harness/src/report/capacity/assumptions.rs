@@ -61,8 +61,9 @@ pub fn assume(capacity: &Capacity) -> Vec<String> {
             format!(
                 "Planned with: hosts are filled at random with processes from measured timelines, each at a random \
                  phase. A host holds fewer processes than the plan says only with odds of {}; `planned with` is a host's \
-                 memory divided by that number of processes.",
-                units::percent(odds)
+                 memory divided by that number of processes. The odds take into account that the samples are few; they \
+                 take at least 3 of them.",
+                units::odds(odds)
             )
         }));
         sentences.extend(request.odds.is_none().then(|| format!(

@@ -121,14 +121,18 @@ fn print_markdown(capacity: &Capacity, columns: Columns, out: &mut dyn Write) ->
     writeln!(out)
 }
 
-/// Prints the rows of hosts; without hosts those of pods, and without pods those of connections.
+/// Prints the rows of hosts; without hosts those of pods, and without pods those of the loads that were asked for, or of
+/// connections.
 fn print_csv(capacity: &Capacity, out: &mut dyn Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     capacity.hosts.iter().try_for_each(|row| writer.serialize(row))?;
     if capacity.hosts.is_empty() {
         capacity.pods.iter().try_for_each(|row| writer.serialize(row))?;
     }
-    if capacity.hosts.is_empty() && capacity.pods.is_empty() {
+    let is_of_loads = capacity.hosts.is_empty() && capacity.pods.is_empty();
+    if is_of_loads && !capacity.request.at.is_empty() {
+        capacity.loads.iter().try_for_each(|row| writer.serialize(row))?;
+    } else if is_of_loads {
         capacity.connections.iter().try_for_each(|row| writer.serialize(Flat::new(row)))?;
     }
     writer.flush()

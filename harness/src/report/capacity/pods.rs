@@ -67,6 +67,13 @@ fn grew(row: &PodRow) -> bool {
     row.holds_for_s.is_some() || row.growth_continued.is_some_and(|times| times > 1.0)
 }
 
+/// What spoils a row's figures, for a label in a plot; empty if nothing does.
+pub(in crate::report) fn describe_flaws(row: &PodRow) -> String {
+    let failed = (row.failed > 0).then(|| format!("{} failed", row.failed));
+    let grew = (!row.knows_odds()).then(|| "still grew".to_owned());
+    failed.into_iter().chain(grew).collect::<Vec<String>>().join(", ")
+}
+
 /// What a plan of pods answers, one sentence each.
 pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
     let of = |workload| {
@@ -79,12 +86,10 @@ pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
 pub(super) fn describe_nodes(capacity: &Capacity) -> String {
     let Some(asked) = capacity.request.pods else { return String::new() };
     let memory = units::bytes(asked.node_memory_bytes as f64);
-    let cpus = asked.node_cpus.map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
-    let replicas = if asked.replicas == 1 {
-        "1 replica".to_owned()
-    } else {
-        format!("{} replicas", whole(asked.replicas))
-    };
+    let cpus = asked
+        .node_cpus
+        .map_or_else(String::new, |cpus| format!(", {}", units::counted(u64::from(cpus), "CPU")));
+    let replicas = units::counted(asked.replicas, "replica");
     let surge = if asked.surge > 0.0 {
         format!(" and a surge of {}", units::percent(asked.surge))
     } else {
@@ -96,17 +101,19 @@ pub(super) fn describe_nodes(capacity: &Capacity) -> String {
 /// Sentences about a workload's pods whose nodes were named before.
 pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
     let rows = || capacity.pods.iter().filter(|row| row.workload == workload);
-    let complete = rows().filter(|row| row.failed == 0 && row.nodes.is_some());
-    let Some(best) = complete.min_by_key(|row| (row.nodes, row.limit_bytes)) else {
+    let complete = || rows().filter(|row| row.failed == 0 && row.nodes.is_some());
+    let Some(best) = complete().min_by_key(|row| (row.nodes, row.limit_bytes)) else {
         return explain_no_limit(&rows().collect::<Vec<_>>());
     };
-    let saving = match best.saving.filter(|saving| *saving > 0.0) {
+    // A baseline whose samples failed is nothing to save against.
+    let has_base = complete().any(|row| Some(&*row.variant) == capacity.baseline.as_deref());
+    let saving = match best.saving.filter(|saving| has_base && *saving > 0.0) {
         Some(saving) => format!(", {} fewer than {}", units::percent(saving), base(capacity)),
         None => String::new(),
     };
-    let (nodes, best_nodes) = (describe_count(best.nodes.unwrap_or(0)), best.nodes);
+    let nodes = units::counted(best.nodes.unwrap_or(0), "node");
     let alike: Vec<&str> =
-        rows().filter(|row| row.failed == 0 && row.nodes == best_nodes).map(|row| &*row.variant).collect();
+        complete().filter(|row| row.nodes == best.nodes).map(|row| &*row.variant).collect();
     let takes = match alike.len() {
         1 => format!("{} takes the fewest nodes ({nodes}{saving}).", best.variant),
         all if all == rows().count() => {
@@ -118,11 +125,17 @@ pub(super) fn answer_pod(capacity: &Capacity, workload: &str) -> String {
             best.variant
         ),
     };
-    format!("{takes} {}", describe_limit(capacity, best))
+    let failed: Vec<&str> = rows().filter(|row| row.failed > 0).map(|row| &*row.variant).collect();
+    format!("{takes}{} {}", describe_left_out(&failed), describe_limit(capacity, best))
 }
 
-fn describe_count(nodes: u64) -> String {
-    if nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", whole(nodes)) }
+/// Which variants an answer leaves out, whatever their figures are.
+pub(super) fn describe_left_out(failed: &[&str]) -> String {
+    match failed {
+        [] => String::new(),
+        [name] => format!(" {name} is left out, because samples of it failed."),
+        names => format!(" {} are left out, because samples of them failed.", units::names(names)),
+    }
 }
 
 /// Why no variant has a limit and a number of nodes.
@@ -147,6 +160,9 @@ fn explain_no_limit(rows: &[&PodRow]) -> String {
     }
     why.extend(rows.iter().filter(|row| row.failed == 0 && row.nodes.is_none()).filter_map(|row| {
         let limit = units::bytes(row.limit_bytes? as f64);
+        if row.bound == Some("CPU") {
+            return Some(format!("under {} a pod needs more CPUs than a node has free", row.variant));
+        }
         let growth = match row.growth_bytes.unwrap_or(0) {
             0 => String::new(),
             growth => format!(", of which {} are growth", units::bytes(growth as f64)),
@@ -184,6 +200,12 @@ fn describe_limit(capacity: &Capacity, row: &PodRow) -> String {
 /// How often a pod is killed, or why that cannot be said.
 fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
     let replicas = capacity.request.pods.map_or(1, |asked| asked.replicas);
+    if row.holds_for_s == Some(0.0) {
+        return "MEMORY STILL GREW while it was measured, and the trace has no times, so this limit is only for pods that \
+                do no more than the trace, and the odds that another one is killed are not known: measure until memory is \
+                steady."
+            .to_owned();
+    }
     if let Some(lived_s) = row.holds_for_s {
         return format!(
             "MEMORY STILL GREW while it was measured, so this limit is only for pods that live no longer than the runs did \
@@ -196,7 +218,7 @@ fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
         1 => String::new(),
         _ => format!(
             ", and with odds of {} at least one of {} pods is{}",
-            odds(row.fleet_odds),
+            units::odds(row.fleet_odds),
             whole(replicas),
             if row.fleet_odds < 0.5 {
                 format!(", about once in {} days", whole((1.0 / row.fleet_odds).round() as u64))
@@ -219,11 +241,7 @@ fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
         ),
         _ => String::new(),
     };
-    format!("A pod is killed in a day with odds of {}{fleet}.{continued}", odds(row.pod_odds))
-}
-
-fn odds(odds: f64) -> String {
-    if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) }
+    format!("A pod is killed in a day with odds of {}{fleet}.{continued}", units::odds(row.pod_odds))
 }
 
 /// What pods are planned with, one sentence each.
@@ -271,8 +289,8 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
         sentences.push(format!(
             "The samples alone cannot show odds of {} (they reach {}), so the tail is assumed to be log-normal; {} samples \
              would show them.",
-            odds(asked.odds),
-            odds(shown),
+            units::odds(asked.odds),
+            units::odds(shown),
             whole((1.0 / asked.odds).ceil() as u64 - 1)
         ));
     }
@@ -315,14 +333,25 @@ pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
         None if !row.knows_odds() => {
             "memory still grew, and was measured for too short a time to know its odds".to_owned()
         }
+        Some(0.0) => {
+            "memory still grew while it was measured; only for pods that do no more than the trace".to_owned()
+        }
         Some(lived_s) => format!(
             "memory still grew while it was measured; only for pods that live no longer than {}",
             units::nanoseconds(lived_s * 1e9)
         ),
-        None => format!("the odds that a pod is killed in a day are {}", odds(row.pod_odds)),
+        None => format!("the odds that a pod is killed in a day are {}", units::odds(row.pod_odds)),
+    };
+    let failed = match row.failed {
+        0 => String::new(),
+        failed => format!(
+            "# {} of {} samples failed, and these figures are of the others.\n",
+            whole(failed),
+            whole(row.n + row.failed)
+        ),
     };
     Some(format!(
-        "# {} under {variant}: {holds}.\n\
+        "# {} under {variant}: {holds}.\n{failed}\
          # kubectl patch deployment NAME --patch-file THIS; the container must have the name below.\n\
          spec:\n  template:\n    spec:\n      containers:\n        - name: {name}\n          resources:\n            requests:\n\
          {cpu}              memory: {request}Mi\n            limits:\n              memory: {limit}Mi\n",

@@ -80,9 +80,17 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
             }
             Basis::Program => "A process is the memory that the program did not exceed in 99 % of its time",
         };
+        let has_margin = capacity.request.odds.is_none();
+        let more = match capacity.request.odds {
+            None => "; the margin is the interval's upper end and what --margin adds".to_owned(),
+            Some(odds) => format!(
+                ". Each counts with its share of a host that holds as many as fit except with odds of {}",
+                units::odds(odds)
+            ),
+        };
         let subtitle = format!(
-            "Memory of a host that runs as many processes as today, or as fit. {whose}; the margin is the interval's upper end and what \
-             --margin adds. The vertical line is the host's memory."
+            "Memory of a host that runs as many processes as today, or as fit. {whose}{more}. The vertical line is the host's \
+             memory."
         );
         let top = title(canvas, &format!("{workload}: what a host holds"), &subtitle);
         let shade = |part: f64| Key::Box(mix(MUTED, PAPER, part));
@@ -91,11 +99,9 @@ fn plot(capacity: &Capacity, workload: &str, path: &Path) -> Result<Svg, ReportE
         if basis == Basis::Heap {
             entries.push((shade(0.35), "not the heap's".to_owned()));
         }
-        entries.extend([
-            (shade(0.0), whole.to_owned()),
-            (shade(0.7), "margin".to_owned()),
-            (Key::Box(BEYOND), "beyond the host's memory".to_owned()),
-        ]);
+        entries.push((shade(0.0), whole.to_owned()));
+        entries.extend(has_margin.then(|| (shade(0.7), "margin".to_owned())));
+        entries.push((Key::Box(BEYOND), "beyond the host's memory".to_owned()));
         let mut y = legend(canvas, top, &entries) + 4.0;
         for host in hosts {
             let rows: Vec<&HostRow> = rows_of(capacity, workload, host).collect();
@@ -144,10 +150,15 @@ fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, 
     let non_heap = row.non_heap_bytes as f64 * count;
     let taken = (capacity.request.reserve_bytes.saturating_add(row.shared_bytes)) as f64;
     let today = row.today_bytes.unwrap_or((taken + planned as f64 * count) as u64);
+    // A share of a host at given odds has no margin, and may be less than the median of what a process takes.
+    let without_margin = match capacity.request.odds {
+        Some(_) => today as f64,
+        None => taken + process as f64 * count,
+    };
     let parts = [
         (TAKEN, taken),
         (mix(colour, PAPER, 0.35), taken + non_heap),
-        (colour, taken + process as f64 * count),
+        (colour, without_margin),
         (mix(colour, PAPER, 0.7), today as f64),
     ];
     let (up, down) = (y - 16.0, y + 16.0);
@@ -173,7 +184,7 @@ fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, 
     };
     let hosts = match row.hosts.zip(row.fleet) {
         _ if fits == 0 => "no host holds one".to_owned(),
-        Some((hosts, fleet)) => format!("{} hosts for {}", whole(hosts), whole(fleet)),
+        Some((hosts, fleet)) => format!("{} for {}", units::counted(hosts, "host"), whole(fleet)),
         None => format!("bound by {}", row.bound().unwrap_or("memory")),
     };
     canvas.text(

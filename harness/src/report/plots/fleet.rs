@@ -1,5 +1,6 @@
 //! A fleet's memory: the total at a moment with its band, next to the sums of all requests and of all limits.
 
+use super::super::capacity::describe_flaws;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas};
@@ -44,8 +45,7 @@ pub(super) fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow], asked:
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, replicas: f64, y: f64) {
-    let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
-    bars.draw_label(canvas, y, &row.variant, &failed);
+    bars.draw_label(canvas, y, &row.variant, &describe_flaws(row));
     let fleet = row.fleet_low_bytes.zip(row.fleet_bytes).zip(row.fleet_high_bytes);
     let Some((((low, middle), high), limit)) = fleet.zip(row.limit_bytes) else {
         canvas.text(
@@ -64,9 +64,11 @@ fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, replica
     canvas.rect((from, to), (y - 8.0, y + 8.0), mix(colour, INK, 0.6), 1.0);
     let requests = row.request_bytes.map(|bytes| bytes as f64 * replicas);
     let limits = limit as f64 * replicas;
-    for (bytes, colour) in [(requests, INK), (Some(limits), LIMITS)] {
+    // Where both are the same, each has half of the line.
+    let (above, below) = if requests == Some(limits) { (0.0, 0.0) } else { (20.0, 20.0) };
+    for (bytes, up, down, colour) in [(requests, 20.0, above, INK), (Some(limits), below, 20.0, LIMITS)] {
         if let Some(x) = bytes.map(x) {
-            canvas.line(&[(x, y - 20.0), (x, y + 20.0)], 2.6, colour, None);
+            canvas.line(&[(x, y - up), (x, y + down)], 2.6, colour, None);
         }
     }
     let left = bars.right + 22.0;

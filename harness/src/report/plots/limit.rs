@@ -125,11 +125,10 @@ fn describe_odds(rows: &[(&PodRow, &Need)]) -> String {
     let Some(row) = known.first() else {
         return "Memory still grew, so no odds of being killed under these limits are known.".to_owned();
     };
-    let shown = |odds: f64| if odds < 0.001 { format!("{odds:.0e}") } else { units::percent(odds) };
     format!(
         "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}{}.",
-        shown(row.pod_odds),
-        shown(row.fleet_odds),
+        units::odds(row.pod_odds),
+        units::odds(row.fleet_odds),
         if known.len() == rows.len() { "" } else { "; where memory still grew, they are not known" },
     )
 }
@@ -137,6 +136,7 @@ fn describe_odds(rows: &[(&PodRow, &Need)]) -> String {
 /// What the growth of a variant's memory means for its limit.
 fn describe_growth(row: &PodRow) -> String {
     match row.holds_for_s {
+        Some(0.0) => ": memory still grew, a limit for pods that do no more than the trace".to_owned(),
         Some(lived_s) => {
             format!(
                 ": memory still grew, a limit for pods that live no longer than {}",

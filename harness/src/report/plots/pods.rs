@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::super::ReportError;
-use super::super::capacity::pod_workloads;
+use super::super::capacity::{describe_flaws, pod_workloads};
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, draw};
@@ -70,7 +70,7 @@ fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRo
 }
 
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
-    let odds = units::percent(rows.first().map_or(0.0, |row| row.pod_odds));
+    let odds = units::odds(rows.first().map_or(0.0, |row| row.pod_odds));
     let under = format!("A bar ends at the limit under which a pod is killed in a day with odds of {odds}");
     let limit = match rows.iter().filter(|row| row.knows_odds()).count() {
         known if known == rows.len() => format!("{under}."),
@@ -103,10 +103,7 @@ fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64) {
-    let failed = (row.failed > 0).then(|| format!("{} failed", row.failed));
-    let grew = (!row.knows_odds()).then(|| "still grew".to_owned());
-    let flaws: Vec<String> = failed.into_iter().chain(grew).collect();
-    bars.draw_label(canvas, y, &row.variant, &flaws.join(", "));
+    bars.draw_label(canvas, y, &row.variant, &describe_flaws(row));
     let (Some(limit), Some(anonymous), Some(spread)) =
         (row.limit_bytes, row.anonymous_bytes, row.spread_bytes)
     else {
@@ -144,7 +141,7 @@ fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64)
     let given = format!("limit {}, request {}", bytes(row.limit_bytes), bytes(row.request_bytes));
     canvas.text((left, y - 9.0), Anchor::Left, &given, BODY.bold());
     let nodes = match row.pods_per_node.zip(row.nodes) {
-        Some((pods, nodes)) => format!("{} a node, {} nodes", whole(pods), whole(nodes)),
+        Some((pods, nodes)) => format!("{} a node, {}", whole(pods), units::counted(nodes, "node")),
         None => "no node holds one".to_owned(),
     };
     canvas.text((left, y + 11.0), Anchor::Left, &nodes, SMALL);
