@@ -8,7 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use heaplab::results::{Sample, columns};
+
 use crate::support::heaplab;
+use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 
 const FOUR: [&str; 4] = ["ptmalloc2", "jemalloc", "tcmalloc", "mimalloc"];
@@ -22,6 +25,14 @@ fn written(shape: &Shape) -> tempfile::TempDir {
 
 fn plan(directory: &Path, arguments: &[&str]) -> Output {
     heaplab().arg("plan").arg(directory).args(arguments).output().expect("it runs")
+}
+
+/// Makes a variant's memory sample of the first block one that failed.
+fn fail_first_block(directory: &Path, variant: &str) {
+    let place = columns::<Sample>().iter().position(|name| *name == "block").expect("a column");
+    set_column(directory, (variant, "memory"), "status", |row| {
+        if &row[place] == "0" { "timeout" } else { "ok" }.to_owned()
+    });
 }
 
 fn stdout(output: &Output) -> String {
@@ -362,4 +373,23 @@ fn mistakes_are_usage_errors() {
     let output = plan(Path::new("/no/such/run"), &HOST);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("/no/such/run holds no run"), "{}", stderr(&output));
+}
+
+#[test]
+fn where_samples_failed_nothing_is_saved_and_variants_are_left_out_by_name() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 10) });
+    let ask = |more: &[&str]| {
+        let arguments = [&["--host-memory", "16GiB"][..], more].concat();
+        stdout(&plan(directory.path(), &arguments))
+    };
+    assert!(!ask(&["--fleet", "1000"]).contains("left out"));
+    fail_first_block(directory.path(), "ptmalloc2");
+    for more in [&["--fleet", "1000"][..], &[]] {
+        let text = ask(more);
+        let told = "nothing to compare it with, because samples of the baseline, ptmalloc2, failed. ptmalloc2 is left out";
+        assert!(text.contains(told) && !text.contains("which saves"), "{text}");
+    }
+    let pods = ["--pods", "--node-memory", "64GiB", "--replicas", "200", "--odds", "5%"];
+    let text = stdout(&plan(directory.path(), &pods));
+    assert!(text.contains("ptmalloc2 is left out, because samples of it failed. Request "), "{text}");
 }

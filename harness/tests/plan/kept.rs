@@ -123,3 +123,39 @@ fn a_validation_is_planned_with_by_the_programs_own_run() {
         stdout(&report)
     );
 }
+
+#[test]
+fn the_loads_asked_for_and_leave_to_plan_despite_gaps_are_kept() {
+    let workloads = [50, 100, 200].map(|load| format!("m:connections={load}")).to_vec();
+    let directory = written(&Shape { loads: true, workloads, checkpoints: 60, ..Shape::new(&FOUR[..2], 8) });
+    let path = directory.path();
+    let markdown = || {
+        let report = heaplab().arg("report").arg(path).output().expect("it runs");
+        assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
+        fs::read_to_string(path.join("report.md")).expect("written")
+    };
+    let asked = ["--per-connection", "--non-heap", "500MiB", "--at", "150", "--format", "csv"];
+    let rows = stdout(&plan(path, &asked));
+    let of_load = |load: &str| {
+        let row = rows.lines().find(|row| row.starts_with(&format!("m,ptmalloc2,{load},"))).expect("a row");
+        row.split(',').nth(5).expect("a figure").parse::<f64>().expect("bytes")
+    };
+    assert!(of_load("100.0") > 500e6 && of_load("150.0") > of_load("100.0"), "{rows}");
+    assert!(markdown().contains("m, ptmalloc2 at 150 connections: "), "{}", markdown());
+    let other = plan(path, &["--per-connection", "--non-heap", "500MiB", "--at", "300"]);
+    assert!(stderr(&other).contains("has a different question"), "{}", stderr(&other));
+
+    edit(&path.join("run.toml"), |text| {
+        let at = text.rfind("gaps = []").expect("of the last workload");
+        let rest = text[at..].replacen("[]", "[\"half of it was not recorded\"]", 1);
+        format!("{}{rest}", &text[..at])
+    });
+    let refused = plan(path, &["--per-connection"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    assert!(markdown().contains("the plan is not shown: m:connections=200: half of it was not recorded"));
+    let forced = plan(path, &["--per-connection", "--despite-coverage", "--replace"]);
+    assert_eq!(forced.status.code(), Some(0), "{}", stderr(&forced));
+    let note = "planned despite what its recording does not cover: half of it was not recorded";
+    assert!(stderr(&forced).contains(note), "{}", stderr(&forced));
+    assert!(markdown().contains(note), "{}", markdown());
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{FOUR, plan, stderr, stdout, written};
+use super::{FOUR, fail_first_block, plan, stderr, stdout, written};
 use crate::support::heaplab;
 use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
@@ -127,4 +127,20 @@ fn where_memory_grew_is_said_of_each_variant() {
     ] {
         assert!(html.contains(told), "{told}");
     }
+}
+
+#[test]
+fn a_patch_is_of_one_workload_and_says_which_samples_failed() {
+    let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 10) });
+    fail_first_block(directory.path(), "jemalloc");
+    let ask =
+        |directory, variant| plan(directory, &[&PODS[..], &["--odds", "5%", "--yaml", variant]].concat());
+    let output = ask(directory.path(), "jemalloc");
+    assert_eq!(output.status.code(), Some(3), "as without --yaml: {}", stderr(&output));
+    assert!(stdout(&output).contains("\n# 1 of 10 samples failed, and these figures are of the others.\n"));
+    let workloads = vec!["a".to_owned(), "b".to_owned()];
+    let two = written(&Shape { checkpoints: 60, workloads, ..Shape::new(&FOUR[..1], 6) });
+    let output = ask(two.path(), "ptmalloc2");
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    assert!(stderr(&output).contains("this run has a, b"), "{}", stderr(&output));
 }
