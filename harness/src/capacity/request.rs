@@ -195,6 +195,18 @@ impl Request {
                 "CPUs that a process keeps busy, above 0",
             );
         }
+        // Rows are found by these.
+        let kind = |host: &Host| (host.memory_bytes, host.cpus, host.processes);
+        let twice = self.hosts.iter().enumerate();
+        let mut twice =
+            twice.filter(|(at, host)| self.hosts[..*at].iter().any(|other| kind(other) == kind(host)));
+        if let Some((_, host)) = twice.next() {
+            return out_of_range(
+                "--host-memory",
+                format!("{} bytes twice, with the same --host-cpus and --processes", host.memory_bytes),
+                "each type of host once",
+            );
+        }
         for host in &self.hosts {
             let taken_bytes = self.reserve_bytes.saturating_add(self.shared_bytes);
             if host.memory_bytes <= taken_bytes {
@@ -371,6 +383,11 @@ mod tests {
         for (from, to, told) in [
             ("margin = 0.25", "margin = -1.0", "--margin is -100%"),
             ("processes = 10", "processes = \"ten\"", "invalid type"),
+            (
+                "cpus = 8",
+                "",
+                "bytes twice, with the same --host-cpus and --processes: give each type of host once",
+            ),
             ("processes", "process", "unknown field `process`"),
             ("fleet = 1000", "fleet = ", "TOML parse error"),
         ] {
