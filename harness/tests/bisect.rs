@@ -55,11 +55,16 @@ fn found(output: &std::process::Output) -> Value {
 fn the_first_library_that_wastes_is_found_and_one_that_crashes_is_skipped() {
     let place = Place::new();
     for number in 1..=9 {
+        // A folder of links to libraries with one name, as package managers lay out versions.
         let defines: &[&str] = if number >= 7 { &["-DWASTE"] } else { &[] };
-        compile(&place.path(&format!("builds/{number}.so")), defines);
+        let version = place.path(&format!("version-{number}"));
+        std::fs::create_dir(&version).unwrap();
+        compile(&version.join("libwaste.so.2"), defines);
+        let link = place.path(&format!("builds/{number}.so"));
+        std::os::unix::fs::symlink(version.join("libwaste.so.2"), link).unwrap();
     }
     // The library in the middle of the list has no malloc at all.
-    std::fs::write(place.path("builds/5.so"), "no library").unwrap();
+    std::fs::write(place.path("version-5/libwaste.so.2"), "no library").unwrap();
     let output = place.bisect(&[
         "--good",
         "builds/1.so",

@@ -12,9 +12,34 @@ use super::error::BisectError;
 /// A list with the good one first and the bad one last.
 pub(super) enum Candidates {
     /// Files.
-    Libraries(Vec<PathBuf>),
+    Libraries(Vec<Library>),
     /// Commits of the repository in this process's folder.
     Commits(Commits),
+}
+
+/// A library of a folder, or one that was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Library {
+    /// The name by which it is ordered and shown: of the link, if it is one.
+    name: String,
+    /// The real path of the folder that it is in.
+    folder: PathBuf,
+    /// The real path of the file, which links share.
+    file: PathBuf,
+}
+
+impl Library {
+    fn of(path: &Path) -> Result<Library, BisectError> {
+        let real = |of: &Path| {
+            fs::canonicalize(of).map_err(|source| BisectError::Io { path: path.to_owned(), source })
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Library { name, folder: real(folder)?, file: real(path)? })
+    }
 }
 
 /// Commits and where they are built.
@@ -33,30 +58,42 @@ impl Candidates {
             let path = path.to_owned();
             move |source| BisectError::Io { path, source }
         };
-        let [good, bad] =
-            [fs::canonicalize(good).map_err(io(good))?, fs::canonicalize(bad).map_err(io(bad))?];
+        let [good, bad] = [Library::of(good)?, Library::of(bad)?];
         let mut libraries = Vec::new();
         for entry in fs::read_dir(directory).map_err(io(directory))? {
             let path = entry.map_err(io(directory))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.ends_with(".so") || name.contains(".so.") {
-                libraries.push(fs::canonicalize(&path).map_err(io(&path))?);
+                libraries.push(Library::of(&path)?);
             }
         }
-        libraries.sort_by_key(|path| natural_key(&path.file_name().unwrap_or_default().to_string_lossy()));
-        libraries.dedup();
-        let place = |of: &PathBuf| libraries.iter().position(|path| path == of);
-        let between: Vec<PathBuf> = match (place(&good), place(&bad)) {
-            (Some(from), Some(to)) if from >= to => {
-                return Err(BisectError::Usage(format!(
-                    "{} comes after {} in the order of names",
-                    good.display(),
-                    bad.display()
-                )));
+        libraries.sort_by_cached_key(|library| (natural_key(&library.name), library.name.clone()));
+        // Several links may lead to one file: what is in the folder is found by its name, and only what was named by
+        // another path is found by its file.
+        let place_of = |named: &Library| libraries.iter().position(|library| library == named);
+        let from = place_of(&good).or_else(|| libraries.iter().rposition(|of| of.file == good.file));
+        let to = place_of(&bad).or_else(|| libraries.iter().position(|of| of.file == bad.file));
+        if let Some((from, to)) = from.zip(to).filter(|(from, to)| from >= to) {
+            return Err(BisectError::Usage(format!(
+                "{} does not come before {} in the order of names",
+                libraries[from].name, libraries[to].name
+            )));
+        }
+        let between = libraries[from.map_or(0, |from| from + 1)..to.unwrap_or(libraries.len())].to_vec();
+        let [good, bad] =
+            [(from, good), (to, bad)].map(|(at, named)| at.map_or(named, |at| libraries[at].clone()));
+        let good_name = good.name.clone();
+        let mut list = [vec![good], between, vec![bad.clone()]].concat();
+        list.dedup_by(|next, kept| next.file == kept.file);
+        match list.as_mut_slice() {
+            // An alias of the bad one may have stood before it.
+            [_, .., last] => *last = bad,
+            _ => {
+                let (good, bad) = (good_name, bad.name);
+                return Err(BisectError::Usage(format!("{good} and {bad} are links to the same file")));
             }
-            (from, to) => libraries[from.map_or(0, |from| from + 1)..to.unwrap_or(libraries.len())].to_vec(),
-        };
-        Ok(Candidates::Libraries([vec![good], between, vec![bad]].concat()))
+        }
+        Ok(Candidates::Libraries(list))
     }
 
     /// Commits after `good` up to `bad`, along first parents, each built by `build`.
@@ -81,7 +118,7 @@ impl Candidates {
     /// How many there are, including the good and the bad one.
     pub(super) fn len(&self) -> usize {
         match self {
-            Candidates::Libraries(paths) => paths.len(),
+            Candidates::Libraries(libraries) => libraries.len(),
             Candidates::Commits(commits) => commits.hashes.len(),
         }
     }
@@ -89,9 +126,7 @@ impl Candidates {
     /// The name of a candidate.
     pub(super) fn name(&self, at: usize) -> String {
         match self {
-            Candidates::Libraries(paths) => {
-                paths[at].file_name().unwrap_or_default().to_string_lossy().into_owned()
-            }
+            Candidates::Libraries(libraries) => libraries[at].name.clone(),
             Candidates::Commits(commits) => commits.hashes[at].clone(),
         }
     }
@@ -99,7 +134,7 @@ impl Candidates {
     /// Its library, built if necessary; if it cannot be built, the reason.
     pub(super) fn library(&self, at: usize) -> Result<Result<PathBuf, String>, BisectError> {
         match self {
-            Candidates::Libraries(paths) => Ok(Ok(paths[at].clone())),
+            Candidates::Libraries(libraries) => Ok(Ok(libraries[at].file.clone())),
             Candidates::Commits(commits) => commits.build(at),
         }
     }
@@ -208,6 +243,36 @@ mod tests {
         let found = Candidates::of_directory(&directory, &in_it("1.so"), &outside).expect("a list");
         assert_eq!(names(&found), ["1.so", "2.so", "3.so", "10.so", "bad.so"]);
         let error = Candidates::of_directory(&directory, &in_it("10.so"), &in_it("2.so")).err();
-        assert!(error.expect("an error").to_string().contains("comes after"), "the wrong way round");
+        assert!(error.expect("an error").to_string().contains("does not come before"), "the wrong way round");
+    }
+
+    #[test]
+    fn links_are_in_the_order_of_their_own_names() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = place.path().join("builds");
+        fs::create_dir(&directory).expect("a directory");
+        let build = |number: u32| place.path().join(format!("version-{}/lib.so.2", 20 - number));
+        let in_it = |name: &str| directory.join(name);
+        for number in [7, 1, 10, 4, 9, 2, 3, 8, 5, 6] {
+            fs::create_dir(build(number).parent().expect("a folder")).expect("a directory");
+            fs::write(build(number), number.to_string()).expect("writable");
+            std::os::unix::fs::symlink(build(number), in_it(&format!("{number}.so"))).expect("a link");
+        }
+        let all = ["1.so", "2.so", "3.so", "4.so", "5.so", "6.so", "7.so", "8.so", "9.so", "10.so"];
+        let found = Candidates::of_directory(&directory, &in_it("1.so"), &in_it("10.so")).expect("a list");
+        assert_eq!(names(&found), all);
+        let files = |at: usize| found.library(at).expect("it needs no build").expect("a file");
+        assert_eq!(files(6), fs::canonicalize(build(7)).expect("a file"));
+        // Named by another path, they are still found.
+        let found = Candidates::of_directory(&directory, &build(8), &build(10)).expect("a list");
+        assert_eq!(names(&found), ["8.so", "9.so", "10.so"]);
+        // Two links to one file: the one that was named counts, and one file is tested once in a row.
+        std::os::unix::fs::symlink(build(1), in_it("11.so")).expect("a link");
+        std::os::unix::fs::symlink(in_it("11.so"), in_it("12.so")).expect("a link");
+        std::os::unix::fs::symlink(build(2), in_it("13.so")).expect("a link");
+        let found = Candidates::of_directory(&directory, &in_it("11.so"), &in_it("13.so")).expect("a list");
+        assert_eq!(names(&found), ["11.so", "13.so"]);
+        let same = Candidates::of_directory(&directory, &in_it("11.so"), &in_it("12.so")).err();
+        assert!(same.expect("an error").to_string().contains("11.so and 12.so are links to the same file"));
     }
 }
