@@ -58,12 +58,12 @@ pub use definition::{
 pub use distribution::{Shape, Sizes, Times};
 pub use error::DefinitionError;
 pub use load::LoadChangesTooOften;
-pub use units::{parse_size_bytes, parse_time_ns};
+pub use units::{parse_size_bytes, parse_time_ns, show_size, show_time};
 pub use weights::SizeWeights;
 
 use crate::stream::{RecordStream, StreamError};
 use server::Server;
-use units::{MAX_TIME_NS, show_size};
+use units::MAX_TIME_NS;
 
 /// The definitions that come with heaplab: name and text.
 pub const SHIPPED: &[(&str, &str)] = &[

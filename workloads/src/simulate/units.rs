@@ -98,13 +98,13 @@ pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
 /// The longest time that a definition may name: 100,000 hours, so that no sum of times overflows.
 pub(super) const MAX_TIME_NS: f64 = 100_000.0 * 3600e9;
 
-/// The text of a size in the largest unit that divides it.
-pub(super) fn show_size(bytes: f64) -> String {
+/// The text of a size in the largest unit that divides it, which [`parse_size_bytes`] reads.
+pub fn show_size(bytes: f64) -> String {
     show(SIZES, bytes)
 }
 
-/// The text of a time in the largest unit that divides it.
-pub(super) fn show_time(ns: f64) -> String {
+/// The text of a time in the largest unit that divides it, which [`parse_time_ns`] reads.
+pub fn show_time(ns: f64) -> String {
     show(TIMES, ns)
 }
 
