@@ -121,6 +121,11 @@ fn what_is_not_worse_is_not_searched_for() {
         "events",
     ]);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let ends = ["--good", "builds/1.so", "--bad", "builds/3.so", "--libs", "builds"];
+    let output = place.bisect(&[&ends[..], &["--metric", "at_resident_peak_ns"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("neither more nor less of at_resident_peak_ns is worse"), "{said}");
 }
 
 /// A repository whose commits 1 to 6 build a library, wasteful from commit 4 on; commit 3 does not build.

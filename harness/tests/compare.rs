@@ -1,5 +1,7 @@
 //! `heaplab compare` as a process: every table, what is named when missing, and each exit status.
 
+mod judged;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -242,68 +244,6 @@ fn names_that_the_run_does_not_have_are_answered_with_those_that_it_has() {
             said.stderr
         );
     }
-}
-
-#[test]
-fn fail_over_ends_with_4_for_what_is_worse_and_shown() {
-    let directory = written(&shape(&FOUR, 10));
-    let said = compare(&[directory.path()], &["--fail-over", "5%", "--metric", "resident_peak_bytes"]);
-    assert_eq!(said.status, 4, "{}", said.stderr);
-    assert!(
-        said.stderr.contains("more than 5 % worse: monitor-server, jemalloc, resident_peak_bytes: "),
-        "{}",
-        said.stderr
-    );
-    assert!(!said.stderr.contains("floor"), "it is not ranked: {}", said.stderr);
-    let said = compare(&[directory.path()], &["--fail-over", "60%"]);
-    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
-    // The other way round both are better, which is not a failure.
-    let better = ["--fail-over", "1%", "--baseline", "tcmalloc", "--metric", "resident_peak_bytes"];
-    assert_eq!(compare(&[directory.path()], &better).status, 0);
-}
-
-#[test]
-fn fail_over_has_three_outcomes() {
-    // The real difference is 10 %: below the interval, within it, and above it.
-    let directory = written(&shape(&FOUR[..2], 10));
-    let at = |limit: &str| {
-        compare(&[directory.path()], &["--fail-over", limit, "--metric", "resident_peak_bytes"])
-    };
-    assert_eq!(at("5%").status, 4, "{}", at("5%").stderr);
-    let said = at("10%");
-    assert_eq!(said.status, 3, "{}", said.stderr);
-    assert!(said.stderr.contains("cannot be judged: ") && said.stderr.contains("more blocks (--reps) tell"));
-    assert_eq!((at("15%").status, at("15%").stderr.as_str()), (0, ""));
-}
-
-#[test]
-fn fail_over_does_not_pass_what_it_cannot_judge() {
-    let few = written(&shape(&FOUR[..2], 5));
-    let said = compare(&[few.path()], &["--fail-over", "5%"]);
-    assert_eq!(said.status, 3);
-    assert!(
-        said.stderr.contains("cannot be judged: monitor-server, jemalloc, wall_ns_per_event: fewer than 6"),
-        "{}",
-        said.stderr
-    );
-    assert_eq!(compare(&[few.path()], &[]).status, 0, "nothing is asked without a limit");
-    let failed = written(&Shape { broken: Some("jemalloc".to_owned()), ..shape(&FOUR[..2], 10) });
-    assert_eq!(compare(&[failed.path()], &["--fail-over", "5%"]).status, 3);
-    let other = written(&shape(&["ptmalloc2", "mimalloc"], 10));
-    let whole = written(&shape(&FOUR[..2], 10));
-    let said = compare(&[whole.path(), other.path()], &["--fail-over", "500%"]);
-    assert_eq!(said.status, 3);
-    assert!(
-        said.stderr.contains(
-            "cannot be judged: monitor-server, mimalloc, wall_ns_per_event: missing in the old run"
-        ),
-        "{}",
-        said.stderr
-    );
-    let without = written(&shape(&["jemalloc", "mimalloc"], 10));
-    let said = compare(&[without.path()], &["--fail-over", "5%"]);
-    assert_eq!(said.status, 2);
-    assert!(said.stderr.contains("--baseline"), "{}", said.stderr);
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub fn bisect(
     })?;
     if better(&question.metric) == Better::Neither {
         return Err(BisectError::Usage(format!(
-            "no direction of {} is worse than the other",
+            "neither more nor less of {} is worse, so there is no first bad build: name another metric with --metric",
             question.metric
         )));
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{Outcome, Usage};
 use crate::cli::stdout::stdout;
 use crate::compare::{
-    CompareError, Finding, Question, compare_runs, compare_variants, print_runs, print_size_summary,
-    print_sizes, print_variants,
+    Better, CompareError, Finding, Question, better, compare_runs, compare_variants, print_runs,
+    print_size_summary, print_sizes, print_variants,
 };
 use crate::design::{parse_percent, show_percent};
 use crate::report::{Analysis, Format, ReportError, SizeDifference, compare_classes_of_runs};
@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     threshold: Option<f64>,
     /// Exit with 4 if anything is worse by more than this (its whole interval is), with 3 if that cannot be decided for
-    /// every comparison (the limit lies inside an interval), otherwise with 0
+    /// every comparison (the limit lies inside an interval) or there is none, otherwise with 0
     #[arg(long, value_name = "PCT", value_parser = parse_percent)]
     fail_over: Option<f64>,
     /// Exit as `git bisect run` expects of a step: 0 for good, 1 for worse by more than --fail-over, 125 for what cannot be
@@ -70,6 +70,14 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn compare(args: Args) -> anyhow::Result<Outcome> {
+    let is_undirected = |metric: &&String| better(metric) == Better::Neither;
+    if let Some(metric) = args.metrics.iter().find(is_undirected).filter(|_| args.fail_over.is_some()) {
+        let text = format!(
+            "--fail-over cannot judge {metric}: neither more nor less of it is worse; name another metric, or compare it \
+             without --fail-over"
+        );
+        return Err(Usage(text).into());
+    }
     let threshold = args.threshold.unwrap_or(NOISE_THRESHOLD);
     let question = Question { metrics: args.metrics.clone(), threshold };
     let first = results::load(&args.directory)?;
@@ -101,8 +109,8 @@ fn of_variants(args: &Args, question: &Question, run: &Run) -> anyhow::Result<Ou
         let baseline = analysis.baseline.as_deref().unwrap_or_default();
         print_size_summary(&sizes, &format!("than under {baseline}"), &mut out)?;
     }
-    let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
-    Ok(judge(&findings, args.fail_over, analysis.is_complete()))
+    let lack = comparison.describe_lack().map(|lack| format!("{}: {lack}", run.directory.display()));
+    Ok(judge(args.fail_over, lack, |limit| comparison.findings(limit), analysis.is_complete()))
 }
 
 fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Result<Outcome> {
@@ -114,6 +122,14 @@ fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Re
     let comparison = compare_runs(&old, &new, args.baseline.as_deref(), question).map_err(as_usage)?;
     say_all(&comparison.notes);
     if comparison.rows.is_empty() {
+        let mut variants = old.variants.iter().chain(&new.variants).peekable();
+        let is_unjudged = |variant: &String| {
+            Some(variant) == args.baseline.as_ref() || comparison.unjudged.contains(variant)
+        };
+        if variants.peek().is_some() && variants.all(is_unjudged) {
+            comparison.describe_lack().iter().for_each(|lack| say!("heaplab: {lack}"));
+            return Ok(Outcome::Incomplete);
+        }
         for run in [old.run, new.run] {
             say!("heaplab: {}", describe_lack(run));
         }
@@ -134,8 +150,8 @@ fn of_runs(args: &Args, question: &Question, old: &Run, new: &Run) -> anyhow::Re
         writeln!(out, "\na difference is shown in {shown} of {made} comparisons")?;
         print_size_summary(&sizes, "than in the old run", &mut out)?;
     }
-    let findings = args.fail_over.map(|limit| comparison.findings(limit)).unwrap_or_default();
-    Ok(judge(&findings, args.fail_over, old.is_complete() && new.is_complete()))
+    let complete = old.is_complete() && new.is_complete();
+    Ok(judge(args.fail_over, comparison.describe_lack(), |limit| comparison.findings(limit), complete))
 }
 
 fn judged(sizes: &[SizeDifference], question: &Question) -> Vec<SizeDifference> {
@@ -178,11 +194,22 @@ fn describe_lack(run: &Run) -> String {
     format!("{} {what}", directory.display())
 }
 
-/// Says what exceeded the limit and what cannot be judged; the exit status follows from it.
-fn judge(findings: &[Finding], limit: Option<f64>, complete: bool) -> Outcome {
+/// Says what exceeded the limit and what cannot be judged; the exit status follows from it. `lack` says why nothing is
+/// judged.
+fn judge(
+    limit: Option<f64>,
+    lack: Option<String>,
+    find: impl Fn(f64) -> Vec<Finding>,
+    complete: bool,
+) -> Outcome {
+    let findings = limit.map(find).unwrap_or_default();
+    if let Some(lack) = lack.filter(|_| limit.is_some()) {
+        say!("heaplab: {lack}");
+        return Outcome::Incomplete;
+    }
     let percent = limit.map(show_percent).unwrap_or_default();
     let mut over = false;
-    for finding in findings {
+    for finding in &findings {
         match finding {
             Finding::Over(sentence) => {
                 over = true;

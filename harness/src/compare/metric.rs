@@ -3,6 +3,7 @@
 
 use super::{CompareError, Finding};
 use crate::report::{Analysis, units};
+use crate::results::metrics::HARNESS_PER_EVENT;
 use crate::stats::Verdict;
 
 /// Speed: the best of these that was measured.
@@ -19,7 +20,7 @@ pub enum Better {
     Lower,
     /// More of it is better: events per second.
     Higher,
-    /// Neither: it describes the work.
+    /// Neither: it describes the work, the harness or a moment.
     Neither,
 }
 
@@ -30,16 +31,23 @@ pub enum Better {
 /// assert_eq!(better("resident_peak_bytes"), Better::Lower);
 /// assert_eq!(better("events_per_second"), Better::Higher);
 /// assert_eq!(better("requested_peak_bytes"), Better::Neither);
+/// assert_eq!(better("at_resident_peak_ns"), Better::Neither);
 /// ```
 pub fn better(metric: &str) -> Better {
     let describes_work = metric.contains("requested_") && !metric.contains("per_requested")
         || metric.contains("untouched")
         || metric.starts_with("timer_")
         || metric.ends_with("_calls")
-        || matches!(metric, "events" | "clock_reads" | "lazyfree_bytes" | "anon_huge_bytes");
+        || matches!(
+            metric,
+            "events" | "clock_reads" | "lazyfree_bytes" | "anon_huge_bytes" | "program_threads"
+        );
+    let describes_harness = matches!(metric, HARNESS_PER_EVENT | "page_table_harness_bytes");
+    // A moment in trace time: later is no slower.
+    let is_moment = metric == "at_resident_peak_ns";
     match metric {
         "events_per_second" | "events_per_busy_second" => Better::Higher,
-        _ if describes_work => Better::Neither,
+        _ if describes_work || describes_harness || is_moment => Better::Neither,
         _ => Better::Lower,
     }
 }
@@ -95,35 +103,30 @@ pub fn show(metric: &str, value: f64) -> String {
     }
 }
 
-/// The verdict in the metric's own words: time is faster or slower, memory smaller or larger.
+/// The verdict in the metric's own words: time is faster or slower, all else smaller or larger.
 pub(super) fn words(metric: &str, verdict: Verdict) -> &'static str {
-    if better(metric) == Better::Higher {
-        verdict.of_speed()
-    } else if metric.ends_with("_ns") || metric.ends_with("_ns_per_event") {
-        verdict.of_time()
-    } else {
-        verdict.as_str()
+    let is_time = metric.ends_with("_ns") || metric.ends_with("_ns_per_event");
+    match better(metric) {
+        Better::Higher => verdict.of_speed(),
+        Better::Lower if is_time => verdict.of_time(),
+        Better::Lower | Better::Neither => verdict.as_str(),
     }
 }
 
 /// How much worse than 1 the ends of a ratio's interval are, as fractions, the smaller first: 0.05 for 5 % worse,
-/// negative for better. If neither direction is better, their distance from 1 counts.
-pub(super) fn worse_by(metric: &str, low: f64, high: f64) -> (f64, f64) {
+/// negative for better. None if neither direction is worse.
+fn worse_by(metric: &str, low: f64, high: f64) -> Option<(f64, f64)> {
     match better(metric) {
-        Better::Lower => (low - 1.0, high - 1.0),
-        Better::Higher => (1.0 / high - 1.0, 1.0 / low - 1.0),
-        Better::Neither => {
-            let off = |ratio: f64| ratio.max(1.0 / ratio) - 1.0;
-            let least = if low <= 1.0 && high >= 1.0 { 0.0 } else { off(low).min(off(high)) };
-            (least, off(low).max(off(high)))
-        }
+        Better::Lower => Some((low - 1.0, high - 1.0)),
+        Better::Higher => Some((1.0 / high - 1.0, 1.0 / low - 1.0)),
+        Better::Neither => None,
     }
 }
 
 /// The finding on a comparison with an interval, if there is one to report: over, if the whole interval is beyond the
 /// limit (0.05 for 5 %); open, if the limit is inside the interval. `what` names it.
 pub(super) fn find_worse(what: &str, metric: &str, (low, high): (f64, f64), limit: f64) -> Option<Finding> {
-    let (least, most) = worse_by(metric, low, high);
+    let (least, most) = worse_by(metric, low, high)?;
     let percent = |fraction: f64| format!("{:.1} %", fraction * 100.0);
     if most <= limit {
         return None;
@@ -140,6 +143,38 @@ pub(super) fn find_worse(what: &str, metric: &str, (low, high): (f64, f64), limi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::metrics::metrics;
+
+    #[test]
+    fn a_moment_and_what_describes_the_harness_have_no_direction() {
+        let undirected: Vec<&str> =
+            metrics().map(|metric| metric.name).filter(|name| better(name) == Better::Neither).collect();
+        assert_eq!(
+            undirected,
+            [
+                "requested_peak_bytes",
+                "requested_peak_reached_bytes",
+                "requested_mean_bytes",
+                "requested_end_bytes",
+                "at_peak_requested_bytes",
+                "at_peak_untouched_bytes",
+                "at_end_untouched_bytes",
+                "at_resident_peak_ns",
+                "at_resident_peak_requested_bytes",
+                "at_resident_peak_untouched_bytes",
+                "lazyfree_bytes",
+                "anon_huge_bytes",
+                "page_table_harness_bytes",
+                "clock_reads",
+                "events",
+                "program_threads",
+            ]
+        );
+        assert_eq!(better("harness_ns_per_event"), Better::Neither);
+        assert_eq!(words("at_resident_peak_ns", Verdict::Larger), "larger");
+        assert_eq!(words("busy_ns", Verdict::Larger), "slower");
+        assert_eq!(find_worse("p", "at_resident_peak_ns", (1.5, 1.7), 0.05), None);
+    }
 
     #[test]
     fn a_limit_within_an_interval_decides_nothing() {

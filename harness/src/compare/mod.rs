@@ -12,6 +12,10 @@ mod output;
 mod runs;
 mod variants;
 
+use std::collections::BTreeSet;
+
+use crate::report::units;
+
 pub use circumstances::describe_differences;
 pub use error::CompareError;
 pub use metric::{Better, better, show};
@@ -36,6 +40,27 @@ pub enum Finding {
     Over(String),
     /// It is not known whether there is one. The sentence says why.
     Open(String),
+}
+
+/// Why nothing is judged where only metrics without a direction are compared, in a sentence.
+fn describe_undirected<'a>(metrics: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = metrics.collect::<BTreeSet<&str>>().into_iter().collect();
+    format!(
+        "there is nothing to judge: neither more nor less of {} is worse; name another metric with --metric",
+        names.join(" or ")
+    )
+}
+
+/// Why nothing is judged where there is no variant besides the baseline and those that are not judged, in a sentence.
+fn describe_alone(holder: &str, baseline: Option<&str>, unjudged: &[String]) -> String {
+    let unjudged: Vec<&str> =
+        unjudged.iter().map(String::as_str).filter(|variant| Some(*variant) != baseline).collect();
+    let reason = if unjudged.is_empty() { "" } else { ", which measures the harness and is not judged" };
+    let variants: Vec<&str> = baseline.into_iter().chain(unjudged).collect();
+    format!(
+        "there is nothing to compare: {holder} only {}{reason}; measure another variant with -a",
+        units::names(&variants)
+    )
 }
 
 /// The name of the mean over this many workloads, in place of a workload's name.

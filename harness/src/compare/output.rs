@@ -25,7 +25,7 @@ pub fn print_runs(comparison: &RunComparison, format: Format, out: &mut dyn Writ
     let header = ["variant", "workload", "metric", "samples", "old", "new", "new/old", "interval", "verdict"];
     print(
         &header,
-        comparison.rows.iter().map(run_cells).collect(),
+        comparison.rows.iter().map(|row| run_cells(row, &comparison.unjudged)).collect(),
         columns::<RunRow>(),
         &comparison.rows,
         format,
@@ -135,7 +135,7 @@ fn variant_cells(row: &VariantRow, unranked: &[String]) -> Vec<String> {
     ]
 }
 
-fn run_cells(row: &RunRow) -> Vec<String> {
+fn run_cells(row: &RunRow, unjudged: &[String]) -> Vec<String> {
     let show = |value: f64| match &row.baseline {
         Some(_) => units::ratio(value),
         None => show(&row.metric, value),
@@ -144,6 +144,7 @@ fn run_cells(row: &RunRow) -> Vec<String> {
     let of_one = |value: Option<f64>| value.filter(|_| row.workloads == 1);
     let verdict = match (row.missing, row.verdict) {
         (Some(side), _) => format!("missing in {}", name_of_side(side)),
+        (None, Some(_)) if unjudged.contains(&row.variant) => "not judged".to_owned(),
         (None, Some(verdict)) => words(&row.metric, verdict).to_owned(),
         (None, None) => "no ratio of 0".to_owned(),
     };

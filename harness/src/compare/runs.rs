@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::metric::{choose, find_worse};
-use super::{CompareError, Finding, Question, describe_differences, name_of_mean};
+use super::{
+    Better, CompareError, Finding, Question, better, describe_alone, describe_differences,
+    describe_undirected, name_of_mean,
+};
 use crate::report::Analysis;
 use crate::results::{interval_of, name_on};
 use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
@@ -81,6 +84,10 @@ pub struct RunComparison {
     pub rows: Vec<RunRow>,
     /// What is missing or differs besides the figures, in sentences.
     pub notes: Vec<String>,
+    /// The variants that are shown and not judged.
+    pub unjudged: Vec<String>,
+    /// The variant to which both runs' figures are ratios.
+    pub baseline: Option<String>,
 }
 
 /// Compares two runs, as they are or as ratios to a baseline.
@@ -132,14 +139,17 @@ pub fn compare_runs(
     notes.extend(prefixed("new", &new.notes));
     notes.extend(describe_differences(&old.run.file, &new.run.file));
     notes.extend(describe_missing(&rows));
-    Ok(RunComparison { rows, notes })
+    // Floor is the harness: that it takes more or less time says nothing about an allocator.
+    let is_floor = |variant: &&str| old.is_floor(variant) || new.is_floor(variant);
+    let unjudged = variants.into_iter().filter(is_floor).map(str::to_owned).collect();
+    Ok(RunComparison { rows, notes, unjudged, baseline: baseline.map(str::to_owned) })
 }
 
 impl RunComparison {
     /// What is worse in the new run by more than `limit` (0.05 for 5 %), and what cannot be judged.
     pub fn findings(&self, limit: f64) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| self.is_judged(row)) {
             let what = format!("{}, {}, {}", row.name(), row.variant, row.metric);
             let failed = row.old_failed + row.new_failed;
             let open = |why: String| Some(Finding::Open(format!("{what}: {why}")));
@@ -161,9 +171,25 @@ impl RunComparison {
         findings
     }
 
-    /// How many comparisons were made, and how many of them show a difference.
+    /// Why [`RunComparison::findings`] judges none of the rows, in a sentence; none if it judges some.
+    pub fn describe_lack(&self) -> Option<String> {
+        if self.rows.iter().any(|row| self.is_judged(row)) {
+            return None;
+        }
+        if self.rows.iter().any(|row| !self.unjudged.contains(&row.variant)) {
+            return Some(describe_undirected(self.rows.iter().map(|row| row.metric.as_str())));
+        }
+        Some(describe_alone("the runs have", self.baseline.as_deref(), &self.unjudged))
+    }
+
+    fn is_judged(&self, row: &RunRow) -> bool {
+        !self.unjudged.contains(&row.variant) && better(&row.metric) != Better::Neither
+    }
+
+    /// How many comparisons were made, and how many of them show a difference: without variants that are not judged.
     pub fn counts(&self) -> (usize, usize) {
-        let of_one = || self.rows.iter().filter(|row| row.workloads == 1);
+        let is_counted = |row: &&RunRow| row.workloads == 1 && !self.unjudged.contains(&row.variant);
+        let of_one = || self.rows.iter().filter(is_counted);
         let shown = |row: &&RunRow| matches!(row.verdict, Some(Verdict::Smaller | Verdict::Larger));
         (of_one().filter(|row| row.verdict.is_some()).count(), of_one().filter(shown).count())
     }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::metric::{choose, find_worse};
-use super::{Better, CompareError, Finding, Question, better, name_of_mean};
+use super::{
+    Better, CompareError, Finding, Question, better, describe_alone, describe_undirected, name_of_mean,
+};
 use crate::report::Analysis;
 use crate::results::{interval_of, name_on};
 use crate::stats::{MIN_BLOCKS, Ratio, Verdict, median, outliers, verdict};
@@ -99,10 +101,7 @@ impl VariantComparison {
     /// The variants that are worse than the baseline by more than `limit` (0.05 for 5 %), and what cannot be judged.
     pub fn findings(&self, limit: f64) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for row in self.rows.iter().filter(|row| !self.unranked.contains(&row.variant)) {
-            if row.baseline.as_ref() == Some(&row.variant) {
-                continue;
-            }
+        for row in self.rows.iter().filter(|row| self.is_judged(row)) {
             let what = format!("{}, {}, {}", row.name(), row.variant, row.metric);
             if row.ratio.is_none() && row.verdict == Some(Verdict::NoDifference) {
                 findings
@@ -125,6 +124,27 @@ impl VariantComparison {
             });
         }
         findings
+    }
+
+    /// Why [`VariantComparison::findings`] judges none of the rows, in a sentence; none if it judges some.
+    pub fn describe_lack(&self) -> Option<String> {
+        if self.rows.iter().any(|row| self.is_judged(row)) {
+            return None;
+        }
+        if self.rows.iter().any(|row| self.is_other(row)) {
+            return Some(describe_undirected(self.rows.iter().map(|row| row.metric.as_str())));
+        }
+        let baseline = self.rows.iter().find_map(|row| row.baseline.as_deref());
+        Some(describe_alone("the run has", baseline, &self.unranked))
+    }
+
+    /// Whether a row is of a variant that is compared with the baseline.
+    fn is_other(&self, row: &VariantRow) -> bool {
+        row.baseline.as_ref() != Some(&row.variant) && !self.unranked.contains(&row.variant)
+    }
+
+    fn is_judged(&self, row: &VariantRow) -> bool {
+        self.is_other(row) && better(&row.metric) != Better::Neither
     }
 
     fn add(&mut self, group: &Group<'_>) {
