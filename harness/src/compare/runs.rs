@@ -236,7 +236,8 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// The values of one run by block: as measured, or as ratios to the baseline within the block.
+    /// The values of one run by block: as measured, or as ratios to the baseline within the block, which are not
+    /// finite where the baseline's value is 0.
     fn values(&self, run: &Analysis<'_>, workloads: &[&str], metric: &str, variant: &str) -> Vec<f64> {
         let by_block = |variant: &str| run.values_over(workloads, variant, metric).unwrap_or_default();
         let values = by_block(variant);
@@ -247,6 +248,10 @@ impl Pair<'_> {
 
     fn row(&self, workloads: &[&str], metric: &str, variant: &str) -> RunRow {
         let [old, new] = [self.old, self.new].map(|run| self.values(run, workloads, metric, variant));
+        let (old_n, new_n) = (old.len(), new.len());
+        // To leave out only the blocks without a ratio would favour one side.
+        let [old, new] = [old, new]
+            .map(|values| if values.iter().all(|value| value.is_finite()) { values } else { Vec::new() });
         let failed = |run: &Analysis<'_>| -> u64 {
             let rows = workloads.iter().filter_map(|workload| run.row(workload, variant, metric));
             rows.map(|row| row.failed).sum()
@@ -278,18 +283,20 @@ impl Pair<'_> {
             metric: metric.to_owned(),
             variant: variant.to_owned(),
             baseline: self.baseline.map(str::to_owned),
-            missing: match (old.is_empty(), new.is_empty()) {
+            // A mean is over workloads that have samples: where it has no value, one of them is 0.
+            missing: match (old_n == 0, new_n == 0) {
+                _ if workloads.len() > 1 => None,
                 (true, true) => Some("both"),
                 (true, false) => Some("old"),
                 (false, true) => Some("new"),
                 (false, false) => None,
             },
-            old_n: old.len() as u64,
+            old_n: old_n as u64,
             old_failed: failed(self.old),
             old_median: median(&old),
             old_low: of_old.map(|interval| interval.low),
             old_high: of_old.map(|interval| interval.high),
-            new_n: new.len() as u64,
+            new_n: new_n as u64,
             new_failed: failed(self.new),
             new_median: median(&new),
             new_low: of_new.map(|interval| interval.low),

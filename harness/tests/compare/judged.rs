@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{FOUR, compare, shape, written};
+use super::{FOUR, compare, several_workloads, shape, written};
 use crate::support::synthetic::Shape;
 
 #[test]
@@ -132,4 +132,25 @@ fn floor_is_shown_and_not_judged_in_two_runs() {
     let row = said.stdout.lines().find(|line| line.starts_with("floor")).expect("it is shown");
     assert!(row.contains(" 2.000 ") && row.ends_with("  not judged"), "{row}");
     assert!(said.stdout.contains("a difference is shown in 0 of 3 comparisons"), "{}", said.stdout);
+}
+
+#[test]
+fn a_ratio_to_zero_is_an_empty_cell() {
+    let directory = written(&several_workloads(&FOUR[..2]));
+    let of = |format: &str| {
+        let metric =
+            ["--metric", "page_faults_major_per_event", "--baseline", "ptmalloc2", "--format", format];
+        let said = compare(&[directory.path(); 2], &metric);
+        assert_eq!(said.status, 0, "{}", said.stderr);
+        assert!(!said.stdout.contains("NaN"), "{}", said.stdout);
+        assert!(!said.stderr.contains("missing"), "0 is a value: {}", said.stderr);
+        said.stdout
+    };
+    assert!(
+        of("csv").contains("one,1,page_faults_major_per_event,jemalloc,ptmalloc2,,6,0,,,,6,0,,,,,,,,,,\n")
+    );
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&of("json")).expect("an array");
+    assert_eq!((&rows[0]["old_median"], &rows[0]["old_n"]), (&serde_json::Value::Null, &6.into()));
+    let table = of("table");
+    assert_eq!(table.matches("no ratio of 0").count(), 4, "three workloads and their mean: {table}");
 }
