@@ -20,7 +20,8 @@ pub(super) struct Args {
     /// The new run's directory: each variant is compared with itself in the old run
     new: Option<PathBuf>,
     /// A metric by its name in summary.csv; once for each [default: resident_peak_bytes, and the first that was measured of
-    /// allocator_ns_per_event, busy_ns_per_event and wall_ns_per_event]
+    /// allocator_ns_per_event, busy_ns_per_event and wall_ns_per_event; of programs program_cpu_ns, and
+    /// program_once_peak_bytes or program_resident_peak_bytes]
     #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',')]
     metrics: Vec<String>,
     /// One run: the variant that ratios refer to [default: ptmalloc2, if the run has it]. Two runs: compare ratios to

@@ -3,14 +3,16 @@
 
 use super::{CompareError, Finding};
 use crate::report::{Analysis, units};
-use crate::results::metrics::HARNESS_PER_EVENT;
+use crate::results::metrics::{HARNESS_PER_EVENT, PROGRAM_CPU, PROGRAM_ONCE_PEAK, PROGRAM_PEAK};
 use crate::stats::Verdict;
 
 /// Speed: the best of these that was measured.
 const OF_SPEED: [&str; 3] = ["allocator_ns_per_event", "busy_ns_per_event", "wall_ns_per_event"];
 /// Memory.
 const OF_MEMORY: &str = "resident_peak_bytes";
-/// Compared if neither was measured.
+/// Memory of programs: the best of these that was measured.
+const OF_PROGRAMS: [&str; 2] = [PROGRAM_ONCE_PEAK, PROGRAM_PEAK];
+/// Compared if none of these was measured.
 const SUBSTITUTES: [&str; 2] = ["malloc_call_p99_ns", "events"];
 
 /// Which direction of a metric is better.
@@ -61,10 +63,14 @@ pub(super) fn choose(named: &[String], runs: &[&Analysis<'_>]) -> Result<Vec<Str
         let in_each = |metric: &str| {
             runs.iter().all(|run| run.summary.iter().any(|row| row.metric == metric && row.n > 0))
         };
-        let speed = OF_SPEED.into_iter().find(|name| in_each(name));
-        let speed = speed.or_else(|| OF_SPEED.into_iter().find(|name| measured(name)));
-        let headlines: Vec<&str> =
-            speed.into_iter().chain([OF_MEMORY].into_iter().filter(|name| measured(name))).collect();
+        let best = |names: &'static [&'static str]| {
+            let some = names.iter().copied().find(|name| in_each(name));
+            some.or_else(|| names.iter().copied().find(|name| measured(name)))
+        };
+        let headlines: Vec<&str> = [&OF_SPEED[..], &[OF_MEMORY], &[PROGRAM_CPU], &OF_PROGRAMS[..]]
+            .into_iter()
+            .filter_map(best)
+            .collect();
         let substitutes = SUBSTITUTES.into_iter().filter(|name| measured(name)).take(1);
         let chosen = if headlines.is_empty() { substitutes.collect() } else { headlines };
         return Ok(chosen.into_iter().map(str::to_owned).collect());
