@@ -1,6 +1,7 @@
 //! Run directories and reports, as files and as a process. Every run here is made by [`synthetic`].
 
 mod browser;
+mod flawed;
 mod loading;
 mod pages;
 mod speed;

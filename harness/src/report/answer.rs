@@ -9,7 +9,7 @@ use super::units;
 use crate::results::metrics::{
     ALLOCATOR_PER_EVENT, PROGRAM_CPU, PROGRAM_ONCE_PEAK, PROGRAM_PEAK, RESIDENT_PEAK,
 };
-use crate::results::{Counting, Pass, Sample, Status};
+use crate::results::{Counting, Pass, Sample};
 use crate::stats::{MIN_BLOCKS, NOISE_THRESHOLD, Ratio, Verdict, verdict};
 
 /// One question that a run answers.
@@ -36,18 +36,8 @@ impl Question {
 
 const LESS_AND_MORE: [&str; 2] = ["less", "more"];
 
-/// How the memory of a program is counted.
-fn program_counting(analysis: &Analysis<'_>) -> Counting {
-    let samples = || analysis.run.samples.iter().filter(|sample| sample.pass == Pass::Exec);
-    if !samples().any(|sample| sample.processes > Some(1)) {
-        return Counting::Process;
-    }
-    let is_known = |sample: &Sample| sample.status != Status::Ok || sample.once_peak_bytes.is_some();
-    if samples().all(is_known) { Counting::Once } else { Counting::Sum }
-}
-
 fn questions(analysis: &Analysis<'_>) -> [Question; 4] {
-    let (peak, best) = match program_counting(analysis) {
+    let (peak, best) = match analysis.program_counting(None) {
         Counting::Process => (PROGRAM_PEAK, "needs the least anonymous resident memory at its peak"),
         Counting::Once => (
             PROGRAM_ONCE_PEAK,
@@ -152,10 +142,11 @@ pub(super) fn answer(analysis: &Analysis<'_>, planned: Option<&PlannedMemory>) -
             let of_plan = planned.filter(|_| question.is_memory()).and_then(|planned| {
                 let entrants = planned.entrants(workload);
                 let ratio = |own: &str, base: &str| planned.ratio(workload, own, base);
-                (!entrants.is_empty()).then(|| answer_planned(analysis, entrants, ratio))
+                let scope = describe_left_out(analysis, workload, question, &entrants);
+                (!entrants.is_empty()).then(|| (scope, answer_planned(analysis, entrants, ratio)))
             });
-            let found = of_plan.unwrap_or_else(|| answer_question(analysis, workload, question));
-            sentences.push(format!("{workload}, {}: {found}", question.name));
+            let (scope, found) = of_plan.unwrap_or_else(|| answer_question(analysis, workload, question));
+            sentences.push(format!("{workload}, {}{scope}: {found}", question.name));
         }
     }
     if sentences.is_empty() {
@@ -199,7 +190,7 @@ pub(super) fn question(analysis: &Analysis<'_>) -> String {
     };
     let (memory, speed) = (asks(true).is_some(), asks(false));
     let is_cpu = speed.is_some_and(|question| question.pass == Pass::Exec);
-    let count = analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).count();
+    let count = ranked(analysis).count();
     if count < 2 {
         return match (speed.is_some(), memory) {
             (true, false) => format!("How fast does the one variant of this run serve {of}?"),
@@ -233,17 +224,43 @@ fn confidence(analysis: &Analysis<'_>, questions: &[Question]) -> Option<String>
     ))
 }
 
-/// One question on one workload.
-fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question) -> String {
-    let ranked = analysis.variants.iter().filter(|variant| !analysis.is_floor(variant));
-    let finished = ranked.filter_map(|variant| {
+/// One question on one workload: which variants the answer is of, if not of all, and the answer.
+fn answer_question(analysis: &Analysis<'_>, workload: &str, question: &Question) -> (String, String) {
+    let finished = ranked(analysis).filter_map(|variant| {
         let row = analysis.row(workload, variant, question.metric).filter(|row| row.failed == 0)?;
         Some(Entrant { variant, n: row.n as usize, median: row.median?, interval: row.low.zip(row.high) })
     });
-    decide(analysis, finished.collect(), question, |own, base| Standing {
+    let finished: Vec<Entrant<'_>> = finished.collect();
+    let scope = describe_left_out(analysis, workload, question, &finished);
+    let found = decide(analysis, finished, question, |own, base| Standing {
         ratio: analysis.ratio(workload, own, base, question.compared),
         is_drowned: analysis.is_drowned(&[workload], own, base, question.compared),
-    })
+    });
+    (scope, found)
+}
+
+fn ranked<'a>(analysis: &'a Analysis<'_>) -> impl Iterator<Item = &'a String> {
+    analysis.variants.iter().filter(|variant| !analysis.is_floor(variant))
+}
+
+/// Names the variants that cannot be the best because samples of theirs failed, although the table may show a better
+/// figure for them. Empty if there are none, or if the answer says by itself that at most one variant finished.
+fn describe_left_out(
+    analysis: &Analysis<'_>,
+    workload: &str,
+    question: &Question,
+    finished: &[Entrant<'_>],
+) -> String {
+    let is_out = |variant: &&String| finished.iter().all(|entrant| entrant.variant != variant.as_str());
+    let out = ranked(analysis).filter(is_out).filter_map(|variant| {
+        let failed = analysis.figures.failed(workload, variant, question.pass);
+        (failed > 0).then(|| format!("{variant}, {}", units::counted(failed, "sample")))
+    });
+    let out: Vec<String> = out.collect();
+    if out.is_empty() || finished.len() < 2 {
+        return String::new();
+    }
+    format!(", of the variants whose samples are all ok (failed: {})", out.join("; "))
 }
 
 /// Answers the question about memory with a plan's figures.
@@ -318,8 +335,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
             analysis.workloads.len()
         );
     }
-    let ranked: Vec<&String> =
-        analysis.variants.iter().filter(|variant| !analysis.is_floor(variant)).collect();
+    let ranked: Vec<&String> = ranked(analysis).collect();
     let over = |variant: &str, base: &str| analysis.ratio_over(&workloads, variant, base, question.compared);
     let drowned =
         |variant: &str, base: &str| analysis.is_drowned(&workloads, variant, base, question.compared);

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::analysis::{Analysis, word};
+use super::analysis::Analysis;
+use super::notes::word;
 use super::setup::{describe_allocators, describe_machine};
 use crate::design::Touch;
 use crate::results::metrics::{

@@ -20,6 +20,7 @@ mod inventory;
 mod latency;
 mod limits;
 mod method;
+mod notes;
 mod pages;
 mod planned_memory;
 mod planning;

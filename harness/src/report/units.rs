@@ -98,6 +98,11 @@ pub(crate) fn whole(number: u64) -> String {
     text
 }
 
+/// A number of things: "1 block", "2 blocks".
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Numbers in a row, joined by a separator.
 pub(crate) fn list<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<String>>().join(separator)
@@ -125,6 +130,11 @@ pub(crate) fn names(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "block")), ["0 blocks", "1 block", "2 blocks"]);
+    }
 
     #[test]
     fn names_are_a_part_of_a_sentence() {

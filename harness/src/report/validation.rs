@@ -116,7 +116,9 @@ fn cpu_grid(validation: &Validation) -> Grid {
 }
 
 fn signed(part: f64) -> String {
-    format!("{:+.1} %", part * 100.0)
+    // What rounds to zero has no sign.
+    let percent = (part * 1000.0).round() / 10.0;
+    if percent == 0.0 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") }
 }
 
 /// The conclusions from the tables: errors, rankings, and the parts.
@@ -199,6 +201,11 @@ fn describe_ranking(name: &str, ranking: Ranking) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rounds_to_zero_has_no_sign() {
+        assert_eq!([-0.0004, 0.0, 0.0004, -0.0006].map(signed), ["0.0 %", "0.0 %", "0.0 %", "-0.1 %"]);
+    }
 
     #[test]
     fn a_validation_reads_aloud() {

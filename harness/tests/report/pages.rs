@@ -9,7 +9,7 @@ use super::{FOUR, report, stderr, stdout, written};
 use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 
-fn pages(directory: &Path) -> (String, String) {
+pub(super) fn pages(directory: &Path) -> (String, String) {
     let output = report(directory, &[]);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}", stderr(&output));
     let read = |name: &str| fs::read_to_string(directory.join(name)).expect(name);
@@ -17,7 +17,7 @@ fn pages(directory: &Path) -> (String, String) {
 }
 
 /// The text of a page without its tags, entities resolved, spaces made one.
-fn text_of(html: &str) -> String {
+pub(super) fn text_of(html: &str) -> String {
     let body = html[html.find("<body>").expect("a body")..].replace("<code>", "").replace("</code>", "");
     let mut text = String::new();
     let mut within = false;

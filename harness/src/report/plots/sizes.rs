@@ -37,10 +37,10 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
             let x = bars.x(&axis, row.lost_bytes as f64);
             canvas.rect((bars.left, x), (y - 10.0, y + 10.0), look.map_or(INK, |look| look.colour), 1.0);
             let text = format!(
-                "{} of {} in {} blocks",
+                "{} of {} in {}",
                 units::bytes(row.lost_bytes as f64),
                 units::bytes(row.size.live_usable_bytes as f64),
-                row.size.live_blocks
+                units::counted(row.size.live_blocks, "block")
             );
             canvas.text_on_paper((x + 10.0, y), &text, BODY.sized(15.0).coloured(INK));
         }
