@@ -78,6 +78,6 @@ fn accounts_agree_with_what_the_replay_holds() {
     assert!(number(&free, "cached_bytes") > 1_000 * 1_024, "{free:?}");
 
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
-    assert!(report.contains("| variant | moment | live | live here | cached |"), "{report}");
+    assert!(report.contains("| variant | moment | said to be live | live | metadata | cached |"), "{report}");
     assert!(out.join("plots/blocks-account.png").is_file());
 }

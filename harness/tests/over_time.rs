@@ -49,7 +49,12 @@ fn memory_that_still_grows_is_marked_with_its_slope() {
     assert!(mark.starts_with("    grows: ptmalloc2 66.") && mark.ends_with(" MiB a second)"), "{mark}");
     assert!(mark.contains("(19."), "{mark}");
     let report = std::fs::read_to_string(directory.path().join("grows/report.md")).unwrap();
-    assert!(report.contains("6, growing"), "{report}");
+    assert!(report.contains("6, growing") && report.contains(" growing: memory still grew in"), "{report}");
+    let note = "memory still grew in the last third of the time, and a longer run has other figures: grows (ptmalloc2 66.";
+    assert!(report.contains(note), "{report}");
+    let all = heaplab().args(["report", "--columns", "all"]).arg(directory.path().join("grows")).assert();
+    let all = String::from_utf8(all.success().get_output().stdout.clone()).unwrap();
+    assert!(all.contains("\ngrowing memory still grew in the last third"), "{all}");
     // A plan uses it all the same, and must not do so silently.
     let plan =
         heaplab().current_dir(directory.path()).args(["plan", "grows", "--host-memory", "1GiB"]).assert();

@@ -83,14 +83,14 @@ impl Accounts {
         let header = [
             "variant",
             "moment",
+            "said to be live",
             "live",
-            "live here",
+            "metadata",
             "cached",
             "dirty",
-            "metadata",
-            "from the system",
-            "resident",
             "in none of these",
+            "resident",
+            "from the system",
         ];
         let mut rows = Vec::new();
         for variant in variants {
@@ -112,17 +112,35 @@ fn row(variant: &str, stated: &Stated) -> Vec<String> {
         Moment::ResidentPeak => "resident peak",
         Moment::Drained => "drained",
     };
+    // NOTE: the same parts as in the plot. An allocator's own parts, unlimited, would not add up to resident.
+    let [live, metadata, cached, dirty, rest] = match Split::of(stated) {
+        Some(split) => {
+            let reported =
+                |part: Option<u64>, bytes: u64| part.map(|_| bytes).or((bytes > 0).then_some(bytes));
+            [
+                cell(Some(split.live_bytes)),
+                cell(reported(account.metadata_bytes, split.metadata_bytes)),
+                cell(Some(split.cached_bytes)),
+                cell(reported(account.dirty_bytes, split.dirty_bytes)),
+                cell(Some(split.rest_bytes)),
+            ]
+        }
+        None => {
+            let alone = [stated.usable_bytes, account.metadata_bytes, None, account.dirty_bytes, None];
+            alone.map(cell)
+        }
+    };
     vec![
         variant.to_owned(),
         moment.to_owned(),
         cell(account.live_bytes),
-        cell(stated.usable_bytes),
-        cell(account.cached_bytes),
-        cell(account.dirty_bytes),
-        cell(account.metadata_bytes),
-        cell(account.system_bytes),
+        live,
+        metadata,
+        cached,
+        dirty,
+        rest,
         cell(Some(stated.resident_bytes)),
-        cell(Split::of(stated).map(|split| split.rest_bytes)),
+        cell(account.system_bytes),
     ]
 }
 
@@ -206,6 +224,25 @@ mod tests {
         assert_eq!((split.cached_bytes, split.rest_bytes), (35, 0));
         let sum_alone = Stated { account: Account::default(), ..stated(0, 0, 100) };
         assert_eq!(Split::of(&sum_alone), None);
+    }
+
+    #[test]
+    fn the_parts_of_a_row_are_those_of_the_plot() {
+        // The account reports pages with blocks, and not what of them is cached.
+        let account = Account {
+            live_bytes: Some(70 << 10),
+            active_bytes: Some(80 << 10),
+            dirty_bytes: Some(50 << 10),
+            ..Account::default()
+        };
+        let stated =
+            Stated { moment: Moment::Peak, account, usable_bytes: Some(60 << 10), resident_bytes: 120 << 10 };
+        let cells = row("jemalloc", &stated);
+        assert_eq!(
+            cells[2..],
+            ["70.0 KiB", "60.0 KiB", "-", "20.0 KiB", "40.0 KiB", "0 B", "120 KiB", "-"],
+            "live, cached and dirty add up to resident"
+        );
     }
 
     #[test]

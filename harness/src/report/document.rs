@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::analysis::Analysis;
 use super::answer::{Answer, question};
 use super::costs::{describe_latency, latency_grid};
+use super::flaws::describe_growth;
 use super::grid::{Grid, Table};
 use super::inventory::{machine, variants, workloads};
 use super::method::{caveats, measured};
@@ -127,7 +128,7 @@ impl<'a> Document<'a> {
             question: question(analysis),
             answer,
             baseline: describe_baseline(analysis),
-            warnings: file.warnings.iter().chain(notes).cloned().collect(),
+            warnings: file.warnings.iter().chain(notes).cloned().chain(describe_growth(analysis)).collect(),
             overview: overview(analysis, plots),
             trees: tree_grids(analysis)
                 .map(|(name, grid)| TreeSection {
@@ -200,7 +201,7 @@ fn section<'a>(analysis: &'a Analysis<'_>, plots: &'a [Plot], workload: &'a str)
     Section {
         name: workload,
         table: Table {
-            intro: describe_table(analysis),
+            intro: describe_table(analysis, workload),
             grid: workload_grid(analysis, workload, Columns::All),
         },
         plots: figures(plots, Some(workload)),
@@ -222,14 +223,17 @@ const SIZES_NOTE: &str = "By usable size, at the requested peak: the ten that lo
     worst of each variant. Lost is usable minus requested; the share is of everything that the variant loses in this way.";
 
 const ACCOUNTS_NOTE: &str = "What allocators report about their own memory, in the first block: when the program's \
-    live bytes were at their peak, and after everything was freed. Live is what the replay holds, in usable bytes. \
-    Cached memory is free and kept for later blocks, dirty are whole free pages. The last column is resident memory \
-    that is in none of these.";
+    live bytes were at their peak, and after everything was freed. said to be live: what the allocator itself counts as \
+    live. live, metadata, cached, dirty and in none of these add up to resident: live is what the replay holds, in usable \
+    bytes; cached memory is free and kept for later blocks, for an allocator that reports only the pages with blocks the \
+    rest of these; dirty are whole free pages. Each is cut where less is resident. from the system: what the allocator \
+    obtained, resident or not.";
 
 /// Where resident memory goes when it is largest: medians over blocks.
 fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
     let header =
         ["variant", "resident", "requested", "lost inside blocks", "held", "requested, untouched", "when"];
+    let has_times = analysis.has_times(workload);
     let mut rows = Vec::new();
     for variant in &analysis.variants {
         let of = |name: &str| analysis.median(workload, variant, &format!("at_resident_peak_{name}"));
@@ -242,13 +246,16 @@ fn breakdown(analysis: &Analysis<'_>, workload: &str) -> Option<Table> {
             cell("internal_bytes"),
             cell("held_bytes"),
             cell("untouched_bytes"),
-            units::nanoseconds(at_ns),
+            if has_times { units::nanoseconds(at_ns) } else { units::count(at_ns) },
         ]);
     }
-    let intro = "Where resident memory goes when it is largest: held are caches, free pages and metadata, that is, pages \
-        without a live block; when is trace time. Medians over blocks.";
+    let when = if has_times { "trace time" } else { "the event's index: the trace has no times" };
+    let intro = format!(
+        "Where resident memory goes when it is largest: held are caches, free pages and metadata, that is, pages \
+         without a live block; when is {when}. Medians over blocks."
+    );
     let grid = Grid { names: 1, header: header.map(str::to_owned).to_vec(), rows };
-    (!grid.rows.is_empty()).then(|| Table { intro: intro.to_owned(), grid })
+    (!grid.rows.is_empty()).then_some(Table { intro, grid })
 }
 
 /// Geometric means over the workloads that every variant finished.
@@ -270,10 +277,11 @@ fn overview<'a>(analysis: &Analysis<'_>, plots: &'a [Plot]) -> Option<Overview<'
 fn mean_grid(analysis: &Analysis<'_>, baseline: &str) -> Grid {
     let metrics = [analysis.speed.compared, RESIDENT_PEAK, RESIDENT_MEAN, RESIDENT_SETTLED];
     let finished: Vec<Vec<&str>> = metrics.iter().map(|metric| analysis.finished_by_all(metric)).collect();
-    let named = ["variant", analysis.speed.name, "peak", "mean", "settled"];
+    let of_speed = analysis.speed.compared_name();
+    let named = ["variant", &of_speed, "peak", "mean", "settled"];
     let counts = [None].into_iter().chain(finished.iter().map(|workloads| Some(workloads.len())));
     let header = named.into_iter().zip(counts).map(|(name, count)| match count {
-        Some(count) => format!("{name} ({count} workloads)"),
+        Some(count) => format!("{name} ({})", units::counted(count as u64, "workload")),
         None => name.to_owned(),
     });
     let others =

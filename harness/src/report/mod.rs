@@ -12,6 +12,7 @@ mod costs;
 mod document;
 mod drawing;
 mod error;
+mod flaws;
 mod grid;
 mod growth;
 mod heap_map;
@@ -45,6 +46,7 @@ use answer::answer;
 
 pub use capacity::{assume, plan_answer, pod_patch, print_capacity, warn_of_hosts};
 pub use error::ReportError;
+pub use flaws::count_samples;
 pub(crate) use grid::Grid;
 pub use grid::Style;
 pub use index::{Entry, Index, holds_runs, write_index};
@@ -53,7 +55,7 @@ pub use plots::{Load, Plot, draw_load, draw_plan, draw_pods, draw_validation};
 pub use size_classes::{SizeDifference, compare_classes_of_runs};
 pub(crate) use size_table::{MOST_ROWS as MOST_SIZE_ROWS, describe_classes, size_grid};
 pub use summary::SummaryRow;
-pub use table::{Columns, Format, count_samples, print_summary, print_table};
+pub use table::{Columns, Format, print_summary, print_table};
 
 pub use validation::{print_validation, validation_cpu_csv, validation_csv};
 

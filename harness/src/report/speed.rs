@@ -69,6 +69,11 @@ impl Speed {
         self.time == BUSY_PER_EVENT
     }
 
+    /// What the compared metric is called in tables.
+    pub(super) fn compared_name(self) -> String {
+        format!("{}{}", self.name, if self.is_net() { " without the harness" } else { "" })
+    }
+
     /// Whether the harness's share is known, and excluded from comparisons.
     pub(super) fn is_net(self) -> bool {
         self == Speed::NET

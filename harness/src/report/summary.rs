@@ -257,9 +257,12 @@ impl Figures {
                 if !measured && !headline {
                     continue;
                 }
-                for variant in
-                    variants.iter().filter(|variant| tried.contains_key(&(workload, variant, *pass)))
-                {
+                // It is what floor was subtracted from: floor has none.
+                let has_row = |variant: &&String| {
+                    tried.contains_key(&(workload, variant, *pass))
+                        && (metric != ALLOCATOR_PER_EVENT || *variant != FLOOR)
+                };
+                for variant in variants.iter().filter(has_row) {
                     rows.push(self.row(workload, variant, *pass, metric, baseline, resolution_ns));
                 }
             }

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::analysis::Analysis;
+use super::flaws::{Cause, Flaws, GROWING, MARK, find_marked, print_remarks};
 use super::grid::{Grid, Style};
-use super::growth::Growth;
 use super::setup::{describe_allocators, describe_machine};
 use super::summary::SummaryRow;
 use super::units;
@@ -13,7 +13,7 @@ use crate::results::metrics::{
     PROGRAM_ONCE_PEAK, PROGRAM_PEAK, PROGRAM_WALL, RESIDENT_END, RESIDENT_MEAN, RESIDENT_PEAK,
     RESIDENT_SETTLED, TREE_PREDICTED, WALL_PER_EVENT,
 };
-use crate::results::{Pass, Sample, SampleKey, columns};
+use crate::results::{Counting, Pass, columns};
 
 /// In which form the summary is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -53,7 +53,7 @@ pub fn print_table(
             writeln!(out)?;
         }
         print_trees(analysis, out, style)?;
-        return print_remarks(analysis, columns, out);
+        return print_marked(analysis, columns, out);
     }
     // One table of all workloads: each line says by itself what it is about.
     let mut all = Grid::default();
@@ -69,38 +69,16 @@ pub fn print_table(
     }
     all.print(out, style)?;
     print_trees(analysis, out, style)?;
-    print_remarks(analysis, columns, out)
+    print_marked(analysis, columns, out)
 }
 
-/// Prints what the deciding columns cannot say: which figures do not come only from complete samples. One paragraph per
-/// cause, one line per workload.
-fn print_remarks(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
-    if columns == Columns::All {
-        return Ok(());
+/// Explains below a table what its columns do not say. All columns say by themselves what failed and what was cold, and not
+/// how much memory grew.
+fn print_marked(analysis: &Analysis<'_>, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
+    match columns {
+        Columns::Deciding => print_remarks(analysis, &Cause::ALL, MARK, out),
+        Columns::All => print_remarks(analysis, &[Cause::Growing], GROWING, out),
     }
-    for cause in Cause::ALL {
-        let of_workload = |workload: &str| {
-            let marked = analysis.variants.iter().flat_map(|variant| {
-                let described = REMARKED.into_iter().filter_map(move |pass| {
-                    let flaw = Flaws::of(analysis, workload, variant, pass).describe(cause)?;
-                    Some(format!("{variant} {flaw}"))
-                });
-                described.collect::<Vec<String>>()
-            });
-            marked.collect::<Vec<String>>().join(", ")
-        };
-        let lines: Vec<(&String, String)> =
-            analysis.workloads.iter().map(|workload| (workload, of_workload(workload))).collect();
-        let marked: Vec<&(&String, String)> = lines.iter().filter(|(_, marked)| !marked.is_empty()).collect();
-        if marked.is_empty() {
-            continue;
-        }
-        writeln!(out, "{MARK} {}", cause.sentence())?;
-        for (workload, marked) in marked {
-            writeln!(out, "    {workload}: {marked}")?;
-        }
-    }
-    Ok(())
 }
 
 /// The trees of processes with a prediction, each with its table.
@@ -176,7 +154,7 @@ pub fn print_summary(
                 writeln!(out, "{}", grid.markdown())?;
             }
             let mut remarks = Vec::new();
-            print_remarks(analysis, columns, &mut remarks)?;
+            print_marked(analysis, columns, &mut remarks)?;
             if !remarks.is_empty() {
                 // They are a list, which only an empty line ends.
                 remarks.push(b'\n');
@@ -219,10 +197,21 @@ const PROGRAM_NOTE: &str = "Lower is better in every column. samples: how many s
     and its children. peak, mean, end: anonymous resident memory over the sample's time and at its end. wall: the \
     sample's length. Values are medians over blocks, each with its interval.";
 
+/// The same for one with several processes at once.
+const PROCESSES_NOTE: &str = " once: pages that the processes share count once, which is what a control group is \
+    charged. sum: the processes' resident memory added up.";
+
+/// The meaning of a word in the column of samples.
+const GROWING_NOTE: &str = " growing: memory still grew in the last third of the time; the notes at the beginning say by \
+    how much.";
+
 /// How to read the table of a workload.
-pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
-    if analysis.run.file.options.replay.is_none() && analysis.run.file.options.exec.is_some() {
-        return PROGRAM_NOTE.to_owned();
+pub(super) fn describe_table(analysis: &Analysis<'_>, workload: &str) -> String {
+    let grew = find_marked(analysis, Cause::Growing).iter().any(|(grown, _)| *grown == workload);
+    let growing = if grew { GROWING_NOTE } else { "" };
+    if is_of_program(analysis, workload) {
+        let is_one = analysis.program_counting(Some(workload)) == Counting::Process;
+        return format!("{PROGRAM_NOTE}{}{growing}", if is_one { "" } else { PROCESSES_NOTE });
     }
     let net = "its ratio to the baseline is that of both minus the harness's share";
     let speed = match (analysis.speed.is_busy(), analysis.speed.is_net()) {
@@ -236,18 +225,21 @@ pub(super) fn describe_table(analysis: &Analysis<'_>) -> String {
         ),
     };
     let spread = if analysis.has_twins() { SPREAD_NOTE } else { "" };
-    TABLE_NOTE.replace("{speed}", &speed).replace("{spread}", spread)
+    format!("{}{growing}", TABLE_NOTE.replace("{speed}", &speed).replace("{spread}", spread))
+}
+
+/// Whether a workload is a program that ran, even if no sample of it is ok.
+fn is_of_program(analysis: &Analysis<'_>, workload: &str) -> bool {
+    let mut samples = analysis.run.samples.iter();
+    samples.any(|sample| sample.pass == Pass::Exec && sample.workload == workload)
 }
 
 /// A column of a table: its name, and whether it decides.
 type Column = (&'static str, bool);
 
-/// Marks a figure that does not come only from whole samples; explained below the table.
-const MARK: char = '*';
-
 /// The headline figures of one workload, one row per variant; `floor` is last and not ranked.
 pub(super) fn workload_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
-    if analysis.ok_samples(workload, Pass::Exec).next().is_some() {
+    if is_of_program(analysis, workload) {
         return program_grid(analysis, workload, columns);
     }
     let of_speed = analysis.speed;
@@ -323,9 +315,8 @@ const BEFORE_PEAK: usize = 5;
 /// The figures of a real program, one row per variant. For a program with several processes at once, memory is given in
 /// both ways of counting: with shared pages counted once, and with the processes' memory added up.
 fn program_grid(analysis: &Analysis<'_>, workload: &str, columns: Columns) -> Grid {
-    let of_workload = |sample: &&Sample| sample.pass == Pass::Exec && sample.workload == workload;
     // For one process both are the same.
-    let is_tree = analysis.run.samples.iter().filter(of_workload).any(|sample| sample.processes > Some(1));
+    let is_tree = analysis.program_counting(Some(workload)) != Counting::Process;
     let [peak, mean, end] =
         if is_tree { ["sum: peak", "sum: mean", "sum: end"] } else { ["peak", "mean", "end"] };
     let mut header = vec![
@@ -383,87 +374,6 @@ pub(super) fn select(header: &[Column], rows: Vec<Vec<String>>, columns: Columns
         names: 1,
         header: shown.iter().map(|&at| header[at].0.to_owned()).collect(),
         rows: rows.iter().map(|row| shown.iter().map(|&at| row[at].clone()).collect()).collect(),
-    }
-}
-
-/// How many samples one pass took of a variant, how many of them failed, and how many were disturbed, in a few words.
-#[must_use]
-pub fn count_samples(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> String {
-    Flaws::of(analysis, workload, variant, pass).count()
-}
-
-/// How many samples one pass took of a variant, and which of them are not whole.
-struct Flaws {
-    all: u64,
-    failed: u64,
-    /// Samples on memory that the host had not backed.
-    cold: u64,
-    /// How much memory still grows at the end.
-    growth: Option<Growth>,
-}
-
-impl Flaws {
-    fn of(analysis: &Analysis<'_>, workload: &str, variant: &str, pass: Pass) -> Flaws {
-        let is_its = |key: &SampleKey| key.workload == workload && key.variant == variant && key.pass == pass;
-        Flaws {
-            all: analysis.run.samples.iter().filter(|sample| is_its(&sample.key())).count() as u64,
-            failed: analysis.figures.failed(workload, variant, pass),
-            cold: analysis.cold_blocks(workload, variant, pass).len() as u64,
-            growth: Growth::of(analysis, workload, variant, pass),
-        }
-    }
-
-    /// The number of samples, for a column.
-    fn count(&self) -> String {
-        let mut parts = vec![match *self {
-            Flaws { all: 0, .. } => "-".to_owned(),
-            Flaws { all, failed: 0, .. } => all.to_string(),
-            Flaws { all, failed, .. } => format!("{} of {all}", all - failed),
-        }];
-        parts.extend((self.cold > 0).then(|| format!("{} cold", self.cold)));
-        parts.extend(self.growth.map(|_| "growing".to_owned()));
-        parts.join(", ")
-    }
-
-    fn mark(&self) -> &'static str {
-        if Cause::ALL.into_iter().any(|cause| self.describe(cause).is_some()) { "*" } else { "" }
-    }
-
-    /// What readers should know about the samples for this cause, if anything.
-    fn describe(&self, cause: Cause) -> Option<String> {
-        let of_all = |count: u64| (count > 0).then(|| format!("({count} of {})", self.all));
-        match cause {
-            Cause::Failed => of_all(self.failed),
-            Cause::Cold => of_all(self.cold),
-            Cause::Growing => self.growth.map(Growth::describe),
-        }
-    }
-}
-
-/// The passes that a terminal table's columns come from.
-const REMARKED: [Pass; 3] = [Pass::Throughput, Pass::Memory, Pass::Exec];
-
-/// Why a figure is marked.
-#[derive(Debug, Clone, Copy)]
-enum Cause {
-    Failed,
-    Cold,
-    Growing,
-}
-
-impl Cause {
-    const ALL: [Cause; 3] = [Cause::Failed, Cause::Cold, Cause::Growing];
-
-    fn sentence(self) -> &'static str {
-        match self {
-            Cause::Failed => "samples failed, and these figures are of the others:",
-            Cause::Cold => {
-                "the host supplied memory or took the CPU away during some samples, which slows them:"
-            }
-            Cause::Growing => {
-                "memory still grew in the last third of the time, and a longer run has other figures:"
-            }
-        }
     }
 }
 

@@ -27,7 +27,7 @@ fn ratios_are_of_what_is_not_the_harness() {
     assert!((net.ratio.expect("a ratio") - 15.0 / 11.0).abs() < 0.04, "{net:?}");
     let busy = row("busy_ns_per_event").ratio.expect("a ratio");
     assert!((busy - 17.0 / 13.0).abs() < 0.02, "{busy}");
-    assert!(analysis.row("monitor-server", "floor", "allocator_ns_per_event").is_none_or(|row| row.n == 0));
+    assert!(analysis.row("monitor-server", "floor", "allocator_ns_per_event").is_none());
     let said = answers(directory.path());
     assert!(said.contains("ptmalloc2 is the fastest") && said.contains("of busy time per event"), "{said}");
     assert!(
