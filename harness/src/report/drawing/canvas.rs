@@ -8,11 +8,11 @@ use std::path::Path;
 use super::super::ReportError;
 use super::letters::Letters;
 use super::palette::{Colour, PAPER};
-use super::shape::{Corners, Drawing, Shape, Svg, Type};
+use super::shape::{BODY, Corners, Drawing, Shape, Svg, Type, WIDTH};
 use super::{raster, svg};
 
-/// Greatest height of a plot, whatever a run holds.
-const MAX_HEIGHT: f64 = 6000.0;
+/// Greatest height of a plot, whatever a run holds. What would be higher is cut off with a mark.
+pub(in crate::report) const MAX_HEIGHT: f64 = 6000.0;
 
 /// A text's position relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,11 @@ pub(in crate::report) fn draw(
 ) -> Result<Svg, ReportError> {
     let failed = |detail: String| ReportError::Plot { path: path.to_owned(), detail };
     let mut canvas = Canvas { letters: Letters::new().map_err(failed)?, shapes: Vec::new() };
-    let height = paint(&mut canvas).clamp(100.0, MAX_HEIGHT).ceil();
+    let needed = paint(&mut canvas);
+    if needed > MAX_HEIGHT {
+        canvas.mark_cut(needed);
+    }
+    let height = needed.clamp(100.0, MAX_HEIGHT).ceil();
     let drawing = Drawing { height, shapes: canvas.shapes };
     raster::write_png(path, &drawing, &canvas.letters).map_err(failed)?;
     Ok(Svg(svg::write(&drawing)))
@@ -63,6 +67,14 @@ fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 impl Canvas {
+    /// Says at the lower edge that the sheet ends before the drawing does.
+    fn mark_cut(&mut self, needed: f64) {
+        let (top, shown) = (MAX_HEIGHT - 40.0, MAX_HEIGHT / needed * 100.0);
+        self.rect((0.0, WIDTH), (top, MAX_HEIGHT), PAPER, 1.0);
+        let text = format!("Cut off here: the upper {shown:.0} % of this plot is shown.");
+        self.text((WIDTH / 2.0, top + 20.0), Anchor::Middle, &text, BODY.bold());
+    }
+
     /// A filled rectangle between two corners, in any order.
     pub(in crate::report) fn rect(&mut self, x: (f64, f64), y: (f64, f64), colour: Colour, alpha: f64) {
         let (from, to) = ((x.0.min(x.1), y.0.min(y.1)), (x.0.max(x.1), y.0.max(y.1)));
@@ -183,6 +195,16 @@ impl Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plot_that_is_too_high_says_that_it_is_cut_off() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cut = |height: f64| {
+            let drawn = draw(&directory.path().join("plot.png"), |_| height).expect("a plot");
+            drawn.0.contains("Cut off here: the upper 75 % of this plot is shown.")
+        };
+        assert!(cut(8000.0) && !cut(6000.0));
+    }
 
     #[test]
     fn what_cannot_be_seen_is_left_out_and_ends_and_spikes_stay() {

@@ -10,5 +10,5 @@ mod raster;
 mod shape;
 pub(super) mod svg;
 
-pub(super) use canvas::{Anchor, Canvas, draw};
+pub(super) use canvas::{Anchor, Canvas, MAX_HEIGHT, draw};
 pub(super) use shape::{BODY, Corners, Svg, Type, WIDTH};

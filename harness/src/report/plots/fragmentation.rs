@@ -18,7 +18,7 @@ use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::timeline::median_sample;
 use super::super::{ReportError, units};
-use super::frame::{Bars, Key, MARGIN, SMALL, Subject, legend, title};
+use super::frame::{Bars, Key, MARGIN, SMALL, Subject, describe_flaws, legend, title};
 use crate::results::{Pass, Sample};
 
 const ROW: f64 = 76.0;
@@ -112,7 +112,8 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         bars.draw_ticks(canvas, &axis);
         for (at, (variant, look, split)) in rows.iter().enumerate() {
             let y = bars.top + ROW * (at as f64 + 0.5);
-            bars.draw_label(canvas, y - 10.0, variant, "");
+            let flaws = describe_flaws(analysis, workload, variant, &[Pass::Memory]);
+            bars.draw_label(canvas, y - 10.0, variant, &flaws);
             match split {
                 Some(split) => draw_row(canvas, &bars, &axis, look.colour, split, y),
                 None => {

@@ -6,6 +6,8 @@ use super::super::analysis::Analysis;
 use super::super::drawing::axis::Axis;
 use super::super::drawing::palette::{Colour, GRID, INK, Look, MUTED};
 use super::super::drawing::{Anchor, BODY, Canvas, Type, WIDTH};
+use super::super::growth::Growth;
+use crate::results::Pass;
 
 /// What a plot of one workload shows, and the PNG that it becomes.
 pub(super) struct Subject<'a> {
@@ -24,6 +26,20 @@ pub(super) const SMALL: Type = Type { size: 14.5, bold: false, colour: MUTED };
 const WIDEST_LABEL: f64 = 330.0;
 /// Height of such a line.
 const LINE: f64 = 19.0;
+
+/// What the reader should know about a variant's samples of some passes, in a few words: `2 failed, still grew`.
+pub(super) fn describe_flaws(
+    analysis: &Analysis<'_>,
+    workload: &str,
+    variant: &str,
+    passes: &[Pass],
+) -> String {
+    let failed: u64 = passes.iter().map(|pass| analysis.figures.failed(workload, variant, *pass)).sum();
+    let grew = passes.iter().any(|pass| Growth::of(analysis, workload, variant, *pass).is_some());
+    let failed = (failed > 0).then(|| format!("{failed} failed"));
+    let flaws: Vec<String> = failed.into_iter().chain(grew.then(|| "still grew".to_owned())).collect();
+    flaws.join(", ")
+}
 
 /// Draws title and subtitle; returns where the plot may start.
 pub(super) fn title(canvas: &mut Canvas, title: &str, subtitle: &str) -> f64 {

@@ -3,7 +3,7 @@
 
 use super::super::ReportError;
 use super::super::drawing::palette::{Colour, GRID};
-use super::super::drawing::{Anchor, BODY, Canvas, Corners, Svg, WIDTH, draw};
+use super::super::drawing::{Anchor, BODY, Canvas, Corners, MAX_HEIGHT, Svg, WIDTH, draw};
 use super::super::heap_map::{Cells, HeapMaps, join};
 use super::super::units;
 use super::frame::{Key, MARGIN, SMALL, Subject, legend, title};
@@ -13,6 +13,8 @@ use crate::results::Moment;
 const STEP: f64 = 9.0;
 const SQUARE: f64 = 8.0;
 const GAP: f64 = 28.0;
+/// Height of the line that says how many variants are left out.
+const LEFT_OUT: f64 = 30.0;
 const MOMENTS: [(Moment, &str); 2] =
     [(Moment::ResidentPeak, "when the most is resident"), (Moment::Drained, "after every object was freed")];
 
@@ -65,32 +67,50 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
             canvas.text((left, top), Anchor::Left, name, BODY.sized(16.0).bold());
         }
         let mut y = top + 20.0;
-        for variant in &variants {
+        for (at, variant) in variants.iter().enumerate() {
+            let height =
+                of(variant).iter().map(|cells| map_height(*cells, span_bytes, width)).fold(0.0, f64::max);
+            // The first is always shown.
+            if at > 0 && y + height + LEFT_OUT > MAX_HEIGHT {
+                let text =
+                    format!("Left out: {}.", units::counted((variants.len() - at) as u64, "more variant"));
+                canvas.text((left, y + 6.0), Anchor::Left, &text, SMALL.sized(16.0));
+                return y + LEFT_OUT;
+            }
             let label = canvas.fit(variant, left - MARGIN - 18.0, BODY.bold());
             canvas.text((left - 18.0, y + 12.0), Anchor::Right, &label, BODY.bold());
-            let mut used = 0.0f64;
             for (at, cells) in of(variant).into_iter().enumerate() {
                 let left = left + (width + GAP) * at as f64;
-                used = used.max(draw_map(canvas, cells, span_bytes, (left, y), width));
+                draw_map(canvas, cells, span_bytes, (left, y), width);
             }
-            y += used + 22.0;
+            y += height + 22.0;
         }
         y + 6.0
     })?;
     Ok(Some(svg))
 }
 
-/// Draws one map below its figures; returns the height that it took.
+/// Squares next to each other.
+fn columns(width: f64) -> usize {
+    ((width + STEP - SQUARE) / STEP).floor().max(1.0) as usize
+}
+
+/// The height of a map with its figures.
+fn map_height(cells: Option<&Cells>, span_bytes: u64, width: f64) -> f64 {
+    let Some(cells) = cells else { return 24.0 };
+    26.0 + STEP * join(cells, span_bytes).len().div_ceil(columns(width)) as f64
+}
+
+/// Draws one map below its figures.
 fn draw_map(
     canvas: &mut Canvas,
     cells: Option<&Cells>,
     span_bytes: u64,
     (left, top): (f64, f64),
     width: f64,
-) -> f64 {
+) {
     let Some(cells) = cells else {
-        canvas.text((left, top + 12.0), Anchor::Left, "not measured", SMALL);
-        return 24.0;
+        return canvas.text((left, top + 12.0), Anchor::Left, "not measured", SMALL);
     };
     let sum = |figure: fn(&crate::worker::HeapCell) -> u64| {
         cells.iter().map(figure).fold(0u64, u64::saturating_add)
@@ -104,7 +124,7 @@ fn draw_map(
     let text = canvas.fit(&text, width, SMALL);
     canvas.text((left, top + 12.0), Anchor::Left, &text, SMALL);
     let joined = join(cells, span_bytes);
-    let columns = ((width + STEP - SQUARE) / STEP).floor().max(1.0) as usize;
+    let columns = columns(width);
     let top = top + 26.0;
     let mut empty = Vec::new();
     let mut filled: [Vec<Corners>; SHARES.len()] = Default::default();
@@ -121,7 +141,6 @@ fn draw_map(
     for (rects, (_, _, colour)) in filled.into_iter().zip(SHARES) {
         canvas.rects(rects, colour);
     }
-    26.0 + STEP * joined.len().div_ceil(columns) as f64
 }
 
 /// The colour of a share of live bytes, as an index.

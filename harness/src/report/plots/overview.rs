@@ -6,11 +6,13 @@ use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, RatioAxis, Unit};
 use super::super::drawing::palette::{INK, Look, MUTED, REQUESTED};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::timeline::{Timeline, Timelines};
+use super::super::timeline::{Choice, Timeline, Timelines};
+use super::super::units::names;
 use super::super::{ReportError, timeline};
-use super::frame::{Key, MARGIN, Panel, SMALL, legend, title};
+use super::frame::{Key, MARGIN, Panel, SMALL, describe_flaws, legend, title};
 use super::ratio::{axis_of, draw_ratio, draw_scale, ranked, subtitle};
 use super::timeline::{draw_line, draw_requested};
+use crate::results::Pass;
 use crate::results::metrics::RESIDENT_PEAK;
 
 /// Most panels side by side.
@@ -36,9 +38,9 @@ pub(super) fn plot_ratios(
     let Some(baseline) = analysis.baseline.as_deref() else {
         return Ok(None);
     };
-    let (metric, name) = match is_speed {
-        true => (analysis.speed.compared, analysis.speed.name),
-        false => (RESIDENT_PEAK, "resident peak"),
+    let (metric, name, pass) = match is_speed {
+        true => (analysis.speed.compared, analysis.speed.compared_name(), Pass::Throughput),
+        false => (RESIDENT_PEAK, "resident peak".to_owned(), Pass::Memory),
     };
     let variants = ranked(analysis, looks, baseline);
     let row = |workload: &str, variant: &str| analysis.row(workload, variant, metric);
@@ -52,10 +54,15 @@ pub(super) fn plot_ratios(
     let rows = workloads.iter().flat_map(|workload| variants.iter().filter_map(|it| row(workload, it.0)));
     let axis: RatioAxis = axis_of(rows);
     let height = ROW * variants.len() as f64 + AROUND;
+    let named = |workload: &str, variant: &str| match describe_flaws(analysis, workload, variant, &[pass]) {
+        flaws if flaws.is_empty() => variant.to_owned(),
+        flaws => format!("{variant}: {flaws}"),
+    };
     let svg = draw(path, |canvas| {
         let heading = format!("All workloads: {name}, ratio to {baseline}");
         let top = title(canvas, &heading, &subtitle());
-        let widths = variants.iter().map(|(variant, _)| canvas.text_width(variant, SMALL));
+        let labels = workloads.iter().flat_map(|workload| variants.iter().map(|it| named(workload, it.0)));
+        let widths = labels.map(|label| canvas.text_width(&label, SMALL));
         let widest = widths.fold(40.0, f64::max).min(MOST_NAME);
         let columns = if widest > NARROW_NAME { MOST_COLUMNS - 1 } else { MOST_COLUMNS };
         draw_panels(canvas, top, &workloads, (columns, height), |canvas, outer, workload| {
@@ -64,7 +71,7 @@ pub(super) fn plot_ratios(
             draw_scale(canvas, &panel, &axis);
             for (at, (variant, look)) in variants.iter().enumerate() {
                 let y = panel.top + ROW * (at as f64 + 0.5);
-                let label = canvas.fit(variant, left - outer.left - 8.0, SMALL);
+                let label = canvas.fit(&named(workload, variant), left - outer.left - 8.0, SMALL);
                 canvas.text((left - 9.0, y), Anchor::Right, &label, SMALL.coloured(INK));
                 match row(workload, variant).filter(|row| row.ratio.is_some()) {
                     Some(row) => draw_ratio(canvas, &panel, &axis, *look, Some(row), y),
@@ -85,8 +92,7 @@ pub(super) fn plot_timelines(
 ) -> Result<Option<Svg>, ReportError> {
     let of = |workload: &str| -> Vec<(Look, &Timeline)> {
         let all = analysis.variants.iter().zip(looks);
-        let key = |variant: &String| (workload.to_owned(), variant.clone());
-        all.filter_map(|(variant, look)| Some((*look, timelines.get(&key(variant))?))).collect()
+        all.filter_map(|(variant, look)| Some((*look, timelines.get(workload, variant)?))).collect()
     };
     let workloads: Vec<&String> =
         analysis.workloads.iter().filter(|workload| !of(workload).is_empty()).collect();
@@ -94,9 +100,9 @@ pub(super) fn plot_timelines(
         return Ok(None);
     }
     let svg = draw(path, |canvas| {
-        let subtitle = "Lower is better. Each panel has its own scales. For each variant the block whose mean resident \
-                        memory is the median.";
-        let top = title(canvas, "All workloads: resident memory over the trace", subtitle);
+        let subtitle =
+            format!("Lower is better. Each panel has its own scales. {}", describe(timelines, &workloads));
+        let top = title(canvas, "All workloads: resident memory over the trace", &subtitle);
         let named = analysis.variants.iter().zip(looks).map(|(name, look)| (Key::Line(*look), name.clone()));
         let entries: Vec<(Key, String)> =
             named.chain([(Key::Box(REQUESTED), "requested".to_owned())]).collect();
@@ -107,6 +113,29 @@ pub(super) fn plot_timelines(
         })
     })?;
     Ok(Some(svg))
+}
+
+/// Which blocks the panels show.
+fn describe(timelines: &Timelines, workloads: &[&String]) -> String {
+    let chosen = |is_wanted: fn(Choice) -> bool| -> Vec<&str> {
+        workloads.iter().filter(|it| is_wanted(timelines.choice(it))).map(|it| it.as_str()).collect()
+    };
+    let mut said = vec![Choice::Median.describe("mean resident memory")];
+    let common = chosen(|choice| matches!(choice, Choice::Common(_)));
+    if !common.is_empty() {
+        said.push(format!(
+            "Where each block has a load of its own ({}), one block for all variants, the nearest to all medians.",
+            names(&common)
+        ));
+    }
+    let apart = chosen(|choice| choice == Choice::Apart);
+    if !apart.is_empty() {
+        said.push(format!(
+            "Lines of {} are of different loads: no block has an ok sample of every variant.",
+            names(&apart)
+        ));
+    }
+    said.join(" ")
 }
 
 fn draw_timeline(canvas: &mut Canvas, outer: &Panel, shown: &[(Look, &Timeline)], unit: Unit) {

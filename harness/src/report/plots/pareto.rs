@@ -1,16 +1,19 @@
 //! Resident memory against throughput: which variants no other variant beats in both.
 //!
 //! Speed and memory are never weighed against each other: the plot leaves that to the reader, and removes only what is
-//! not a choice, because another variant is as fast in less memory.
+//! not a choice, because another variant is as fast in less memory. A variant of which samples failed is shown and never
+//! compared: its figures are of the samples that it survived.
 
 use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Span, Unit};
 use super::super::drawing::palette::{Colour, INK, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, Type, WIDTH, draw};
+use super::super::growth::Growth;
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
 use super::frame::{MARGIN, Panel, SMALL, Subject, title};
 use super::labels::{Area, LEADER_FROM, Label, distance, place_labels};
+use crate::results::Pass;
 use crate::results::metrics::RESIDENT_PEAK;
 
 /// Height of the area with the points.
@@ -31,6 +34,8 @@ struct Point<'a> {
     colour: Colour,
     bytes: &'a SummaryRow,
     speed: &'a SummaryRow,
+    /// Samples of both passes that failed.
+    failed: u64,
     /// Whether no other is at least as good in both and better in one.
     on_front: bool,
 }
@@ -38,6 +43,19 @@ struct Point<'a> {
 impl Point<'_> {
     fn at(&self) -> (f64, f64) {
         (self.bytes.median.unwrap_or(0.0), self.speed.median.unwrap_or(0.0))
+    }
+
+    /// Its own colour, unless another beats it.
+    fn shown_colour(&self) -> Colour {
+        if self.on_front || self.failed > 0 { self.colour } else { BEATEN }
+    }
+
+    /// The variant, and how many of its samples failed.
+    fn name(&self) -> String {
+        match self.failed {
+            0 => self.variant.to_owned(),
+            failed => format!("{} ({failed} failed)", self.variant),
+        }
     }
 }
 
@@ -49,10 +67,13 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         return Ok(None);
     }
     let svg = draw(path, |canvas| {
-        let subtitle = "Throughput against resident memory at the peak, medians over blocks; thin lines are their intervals, cut at the edge. Upper left is better. \
+        let subtitle = format!(
+            "Throughput against resident memory at the peak, medians over blocks; thin lines are their intervals, cut at the edge. Upper left is better. \
                         The step line is the Pareto front: no other variant is as fast in as little memory. Grey variants are beaten in both, or \
-                        equalled in one and beaten in the other.";
-        let top = title(canvas, &format!("{workload}: memory against speed"), subtitle) + 26.0;
+                        equalled in one and beaten in the other.{}",
+            describe_exceptions(analysis, workload, &points)
+        );
+        let top = title(canvas, &format!("{workload}: memory against speed"), &subtitle) + 26.0;
         let panel = Panel { left: MARGIN + 84.0, right: WIDTH - MARGIN - 10.0, top, bottom: top + HEIGHT };
         let (across, up) = (span(&points, Unit::Bytes), span(&points, Unit::Count));
         draw_scales(canvas, &panel, &across, &up);
@@ -76,15 +97,31 @@ fn find_points<'a>(analysis: &'a Analysis<'_>, workload: &str, looks: &[Look]) -
     {
         let row = |metric| analysis.row(workload, variant, metric).filter(|row| row.median.is_some());
         if let (Some(bytes), Some(speed)) = (row(RESIDENT_PEAK), row(analysis.speed.rate)) {
-            points.push(Point { variant, colour: look.colour, bytes, speed, on_front: false });
+            let failed = bytes.failed + speed.failed;
+            points.push(Point { variant, colour: look.colour, bytes, speed, failed, on_front: false });
         }
     }
-    let places: Vec<(f64, f64)> = points.iter().map(Point::at).collect();
-    for (point, on_front) in points.iter_mut().zip(pareto_front(&places)) {
+    let mut whole: Vec<&mut Point<'a>> = points.iter_mut().filter(|point| point.failed == 0).collect();
+    let places: Vec<(f64, f64)> = whole.iter().map(|point| point.at()).collect();
+    for (point, on_front) in whole.iter_mut().zip(pareto_front(&places)) {
         point.on_front = on_front;
     }
     points.sort_by(|a, b| b.on_front.cmp(&a.on_front).then(a.at().0.total_cmp(&b.at().0)));
     points
+}
+
+/// What the plot's figures do not say about some variants.
+fn describe_exceptions(analysis: &Analysis<'_>, workload: &str, points: &[Point<'_>]) -> String {
+    let mut said = String::new();
+    if points.iter().any(|point| point.failed > 0) {
+        said += " Hollow: samples failed, and the figures are of the others; they are not compared.";
+    }
+    let grew = |point: &&Point<'_>| Growth::of(analysis, workload, point.variant, Pass::Memory).is_some();
+    let grew: Vec<&str> = points.iter().filter(grew).map(|point| point.variant).collect();
+    if !grew.is_empty() {
+        said += &format!(" Memory still grew at the end under {}.", units::names(&grew));
+    }
+    said
 }
 
 /// For each (memory, speed), whether no other needs at most its memory and has at least its speed while better in one.
@@ -154,12 +191,15 @@ fn front_steps(
 }
 
 fn draw_point(canvas: &mut Canvas, point: &Point<'_>, place: impl Fn((f64, f64)) -> (f64, f64)) {
-    let colour = if point.on_front { point.colour } else { BEATEN };
+    let colour = point.shown_colour();
     for ends in intervals(point, &place) {
         canvas.line(&ends, 1.6, mix(colour, PAPER, 0.35), None);
     }
     canvas.dot(place(point.at()), RADIUS + 1.5, PAPER, 1.0);
     canvas.dot(place(point.at()), RADIUS, colour, 1.0);
+    if point.failed > 0 {
+        canvas.dot(place(point.at()), RADIUS - 2.5, PAPER, 1.0);
+    }
 }
 
 /// The ends of a point's intervals on the sheet.
@@ -183,11 +223,11 @@ fn draw_names(
         if point.on_front { BODY.sized(15.0).bold() } else { BODY.sized(15.0).coloured(MUTED) }
     };
     let named = points.len() <= MOST_NAMES
-        && points.iter().all(|point| canvas.text_width(point.variant, kind(point)) <= WIDEST_NAME);
+        && points.iter().all(|point| canvas.text_width(&point.name(), kind(point)) <= WIDEST_NAME);
     let texts: Vec<String> = points
         .iter()
         .enumerate()
-        .map(|(at, point)| if named { point.variant.to_owned() } else { (at + 1).to_string() })
+        .map(|(at, point)| if named { point.name() } else { (at + 1).to_string() })
         .collect();
     let labels: Vec<Label> = points
         .iter()
@@ -232,12 +272,14 @@ fn draw_names(
 /// One line of the list: number, name, figures.
 fn draw_line(canvas: &mut Canvas, number: &str, point: &Point<'_>, kind: Type, y: f64) {
     let (bytes, speed) = point.at();
-    let colour = if point.on_front { point.colour } else { BEATEN };
-    canvas.dot((MARGIN + 6.0, y), 5.0, colour, 1.0);
+    canvas.dot((MARGIN + 6.0, y), 5.0, point.shown_colour(), 1.0);
+    if point.failed > 0 {
+        canvas.dot((MARGIN + 6.0, y), 3.0, PAPER, 1.0);
+    }
     canvas.text((MARGIN + 44.0, y), Anchor::Right, number.trim_end(), kind);
     let figures = format!("{}   {}/s", units::bytes(bytes), units::count(speed));
     let room = WIDTH - 2.0 * MARGIN - 60.0 - canvas.text_width(&figures, SMALL) - 30.0;
-    let name = canvas.fit(point.variant, room, kind);
+    let name = canvas.fit(&point.name(), room, kind);
     canvas.text((MARGIN + 58.0, y), Anchor::Left, &name, kind);
     canvas.text((WIDTH - MARGIN, y), Anchor::Right, &figures, SMALL);
 }

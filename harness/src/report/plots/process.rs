@@ -8,7 +8,7 @@ use super::super::analysis::Analysis;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, Look, hue};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::timeline::median_sample;
+use super::super::timeline::{Choice, choose};
 use super::frame::{Key, MARGIN, Panel, SMALL, Subject, legend, title};
 use crate::predict::{Curves, Validation};
 use crate::results::{Counting, MemoryPoint, Pass};
@@ -20,52 +20,77 @@ const RECORDED: Look = Look { colour: INK, dash: Some((2.0, 4.0)) };
 /// The program's own samples.
 const REAL: Look = Look { colour: INK, dash: None };
 
-/// The process's memory by (workload, variant), from the block whose mean is the median (the lower of two).
-pub(super) type Processes = HashMap<(String, String), Points>;
+/// The memory of processes over time.
+#[derive(Default)]
+pub(super) struct Processes {
+    /// By (workload, variant).
+    all: HashMap<(String, String), Points>,
+    of_workloads: HashMap<String, Shown>,
+}
+
+/// What is shown of a workload's processes.
+#[derive(Clone, Copy)]
+struct Shown {
+    choice: Choice,
+    counting: Counting,
+}
 
 /// Streams timeline.csv once for the memory of real programs. Predictions are already known.
 pub(super) fn read(analysis: &Analysis<'_>) -> Result<Processes, ReportError> {
-    let mut processes = Processes::new();
-    let mut programs: HashMap<usize, Points> = HashMap::new();
+    let mut processes = Processes::default();
+    let mut programs: HashMap<usize, (Counting, Points)> = HashMap::new();
     for workload in &analysis.workloads {
-        for variant in &analysis.variants {
-            let median =
-                |pass| median_sample(analysis, workload, variant, pass, |sample| sample.resident_mean_bytes);
-            programs.extend(median(Pass::Exec).map(|place| (place, Points::new())));
-            let predicted =
-                median(Pass::Memory).and_then(|place| analysis.predictions.of_samples.get(&place));
-            let key = || (workload.clone(), variant.clone());
-            processes.extend(predicted.map(|predicted| (key(), predicted.points.clone())));
+        // NOTE: not every sample has a prediction, and the median of all samples may be one that has none.
+        let of_samples = &analysis.predictions.of_samples;
+        let predicted =
+            choose(analysis, workload, Pass::Memory, |place, _| Some(of_samples.get(&place)?.mean_bytes));
+        let counting = analysis.program_counting(Some(workload));
+        let real = choose(analysis, workload, Pass::Exec, |_, sample| match counting {
+            Counting::Once => sample.once_mean_bytes,
+            Counting::Process | Counting::Sum => sample.resident_mean_bytes,
+        });
+        for (variant, place) in predicted.places {
+            let points = of_samples.get(&place).map(|predicted| predicted.points.clone());
+            processes.all.extend(points.map(|points| ((workload.clone(), variant), points)));
         }
+        let choice = if real.places.is_empty() { predicted.choice } else { real.choice };
+        processes.of_workloads.insert(workload.clone(), Shown { choice, counting });
+        programs.extend(real.places.values().map(|place| (*place, (counting, Points::new()))));
     }
     analysis.run.each_program_point(|place, point| {
-        if let Some(points) = programs.get_mut(&place) {
-            points.push(MemoryPoint { time_ns: point.time_ns, resident_bytes: point.resident_bytes });
+        if let Some((counting, points)) = programs.get_mut(&place) {
+            let bytes = match counting {
+                Counting::Once => point.once_bytes,
+                Counting::Process | Counting::Sum => Some(point.resident_bytes),
+            };
+            let time_ns = point.time_ns;
+            points.extend(bytes.map(|resident_bytes| MemoryPoint { time_ns, resident_bytes }));
         }
     })?;
-    let named = programs.into_iter().filter(|(_, points)| !points.is_empty()).map(|(place, points)| {
+    let named = programs.into_iter().filter(|(_, (_, points))| !points.is_empty());
+    processes.all.extend(named.map(|(place, (_, points))| {
         let sample = &analysis.run.samples[place];
         ((sample.workload.clone(), sample.variant.clone()), points)
-    });
-    processes.extend(named);
+    }));
     Ok(processes)
 }
 
 /// Draws what the process has, or would have, under each variant; none if it is not known.
 pub(super) fn plot(subject: &Subject<'_>, processes: &Processes) -> Result<Option<Svg>, ReportError> {
     let Subject { analysis, workload, looks, path } = *subject;
-    let known = |variant: &String| processes.get(&(workload.to_owned(), variant.clone()));
+    let known = |variant: &String| processes.all.get(&(workload.to_owned(), variant.clone()));
     let shown: Vec<(&String, Look, &Points)> = analysis
         .variants
         .iter()
         .zip(looks)
         .filter_map(|(variant, look)| Some((variant, *look, known(variant)?)))
         .collect();
-    if shown.is_empty() {
+    let Some(of_workload) = processes.of_workloads.get(workload).filter(|_| !shown.is_empty()) else {
         return Ok(None);
-    }
+    };
     let recorded = analysis.predictions.recorded.get(workload);
-    draw_lines(path, words(workload, recorded.is_some()), &shown, recorded).map(Some)
+    let (heading, subtitle, begin) = words(workload, recorded.is_some(), *of_workload);
+    draw_lines(path, (heading, &subtitle, begin), &shown, recorded).map(Some)
 }
 
 /// Draws what all processes of a tree would have together, counted in one way; none without a prediction.
@@ -127,23 +152,32 @@ fn draw_lines(
 }
 
 /// Title, subtitle, and the name of the time axis.
-fn words(workload: &str, predicted: bool) -> (String, &'static str, &'static str) {
+fn words(workload: &str, predicted: bool, shown: Shown) -> (String, String, &'static str) {
+    let blocks = shown.choice.describe("mean");
     if predicted {
-        (
+        return (
             format!("{workload}: memory of the whole process, predicted"),
-            "Lower is better. Anonymous resident memory: the recording, minus the replay on the recorded build, \
-             plus the replay on the variant. For each variant the block whose mean is the median.",
+            format!(
+                "Lower is better. Anonymous resident memory: the recording, minus the replay on the recorded build, \
+                 plus the replay on the variant. {blocks}"
+            ),
             "time since the first recorded event",
-        )
-    } else {
-        (
-            format!("{workload}: memory of the program"),
-            "Lower is better. Anonymous resident memory of the process and its children. For each variant the block \
-             whose mean \
-             is the median.",
-            "time since the program's start",
-        )
+        );
     }
+    let memory = match shown.counting {
+        Counting::Process => "Anonymous resident memory of the process and its children.",
+        Counting::Once => {
+            "Anonymous memory of the process and its children, with pages that they share counted once."
+        }
+        Counting::Sum => {
+            "Anonymous resident memory of the process and its children, added up: shared pages count in each."
+        }
+    };
+    (
+        format!("{workload}: memory of the program"),
+        format!("Lower is better. {memory} {blocks}"),
+        "time since the program's start",
+    )
 }
 
 /// Draws prediction and reality, one panel for each variant; nothing if there is no prediction.

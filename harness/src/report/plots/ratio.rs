@@ -7,8 +7,9 @@ use super::super::drawing::palette::{INK, Look, MUTED, SHADE};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
 use super::super::summary::SummaryRow;
 use super::super::{ReportError, units};
-use super::frame::{MARGIN, Panel, SMALL, Subject, title};
-use crate::results::metrics::{RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED};
+use super::frame::{MARGIN, Panel, SMALL, Subject, describe_flaws, title};
+use crate::results::Pass;
+use crate::results::metrics::{ALLOCATOR_PER_EVENT, RESIDENT_MEAN, RESIDENT_PEAK, RESIDENT_SETTLED};
 use crate::stats::{NOISE_THRESHOLD, Verdict};
 
 const ROW: f64 = 54.0;
@@ -22,6 +23,9 @@ const OF_MEMORY: [Shown; 3] = [
     ("resident, mean", RESIDENT_MEAN, Verdict::as_str),
     ("resident, settled", RESIDENT_SETTLED, Verdict::as_str),
 ];
+
+/// The passes that the panels are of.
+const PASSES: [Pass; 2] = [Pass::Throughput, Pass::Memory];
 
 /// Draws the plot; none if there is no ratio to show.
 pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
@@ -44,20 +48,33 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
     let rows = shown.iter().flat_map(|(_, metric, _)| variants.iter().filter_map(|it| row(it.0, metric)));
     let axis = axis_of(rows);
     let svg = draw(path, |canvas| {
-        let top = title(canvas, &format!("{workload}: ratio to {baseline}"), &subtitle());
+        let flaws = |variant: &str| describe_flaws(analysis, workload, variant, &PASSES);
+        let of_baseline = match flaws(baseline) {
+            flaws if flaws.is_empty() => flaws,
+            flaws => format!(" {baseline}: {flaws}."),
+        };
+        let subtitle = format!("{}{of_baseline}", subtitle());
+        let top = title(canvas, &format!("{workload}: ratio to {baseline}"), &subtitle);
         let widths = variants.iter().map(|(variant, _)| canvas.text_width(variant, BODY.bold()));
         let left = MARGIN + widths.fold(60.0, f64::max).min(260.0) + 16.0;
         let width = (WIDTH - MARGIN - left + GAP) / shown.len() as f64;
-        let (top, bottom) = (top + 30.0, top + 30.0 + ROW * variants.len() as f64);
+        let head = if analysis.speed.is_net() { 48.0 } else { 30.0 };
+        let (top, bottom) = (top + head, top + head + ROW * variants.len() as f64);
         for (at, (variant, _)) in variants.iter().enumerate() {
             let label = canvas.fit(variant, left - MARGIN - 16.0, BODY.bold());
             let y = top + ROW * (at as f64 + 0.5);
-            canvas.text((left - 16.0, y), Anchor::Right, &label, BODY.bold());
+            let flaws = flaws(variant);
+            let up = if flaws.is_empty() { 0.0 } else { 10.0 };
+            canvas.text((left - 16.0, y - up), Anchor::Right, &label, BODY.bold());
+            canvas.text((left - 16.0, y + 11.0), Anchor::Right, &flaws, SMALL);
         }
         for (at, (name, metric, words)) in shown.iter().enumerate() {
             let left = left + width * at as f64;
             let panel = Panel { left, right: left + width - GAP, top, bottom };
-            canvas.text((panel.left, top - 18.0), Anchor::Left, name, BODY.sized(16.0).bold());
+            canvas.text((panel.left, top - head + 12.0), Anchor::Left, name, BODY.sized(16.0).bold());
+            if *metric == ALLOCATOR_PER_EVENT {
+                canvas.text((panel.left, top - 15.0), Anchor::Left, "without the harness", SMALL);
+            }
             draw_scale(canvas, &panel, &axis);
             for (at, (variant, look)) in variants.iter().enumerate() {
                 let y = top + ROW * (at as f64 + 0.5);

@@ -4,7 +4,8 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{INK, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Svg, draw};
 use super::super::{ReportError, units};
-use super::frame::{Bars, SMALL, Subject, title};
+use super::frame::{Bars, SMALL, Subject, describe_flaws, title};
+use crate::results::Pass;
 use crate::results::metrics::{RESIDENT_DRAINED, RESIDENT_END, RESIDENT_PURGED, RESIDENT_SETTLED};
 
 const STAGES: [(&str, &str, f64); 4] = [
@@ -43,7 +44,8 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         for (at, (variant, look)) in rows.iter().enumerate() {
             let top = bars.top + GROUP * at as f64 + 10.0;
             let names = Bars { left: bars.left - 74.0, ..bars };
-            names.draw_label(canvas, top + BAR * 2.0, variant, "");
+            let flaws = describe_flaws(analysis, workload, variant, &[Pass::Memory]);
+            names.draw_label(canvas, top + BAR * 2.0, variant, &flaws);
             for (place, (stage, metric, lightness)) in STAGES.iter().enumerate() {
                 let y = top + BAR * (place as f64 + 0.5);
                 canvas.text((bars.left - 10.0, y), Anchor::Right, stage, SMALL);

@@ -16,9 +16,7 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
         .variants
         .iter()
         .zip(looks)
-        .filter_map(|(variant, look)| {
-            Some((variant, *look, timelines.get(&(workload.to_owned(), variant.clone()))?))
-        })
+        .filter_map(|(variant, look)| Some((variant, *look, timelines.get(workload, variant)?)))
         .collect();
     let Some(&(_, _, longest)) = shown.iter().max_by_key(|(_, _, timeline)| timeline.stretches.len()) else {
         return Ok(None);
@@ -37,8 +35,8 @@ pub(super) fn plot(subject: &Subject<'_>, timelines: &Timelines) -> Result<Optio
         let heading =
             format!("{workload}: memory over {}", if has_times { "trace time" } else { "the trace" });
         let subtitle =
-            "Lower is better. For each variant the block whose mean resident memory is the median.";
-        let top = title(canvas, &heading, subtitle);
+            format!("Lower is better. {}", timelines.choice(workload).describe("mean resident memory"));
+        let top = title(canvas, &heading, &subtitle);
         let mut entries: Vec<(Key, String)> =
             shown.iter().map(|(variant, look, _)| (Key::Line(*look), (*variant).clone())).collect();
         entries.push((Key::Box(REQUESTED), "requested".to_owned()));
