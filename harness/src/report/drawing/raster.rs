@@ -75,6 +75,32 @@ fn average(large: &[u8], width: usize, small: &mut Vec<u8>) {
     }
 }
 
+/// The part of a polygon below a height (`side` 1) or above it (`side` -1).
+fn clip(corners: &[(f64, f64)], height: f64, side: f64) -> Vec<(f64, f64)> {
+    let inside = |corner: &(f64, f64)| (corner.1 - height) * side >= 0.0;
+    let mut clipped = Vec::with_capacity(corners.len() + 2);
+    for (at, to) in corners.iter().enumerate() {
+        let from = &corners[(at + corners.len() - 1) % corners.len()];
+        if inside(from) != inside(to) {
+            let part = (height - from.1) / (to.1 - from.1);
+            clipped.push((from.0 + (to.0 - from.0) * part, height));
+        }
+        if inside(to) {
+            clipped.push(*to);
+        }
+    }
+    clipped
+}
+
+/// A circle as a polygon.
+fn rim(centre: (f64, f64), radius: f64) -> Vec<(f64, f64)> {
+    let corner = |at: u32| {
+        let angle = std::f64::consts::TAU * f64::from(at) / 32.0;
+        (centre.0 + radius * angle.cos(), centre.1 + radius * angle.sin())
+    };
+    (0..32).map(corner).collect()
+}
+
 /// A part of the sheet. Drawing errors are kept and reported when all is drawn.
 struct Band<'a> {
     area: DrawingArea<BitMapBackend<'a>, Shift>,
@@ -178,14 +204,23 @@ impl Band<'_> {
         let least = corners.iter().map(|corner| corner.1).fold(f64::INFINITY, f64::min);
         let most = corners.iter().map(|corner| corner.1).fold(f64::NEG_INFINITY, f64::max);
         if self.holds(least, most) {
-            let corners: Vec<(i32, i32)> = corners.iter().map(|corner| self.place(*corner)).collect();
+            // NOTE: plotters moves corners that are outside of the band to its edge, which bends what crosses it.
+            let within = clip(&clip(corners, self.top, 1.0), self.bottom, -1.0);
+            if within.len() < 3 {
+                return;
+            }
+            let corners: Vec<(i32, i32)> = within.iter().map(|corner| self.place(*corner)).collect();
             let shape = Polygon::new(corners, filled(colour, alpha));
             self.keep(|area| area.draw(&shape).map_err(|error| error.to_string()));
         }
     }
 
     fn dot(&mut self, centre: (f64, f64), radius: f64, colour: Colour, alpha: f64) {
-        if self.holds(centre.1 - radius, centre.1 + radius) {
+        let (least, most) = (centre.1 - radius, centre.1 + radius);
+        if self.holds(least, most) && (least < self.top || most > self.bottom) {
+            // NOTE: plotters would move its centre into the band.
+            self.polygon(&rim(centre, radius), colour, alpha);
+        } else if self.holds(least, most) {
             let shape = Circle::new(self.place(centre), large(radius).max(1), filled(colour, alpha));
             self.keep(|area| area.draw(&shape).map_err(|error| error.to_string()));
         }
@@ -237,4 +272,48 @@ fn rgba(colour: Colour, alpha: f64) -> RGBAColor {
 
 fn filled(colour: Colour, alpha: f64) -> ShapeStyle {
     rgba(colour, alpha).filled()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::palette::INK;
+    use super::*;
+
+    /// How many pixels of each row are not paper, and where the first of them is.
+    fn rows_of(shape: Shape) -> Vec<Option<(usize, usize)>> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("drawing.png");
+        let letters = Letters::new().expect("letters");
+        let drawing = Drawing { height: f64::from(BAND) * 2.0, shapes: vec![shape] };
+        write_png(&path, &drawing, &letters).expect("written");
+        let mut decoder = png::Decoder::new(std::io::BufReader::new(File::open(&path).expect("a PNG")));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        reader.next_frame(&mut pixels).expect("a frame");
+        let row = |row: &[u8]| {
+            let inked = |at: &usize| row[at * 3] < 128;
+            let all: Vec<usize> = (0..WIDTH as usize).filter(inked).collect();
+            all.first().map(|first| (*first, all.len()))
+        };
+        pixels.chunks(WIDTH as usize * 3).map(row).collect()
+    }
+
+    #[test]
+    fn what_crosses_two_bands_is_drawn_as_elsewhere() {
+        let edge = f64::from(BAND);
+        let dot = |height: f64| Shape::Dot { centre: (100.0, height), radius: 9.0, colour: INK, alpha: 1.0 };
+        let within = rows_of(dot(edge / 2.0));
+        for above in [3, 0, -3] {
+            let crossing = rows_of(dot(edge + f64::from(above)));
+            let inked =
+                |rows: &[Option<(usize, usize)>]| rows.iter().flatten().map(|row| row.1).sum::<usize>();
+            assert!(inked(&crossing).abs_diff(inked(&within)) < 20, "{above}: {crossing:?}");
+        }
+        // A steep line moves on evenly from row to row.
+        let points = vec![(100.0, edge - 200.0), (300.0, edge + 200.0)];
+        let line = rows_of(Shape::Line { points, width: 3.0, colour: INK, dash: None });
+        let firsts: Vec<usize> = line[60..450].iter().map(|row| row.expect("the line").0).collect();
+        assert!(firsts.windows(2).all(|pair| pair[1] >= pair[0] && pair[1] - pair[0] <= 2), "{firsts:?}");
+    }
 }
