@@ -250,7 +250,7 @@ fn print_line(part: usize) {
         coverage(part * 4, |seed| {
             let mut machine = Machine::new(seed, 0.0);
             let needs = [40, 80, 160].map(|connections| need(&mut machine, blocks, connections));
-            let row = fit_connections(&needs, seed).remove(0);
+            let row = fit_connections(&needs, 0, seed).remove(0);
             let ends = row.connection_low_bytes.zip(row.connection_high_bytes).zip(row.coverage);
             (ends.map(|((low, high), coverage)| Interval { low, high, coverage }), CONNECTION)
         })
