@@ -103,7 +103,9 @@ pub(super) fn plot_timelines(
         let subtitle =
             format!("Lower is better. Each panel has its own scales. {}", describe(timelines, &workloads));
         let top = title(canvas, "All workloads: resident memory over the trace", &subtitle);
-        let named = analysis.variants.iter().zip(looks).map(|(name, look)| (Key::Line(*look), name.clone()));
+        let has_line = |name: &str| workloads.iter().any(|workload| timelines.get(workload, name).is_some());
+        let named = analysis.variants.iter().zip(looks).filter(|(name, _)| has_line(name));
+        let named = named.map(|(name, look)| (Key::Line(*look), name.clone()));
         let entries: Vec<(Key, String)> =
             named.chain([(Key::Box(REQUESTED), "requested".to_owned())]).collect();
         let top = legend(canvas, top, &entries);

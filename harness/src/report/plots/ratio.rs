@@ -51,7 +51,9 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         let flaws = |variant: &str| describe_flaws(analysis, workload, variant, &PASSES);
         let of_baseline = match flaws(baseline) {
             flaws if flaws.is_empty() => flaws,
-            flaws => format!(" {baseline}: {flaws}."),
+            flaws => format!(
+                " What is said below a name is of its samples; of those of {baseline}, the baseline: {flaws}."
+            ),
         };
         let subtitle = format!("{}{of_baseline}", subtitle());
         let top = title(canvas, &format!("{workload}: ratio to {baseline}"), &subtitle);
