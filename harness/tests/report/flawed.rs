@@ -38,7 +38,7 @@ fn plots_mark_variants_of_which_samples_failed() {
     let (_, page) = pages(directory.path());
     let text = text_of(&page);
     assert!(text.contains("Hollow: samples failed") && text.contains("ptmalloc2 (8 failed)"), "{text}");
-    assert!(text.contains("ptmalloc2: 8 failed."), "the baseline of the ratios: {text}");
+    assert!(text.contains("of those of ptmalloc2, the baseline: 8 failed."), "{text}");
     // Below the labels of fragmentation and settled memory.
     assert_eq!(text.matches("ptmalloc2 8 failed ").count(), 2, "{text}");
     // jemalloc is beaten by nothing else then, and has its colour.
