@@ -1,9 +1,11 @@
 //! What `--fail-over` judges, what it leaves open, and what it does not judge.
 
-use std::fs;
 use std::path::Path;
 
+use heaplab::results::{Sample, columns};
+
 use super::{FOUR, compare, several_workloads, shape, written};
+use crate::support::rows::set_column;
 use crate::support::synthetic::Shape;
 
 #[test]
@@ -111,21 +113,10 @@ fn a_metric_without_a_direction_is_shown_and_not_judged() {
 fn floor_is_shown_and_not_judged_in_two_runs() {
     let old = written(&shape(&FOUR, 10));
     let new = written(&shape(&FOUR, 10));
-    let path = new.path().join("samples.csv");
-    let mut reader = csv::Reader::from_path(&path).expect("samples");
-    let names = reader.headers().expect("a head").clone();
-    let place = |name: &str| names.iter().position(|known| known == name).expect("a column");
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(&names).expect("a row");
-    for row in reader.records().map(|row| row.expect("a whole row")) {
-        let mut row: Vec<String> = row.iter().map(str::to_owned).collect();
-        if row[place("variant")] == "floor" && !row[place("wall_ns")].is_empty() {
-            let slower: u64 = row[place("wall_ns")].parse().expect("a number");
-            row[place("wall_ns")] = (slower * 2).to_string();
-        }
-        writer.write_record(&row).expect("a row");
-    }
-    fs::write(&path, writer.into_inner().expect("whole")).expect("writable");
+    let place = columns::<Sample>().iter().position(|name| *name == "wall_ns").expect("a column");
+    set_column(new.path(), ("floor", "throughput"), "wall_ns", |row| {
+        (row[place].parse::<u64>().expect("a number") * 2).to_string()
+    });
     let said = compare(&[old.path(), new.path()], &["--metric", "wall_ns_per_event", "--fail-over", "50%"]);
     assert_eq!(said.status, 0, "{}", said.stderr);
     assert!(!said.stderr.contains("floor"), "{}", said.stderr);
