@@ -25,6 +25,9 @@ const NODES: (f64, f64) = (1000.0, 100_000.0);
 const NODES_THAT_HOLD_FEWER: f64 = 10.0;
 /// Most pods of a drawn fleet; a larger fleet is scaled up from this many.
 const MOST_DRAWN: u64 = 1000;
+/// Most degrees of freedom of the mean's distribution. PERF: each takes a draw, and beyond these the distribution hardly
+/// changes, and gets narrower.
+const MOST_FREEDOM: usize = 100;
 /// Most draws that fill a node. PERF: where more pods fit, each draw stands for several alike, which vary more than as
 /// many different ones: on the safe side, and by little with so many.
 const MOST_FILLED: f64 = 2000.0;
@@ -157,7 +160,8 @@ pub(super) fn count_fitting(curves: &[Curve], allocatable: f64, asked: &Draws) -
     let deviation = deviation_of_mean(&means);
     let mut held: Vec<u64> = (0..draws)
         .map(|_| {
-            let larger = (student(curves.len() - 1, &mut random) * deviation).exp();
+            let freedom = (curves.len() - 1).min(MOST_FREEDOM);
+            let larger = (student(freedom, &mut random) * deviation).exp();
             // Pods that are larger by a factor have the room of a node that is smaller by it.
             let room = allocatable / larger / alike;
             let most = (asked.most as f64 / alike).ceil() as u64;
