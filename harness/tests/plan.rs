@@ -388,6 +388,8 @@ fn where_samples_failed_nothing_is_saved_and_variants_are_left_out_by_name() {
         let text = ask(more);
         let told = "nothing to compare it with, because samples of the baseline, ptmalloc2, failed. ptmalloc2 is left out";
         assert!(text.contains(told) && !text.contains("which saves"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("jemalloc ")).expect("a row");
+        assert!(!row.ends_with('%'), "no saving over a baseline that failed: {row}");
     }
     let pods = ["--pods", "--node-memory", "64GiB", "--replicas", "200", "--odds", "5%"];
     let text = stdout(&plan(directory.path(), &pods));

@@ -3,7 +3,7 @@
 use super::need::Need;
 use super::node::PodBlock;
 use super::request::PodRequest;
-use crate::stats::{median, student_quantile};
+use crate::stats::{mean_and_variance, median, student_quantile};
 
 /// Kernel memory of a thread's stack on x86-64.
 const KERNEL_STACK_BYTES: f64 = 16384.0;
@@ -67,8 +67,7 @@ pub(super) fn log_normal_upper(draws: &[f64], n: usize, odds: f64) -> Option<f64
         return None;
     }
     let logs: Vec<f64> = draws.iter().map(|draw| draw.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (logs.len() - 1) as f64;
+    let (mean, variance) = mean_and_variance(&logs)?;
     let reach = student_quantile(1.0 - odds, n - 1) * (variance * (1.0 + 1.0 / n as f64)).sqrt();
     Some((mean + reach).exp())
 }

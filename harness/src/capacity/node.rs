@@ -12,7 +12,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::stats::median;
+use crate::stats::{mean_and_variance, median};
 
 const STEPS: usize = Curve::STEPS;
 /// Fraction of the pairs of steps that must grow for memory to count as growing.
@@ -158,13 +158,13 @@ pub(super) fn count_fitting(curves: &[Curve], allocatable: f64, asked: &Draws) -
     let expected = (allocatable / median(&means).unwrap_or(0.0)).min(asked.most as f64);
     let alike = (expected / MOST_FILLED).ceil().max(1.0);
     let deviation = deviation_of_mean(&means);
+    let freedom = (curves.len() - 1).min(MOST_FREEDOM);
+    let most = (asked.most as f64 / alike).ceil() as u64;
     let mut held: Vec<u64> = (0..draws)
         .map(|_| {
-            let freedom = (curves.len() - 1).min(MOST_FREEDOM);
             let larger = (student(freedom, &mut random) * deviation).exp();
             // Pods that are larger by a factor have the room of a node that is smaller by it.
             let room = allocatable / larger / alike;
-            let most = (asked.most as f64 / alike).ceil() as u64;
             (fill_node(curves, room as f32, most, asked.correlated, &mut random) * alike as u64)
                 .min(asked.most)
         })
@@ -177,14 +177,11 @@ pub(super) fn count_fitting(curves: &[Curve], allocatable: f64, asked: &Draws) -
 
 /// The standard deviation of the mean of samples, on logarithms; 0 for fewer than two, or where a sample is 0.
 fn deviation_of_mean(means: &[f64]) -> f64 {
-    if means.len() < 2 || means.iter().any(|mean| *mean <= 0.0) {
+    if means.iter().any(|mean| *mean <= 0.0) {
         return 0.0;
     }
     let logs: Vec<f64> = means.iter().map(|mean| mean.ln()).collect();
-    let n = logs.len() as f64;
-    let mean = logs.iter().sum::<f64>() / n;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (variance / n).sqrt()
+    mean_and_variance(&logs).map_or(0.0, |(_, variance)| (variance / logs.len() as f64).sqrt())
 }
 
 /// A draw from Student's t distribution: a normal one over the root of the mean of squares of others. 0 without a

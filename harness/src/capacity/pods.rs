@@ -142,7 +142,7 @@ pub fn plan_pods(
 
 /// Whether a difference was shown in what decides how many processes two variants have on a host: CPU, memory, or for
 /// one of them the one and for the other the other. `memory` is what their memory shows; CPUs that are `stated` are
-/// the same for both.
+/// the same for both. Where samples failed, nothing was: those of the largest processes may be missing.
 pub(super) fn is_decided(
     bounds: [Option<&str>; 2],
     memory: Option<Verdict>,
@@ -154,7 +154,7 @@ pub(super) fn is_decided(
         || stated.is_some()
         || is_shown(compare(&of[0].cpus_by_block, &of[1].cpus_by_block));
     let by_memory = bounds == [Some("CPU"); 2] || is_shown(memory);
-    by_cpu && by_memory
+    by_cpu && by_memory && of.iter().all(|need| need.failed == 0)
 }
 
 fn peaks(need: &Need) -> BTreeMap<u32, f64> {

@@ -40,7 +40,7 @@ pub use rank_sum::{mann_whitney, separate_ratio};
 pub use sequential::{Side, Walk, lead_for, odds_of};
 pub use signed_rank::{Ratio, paired_ratio};
 pub use spread::{OUTLIER_SCORE, mad, outliers};
-pub use student::{student_mean, student_quantile, welch_difference};
+pub use student::{mean_and_variance, student_mean, student_quantile, welch_difference};
 pub use verdict::{NOISE_THRESHOLD, Verdict, verdict};
 pub use warm_up::{WarmUp, warm_up};
 pub use weighted::{TimeWeighted, mean_between, percentile_over_time};

@@ -41,8 +41,8 @@ pub fn welch_difference(one: &[f64], other: &[f64], coverage: f64) -> Option<(f6
     Some((mean - other_mean, t * all.sqrt()))
 }
 
-/// The mean, and the variance with n - 1 degrees of freedom.
-fn mean_and_variance(values: &[f64]) -> Option<(f64, f64)> {
+/// The mean, and the variance with n - 1 degrees of freedom; none for fewer than two values.
+pub fn mean_and_variance(values: &[f64]) -> Option<(f64, f64)> {
     let freedom = values.len().checked_sub(1).filter(|freedom| *freedom > 0)?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();

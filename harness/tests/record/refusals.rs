@@ -54,7 +54,7 @@ fn a_program_with_the_address_sanitizer_is_not_started() {
     assert!(run.total("malloc") >= 1000, "{}", run.said());
 }
 
-/// Compiles a program with `option`: it is not started, `why` is said, and nothing is left behind.
+/// Compiles a program with `option`, and checks that heaplab refuses to start it, says `why`, and leaves no file.
 fn assert_refused(option: &str, why: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let program = compile("end.c", directory.path(), &[option]);

@@ -11,7 +11,7 @@ pub use answer::plan_answer;
 pub use assumptions::{assume, warn_of_hosts};
 pub use output::print_capacity;
 pub use pods::pod_patch;
-pub(super) use pods::{describe_flaws, pod_grid, pod_workloads};
+pub(super) use pods::{pod_grid, pod_workloads};
 pub(super) use tables::{
     connection_grid, describe_host, describe_place, describe_saving, host_grid, load_grid, rows_of, sections,
 };

@@ -67,13 +67,6 @@ fn grew(row: &PodRow) -> bool {
     row.holds_for_s.is_some() || row.growth_continued.is_some_and(|times| times > 1.0)
 }
 
-/// What spoils a row's figures, for a label in a plot; empty if nothing does.
-pub(in crate::report) fn describe_flaws(row: &PodRow) -> String {
-    let failed = (row.failed > 0).then(|| format!("{} failed", row.failed));
-    let grew = (!row.knows_odds()).then(|| "still grew".to_owned());
-    failed.into_iter().chain(grew).collect::<Vec<String>>().join(", ")
-}
-
 /// What a plan of pods answers, one sentence each.
 pub(in crate::report) fn answer_pods(capacity: &Capacity) -> Vec<String> {
     let of = |workload| {
@@ -271,7 +264,7 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
         ),
         "VPA's rule is the 90th percentile of the peaks plus 15 % (its defaults, without its minimum of 250 MiB), and \
          KRR's is the largest peak plus 15 %; both use the same peaks as this plan. \
-         No saving is stated for the baseline, and where no difference from it was shown."
+         No saving is stated for the baseline, and where no difference from it was shown or samples failed."
             .to_owned(),
         "Page cache counts for at most a tenth of the rest, because the kernel reclaims it before it kills a pod."
             .to_owned(),

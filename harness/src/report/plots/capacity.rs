@@ -9,7 +9,7 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, SHADE, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, draw};
 use super::super::units::{self, whole};
-use super::frame::{Bars, Key, SMALL, legend, title};
+use super::frame::{Bars, Key, SMALL, flaws, legend, title};
 use super::{Plot, file_stem};
 use crate::capacity::{Basis, Capacity, Host, HostRow};
 use crate::results::ResultsError;
@@ -139,8 +139,7 @@ fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&Hos
 }
 
 fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
-    let failed = if row.failed > 0 { format!("{} failed", row.failed) } else { String::new() };
-    bars.draw_label(canvas, y, &row.variant, &failed);
+    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, false));
     let (Some(process), Some(planned), Some(fits)) = (row.process_bytes, row.planned_bytes, row.fits) else {
         canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED));
         return;

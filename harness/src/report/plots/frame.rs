@@ -27,7 +27,13 @@ const WIDEST_LABEL: f64 = 330.0;
 /// Height of such a line.
 const LINE: f64 = 19.0;
 
-/// What the reader should know about a variant's samples of some passes, in a few words: `2 failed, still grew`.
+/// What spoils a variant's figures, in a few words: `2 failed, still grew`; empty if nothing does.
+pub(super) fn flaws(failed: u64, grew: bool) -> String {
+    let failed = (failed > 0).then(|| format!("{failed} failed"));
+    failed.into_iter().chain(grew.then(|| "still grew".to_owned())).collect::<Vec<String>>().join(", ")
+}
+
+/// What spoils a variant's samples of some passes.
 pub(super) fn describe_flaws(
     analysis: &Analysis<'_>,
     workload: &str,
@@ -36,9 +42,7 @@ pub(super) fn describe_flaws(
 ) -> String {
     let failed: u64 = passes.iter().map(|pass| analysis.figures.failed(workload, variant, *pass)).sum();
     let grew = passes.iter().any(|pass| Growth::of(analysis, workload, variant, *pass).is_some());
-    let failed = (failed > 0).then(|| format!("{failed} failed"));
-    let flaws: Vec<String> = failed.into_iter().chain(grew.then(|| "still grew".to_owned())).collect();
-    flaws.join(", ")
+    flaws(failed, grew)
 }
 
 /// Draws title and subtitle; returns where the plot may start.

@@ -68,8 +68,9 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
         }
         let mut y = top + 20.0;
         for (at, variant) in variants.iter().enumerate() {
-            let height =
-                of(variant).iter().map(|cells| map_height(*cells, span_bytes, width)).fold(0.0, f64::max);
+            let maps = of(variant).map(|cells| cells.map(|cells| join(cells, span_bytes)));
+            let squares = maps.iter().map(|cells| cells.as_ref().map(Cells::len));
+            let height = squares.map(|squares| map_height(squares, width)).fold(0.0, f64::max);
             // The first is always shown.
             if at > 0 && y + height + LEFT_OUT > MAX_HEIGHT {
                 let text =
@@ -79,9 +80,9 @@ pub(super) fn plot(subject: &Subject<'_>, maps: &HeapMaps) -> Result<Option<Svg>
             }
             let label = canvas.fit(variant, left - MARGIN - 18.0, BODY.bold());
             canvas.text((left - 18.0, y + 12.0), Anchor::Right, &label, BODY.bold());
-            for (at, cells) in of(variant).into_iter().enumerate() {
+            for (at, cells) in maps.iter().enumerate() {
                 let left = left + (width + GAP) * at as f64;
-                draw_map(canvas, cells, span_bytes, (left, y), width);
+                draw_map(canvas, cells.as_ref(), span_bytes, (left, y), width);
             }
             y += height + 22.0;
         }
@@ -95,13 +96,12 @@ fn columns(width: f64) -> usize {
     ((width + STEP - SQUARE) / STEP).floor().max(1.0) as usize
 }
 
-/// The height of a map with its figures.
-fn map_height(cells: Option<&Cells>, span_bytes: u64, width: f64) -> f64 {
-    let Some(cells) = cells else { return 24.0 };
-    26.0 + STEP * join(cells, span_bytes).len().div_ceil(columns(width)) as f64
+/// The height of a map of so many squares with its figures.
+fn map_height(squares: Option<usize>, width: f64) -> f64 {
+    squares.map_or(24.0, |squares| 26.0 + STEP * squares.div_ceil(columns(width)) as f64)
 }
 
-/// Draws one map below its figures.
+/// Draws one map of joined cells below its figures.
 fn draw_map(
     canvas: &mut Canvas,
     cells: Option<&Cells>,
@@ -123,12 +123,11 @@ fn draw_map(
     );
     let text = canvas.fit(&text, width, SMALL);
     canvas.text((left, top + 12.0), Anchor::Left, &text, SMALL);
-    let joined = join(cells, span_bytes);
     let columns = columns(width);
     let top = top + 26.0;
     let mut empty = Vec::new();
     let mut filled: [Vec<Corners>; SHARES.len()] = Default::default();
-    for (at, cell) in joined.iter().enumerate() {
+    for (at, cell) in cells.iter().enumerate() {
         let (x, y) = (left + STEP * (at % columns) as f64, top + STEP * (at / columns) as f64);
         let part = (cell.resident_bytes as f64 / span_bytes as f64).clamp(0.0, 1.0);
         let edge = y + SQUARE * (1.0 - part);

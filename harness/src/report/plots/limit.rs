@@ -118,8 +118,7 @@ fn draw_panel(
     draw_values(canvas, panel, bytes, lines);
 }
 
-/// The odds that the limit was chosen for, if they hold for any pod.
-/// The odds, which are the same for every variant for which they are known.
+/// The odds that the limits were chosen for, which are the same for every variant for which they are known.
 fn describe_odds(rows: &[(&PodRow, &Need)]) -> String {
     let known: Vec<&PodRow> = rows.iter().map(|(row, _)| *row).filter(|row| row.knows_odds()).collect();
     let Some(row) = known.first() else {

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::super::ReportError;
-use super::super::capacity::{describe_flaws, pod_workloads};
+use super::super::capacity::pod_workloads;
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, draw};
 use super::super::units::{self, whole};
-use super::frame::{Bars, Key, SMALL, legend, title};
+use super::frame::{Bars, Key, SMALL, flaws, legend, title};
 use super::{Plot, file_stem, fleet, limit};
 use crate::capacity::{Capacity, Need, PodRow};
 use crate::results::ResultsError;
@@ -103,7 +103,7 @@ fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64) {
-    bars.draw_label(canvas, y, &row.variant, &describe_flaws(row));
+    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, !row.knows_odds()));
     let (Some(limit), Some(anonymous), Some(spread)) =
         (row.limit_bytes, row.anonymous_bytes, row.spread_bytes)
     else {
