@@ -14,8 +14,12 @@ fn stdout(output: &Output) -> String {
 fn commands() -> Vec<String> {
     let help = stdout(&heaplab(&["--help"]));
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| *name != "help").map(str::to_owned).collect()
+    // A description that goes on in the next line stands further in.
+    let rows = listed.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    rows.filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

@@ -63,7 +63,14 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?,
         Format::Table => {
             let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
-            print_columns(&mut out, &["what", "state", "found", "how to fix it"], &rows)?;
+            print_columns(&mut out, &["what", "state", "found"], &rows)?;
+            let advised = checks.iter().filter(|check| !check.advice.is_empty());
+            let rows: Vec<Vec<String>> =
+                advised.map(|check| vec![check.what.to_owned(), check.advice.clone()]).collect();
+            if !rows.is_empty() {
+                writeln!(out)?;
+                print_columns(&mut out, &["what", "how to fix it, or what it means"], &rows)?;
+            }
         }
     }
     if warnings > 0 {
@@ -84,7 +91,7 @@ fn row(check: &Check) -> Vec<String> {
         Level::Note => "note",
         Level::Warning => "warning",
     };
-    vec![check.what.to_owned(), state.to_owned(), check.found.clone(), check.advice.clone()]
+    vec![check.what.to_owned(), state.to_owned(), check.found.clone()]
 }
 
 /// Measures what is known beforehand, and prints what was expected and found.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Format, Outcome};
 use crate::cli::stdout::stdout;
+use crate::report::{Grid, Style};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -216,17 +217,8 @@ fn print_list<T: Serialize>(
     Ok(Outcome::Done)
 }
 
-/// Prints rows under a header; every column except the last is as wide as its widest cell.
+/// Prints rows of text under a header.
 pub(super) fn print_columns(out: &mut dyn Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
-    let width = |at: usize| {
-        let cells = rows.iter().chain([&header]).filter_map(|row| row.get(at));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    for row in [&header].into_iter().chain(rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    Grid { names: header.len(), header, rows: rows.to_vec() }.print(out, Style::of_stdout())
 }

@@ -95,7 +95,7 @@ To begin with:
 
 #[derive(Parser)]
 #[command(name = "heaplab", version = version(), about, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = TO_BEGIN_WITH)]
+#[command(after_help = TO_BEGIN_WITH, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

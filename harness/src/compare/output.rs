@@ -71,8 +71,23 @@ fn print<R: Serialize>(
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let header = header.iter().map(|name| (*name).to_owned()).collect();
-    print_grid(&Grid { names: 3, header, rows: cells }, columns, rows, format, out)
+    let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
+    match format {
+        Format::Table if Style::of_stdout().ruled => print_by_metric(&header, &cells, out),
+        _ => print_grid(&Grid { names: 3, header, rows: cells }, columns, rows, format, out),
+    }
+}
+
+/// Prints rows for a terminal: a table of each workload and metric, whose names stand above it and not in each row.
+fn print_by_metric(header: &[String], cells: &[Vec<String>], out: &mut dyn Write) -> io::Result<()> {
+    let without = |row: &[String]| [&row[..1], &row[3..]].concat();
+    for (at, rows) in cells.chunk_by(|one, other| one[1..3] == other[1..3]).enumerate() {
+        let space = if at == 0 { "" } else { "\n" };
+        writeln!(out, "{space}{}, {}", rows[0][1], rows[0][2])?;
+        let rows = rows.iter().map(|row| without(row)).collect();
+        Grid { names: 1, header: without(header), rows }.print(out, Style::of_stdout())?;
+    }
+    Ok(())
 }
 
 fn print_grid<R: Serialize>(

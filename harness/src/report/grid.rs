@@ -8,10 +8,16 @@ use comfy_table::{
 };
 use serde::Serialize;
 
+use super::units;
+
 /// Characters of a terminal's line; cells of a wider table are broken into lines.
 const MOST_COLUMNS: u16 = 100;
 /// A name of up to this many characters stays on one line; the figures beside it give way.
 const LONGEST_WHOLE_NAME: usize = 30;
+/// Most characters of a line that names take.
+const LONGEST_NAME: u16 = 60;
+/// Characters between columns.
+const BETWEEN: u16 = 2;
 /// On a terminal a line under the header; lines between columns would take the room of a column.
 const RULED: TableStyle = NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
@@ -53,10 +59,29 @@ pub(super) struct Table {
 }
 
 impl Grid {
-    /// Draws it for a terminal or a pipe.
+    /// Draws it for a terminal or a pipe. A table that is too wide for a terminal stands in parts below each other, each
+    /// with the names.
     pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        if !style.ruled {
+            return self.draw(&(0..self.header.len()).collect::<Vec<usize>>(), &[], out, style);
+        }
+        let least = self.least_widths();
+        for (at, columns) in self.parts(&least).iter().enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            self.draw(columns, &least, out, style)?;
+        }
+        Ok(())
+    }
+
+    /// Draws some of its columns, none narrower than its least width.
+    fn draw(&self, columns: &[usize], least: &[u16], out: &mut dyn Write, style: Style) -> io::Result<()> {
         let mut table = Drawn::new();
-        table.set_header(&self.header).add_rows(&self.rows);
+        let cells = |row: &Vec<String>| -> Vec<String> {
+            columns.iter().filter_map(|at| row.get(*at)).map(|cell| units::hold(cell)).collect()
+        };
+        table.set_header(cells(&self.header)).add_rows(self.rows.iter().map(cells));
         if style.ruled {
             table
                 .load_style(RULED)
@@ -65,26 +90,23 @@ impl Grid {
         } else {
             table.load_style(NOTHING);
         }
-        for (at, column) in table.column_iter_mut().enumerate() {
+        for (at, column) in columns.iter().zip(table.column_iter_mut()) {
             // With a rule a column has room for a line before it.
-            let padding = if style.ruled { 1 } else { 2 };
-            column.set_padding((0, padding));
-            if style.ruled && at == 0 && self.names > 0 {
-                let longest = self.rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
-                let width = longest.min(LONGEST_WHOLE_NAME) as u16 + padding;
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            column.set_padding((0, if style.ruled { 1 } else { 2 }));
+            if let Some(least) = least.get(*at) {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + 1)));
             }
-            if at >= self.names {
+            if *at >= self.names {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
         let mut is_header = style.colour;
         for line in table.lines() {
-            let line = line.trim_end();
+            let line = units::release(line.trim_end());
             // The first column has that room too.
             let line = match style.ruled {
-                true => line.strip_prefix([' ', '─']).unwrap_or(line),
-                false => line,
+                true => line.strip_prefix([' ', '─']).unwrap_or(&line),
+                false => &line,
             };
             is_header &= !line.starts_with('─');
             match is_header {
@@ -93,6 +115,42 @@ impl Grid {
             }
         }
         Ok(())
+    }
+
+    /// The width below which no column goes on a terminal: that of its longest word, or name.
+    fn least_widths(&self) -> Vec<u16> {
+        let longest_word = |cell: &str| cell.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+        let whole_name = |cell: &str| longest_word(cell).max(cell.chars().count().min(LONGEST_WHOLE_NAME));
+        let widest = |at: usize| {
+            let cells = [&self.header].into_iter().chain(&self.rows).filter_map(|row| row.get(at));
+            let is_name = at == 0 && self.names > 0;
+            let widths = cells.map(|cell| units::hold(cell)).map(|cell| match is_name {
+                true => whole_name(&cell).min(usize::from(LONGEST_NAME)),
+                false => longest_word(&cell).min(usize::from(MOST_COLUMNS - LONGEST_NAME - 2 * BETWEEN)),
+            });
+            widths.max().unwrap_or(0) as u16
+        };
+        (0..self.header.len()).map(widest).collect()
+    }
+
+    /// The columns of each part of a table on a terminal.
+    fn parts(&self, least: &[u16]) -> Vec<Vec<usize>> {
+        let mut parts: Vec<Vec<usize>> = Vec::new();
+        let mut room = 0;
+        for (at, width) in least.iter().enumerate() {
+            let needed = width + BETWEEN;
+            match parts.last_mut().filter(|_| needed <= room) {
+                Some(part) => part.push(at),
+                None => {
+                    // The first column stands in each part.
+                    let first = if at == 0 { 0 } else { least[0] + BETWEEN };
+                    room = MOST_COLUMNS - first;
+                    parts.push(if at == 0 { vec![0] } else { vec![0, at] });
+                }
+            }
+            room = room.saturating_sub(needed);
+        }
+        parts
     }
 
     /// Draws it as a markdown table.
@@ -122,6 +180,8 @@ pub(crate) fn escape_markdown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn print(grid: &Grid, style: Style) -> String {
@@ -151,6 +211,44 @@ mod tests {
         assert!(
             plain.lines().nth(2).expect("a row").starts_with("jemalloc:narenas=4  1.234 (1.200 to 1.250)  ")
         );
+    }
+
+    #[test]
+    fn a_terminal_s_table_breaks_no_word_and_stands_in_parts_where_it_is_too_wide() {
+        let cells = [
+            "ptmalloc2:MALLOC_ARENA_MAX=2",
+            "10, 3 outliers",
+            "352 ns to 448 ns",
+            "0.882 no difference shown",
+        ];
+        for columns in [5, 9, 16, 40] {
+            let names = |at: usize| if at == 0 { "variant".to_owned() } else { format!("column {at}") };
+            let header: Vec<String> = (0..columns).map(names).collect();
+            let cell = |at: usize| cells[if at == 0 { 0 } else { 1 + at % 3 }].to_owned();
+            let grid = Grid { names: 1, header, rows: vec![(0..columns).map(cell).collect()] };
+            let ruled = print(&grid, Style { ruled: true, colour: false });
+            assert!(ruled.lines().all(|line| line.chars().count() <= 100), "{ruled}");
+            let parts: Vec<&str> = ruled.split("\n\n").collect();
+            assert!(parts.iter().all(|part| part.contains("variant") && part.contains(cells[0])), "{ruled}");
+            assert_eq!(parts.len() == 1, columns == 5, "{ruled}");
+            let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+            let whole: HashSet<String> =
+                grid.header.iter().chain(&grid.rows[0]).flat_map(|cell| words(cell)).collect();
+            let broken =
+                words(&ruled).into_iter().filter(|word| !word.starts_with('─') && !whole.contains(word));
+            assert_eq!(broken.count(), 0, "{ruled}");
+            assert!(!ruled.contains('\u{a0}') && ruled.contains("448 ns"), "{ruled}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_line_is_broken() {
+        let long = "/usr/lib".repeat(30);
+        let row = vec![long.clone(), long.clone(), "1 MiB".to_owned()];
+        let grid =
+            Grid { names: 1, header: ["name", "path", "size"].map(str::to_owned).to_vec(), rows: vec![row] };
+        let ruled = print(&grid, Style { ruled: true, colour: false });
+        assert!(ruled.lines().all(|line| line.chars().count() <= 100), "{ruled}");
     }
 
     #[test]

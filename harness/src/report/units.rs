@@ -1,18 +1,46 @@
 //! Figures as people read them: three significant digits and a unit. Used only in reports.
 
+const BYTES: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const TIMES: [&str; 6] = ["ns", "us", "ms", "s", "ks", "Ms"];
+const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
+
+/// Keeps a figure and its unit on one line, until [`release`] has put the spaces back.
+pub(super) fn hold(text: &str) -> String {
+    let is_unit =
+        |word: &str| word == "%" || [&BYTES[..], &TIMES, &PREFIXES].iter().any(|units| units.contains(&word));
+    let mut held = String::with_capacity(text.len());
+    for word in text.split_inclusive(' ') {
+        let unit = word.trim_end_matches([' ', ',', ';', ':', ')']);
+        if is_unit(unit) && held.strip_suffix(' ').is_some_and(|before| before.ends_with(char::is_numeric)) {
+            held.pop();
+            held.push(HELD);
+        }
+        held.push_str(word);
+    }
+    held
+}
+
+/// Makes spaces of those that held figures and units together.
+pub(super) fn release(text: &str) -> String {
+    text.replace(HELD, " ")
+}
+
+/// A space at which no line is broken.
+const HELD: char = '\u{a0}';
+
 /// Bytes in binary units: `1.25 GiB`.
 pub(crate) fn bytes(value: f64) -> String {
-    scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+    scaled(value, 1024.0, &BYTES)
 }
 
 /// Nanoseconds in a suitable unit: `19.5 ns`, `1.20 ms`.
 pub(crate) fn nanoseconds(value: f64) -> String {
-    scaled(value, 1000.0, &["ns", "us", "ms", "s", "ks", "Ms"])
+    scaled(value, 1000.0, &TIMES)
 }
 
 /// A count with a decimal prefix: `51.2 M`.
 pub(crate) fn count(value: f64) -> String {
-    scaled(value, 1000.0, &["", "k", "M", "G", "T", "P", "E"]).trim_end().to_owned()
+    scaled(value, 1000.0, &PREFIXES).trim_end().to_owned()
 }
 
 /// A ratio with three decimals from 0.1 to 10, three significant digits elsewhere.
@@ -130,6 +158,16 @@ mod tests {
     fn one_thing_is_no_plural() {
         assert_eq!([0, 1, 2].map(|number| counted(number, "block")), ["0 blocks", "1 block", "2 blocks"]);
         assert_eq!(counted(1200, "node"), "1,200 nodes");
+    }
+
+    #[test]
+    fn figures_and_units_are_held_together_and_nothing_else() {
+        let held = hold("352 ns to 448 ns, 15 % less, 2 of 3, a B, 10 M");
+        assert!(
+            held.starts_with("352\u{a0}ns to 448\u{a0}ns, 15\u{a0}% less, 2 of 3, a B, 10\u{a0}M"),
+            "{held}"
+        );
+        assert_eq!(release(&held), "352 ns to 448 ns, 15 % less, 2 of 3, a B, 10 M");
     }
 
     #[test]
