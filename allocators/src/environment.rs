@@ -5,6 +5,7 @@
 //! Names may be written as the allocator's own or as the variable's.
 
 use crate::family::Family;
+use crate::number::parse_number;
 use crate::process;
 use crate::variant::{Setting, Variant};
 
@@ -209,12 +210,23 @@ fn glibc_variables(settings: &[Setting], cpus: Option<u32>) -> Vec<(String, Stri
     if !tunables.is_empty() {
         variables.push(("GLIBC_TUNABLES".into(), tunables.join(":")));
     }
-    let chosen = glibc_options(settings).iter().any(|option| option.name == "glibc.malloc.arena_max");
+    let options = glibc_options(settings);
+    let chosen = options.iter().any(|option| option.name == "glibc.malloc.arena_max");
     if let (Some(cpus), false) = (cpus, chosen) {
-        // glibc, 64 bits: at most 8 arenas per CPU.
-        variables.push(("MALLOC_ARENA_MAX".into(), (u64::from(cpus) * 8).to_string()));
+        let test = options.iter().rev().find(|option| option.name == "glibc.malloc.arena_test");
+        let test =
+            test.and_then(|option| parse_number(&option.value)).and_then(|test| u64::try_from(test).ok());
+        variables.push(("MALLOC_ARENA_MAX".into(), count_arenas(cpus, test).to_string()));
     }
     variables
+}
+
+/// The arenas that glibc makes at most on this many CPUs, with 64 bits, under this `arena_test`: 8 for each CPU, a limit
+/// that it sets when there are more than `arena_test`.
+fn count_arenas(cpus: u32, arena_test: Option<u64>) -> u64 {
+    // 0 is not taken; 8 is the default.
+    let test = arena_test.filter(|test| *test > 0).unwrap_or(8);
+    (u64::from(cpus) * 8).max(test.saturating_add(1))
 }
 
 /// Settings of jemalloc as options of its configuration string.
@@ -329,7 +341,13 @@ mod tests {
     fn cpus_set_the_arenas_unless_the_user_did() {
         let glibc = |settings: &[(&str, &str)]| lines("ptmalloc2", Family::Ptmalloc2, settings, Some(32));
         assert_eq!(glibc(&[]), ["MALLOC_ARENA_MAX=256"]);
+        assert_eq!(lines("ptmalloc2", Family::Ptmalloc2, &[], Some(1)), ["MALLOC_ARENA_MAX=9"]);
         assert_eq!(glibc(&[("MALLOC_ARENA_MAX", "2")]), ["MALLOC_ARENA_MAX=2"]);
+        let test = |value| glibc(&[("MALLOC_ARENA_TEST", value)]).join(" ");
+        assert_eq!(test("400"), "MALLOC_ARENA_TEST=400 MALLOC_ARENA_MAX=401");
+        assert_eq!(test("2"), "MALLOC_ARENA_TEST=2 MALLOC_ARENA_MAX=256");
+        let short = glibc(&[("arena_test", "0x200")]);
+        assert_eq!(short, ["GLIBC_TUNABLES=glibc.malloc.arena_test=0x200", "MALLOC_ARENA_MAX=513"]);
         assert_eq!(glibc(&[("arena_max", "2")]), ["GLIBC_TUNABLES=glibc.malloc.arena_max=2"]);
         assert_eq!(
             glibc(&[("GLIBC_TUNABLES", "glibc.malloc.mxfast=1:glibc.malloc.arena_max=2")]),

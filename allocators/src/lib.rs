@@ -17,6 +17,7 @@ pub mod family;
 pub mod hash;
 pub mod identity;
 pub mod injection;
+mod number;
 pub mod probe;
 mod process;
 pub mod purge;

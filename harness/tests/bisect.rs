@@ -128,15 +128,17 @@ fn what_is_not_worse_is_not_searched_for() {
     assert!(said.contains("neither more nor less of at_resident_peak_ns is worse"), "{said}");
 }
 
+fn git(directory: &Path, words: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.current_dir(directory).args(["-c", "user.name=t", "-c", "user.email=t@t"]).args(words);
+    let output = command.output().expect("git");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
 /// A repository whose commits 1 to 6 build a library, wasteful from commit 4 on; commit 3 does not build.
 fn make_repository(directory: &Path) -> Vec<String> {
-    let git = |words: &[&str]| {
-        let mut command = Command::new("git");
-        command.current_dir(directory).args(["-c", "user.name=t", "-c", "user.email=t@t"]).args(words);
-        let output = command.output().expect("git");
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
-    };
+    let git = |words: &[&str]| git(directory, words);
     git(&["init", "--quiet"]);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/waste.c");
     std::fs::copy(source, directory.join("waste.c")).unwrap();
@@ -173,6 +175,25 @@ fn commits_are_built_and_one_that_does_not_build_stays_a_suspect() {
     let worktrees =
         Command::new("git").current_dir(place.0.path()).args(["worktree", "list"]).output().expect("git");
     assert_eq!(String::from_utf8_lossy(&worktrees.stdout).lines().count(), 1, "the worktree is gone");
+}
+
+#[test]
+fn a_good_commit_of_another_branch_is_refused() {
+    let place = Place::new();
+    let commits = make_repository(place.0.path());
+    let git = |words: &[&str]| git(place.0.path(), words);
+    let main = git(&["rev-parse", "--abbrev-ref", "HEAD"]);
+    git(&["checkout", "--quiet", "-b", "release", &commits[1]]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "release"]);
+    git(&["checkout", "--quiet", &main]);
+    git(&["merge", "--quiet", "--no-edit", "release"]);
+    // It comes before the bad one only as the second parent of a merge.
+    for bad in [commits[5].as_str(), "HEAD"] {
+        let output = place.bisect(&["--good", "release", "--bad", bad, "--build", "sh ./build"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("along first parents"), "{said}");
+    }
 }
 
 #[test]

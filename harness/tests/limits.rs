@@ -184,6 +184,34 @@ fn the_smallest_limit_of_a_replay_and_of_a_program_are_found() {
     }
 }
 
+#[test]
+fn what_fails_for_another_reason_than_the_limit_is_no_limit() {
+    let place = tempfile::tempdir().expect("a directory");
+    let find = |arguments: &[&str]| {
+        let common = ["limit", "--reps", "1", "-a", "ptmalloc2", "--format", "json"];
+        limited(place.path(), &[&common[..], arguments].concat())
+    };
+    let awk = "BEGIN { for (i = 0; i < 300000; i++) seen[i] = i }";
+    // The second sample is the first under a limit.
+    let prepare = "echo >>count; test $(wc -l <count) -ne 2";
+    let Some(output) = find(&["--prepare", prepare, "--", "awk", awk]) else { return };
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(rows[0]["limit_bytes"].is_null(), "{rows}");
+    let fault = rows[0]["fault"].as_str().expect("a fault");
+    assert!(fault.contains("without reaching this limit: --prepare exited with status 1"), "{fault}");
+    assert!(stderr(&output).contains("0 of 1 finished; --prepare exited"), "{}", stderr(&output));
+
+    // Every sample but the first takes longer than any limit explains.
+    let slower = format!("test -e ran && sleep 1; touch ran; awk '{awk}'");
+    let output = find(&["--slowdown", "5%", "--", "sh", "-c", &slower]).expect("as before");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(rows[0]["limit_bytes"].is_u64() && rows[0]["slowed_limit_bytes"].is_null(), "{rows}");
+    let fault = rows[0]["fault"].as_str().expect("a fault");
+    assert!(fault.contains("longer even under a limit of this machine's whole memory"), "{fault}");
+}
+
 /// Waits until something holds; false after ten seconds.
 fn becomes(holds: impl Fn() -> bool) -> bool {
     let is_now = |_| {

@@ -301,6 +301,24 @@ fn a_killed_shard_is_taken_as_far_as_its_whole_rows_go() {
 }
 
 #[test]
+fn a_run_that_was_interrupted_before_its_goal_stays_so() {
+    let place = place();
+    let goal = ["--pass", "memory", "--until", "50%", "--max-time", "1s", "--reps", "6", "-o", "s1"];
+    let plan = ["run", "a.log", "-a", "ptmalloc2"];
+    heaplab().current_dir(place.path()).args(plan).args(goal).assert().success();
+    merge(place.path(), &["s1"], &[]).success();
+    fs::remove_dir_all(place.path().join("merged")).unwrap();
+    let file = place.path().join("s1/run.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\nfinished = true\n"), "{text}");
+    fs::write(&file, text.replace("\nfinished = true\n", "\nfinished = false\n")).unwrap();
+    let merged = merge(place.path(), &["s1"], &[]).code(3);
+    assert!(said(&merged).contains("interrupted before --until was reached: s1"), "{}", said(&merged));
+    let report = heaplab().current_dir(place.path()).args(["report", "merged"]).assert();
+    assert!(said(&report).contains("the run was interrupted"), "{}", said(&report));
+}
+
+#[test]
 fn each_block_of_a_model_has_the_load_of_the_undivided_run() {
     let place = place();
     let run = |more: &[&str]| {

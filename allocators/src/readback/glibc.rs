@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::jemalloc::parse_number;
 use super::{Proof, Verdict};
 use crate::environment;
+use crate::identity::c_library_version;
+use crate::number::parse_number;
 use crate::symbol;
 use crate::variant::Setting;
 
@@ -21,7 +22,9 @@ pub(crate) fn judge_options(options: &[Setting], variables: &[(String, String)])
     let listed = listed.and_then(|loader| list_tunables(&loader, variables));
     let judge_one = |option: &Setting| match &listed {
         Ok(listed) => match judge(option, listed) {
-            Verdict::Taken => huge_pages::judge(option).unwrap_or(Verdict::Taken),
+            Verdict::Taken => {
+                huge_pages::judge(option).or_else(|| judge_range(option)).unwrap_or(Verdict::Taken)
+            }
             other => other,
         },
         Err(reason) => Verdict::Unprovable { reason: reason.clone() },
@@ -57,11 +60,40 @@ fn judge(option: &Setting, listed: &str) -> Verdict {
     let Some(rest) = listed.lines().find_map(|line| line.strip_prefix(&mark)) else {
         return Verdict::Unknown;
     };
-    let found = rest.split(" (").next().unwrap_or(rest).trim();
-    match (parse_number(found), parse_number(&option.value)) {
-        (Some(found), Some(asked)) if found == asked => Verdict::Taken,
-        _ => Verdict::Differs { found: found.into() },
+    let (found, range) = rest.split_once(" (").unwrap_or((rest, ""));
+    let Some((value, asked)) = parse_number(found.trim()).zip(parse_number(&option.value)) else {
+        return Verdict::Differs { found: found.trim().into() };
+    };
+    // A value of -1 is stored as the largest unsigned one.
+    if value != asked && (asked >= 0 || value as u64 as i64 as i128 != asked) {
+        return Verdict::Differs { found: found.trim().into() };
     }
+    // The default of some is below the least value that the loader takes.
+    let least = range.strip_prefix("min: ").and_then(|range| range.split(',').next()).and_then(parse_number);
+    match least {
+        Some(least) if value < least => Verdict::WithoutEffect {
+            reason: format!("the loader takes values from {least} on, and leaves the default"),
+        },
+        _ => Verdict::Taken,
+    }
+}
+
+/// The largest values that malloc takes, where the loader takes larger ones too.
+fn judge_range(option: &Setting) -> Option<Verdict> {
+    let version = c_library_version();
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0);
+    let most = match option.name.as_str() {
+        // From 2.42 on, threads can keep large blocks too.
+        "glibc.malloc.tcache_max" if minor >= 42 => 4 << 20,
+        "glibc.malloc.tcache_max" => 1032,
+        "glibc.malloc.tcache_count" => 65535,
+        "glibc.malloc.mxfast" => 160,
+        _ => return None,
+    };
+    // A negative value is stored as a large one.
+    let is_taken = (0..=most).contains(&parse_number(&option.value)?);
+    let reason = format!("malloc takes values up to {most} in version {version}, and leaves the default");
+    (!is_taken).then_some(Verdict::WithoutEffect { reason })
 }
 
 /// `glibc.malloc.hugetlb`, which is accepted everywhere but has an effect only if the system has such pages.
@@ -149,6 +181,34 @@ mod tests {
         let settings = [("glibc.malloc.perturb", "300")];
         let found = verdicts(&settings, &[("MALLOC_PERTURB_", "300")]);
         assert!(matches!(&found[0], Verdict::Differs { .. }), "{found:?}");
+    }
+
+    #[test]
+    fn what_malloc_ignores_has_no_effect() {
+        let verdict = |name: &str, value: &str| {
+            let variable = format!("{name}={value}");
+            verdicts(&[(name, value)], &[("GLIBC_TUNABLES", variable.as_str())]).remove(0)
+        };
+        for (name, value) in [
+            ("glibc.malloc.tcache_max", "8388608"),
+            ("glibc.malloc.tcache_count", "65536"),
+            ("glibc.malloc.mxfast", "161"),
+            ("glibc.malloc.mxfast", "-1"),
+            ("glibc.malloc.arena_max", "0"),
+            ("glibc.malloc.arena_test", "0"),
+        ] {
+            let found = verdict(name, value);
+            assert!(matches!(found, Verdict::WithoutEffect { .. }), "{name}={value}: {found:?}");
+        }
+        for (name, value) in [
+            ("glibc.malloc.tcache_max", "1032"),
+            ("glibc.malloc.tcache_count", "65535"),
+            ("glibc.malloc.mxfast", "160"),
+            ("glibc.malloc.trim_threshold", "-1"),
+            ("glibc.malloc.top_pad", "0"),
+        ] {
+            assert_eq!(verdict(name, value), Verdict::Taken, "{name}={value}");
+        }
     }
 
     #[test]

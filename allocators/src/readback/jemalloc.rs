@@ -10,6 +10,7 @@ use std::ptr;
 
 use super::{Proof, Verdict};
 use crate::identity::serving_object;
+use crate::number::parse_number;
 use crate::symbol::{self, Mallctl};
 use crate::variant::Setting;
 
@@ -101,19 +102,6 @@ fn judge(found: &Value, asked: &str) -> Verdict {
         Value::Text(text) => text.clone(),
     };
     Verdict::Differs { found }
-}
-
-/// A number as jemalloc reads it: decimal, 0x or 0.
-pub(crate) fn parse_number(text: &str) -> Option<i128> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let magnitude = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        u64::from_str_radix(hex, 16)
-    } else if digits.len() > 1 && digits.starts_with('0') {
-        u64::from_str_radix(&digits[1..], 8)
-    } else {
-        digits.parse()
-    };
-    Some(sign * i128::from(magnitude.ok()?))
 }
 
 /// Corrects verdicts by what jemalloc wrote at its start: an option whose value cannot be read, and about

@@ -3,8 +3,8 @@
 //! Its options have numbers too (`mi_option_get`), but those change from version to version, and only the list
 //! has names. Two lines matter: `option 'NAME': VALUE [KiB]`, and the warning that names an option's older name.
 
-use super::jemalloc::parse_number;
 use super::{Proof, Verdict};
+use crate::number::parse_number;
 use crate::variant::Setting;
 
 /// The variable that makes mimalloc print its options.

@@ -8,9 +8,9 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
 
-use super::jemalloc::parse_number;
 use super::{Proof, Verdict};
 use crate::identity::serving_object;
+use crate::number::parse_number;
 use crate::symbol::{self, Object};
 use crate::variant::Setting;
 

@@ -104,8 +104,11 @@ impl Candidates {
         let listed = git(&["rev-list", "--reverse", "--first-parent", &range])?;
         let mut hashes = vec![good.clone()];
         hashes.extend(listed.lines().map(str::to_owned));
-        if hashes.last() != Some(&bad) {
-            return Err(BisectError::Usage(format!("commit {bad} does not come after {good}")));
+        // git lists the commits of another branch too: those since the two parted.
+        let is_next = |first: &String| parse(&format!("{first}^")).is_ok_and(|parent| parent == good);
+        if hashes.last() != Some(&bad) || !hashes.get(1).is_none_or(is_next) {
+            let what = format!("commit {bad} does not come after {good} along first parents");
+            return Err(BisectError::Usage(what));
         }
         let place = tempfile::Builder::new()
             .prefix("heaplab-bisect-")

@@ -205,13 +205,7 @@ impl Campaign<'_> {
             known = job.need.map_or(known, |need| need.known);
         }
         let warmable = job.need.is_some() || !needs_warm_memory(step.pass, pace);
-        let limits = self.options.group.as_ref();
-        let group = limits.map(Group::create).transpose().map_err(MeasureError::Group)?;
-        job.group_processes = group.as_ref().map(Group::processes_file);
-        let ends = Ends { timeout: self.timeout(), stop: self.stop, group: group.as_ref() };
-        let end = run_worker(&job, &environment, shown_cpus, &ends);
-        job.group_processes = None;
-        match end.map_err(MeasureError::Start)? {
+        match self.run_in_group(&job, &environment, shown_cpus)? {
             End::Stopped => Ok(None),
             End::Reply(reply) => {
                 taken.reply = *reply;
@@ -235,6 +229,20 @@ impl Campaign<'_> {
         }
     }
 
+    /// Runs a worker, under the run's limits in a control group of its own.
+    fn run_in_group(
+        &self,
+        job: &Job,
+        environment: &[(String, String)],
+        shown_cpus: Option<u32>,
+    ) -> Result<End, MeasureError> {
+        let limits = self.options.group.as_ref();
+        let group = limits.map(Group::create).transpose().map_err(MeasureError::Group)?;
+        let job = Job { group_processes: group.as_ref().map(Group::processes_file), ..job.clone() };
+        let ends = Ends { group: group.as_ref(), ..self.ends() };
+        run_worker(&job, environment, shown_cpus, &ends).map_err(MeasureError::Start)
+    }
+
     /// Measures the same load again under the job's layout; false if the run was stopped. If it fails, the sample says
     /// so and otherwise stays unchanged.
     fn take_twin(
@@ -245,8 +253,7 @@ impl Campaign<'_> {
         taken: &mut Taken<'_>,
     ) -> Result<bool, MeasureError> {
         environment.extend(job.layout_seed.map(|seed| (PADDING_VARIABLE.to_owned(), padding(seed))));
-        let end = run_worker(job, &environment, shown_cpus, &self.ends());
-        match end.map_err(MeasureError::Start)? {
+        match self.run_in_group(job, &environment, shown_cpus)? {
             End::Stopped => return Ok(false),
             End::Reply(reply) if reply.status == Status::Ok => taken.twin = Some(*reply),
             End::Reply(reply) => {

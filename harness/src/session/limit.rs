@@ -15,7 +15,7 @@ use super::program::ProgramTrials;
 use super::programs::{Compiled, compile_workloads};
 use super::replays::Replays;
 use super::variants::prove_variants;
-use crate::design::{Pass, RunOptions, Step};
+use crate::design::{Pass, RunOptions, Step, show_percent};
 use crate::group::GroupLimits;
 use crate::measure::Variation;
 use crate::results::{Rows, Sample, Status};
@@ -74,12 +74,12 @@ pub fn find_limits(
     let mut options = question.options.clone();
     options.group = Some(GroupLimits::default());
     check_group(&options)?;
-    let most_bytes = procfs::Current::current().map(|memory: procfs::Meminfo| memory.mem_total);
-    let most_bytes =
-        most_bytes.map_err(SessionError::failed("cannot read how much memory this machine has"))?;
+    let memory: procfs::Meminfo = procfs::Current::current()
+        .map_err(SessionError::failed("cannot read how much memory this machine has"))?;
+    let machine = Machine { memory_bytes: memory.mem_total, has_swap: memory.swap_total > 0 };
     if let Some(command) = &question.command {
         let mut trials = ProgramTrials::find(&options, command, stop, listener)?;
-        return search_all(question, most_bytes, trials.labels(), listener, |variant, _, limits| {
+        return search_all(question, machine, trials.labels(), listener, |variant, _, limits| {
             trials.take(variant, limits)
         });
     }
@@ -90,7 +90,7 @@ pub fn find_limits(
     let variations = prove_variants(&replays.variants, replays.replay.cpus, listener)?;
     let Some(compiled) = compile_workloads(&replays, stop, listener)? else { return Ok(None) };
     let labels = replays.variants.iter().map(|variant| variant.label.clone()).collect();
-    search_all(question, most_bytes, labels, listener, |variant, block, limits| {
+    search_all(question, machine, labels, listener, |variant, block, limits| {
         replays.options.group = Some(limits);
         let step = Step { block, workload: 0, pass: Pass::Memory, variant };
         replay_once(&replays, &compiled, &variations, step, stop)
@@ -124,7 +124,7 @@ fn replay_once(
 /// Searches the limits of every variant. `take` takes a sample of a variant, in a block, under limits.
 fn search_all(
     question: &LimitQuestion,
-    most_bytes: u64,
+    machine: Machine,
     labels: Vec<String>,
     listener: Listener<'_>,
     mut take: impl FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>,
@@ -138,7 +138,7 @@ fn search_all(
             is_replay: question.command.is_none(),
             ..LimitRow::default()
         };
-        let mut search = Search { question, most_bytes, listener, row, variant, take: &mut take };
+        let mut search = Search { question, machine, listener, row, variant, take: &mut take };
         if !search.run()? {
             return Ok(None);
         }
@@ -147,10 +147,17 @@ fn search_all(
     Ok(Some(rows))
 }
 
+/// What the machine has.
+#[derive(Debug, Clone, Copy)]
+struct Machine {
+    memory_bytes: u64,
+    has_swap: bool,
+}
+
 /// The search of one variant.
 struct Search<'a, F> {
     question: &'a LimitQuestion,
-    most_bytes: u64,
+    machine: Machine,
     listener: Listener<'a>,
     row: LimitRow,
     variant: usize,
@@ -176,14 +183,14 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
             self.row.fault = Some("its memory was not seen: it ended too soon".to_owned());
             return Ok(true);
         };
-        let most = self.most_bytes;
+        let most = self.machine.memory_bytes;
         let Some(found) = find_smallest(guess, most, |limit| self.holds(limit, None))? else {
-            return Ok(false);
+            return Ok(self.row.fault.is_some());
         };
-        self.note_limit(found);
-        let (Some(slowdown), Some(wall_ns), Some(smallest)) =
-            (self.question.slowdown, wall_ns, self.row.limit_bytes)
-        else {
+        let Some(smallest) = self.note_limit(found) else { return Ok(true) };
+        let Some(slowdown) = self.question.slowdown else { return Ok(true) };
+        let Some(wall_ns) = wall_ns else {
+            self.row.fault = Some("how long it takes without a limit is not known".to_owned());
             return Ok(true);
         };
         let longest_ns = wall_ns * (1.0 + slowdown);
@@ -194,29 +201,46 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
             false => self.holds(limit, Some(longest_ns)),
         })?
         else {
-            return Ok(false);
+            return Ok(self.row.fault.is_some());
         };
-        if let Some(found) = found {
-            (self.row.slowed_limit_bytes, self.row.slowed_failed_bytes) =
-                (Some(found.held_bytes), found.failed_bytes);
+        match found {
+            Some(found) => {
+                (self.row.slowed_limit_bytes, self.row.slowed_failed_bytes) =
+                    (Some(found.held_bytes), found.failed_bytes);
+            }
+            None => {
+                self.row.fault = Some(format!(
+                    "it took more than {} longer even under a limit of this machine's whole memory: its times vary too much",
+                    show_percent(slowdown)
+                ));
+            }
         }
         Ok(true)
     }
 
-    fn note_limit(&mut self, found: Option<Found>) {
+    /// The smallest limit, if one was found.
+    fn note_limit(&mut self, found: Option<Found>) -> Option<u64> {
         match found {
             Some(found) => {
                 (self.row.limit_bytes, self.row.failed_bytes) = (Some(found.held_bytes), found.failed_bytes);
             }
             None => self.row.fault = Some("not ok under a limit of this machine's whole memory".to_owned()),
         }
+        self.row.limit_bytes
     }
 
-    /// Whether every sample finishes under a limit, and the median one within a time; none if it was stopped.
+    /// Whether every sample finishes under a limit, and the median one within a time; none if it was stopped, or if a
+    /// sample failed for another reason than the limit.
     fn holds(&mut self, limit: u64, longest_ns: Option<f64>) -> Result<Option<bool>, SessionError> {
         let Some(samples) = self.samples(Some(limit))? else { return Ok(None) };
-        if samples.iter().any(|sample| sample.status != Status::Ok) {
-            return Ok(Some(false));
+        if let Some(failed) = samples.iter().find(|sample| sample.status != Status::Ok) {
+            if is_of_limit(failed) {
+                return Ok(Some(false));
+            }
+            let why = failed.status_detail.as_deref().unwrap_or("for an unknown reason");
+            self.row.fault =
+                Some(format!("a sample failed under {limit} bytes without reaching this limit: {why}"));
+            return Ok(None);
         }
         let times: Vec<f64> =
             samples.iter().filter_map(|sample| sample.wall_ns).map(|time| time as f64).collect();
@@ -226,7 +250,9 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
 
     /// Takes samples under a limit, until one is not ok; none if it was stopped.
     fn samples(&mut self, limit: Option<u64>) -> Result<Option<Vec<Sample>>, SessionError> {
-        let limits = GroupLimits { max_bytes: limit, ..GroupLimits::default() };
+        // What is swapped out would need memory where there is no swap, as in most containers.
+        let swap_max_bytes = limit.filter(|_| self.machine.has_swap).map(|_| 0);
+        let limits = GroupLimits { max_bytes: limit, swap_max_bytes, ..GroupLimits::default() };
         let mut samples = Vec::new();
         for block in 0..self.question.options.reps {
             let Some(sample) = (self.take)(self.variant, block, limits)? else { return Ok(None) };
@@ -241,8 +267,30 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
         let under =
             limit.map_or_else(|| "without a limit".to_owned(), |limit| format!("under {limit} bytes"));
         let ok = samples.iter().filter(|sample| sample.status == Status::Ok).count();
-        let text = format!("{} {under}: {ok} of {} finished", self.row.variant, self.question.options.reps);
+        let mut text =
+            format!("{} {under}: {ok} of {} finished", self.row.variant, self.question.options.reps);
+        if let Some(why) = samples
+            .iter()
+            .find_map(|sample| sample.status_detail.as_ref().filter(|_| sample.status != Status::Ok))
+        {
+            text += &format!("; {why}");
+        }
         (self.listener)(&Notice::Say(text));
         Ok(Some(samples))
     }
+}
+
+/// Whether the limit may be why a sample failed: its group reached it, or the allocator found no memory.
+fn is_of_limit(failed: &Sample) -> bool {
+    let reached = failed.group_max_events.is_some_and(|events| events > 0)
+        || failed.group_oom_kills.is_some_and(|kills| kills > 0);
+    let could_run = !matches!(
+        failed.status,
+        Status::Refused
+            | Status::NotInjected
+            | Status::UnknownSetting
+            | Status::CheckFailed
+            | Status::CrashAtStart
+    );
+    failed.status == Status::Oom || (reached && could_run)
 }

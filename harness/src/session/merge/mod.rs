@@ -41,7 +41,7 @@ pub struct Merged {
     pub samples: usize,
     /// Samples that are not ok.
     pub failed: usize,
-    /// Whether no unit is missing.
+    /// Whether no unit is missing, and no run was interrupted before its goal.
     pub is_whole: bool,
     /// Kinds of machines.
     pub machines: usize,
@@ -64,8 +64,11 @@ pub fn merge_runs(merge: &Merge, stop: &AtomicBool) -> Result<Option<Merged>, Se
     if let Some(missing) = missing.as_ref().filter(|_| !merge.allow_missing) {
         return Err(usage(format!("{missing}; measure them, or add --allow-missing")));
     }
-    let notes: Vec<String> = missing.into_iter().chain(inventory.describe_machines(&kinds)).collect();
-    let file = run_file(merge, &sources, &kinds, &inventory, &notes);
+    let unfinished = describe_unfinished(&sources);
+    let is_whole = inventory.is_whole() && unfinished.is_none();
+    let told = [missing, unfinished].into_iter().flatten();
+    let notes: Vec<String> = told.chain(inventory.describe_machines(&kinds)).collect();
+    let file = RunFile { finished: is_whole, ..run_file(merge, &sources, &kinds, &inventory, &notes) };
     let mut directory = MergedDirectory::create(&merge.output, &file.run_id).map_err(refuse_full)?;
     for sample in inventory.in_order() {
         if stop.load(Ordering::Relaxed) {
@@ -79,10 +82,21 @@ pub fn merge_runs(merge: &Merge, stop: &AtomicBool) -> Result<Option<Merged>, Se
         units: inventory.units(),
         samples: inventory.in_order().count(),
         failed: inventory.in_order().filter(|sample| !sample.rows.is_ok).count(),
-        is_whole: inventory.is_whole(),
+        is_whole,
         machines: kinds.count(),
         notes,
     }))
+}
+
+/// The runs that were to go on until their intervals are narrow enough, and were stopped before; none if there are none.
+/// Their plan does not say how many units they have.
+fn describe_unfinished(sources: &[Source]) -> Option<String> {
+    let unfinished = sources.iter().filter(|source| {
+        source.file.options.replay.as_ref().is_some_and(|replay| replay.until.is_some())
+            && !source.file.finished
+    });
+    let names: Vec<String> = unfinished.map(|source| source.directory.display().to_string()).collect();
+    (!names.is_empty()).then(|| format!("interrupted before --until was reached: {}", names.join(", ")))
 }
 
 /// An output that already exists is the user's mistake.
@@ -130,7 +144,6 @@ fn run_file(
         started_utc: started,
         shard: None,
         argv: merge.argv.clone(),
-        finished: inventory.is_whole(),
         warnings,
         machine: common_facts(&machines),
         machines,
