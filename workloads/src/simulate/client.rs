@@ -8,6 +8,8 @@ pub(super) struct Client {
     /// Counts its connections: anything scheduled for an earlier one is void.
     pub(super) serial: u32,
     pub(super) exchange: Exchange,
+    /// When the connection's lifetime ends.
+    pub(super) end_ns: u64,
     /// Whether the connection is to be closed after the exchange.
     pub(super) closing: bool,
     /// Its position in the list of idle clients.

@@ -6,6 +6,7 @@
 use super::block::Block;
 use super::client::Exchange;
 use super::definition::Process;
+use super::distribution::Shape;
 use super::request::grown;
 use super::server::{Actor, LOOP, Server};
 
@@ -23,8 +24,8 @@ impl Server {
         }
         client.blocks.push(self.heap.malloc(LOOP, plan.buffer_bytes));
         client.serial = client.serial.wrapping_add(1);
-        let end_ns = self.now_ns.saturating_add(plan.lifetime.draw(&mut self.randoms.connections));
-        self.schedule.enter(end_ns, Actor::Expire(index, client.serial));
+        client.end_ns = self.now_ns.saturating_add(plan.lifetime.draw(&mut self.randoms.connections));
+        self.schedule.enter(client.end_ns, Actor::Expire(index, client.serial));
         self.counts.opened += 1;
         self.count_open();
         self.become_idle(index);
@@ -82,12 +83,37 @@ impl Server {
         client.exchange = Exchange::Idle;
         client.idle_at = self.idle.len();
         self.idle.push(index);
-        if self.definition.arrivals.process == Process::Closed {
-            let think = self.definition.arrivals.think.draw(&mut self.randoms.arrivals);
-            if let Some(time_ns) = self.load.after(self.now_ns, think as f64) {
-                self.schedule.enter(time_ns, Actor::Send(index, client.serial));
+        let (serial, end_ns) = (client.serial, client.end_ns);
+        if self.definition.arrivals.process == Process::Closed
+            && let Some(wait_ns) = self.draw_think(end_ns)
+            && let Some(time_ns) = self.load.after(self.now_ns, wait_ns)
+        {
+            self.schedule.enter(time_ns, Actor::Send(index, serial));
+        }
+    }
+
+    /// The load that passes before a client's next simulated request; none if its connection closes earlier, at
+    /// `end_ns`.
+    ///
+    /// In a thinned load a client thinks before each request, and each is simulated with the same probability: a
+    /// reconnect cuts off one think, as it does in the whole load. The sum of these exponential thinks is itself
+    /// exponential, so one draw, which the load clock stretches, stands for all.
+    fn draw_think(&mut self, end_ns: u64) -> Option<f64> {
+        let think = &self.definition.arrivals.think;
+        let random = &mut self.randoms.arrivals;
+        let thinned = self.definition.thinned;
+        if thinned == 1.0 || think.shape == Shape::Exponential {
+            return Some(think.draw(random) as f64);
+        }
+        let most = self.load.most_between(self.now_ns, end_ns);
+        let mut sum_ns = 0.0;
+        while sum_ns <= most {
+            sum_ns += think.draw(random) as f64 / thinned;
+            if random.chance(1.0 / thinned) {
+                return Some(sum_ns);
             }
         }
+        None
     }
 
     fn leave_idle(&mut self, index: u32) {

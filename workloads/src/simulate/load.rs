@@ -24,6 +24,8 @@ pub(super) struct LoadClock {
     curve: Curve,
     bursts: Switch,
     thinned: f64,
+    /// No factor is larger.
+    highest: f64,
     /// Whether the last wait outlasts more changes than may be held.
     is_stuck: bool,
 }
@@ -44,8 +46,11 @@ impl LoadClock {
     /// for the bursts.
     pub(super) fn new(definition: &Definition, phases: Vec<(u64, f64)>, random: Random) -> LoadClock {
         let arrivals = &definition.arrivals;
+        let phase = phases.iter().map(|(_, factor)| *factor).fold(0.0, f64::max);
+        let curve = arrivals.curve.factors.iter().copied().reduce(f64::max).unwrap_or(1.0);
         LoadClock {
             phases,
+            highest: phase * curve * arrivals.bursts.rate.max(1.0) / definition.thinned,
             curve: arrivals.curve.clone(),
             bursts: Switch::new(arrivals.bursts.clone(), random),
             thinned: definition.thinned,
@@ -81,6 +86,12 @@ impl LoadClock {
         }
         self.is_stuck = true;
         None
+    }
+
+    /// The most load that can come from `from_ns` to `to_ns`.
+    pub(super) fn most_between(&self, from_ns: u64, to_ns: u64) -> f64 {
+        let end_ns = self.phases.last().map_or(0, |(end_ns, _)| *end_ns);
+        to_ns.min(end_ns).saturating_sub(from_ns) as f64 * self.highest
     }
 
     /// The factor at `at_ns`, and until when it holds; none after the last phase, or when the load changed too often.
@@ -239,6 +250,20 @@ mod tests {
         let mut clock = clock(vec![(1_000_000, 2.0)]);
         clock.thinned = 100.0;
         assert_eq!(clock.after(0, 40.0), Some(2000));
+    }
+
+    #[test]
+    fn no_more_load_comes_than_the_highest_factors_bring() {
+        let mut definition = definition();
+        definition.arrivals.curve = Curve { factors: vec![0.5, 3.0], period_ns: 10 };
+        definition.arrivals.bursts = bursts(4.0, 1, 1);
+        definition.thinned = 2.0;
+        let clock = LoadClock::new(&definition, vec![(100, 1.0), (200, 2.0)], Random::new(1, 0));
+        assert_eq!(clock.most_between(50, 150), 100.0 * 2.0 * 3.0 * 4.0 / 2.0);
+        assert_eq!((clock.most_between(150, 900), clock.most_between(300, 900)), (600.0, 0.0));
+        definition.arrivals.bursts.rate = 0.5;
+        let clock = LoadClock::new(&definition, vec![(100, 1.0)], Random::new(1, 0));
+        assert_eq!(clock.most_between(0, 100), 150.0);
     }
 
     #[test]

@@ -180,6 +180,27 @@ fn bursts_come_and_go() {
     assert!(variance > 4.0 * mean, "{mean} {variance}");
 }
 
+/// Whatever the think times are, and however many of them a connection outlives.
+#[test]
+fn a_thinned_closed_loop_simulates_one_request_in_so_many() {
+    let shapes: [&[&str]; 4] = [
+        &["arrivals.think.distribution=fixed"],
+        &["arrivals.think.distribution=exponential"],
+        &["arrivals.think.distribution=lognormal", "arrivals.think.sigma=1"],
+        &["arrivals.think.distribution=pareto", "arrivals.think.alpha=2.5"],
+    ];
+    for shape in shapes {
+        let requests = |thinned: &str, duration_s: f64| {
+            let lives = ["connection.lifetime.mean=60s", "arrivals.curve=[0.5, 1.5]", "arrivals.period=50s"];
+            let overrides = [steady(&lives), shape.to_vec(), vec![thinned]].concat();
+            let mut simulation = simulation(3, duration_s, &overrides);
+            drain(&mut simulation);
+            simulation.counts().requests as f64 / duration_s
+        };
+        near(50.0 * requests("thinned=50", 40_000.0), requests("thinned=1", 2_000.0), 0.03);
+    }
+}
+
 #[test]
 fn what_is_thinned_says_so() {
     let note = |simulation: &Simulation| {
