@@ -154,7 +154,7 @@ mod tests {
             requests: 1.0,
             objects: 1.0,
             hits: 1.0,
-            lifetime: Times { shape: Shape::Fixed, mean_ns: 50 },
+            lifetime: Times::new(Shape::Fixed, 50),
             sweep_ns: 1,
         })
     }

@@ -113,6 +113,11 @@ pub(super) fn quantiles(sizes: &Sizes, count: usize) -> Vec<u32> {
     (0..count).map(|part| sample[part * draws + draws / 2] as u32).collect()
 }
 
+/// The longest draw of a time, in means.
+const MOST_MEANS: f64 = 1000.0;
+/// A mean that the cut of the longest draws changes by less than this share is left as it is.
+const CUT_MOST: f64 = 1e-6;
+
 /// A distribution of times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Times {
@@ -120,10 +125,18 @@ pub struct Times {
     pub shape: Shape,
     /// Its mean in ns.
     pub mean_ns: u64,
+    /// The factor on draws that restores the mean after the longest are cut.
+    stretch: f64,
 }
 
 impl Times {
-    /// A draw, at least `1` ns and at most a thousand means.
+    /// Times of this shape and mean.
+    pub(super) fn new(shape: Shape, mean_ns: u64) -> Times {
+        let stretch = stretch(&shape);
+        Times { shape, mean_ns, stretch }
+    }
+
+    /// A draw, at least 1 ns and at most a thousand means.
     pub(super) fn draw(&self, random: &mut Random) -> u64 {
         let mean = self.mean_ns as f64;
         let factor = match &self.shape {
@@ -134,8 +147,49 @@ impl Times {
             Shape::Lognormal { sigma } => libm::exp(sigma * random.normal() - sigma * sigma / 2.0),
             Shape::Pareto { alpha } => (alpha - 1.0) / alpha * libm::pow(1.0 - random.unit(), -1.0 / alpha),
         };
-        ((mean * factor.min(1000.0)) as u64).max(1)
+        ((mean * (factor * self.stretch).min(MOST_MEANS)) as u64).max(1)
     }
+}
+
+/// The factor by which a law of mean 1 must be stretched so that its mean is 1 with draws above [`MOST_MEANS`] cut to
+/// that.
+fn stretch(shape: &Shape) -> f64 {
+    let mean = |factor: f64| factor * cut_mean(shape, MOST_MEANS / factor);
+    if mean(1.0) > 1.0 - CUT_MOST {
+        return 1.0;
+    }
+    // The mean grows with the factor, to far above 1.
+    let (mut low, mut high) = (1.0, 2.0);
+    while mean(high) < 1.0 {
+        high *= 2.0;
+    }
+    for _ in 0..f64::MANTISSA_DIGITS {
+        let middle = (low + high) / 2.0;
+        if mean(middle) < 1.0 { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// The mean of a law of mean 1 whose draws above `most` are cut to that.
+fn cut_mean(shape: &Shape, most: f64) -> f64 {
+    match shape {
+        // The integral of the share of longer draws, from 0 to `most`.
+        Shape::Pareto { alpha } => {
+            let lowest = (alpha - 1.0) / alpha;
+            if most <= lowest { most } else { 1.0 - most * libm::pow(lowest / most, *alpha) / (alpha - 1.0) }
+        }
+        Shape::Lognormal { sigma } if *sigma > 0.0 => {
+            let cut = (libm::log(most) + sigma * sigma / 2.0) / sigma;
+            normal_above(sigma - cut) + most * normal_above(cut)
+        }
+        Shape::Exponential => 1.0 - libm::exp(-most),
+        Shape::Fixed | Shape::Lognormal { .. } | Shape::Empirical(_) => most.min(1.0),
+    }
+}
+
+/// The share of normal draws (mean 0, deviation 1) above `from`.
+pub(super) fn normal_above(from: f64) -> f64 {
+    0.5 * libm::erfc(from * core::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]
@@ -166,9 +220,26 @@ mod tests {
             [Shape::Fixed, Shape::Exponential, Shape::Lognormal { sigma: 0.8 }, Shape::Pareto { alpha: 3.0 }];
         for shape in shapes {
             let mut random = Random::new(1, 0);
-            let times = Times { shape: shape.clone(), mean_ns: 1_000_000 };
+            let times = Times::new(shape.clone(), 1_000_000);
+            assert_eq!(times.stretch, 1.0, "{shape:?}");
             let mean = (0..DRAWS).map(|_| times.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
             assert!((mean / 1e6 - 1.0).abs() < 0.02, "{shape:?}: {mean}");
+        }
+    }
+
+    #[test]
+    fn heavy_tailed_times_have_their_mean_although_the_longest_are_cut() {
+        let pareto = [1.01, 1.1, 1.2, 1.5, 2.0].map(|alpha| Shape::Pareto { alpha });
+        let lognormal = [2.0, 3.0, 4.0, 5.0].map(|sigma| Shape::Lognormal { sigma });
+        for shape in pareto.into_iter().chain(lognormal) {
+            let mut random = Random::new(1, 0);
+            let times = Times::new(shape.clone(), 1_000_000);
+            let draws = (0..5 * DRAWS).map(|_| times.draw(&mut random));
+            let (sum, longest) =
+                draws.fold((0.0, 0), |(sum, longest), draw| (sum + draw as f64, draw.max(longest)));
+            let mean = sum / (5 * DRAWS) as f64;
+            assert!((mean / 1e6 - 1.0).abs() < 0.08, "{shape:?}: {mean}");
+            assert!(longest <= 1_000_000_000, "{shape:?}: {longest}");
         }
     }
 

@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn bursts(rate: f64, length_ns: u64, gap_ns: u64) -> Bursts {
-        let times = |mean_ns| Times { shape: Shape::Exponential, mean_ns };
+        let times = |mean_ns| Times::new(Shape::Exponential, mean_ns);
         Bursts { rate, length: times(length_ns), gap: times(gap_ns) }
     }
 

@@ -236,7 +236,7 @@ fn sizes(fields: &mut Fields, key: &str, most: u64) -> Result<Sizes, DefinitionE
 fn times(fields: &mut Fields, key: &str, least_ns: f64) -> Result<Times, DefinitionError> {
     // Below an exponent of 1 a power law has no mean.
     let shape = shape(fields, key, 1.01, &[])?.unwrap_or(Shape::Fixed);
-    Ok(Times { shape, mean_ns: fields.time_ns(&format!("{key}.mean"), least_ns, MAX_TIME_NS)? })
+    Ok(Times::new(shape, fields.time_ns(&format!("{key}.mean"), least_ns, MAX_TIME_NS)?))
 }
 
 /// The shape of the distribution `key`; none if it is one of those in `more`.
