@@ -55,62 +55,84 @@ impl Sizes {
     }
 }
 
-/// A distribution of small sizes as a table of quantiles: for values drawn for every object.
-///
-/// PERF: a lookup instead of a logarithm, a root, a sine and an exponential: 4 ns instead of 45. The
-/// price is that the tail ends at the table's outermost quantile, 1 in 8,192.
-#[derive(Debug, Clone)]
-pub(super) struct SizeTable {
-    sizes: Vec<u32>,
+/// What part of the draws, and of their bytes, lies at or above a size.
+pub(super) struct Tails<'a> {
+    sizes: &'a Sizes,
+    /// Of an empirical distribution: each size with its tail, from the smallest.
+    rows: Vec<(u64, f64, f64)>,
 }
 
-/// Bits that draw an entry of a [`SizeTable`].
-const TABLE_BITS: u32 = 12;
-const TABLE_ENTRIES: usize = 1 << TABLE_BITS;
-
-impl SizeTable {
-    /// The table of `sizes`, which must be below 4 GiB.
-    pub(super) fn new(sizes: &Sizes) -> SizeTable {
-        SizeTable { sizes: quantiles(sizes, TABLE_ENTRIES) }
+impl Tails<'_> {
+    /// Those of `sizes`.
+    pub(super) fn of(sizes: &Sizes) -> Tails<'_> {
+        let rows = match &sizes.shape {
+            Shape::Empirical(table) => table.tails(),
+            _ => Vec::new(),
+        };
+        Tails { sizes, rows }
     }
 
-    /// A draw.
-    #[inline]
-    pub(super) fn draw(&self, random: &mut Random) -> u64 {
-        u64::from(self.sizes[random.bits(TABLE_BITS) as usize])
-    }
-
-    /// The table restricted to sizes that are `wanted`, and their share.
-    pub(super) fn retain(mut self, wanted: impl Fn(u64) -> bool) -> (SizeTable, f64) {
-        let all = self.sizes.clone();
-        self.sizes.retain(|size| wanted(u64::from(*size)));
-        let share = self.sizes.len() as f64 / all.len() as f64;
-        if self.sizes.is_empty() {
-            self.sizes = all;
-        } else {
-            // The same number of entries, since a draw picks one of a power of two.
-            let left = std::mem::take(&mut self.sizes);
-            self.sizes = (0..TABLE_ENTRIES).map(|entry| left[entry * left.len() / TABLE_ENTRIES]).collect();
+    /// The share of draws of `from` bytes or more, and their part of the mean of all draws, in bytes.
+    pub(super) fn at(&self, from: u64) -> (f64, f64) {
+        let Sizes { shape, median_bytes, min_bytes, max_bytes } = self.sizes;
+        if let Shape::Empirical(_) = shape {
+            let first = self.rows.partition_point(|(size, ..)| *size < from);
+            return self.rows.get(first).map_or((0.0, 0.0), |(_, share, bytes)| (*share, *bytes));
         }
-        (self, share)
-    }
-
-    /// The mean of the draws in bytes.
-    #[cfg(test)]
-    pub(super) fn mean(&self) -> f64 {
-        self.sizes.iter().map(|size| f64::from(*size)).sum::<f64>() / self.sizes.len() as f64
+        if from > *max_bytes {
+            return (0.0, 0.0);
+        }
+        let (median, most) = (*median_bytes as f64, *max_bytes as f64);
+        let least = from.max(*min_bytes) as f64;
+        let share = share_above(shape, least / median);
+        let mut bytes = least * share + median * integral(shape, least / median, most / median);
+        if !matches!(shape, Shape::Fixed) {
+            // Draws lose their fraction: half a byte on average.
+            bytes -= (share - share_above(shape, most / median)) / 2.0;
+        }
+        match from <= *min_bytes {
+            true => (1.0, bytes + least * (1.0 - share)),
+            false => (share, bytes),
+        }
     }
 }
 
-/// The middles of `count` equal parts of the draws of `sizes`, from the smallest.
-pub(super) fn quantiles(sizes: &Sizes, count: usize) -> Vec<u32> {
-    // From a large, fixed sample: one method for every shape, including an empirical one.
-    const SAMPLE: usize = 1 << 16;
-    let draws = SAMPLE.div_ceil(count.max(1));
-    let mut random = Random::new(0, 0);
-    let mut sample: Vec<u64> = (0..count * draws).map(|_| sizes.draw(&mut random, 1.0)).collect();
-    sample.sort_unstable();
-    (0..count).map(|part| sample[part * draws + draws / 2] as u32).collect()
+/// The share of draws of at least `from`, in a distribution of median 1 that has this shape.
+fn share_above(shape: &Shape, from: f64) -> f64 {
+    match shape {
+        Shape::Exponential => libm::exp(-from * core::f64::consts::LN_2),
+        Shape::Lognormal { sigma } if *sigma > 0.0 => normal_above(libm::log(from) / sigma),
+        Shape::Pareto { alpha } => 0.5 * libm::pow(from.max(lowest(*alpha)), -alpha),
+        Shape::Fixed | Shape::Lognormal { .. } | Shape::Empirical(_) => f64::from(from <= 1.0),
+    }
+}
+
+/// The integral of [`share_above`] between two bounds.
+fn integral(shape: &Shape, from: f64, to: f64) -> f64 {
+    let at = |bound: f64| bound * share_above(shape, bound);
+    match shape {
+        Shape::Exponential => (share_above(shape, from) - share_above(shape, to)) / core::f64::consts::LN_2,
+        // The mean between the bounds is that of the whole, times the share of a normal distribution moved by sigma.
+        Shape::Lognormal { sigma } if *sigma > 0.0 => {
+            let moved = |bound: f64| normal_above(libm::log(bound) / sigma - sigma);
+            libm::exp(sigma * sigma / 2.0) * (moved(from) - moved(to)) - at(from) + at(to)
+        }
+        Shape::Pareto { alpha } => {
+            let lowest = lowest(*alpha);
+            let (first, last) = (from.max(lowest), to.max(lowest));
+            let tail = match *alpha == 1.0 {
+                true => 0.5 * libm::log(last / first),
+                false => (at(first) - at(last)) / (alpha - 1.0),
+            };
+            (to.min(lowest) - from).max(0.0) + tail
+        }
+        Shape::Fixed | Shape::Lognormal { .. } | Shape::Empirical(_) => (to.min(1.0) - from).max(0.0),
+    }
+}
+
+/// The smallest draw of a Pareto distribution of median 1.
+fn lowest(alpha: f64) -> f64 {
+    libm::pow(2.0, -1.0 / alpha)
 }
 
 /// The longest draw of a time, in means.
@@ -244,13 +266,38 @@ mod tests {
     }
 
     #[test]
-    fn a_table_draws_as_its_distribution_does() {
-        let sizes = Sizes { max_bytes: 1 << 20, ..sizes(Shape::Lognormal { sigma: 0.8 }) };
-        let table = SizeTable::new(&sizes);
-        let expected = 10_000.0 * libm::exp(0.32);
-        assert!((table.mean() / expected - 1.0).abs() < 0.01, "{}", table.mean());
-        let mut random = Random::new(1, 0);
-        let mean = (0..DRAWS).map(|_| table.draw(&mut random) as f64).sum::<f64>() / DRAWS as f64;
-        assert!((mean / expected - 1.0).abs() < 0.02, "{mean}");
+    fn tails_are_those_of_the_draws() {
+        let table = SizeWeights::parse("700,1\n90,5\n2000,2\n40,0\n", "t.csv", (1, 9999)).unwrap();
+        let shapes = [
+            Shape::Fixed,
+            Shape::Exponential,
+            Shape::Lognormal { sigma: 1.2 },
+            Shape::Lognormal { sigma: 0.0 },
+            Shape::Pareto { alpha: 1.3 },
+            Shape::Pareto { alpha: 1.0 },
+            Shape::Pareto { alpha: 0.7 },
+            Shape::Empirical(table),
+        ];
+        for shape in shapes {
+            for (min_bytes, max_bytes) in [(1, 100_000), (200, 3000)] {
+                let sizes = Sizes { shape: shape.clone(), median_bytes: 600, min_bytes, max_bytes };
+                let mut random = Random::new(1, 0);
+                let draws: Vec<u64> = (0..DRAWS).map(|_| sizes.draw(&mut random, 1.0)).collect();
+                let mean = draws.iter().sum::<u64>() as f64 / DRAWS as f64;
+                for from in [0, 1, 100, 200, 201, 599, 600, 601, 1000, 2500, 3000, 3001, 20_000, 100_001] {
+                    let tail = draws.iter().filter(|draw| **draw >= from);
+                    let (count, sum) = tail.fold((0, 0), |(count, sum), draw| (count + 1, sum + draw));
+                    let (share, bytes) = Tails::of(&sizes).at(from);
+                    // An empirical distribution is not clamped: its rows are within the bounds.
+                    if matches!(shape, Shape::Empirical(_)) && min_bytes > 1 {
+                        continue;
+                    }
+                    let off = (share - f64::from(count) / DRAWS as f64).abs();
+                    assert!(off < 0.005, "{shape:?} from {from}: {share}, {count}");
+                    let off = (bytes - sum as f64 / DRAWS as f64).abs() / mean;
+                    assert!(off < 0.02, "{shape:?} from {from}: {bytes}, {sum}");
+                }
+            }
+        }
     }
 }

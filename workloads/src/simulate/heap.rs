@@ -206,6 +206,11 @@ impl Heap {
         self.pools.as_ref().and_then(|pools| pools.class(size))
     }
 
+    /// The largest size that lies in a pool; 0 without pools.
+    pub(super) fn largest_small(&self) -> u64 {
+        self.pools.as_ref().map_or(0, Pools::largest_small)
+    }
+
     /// `thread` collects `generation` and all younger ones.
     pub(super) fn collect(&mut self, thread: ThreadId, generation: usize) {
         let Some(collector) = &mut self.collector else { return };

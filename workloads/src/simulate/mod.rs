@@ -6,7 +6,7 @@
 //! record by record and holds what is live at that moment, however long it runs.
 //!
 //! The parts, in the order in which data goes through them: `units`, `weights` and `fields` read values,
-//! `definition` turns them into parameters; `distribution` draws, `schedule` and `load` say when; `log` makes
+//! `definition` turns them into parameters; `distribution` and `table` draw, `schedule` and `load` say when; `log` makes
 //! the events, `pools` and `collector` are an interpreter's layers in front of it, and `heap` combines these
 //! for `objects`, `parsing`, `cache`, `request`, `workers`, `event_loop` and `server`; `counts` counts.
 //!
@@ -43,6 +43,7 @@ mod request;
 mod schedule;
 mod server;
 mod surroundings;
+mod table;
 mod units;
 mod weights;
 mod workers;

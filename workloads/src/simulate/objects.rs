@@ -8,9 +8,10 @@ use heaplab_trace::ThreadId;
 
 use super::block::Block;
 use super::definition::Parsed;
-use super::distribution::quantiles;
+use super::distribution::{Sizes, Tails};
 use super::heap::{Heap, Kind};
 use super::random::{INDICES, Random};
+use super::table::{Part, quantiles, represents};
 
 /// Size classes of the runtime with the most.
 const CLASSES: usize = 64;
@@ -25,8 +26,21 @@ pub(super) struct ObjectTable {
     slots: Box<[u8; INDICES]>,
     sizes: Vec<u32>,
     containers: usize,
+    /// In place of the entries, if they do not represent the sizes.
+    exact: Option<Box<Exact>>,
     /// The share of objects that are containers of malloc's.
     pub(super) large_containers: f64,
+}
+
+/// The distributions of parsed objects.
+#[derive(Debug)]
+struct Exact {
+    container: Sizes,
+    string: Sizes,
+    /// The share of containers.
+    containers: f64,
+    /// Slots of leaves, by size.
+    slots: Vec<u8>,
 }
 
 /// An object that was drawn.
@@ -44,15 +58,39 @@ impl ObjectTable {
         let containers = (plan.containers * INDICES as f64).round() as usize;
         let mut sizes = quantiles(&plan.container, containers);
         sizes.extend(quantiles(&plan.string, INDICES - containers));
-        let slot = |(index, size): (usize, &u32)| {
-            let first = if index < containers { CLASSES } else { 0 };
-            let class = heap.class(u64::from(*size)).filter(|class| *class < CLASSES);
+        let slot_of = |first: usize, size: u64| {
+            let class = heap.class(size).filter(|class| *class < CLASSES);
             class.map_or(NO_SLOT, |class| (first + class) as u8)
+        };
+        let (of_containers, of_strings) = sizes.split_at(containers);
+        let parts = [
+            Part { quantiles: of_containers, sizes: &plan.container, share: plan.containers },
+            Part { quantiles: of_strings, sizes: &plan.string, share: 1.0 - plan.containers },
+        ];
+        if !represents(&parts) {
+            let large = Tails::of(&plan.container).at(heap.largest_small() + 1).0;
+            let exact = Exact {
+                container: plan.container.clone(),
+                string: plan.string.clone(),
+                containers: plan.containers,
+                slots: (0..=heap.largest_small()).map(|size| slot_of(0, size)).collect(),
+            };
+            return ObjectTable {
+                slots: Box::new([NO_SLOT; INDICES]),
+                sizes,
+                containers,
+                exact: Some(Box::new(exact)),
+                large_containers: plan.containers * large,
+            };
+        }
+        let slot = |(index, size): (usize, &u32)| {
+            slot_of(if index < containers { CLASSES } else { 0 }, u64::from(*size))
         };
         let mut slots = Box::new([NO_SLOT; INDICES]);
         slots.iter_mut().zip(sizes.iter().enumerate().map(slot)).for_each(|(entry, slot)| *entry = slot);
         let large = slots[..containers].iter().filter(|slot| **slot == NO_SLOT).count();
-        ObjectTable { slots, sizes, containers, large_containers: large as f64 / INDICES as f64 }
+        let large_containers = large as f64 / INDICES as f64;
+        ObjectTable { slots, sizes, containers, exact: None, large_containers }
     }
 
     fn drawn(&self, index: usize) -> Drawn {
@@ -61,6 +99,21 @@ impl ObjectTable {
             kind: if index < self.containers { Kind::Container } else { Kind::Leaf },
             is_small: self.slots[index] != NO_SLOT,
         }
+    }
+}
+
+impl Exact {
+    /// An object, and its slot.
+    fn draw(&self, random: &mut Random) -> (Drawn, usize) {
+        let is_container = random.chance(self.containers);
+        let (sizes, kind, first) = match is_container {
+            true => (&self.container, Kind::Container, CLASSES),
+            false => (&self.string, Kind::Leaf, 0),
+        };
+        let size = sizes.draw(random, 1.0);
+        let slot = self.slots.get(size as usize).copied().filter(|slot| *slot != NO_SLOT);
+        let slot = slot.map_or(usize::from(NO_SLOT), |slot| first + usize::from(slot));
+        (Drawn { size, kind, is_small: slot < SLOTS }, slot)
     }
 }
 
@@ -84,6 +137,9 @@ impl Run {
         count: u32,
         room: u64,
     ) -> (u32, u64, Option<Drawn>) {
+        if let Some(exact) = &table.exact {
+            return self.draw_exact(exact, random, count, room);
+        }
         let (mut added, mut containers, mut behind) = (0, 0, None);
         let counts = self.counts.get_or_insert_with(|| Box::new([0; SLOTS]));
         'drawing: while added < count {
@@ -111,6 +167,31 @@ impl Run {
                 counts[slot] += 1;
                 added += 1;
             }
+        }
+        self.objects += added;
+        (added, containers, behind)
+    }
+
+    /// The same with each object drawn by itself.
+    fn draw_exact(
+        &mut self,
+        exact: &Exact,
+        random: &mut Random,
+        count: u32,
+        room: u64,
+    ) -> (u32, u64, Option<Drawn>) {
+        let (mut added, mut containers, mut behind) = (0, 0, None);
+        let counts = self.counts.get_or_insert_with(|| Box::new([0; SLOTS]));
+        while added < count {
+            let (drawn, slot) = exact.draw(random);
+            let container = u64::from(drawn.kind == Kind::Container);
+            if !drawn.is_small || containers + container > room {
+                behind = Some(drawn);
+                break;
+            }
+            containers += container;
+            counts[slot] += 1;
+            added += 1;
         }
         self.objects += added;
         (added, containers, behind)
@@ -144,6 +225,8 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use super::super::distribution::Shape;
+    use super::super::weights::SizeWeights;
     use super::*;
     use crate::simulate::tests::{bare_heap, definition, python_heap};
 
@@ -168,6 +251,34 @@ mod tests {
         assert!((share(containers + large_containers) - 0.25).abs() < 0.005, "{containers}");
         assert!((share(large_containers) - table.large_containers).abs() < 0.002, "{large_containers}");
         assert_eq!(u64::from(run.objects()) + large, u64::from(DRAWS));
+    }
+
+    #[test]
+    fn rare_sizes_come_as_often_as_their_weights_say() {
+        const DRAWS: u32 = 400_000;
+        let sizes = SizeWeights::parse("56,99950\n1000000,50\n", "sizes.csv", (1, 1 << 20)).unwrap();
+        let mut plan = definition().parsed;
+        plan.string =
+            Sizes { shape: Shape::Empirical(sizes), median_bytes: 56, min_bytes: 1, max_bytes: 1 << 20 };
+        for heap in [python_heap(), bare_heap()] {
+            let table = ObjectTable::new(&plan, &heap);
+            let (mut run, mut random) = (Run::default(), Random::new(1, 0));
+            let (mut drawn, mut containers, mut large_containers, mut rare) = (0, 0, 0, 0);
+            while drawn < DRAWS {
+                let (added, of_these, behind) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
+                drawn += added + u32::from(behind.is_some());
+                containers += of_these;
+                if let Some(object) = behind {
+                    assert!(!object.is_small);
+                    large_containers += u64::from(object.kind == Kind::Container);
+                    rare += u64::from(object.size == 1_000_000);
+                }
+            }
+            let share = |count: u64| count as f64 / f64::from(DRAWS);
+            assert!((share(rare) / (0.75 * 5e-4) - 1.0).abs() < 0.2, "{rare}");
+            assert!((share(containers + large_containers) - 0.25).abs() < 0.005, "{containers}");
+            assert!((share(large_containers) - table.large_containers).abs() < 0.002, "{large_containers}");
+        }
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl Pools {
         (1..=self.geometry.small_bytes).contains(&size).then(|| self.geometry.class(size))
     }
 
+    /// The largest size that lies in a pool.
+    pub(super) fn largest_small(&self) -> u64 {
+        self.geometry.small_bytes
+    }
+
     /// Bytes of a place in the pools of `class`.
     pub(super) fn place_bytes(&self, class: usize) -> u64 {
         (class as u64 + 1) * self.geometry.class_bytes

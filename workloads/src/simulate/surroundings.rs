@@ -3,10 +3,10 @@
 use super::block::Block;
 use super::cache::Cache;
 use super::definition::Definition;
-use super::distribution::SizeTable;
 use super::heap::Heap;
 use super::objects::{ObjectTable, Run};
 use super::random::Random;
+use super::table::SizeTable;
 
 /// What the handling of a request draws on.
 pub(super) struct Surroundings<'a> {
@@ -49,7 +49,7 @@ impl Tables {
     /// others are drawn: five in six of a Python request's objects are such temporaries.
     pub(super) fn new(definition: &Definition, heap: &Heap) -> Tables {
         let temporary = SizeTable::new(&definition.temporary.size);
-        let (temporary, share) = temporary.retain(|size| heap.class(size).is_none());
+        let (temporary, share) = temporary.above(heap.largest_small());
         Tables {
             temporaries: definition.temporary.per_object * share,
             startup: SizeTable::new(&definition.startup.size),

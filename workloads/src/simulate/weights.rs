@@ -89,19 +89,39 @@ impl SizeWeights {
 
     /// Half of the draws lie at or below this.
     pub(super) fn median_bytes(&self) -> u64 {
-        let mut before = 0.0;
-        let mut rows: Vec<(u64, f64)> = Vec::new();
-        for &(size, sum) in self.rows.iter() {
-            rows.push((size, sum - before));
-            before = sum;
-        }
-        rows.sort_by_key(|(size, _)| *size);
+        let rows = self.ascending();
+        let whole: f64 = self.rows.last().map_or(0.0, |(_, sum)| *sum);
         let mut sum = 0.0;
         let half = rows.iter().find(|(_, weight)| {
             sum += weight;
-            sum >= before / 2.0
+            sum >= whole / 2.0
         });
         half.or(rows.last()).map_or(1, |(size, _)| *size)
+    }
+
+    /// Each size, from the smallest, with the share of draws that are as large or larger, and their part of the mean of
+    /// all draws, in bytes.
+    pub(super) fn tails(&self) -> Vec<(u64, f64, f64)> {
+        let rows = self.ascending();
+        let whole: f64 = rows.iter().map(|(_, weight)| weight).sum();
+        let (mut share, mut bytes) = (0.0, 0.0);
+        let tail = |(size, weight): &(u64, f64)| {
+            share += weight / whole;
+            bytes += weight / whole * *size as f64;
+            (*size, share, bytes)
+        };
+        let mut tails: Vec<(u64, f64, f64)> = rows.iter().rev().map(tail).collect();
+        tails.reverse();
+        tails
+    }
+
+    /// Sizes with their own weights, from the smallest.
+    fn ascending(&self) -> Vec<(u64, f64)> {
+        let before = std::iter::once(0.0).chain(self.rows.iter().map(|(_, sum)| *sum));
+        let mut rows: Vec<(u64, f64)> =
+            self.rows.iter().zip(before).map(|((size, sum), before)| (*size, sum - before)).collect();
+        rows.sort_by_key(|(size, _)| *size);
+        rows
     }
 }
 

@@ -1,6 +1,6 @@
 //! The shipped definitions: the laws of each, and that a seed means the same trace forever.
 
-use super::super::distribution::quantiles;
+use super::super::table::quantiles;
 use super::*;
 
 /// Simulated time in which each definition makes tens of thousands of requests when their objects are few,
