@@ -8,6 +8,7 @@
 use super::distribution::{Sizes, Times};
 
 mod reader;
+mod unread;
 
 pub use reader::MAX_PHASES;
 

@@ -35,6 +35,20 @@ pub enum DefinitionError {
         /// The keys that are allowed there.
         allowed: String,
     },
+    /// An override of a field that the model does not read.
+    #[error(
+        "{origin}: {key} is {found}, which changes nothing while {condition}: set that too, or omit {key}"
+    )]
+    Unread {
+        /// `--set`.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// The value as written.
+        found: String,
+        /// What makes the field void.
+        condition: String,
+    },
     /// A field that nothing gives a value.
     #[error("{origin}: {key} is missing: it must be {allowed}")]
     Missing {

@@ -14,6 +14,9 @@ use super::error::{DefinitionError, shorten};
 use super::units::{Quantity, show_size, show_time};
 use super::weights::{self, SizeWeights};
 
+/// The origin of overrides.
+const SET: &str = "--set";
+
 /// Fields by dotted key, each with where it comes from.
 #[derive(Debug, Clone)]
 pub(super) struct Fields {
@@ -67,7 +70,7 @@ impl Fields {
             let elements = format!("{key}.");
             self.values.retain(|key, _| !key.starts_with(&elements));
         }
-        self.values.insert(key.to_string(), (value, "--set".to_string()));
+        self.values.insert(key.to_string(), (value, SET.to_string()));
         Ok(())
     }
 
@@ -253,11 +256,22 @@ impl Fields {
     }
 
     /// Ends the reading: a key that was not taken is unknown.
-    pub(super) fn finish(self) -> Result<(), DefinitionError> {
+    pub(super) fn finish(&self) -> Result<(), DefinitionError> {
         let Some(key) = self.values.keys().find(|key| !self.known.contains(*key)) else { return Ok(()) };
         let (found, origin) = self.shown(key);
         let allowed = self.neighbours(key);
         Err(DefinitionError::UnknownKey { origin, key: key.clone(), found, allowed })
+    }
+
+    /// Refuses an override of `key`, or of a key in the table `key`, which the model does not read while `condition` holds.
+    pub(super) fn refuse_set(&self, key: &str, condition: &str) -> Result<(), DefinitionError> {
+        let inside = format!("{key}.");
+        let is_set = |(name, (_, origin)): &(&String, &(Value, String))| {
+            (*name == key || name.starts_with(&inside)) && origin == SET
+        };
+        let Some((name, _)) = self.values.iter().find(is_set) else { return Ok(()) };
+        let (found, origin) = self.shown(name);
+        Err(DefinitionError::Unread { origin, key: name.clone(), found, condition: condition.to_string() })
     }
 
     /// The known keys next to `key`: in its table if that exists, or else in the nearest enclosing table that

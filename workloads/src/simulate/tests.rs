@@ -39,7 +39,6 @@ pub(super) fn python_heap() -> heap::Heap {
 /// One phase, nothing at the start: the steady state of queueing theory.
 const STEADY: &[&str] = &[
     "startup.objects=0",
-    "startup.time=0s",
     "connection.ramp=0s",
     "connection.lifetime.mean=90000h",
     "phases.0.rate=1",
@@ -402,7 +401,7 @@ proptest! {
         seed in any::<u64>(),
         connections in 1u32..60, workers in 1u32..8, recycle in 0u32..5, copies in 0u32..4,
         think_ms in 1u32..2000, lifetime_ms in 1u32..3000, median in 1u32..300_000, chunk in 256u32..70_000,
-        per_object in 20u32..5000, temporaries in 0.0f64..3.0, grown in 0.0f64..1.0, kept in 0.0f64..1.0,
+        per_object in 20u32..5000, temporaries in 0.0f64..3.0, grown in 0.0f64..1.0, kept in 0.001f64..1.0,
         limit_kib in 0u32..2048, ratio in 0.0f64..3.0, growth in 1.05f64..4.0,
         open in any::<bool>(), lifo in any::<bool>(), random_policy in any::<bool>(), shape in 0usize..4,
         free_at_end in any::<bool>(), duration_ms in 1u32..4000,
@@ -410,18 +409,16 @@ proptest! {
         slice_us in 1u32..20_000,
     ) {
         let shape = ["fixed", "exponential", "lognormal", "pareto"][shape];
-        let overrides = [
+        let mut overrides = vec![
             format!("connections={connections}"),
             format!("workers={workers}"),
             format!("pool.recycle_after={recycle}"),
             format!("parsed.copies={copies}"),
-            format!("arrivals.think.mean={think_ms}ms"),
             format!("connection.lifetime.mean={lifetime_ms}ms"),
             format!("connection.reconnect.mean={lifetime_ms}us"),
             format!("payload.median={median}B"),
             "payload.min=1B".to_string(),
             format!("payload.distribution={shape}"),
-            "payload.alpha=1.1".to_string(),
             format!("receive.chunk={chunk}B"),
             format!("receive.growth={growth}"),
             format!("parsed.bytes_per_object={per_object}B"),
@@ -429,21 +426,31 @@ proptest! {
             format!("temporary.per_object={temporaries}"),
             format!("cache.requests={kept}"),
             format!("cache.limit={limit_kib}KiB"),
-            "cache.lifetime.mean=500ms".to_string(),
-            format!("cache.policy={}", if random_policy { "random" } else { "lru" }),
             format!("response.ratio={ratio}"),
             format!("arrivals.process={}", if open { "open" } else { "closed" }),
             format!("pool.wake={}", if lifo { "lifo" } else { "fifo" }),
             format!("free_at_end={free_at_end}"),
             format!("runtime={}", ["cpython27", "cpython3", "none"][runtime]),
-            format!("pymalloc={pymalloc}"),
-            format!("gc={}", ["threshold", "per-request", "off"][gc]),
-            format!("collector.cyclic={cyclic}"),
             format!("service.slice={slice_us}us"),
             "startup.objects=100".to_string(),
             "connection.ramp=100ms".to_string(),
             "startup.time=100ms".to_string(),
         ];
+        if !open {
+            overrides.push(format!("arrivals.think.mean={think_ms}ms"));
+        }
+        if shape == "pareto" {
+            overrides.push("payload.alpha=1.1".to_string());
+        }
+        if limit_kib > 0 {
+            overrides.push("cache.lifetime.mean=500ms".to_string());
+            overrides.push(format!("cache.policy={}", if random_policy { "random" } else { "lru" }));
+        }
+        if runtime < 2 {
+            overrides.push(format!("pymalloc={pymalloc}"));
+            overrides.push(format!("gc={}", ["threshold", "per-request", "off"][gc]));
+            overrides.push(format!("collector.cyclic={cyclic}"));
+        }
         let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
         let mut simulation = simulation(seed, f64::from(duration_ms) / 1e3, &overrides);
         let (_, summary) = file(&mut simulation);

@@ -7,6 +7,7 @@ use super::super::distribution::{Shape, Sizes, Times};
 use super::super::error::DefinitionError;
 use super::super::fields::Fields;
 use super::super::units::{MAX_TIME_NS, show_size};
+use super::unread::list_unread;
 use super::*;
 
 /// The definition that others start from: the one that states every field.
@@ -27,7 +28,7 @@ const MAX_SMALL: u64 = 64 << 20;
 
 impl Definition {
     /// Reads the definition in `text`, which `origin` names in messages, with `overrides` of the form
-    /// KEY=VALUE applied to it. `base` returns the text of a shipped definition.
+    /// KEY=VALUE applied to it, each of which the model must read. `base` returns the text of a shipped definition.
     ///
     /// # Errors
     ///
@@ -47,6 +48,7 @@ impl Definition {
         let definition = read(&mut fields)?;
         check(&definition, &fields)?;
         fields.finish()?;
+        list_unread(&definition).iter().try_for_each(|(key, condition)| fields.refuse_set(key, condition))?;
         Ok(definition)
     }
 }

@@ -102,6 +102,50 @@ fn an_unknown_key_is_answered_with_the_keys_that_there_are() {
 }
 
 #[test]
+fn an_override_that_changes_nothing_is_refused_with_the_reason() {
+    assert_eq!(
+        message(MINE, &["arrivals.rate=200/s"]),
+        "--set: arrivals.rate is \"200/s\", which changes nothing while arrivals.process is \"closed\": set that \
+         too, or omit arrivals.rate"
+    );
+    let cases: &[(&[&str], &str)] = &[
+        (&["arrivals.process=open", "arrivals.think.mean=1s"], "arrivals.process is \"open\""),
+        (&["arrivals.period=1h"], "arrivals.curve is empty"),
+        (&["arrivals.burst.length.mean=9s"], "arrivals.burst.rate is 1"),
+        (&["arrivals.burst.gap.distribution=fixed"], "arrivals.burst.rate is 1"),
+        (&["runtime=none", "pymalloc=false"], "runtime is \"none\""),
+        (&["runtime=none", "collector.threshold0=3"], "runtime is \"none\""),
+        (&["runtime=none", "gc=off"], "runtime is \"none\""),
+        (&["gc=off", "collector.threshold1=3"], "gc is \"off\""),
+        (&["startup.objects=0", "startup.time=3s"], "startup.objects is 0"),
+        (&["connection.objects=0", "connection.size.sigma=1"], "connection.objects is 0"),
+        (&["pool.thread_objects=0", "pool.size.max=1KiB"], "pool.thread_objects is 0"),
+        (&["parsed.containers=0", "parsed.grown=0.1"], "parsed.containers is 0"),
+        (&["parsed.containers=1", "parsed.string.median=30B"], "parsed.containers is 1"),
+        (&["temporary.per_object=0", "temporary.size.median=30B"], "temporary.per_object is 0"),
+        (&["cache.requests=0", "cache.limit=1MiB"], "cache.requests is 0"),
+        (&["cache.limit=0B", "cache.policy=random"], "cache.limit is 0"),
+        (&["cache.policy=random", "cache.hits=0.1"], "cache.policy is \"random\""),
+        (&["payload.alpha=3"], "payload.distribution is \"lognormal\""),
+        (&["payload.file=sizes.csv"], "payload.distribution is \"lognormal\""),
+        (&["payload.distribution=fixed", "payload.sigma=2"], "payload.distribution is \"fixed\""),
+        (&["cache.lifetime.sigma=2"], "cache.lifetime.distribution is \"exponential\""),
+    ];
+    for (overrides, condition) in cases {
+        let text = message(MINE, overrides);
+        assert!(
+            text.contains(&format!("which changes nothing while {condition}: ")),
+            "{overrides:?}: {text}"
+        );
+        // Without the last one, the rest is good.
+        parse(MINE, &overrides[..overrides.len() - 1]).unwrap();
+    }
+    // A file may have it, for the day on which the other field changes.
+    parse(&format!("{MINE}[arrivals]\nrate = \"200/s\"\n[payload]\nalpha = 3\n"), &[]).unwrap();
+    parse(MINE, &["arrivals.rate=200/s", "arrivals.process=open"]).unwrap();
+}
+
+#[test]
 fn bare_sizes_and_times_are_refused() {
     let text = message(MINE, &["payload.median=65536"]);
     assert_eq!(

@@ -32,7 +32,7 @@ fn each_definition_has_its_rate_its_payload_and_little_s_law() {
         let cheap =
             [&cheap[..], &["parsed.bytes_per_object=1MB", "cache.requests=0", "connection.objects=0"]]
                 .concat();
-        let overrides = [&cheap[..], more, &["startup.time=0s", "free_at_end=true"]].concat();
+        let overrides = [&cheap[..], more, &["free_at_end=true"]].concat();
         let mut simulation = simulation_of(name, 5, *duration_s, &overrides);
         drain(&mut simulation);
         let (definition, counts) = (simulation.definition().clone(), simulation.counts().clone());
