@@ -57,6 +57,8 @@ fn a_shipped_model_becomes_a_trace_with_the_counts_that_are_printed() {
     }
     assert_eq!(row(&output, "events"), events.to_string());
     assert_eq!((row(&output, "threads"), names, row(&output, "seed")), ("26", 26, "7"));
+    assert!(row(&output, "requests").parse::<u64>().unwrap() > 20);
+    assert_eq!(row(&output, "refused"), "0");
     assert_eq!(phases, ["warm-up", "steady", "peak", "idle night", "recovery"]);
     let notes: Vec<&str> = reader.header().notes.iter().map(|note| note.name.as_str()).collect();
     assert_eq!(notes, ["heaplab_version", "definition", "definition_sha256", "seed", "duration_ns"]);
@@ -137,7 +139,7 @@ fn what_is_wrong_with_the_arguments_is_said_and_nothing_is_written() {
 #[test]
 fn a_name_that_is_set_is_the_workloads_everywhere() {
     let place = tempfile::tempdir().unwrap();
-    let set = ["api-gateway", "--set", "name=mine", "--duration", "1s"];
+    let set = ["api-gateway", "--set", "name=mine", "--duration", "1s", "--set", "connection.ramp=0s"];
     let output = simulate(place.path(), &[&set[..], &["-o", "x.hlt"]].concat());
     assert_eq!((row(&output, "workload"), stderr(&output)), ("mine", ""));
     let mut command = Command::cargo_bin("heaplab").unwrap();
@@ -198,6 +200,41 @@ fn a_run_of_a_thinned_model_says_that_fragmentation_is_a_lower_bound() {
         report.contains("one request in 3 of the modelled load") && report.contains("lower bound"),
         "{report}"
     );
+}
+
+/// 8 workers that take 100 ms and more serve at most 80 of 1,000 requests a second.
+#[test]
+fn a_load_of_which_much_is_refused_says_so_everywhere() {
+    let place = tempfile::tempdir().unwrap();
+    let model = ["api-gateway", "--duration", "2s", "--set", "connections=20", "--set", "service.base=100ms"];
+    let output = simulate(place.path(), &[&model[..], &["-o", "x.hlt"]].concat());
+    let number = |name: &str| row(&output, name).parse::<u64>().unwrap();
+    assert!(number("requests") < 300 && number("refused") > 1000, "{}", stdout(&output));
+    let is_said = |text: &str| {
+        text.contains("api-gateway:connections=20,service.base=100ms: ")
+            && text.contains(" % of the arrivals were refused, because no open connection was idle")
+    };
+    assert!(is_said(stderr(&output)), "{}", stderr(&output));
+    let mut command = Command::cargo_bin("heaplab").unwrap();
+    command.current_dir(place.path()).arg("run").args(model);
+    command.args(["-o", "out", "--pass", "memory", "--reps", "1", "-a", "ptmalloc2"]);
+    let run = command.assert().success();
+    assert!(is_said(&String::from_utf8_lossy(&run.get_output().stderr)));
+    let read = |name: &str| fs::read_to_string(place.path().join("out").join(name)).unwrap();
+    assert!(is_said(&read("report.md")), "{}", read("report.md"));
+    let table: toml::Table = read("run.toml").parse().unwrap();
+    for name in ["requests", "refused"] {
+        assert_eq!(table["workloads"][0][name].as_integer(), Some(number(name) as i64), "{name}");
+    }
+}
+
+#[test]
+fn an_override_that_the_model_does_not_read_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = ["monitor-server", "--set", "arrivals.rate=200/s", "-o", "x.hlt"];
+    let words =
+        ["--set: arrivals.rate is \"200/s\", which changes nothing while arrivals.process is \"closed\""];
+    assert_usage(place.path(), &arguments, &words);
 }
 
 #[test]

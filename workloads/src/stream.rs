@@ -26,6 +26,11 @@ pub trait RecordStream {
         None
     }
 
+    /// Of a load model of a server: its requests so far; all of them once [`RecordStream::next`] has returned none.
+    fn requests(&self) -> Option<Requests> {
+        None
+    }
+
     /// Of a load model: how far its clock is, which may be ahead of the records that were read, and the sum of the
     /// times that requests were under way until then, both in ns.
     fn requests_under_way(&self) -> Option<(u64, u128)> {
@@ -50,10 +55,42 @@ impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
         (**self).expected_last_time_ns()
     }
 
+    fn requests(&self) -> Option<Requests> {
+        (**self).requests()
+    }
+
     fn requests_under_way(&self) -> Option<(u64, u128)> {
         (**self).requests_under_way()
     }
 }
+
+/// The requests of a load model of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests {
+    /// Those that clients began to send.
+    pub made: u64,
+    /// Arrivals that were refused, because no open connection was idle.
+    pub refused: u64,
+}
+
+impl Requests {
+    /// What is wrong with a load of which more than one arrival in a hundred was refused, for a sentence about it.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let share = self.refused as f64 / (self.made + self.refused).max(1) as f64;
+        (share > MOST_REFUSED).then(|| {
+            format!(
+                "{:.1} % of the arrivals were refused, because no open connection was idle: the load is smaller than its \
+                 rate says (simulate longer than connection.ramp, or set more connections, more workers or shorter service \
+                 times)",
+                share * 100.0
+            )
+        })
+    }
+}
+
+/// The largest share of refused arrivals that is not worth a warning.
+const MOST_REFUSED: f64 = 0.01;
 
 /// A stream could not go on: the file is damaged, the log cannot be read, ...
 #[derive(Debug, thiserror::Error)]
@@ -73,5 +110,18 @@ impl StreamError {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> StreamError {
         StreamError { name: name.into(), source: source.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_one_refused_arrival_in_a_hundred_is_a_warning() {
+        let warning = |made, refused| Requests { made, refused }.warning();
+        assert_eq!((warning(0, 0), warning(99, 1), warning(5000, 0)), (None, None, None));
+        assert!(warning(98, 2).unwrap().starts_with("2.0 % of the arrivals were refused"));
+        assert!(warning(0, 7).unwrap().starts_with("100.0 % "));
     }
 }

@@ -82,17 +82,26 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         }
     }
     bar.finish_and_clear();
+    let requests = stream.requests();
     let summary = trace.finish()?;
     if let Some(path) = &args.plot {
         draw_load(&load, &workload.name, &workload.description, path)?;
     }
+    let name = workload.name;
     let mut rows = vec![
         ("trace", args.output.display().to_string()),
-        ("workload", workload.name),
+        ("workload", name.clone()),
         ("seed", args.seed.to_string()),
     ];
+    if let Some(requests) = requests {
+        rows.push(("requests", requests.made.to_string()));
+        rows.push(("refused", requests.refused.to_string()));
+    }
     rows.extend(list_totals(&summary, true));
     print_rows(&mut stdout(), &rows)?;
+    if let Some(warning) = requests.and_then(|requests| requests.warning()) {
+        say!("heaplab: {name}: {warning}");
+    }
     Ok(Outcome::Done)
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heaplab_allocators::registry::FLOOR;
+use heaplab_workloads::stream::Requests;
 
 use super::speed::{Speed, floor_share, timed};
 use super::units;
 use crate::results::metrics::{MOST_FLOOR_SHARE, misses_peak};
-use crate::results::{Pass, Run, Sample, Status};
+use crate::results::{Pass, Run, RunWorkload, Sample, Status};
 
 /// The fraction of resident memory from which huge pages are noted.
 const HUGE_PAGES_WORTH_A_NOTE: f64 = 0.25;
@@ -30,6 +31,7 @@ pub(super) fn describe_run(run: &Run) -> Vec<String> {
     notes.extend(describe_missing_floor(run));
     notes.extend(describe_huge_pages(run));
     notes.extend(describe_thinned(run));
+    notes.extend(describe_refused(run));
     notes.extend(describe_extrapolated(run));
     notes.extend(describe_one_load(run));
     notes.extend(describe_remarks(&run.samples));
@@ -202,6 +204,15 @@ fn describe_thinned(run: &Run) -> Vec<String> {
         )
     };
     thinned.map(sentence).collect()
+}
+
+/// Workloads with fewer requests than their rate says, since many were refused.
+fn describe_refused(run: &Run) -> Vec<String> {
+    let sentence = |workload: &RunWorkload| {
+        let requests = Requests { made: workload.requests?, refused: workload.refused? };
+        Some(format!("{}: {}", workload.name, requests.warning()?))
+    };
+    run.file.workloads.iter().filter_map(sentence).collect()
 }
 
 /// Workloads made by a model of recordings, each with its band, because none of their figures is exact.

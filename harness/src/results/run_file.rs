@@ -168,6 +168,12 @@ pub struct RunWorkload {
     /// Clients of that model.
     #[serde(default)]
     pub connections: Option<u32>,
+    /// Requests that they began to send.
+    #[serde(default)]
+    pub requests: Option<u64>,
+    /// Arrivals that are not in the trace, because no open connection was idle.
+    #[serde(default)]
+    pub refused: Option<u64>,
     /// The allocator that the recorded process ran on; empty if not known, or if nothing was recorded.
     #[serde(default)]
     pub recorded_allocator: Option<String>,

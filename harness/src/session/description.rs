@@ -73,6 +73,7 @@ pub(super) fn describe_workloads(
         let programs = compiled.programs.of_workload(index);
         let Some((program, info)) = programs.first().map(|program| &***program) else { continue };
         let recording = compiled.recordings.get(index);
+        let requests = recording.and_then(|recording| recording.requests);
         let recorded = recording.and_then(|recording| recording.allocator.as_ref());
         described.push(RunWorkload {
             name: workload.name.clone(),
@@ -92,6 +93,8 @@ pub(super) fn describe_workloads(
             truncated: info.truncated,
             model: connections.map(|_| model_of(workload)),
             connections,
+            requests: requests.map(|requests| requests.made),
+            refused: requests.map(|requests| requests.refused),
             recorded_allocator: recorded.map(|allocator| allocator.name.clone()),
             recorded_library_hash: recorded
                 .map(|allocator| allocator.hash.clone())

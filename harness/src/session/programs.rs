@@ -169,6 +169,9 @@ impl Compiler<'_> {
                 return Ok(false);
             }
         }
+        if let Some(warning) = recording.requests.and_then(|requests| requests.warning()) {
+            self.say(format!("{}: {warning}", workload.name));
+        }
         self.compiled.subjects.push(Subject { name: workload.name.clone(), has_times });
         self.compiled.lacks.push(lacks);
         let gaps = self.find_gaps(workload)?;
@@ -223,6 +226,7 @@ impl Compiler<'_> {
         let listener = self.listener;
         let mut show = |events| listener(&Notice::Compiling { workload: name, order, events });
         let done = self.compiled.programs.compile(index, name, &mut stream, cut, order, &mut show);
+        stream.recording.requests = stream.stream.requests();
         listener(&Notice::StageEnded);
         match done {
             Err(_) if self.stop.load(Ordering::Relaxed) => Ok(false),

@@ -5,6 +5,7 @@ use std::path::Path;
 use heaplab_trace::{Coverage, Header, Record, RecordedAllocator, TraceError, TraceReader};
 use heaplab_workloads::model::{BAND_NOTE, EXTRAPOLATION_NOTE, MODEL, OUTSIDE_NOTE};
 use heaplab_workloads::simulate::{MAX_PHASES, SIMULATE, THINNED_NOTE, is_phase};
+use heaplab_workloads::stream::Requests;
 
 use super::error::SessionError;
 use crate::record::{EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
@@ -25,6 +26,8 @@ pub(super) struct Recording {
     first_event_ns: Option<u64>,
     /// The sampling interval, if the trace states it.
     pub(super) sampling_interval_ns: Option<u64>,
+    /// The requests of a load model of a server.
+    pub(super) requests: Option<Requests>,
     /// One in how many requests of a load model is in the trace, if not all are.
     pub(super) thinned: Option<String>,
     /// How far a model of recordings goes beyond them, in sentences.

@@ -62,7 +62,7 @@ pub use load::LoadChangesTooOften;
 pub use units::{parse_size_bytes, parse_time_ns, show_size, show_time};
 pub use weights::SizeWeights;
 
-use crate::stream::{RecordStream, StreamError};
+use crate::stream::{RecordStream, Requests, StreamError};
 use server::Server;
 use units::MAX_TIME_NS;
 
@@ -221,6 +221,11 @@ impl RecordStream for Simulation {
 
     fn expected_last_time_ns(&self) -> Option<u64> {
         Some(self.server.definition.duration_ns)
+    }
+
+    fn requests(&self) -> Option<Requests> {
+        let counts = &self.server.counts;
+        Some(Requests { made: counts.requests, refused: counts.refused })
     }
 
     fn requests_under_way(&self) -> Option<(u64, u128)> {
