@@ -11,6 +11,11 @@ use crate::stream::{RecordStream, StreamError};
 /// An event before it is a record: time in ns, thread, what happens.
 pub(super) type Call = (u64, u32, Action);
 
+/// The record of a call.
+pub(super) fn event((time_ns, thread, action): Call) -> Record {
+    Record::Event(Event { time_ns, thread, action })
+}
+
 /// A recording of calls, in order of time.
 pub(super) struct Recording {
     header: Header,
@@ -20,11 +25,17 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn of(calls: Vec<Call>, has_threads: bool) -> Recording {
-        let last_ns = calls.last().map_or(0, |call| call.0);
-        let event = |(time_ns, thread, action): Call| Record::Event(Event { time_ns, thread, action });
-        let records: Vec<Record> = calls.into_iter().map(event).collect();
+        Recording::of_records(calls.into_iter().map(event).collect(), has_threads)
+    }
+
+    /// The same of any records.
+    pub(super) fn of_records(records: Vec<Record>, has_threads: bool) -> Recording {
+        let last_ns = records.iter().rev().find_map(|record| match record {
+            Record::Event(event) => Some(event.time_ns),
+            _ => None,
+        });
         let header = Header { has_times: true, has_threads, ..Header::default() };
-        Recording { header, records: records.into_iter(), last_ns }
+        Recording { header, records: records.into_iter(), last_ns: last_ns.unwrap_or(0) }
     }
 }
 
@@ -48,7 +59,12 @@ pub(super) fn subject(
     has_threads: bool,
     calls: impl Fn() -> Vec<Call> + Sync + 'static,
 ) -> Subject<'static> {
-    let open = move || Ok(Box::new(Recording::of(calls(), has_threads)) as Box<dyn RecordStream + Send>);
+    subject_of(load, move || Recording::of(calls(), has_threads))
+}
+
+/// The same of any recording.
+pub(super) fn subject_of(load: f64, recording: impl Fn() -> Recording + Sync + 'static) -> Subject<'static> {
+    let open = move || Ok(Box::new(recording()) as Box<dyn RecordStream + Send>);
     Subject { path: PathBuf::from("known.hlt"), load, open: Box::new(open) }
 }
 

@@ -62,6 +62,8 @@ mod made;
 #[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 mod serial_tests;
 #[cfg(test)]
 mod tests;

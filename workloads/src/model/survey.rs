@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use heaplab_trace::{Action, Record};
+use heaplab_trace::{Action, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
 use super::error::ModelError;
@@ -54,7 +54,8 @@ pub struct Requested {
 #[derive(Default, Clone)]
 struct Seen {
     events: u64,
-    first_ns: u64,
+    /// When it first did something; none of a thread of which only the name is known.
+    first_ns: Option<u64>,
     last_ns: u64,
     at_work_ns: Option<u64>,
     has_ended: bool,
@@ -153,31 +154,31 @@ impl Reading {
         match record {
             Record::Event(event) => {
                 self.advance(event.time_ns);
-                let thread = event.thread as usize;
-                if thread >= self.threads.len() {
-                    let new = Seen { first_ns: event.time_ns, ..Seen::default() };
-                    self.threads.resize(thread + 1, new);
-                }
-                let seen = &mut self.threads[thread];
+                let is_event = event.action.is_event();
+                let seen = self.seen(event.thread);
+                seen.first_ns.get_or_insert(event.time_ns);
                 seen.last_ns = event.time_ns;
-                if event.action.is_event() {
-                    seen.events += 1;
-                    self.events += 1;
-                    self.bins[self.at].events += 1;
-                }
+                seen.events += u64::from(is_event);
                 if seen.events == AT_WORK {
                     seen.at_work_ns.get_or_insert(event.time_ns);
                 }
                 seen.has_ended |= matches!(event.action, Action::ThreadEnd);
+                self.events += u64::from(is_event);
+                self.bins[self.at].events += u64::from(is_event);
                 self.count(&event.action);
             }
-            Record::ThreadName { thread, name } => {
-                if let Some(seen) = self.threads.get_mut(*thread as usize) {
-                    seen.name.clone_from(name);
-                }
-            }
+            // A recording names a thread before its first event.
+            Record::ThreadName { thread, name } => self.seen(*thread).name.clone_from(name),
             Record::Resident(_) | Record::Mark(_) => {}
         }
+    }
+
+    fn seen(&mut self, thread: ThreadId) -> &mut Seen {
+        let thread = thread as usize;
+        if thread >= self.threads.len() {
+            self.threads.resize(thread + 1, Seen::default());
+        }
+        &mut self.threads[thread]
     }
 
     fn count(&mut self, action: &Action) {
@@ -339,7 +340,8 @@ impl Reading {
         let half = (end_ns - startup_ns) / 2;
         let stays = |number: usize, seen: &Seen| {
             let until = if seen.has_ended { seen.last_ns } else { self.last_ns };
-            number == 0 || until.min(end_ns).saturating_sub(seen.first_ns.max(startup_ns)) >= half
+            let lasts = |first_ns: u64| until.min(end_ns).saturating_sub(first_ns.max(startup_ns)) >= half;
+            number == 0 || seen.first_ns.is_some_and(lasts)
         };
         let mut staying: Vec<usize> =
             (0..self.threads.len()).filter(|&at| stays(at, &self.threads[at])).collect();
@@ -366,9 +368,9 @@ impl Reading {
             .collect();
         let mut passing = Vec::new();
         for (at, seen) in self.threads.iter().enumerate() {
-            if staying.binary_search(&at).is_err() {
+            if let (Some(first_ns), Err(_)) = (seen.first_ns, staying.binary_search(&at)) {
                 index[at] = (threads.len() + passing.len()) as u32;
-                passing.push(seen.first_ns);
+                passing.push(first_ns);
             }
         }
         (index, threads, passing)
