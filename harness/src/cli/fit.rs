@@ -6,8 +6,8 @@ use std::time::Duration;
 use heaplab_trace::{Coverage, TraceError, TraceReader};
 use heaplab_workloads::catalog::{self, CatalogError, Source};
 use heaplab_workloads::model::{
-    Check, CheckKind, Facts, FitOptions, FittedModel, Model, ModelError, Question, Subject, fit, parse_load,
-    parse_share, write_model,
+    Check, CheckKind, Facts, FitOptions, FittedModel, Model, ModelError, Outline, Question, Subject, fit,
+    parse_load, parse_share, write_model,
 };
 use heaplab_workloads::simulate::{DEFAULT_SEED, Options};
 
@@ -87,21 +87,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         ("events_kept", percent(facts.kept)),
         ("growth_is", what_grows(facts)),
     ];
-    for recording in &facts.recordings {
-        rows.push((
-            "recording",
-            format!(
-                "load {} {}: {} events, start-up {:.3} s, {} windows of {:.1} ms, shutdown {:.3} s",
-                recording.load,
-                facts.load_unit,
-                recording.events,
-                recording.startup_ns as f64 / 1e9,
-                recording.windows,
-                recording.window_ns as f64 / 1e6,
-                recording.shutdown_ns as f64 / 1e9,
-            ),
-        ));
-    }
+    rows.extend(facts.recordings.iter().map(|one| ("recording", describe(one, &facts.load_unit))));
     for recording in &facts.recordings {
         let Some(bytes) = recording.outside_malloc_bytes else { continue };
         let outside = format!("load {}: {:.1} MiB", recording.load, bytes as f64 / f64::from(1 << 20));
@@ -129,6 +115,23 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
     print_rows(&mut stdout(), &rows)?;
     facts.warnings.iter().for_each(|warning| say!("heaplab: warning: {warning}"));
     Ok(Outcome::Done)
+}
+
+/// The parts of a recording.
+fn describe(recording: &Outline, load_unit: &str) -> String {
+    let inherited = match recording.forked_ns {
+        0 => String::new(),
+        forked_ns => format!(" ({:.3} s of it before the fork)", forked_ns as f64 / 1e9),
+    };
+    format!(
+        "load {} {load_unit}: {} events, start-up {:.3} s{inherited}, {} windows of {:.1} ms, shutdown {:.3} s",
+        recording.load,
+        recording.events,
+        recording.startup_ns as f64 / 1e9,
+        recording.windows,
+        recording.window_ns as f64 / 1e6,
+        recording.shutdown_ns as f64 / 1e9,
+    )
 }
 
 /// Adds the errors of the model's resident memory under allocators; false if that was stopped.

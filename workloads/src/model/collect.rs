@@ -1,7 +1,7 @@
 //! The second reading of a recording: every object, with its whole life, goes to the part in which it was
 //! allocated. This holds the live objects, the kept windows, and a sample of lives.
 
-use heaplab_trace::{Action, Event, HugePages, Record, Tuning};
+use heaplab_trace::{Action, Event, HugePages, Mark, Record, Tuning};
 use rustc_hash::FxHashMap;
 
 use super::draw::Draw;
@@ -115,9 +115,7 @@ impl<'a> Collector<'a> {
     pub(super) fn take(&mut self, record: &Record) {
         match record {
             Record::Event(event) if self.is_whole() || event.time_ns < self.end_ns => self.take_event(event),
-            Record::Mark(mark)
-                if Tuning::from_mark(&mark.name).is_some() || HugePages::from_mark(&mark.name).is_some() =>
-            {
+            Record::Mark(mark) if is_played(&mark.name) => {
                 let part = self.part_at(mark.time_ns);
                 if self.keeps(part) {
                     let number =
@@ -330,6 +328,7 @@ impl<'a> Collector<'a> {
         let passing = survey.passing_since_ns.iter().map(|&since| self.part_at(since)).collect();
         let outline = Outline {
             load,
+            forked_ns: survey.forked_ns,
             startup_ns: survey.startup_ns,
             window_ns: survey.window_ns,
             windows: self.is_kept.len() as u32,
@@ -360,6 +359,11 @@ impl<'a> Collector<'a> {
         let fitted = Fitted { outline, startup, windows: kept.collect(), shutdown, lives: lives.collect() };
         (fitted, self.marks)
     }
+}
+
+/// Whether a mark is one that a replay follows.
+fn is_played(mark: &str) -> bool {
+    mark == Mark::FORKED || Tuning::from_mark(mark).is_some() || HugePages::from_mark(mark).is_some()
 }
 
 fn running_sum(counts: &[u64]) -> Vec<u64> {

@@ -161,6 +161,10 @@ pub struct Group {
 pub struct Outline {
     /// The load that it was recorded at.
     pub load: f64,
+    /// When the process was forked, in ns; 0 if it was not. What is before it belongs to start-up, and counts in no
+    /// figure.
+    #[serde(default)]
+    pub forked_ns: u64,
     /// When start-up ends and the windows begin, in ns.
     pub startup_ns: u64,
     /// A window's length in ns.
@@ -169,7 +173,7 @@ pub struct Outline {
     pub windows: u32,
     /// The length of the shutdown in ns; 0 if there is none.
     pub shutdown_ns: u64,
-    /// Events of the recording.
+    /// Events of the recording, with those before a fork.
     pub events: u64,
     /// The most requested bytes of the recording.
     pub requested_peak_bytes: u64,

@@ -64,6 +64,9 @@ fn check_outline(outline: &Outline) -> Result<(), String> {
     if times.iter().any(|time| time.is_none_or(|time| time > MOST_NS)) || windows_ns == Some(0) {
         return Err("a recording's times are out of bounds".to_owned());
     }
+    if outline.forked_ns > outline.startup_ns {
+        return Err("a process was forked after its start-up".to_owned());
+    }
     if outline.windows as usize > WINDOWS {
         return Err(format!("a recording of it has more than {WINDOWS} windows"));
     }
@@ -271,7 +274,9 @@ impl Model {
             is_serial: self.is_serial(score, load),
             seed,
         };
-        let lengths = duration_ns as f64 / (recorded_ns + around_ns) as f64;
+        // What was before a fork is played once, however long the trace is.
+        let counted_ns = |whole_ns: u64| (whole_ns - outline.forked_ns) as f64;
+        let lengths = counted_ns(duration_ns) / counted_ns(recorded_ns + around_ns);
         let header = self.header(question, load, lengths, seed);
         Ok(Generation::new(header, Arc::clone(score), asked))
     }

@@ -1,6 +1,6 @@
-//! Requested bytes of a trace: their peak and their mean over time.
+//! Requested bytes of a trace: their peak and their mean over time. Those of a forked process count from the fork on.
 
-use heaplab_trace::{Action, Record};
+use heaplab_trace::{Action, Mark, Record};
 use rustc_hash::FxHashMap;
 
 use super::error::ModelError;
@@ -49,7 +49,14 @@ pub(super) fn requested_in<const N: usize>(
     let mut counted = spans.map(|span| Counted { span, time_ns: span.since_ns, byte_ns: 0, peak_bytes: 0 });
     while let Some(record) = stream.next()? {
         also(&record);
-        let Record::Event(event) = record else { continue };
+        let event = match record {
+            Record::Event(event) => event,
+            Record::Mark(mark) if mark.name == Mark::FORKED => {
+                counted.iter_mut().for_each(|counted| counted.fork(mark.time_ns, live));
+                continue;
+            }
+            _ => continue,
+        };
         let before = live;
         if let Some((object, size)) = event.action.allocated() {
             sizes.insert(object, size);
@@ -74,6 +81,14 @@ impl Counted {
         self.time_ns = now_ns;
         if (since_ns..=until_ns).contains(&time_ns) {
             self.peak_bytes = self.peak_bytes.max(live);
+        }
+    }
+
+    /// The process was forked: a span that has begun begins here.
+    fn fork(&mut self, time_ns: u64, live: u64) {
+        if time_ns >= self.span.since_ns {
+            let since_ns = time_ns.min(self.span.until_ns);
+            (self.span.since_ns, self.time_ns, self.byte_ns, self.peak_bytes) = (since_ns, since_ns, 0, live);
         }
     }
 

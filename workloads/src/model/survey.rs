@@ -1,10 +1,13 @@
 //! The first reading of a recording: where start-up ends and shutdown begins, which threads stay, and whether
 //! the live set still grows. It holds a grid over the recording's time and a few numbers per thread, however
 //! long the recording is.
+//!
+//! The recording of a forked process begins with what its ancestors did until the fork. That belongs to start-up, and
+//! everything is counted from the fork on.
 
 use std::path::Path;
 
-use heaplab_trace::{Action, Record, ThreadId};
+use heaplab_trace::{Action, Mark, Record, ThreadId};
 use rustc_hash::FxHashMap;
 
 use super::error::ModelError;
@@ -23,6 +26,8 @@ const AT_WORK: u64 = 100;
 /// What the first reading found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Survey {
+    /// When the process was forked, if it was: otherwise 0.
+    pub(super) forked_ns: u64,
     /// The end of start-up.
     pub(super) startup_ns: u64,
     pub(super) window_ns: u64,
@@ -62,14 +67,21 @@ struct Seen {
     name: String,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Bin {
     objects: u64,
     fewest_bytes: u64,
     events: u64,
 }
 
+impl Bin {
+    const EMPTY: Bin = Bin { objects: 0, fewest_bytes: u64::MAX, events: 0 };
+}
+
 struct Reading {
+    /// When the process was forked. What its ancestors did before counts in nothing but `inherited_events`.
+    forked_ns: u64,
+    inherited_events: u64,
     last_ns: u64,
     bins: Vec<Bin>,
     at: usize,
@@ -102,8 +114,10 @@ pub(super) fn survey(path: &Path, stream: &mut dyn RecordStream) -> Result<Surve
         return Err(ModelError::unfit(path, "its times go beyond 100,000 hours"));
     }
     let mut reading = Reading {
+        forked_ns: 0,
+        inherited_events: 0,
         last_ns,
-        bins: vec![Bin { fewest_bytes: u64::MAX, ..Bin::default() }; BINS],
+        bins: vec![Bin::EMPTY; BINS],
         at: 0,
         threads: Vec::new(),
         sizes: FxHashMap::default(),
@@ -169,8 +183,22 @@ impl Reading {
             }
             // A recording names a thread before its first event.
             Record::ThreadName { thread, name } => self.seen(*thread).name.clone_from(name),
+            Record::Mark(mark) if mark.name == Mark::FORKED => self.fork(mark.time_ns),
             Record::Resident(_) | Record::Mark(_) => {}
         }
+    }
+
+    /// The process was forked here. It holds what is live, and counting begins.
+    fn fork(&mut self, time_ns: u64) {
+        (self.forked_ns, self.time_ns) = (time_ns, time_ns);
+        self.last_ns = self.last_ns.max(time_ns);
+        self.inherited_events += std::mem::take(&mut self.events);
+        self.threads.iter_mut().for_each(|seen| (seen.events, seen.at_work_ns) = (0, None));
+        (self.peak_bytes, self.byte_ns) = (self.live_bytes, 0);
+        (self.largest, self.large) = (0, Vec::new());
+        (self.at, self.bins) = (0, vec![Bin::EMPTY; BINS]);
+        self.bins[0].objects = self.sizes.len() as u64;
+        self.bins[0].fewest_bytes = self.live_bytes;
     }
 
     fn seen(&mut self, thread: ThreadId) -> &mut Seen {
@@ -213,7 +241,8 @@ impl Reading {
     fn advance(&mut self, time_ns: u64) {
         self.byte_ns += u128::from(self.live_bytes) * u128::from(time_ns.saturating_sub(self.time_ns));
         self.time_ns = time_ns;
-        let at = (u128::from(time_ns) * BINS as u128 / (u128::from(self.last_ns) + 1)) as usize;
+        let since_ns = u128::from(time_ns.saturating_sub(self.forked_ns));
+        let at = (since_ns * BINS as u128 / (u128::from(self.counted_ns()) + 1)) as usize;
         let at = at.min(BINS - 1);
         while self.at < at {
             self.at += 1;
@@ -251,16 +280,17 @@ impl Reading {
         let decides = |size: u64, time_ns: u64| size >= self.peak_bytes / 4 && time_ns >= startup_ns;
         let large = self.large.iter().filter(|(size, time_ns)| decides(*size, *time_ns)).count() as u64;
         Ok(Survey {
+            forked_ns: self.forked_ns,
             startup_ns,
             window_ns,
             last_ns: self.last_ns,
-            events: self.events,
+            events: self.inherited_events + self.events,
             thread_index,
             threads,
             passing_since_ns,
             requested: Requested {
                 peak_bytes: self.peak_bytes,
-                mean_bytes: self.byte_ns as f64 / self.last_ns.max(1) as f64,
+                mean_bytes: self.byte_ns as f64 / self.counted_ns().max(1) as f64,
                 largest_object_bytes: self.largest,
                 large_objects: large,
             },
@@ -268,8 +298,13 @@ impl Reading {
         })
     }
 
+    /// The time that counts, in ns.
+    fn counted_ns(&self) -> u64 {
+        self.last_ns - self.forked_ns
+    }
+
     fn bin_begin(&self, bin: usize) -> u64 {
-        (u128::from(self.last_ns) * bin as u128 / BINS as u128) as u64
+        self.forked_ns + (u128::from(self.counted_ns()) * bin as u128 / BINS as u128) as u64
     }
 
     /// When the threads of a pool have started to work; without a pool, at 2 % of the events. In any case at
@@ -279,7 +314,7 @@ impl Reading {
         let of_pool = self.threads.iter().skip(1);
         let is_pool = of_pool.clone().any(|seen| share(&seen, 20));
         let begun = of_pool.filter(|seen| share(seen, 200)).filter_map(|seen| seen.at_work_ns).min();
-        let by_threads = begun.filter(|&begun| is_pool && begun < self.last_ns / 2);
+        let by_threads = begun.filter(|&begun| is_pool && begun < self.forked_ns + self.counted_ns() / 2);
         let by_events = || {
             let mut events = 0;
             let first = self.bins.iter().position(|bin| {
@@ -288,7 +323,7 @@ impl Reading {
             });
             self.bin_begin(first.unwrap_or(0) + 1)
         };
-        by_threads.unwrap_or_else(by_events).max(self.last_ns / 100)
+        by_threads.unwrap_or_else(by_events).max(self.forked_ns + self.counted_ns() / 100)
     }
 
     /// The last time at which nine tenths of the usual number of late objects were live, if half of them are
@@ -310,7 +345,10 @@ impl Reading {
     fn growth(&self, startup_ns: u64, end_ns: u64) -> f64 {
         const GROUPS: usize = 20;
         let middle = startup_ns + (end_ns - startup_ns) / 2;
-        let bin_of = |time: u64| (u128::from(time) * BINS as u128 / u128::from(self.last_ns.max(1))) as usize;
+        let bin_of = |time: u64| {
+            let since_ns = u128::from(time - self.forked_ns);
+            (since_ns * BINS as u128 / u128::from(self.counted_ns().max(1))) as usize
+        };
         let (from, to) = (bin_of(middle), bin_of(end_ns).min(BINS));
         let width = (to - from) / GROUPS;
         if width == 0 {

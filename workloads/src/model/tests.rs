@@ -281,6 +281,7 @@ fn a_model_that_breaks_a_law_is_refused_though_its_checksums_fit() {
     };
     assert!(changed(&overflowing).is_some());
     assert!(changed(&|_, parts| parts[0].outline.window_ns = u64::MAX / 200).is_some());
+    assert!(changed(&|_, parts| parts[0].outline.forked_ns = parts[0].outline.startup_ns + 1).is_some());
     assert!(
         changed(&|_, parts| parts[0].outline.threads =
             vec![super::parts::Thread { role: 0, name: String::new() }; 70_000])
