@@ -2,11 +2,13 @@
 //! time.
 //!
 //! This module decides which parts are due when, [`steps`] plays them, [`queue`] says which of their steps must wait,
-//! [`ending`] what outlives its part and how often, and [`living`] what then happens to it.
+//! [`ending`] what outlives its part and how often, [`fate`] how long if the recording does not say, and [`living`] what
+//! then happens to it.
 //!
 //! The trace is pulled record by record. Memory holds the model, and what is live or waits at that moment.
 
 mod ending;
+mod fate;
 mod living;
 pub(super) mod queue;
 mod steps;

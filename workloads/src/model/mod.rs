@@ -67,3 +67,5 @@ mod recorded_tests;
 mod serial_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thinned_tests;

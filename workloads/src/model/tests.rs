@@ -116,7 +116,9 @@ fn every_load_length_and_thinning_makes_a_lawful_trace() {
     assert!(bounded.requested_peak_bytes < three.requested_peak_bytes, "{bounded:?}, {three:?}");
     assert_eq!(bounded.unseen_frees, 0);
     let (long, thin) = (of(&question(0.7, 40, 1, 0.5)), of(&question(0.7, 40, 8, 0.5)));
-    assert!(thin.events * 2 < long.events, "{} of {}", thin.events, long.events);
+    // Nearly nothing is freed in so short a recording.
+    let live = thin.live_at_end as f64 / long.live_at_end as f64;
+    assert!((0.95..1.05).contains(&live), "{} of {}", thin.live_at_end, long.live_at_end);
     assert!(long.last_time_ns > 1_700_000_000 && thin.last_time_ns > 1_700_000_000);
     assert_eq!(one.unseen_frees + three.unseen_frees + long.unseen_frees, 0);
 }

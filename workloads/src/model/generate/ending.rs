@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::crew::Seats;
 use super::super::parts::Origin;
 use super::super::survivors::{Playable, Survivor};
+use super::fate::Fate;
 use super::{Generation, Living, NOT_YET, Playing, SHUTDOWN, STARTUP};
 
 /// A part that has ended, some of whose survivors do not live on yet.
@@ -33,8 +34,13 @@ pub(super) struct Copying {
     pub(super) part: u32,
     pub(super) survivor: Survivor,
     pub(super) model_begin_ns: u64,
+    /// Where in the course of the recording its part is, in lengths of the recording.
+    pub(super) lengths: f64,
     pub(super) seats: Seats,
-    /// Copies that are still to be made.
+    /// Copies with the fate of the last object that are still to be made.
+    pub(super) alike: u64,
+    pub(super) fate: Fate,
+    /// Copies with fates of their own that are still to be made after those.
     pub(super) left: u64,
 }
 
@@ -117,15 +123,20 @@ impl Generation {
         if is_dropped {
             return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
         }
-        let freed_ns = self.freed_ns(part, model_begin_ns, survivor, playing.chance);
-        if freed_ns.is_none() && playing.lengths > 1.0 && self.has_become_rare(survivor, playing.lengths) {
+        let mut fate = self.fate(part, model_begin_ns, survivor, playing.chance);
+        let lengths = playing.lengths;
+        let alike = self.count_alike(survivor, &fate, lengths);
+        if alike == 0 {
             return self.drop_survivor(part, object, survivor, model_begin_ns, &seats);
         }
-        self.begin_life(part, object, survivor, model_begin_ns, &seats, (stretch, freed_ns));
+        fate.stretch *= stretch;
+        self.begin_life(part, object, survivor, model_begin_ns, &seats, fate);
         let copies = copies.max(0.0);
         let left = copies.floor() as u64 + u64::from(copies > 0.0 && self.draw.unit() < copies.fract());
-        if left > 0 {
-            self.copying = Some(Copying { part, survivor: *survivor, model_begin_ns, seats, left });
+        if left > 0 || alike > 1 {
+            let (survivor, alike) = (*survivor, alike - 1);
+            self.copying =
+                Some(Copying { part, survivor, model_begin_ns, lengths, seats, alike, fate, left });
         }
     }
 }

@@ -8,7 +8,8 @@ use super::super::crew::Seats;
 use super::super::parts::Kind;
 use super::super::survivors::Survivor;
 use super::ending::Copying;
-use super::{FIRST_WINDOW, Generation, Living, STARTUP, What};
+use super::fate::Fate;
+use super::{Generation, Living, STARTUP, What};
 
 impl Generation {
     /// An object that does not stay at this load goes when its part ends.
@@ -48,55 +49,29 @@ impl Generation {
         self.paced(part, self.recorded_length_of(part))
     }
 
-    /// Makes the next copy of a survivor: what exists for each connection also exists for added connections.
+    /// Makes the next copy of a survivor: what exists for each connection also exists for added connections, and what a
+    /// window leaves for long is also left by the windows that it stands for.
     pub(super) fn copy(&mut self, mut copying: Copying) {
-        let Copying { part, survivor, model_begin_ns, ref seats, .. } = copying;
+        let Copying { part, survivor, model_begin_ns, lengths, ref seats, .. } = copying;
         let time_ns = self.now_ns;
         let object = self.next_object;
         self.next_object += 1;
         let thread = self.crew.find(seats, survivor.thread, time_ns, &mut self.out);
         let action = Action::Malloc { object, size: survivor.bytes_at_end };
         self.out.push_back(Record::Event(Event { time_ns, thread, action }));
-        let chance = self.draw.unit();
-        let freed_ns = self.freed_ns(part, model_begin_ns, &survivor, chance);
-        self.begin_life(part, object, &survivor, model_begin_ns, seats, (1.0, freed_ns));
-        copying.left -= 1;
-        self.copying = Some(copying).filter(|copying| copying.left > 0);
-    }
-
-    /// Whether an object that is never freed is one of those that no longer come as often as in the recording.
-    pub(super) fn has_become_rare(&mut self, survivor: &Survivor, lengths: f64) -> bool {
-        let stays = !survivor.is_freed && self.score.continuation.stays(survivor.class as usize);
-        stays && self.draw.unit() >= self.score.endless.share(lengths)
-    }
-
-    /// When an object that the recording never saw freed is freed, if that is before the end.
-    pub(super) fn freed_ns(
-        &mut self,
-        part: u32,
-        begin_ns: u64,
-        survivor: &Survivor,
-        chance: f64,
-    ) -> Option<u64> {
-        if part < FIRST_WINDOW || survivor.is_freed {
-            return None;
+        if copying.alike > 0 {
+            copying.alike -= 1;
+        } else {
+            copying.left -= 1;
+            let chance = self.draw.unit();
+            copying.fate = self.fate(part, model_begin_ns, &survivor, chance);
+            if copying.fate.stands_for > 1 {
+                // It exists, because the object that it is a copy of does.
+                copying.alike = self.count_alike(&survivor, &copying.fate, lengths).saturating_sub(1);
+            }
         }
-        let outline = &self.score.outline;
-        let number = u64::from(self.score.windows[(part - FIRST_WINDOW) as usize].part.number);
-        let all_ns = u64::from(outline.windows) * outline.window_ns;
-        let age_ns = all_ns.saturating_sub(number * outline.window_ns + survivor.birth_ns);
-        let birth_ns = begin_ns.saturating_add(self.paced(part, survivor.birth_ns));
-        // What lives for a number of events ages as fast as they come.
-        let pace = self.asked.factors.ageing(survivor.octave as usize);
-        let left_ns = self.model_end_ns.saturating_sub(birth_ns) as f64 * pace;
-        // Where it is about as old at the end as it was in the recording, nothing need be guessed.
-        if left_ns <= age_ns as f64 * 1.02 + 1e6 {
-            return None;
-        }
-        let class = survivor.class as usize;
-        let life_ns = self.score.continuation.draw(class, age_ns, left_ns as u64, chance, &mut self.draw)?;
-        let freed_ns = birth_ns.saturating_add((life_ns as f64 / pace) as u64);
-        (freed_ns < self.model_end_ns).then_some(freed_ns)
+        self.begin_life(part, object, &survivor, model_begin_ns, seats, copying.fate);
+        self.copying = Some(copying).filter(|copying| copying.alike + copying.left > 0);
     }
 
     pub(super) fn begin_life(
@@ -106,7 +81,7 @@ impl Generation {
         survivor: &Survivor,
         model_begin_ns: u64,
         seats: &Seats,
-        (stretch, freed_ns): (f64, Option<u64>),
+        Fate { freed_ns, stretch, .. }: Fate,
     ) {
         let Survivor { from: at, anchored_from: anchored, to, thread, .. } = *survivor;
         let seats = seats.clone();
