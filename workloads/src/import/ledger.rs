@@ -12,9 +12,10 @@
 //! - An address may be handed out while an object is live at it. There are two possible reasons. Either the
 //!   object was released by another thread and that call is logged late, after the allocation that it made
 //!   possible: the release is searched for among the next [`LOOK_AHEAD`] calls, and moved before the
-//!   allocation. (A call that began after the allocation had ended cannot be that release; this can be
-//!   checked where the log has times. Nor can a call by the allocating thread; where the log does not
-//!   distinguish threads, two releases must follow, for two objects.) Or its free was never logged: then the
+//!   allocation. (A call by the allocating thread cannot be that release, nor one that began after the
+//!   allocation had ended. Where the log has no times, that is so if its thread has logged another call since:
+//!   each line is written when its call has ended. Where the log does not distinguish threads, two releases
+//!   must follow, for two objects.) Or its free was never logged: then the
 //!   object ends there, with a [`FreeMissed`](Action::FreeMissed), which is no event. So the calls that were
 //!   logged remain exactly those in the trace, and the live set remains what it was.
 //! - A time that goes back is raised to that of the previous event. A call that was moved takes the time of
@@ -100,6 +101,8 @@ pub(super) enum What {
     ThreadEnd,
     /// A named moment, which is not a call.
     Mark(&'static str),
+    /// The place of a call that was moved from here.
+    Moved,
 }
 
 /// The function that allocated.
@@ -139,7 +142,7 @@ impl What {
         match *self {
             What::Allocate { address, .. } | What::Free { address } => address == wanted,
             What::Reallocate { address, old_address, .. } => address == wanted || old_address == wanted,
-            What::ThreadEnd | What::Mark(_) => false,
+            What::ThreadEnd | What::Mark(_) | What::Moved => false,
         }
     }
 }
@@ -222,6 +225,7 @@ impl<'a> Ledger<'a> {
         let action = match self.act(&call.what) {
             Effect::Action(action) => action,
             Effect::Mark(name) => return self.mark(name, call.times),
+            Effect::Nothing => return Ok(()),
         };
         let thread = self.thread(call.thread)?;
         let time_ns = self.time(call.times);
@@ -285,7 +289,8 @@ impl<'a> Ledger<'a> {
         let later = &self.ahead[position];
         let in_time = match (later.times, call.times) {
             (Some(later), Some(call)) => later.start_ns <= call.end_ns,
-            _ => true,
+            // A log with times may have its lines in the order in which calls began, and says itself which came first.
+            _ => !self.has_threads || self.is_first_of_thread(position),
         };
         let another = if self.has_threads {
             // A thread's own lines are in the order of its calls.
@@ -295,13 +300,26 @@ impl<'a> Ledger<'a> {
             // release nothing.
             mentions.next().is_some_and(|at| self.ahead[at].what.released() == Some(address))
         };
-        let late = later.what.released() == Some(address) && another && in_time;
-        if late { self.ahead.remove(position) } else { None }
+        if later.what.released() != Some(address) || !another || !in_time {
+            return None;
+        }
+        // The thread's line stays, for what is searched for after it.
+        let late = *later;
+        self.ahead[position].what = What::Moved;
+        Some(late)
+    }
+
+    /// Whether the thread of a call ahead has no other line before it, since the allocation. What it did before that call
+    /// was logged before the call began.
+    fn is_first_of_thread(&self, position: usize) -> bool {
+        let thread = self.ahead[position].thread;
+        self.ahead.range(..position).all(|earlier| earlier.thread != thread)
     }
 
     fn act(&mut self, what: &What) -> Effect {
         Effect::Action(match *what {
             What::Mark(name) => return Effect::Mark(name),
+            What::Moved => return Effect::Nothing,
             What::ThreadEnd => Action::ThreadEnd,
             What::Allocate { by, address: 0, size } => failed(by.family(), size),
             What::Allocate { by, address, size } => {
@@ -394,6 +412,7 @@ impl<'a> Ledger<'a> {
 enum Effect {
     Action(Action),
     Mark(&'static str),
+    Nothing,
 }
 
 impl Allocation {

@@ -208,6 +208,8 @@ fn a_free_that_was_never_logged_ends_its_object_and_is_no_event() {
         "1: malloc 0x10 8\n2: malloc 0x10 16\n",
         "1: malloc 0x10 8\n2: malloc 0x10 16\n2: free 0x10\n",
         "1: malloc 0x10 8\n2: malloc 0x10 16\n2: malloc 0x10 7\n1: free 0x10\n",
+        // Its thread has made another call since, and its lines are in order.
+        "1: malloc 0x10 8\n2: malloc 0x10 16\n1: malloc 0x20 1\n1: free 0x10\n",
         // With times: it began after the allocation had ended.
         "1: malloc 0x10 8 100 110\n2: malloc 0x10 16 200 210\n1: free 0x10 211 220\n",
     ] {
@@ -221,6 +223,43 @@ fn a_free_that_was_never_logged_ends_its_object_and_is_no_event() {
     let timed = import_text("1: malloc 0x10 8 100 110\n2: malloc 0x10 16 200 230\n1: free 0x10 220 240\n");
     assert_eq!(timed.report.summary.frees_hoisted, 1, "it began before the allocation had ended");
     assert_eq!(timed.events[1].time_ns, 100, "and takes the allocation's time");
+}
+
+#[test]
+fn a_thread_logs_late_only_what_it_does_first() {
+    // The free of thread 1's first object was missed; later it frees the younger one.
+    let own = |call: &str| {
+        (0..50).map(|at| format!("1: {call}\n").replace('N', &at.to_string())).collect::<String>()
+    };
+    let text = [
+        "1: malloc 0x1000 100\n",
+        &own("malloc 0x2N0 8"),
+        "2: malloc 0x1000 200\n",
+        &own("free 0x2N0"),
+        "1: free 0x1000\n",
+    ];
+    let summary = import_text(&text.concat()).report.summary;
+    assert_eq!((summary.frees_hoisted, summary.frees_missed, summary.live_at_end), (0, 1, 0));
+    // A call that was moved stays the first: thread 3 freed the second block after it was handed out.
+    let imported = import_text(concat!(
+        "1: malloc 0x10 8\n",
+        "1: malloc 0x20 8\n",
+        "2: malloc 0x10 16\n",
+        "2: malloc 0x20 16\n",
+        "3: free 0x10\n",
+        "3: free 0x20\n",
+    ));
+    let summary = imported.report.summary;
+    assert_eq!((summary.frees_hoisted, summary.frees_missed), (1, 1));
+    assert_eq!(imported.events.last().unwrap().action, Action::Free { object: 3 });
+    // With times, lines may be in the order in which calls began.
+    let timed = import_text(concat!(
+        "1: malloc 0x10 8 100 110\n",
+        "2: malloc 0x10 16 200 290\n",
+        "1: malloc 0x20 1 210 220\n",
+        "1: free 0x10 230 240\n",
+    ));
+    assert_eq!(timed.report.summary.frees_hoisted, 1);
 }
 
 #[test]
