@@ -158,7 +158,7 @@ fn times_are_shown_in_seconds_beside_the_integer() {
 #[test]
 fn import_warns_of_what_it_mended() {
     let place = Place::new();
-    let log = "1: malloc 0x10 8\n2: malloc 0x10 9\n2: free 0x30\n2: realloc 0x50 0x40 8\n1: malloc 0x50 3\n2: free 0x50";
+    let log = "1: malloc 0x10 8\n2: malloc 0x10 9\n2: free 0x30\n2: realloc 0x50 0x40 8\n1: malloc 0x50 3\n2: free 0x50\n";
     let (log, output) = (place.write("log.txt", log), place.path("out.hlt"));
     let done = trace(&["import", "--from", "android", text(&log), "-o", text(&output)]);
     assert_eq!(done.status.code(), Some(0));

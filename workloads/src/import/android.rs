@@ -50,7 +50,7 @@ impl Log for AndroidLog<'_> {
                 self.has_times = Some(call.times.is_some());
                 Ok(Some(call))
             }
-            Err(expected) => self.lines.refuse(expected),
+            Err(expected) => Err(self.lines.malformed(expected)),
         }
     }
 

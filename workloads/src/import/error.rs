@@ -77,7 +77,7 @@ pub enum ImportError {
     },
     /// A log was read as one of a kind, but has no event of that kind.
     #[error(
-        "{}: holds no event; in a {kind} log, {expected} was expected: is the log of another kind? (--from takes {known})",
+        "{}: holds no event; in a {kind} log, {expected} was expected: is the log of another kind? (--from takes {known}){warnings}",
         path.display()
     )]
     NoEvents {
@@ -89,6 +89,8 @@ pub enum ImportError {
         expected: &'static str,
         /// All known kinds.
         known: String,
+        /// What else is to be known of the log, each part after a semicolon.
+        warnings: Box<str>,
     },
     /// More than any program has: the log is broken, or crafted to exhaust memory.
     #[error("{}: more than {most} {what} after event {events}: no program is known to have so many, and reading stops here", path.display())]

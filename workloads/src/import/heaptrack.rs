@@ -90,7 +90,7 @@ impl Log for HeaptrackLog<'_> {
                     return Ok(Some(Call { thread: 0, times, what }));
                 }
                 Ok(None) => {}
-                Err(expected) => return self.lines.refuse(expected),
+                Err(expected) => return Err(self.lines.malformed(expected)),
             }
         }
     }

@@ -78,10 +78,11 @@ impl Kind {
         }
     }
 
-    /// The error that a log, taken for one of this kind, holds no event.
-    pub(super) fn no_events(self, path: &Path) -> ImportError {
+    /// The error that a log, taken for one of this kind, holds no event; with its warnings.
+    pub(super) fn no_events(self, path: &Path, warnings: &[String]) -> ImportError {
         let (expected, known) = (self.event(), Kind::names());
-        ImportError::NoEvents { path: path.to_path_buf(), kind: self.name(), expected, known }
+        let warnings = warnings.iter().map(|warning| format!("; {warning}")).collect();
+        ImportError::NoEvents { path: path.to_path_buf(), kind: self.name(), expected, known, warnings }
     }
 
     /// Whether its logs are text.

@@ -1,10 +1,11 @@
 //! A byte stream cut into lines, without an allocation per line.
 //!
-//! A line ends at a line feed, a carriage return before it is not part of it, and the last one may end at the
-//! end of the stream. Lines have a maximum length, so that a file without line feeds cannot fill memory;
-//! where longer lines are allowed, the rest is read and discarded.
+//! A line ends at a line feed, and a carriage return before it is not part of it. Lines have a maximum length,
+//! so that a file without line feeds cannot fill memory; where longer lines are allowed, the rest is read and
+//! discarded.
 //!
-//! A log whose program was killed may end inside a line. That line is left out, and a warning says so.
+//! A log whose program was killed may end inside a line, and what is left of the line may still be valid: a call with
+//! the first digits of its address. So a last line without a line feed is left out, and a warning says so.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -29,10 +30,8 @@ pub(super) struct Lines<'a> {
     last: Range<usize>,
     /// Its number; 0 before the first.
     number: u64,
-    /// Whether it ended at the end of the stream, without a line feed.
-    unended: bool,
-    /// Whether it was omitted for that reason.
-    left_away: bool,
+    /// Whether the stream ended inside the next line.
+    is_cut: bool,
     /// Whether only a part of it was handed out, so that the rest must still be skipped.
     inside_long: bool,
     exhausted: bool,
@@ -48,14 +47,14 @@ impl<'a> Lines<'a> {
             end: 0,
             last: 0..0,
             number: 0,
-            unended: false,
-            left_away: false,
+            is_cut: false,
             inside_long: false,
             exhausted: false,
         }
     }
 
-    /// The next line, without its line ending; none after the last. A line that is too long is an error.
+    /// The next line, without its line ending; none after the last one that has a line feed. A line that is too long is an
+    /// error.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, ImportError> {
         match self.take_line()? {
@@ -72,16 +71,6 @@ impl<'a> Lines<'a> {
         Ok(self.take_line()?.map(|_| self.last()))
     }
 
-    /// How to treat the line handed out last, which is not `expected`: as an error, or, where the log was cut
-    /// off inside it, as the end.
-    pub(super) fn refuse<T>(&mut self, expected: &'static str) -> Result<Option<T>, ImportError> {
-        if self.unended && self.number > 1 {
-            self.left_away = true;
-            return Ok(None);
-        }
-        Err(self.malformed(expected))
-    }
-
     /// The log that the lines come from.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -89,12 +78,17 @@ impl<'a> Lines<'a> {
 
     /// What the user should know once everything has been read.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let warning = || format!("the log ends inside line {}: that line is left out", self.number);
-        self.left_away.then(warning).into_iter().collect()
+        let warning = || {
+            format!(
+                "line {}, the last, has no line feed, as if the log had been cut off inside it: it is left out (if it is complete, end it with a line feed)",
+                self.number + 1
+            )
+        };
+        self.is_cut.then(warning).into_iter().collect()
     }
 
     /// The error that the line handed out last is not `expected`.
-    fn malformed(&self, expected: &'static str) -> ImportError {
+    pub(super) fn malformed(&self, expected: &'static str) -> ImportError {
         let line = self.last();
         let mut found = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES)]).into_owned();
         if line.len() > SHOWN_BYTES {
@@ -115,11 +109,15 @@ impl<'a> Lines<'a> {
             self.skip_rest()?;
         }
         let Some((length, behind)) = self.find_end()? else { return Ok(None) };
+        if length == behind && self.exhausted {
+            self.start += behind;
+            self.is_cut = true;
+            return Ok(None);
+        }
         self.last = self.start..self.start + length;
         self.start += behind;
         self.number += 1;
-        self.unended = length == behind && self.exhausted;
-        self.inside_long = length == behind && !self.exhausted;
+        self.inside_long = length == behind;
         Ok(Some(if self.inside_long { Taken::Part } else { Taken::Whole }))
     }
 
@@ -214,7 +212,7 @@ mod tests {
     #[test]
     fn lines_are_the_same_however_they_arrive() {
         for step in [1, 2, 3, 100] {
-            assert_eq!(all(b"a\r\nbb\n\nlast", step), ["a", "bb", "", "last"]);
+            assert_eq!(all(b"a\r\nbb\n\nlast\n", step), ["a", "bb", "", "last"]);
             assert_eq!(all(b"a\n", step), ["a"]);
             assert_eq!(all(b"", step), [""; 0]);
         }
@@ -242,15 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_off_is_left_away() {
-        let mut input = &b"a\nb"[..];
-        let mut lines = Lines::new(&mut input, Path::new("log"));
-        assert_eq!(lines.next().unwrap().unwrap(), b"a");
-        assert!(lines.refuse::<()>("a word").is_err());
-        assert_eq!(lines.next().unwrap().unwrap(), b"b");
-        assert_eq!(lines.warnings(), [""; 0]);
-        assert!(lines.refuse::<()>("a word").unwrap().is_none());
-        assert_eq!(lines.warnings(), ["the log ends inside line 2: that line is left out"]);
+    fn a_last_line_without_a_line_feed_is_left_out() {
+        for (text, whole, number) in [(&b"a\nb"[..], &["a"][..], 2), (b"a\n\r", &["a"], 2), (b"b", &[], 1)] {
+            for step in [1, 100] {
+                let mut input = Dribble(text, step);
+                let mut lines = Lines::new(&mut input, Path::new("log"));
+                for line in whole {
+                    assert_eq!(lines.next().unwrap().unwrap(), line.as_bytes());
+                    assert_eq!(lines.warnings(), [""; 0]);
+                }
+                assert!(lines.next().unwrap().is_none() && lines.next().unwrap().is_none());
+                let [warning] = &lines.warnings()[..] else { panic!("{text:?}") };
+                assert!(
+                    warning.starts_with(&format!("line {number}, the last, has no line feed")),
+                    "{warning}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Log for LogallocLog<'_> {
             });
             let line = match parsed {
                 Ok(line) => line,
-                Err(expected) => return self.lines.refuse(expected),
+                Err(expected) => return Err(self.lines.malformed(expected)),
             };
             self.has_threads = Some(line.thread.is_some());
             if self.process.takes(line.process) {

@@ -196,7 +196,7 @@ impl Destination<'_> {
         Ledger::new(first, &header, input, &mut trace).write_all(&mut log, report)?;
         log.check()?;
         if trace.summary().events == 0 {
-            return Err(kind.no_events(input));
+            return Err(kind.no_events(input, &log.warnings()));
         }
         let summary = trace.finish()?;
         let warnings = [log.warnings(), list_repairs(&summary)].concat();

@@ -87,7 +87,7 @@ impl<'a> MtraceLog<'a> {
         };
         match entered {
             Ok(()) => Ok(true),
-            Err(expected) => self.lines.refuse::<()>(expected).map(|_| false),
+            Err(expected) => Err(self.lines.malformed(expected)),
         }
     }
 
@@ -122,7 +122,8 @@ impl Log for MtraceLog<'_> {
                 Some(Ahead::Opened(_)) if self.ahead.len() > BETWEEN_MOST => {
                     // The error names the line read last, where the search was given up.
                     self.ahead.clear();
-                    return self.lines.refuse("the line that begins with `>` of a realloc within 4096 lines");
+                    let expected = "the line that begins with `>` of a realloc within 4096 lines";
+                    return Err(self.lines.malformed(expected));
                 }
                 Some(Ahead::Opened(_)) => {
                     if !self.read_line()? {

@@ -282,7 +282,27 @@ fn a_thread_that_comes_back_is_a_new_one() {
 
 #[test]
 fn line_ends_do_not_matter() {
-    assert_eq!(import_text("1: malloc 0x10 8\r\n1: free 0x10").events.len(), 2);
+    assert_eq!(import_text("1: malloc 0x10 8\r\n1: free 0x10\r\n").events.len(), 2);
+}
+
+#[test]
+fn a_call_that_was_cut_off_and_is_still_a_call_is_left_out() {
+    let text = "1: malloc 0x7b40002000 8\n1: free 0x7b40";
+    for bytes in [text.as_bytes().to_vec(), compress(text)] {
+        let imported = import_bytes(&bytes, None).unwrap();
+        assert_eq!(actions(&imported), [(0, Action::Malloc { object: 0, size: 8 })]);
+        let [warning] = &imported.report.warnings[..] else { panic!("{:?}", imported.report.warnings) };
+        assert!(warning.starts_with("line 2, the last, has no line feed"), "{warning}");
+    }
+    let nothing = message(b"1: free 0x0", Some(Kind::Android));
+    assert!(
+        nothing.contains("holds no event") && nothing.contains("; line 1, the last, has no"),
+        "{nothing}"
+    );
+}
+
+fn compress(text: &str) -> Vec<u8> {
+    zstd::stream::encode_all(text.as_bytes(), 1).unwrap()
 }
 
 #[test]
@@ -308,7 +328,7 @@ fn what_is_wrong_is_named_with_its_line() {
         )
     );
     assert!(message(b"", None).contains("no known kind of log"));
-    assert!(message(b"\x00\xff\x7f", android).starts_with("log.txt:1: expected `TID: CALL POINTER ...`"));
+    assert!(message(b"\x00\xff\x7f\n", android).starts_with("log.txt:1: expected `TID: CALL POINTER ...`"));
     assert!(message(b"\x89HLT\r\n\x1a\nrest", None).contains("is a heaplab trace already"));
 }
 

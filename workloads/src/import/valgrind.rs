@@ -91,7 +91,7 @@ impl<'a> ValgrindLog<'a> {
         }
         match enter(text, &mut self.ahead, &mut self.open) {
             Ok(()) => Ok(true),
-            Err(expected) => self.lines.refuse::<()>(expected).map(|_| false),
+            Err(expected) => Err(self.lines.malformed(expected)),
         }
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn import(
     };
     let asked: &[ImageId] = image.as_ref().map_or(&recording.images, std::slice::from_ref);
     if !asked.iter().any(|image| recording.has_content(*image)) {
-        return Err(Kind::Raw.no_events(input));
+        return Err(Kind::Raw.no_events(input, &[]));
     }
     let main = image.unwrap_or(recording.main_image());
     let report = recording.import(main, output, progress)?;

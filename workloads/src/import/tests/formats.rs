@@ -247,7 +247,7 @@ fn a_valgrind_log() {
 
 #[test]
 fn a_valgrind_log_that_ends_inside_a_call() {
-    let imported = import_text("--7-- malloc(48) = 0x10\n--7-- malloc(5)");
+    let imported = import_text("--7-- malloc(48) = 0x10\n--7-- malloc(5)\n");
     assert_eq!(deeds(&imported), [malloc(0, 48)]);
     assert_eq!(imported.report.warnings, ["1 calls of which the log has no result: left out"]);
 }
