@@ -14,6 +14,10 @@
 //! R, I, S, # and empty lines     of no use here
 //! ```
 //!
+//! The command line stands as it is, at most 4,096 bytes of it, with the line feeds that its arguments have. After it
+//! comes `I PAGE_BYTES PAGES`, in all versions that write a command line; a log by another program may do without.
+//! `heaptrack_interpret` passes on all these lines that it takes for none of its own.
+//!
 //! A realloc is a free and an allocation. An interpreted log does not distinguish objects of one size and
 //! place: it does not say which of the live ones a free ends, so the youngest is assumed, because most
 //! objects die young. (The requested bytes are the same whichever it is; the positions of the holes are not.)
@@ -33,7 +37,7 @@ const FILE_VERSION: u64 = 3;
 pub(super) const INFOS_MOST: usize = if cfg!(test) { 20_000 } else { 1 << 24 };
 /// Time between two timestamp lines, and so the resolution of times.
 const TICK_NS: u64 = 10_000_000;
-/// How much of the program's command line is kept.
+/// How much of the program's command line heaptrack writes.
 const COMMAND_MOST_BYTES: usize = 4096;
 
 /// What a line should have held.
@@ -52,7 +56,8 @@ struct State {
     form: Form,
     infos: Vec<Info>,
     time_ns: u64,
-    command: String,
+    command: Vec<u8>,
+    has_command: bool,
     attached: bool,
 }
 
@@ -78,12 +83,27 @@ impl<'a> HeaptrackLog<'a> {
     }
 }
 
+impl HeaptrackLog<'_> {
+    /// Reads the rest of a command line whose arguments have line feeds.
+    fn read_command(&mut self) -> Result<(), ImportError> {
+        let lines = self.lines.count_until(COMMAND_MOST_BYTES, is_system)?.unwrap_or(0);
+        for _ in 0..lines {
+            if let Some(line) = self.lines.next_or_part()? {
+                self.state.add_to_command(&[b"\n", line].concat());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Log for HeaptrackLog<'_> {
     fn next_call(&mut self) -> Result<Option<Call>, ImportError> {
         loop {
             // Names of C++ functions may be longer than any line that matters here.
             let Some(line) = self.lines.next_or_part()? else { return Ok(None) };
+            let is_command = line.starts_with(b"X") && !self.state.has_command;
             match self.state.read(line) {
+                Ok(None) if is_command => self.read_command()?,
                 Ok(Some(what)) => {
                     let start_ns = self.state.time_ns;
                     let times = Some(Times { start_ns, end_ns: start_ns.saturating_add(TICK_NS) });
@@ -97,7 +117,7 @@ impl Log for HeaptrackLog<'_> {
 
     fn describe(&self, header: &mut Header) {
         header.has_times = true;
-        header.program = self.state.command.clone();
+        header.program = String::from_utf8_lossy(&self.state.command).into_owned();
         let mut note = |name: &str, value: &str| {
             header.notes.push(Note { name: name.to_string(), value: value.to_string() });
         };
@@ -143,9 +163,9 @@ impl State {
         }
         match kind {
             b'v' => self.version = Some(version(rest)?),
-            b'X' if self.command.is_empty() => {
-                let shown = &rest[..rest.len().min(COMMAND_MOST_BYTES)];
-                self.command = String::from_utf8_lossy(shown).into_owned();
+            b'X' if !self.has_command => {
+                self.has_command = true;
+                self.add_to_command(rest);
             }
             b'A' => self.attached = true,
             b'c' => self.time_ns = time(rest)?,
@@ -158,6 +178,11 @@ impl State {
             _ => return Err("a line of kind v, x, X, I, A, S, m, s, i, t, a, +, -, c or R"),
         }
         Ok(None)
+    }
+
+    fn add_to_command(&mut self, more: &[u8]) {
+        let room = COMMAND_MOST_BYTES - self.command.len();
+        self.command.extend_from_slice(&more[..more.len().min(room)]);
     }
 
     fn become_form(&mut self, form: Form) -> Result<(), Expected> {
@@ -219,6 +244,11 @@ impl State {
         let place = usize::try_from(index).map_err(|_| EXPECTED)?;
         Ok((self.infos.get_mut(place).ok_or(EXPECTED)?, index + 1))
     }
+}
+
+/// Whether a line is the one that follows the command line.
+fn is_system(line: &[u8]) -> bool {
+    line.strip_prefix(b"I ").is_some_and(|rest| numbers::<2>(rest).is_some())
 }
 
 fn version(rest: &[u8]) -> Result<u64, Expected> {

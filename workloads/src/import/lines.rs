@@ -71,6 +71,30 @@ impl<'a> Lines<'a> {
         Ok(self.take_line()?.map(|_| self.last()))
     }
 
+    /// How many of the next lines there are before the first for which `is_end` holds; none if that does not begin within
+    /// the next `most_bytes`. Nothing is handed out.
+    pub(super) fn count_until(
+        &mut self,
+        most_bytes: usize,
+        is_end: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<usize>, ImportError> {
+        while self.end - self.start < most_bytes + SHOWN_BYTES && !self.exhausted {
+            self.read_block()?;
+        }
+        let (mut ahead, mut begin) = (&self.buffer[self.start..self.end], 0);
+        for count in 0.. {
+            let Some(length) = ahead.iter().position(|&byte| byte == b'\n') else { break };
+            if begin > most_bytes {
+                break;
+            }
+            if is_end(without_return(&ahead[..length])) {
+                return Ok(Some(count));
+            }
+            (ahead, begin) = (&ahead[length + 1..], begin + length + 1);
+        }
+        Ok(None)
+    }
+
     /// The log that the lines come from.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -98,8 +122,7 @@ impl<'a> Lines<'a> {
     }
 
     fn last(&self) -> &[u8] {
-        let line = &self.buffer[self.last.clone()];
-        line.strip_suffix(b"\r").unwrap_or(line)
+        without_return(&self.buffer[self.last.clone()])
     }
 
     /// Makes the next line the last one handed out; says whether it is complete.
@@ -175,6 +198,10 @@ impl<'a> Lines<'a> {
         self.exhausted = read == 0;
         Ok(())
     }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// How much of a line was read.
@@ -256,6 +283,23 @@ mod tests {
                     "{warning}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn lines_ahead_are_counted_and_stay() {
+        for step in [1, 3, 100] {
+            let mut input = Dribble(b"a\nbb\r\nccc\nbb", step);
+            let mut lines = Lines::new(&mut input, Path::new("log"));
+            let mut count =
+                |most_bytes, wanted: &[u8]| lines.count_until(most_bytes, |line| line == wanted).unwrap();
+            assert_eq!((count(2, b"bb"), count(1, b"bb"), count(0, b"a")), (Some(1), None, Some(0)));
+            assert_eq!((count(100, b"ccc"), count(100, b"d")), (Some(2), None));
+            for line in ["a", "bb", "ccc"] {
+                assert_eq!(lines.next().unwrap().unwrap(), line.as_bytes());
+            }
+            assert_eq!(lines.count_until(100, |line| line == b"bb").unwrap(), None, "it has no line feed");
+            assert!(lines.next().unwrap().is_none());
         }
     }
 

@@ -184,6 +184,23 @@ fn a_raw_heaptrack_log() {
 }
 
 #[test]
+fn a_command_line_of_heaptrack_may_have_several_lines() {
+    for (raw, rest) in [(true, "x 1 a\n+ 30 1 10\n- 10\n"), (false, "a 30 1\n+ 0\n- 0\n")] {
+        // Each would be a line of another kind, or of none.
+        let command = "python3 -c import this\nb c\n- 10\nI am\n+ 8 1 10\na 1 1\n\nlast";
+        let imported = import_text(&format!("v 10400 3\nX {command}\nI 1000 7d0a11\n{rest}"));
+        assert_eq!(deeds(&imported), [malloc(0, 48), free(0)], "{raw}");
+        assert_eq!(imported.report.header.program, command);
+    }
+    let long = "word\n".repeat(819);
+    let imported = import_text(&format!("v 10400 3\nX {long}\nI 1000 7d0a11\nx 1 a\n+ 30 1 10\n"));
+    assert_eq!(deeds(&imported), [malloc(0, 48)]);
+    // Another program may write no such line: then the command line is one line.
+    let without = format!("v 10400 3\nX ./demo\n{}I 1000 7d0a11\n", "+ 30 1 10\n- 10\n".repeat(400));
+    assert_eq!(import_text(&without).events.len(), 800);
+}
+
+#[test]
 fn a_realloc_to_zero_that_heaptrack_did_not_log() {
     let text = "v 10400 3\nx 1 a\n+ 30 1 10\n+ 40 1 10\n- 10\n";
     let imported = import_text(text);
