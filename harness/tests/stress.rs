@@ -38,6 +38,7 @@ fn a_pattern_becomes_a_trace() {
     let value = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1];
     // Work is not an event: each thread has a given object, 100 pairs, and a start and end.
     assert_eq!((value("events"), value("threads"), value("live_at_end")), ("408", "3", "0"));
+    assert!(!text(&output.stdout).contains(" s)"), "an index is no time: {}", text(&output.stdout));
     let verified = heaplab(place.path(), &["trace", "verify", "a.hlt"]);
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
 }

@@ -97,7 +97,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<Outcome> {
         rows.push(("requests", requests.made.to_string()));
         rows.push(("refused", requests.refused.to_string()));
     }
-    rows.extend(list_totals(&summary, true));
+    rows.extend(list_totals(&summary, stream.header().has_times));
     print_rows(&mut stdout(), &rows)?;
     if let Some(warning) = requests.and_then(|requests| requests.warning()) {
         say!("heaplab: {name}: {warning}");

@@ -116,11 +116,25 @@ pub fn export<R: Read>(
         }
     }
     let mut lost = output.finish().map_err(ExportError::Write)?;
+    lost.extend(list_unknown(&header, format));
     lost.extend(list_facts(&header));
     if let Some(cut) = reader.truncated() {
         lost.push(format!("the trace is cut off at byte {}: what was after it", cut.offset));
     }
     Ok(Exported { records, lost })
+}
+
+/// What the trace does not know, and the text seems to. Only Android's says that there are no times, by lines without.
+fn list_unknown(header: &Header, format: Format) -> Option<String> {
+    let unknown = [
+        (!header.has_times && format != Format::Android, "times"),
+        (!header.has_threads, "threads"),
+        (!header.has_alignment, "alignment"),
+    ];
+    let names: Vec<&str> =
+        unknown.into_iter().filter(|(is_unknown, _)| *is_unknown).map(|(_, name)| name).collect();
+    let what = names.join(", ");
+    (!names.is_empty()).then(|| format!("that the trace lacks {what}: what the text has of it is made up"))
 }
 
 /// What the header knows: no format of text has a place for it.
