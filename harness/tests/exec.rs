@@ -1,6 +1,8 @@
 //! `heaplab exec` as a process: the real program on each variant, what is measured of it, and that nothing is
 //! left behind.
 
+mod input;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

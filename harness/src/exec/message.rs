@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub enum Input {
     /// The keeper's own, which is heaplab's.
     Inherited,
-    /// A file, opened again and read from its start.
+    /// A file or a device, opened again and read from its start.
     File(PathBuf),
     /// None: it is at its end from the start.
     Empty,

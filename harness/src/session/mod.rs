@@ -12,6 +12,7 @@ mod blocks;
 mod description;
 mod error;
 mod goal;
+mod input;
 mod limit;
 mod limit_search;
 mod limited;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::description::describe_variant;
 use super::error::{SessionError, usage};
+use super::input::choose_input;
 use super::limited::check_group;
 use super::notice::{Listener, Notice};
 use super::opening::{Described, Ended, Kind, Opening, Start};
@@ -53,7 +54,8 @@ struct Program {
 /// Takes the samples of a run of a program, and keeps them in its directory.
 ///
 /// For a new run, `command` is what [`ExecOptions::command`] says, in the system's own encoding. With
-/// `to_stderr`, our standard output is used for something else, and the program's goes to our standard error.
+/// `to_stderr`, the run is a part of something larger: our standard output is used for that, the program's goes to our
+/// standard error, and even a single sample does not use up our standard input.
 ///
 /// # Errors
 ///
@@ -88,7 +90,10 @@ pub fn measure_program(
     let is_single = all.len() == 1;
     let missing: Vec<Step> =
         all.into_iter().filter(|step| !directory.done().contains(&program.key(step))).collect();
-    let sampling = Sampling::new(&program, &variations, stop, listener, missing.len())?;
+    // What is missing of several samples reads what the others read, even if it is one. With `to_stderr` the run is a
+    // part of something larger, which runs the program more often.
+    let input = choose_input(is_single && !to_stderr, listener)?;
+    let sampling = Sampling::new(&program, &variations, input, stop, listener)?;
     let Some(last) = sampling.take_all(&missing, &mut directory)? else {
         return Ok(ProgramEnded::Ended { ended: Ended::Stopped(Some(path)), status: None });
     };
@@ -199,16 +204,15 @@ impl<'a> Sampling<'a> {
     fn new(
         program: &'a Program,
         variations: &'a [Variation],
+        input: Input,
         stop: &'a AtomicBool,
         listener: Listener<'a>,
-        samples: usize,
     ) -> Result<Sampling<'a>, SessionError> {
         let reports = tempfile::Builder::new()
             .prefix("heaplab-")
             .tempdir()
             .map_err(SessionError::failed("cannot make a temporary directory"))?;
         share(reports.path(), 0o711).map_err(SessionError::failed("cannot share a temporary directory"))?;
-        let input = choose_input(samples, listener);
         Ok(Sampling { program, variations, reports, input, stop, listener })
     }
 
@@ -308,32 +312,11 @@ impl<'a> Sampling<'a> {
     }
 }
 
-/// Every sample must read the same input: a single sample reads our standard input itself, several read a
-/// file from its start.
-fn choose_input(samples: usize, listener: Listener<'_>) -> Input {
-    if samples == 1 {
-        return Input::Inherited;
-    }
-    match std::fs::read_link("/proc/self/fd/0").and_then(|path| Ok((std::fs::metadata(&path)?, path))) {
-        Ok((metadata, path)) if metadata.is_file() => Input::File(path),
-        Ok((metadata, _)) if metadata.is_dir() => Input::Empty,
-        _ => {
-            use std::os::unix::fs::FileTypeExt;
-            let kind = std::fs::metadata("/proc/self/fd/0").map(|metadata| metadata.file_type());
-            if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
-                let sentence =
-                    "standard input is a pipe, which only one sample could read: all get none; give a file";
-                listener(&Notice::Say(sentence.to_owned()));
-            }
-            Input::Empty
-        }
-    }
-}
-
 /// Takes samples of a program one at a time, each under its own limits, and keeps nothing of them.
 pub(super) struct ProgramTrials<'a> {
     program: Program,
     variations: Vec<Variation>,
+    input: Input,
     stop: &'a AtomicBool,
     listener: Listener<'a>,
 }
@@ -350,7 +333,8 @@ impl<'a> ProgramTrials<'a> {
         let file = find_program(name, std::env::var_os("PATH"))?;
         let program = Program::find(options, exec, command.to_vec(), file, true)?;
         let variations = prove_variants(&program.variants, None, listener)?;
-        Ok(ProgramTrials { program, variations, stop, listener })
+        let input = choose_input(false, listener)?;
+        Ok(ProgramTrials { program, variations, input, stop, listener })
     }
 
     pub(super) fn labels(&self) -> Vec<String> {
@@ -364,8 +348,8 @@ impl<'a> ProgramTrials<'a> {
         limits: GroupLimits,
     ) -> Result<Option<Sample>, SessionError> {
         self.program.options.group = Some(limits);
-        // There are several samples, so none reads our own standard input.
-        let sampling = Sampling::new(&self.program, &self.variations, self.stop, self.listener, 2)?;
+        let input = self.input.clone();
+        let sampling = Sampling::new(&self.program, &self.variations, input, self.stop, self.listener)?;
         let report_file = sampling.create_report_file("reports")?;
         let variation = &self.variations[variant];
         let Some(taken) = sampling.take_one(variation, &report_file)? else { return Ok(None) };

@@ -11,6 +11,7 @@ use heaplab_allocators::{Injection, Variant};
 use heaplab_workloads::model::{ModelError, read_facts};
 
 use super::error::{SessionError, chain, usage};
+use super::input::choose_input;
 use super::notice::{Listener, Notice};
 use super::opening::{Ended, Start, is_begun};
 use super::program::{ProgramEnded, measure_program};
@@ -18,7 +19,7 @@ use super::recording::read_coverage;
 use super::sampling::measure_replays;
 use super::trees::Tree;
 use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
-use crate::exec::{self, Ending, Input, Limits, Ready, find_program};
+use crate::exec::{self, Ending, Limits, Ready, find_program};
 
 /// Where the run of replays is in a validation's directory.
 const REPLAYS: &str = "replay";
@@ -257,7 +258,7 @@ impl Validation {
             variant: &variant,
             injection: &injection,
             report_file: reports.path(),
-            input: Input::Empty,
+            input: choose_input(false, listener)?,
             limits: &Limits {
                 ready,
                 ready_within: Duration::from_nanos(self.exec.ready_within_ns),
