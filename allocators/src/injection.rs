@@ -5,7 +5,7 @@
 //! constructor appends what it finds in its process to a file (heaplab-preload-probe draws the format). A
 //! process without a report was not reached.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -126,10 +126,10 @@ impl Report {
     }
 }
 
-/// All reports of a run, the last of each process and program.
+/// All reports of a run, in order, by process and program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reports {
-    by_process: HashMap<(u32, PathBuf), Report>,
+    by_process: BTreeMap<(u32, PathBuf), Vec<Report>>,
 }
 
 impl Reports {
@@ -152,7 +152,7 @@ impl Reports {
                 library: (!record[2].is_empty()).then(|| path(record[2])),
                 strays: String::from_utf8_lossy(record[3]).split_whitespace().map(str::to_owned).collect(),
             };
-            reports.by_process.insert((process, report.program.clone()), report);
+            reports.by_process.entry((process, report.program.clone())).or_default().push(report);
         }
         reports
     }
@@ -163,13 +163,16 @@ impl Reports {
         self.by_process.is_empty()
     }
 
-    /// The report of a process that runs `program`. A process that was forked without loading a program runs
-    /// on what its parent reported, so any report of the same program stands for it.
+    /// What a process reported each time it loaded `program`. A process that was forked without loading a program
+    /// reported nothing: it runs on what its parent reported.
     #[must_use]
-    pub fn of(&self, process: u32, program: &Path) -> Option<&Report> {
-        self.by_process
-            .get(&(process, program.to_path_buf()))
-            .or_else(|| self.by_process.values().find(|report| report.program == program))
+    pub fn of(&self, process: u32, program: &Path) -> &[Report] {
+        self.by_process.get(&(process, program.to_path_buf())).map_or(&[], Vec::as_slice)
+    }
+
+    /// What all processes that loaded `program` reported.
+    pub fn of_program<'a>(&'a self, program: &'a Path) -> impl Iterator<Item = &'a Report> {
+        self.by_process.values().flatten().filter(move |report| report.program == program)
     }
 }
 
@@ -182,11 +185,15 @@ mod tests {
         let reports = Reports::parse(
             b"12\0/bin/a b\0/l.so\0\x0013\0/bin/c\0\0valloc free\0x\0/bin/d\0\0\x0014\0/bin/e",
         );
-        let first = reports.of(12, Path::new("/bin/a b")).expect("a report");
+        let [first] = reports.of(12, Path::new("/bin/a b")) else { panic!("{reports:?}") };
         assert_eq!((first.library.as_deref(), first.strays.len()), (Some(Path::new("/l.so")), 0));
-        assert_eq!(reports.of(99, Path::new("/bin/c")).expect("a fork's").strays, ["valloc", "free"]);
-        assert_eq!(reports.of(14, Path::new("/bin/e")), None);
+        assert_eq!(reports.of(13, Path::new("/bin/c"))[0].strays, ["valloc", "free"]);
+        assert_eq!(reports.of(99, Path::new("/bin/c")), [], "another process's is not its own");
+        assert_eq!(reports.of_program(Path::new("/bin/c")).count(), 1);
+        assert_eq!(reports.of(14, Path::new("/bin/e")), []);
         assert_eq!(reports.by_process.len(), 2);
+        let again = Reports::parse(b"12\0/a\0/l.so\0\x0012\0/a\0/m.so\0\0");
+        assert_eq!(again.of(12, Path::new("/a")).len(), 2, "a process may load a program again");
         assert!(Reports::parse(b"").is_empty());
     }
 

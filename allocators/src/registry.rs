@@ -267,9 +267,12 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name)
 }
 
+/// The file name of the probe.
+pub const PROBE_LIBRARY: &str = "libheaplab_probe.so";
+
 /// The library that reports which malloc serves a real program.
 pub fn locate_probe() -> Result<PathBuf, Absent> {
-    let source = Source::Workspace { package: "heaplab-preload-probe", file: "libheaplab_probe.so" };
+    let source = Source::Workspace { package: "heaplab-preload-probe", file: PROBE_LIBRARY };
     let name = "the probe of real programs";
     let probe = Entry { name, family: Family::Other, source, licence: "MIT OR Apache-2.0" };
     // A library of this workspace is never none.

@@ -2,6 +2,7 @@
 //! left behind.
 
 mod input;
+mod reached;
 
 use std::fs;
 use std::net::TcpListener;

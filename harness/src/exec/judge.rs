@@ -1,16 +1,18 @@
 //! Judges whether the variant served the program: compares the probe's reports with the processes that were
-//! seen.
+//! seen. A fork reports nothing: it runs on what the process reported that loaded its image.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use heaplab_allocators::Reports;
+use heaplab_allocators::{PROBE_FILE_VARIABLE, Report, Reports};
 
-use super::series::Seen;
+use super::census::{Census, Reach, Seen};
+use super::tree::Image;
 
-/// A process on a different malloc spoils the sample if it held more than one part in this many of the
+/// Processes on a different malloc spoil the sample if together they held more than one part in this many of the
 /// anonymous memory; a shell or a launcher next to the program does not.
 const SPOILING_SHARE: u64 = 20;
 
@@ -28,50 +30,143 @@ pub(super) struct Verdict {
 }
 
 /// Judges the processes that were seen.
-pub(super) fn judge(reports: &Reports, library: &Path, seen: &[Seen], program: &Path) -> Verdict {
-    let whole: u64 = seen.iter().map(|seen| seen.anonymous_peak_bytes).sum();
-    let mut verdict = Verdict::default();
-    let mut named = std::collections::BTreeSet::new();
-    let mut proven = false;
-    for seen in seen {
-        let report = reports.of(seen.process, &seen.program);
-        let what = match report.map(|report| report.matches(library)) {
-            Some(Ok(())) => {
-                proven = true;
-                if report.is_some_and(|report| !report.tells_usable_size())
-                    && !verdict.remarks.iter().any(|remark| remark == NO_USABLE_SIZE)
-                {
-                    verdict.remarks.push(NO_USABLE_SIZE.to_owned());
-                }
-                continue;
+pub(super) fn judge(reports: &Reports, library: &Path, census: &Census, program: &Path) -> Verdict {
+    let seen = census.seen();
+    if seen.is_empty() {
+        return Verdict { fault: judge_unseen(reports, library, program), remarks: Vec::new() };
+    }
+    let proofs = Proofs::new(reports, &seen);
+    let (mut unproven, mut whats, mut tells_usable_size) = (Vec::new(), Vec::new(), true);
+    for seen in &seen {
+        match judge_reports(&proofs.find(seen), library) {
+            Some(Ok(tells)) => tells_usable_size &= tells,
+            Some(Err(what)) => {
+                unproven.push(seen);
+                whats.push(what);
             }
-            Some(Err(what)) => what,
-            None => describe_unreached(&seen.program),
-        };
-        let what = format!("{}: {what}", seen.program.display());
-        let spoils = seen.anonymous_peak_bytes.saturating_mul(SPOILING_SHARE) > whole;
-        if spoils && verdict.fault.is_none() {
-            verdict.fault = Some(what);
-        } else if named.insert(what.clone()) && verdict.fault.as_ref() != Some(&what) {
-            verdict.remarks.push(what);
+            None => {
+                unproven.push(seen);
+                whats.push(describe_unproven(seen));
+            }
         }
     }
-    if verdict.fault.is_none() && !proven && seen.is_empty() {
-        verdict.fault = judge_unseen(reports, library, program);
+    let spoils = unproven.len() == seen.len() || census.is_more_than(SPOILING_SHARE, &unproven);
+    let mut remarks = describe(&unproven, &whats);
+    let fault = spoils.then(|| remarks.remove(0));
+    if !tells_usable_size {
+        remarks.push(NO_USABLE_SIZE.to_owned());
     }
-    verdict
+    Verdict { fault, remarks }
+}
+
+/// What was wrong with processes, in a sentence for all of one program of which the same was wrong.
+fn describe(unproven: &[&Seen], whats: &[String]) -> Vec<String> {
+    let mut found: Vec<(&Path, &str, BTreeSet<u32>)> = Vec::new();
+    for (seen, what) in unproven.iter().zip(whats) {
+        match found.iter_mut().find(|of| of.0 == seen.program && of.1 == what) {
+            Some(of) => {
+                of.2.insert(seen.process);
+            }
+            None => found.push((&seen.program, what, BTreeSet::from([seen.process]))),
+        }
+    }
+    let sentence = |(program, what, processes): (&Path, &str, BTreeSet<u32>)| match processes.len() {
+        1 => format!("{}: {what}", program.display()),
+        count => format!("{} ({count} processes): {what}", program.display()),
+    };
+    found.into_iter().map(sentence).collect()
+}
+
+/// Whether all of these reports say that the variant served, and then whether its library tells sizes. If not, what did
+/// of the first that says otherwise; none without a report.
+fn judge_reports(reports: &[&Report], library: &Path) -> Option<Result<bool, String>> {
+    let mut judged = None;
+    for report in reports {
+        match report.matches(library) {
+            Ok(()) => {
+                let tells = judged.unwrap_or(true) && report.tells_usable_size();
+                judged = Some(tells);
+            }
+            Err(what) => return Some(Err(what)),
+        }
+    }
+    judged.map(Ok)
+}
+
+/// Which reports are of a process.
+struct Proofs<'a> {
+    reports: &'a Reports,
+    /// How often each process was seen to have loaded a program, and how often with the probe and by itself, not by the
+    /// process that it was forked from.
+    images: BTreeMap<(u32, &'a Path), (usize, usize)>,
+    /// The processes of each image that reported: the one that its forks have it from.
+    reporters: BTreeMap<(&'a Path, Image), Vec<u32>>,
+}
+
+impl<'a> Proofs<'a> {
+    fn new(reports: &'a Reports, seen: &'a [Seen]) -> Proofs<'a> {
+        let mut proofs = Proofs { reports, images: BTreeMap::new(), reporters: BTreeMap::new() };
+        for seen in seen.iter().filter(|seen| !reports.of(seen.process, &seen.program).is_empty()) {
+            proofs.reporters.entry((&seen.program, seen.image)).or_default().push(seen.process);
+        }
+        for seen in seen {
+            let mut reporters = proofs.reporters.get(&(&*seen.program, seen.image)).into_iter().flatten();
+            let is_fork = reporters.any(|process| *process != seen.process);
+            let images = proofs.images.entry((seen.process, &seen.program)).or_default();
+            *images = (images.0 + 1, images.1 + usize::from(seen.reach == Reach::Loaded && !is_fork));
+        }
+        proofs
+    }
+
+    /// The reports of which at least one is of this process: its own, or those of the process that it was forked from.
+    /// Empty if there is none. If it is not known which, all of them must prove the variant.
+    fn find(&self, seen: &'a Seen) -> Vec<&'a Report> {
+        let own = self.reports.of(seen.process, &seen.program);
+        match seen.reach {
+            // What it reported, it reported before it loaded the program again.
+            Reach::Missing { .. } if seen.reach.is_settled() => return Vec::new(),
+            // The loader may have been at work when it was seen.
+            Reach::Missing { .. } => {
+                let loaded = self.images.get(&(seen.process, &seen.program)).map_or(0, |images| images.1);
+                return if own.len() > loaded { own.iter().collect() } else { Vec::new() };
+            }
+            _ if !own.is_empty() => return own.iter().collect(),
+            _ => {}
+        }
+        if let Some(reporters) = self.reporters.get(&(&*seen.program, seen.image)) {
+            return reporters.iter().flat_map(|process| self.reports.of(*process, &seen.program)).collect();
+        }
+        // It was forked from a process that was never seen as what it reported.
+        let is_unseen = |report: &&Report| {
+            let images = self.images.get(&(report.process, &seen.program)).map_or(0, |images| images.0);
+            self.reports.of(report.process, &seen.program).len() > images
+        };
+        self.reports.of_program(&seen.program).filter(is_unseen).collect()
+    }
 }
 
 /// Judges a program that exited before it could be sampled.
 fn judge_unseen(reports: &Reports, library: &Path, program: &Path) -> Option<String> {
     let program = std::fs::canonicalize(program).unwrap_or_else(|_| program.to_path_buf());
-    match reports.of(0, &program).map(|report| report.matches(library)) {
-        Some(Ok(())) => None,
+    let of_program: Vec<&Report> = reports.of_program(&program).collect();
+    match judge_reports(&of_program, library) {
+        Some(Ok(_)) => None,
         Some(Err(what)) => Some(format!("{}: {what}", program.display())),
         // The program of a script is its interpreter: any process that reported is enough.
         None if !reports.is_empty() => None,
         None => Some(format!("{}: {}", program.display(), describe_unreached(&program))),
     }
+}
+
+/// Why no report is a process's, and what to do.
+fn describe_unproven(seen: &Seen) -> String {
+    if seen.reach == Reach::Loaded {
+        return format!(
+            "the preloaded libraries reached it, but not their other variables, such as {PROBE_FILE_VARIABLE}: it was \
+             started with another environment"
+        );
+    }
+    describe_unreached(&seen.program)
 }
 
 /// Why a program may have loaded no probe, and what to do.
@@ -150,10 +245,12 @@ fn has_interpreter(head: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::census::Sight;
     use super::*;
 
-    fn seen(process: u32, program: &Path, anonymous_peak_bytes: u64) -> Seen {
-        Seen { process, program: program.to_path_buf(), anonymous_peak_bytes }
+    /// A process that was seen once, with the probe.
+    fn one(process: u32, program: &Path, bytes: u64) -> Sight<'_> {
+        (process, program, u64::from(process), bytes, Some(true))
     }
 
     /// Reports as probes write them.
@@ -171,18 +268,68 @@ mod tests {
     }
 
     #[test]
-    fn weight_decides_whether_another_malloc_spoils() {
+    fn the_weight_of_all_decides_whether_another_malloc_spoils() {
         let own = std::env::current_exe().expect("this program");
         let library = Path::new("/proc/self/exe");
         let launcher = Path::new("/nowhere/launcher");
         let reports = reports(&[(5, &own, &own)]);
-        let light = judge(&reports, library, &[seen(5, &own, 1000), seen(4, launcher, 50)], &own);
+        let judge = |seen: &[_]| {
+            judge(&reports, library, &Census::of(&[&[&[one(5, &own, 1000)], seen].concat()]), &own)
+        };
+        let unreached = |process: u32, bytes| (process, launcher, u64::from(process), bytes, Some(false));
+        let light = judge(&[unreached(4, 50)]);
         assert_eq!(light.fault, None);
         assert!(light.remarks[0].starts_with("/nowhere/launcher: "), "{light:?}");
-        let heavy = judge(&reports, library, &[seen(5, &own, 1000), seen(4, launcher, 60)], &own);
+        let heavy = judge(&[unreached(4, 60)]);
         assert!(heavy.fault.expect("a fault").starts_with("/nowhere/launcher: "));
-        let fork = judge(&reports, library, &[seen(5, &own, 1000), seen(6, &own, 900)], &own);
-        assert_eq!(fork, Verdict::default());
+        let many = judge(&[unreached(6, 20), unreached(7, 20), unreached(8, 20)]);
+        assert!(many.fault.expect("a fault").starts_with("/nowhere/launcher (3 processes): "));
+        let nothing_is_proven = judge_only(launcher);
+        assert!(nothing_is_proven.fault.expect("a fault").starts_with("/nowhere/launcher: "));
+    }
+
+    /// Of a process without memory, next to none that is proven.
+    fn judge_only(program: &Path) -> Verdict {
+        let census = Census::of(&[&[(4, program, 4, 0, Some(false))]]);
+        judge(&Reports::default(), Path::new("/proc/self/exe"), &census, program)
+    }
+
+    #[test]
+    fn a_report_stands_for_forks_of_its_process_alone() {
+        let own = std::env::current_exe().expect("this program");
+        let (library, other) = (Path::new("/proc/self/exe"), Path::new("/proc/self/status"));
+        let judged = |reports: &Reports, seen: &[_]| judge(reports, library, &Census::of(&[seen; 9]), &own);
+        let one_reported = reports(&[(5, &own, &own)]);
+        let fork = (6, &*own, 5, 900, Some(true));
+        assert_eq!(judged(&one_reported, &[one(5, &own, 1000), fork]), Verdict::default());
+        assert_eq!(judged(&one_reported, &[fork]), Verdict::default(), "its parent was never seen");
+        let fault = |reports: &Reports, seen: &[_]| judged(reports, seen).fault.unwrap_or_default();
+        let unreached = (6, &*own, 6, 900, Some(false));
+        assert!(fault(&one_reported, &[one(5, &own, 1000), unreached]).contains("did not reach it"));
+        let loaded = one(6, &own, 900);
+        assert!(fault(&one_reported, &[one(5, &own, 1000), loaded]).contains("HEAPLAB_PROBE_FILE"));
+        // The same process, before and after it loaded the program again.
+        let before = [one(5, &own, 1000)];
+        let again = [(5, &*own, 7, 900, Some(false))];
+        let mut readings = vec![&again[..]; 12];
+        readings[0] = &before;
+        let census = Census::of(&readings);
+        let verdict = judge(&one_reported, library, &census, &own);
+        assert!(verdict.fault.as_deref().unwrap_or_default().contains("did not reach it"), "{verdict:?}");
+        // A process that exited while its loader was at work has proven what it reported.
+        let early = (5, &*own, 5, 10, Some(false));
+        let census = Census::of(&[&[early]]);
+        assert_eq!(judge(&one_reported, library, &census, &own), Verdict::default());
+        // Of two that reported, only the fork of the right one is proven.
+        let two = reports(&[(5, &own, &own), (7, &own, other)]);
+        let small = one(7, &own, 9);
+        assert_eq!(judged(&two, &[one(5, &own, 1000), small, fork]).fault, None);
+        let of_other = (8, &*own, 7, 900, Some(true));
+        let found = fault(&two, &[one(5, &own, 1000), small, of_other]);
+        assert!(found.contains("another library"), "{found}");
+        let of_either = (9, &*own, 9, 900, Some(true));
+        let found = fault(&two, &[of_either]);
+        assert!(found.contains("another library"), "the worse counts: {found}");
     }
 
     #[test]
@@ -193,19 +340,22 @@ mod tests {
         let record = |process| format!("{process}\0{0}\0{0}\0malloc_usable_size\0", own.display());
         std::fs::write(&path, record(5) + &record(6)).expect("written");
         let reports = Reports::read(&path).expect("readable");
-        let both = [seen(5, &own, 1000), seen(6, &own, 900)];
-        let verdict = judge(&reports, Path::new("/proc/self/exe"), &both, &own);
+        let both = [one(5, &own, 1000), one(6, &own, 900)];
+        let verdict = judge(&reports, Path::new("/proc/self/exe"), &Census::of(&[&both]), &own);
         assert_eq!((verdict.fault, verdict.remarks.len()), (None, 1));
         assert!(verdict.remarks[0].contains("no malloc_usable_size"), "{:?}", verdict.remarks);
     }
 
     #[test]
-    fn a_program_that_was_never_seen_is_judged_by_its_report() {
+    fn a_program_that_was_never_seen_is_judged_by_its_reports() {
         let own = std::env::current_exe().expect("this program");
         let library = Path::new("/proc/self/exe");
-        assert_eq!(judge(&reports(&[(5, &own, &own)]), library, &[], &own).fault, None);
-        let fault = judge(&Reports::default(), library, &[], &own).fault.expect("no report");
+        let census = Census::default();
+        assert_eq!(judge(&reports(&[(5, &own, &own)]), library, &census, &own).fault, None);
+        let fault = judge(&Reports::default(), library, &census, &own).fault.expect("no report");
         assert!(fault.contains("did not reach it"), "{fault}");
+        let two = reports(&[(5, &own, &own), (6, &own, Path::new("/proc/self/status"))]);
+        assert!(judge(&two, library, &census, &own).fault.is_some(), "one of them ran on something else");
     }
 
     #[test]

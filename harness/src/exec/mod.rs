@@ -2,12 +2,13 @@
 //!
 //! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes the keeper's
 //! child, so the whole tree is known, counted and stopped. `tree` reads the tree's figures from /proc, `series` gathers
-//! them, `readiness` tells when the program is ready, `judge` says from the probe's reports whether the variant served,
-//! and [`take_sample`] combines them into one sample.
+//! them, and `census` what each process held. `judge` says from the census and the probe's reports whether the variant
+//! served. `readiness` tells when the program is ready, and [`take_sample`] combines them into one sample.
 //!
 //! Nothing is kept or averaged here: each sample results in an [`Execution`]. Nothing here writes to standard output,
 //! which belongs to the program.
 
+mod census;
 mod ending;
 mod judge;
 mod keeper;

@@ -407,7 +407,7 @@ impl Sampling<'_> {
         }
         let reports = Reports::read(self.program.report_file)?;
         let library = &self.program.injection.library;
-        let verdict = judge(&reports, library, &self.series.seen(), self.program.file);
+        let verdict = judge(&reports, library, &self.series.census, self.program.file);
         let proven = verdict.fault.is_none() && !matches!(cause, Cause::NotStarted(_) | Cause::Lost);
         match verdict.fault {
             Some(fault) if ending == Ending::Ok => {

@@ -1,9 +1,9 @@
 //! The figures of a process tree over time: peaks and means of all its samples, and points for a plot.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::census::Census;
 use super::tree::{Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member};
 use crate::sharing::{Sharing, cpu_time, fill_edges};
 use crate::stats::TimeWeighted;
@@ -44,14 +44,6 @@ pub struct Point {
     pub cpu_ns: u64,
 }
 
-/// A process of the tree over its lifetime.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) process: u32,
-    pub(super) program: PathBuf,
-    pub(super) anonymous_peak_bytes: u64,
-}
-
 /// How the tree was sampled in one sample of the run.
 #[derive(Debug, Default)]
 pub struct Series {
@@ -61,7 +53,8 @@ pub struct Series {
     pub readings: u64,
     /// The largest of each figure.
     pub peak: Point,
-    seen: HashMap<(u32, PathBuf), u64>,
+    /// Every process that was sampled.
+    pub(super) census: Census,
     /// All processes below the keeper at the last reading, including those that do not count.
     found: BTreeSet<u32>,
     next_find: Duration,
@@ -109,6 +102,7 @@ impl Series {
         let mut share = self.next_share.is_none_or(|due| share_from >= due).then_some(0u64);
         let mut share_cost = Duration::ZERO;
         self.watched.clear();
+        self.census.begin(time);
         self.found = descendants(keeper);
         let mut unstarted = BTreeSet::new();
         for &process in &self.found {
@@ -123,8 +117,7 @@ impl Series {
             point.add(&member);
             ticks.0 += member.cpu_ticks.0;
             ticks.1 += member.cpu_ticks.1;
-            let peak = self.seen.entry((process, program)).or_default();
-            *peak = (*peak).max(member.anonymous_bytes);
+            self.census.count(&member, program);
             if share.is_some() {
                 let from = Instant::now();
                 share = share.zip(proportional_bytes(process)).map(|(sum, share)| sum + share);
@@ -284,18 +277,6 @@ impl Series {
     #[must_use]
     pub fn pss_mean_bytes(&self) -> Option<u64> {
         self.share.mean()
-    }
-
-    /// Every process that was sampled, the largest first.
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        let seen = self.seen.iter().map(|((process, program), peak)| Seen {
-            process: *process,
-            program: program.clone(),
-            anonymous_peak_bytes: *peak,
-        });
-        let mut seen: Vec<Seen> = seen.collect();
-        seen.sort_by_key(|seen| (std::cmp::Reverse(seen.anonymous_peak_bytes), seen.process));
-        seen
     }
 }
 

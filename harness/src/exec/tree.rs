@@ -8,8 +8,12 @@ use std::path::PathBuf;
 
 use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
-use procfs::process::Process;
+use procfs::process::{Process, Stat};
 use procfs::{ProcError, ProcResult};
+
+/// Where a process's program and its stack begin. The kernel chooses both at an exec, and a fork keeps them, so they
+/// tell one exec from another. Both are 0 while the kernel is at it.
+pub(super) type Image = (u64, u64);
 
 /// What one process of a tree uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(super) struct Member {
     pub(super) process: u32,
     /// The program that it runs; none if that is not visible.
     pub(super) program: Option<PathBuf>,
+    /// The exec that it is of.
+    pub(super) image: Image,
     /// Anonymous resident bytes.
     pub(super) anonymous_bytes: u64,
     /// Resident bytes, including files and shared memory.
@@ -95,12 +101,24 @@ pub(super) fn read_member(process: u32) -> Option<Member> {
     Some(Member {
         process,
         program: entry.exe().ok(),
+        image: image(&stat),
         anonymous_bytes: status.rssanon.unwrap_or(0) * KIB,
         rss_bytes: status.vmrss.unwrap_or(0) * KIB,
         swap_bytes: status.vmswap.unwrap_or(0) * KIB,
         threads: status.threads,
         cpu_ticks: (stat.utime + children(stat.cutime), stat.stime + children(stat.cstime)),
     })
+}
+
+/// The program that a process runs, and the exec that it is of; none if it has exited.
+pub(super) fn read_program(process: u32) -> Option<(PathBuf, Image)> {
+    let entry = Process::new(process as i32).ok()?;
+    Some((entry.exe().ok()?, image(&entry.stat().ok()?)))
+}
+
+fn image(stat: &Stat) -> Image {
+    let image = (stat.startcode, stat.startstack);
+    if image.0 == 0 || image.1 == 0 { (0, 0) } else { image }
 }
 
 /// CPU time of a process's exited children, in clock ticks: user and system.
