@@ -398,6 +398,9 @@ fn an_interruption_leaves_no_process_behind() {
     for signal in ["INT", "TERM", "KILL"] {
         let place = Place::new();
         let mut command = plain_command(&place);
+        let temporary = place.path("temporary");
+        fs::create_dir(&temporary).expect("a directory");
+        command.env("TMPDIR", &temporary);
         command.args(["exec", "-o", "out", "-a", "jemalloc", "--load", "./program sleep 60000", "--"]);
         command.args(["./program", "ignore", "child", "1", "sleep", "60000"]);
         let mut running = command.spawn().expect("heaplab");
@@ -411,6 +414,8 @@ fn an_interruption_leaves_no_process_behind() {
         }
         wait_until("all have ended", || processes_of(&place).is_empty());
         running.wait().expect("heaplab has ended");
+        let is_empty = || fs::read_dir(&temporary).expect("a directory").next().is_none();
+        wait_until("its temporary files are removed", is_empty);
     }
 }
 

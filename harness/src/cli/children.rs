@@ -1,5 +1,5 @@
 //! The hidden commands that heaplab itself starts: a worker, the process that warms memory for it, calls to be
-//! recorded, a keeper, the watcher of a control group, and the probe, which says as JSON which allocator serves its
+//! recorded, a keeper, the watchers of a control group and of reports, and the probe, which says as JSON which allocator serves its
 //! process and which of the settings it accepted. The probe runs once for each variant, in the variant's environment.
 
 use std::io::Write;
@@ -30,6 +30,10 @@ pub(super) fn keep() -> anyhow::Result<Outcome> {
 
 pub(super) fn watch(group: &Path) -> anyhow::Result<Outcome> {
     Ok(crate::group::watch(group).map(|()| Outcome::Done)?)
+}
+
+pub(super) fn watch_reports(directory: &Path) -> anyhow::Result<Outcome> {
+    Ok(crate::exec::watch_reports(directory).map(|()| Outcome::Done)?)
 }
 
 pub(super) fn work() -> anyhow::Result<Outcome> {

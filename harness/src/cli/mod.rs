@@ -48,6 +48,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use heaplab_workloads::simulate::parse_time_ns;
 
+use crate::exec::WATCH_REPORTS_COMMAND;
 use crate::group::WATCH_COMMAND;
 use crate::results::RunBuild;
 use stdout::{has_stopped, stdout};
@@ -164,6 +165,12 @@ enum Command {
         /// The group
         group: PathBuf,
     },
+    /// Remove a directory of reports when the heaplab that made it is gone
+    #[command(hide = true, name = WATCH_REPORTS_COMMAND)]
+    WatchReports {
+        /// The directory
+        directory: PathBuf,
+    },
     /// Say which allocator serves, and what it took of a variant's settings
     #[command(hide = true)]
     Probe(children::ProbeArgs),
@@ -207,6 +214,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => children::probe(args),
         Command::Keep => children::keep(),
         Command::WatchGroup { group } => children::watch(&group),
+        Command::WatchReports { directory } => children::watch_reports(&directory),
         Command::Calls => children::make_calls(),
         Command::Warm { need } => children::warm(&need),
         Command::Worker => children::work(),

@@ -2,8 +2,9 @@
 //!
 //! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes the keeper's
 //! child, so the whole tree is known, counted and stopped. `tree` reads the tree's figures from /proc, `series` gathers
-//! them, and `census` what each process held. `judge` says from the census and the probe's reports whether the variant
-//! served. `readiness` tells when the program is ready, and [`take_sample`] combines them into one sample.
+//! them, and `census` what each process held. `reports` is where the probe reports, and
+//! `judge` says from census and reports whether the variant served. `readiness` tells when the program is ready, and
+//! [`take_sample`] combines them into one sample.
 //!
 //! Nothing is kept or averaged here: each sample results in an [`Execution`]. Nothing here writes to standard output,
 //! which belongs to the program.
@@ -15,6 +16,7 @@ mod keeper;
 mod message;
 mod program;
 mod readiness;
+mod reports;
 mod sample;
 mod series;
 mod tree;
@@ -24,5 +26,6 @@ pub use keeper::{SOCKET_VARIABLE, main as keep};
 pub use message::{ExitStatus, Input, Usage};
 pub use program::{CannotStart, find_program};
 pub use readiness::Ready;
+pub use reports::{ReportDirectory, WATCH_REPORTS_COMMAND, watch_reports};
 pub use sample::{Execution, GRACE, Program, prepare, take_sample};
 pub use series::{Point, Series};

@@ -15,3 +15,4 @@ pub use account::Account;
 pub use limits::{GroupLimits, LimitError};
 pub use place::{Group, GroupError, enter_while, home_of};
 pub use watcher::{WATCH_COMMAND, watch};
+pub(crate) use watcher::{Watcher, wait_for_heaplab};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::account::Account;
 use super::limits::GroupLimits;
 use super::removal::{PREFIX, PROCESSES, remove, remove_left};
-use super::watcher::Watcher;
+use super::watcher::{WATCH_COMMAND, Watcher};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -80,7 +80,7 @@ impl Group {
             let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let watcher = match Watcher::start(&path) {
+                    let watcher = match Watcher::start(WATCH_COMMAND, &path) {
                         Ok(watcher) => watcher,
                         Err(source) => {
                             remove(&path);

@@ -1,7 +1,7 @@
-//! The watcher of a group: a separate heaplab process that removes the group when heaplab cannot.
+//! A watcher: a separate heaplab process that removes something, such as a group, when heaplab cannot.
 //!
-//! It holds one end of a pipe. When the other end closes, heaplab has either removed the group or been
-//! killed: the watcher kills what is left in the group, removes it, and ends.
+//! It holds one end of a pipe. When the other end closes, heaplab has either removed the thing or been
+//! killed: the watcher of a group kills what is left in the group, removes it, and ends.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -15,16 +15,17 @@ pub const WATCH_COMMAND: &str = "watch-group";
 
 /// A running watcher. It is waited for when dropped.
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     process: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Watcher {
-    /// Starts the watcher of a group, outside the terminal's process group: Ctrl-C must not reach it.
-    pub(super) fn start(group: &Path) -> io::Result<Watcher> {
+    /// Starts a watcher, by a hidden command that the path follows, outside the terminal's process group: Ctrl-C must
+    /// not reach it.
+    pub(crate) fn start(hidden_command: &str, path: &Path) -> io::Result<Watcher> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(WATCH_COMMAND).arg(group).process_group(0);
+        command.arg(hidden_command).arg(path).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = command.spawn()?;
         let pipe = process.stdin.take();
@@ -40,14 +41,19 @@ impl Drop for Watcher {
     }
 }
 
-/// Runs the watcher's process.
+/// Runs the process of a group's watcher.
 ///
 /// # Errors
 ///
 /// The pipe cannot be read.
 pub fn watch(group: &Path) -> io::Result<()> {
-    // Nothing is ever written to it: reading ends when the other end closes.
-    io::stdin().read_to_end(&mut Vec::new())?;
+    wait_for_heaplab()?;
     remove(group);
     Ok(())
+}
+
+/// In a watcher's process, waits until heaplab has removed the thing or been killed.
+pub(crate) fn wait_for_heaplab() -> io::Result<()> {
+    // Nothing is ever written to it: reading ends when the other end closes.
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heaplab_allocators::{Injection, Variant, hash_file};
-use tempfile::TempDir;
 
 use super::description::describe_variant;
 use super::error::{SessionError, usage};
@@ -17,11 +16,10 @@ use super::opening::{Described, Ended, Kind, Opening, Start};
 use super::program_rows::{make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
 use crate::design::{Design, ExecOptions, Pass, RunOptions, Step};
-use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, find_program};
+use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, ReportDirectory, find_program};
 use crate::group::{Group, GroupLimits};
 use crate::measure::Variation;
 use crate::results::{RunDirectory, RunWorkload, Sample, SampleKey, Status};
-use crate::users::share;
 
 /// How a run of a program ended if nothing failed.
 #[derive(Debug)]
@@ -194,7 +192,7 @@ struct Sampling<'a> {
     program: &'a Program,
     variations: &'a [Variation],
     /// Where the processes of a sample report which malloc serves them.
-    reports: TempDir,
+    reports: ReportDirectory,
     input: Input,
     stop: &'a AtomicBool,
     listener: Listener<'a>,
@@ -208,22 +206,13 @@ impl<'a> Sampling<'a> {
         stop: &'a AtomicBool,
         listener: Listener<'a>,
     ) -> Result<Sampling<'a>, SessionError> {
-        let reports = tempfile::Builder::new()
-            .prefix("heaplab-")
-            .tempdir()
-            .map_err(SessionError::failed("cannot make a temporary directory"))?;
-        share(reports.path(), 0o711).map_err(SessionError::failed("cannot share a temporary directory"))?;
+        let reports =
+            ReportDirectory::create().map_err(SessionError::failed("cannot make a temporary directory"))?;
         Ok(Sampling { program, variations, reports, input, stop, listener })
     }
 
-    /// Makes a file in which the program's processes report, including those that have switched to another
-    /// user.
     fn create_report_file(&self, name: &str) -> Result<PathBuf, SessionError> {
-        let path = self.reports.path().join(name);
-        std::fs::File::create(&path)
-            .and_then(|_| share(&path, 0o622))
-            .map_err(SessionError::failed(format!("cannot make {}", path.display())))?;
-        Ok(path)
+        self.reports.create_file(name).map_err(SessionError::failed("cannot make a file of reports"))
     }
 
     /// Takes samples and keeps each as it comes. None if the run was stopped, otherwise the exit status of
