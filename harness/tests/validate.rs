@@ -145,6 +145,23 @@ fn a_server_is_recorded_under_its_load() {
 }
 
 #[test]
+fn a_recorded_program_is_prepared_and_loaded_as_its_samples_are() {
+    let place = place();
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "--reps", "1", "-a", "jemalloc"]);
+    command.args(["-a", "ptmalloc2", "--prepare", "echo $HEAPLAB_VARIANT >> prepared"]);
+    command
+        .args(["--load", "tr '\\0' ' ' < /proc/$HEAPLAB_PID/cmdline >> loaded; echo >> loaded; sleep 0.3"]);
+    command.args(["--", "./program", "hold", "20", "sleep", "60000"]).assert().success();
+    let written = |name: &str| std::fs::read_to_string(place.path().join(name)).expect("it was written");
+    let mut prepared: Vec<String> = written("prepared").lines().map(str::to_owned).collect();
+    assert_eq!(prepared.remove(0), "jemalloc", "recorded under the first variant");
+    prepared.sort_unstable();
+    assert_eq!(prepared, ["jemalloc", "ptmalloc2"]);
+    assert_eq!(written("loaded"), "./program hold 20 sleep 60000 \n".repeat(3));
+}
+
+#[test]
 fn a_program_that_is_not_there_is_said_before_anything_is_replayed() {
     let place = place();
     let mut command = heaplab();

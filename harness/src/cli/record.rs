@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// Keep the raw recording
     #[arg(long)]
     keep_raw: bool,
+    /// Write the number of the program's process to this file as soon as it runs
+    #[arg(long, value_name = "FILE", hide = true)]
+    announce: Option<PathBuf>,
     /// Refused: a running process cannot be recorded
     #[arg(long, value_name = "PID", hide = true)]
     pid: Option<String>,
@@ -98,6 +101,7 @@ fn settings(args: Args) -> Result<Settings, Usage> {
         most_bytes: args.max_bytes,
         most_time: args.max_seconds,
         keeps_raw: args.keep_raw,
+        announcement: args.announce,
     })
 }
 

@@ -10,6 +10,7 @@
 //! which belongs to the program.
 
 mod census;
+mod command;
 mod ending;
 mod judge;
 mod keeper;
@@ -21,11 +22,12 @@ mod sample;
 mod series;
 mod tree;
 
+pub use command::prepare;
 pub use ending::{Ending, Limits};
 pub use keeper::{SOCKET_VARIABLE, main as keep};
 pub use message::{ExitStatus, Input, Usage};
 pub use program::{CannotStart, find_program};
 pub use readiness::Ready;
 pub use reports::{ReportDirectory, WATCH_REPORTS_COMMAND, watch_reports};
-pub use sample::{Execution, GRACE, Program, prepare, take_sample};
+pub use sample::{Execution, GRACE, Program, take_sample};
 pub use series::{Point, Series};

@@ -12,6 +12,7 @@ use rustix::process::{Signal, getpid, set_child_subreaper};
 
 use heaplab_allocators::{Injection, Reports, Variant, is_allocator_variable};
 
+use super::command::shell;
 use super::ending::{Cause, Ending, Limits, describe};
 use super::judge::judge;
 use super::keeper::signal_all;
@@ -54,6 +55,9 @@ pub struct Program<'a> {
     pub group: Option<&'a Group>,
     /// Whether its standard output goes to our standard error.
     pub to_stderr: bool,
+    /// If the command is a recorder, which starts the program itself: where it writes the number of the program's
+    /// process. The program cannot be ready before.
+    pub announcement: Option<&'a Path>,
 }
 
 /// One sample.
@@ -83,43 +87,6 @@ pub struct Execution {
     pub account: Option<Account>,
     /// Whether the variant's library was proven to serve.
     pub proven: bool,
-}
-
-/// Runs a shell command next to the program, such as one that prepares a sample. None if it was stopped.
-///
-/// # Errors
-///
-/// The command cannot be started.
-pub fn prepare(command: &str, variant: &str, stop: &AtomicBool) -> io::Result<Option<u32>> {
-    let (sender, events) = channel();
-    let _keeper = Keeper::start(&shell(command, variant, None), Output::ToStderr, Role::Helper, sender)?;
-    loop {
-        match events.recv_timeout(INTERVAL) {
-            Ok(Event::Said(_, Said::Ended(status))) => return Ok(Some(status.code())),
-            Ok(Event::Said(_, Said::NotStarted(_, what))) => return Err(io::Error::other(what)),
-            Ok(Event::Lost(_)) | Err(RecvTimeoutError::Disconnected) => {
-                return Err(io::Error::other("its keeper ended"));
-            }
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-        }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-    }
-}
-
-/// The job of a shell command, which is told the variant and the program's process number.
-fn shell(command: &str, variant: &str, program: Option<u32>) -> Job {
-    let mut variables = vec![("HEAPLAB_VARIANT".to_owned(), variant.to_owned())];
-    variables.extend(program.map(|process| ("HEAPLAB_PID".to_owned(), process.to_string())));
-    Job {
-        variant: None,
-        command: ["sh", "-c", command].map(OsString::from).to_vec(),
-        removed: Vec::new(),
-        variables,
-        input: Input::Empty,
-        group: None,
-    }
 }
 
 /// Takes one sample. None if it was stopped; by then the program has ended too.
@@ -155,6 +122,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
         events,
         series: Series::default(),
         started: None,
+        process: None,
         ready: None,
         ended: None,
         gone: None,
@@ -195,7 +163,9 @@ struct Sampling<'a> {
     sender: Sender<Event>,
     events: Receiver<Event>,
     series: Series,
-    started: Option<(u32, Instant)>,
+    started: Option<Instant>,
+    /// The program's process, which the load is told.
+    process: Option<u32>,
     ready: Option<Duration>,
     ended: Option<(ExitStatus, Duration)>,
     /// When nothing of the tree remained, and what it had used.
@@ -206,7 +176,7 @@ struct Sampling<'a> {
     failed: Option<Cause>,
     /// The sample is over, and the program is being stopped.
     finishing: bool,
-    /// The line that shows that the program is ready arrived before it was known to run.
+    /// The line that shows that the program is ready arrived before its process was known.
     ready_early: bool,
     /// The largest value of each figure of its control group.
     account: Option<Account>,
@@ -229,8 +199,9 @@ impl Sampling<'_> {
                         self.read_tree();
                         next_reading = Instant::now() + INTERVAL;
                     }
+                    self.read_announcement()?;
                     if let (Some(Ready::Tcp(port)), None) = (&self.program.limits.ready, self.ready)
-                        && self.started.is_some()
+                        && self.process.is_some()
                         && accepts(*port)
                     {
                         self.become_ready()?;
@@ -246,7 +217,7 @@ impl Sampling<'_> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.started.map_or(Duration::ZERO, |(_, since)| since.elapsed())
+        self.started.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Whether the program has exited successfully and the processes that it started represent it until the sample
@@ -288,9 +259,9 @@ impl Sampling<'_> {
     fn note(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Said(Role::Program, Said::Started(process)) => {
-                self.started = Some((process, Instant::now()));
-                if self.program.limits.ready.is_none() || self.ready_early {
-                    self.become_ready()?;
+                self.started = Some(Instant::now());
+                if self.program.announcement.is_none() {
+                    self.know(process)?;
                 }
             }
             Event::Said(Role::Program, Said::NotStarted(_, what)) => {
@@ -311,9 +282,30 @@ impl Sampling<'_> {
             }
             Event::Lost(Role::Program) => {}
             // Its line can arrive before its keeper's message.
-            Event::Ready if self.started.is_none() => self.ready_early = true,
+            Event::Ready if self.process.is_none() => self.ready_early = true,
             Event::Ready if self.ready.is_none() => self.become_ready()?,
             Event::Ready => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the number of the program's process from its recorder.
+    fn read_announcement(&mut self) -> io::Result<()> {
+        let Some(path) = self.program.announcement.filter(|_| self.process.is_none()) else { return Ok(()) };
+        let text = std::fs::read_to_string(path)?;
+        // Until its line is complete, there is none.
+        match text.strip_suffix('\n').map(str::parse) {
+            Some(Ok(process)) => self.know(process),
+            Some(Err(_)) => Err(io::Error::other(format!("{}: {text:?} is no process", path.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Records which process the program is.
+    fn know(&mut self, process: u32) -> io::Result<()> {
+        self.process = Some(process);
+        if self.program.limits.ready.is_none() || self.ready_early {
+            self.become_ready()?;
         }
         Ok(())
     }
@@ -322,8 +314,7 @@ impl Sampling<'_> {
     fn become_ready(&mut self) -> io::Result<()> {
         self.ready = Some(self.elapsed());
         let waited_for = !self.finishing && self.lives();
-        if let (Some(load), true, Some((process, _))) = (&self.program.limits.load, waited_for, self.started)
-        {
+        if let (Some(load), true, Some(process)) = (&self.program.limits.load, waited_for, self.process) {
             let job = shell(load, &self.program.variant.label, Some(process));
             let keeper = Keeper::start(&job, Output::ToStderr, Role::Helper, self.sender.clone())?;
             self.load = Some(keeper);

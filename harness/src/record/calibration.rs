@@ -43,6 +43,7 @@ fn measure_recorded(program: &Path, library: &Path, directory: &Directory) -> Re
         most_bytes: None,
         most_time: None,
         keeps_raw: false,
+        announcement: None,
     };
     let failed = |error: super::RecordError| error.to_string();
     let control = Control::create(&directory.file(heaplab_raw::CONTROL_NAME), false).map_err(failed)?;

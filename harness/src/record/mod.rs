@@ -76,6 +76,8 @@ pub struct Settings {
     pub most_time: Option<Duration>,
     /// Whether the raw files are kept after a successful merge.
     pub keeps_raw: bool,
+    /// Where the number of the program's process goes as soon as it runs: a line.
+    pub announcement: Option<PathBuf>,
 }
 
 /// How a recording ended.
@@ -133,9 +135,11 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
             return Err(error);
         }
     };
+    let announced = announce(settings, &child);
     let ended = watch.until_end(child, requests)?;
     requests.finish();
     let mut warnings = ended.warnings(settings);
+    warnings.extend(announced.err().map(|error| error.to_string()));
     warnings.extend(cost.err().map(|why| {
         format!("what recording costs is not known, so it stays in the CPU time that was recorded: {why}")
     }));
@@ -161,6 +165,16 @@ fn start(settings: &Settings, library: &Path, directory: &Path) -> Result<Child,
     signals::inherit(inject(command.args(&settings.arguments), library, directory))
         .spawn()
         .map_err(|source| RecordError::Start { program: settings.program.clone(), source })
+}
+
+/// Tells whoever asked for it which process the program runs as.
+fn announce(settings: &Settings, child: &Child) -> Result<(), RecordError> {
+    let Some(path) = &settings.announcement else { return Ok(()) };
+    std::fs::write(path, format!("{}\n", child.id())).map_err(|source| RecordError::Io {
+        what: "tell the program's number",
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Sets up a command to be recorded.

@@ -295,6 +295,7 @@ impl<'a> Sampling<'a> {
             limits: &program.limits,
             group: group.as_ref(),
             to_stderr: program.to_stderr,
+            announcement: None,
         };
         exec::take_sample(&started, self.stop)
             .map_err(SessionError::failed(format!("{} under {label}", program.name)))

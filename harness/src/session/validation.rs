@@ -19,7 +19,7 @@ use super::recording::read_coverage;
 use super::sampling::measure_replays;
 use super::trees::Tree;
 use crate::design::{ExecOptions, Pace, Pass, ReplayOptions, RunOptions};
-use crate::exec::{self, Ending, Limits, Ready, find_program};
+use crate::exec::{self, Ending, Limits, Ready, ReportDirectory, find_program};
 
 /// Where the run of replays is in a validation's directory.
 const REPLAYS: &str = "replay";
@@ -233,10 +233,15 @@ impl Validation {
         let mut command: Vec<OsString> = vec![own.into()];
         command.extend(["record", "-o"].map(OsString::from));
         command.push(self.recording.clone().into());
-        command.push("--".into());
+        let failed = "cannot make a temporary directory";
+        let files = ReportDirectory::create().map_err(SessionError::failed(failed))?;
+        let make = |name| files.create_file(name).map_err(SessionError::failed(failed));
+        let (reports, announcement) = (make("reports")?, make("process")?);
+        command.extend(["--announce".into(), announcement.clone().into(), "--".into()]);
         command.extend(self.command.iter().cloned());
+        let variant = self.recorded_under()?;
         if let Some(prepare) = &self.exec.prepare {
-            match exec::prepare(prepare, "", stop).map_err(SessionError::failed("--prepare"))? {
+            match exec::prepare(prepare, &variant.label, stop).map_err(SessionError::failed("--prepare"))? {
                 None => return Ok(false),
                 Some(0) => {}
                 Some(status) => {
@@ -246,9 +251,6 @@ impl Validation {
             }
         }
         listener(&Notice::Say("recording".to_owned()));
-        let reports =
-            tempfile::NamedTempFile::new().map_err(SessionError::failed("cannot make a temporary file"))?;
-        let variant = self.recorded_under()?;
         let injection =
             Injection::without_probe(&variant).map_err(SessionError::failed(variant.label.clone()))?;
         let ready = self.exec.ready_when.as_deref().map(str::parse::<Ready>).transpose().map_err(usage)?;
@@ -257,7 +259,7 @@ impl Validation {
             file: Path::new(&command[0]),
             variant: &variant,
             injection: &injection,
-            report_file: reports.path(),
+            report_file: &reports,
             input: choose_input(false, listener)?,
             limits: &Limits {
                 ready,
@@ -271,6 +273,7 @@ impl Validation {
             },
             group: None,
             to_stderr: true,
+            announcement: Some(&announcement),
         };
         let taken = exec::take_sample(&program, stop).map_err(SessionError::failed("recording"))?;
         // There is no probe: the recording says which library served.
