@@ -162,6 +162,36 @@ fn a_recorded_program_is_prepared_and_loaded_as_its_samples_are() {
 }
 
 #[test]
+fn what_failed_is_counted_and_told() {
+    let place = place();
+    let mut command = heaplab();
+    command.current_dir(place.path()).args(["validate", "program.hlt", "--reps", "3", "-o", "out"]);
+    command.args(["-a", "ptmalloc2", "-a", "jemalloc", "--prepare"]);
+    command.arg("test $HEAPLAB_VARIANT = ptmalloc2 && echo >> times && test $(wc -l < times) != 2");
+    command.args(["--", "./program", "hold", "20", "sleep", "300"]);
+    let assert = command.assert().code(3);
+    let shown = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    for part in [
+        "  2 of 3\n",
+        "\nptmalloc2: 1 of 3 runs of the program failed; its figures are of the others\n",
+        "\njemalloc: 3 of 3 runs of the program failed; it has no figures\n",
+        "with 2 samples of the program under each variant",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    for (name, rows) in [("validation.csv", 3), ("validation-cpu.csv", 1)] {
+        let mut reader = csv::Reader::from_path(place.path().join("out").join(name)).expect("a validation");
+        let found: Vec<HashMap<String, String>> =
+            reader.deserialize().map(|row| row.expect("a whole row")).collect();
+        assert_eq!(found.len(), rows, "{found:?}");
+        for row in &found {
+            let counts = ["replay_samples", "replay_failed", "program_samples", "program_failed"];
+            assert_eq!(counts.map(|name| row[name].as_str()), ["3", "0", "2", "1"], "{row:?}");
+        }
+    }
+}
+
+#[test]
 fn a_program_that_is_not_there_is_said_before_anything_is_replayed() {
     let place = place();
     let mut command = heaplab();

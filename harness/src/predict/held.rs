@@ -65,6 +65,14 @@ pub struct Held {
     pub counting: Counting,
     /// For a mean: the error of the mean over equal progress; none if not known.
     pub progress_error: Option<f64>,
+    /// Replays that the prediction is of.
+    pub replay_samples: u64,
+    /// Replays that failed, which it is not of.
+    pub replay_failed: u64,
+    /// The program's samples that the real figure is of.
+    pub program_samples: u64,
+    /// Those that failed, which it is not of.
+    pub program_failed: u64,
 }
 
 /// CPU time of one variant.
@@ -89,6 +97,14 @@ pub struct HeldCpu {
     pub error: Option<f64>,
     /// The same for the null predictor: CPU time stays as recorded.
     pub null_error: Option<f64>,
+    /// Replays that the prediction is of.
+    pub replay_samples: u64,
+    /// Replays that failed, which it is not of.
+    pub replay_failed: u64,
+    /// The program's samples that the real figure is of.
+    pub program_samples: u64,
+    /// Those that failed, which it is not of.
+    pub program_failed: u64,
 }
 
 /// A figure of the program's own samples.

@@ -32,6 +32,7 @@ mod progress;
 mod ranking;
 mod recording;
 mod samples;
+mod shortfall;
 mod subject;
 mod tree;
 mod validation;

@@ -9,6 +9,7 @@ use super::modelled::predict;
 use super::processor::beyond_base;
 use super::ranking::{Ranking, Standing, rank};
 use super::samples::{replayed_cpu_ns, values, whole_cpu_ns};
+use super::shortfall::{count_failed, describe_shortfall};
 use super::subject::{Curves, Subject};
 use super::tree::predict_trees;
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Status};
@@ -23,7 +24,7 @@ pub struct Validation {
     pub memory: Vec<Held>,
     /// CPU times.
     pub cpu: Vec<HeldCpu>,
-    /// The smallest number of samples of the real program under any variant.
+    /// The smallest number of ok samples of the real program under any variant that has one.
     pub real_samples: usize,
     /// The ways in which memory is counted; plots over time show the first.
     pub countings: Vec<Counting>,
@@ -31,6 +32,8 @@ pub struct Validation {
     pub recorded: Vec<MemoryPoint>,
     /// The predicted and the real memory, over time.
     pub curves: Vec<Curves>,
+    /// Sentences: samples that failed, and variants without figures.
+    pub shortfall: Vec<String>,
     /// Sentences: where the error comes from, and what is missing.
     pub parts: Vec<String>,
 }
@@ -60,7 +63,12 @@ pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Valida
         for variant in &real.file.variants {
             let of_time = percentiles.iter().map(|fraction| Figure::Percentile(*fraction));
             let figures = [Figure::Peak, Figure::Mean].into_iter().chain(of_time);
-            validation.memory.extend(figures.filter_map(|figure| hold(subject, &variant.label, figure)));
+            let held = figures.filter_map(|figure| hold(subject, &variant.label, figure));
+            validation.memory.extend(held.map(|held| Held {
+                replay_failed: count_failed(replays, &variant.label, Pass::Memory),
+                program_failed: count_failed(real, &variant.label, Pass::Exec),
+                ..held
+            }));
         }
     }
     if is_tree {
@@ -70,6 +78,7 @@ pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Valida
             real.file.variants.iter().filter_map(|variant| hold_cpu(replays, real, &variant.label)).collect();
         validation.parts.extend(describe_causes(replays, real, &predictions)?);
     }
+    validation.shortfall = describe_shortfall(replays, real, (&validation.memory, &validation.cpu));
     validation.parts.extend(validation.memory.iter().filter_map(describe_time));
     validation.curves = subjects.drain(..).next().map(|first| first.curves).unwrap_or_default();
     Ok(validation)
@@ -77,8 +86,10 @@ pub fn validate(replays: &Run, real: &Run, percentiles: &[f64]) -> Result<Valida
 
 /// CPU time of a variant; none if one of the runs has no sample of it.
 fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
-    let replayed_ns = median(&values(replays, variant, Pass::Throughput, replayed_cpu_ns))?;
-    let really = Reality::of(&values(real, variant, Pass::Exec, whole_cpu_ns))?;
+    let replayed = values(replays, variant, Pass::Throughput, replayed_cpu_ns);
+    let replayed_ns = median(&replayed)?;
+    let real_times = values(real, variant, Pass::Exec, whole_cpu_ns);
+    let really = Reality::of(&real_times)?;
     let recorded_ns = replays.file.workloads.first()?.program_cpu_ns().map(|time| time as f64);
     let predicted_ns = recorded_ns.and_then(|recorded| {
         let beyond = beyond_base(replays, &replays.file.workloads.first()?.name, variant)?;
@@ -94,9 +105,14 @@ fn hold_cpu(replays: &Run, real: &Run, variant: &str) -> Option<HeldCpu> {
         real_spread: really.spread(),
         error: predicted_ns.map(|predicted| really.error(predicted)),
         null_error: recorded_ns.map(|recorded| really.error(recorded)),
+        replay_samples: replayed.len() as u64,
+        replay_failed: count_failed(replays, variant, Pass::Throughput),
+        program_samples: real_times.len() as u64,
+        program_failed: count_failed(real, variant, Pass::Exec),
     })
 }
 
+/// A figure of memory of a variant, without the samples that failed; none if a run has no sample of it.
 fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
     let over_time = |points: &[MemoryPoint], fraction: f64| {
         let points: Vec<(u64, u64)> = points.iter().copied().map(<(u64, u64)>::from).collect();
@@ -128,7 +144,9 @@ fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
         Figure::Mean => recorded.iter().copied().collect::<TimeWeighted>().mean(),
         Figure::Percentile(fraction) => over_time(recorded, fraction),
     };
-    let predicted_bytes = median(&predicted.collect::<Vec<_>>())?;
+    let predicted: Vec<f64> = predicted.collect();
+    let predicted_bytes = median(&predicted)?;
+    let program_samples = really.len() as u64;
     let really = Reality::of(&really)?;
     // The requested bytes at a percentile of resident memory are not known.
     let requested = median(&requested);
@@ -147,6 +165,10 @@ fn hold(subject: &Subject<'_>, variant: &str, figure: Figure) -> Option<Held> {
         heap_error: (is_of_heap && requested.is_some()).then(|| (predicted_bytes - really.median) / beyond),
         counting: subject.counting,
         progress_error: (figure == Figure::Mean).then(|| over_progress(subject, variant)).flatten(),
+        replay_samples: predicted.len() as u64,
+        replay_failed: 0,
+        program_samples,
+        program_failed: 0,
     })
 }
 
@@ -162,7 +184,7 @@ fn fewest_samples(real: &Run) -> usize {
             real.samples.iter().filter(|sample| sample.status == Status::Ok && sample.variant == variant);
         ok.count()
     };
-    real.file.variants.iter().map(|variant| of(&variant.label)).min().unwrap_or(0)
+    real.file.variants.iter().map(|variant| of(&variant.label)).filter(|count| *count > 0).min().unwrap_or(0)
 }
 
 impl Validation {
@@ -248,6 +270,10 @@ mod tests {
             heap_error: None,
             counting: Counting::Process,
             progress_error: None,
+            replay_samples: 3,
+            replay_failed: 0,
+            program_samples: 3,
+            program_failed: 0,
         };
         let memory = vec![held("a", 0.04, 0.05), held("b", -0.06, 0.01), held("c", 0.10, 0.01)];
         let validation = Validation { memory, ..Validation::default() };

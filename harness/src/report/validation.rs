@@ -58,6 +58,8 @@ fn memory_grid(validation: &Validation) -> Grid {
         "over progress",
         "if nothing changes",
         "error of the heap",
+        "replays",
+        "runs",
     ];
     let row = |held: &Held| {
         vec![
@@ -70,6 +72,8 @@ fn memory_grid(validation: &Validation) -> Grid {
             held.progress_error.map_or_else(|| "-".to_owned(), signed),
             held.null_error.map_or_else(|| "-".to_owned(), signed),
             held.heap_error.map_or_else(|| "-".to_owned(), signed),
+            count(held.replay_samples, held.replay_failed),
+            count(held.program_samples, held.program_failed),
         ]
     };
     Grid {
@@ -77,6 +81,11 @@ fn memory_grid(validation: &Validation) -> Grid {
         header: header.map(str::to_owned).to_vec(),
         rows: validation.memory.iter().map(row).collect(),
     }
+}
+
+/// How many samples a figure is of and, if some failed, of how many.
+fn count(samples: u64, failed: u64) -> String {
+    if failed == 0 { samples.to_string() } else { format!("{samples} of {}", samples + failed) }
 }
 
 /// A figure's name with how memory is counted.
@@ -107,11 +116,23 @@ fn cpu_grid(validation: &Validation) -> Grid {
             or_dash(held.error.map(signed)),
             or_dash(held.null_error.map(signed)),
             units::nanoseconds(held.replayed_ns),
+            count(held.replay_samples, held.replay_failed),
+            count(held.program_samples, held.program_failed),
         ]
     };
     let rows = validation.cpu.iter().map(row);
-    let header =
-        ["variant", "", "predicted", "real", "spread", "error", "if nothing changes", "of the replay alone"];
+    let header = [
+        "variant",
+        "",
+        "predicted",
+        "real",
+        "spread",
+        "error",
+        "if nothing changes",
+        "of the replay alone",
+        "replays",
+        "runs",
+    ];
     Grid { names: 2, header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
 }
 
@@ -121,9 +142,9 @@ fn signed(part: f64) -> String {
     if percent == 0.0 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") }
 }
 
-/// The conclusions from the tables: errors, rankings, and the parts.
+/// The conclusions from the tables: what failed, errors, rankings, and the parts.
 fn sentences(validation: &Validation) -> Vec<String> {
-    let mut sentences = Vec::new();
+    let mut sentences = validation.shortfall.clone();
     let mut figures: Vec<(Counting, Figure)> = Vec::new();
     for held in &validation.memory {
         if !figures.contains(&(held.counting, held.figure)) {
@@ -222,6 +243,10 @@ mod tests {
             heap_error: Some(0.5),
             counting: Counting::Process,
             progress_error: None,
+            replay_samples: 8,
+            replay_failed: 0,
+            program_samples: 3,
+            program_failed: u64::from(variant == "jemalloc") * 5,
         };
         let validation = Validation {
             program: "server".to_owned(),
@@ -236,21 +261,27 @@ mod tests {
                 real_spread: 0.033,
                 error: Some(0.1),
                 null_error: None,
+                replay_samples: 8,
+                replay_failed: 0,
+                program_samples: 3,
+                program_failed: 0,
             }],
             real_samples: 3,
+            shortfall: vec!["jemalloc: 5 of 8 runs of the program failed".to_owned()],
             parts: vec!["order: as it was".to_owned()],
             ..Validation::default()
         };
         let mut out = Vec::new();
         print_validation(&validation, &mut out, Style { ruled: false, colour: false }).expect("in memory");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
-        variant    memory  predicted      real  spread   error  over progress  if nothing changes  error of the heap
-        ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -              -3.8 %            +50.0 %
-        jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %              -             +66.9 %            +50.0 %
+        variant    memory  predicted      real  spread   error  over progress  if nothing changes  error of the heap  replays    runs
+        ptmalloc2  peak     95.4 MiB  99.2 MiB   1.0 %  -3.8 %              -              -3.8 %            +50.0 %        8       3
+        jemalloc   peak     57.2 MiB  57.1 MiB   1.0 %  +0.2 %              -             +66.9 %            +50.0 %        8  3 of 8
 
-        variant              predicted    real  spread    error  if nothing changes  of the replay alone
-        ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms
+        variant              predicted    real  spread    error  if nothing changes  of the replay alone  replays  runs
+        ptmalloc2  CPU time     3.30 s  3.00 s   3.3 %  +10.0 %                   -               200 ms        8     3
 
+        jemalloc: 5 of 8 runs of the program failed
         peak: median error 1.9 %, worst 3.8 %; 35.4 % if nothing changed (an error within the spread of the real runs counts as 0)
         order of the variants by peak: Kendall's tau 1.00; the one pair that really differs (by more than 10 %, with samples that do not overlap) is in the right order
         with 3 samples of the program under each variant, 1 in 10 pairs that do not differ seem to by chance; with --reps 5, 1 in 126
