@@ -92,8 +92,8 @@ pub(crate) const PROGRAM_END: &str = "program_resident_end_bytes";
 const RESIDENT_RESOLUTION: f64 = 0.005;
 
 /// The interval of a figure of summary.csv, from its values in blocks; none for fewer than
-/// [`crate::stats::MIN_BLOCKS`]. For resident memory it covers the mean as well as the median, and is no narrower than
-/// the precision to which resident memory is known.
+/// [`crate::stats::MIN_BLOCKS`]. For resident memory, however its pages are counted, it covers the mean as well as the
+/// median, and is no narrower than the precision to which resident memory is known.
 ///
 /// ```
 /// use heaplab::results::interval_of;
@@ -103,8 +103,8 @@ const RESIDENT_RESOLUTION: f64 = 0.005;
 /// assert_eq!((time.low, time.high), (20.0, 20.0));
 /// ```
 pub fn interval_of(metric: &str, values: &[f64]) -> Option<Interval> {
-    let is_resident =
-        metric.ends_with("_bytes") && (metric.contains("resident_") || metric.contains("predicted_"));
+    let is_resident = metric.ends_with("_bytes")
+        && ["resident_", "predicted_", "_once_", "_rss_", "_pss_"].iter().any(|word| metric.contains(word));
     if is_resident { middle_interval(values, RESIDENT_RESOLUTION) } else { median_interval(values) }
 }
 
@@ -238,6 +238,21 @@ fn peak_ratio(sample: &Sample) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resident_memory_has_one_kind_of_interval_however_its_pages_are_counted() {
+        let values = [33.0, 33.0, 33.0, 34.0, 34.0, 34.0, 66.0].map(|mib| mib * 1024.0 * 1024.0);
+        let of = |metric: &str| interval_of(metric, &values).map(|interval| (interval.low, interval.high));
+        let expected = of(RESIDENT_PEAK);
+        assert_ne!(expected, of(PROGRAM_WALL));
+        let program = metrics().map(|metric| metric.name).filter(|name| name.starts_with("program_"));
+        let program = program.filter(|name| name.ends_with("_bytes") && !name.contains("swap"));
+        let all: Vec<&str> = program.chain(PREDICTED).chain(TREE_PREDICTED).collect();
+        assert!(all.contains(&PROGRAM_ONCE_PEAK) && all.contains(&PROGRAM_ONCE_MEAN) && all.len() > 10);
+        for metric in all {
+            assert_eq!(of(metric), expected, "{metric}");
+        }
+    }
 
     #[test]
     fn the_kernel_s_part_of_the_harness_is_that_of_all_blocks() {
