@@ -2,7 +2,7 @@
 //! than once.
 //!
 //! Each page that N processes share adds 1/N to the proportional share (PSS) of each, so that the proportional shares
-//! add up to the memory with shared pages counted once. The difference between the two sums is what is stored.
+//! add up to the memory with shared pages counted once. The difference between the two sums is what is shared.
 //! Recordings and runs of real programs sample it in the same way, so that predictions and reality are comparable.
 
 use std::fs;
@@ -15,16 +15,15 @@ use nix::time::ClockId;
 const STEP: Duration = Duration::from_millis(20);
 /// The kernel walks all pages of a process: reading takes at most one part in this many of the time.
 const COST_PART: u32 = 50;
-/// Most points that are kept; beyond, every second one is dropped, and samples are taken half as often.
-const MOST_POINTS: usize = 10_000;
+/// The same right after a process has started or exited: until then it is not known whether a child's heap is its own.
+const CHANGED_COST_PART: u32 = 20;
 
-/// What the processes share, over time.
+/// Asks what processes share, now and then.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    /// Times, and by how many bytes the sum then exceeds the memory with shared pages counted once.
-    points: Vec<(Duration, u64)>,
     next: Duration,
-    step: Duration,
+    /// When a sample is due if the processes have changed.
+    next_changed: Duration,
     unknown: Option<String>,
     /// The processes of the last sample.
     processes: Vec<u32>,
@@ -32,20 +31,28 @@ pub struct Sharing {
     skipped: Option<Vec<u32>>,
 }
 
-impl Sharing {
-    /// Creates it from known points.
-    #[cfg(test)]
-    pub(crate) fn of(points: Vec<(Duration, u64)>) -> Sharing {
-        Sharing { points, ..Sharing::default() }
-    }
+/// What processes share at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shared {
+    /// By how many bytes the sum of their memory exceeds the memory with shared pages counted once.
+    pub bytes: u64,
+    /// Whether they are not those of the sample before.
+    pub is_changed: bool,
+}
 
-    /// Samples these processes at `elapsed`, if it is time to.
-    pub fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) {
-        if elapsed < self.next || self.unknown.is_some() {
-            return;
+impl Sharing {
+    /// Samples these processes at `elapsed`, if it is time to: every 20 ms, and at once if others ran at the last sample,
+    /// unless that costs too much.
+    pub fn sample(&mut self, elapsed: Duration, processes: impl Iterator<Item = u32>) -> Option<Shared> {
+        if self.unknown.is_some() {
+            return None;
+        }
+        let processes: Vec<u32> = processes.collect();
+        let is_changed = processes != self.processes;
+        if elapsed < if is_changed { self.next.min(self.next_changed) } else { self.next } {
+            return None;
         }
         let begin = cpu_time();
-        let processes: Vec<u32> = processes.collect();
         // A process shares anonymous memory only with its relatives.
         let read = match processes.len() {
             0 | 1 => Ok(0),
@@ -56,42 +63,31 @@ impl Sharing {
                 Ok(read) if read.contains(&None) && self.skipped.as_ref() != Some(&processes) => {
                     self.skipped = Some(processes);
                     self.next = elapsed + STEP;
-                    return;
+                    return None;
                 }
                 read => read.map(|read| read.into_iter().flatten().sum()),
             },
         };
-        // The time of the first sample after a process started or exited must be known.
-        let is_first = processes != self.processes;
+        let cost = cpu_time().saturating_sub(begin);
+        self.next = elapsed + (COST_PART * cost).max(STEP);
+        self.next_changed = elapsed + CHANGED_COST_PART * cost;
         self.processes = processes;
         match read {
-            Ok(bytes) => self.push(elapsed, bytes, is_first),
-            Err(why) => self.unknown = Some(why),
-        }
-        self.next = elapsed + (COST_PART * cpu_time().saturating_sub(begin)).max(self.step.max(STEP));
-    }
-
-    fn push(&mut self, elapsed: Duration, bytes: u64, is_first: bool) {
-        if is_first || self.points.last().map_or(0, |point| point.1) != bytes {
-            self.points.push((elapsed, bytes));
-        }
-        if self.points.len() > MOST_POINTS {
-            let mut at = 0;
-            self.points.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
-            self.step = self.step.max(STEP) * 2;
+            Ok(bytes) => Some(Shared { bytes, is_changed }),
+            Err(why) => {
+                self.unknown = Some(why);
+                None
+            }
         }
     }
 
-    /// Times and bytes.
+    /// Whether samples could be taken.
     ///
     /// # Errors
     ///
-    /// Why they are not known.
-    pub fn points(&self) -> Result<&[(Duration, u64)], &str> {
-        self.unknown.as_deref().map_or(Ok(&self.points), Err)
+    /// Why not.
+    pub fn known(&self) -> Result<(), &str> {
+        self.unknown.as_deref().map_or(Ok(()), Err)
     }
 }
 
@@ -159,11 +155,25 @@ mod tests {
         }
         let mut sharing = Sharing::default();
         let processes = [std::process::id(), child.id()];
-        sharing.sample(Duration::ZERO, processes.into_iter());
-        assert_eq!(sharing.points(), Ok(&[][..]), "its end will be noticed");
-        sharing.sample(STEP, processes.into_iter());
-        assert_eq!(sharing.points().expect("it is known").len(), 1, "it was not");
+        assert_eq!(sharing.sample(Duration::ZERO, processes.into_iter()), None, "its end will be noticed");
+        assert!(sharing.sample(STEP, processes.into_iter()).is_some(), "it was not");
+        assert_eq!(sharing.known(), Ok(()));
         child.wait().expect("it ended");
+    }
+
+    #[test]
+    fn a_process_that_has_started_or_exited_is_noticed_at_once() {
+        let mut sharing = Sharing::default();
+        let mut sample = |at_ms, processes: &[u32]| {
+            sharing.sample(Duration::from_millis(at_ms), processes.iter().copied())
+        };
+        let own = std::process::id();
+        let changed = Some(Shared { bytes: 0, is_changed: true });
+        assert_eq!(sample(0, &[own]), changed);
+        assert_eq!((sample(10, &[own]), sample(20, &[own]).map(|of| of.is_changed)), (None, Some(false)));
+        // One process alone shares nothing, and to know that costs nothing.
+        assert_eq!((sample(21, &[own - 1]), sample(22, &[own])), (changed, changed));
+        assert_eq!((sample(23, &[own]), sample(43, &[own]).map(|of| of.is_changed)), (None, Some(false)));
     }
 
     #[test]
@@ -171,22 +181,5 @@ mod tests {
         let filled = fill_edges(&[(10, 0), (45, 70), (85, 70), (95, 5)], &[0, 40, 80, 90]);
         assert_eq!(filled, [(10, 0), (40, 70), (45, 70), (80, 70), (85, 70), (90, 70), (95, 5)]);
         assert_eq!(fill_edges(&[], &[3]), []);
-    }
-
-    #[test]
-    fn what_stays_is_stored_once_and_a_long_recording_is_thinned() {
-        let mut sharing = Sharing::default();
-        for (at, bytes) in [0, 5, 5, 7, 0].into_iter().enumerate() {
-            sharing.push(Duration::from_secs(at as u64), bytes, at == 2);
-        }
-        let second = Duration::from_secs(1);
-        assert_eq!(
-            sharing.points(),
-            Ok(&[(second, 5), (2 * second, 5), (3 * second, 7), (4 * second, 0)][..])
-        );
-        (0..30_000).for_each(|at| sharing.push(Duration::from_millis(5000 + at), at + 1, false));
-        let points = sharing.points().expect("they are known");
-        assert!(points.len() <= MOST_POINTS && points.is_sorted(), "{}", points.len());
-        assert!(sharing.step >= 4 * STEP);
     }
 }

@@ -329,6 +329,38 @@ fn the_whole_tree_counts_and_nothing_of_it_is_left() {
 }
 
 #[test]
+fn memory_that_a_child_only_borrows_counts_once() {
+    let place = Place::new();
+    let run = |output: &str, start: &str| {
+        let text = format!("import os, time\nblock = b'x' * (30 << 20)\n{start}\n");
+        fs::write(place.path("parent.py"), text).expect("written");
+        let mut command = heaplab();
+        command.current_dir(place.0.path()).args(["exec", "--reps", "1", "-a", "ptmalloc2", "-o", output]);
+        command.args(["--", "python3", "-S", "parent.py"]).assert().success();
+        read_samples(&place.path(output)).remove(0)
+    };
+    // Until someone writes to the pipe that it opens, a spawned child stays in its parent's memory.
+    let spawned = run(
+        "spawned",
+        "os.mkfifo('pipe')\nwriter = os.fork()\nif writer == 0:\n    os.execvp('sh', ['sh', '-c', 'sleep 0.5; : > pipe'])\n\
+         opens = (os.POSIX_SPAWN_OPEN, 0, 'pipe', os.O_RDONLY, 0)\n\
+         os.waitpid(os.posix_spawn('/bin/true', ['true'], {}, file_actions=[opens]), 0)\nos.waitpid(writer, 0)",
+    );
+    let once = number(&spawned, "once_peak_bytes");
+    assert!((30 * MIB..50 * MIB).contains(&once), "{spawned:?}");
+    // Three forks stay, so that asking what is shared takes time, and others live for a moment.
+    let forks = "import signal\nmore = b'x' * (70 << 20)\ndef fork(seconds):\n    child = os.fork()\n    \
+                 if child == 0:\n        time.sleep(seconds)\n        os._exit(0)\n    return child\n\
+                 stay = [fork(600) for _ in range(3)]\ntime.sleep(0.3)\nfor at in range(8):\n    \
+                 os.waitpid(fork(0.015), 0)\n    time.sleep(0.1)\nfor child in stay:\n    \
+                 os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)";
+    let forked = run("forked", forks);
+    let once = number(&forked, "once_peak_bytes");
+    assert!((100 * MIB..150 * MIB).contains(&once), "{forked:?}");
+    assert!(number(&forked, "processes") >= 5, "some of them were seen: {forked:?}");
+}
+
+#[test]
 fn a_daemon_is_the_program_when_its_starter_has_ended() {
     let place = Place::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hazards/daemon.c");

@@ -11,7 +11,7 @@ use heaplab_allocators::registry::FLOOR;
 
 use super::node::{Curve, PodBlock};
 use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
-use crate::results::{MemoryPoint, Pass, ResultsError, Run, RunWorkload, Sample, Status};
+use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
 use crate::stats::{median, median_interval, percentile_over_time, shown_growth};
 
 /// Whose memory the figures are.
@@ -111,7 +111,7 @@ pub fn is_planned(sample: &Sample) -> bool {
 /// timeline.csv cannot be read.
 pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, ResultsError> {
     let predictions = predict(run)?;
-    let mut points = Points { timelines: read_timelines(run, notes)?, predictions };
+    let mut points = read_points(run, predictions, notes)?;
     notes.append(&mut points.predictions.notes);
     let predicted = points.predicted_workloads(run);
     let mut needs: BTreeMap<(usize, usize), Need> = BTreeMap::new();
@@ -135,12 +135,12 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
         need.threads = need.threads.max(sample.threads);
         need.library_bytes = need.library_bytes.max(sample.library_file_bytes);
         let end = if basis == Basis::Program { sample.wall_ns } else { workload.and_then(end_of_trace) };
-        let held =
-            points.take(place, basis).map(|points| points.into_iter().map(<(u64, u64)>::from).collect());
-        let all: Vec<(u64, u64)> = held.unwrap_or_default();
+        let (all, predicted_peak_bytes) = points.take(place, basis);
         // Peaks are those of the whole run, even where the rest counts from a later moment on.
-        let peak_bytes = all.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
-        let held = held_from(all, sample.counted_from_ns.unwrap_or(0));
+        let peak_bytes = all.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0).max(predicted_peak_bytes);
+        let from = sample.counted_from_ns.unwrap_or(0);
+        let held = held_from(all, from);
+        let most = points.stretch_peaks.remove(&place).map(|most| held_from(most, from));
         match percentile_over_time(&held, end.unwrap_or(0), PLANNED_FRACTION) {
             Some(resident) => {
                 let harness = sample.page_table_harness_bytes.unwrap_or(0);
@@ -151,7 +151,8 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
                 let end = end.unwrap_or(0);
                 let has_times =
                     basis == Basis::Program || workload.is_some_and(|workload| workload.has_times);
-                let measured = Measured { peak_bytes, held: &held, page_table_bytes: page_tables as f64 };
+                let held = most.as_ref().unwrap_or(&held);
+                let measured = Measured { peak_bytes, held, page_table_bytes: page_tables as f64 };
                 need.pods.insert(sample.block, pod(sample, &measured, end, has_times));
             }
             None => {
@@ -180,7 +181,8 @@ pub(super) fn members_of_trees(run: &Run) -> BTreeSet<&str> {
 pub(super) struct Measured<'a> {
     /// The most memory of the whole run.
     pub(super) peak_bytes: u64,
-    /// Pairs of time and bytes in order of time, from where memory counts.
+    /// Pairs of time and bytes in order of time, from where memory counts; where one stands for several readings, their
+    /// largest.
     pub(super) held: &'a [(u64, u64)],
     /// Page tables, which are in neither.
     pub(super) page_table_bytes: f64,
@@ -263,7 +265,9 @@ fn cpus_by_block(run: &Run, need: &Need) -> BTreeMap<u32, f64> {
 
 /// Resident bytes over time, by the index of the sample in [`Run::samples`].
 struct Points {
-    timelines: HashMap<usize, Vec<MemoryPoint>>,
+    timelines: HashMap<usize, Vec<(u64, u64)>>,
+    /// Of a program, the largest of the readings that a point stands for.
+    stretch_peaks: HashMap<usize, Vec<(u64, u64)>>,
     predictions: Predictions,
 }
 
@@ -274,35 +278,49 @@ impl Points {
         self.predictions.of_samples.keys().map(|&place| run.samples[place].workload.as_str()).collect()
     }
 
-    fn take(&mut self, place: usize, basis: Basis) -> Option<Vec<MemoryPoint>> {
+    /// Those of a sample, if any, and the peak that was predicted.
+    fn take(&mut self, place: usize, basis: Basis) -> (Vec<(u64, u64)>, u64) {
         match basis {
-            Basis::Predicted => self.predictions.of_samples.remove(&place).map(|found| found.points),
-            Basis::Heap | Basis::Program | Basis::Tree => self.timelines.remove(&place),
+            Basis::Predicted => {
+                let found = self.predictions.of_samples.remove(&place);
+                found.map_or((Vec::new(), 0), |found| {
+                    (found.points.into_iter().map(<(u64, u64)>::from).collect(), found.peak_bytes)
+                })
+            }
+            Basis::Heap | Basis::Program | Basis::Tree => {
+                (self.timelines.remove(&place).unwrap_or_default(), 0)
+            }
         }
     }
 }
 
 /// Reads the points of timeline.csv, of replays and of programs. Adds to `notes` what was left out.
-fn read_timelines(
-    run: &Run,
-    notes: &mut Vec<String>,
-) -> Result<HashMap<usize, Vec<MemoryPoint>>, ResultsError> {
-    let mut timelines: HashMap<usize, Vec<MemoryPoint>> = HashMap::new();
-    let mut add = |place, time_ns, resident_bytes| {
-        timelines.entry(place).or_default().push(MemoryPoint { time_ns, resident_bytes });
+fn read_points(run: &Run, predictions: Predictions, notes: &mut Vec<String>) -> Result<Points, ResultsError> {
+    let (mut timelines, mut stretch_peaks) = (HashMap::new(), HashMap::new());
+    let add = |to: &mut HashMap<usize, Vec<(u64, u64)>>, place, point| {
+        to.entry(place).or_default().push(point);
     };
     let has = |pass| run.samples.iter().any(|sample| sample.pass == pass);
     if has(Pass::Exec) {
         // Pages that several processes share count once, where it is known what they share.
         notes.extend(run.each_program_point(|place, point| {
-            add(place, point.time_ns, point.once_bytes.unwrap_or(point.resident_bytes));
+            let time = point.time_ns;
+            add(&mut timelines, place, (time, point.once_bytes.unwrap_or(point.resident_bytes)));
+            let peak = match point.once_bytes {
+                Some(_) => point.stretch_once_peak_bytes,
+                None => point.stretch_resident_peak_bytes,
+            };
+            if let Some(peak) = peak {
+                add(&mut stretch_peaks, place, (time, peak));
+            }
         })?);
     }
     if has(Pass::Memory) {
-        notes
-            .extend(run.each_timeline_point(|place, point| add(place, point.time_ns, point.resident_bytes))?);
+        notes.extend(run.each_timeline_point(|place, point| {
+            add(&mut timelines, place, (point.time_ns, point.resident_bytes));
+        })?);
     }
-    Ok(timelines)
+    Ok(Points { timelines, stretch_peaks, predictions })
 }
 
 fn describe_without_points(((workload, variant, basis), count): ((&str, &str, Basis), u64)) -> String {

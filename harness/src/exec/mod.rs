@@ -1,10 +1,10 @@
 //! Runs the real program under a variant and samples it from outside.
 //!
 //! `Keeper` stands between heaplab and the program: every process that the program leaves behind becomes the keeper's
-//! child, so the whole tree is known, counted and stopped. `tree` reads the tree's figures from /proc, `series` gathers
-//! them, and `census` what each process held. `reports` is where the probe reports, and
-//! `judge` says from census and reports whether the variant served. `readiness` tells when the program is ready, and
-//! [`take_sample`] combines them into one sample.
+//! child, so the whole tree is known, counted and stopped. `tree` reads the tree's figures from /proc, `series` adds them
+//! up over time, `readings` keeps what came of it, and `census` what each process held. `reports` is where the probe
+//! reports, and `judge` says from census and reports whether the variant served. `readiness` tells when the program is
+//! ready, and [`take_sample`] combines them into one sample.
 //!
 //! Nothing is kept or averaged here: each sample results in an [`Execution`]. Nothing here writes to standard output,
 //! which belongs to the program.
@@ -17,6 +17,7 @@ mod keeper;
 mod message;
 mod program;
 mod readiness;
+mod readings;
 mod reports;
 mod sample;
 mod series;
@@ -28,6 +29,7 @@ pub use keeper::{SOCKET_VARIABLE, main as keep};
 pub use message::{ExitStatus, Input, Usage};
 pub use program::{CannotStart, find_program};
 pub use readiness::Ready;
+pub use readings::{Means, Point, Readings, Row};
 pub use reports::{ReportDirectory, WATCH_REPORTS_COMMAND, watch_reports};
 pub use sample::{Execution, GRACE, Program, take_sample};
-pub use series::{Point, Series};
+pub use series::Series;

@@ -371,10 +371,10 @@ impl Sampling<'_> {
         self.finishing = true;
         let ended = if self.is_in_background() { self.gone } else { self.ended.map(|(_, elapsed)| elapsed) };
         let wall = ended.unwrap_or_else(|| self.elapsed());
-        let at_end = self.series.points.last().copied().unwrap_or_default();
+        let at_end = self.series.readings.last().unwrap_or_default();
         self.load = None;
         let mut warnings = self.end_tree()?;
-        if let Err(why) = self.series.count_once() {
+        if let Err(why) = self.series.finish() {
             warnings.push(format!(
                 "what its processes share is not known ({why}), so that its memory is their sum alone"
             ));

@@ -1,58 +1,26 @@
-//! The figures of a process tree over time: peaks and means of all its samples, and points for a plot.
+//! Reads a process tree over time, and computes what its processes have together: added up, and with shared pages
+//! counted once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::census::Census;
-use super::tree::{Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member};
-use crate::sharing::{Sharing, cpu_time, fill_edges};
-use crate::stats::TimeWeighted;
+use super::readings::{Point, Readings};
+use super::tree::{
+    Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member, started_below,
+};
+use crate::sharing::{Sharing, cpu_time};
 
-/// Most points that are kept; beyond, neighbours are joined and the larger value stays.
-const MOST_POINTS: usize = 20_000;
 /// Reading the proportional share takes at most one part in this many of the time.
 const SHARE_COST: u32 = 100;
 /// Searching for new processes takes at most one part in this many of the time.
 const FIND_COST: u32 = 50;
 
-/// One sample of the tree, or several joined ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Point {
-    /// Time since the program's start.
-    pub time_ns: u64,
-    /// Anonymous resident bytes, added up over the processes.
-    pub anonymous_bytes: u64,
-    /// The same for the largest process.
-    pub largest_bytes: u64,
-    /// The same for all, with pages that processes share counted once; none if not known.
-    pub once_bytes: Option<u64>,
-    /// Resident bytes, including files and shared memory.
-    pub rss_bytes: u64,
-    /// Proportional share, if it was read.
-    pub pss_bytes: Option<u64>,
-    /// Swapped bytes.
-    pub swap_bytes: u64,
-    /// Threads.
-    pub threads: u64,
-    /// Processes.
-    pub processes: u64,
-    /// User CPU time until now.
-    pub cpu_user_ns: u64,
-    /// System CPU time until now.
-    pub cpu_system_ns: u64,
-    /// CPU time until now by the processes' own clocks, which, unlike the other two, tick in ns.
-    pub cpu_ns: u64,
-}
-
 /// How the tree was sampled in one sample of the run.
 #[derive(Debug, Default)]
 pub struct Series {
-    /// Points in order of time.
-    pub points: Vec<Point>,
-    /// Number of readings, including glances.
-    pub readings: u64,
-    /// The largest of each figure.
-    pub peak: Point,
+    /// What is kept of the readings, including glances.
+    pub readings: Readings,
     /// Every process that was sampled.
     pub(super) census: Census,
     /// All processes below the keeper at the last reading, including those that do not count.
@@ -64,21 +32,26 @@ pub struct Series {
     /// Those that still ran the keeper's program.
     unstarted: BTreeSet<u32>,
     /// The processes of the last reading, for glances.
-    watched: Vec<(u32, Watched)>,
-    /// Those that had memory at the last reading or glance.
-    processes: Vec<u32>,
+    watched: Vec<Watched>,
     sharing: Sharing,
-    /// When processes were found to have started or exited.
-    edges: Vec<u64>,
+    /// What the processes had when they were last asked what they share.
+    asked: Vec<Resident>,
+    /// How much of it was shared: by how much their sum exceeded their memory with shared pages counted once.
+    shared_bytes: u64,
+    /// New forks that seemed to share nothing.
+    doubted: BTreeSet<u32>,
     /// The point of the last reading.
     last: Point,
-    /// Readings that a point represents.
-    readings_each: u64,
-    joined: u64,
-    anonymous: TimeWeighted,
-    share: TimeWeighted,
-    once_mean_bytes: Option<u64>,
     next_share: Option<Instant>,
+}
+
+/// The anonymous memory of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Resident {
+    process: u32,
+    bytes: u64,
+    /// Whether it was forked and has executed no program since.
+    is_fork: bool,
 }
 
 impl Point {
@@ -86,7 +59,6 @@ impl Point {
         self.processes += 1;
         self.threads += member.threads;
         self.anonymous_bytes += member.anonymous_bytes;
-        self.largest_bytes = self.largest_bytes.max(member.anonymous_bytes);
         self.rss_bytes += member.rss_bytes;
         self.swap_bytes += member.swap_bytes;
     }
@@ -103,21 +75,31 @@ impl Series {
         let mut share_cost = Duration::ZERO;
         self.watched.clear();
         self.census.begin(time);
-        self.found = descendants(keeper);
-        let mut unstarted = BTreeSet::new();
-        for &process in &self.found {
-            let Some(member) = read_member(process) else { continue };
+        let started = started_below(keeper);
+        self.found = started.keys().copied().collect();
+        let (mut unstarted, mut borrowing) = (BTreeSet::new(), BTreeSet::new());
+        let mut resident = Vec::new();
+        for (process, starter) in started {
+            let Some(mut member) = read_member(process, Some(starter)) else { continue };
             let Some(program) = member.program.clone() else { continue };
             // NOTE: between fork and exec the child is still the keeper.
             if own.as_ref() == Some(&program) {
                 unstarted.insert(process);
                 continue;
             }
-            self.watched.extend(Watched::open(process).map(|watched| (process, watched)));
-            point.add(&member);
             ticks.0 += member.cpu_ticks.0;
             ticks.1 += member.cpu_ticks.1;
+            if member.is_borrowing {
+                borrowing.insert(process);
+                (member.anonymous_bytes, member.rss_bytes, member.swap_bytes) = (0, 0, 0);
+                point.add(&member);
+                continue;
+            }
             self.census.count(&member, program);
+            point.add(&member);
+            self.watched.extend(Watched::open(&member));
+            let (bytes, is_fork) = (member.anonymous_bytes, member.is_fork);
+            resident.push(Resident { process, bytes, is_fork });
             if share.is_some() {
                 let from = Instant::now();
                 share = share.zip(proportional_bytes(process)).map(|(sum, share)| sum + share);
@@ -126,6 +108,7 @@ impl Series {
         }
         // The next glance is then a reading. A process that still runs this program was started as heaplab.
         self.found.retain(|process| !unstarted.contains(process) || self.unstarted.contains(process));
+        self.found.retain(|process| !borrowing.contains(process));
         self.unstarted = unstarted;
         if point.processes == 0 {
             return false;
@@ -138,9 +121,7 @@ impl Series {
         (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
         point.cpu_ns = self.read_clocks();
         self.last = point;
-        self.push(point);
-        let processes = self.watched.iter().map(|(process, _)| *process).collect();
-        self.share(time, processes);
+        self.push(point, resident);
         true
     }
 
@@ -155,41 +136,43 @@ impl Series {
                 return false;
             }
         }
-        let resident = self.watched.iter().filter_map(|(process, watched)| {
-            let (anonymous_bytes, rss_bytes) = watched.resident_bytes()?;
-            Some((*process, anonymous_bytes, rss_bytes))
-        });
-        let resident: Vec<(u32, u64, u64)> = resident.collect();
+        let (mut resident, mut rss_bytes) = (Vec::new(), 0);
+        for watched in &self.watched {
+            if let Some((bytes, rss)) = watched.resident_bytes() {
+                resident.push(Resident { process: watched.process, bytes, is_fork: watched.is_fork });
+                rss_bytes += rss;
+            }
+        }
         if resident.is_empty() {
             return false;
         }
         let cpu_ns = self.read_clocks();
-        self.push(Point {
+        let point = Point {
             time_ns: time.as_nanos() as u64,
             cpu_ns,
-            anonymous_bytes: resident.iter().map(|of| of.1).sum(),
-            largest_bytes: resident.iter().map(|of| of.1).max().unwrap_or(0),
-            rss_bytes: resident.iter().map(|of| of.2).sum(),
+            anonymous_bytes: resident.iter().map(|of| of.bytes).sum(),
+            rss_bytes,
             pss_bytes: None,
             ..self.last
-        });
-        self.share(time, resident.iter().map(|of| of.0).collect());
+        };
+        self.push(point, resident);
         true
     }
 
     /// CPU time of all processes until now.
     fn read_clocks(&mut self) -> u64 {
         let mut before = std::mem::take(&mut self.cpu_ns);
-        for (process, watched) in &self.watched {
-            let last = before.remove(process).unwrap_or(0);
+        for watched in &self.watched {
+            let process = watched.process;
+            let last = before.remove(&process).unwrap_or(0);
             match watched.cpu_ns() {
                 // A different process has started under the number of an earlier one.
                 Some(now) if now < last => {
                     self.ended_cpu_ns += last;
-                    self.cpu_ns.insert(*process, now);
+                    self.cpu_ns.insert(process, now);
                 }
                 now => {
-                    self.cpu_ns.insert(*process, now.unwrap_or(last));
+                    self.cpu_ns.insert(process, now.unwrap_or(last));
                 }
             }
         }
@@ -197,116 +180,84 @@ impl Series {
         self.ended_cpu_ns + self.cpu_ns.values().sum::<u64>()
     }
 
-    /// Reads what these processes share, if it is time to.
-    fn share(&mut self, time: Duration, processes: Vec<u32>) {
-        if processes != self.processes {
-            self.edges.push(time.as_nanos() as u64);
-            self.processes = processes;
+    /// Adds a reading, of which `resident` are the processes. Asks what they share, if it is time to.
+    fn push(&mut self, point: Point, resident: Vec<Resident>) {
+        let time = Duration::from_nanos(point.time_ns);
+        let sampled = self.sharing.sample(time, resident.iter().map(|of| of.process));
+        let new_forks = find_unlikely(&resident, &self.asked, self.shared_bytes, sampled.map(|of| of.bytes));
+        let doubtful = new_forks.into_iter().filter(|fork| self.doubted.insert(*fork));
+        let doubtful: Vec<u32> = doubtful.collect();
+        // The next glance is then a reading, which finds out what they are.
+        self.found.retain(|process| !doubtful.contains(process));
+        if let Some(shared) = sampled.filter(|_| doubtful.is_empty()) {
+            self.asked.clone_from(&resident);
+            self.shared_bytes = shared.bytes;
         }
-        self.sharing.sample(time, self.processes.iter().copied());
+        let once = count_once(&resident, &self.asked, self.shared_bytes);
+        self.readings.push(Point { once_bytes: Some(once), ..point });
     }
 
-    /// Computes the memory with shared pages counted once, when all samples are in.
+    /// Ends the series, when all readings are in.
     ///
     /// # Errors
     ///
-    /// Why it is not known.
-    pub(super) fn count_once(&mut self) -> Result<(), String> {
-        let shared = self.sharing.points()?.iter().map(|&(time, bytes)| (time.as_nanos() as u64, bytes));
-        let shared = fill_edges(&shared.collect::<Vec<_>>(), &self.edges);
-        let (mut next, mut bytes, mut once) = (0, 0, TimeWeighted::default());
-        for point in &mut self.points {
-            while let Some(of) = shared.get(next).filter(|of| of.0 <= point.time_ns) {
-                (next, bytes) = (next + 1, of.1);
-            }
-            // A process cannot share more than it has.
-            let counted = point.anonymous_bytes.saturating_sub(bytes).max(point.largest_bytes);
-            point.once_bytes = Some(counted);
-            self.peak.once_bytes = self.peak.once_bytes.max(Some(counted));
-            once.push(point.time_ns, counted);
+    /// Why it is not known what the processes shared.
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        let known = self.sharing.known().map_err(str::to_owned);
+        if known.is_err() {
+            self.readings.forget_once();
         }
-        self.once_mean_bytes = once.mean();
-        Ok(())
+        known
     }
 
     /// Makes the next reading read the proportional share, whatever that costs.
     pub(super) fn want_share(&mut self) {
         self.next_share = None;
     }
-
-    /// Adds a point after the others.
-    fn push(&mut self, point: Point) {
-        self.readings += 1;
-        self.anonymous.push(point.time_ns, point.anonymous_bytes);
-        if let Some(share) = point.pss_bytes {
-            self.share.push(point.time_ns, share);
-        }
-        self.peak = larger(&self.peak, &point);
-        let each = self.readings_each.max(1);
-        match self.points.last_mut() {
-            Some(last) if self.joined < each => {
-                *last = join(last, &point);
-                self.joined += 1;
-            }
-            _ => {
-                self.points.push(point);
-                self.joined = 1;
-            }
-        }
-        if self.points.len() > MOST_POINTS {
-            let pairs = self.points.chunks(2).map(|pair| pair[1..].iter().fold(pair[0], |a, b| join(&a, b)));
-            self.points = pairs.collect();
-            self.readings_each = each * 2;
-            self.joined = self.readings_each;
-        }
-    }
-
-    /// Time-weighted mean of anonymous resident bytes.
-    #[must_use]
-    pub fn anonymous_mean_bytes(&self) -> Option<u64> {
-        self.anonymous.mean()
-    }
-
-    /// Time-weighted mean of it with shared pages counted once; none if not known.
-    #[must_use]
-    pub fn once_mean_bytes(&self) -> Option<u64> {
-        self.once_mean_bytes
-    }
-
-    /// Time-weighted mean of the proportional share.
-    #[must_use]
-    pub fn pss_mean_bytes(&self) -> Option<u64> {
-        self.share.mean()
-    }
 }
 
-/// The larger of each figure.
-fn larger(a: &Point, b: &Point) -> Point {
-    Point {
-        time_ns: a.time_ns.max(b.time_ns),
-        anonymous_bytes: a.anonymous_bytes.max(b.anonymous_bytes),
-        largest_bytes: a.largest_bytes.max(b.largest_bytes),
-        once_bytes: a.once_bytes.max(b.once_bytes),
-        rss_bytes: a.rss_bytes.max(b.rss_bytes),
-        pss_bytes: a.pss_bytes.max(b.pss_bytes),
-        swap_bytes: a.swap_bytes.max(b.swap_bytes),
-        threads: a.threads.max(b.threads),
-        processes: a.processes.max(b.processes),
-        cpu_user_ns: a.cpu_user_ns.max(b.cpu_user_ns),
-        cpu_system_ns: a.cpu_system_ns.max(b.cpu_system_ns),
-        cpu_ns: a.cpu_ns.max(b.cpu_ns),
-    }
+/// Memory of processes with shared pages counted once, from what others, or the same, shared when they were `asked`.
+///
+/// A fork that has started since has hardly any page of its own, so that it counts as nothing. A process that has
+/// exited since shares nothing any more, however much of its memory it had shared. Both are in order of processes.
+fn count_once(resident: &[Resident], asked: &[Resident], shared_bytes: u64) -> u64 {
+    let is_new_fork = |of: &&Resident| of.is_fork && !has(asked, of.process);
+    let sum: u64 = resident.iter().filter(|of| !is_new_fork(of)).map(|of| of.bytes).sum();
+    let largest = resident.iter().map(|of| of.bytes).max().unwrap_or(0);
+    // A process cannot share more than it has.
+    sum.saturating_sub(still_shared(resident, asked, shared_bytes)).max(largest)
 }
 
-/// Two neighbours as one point at the earlier's time.
-fn join(a: &Point, b: &Point) -> Point {
-    Point { time_ns: a.time_ns, ..larger(a, b) }
+/// What was shared when processes were `asked`, without what those that have exited since may have shared.
+fn still_shared(resident: &[Resident], asked: &[Resident], shared_bytes: u64) -> u64 {
+    let exited: u64 = asked.iter().filter(|of| !has(resident, of.process)).map(|of| of.bytes).sum();
+    shared_bytes.saturating_sub(exited)
+}
+
+/// New forks that do not share nearly all of their memory, according to a sample that was taken just after it was read: if
+/// one of them executed a program meanwhile, the sample is of that, and of less memory than the reading.
+fn find_unlikely(
+    resident: &[Resident],
+    asked: &[Resident],
+    shared_bytes: u64,
+    sampled_bytes: Option<u64>,
+) -> Vec<u32> {
+    let new = || resident.iter().filter(|of| of.is_fork && !has(asked, of.process));
+    let grown = sampled_bytes.map(|now| now.saturating_sub(still_shared(resident, asked, shared_bytes)));
+    let all: u64 = new().map(|of| of.bytes).sum();
+    let is_unlikely = grown.is_some_and(|grown| grown < all - all / 16);
+    new().filter(|_| is_unlikely).map(|of| of.process).collect()
+}
+
+fn has(processes: &[Resident], process: u32) -> bool {
+    processes.binary_search_by_key(&process, |of| of.process).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
+    use super::super::readings::Row;
     use super::*;
 
     #[test]
@@ -322,12 +273,15 @@ mod tests {
             let is_read = series.read_tree(root, Duration::from_millis(1))
                 && series.glance(root, Duration::from_millis(2));
             let is_running = |glance: &Point| glance.rss_bytes > glance.anonymous_bytes;
-            if is_read && series.points.last().is_some_and(is_running) {
+            if is_read && series.readings.last().as_ref().is_some_and(is_running) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let [.., reading, glance] = &series.points[..] else { panic!("{:?}", series.points) };
+        let rows = series.readings.rows();
+        let [.., Row { point: reading, .. }, Row { point: glance, .. }] = &rows[..] else {
+            panic!("{rows:?}")
+        };
         assert!(glance.rss_bytes > glance.anonymous_bytes && glance.anonymous_bytes > 0, "{glance:?}");
         assert_eq!((glance.threads, glance.processes), (reading.threads, reading.processes));
         assert_eq!(glance.time_ns, 2_000_000);
@@ -337,38 +291,24 @@ mod tests {
 
     #[test]
     fn shared_pages_count_once_and_no_less_than_the_largest_process() {
-        let mut series = Series::default();
-        for (time_ns, bytes, largest_bytes) in [(0, 100, 100), (10, 200, 100), (20, 220, 120), (30, 90, 90)] {
-            series.push(Point { time_ns, anonymous_bytes: bytes, largest_bytes, ..Point::default() });
-        }
-        let at = Duration::from_nanos;
-        series.sharing = Sharing::of(vec![(at(0), 0), (at(15), 70), (at(35), 0)]);
-        series.edges = vec![0, 10, 30];
-        assert_eq!(series.count_once(), Ok(()));
-        let once: Vec<Option<u64>> = series.points.iter().map(|point| point.once_bytes).collect();
+        let program = |process, bytes| Resident { process, bytes, is_fork: false };
+        let fork = |process, bytes| Resident { process, bytes, is_fork: true };
+        let asked = [program(1, 100), fork(2, 110)];
+        let once = |resident: &[Resident]| count_once(resident, &asked, 80);
+        assert_eq!(once(&asked), 130);
+        assert_eq!(once(&[program(1, 40), fork(2, 50)]), 50, "they cannot share more than they have");
         assert_eq!(
-            once,
-            [100, 130, 150, 90].map(Some),
-            "70 are shared from the fork on, and too much at the end"
+            once(&[program(1, 100), fork(2, 110), fork(3, 100)]),
+            130,
+            "a fork has nothing of its own yet"
         );
-        assert_eq!(
-            (series.peak.once_bytes, series.once_mean_bytes()),
-            (Some(150), Some((100 + 130 + 150) / 3))
-        );
-    }
-
-    #[test]
-    fn a_long_series_is_thinned_and_keeps_peak_and_mean() {
-        let mut series = Series::default();
-        for time_ns in 0..100_000u64 {
-            let anonymous_bytes = if time_ns == 77_777 { 9_000 } else { 100 };
-            series.push(Point { time_ns, anonymous_bytes, ..Point::default() });
-        }
-        assert_eq!((series.readings, series.peak.anonymous_bytes), (100_000, 9_000));
-        assert!(series.points.len() <= MOST_POINTS && series.points.len() > MOST_POINTS / 4);
-        assert!(series.points.is_sorted_by_key(|point| point.time_ns));
-        assert!(series.points.iter().any(|point| point.anonymous_bytes == 9_000));
-        assert_eq!(series.anonymous_mean_bytes(), Some((99_998 * 100 + 9_000) / 99_999));
-        assert_eq!(series.pss_mean_bytes(), None);
+        assert_eq!(once(&[program(1, 100), fork(2, 110), program(3, 60)]), 190, "a new program has");
+        assert_eq!(once(&[program(1, 100), program(3, 60)]), 160, "who has exited shares nothing");
+        assert_eq!(count_once(&[program(1, 7)], &[], 0), 7);
+        let unlikely = |resident: &[Resident], sampled| find_unlikely(resident, &asked, 80, sampled);
+        let forked = [program(1, 100), fork(2, 110), fork(3, 100)];
+        assert_eq!(unlikely(&forked, Some(80)), [3], "it has executed a program since it was read");
+        assert!(unlikely(&forked, Some(178)).is_empty(), "it is a fork");
+        assert!(unlikely(&forked, None).is_empty() && unlikely(&asked, Some(0)).is_empty());
     }
 }

@@ -3,12 +3,12 @@
 //! Side effects of a reading: about 60 us per process and, if the proportional share is read, `smaps_rollup`, during
 //! which the process cannot change its mappings. A process that exits meanwhile counts as nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
-use procfs::process::{Process, Stat};
+use procfs::process::{Process, Stat, StatFlags, StatM};
 use procfs::{ProcError, ProcResult};
 
 /// Where a process's program and its stack begin. The kernel chooses both at an exec, and a fork keeps them, so they
@@ -24,6 +24,11 @@ pub(super) struct Member {
     pub(super) program: Option<PathBuf>,
     /// The exec that it is of.
     pub(super) image: Image,
+    /// Whether it was forked and has executed no program since.
+    pub(super) is_fork: bool,
+    /// Whether it runs in its parent's memory, as after vfork or posix_spawn until it executes a program. What is
+    /// resident is then the parent's alone.
+    pub(super) is_borrowing: bool,
     /// Anonymous resident bytes.
     pub(super) anonymous_bytes: u64,
     /// Resident bytes, including files and shared memory.
@@ -36,41 +41,62 @@ pub(super) struct Member {
     pub(super) cpu_ticks: (u64, u64),
 }
 
+/// The thread that started a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Starter {
+    /// Its process.
+    pub(super) process: u32,
+    /// Its own number.
+    pub(super) thread: u32,
+}
+
 /// A process whose resident memory is read repeatedly.
 #[derive(Debug)]
-pub(super) struct Watched(Process);
+pub(super) struct Watched {
+    /// Its number.
+    pub(super) process: u32,
+    /// Whether it was forked and had executed no program when it was opened.
+    pub(super) is_fork: bool,
+    entry: Process,
+}
 
 impl Watched {
     /// None if it has exited.
-    pub(super) fn open(process: u32) -> Option<Watched> {
-        Process::new(process as i32).ok().map(Watched)
+    pub(super) fn open(member: &Member) -> Option<Watched> {
+        let entry = Process::new(member.process as i32).ok()?;
+        Some(Watched { process: member.process, is_fork: member.is_fork, entry })
     }
 
     /// Anonymous resident bytes and all resident bytes; none if it has exited.
     pub(super) fn resident_bytes(&self) -> Option<(u64, u64)> {
-        let statm = self.0.statm().ok().filter(|statm| statm.size > 0)?;
+        let statm = self.entry.statm().ok().filter(|statm| statm.size > 0)?;
         let page = procfs::page_size();
         Some((statm.resident.saturating_sub(statm.shared) * page, statm.resident * page))
     }
 
     /// CPU time that it has used, by its clock; none if it has exited.
     pub(super) fn cpu_ns(&self) -> Option<u64> {
-        let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(self.0.pid())).ok()?;
+        let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(self.entry.pid())).ok()?;
         u64::try_from(clock_gettime(clock).ok()?.num_nanoseconds()).ok()
     }
 }
 
 /// The processes below `root`, without `root` itself.
+pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
+    started_below(root).into_keys().collect()
+}
+
+/// The same, with the threads that started them.
 ///
 /// The kernel lists a thread's children. PERF: so the cost of a reading depends on the size of the tree, not on the
 /// machine's.
-pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
-    let mut found = BTreeSet::new();
+pub(super) fn started_below(root: u32) -> BTreeMap<u32, Starter> {
+    let mut found = BTreeMap::new();
     let mut open = vec![root];
     while let Some(process) = open.pop() {
         // A process that is gone has no children: they belong to the keeper now, and are found there.
-        for child in children(process).unwrap_or_default() {
-            if found.insert(child) {
+        for (child, starter) in children(process).unwrap_or_default() {
+            if found.insert(child, starter).is_none() {
                 open.push(child);
             }
         }
@@ -78,10 +104,14 @@ pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
     found
 }
 
-fn children(process: u32) -> ProcResult<Vec<u32>> {
+fn children(process: u32) -> ProcResult<Vec<(u32, Starter)>> {
     let mut children = Vec::new();
     for thread in Process::new(process as i32)?.tasks()? {
-        match thread.and_then(|thread| thread.children()) {
+        let of_thread = thread.and_then(|thread| {
+            let starter = Starter { process, thread: thread.tid as u32 };
+            Ok(thread.children()?.into_iter().map(move |child| (child, starter)))
+        });
+        match of_thread {
             Ok(found) => children.extend(found),
             // A thread that has exited meanwhile.
             Err(ProcError::NotFound(_) | ProcError::Io(..)) => {}
@@ -92,16 +122,26 @@ fn children(process: u32) -> ProcResult<Vec<u32>> {
 }
 
 /// What a process uses now; none if it has exited.
-pub(super) fn read_member(process: u32) -> Option<Member> {
+pub(super) fn read_member(process: u32, starter: Option<Starter>) -> Option<Member> {
     const KIB: u64 = 1024;
     let entry = Process::new(process as i32).ok()?;
-    let stat = entry.stat().ok()?;
-    let status = entry.status().ok()?;
+    let mut stat = entry.stat().ok()?;
+    let mut status = entry.status().ok()?;
+    let mut is_borrowing = is_fork(stat.flags) && starter.is_some_and(|starter| borrows(&entry, starter));
+    if is_fork(stat.flags) {
+        // NOTE: if it has executed a program meanwhile, what was read belongs partly to the fork.
+        let after = entry.stat().ok()?;
+        if !is_fork(after.flags) {
+            (stat, status, is_borrowing) = (after, entry.status().ok()?, false);
+        }
+    }
     let children = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
     Some(Member {
         process,
         program: entry.exe().ok(),
         image: image(&stat),
+        is_fork: is_fork(stat.flags),
+        is_borrowing,
         anonymous_bytes: status.rssanon.unwrap_or(0) * KIB,
         rss_bytes: status.vmrss.unwrap_or(0) * KIB,
         swap_bytes: status.vmswap.unwrap_or(0) * KIB,
@@ -121,6 +161,34 @@ fn image(stat: &Stat) -> Image {
     if image.0 == 0 || image.1 == 0 { (0, 0) } else { image }
 }
 
+/// Whether a process was forked and has executed no program since.
+fn is_fork(flags: u32) -> bool {
+    StatFlags::from_bits_truncate(flags).contains(StatFlags::PF_FORKNOEXEC)
+}
+
+/// Whether a fork runs in the memory of the thread that started it.
+///
+/// That thread waits in the kernel, uninterruptibly, for as long as the fork does, and both processes have the same
+/// figures. A real fork has other figures from its start: it maps files anew, and the kernel does not copy their pages.
+/// The thread may not be waiting yet; then all figures must be the same. `kcmp` would be exact, but sandboxes refuse it.
+fn borrows(fork: &Process, starter: Starter) -> bool {
+    let read = || -> ProcResult<bool> {
+        let parent = Process::new(starter.process as i32)?;
+        let state = parent.task_from_tid(starter.thread as i32)?.stat()?.state;
+        let (own, of_parent) = (fork.statm()?, parent.statm()?);
+        Ok(match state {
+            'D' => (own.size, own.shared) == (of_parent.size, of_parent.shared),
+            'R' => {
+                let all = |statm: StatM| (statm.size, statm.resident, statm.shared, statm.data);
+                all(own) == all(of_parent)
+            }
+            _ => false,
+        })
+    };
+    // Whoever has exited shares nothing any more.
+    read().unwrap_or(false)
+}
+
 /// CPU time of a process's exited children, in clock ticks: user and system.
 pub(super) fn ended_children_ticks(process: u32) -> (u64, u64) {
     let ticks = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
@@ -137,7 +205,8 @@ pub(super) fn proportional_bytes(process: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::process::{Child, Command, Stdio};
 
     #[test]
     fn a_tree_is_found_with_its_figures() {
@@ -147,7 +216,7 @@ mod tests {
         let mut below = descendants(shell.id());
         for _ in 0..500 {
             let runs_cat = |process: &u32| {
-                read_member(*process)
+                read_member(*process, None)
                     .and_then(|member| member.program)
                     .is_some_and(|program| program.ends_with("cat"))
             };
@@ -159,13 +228,69 @@ mod tests {
         }
         let cat = *below.first().expect("cat is below the shell");
         assert!(descendants(std::process::id()).is_superset(&below));
-        let member = read_member(cat).expect("cat runs");
+        let member = read_member(cat, None).expect("cat runs");
         assert!(member.rss_bytes > member.anonymous_bytes && member.anonymous_bytes > 0, "{member:?}");
         assert_eq!(member.threads, 1);
         let share = proportional_bytes(cat).expect("a share");
         assert!(share > 0 && share <= member.rss_bytes, "{share} of {member:?}");
         drop(shell.stdin.take());
         assert!(shell.wait().expect("an end").success());
-        assert_eq!(read_member(shell.id()), None);
+        assert_eq!(read_member(shell.id(), None), None);
+    }
+
+    /// A process that is killed with all that it has started.
+    struct Parent(Child);
+
+    impl Drop for Parent {
+        fn drop(&mut self) {
+            let kill = |number: u32| {
+                let process = Pid::from_raw(number as i32).expect("a number");
+                // One that has exited meanwhile is not there.
+                kill_process(process, Signal::KILL).is_ok()
+            };
+            let below = descendants(self.0.id());
+            kill(self.0.id());
+            below.into_iter().for_each(|number| {
+                kill(number);
+            });
+            self.0.wait().expect("an end");
+        }
+    }
+
+    /// A program in Python with 30 MiB that starts a child by `call`, and what it started once `is_seen`.
+    fn start_child(call: &str, is_seen: impl Fn(&Member) -> bool) -> (Parent, Member) {
+        let program =
+            format!("import os, subprocess, time\nblock = b'x' * (30 << 20)\n{call}\ntime.sleep(600)");
+        let python = Command::new("python3").args(["-S", "-c", &program]).spawn().expect("python3");
+        let parent = Parent(python);
+        for _ in 0..1000 {
+            let found = started_below(parent.0.id()).into_iter();
+            let mut members = found.filter_map(|(child, starter)| read_member(child, Some(starter)));
+            if let Some(member) = members.find(|member| is_seen(member)) {
+                return (parent, member);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("no such child of {call}");
+    }
+
+    #[test]
+    fn a_fork_has_its_own_memory_and_a_spawned_child_its_parents() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        // Before it executes its program, the child opens a pipe that nobody writes to, and waits.
+        let spawn = format!(
+            "os.mkfifo({pipe:?})\nopens = (os.POSIX_SPAWN_OPEN, 0, {pipe:?}, os.O_RDONLY, 0)\n\
+             os.posix_spawn('/bin/true', ['true'], {{}}, file_actions=[opens])"
+        );
+        let has_all = |member: &Member| member.anonymous_bytes > 30 << 20;
+        let (_spawner, borrowing) = start_child(&spawn, has_all);
+        assert!(borrowing.is_fork && borrowing.is_borrowing, "{borrowing:?}");
+        let (_forker, fork) = start_child("if os.fork() == 0: time.sleep(600)", has_all);
+        assert!(fork.is_fork && !fork.is_borrowing, "{fork:?}");
+        let is_program =
+            |member: &Member| member.program.as_ref().is_some_and(|program| program.ends_with("sleep"));
+        let (_launcher, executed) = start_child("subprocess.run(['sleep', '600'])", is_program);
+        assert!(!executed.is_fork && !executed.is_borrowing && !has_all(&executed), "{executed:?}");
     }
 }

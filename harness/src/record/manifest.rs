@@ -166,7 +166,7 @@ pub(super) fn write(
     );
     share_with_unseen(&mut entries, traces, ended);
     entries.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
-    let shared = ended.processes.sharing().points();
+    let shared = ended.processes.shared();
     let in_seconds = |points: &[(Duration, u64)]| {
         points.iter().map(|(at, bytes)| (at.as_secs_f64(), *bytes)).collect::<Vec<_>>()
     };

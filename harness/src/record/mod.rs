@@ -28,6 +28,7 @@ mod merge;
 mod observer;
 mod page;
 mod processes;
+mod shared;
 mod tree;
 mod watch;
 

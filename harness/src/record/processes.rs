@@ -11,6 +11,7 @@ use heaplab_raw::{ImageId, SampleRecord, Text, write_sample};
 
 use super::diagnosis;
 use super::images::{Images, Page};
+use super::shared::SharedOverTime;
 use super::tree::{self, Member};
 use crate::sharing::Sharing;
 
@@ -30,6 +31,7 @@ pub(super) struct Processes {
     /// Bytes of all processes, times microseconds.
     tree_byte_us: u128,
     sharing: Sharing,
+    shared: SharedOverTime,
 }
 
 /// One process.
@@ -70,6 +72,7 @@ impl Processes {
             sampled: None,
             tree_byte_us: 0,
             sharing: Sharing::default(),
+            shared: SharedOverTime::default(),
         }
     }
 
@@ -143,12 +146,18 @@ impl Processes {
     /// Reads what the processes share, if it is time.
     pub(super) fn read_shared(&mut self, elapsed: Duration) {
         let running = self.all.iter().filter(|process| process.ended.is_none());
-        self.sharing.sample(elapsed, running.map(|process| process.member.number));
+        if let Some(shared) = self.sharing.sample(elapsed, running.map(|process| process.member.number)) {
+            self.shared.push(elapsed, shared);
+        }
     }
 
     /// What the processes shared over time.
-    pub(super) fn sharing(&self) -> &Sharing {
-        &self.sharing
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known.
+    pub(super) fn shared(&self) -> Result<&[(Duration, u64)], &str> {
+        self.sharing.known().and_then(|()| self.shared.points())
     }
 
     /// Adds the memory that was resident since the last sample.

@@ -52,6 +52,10 @@ pub struct ProgramFigures {
     pub once_bytes: Option<u64>,
     /// CPU time used until now.
     pub cpu_ns: Option<u64>,
+    /// The largest `resident_bytes` of the readings that the row stands for; none in a run of an earlier heaplab.
+    pub stretch_resident_peak_bytes: Option<u64>,
+    /// The largest `once_bytes` of them.
+    pub stretch_once_peak_bytes: Option<u64>,
 }
 
 /// The figures of one row of `latency.csv`.
@@ -186,6 +190,8 @@ impl Run {
                     pss_bytes: rows.optional("pss_bytes")?,
                     once_bytes: rows.optional("once_bytes")?,
                     cpu_ns: rows.optional("program_cpu_ns")?,
+                    stretch_resident_peak_bytes: rows.optional("stretch_resident_peak_bytes")?,
+                    stretch_once_peak_bytes: rows.optional("stretch_once_peak_bytes")?,
                 },
             );
             Ok(())

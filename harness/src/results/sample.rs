@@ -202,7 +202,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of any kind: it did not measure them.
-    pub(super) const LATER_COLUMNS: [&str; 58] = [
+    pub(super) const LATER_COLUMNS: [&str; 60] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "readings",
@@ -219,6 +219,8 @@ impl Sample {
         "program_threads",
         "program_cpu_user_ns",
         "program_cpu_system_ns",
+        "stretch_resident_peak_bytes",
+        "stretch_once_peak_bytes",
         "latency_untimed_calls",
         "busy_ns",
         "busy_system_ns",
@@ -329,6 +331,10 @@ define_rows! {
         program_cpu_ns: Option<u64>,
         /// For a forked process: memory that it has not written to since its fork and shares with its parent.
         inherited_bytes: Option<u64>,
+        /// The largest `resident_bytes` of the readings of a real program that the row stands for.
+        stretch_resident_peak_bytes: Option<u64>,
+        /// The largest `once_bytes` of them.
+        stretch_once_peak_bytes: Option<u64>,
     }
 
     /// One bucket of a latency histogram: a row of `latency.csv`.

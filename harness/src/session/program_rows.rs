@@ -5,7 +5,7 @@ use std::time::Duration;
 use heaplab_allocators::hash_file;
 
 use crate::design::{CountFrom, Pace, Step};
-use crate::exec::{Ending, Execution, Series, Usage};
+use crate::exec::{Ending, Execution, Row, Series, Usage};
 use crate::group::GroupLimits;
 use crate::measure::Variation;
 use crate::results::{OverTime, Rows, Sample, Status, TimelinePoint};
@@ -41,18 +41,18 @@ pub(super) fn make_rows(
 ) -> Rows {
     let mut sample = sample((run_id, workload), step, variation, limits, taken);
     if sample.status == Status::Ok {
-        let points = taken.series.points.iter().map(|point| (point.time_ns, point.anonymous_bytes));
-        let resident: Vec<(u64, u64)> = points.collect();
+        let means = taken.series.readings.means();
+        let resident: Vec<(u64, u64)> =
+            means.iter().map(|mean| (mean.time_ns, mean.anonymous_bytes)).collect();
         let over_time = OverTime { load: &resident, resident: &resident, has_times: true };
         over_time.complete(&mut sample, count_from);
         if let Some((from, (end, _))) = sample.counted_from_ns.zip(resident.last().copied()) {
-            let points = taken.series.points.iter();
             let once: Option<Vec<(u64, u64)>> =
-                points.map(|point| Some((point.time_ns, point.once_bytes?))).collect();
+                means.iter().map(|mean| Some((mean.time_ns, mean.once_bytes?))).collect();
             sample.once_mean_bytes = once.and_then(|once| mean_between(&once, from, end));
         }
     }
-    let point = |point: &crate::exec::Point| TimelinePoint {
+    let row = |Row { point, anonymous_peak_bytes, once_peak_bytes }: Row| TimelinePoint {
         time_ns: point.time_ns,
         resident_bytes: point.anonymous_bytes,
         rss_bytes: Some(point.rss_bytes),
@@ -63,9 +63,11 @@ pub(super) fn make_rows(
         program_cpu_system_ns: Some(point.cpu_system_ns),
         once_bytes: point.once_bytes,
         program_cpu_ns: Some(point.cpu_ns),
+        stretch_resident_peak_bytes: Some(anonymous_peak_bytes),
+        stretch_once_peak_bytes: once_peak_bytes,
         ..TimelinePoint::of(&sample)
     };
-    let timeline = taken.series.points.iter().map(point).collect();
+    let timeline = taken.series.readings.rows().into_iter().map(row).collect();
     Rows {
         timeline,
         latency: Vec::new(),
@@ -88,9 +90,9 @@ fn sample(
     let proven = variation.proven.as_ref().ok().filter(|_| taken.proven);
     let library = proven.map(|proven| &proven.loaded.library_path);
     let details: Vec<&str> = taken.detail.iter().chain(&taken.warnings).map(String::as_str).collect();
-    let (series, ran) = (&taken.series, taken.wall > Duration::ZERO);
+    let (readings, ran) = (&taken.series.readings, taken.wall > Duration::ZERO);
     // Without a sample nothing was measured: a program may end before the first sample.
-    let peak = (series.readings > 0).then_some(series.peak);
+    let peak = readings.peak();
     Sample {
         run_id: run_id.to_owned(),
         block: step.block,
@@ -112,22 +114,22 @@ fn sample(
         cpu_system_ns: ran.then_some(taken.cpu_system_ns),
         whole_cpu_ns: ran.then_some(taken.usage.cpu_user_ns + taken.usage.cpu_system_ns),
         resident_peak_bytes: peak.map(|peak| peak.anonymous_bytes),
-        resident_mean_bytes: series.anonymous_mean_bytes(),
-        resident_end_bytes: series.points.last().map(|point| point.anonymous_bytes),
+        resident_mean_bytes: readings.anonymous_mean_bytes(),
+        resident_end_bytes: readings.last().map(|point| point.anonymous_bytes),
         page_faults_minor: ran.then_some(taken.usage.page_faults_minor),
         page_faults_major: ran.then_some(taken.usage.page_faults_major),
         context_switches: ran.then_some(taken.usage.context_switches),
         library_path: library.map(|path| path.display().to_string()),
         library_hash: library.and_then(|path| hash_file(path).ok()),
-        readings: Some(series.readings),
+        readings: Some(readings.count()),
         processes: peak.map(|peak| peak.processes),
         ready_ns: taken.ready.map(|ready| ready.as_nanos() as u64),
         exit_status: taken.exit_status,
         rss_peak_bytes: peak.map(|peak| peak.rss_bytes),
         pss_peak_bytes: peak.and_then(|peak| peak.pss_bytes),
-        pss_mean_bytes: series.pss_mean_bytes(),
+        pss_mean_bytes: readings.pss_mean_bytes(),
         once_peak_bytes: peak.and_then(|peak| peak.once_bytes),
-        once_mean_bytes: series.once_mean_bytes(),
+        once_mean_bytes: readings.once_mean_bytes(),
         swap_peak_bytes: peak.map(|peak| peak.swap_bytes),
         ..Sample::default()
     }
