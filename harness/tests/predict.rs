@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::heaplab;
 use crate::support::rows;
 use heaplab_trace::{
-    Action, Event, Header, HugePages, Mark, Record, RecordedAllocator, ResidentSample, TraceWriter,
+    Action, Event, Header, HugePages, Mark, Note, Record, RecordedAllocator, ResidentSample, TraceWriter,
 };
 
 const MIB: u64 = 1 << 20;
@@ -257,4 +257,65 @@ fn without_the_build_recorded_under_it_says_what_to_add() {
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("not predicted") && said.contains("ptmalloc2") && said.contains("-a"), "{said}");
     assert!(!summary(&place.path().join("out")).keys().any(|key| key.1.starts_with("predicted")));
+}
+
+/// A trace of seven minutes, of a process that has 60 MiB, 40 of them from malloc, and 160 in one sample of 200.
+fn write_spiky_trace(path: &Path, hash: &str) {
+    const SAMPLES: u64 = 41_700;
+    let header = Header {
+        source: "recorder".into(),
+        has_times: true,
+        has_threads: true,
+        has_alignment: true,
+        cpus: Some(2),
+        allocator: Some(RecordedAllocator {
+            name: "ptmalloc2".into(),
+            version: "2.36".into(),
+            hash: hash.into(),
+        }),
+        notes: vec![Note { name: Header::SAMPLING_INTERVAL_NOTE.into(), value: "10000000".into() }],
+        ..Header::default()
+    };
+    let mut writer =
+        TraceWriter::new(std::fs::File::create(path).expect("a file"), &header).expect("a trace");
+    let mut before = 0;
+    for sample in 0..=SAMPLES {
+        let time_ns = sample * 10_000_000;
+        let event = |action| Record::Event(Event { time_ns, thread: 0, action });
+        let mut push = |record: Record| writer.push(&record).expect("a record");
+        if sample == 0 {
+            (0..40).for_each(|object| push(event(Action::Malloc { object, size: MIB })));
+        }
+        if sample == SAMPLES {
+            (0..40).for_each(|object| push(event(Action::Free { object })));
+        }
+        let mib = if sample % 200 == 100 { 160 } else { 60 };
+        // As in a recording, a sample that equals the one before is stored once a second.
+        if mib != before || sample.is_multiple_of(100) {
+            push(Record::Resident(ResidentSample { time_ns, resident_bytes: mib * MIB }));
+        }
+        before = mib;
+    }
+    writer.finish().expect("a whole trace");
+}
+
+#[test]
+fn a_long_recording_is_predicted_with_all_its_samples() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_spiky_trace(&place.path().join("process.hlt"), &own_c_library());
+    let heaplab = |arguments: &[&str]| {
+        let mut command = heaplab();
+        let assert = command.current_dir(place.path()).args(arguments).assert().success();
+        String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+    };
+    heaplab(&["run", "process.hlt", "-o", "out", "--pass", "memory", "--reps", "1", "-a", "ptmalloc2"]);
+    let found = summary(&place.path().join("out"));
+    let figure = |name: &str| found[&("ptmalloc2".to_owned(), name.to_owned())] / MIB as f64;
+    assert_eq!(figure("predicted_resident_peak_bytes"), 160.0);
+    let mean = figure("predicted_resident_mean_bytes");
+    assert!((60.4..60.6).contains(&mean), "{mean}");
+    let plan = heaplab(&["plan", "out", "--host-memory", "64GiB", "--format", "csv"]);
+    let mut rows = csv::Reader::from_reader(plan.as_bytes());
+    let row = rows.deserialize::<HashMap<String, String>>().next().expect("a row").expect("a whole row");
+    assert_eq!((row["basis"].as_str(), row["resident_p99_bytes"].as_str()), ("predicted", "62914560"));
 }

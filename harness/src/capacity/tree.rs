@@ -92,6 +92,5 @@ fn count_threads(tree: &RunTree, samples: &[&Sample]) -> Option<u64> {
 /// The most memory of all, and pairs of time and bytes from where memory counts.
 fn held_of(prediction: &Prediction) -> (u64, Vec<(u64, u64)>) {
     let points: Vec<(u64, u64)> = prediction.points.iter().copied().map(<(u64, u64)>::from).collect();
-    let peak = points.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
-    (peak, held_from(points, prediction.counted_from_ns))
+    (prediction.peak_bytes, held_from(points, prediction.counted_from_ns))
 }

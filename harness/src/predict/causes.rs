@@ -3,7 +3,7 @@
 
 use super::held::Held;
 use super::prediction::{Predictions, find_base, rest};
-use super::samples::{replays_at, values, whole_cpu_ns};
+use super::samples::{read_replays, values, whole_cpu_ns};
 use crate::results::{Counting, MemoryPoint, Pass, ResultsError, Run, Sample};
 use crate::stats::median;
 
@@ -34,12 +34,12 @@ pub(super) fn describe_causes(
             (recorded_peak - own) / own * 100.0
         ));
     }
-    let of_base = replays_at(replays, &predictions.recorded)?;
+    let of_base = read_replays(replays, &predictions.recorded)?;
     let mut places: Vec<usize> =
         of_base.keys().copied().filter(|place| replays.samples[*place].variant == base).collect();
     places.sort_unstable();
     if let Some(replayed) = places.first().map(|place| &of_base[place]) {
-        let mut rests = rest(recorded, &replayed.bytes);
+        let mut rests = rest(recorded, &replayed.at(recorded).bytes);
         rests.sort_unstable();
         let at = |part: f64| rests.get((part * rests.len() as f64) as usize).map_or(0.0, |rest| *rest as f64);
         parts.push(format!(

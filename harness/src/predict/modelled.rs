@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::prediction::{Prediction, Predictions, find_base, predict_recordings, recorded_memory, rest};
-use super::samples::replays_at;
+use super::samples::read_replays;
 use crate::results::{MemoryPoint, Pass, ResultsError, Run, Status};
 
 /// Predicts for every ok memory sample of a workload whose recording contains its process's memory, or whose model
@@ -62,10 +62,10 @@ pub fn measure_outside_malloc(run: &Run, workload: &str) -> Result<Result<u64, S
         Err(why) => return Ok(Err(why)),
     };
     let mut rests: Vec<i128> = Vec::new();
-    for (place, replay) in replays_at(run, &recorded)? {
+    for (place, replay) in read_replays(run, &recorded)? {
         let sample = &run.samples[place];
         if sample.variant == base && sample.workload == workload {
-            rests.extend(rest(points, &replay.bytes));
+            rests.extend(rest(points, &replay.at(points).bytes));
         }
     }
     rests.sort_unstable();

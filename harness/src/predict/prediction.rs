@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::recording::{fill, nearest_looks_ns, thin};
-use super::samples::{Replay, replays_at};
+use super::recording::{Extent, Moments, fill, nearest_looks_ns};
+use super::samples::{Replayed, read_replays};
 use crate::results::{MemoryPoint, Pass, Recorded, ResultsError, Run, RunVariant, RunWorkload, Sample};
 use crate::stats::mean_between;
 
 /// Predicted memory of one process under one variant, from one block's replays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
-    /// Over trace time.
+    /// Over trace time: all, or of a very long recording those at random moments. The figures are of all.
     pub points: Vec<MemoryPoint>,
     /// The largest.
     pub peak_bytes: u64,
@@ -55,6 +55,17 @@ impl Prediction {
             points,
         }
     }
+
+    /// The same figures with fewer points.
+    pub(super) fn kept(self, moments: Moments, origin_ns: u64) -> Prediction {
+        if moments == Moments::default() {
+            return self;
+        }
+        let chosen = moments.choose(&self.points, origin_ns);
+        let points = chosen.iter().map(|&(time_ns, at)| MemoryPoint { time_ns, ..self.points[at] });
+        let inherited = chosen.iter().filter_map(|&(_, at)| self.inherited.get(at).copied());
+        Prediction { points: points.collect(), inherited: inherited.collect(), ..self }
+    }
 }
 
 /// The predictions of a run.
@@ -68,6 +79,8 @@ pub struct Predictions {
     pub outside_malloc: BTreeMap<String, u64>,
     /// Why a recording has no prediction, in sentences.
     pub notes: Vec<String>,
+    /// What predictions keep of their points.
+    pub(super) moments: Moments,
 }
 
 /// The recorded memory of a run's workloads, at the times at which it was sampled.
@@ -77,7 +90,7 @@ pub(super) fn recorded_memory(run: &Run) -> Result<Recorded, ResultsError> {
         let described = run.file.workloads.iter().find(|described| described.name == workload);
         let stated = described.and_then(|described| described.recorded_sampling_interval_ns);
         let step = stated.unwrap_or_else(|| nearest_looks_ns(&points));
-        recorded.insert(workload, thin(fill(points, step)));
+        recorded.insert(workload, fill(points, step));
     }
     Ok(recorded)
 }
@@ -89,7 +102,7 @@ pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError>
     if predictions.recorded.is_empty() {
         return Ok(predictions);
     }
-    let replays = replays_at(run, &predictions.recorded)?;
+    let replays = read_replays(run, &predictions.recorded)?;
     if replays.is_empty() && run.samples.iter().any(|sample| sample.pass == Pass::Memory) {
         let without =
             "no memory sample has points in timeline.csv, so no whole process's memory is predicted";
@@ -97,6 +110,20 @@ pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError>
     }
     let mut names: Vec<&String> = predictions.recorded.keys().collect();
     names.sort();
+    let extents = names.iter().map(|name| {
+        let points = &predictions.recorded[*name];
+        let of_workload = replays.keys().filter(|place| run.samples[**place].workload == **name);
+        Extent {
+            points: points.len() as u64,
+            length_ns: points
+                .last()
+                .zip(points.first())
+                .map_or(0, |(last, first)| last.time_ns - first.time_ns),
+            predictions: of_workload.count() as u64,
+        }
+    });
+    predictions.moments = Moments::within_bounds(&extents.collect::<Vec<_>>());
+    predictions.notes.extend(describe_moments(predictions.moments));
     for workload in names {
         let recorded = &predictions.recorded[workload];
         let base = match find_base(run, workload) {
@@ -115,15 +142,17 @@ pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError>
             let based = replays.keys().find(|place| of_block(&run.samples[**place]));
             let Some(based) = based.map(|place| &replays[place]) else { continue };
             let replay = &replays[&place];
-            let from = run.samples[place].counted_from_ns.unwrap_or(0);
-            let inherited = pair_inherited(based, replay, recorded.len());
             // The memory that a forked process's replay started with was inherited.
-            let start_bytes = replay.first_bytes.saturating_sub(based.first_bytes);
+            let start_bytes = replay.first_bytes().saturating_sub(based.first_bytes());
+            let (based, replay) = (based.at(recorded), replay.at(recorded));
+            let from = run.samples[place].counted_from_ns.unwrap_or(0);
+            let inherited = pair_inherited(&based, &replay, recorded.len());
             let prediction = Prediction {
                 start_bytes: if inherited.is_empty() { start_bytes } else { 0 },
                 inherited,
                 ..combine(recorded, &based.bytes, &replay.bytes, from)
             };
+            let prediction = prediction.kept(predictions.moments, find_origin(run, workload));
             match least_peak_bytes(&run.samples[place]).filter(|least| prediction.peak_bytes < *least) {
                 Some(least) => {
                     predictions.notes.push(describe_impossible(&run.samples[place], &prediction, least))
@@ -138,12 +167,26 @@ pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError>
 }
 
 /// What both replays shared with the parent, at each recorded time; empty if one does not know it.
-fn pair_inherited(based: &Replay, replay: &Replay, times: usize) -> Vec<Inherited> {
+fn pair_inherited(based: &Replayed, replay: &Replayed, times: usize) -> Vec<Inherited> {
     if based.inherited.len() != times || replay.inherited.len() != times {
         return Vec::new();
     }
     let pairs = based.inherited.iter().zip(&replay.inherited);
     pairs.map(|(&based, &replayed)| Inherited { based, replayed }).collect()
+}
+
+/// The zero of a workload's trace time on its recording's clock, which the processes of a tree have in common.
+pub(super) fn find_origin(run: &Run, workload: &str) -> u64 {
+    let mut members = run.file.trees.iter().flat_map(|tree| &tree.members);
+    members.find(|member| member.workload == workload).map_or(0, |member| member.first_event_ns)
+}
+
+fn describe_moments(moments: Moments) -> Option<String> {
+    let seconds = moments.step_ns? as f64 / 1e9;
+    Some(format!(
+        "the recordings have more samples than can be held for every variant and block: predicted percentiles, and the \
+         memory of trees, are those at a random moment in every {seconds:.3} s"
+    ))
 }
 
 /// How much of the recorded CPU time was used by the recorder.
@@ -238,9 +281,11 @@ pub(super) fn rest(recorded: &[MemoryPoint], based: &[u64]) -> Vec<i128> {
     let of_three = |at: usize| {
         // The first and the last sample use their one neighbour and the one after it.
         let first = at.saturating_sub(1).min(rests.len().saturating_sub(3));
-        let mut near = rests[first..rests.len().min(first + 3)].to_vec();
-        near.sort_unstable();
-        near[near.len() / 2]
+        match rests[first..rests.len().min(first + 3)] {
+            [a, b, c] => a.min(b).max(a.max(b).min(c)),
+            [a, b] => a.max(b),
+            _ => rests[first],
+        }
     };
     (0..rests.len()).map(of_three).collect()
 }

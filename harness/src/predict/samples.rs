@@ -29,9 +29,8 @@ pub(super) fn values(run: &Run, variant: &str, pass: Pass, figure: fn(&Sample) -
     samples.filter_map(figure).map(|value| value as f64).collect()
 }
 
-/// Resident bytes of each ok memory sample at the recorded times. A replay has a checkpoint where the recorded process
-/// was sampled; otherwise (causal order, or more samples than are useful), a checkpoint is valid until the next.
-pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Replay>, ResultsError> {
+/// The memory of each ok memory sample of a workload that has `recorded` memory.
+pub(super) fn read_replays(run: &Run, recorded: &Recorded) -> Result<HashMap<usize, Replay>, ResultsError> {
     let mut replays: HashMap<usize, Replay> = HashMap::new();
     for (place, sample) in run.samples.iter().enumerate() {
         if sample.pass == Pass::Memory
@@ -43,58 +42,59 @@ pub(super) fn replays_at(run: &Run, recorded: &Recorded) -> Result<HashMap<usize
     }
     run.each_timeline_point(|place, point| {
         if let Some(replay) = replays.get_mut(&place) {
-            let recorded = &recorded[&run.samples[place].workload];
-            replay.take(recorded, point.time_ns, (point.resident_bytes, point.inherited_bytes));
+            let (bytes, inherited) = (point.resident_bytes, point.inherited_bytes);
+            replay.checkpoints.push(Checkpoint { time_ns: point.time_ns, bytes, inherited });
         }
     })?;
     // A sample without points does not mean no memory.
-    replays.retain(|_, replay| replay.has_points);
-    let finish = |(place, mut replay): (usize, Replay)| {
-        replay.reach(&recorded[&run.samples[place].workload], u64::MAX);
-        (place, replay)
-    };
-    Ok(replays.into_iter().map(finish).collect())
+    replays.retain(|_, replay| !replay.checkpoints.is_empty());
+    Ok(replays)
 }
 
-/// One replay while it moves through the recorded times.
+/// The memory of one replay.
 #[derive(Default)]
 pub(super) struct Replay {
-    /// Its memory at each recorded time.
+    checkpoints: Vec<Checkpoint>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Checkpoint {
+    time_ns: u64,
+    bytes: u64,
+    inherited: Option<u64>,
+}
+
+/// The memory of a replay at the recorded times.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Replayed {
     pub(super) bytes: Vec<u64>,
     /// The part of it that it shared with its parent; empty if not known, as for a process that was not forked.
     pub(super) inherited: Vec<u64>,
-    /// Its memory at its first checkpoint: the allocator's initial memory.
-    pub(super) first_bytes: u64,
-    last: (u64, Option<u64>),
-    has_points: bool,
 }
 
 impl Replay {
-    /// Takes a checkpoint at `time`. The first at that time is the one for the sample; the others are later.
-    fn take(&mut self, recorded: &[MemoryPoint], time: u64, found: (u64, Option<u64>)) {
-        self.reach(recorded, time);
-        if !self.has_points {
-            self.first_bytes = found.0;
-        }
-        self.has_points = true;
-        self.last = found;
-        self.reach(recorded, time.saturating_add(1));
+    /// Its memory at its first checkpoint: the allocator's initial memory.
+    pub(super) fn first_bytes(&self) -> u64 {
+        self.checkpoints.first().map_or(0, |checkpoint| checkpoint.bytes)
     }
 
-    /// Stores the last figure for every recorded time before `time`.
-    fn reach(&mut self, recorded: &[MemoryPoint], time: u64) {
-        while recorded.get(self.bytes.len()).is_some_and(|point| point.time_ns < time) {
-            self.push();
+    /// Its memory at the recorded times. A replay has a checkpoint where the recorded process was sampled; otherwise
+    /// (causal order, or more samples than have one) a checkpoint is valid until the next. Of several at one time, the
+    /// first is the one for the sample; the others are later.
+    pub(super) fn at(&self, recorded: &[MemoryPoint]) -> Replayed {
+        let mut replayed = Replayed::default();
+        let mut checkpoints = self.checkpoints.iter().peekable();
+        let mut last = Checkpoint::default();
+        for point in recorded {
+            while let Some(passed) = checkpoints.next_if(|next| next.time_ns < point.time_ns) {
+                last = *passed;
+            }
+            let now = checkpoints.peek().filter(|next| next.time_ns == point.time_ns);
+            let now = now.map_or(last, |now| **now);
+            replayed.bytes.push(now.bytes);
+            replayed.inherited.extend(now.inherited);
         }
-        while time == u64::MAX && self.bytes.len() < recorded.len() {
-            self.push();
-        }
-    }
-
-    fn push(&mut self) {
-        let (bytes, inherited) = self.last;
-        self.bytes.push(bytes);
-        self.inherited.extend(inherited);
+        replayed
     }
 }
 
@@ -105,12 +105,15 @@ mod tests {
     #[test]
     fn a_checkpoint_holds_until_the_next() {
         let recorded = [(0, 1), (5, 1), (10, 1), (99, 1)].map(MemoryPoint::from);
-        let mut replay = Replay::default();
-        for (time, bytes) in [(0, 7), (5, 8), (5, 88), (7, 9)] {
-            replay.take(&recorded, time, (bytes, (time > 0).then_some(1)));
-        }
-        replay.reach(&recorded, u64::MAX);
-        assert_eq!((replay.bytes, replay.first_bytes), (vec![7, 8, 9, 9], 7));
-        assert_eq!(replay.inherited.len(), 3, "not known at the first");
+        let of = |(time_ns, bytes): (u64, u64)| {
+            let inherited = (time_ns > 0).then_some(1);
+            Checkpoint { time_ns, bytes, inherited }
+        };
+        let replay = Replay { checkpoints: [(0, 7), (5, 8), (5, 88), (7, 9)].map(of).to_vec() };
+        let replayed = replay.at(&recorded);
+        assert_eq!((replayed.bytes, replay.first_bytes()), (vec![7, 8, 9, 9], 7));
+        assert_eq!(replayed.inherited.len(), 3, "not known at the first");
+        let between = replay.at(&[(6, 1), (6, 2)].map(MemoryPoint::from));
+        assert_eq!(between.bytes, [88, 88], "the last one at that time is valid from then on");
     }
 }

@@ -126,7 +126,10 @@ fn predict_tree(
     let recorded: Vec<Option<Prediction>> = tree
         .members
         .iter()
-        .map(|member| recorded_of(member).map(|points| Prediction::of(points.clone(), 0)))
+        .map(|member| {
+            let whole = Prediction::of(recorded_of(member)?.clone(), 0);
+            Some(whole.kept(predictions.moments, member.first_event_ns))
+        })
         .collect();
     let members: Vec<Option<&Prediction>> = recorded.iter().map(Option::as_ref).collect();
     let (sum, once) = add_up(tree, &members);

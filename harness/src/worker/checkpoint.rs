@@ -25,8 +25,8 @@ use crate::stats::TimeWeighted;
 /// A new maximum counts when it exceeds the last one by this fraction: a heap that grows one byte at a time
 /// must not be read at every byte.
 const NEW_MAXIMUM_SHARE: u64 = 256;
-/// The most samples of the recorded process that have a checkpoint: all that a prediction uses of a long
-/// recording.
+/// The most samples of the recorded process that have a checkpoint; between two checkpoints, a prediction uses the
+/// earlier one.
 pub(crate) const MOST_RECORDED: u64 = 4096;
 
 /// How often memory shared with the parent is read.
@@ -48,8 +48,8 @@ pub(super) struct Checkpoints {
     /// The next point of the grid, from 1.
     next_step: u64,
     maximum: u64,
-    /// A sample before this time has no checkpoint: there are more than enough.
-    next_sample: u64,
+    /// The samples of the recorded process that had one.
+    samples: u64,
     /// The last point, while nothing has been executed since.
     idle: Option<Checkpoint>,
     pub(super) points: Vec<Checkpoint>,
@@ -98,7 +98,7 @@ impl Checkpoints {
             steps: u64::from(job.checkpoints.max(1)),
             next_step: 0,
             maximum: 0,
-            next_sample: 0,
+            samples: 0,
             idle: None,
             points: Vec::with_capacity(job.checkpoints as usize * 2),
             at_peak: None,
@@ -126,12 +126,20 @@ impl Checkpoints {
         self.counted_from.saturating_add(time as u64)
     }
 
+    /// The most samples that may have had a checkpoint until a trace time. Half of them at any time: samples are stored
+    /// where memory changed, so those of a short spike are close together, and a checkpoint of its start without one of
+    /// its end would prolong it.
+    fn most_samples(&self, time: u64) -> u64 {
+        let (half, duration) = (MOST_RECORDED / 2, u128::from(self.duration.max(1)));
+        half + (u128::from(half) * u128::from(time.min(self.duration)) / duration) as u64
+    }
+
     /// The recorded process was forked at a trace time: everything until here belongs to its parent, and does
     /// not count. `fork` makes the stand-in for the parent.
     pub(super) fn fork(&mut self, state: &State, time: u64, fork: impl FnOnce() -> io::Result<Parent>) {
         self.points.clear();
         self.at_largest = None;
-        (self.maximum, self.next_sample, self.next_largest) = (0, 0, 0);
+        (self.maximum, self.samples, self.next_largest) = (0, 0, 0);
         if !self.is_limited {
             match clock::hold_still(fork) {
                 Ok(parent) => self.parent = Some(parent),
@@ -213,10 +221,8 @@ impl Checkpoints {
         if is_maximum {
             self.maximum = head.requested_max;
         }
-        let is_sampled = head.flags & WINDOW_SAMPLED != 0 && head.last_time >= self.next_sample;
-        if is_sampled {
-            self.next_sample = head.last_time.saturating_add(self.duration / MOST_RECORDED);
-        }
+        let is_sampled = head.flags & WINDOW_SAMPLED != 0 && self.samples < self.most_samples(head.last_time);
+        self.samples += u64::from(is_sampled);
         let was_awaited = is_alone && std::mem::take(&mut self.waits_for_rest);
         if is_peak || is_maximum || on_grid || is_sampled || was_awaited {
             self.take(state, head.last_time);

@@ -276,19 +276,69 @@ fn draw_points(
     look: Look,
     width: f64,
 ) {
-    let mut line: Vec<(f64, f64)> = Vec::with_capacity(points.len());
-    let mut height = None;
-    for point in points {
-        let point =
-            panel.at(time.fraction(point.time_ns as f64), bytes.fraction(point.resident_bytes as f64));
-        let corner = height.map(|height| (point.0, height));
-        height = Some(point.1);
-        // PERF: points nearer than half a pixel to the previous one change nothing.
-        for point in corner.into_iter().chain([point]) {
-            if line.last().is_none_or(|last| (point.0 - last.0).abs() + (point.1 - last.1).abs() >= 0.5) {
-                line.push(point);
+    let place = |point: &MemoryPoint| {
+        panel.at(time.fraction(point.time_ns as f64), bytes.fraction(point.resident_bytes as f64))
+    };
+    canvas.line(&trace_steps(points.iter().map(place)), width, look.colour, look.dash);
+}
+
+/// The corners of a line through places in order of x, whose height holds until the next. Of those less than half a
+/// pixel after another, only the first, the highest, the lowest and the last count: more would not be seen.
+fn trace_steps(places: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut line: Vec<(f64, f64)> = Vec::new();
+    let mut column: Vec<(f64, f64)> = Vec::new();
+    let mut add = |column: &mut Vec<(f64, f64)>| {
+        for place in column.drain(..) {
+            let corner = line.last().map(|before| (place.0, before.1));
+            for place in corner.into_iter().chain([place]) {
+                if line.last() != Some(&place) {
+                    line.push(place);
+                }
             }
         }
+    };
+    for place in places {
+        match column[..] {
+            [first, ..] if place.0 - first.0 < 0.5 => {}
+            _ => add(&mut column),
+        }
+        column.push(place);
+        // The first, the last, and the two between with the most extreme heights.
+        if let [_, a, b, c, _] = column[..] {
+            let is_between = |place: f64, x: f64, y: f64| x.min(y) <= place && place <= x.max(y);
+            let dropped = match (is_between(a.1, b.1, c.1), is_between(b.1, a.1, c.1)) {
+                (true, _) => 1,
+                (false, true) => 2,
+                (false, false) => 3,
+            };
+            column.remove(dropped);
+        }
     }
-    canvas.line(&line, width, look.colour, look.dash);
+    add(&mut column);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dense_line_keeps_its_extremes_and_its_steps() {
+        // A thousand points on each pixel, one of which is high and one low.
+        let height = |at: u32| match at % 1000 {
+            300 => 90.0,
+            600 => 1.0,
+            _ => 10.0 + f64::from(at % 7),
+        };
+        let line = trace_steps((0..100_000).map(|at| (f64::from(at) / 1000.0, height(at))));
+        assert!(line.len() < 2_000, "{}", line.len());
+        for pixel in 0..100 {
+            let within = line.iter().filter(|place| (place.0 as u32) == pixel).map(|place| place.1);
+            let heights: Vec<f64> = within.collect();
+            assert!(heights.contains(&90.0) && heights.contains(&1.0), "{pixel}: {heights:?}");
+        }
+        let steps = trace_steps([(0.0, 5.0), (10.0, 7.0), (20.0, 7.0)].into_iter());
+        assert_eq!(steps, [(0.0, 5.0), (10.0, 5.0), (10.0, 7.0), (20.0, 7.0)]);
+        assert_eq!(trace_steps(std::iter::empty()), []);
+    }
 }
