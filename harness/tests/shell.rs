@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use crate::support::listed_commands;
+
 fn heaplab(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_heaplab")).args(words).output().expect("it starts")
 }
@@ -10,25 +12,13 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-/// The commands that `--help` lists.
-fn commands() -> Vec<String> {
-    let help = stdout(&heaplab(&["--help"]));
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    // A description that goes on in the next line stands further in.
-    let rows = listed.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
-    rows.filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn a_script_for_each_shell_names_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = heaplab(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         assert!(output.stderr.is_empty(), "{shell}");
-        for command in commands() {
+        for command in listed_commands(&[]) {
             assert!(stdout(&output).contains(&command), "{shell}: {command}");
         }
     }
@@ -62,7 +52,8 @@ fn each_command_has_a_page() {
     let path = directory.path().join("man/man1");
     let output = heaplab(&["man", "--output", path.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut names: Vec<String> = commands().iter().map(|name| format!("heaplab-{name}.1")).collect();
+    let mut names: Vec<String> =
+        listed_commands(&[]).iter().map(|name| format!("heaplab-{name}.1")).collect();
     names.extend(["heaplab.1", "heaplab-trace-info.1", "heaplab-list-workloads.1"].map(str::to_owned));
     for name in &names {
         let page = std::fs::read_to_string(path.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use crate::support;
+use crate::support::{self, listed_commands};
 
 /// Commands that write to standard output, one line of words each. `DIR` is the test's own directory, `RUN` a
 /// run's, `TRACE` a trace, `NEW` an unused path.
@@ -112,23 +112,11 @@ fn every_command_treats_its_streams_alike() {
 
 #[test]
 fn no_command_is_left_out() {
-    let heaplab = |words: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_heaplab")).args(words).output().expect("it starts");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    };
-    let listed = |words: &[&str]| -> Vec<String> {
-        let help = heaplab(words);
-        let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-        let names =
-            lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
-        names.map(str::to_owned).collect()
-    };
     let tried: BTreeSet<&str> = WRITERS.iter().chain(&OTHERS).copied().collect();
-    for command in listed(&["--help"]) {
-        let below = listed(&[&command, "--help"]);
-        let leaves = below.iter().filter(|name| *name != "help").map(|name| format!("{command} {name}"));
-        let leaves: Vec<String> =
-            if below.is_empty() || command == "help" { vec![command.clone()] } else { leaves.collect() };
+    for command in listed_commands(&[]) {
+        let below = listed_commands(&[&command]);
+        let leaves = below.iter().map(|name| format!("{command} {name}"));
+        let leaves: Vec<String> = if below.is_empty() { vec![command.clone()] } else { leaves.collect() };
         for leaf in leaves {
             let has = |words: &&str| **words == leaf || words.starts_with(&format!("{leaf} "));
             assert!(tried.iter().any(has), "{leaf} is in none of the lists above");

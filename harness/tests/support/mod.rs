@@ -18,3 +18,15 @@ pub(crate) fn heaplab() -> assert_cmd::Command {
 pub(crate) fn library_directory() -> &'static Path {
     libraries::directory()
 }
+
+/// The commands that the help of a command lists, or of heaplab itself.
+pub(crate) fn listed_commands(words: &[&str]) -> Vec<String> {
+    let help = heaplab().args(words).arg("--help").output().expect("it starts").stdout;
+    let help = String::from_utf8(help).expect("UTF-8");
+    let lines =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A description that goes on in the next line stands further in.
+    let rows = lines.filter(|line| !line.starts_with("   "));
+    let names = rows.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
