@@ -21,9 +21,9 @@ fn own_c_library() -> String {
     heaplab_allocators::hash_file(Path::new(library)).expect("a hash")
 }
 
-/// A trace that holds up to 20 MiB in blocks of 20,000 bytes, of a process that has 30 MiB more.
-fn write_trace(path: &Path, hash: &str) {
-    let header = Header {
+/// The header of a recording under the library of this hash.
+fn header(hash: &str) -> Header {
+    Header {
         source: "recorder".into(),
         has_times: true,
         has_threads: true,
@@ -35,9 +35,16 @@ fn write_trace(path: &Path, hash: &str) {
             hash: hash.into(),
         }),
         ..Header::default()
-    };
-    let mut writer =
-        TraceWriter::new(std::fs::File::create(path).expect("a file"), &header).expect("a trace");
+    }
+}
+
+fn begin_trace(path: &Path, header: Header) -> TraceWriter<std::fs::File> {
+    TraceWriter::new(std::fs::File::create(path).expect("a file"), &header).expect("a trace")
+}
+
+/// A trace that holds up to 20 MiB in blocks of 20,000 bytes, of a process that has 30 MiB more.
+fn write_trace(path: &Path, hash: &str) {
+    let mut writer = begin_trace(path, header(hash));
     let blocks = 20 * MIB / 20_000;
     let mut push = |record: Record| writer.push(&record).expect("a record");
     let event = |time_ns, action| Record::Event(Event { time_ns, thread: 0, action });
@@ -262,22 +269,8 @@ fn without_the_build_recorded_under_it_says_what_to_add() {
 /// A trace of seven minutes, of a process that has 60 MiB, 40 of them from malloc, and 160 in one sample of 200.
 fn write_spiky_trace(path: &Path, hash: &str) {
     const SAMPLES: u64 = 41_700;
-    let header = Header {
-        source: "recorder".into(),
-        has_times: true,
-        has_threads: true,
-        has_alignment: true,
-        cpus: Some(2),
-        allocator: Some(RecordedAllocator {
-            name: "ptmalloc2".into(),
-            version: "2.36".into(),
-            hash: hash.into(),
-        }),
-        notes: vec![Note { name: Header::SAMPLING_INTERVAL_NOTE.into(), value: "10000000".into() }],
-        ..Header::default()
-    };
-    let mut writer =
-        TraceWriter::new(std::fs::File::create(path).expect("a file"), &header).expect("a trace");
+    let interval = Note { name: Header::SAMPLING_INTERVAL_NOTE.into(), value: "10000000".into() };
+    let mut writer = begin_trace(path, Header { notes: vec![interval], ..header(hash) });
     let mut before = 0;
     for sample in 0..=SAMPLES {
         let time_ns = sample * 10_000_000;
