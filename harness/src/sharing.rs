@@ -3,7 +3,8 @@
 //!
 //! Each page that N processes share adds 1/N to the proportional share (PSS) of each, so that the proportional shares
 //! add up to the memory with shared pages counted once. The difference between the two sums is what is shared.
-//! Recordings and runs of real programs sample it in the same way, so that predictions and reality are comparable.
+//! Recordings and runs of real programs sample it in the same way, so that predictions and reality are comparable. They
+//! differ in what they assume between a process's start or exit and the next sample.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -79,6 +80,11 @@ impl Sharing {
                 None
             }
         }
+    }
+
+    /// Makes a sample due at once: the last one is not of what it was asked for.
+    pub fn ask_again(&mut self) {
+        (self.next, self.next_changed) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// Whether samples could be taken.

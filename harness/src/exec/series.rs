@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::census::Census;
 use super::readings::{Point, Readings};
 use super::tree::{
-    Member, Watched, descendants, ended_children_ticks, proportional_bytes, read_member, started_below,
+    Member, Watched, descendants, ended_children_ticks, has_executed, proportional_bytes, read_member,
+    started_below,
 };
 use crate::sharing::{Sharing, cpu_time};
 
@@ -38,8 +39,10 @@ pub struct Series {
     asked: Vec<Resident>,
     /// How much of it was shared: by how much their sum exceeded their memory with shared pages counted once.
     shared_bytes: u64,
-    /// New forks that seemed to share nothing.
-    doubted: BTreeSet<u32>,
+    /// What forks had of their parents' memory when they were first seen: the most that they can share.
+    first_bytes: HashMap<u32, u64>,
+    /// Forks that executed a program between a reading and the sample of what is shared.
+    executed: BTreeSet<u32>,
     /// The point of the last reading.
     last: Point,
     next_share: Option<Instant>,
@@ -79,7 +82,7 @@ impl Series {
         self.found = started.keys().copied().collect();
         let (mut unstarted, mut borrowing) = (BTreeSet::new(), BTreeSet::new());
         let mut resident = Vec::new();
-        for (process, starter) in started {
+        for (&process, &starter) in &started {
             let Some(mut member) = read_member(process, Some(starter)) else { continue };
             let Some(program) = member.program.clone() else { continue };
             // NOTE: between fork and exec the child is still the keeper.
@@ -120,6 +123,12 @@ impl Series {
         let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
         (point.cpu_user_ns, point.cpu_system_ns) = (ticks.0 * tick_ns, ticks.1 * tick_ns);
         point.cpu_ns = self.read_clocks();
+        for of in resident.iter().filter(|of| of.is_fork) {
+            // Its parent's memory, and perhaps a little of its own already.
+            let parent = started.get(&of.process).and_then(|starter| find(&resident, starter.process));
+            let most = parent.map_or(of.bytes, |parent| of.bytes.min(parent.bytes));
+            self.first_bytes.entry(of.process).or_insert(most);
+        }
         self.last = point;
         self.push(point, resident);
         true
@@ -183,17 +192,22 @@ impl Series {
     /// Adds a reading, of which `resident` are the processes. Asks what they share, if it is time to.
     fn push(&mut self, point: Point, resident: Vec<Resident>) {
         let time = Duration::from_nanos(point.time_ns);
-        let sampled = self.sharing.sample(time, resident.iter().map(|of| of.process));
-        let new_forks = find_unlikely(&resident, &self.asked, self.shared_bytes, sampled.map(|of| of.bytes));
-        let doubtful = new_forks.into_iter().filter(|fork| self.doubted.insert(*fork));
-        let doubtful: Vec<u32> = doubtful.collect();
-        // The next glance is then a reading, which finds out what they are.
-        self.found.retain(|process| !doubtful.contains(process));
-        if let Some(shared) = sampled.filter(|_| doubtful.is_empty()) {
-            self.asked.clone_from(&resident);
-            self.shared_bytes = shared.bytes;
+        if let Some(shared) = self.sharing.sample(time, resident.iter().map(|of| of.process)) {
+            // NOTE: the sample is then of the program, and the reading was of the fork.
+            let executed = resident.iter().filter(|of| of.is_fork && has_executed(of.process));
+            let executed: Vec<u32> =
+                executed.map(|of| of.process).filter(|fork| self.executed.insert(*fork)).collect();
+            if executed.is_empty() {
+                self.asked.clone_from(&resident);
+                self.shared_bytes = shared.bytes;
+                self.first_bytes.retain(|process, _| has(&resident, *process));
+            } else {
+                self.sharing.ask_again();
+                // The next glance is then a reading, which finds out what they are.
+                self.found.retain(|process| !executed.contains(process));
+            }
         }
-        let once = count_once(&resident, &self.asked, self.shared_bytes);
+        let once = count_once(&resident, &self.asked, self.shared_bytes, &self.first_bytes);
         self.readings.push(Point { once_bytes: Some(once), ..point });
     }
 
@@ -218,39 +232,35 @@ impl Series {
 
 /// Memory of processes with shared pages counted once, from what others, or the same, shared when they were `asked`.
 ///
-/// A fork that has started since has hardly any page of its own, so that it counts as nothing. A process that has
-/// exited since shares nothing any more, however much of its memory it had shared. Both are in order of processes.
-fn count_once(resident: &[Resident], asked: &[Resident], shared_bytes: u64) -> u64 {
-    let is_new_fork = |of: &&Resident| of.is_fork && !has(asked, of.process);
-    let sum: u64 = resident.iter().filter(|of| !is_new_fork(of)).map(|of| of.bytes).sum();
-    let largest = resident.iter().map(|of| of.bytes).max().unwrap_or(0);
-    // A process cannot share more than it has.
-    sum.saturating_sub(still_shared(resident, asked, shared_bytes)).max(largest)
-}
-
-/// What was shared when processes were `asked`, without what those that have exited since may have shared.
-fn still_shared(resident: &[Resident], asked: &[Resident], shared_bytes: u64) -> u64 {
-    let exited: u64 = asked.iter().filter(|of| !has(resident, of.process)).map(|of| of.bytes).sum();
-    shared_bytes.saturating_sub(exited)
-}
-
-/// New forks that do not share nearly all of their memory, according to a sample that was taken just after it was read: if
-/// one of them executed a program meanwhile, the sample is of that, and of less memory than the reading.
-fn find_unlikely(
+/// A fork shares at most the `first_bytes` that it had of its parent's memory when it was first seen: if it has started
+/// since, what it has in addition is its own, and if it has exited since, the others share less by that. `resident` and `asked` are in order of
+/// processes.
+fn count_once(
     resident: &[Resident],
     asked: &[Resident],
     shared_bytes: u64,
-    sampled_bytes: Option<u64>,
-) -> Vec<u32> {
-    let new = || resident.iter().filter(|of| of.is_fork && !has(asked, of.process));
-    let grown = sampled_bytes.map(|now| now.saturating_sub(still_shared(resident, asked, shared_bytes)));
-    let all: u64 = new().map(|of| of.bytes).sum();
-    let is_unlikely = grown.is_some_and(|grown| grown < all - all / 16);
-    new().filter(|_| is_unlikely).map(|of| of.process).collect()
+    first_bytes: &HashMap<u32, u64>,
+) -> u64 {
+    let at_most_shared =
+        |of: &Resident| first_bytes.get(&of.process).map_or(of.bytes, |first| of.bytes.min(*first));
+    let own = |of: &Resident| of.bytes - if is_new_fork(of, asked) { at_most_shared(of) } else { 0 };
+    let sum: u64 = resident.iter().map(own).sum();
+    let exited: u64 = asked.iter().filter(|of| !has(resident, of.process)).map(at_most_shared).sum();
+    let largest = resident.iter().map(|of| of.bytes).max().unwrap_or(0);
+    // A process cannot share more than it has.
+    sum.saturating_sub(shared_bytes.saturating_sub(exited)).max(largest)
+}
+
+fn is_new_fork(of: &Resident, asked: &[Resident]) -> bool {
+    of.is_fork && !has(asked, of.process)
 }
 
 fn has(processes: &[Resident], process: u32) -> bool {
-    processes.binary_search_by_key(&process, |of| of.process).is_ok()
+    find(processes, process).is_some()
+}
+
+fn find(processes: &[Resident], process: u32) -> Option<&Resident> {
+    processes.binary_search_by_key(&process, |of| of.process).ok().map(|at| &processes[at])
 }
 
 #[cfg(test)]
@@ -294,21 +304,18 @@ mod tests {
         let program = |process, bytes| Resident { process, bytes, is_fork: false };
         let fork = |process, bytes| Resident { process, bytes, is_fork: true };
         let asked = [program(1, 100), fork(2, 110)];
-        let once = |resident: &[Resident]| count_once(resident, &asked, 80);
+        let first_bytes = HashMap::from([(3, 100)]);
+        let once = |resident: &[Resident]| count_once(resident, &asked, 80, &first_bytes);
         assert_eq!(once(&asked), 130);
         assert_eq!(once(&[program(1, 40), fork(2, 50)]), 50, "they cannot share more than they have");
-        assert_eq!(
-            once(&[program(1, 100), fork(2, 110), fork(3, 100)]),
-            130,
-            "a fork has nothing of its own yet"
-        );
+        let forked = |bytes| once(&[program(1, 100), fork(2, 110), fork(3, bytes)]);
+        assert_eq!(forked(100), 130, "a fork has nothing of its own yet");
+        assert_eq!(forked(160), 190, "until it allocates");
         assert_eq!(once(&[program(1, 100), fork(2, 110), program(3, 60)]), 190, "a new program has");
         assert_eq!(once(&[program(1, 100), program(3, 60)]), 160, "who has exited shares nothing");
-        assert_eq!(count_once(&[program(1, 7)], &[], 0), 7);
-        let unlikely = |resident: &[Resident], sampled| find_unlikely(resident, &asked, 80, sampled);
-        let forked = [program(1, 100), fork(2, 110), fork(3, 100)];
-        assert_eq!(unlikely(&forked, Some(80)), [3], "it has executed a program since it was read");
-        assert!(unlikely(&forked, Some(178)).is_empty(), "it is a fork");
-        assert!(unlikely(&forked, None).is_empty() && unlikely(&asked, Some(0)).is_empty());
+        let asked = [program(1, 100), fork(2, 100), fork(3, 190)];
+        let left = count_once(&[program(1, 100), fork(2, 100)], &asked, 200, &first_bytes);
+        assert_eq!(left, 100, "one that has exited shared no more than it had at first");
+        assert_eq!(count_once(&[program(1, 7)], &[], 0, &first_bytes), 7);
     }
 }

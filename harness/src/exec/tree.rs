@@ -166,6 +166,12 @@ fn is_fork(flags: u32) -> bool {
     StatFlags::from_bits_truncate(flags).contains(StatFlags::PF_FORKNOEXEC)
 }
 
+/// Whether a process has executed a program, as far as it is still there.
+pub(super) fn has_executed(process: u32) -> bool {
+    let stat = Process::new(process as i32).and_then(|entry| entry.stat());
+    stat.is_ok_and(|stat| !is_fork(stat.flags))
+}
+
 /// Whether a fork runs in the memory of the thread that started it.
 ///
 /// That thread waits in the kernel, uninterruptibly, for as long as the fork does, and both processes have the same

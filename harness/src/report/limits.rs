@@ -74,6 +74,12 @@ fn sentences(rows: &[LimitRow]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if rows.iter().any(|row| row.may_swap) {
+        sentences.push(
+            "This machine swaps, and its control groups do not limit that: without swap, more memory is needed."
+                .to_owned(),
+        );
+    }
     if let Some(slowdown) = rows.iter().find_map(|row| row.slowdown) {
         sentences.push(format!(
             "Not slowed: the median of the samples takes no more than {} longer than without a limit.",

@@ -16,7 +16,7 @@ use super::programs::{Compiled, compile_workloads};
 use super::replays::Replays;
 use super::variants::prove_variants;
 use crate::design::{Pass, RunOptions, Step, show_percent};
-use crate::group::GroupLimits;
+use crate::group::{Group, GroupLimits};
 use crate::measure::Variation;
 use crate::results::{Rows, Sample, Status};
 use crate::stats::median;
@@ -59,6 +59,8 @@ pub struct LimitRow {
     pub fault: Option<String>,
     /// Whether it is the limit of a replay, and so of a heap alone.
     pub is_replay: bool,
+    /// Whether its samples could swap, because the system does not limit the swap of a group.
+    pub may_swap: bool,
 }
 
 /// Finds the smallest limit of each variant; none if it was stopped.
@@ -76,7 +78,14 @@ pub fn find_limits(
     check_group(&options)?;
     let memory: procfs::Meminfo = procfs::Current::current()
         .map_err(SessionError::failed("cannot read how much memory this machine has"))?;
-    let machine = Machine { memory_bytes: memory.mem_total, has_swap: memory.swap_total > 0 };
+    let has_swap = memory.swap_total > 0;
+    let without_swap =
+        GroupLimits { max_bytes: Some(memory.mem_total), swap_max_bytes: Some(0), ..GroupLimits::default() };
+    let machine = Machine {
+        memory_bytes: memory.mem_total,
+        swap_max_bytes: (has_swap && Group::create(&without_swap).is_ok()).then_some(0),
+        has_swap,
+    };
     if let Some(command) = &question.command {
         let mut trials = ProgramTrials::find(&options, command, stop, listener)?;
         return search_all(question, machine, trials.labels(), listener, |variant, _, limits| {
@@ -136,6 +145,7 @@ fn search_all(
             n: question.options.reps.into(),
             slowdown: question.slowdown,
             is_replay: question.command.is_none(),
+            may_swap: machine.has_swap && machine.swap_max_bytes.is_none(),
             ..LimitRow::default()
         };
         let mut search = Search { question, machine, listener, row, variant, take: &mut take };
@@ -152,6 +162,8 @@ fn search_all(
 struct Machine {
     memory_bytes: u64,
     has_swap: bool,
+    /// The swap that groups are given; none if there is none, or if it cannot be limited.
+    swap_max_bytes: Option<u64>,
 }
 
 /// The search of one variant.
@@ -251,7 +263,7 @@ impl<F: FnMut(usize, u32, GroupLimits) -> Result<Option<Sample>, SessionError>> 
     /// Takes samples under a limit, until one is not ok; none if it was stopped.
     fn samples(&mut self, limit: Option<u64>) -> Result<Option<Vec<Sample>>, SessionError> {
         // What is swapped out would need memory where there is no swap, as in most containers.
-        let swap_max_bytes = limit.filter(|_| self.machine.has_swap).map(|_| 0);
+        let swap_max_bytes = limit.and(self.machine.swap_max_bytes);
         let limits = GroupLimits { max_bytes: limit, swap_max_bytes, ..GroupLimits::default() };
         let mut samples = Vec::new();
         for block in 0..self.question.options.reps {

@@ -52,6 +52,24 @@ fn memory_that_a_child_only_borrows_counts_once() {
 }
 
 #[test]
+fn what_forks_allocate_counts() {
+    let place = Place::new();
+    let text = "import os, time\nblock = b'x' * (100 << 20)\nfor at in range(3):\n    time.sleep(0.1)\n    children = []\n    \
+                for fork in range(4):\n        child = os.fork()\n        if child == 0:\n            \
+                time.sleep(0.05)\n            more = b'x' * (40 << 20)\n            time.sleep(0.5)\n            \
+                os._exit(0)\n        children.append(child)\n    for child in children:\n        os.waitpid(child, 0)\n";
+    fs::write(place.path("parent.py"), text).expect("written");
+    let mut command = heaplab();
+    command.current_dir(place.0.path()).args(["exec", "--reps", "1", "-a", "ptmalloc2", "-o", "out"]);
+    command.args(["--", "python3", "-S", "parent.py"]).assert().success();
+    let sample = place.sample();
+    // 100 of the parent and 40 of each of its four forks.
+    let once = number(&sample, "once_peak_bytes");
+    assert!((255 * MIB..300 * MIB).contains(&once), "{sample:?}");
+    assert!(number(&sample, "resident_peak_bytes") > 600 * MIB, "{sample:?}");
+}
+
+#[test]
 fn a_daemon_is_the_program_when_its_starter_has_ended() {
     let place = Place::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hazards/daemon.c");
