@@ -85,7 +85,7 @@ impl Injection {
 /// What the probe found in one process, each time it loaded a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The process.
+    /// The number of the process, in its own PID namespace.
     pub process: u32,
     /// The program that it ran.
     pub program: PathBuf,
@@ -163,11 +163,11 @@ impl Reports {
         self.by_process.is_empty()
     }
 
-    /// What a process reported each time it loaded `program`. A process that was forked without loading a program
-    /// reported nothing: it runs on what its parent reported.
-    #[must_use]
-    pub fn of(&self, process: u32, program: &Path) -> &[Report] {
-        self.by_process.get(&(process, program.to_path_buf())).map_or(&[], Vec::as_slice)
+    /// What each process reported each time it loaded a program: the number of the process, the program, and one report
+    /// or more. A process that was forked without loading a program reported nothing: it runs on what its parent
+    /// reported.
+    pub fn by_process(&self) -> impl Iterator<Item = (u32, &Path, &[Report])> {
+        self.by_process.iter().map(|((process, program), reports)| (*process, &**program, &**reports))
     }
 
     /// What all processes that loaded `program` reported.
@@ -180,20 +180,26 @@ impl Reports {
 mod tests {
     use super::*;
 
+    /// What a process reported of a program.
+    fn of<'a>(reports: &'a Reports, process: u32, program: &str) -> &'a [Report] {
+        let mut all = reports.by_process();
+        all.find(|of| (of.0, of.1) == (process, Path::new(program))).map_or(&[], |of| of.2)
+    }
+
     #[test]
     fn reports_are_read_up_to_a_record_that_is_cut_off() {
         let reports = Reports::parse(
             b"12\0/bin/a b\0/l.so\0\x0013\0/bin/c\0\0valloc free\0x\0/bin/d\0\0\x0014\0/bin/e",
         );
-        let [first] = reports.of(12, Path::new("/bin/a b")) else { panic!("{reports:?}") };
+        let [first] = of(&reports, 12, "/bin/a b") else { panic!("{reports:?}") };
         assert_eq!((first.library.as_deref(), first.strays.len()), (Some(Path::new("/l.so")), 0));
-        assert_eq!(reports.of(13, Path::new("/bin/c"))[0].strays, ["valloc", "free"]);
-        assert_eq!(reports.of(99, Path::new("/bin/c")), [], "another process's is not its own");
+        assert_eq!(of(&reports, 13, "/bin/c")[0].strays, ["valloc", "free"]);
+        assert_eq!(of(&reports, 99, "/bin/c"), [], "another process's is not its own");
         assert_eq!(reports.of_program(Path::new("/bin/c")).count(), 1);
-        assert_eq!(reports.of(14, Path::new("/bin/e")), []);
+        assert_eq!(of(&reports, 14, "/bin/e"), []);
         assert_eq!(reports.by_process.len(), 2);
         let again = Reports::parse(b"12\0/a\0/l.so\0\x0012\0/a\0/m.so\0\0");
-        assert_eq!(again.of(12, Path::new("/a")).len(), 2, "a process may load a program again");
+        assert_eq!(of(&again, 12, "/a").len(), 2, "a process may load a program again");
         assert!(Reports::parse(b"").is_empty());
     }
 

@@ -15,11 +15,20 @@ use super::tree::{Image, Member, read_program};
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// One program in one process, from exec to exec.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Executed {
+    /// The number of the process here.
     pub(super) process: u32,
+    /// The number that it has for itself, and reports.
+    pub(super) inner: u32,
     pub(super) program: PathBuf,
     pub(super) image: Image,
+}
+
+/// What was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) of: Executed,
     pub(super) reach: Reach,
     pub(super) anonymous_peak_bytes: u64,
     /// Its anonymous memory added up over its time.
@@ -94,7 +103,7 @@ impl Sum {
 /// The processes of a tree.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    seen: BTreeMap<(u32, PathBuf, Image), Held>,
+    seen: BTreeMap<Executed, Held>,
     /// The processes of each program with the probe, and of each without.
     kinds: BTreeMap<(PathBuf, bool), Sum>,
     all: Sum,
@@ -116,29 +125,23 @@ impl Census {
     pub(super) fn count(&mut self, member: &Member, program: PathBuf) {
         let (process, image) = (member.process, member.image);
         let read = (program.clone(), image);
-        self.add(process, program, image, member.anonymous_bytes, || {
+        let executed = Executed { process, inner: member.inner, program, image };
+        self.add(executed, member.anonymous_bytes, || {
             let has_probe = has_probe(process)?;
             // It may have loaded a program while it was read: then nothing is known of either.
             (read_program(process)? == read).then_some(has_probe)
         });
     }
 
-    fn add(
-        &mut self,
-        process: u32,
-        program: PathBuf,
-        image: Image,
-        bytes: u64,
-        is_loaded: impl FnOnce() -> Option<bool>,
-    ) {
-        let key = (process, program.clone(), image);
-        let known = self.seen.get(&key).map(|held| held.reach);
+    fn add(&mut self, executed: Executed, bytes: u64, is_loaded: impl FnOnce() -> Option<bool>) {
+        let known = self.seen.get(&executed).map(|held| held.reach);
         let Some(reach) = Reach::renew(known, self.time, is_loaded) else { return };
-        if known.is_none() && image != (0, 0) {
+        if known.is_none() && executed.image != (0, 0) {
             // What it was while the kernel loaded the program.
-            self.seen.remove(&(process, program.clone(), (0, 0)));
+            self.seen.remove(&Executed { image: (0, 0), ..executed.clone() });
         }
-        let held = self.seen.entry(key).or_insert(Held { reach, peak_bytes: 0, byte_ns: 0 });
+        let program = executed.program.clone();
+        let held = self.seen.entry(executed).or_insert(Held { reach, peak_bytes: 0, byte_ns: 0 });
         held.reach = reach;
         held.peak_bytes = held.peak_bytes.max(bytes);
         held.byte_ns += u128::from(bytes) * self.gap.as_nanos();
@@ -148,16 +151,14 @@ impl Census {
 
     /// Every process that was counted, the largest first.
     pub(super) fn seen(&self) -> Vec<Seen> {
-        let seen = self.seen.iter().map(|((process, program, image), held)| Seen {
-            process: *process,
-            program: program.clone(),
-            image: *image,
+        let seen = self.seen.iter().map(|(executed, held)| Seen {
+            of: executed.clone(),
             reach: held.reach,
             anonymous_peak_bytes: held.peak_bytes,
             byte_ns: held.byte_ns,
         });
         let mut seen: Vec<Seen> = seen.collect();
-        seen.sort_by_key(|seen| (std::cmp::Reverse(seen.anonymous_peak_bytes), seen.process));
+        seen.sort_by_key(|seen| (std::cmp::Reverse(seen.anonymous_peak_bytes), seen.of.process));
         seen
     }
 
@@ -166,7 +167,7 @@ impl Census {
     pub(super) fn is_more_than(&self, share: u64, some: &[&Seen]) -> bool {
         let mut kinds: BTreeMap<(&PathBuf, bool), u64> = BTreeMap::new();
         for seen in some {
-            let bytes = kinds.entry((&seen.program, seen.reach == Reach::Loaded)).or_default();
+            let bytes = kinds.entry((&seen.of.program, seen.reach == Reach::Loaded)).or_default();
             *bytes = bytes.saturating_add(seen.anonymous_peak_bytes);
         }
         // What they held at one time: no more than all of their kind together, and no more than their peaks together.
@@ -195,11 +196,18 @@ pub(super) type Sight<'a> = (u32, &'a std::path::Path, u64, u64, Option<bool>);
 impl Census {
     /// A census of readings, 100 ms apart.
     pub(super) fn of(readings: &[&[Sight<'_>]]) -> Census {
+        Census::of_inner(readings, |process| process)
+    }
+
+    /// The same of processes that have `inner` numbers for themselves.
+    pub(super) fn of_inner(readings: &[&[Sight<'_>]], inner: fn(u32) -> u32) -> Census {
         let mut census = Census::default();
         for (at, reading) in (1u32..).zip(readings) {
             census.begin(Duration::from_millis(100) * at);
             for &(process, program, image, bytes, loaded) in *reading {
-                census.add(process, program.to_path_buf(), (image, image), bytes, || loaded);
+                let (program, image) = (program.to_path_buf(), (image, image));
+                let executed = Executed { process, inner: inner(process), program, image };
+                census.add(executed, bytes, || loaded);
             }
         }
         census
@@ -219,13 +227,13 @@ mod tests {
         let readings: Vec<_> = (2..100).map(at).collect();
         let census = Census::of(&readings.iter().map(|reading| &reading[..]).collect::<Vec<_>>());
         let seen = census.seen();
-        let helpers: Vec<&Seen> = seen.iter().filter(|seen| seen.program == helper).collect();
+        let helpers: Vec<&Seen> = seen.iter().filter(|seen| seen.of.program == helper).collect();
         assert_eq!(helpers.len(), 98);
         assert!(!census.is_more_than(20, &helpers), "one after another");
         let at_once: Vec<_> = (2..4).map(|number| (number, helper, 1, 40, Some(false))).collect();
         let census = Census::of(&[&[&[(1, server, 1, 1000, Some(true))], &at_once[..]].concat()]);
         let seen = census.seen();
-        let helpers: Vec<&Seen> = seen.iter().filter(|seen| seen.program == helper).collect();
+        let helpers: Vec<&Seen> = seen.iter().filter(|seen| seen.of.program == helper).collect();
         assert!(census.is_more_than(20, &helpers), "two at once");
         assert!(!census.is_more_than(20, &helpers[..1]));
         // Small next to the peak, but alone for most of the time.
@@ -265,7 +273,7 @@ mod tests {
         let seen = Census::of(&[&loading, &loaded]).seen();
         let found: Vec<_> = seen
             .iter()
-            .map(|seen| (seen.process, seen.image.0, seen.reach, seen.anonymous_peak_bytes))
+            .map(|seen| (seen.of.process, seen.of.image.0, seen.reach, seen.anonymous_peak_bytes))
             .collect();
         assert_eq!(found, [(2, 8, Reach::Loaded, 30), (1, 5, Reach::Loaded, 20)]);
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use heaplab_allocators::{PROBE_FILE_VARIABLE, Report, Reports};
 
-use super::census::{Census, Reach, Seen};
+use super::census::{Census, Executed, Reach, Seen};
 use super::tree::Image;
 
 /// Processes on a different malloc spoil the sample if together they held more than one part in this many of the
@@ -35,14 +35,14 @@ pub(super) fn judge(reports: &Reports, library: &Path, census: &Census, program:
     if seen.is_empty() {
         return Verdict { fault: judge_unseen(reports, library, program), remarks: Vec::new() };
     }
-    let proofs = Proofs::new(reports, &seen);
+    let proofs = Proofs::new(reports, &seen, library);
     let (mut unproven, mut whats, mut tells_usable_size) = (Vec::new(), Vec::new(), true);
     for seen in &seen {
-        match judge_reports(&proofs.find(seen), library) {
+        match proofs.judge(seen) {
             Some(Ok(tells)) => tells_usable_size &= tells,
             Some(Err(what)) => {
                 unproven.push(seen);
-                whats.push(what);
+                whats.push(what.clone());
             }
             None => {
                 unproven.push(seen);
@@ -63,11 +63,11 @@ pub(super) fn judge(reports: &Reports, library: &Path, census: &Census, program:
 fn describe(unproven: &[&Seen], whats: &[String]) -> Vec<String> {
     let mut found: Vec<(&Path, &str, BTreeSet<u32>)> = Vec::new();
     for (seen, what) in unproven.iter().zip(whats) {
-        match found.iter_mut().find(|of| of.0 == seen.program && of.1 == what) {
+        match found.iter_mut().find(|of| of.0 == seen.of.program && of.1 == what) {
             Some(of) => {
-                of.2.insert(seen.process);
+                of.2.insert(seen.of.process);
             }
-            None => found.push((&seen.program, what, BTreeSet::from([seen.process]))),
+            None => found.push((&seen.of.program, what, BTreeSet::from([seen.of.process]))),
         }
     }
     let sentence = |(program, what, processes): (&Path, &str, BTreeSet<u32>)| match processes.len() {
@@ -77,79 +77,122 @@ fn describe(unproven: &[&Seen], whats: &[String]) -> Vec<String> {
     found.into_iter().map(sentence).collect()
 }
 
-/// Whether all of these reports say that the variant served, and then whether its library tells sizes. If not, what did
-/// of the first that says otherwise; none without a report.
-fn judge_reports(reports: &[&Report], library: &Path) -> Option<Result<bool, String>> {
-    let mut judged = None;
-    for report in reports {
-        match report.matches(library) {
-            Ok(()) => {
-                let tells = judged.unwrap_or(true) && report.tells_usable_size();
-                judged = Some(tells);
-            }
-            Err(what) => return Some(Err(what)),
-        }
-    }
-    judged.map(Ok)
+/// What reports say: that the variant served, and then whether its library tells sizes; or what served instead.
+type Judged = Result<bool, String>;
+
+/// What all say together: if one says that the variant did not serve, what the first of those says.
+fn join(judged: impl IntoIterator<Item = Judged>) -> Option<Judged> {
+    judged.into_iter().reduce(|all, next| Ok(all? & next?))
 }
 
-/// Which reports are of a process.
+/// Compares reports with the variant's library.
+///
+/// PERF: files are compared once for all reports of the same library, of which a run may have many thousands.
+struct Comparison<'a> {
+    library: &'a Path,
+    /// By the reported library, the strays, and whether the library is the program itself.
+    known: BTreeMap<(Option<&'a Path>, &'a [String], bool), Judged>,
+}
+
+impl<'a> Comparison<'a> {
+    fn with(library: &'a Path) -> Comparison<'a> {
+        Comparison { library, known: BTreeMap::new() }
+    }
+
+    fn judge(&mut self, report: &'a Report) -> Judged {
+        let served = report.library.as_deref();
+        let key = (served, &report.strays[..], served == Some(&report.program));
+        let judge = || report.matches(self.library).map(|()| report.tells_usable_size());
+        self.known.entry(key).or_insert_with(judge).clone()
+    }
+}
+
+/// What one process reported each time it loaded one program.
+struct Own {
+    reports: usize,
+    judged: Judged,
+}
+
+/// Which reports are of a process. Processes are told by the numbers that they have for themselves: they report those.
+///
+/// PERF: what several processes have in common is judged once, so that the cost is that of reports and processes added
+/// up, not multiplied.
 struct Proofs<'a> {
-    reports: &'a Reports,
+    own: BTreeMap<(u32, &'a Path), Own>,
     /// How often each process was seen to have loaded a program, and how often with the probe and by itself, not by the
     /// process that it was forked from.
     images: BTreeMap<(u32, &'a Path), (usize, usize)>,
-    /// The processes of each image that reported: the one that its forks have it from.
-    reporters: BTreeMap<(&'a Path, Image), Vec<u32>>,
+    /// Of each image, what the processes reported that its forks have it from.
+    of_image: BTreeMap<(&'a Path, Image), Judged>,
+    /// Of each program, what the processes reported that were never seen as that.
+    unseen: BTreeMap<&'a Path, Judged>,
 }
 
 impl<'a> Proofs<'a> {
-    fn new(reports: &'a Reports, seen: &'a [Seen]) -> Proofs<'a> {
-        let mut proofs = Proofs { reports, images: BTreeMap::new(), reporters: BTreeMap::new() };
-        for seen in seen.iter().filter(|seen| !reports.of(seen.process, &seen.program).is_empty()) {
-            proofs.reporters.entry((&seen.program, seen.image)).or_default().push(seen.process);
+    fn new(reports: &'a Reports, seen: &'a [Seen], library: &'a Path) -> Proofs<'a> {
+        let mut comparison = Comparison::with(library);
+        let groups = reports.by_process().filter_map(|(process, program, reports)| {
+            let judged = join(reports.iter().map(|report| comparison.judge(report)))?;
+            Some(((process, program), Own { reports: reports.len(), judged }))
+        });
+        let own: BTreeMap<_, _> = groups.collect();
+        let mut reporters: BTreeMap<_, BTreeSet<u32>> = BTreeMap::new();
+        for Executed { inner, program, image, .. } in seen.iter().map(|seen| &seen.of) {
+            if own.contains_key(&(*inner, &**program)) {
+                reporters.entry((&**program, *image)).or_default().insert(*inner);
+            }
         }
-        for seen in seen {
-            let mut reporters = proofs.reporters.get(&(&*seen.program, seen.image)).into_iter().flatten();
-            let is_fork = reporters.any(|process| *process != seen.process);
-            let images = proofs.images.entry((seen.process, &seen.program)).or_default();
-            *images = (images.0 + 1, images.1 + usize::from(seen.reach == Reach::Loaded && !is_fork));
+        let mut images: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for Seen { of, reach, .. } in seen {
+            let mut reporters = reporters.get(&(&*of.program, of.image)).into_iter().flatten();
+            let is_fork = reporters.any(|process| *process != of.inner);
+            let images = images.entry((of.inner, &*of.program)).or_default();
+            *images = (images.0 + 1, images.1 + usize::from(*reach == Reach::Loaded && !is_fork));
         }
-        proofs
+        let of_image = reporters.into_iter().filter_map(|((program, image), reporters)| {
+            let judged = reporters.into_iter().filter_map(|process| own.get(&(process, program)));
+            Some(((program, image), join(judged.map(|own| own.judged.clone()))?))
+        });
+        let of_image = of_image.collect();
+        let mut unseen = BTreeMap::new();
+        for (key, own) in &own {
+            if own.reports > images.get(key).map_or(0, |images| images.0) {
+                let next = own.judged.clone();
+                let judged = join(unseen.remove(key.1).into_iter().chain([next]));
+                unseen.extend(judged.map(|judged| (key.1, judged)));
+            }
+        }
+        Proofs { own, images, of_image, unseen }
     }
 
-    /// The reports of which at least one is of this process: its own, or those of the process that it was forked from.
-    /// Empty if there is none. If it is not known which, all of them must prove the variant.
-    fn find(&self, seen: &'a Seen) -> Vec<&'a Report> {
-        let own = self.reports.of(seen.process, &seen.program);
+    /// What the reports say of which at least one is of this process: its own, or those of the process that it was
+    /// forked from. None if there is none. If it is not known which, all of them must prove the variant.
+    fn judge(&self, seen: &'a Seen) -> Option<&Judged> {
+        let (key, program) = ((seen.of.inner, &*seen.of.program), &*seen.of.program);
+        let own = self.own.get(&key);
         match seen.reach {
             // What it reported, it reported before it loaded the program again.
-            Reach::Missing { .. } if seen.reach.is_settled() => return Vec::new(),
+            Reach::Missing { .. } if seen.reach.is_settled() => None,
             // The loader may have been at work when it was seen.
             Reach::Missing { .. } => {
-                let loaded = self.images.get(&(seen.process, &seen.program)).map_or(0, |images| images.1);
-                return if own.len() > loaded { own.iter().collect() } else { Vec::new() };
+                let loaded = self.images.get(&key).map_or(0, |images| images.1);
+                own.filter(|own| own.reports > loaded).map(|own| &own.judged)
             }
-            _ if !own.is_empty() => return own.iter().collect(),
-            _ => {}
+            Reach::Loaded => {
+                let own = own.map(|own| &own.judged);
+                let forked = || self.of_image.get(&(program, seen.of.image));
+                // It may be forked from a process that was never seen as what it reported.
+                own.or_else(forked).or_else(|| self.unseen.get(program))
+            }
         }
-        if let Some(reporters) = self.reporters.get(&(&*seen.program, seen.image)) {
-            return reporters.iter().flat_map(|process| self.reports.of(*process, &seen.program)).collect();
-        }
-        // It was forked from a process that was never seen as what it reported.
-        let is_unseen = |report: &&Report| {
-            let images = self.images.get(&(report.process, &seen.program)).map_or(0, |images| images.0);
-            self.reports.of(report.process, &seen.program).len() > images
-        };
-        self.reports.of_program(&seen.program).filter(is_unseen).collect()
     }
 }
 
 /// Judges a program that exited before it could be sampled.
 fn judge_unseen(reports: &Reports, library: &Path, program: &Path) -> Option<String> {
     let program = std::fs::canonicalize(program).unwrap_or_else(|_| program.to_path_buf());
-    let of_program: Vec<&Report> = reports.of_program(&program).collect();
-    match judge_reports(&of_program, library) {
+    let mut comparison = Comparison::with(library);
+    match join(reports.of_program(&program).map(|report| comparison.judge(report))) {
         Some(Ok(_)) => None,
         Some(Err(what)) => Some(format!("{}: {what}", program.display())),
         // The program of a script is its interpreter: any process that reported is enough.
@@ -166,7 +209,7 @@ fn describe_unproven(seen: &Seen) -> String {
              started with another environment"
         );
     }
-    describe_unreached(&seen.program)
+    describe_unreached(&seen.of.program)
 }
 
 /// Why a program may have loaded no probe, and what to do.
@@ -330,6 +373,42 @@ mod tests {
         let of_either = (9, &*own, 9, 900, Some(true));
         let found = fault(&two, &[of_either]);
         assert!(found.contains("another library"), "the worse counts: {found}");
+    }
+
+    #[test]
+    fn processes_of_a_namespace_are_found_by_the_numbers_that_they_report() {
+        let own = std::env::current_exe().expect("this program");
+        let library = Path::new("/proc/self/exe");
+        let reports = reports(&[(5, &own, &own), (6, &own, &own)]);
+        let judged = |seen: &[_]| {
+            let census = Census::of_inner(&[seen], |process| process % 100);
+            judge(&reports, library, &census, &own)
+        };
+        // Seen once, while its loader was at work.
+        let early = (105, &*own, 105, 900, Some(false));
+        assert_eq!(judged(&[early]), Verdict::default());
+        assert_eq!(judged(&[early, one(106, &own, 900)]), Verdict::default());
+        let fault = judged(&[early, one(205, &own, 900)]).fault.expect("one of the two reported");
+        assert!(fault.contains("did not reach it"), "{fault}");
+        let fault = judged(&[(107, &*own, 107, 900, Some(false))]).fault.expect("none reported");
+        assert!(fault.contains("did not reach it"), "{fault}");
+    }
+
+    /// If reports and processes were compared in pairs, this would take many minutes.
+    #[test]
+    fn many_processes_are_judged_as_easily_as_few() {
+        const MANY: u32 = 20_000;
+        let own = std::env::current_exe().expect("this program");
+        let library = Path::new("/proc/self/exe");
+        let records: Vec<_> = (0..MANY).map(|process| (process, &*own, &*own)).collect();
+        let reports = reports(&records);
+        // Forks of processes that were never seen.
+        let forks: Vec<_> = (MANY..2 * MANY).map(|process| one(process, &own, 900)).collect();
+        assert_eq!(judge(&reports, library, &Census::of(&[&forks]), &own), Verdict::default());
+        // Without random addresses all processes of a program have the same image.
+        let same = |process| (process, &*own, 1, 900, Some(true));
+        let seen: Vec<_> = (0..2 * MANY).map(same).collect();
+        assert_eq!(judge(&reports, library, &Census::of(&[&seen]), &own), Verdict::default());
     }
 
     #[test]

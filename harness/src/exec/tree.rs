@@ -18,8 +18,10 @@ pub(super) type Image = (u64, u64);
 /// What one process of a tree uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Its number.
+    /// Its number here.
     pub(super) process: u32,
+    /// The number that it has for itself, in its own PID namespace.
+    pub(super) inner: u32,
     /// The program that it runs; none if that is not visible.
     pub(super) program: Option<PathBuf>,
     /// The exec that it is of.
@@ -138,6 +140,8 @@ pub(super) fn read_member(process: u32, starter: Option<Starter>) -> Option<Memb
     let children = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
     Some(Member {
         process,
+        // From the namespace of /proc to the innermost. Kernels without namespaces have no such line.
+        inner: status.nspid.and_then(|numbers| numbers.last()?.to_owned().try_into().ok()).unwrap_or(process),
         program: entry.exe().ok(),
         image: image(&stat),
         is_fork: is_fork(stat.flags),

@@ -4,13 +4,19 @@ use super::{Place, column};
 use crate::support::heaplab;
 use crate::support::rows::Row;
 
-/// The sample of a shell's script under jemalloc, which must not be ok.
-fn spoilt(script: &str) -> Row {
+/// The sample of a command under jemalloc, and the exit status of heaplab.
+fn sample(command: &[&str]) -> (Row, Option<i32>) {
     let place = Place::new();
-    let mut command = heaplab();
-    command.current_dir(place.0.path()).args(["exec", "-o", "out", "--reps", "1", "-a", "jemalloc", "--"]);
-    command.args(["sh", "-c", script]).assert().code(3);
-    let sample = place.sample();
+    let mut heaplab = heaplab();
+    heaplab.current_dir(place.0.path()).args(["exec", "-o", "out", "--reps", "1", "-a", "jemalloc", "--"]);
+    let status = heaplab.args(command).assert().get_output().status;
+    (place.sample(), status.code())
+}
+
+/// The sample of a shell's script, which must not be ok.
+fn spoilt(script: &str) -> Row {
+    let (sample, code) = sample(&["sh", "-c", script]);
+    assert_eq!(code, Some(3));
     assert_eq!(column(&sample, "status"), "not-injected", "{sample:?}");
     sample
 }
@@ -29,4 +35,14 @@ fn small_processes_that_nothing_reached_add_up() {
     let sample = spoilt(all);
     let detail = column(&sample, "status_detail");
     assert!(detail.contains("/program (20 processes): the preloaded libraries did not reach it"), "{detail}");
+}
+
+/// Processes in a PID namespace report the numbers that they have for themselves.
+#[test]
+fn a_process_in_a_namespace_is_judged_by_its_own_report() {
+    // Of the small one, only the probe is preloaded.
+    let script = "./program hold 60 sleep 800 & LD_PRELOAD=${LD_PRELOAD##*:} ./program sleep 400; wait";
+    let namespace = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let (sample, code) = sample(&[&namespace[..], &["sh", "-c", script]].concat());
+    assert_eq!((column(&sample, "status"), code), ("ok", Some(0)), "{sample:?}");
 }
