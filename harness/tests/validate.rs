@@ -1,10 +1,12 @@
 //! `heaplab validate` as a process: records, predicts, runs, and compares the two.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::support::heaplab;
+use crate::support::{heaplab, library_directory};
 use tempfile::TempDir;
 
 /// A directory with program.c, compiled.
@@ -159,6 +161,45 @@ fn a_recorded_program_is_prepared_and_loaded_as_its_samples_are() {
     prepared.sort_unstable();
     assert_eq!(prepared, ["jemalloc", "ptmalloc2"]);
     assert_eq!(written("loaded"), "./program hold 20 sleep 60000 \n".repeat(3));
+}
+
+/// A load is told the program's process, whose number may be another's by then.
+#[test]
+fn a_recorded_program_that_has_ended_is_given_no_load() {
+    let place = place();
+    // It becomes ready only after it has ended, while its recorder is stopped.
+    let script = "./program hold 20 sleep 300; echo $PPID > recorder; kill -s STOP $PPID";
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let mut command = Command::new(heaplab().get_program());
+    command.current_dir(place.path()).env("HEAPLAB_PRELOAD_DIR", library_directory());
+    command.args(["validate", "program.hlt", "--reps", "1", "-a", "ptmalloc2"]);
+    command.arg("--ready-when").arg(format!("TCP:{}", address.port()));
+    command.args(["--load", "echo >> loads", "--", "sh", "-c", script]);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("heaplab");
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let waits_to_be_reaped = || {
+        let recorder = read(place.path().join("recorder")).trim().to_owned();
+        let program = read(format!("/proc/{recorder}/task/{recorder}/children").into());
+        let is_ended = read(format!("/proc/{}/stat", program.trim()).into()).contains(") Z ");
+        is_ended.then_some(recorder)
+    };
+    let mut rounds = 0..3000;
+    let recorder = loop {
+        if let Some(recorder) = waits_to_be_reaped() {
+            break recorder;
+        }
+        rounds.next().expect("the program ends");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let listener = TcpListener::bind(address).expect("the port is free");
+    listener.accept().expect("heaplab tries whether it is ready");
+    std::thread::sleep(Duration::from_millis(500));
+    let kill = Command::new("kill").args(["-s", "CONT", &recorder]).status();
+    assert!(kill.is_ok(), "kill runs");
+    let output = running.wait_with_output().expect("heaplab ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the program exited by itself, with status 0"), "{said}");
+    assert_eq!((output.status.code(), place.path().join("loads").exists()), (Some(1), false), "{said}");
 }
 
 #[test]

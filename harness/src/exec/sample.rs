@@ -20,7 +20,7 @@ use super::message::{ExitStatus, Input, Job, Said, Told, Usage};
 use super::program::{Event, Keeper, Output, Role};
 use super::readiness::{Ready, accepts, pass_on};
 use super::series::Series;
-use super::tree::descendants;
+use super::tree::{descendants, runs_below};
 use crate::group::{Account, Group};
 
 /// Time between two samples of the process tree.
@@ -123,6 +123,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
         series: Series::default(),
         started: None,
         process: None,
+        recorder: None,
         ready: None,
         ended: None,
         gone: None,
@@ -166,6 +167,8 @@ struct Sampling<'a> {
     started: Option<Instant>,
     /// The program's process, which the load is told.
     process: Option<u32>,
+    /// The process of its recorder, if it has one.
+    recorder: Option<u32>,
     ready: Option<Duration>,
     ended: Option<(ExitStatus, Duration)>,
     /// When nothing of the tree remained, and what it had used.
@@ -233,6 +236,14 @@ impl Sampling<'_> {
         self.usage.is_none() && (self.ended.is_none() || self.is_in_background())
     }
 
+    /// Whether a recorded program has ended, with all that it started, before its recorder has.
+    fn is_only_recorder_left(&self) -> bool {
+        self.keeper
+            .as_ref()
+            .zip(self.recorder)
+            .is_some_and(|(keeper, recorder)| !runs_below(keeper.id(), recorder))
+    }
+
     fn read_account(&mut self) {
         let Some(group) = self.program.group else { return };
         let account = group.account().larger(&self.account.unwrap_or_default());
@@ -260,8 +271,9 @@ impl Sampling<'_> {
         match event {
             Event::Said(Role::Program, Said::Started(process)) => {
                 self.started = Some(Instant::now());
-                if self.program.announcement.is_none() {
-                    self.know(process)?;
+                match self.program.announcement {
+                    Some(_) => self.recorder = Some(process),
+                    None => self.know(process)?,
                 }
             }
             Event::Said(Role::Program, Said::NotStarted(_, what)) => {
@@ -313,7 +325,7 @@ impl Sampling<'_> {
     /// Records that the program is ready from now on.
     fn become_ready(&mut self) -> io::Result<()> {
         self.ready = Some(self.elapsed());
-        let waited_for = !self.finishing && self.lives();
+        let waited_for = !self.finishing && self.lives() && !self.is_only_recorder_left();
         if let (Some(load), true, Some(process)) = (&self.program.limits.load, waited_for, self.process) {
             let job = shell(load, &self.program.variant.label, Some(process));
             let keeper = Keeper::start(&job, Output::ToStderr, Role::Helper, self.sender.clone())?;

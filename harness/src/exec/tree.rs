@@ -106,6 +106,15 @@ pub(super) fn started_below(root: u32) -> BTreeMap<u32, Starter> {
     found
 }
 
+/// Whether a process below `root`, other than `except`, has not ended. One that waits to be reaped has.
+pub(super) fn runs_below(root: u32, except: u32) -> bool {
+    let runs = |process: u32| {
+        let stat = Process::new(process as i32).and_then(|entry| entry.stat());
+        stat.is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+    };
+    descendants(root).into_iter().any(|process| process != except && runs(process))
+}
+
 fn children(process: u32) -> ProcResult<Vec<(u32, Starter)>> {
     let mut children = Vec::new();
     for thread in Process::new(process as i32)?.tasks()? {
@@ -246,6 +255,24 @@ mod tests {
         drop(shell.stdin.take());
         assert!(shell.wait().expect("an end").success());
         assert_eq!(read_member(shell.id(), None), None);
+    }
+
+    #[test]
+    fn a_process_that_waits_to_be_reaped_does_not_run() {
+        // The shell becomes a program that reaps nothing.
+        let start = |script| Parent(Command::new("sh").args(["-c", script]).spawn().expect("a shell"));
+        let parent = start("sleep 1 & exec sleep 600");
+        let root = parent.0.id();
+        let child = loop {
+            if let Some(child) = descendants(root).first() {
+                break *child;
+            }
+        };
+        assert!(runs_below(root, root) && !runs_below(root, child));
+        while runs_below(root, root) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(descendants(root).contains(&child), "it is not reaped");
     }
 
     /// A process that is killed with all that it has started.
