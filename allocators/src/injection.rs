@@ -82,6 +82,16 @@ impl Injection {
     }
 }
 
+/// The program to which a process's link in `/proc` leads, also after its file was deleted or replaced: the kernel then
+/// marks the path.
+#[must_use]
+pub fn program_of_link(link: PathBuf) -> PathBuf {
+    match link.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(path) => OsStr::from_bytes(path).into(),
+        None => link,
+    }
+}
+
 /// What the probe found in one process, each time it loaded a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -148,7 +158,7 @@ impl Reports {
             let Some(process) = process else { continue };
             let report = Report {
                 process,
-                program: path(record[1]),
+                program: program_of_link(path(record[1])),
                 library: (!record[2].is_empty()).then(|| path(record[2])),
                 strays: String::from_utf8_lossy(record[3]).split_whitespace().map(str::to_owned).collect(),
             };
@@ -200,6 +210,8 @@ mod tests {
         assert_eq!(reports.by_process.len(), 2);
         let again = Reports::parse(b"12\0/a\0/l.so\0\x0012\0/a\0/m.so\0\0");
         assert_eq!(of(&again, 12, "/a").len(), 2, "a process may load a program again");
+        let deleted = Reports::parse(b"12\0/a (deleted)\0/l.so\0\0");
+        assert_eq!(of(&deleted, 12, "/a").len(), 1, "the same program as before");
         assert!(Reports::parse(b"").is_empty());
     }
 

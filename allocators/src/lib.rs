@@ -33,7 +33,7 @@ pub use environment::is_allocator_variable;
 pub use family::Family;
 pub use hash::hash_file;
 pub use identity::{Expectation, Loaded, c_library_version, identify};
-pub use injection::{Injection, PROBE_FILE_VARIABLE, Report, Reports};
+pub use injection::{Injection, PROBE_FILE_VARIABLE, Report, Reports, program_of_link};
 pub use process::CPUS_VARIABLE;
 pub use purge::{has_timers, purge, purge_thread};
 pub use readback::{Proof, Verdict};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use heaplab_allocators::program_of_link;
 use heaplab_allocators::registry::PROBE_LIBRARY;
 
 use super::tree::{Image, Member, read_program};
@@ -123,6 +124,7 @@ impl Census {
 
     /// Counts a process of the tree, unless it loads another program or exits meanwhile.
     pub(super) fn count(&mut self, member: &Member, program: PathBuf) {
+        let program = program_of_link(program);
         let (process, image) = (member.process, member.image);
         let read = (program.clone(), image);
         let executed = Executed { process, inner: member.inner, program, image };

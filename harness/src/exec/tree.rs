@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use heaplab_allocators::program_of_link;
 use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use procfs::process::{Process, Stat, StatFlags, StatM};
@@ -166,7 +167,7 @@ pub(super) fn read_member(process: u32, starter: Option<Starter>) -> Option<Memb
 /// The program that a process runs, and the exec that it is of; none if it has exited.
 pub(super) fn read_program(process: u32) -> Option<(PathBuf, Image)> {
     let entry = Process::new(process as i32).ok()?;
-    Some((entry.exe().ok()?, image(&entry.stat().ok()?)))
+    Some((program_of_link(entry.exe().ok()?), image(&entry.stat().ok()?)))
 }
 
 fn image(stat: &Stat) -> Image {

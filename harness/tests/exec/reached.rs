@@ -46,3 +46,10 @@ fn a_process_in_a_namespace_is_judged_by_its_own_report() {
     let (sample, code) = sample(&[&namespace[..], &["sh", "-c", script]].concat());
     assert_eq!((column(&sample, "status"), code), ("ok", Some(0)), "{sample:?}");
 }
+
+#[test]
+fn a_program_that_is_deleted_while_it_runs_is_reached() {
+    let script = "cp \"$(command -v sleep)\" ./own; ./own 1 & ./own 0.3; rm own; wait";
+    let (sample, code) = sample(&["sh", "-c", script]);
+    assert_eq!((column(&sample, "status"), code), ("ok", Some(0)), "{sample:?}");
+}
