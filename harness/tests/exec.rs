@@ -2,6 +2,7 @@
 //! left behind.
 
 mod input;
+mod keeper;
 mod reached;
 mod tree;
 

@@ -4,6 +4,7 @@
 //! ever started; it reaps them, so that their CPU time adds up in its own account; and it kills them when it is
 //! told to or when heaplab is gone. The standard streams of the program are its own. It measures nothing.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
@@ -54,11 +55,14 @@ pub fn main() -> Result<(), String> {
     let program = match start(&job) {
         Ok(program) => program,
         Err(error) => {
-            let said = Said::NotStarted(error.raw_os_error().unwrap_or(0), error.to_string());
-            return send(&mut stream, &said).map_err(failed("tell heaplab"));
+            // If heaplab is gone, nobody needs to know.
+            let _ =
+                send(&mut stream, &Said::NotStarted(error.raw_os_error().unwrap_or(0), error.to_string()));
+            return Ok(());
         }
     };
-    send(&mut stream, &Said::Started(program.id())).map_err(failed("tell heaplab"))?;
+    // If heaplab is gone, the other thread kills the program.
+    let _ = send(&mut stream, &Said::Started(program.id()));
     let program = Arc::new(Mutex::new(Some(program)));
     let obeyed = Arc::clone(&program);
     std::thread::spawn(move || obey(&mut listener, &obeyed));
@@ -167,21 +171,21 @@ fn obey(listener: &mut BufReader<UnixStream>, program: &Mutex<Option<Child>>) {
                     send_signal(program.id(), Signal::TERM);
                 }
             }
-            Ok(Some(Told::TerminateAll)) => signal_all(Signal::TERM),
+            Ok(Some(Told::TerminateAll)) => signal_all(Signal::TERM, &BTreeSet::new()),
             Ok(Some(Told::End) | None) | Err(_) => break,
         }
     }
     // This loop ends with the process, when the other thread finds no child.
     loop {
-        signal_all(Signal::KILL);
+        signal_all(Signal::KILL, &BTreeSet::new());
         std::thread::sleep(KILL_AGAIN);
     }
 }
 
-/// Sends a signal to every process below this one.
-pub(super) fn signal_all(signal: Signal) {
-    for process in descendants(std::process::id()) {
-        send_signal(process, signal);
+/// Sends a signal to every process below this one, except `spared`.
+pub(super) fn signal_all(signal: Signal, spared: &BTreeSet<u32>) {
+    for process in descendants(std::process::id()).difference(spared) {
+        send_signal(*process, signal);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One sample: the program is started, sampled until it or its load ends, stopped, and judged.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -96,6 +97,7 @@ pub struct Execution {
 /// Heaplab's own part fails. A program that fails is a sample.
 pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Option<Execution>> {
     set_child_subreaper(Some(getpid()))?;
+    let others = descendants(std::process::id());
     let (sender, events) = channel();
     let waits_for_line = matches!(program.limits.ready, Some(Ready::Line(_)));
     let output = match (waits_for_line, program.to_stderr) {
@@ -116,6 +118,7 @@ pub fn take_sample(program: &Program<'_>, stop: &AtomicBool) -> io::Result<Optio
     let streams = pass_streams(program, &mut keeper, &sender);
     let mut sampling = Sampling {
         program,
+        others,
         keeper: Some(keeper),
         load: None,
         sender,
@@ -159,6 +162,8 @@ fn pass_streams(program: &Program<'_>, keeper: &mut Keeper, sender: &Sender<Even
 /// A sample that is being taken.
 struct Sampling<'a> {
     program: &'a Program<'a>,
+    /// The processes that heaplab had started before, such as watchers.
+    others: BTreeSet<u32>,
     keeper: Option<Keeper>,
     load: Option<Keeper>,
     sender: Sender<Event>,
@@ -385,7 +390,8 @@ impl Sampling<'_> {
         let wall = ended.unwrap_or_else(|| self.elapsed());
         let at_end = self.series.readings.last().unwrap_or_default();
         self.load = None;
-        let mut warnings = self.end_tree()?;
+        // Without their keeper nothing is heard of the processes.
+        let mut warnings = if matches!(cause, Cause::Lost) { Vec::new() } else { self.end_tree()? };
         if let Err(why) = self.series.finish() {
             warnings.push(format!(
                 "what its processes share is not known ({why}), so that its memory is their sum alone"
@@ -395,7 +401,7 @@ impl Sampling<'_> {
         self.keeper = None;
         if matches!(cause, Cause::Lost) {
             // Without their keeper they are our children.
-            signal_all(Signal::KILL);
+            signal_all(Signal::KILL, &self.others);
         }
         if matches!(cause, Cause::Stopped) {
             return Ok(None);
