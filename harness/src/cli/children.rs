@@ -1,6 +1,7 @@
 //! The hidden commands that heaplab itself starts: a worker, the process that warms memory for it, calls to be
-//! recorded, a keeper, the watchers of a control group and of reports, and the probe, which says as JSON which allocator serves its
-//! process and which of the settings it accepted. The probe runs once for each variant, in the variant's environment.
+//! recorded, a keeper, the watchers of a control group and of reports, and the probe, which says as JSON which
+//! allocator serves its process and which of the settings it accepted. The probe runs once for each variant, in the
+//! variant's environment.
 
 use std::io::Write;
 use std::path::Path;

@@ -131,16 +131,16 @@ impl<'a> Lines<'a> {
         if self.inside_long {
             self.skip_rest()?;
         }
-        let Some((length, behind)) = self.find_end()? else { return Ok(None) };
-        if length == behind && self.exhausted {
-            self.start += behind;
+        let Some((length, consumed)) = self.find_end()? else { return Ok(None) };
+        if length == consumed && self.exhausted {
+            self.start += consumed;
             self.is_cut = true;
             return Ok(None);
         }
         self.last = self.start..self.start + length;
-        self.start += behind;
+        self.start += consumed;
         self.number += 1;
-        self.inside_long = length == behind;
+        self.inside_long = length == consumed;
         Ok(Some(if self.inside_long { Taken::Part } else { Taken::Whole }))
     }
 

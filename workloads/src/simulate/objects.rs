@@ -140,7 +140,7 @@ impl Run {
         if let Some(exact) = &table.exact {
             return self.draw_exact(exact, random, count, room);
         }
-        let (mut added, mut containers, mut behind) = (0, 0, None);
+        let (mut added, mut containers, mut left_over) = (0, 0, None);
         let counts = self.counts.get_or_insert_with(|| Box::new([0; SLOTS]));
         'drawing: while added < count {
             let indices = random.indices();
@@ -160,7 +160,7 @@ impl Run {
                 }
                 let container = u64::from(slot >= CLASSES);
                 if slot >= SLOTS || containers + container > room {
-                    behind = Some(table.drawn(index));
+                    left_over = Some(table.drawn(index));
                     break 'drawing;
                 }
                 containers += container;
@@ -169,7 +169,7 @@ impl Run {
             }
         }
         self.objects += added;
-        (added, containers, behind)
+        (added, containers, left_over)
     }
 
     /// The same with each object drawn by itself.
@@ -180,13 +180,13 @@ impl Run {
         count: u32,
         room: u64,
     ) -> (u32, u64, Option<Drawn>) {
-        let (mut added, mut containers, mut behind) = (0, 0, None);
+        let (mut added, mut containers, mut left_over) = (0, 0, None);
         let counts = self.counts.get_or_insert_with(|| Box::new([0; SLOTS]));
         while added < count {
             let (drawn, slot) = exact.draw(random);
             let container = u64::from(drawn.kind == Kind::Container);
             if !drawn.is_small || containers + container > room {
-                behind = Some(drawn);
+                left_over = Some(drawn);
                 break;
             }
             containers += container;
@@ -194,7 +194,7 @@ impl Run {
             added += 1;
         }
         self.objects += added;
-        (added, containers, behind)
+        (added, containers, left_over)
     }
 
     /// Adds an object of `class`.
@@ -237,10 +237,10 @@ mod tests {
         let (mut run, mut random) = (Run::default(), Random::new(1, 0));
         let (mut drawn, mut containers, mut large, mut large_containers) = (0, 0, 0, 0);
         while drawn < DRAWS {
-            let (added, of_these, behind) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
+            let (added, of_these, left_over) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
             drawn += added;
             containers += of_these;
-            if let Some(object) = behind {
+            if let Some(object) = left_over {
                 assert!(!object.is_small && object.size > 256);
                 drawn += 1;
                 large += 1;
@@ -265,10 +265,10 @@ mod tests {
             let (mut run, mut random) = (Run::default(), Random::new(1, 0));
             let (mut drawn, mut containers, mut large_containers, mut rare) = (0, 0, 0, 0);
             while drawn < DRAWS {
-                let (added, of_these, behind) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
-                drawn += added + u32::from(behind.is_some());
+                let (added, of_these, left_over) = run.draw(&table, &mut random, DRAWS - drawn, u64::MAX);
+                drawn += added + u32::from(left_over.is_some());
                 containers += of_these;
-                if let Some(object) = behind {
+                if let Some(object) = left_over {
                     assert!(!object.is_small);
                     large_containers += u64::from(object.kind == Kind::Container);
                     rare += u64::from(object.size == 1_000_000);
@@ -286,9 +286,9 @@ mod tests {
         let table = ObjectTable::new(&definition().parsed, &bare_heap());
         let (mut run, mut random) = (Run::default(), Random::new(1, 0));
         for _ in 0..100 {
-            let (added, containers, behind) = run.draw(&table, &mut random, 50, u64::MAX);
+            let (added, containers, left_over) = run.draw(&table, &mut random, 50, u64::MAX);
             assert_eq!((added, containers), (0, 0));
-            assert!(behind.is_some_and(|object| !object.is_small));
+            assert!(left_over.is_some_and(|object| !object.is_small));
         }
     }
 
@@ -297,8 +297,8 @@ mod tests {
         let table = ObjectTable::new(&definition().parsed, &python_heap());
         let (mut run, mut random) = (Run::default(), Random::new(1, 0));
         for room in [0, 1, 7] {
-            let (added, containers, behind) = run.draw(&table, &mut random, 1000, room);
-            assert_eq!((containers, behind.map(|object| object.kind)), (room, Some(Kind::Container)));
+            let (added, containers, left_over) = run.draw(&table, &mut random, 1000, room);
+            assert_eq!((containers, left_over.map(|object| object.kind)), (room, Some(Kind::Container)));
             assert!(u64::from(added) >= room);
         }
     }

@@ -65,14 +65,14 @@ impl Parser {
             let together = if self.growing.is_some() { 1 } else { RUN_MOST - self.run.objects() };
             let count = self.left.min(budget - calls).min(together.into()) as u32;
             let room = around.heap.container_room();
-            let (drawn, containers, behind) =
+            let (drawn, containers, left_over) =
                 self.run.draw(&around.tables.objects, around.objects, count, room);
             around.heap.count_containers(containers);
-            let made = u64::from(drawn) + u64::from(behind.is_some());
+            let made = u64::from(drawn) + u64::from(left_over.is_some());
             self.left -= made;
             calls += made;
             let growing = self.growing.take();
-            if let Some(object) = behind {
+            if let Some(object) = left_over {
                 self.make(thread, object, around);
             }
             calls += self.grow(thread, growing, around);

@@ -3,7 +3,7 @@
 //! A table has one size for each of equal parts of the draws. What is rarer than one part is not in it: a table whose
 //! shares of draws or of bytes are off is not used, and each size is drawn from the distribution itself. The
 //! distribution alone decides which. Empirical sizes are always drawn themselves: each stands for what was counted, and
-//! behind an interpreter's pools the rarest may be all that malloc sees.
+//! where an interpreter has pools for small objects, the rarest may be all that malloc sees.
 
 use super::distribution::{Shape, Sizes, Tails};
 use super::random::Random;
