@@ -79,7 +79,8 @@ impl Grid {
     fn draw(&self, columns: &[usize], least: &[u16], out: &mut dyn Write, style: Style) -> io::Result<()> {
         let mut table = Drawn::new();
         let cells = |row: &Vec<String>| -> Vec<String> {
-            columns.iter().filter_map(|at| row.get(*at)).map(|cell| units::hold(cell)).collect()
+            let cells = columns.iter().filter_map(|at| row.get(*at));
+            cells.map(|cell| if style.ruled { units::hold(cell) } else { cell.clone() }).collect()
         };
         table.set_header(cells(&self.header)).add_rows(self.rows.iter().map(cells));
         if style.ruled {
@@ -102,11 +103,11 @@ impl Grid {
         }
         let mut is_header = style.colour;
         for line in table.lines() {
-            let line = units::release(line.trim_end());
+            let line = line.trim_end();
             // The first column has that room too.
             let line = match style.ruled {
-                true => line.strip_prefix([' ', '─']).unwrap_or(&line),
-                false => &line,
+                true => units::release(line.strip_prefix([' ', '─']).unwrap_or(line)),
+                false => line.to_owned(),
             };
             is_header &= !line.starts_with('─');
             match is_header {
