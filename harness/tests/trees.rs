@@ -163,6 +163,18 @@ fn both_sides_of_a_pipeline_are_recorded_and_the_shell_does_not_stand_for_them()
     assert_eq!(named["gaps"], serde_json::json!([]), "naming a process selects it");
 }
 
+#[test]
+fn what_a_child_borrows_until_its_exec_is_its_parents_alone() {
+    let run = Recorded::hazard("lent.c", &[], &[]);
+    run.assert_unchanged();
+    let entries = manifest(run.directory.path());
+    let [parent, child] = &entries[..] else { panic!("two processes: {entries:?}") };
+    let share = |entry: &toml::Table| entry["memory_share"].as_float().expect("a share");
+    assert!(text(child, "program").ends_with("/sleep") && share(child) < 0.02, "{child:?}");
+    assert!(share(parent) > 0.98, "{parent:?}");
+    assert_eq!(run.trace()["gaps"], serde_json::json!([]), "the parent stands for the recording");
+}
+
 /// As in a container: its own root and PIDs, with heaplab as the first process.
 #[test]
 fn heaplab_records_as_the_first_process_of_a_container() {

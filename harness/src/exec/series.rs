@@ -1,15 +1,15 @@
 //! Reads a process tree over time, and computes what its processes have together: added up, and with shared pages
 //! counted once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::census::Census;
 use super::readings::{Point, Readings};
 use super::tree::{
     Member, Watched, descendants, ended_children_ticks, has_executed, proportional_bytes, read_member,
-    started_below,
 };
+use crate::sharing::family::started_below;
 use crate::sharing::{Sharing, cpu_time};
 
 /// Reading the proportional share takes at most one part in this many of the time.
@@ -78,7 +78,7 @@ impl Series {
         let mut share_cost = Duration::ZERO;
         self.watched.clear();
         self.census.begin(time);
-        let started = started_below(keeper);
+        let started: BTreeMap<_, _> = started_below(keeper).into_iter().collect();
         self.found = started.keys().copied().collect();
         let (mut unstarted, mut borrowing) = (BTreeSet::new(), BTreeSet::new());
         let mut resident = Vec::new();

@@ -3,14 +3,15 @@
 //! Side effects of a reading: about 60 us per process and, if the proportional share is read, `smaps_rollup`, during
 //! which the process cannot change its mappings. A process that exits meanwhile counts as nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use heaplab_allocators::program_of_link;
 use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
-use procfs::process::{Process, Stat, StatFlags, StatM};
-use procfs::{ProcError, ProcResult};
+use procfs::process::{Process, Stat};
+
+use crate::sharing::family::{self, Starter, is_borrowing, is_fork};
 
 /// Where a process's program and its stack begin. The kernel chooses both at an exec, and a fork keeps them, so they
 /// tell one exec from another. Both are 0 while the kernel is at it.
@@ -42,15 +43,6 @@ pub(super) struct Member {
     pub(super) threads: u64,
     /// User and system CPU time in clock ticks, including that of its exited children.
     pub(super) cpu_ticks: (u64, u64),
-}
-
-/// The thread that started a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Starter {
-    /// Its process.
-    pub(super) process: u32,
-    /// Its own number.
-    pub(super) thread: u32,
 }
 
 /// A process whose resident memory is read repeatedly.
@@ -86,25 +78,7 @@ impl Watched {
 
 /// The processes below `root`, without `root` itself.
 pub(super) fn descendants(root: u32) -> BTreeSet<u32> {
-    started_below(root).into_keys().collect()
-}
-
-/// The same, with the threads that started them.
-///
-/// The kernel lists a thread's children. PERF: so the cost of a reading depends on the size of the tree, not on the
-/// machine's.
-pub(super) fn started_below(root: u32) -> BTreeMap<u32, Starter> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![root];
-    while let Some(process) = open.pop() {
-        // A process that is gone has no children: they belong to the keeper now, and are found there.
-        for (child, starter) in children(process).unwrap_or_default() {
-            if found.insert(child, starter).is_none() {
-                open.push(child);
-            }
-        }
-    }
-    found
+    family::descendants(root).into_iter().collect()
 }
 
 /// Whether a process below `root`, other than `except`, has not ended. One that waits to be reaped has.
@@ -116,30 +90,14 @@ pub(super) fn runs_below(root: u32, except: u32) -> bool {
     descendants(root).into_iter().any(|process| process != except && runs(process))
 }
 
-fn children(process: u32) -> ProcResult<Vec<(u32, Starter)>> {
-    let mut children = Vec::new();
-    for thread in Process::new(process as i32)?.tasks()? {
-        let of_thread = thread.and_then(|thread| {
-            let starter = Starter { process, thread: thread.tid as u32 };
-            Ok(thread.children()?.into_iter().map(move |child| (child, starter)))
-        });
-        match of_thread {
-            Ok(found) => children.extend(found),
-            // A thread that has exited meanwhile.
-            Err(ProcError::NotFound(_) | ProcError::Io(..)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(children)
-}
-
 /// What a process uses now; none if it has exited.
 pub(super) fn read_member(process: u32, starter: Option<Starter>) -> Option<Member> {
     const KIB: u64 = 1024;
     let entry = Process::new(process as i32).ok()?;
     let mut stat = entry.stat().ok()?;
     let mut status = entry.status().ok()?;
-    let mut is_borrowing = is_fork(stat.flags) && starter.is_some_and(|starter| borrows(&entry, starter));
+    let mut is_borrowing =
+        is_fork(stat.flags) && starter.is_some_and(|starter| is_borrowing(process, starter));
     if is_fork(stat.flags) {
         // NOTE: if it has executed a program meanwhile, what was read belongs partly to the fork.
         let after = entry.stat().ok()?;
@@ -175,38 +133,10 @@ fn image(stat: &Stat) -> Image {
     if image.0 == 0 || image.1 == 0 { (0, 0) } else { image }
 }
 
-/// Whether a process was forked and has executed no program since.
-fn is_fork(flags: u32) -> bool {
-    StatFlags::from_bits_truncate(flags).contains(StatFlags::PF_FORKNOEXEC)
-}
-
 /// Whether a process has executed a program, as far as it is still there.
 pub(super) fn has_executed(process: u32) -> bool {
     let stat = Process::new(process as i32).and_then(|entry| entry.stat());
     stat.is_ok_and(|stat| !is_fork(stat.flags))
-}
-
-/// Whether a fork runs in the memory of the thread that started it.
-///
-/// That thread waits in the kernel, uninterruptibly, for as long as the fork does, and both processes have the same
-/// figures. A real fork has other figures from its start: it maps files anew, and the kernel does not copy their pages.
-/// The thread may not be waiting yet; then all figures must be the same. `kcmp` would be exact, but sandboxes refuse it.
-fn borrows(fork: &Process, starter: Starter) -> bool {
-    let read = || -> ProcResult<bool> {
-        let parent = Process::new(starter.process as i32)?;
-        let state = parent.task_from_tid(starter.thread as i32)?.stat()?.state;
-        let (own, of_parent) = (fork.statm()?, parent.statm()?);
-        Ok(match state {
-            'D' => (own.size, own.shared) == (of_parent.size, of_parent.shared),
-            'R' => {
-                let all = |statm: StatM| (statm.size, statm.resident, statm.shared, statm.data);
-                all(own) == all(of_parent)
-            }
-            _ => false,
-        })
-    };
-    // Whoever has exited shares nothing any more.
-    read().unwrap_or(false)
 }
 
 /// CPU time of a process's exited children, in clock ticks: user and system.
@@ -225,6 +155,7 @@ pub(super) fn proportional_bytes(process: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sharing::family::started_below;
     use rustix::process::{Pid, Signal, kill_process};
     use std::process::{Child, Command, Stdio};
 

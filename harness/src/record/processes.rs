@@ -14,6 +14,7 @@ use super::images::{Images, Page};
 use super::shared::SharedOverTime;
 use super::tree::{self, Member};
 use crate::sharing::Sharing;
+use crate::sharing::family::{Starter, is_borrowing, started_below};
 
 /// An unchanged figure is stored at least this often.
 const RESIDENT_MOST: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub(super) struct Process {
     /// Why the program that it runs is not recorded.
     pub(super) not_recorded: Option<String>,
     pub(super) images: Vec<ImageId>,
+    /// What started it, for as long as it may run in that process's memory.
+    lender: Option<Starter>,
     pub(super) peak_bytes: u64,
     statm: File,
     /// That of a thread, where the first one has exited before the others.
@@ -83,9 +86,9 @@ impl Processes {
 
     /// Adds new descendants of this process.
     pub(super) fn find(&mut self, elapsed: Duration) {
-        for number in tree::descendants(std::process::id()) {
+        for (number, starter) in started_below(std::process::id()) {
             if self.running(number).is_none()
-                && let Some(process) = Process::open(number, elapsed)
+                && let Some(process) = Process::open(number, starter, elapsed)
             {
                 self.all.push(process);
             }
@@ -145,7 +148,7 @@ impl Processes {
 
     /// Reads what the processes share, if it is time.
     pub(super) fn read_shared(&mut self, elapsed: Duration) {
-        let running = self.all.iter().filter(|process| process.ended.is_none());
+        let running = self.all.iter().filter(|process| process.ended.is_none() && process.lender.is_none());
         if let Some(shared) = self.sharing.sample(elapsed, running.map(|process| process.member.number)) {
             self.shared.push(elapsed, shared);
         }
@@ -236,12 +239,12 @@ impl Processes {
 
 impl Process {
     /// None for a process that has exited and waits to be reaped.
-    fn open(number: u32, elapsed: Duration) -> Option<Process> {
-        let process = Process::read(number, elapsed)?;
+    fn open(number: u32, starter: Starter, elapsed: Duration) -> Option<Process> {
+        let process = Process::read(number, starter, elapsed)?;
         process.is_running().then_some(process)
     }
 
-    fn read(number: u32, elapsed: Duration) -> Option<Process> {
+    fn read(number: u32, starter: Starter, elapsed: Duration) -> Option<Process> {
         Some(Process {
             member: tree::read_member(number)?,
             began: elapsed,
@@ -252,6 +255,7 @@ impl Process {
             is_checked: false,
             not_recorded: None,
             images: Vec::new(),
+            lender: Some(starter),
             peak_bytes: 0,
             statm: File::open(format!("/proc/{number}/statm")).ok()?,
             of_thread: None,
@@ -360,10 +364,12 @@ impl Process {
         }
     }
 
-    /// Bytes of resident memory without file pages and shared pages; none once no thread runs. The file of the process
-    /// is that of its first thread, and cannot be read once the process was reaped: as long as it can, threads that are
-    /// found by the PID are the process's own.
+    /// Bytes of resident memory without file pages and shared pages: 0 while it runs in another process's memory, and
+    /// none once no thread runs. The file of the process is that of its first thread, and cannot be read once the
+    /// process was reaped: as long as it can, threads that are found by the PID are the process's own.
     fn resident_now(&mut self) -> Option<u64> {
+        // NOTE: before its figures are read, so that those of a process that executes a program meanwhile are its own.
+        self.lender = self.lender.filter(|lender| is_borrowing(self.member.number, *lender));
         let own = tree::read_statm(&self.statm)?;
         let figures = if own.pages > 0 {
             own
@@ -374,7 +380,7 @@ impl Process {
                 self.of_thread.as_ref().and_then(of_thread)
             })?
         };
-        Some(figures.anonymous * rustix::param::page_size() as u64)
+        Some(if self.lender.is_some() { 0 } else { figures.anonymous * rustix::param::page_size() as u64 })
     }
 }
 
@@ -392,7 +398,8 @@ mod tests {
 
     /// A process that exists: this one, under different PIDs.
     fn process(number: u32, inner: u32, parent: u32) -> Process {
-        let own = Process::open(std::process::id(), Duration::ZERO).expect("this process");
+        let starter = Starter { process: parent, thread: parent };
+        let own = Process::open(std::process::id(), starter, Duration::ZERO).expect("this process");
         Process { member: Member { number, inner, parent }, ..own }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! A process in its own PID namespace has a PID there, which it has for itself, and one here.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -18,28 +17,6 @@ pub(super) struct Member {
     pub(super) inner: u32,
     /// Its parent's PID here.
     pub(super) parent: u32,
-}
-
-/// The processes below `root`, without it, each after its parent.
-pub(super) fn descendants(root: u32) -> Vec<u32> {
-    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
-    let mut open = vec![root];
-    while let Some(process) = open.pop() {
-        for child in children(process) {
-            if known.insert(child) {
-                found.push(child);
-                open.push(child);
-            }
-        }
-    }
-    found
-}
-
-/// A process that is gone has no children: they are then this process's, and are found there.
-fn children(process: u32) -> Vec<u32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
-    lists.flat_map(|list| parse_numbers(&list)).collect()
 }
 
 /// The figures of a process's memory (`statm`) as a thread of it shows them that still runs; none if none does. Where
@@ -138,6 +115,7 @@ fn read_whole(number: u32, file: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sharing::family::descendants;
 
     #[test]
     fn anonymous_memory_is_what_is_resident_and_not_shared() {

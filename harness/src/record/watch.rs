@@ -23,7 +23,8 @@ use super::directory::Directory;
 use super::images::Images;
 use super::observer::Observer;
 use super::processes::{Process, Processes};
-use super::{RecordError, Settings, first_state, tree};
+use super::{RecordError, Settings, first_state};
+use crate::sharing::family::descendants;
 use crate::signals::{Sent, is_ignored};
 
 /// The interval at which the time is stored, which is the resolution of a recorded time.
@@ -425,7 +426,7 @@ fn pass_on(requests: &Requests, process: u32) -> bool {
     let asked = [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)];
     let asked = asked.into_iter().filter(|(flag, _)| flag.swap(false, Ordering::Relaxed));
     // What a process of the tree sends to its group, or to its parent, has reached whom it was meant for.
-    let is_foreign = |sender: u32| sender == 0 || !tree::descendants(std::process::id()).contains(&sender);
+    let is_foreign = |sender: u32| sender == 0 || !descendants(std::process::id()).contains(&sender);
     let sent = requests.sent.iter().filter(|(_, sent)| sent.take().is_some_and(is_foreign));
     let signals: Vec<Signal> =
         asked.map(|(_, signal)| signal).chain(sent.map(|(signal, _)| *signal)).collect();

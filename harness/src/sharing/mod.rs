@@ -6,6 +6,8 @@
 //! Recordings and runs of real programs sample it in the same way, so that predictions and reality are comparable. They
 //! differ in what they assume between a process's start or exit and the next sample.
 
+pub mod family;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
