@@ -233,8 +233,8 @@ impl Series {
 /// Memory of processes with shared pages counted once, from what others, or the same, shared when they were `asked`.
 ///
 /// A fork shares at most the `first_bytes` that it had of its parent's memory when it was first seen: if it has started
-/// since, what it has in addition is its own, and if it has exited since, the others share less by that. `resident` and `asked` are in order of
-/// processes.
+/// since, what it has in addition is its own, and if it has exited since, the others share less by that. `resident` and
+/// `asked` are in order of processes.
 fn count_once(
     resident: &[Resident],
     asked: &[Resident],

@@ -80,7 +80,7 @@ impl Stretch {
     }
 }
 
-/// Which block of each variant a plot over time shows.
+/// Which block of each variant a plot shows that is of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Every block has the same load: each variant's median.
@@ -97,25 +97,25 @@ impl Choice {
         match self {
             Choice::Median => format!("For each variant the block whose {figure} is the median."),
             Choice::Common(block) => format!(
-                "Each block has a load of its own: all lines are of block {block}, whose {figure} is nearest to the \
-                 median over all variants."
+                "Each block has a load of its own: of every variant block {block} is shown, whose {figure} is nearest to \
+                 the median over all variants."
             ),
             Choice::Apart => format!(
-                "Lines are of different loads: each block has its own, and none has an ok sample of every variant. For \
+                "Different loads are shown: each block has its own, and none has an ok sample of every variant. For \
                  each variant the block whose {figure} is the median."
             ),
         }
     }
 }
 
-/// What a plot over time shows of a workload.
+/// What such a plot shows of a workload.
 pub(super) struct Chosen {
     pub(super) choice: Choice,
     /// The index of a sample for each variant that has one.
     pub(super) places: BTreeMap<String, usize>,
 }
 
-/// Chooses the samples of a pass that a plot over time shows.
+/// Chooses the samples of a pass that such a plot shows.
 pub(super) fn choose(
     analysis: &Analysis<'_>,
     workload: &str,
@@ -210,21 +210,6 @@ pub(super) fn read(analysis: &Analysis<'_>, notes: &mut Vec<String>) -> Result<T
         },
     );
     Ok(Timelines { all: named.collect(), choices })
-}
-
-/// The index of the ok sample of a pass whose figure is the median, the lower of two.
-pub(super) fn median_sample(
-    analysis: &Analysis<'_>,
-    workload: &str,
-    variant: &str,
-    pass: Pass,
-    figure: fn(&Sample) -> Option<u64>,
-) -> Option<usize> {
-    let samples = analysis.ok_samples(workload, pass).filter(|(_, sample)| sample.variant == variant);
-    let mut figures: Vec<(u64, usize)> =
-        samples.filter_map(|(place, sample)| Some((figure(sample)?, place))).collect();
-    figures.sort_unstable();
-    figures.get(figures.len().saturating_sub(1) / 2).map(|&(_, place)| place)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, Look, MUTED, PAPER, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, Svg, WIDTH, draw};
-use super::super::timeline::median_sample;
+use super::super::timeline::choose;
 use super::super::{ReportError, units};
 use super::frame::{Bars, Key, MARGIN, SMALL, Subject, describe_flaws, legend, title};
 use crate::results::{Pass, Sample};
@@ -78,16 +78,17 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
             sample.pass == Pass::Memory && sample.workload == workload && sample.variant == variant
         })
     };
+    let shown = choose(analysis, workload, Pass::Memory, |_, sample| {
+        sample.at_resident_peak_resident_bytes.or(sample.at_peak_resident_bytes)
+    });
     let rows: Vec<(&str, Look, Option<Split>)> = analysis
         .variants
         .iter()
         .zip(looks)
         .filter(|(variant, _)| tried(variant))
         .map(|(variant, look)| {
-            let place = median_sample(analysis, workload, variant, Pass::Memory, |sample| {
-                sample.at_resident_peak_resident_bytes.or(sample.at_peak_resident_bytes)
-            });
-            (variant.as_str(), *look, place.and_then(|place| Split::of(&analysis.run.samples[place])))
+            let place = shown.places.get(variant);
+            (variant.as_str(), *look, place.and_then(|place| Split::of(&analysis.run.samples[*place])))
         })
         .collect();
     let splits = || rows.iter().filter_map(|(_, _, split)| *split);
@@ -98,10 +99,11 @@ pub(super) fn plot(subject: &Subject<'_>) -> Result<Option<Svg>, ReportError> {
         splits().map(|split| split.resident().saturating_add(split.untouched)).max().unwrap_or(0) as f64;
     let axis = Axis::new(max * 1.02, Unit::Bytes, 6);
     let svg = draw(path, |canvas| {
-        let subtitle = "What resident memory consists of when the most of it is resident; shorter is better. For \
-        each variant \
-                        the block whose resident memory is the median at that moment.";
-        let top = title(canvas, &format!("{workload}: fragmentation when the most is resident"), subtitle);
+        let subtitle = format!(
+            "What resident memory consists of when the most of it is resident; shorter is better. {}",
+            shown.choice.describe("resident memory at that moment")
+        );
+        let top = title(canvas, &format!("{workload}: fragmentation when the most is resident"), &subtitle);
         let grey = |at: usize| mix(MUTED, PAPER, LIGHTNESS[at]);
         let mut entries: Vec<(Key, String)> =
             (0..4).map(|at| (Key::Box(grey(at)), NAMES[at].to_owned())).collect();
