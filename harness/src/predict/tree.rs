@@ -45,9 +45,6 @@ pub struct TreePrediction {
     pub sum: Prediction,
     /// With shared pages counted once; none if it is not known what is shared.
     pub once: Option<Prediction>,
-    /// The share of the tree's memory over time that belongs to processes missing from the figures, from 0 to
-    /// 1.
-    pub missing_share: f64,
 }
 
 /// The recorded memory of the processes of a tree, counted in the same way.
@@ -139,51 +136,65 @@ fn predict_tree(
     found.notes.extend(describe_forked(tree, &sum, once.as_deref()));
     let before = found.all.len();
     let blocks = run.samples.iter().map(|sample| sample.block).max().map_or(0, |last| last + 1);
-    let mut missing: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    let of = |member: &RunTreeMember, variant: &str, block: u32| {
+        places.get(&(member.workload.as_str(), variant, block)).copied()
+    };
+    // A process whose memory could not be sampled had almost none over time.
+    let is_sampled = |member: &RunTreeMember| recorded_of(member).is_some();
+    let variants = || run.file.variants.iter().map(|variant| variant.label.as_str());
+    let is_never = |member: &&RunTreeMember| {
+        variants().all(|variant| (0..blocks).all(|block| of(member, variant, block).is_none()))
+    };
+    let never: Vec<&RunTreeMember> = tree.members.iter().filter(is_never).collect();
+    found.notes.extend(never.iter().filter(|member| is_sampled(member)).map(|member| {
+        format!(
+            "{}: nothing is predicted for {}, which had {:.1} % of the tree's memory: the tree's figures lack it under \
+             every variant, or are not there if more than {:.0} % is missing",
+            tree.name,
+            member.workload,
+            member.share.unwrap_or(1.0) * 100.0,
+            RunTree::MOST_MISSING_SHARE * 100.0
+        )
+    }));
+    let is_too_little = never.iter().any(|member| is_sampled(member))
+        && tree.missing_share + share_of(never.iter().copied()) > RunTree::MOST_MISSING_SHARE;
+    let mut lacking: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     let mut unknown_shares: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for variant in &run.file.variants {
+    for variant in variants().filter(|_| !is_too_little) {
         for block in 0..blocks {
-            let of = |member: &RunTreeMember| {
-                places.get(&(member.workload.as_str(), variant.label.as_str(), block)).copied()
-            };
-            let members: Vec<Option<&Prediction>> = tree.members.iter().map(of).collect();
+            let members: Vec<Option<&Prediction>> =
+                tree.members.iter().map(|member| of(member, variant, block)).collect();
             if members.iter().all(Option::is_none) {
                 continue;
             }
-            let without = || tree.members.iter().zip(&members).filter(|(_, found)| found.is_none());
-            // A process whose memory could not be sampled had almost none over time.
-            let sampled: Vec<&RunTreeMember> =
-                without().map(|(member, _)| member).filter(|member| recorded_of(member).is_some()).collect();
-            let missing_share = tree.missing_share + share_of(without().map(|(member, _)| member));
-            for member in &sampled {
-                missing.insert((&member.workload, &variant.label), member.share.unwrap_or(1.0));
-            }
-            if !sampled.is_empty() && missing_share > RunTree::MOST_MISSING_SHARE {
+            // NOTE: a tree without a process that it has elsewhere cannot be compared.
+            let lacks = |(member, found): &(&RunTreeMember, &Option<&Prediction>)| {
+                found.is_none() && is_sampled(member) && !never.contains(member)
+            };
+            if let Some((member, _)) = tree.members.iter().zip(&members).find(lacks) {
+                *lacking.entry((&member.workload, variant)).or_default() += 1;
                 continue;
             }
             let (sum, once) = add_up(tree, &members);
             let once = once.filter(|_| {
                 let unknown = find_unknown_share(tree, &members);
-                unknown_shares.extend(unknown.map(|member| (&*member.workload, &*variant.label)));
+                unknown_shares.extend(unknown.map(|member| (&*member.workload, variant)));
                 unknown.is_none()
             });
             found.all.push(TreePrediction {
                 tree: tree.name.clone(),
-                variant: variant.label.clone(),
+                variant: variant.to_owned(),
                 block,
                 sum: Prediction::of(sum, from),
                 once: once.map(|once| Prediction::of(once, from)),
-                missing_share,
             });
         }
     }
-    found.notes.extend(missing.into_iter().map(|((workload, variant), share)| {
+    found.notes.extend(lacking.into_iter().map(|((workload, variant), lacking)| {
         format!(
-            "{}: under {variant} nothing is predicted for {workload}, which had {:.1} % of the tree's memory: the tree's \
-             figures lack it, or are not there where more than {:.0} % would be missing",
-            tree.name,
-            share * 100.0,
-            RunTree::MOST_MISSING_SHARE * 100.0
+            "{}: under {variant} {lacking} of {blocks} blocks predict nothing for {workload}: the tree has no figures of \
+             them",
+            tree.name
         )
     }));
     found.notes.extend(unknown_shares.into_iter().map(|(workload, variant)| {

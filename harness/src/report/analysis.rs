@@ -76,7 +76,7 @@ impl<'r> Analysis<'r> {
         let trees = predict_trees(run, &predictions);
         notes.extend(trees.notes.iter().cloned());
         let mut figures = Figures::read(run, &latencies, &predictions);
-        figures.add_trees(&trees.all);
+        figures.add_trees(run, &trees.all);
         let mut summary = figures.rows(run, &workloads, &variants, baseline.as_deref(), &latencies);
         for tree in &run.file.trees {
             summary.extend(figures.tree_rows(&tree.name, &variants, baseline.as_deref()));

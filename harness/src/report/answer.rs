@@ -311,7 +311,7 @@ fn decide(
         analysis.baseline.as_deref().filter(|base| finished.iter().any(|entrant| entrant.variant == *base));
     let contest = Contest {
         best: best.variant,
-        next: next.variant,
+        others: rest.iter().map(|entrant| entrant.variant).collect(),
         against: baseline.filter(|base| *base != best.variant).unwrap_or(next.variant),
         value,
         least: "the lowest median",
@@ -352,12 +352,13 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
         }
     }
     means.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let (Some(&(best, _)), Some(&(next, _))) = (means.first(), means.get(1)) else {
+    let others: Vec<&str> = means.iter().skip(1).map(|(variant, _)| *variant).collect();
+    let (Some(&(best, _)), Some(&next)) = (means.first(), others.first()) else {
         return format!("{of}: only one variant was measured, and there is nothing to compare it with.");
     };
     let contest = Contest {
         best,
-        next,
+        others,
         against: analysis.baseline.as_deref().filter(|base| *base != best).unwrap_or(next),
         value: "in the geometric mean".to_owned(),
         least: "the lowest",
@@ -374,7 +375,8 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
 /// The best of several variants, and what it is compared with.
 struct Contest<'a> {
     best: &'a str,
-    next: &'a str,
+    /// The others, the best of them first.
+    others: Vec<&'a str>,
     /// The baseline or, if that is itself the best, the runner-up.
     against: &'a str,
     /// Its figure in words.
@@ -395,21 +397,26 @@ const DROWNED: &str = "the harness's share is too large a part of both";
 impl Contest<'_> {
     /// Names the best if a difference is shown, with its comparison to another.
     fn decide(&self, question: &Question, standing: impl Fn(&str) -> Standing) -> String {
-        let Contest { best, next, against, value, least } = self;
+        let Contest { best, others, against, value, least } = self;
         let Standing { ratio: of_against, is_drowned } = standing(against);
         let shown = of_against.as_ref().map(|ratio| verdict(ratio, NOISE_THRESHOLD));
         let measured = describe_ratio(of_against, against, question);
         match shown {
             Some(Verdict::Smaller) => {
-                let of_next = standing(next).ratio;
-                let close = of_next.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) != Verdict::Smaller);
-                let then = if next == against {
-                    String::new()
-                } else if close {
-                    format!("; no difference from the next, {next}, is shown")
-                } else {
-                    format!("; next is {next}")
+                let others = || others.iter().copied().filter(|other| other != against);
+                let is_behind = |other: &&str| {
+                    standing(other).ratio.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) == Verdict::Smaller)
                 };
+                let level: Vec<&str> = others().filter(|other| !is_behind(other)).collect();
+                if !level.is_empty() {
+                    return format!(
+                        "{best} has {least}, {value}, {measured}; no difference from {} is shown.",
+                        list_some(&level)
+                    );
+                }
+                // The second is named already if it is what the best was compared with.
+                let next = self.others.first().filter(|next| *next != against);
+                let then = next.map(|next| format!("; next is {next}")).unwrap_or_default();
                 format!("{best} {}: {value}, {measured}{then}.", question.best)
             }
             None if is_drowned => {
@@ -432,6 +439,16 @@ impl Contest<'_> {
             }
         }
     }
+}
+
+/// The first of several names, and how many others there are: "a, b, c and 4 others".
+fn list_some(names: &[&str]) -> String {
+    const MOST: usize = 3;
+    if names.len() <= MOST + 1 {
+        return units::names(names);
+    }
+    let others = format!("{} others", names.len() - MOST);
+    units::names(&[&names[..MOST], &[&*others]].concat())
 }
 
 fn describe_value(entrant: &Entrant<'_>, question: &Question) -> String {

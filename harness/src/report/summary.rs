@@ -1,6 +1,6 @@
 //! summary.csv: one row for each workload, variant, pass and metric.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heaplab_allocators::registry::FLOOR;
 use serde::{Deserialize, Serialize};
@@ -133,8 +133,21 @@ impl Figures {
         figures
     }
 
-    /// Adds the predictions of trees of processes.
-    pub(super) fn add_trees(&mut self, predictions: &[TreePrediction]) {
+    /// Adds the predictions of trees of processes. A block in which the sample of a process failed counts as failed.
+    pub(super) fn add_trees(&mut self, run: &Run, predictions: &[TreePrediction]) {
+        for tree in &run.file.trees {
+            let is_member = |sample: &&Sample| {
+                sample.pass == Pass::Memory
+                    && sample.status != Status::Ok
+                    && tree.members.iter().any(|member| member.workload == sample.workload)
+            };
+            let failed: BTreeSet<(&str, u32)> =
+                run.samples.iter().filter(is_member).map(|sample| (&*sample.variant, sample.block)).collect();
+            for (variant, _) in failed {
+                let key = (tree.name.clone(), variant.to_owned(), Pass::Memory);
+                *self.failed.entry(key).or_default() += 1;
+            }
+        }
         for found in predictions {
             let once = found.once.as_ref();
             let figures = [
@@ -161,7 +174,12 @@ impl Figures {
     ) -> Vec<SummaryRow> {
         let mut rows = Vec::new();
         for metric in TREE_PREDICTED {
-            let predicted = variants.iter().filter(|variant| self.values(tree, variant, metric).is_some());
+            if !variants.iter().any(|variant| self.values(tree, variant, metric).is_some()) {
+                continue;
+            }
+            let predicted = variants.iter().filter(|variant| {
+                self.values(tree, variant, metric).is_some() || self.failed(tree, variant, Pass::Memory) > 0
+            });
             rows.extend(
                 predicted.map(|variant| self.row(tree, variant, Pass::Memory, metric, baseline, None)),
             );

@@ -222,14 +222,15 @@ impl Opening {
         variants: Vec<RunVariant>,
         listener: Listener<'_>,
     ) -> Result<RunDirectory, SessionError> {
-        if let Some((directory, _)) = &self.resumed {
-            let mut run = RunDirectory::resume(directory)?;
-            run.file().check_unchanged(&described.workloads, &variants).map_err(|what| {
+        if let Some((directory, file)) = &self.resumed {
+            // NOTE: first, because resuming marks the run as unfinished.
+            file.check_unchanged(&described.workloads, &variants).map_err(|what| {
                 usage(format!(
                     "{}: {what}: what is measured now would not belong to it; start another run",
                     directory.display()
                 ))
             })?;
+            let mut run = RunDirectory::resume(directory)?;
             if let Some(differs) = &self.despite {
                 run.warn_if_mixed(format!(
                     "the samples before {} were measured by {differs}: what differs between samples may not be due to \

@@ -222,6 +222,30 @@ fn a_run_of_another_build_is_resumed_only_on_request() {
 }
 
 #[test]
+fn a_refused_resume_leaves_a_finished_run_as_it_is() {
+    let place = Place::new();
+    place.run(&["small.log", "--pass", "throughput", "--reps", "1", "-a", "ptmalloc2"]).success();
+    heaplab().current_dir(place.path("")).args(["pack", "out"]).assert().success();
+    // As if the allocator had been built anew.
+    change_run_file(&place, |text| {
+        let hash = text.lines().find(|line| line.starts_with("library_hash = ")).expect("a hash").to_owned();
+        text.replace(&hash, &format!("library_hash = \"{}\"", "0".repeat(64)))
+    });
+    let files = || {
+        let entries = fs::read_dir(place.path("out")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> =
+            entries.filter(|path| path.is_file()).map(|path| (fs::read(&path).unwrap(), path)).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    let assert = place.run(&["--resume"]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("would not belong to it"), "{stderr}");
+    assert!(files() == before, "it is not the run that it was");
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_no_worker_and_no_temporary_file() {
     let place = Place::new();
     let mut child = start_long_run(&place);
