@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::connection::{MOST_BEND, fit_connections, keys, line, loads};
 use super::need::Need;
-use crate::stats::{Interval, bca_interval, median, median_interval};
+use crate::results::metrics::resident_interval;
+use crate::stats::{Interval, bca_interval, median};
 
 /// Where a figure at a load comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -71,7 +72,7 @@ pub fn read_loads(needs: &[Need], asked: &[f64], non_heap_bytes: u64, seed: u64)
                 .iter()
                 .map(|load| {
                     let (n, middle) = (load.bytes.len() as u64, median(&load.bytes));
-                    row(load.connections, LoadSource::Measured, n, middle, median_interval(&load.bytes))
+                    row(load.connections, LoadSource::Measured, n, middle, resident_interval(&load.bytes))
                 })
                 .collect();
             for &load in asked.iter().filter(|load| !measured.contains(load)) {

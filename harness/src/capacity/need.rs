@@ -113,6 +113,7 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
     let predictions = predict(run)?;
     let mut points = read_points(run, predictions, notes)?;
     notes.append(&mut points.predictions.notes);
+    notes.extend(points.predictions.describe_recorded(run));
     let predicted = points.predicted_workloads(run);
     let mut needs: BTreeMap<(usize, usize), Need> = BTreeMap::new();
     let mut order = Order::new(run);

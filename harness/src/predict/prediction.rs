@@ -75,12 +75,46 @@ pub struct Predictions {
     pub of_samples: HashMap<usize, Prediction>,
     /// The recorded memory, by workload: the times and bytes that predictions are based on.
     pub recorded: Recorded,
+    /// The variant of each recorded workload that is the build it was recorded under: its predictions are the recording
+    /// in every block.
+    pub as_recorded: BTreeMap<String, String>,
     /// Models of recordings that state how many bytes their process has outside malloc, by workload.
     pub outside_malloc: BTreeMap<String, u64>,
     /// Why a recording has no prediction, in sentences.
     pub notes: Vec<String>,
     /// What predictions keep of their points.
     pub(super) moments: Moments,
+}
+
+impl Predictions {
+    /// The variant that a workload or a tree was recorded under; none if it is not known.
+    pub fn recorded_under(&self, run: &Run, name: &str) -> Option<&str> {
+        let tree = run.file.trees.iter().find(|tree| tree.name == name);
+        let of_tree = tree
+            .and_then(|tree| tree.members.iter().find_map(|member| self.as_recorded.get(&member.workload)));
+        of_tree.or_else(|| self.as_recorded.get(name)).map(String::as_str)
+    }
+
+    /// What of this is one recording and no sample of starts of the program, in sentences.
+    pub(crate) fn describe_recorded(&self, run: &Run) -> Vec<String> {
+        let members = || run.file.trees.iter().flat_map(|tree| &tree.members);
+        let alone = self.as_recorded.keys().map(String::as_str);
+        let alone = alone.filter(|name| members().all(|member| member.workload != *name));
+        let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for name in alone.chain(run.file.trees.iter().map(|tree| &*tree.name)) {
+            if let Some(variant) = self.recorded_under(run, name) {
+                named.entry(variant).or_default().push(name);
+            }
+        }
+        let sentence = |(variant, names): (&str, Vec<&str>)| {
+            format!(
+                "memory under {variant} is that of the recording ({}), which is one start of the program: how starts differ \
+                 is in the other variants' figures, and not in its own",
+                names.join(", ")
+            )
+        };
+        named.into_iter().map(sentence).collect()
+    }
 }
 
 /// The recorded memory of a run's workloads, at the times at which it was sampled.
@@ -133,6 +167,7 @@ pub(super) fn predict_recordings(run: &Run) -> Result<Predictions, ResultsError>
                 continue;
             }
         };
+        predictions.as_recorded.insert(workload.clone(), base.clone());
         let places = replays.keys().filter(|place| run.samples[**place].workload == *workload);
         for &place in places {
             let block = run.samples[place].block;

@@ -299,6 +299,7 @@ fn describe_missing(tree: &RunTree) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::predict::prediction::Inherited;
+    use crate::results::{RunFile, RunVariant, Sample};
 
     fn prediction(points: &[(u64, u64)]) -> Prediction {
         Prediction::of(points.iter().copied().map(MemoryPoint::from).collect(), 0)
@@ -343,5 +344,52 @@ mod tests {
         assert!(said.contains("2 of its processes") && said.contains("had about 4.0 %"), "{said}");
         assert_eq!(describe_unsampled(&tree, &[Some(&known); 4]), None);
         assert_eq!(share_of([of(7, None)].iter()), 1.0, "of one whose share is not known it may be all");
+    }
+    const RUN: &str = "schema = 2\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\n[options]\n\
+                       seed = \"1\"\npasses = []\nreps = 1\n";
+
+    /// A tree of two processes under variants a and b in two blocks; `is_predicted` by variant, block and process.
+    fn found(is_predicted: impl Fn(&str, u32, usize) -> bool) -> TreePredictions {
+        let of = |start_ns, share| RunTreeMember { share: Some(share), ..member(start_ns, start_ns, 10) };
+        let members = vec![of(0, 0.94), of(5, 0.06)];
+        let variants =
+            ["a", "b"].map(|label| RunVariant { label: label.to_owned(), ..RunVariant::default() });
+        let tree = RunTree { name: "x.tree".to_owned(), members: members.clone(), ..RunTree::default() };
+        let mut file: RunFile = toml::from_str(RUN).expect("a run");
+        (file.trees, file.variants) = (vec![tree], variants.to_vec());
+        let mut predictions = Predictions::default();
+        let mut samples = Vec::new();
+        for (at, member) in members.iter().enumerate() {
+            predictions.recorded.insert(member.workload.clone(), vec![MemoryPoint::from((0, 50))]);
+            for (variant, block) in ["a", "b"].into_iter().flat_map(|variant| [(variant, 0), (variant, 1)]) {
+                if is_predicted(variant, block, at) {
+                    predictions.of_samples.insert(samples.len(), prediction(&[(0, 100)]));
+                }
+                let (workload, variant) = (member.workload.clone(), variant.to_owned());
+                samples.push(Sample { workload, variant, block, pass: Pass::Memory, ..Sample::default() });
+            }
+        }
+        let run = Run { directory: "x".into(), file, samples, notes: Vec::new() };
+        predict_trees(&run, &predictions)
+    }
+
+    #[test]
+    fn a_tree_is_predicted_where_all_of_its_processes_are() {
+        let blocks = |found: &TreePredictions| -> Vec<(String, u32, u64)> {
+            found.all.iter().map(|it| (it.variant.clone(), it.block, it.sum.peak_bytes)).collect()
+        };
+        let of = |variant: &str, block, bytes| (variant.to_owned(), block, bytes);
+        let whole = found(|_, _, _| true);
+        assert_eq!(blocks(&whole), [of("a", 0, 200), of("a", 1, 200), of("b", 0, 200), of("b", 1, 200)]);
+        assert_eq!(whole.notes, [""; 0]);
+        // A small process that one sample lacks would make that variant's tree look small.
+        let lacking = found(|variant, block, at| (variant, block, at) != ("b", 1, 1));
+        assert_eq!(blocks(&lacking), [of("a", 0, 200), of("a", 1, 200), of("b", 0, 200)]);
+        assert!(lacking.notes[0].contains("under b 1 of 2 blocks predict nothing for of 5"), "{lacking:?}");
+        // One that none has is lacking everywhere.
+        let never = found(|_, _, at| at == 0);
+        assert_eq!(blocks(&never), [of("a", 0, 100), of("a", 1, 100), of("b", 0, 100), of("b", 1, 100)]);
+        assert!(never.notes[0].contains("nothing is predicted for of 5, which had 6.0 %"), "{never:?}");
+        assert_eq!(blocks(&found(|_, _, at| at == 1)), [], "most of the tree would be missing");
     }
 }

@@ -405,7 +405,9 @@ impl Contest<'_> {
             Some(Verdict::Smaller) => {
                 let others = || others.iter().copied().filter(|other| other != against);
                 let is_behind = |other: &&str| {
-                    standing(other).ratio.is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) == Verdict::Smaller)
+                    standing(other)
+                        .ratio
+                        .is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) == Verdict::Smaller)
                 };
                 let level: Vec<&str> = others().filter(|other| !is_behind(other)).collect();
                 if !level.is_empty() {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::analysis::Analysis;
 use super::growth::Growth;
+use super::units;
 use crate::results::{Pass, SampleKey};
 
 /// Marks a figure that does not come only from whole samples; explained below the table.
@@ -84,8 +85,7 @@ impl Flaws {
     pub(super) fn count(&self) -> String {
         let mut parts = vec![match *self {
             Flaws { all: 0, .. } => "-".to_owned(),
-            Flaws { all, failed: 0, .. } => all.to_string(),
-            Flaws { all, failed, .. } => format!("{} of {all}", all - failed),
+            Flaws { all, failed, .. } => units::samples(all - failed, failed),
         }];
         parts.extend((self.cold > 0).then(|| format!("{} cold", self.cold)));
         parts.extend(self.growth.map(|_| GROWING.to_owned()));

@@ -1,7 +1,8 @@
 //! The memory that a run's plan uses and its report answers with: the same figure in `plan`, `report` and `validate`.
 
 use crate::capacity::{Basis, Capacity, Need};
-use crate::stats::{Ratio, median, median_interval, paired_ratio};
+use crate::results::metrics::resident_interval;
+use crate::stats::{Ratio, median, paired_ratio};
 
 /// A variant that finished every sample, with its figure.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ impl PlannedMemory {
                 variant: &need.variant,
                 n: values.len(),
                 median: median(&values)?,
-                interval: median_interval(&values).map(|interval| (interval.low, interval.high)),
+                interval: resident_interval(&values).map(|interval| (interval.low, interval.high)),
             })
         });
         entrants.collect()

@@ -79,6 +79,8 @@ impl SummaryRow {
 pub(super) struct Figures {
     values: HashMap<(String, String), HashMap<String, Values>>,
     failed: HashMap<(String, String, Pass), u64>,
+    /// Workloads and trees with the variant that they were recorded under.
+    as_recorded: BTreeMap<String, String>,
     /// Every metric's name and pass, in the order of summary.csv.
     metrics: Vec<(String, Pass)>,
     /// Seed of the resamples.
@@ -88,7 +90,14 @@ pub(super) struct Figures {
 impl Figures {
     /// Reads all metrics from the ok samples.
     pub(super) fn read(run: &Run, latencies: &Latencies, predictions: &Predictions) -> Figures {
-        let mut figures = Figures { seed: run.file.options.seed, ..Figures::default() };
+        let trees = run.file.trees.iter().map(|tree| &tree.name);
+        let recorded = predictions
+            .as_recorded
+            .keys()
+            .chain(trees)
+            .filter_map(|name| Some((name.clone(), predictions.recorded_under(run, name)?.to_owned())));
+        let as_recorded = recorded.collect();
+        let mut figures = Figures { seed: run.file.options.seed, as_recorded, ..Figures::default() };
         let (harness, is_net) = (find_harness(run), Speed::of(run).is_net());
         let of_samples: Vec<Metric> = metrics().collect();
         for (place, sample) in run.samples.iter().enumerate() {
@@ -299,7 +308,10 @@ impl Figures {
     ) -> SummaryRow {
         let values: Vec<f64> =
             self.values(workload, variant, metric).into_iter().flat_map(BTreeMap::values).copied().collect();
-        let interval = interval_of(metric, &values);
+        // One recording, however often it was replayed: nothing is known of other starts of the program.
+        let is_one = (PREDICTED.contains(&metric) || TREE_PREDICTED.contains(&metric))
+            && self.as_recorded.get(workload).is_some_and(|recorded| recorded == variant);
+        let interval = interval_of(metric, &values).filter(|_| !is_one);
         let base = baseline.filter(|base| *base != variant);
         let ratio = base.and_then(|base| self.ratio(workload, variant, base, metric));
         let drowned =

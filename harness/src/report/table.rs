@@ -114,7 +114,7 @@ fn tree_grid(analysis: &Analysis<'_>, tree: &str) -> Grid {
         let median = |metric| cell(row(metric).and_then(|row| row.median), units::bytes);
         vec![
             variant.clone(),
-            row(sum_peak).map_or(0, |row| row.n).to_string(),
+            row(sum_peak).map_or_else(String::new, |row| units::samples(row.n, row.failed)),
             median(once_peak),
             interval(row(once_peak), units::bytes),
             describe_ratio(analysis, variant, row(once_peak)),

@@ -136,6 +136,11 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", whole(number), if number == 1 { "" } else { "s" })
 }
 
+/// How many samples a figure is of and, if some failed, of how many.
+pub(crate) fn samples(ok: u64, failed: u64) -> String {
+    if failed == 0 { ok.to_string() } else { format!("{ok} of {}", ok.saturating_add(failed)) }
+}
+
 /// Odds; small ones as a power of ten, because a percentage would round them to 0.
 pub(crate) fn odds(odds: f64) -> String {
     if odds < 0.001 { format!("{odds:.0e}") } else { percent(odds) }

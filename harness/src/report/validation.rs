@@ -72,8 +72,8 @@ fn memory_grid(validation: &Validation) -> Grid {
             held.progress_error.map_or_else(|| "-".to_owned(), signed),
             held.null_error.map_or_else(|| "-".to_owned(), signed),
             held.heap_error.map_or_else(|| "-".to_owned(), signed),
-            count(held.replay_samples, held.replay_failed),
-            count(held.program_samples, held.program_failed),
+            units::samples(held.replay_samples, held.replay_failed),
+            units::samples(held.program_samples, held.program_failed),
         ]
     };
     Grid {
@@ -81,11 +81,6 @@ fn memory_grid(validation: &Validation) -> Grid {
         header: header.map(str::to_owned).to_vec(),
         rows: validation.memory.iter().map(row).collect(),
     }
-}
-
-/// How many samples a figure is of and, if some failed, of how many.
-fn count(samples: u64, failed: u64) -> String {
-    if failed == 0 { samples.to_string() } else { format!("{samples} of {}", samples + failed) }
 }
 
 /// A figure's name with how memory is counted.
@@ -116,8 +111,8 @@ fn cpu_grid(validation: &Validation) -> Grid {
             or_dash(held.error.map(signed)),
             or_dash(held.null_error.map(signed)),
             units::nanoseconds(held.replayed_ns),
-            count(held.replay_samples, held.replay_failed),
-            count(held.program_samples, held.program_failed),
+            units::samples(held.replay_samples, held.replay_failed),
+            units::samples(held.program_samples, held.program_failed),
         ]
     };
     let rows = validation.cpu.iter().map(row);

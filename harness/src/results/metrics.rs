@@ -105,7 +105,12 @@ const RESIDENT_RESOLUTION: f64 = 0.005;
 pub fn interval_of(metric: &str, values: &[f64]) -> Option<Interval> {
     let is_resident = metric.ends_with("_bytes")
         && ["resident_", "predicted_", "_once_", "_rss_", "_pss_"].iter().any(|word| metric.contains(word));
-    if is_resident { middle_interval(values, RESIDENT_RESOLUTION) } else { median_interval(values) }
+    if is_resident { resident_interval(values) } else { median_interval(values) }
+}
+
+/// The interval of resident memory, from its values in blocks, as that of [`interval_of`].
+pub(crate) fn resident_interval(values: &[f64]) -> Option<Interval> {
+    middle_interval(values, RESIDENT_RESOLUTION)
 }
 
 /// Every metric, in the order of summary.csv.
