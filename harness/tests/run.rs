@@ -1,6 +1,7 @@
 //! `heaplab run` as a process: what it measures, what it refuses, and what happens to faults.
 
 mod at_rest;
+mod calls;
 mod packed;
 mod stopping;
 

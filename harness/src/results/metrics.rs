@@ -127,7 +127,8 @@ pub(crate) fn metrics() -> impl Iterator<Item = Metric> {
         "context_switches_per_event" => |of| per_event(of, of.context_switches),
     );
     let of_replay = columns!(Throughput:
-        thread_start_ns, waits, wakeups, window_stalls, busy_ns, busy_system_ns, busy_off_cpu_ns, wait_ns,
+        thread_start_ns, waits, wakeups, window_stalls, busy_ns, busy_background_ns, busy_system_ns, busy_off_cpu_ns,
+        wait_ns,
     );
     let of_memory = columns!(Memory:
         requested_peak_bytes, requested_peak_reached_bytes, requested_mean_bytes, requested_end_bytes,

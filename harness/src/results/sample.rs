@@ -202,7 +202,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of any kind: it did not measure them.
-    pub(super) const LATER_COLUMNS: [&str; 60] = [
+    pub(super) const LATER_COLUMNS: [&str; 61] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "readings",
@@ -223,6 +223,7 @@ impl Sample {
         "stretch_once_peak_bytes",
         "latency_untimed_calls",
         "busy_ns",
+        "busy_background_ns",
         "busy_system_ns",
         "busy_off_cpu_ns",
         "wait_ns",

@@ -14,6 +14,7 @@ use heaplab_workloads::program::window::{Segment, Window};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::answer;
+use super::background::Background;
 use super::checkpoint::Checkpoints;
 use super::clock;
 use super::gate;
@@ -63,6 +64,8 @@ pub(super) struct Engine {
     pub(super) state: State,
     inboxes: Table<ThreadState>,
     pub(super) threads: Threads<Engine>,
+    /// What other threads work; none in a pass that does not measure busy time.
+    background: Option<Background>,
     runner: Runner,
     unfinished: Unfinished,
     forked: Forked,
@@ -82,6 +85,8 @@ pub(super) struct Spent {
     pub(super) usage: Usage,
     pub(super) thread_start_ns: u64,
     pub(super) clock_reads: u64,
+    /// CPU time of threads that are not the replay's; none if it is not known.
+    pub(super) background_ns: Option<u64>,
 }
 
 /// The state of the replay.
@@ -125,7 +130,9 @@ impl Engine {
             begin: None,
             end: None,
         };
+        let background = state.empty_span.is_some().then(Background::new).transpose()?;
         Ok(Engine {
+            background,
             strict: AtomicBool::new(job.info.order == Order::Strict),
             threads: Threads::new(job.info.thread_table)?,
             inboxes: Table::new(job.info.thread_table as usize)?,
@@ -155,6 +162,7 @@ impl Engine {
                 self.strict.store(true, Ordering::Relaxed);
             }
             self.threads.join_ended();
+            self.leave_out_caller();
             if self.shows_trace_time(phase) {
                 control.clock_base_ns = clock::make_virtual();
             }
@@ -375,9 +383,17 @@ impl Engine {
         control.begin = Some(self.spent());
     }
 
+    /// The calling thread's work is not the allocator's in the background.
+    fn leave_out_caller(&self) {
+        if let Some(background) = &self.background {
+            background.leave_out_caller();
+        }
+    }
+
     fn spent(&self) -> Spent {
         let (thread_start_ns, clock_reads) = (self.threads.start_ns(), clock::reads());
-        Spent { usage: Usage::read(), thread_start_ns, clock_reads }
+        let background_ns = self.background.as_ref().and_then(Background::cpu_ns);
+        Spent { usage: Usage::read(), thread_start_ns, clock_reads, background_ns }
     }
 
     /// Whether the allocator's clock shows the phase's own time. At a pace that keeps times the nudge takes
@@ -463,6 +479,7 @@ impl Engine {
 
 impl Body for Engine {
     fn run(&'static self, thread: u32) {
+        self.leave_out_caller();
         self.replay_segments(thread, &mut self.state.local(), &mut 0);
     }
 }

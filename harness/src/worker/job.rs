@@ -227,8 +227,11 @@ macro_rules! measured_columns {
             wall_ns,
             /// Time spent in creating threads, a part of `wall_ns`.
             thread_start_ns,
-            /// CPU time in the allocator's calls and first touches, summed over threads, waits excluded (throughput pass).
+            /// CPU time in the allocator's calls and first touches, summed over threads, waits excluded, and of threads of
+            /// its own (throughput pass).
             busy_ns,
+            /// The part of it of threads that the allocator started.
+            busy_background_ns,
             /// The kernel's part of it, an estimate.
             busy_system_ns,
             /// Time in those calls and touches in which the thread did not run.

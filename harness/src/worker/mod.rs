@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods)] // harness/clippy.toml lists what reads the supplied clock
 
 mod answer;
+mod background;
 mod backing;
 mod calls;
 mod checkpoint;

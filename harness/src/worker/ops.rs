@@ -234,7 +234,7 @@ fn step<I: Instrument, const TOUCH: u8>(
         Code::FreeNull => {
             I::start(local);
             // SAFETY: freeing NULL does nothing.
-            unsafe { libc::free(ptr::null_mut()) };
+            unsafe { libc::free(unknown_null()) };
             I::called(local, &op);
         }
         Code::Work => {
@@ -252,6 +252,13 @@ fn step<I: Instrument, const TOUCH: u8>(
     }
     I::done(state, local);
     length
+}
+
+/// NULL, which the compiler does not know to be NULL: it would leave out `free(NULL)` and make `realloc(NULL, size)` a
+/// `malloc`.
+#[inline(always)]
+fn unknown_null() -> *mut c_void {
+    std::hint::black_box(ptr::null_mut())
 }
 
 #[inline(always)]
@@ -278,7 +285,7 @@ fn allocate<I: Instrument, const TOUCH: u8>(
         match op.code {
             Code::Malloc => libc::malloc(size),
             Code::Calloc => libc::calloc(1, size),
-            Code::ReallocNull => libc::realloc(ptr::null_mut(), size),
+            Code::ReallocNull => libc::realloc(unknown_null(), size),
             _ => aligned(op.alignment_log2, size),
         }
     };

@@ -145,6 +145,9 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
     if let Some((begin, end)) = usage {
         measured.thread_start_ns = Some(end.thread_start_ns - begin.thread_start_ns);
         measured.clock_reads = Some(end.clock_reads - begin.clock_reads);
+        // One that has ended meanwhile is not in the end's.
+        let background = end.background_ns.zip(begin.background_ns);
+        measured.busy_background_ns = background.map(|(end, begin)| end.saturating_sub(begin));
         let (begin, end) = (begin.usage, end.usage);
         measured.wall_ns = Some(end.real_ns - begin.real_ns);
         measured.cpu_user_ns = Some(end.user_ns.saturating_sub(begin.user_ns));
@@ -180,7 +183,8 @@ fn note_latency(engine: &Engine, reply: &mut Reply) {
 fn note_busy(engine: &Engine, measured: &mut Measured) {
     use std::sync::atomic::Ordering::Relaxed;
     let counts = &engine.state.counts;
-    let busy_ns = counts.busy_ns.load(Relaxed);
+    let background_ns = measured.busy_background_ns.unwrap_or(0);
+    let busy_ns = counts.busy_ns.load(Relaxed) + background_ns;
     measured.busy_ns = Some(busy_ns);
     measured.busy_off_cpu_ns = Some(counts.off_cpu_ns.load(Relaxed));
     measured.wait_ns = Some(counts.wait_ns.load(Relaxed));

@@ -86,6 +86,13 @@ pub(super) fn thread_cpu_ns() -> u64 {
     libc_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
 }
 
+/// CPU time that a thread of this process has used, in ns; none if there is no such thread.
+pub(super) fn cpu_ns_of(thread: i32) -> Option<u64> {
+    /// The kernel's number of a thread's own clock of run time.
+    const OF_THREAD: clockid_t = 4 | 2;
+    libc_ns((!thread << 3) | OF_THREAD)
+}
+
 /// A real clock that is read before anything that follows.
 fn read_before(clock: clockid_t) -> u64 {
     let now = libc_ns(clock).unwrap_or(0);
