@@ -23,7 +23,8 @@ pub(crate) fn judge_options(options: &[Setting], variables: &[(String, String)])
     let judge_one = |option: &Setting| match &listed {
         Ok(listed) => match judge(option, listed) {
             Verdict::Taken => {
-                huge_pages::judge(option).or_else(|| judge_range(option)).unwrap_or(Verdict::Taken)
+                let effect = huge_pages::judge(option).or_else(|| judge_range(option));
+                effect.or_else(|| judge_presence(option)).unwrap_or(Verdict::Taken)
             }
             other => other,
         },
@@ -78,10 +79,27 @@ fn judge(option: &Setting, listed: &str) -> Verdict {
     }
 }
 
+/// What the loader lists everywhere, and works only where something else is there.
+fn judge_presence(option: &Setting) -> Option<Verdict> {
+    let lacks = match option.name.as_str() {
+        "glibc.malloc.check" if c_library_minor() >= 34 => {
+            "malloc checks nothing without libc_malloc_debug.so.0, which would have to be preloaded"
+        }
+        "glibc.mem.tagging" if !cfg!(target_arch = "aarch64") => "this processor's memory has no tags",
+        _ => return None,
+    };
+    // The default changes nothing anywhere.
+    (parse_number(&option.value)? != 0).then(|| Verdict::WithoutEffect { reason: lacks.to_owned() })
+}
+
+/// The 36 of version 2.36.
+fn c_library_minor() -> u32 {
+    c_library_version().split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
+}
+
 /// The largest values that malloc takes, where the loader takes larger ones too.
 fn judge_range(option: &Setting) -> Option<Verdict> {
-    let version = c_library_version();
-    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0);
+    let (version, minor) = (c_library_version(), c_library_minor());
     let most = match option.name.as_str() {
         // From 2.42 on, threads can keep large blocks too.
         "glibc.malloc.tcache_max" if minor >= 42 => 4 << 20,
@@ -106,21 +124,29 @@ mod huge_pages {
             return None;
         }
         let mode = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-        let reserved = count_reserved().unwrap_or(0);
-        let reason = without_effect(parse_number(&option.value)?, &mode, reserved)?;
+        let value = parse_number(&option.value)?;
+        let reserved = size_bytes(value).and_then(count_reserved).unwrap_or(0);
+        let reason = without_effect(value, &mode, reserved)?;
         Some(Verdict::WithoutEffect { reason })
     }
 
-    /// Huge pages of all sizes that the system has or may make on demand.
-    fn count_reserved() -> Option<u64> {
-        let mut count = 0;
-        for size in std::fs::read_dir("/sys/kernel/mm/hugepages").ok()? {
-            for name in ["nr_hugepages", "nr_overcommit_hugepages"] {
-                let text = std::fs::read_to_string(size.as_ref().ok()?.path().join(name)).ok()?;
-                count += text.trim().parse::<u64>().ok()?;
-            }
+    /// The size that a value asks for: from 3 on it is the value, below it is the system's.
+    fn size_bytes(value: i128) -> Option<u64> {
+        if value > 2 {
+            return u64::try_from(value).ok();
         }
-        Some(count)
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    }
+
+    /// Huge pages of a size that the system has or may make on demand.
+    fn count_reserved(bytes: u64) -> Option<u64> {
+        let place = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", bytes / 1024);
+        let count = |name: &str| -> Option<u64> {
+            std::fs::read_to_string(format!("{place}/{name}")).ok()?.trim().parse().ok()
+        };
+        count("nr_hugepages")?.checked_add(count("nr_overcommit_hugepages")?)
     }
 
     /// Why a value changes nothing; none if it does.
@@ -134,7 +160,7 @@ mod huge_pages {
                  madvise, and it is {chosen}"
             )),
             _ if reserved > 0 => None,
-            _ => Some("the system has reserved no huge pages (vm.nr_hugepages is 0)".into()),
+            _ => Some("the system has reserved no huge pages of that size (vm.nr_hugepages is 0)".into()),
         }
     }
 }
@@ -196,6 +222,7 @@ mod tests {
             ("glibc.malloc.mxfast", "-1"),
             ("glibc.malloc.arena_max", "0"),
             ("glibc.malloc.arena_test", "0"),
+            ("glibc.malloc.check", "3"),
         ] {
             let found = verdict(name, value);
             assert!(matches!(found, Verdict::WithoutEffect { .. }), "{name}={value}: {found:?}");
@@ -206,6 +233,7 @@ mod tests {
             ("glibc.malloc.mxfast", "160"),
             ("glibc.malloc.trim_threshold", "-1"),
             ("glibc.malloc.top_pad", "0"),
+            ("glibc.malloc.check", "0"),
         ] {
             assert_eq!(verdict(name, value), Verdict::Taken, "{name}={value}");
         }

@@ -67,6 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a thread that is not the replay's")]
     fn what_other_threads_work_counts_and_the_own_does_not() {
         const MS: u64 = 1_000_000;
         let work = |ns: u64| {
