@@ -90,6 +90,19 @@ fn a_program_is_killed_at_its_limit_and_measured_below_it() {
 }
 
 #[test]
+fn a_program_that_something_else_kills_did_not_lack_memory() {
+    let place = tempfile::tempdir().expect("a directory");
+    let limit = ["exec", "--reps", "1", "-a", "ptmalloc2", "--memory-max", "1GiB", "-o", "out", "--"];
+    let killed = [&limit[..], &["sh", "-c", "sleep 0.2; kill -9 $$"]].concat();
+    if limited(place.path(), &killed).is_none() {
+        return;
+    }
+    let row = &samples(&place.path().join("out"))[0];
+    assert_eq!((row["status"].as_str(), row["group_oom_kills"].as_str()), ("crash", "0"), "{row:?}");
+    assert!(row["status_detail"].contains("not by the kernel for lack of memory"), "{row:?}");
+}
+
+#[test]
 fn a_replay_is_killed_at_its_limit() {
     let place = tempfile::tempdir().expect("a directory");
     let log: String = (0..4000).map(|at| format!("1: malloc 0x{:x} 65536\n", 0x10000 * (at + 1))).collect();

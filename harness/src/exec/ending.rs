@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::message::ExitStatus;
 use super::readiness::Ready;
+use crate::group::Account;
 
 /// When a sample ends, apart from the program's exit.
 #[derive(Debug, Clone)]
@@ -60,8 +61,13 @@ pub(super) enum Cause {
     Stopped,
 }
 
-/// What the end of a sample means and, if it is not a good end, why.
-pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String>) {
+/// What the end of a sample means and, if it is not a good end, why. `account` is that of the sample's own control
+/// group, which counts every kill for lack of memory.
+pub(super) fn describe(
+    cause: &Cause,
+    limits: &Limits,
+    account: Option<&Account>,
+) -> (Ending, Option<String>) {
     let early = limits.time.is_some() || limits.load.is_some();
     let (ending, detail) = match cause {
         Cause::Exited(ExitStatus::Exited(0)) | Cause::LastExited if !early => return (Ending::Ok, None),
@@ -79,6 +85,12 @@ pub(super) fn describe(cause: &Cause, limits: &Limits) -> (Ending, Option<String
             format!(
                 "the program exited with status {code}; if that is not a failure, run it as: sh -c 'CMD; true'"
             ),
+        ),
+        Cause::Exited(ExitStatus::Killed(libc::SIGKILL)) if account.is_some_and(|of| of.oom_kills == 0) => (
+            Ending::Crash,
+            "the program was killed by SIGKILL, and not by the kernel for lack of memory: its control group counts no \
+             such kill"
+                .into(),
         ),
         Cause::Exited(ExitStatus::Killed(libc::SIGKILL)) => {
             (Ending::Oom, "the program was killed by SIGKILL, as the kernel does when memory runs out".into())

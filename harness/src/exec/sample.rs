@@ -409,7 +409,7 @@ impl Sampling<'_> {
         let by_itself = matches!(cause, Cause::Exited(_) | Cause::LastExited);
         let usage = self.usage.unwrap_or_default();
         self.read_account();
-        let (mut ending, mut detail) = describe(&cause, self.program.limits);
+        let (mut ending, mut detail) = describe(&cause, self.program.limits, self.account.as_ref());
         if let Some((account, killed_at)) = self.account.zip(self.killed_at) {
             ending = Ending::Oom;
             detail = Some(account.describe_kill(killed_at));

@@ -1,16 +1,18 @@
 //! Where groups of either version are made, and how they are removed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::account::Account;
 use super::limits::GroupLimits;
-use super::removal::{PREFIX, PROCESSES, remove, remove_left};
+use super::removal::{PREFIX, PROCESSES, hold, remove, remove_left};
 use super::watcher::{WATCH_COMMAND, Watcher};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
+/// A group whose name is taken gets the next one, until so many are.
+const MOST_NAMES: u32 = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -61,6 +63,8 @@ pub enum GroupError {
 pub struct Group {
     path: PathBuf,
     version: Version,
+    /// While it is open, no other heaplab takes the group for one that was left.
+    _held: File,
     /// Ends after the group is removed: fields are dropped after the value itself.
     _watcher: Watcher,
 }
@@ -76,10 +80,8 @@ impl Group {
         let mut why = Vec::new();
         for (parent, version) in parents() {
             remove_left(&parent);
-            let number = MADE.fetch_add(1, Ordering::Relaxed);
-            let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {
+            match create_held(&parent) {
+                Ok((path, held)) => {
                     let watcher = match Watcher::start(WATCH_COMMAND, &path) {
                         Ok(watcher) => watcher,
                         Err(source) => {
@@ -87,7 +89,7 @@ impl Group {
                             return Err(GroupError::Unwatched { source });
                         }
                     };
-                    let group = Group { path, version, _watcher: watcher };
+                    let group = Group { path, version, _held: held, _watcher: watcher };
                     if group.path.join(group.limit_file()).exists() {
                         group.limit(limits)?;
                         return Ok(group);
@@ -157,6 +159,32 @@ impl Drop for Group {
     fn drop(&mut self) {
         remove(&self.path);
     }
+}
+
+/// Makes a group's directory that has no other owner.
+fn create_held(parent: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
+        match fs::create_dir(&path) {
+            // In another PID namespace another heaplab may have our PID.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_NAMES => {}
+            Err(error) => return Err(error),
+            Ok(()) => match hold(&path) {
+                Ok(held) => return Ok((path, held)),
+                // Another heaplab removes it, or has, before it was held.
+                Err(error) if is_taken(&error) && number < MOST_NAMES => {}
+                Err(error) => {
+                    remove(&path);
+                    return Err(error);
+                }
+            },
+        }
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock)
 }
 
 /// Does something as a member of a group, and then goes back: what is started meanwhile is in the group from
@@ -246,6 +274,16 @@ mod tests {
         assert_eq!(read.trim(), (64u64 << 20).to_string());
         let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("it starts");
         fs::write(group.processes_file(), child.id().to_string()).expect("it enters");
+        // To a heaplab of another PID namespace, the one that made it seems to be gone.
+        let parent = path.parent().expect("a group's parent");
+        let foreign = parent.join(format!("{PREFIX}{}-0", i32::MAX));
+        fs::create_dir(&foreign).expect("a group");
+        let held = hold(&foreign).expect("it is there");
+        remove_left(parent);
+        assert!(foreign.exists() && path.exists(), "who made them holds them");
+        drop(held);
+        remove_left(parent);
+        assert!(!foreign.exists() && path.exists(), "nobody holds it");
         drop(group);
         assert!(!path.exists(), "removed");
         let status = child.wait().expect("it ended");

@@ -1,10 +1,12 @@
 //! How groups are removed, with whatever is in them: our own, and those left by a heaplab that is gone.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -27,7 +29,19 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-/// Removes groups left by a heaplab that is gone.
+/// Marks a group as in use, for as long as the file is open.
+///
+/// # Errors
+///
+/// It is gone, or held: another heaplab, to which the PID in its name says nothing, took it for one that was left.
+pub(super) fn hold(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+/// Removes groups left by a heaplab that is gone. One in another PID namespace has a PID that says nothing here, but it
+/// holds its groups.
 pub(super) fn remove_left(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -36,7 +50,7 @@ pub(super) fn remove_left(parent: &Path) {
         // Another user's process may not be signalled, but it exists all the same.
         let is_gone =
             maker.and_then(Pid::from_raw).is_some_and(|maker| test_kill_process(maker) == Err(Errno::SRCH));
-        if is_gone {
+        if is_gone && let Ok(_held) = hold(&entry.path()) {
             kill_all(&entry.path());
             // A group whose processes are still ending is removed next time.
             let _ = fs::remove_dir(entry.path());
