@@ -369,7 +369,8 @@ mod tests {
                 samples.push(Sample { workload, variant, block, pass: Pass::Memory, ..Sample::default() });
             }
         }
-        let run = Run { directory: "x".into(), file, samples, notes: Vec::new() };
+        let run =
+            Run { directory: "x".into(), file, samples, notes: Vec::new(), incomplete: Default::default() };
         predict_trees(&run, &predictions)
     }
 

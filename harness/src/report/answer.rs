@@ -361,7 +361,7 @@ fn answer_over_workloads(analysis: &Analysis<'_>, question: &Question) -> String
         others,
         against: analysis.baseline.as_deref().filter(|base| *base != best).unwrap_or(next),
         value: "in the geometric mean".to_owned(),
-        least: "the lowest",
+        least: "the lowest figure",
     };
     format!(
         "{of}: {}",

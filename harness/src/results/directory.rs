@@ -13,7 +13,7 @@ use super::row_file::{FILES, RowFile, io};
 use super::whole_file::write_whole;
 use super::{
     HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow,
-    Status, TimelinePoint, columns, reader,
+    Status, TimelinePoint, columns, loading, reader,
 };
 
 /// What a sample measures: no two ok rows of samples.csv have the same key.
@@ -95,9 +95,12 @@ impl RunDirectory {
         let samples = RowFile::open(directory.join("samples.csv"), columns::<Sample>())?;
         samples.lock(directory)?;
         packed::unpack_locked(directory)?;
-        let run = reader::load(directory)?;
-        let done: BTreeSet<SampleKey> =
-            run.samples.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect();
+        let run = loading::load(directory)?;
+        let whole = run.samples.iter().enumerate().filter(|(place, sample)| {
+            sample.status == Status::Ok
+                && !["timeline.csv", "latency.csv"].iter().any(|name| run.lacks_rows(name, *place))
+        });
+        let done: BTreeSet<SampleKey> = whole.map(|(_, sample)| sample.key()).collect();
         reader::keep_rows_of_ok_samples::<TimelinePoint>(&run, "timeline.csv", &reader::TIMELINE_PASSES)?;
         reader::keep_rows_of_ok_samples::<LatencyBucket>(&run, "latency.csv", &[Pass::Latency])?;
         let heap_map = directory.join("heapmap.csv");
@@ -152,7 +155,7 @@ impl RunDirectory {
         &self.file
     }
 
-    /// The samples that exist and are ok. Those that failed are measured again, and are not among them.
+    /// The samples that exist, are ok and have all of their rows. Others are measured again.
     pub fn done(&self) -> &BTreeSet<SampleKey> {
         &self.done
     }
@@ -167,8 +170,11 @@ impl RunDirectory {
         if let Some(warning) = self.mixed.take() {
             self.update(|file| file.warnings.push(warning))?;
         }
-        let sample = &rows.sample;
+        let mut sample = rows.sample.clone();
         if sample.status == Status::Ok {
+            let count = |rows: usize| Some(rows as u64).filter(|rows| *rows > 0);
+            (sample.timeline_rows, sample.latency_rows) =
+                (count(rows.timeline.len()), count(rows.latency.len()));
             self.timeline.append(&rows.timeline)?;
             self.latency.append(&rows.latency)?;
             self.heap_map.append(&rows.heap_map)?;
@@ -176,7 +182,7 @@ impl RunDirectory {
             self.stats.append(&rows.stats)?;
             self.requests.append(&rows.requests)?;
         }
-        self.samples.append(std::slice::from_ref(sample))?;
+        self.samples.append(std::slice::from_ref(&sample))?;
         if sample.status == Status::Ok {
             self.done.insert(sample.key());
         }

@@ -89,7 +89,7 @@ mod tests {
         let mut samples =
             vec![sample("server", "m1"), sample("server on main", "m1"), sample("server on main", "m2")];
         set_apart(&mut file, &mut samples);
-        Run { directory: place.to_owned(), file, samples, notes: Vec::new() }
+        Run { directory: place.to_owned(), file, samples, notes: Vec::new(), incomplete: Default::default() }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Samples are held, points and buckets are streamed: memory does not grow with their number. An interrupted run reads
 //! as a smaller run. A torn last row, and rows of a sample that never ended, are left out and noted, never guessed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read, Take};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 use serde::de::DeserializeOwned;
 
-use super::kinds::{find_in_rows, set_apart};
+use super::kinds::find_in_rows;
 use super::packed;
 use super::row_file::{io, whole_length};
 use super::whole_file::replace_whole;
@@ -24,6 +24,9 @@ use crate::worker::{Checkpoint, HeapCell};
 /// The passes whose samples have rows in `timeline.csv`.
 pub(super) const TIMELINE_PASSES: [Pass; 2] = [Pass::Memory, Pass::Exec];
 
+/// Samples by the name of the file that has lost rows of theirs.
+pub(super) type Incomplete = BTreeMap<&'static str, BTreeSet<usize>>;
+
 /// A run as its directory holds it.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -35,6 +38,8 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// What was left out or is missing, in sentences for the user.
     pub notes: Vec<String>,
+    /// Indexes of the samples that lack rows, by the file that lacks them.
+    pub(super) incomplete: Incomplete,
 }
 
 /// The figures of one row of `timeline.csv` about a real program.
@@ -69,38 +74,6 @@ pub struct LatencyFigures<'a> {
     pub value_ns: u64,
     /// Calls in the bucket.
     pub count: u64,
-}
-
-/// Reads `run.toml` and `samples.csv`.
-pub fn load(directory: &Path) -> Result<Run, ResultsError> {
-    let mut file = read_run_file(directory)?;
-    let mut notes = Vec::new();
-    if !file.finished {
-        notes.push("the run was interrupted or is still going on: some samples may be missing".to_owned());
-    }
-    if let Some(shard) = file.shard {
-        notes.push(format!(
-            "this is shard {shard} of a run: the units of other shards are not in it; heaplab merge makes one run of all"
-        ));
-    }
-    let mut samples: Vec<Sample> = Vec::new();
-    let mut places = HashMap::new();
-    let mut rows = Rows::open::<Sample>(&directory.join("samples.csv"), &mut notes)?;
-    let header = rows.header.clone();
-    while rows.next()? {
-        let sample: Sample =
-            rows.record.deserialize(Some(&header)).map_err(|error| rows.error(describe(&error)))?;
-        let key = (sample.key(), sample.machine.clone());
-        match places.get(&key) {
-            Some(&place) => samples[place] = sample,
-            None => {
-                places.insert(key, samples.len());
-                samples.push(sample);
-            }
-        }
-    }
-    set_apart(&mut file, &mut samples);
-    Ok(Run { directory: directory.to_owned(), file, samples, notes })
 }
 
 /// Reads only `run.toml`.
@@ -253,7 +226,7 @@ impl Run {
         mut take: impl FnMut(usize, &Rows) -> Result<(), ResultsError>,
     ) -> Result<Vec<String>, ResultsError> {
         let mut notes = Vec::new();
-        let places = self.ok_places(passes);
+        let places = self.ok_places(name, passes);
         let path = self.directory.join(name);
         if !packed::is_there(&path) {
             if !places.is_empty() {
@@ -271,15 +244,23 @@ impl Run {
             }
         }
         if orphans > 0 {
-            notes.push(format!("{orphans} rows of {name} belong to no sample that is ok, and were left out"));
+            notes.push(format!(
+                "{orphans} rows of {name} belong to no sample that is ok and whole, and were left out"
+            ));
         }
         Ok(notes)
     }
 
-    /// The indexes of the ok samples of these passes, by block, workload and variant.
-    fn ok_places(&self, passes: &[Pass]) -> HashMap<(u32, &str, &str), usize> {
+    /// Whether a file lacks rows of a sample.
+    pub(super) fn lacks_rows(&self, name: &str, place: usize) -> bool {
+        self.incomplete.get(name).is_some_and(|places| places.contains(&place))
+    }
+
+    /// The indexes of the ok samples of these passes of which a file has every row, by block, workload and variant.
+    fn ok_places(&self, name: &str, passes: &[Pass]) -> HashMap<(u32, &str, &str), usize> {
         let ok = |sample: &Sample| passes.contains(&sample.pass) && sample.status == Status::Ok;
-        let places = self.samples.iter().enumerate().filter(|(_, sample)| ok(sample));
+        let places = self.samples.iter().enumerate();
+        let places = places.filter(|(place, sample)| ok(sample) && !self.lacks_rows(name, *place));
         places.map(|(place, sample)| ((sample.block, &*sample.workload, &*sample.variant), place)).collect()
     }
 }
@@ -355,6 +336,11 @@ impl Rows {
             return Ok(true);
         }
         Err(self.error(format!("{} cells instead of {}", self.record.len(), self.header.len())))
+    }
+
+    /// The whole row.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ResultsError> {
+        self.record.deserialize(Some(&self.header)).map_err(|error| self.error(describe(&error)))
     }
 
     fn cell(&self, column: &str) -> Result<&[u8], ResultsError> {

@@ -118,6 +118,10 @@ macro_rules! define_sample {
             pub at_resident_peak_held_bytes: Option<u64>,
             /// The seed with which the block's load was simulated.
             pub load_seed: Option<u64>,
+            /// How many rows of timeline.csv are this sample's.
+            pub timeline_rows: Option<u64>,
+            /// How many rows of latency.csv are this sample's.
+            pub latency_rows: Option<u64>,
             /// The same load under a different layout: busy time.
             pub twin_busy_ns: Option<u64>,
             /// The same load under a different layout: largest resident bytes.
@@ -202,7 +206,7 @@ impl Sample {
     }
 
     /// Columns that a file of an earlier heaplab may lack, of any kind: it did not measure them.
-    pub(super) const LATER_COLUMNS: [&str; 61] = [
+    pub(super) const LATER_COLUMNS: [&str; 63] = [
         "page_table_harness_bytes",
         "library_file_bytes",
         "readings",
@@ -240,6 +244,8 @@ impl Sample {
         "at_resident_peak_untouched_bytes",
         "at_resident_peak_held_bytes",
         "load_seed",
+        "timeline_rows",
+        "latency_rows",
         "twin_busy_ns",
         "twin_resident_peak_bytes",
         "twin_resident_mean_bytes",

@@ -109,8 +109,10 @@ impl<'a> Pursuit<'a> {
         if let (Some(workload), Some(variant)) = (workload, variant) {
             let mut shown = self.shown.borrow_mut();
             let of = shown.entry(((workload, sample.pass), variant)).or_default();
-            of.failed |= sample.status != Status::Ok;
-            of.values.extend(headline(sample).map(|value| (sample.block, value)));
+            match sample.status {
+                Status::Ok => of.values.extend(headline(sample).map(|value| (sample.block, value))),
+                _ => of.failed = true,
+            }
             let is_floor = replays.variants[variant].label == FLOOR;
             if is_floor && sample.pass == Pass::Throughput && sample.status == Status::Ok {
                 self.of_floor.borrow_mut().entry(workload).or_default().push(sample.clone());
@@ -163,14 +165,15 @@ impl<'a> Pursuit<'a> {
     }
 
     /// The widest interval of a group's variants, and its variant: the interval of the ratio to the baseline,
-    /// or, where there is none, of the median. A variant with a failed sample is not waited for.
+    /// or, where there is none, of the median. A variant with a failed sample is not waited for; the baseline's other
+    /// samples still make ratios, as in the report.
     fn widest(&self, group: Group) -> Option<(usize, f64)> {
         if !matches!(group.1, Pass::Throughput | Pass::Memory) {
             return None;
         }
         let shown = self.shown.borrow();
         let sound = |variant: usize| shown.get(&(group, variant)).filter(|shown| !shown.failed);
-        let base = self.baseline.and_then(|base| Some((base, sound(base)?)));
+        let base = self.baseline.and_then(|base| Some((base, shown.get(&(group, base))?)));
         let ranked = (0..self.replays.variants.len())
             .filter(|&at| self.replays.variants[at].allocator != FLOOR)
             .filter(|&at| !shown.get(&(group, at)).is_some_and(|shown| shown.failed));

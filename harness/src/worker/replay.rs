@@ -1,6 +1,7 @@
 //! One sample, from job to answer.
 
 use heaplab_allocators::{Family, Loaded, identify, readback};
+use heaplab_workloads::program::Order;
 
 use super::backing::back_memory;
 use super::checkpoint::{self, Checkpoints, Largest};
@@ -94,7 +95,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     engine.run_phase(Phase::Trace, &mut local, &mut taken);
     // The trace is what the program did; what follows, and the answer, belong to the harness.
     membership::leave()?;
-    note_replay(engine, reply);
+    note_replay(engine, job.info.order, reply);
     let faults = reply.measured.page_faults_minor.unwrap_or(0);
     let mut footprint = find_footprint(counters, Counters::read()?, faults)?;
     footprint.extent = floor_extent().unwrap_or(footprint.extent);
@@ -138,7 +139,7 @@ fn prepare(job: &Job, loaded: &Loaded) -> Result<Engine, String> {
 }
 
 /// What every pass measures of the replay itself.
-fn note_replay(engine: &Engine, reply: &mut Reply) {
+fn note_replay(engine: &Engine, order: Order, reply: &mut Reply) {
     use std::sync::atomic::Ordering::Relaxed;
     let measured = &mut reply.measured;
     let usage = engine.with_control(|control| control.begin.take().zip(control.end.take()));
@@ -160,7 +161,9 @@ fn note_replay(engine: &Engine, reply: &mut Reply) {
         note_busy(engine, measured);
     }
     let counts = &engine.state.counts;
-    measured.requested_peak_reached_bytes = Some(counts.requested_peak.load(Relaxed).max(0) as u64);
+    // In causal order segments are added up when they end, and what others hold meanwhile is not seen.
+    let reached = counts.requested_peak.load(Relaxed).max(0) as u64;
+    measured.requested_peak_reached_bytes = (order == Order::Strict).then_some(reached);
     measured.waits = Some(counts.waits.load(Relaxed));
     measured.wakeups = Some(counts.wakeups.load(Relaxed));
     measured.window_stalls = Some(counts.window_stalls.load(Relaxed));

@@ -43,3 +43,27 @@ fn a_packed_run_reports_merges_and_resumes_as_before() {
 
     heaplab(&["pack", "nowhere"]).failure().code(2);
 }
+
+/// A file that was cut off, by a crash of the machine or a copy that was interrupted, ends at any byte.
+#[test]
+fn a_sample_that_lost_rows_counts_nowhere_and_is_measured_again() {
+    let place = Place::new();
+    place.run(&["small.log", "--reps", "2", "--pass", "memory", "-a", "ptmalloc2"]).success();
+    let heaplab = |words: &[&str]| heaplab().current_dir(place.path("")).args(words).assert();
+    let path = place.path("out/timeline.csv");
+    let whole = fs::read_to_string(&path).unwrap();
+    let rows = |text: &str| text.lines().skip(1).filter(|line| line.split(',').nth(1) == Some("1")).count();
+    let lost = 5;
+    let cut: Vec<&str> = whole.lines().take(whole.lines().count() - lost).collect();
+    fs::write(&path, cut.join("\n") + "\n").unwrap();
+    let output = heaplab(&["report", "out"]).success().get_output().stderr.clone();
+    let said = String::from_utf8(output).unwrap();
+    let of = rows(&whole);
+    assert!(said.contains("timeline.csv lacks rows of 1 sample, because it was cut off"), "{said}");
+    assert!(said.contains(&format!("small, ptmalloc2, block 1 ({} of {of})", of - lost)), "{said}");
+    heaplab(&["run", "--resume", "-o", "out"]).success();
+    let samples = place.samples();
+    assert_eq!(samples.len(), 2 + 1, "one was measured again");
+    let output = heaplab(&["report", "out"]).success().get_output().stderr.clone();
+    assert!(!String::from_utf8(output).unwrap().contains("lacks rows"));
+}
