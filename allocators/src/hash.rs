@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+
+use crate::stamp::Stamp;
 
 /// A file that could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +23,7 @@ pub struct HashError {
     pub source: io::Error,
 }
 
-/// What identifies an unchanged file: device, inode, size, and when it was last written to.
-type Identity = (u64, u64, u64, i64, i64);
-
-static HASHES: LazyLock<Mutex<HashMap<Identity, String>>> = LazyLock::new(Mutex::default);
+static HASHES: LazyLock<Mutex<HashMap<Stamp, String>>> = LazyLock::new(Mutex::default);
 
 /// SHA-256 of the file's contents, in hexadecimal.
 pub fn hash_file(path: &Path) -> Result<String, HashError> {
@@ -34,9 +32,8 @@ pub fn hash_file(path: &Path) -> Result<String, HashError> {
 
 fn hash_cached(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let data = file.metadata()?;
-    let identity = (data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec());
-    if let Some(hash) = HASHES.lock().unwrap_or_else(PoisonError::into_inner).get(&identity) {
+    let stamp = Stamp::of(&file.metadata()?);
+    if let Some(hash) = HASHES.lock().unwrap_or_else(PoisonError::into_inner).get(&stamp) {
         return Ok(hash.clone());
     }
     let mut hasher = Sha256::new();
@@ -53,7 +50,7 @@ fn hash_cached(path: &Path) -> io::Result<String> {
         // Writing into a String cannot fail.
         let _ = write!(hash, "{byte:02x}");
     }
-    HASHES.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, hash.clone());
+    HASHES.lock().unwrap_or_else(PoisonError::into_inner).insert(stamp, hash.clone());
     Ok(hash)
 }
 

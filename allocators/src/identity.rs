@@ -14,6 +14,7 @@ use std::ptr;
 use serde::{Deserialize, Serialize};
 
 use crate::family::Family;
+use crate::stamp::Stamp;
 use crate::symbol::{self, Object};
 
 /// The functions that must come from one library: a block of one allocator freed by another is a crash.
@@ -28,6 +29,8 @@ const USABLE_SIZE: &CStr = c"malloc_usable_size";
 pub struct Loaded {
     /// The file that contains malloc.
     pub library_path: PathBuf,
+    /// That file, as it was when the process asked.
+    pub library_stamp: Stamp,
     /// The family that the library shows itself to be.
     pub family: Family,
     /// The version that it states; empty if it states none.
@@ -45,18 +48,35 @@ pub struct Expectation {
     pub allocator: String,
     /// Its library; none if the C library's own malloc is meant.
     pub library: Option<PathBuf>,
+    /// The file that a trial run proved; none if any build will do.
+    pub stamp: Option<Stamp>,
 }
 
-/// malloc is in no file that the loader knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the malloc that this process calls lies in no file that the loader knows")]
-pub struct IdentifyError;
+/// Which allocator serves cannot be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentifyError {
+    /// malloc is in no file that the loader knows.
+    #[error("the malloc that this process calls lies in no file that the loader knows")]
+    NoFile,
+    /// The file that contains malloc is gone.
+    #[error("{}: malloc lies in this file, which cannot be found any more: {source}", path.display())]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+}
 
 /// Finds out which allocator serves this process.
 ///
 /// The only allocations from it are the loader's error texts for the symbols that it does not have.
 pub fn identify() -> Result<Loaded, IdentifyError> {
-    let object = serving_object().ok_or(IdentifyError)?;
+    let object = serving_object().ok_or(IdentifyError::NoFile)?;
+    // NOTE: of the path, because the mapping itself does not say when its file was written. A file that was replaced
+    // since this process loaded it has another stamp too, so the mistake can only be a refusal.
+    let library_stamp = Stamp::read(&object.path)
+        .map_err(|source| IdentifyError::Gone { path: object.path.clone(), source })?;
     let (family, version) = state_version(&object);
     let strays = FUNCTIONS
         .iter()
@@ -64,7 +84,7 @@ pub fn identify() -> Result<Loaded, IdentifyError> {
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
     let tells_usable_size = symbol::find_in(&object, USABLE_SIZE).is_some();
-    Ok(Loaded { library_path: object.path, family, version, tells_usable_size, strays })
+    Ok(Loaded { library_path: object.path, library_stamp, family, version, tells_usable_size, strays })
 }
 
 /// The object that contains the malloc in use.
@@ -87,9 +107,9 @@ impl Loaded {
             ));
         }
         match &expected.library {
-            None if self.family == Family::Ptmalloc2 => Ok(()),
+            None if self.family == Family::Ptmalloc2 => self.check_unchanged(expected),
             None => Err(format!("{}: malloc lies in {served}, not in the C library", expected.allocator)),
-            Some(library) if is_same_file(library, &self.library_path) => Ok(()),
+            Some(library) if is_same_file(library, &self.library_path) => self.check_unchanged(expected),
             Some(library) => Err(format!(
                 "{}: malloc lies in {served}, not in {}: the loader did not preload it, or it exports no malloc",
                 expected.allocator,
@@ -97,6 +117,21 @@ impl Loaded {
             )),
         }
     }
+
+    /// Whether the library's file is the one that a trial run proved; if not, what happened to it.
+    fn check_unchanged(&self, expected: &Expectation) -> Result<(), String> {
+        match expected.stamp {
+            Some(stamp) if stamp != self.library_stamp => {
+                Err(format!("{}: {}", expected.allocator, tell_change(&self.library_path)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What to say of a library whose file is another than the one that the trial run proved.
+pub(crate) fn tell_change(library: &Path) -> String {
+    format!("the file {} has changed since the run began: it may be another build", library.display())
 }
 
 /// Whether two paths lead to the same file.
@@ -251,19 +286,40 @@ mod tests {
         assert_eq!(loaded.family, Family::Ptmalloc2);
         assert_eq!(loaded.strays, [] as [String; 0]);
         assert!(loaded.version.starts_with("2."), "{}", loaded.version);
-        assert_eq!(loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None }), Ok(()));
-        let other = Expectation { allocator: "mine".into(), library: Some("/no/such.so".into()) };
+        let any = |allocator: &str, library: Option<PathBuf>| Expectation {
+            allocator: allocator.into(),
+            library,
+            stamp: None,
+        };
+        assert_eq!(loaded.matches(&any("ptmalloc2", None)), Ok(()));
+        let other = any("mine", Some("/no/such.so".into()));
         let text = loaded.matches(&other).expect_err("another file");
         assert!(text.starts_with("mine: malloc lies in ") && text.contains("not in /no/such.so"), "{text}");
-        let own = Expectation { allocator: "mine".into(), library: Some(loaded.library_path.clone()) };
+        let own = any("mine", Some(loaded.library_path.clone()));
         assert_eq!(loaded.matches(&own), Ok(()));
+    }
+
+    #[test]
+    fn another_file_in_the_same_place_does_not_match() {
+        let loaded = identify().expect("malloc lies somewhere");
+        let program = Stamp::read(&std::env::current_exe().expect("this program")).expect("its file");
+        for library in [None, Some(loaded.library_path.clone())] {
+            let expected = |stamp| Expectation {
+                allocator: "mine".into(),
+                library: library.clone(),
+                stamp: Some(stamp),
+            };
+            assert_eq!(loaded.matches(&expected(loaded.library_stamp)), Ok(()));
+            let text = loaded.matches(&expected(program)).expect_err("another file");
+            assert!(text.contains("has changed since the run began"), "{text}");
+        }
     }
 
     #[test]
     fn a_library_that_serves_a_part_does_not_match() {
         let mut loaded = identify().expect("malloc lies somewhere");
         loaded.strays = vec!["memalign".into()];
-        let text = loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None });
+        let text = loaded.matches(&Expectation { allocator: "ptmalloc2".into(), library: None, stamp: None });
         assert!(text.expect_err("a stray").contains("but memalign not"));
     }
 

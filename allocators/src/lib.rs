@@ -6,7 +6,7 @@
 //! (variants over values of settings). Those are for the parent. Settings of the process are in `process`.
 //! [`identity`] and [`mod@purge`] and [`mod@account`] are called in the process that is measured;
 //! [`readback`] and [`probe`] prove that settings were accepted; [`injection`] is for real programs; [`hash`]
-//! names a library file by its contents.
+//! names a library file by its contents, and [`stamp`] tells whether it has changed.
 //!
 //! Nothing here measures, and only the C library's own look-ups allocate from the allocator under test.
 
@@ -24,6 +24,7 @@ pub mod purge;
 pub mod readback;
 pub mod registry;
 pub mod settings;
+pub mod stamp;
 pub mod sweep;
 mod symbol;
 pub mod variant;
@@ -37,5 +38,6 @@ pub use injection::{Injection, PROBE_FILE_VARIABLE, Report, Reports, program_of_
 pub use process::CPUS_VARIABLE;
 pub use purge::{has_timers, purge, purge_thread};
 pub use readback::{Proof, Verdict};
+pub use stamp::Stamp;
 pub use sweep::{Sweep, SweepError};
 pub use variant::{Setting, Variant, VariantError};

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{self, EnvironmentError};
 use crate::family::Family;
 use crate::hash::{HashError, hash_file};
-use crate::identity::{IdentifyError, Loaded, identify};
+use crate::identity::{IdentifyError, Loaded, identify, tell_change};
 use crate::readback::{self, Proof, glibc, jemalloc, mimalloc, texts};
+use crate::stamp::Stamp;
 use crate::variant::Variant;
 
 /// A trial that reports nothing within this time never will.
@@ -77,6 +78,14 @@ pub enum ProbeError {
     /// The library file could not be read.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The library file was replaced before it could be read.
+    #[error("{allocator}: {what}")]
+    Changed {
+        /// The allocator.
+        allocator: String,
+        /// What happened.
+        what: String,
+    },
 }
 
 impl ProbeError {
@@ -91,6 +100,24 @@ impl Proven {
     /// Why samples of this variant are `unknown-setting`; none if every setting was accepted.
     pub fn unknown_setting(&self) -> Option<String> {
         join(self.proofs.iter().filter_map(Proof::fault))
+    }
+
+    /// The library's file as a sample must find it now: the one that was proven, or one with the same contents.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the file has different contents now, or cannot be read.
+    pub fn find_library(&self) -> Result<Stamp, String> {
+        let path = &self.loaded.library_path;
+        let gone = |error: &dyn std::fmt::Display| format!("{}: {error}", tell_change(path));
+        let stamp = Stamp::read(path).map_err(|error| gone(&error))?;
+        // A new link to a file, or its owner, changes the stamp and not the contents.
+        if stamp == self.loaded.library_stamp
+            || hash_file(path).map_err(|error| gone(&error))? == self.library_hash
+        {
+            return Ok(stamp);
+        }
+        Err(tell_change(path))
     }
 
     /// What readers of its samples must know; none if everything is proven.
@@ -169,7 +196,11 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
         | Family::Other => {}
     }
     proofs.extend(of_process);
-    let library_hash = hash_file(&answer.loaded.library_path)?;
+    let path = &answer.loaded.library_path;
+    let library_hash = hash_file(path)?;
+    if !Stamp::read(path).is_ok_and(|stamp| stamp == answer.loaded.library_stamp) {
+        return Err(ProbeError::Changed { allocator: variant.allocator.clone(), what: tell_change(path) });
+    }
     Ok(Proven { loaded: answer.loaded, library_hash, proofs })
 }
 

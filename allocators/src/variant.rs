@@ -170,9 +170,9 @@ impl Variant {
         (is_new && is_known).then(|| Variant { family, ..self.clone() })
     }
 
-    /// What must be loaded in a worker of this variant.
+    /// What must be loaded in a worker of this variant, in whichever build.
     pub fn expectation(&self) -> Expectation {
-        Expectation { allocator: self.allocator.clone(), library: self.library.clone() }
+        Expectation { allocator: self.allocator.clone(), library: self.library.clone(), stamp: None }
     }
 
     /// Settings as one text for `samples.csv`: `NAME=VALUE`, separated by spaces.

@@ -4,6 +4,7 @@
 mod input;
 mod keeper;
 mod reached;
+mod replaced;
 mod tree;
 
 use std::fs;

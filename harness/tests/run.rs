@@ -3,6 +3,7 @@
 mod at_rest;
 mod calls;
 mod packed;
+mod replaced;
 mod stopping;
 
 use std::fmt::Write as _;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use heaplab_allocators::probe::Proven;
 use heaplab_allocators::registry::FLOOR;
-use heaplab_allocators::{Variant, has_timers};
+use heaplab_allocators::{Stamp, Variant, has_timers};
 use heaplab_workloads::program::{Order, ProgramInfo};
 
 use super::child::{End, Ends, run_worker};
@@ -162,11 +162,14 @@ impl Campaign<'_> {
             reply: Reply::default(),
             was_cold: None,
         };
-        if let Some((status, detail)) = refusal(variation, pace) {
-            taken.reply.status = status;
-            taken.reply.status_detail = Some(detail);
-            return Ok(Some(taken));
-        }
+        let library_stamp = match accept(variation, pace) {
+            Ok(stamp) => stamp,
+            Err((status, detail)) => {
+                taken.reply.status = status;
+                taken.reply.status_detail = Some(detail);
+                return Ok(Some(taken));
+            }
+        };
         let shown_cpus = (cpus != self.machine_cpus).then_some(cpus);
         let mut environment = match variation.variant.environment(shown_cpus) {
             Ok(environment) => environment,
@@ -184,6 +187,7 @@ impl Campaign<'_> {
             program: file.path(),
             info: info.clone(),
             variant: variation.variant.clone(),
+            library_stamp: Some(library_stamp),
             pass: step.pass,
             pace,
             touch: taken.touch,
@@ -319,17 +323,19 @@ fn needs_warm_memory(pass: Pass, pace: Pace) -> bool {
     matches!(pass, Pass::Throughput | Pass::Latency) || matches!(pace, Pace::Times(_))
 }
 
-/// Why no worker needs to be started for a sample.
-fn refusal(variation: &Variation, pace: Pace) -> Option<(Status, String)> {
+/// The library's file that a worker must find; or why none needs to be started for a sample.
+fn accept(variation: &Variation, pace: Pace) -> Result<Stamp, (Status, String)> {
     if pace == Pace::Virtual && variation.variant.sleeps_in_real_time() {
         let what =
             "its background thread sleeps in real time, which virtual pace does not have; use --pace real";
-        return Some((Status::Refused, what.to_owned()));
+        return Err((Status::Refused, what.to_owned()));
     }
-    match &variation.proven {
-        Ok(proven) => proven.unknown_setting().map(|what| (Status::UnknownSetting, what)),
-        Err(unproven) => Some((unproven.status, unproven.reason.clone())),
+    let proven = variation.proven.as_ref().map_err(|unproven| (unproven.status, unproven.reason.clone()))?;
+    if let Some(what) = proven.unknown_setting() {
+        return Err((Status::UnknownSetting, what));
     }
+    let not_injected = |what| (Status::NotInjected, format!("{}: {what}", variation.variant.allocator));
+    proven.find_library().map_err(not_injected)
 }
 
 /// Adds what a reader of the sample must know although it is ok.

@@ -43,6 +43,7 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         program: file.path(),
         info,
         variant: floor,
+        library_stamp: None,
         pass: Pass::Memory,
         pace: Pace::Max,
         touch: Touch::None,

@@ -80,9 +80,13 @@ fn sample(run_id: &str, taken: &Taken<'_>) -> Sample {
     let peak = |value: fn(&Breakdown) -> u64| measured.at_peak.as_ref().map(value);
     let largest = |value: fn(&Breakdown) -> u64| measured.at_resident_peak.as_ref().map(value);
     let end = |value: fn(&Breakdown) -> u64| measured.at_end.as_ref().map(value);
-    // The file that served, and its hash if it is the file hashed in the trial run.
+    // The file that served, and its hash if it is the file hashed in the trial run. A worker that refuses its library may
+    // have found another file in the same place.
     let library_path = reply.library_path.as_ref().map(|path| path.display().to_string());
-    let hashed = proven.filter(|proven| reply.library_path.as_ref() == Some(&proven.loaded.library_path));
+    let hashed = proven.filter(|proven| {
+        reply.status != Status::NotInjected
+            && reply.library_path.as_ref() == Some(&proven.loaded.library_path)
+    });
     Sample {
         run_id: run_id.to_owned(),
         block: taken.step.block,

@@ -13,10 +13,12 @@ use super::input::choose_input;
 use super::limited::check_group;
 use super::notice::{Listener, Notice};
 use super::opening::{Described, Ended, Kind, Opening, Start};
-use super::program_rows::{make_rows, refused};
+use super::program_rows::{disproven, make_rows, refused};
 use super::variants::{check_baseline, parse_variants, prove_variants};
 use crate::design::{Design, ExecOptions, Pass, RunOptions, Step};
-use crate::exec::{self, CannotStart, Execution, GRACE, Input, Limits, Ready, ReportDirectory, find_program};
+use crate::exec::{
+    self, CannotStart, Ending, Execution, GRACE, Input, Limits, Ready, ReportDirectory, find_program,
+};
 use crate::group::{Group, GroupLimits};
 use crate::measure::Variation;
 use crate::results::{RunDirectory, RunWorkload, Sample, SampleKey, Status};
@@ -257,10 +259,12 @@ impl<'a> Sampling<'a> {
     /// samples.
     fn take_one(&self, variation: &Variation, report_file: &Path) -> Result<Option<Execution>, SessionError> {
         let program = self.program;
-        match variation.proven.as_ref().map(|proven| proven.unknown_setting()) {
-            Ok(None) => {}
-            Ok(Some(what)) => return Ok(Some(refused(what))),
+        let proven = match &variation.proven {
+            Ok(proven) => proven,
             Err(unproven) => return Ok(Some(refused(unproven.reason.clone()))),
+        };
+        if let Some(what) = proven.unknown_setting() {
+            return Ok(Some(refused(what)));
         }
         if variation.variant.cpus().is_some() {
             let what = "process.cpus is for replays: a real program sees this machine's CPUs";
@@ -280,6 +284,9 @@ impl<'a> Sampling<'a> {
                 }
             }
         }
+        if let Err(what) = proven.find_library() {
+            return Ok(Some(Execution { ending: Ending::NotInjected, ..refused(what) }));
+        }
         let limits = program.options.group.as_ref();
         let group = limits
             .map(Group::create)
@@ -297,8 +304,13 @@ impl<'a> Sampling<'a> {
             to_stderr: program.to_stderr,
             announcement: None,
         };
-        exec::take_sample(&started, self.stop)
-            .map_err(SessionError::failed(format!("{} under {label}", program.name)))
+        let taken = exec::take_sample(&started, self.stop)
+            .map_err(SessionError::failed(format!("{} under {label}", program.name)))?;
+        // The probe reports paths: another file may have taken the library's place while the program ran.
+        Ok(taken.map(|taken| match proven.find_library() {
+            Ok(_) => taken,
+            Err(what) => disproven(taken, what),
+        }))
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use heaplab_allocators::hash_file;
-
 use crate::design::{CountFrom, Pace, Step};
 use crate::exec::{Ending, Execution, Row, Series, Usage};
 use crate::group::GroupLimits;
@@ -27,6 +25,18 @@ pub(super) fn refused(detail: String) -> Execution {
         account: None,
         proven: false,
     }
+}
+
+/// A sample during which the library's file was replaced, so that nothing says which one its processes loaded.
+pub(super) fn disproven(mut taken: Execution, what: String) -> Execution {
+    taken.proven = false;
+    if taken.ending == Ending::Ok {
+        taken.ending = Ending::NotInjected;
+        taken.detail = Some(what);
+    } else {
+        taken.warnings.push(what);
+    }
+    taken
 }
 
 /// The rows of one sample.
@@ -120,7 +130,7 @@ fn sample(
         page_faults_major: ran.then_some(taken.usage.page_faults_major),
         context_switches: ran.then_some(taken.usage.context_switches),
         library_path: library.map(|path| path.display().to_string()),
-        library_hash: library.and_then(|path| hash_file(path).ok()),
+        library_hash: proven.map(|proven| proven.library_hash.clone()),
         readings: Some(readings.count()),
         processes: peak.map(|peak| peak.processes),
         ready_ns: taken.ready.map(|ready| ready.as_nanos() as u64),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use heaplab_allocators::{Account, Variant};
+use heaplab_allocators::{Account, Stamp, Variant};
 use heaplab_workloads::program::ProgramInfo;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Job {
     pub info: ProgramInfo,
     /// The allocator that must be in use, and its settings.
     pub variant: Variant,
+    /// The library's file that was proven; none if any build will do.
+    #[serde(default)]
+    pub library_stamp: Option<Stamp>,
     /// What to measure.
     pub pass: Pass,
     /// How fast trace time passes.

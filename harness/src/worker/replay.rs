@@ -1,6 +1,6 @@
 //! One sample, from job to answer.
 
-use heaplab_allocators::{Family, Loaded, identify, readback};
+use heaplab_allocators::{Expectation, Family, Loaded, identify, readback};
 use heaplab_workloads::program::Order;
 
 use super::backing::back_memory;
@@ -63,7 +63,8 @@ fn prove_identity(job: &Job, reply: &mut Reply) -> Result<Loaded, (Status, Strin
     let loaded = identify().map_err(|error| (Status::NotInjected, error.to_string()))?;
     reply.allocator_version = Some(loaded.version.clone());
     reply.library_path = Some(loaded.library_path.clone());
-    loaded.matches(&job.variant.expectation()).map_err(|what| (Status::NotInjected, what))?;
+    let expected = Expectation { stamp: job.library_stamp, ..job.variant.expectation() };
+    loaded.matches(&expected).map_err(|what| (Status::NotInjected, what))?;
     let faults: Vec<String> =
         readback::in_process(&job.variant, &loaded).iter().filter_map(readback::Proof::fault).collect();
     if faults.is_empty() { Ok(loaded) } else { Err((Status::UnknownSetting, faults.join("; "))) }
