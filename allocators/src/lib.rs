@@ -35,7 +35,7 @@ pub use family::Family;
 pub use hash::hash_file;
 pub use identity::{Expectation, Loaded, c_library_version, identify};
 pub use injection::{Injection, PROBE_FILE_VARIABLE, Report, Reports, program_of_link};
-pub use process::CPUS_VARIABLE;
+pub use process::{CPUS_VARIABLE, end_with_parent, follow_parent};
 pub use purge::{has_timers, purge, purge_thread};
 pub use readback::{Proof, Verdict};
 pub use stamp::Stamp;

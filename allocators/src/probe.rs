@@ -18,6 +18,7 @@ use crate::environment::{self, EnvironmentError};
 use crate::family::Family;
 use crate::hash::{HashError, hash_file};
 use crate::identity::{IdentifyError, Loaded, identify, tell_change};
+use crate::process;
 use crate::readback::{self, Proof, glibc, jemalloc, mimalloc, texts};
 use crate::stamp::Stamp;
 use crate::variant::Variant;
@@ -208,6 +209,7 @@ pub fn prove(mut command: Command, variant: &Variant, cpus: Option<u32>) -> Resu
 fn ask(mut command: Command, allocator: &str) -> Result<(Answer, String), ProbeError> {
     let start_error = |source| ProbeError::Start { allocator: allocator.into(), source };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    process::end_with_parent(&mut command);
     let mut child = command.spawn().map_err(start_error)?;
     let (stdout, stderr) = match read_streams(&mut child) {
         Some(streams) => streams,

@@ -5,8 +5,11 @@
 //! fork and exec, because allocators check it, and map their first memory, before the program's own code
 //! starts; it survives exec. A kernel that does not know the mode refuses it silently here: only reading it
 //! back in the process proves it.
+//!
+//! Also here, because it too must be in force before an allocator's code runs: that a process ends with its parent.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -80,6 +83,29 @@ pub(crate) fn prepare(command: &mut Command, value: &str) {
     }
 }
 
+/// Makes `command` start a process that the kernel kills when the thread that started it ends. That thread must wait
+/// for the process.
+///
+/// NOTE: the process cannot ask for this itself: an allocator that hangs while it is loaded never lets it.
+pub fn end_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    // SAFETY: between fork and exec it makes two system calls, and neither allocates nor locks.
+    unsafe { command.pre_exec(move || follow_parent(parent)) };
+}
+
+/// Asks the kernel to kill this process with its parent.
+///
+/// # Errors
+///
+/// The parent is not `parent` any more: it has ended already.
+pub fn follow_parent(parent: u32) -> io::Result<()> {
+    // SAFETY: takes numbers. It is not refused: the signal exists.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: takes nothing, and always succeeds.
+    let is_there = unsafe { libc::getppid() }.cast_unsigned() == parent;
+    if is_there { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
 /// What applies in this process, as a value of the setting of that name.
 pub(crate) fn read(name: &str) -> String {
     if name == CPUS {
@@ -98,6 +124,18 @@ pub(crate) fn read(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_follows_no_parent_but_its_own() {
+        let mut command = Command::new("true");
+        end_with_parent(&mut command);
+        assert!(command.status().expect("it starts").success());
+        let mut orphan = Command::new("true");
+        // As if the parent had ended meanwhile: process 0 is nobody's.
+        // SAFETY: between fork and exec it makes two system calls.
+        unsafe { orphan.pre_exec(|| follow_parent(0)) };
+        assert_eq!(orphan.status().expect_err("it has no parent").raw_os_error(), Some(libc::ESRCH));
+    }
 
     #[test]
     fn only_what_can_be_asked_for_is_a_setting() {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heaplab_allocators::is_allocator_variable;
+use heaplab_allocators::{end_with_parent, is_allocator_variable};
 
 use crate::group::{Account, Group};
 use crate::worker::{CPUS_VARIABLE, Job, OVERFLOW_EXIT, Reply, Status};
@@ -108,6 +108,7 @@ fn command(environment: &[(String, String)], cpus: Option<u32>) -> std::io::Resu
         command.env(CPUS_VARIABLE, cpus.to_string());
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    end_with_parent(&mut command);
     Ok(command)
 }
 

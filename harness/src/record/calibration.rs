@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use heaplab_allocators::end_with_parent;
+
 use super::control::Control;
 use super::cost::Cost;
 use super::directory::Directory;
@@ -30,6 +32,7 @@ fn calls(program: &Path) -> Command {
     let mut command = Command::new(program);
     // NOTE: an allocator that the user preloads is loaded both times, as it is in the recorded program.
     command.arg("calls").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    end_with_parent(&mut command);
     command
 }
 

@@ -8,8 +8,13 @@
 
 use std::process::{Command, Stdio};
 
+use heaplab_allocators::follow_parent;
+
 use super::extent::{Extent, Need, Warmed};
 use super::first_write::write_until_warm;
+
+/// Tells the process which worker it belongs to.
+const PARENT_VARIABLE: &str = "HEAPLAB_WORKER";
 
 /// Writes to the memory described by the argument, a [`Need`] as JSON; answers with a [`Warmed`] on stdout.
 ///
@@ -17,7 +22,10 @@ use super::first_write::write_until_warm;
 ///
 /// A need that cannot be read, and memory that the system refuses.
 pub fn main(need: &str) -> Result<(), String> {
-    super::end_with_parent();
+    super::offer_to_killer();
+    let parent = std::env::var(PARENT_VARIABLE).ok().and_then(|parent| parent.parse().ok());
+    let parent = parent.ok_or("a process that warms memory is started by a worker, not by hand")?;
+    follow_parent(parent).map_err(|_| "the worker has ended".to_owned())?;
     let need: Need = serde_json::from_str(need).map_err(|error| format!("the need is not valid: {error}"))?;
     let warmed = write_until_warm(need.extent, need.known)?;
     serde_json::to_writer(std::io::stdout(), &warmed).map_err(|error| error.to_string())
@@ -55,6 +63,7 @@ fn ask_child(need: Need) -> Result<Warmed, String> {
     let child = Command::new("/proc/self/exe")
         .args(["warm", &argument])
         .env_clear()
+        .env(PARENT_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -74,7 +74,7 @@ pub(crate) use stacks::OVERFLOW_EXIT;
 ///
 /// A job that cannot be read. Every later error is an answer with a status.
 pub fn main() -> Result<(), String> {
-    end_with_parent();
+    offer_to_killer();
     if let Err(error) = relro::share() {
         eprintln!("heaplab worker: its own constants stay in its anonymous memory: {error}");
     }
@@ -89,10 +89,8 @@ pub fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the kernel to kill this process with its parent, and to choose it first when memory runs out.
-fn end_with_parent() {
-    // SAFETY: takes numbers only.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+/// Asks the kernel to choose this process first when memory runs out.
+fn offer_to_killer() {
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
         eprintln!("heaplab worker: cannot offer itself to the out-of-memory killer: {error}");
     }

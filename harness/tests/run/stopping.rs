@@ -264,6 +264,38 @@ fn a_run_that_is_killed_leaves_no_worker_and_no_temporary_file() {
 }
 
 #[test]
+fn a_run_that_is_killed_leaves_no_process_whose_allocator_hangs_while_it_is_loaded() {
+    for (fault, word) in [("LOAD_PROBE", "probe"), ("LOAD_WORKER", "worker")] {
+        let place = Place::new();
+        let variant = place.faulty(fault);
+        let mut run = Command::new(heaplab().get_program())
+            .current_dir(place.0.path())
+            .args(["run", "small.log", "--pass", "memory", "--reps", "1", "-a", &variant])
+            .env("HEAPLAB_PRELOAD_DIR", crate::support::library_directory())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let waiting = loop {
+            let text = fs::read_to_string(place.path("waiting")).unwrap_or_default();
+            if let Some(process) = text.strip_suffix('\n') {
+                break process.to_owned();
+            }
+            assert!(Instant::now() < deadline, "a {word} never began");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        run.kill().unwrap();
+        run.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Path::new(&format!("/proc/{waiting}")).exists() {
+            assert!(Instant::now() < deadline, "a {word} is left behind: {waiting}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
 fn an_import_that_is_killed_leaves_no_temporary_file() {
     let place = Place::new();
     let line = |block: u64| {
