@@ -121,7 +121,6 @@ impl Workers {
             variations: std::slice::from_ref(variation),
             loads: self,
             folder: self.programs.folder(),
-            memory_limit_bytes: None,
             footprints: &self.footprints,
             machine_cpus: self.machine_cpus,
             stop: &AtomicBool::new(false),

@@ -269,7 +269,7 @@ fn examine_limits(readings: &Readings) -> Vec<Check> {
             "memory limit of the control group",
             bytes(readings.cgroup_memory_bytes),
             at_least(readings.cgroup_memory_bytes, 2048 * MIB),
-            "workers are killed when they reach it; run outside the group, or raise its memory.max",
+            "workers are killed when they reach it; run outside the group, or raise its memory.max and that of those above it",
         ),
         judged(
             "mappings per process (vm.max_map_count)",

@@ -44,25 +44,6 @@ pub(super) fn steal_permille(stat: &str) -> Option<u64> {
     (total > 0).then(|| ticks.get(7).map(|steal| steal * 1000 / total)).flatten()
 }
 
-/// The memory limit of this process's control group in bytes; none if it has none.
-pub fn cgroup_memory_limit() -> Option<u64> {
-    let group = read_text("/proc/self/cgroup")?;
-    let path_of = |controller: &str| {
-        group.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (name, path) = (parts.next()?, parts.next()?);
-            (name == controller).then(|| path.to_owned())
-        })
-    };
-    let unified = path_of("").map(|path| format!("/sys/fs/cgroup{path}/memory.max"));
-    let legacy = path_of("memory").map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
-    // Inside a container, the group's own directory is the root of what it sees.
-    let seen = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].map(String::from);
-    let limit = unified.into_iter().chain(legacy).chain(seen).find_map(|path| read_number(&path))?;
-    // Version 1 of control groups writes "none" as the largest number of whole pages.
-    (limit < 1 << 62).then_some(limit)
-}
-
 /// A resource limit of this process; none if it is unlimited or cannot be read.
 pub(super) fn soft_limit(which: fn(Limits) -> Limit) -> Option<u64> {
     let limits = Process::myself().and_then(|process| process.limits()).ok()?;

@@ -10,6 +10,5 @@ mod machine;
 mod readings;
 
 pub use checks::{Check, Level, examine};
-pub use kernel::cgroup_memory_limit;
 pub use machine::Machine;
 pub use readings::{AllocatorPresence, FirstWrites, Readings};

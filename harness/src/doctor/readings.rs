@@ -6,6 +6,7 @@ use heaplab_allocators::registry;
 
 use super::kernel::{self, read_number, read_text};
 use super::machine::Machine;
+use crate::group::memory_limit;
 
 /// Whether an allocator's library is available.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Readings {
             swap_used_bytes: swap("SwapTotal")
                 .zip(swap("SwapFree"))
                 .map(|(all, free)| all.saturating_sub(free)),
-            cgroup_memory_bytes: kernel::cgroup_memory_limit(),
+            cgroup_memory_bytes: memory_limit(),
             memory_groups: None,
             address_randomization: read_number("/proc/sys/kernel/randomize_va_space"),
             ptrace_scope: read_number("/proc/sys/kernel/yama/ptrace_scope"),

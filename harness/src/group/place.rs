@@ -15,7 +15,7 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 const MOST_NAMES: u32 = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     First,
     Second,
 }
@@ -237,6 +237,19 @@ fn roots() -> Vec<(Root, Version)> {
         is_second.then(|| (Root { mount: "/sys/fs/cgroup".into(), path }, Version::Second))
     });
     entries.collect()
+}
+
+/// Our own group and every one above it, in each hierarchy.
+pub(super) fn levels() -> Vec<(PathBuf, Version)> {
+    let of = |(root, version): (Root, Version)| {
+        levels_of(&root.mount, &root.own()).into_iter().map(move |level| (level, version))
+    };
+    roots().into_iter().flat_map(of).collect()
+}
+
+/// A group and every one above it, up to the mount.
+pub(super) fn levels_of(mount: &Path, group: &Path) -> Vec<PathBuf> {
+    group.ancestors().take_while(|level| level.starts_with(mount)).map(Path::to_owned).collect()
 }
 
 /// Where a group may be made: inside our own, beside it, or at the root.

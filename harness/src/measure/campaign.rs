@@ -101,8 +101,6 @@ pub struct Campaign<'a> {
     pub folder: &'a Path,
     /// CPU count of this machine.
     pub machine_cpus: u32,
-    /// The memory that a control group allows a worker; none without a limit.
-    pub memory_limit_bytes: Option<u64>,
     /// How much memory replays have used so far.
     pub footprints: &'a Footprints,
     /// Set when the run should stop.
@@ -196,7 +194,6 @@ impl Campaign<'_> {
             // One map shows what all would: memory in strict order hardly varies.
             draws_heap_map: step.block == 0,
             group_processes: None,
-            memory_limit_bytes: self.memory_limit_bytes,
             need: None,
             layout_seed,
         };

@@ -51,7 +51,6 @@ pub(super) fn measure_constant(directory: &Path) -> Result<u64, String> {
         resident_constant_bytes: 0,
         draws_heap_map: false,
         group_processes: None,
-        memory_limit_bytes: None,
         need: None,
         layout_seed: None,
     };

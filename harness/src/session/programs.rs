@@ -18,7 +18,6 @@ use super::recording::{Recording, read_coverage};
 use super::replays::Replays;
 use super::trees::own_gaps;
 use crate::design::Pass;
-use crate::doctor::cgroup_memory_limit;
 use crate::measure::{Campaign, Footprints, Loads, Programs, Subject, Variation};
 
 /// The workloads of a run as programs.
@@ -53,7 +52,6 @@ impl Compiled {
             loads,
             folder: self.programs.folder(),
             machine_cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
-            memory_limit_bytes: cgroup_memory_limit(),
             footprints: &self.footprints,
             stop,
         }

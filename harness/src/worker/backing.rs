@@ -12,6 +12,7 @@ use heaplab_allocators::follow_parent;
 
 use super::extent::{Extent, Need, Warmed};
 use super::first_write::write_until_warm;
+use crate::group::memory_room;
 
 /// Tells the process which worker it belongs to.
 const PARENT_VARIABLE: &str = "HEAPLAB_WORKER";
@@ -32,13 +33,12 @@ pub fn main(need: &str) -> Result<(), String> {
 }
 
 /// Has that much memory backed, and waits until it is; if only a part is possible, the second value says why.
-pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warmed>, Option<String>) {
+pub(super) fn back_memory(need: Need) -> (Option<Warmed>, Option<String>) {
     let available = match available_bytes() {
         Ok(available) => available,
         Err(error) => return (None, Some(format!("memory was not warmed: /proc/meminfo: {error}"))),
     };
-    let most = available.min(limit_bytes.unwrap_or(u64::MAX)) / 4 * 3;
-    let extent = fit(need.extent, most);
+    let extent = fit(need.extent, available / 4 * 3);
     let total = |extent: Extent| extent.small_bytes + extent.huge_bytes;
     let shortfall = (total(extent) < total(need.extent)).then(|| {
         format!(
@@ -46,7 +46,7 @@ pub(super) fn back_memory(need: Need, limit_bytes: Option<u64>) -> (Option<Warme
              quarter is left to others",
             total(extent) >> 20,
             total(need.extent) >> 20,
-            available.min(limit_bytes.unwrap_or(u64::MAX)) >> 20
+            available >> 20
         )
     });
     match ask_child(Need { extent, ..need }) {
@@ -88,12 +88,14 @@ fn fit(extent: Extent, most: u64) -> Extent {
     Extent { small_bytes: part(extent.small_bytes), huge_bytes: part(extent.huge_bytes) }
 }
 
-/// Memory that the system could provide now without killing a process.
+/// Memory that the system could provide now without killing a process, and that the limits of our control groups leave:
+/// the process that warms memory is in the same groups.
 fn available_bytes() -> Result<u64, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|error| error.to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| "it has no MemAvailable".to_owned())
+    let available = kib.map(|kib| kib * 1024).ok_or_else(|| "it has no MemAvailable".to_owned())?;
+    Ok(memory_room().map_or(available, |room| room.min(available)))
 }
 
 #[cfg(test)]
@@ -114,7 +116,7 @@ mod tests {
     fn a_process_that_gives_no_answer_is_said_and_so_is_what_is_missing() {
         // The test binary itself takes "warm" as the name of tests, of which it has none.
         let need = Need { extent: Extent { small_bytes: 4096, huge_bytes: 0 }, ..Need::default() };
-        let (warmed, why) = back_memory(need, None);
+        let (warmed, why) = back_memory(need);
         assert_eq!(warmed, None);
         let why = why.unwrap();
         assert!(why.starts_with("memory was not warmed: its process's answer is not valid"), "{why}");

@@ -36,8 +36,6 @@ pub struct Job {
     /// The worker's own control group, which it enters right before the replay.
     #[serde(default)]
     pub group_processes: Option<PathBuf>,
-    /// The limits of the worker's control group; none without a limit.
-    pub memory_limit_bytes: Option<u64>,
     /// The memory that the host backs before the replay; none if time does not count.
     pub need: Option<Need>,
     /// The seed of the first blocks' layout; none if nothing is allocated before the replay.

@@ -79,7 +79,7 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
         initial_stack::settle()?;
     }
     if let Some(need) = job.need {
-        let (warmed, why) = back_memory(need, job.memory_limit_bytes);
+        let (warmed, why) = back_memory(need);
         reply.warmed = warmed;
         reply.warnings.extend(why);
         reply.warnings.extend(warmed.and_then(|warmed| populate_floor(warmed.extent)));
