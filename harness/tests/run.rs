@@ -284,6 +284,13 @@ fn status_of(fault: &str, more: &[&str]) -> (String, String) {
 }
 
 #[test]
+fn a_replay_that_needs_more_than_was_warmed_says_so() {
+    let (status, detail) = status_of("GROWS", &["--pass", "throughput"]);
+    assert_eq!(status, "ok", "{detail}");
+    assert!(detail.contains("more than were warmed for it"), "{detail:?}");
+}
+
+#[test]
 fn faults_of_an_allocator_are_statuses() {
     let (status, detail) = status_of("CRASH", &["--pass", "throughput"]);
     assert_eq!(status, "crash");

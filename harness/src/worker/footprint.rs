@@ -10,6 +10,8 @@ use super::extent::{Extent, Footprint};
 use super::memory::{PAGE_BYTES, Rollup};
 
 const HUGE_PAGE_BYTES: u64 = Extent::HUGE_PAGE_BYTES;
+/// Less than this costs a few ticks of the kernel's clock even if the host has to back all of it.
+const REMARKED_BYTES: u64 = 4 << 20;
 
 /// What the kernel counts, at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,22 @@ pub(super) fn find_footprint(begin: Counters, end: Counters, faults: u64) -> Res
     })
 }
 
+/// What a replay used beyond what was warmed for it; none if that can hardly show. A load that is simulated anew for each
+/// block may need more than all before it.
+pub(super) fn remark_uncovered(warmed: Extent, used: Extent) -> Option<String> {
+    let beyond = |used: u64, warmed: u64| used.saturating_sub(warmed);
+    let small = beyond(used.small_bytes, warmed.small_bytes);
+    let huge = beyond(used.huge_bytes, warmed.huge_bytes);
+    (small.saturating_add(huge) >= REMARKED_BYTES).then(|| {
+        format!(
+            "the replay used up to {} MiB in small pages and {} in huge ones more than were warmed for it: the host may \
+             have backed them during the replay",
+            small >> 20,
+            huge >> 20
+        )
+    })
+}
+
 /// How much of `peak` bytes was in huge pages and in small ones, at most.
 fn divide(peak: u64, huge_bytes: u64, faults: u64) -> Extent {
     let huge_bytes = huge_bytes.min(peak);
@@ -82,6 +100,21 @@ mod tests {
             "others' huge pages"
         );
         assert_eq!(divide(10 * MIB, 0, 100), extent(10 * MIB, 0), "folios of 64 KiB");
+    }
+
+    #[test]
+    fn what_was_used_beyond_what_was_there_is_said_for_each_size() {
+        const MIB: u64 = 1 << 20;
+        let extent = |small, huge| Extent { small_bytes: small * MIB, huge_bytes: huge * MIB };
+        let remark = |used| remark_uncovered(extent(50, 100), used).unwrap_or_default();
+        assert_eq!(remark(extent(50, 100)), "");
+        assert_eq!(remark(extent(52, 101)), "", "a few ticks");
+        assert!(remark(extent(60, 0)).contains("10 MiB in small pages and 0 in huge ones more"));
+        let huge = remark(extent(0, 120));
+        assert!(
+            huge.contains("0 MiB in small pages and 20 in huge ones more"),
+            "spare small ones are others"
+        );
     }
 
     #[test]

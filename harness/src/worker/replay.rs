@@ -6,7 +6,7 @@ use heaplab_workloads::program::Order;
 use super::backing::back_memory;
 use super::checkpoint::{self, Checkpoints, Largest};
 use super::engine::{Engine, Phase};
-use super::footprint::{Counters, find_footprint};
+use super::footprint::{Counters, find_footprint, remark_uncovered};
 use super::instrument::{Bare, Checked, Timed, Tracked};
 use super::job::{HeapMap, Job, Measured, Moment, Reply, Status};
 use super::latency::Histograms;
@@ -78,8 +78,10 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     if job.pass == Pass::Memory {
         initial_stack::settle()?;
     }
+    let mut warmed_all = false;
     if let Some(need) = job.need {
         let (warmed, why) = back_memory(need);
+        warmed_all = why.is_none();
         reply.warmed = warmed;
         reply.warnings.extend(why);
         reply.warnings.extend(warmed.and_then(|warmed| populate_floor(warmed.extent)));
@@ -101,6 +103,10 @@ fn replay(job: &Job, loaded: &Loaded, reply: &mut Reply) -> Result<(), String> {
     let mut footprint = find_footprint(counters, Counters::read()?, faults)?;
     footprint.extent = floor_extent().unwrap_or(footprint.extent);
     reply.footprint = Some(footprint);
+    // Where less was warmed than asked for, that is said already.
+    if let Some(warmed) = reply.warmed.filter(|_| warmed_all) {
+        reply.warnings.extend(remark_uncovered(warmed.extent, footprint.extent));
+    }
     let fallbacks_after = huge_pages::count_fallbacks();
     match job.pass {
         Pass::Throughput => {}

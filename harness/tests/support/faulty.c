@@ -60,6 +60,13 @@ static void *take(size_t size, size_t alignment) {
 #ifdef FAULT_WILD
     if (calls > 2000) *(volatile char *)16 = 1;
 #endif
+#ifdef FAULT_GROWS
+    /* Every replay but the first takes much more memory. */
+    if (calls == 2000 && open("first-replay", O_WRONLY | O_CREAT | O_EXCL, 0600) < 0) {
+        size_t more = 64 << 20;
+        memset(mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, more);
+    }
+#endif
 #ifdef FAULT_CPUS
     if (sysconf(_SC_NPROCESSORS_ONLN) != 7) abort();
 #endif
