@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 
 use super::group::{GROUP_OPS, decode_member, group_bytes, pattern_of_kind};
-use super::layout::{WINDOW_DRAIN, WINDOW_NUDGE};
+use super::layout::{WINDOW_BARRIER, WINDOW_DRAIN, WINDOW_FORKED, WINDOW_NUDGE};
 use super::operation::{Code, MOST_OP_BYTES, OP_PUBLISHES, OP_WAITS, Op};
 use super::reader::{ProgramReader, SLACK_BYTES, damaged};
 use super::window::{HEAD_BYTES, Segment, Window};
@@ -97,6 +97,8 @@ struct Model {
     /// Windows so far, of every kind; and those of the trace itself.
     windows: u64,
     main_windows: u64,
+    /// The last window's part of the program.
+    part: u32,
     ops: u64,
     running: Vec<Running>,
 }
@@ -120,6 +122,7 @@ impl Model {
             threads: vec![0; info.thread_table as usize],
             windows: 2,
             main_windows: 0,
+            part: 0,
             ops: 0,
             running: Vec::new(),
         }
@@ -127,16 +130,14 @@ impl Model {
 
     /// Executes a window; its bytes are followed by slack.
     fn window(&mut self, head: &Window, bytes: &[u8]) -> io::Result<()> {
-        let is_extra = head.flags & (WINDOW_DRAIN | WINDOW_NUDGE) != 0;
         if head.segments == 0 {
             return Err(self.fault("a window has no segment"));
         }
-        if is_extra {
-            self.order = Order::Strict;
-        } else if self.main_windows + 2 != self.windows {
-            return Err(self.fault("a window of the trace comes after its end"));
-        } else {
+        self.part = self.find_part(head)?;
+        if self.part == 0 {
             self.main_windows += 1;
+        } else {
+            self.order = Order::Strict;
         }
         self.ops = 0;
         self.read_segments(head, bytes)?;
@@ -164,6 +165,25 @@ impl Model {
         self.running = running;
         self.windows += 1;
         Ok(())
+    }
+
+    /// The part of the program that a window belongs to, by its flag: the trace, which has none, then the drain, then
+    /// the nudge.
+    fn find_part(&self, head: &Window) -> io::Result<u32> {
+        let part = head.flags & (WINDOW_DRAIN | WINDOW_NUDGE);
+        let is_forked = head.flags & WINDOW_FORKED != 0;
+        let what = match part {
+            // A replay plays the windows of one part, then those of the next.
+            0 if self.part != 0 => "a window of the trace comes after its end",
+            WINDOW_DRAIN if self.part == WINDOW_NUDGE => "a window of the drain comes after the nudge",
+            0 | WINDOW_DRAIN | WINDOW_NUDGE if !is_forked => return Ok(part),
+            0 if head.flags & WINDOW_BARRIER != 0 => return Ok(part),
+            // The replay stands still in order to fork: with a window in flight it would wait for ever.
+            0 => "a fork does not wait for the windows before it",
+            WINDOW_DRAIN | WINDOW_NUDGE => "a fork comes after the end of the trace",
+            _ => "a window belongs to the drain and to the nudge",
+        };
+        Err(self.fault(what))
     }
 
     fn read_segments(&mut self, head: &Window, bytes: &[u8]) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::super::group::{GROUP, encode_group};
-use super::super::layout::FIRST_WINDOW;
+use super::super::layout::{FIRST_WINDOW, WINDOW_FORKED};
 use super::super::operation::touch_units;
 use super::*;
 
@@ -171,6 +171,48 @@ fn what_would_go_wrong_in_a_replay_is_named() {
     ] {
         let complaint = complaint(&made).unwrap_or_else(|| panic!("{word}: nothing is wrong"));
         assert!(complaint.contains(word), "{complaint} instead of {word}");
+    }
+}
+
+/// A program of windows that allocate and free a block, with these flags.
+fn with_flags(order: Order, flags: &[u32]) -> Made {
+    let mut made = with_window(order, &[(0, false, &[malloc(0, 10), free(0, 10)])]);
+    let one = made.bytes.split_off(FIRST_WINDOW as usize);
+    let (head, rest) = (Window::from_bytes(&one).unwrap(), &one[HEAD_BYTES..one.len() - 8]);
+    for flags in flags {
+        made.bytes.extend(Window { flags: *flags, ..head }.to_bytes());
+        made.bytes.extend(rest);
+    }
+    made.bytes.extend([0; 8]);
+    let of_trace = flags.iter().filter(|flags| *flags & (WINDOW_DRAIN | WINDOW_NUDGE) == 0);
+    made.info.windows = of_trace.count() as u64;
+    made
+}
+
+#[test]
+fn windows_are_of_the_trace_and_then_of_the_drain_and_then_of_the_nudge() {
+    const DRAIN: u32 = WINDOW_DRAIN | WINDOW_BARRIER;
+    const NUDGE: u32 = WINDOW_NUDGE | WINDOW_BARRIER;
+    for order in [Order::Causal, Order::Strict] {
+        let fork = WINDOW_FORKED | WINDOW_BARRIER;
+        for right in [&[0, fork, 0, DRAIN, DRAIN, NUDGE, NUDGE][..], &[0, NUDGE], &[fork], &[0, DRAIN]] {
+            assert_eq!(complaint(&with_flags(order, right)), None, "{order}: {right:?}");
+        }
+        for (flags, word) in [
+            (&[0, WINDOW_FORKED, 0][..], "a fork does not wait"),
+            (&[WINDOW_FORKED], "a fork does not wait"),
+            (&[0, DRAIN | WINDOW_FORKED], "a fork comes after the end"),
+            (&[0, DRAIN, NUDGE | WINDOW_FORKED], "a fork comes after the end"),
+            (&[0, DRAIN | NUDGE], "to the drain and to the nudge"),
+            (&[0, DRAIN | NUDGE | WINDOW_FORKED], "to the drain and to the nudge"),
+            (&[0, NUDGE, DRAIN], "the drain comes after the nudge"),
+            (&[0, DRAIN, 0], "the trace comes after its end"),
+            (&[0, NUDGE, 0], "the trace comes after its end"),
+            (&[0, NUDGE, fork], "the trace comes after its end"),
+        ] {
+            let complaint = complaint(&with_flags(order, flags)).unwrap_or_default();
+            assert!(complaint.contains(word), "{order}: {complaint:?} instead of {word:?}");
+        }
     }
 }
 
