@@ -1,8 +1,8 @@
 //! What a program does after the trace's last event: it frees what is left, and then makes small
 //! calls for a minute of trace time, so that memory after the load can be compared.
 //!
-//! Every object is freed by the thread that allocated or reallocated it last, if that is still alive, or else
-//! by the initial thread. The nudge is 600 rounds, 100 ms apart, each 100 mallocs of 64 B to 16 KB, 150 of
+//! Every object is freed by the thread that last allocated, reallocated or worked on it, if that is still
+//! alive, or else by the initial thread. The nudge is 600 rounds, 100 ms apart, each 100 mallocs of 64 B to 16 KB, 150 of
 //! 600 B, and their frees: without any call no allocator returns a page, because they read the clock only on
 //! their slow paths.
 //!
