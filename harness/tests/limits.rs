@@ -269,3 +269,57 @@ fn a_killed_heaplab_leaves_no_group_and_no_process() {
     let is_there = |member: &String| Path::new("/proc").join(member).join("exe").exists();
     assert!(becomes(|| !inside.iter().any(is_there)), "one of {inside:?} is left");
 }
+
+/// A group within a group that has the limit, both removed at the end.
+struct Below(std::path::PathBuf);
+
+impl Below {
+    /// None if no group can be made with a limit, as in the other tests.
+    fn limited(bytes: u64) -> Option<Below> {
+        let text = fs::read_to_string("/proc/self/cgroup").expect("a list of groups");
+        let path_of = |mark: &str| text.lines().find_map(|line| Some(line.split_once(mark)?.1.to_owned()));
+        let (own, limit) = match path_of(":memory:/") {
+            Some(path) => (Path::new("/sys/fs/cgroup/memory").join(path), "memory.limit_in_bytes"),
+            None => (Path::new("/sys/fs/cgroup").join(path_of("0::/")?), "memory.max"),
+        };
+        let below = Below(own.join(format!("below-{}", std::process::id())));
+        fs::create_dir_all(below.0.join("job")).ok()?;
+        fs::write(below.0.join(limit), bytes.to_string()).ok()?;
+        Some(below)
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        // The kernel may take a moment to let go of a process that has ended.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let remove = || fs::remove_dir(self.0.join("job")).and_then(|()| fs::remove_dir(&self.0));
+        while remove().is_err() && self.0.exists() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_a_group_above_holds_for_what_is_warmed() {
+    let Some(below) = Below::limited(150 << 20) else { return };
+    let place = tempfile::tempdir().expect("a directory");
+    let log: String =
+        (0..110).map(|at| format!("1: malloc {:#x} 1000000\n", 0x1000_0000 + (at << 21))).collect();
+    fs::write(place.path().join("large.log"), log).expect("written");
+    let output = std::process::Command::new("sh")
+        .args(["-c", "echo 0 > \"$1/job/cgroup.procs\" && shift && exec \"$@\"", "sh"])
+        .arg(&below.0)
+        .arg(env!("CARGO_BIN_EXE_heaplab"))
+        .args(["run", "large.log", "--pass", "throughput", "--reps", "1", "-a", "ptmalloc2", "-o", "out"])
+        .env("HEAPLAB_PRELOAD_DIR", support::library_directory())
+        .current_dir(place.path())
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for row in samples(&place.path().join("out")) {
+        let (status, detail) = (row["status"].as_str(), &row["status_detail"]);
+        assert_eq!(status, "ok", "{detail}");
+        assert!(detail.contains("could be warmed") && !row["warmed_bytes"].is_empty(), "{detail}");
+    }
+}
