@@ -25,7 +25,7 @@ use crate::worker::{Checkpoint, HeapCell};
 pub(super) const TIMELINE_PASSES: [Pass; 2] = [Pass::Memory, Pass::Exec];
 
 /// Samples by the name of the file that has lost rows of theirs.
-pub(super) type Incomplete = BTreeMap<&'static str, BTreeSet<usize>>;
+pub(crate) type Incomplete = BTreeMap<&'static str, BTreeSet<usize>>;
 
 /// A run as its directory holds it.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct Run {
     /// What was left out or is missing, in sentences for the user.
     pub notes: Vec<String>,
     /// Indexes of the samples that lack rows, by the file that lacks them.
-    pub(super) incomplete: Incomplete,
+    pub(crate) incomplete: Incomplete,
 }
 
 /// The figures of one row of `timeline.csv` about a real program.
