@@ -124,14 +124,12 @@ impl Job<'_> {
 
     /// When the process started another image, if it did: later samples do not belong to this one.
     fn end_us(&self) -> u64 {
-        let mut later = self
-            .recording
-            .images
-            .iter()
-            .filter(|image| image.pid == self.image.pid && image.ordinal > self.image.ordinal);
-        let begin = later
-            .next()
-            .and_then(|next| self.recording.facts_of(*next, |image| image.head().tick.elapsed_us()));
+        let is_later = |image: &&ImageId| {
+            image.ordinal > self.image.ordinal && self.recording.is_same_process(self.image, **image)
+        };
+        let next = self.recording.images.iter().find(is_later);
+        let begin =
+            next.and_then(|next| self.recording.facts_of(*next, |image| image.head().tick.elapsed_us()));
         begin.unwrap_or(u64::MAX)
     }
 

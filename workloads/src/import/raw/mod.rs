@@ -11,6 +11,7 @@ mod heap;
 mod index;
 mod job;
 mod lineage;
+mod listing;
 mod merge;
 mod order;
 mod samples;
@@ -18,7 +19,7 @@ mod stream;
 mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,10 @@ use heaplab_raw::{CONTROL_NAME, Control, Image, ImageId, image_name, parse_image
 use heaplab_trace::{Header, Note, Summary};
 
 use super::{ImportError, ImportReport, Kind, Progress};
-use index::{Contents, Page, Sources};
+use index::{Contents, Sources};
 use job::Job;
 use lineage::Ancestor;
+use listing::Listed;
 use samples::Facts;
 
 pub use writer::RawWriter;
@@ -210,8 +212,8 @@ pub struct Recording {
     directory: PathBuf,
     /// In the order in which they began.
     images: Vec<ImageId>,
-    /// For each image, the first image of the file that it is in, and where in that file its first page is.
-    files: BTreeMap<ImageId, (ImageId, u64)>,
+    /// Where each image is.
+    listed: BTreeMap<ImageId, Listed>,
     /// What files hold, by their first image; read once.
     opened: RefCell<BTreeMap<ImageId, Rc<(Sources, Contents)>>>,
     /// What the command saw, with any problems in it; read once.
@@ -243,7 +245,7 @@ impl Recording {
         let mut recording = Recording {
             directory: directory.to_path_buf(),
             images: Vec::new(),
-            files: BTreeMap::new(),
+            listed: BTreeMap::new(),
             opened: RefCell::default(),
             facts: OnceCell::new(),
             process: None,
@@ -253,15 +255,14 @@ impl Recording {
         };
         for first in firsts {
             let path = recording.path_of(first);
-            let forked = list_forked(&path).map_err(|source| ImportError::Io {
+            let listed = listing::list(&path, first).map_err(|source| ImportError::Io {
                 path: path.clone(),
                 doing: "read",
                 source,
             })?;
-            let all = forked.into_iter().chain([(first, 0)]);
-            recording.files.extend(all.map(|(image, offset)| (image, (first, offset))));
+            recording.listed.extend(listed);
         }
-        recording.images.extend(recording.files.keys());
+        recording.images.extend(recording.listed.keys());
         recording.images.sort_by_key(|image| (image.ordinal, image.pid));
         recording.read_control().map_err(fail("read"))?;
         Ok(recording)
@@ -275,26 +276,51 @@ impl Recording {
     /// Whether an image began with a fork rather than with the start of a program.
     pub fn is_forked(&self, image: ImageId) -> bool {
         // A forked child begins in its parent's file, a program in its own.
-        self.files.get(&image).is_some_and(|(first, _)| *first != image)
+        self.first_of(image) != image
     }
 
     /// The image that the recording is about: the last image of the process that the command started, among
     /// those that recorded anything.
     pub fn main_image(&self) -> ImageId {
-        let process = self.process.unwrap_or(self.images[0].pid);
-        self.last_image_of(u64::from(process)).unwrap_or(self.images[0])
+        // Processes of other PID namespaces may have its number too: the first image is that of the command's process.
+        let is_own = |image: &&ImageId| self.process.is_none_or(|process| image.pid == process);
+        let started = self.images.iter().find(is_own).copied().unwrap_or(self.images[0]);
+        self.last_image(|image| self.is_same_process(started, image)).unwrap_or(started)
     }
 
-    /// The last image of the process `pid` that holds anything.
+    /// The last image of the process `pid` that holds anything. If no process has this PID where the command ran, it
+    /// is one that a process has for itself.
     fn last_image_of(&self, pid: u64) -> Result<ImageId, ImportError> {
-        let own = || self.images.iter().rev().filter(|image| u64::from(image.pid) == pid);
-        let found = own().find(|image| self.has_content(**image)).or_else(|| own().next());
-        found.copied().ok_or_else(|| {
-            let mut known: Vec<String> = self.images.iter().map(|image| image.pid.to_string()).collect();
+        let found = self.last_image(|image| u64::from(self.number_of(image)) == pid);
+        found.or_else(|| self.last_image(|image| u64::from(image.pid) == pid)).ok_or_else(|| {
+            let mut known: Vec<String> =
+                self.images.iter().map(|image| self.number_of(*image).to_string()).collect();
             known.dedup();
             let (path, found) = (self.directory.clone(), known.join(", "));
             ImportError::UnknownProcess { path, wanted: pid, found }
         })
+    }
+
+    /// The last image among some that holds anything, or else the last of them.
+    fn last_image(&self, is_meant: impl Fn(ImageId) -> bool) -> Option<ImageId> {
+        let own = || self.images.iter().rev().copied().filter(|image| is_meant(*image));
+        own().find(|image| self.has_content(*image)).or_else(|| own().next())
+    }
+
+    /// The PID of an image's process where the command ran; the one that it has for itself if that is not known.
+    fn number_of(&self, image: ImageId) -> u32 {
+        self.listed.get(&image).and_then(|listed| listed.host_process).unwrap_or(image.pid)
+    }
+
+    /// Whether two images are of one process. Its PID in its innermost namespace is not enough: the first process of
+    /// every namespace has the number 1.
+    fn is_same_process(&self, one: ImageId, other: ImageId) -> bool {
+        one.pid == other.pid && self.number_of(one) == self.number_of(other)
+    }
+
+    /// The first image of the file that an image is in.
+    fn first_of(&self, image: ImageId) -> ImageId {
+        self.listed.get(&image).map_or(image, |listed| listed.first)
     }
 
     /// Whether the image holds more than its head.
@@ -307,7 +333,7 @@ impl Recording {
     pub fn omitted(&self) -> Vec<String> {
         let mut omitted = Vec::new();
         for &image in self.images.iter().filter(|image| !self.has_content(**image)) {
-            let first = self.files.get(&image).map_or(image, |(first, _)| *first);
+            let first = self.first_of(image);
             let problems = match self.contents_of(image) {
                 // A file that cannot be read is named once.
                 Err(_) if image != first => Vec::new(),
@@ -329,7 +355,7 @@ impl Recording {
 
     /// What is known about an image from its first page; none if that cannot be read.
     pub fn facts_of<T>(&self, image: ImageId, look: impl FnOnce(Image<'_>) -> T) -> Option<T> {
-        let (first, offset) = *self.files.get(&image)?;
+        let Listed { first, offset, .. } = *self.listed.get(&image)?;
         let page = index::read_page_at(&File::open(self.path_of(first)).ok()?, offset).ok()?;
         let found = Image::open(&page).ok().filter(|found| found.head().id == image);
         found.map(look)
@@ -337,7 +363,7 @@ impl Recording {
 
     /// What the image's file holds.
     fn contents_of(&self, image: ImageId) -> Result<Rc<(Sources, Contents)>, ImportError> {
-        let first = self.files.get(&image).map_or(image, |(first, _)| *first);
+        let first = self.first_of(image);
         if let Some(found) = self.opened.borrow().get(&first) {
             return Ok(Rc::clone(found));
         }
@@ -401,7 +427,7 @@ impl Recording {
         let found = self.contents_of(image)?;
         let (sources, contents) = &*found;
         let mut problems = self.problems.clone();
-        if self.files.get(&image).is_none_or(|(first, _)| *first == image) {
+        if self.first_of(image) == image {
             problems.append(&contents.problems);
         }
         let index = contents.index(image, &mut problems);
@@ -435,25 +461,6 @@ impl Recording {
         }
         Ok(())
     }
-}
-
-/// The forked images in the file at `path`, as its first page lists them, and where their pages are.
-fn list_forked(path: &Path) -> io::Result<Vec<(ImageId, u64)>> {
-    let file = File::open(path)?;
-    let mut found = Vec::new();
-    let mut next = offset_of_next(&index::read_page(&file)?, |image| image.last_image());
-    // A damaged list may be a ring.
-    let mut walked = BTreeSet::new();
-    while let Some(offset) = next.filter(|offset| walked.insert(*offset)) {
-        let page = index::read_page_at(&file, offset)?;
-        found.extend(Image::open(&page).ok().map(|image| (image.head().id, offset)));
-        next = offset_of_next(&page, |image| image.image_before());
-    }
-    Ok(found)
-}
-
-fn offset_of_next(page: &Page, of: impl FnOnce(&Image<'_>) -> Option<u64>) -> Option<u64> {
-    Image::open(page).ok().and_then(|image| of(&image))
 }
 
 #[cfg(test)]

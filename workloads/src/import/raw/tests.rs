@@ -14,6 +14,7 @@ use super::{ImageReport, Inherited, RawWriter, Recording};
 
 mod disputes;
 mod inherited;
+mod namespaces;
 mod omitted;
 mod touched;
 
