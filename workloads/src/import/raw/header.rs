@@ -1,13 +1,12 @@
 //! What the trace says of itself: from the image's first page, the control page and the command's facts.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use heaplab_raw::{Image, ImageId, ImageState, Text};
 use heaplab_trace::{Header, Note, RecordedAllocator};
-use sha2::{Digest, Sha256};
 
+use super::regular::hash_library;
 use super::samples::Facts;
 use super::{Inherited, Problems};
 
@@ -141,34 +140,18 @@ fn allocator(number: u32, image: Option<Image<'_>>, facts: &Facts) -> Option<Rec
     Some(RecordedAllocator {
         name: name.unwrap_or_else(|| allocator_name(&library)),
         version: version.unwrap_or_default(),
-        hash: hash.or_else(|| hash_file(Path::new(&library)).ok()).unwrap_or_default(),
+        hash: hash.or_else(|| hash_library(Path::new(&library)).ok()).unwrap_or_default(),
     })
 }
 
 /// The name of the allocator that a library is, by its file's name.
-fn allocator_name(library: &str) -> String {
+pub fn allocator_name(library: &str) -> String {
     let file = library.rsplit('/').next().unwrap_or(library);
     if file.starts_with("libc.") || file.starts_with("libc-") {
         return "ptmalloc2".to_string();
     }
     let known = ["jemalloc", "tcmalloc", "mimalloc", "floor"].into_iter().find(|name| file.contains(name));
     known.unwrap_or(file).to_string()
-}
-
-fn hash_file(path: &Path) -> io::Result<String> {
-    struct Hash(Sha256);
-    impl io::Write for Hash {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hash = Hash(Sha256::new());
-    io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(hash.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn lossy(image: Image<'_>, text: Text) -> String {

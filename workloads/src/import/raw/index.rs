@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use heaplab_raw::{ChunkHead, Fault, Image, ImageId, PAGE_BYTES, PAGE_WORDS, copies_name};
 
-use super::{ImportError, Problems};
+use super::{ImportError, Problems, regular};
 
 /// A chunk and where it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(super) struct Sources {
     pub(super) path: PathBuf,
     own: File,
     copies: Option<File>,
+    /// What has the name of the file of copies and is none.
+    stranger: Option<PathBuf>,
 }
 
 impl Sources {
@@ -55,15 +57,16 @@ impl Sources {
             let path = path.to_path_buf();
             |source| ImportError::Io { path, doing: "open", source }
         };
-        let own = File::open(&path).map_err(fail(&path))?;
+        let own = regular::open(&path).map_err(fail(&path))?;
         let (name, length) = copies_name(first);
         let beside = directory.join(String::from_utf8_lossy(&name[..length]).as_ref());
-        let copies = match File::open(&beside) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let (copies, stranger) = match regular::open(&beside) {
+            Ok(file) => (Some(file), None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            Err(error) if regular::is_irregular(&error) => (None, Some(beside)),
             Err(error) => return Err(fail(&beside)(error)),
         };
-        Ok(Sources { path, own, copies })
+        Ok(Sources { path, own, copies, stranger })
     }
 
     /// Reads as much of `buffer` as a file holds from `offset` on; the rest stays as it is.
@@ -117,6 +120,10 @@ impl Contents {
         contents.scan(&sources.own, Place::Own, PAGE_BYTES as u64).map_err(fail)?;
         if let Some(copies) = &sources.copies {
             contents.scan(copies, Place::Copies, 0).map_err(fail)?;
+        }
+        if let Some(path) = &sources.stranger {
+            let problem = format!("{}: it is not a regular file: there are no copies", path.display());
+            contents.problems.add_unread(problem);
         }
         let strangers: Vec<ImageId> = contents
             .chunks

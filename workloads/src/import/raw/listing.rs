@@ -1,13 +1,12 @@
 //! Which images a file of the recording holds, where their first pages are, and which processes they are of.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use heaplab_raw::{Image, ImageId};
 
-use super::index;
+use super::{index, regular};
 
 /// Where an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub(super) struct Listed {
 /// The images in the file at `path`, which the image `first` started: itself, whatever its page says, and those that
 /// the page lists as forked.
 pub(super) fn list(path: &Path, first: ImageId) -> io::Result<Vec<(ImageId, Listed)>> {
-    let file = File::open(path)?;
+    let file = regular::open(path)?;
     let page = index::read_page(&file)?;
     let head = Image::open(&page).ok();
     let host_process = head.filter(|head| head.head().id == first).and_then(|head| head.host_process());

@@ -14,13 +14,14 @@ mod lineage;
 mod listing;
 mod merge;
 mod order;
+mod regular;
 mod samples;
 mod stream;
 mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -35,6 +36,8 @@ use lineage::Ancestor;
 use listing::Listed;
 use samples::Facts;
 
+pub use header::allocator_name;
+pub use regular::hash_library;
 pub use writer::RawWriter;
 
 /// What was found missing or damaged, in words: the first problems, and how many more there are.
@@ -143,7 +146,7 @@ pub(super) fn recognises(input: &Path) -> bool {
     }
     let name = input.file_name().and_then(|name| name.to_str());
     let is_image = || {
-        let page = index::read_page(&File::open(input).ok()?).ok()?;
+        let page = index::read_page(&regular::open(input).ok()?).ok()?;
         Image::open(&page).ok().map(|image| image.head().id)
     };
     name.and_then(parse_image_name).is_some_and(|id| is_image() == Some(id))
@@ -230,18 +233,6 @@ impl Recording {
     /// Finds the images that `directory` holds. A directory without any is refused.
     pub fn open(directory: &Path) -> Result<Recording, ImportError> {
         let fail = |doing| move |source| ImportError::Io { path: directory.to_path_buf(), doing, source };
-        let mut firsts = Vec::new();
-        for entry in fs::read_dir(directory).map_err(fail("open"))? {
-            let name = entry.map_err(fail("read"))?.file_name();
-            firsts.extend(name.to_str().and_then(parse_image_name));
-        }
-        if firsts.is_empty() {
-            return Err(ImportError::Raw {
-                path: directory.to_path_buf(),
-                problem: "holds no raw recording: a file PID-ORDINAL.raw for each process is expected"
-                    .to_string(),
-            });
-        }
         let mut recording = Recording {
             directory: directory.to_path_buf(),
             images: Vec::new(),
@@ -253,14 +244,25 @@ impl Recording {
             inherited_left: Cell::new(INHERITED_MOST),
             problems: Problems::default(),
         };
-        for first in firsts {
+        for entry in fs::read_dir(directory).map_err(fail("open"))? {
+            let name = entry.map_err(fail("read"))?.file_name();
+            let Some(first) = name.to_str().and_then(parse_image_name) else { continue };
             let path = recording.path_of(first);
-            let listed = listing::list(&path, first).map_err(|source| ImportError::Io {
-                path: path.clone(),
-                doing: "read",
-                source,
-            })?;
-            recording.listed.extend(listed);
+            match listing::list(&path, first) {
+                Ok(listed) => recording.listed.extend(listed),
+                // No process that is recorded makes one.
+                Err(error) if regular::is_irregular(&error) => {
+                    recording.problems.add(format!("{}: {error}: it is not read", path.display()));
+                }
+                Err(source) => return Err(ImportError::Io { path, doing: "read", source }),
+            }
+        }
+        if recording.listed.is_empty() {
+            return Err(ImportError::Raw {
+                path: directory.to_path_buf(),
+                problem: "holds no raw recording: a file PID-ORDINAL.raw for each process is expected"
+                    .to_string(),
+            });
         }
         recording.images.extend(recording.listed.keys());
         recording.images.sort_by_key(|image| (image.ordinal, image.pid));
@@ -356,7 +358,7 @@ impl Recording {
     /// What is known about an image from its first page; none if that cannot be read.
     pub fn facts_of<T>(&self, image: ImageId, look: impl FnOnce(Image<'_>) -> T) -> Option<T> {
         let Listed { first, offset, .. } = *self.listed.get(&image)?;
-        let page = index::read_page_at(&File::open(self.path_of(first)).ok()?, offset).ok()?;
+        let page = index::read_page_at(&regular::open(&self.path_of(first)).ok()?, offset).ok()?;
         let found = Image::open(&page).ok().filter(|found| found.head().id == image);
         found.map(look)
     }
@@ -444,7 +446,7 @@ impl Recording {
     }
 
     fn read_control(&mut self) -> io::Result<()> {
-        let words = match File::open(self.directory.join(CONTROL_NAME)) {
+        let words = match regular::open(&self.directory.join(CONTROL_NAME)) {
             Ok(file) => index::read_page(&file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.problems.add(format!("{CONTROL_NAME} is missing: when the recording began is unknown"));

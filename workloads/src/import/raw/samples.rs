@@ -7,7 +7,7 @@ use std::path::Path;
 
 use heaplab_raw::{CONTINUED_FACT, PAUSED_FACT, SAMPLES_NAME, SampleRecord, read_sample, samples_head};
 
-use super::Problems;
+use super::{Problems, regular};
 
 /// A record of the file, on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ struct SampleFile {
 
 impl SampleFile {
     fn open(directory: &Path, problems: &mut Problems) -> io::Result<Option<SampleFile>> {
-        let file = match File::open(directory.join(SAMPLES_NAME)) {
+        let file = match regular::open(&directory.join(SAMPLES_NAME)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 problems.add(format!("{SAMPLES_NAME} is missing: no resident memory, no names of threads"));

@@ -1,11 +1,16 @@
 //! Images that cannot be read, beside one that can, files that are mostly holes, and samples out of order.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
-use heaplab_raw::{Event, PAGE_BYTES, RAW_VERSION, SampleRecord};
+use heaplab_raw::{Event, PAGE_BYTES, RAW_VERSION, SampleRecord, Text};
 use heaplab_trace::Record;
 
-use super::{Place, Recording, malloc, writer};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::{Place, RawWriter, Recording, head, malloc, writer};
 
 fn place() -> Place {
     let mut writer = writer();
@@ -74,4 +79,49 @@ fn samples_that_go_back_in_time_are_told_and_not_read() {
         _ => None,
     });
     assert_eq!(sampled.collect::<Vec<_>>(), [500_000, 2_500_000, 2_500_000]);
+}
+
+fn make_pipe(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+}
+
+/// Whoever may write into the directory may make them. Nobody waits for the other end of a pipe.
+#[test]
+fn what_is_no_file_is_told_and_not_opened() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    make_pipe(&path("7-7.raw"));
+    symlink(place.raw(), path("8-8.raw")).unwrap();
+    let _socket = UnixListener::bind(path("9-9.raw")).unwrap();
+    make_pipe(&path("100-0.copies"));
+    let (report, records) = place.import();
+    assert_eq!((report.summary.malloc, records.is_empty()), (1, false));
+    for name in ["7-7.raw", "8-8.raw", "9-9.raw", "100-0.copies"] {
+        let is_told = |problem: &&String| problem.contains(name) && problem.contains("not a regular file");
+        assert_eq!(report.problems.iter().filter(is_told).count(), 1, "{name}: {:?}", report.problems);
+    }
+    fs::remove_file(place.raw()).unwrap();
+    assert!(Recording::open(place.path()).is_err(), "no image is left");
+}
+
+/// A process may state any path as its allocator's.
+#[test]
+fn what_has_no_end_is_not_hashed_as_a_library() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pipe, long) = (directory.path().join("pipe"), directory.path().join("long.so"));
+    make_pipe(&pipe);
+    fs::write(&long, b"\x7fELF").unwrap();
+    File::options().write(true).open(&long).unwrap().set_len(8 << 40).unwrap();
+    for library in [Path::new("/dev/zero"), &pipe, &long] {
+        let text = library.to_str().unwrap().as_bytes();
+        let mut writer = RawWriter::new(head(), &[(Text::Allocator, text)]);
+        let main = writer.add_thread(100);
+        writer.push(main, 1_000, Event::ThreadBegin);
+        let (report, _) = Place::new(&writer).import();
+        assert_eq!(
+            report.header.allocator.map(|allocator| allocator.hash),
+            Some(String::new()),
+            "{library:?}"
+        );
+    }
 }
