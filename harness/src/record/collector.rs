@@ -4,15 +4,15 @@
 //! A process that has dropped its rights needs both: it carves from the room, and hands over full buffers. Any other
 //! process does this itself if this one is late or gone.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
 use heaplab_raw::{Control, FullBuffer, Image};
 use nix::sys::resource::{Resource, getrlimit};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::directory::Directory;
 use super::images::{self, ImageFile, Images};
@@ -121,19 +121,32 @@ impl Collector {
         }
         let own = images::open(&file.path)?;
         own.read_exact_at(&mut self.buffer, full.offset)?;
-        let flags = OFlags::NOFOLLOW.bits() as i32;
-        let copies = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(flags)
-            .open(&file.copies)?;
+        let copies = open_copies(file, &own)?;
         let offset = first.take_copy(full.bytes);
         control.add_taken(full.bytes);
         copies.write_all_at(&self.buffer, offset)?;
         // Once the first of these zeros is written, the copy is the chunk.
         own.write_all_at(&self.zeros, full.offset)
     }
+}
+
+/// Opens the file of copies beside the file `own`, and makes it if the process has not. A file that belongs neither to
+/// this process's user nor to that of the process was put there by somebody else.
+///
+/// NOTE: where everybody may write, kernels refuse to open another user's file with O_CREAT (protected_regular).
+fn open_copies(file: &ImageFile, own: &File) -> io::Result<File> {
+    let opened = images::open_with(OpenOptions::new().write(true), &file.copies);
+    let copies = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            images::open_with(OpenOptions::new().write(true).create_new(true), &file.copies)?
+        }
+        opened => opened?,
+    };
+    let owner = copies.metadata()?.uid();
+    if owner != geteuid().as_raw() && owner != own.metadata()?.uid() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(copies)
 }
 
 /// Whether a buffer's length is none, or its end is not in the file.
@@ -148,7 +161,7 @@ mod tests {
     use super::*;
     use crate::record::page::SharedPage;
     use heaplab_raw::{ImageHead, ImageId, PAGE_BYTES, PAGE_WORDS, Place};
-    use std::fs::{self, File};
+    use std::fs;
     use std::path::PathBuf;
     use std::sync::atomic::AtomicU64;
 
@@ -227,6 +240,27 @@ mod tests {
         scene.collector.file_most_bytes = BYTES - 1;
         assert!(!scene.hand_over(PAGE_BYTES as u64), "beyond the limit a write is a signal");
         assert!(!scene.image.with_extension("copies").exists());
+    }
+
+    /// The name can be guessed, and others may write into the directory.
+    #[test]
+    fn what_others_have_put_in_the_place_of_the_copies_is_not_written_to() {
+        let mut scene = Scene::new();
+        let (copies, victim) = (scene.image.with_extension("copies"), scene.image.with_extension("victim"));
+        fs::write(&victim, b"kept").expect("a file");
+        std::os::unix::fs::symlink(&victim, &copies).expect("a link");
+        assert!(!scene.hand_over(PAGE_BYTES as u64), "a link");
+        fs::remove_file(&copies).expect("a link");
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&victim, Some(65_534), None).expect("root may");
+            fs::rename(&victim, &copies).expect("ours");
+            assert!(!scene.hand_over(PAGE_BYTES as u64), "a file of another user");
+            assert_eq!(fs::read(&copies).expect("a file"), b"kept");
+            std::os::unix::fs::chown(&scene.image, Some(65_534), None).expect("root may");
+            assert!(scene.hand_over(PAGE_BYTES as u64), "a file of the process's user");
+        } else {
+            assert_eq!(fs::read(&victim).expect("a file"), b"kept");
+        }
     }
 
     #[test]

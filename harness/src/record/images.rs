@@ -194,12 +194,18 @@ fn map_image(file: &File, offset: u64) -> Option<(SharedPage, ImageId, Option<u6
     Some((page, id, before))
 }
 
-/// Opens a file of the recording. It follows no link, because others may write into the directory.
+/// Opens a file of the recording.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(NOFOLLOW).open(path)
+    open_with(OpenOptions::new().read(true).write(true), path)
 }
 
-const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
+/// Opens a file of the recording with some options. Others may write into the directory: it follows no link, waits for
+/// no pipe's other end, and opens nothing but regular files.
+pub(super) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = options.custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
 
 /// Makes a file of the recording at least `to` bytes long, and reserves its bytes from `from` on, so that writing there
 /// cannot fail later. What is there already stays: processes may extend the file at the same time, and use what they
@@ -214,7 +220,7 @@ pub(super) fn extend(path: &Path, from: u64, to: u64) -> io::Result<()> {
 /// What the file system cannot reserve is written. The kernel places each piece at the end that the file has then: no
 /// other writer's bytes are below zeros of this one.
 fn append_zeros(path: &Path, to: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).custom_flags(NOFOLLOW).open(path)?;
+    let mut file = open_with(OpenOptions::new().append(true), path)?;
     let zeros = vec![0; ZEROS_BYTES];
     loop {
         let missing = to.saturating_sub(file.metadata()?.len());

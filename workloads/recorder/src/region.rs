@@ -30,6 +30,9 @@ const PATIENCE: u32 = 2000;
 
 /// How often a thread makes room, if others take it.
 const ROOM_TRIES: u32 = 100;
+/// How often the file of copies is opened, if the command makes it or removes it at the same moment.
+const COPIES_TRIES: u32 = 3;
+
 /// How long, in milliseconds, a thread that may not extend the file waits for the command.
 const CARVING_PATIENCE: u32 = 500;
 
@@ -214,7 +217,7 @@ pub(crate) fn is_final(errno: i32) -> bool {
 /// The buffer can be read.
 pub(crate) unsafe fn copy(from: *const u8, bytes: usize, path: &CStr) -> Result<(), i32> {
     let image = first().ok_or(libc::ENOENT)?;
-    let descriptor = system::open(path, libc::O_RDWR | libc::O_CREAT)?;
+    let descriptor = open_copies(path)?;
     let offset = image.take_copy(bytes as u64);
     let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
         Err(libc::EFBIG)
@@ -225,3 +228,31 @@ pub(crate) unsafe fn copy(from: *const u8, bytes: usize, path: &CStr) -> Result<
     system::close(descriptor);
     copied.map(|_| ())
 }
+/// Opens the file of copies, which this process makes if the command has not.
+fn open_copies(path: &CStr) -> Result<usize, i32> {
+    for _ in 0..COPIES_TRIES {
+        // NOTE: not both at once. What has the name already may be another user's, and not only links must not be
+        // written to.
+        match system::open(path, libc::O_RDWR) {
+            Ok(descriptor) if is_trusted(descriptor) => return Ok(descriptor),
+            Ok(descriptor) => {
+                system::close(descriptor);
+                return Err(libc::EACCES);
+            }
+            Err(libc::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        match system::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL) {
+            Err(libc::EEXIST) => {}
+            made => return made,
+        }
+    }
+    Err(libc::EAGAIN)
+}
+
+/// Whether a file is of this process's user or of root, as whom the command may run.
+fn is_trusted(descriptor: usize) -> bool {
+    let owner = system::owner(descriptor);
+    owner.is_some() && (owner == Some(0) || owner == system::user())
+}
+

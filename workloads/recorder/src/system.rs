@@ -144,13 +144,13 @@ pub(crate) unsafe fn seccomp([operation, flags, arguments]: [usize; 3]) -> Outco
     unsafe { call(libc::SYS_seccomp, [operation, flags, arguments, 0, 0, 0]) }
 }
 
-/// Opens a file, with O_CLOEXEC.
+/// Opens a file, with O_CLOEXEC. If its name is that of a link, which another user may have made, it is not followed.
 pub(crate) fn open(path: &CStr, flags: i32) -> Outcome {
     if is_quiet() {
         return Err(libc::EAGAIN);
     }
     let at = libc::AT_FDCWD as isize as usize;
-    let flags = (flags | libc::O_CLOEXEC) as usize;
+    let flags = (flags | libc::O_CLOEXEC | libc::O_NOFOLLOW) as usize;
     // SAFETY: the path ends with a NUL; the kernel only reads it.
     unsafe { call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0o600, 0, 0]) }
 }
@@ -176,6 +176,21 @@ pub(crate) fn extend(descriptor: usize, from: u64, to: u64) -> Outcome {
     let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, from as usize, bytes, 0, 0]) };
     match reserved {
         Err(libc::EOPNOTSUPP | libc::ENOSYS) => append_zeros(descriptor, from, to),
+/// The user whom an open file belongs to; none if the system does not say.
+pub(crate) fn owner(descriptor: usize) -> Option<u32> {
+    // SAFETY: all zeros is a value of this plain structure, which the kernel overwrites.
+    let mut stated: libc::stat = unsafe { core::mem::zeroed() };
+    let place = &raw mut stated as usize;
+    // SAFETY: the kernel writes the structure there.
+    unsafe { call(libc::SYS_fstat, [descriptor, place, 0, 0, 0, 0]) }.ok().map(|_| stated.st_uid)
+}
+
+/// The user whose rights the process has.
+pub(crate) fn user() -> Option<u32> {
+    // SAFETY: without arguments.
+    unsafe { call(libc::SYS_geteuid, [0; 6]) }.ok().map(|user| user as u32)
+}
+
         other => other,
     }
 }
