@@ -54,11 +54,12 @@ const MODULES: [&str; 17] = [
 /// only `session` and `cli` use them.
 const BESIDE: [&str; 3] = ["doctor", "exec", "record"];
 
-/// Where `unsafe` may be written: where malloc is called, where it is served, where it is recorded, and where signals
-/// are inherited.
-const UNSAFE_PLACES: [&str; 8] = [
+/// Where `unsafe` may be written: where malloc is called, where it is served, where it is recorded, where signals are
+/// inherited, and where rights are given up.
+const UNSAFE_PLACES: [&str; 9] = [
     "harness/src/worker/",
     "harness/src/record/page.rs",
+    "harness/src/record/question.rs",
     "harness/src/signals.rs",
     "harness/benches/",
     "allocators/src/",

@@ -9,6 +9,7 @@ use crate::support::{self, heaplab};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+mod hostile;
 mod pauses;
 mod refusals;
 

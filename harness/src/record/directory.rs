@@ -78,8 +78,11 @@ impl Directory {
         };
         let mut images = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            images.extend(name.to_str().and_then(parse_image_name));
+            let entry = entry.map_err(failed)?;
+            let image = entry.file_name().to_str().and_then(parse_image_name);
+            // Others may have made a pipe or a link. One that is gone already was no image.
+            let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file());
+            images.extend(image.filter(|_| is_file()));
         }
         images.sort_by_key(|image| image.ordinal);
         Ok(images)
@@ -120,6 +123,7 @@ mod tests {
         for name in ["12-3.raw", "99-0.raw", "control", "12-x.raw"] {
             fs::write(directory.file(name), b"").expect("a file");
         }
+        std::os::unix::fs::symlink(directory.file("12-3.raw"), directory.file("12-4.raw")).expect("a link");
         let images: Vec<_> = directory.files().expect("images");
         assert_eq!(images, [ImageId { pid: 99, ordinal: 0 }, ImageId { pid: 12, ordinal: 3 }]);
         assert!(matches!(Directory::create(&output), Err(RecordError::Unfinished { .. })));

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use heaplab_allocators::{Family, Variant, hash_file, identify, probe};
+use heaplab_allocators::{Family, identify};
 use heaplab_raw::Text;
 use heaplab_trace::Header;
 use heaplab_workloads::import::raw;
@@ -13,6 +13,7 @@ use heaplab_workloads::import::raw;
 use super::RecordError;
 use super::directory::Directory;
 use super::observer::{Observer, read_choice};
+use super::question;
 
 /// An allocator as a header states it.
 struct Stated {
@@ -75,27 +76,19 @@ pub(super) fn describe_tree(observer: &mut Observer, main: u32) {
 /// Identifies a library, by its file's name if it does not identify itself.
 fn state(library: &Path) -> Stated {
     let file_name = library.file_name().unwrap_or(library.as_os_str()).to_string_lossy().into_owned();
-    let own = identify().ok().filter(|own| is_same(&own.library_path, library));
-    let (family, version) = match own {
-        Some(own) => (own.family, own.version),
-        None => ask(library).unwrap_or((Family::Other, String::new())),
+    // A library that was replaced while the program ran has no provable hash; what is no library is not loaded.
+    let Ok(hash) = raw::hash_library(library) else {
+        return Stated { name: raw::allocator_name(&file_name), version: String::new(), hash: String::new() };
     };
-    let name = if family == Family::Other { file_name } else { family.name().to_string() };
-    // A library that was replaced while the program ran has no provable hash.
-    Stated { name, version, hash: hash_file(library).unwrap_or_default() }
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
-}
-
-/// Asks the library itself, in a process that uses it.
-fn ask(library: &Path) -> Option<(Family, String)> {
-    let program = std::env::current_exe().ok()?;
-    let variant = Variant::parse(&format!("recorded={}", library.to_str()?)).ok()?;
-    let proven = probe::prove(probe::command(&program, &variant), &variant, None).ok()?;
-    Some((proven.loaded.family, proven.loaded.version))
+    let own = identify().ok().filter(|own| question::is_same(&own.library_path, library));
+    let asked = match own {
+        Some(own) => Some((own.family, own.version)),
+        None => question::ask(library),
+    };
+    let (name, version) = match asked {
+        Some((Family::Other, version)) => (file_name, version),
+        Some((family, version)) => (family.name().to_string(), version),
+        None => (raw::allocator_name(&file_name), String::new()),
+    };
+    Stated { name, version, hash }
 }

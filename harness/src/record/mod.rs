@@ -28,6 +28,7 @@ mod merge;
 mod observer;
 mod page;
 mod processes;
+mod question;
 mod shared;
 mod tree;
 mod watch;
@@ -138,7 +139,6 @@ pub fn record(settings: &Settings, requests: &Requests, tell: &dyn Fn(&str)) -> 
     };
     let announced = announce(settings, &child);
     let ended = watch.until_end(child, requests)?;
-    requests.finish();
     let mut warnings = ended.warnings(settings);
     warnings.extend(announced.err().map(|error| error.to_string()));
     warnings.extend(cost.err().map(|why| {

@@ -154,6 +154,8 @@ pub(super) struct Ended {
     /// Events of processes that had no image.
     lost: u64,
     unseen: Option<String>,
+    /// Why it is not known which allocators the processes used.
+    unstated: Option<String>,
 }
 
 /// CPU time of all processes that this one waited for, and of those that they waited for.
@@ -297,7 +299,9 @@ impl<'a> Watch<'a> {
         if !self.settings.only_this_process {
             super::facts::describe_tree(&mut self.observer, main);
         }
-        super::facts::write(&mut self.observer, self.directory)?;
+        // What follows reads files that processes have made, and asks libraries that they name.
+        requests.finish();
+        let unstated = super::facts::write(&mut self.observer, self.directory).err();
         Ok(Ended {
             status: ExitStatus::from_raw(status.unwrap_or(0) as i32),
             main,
@@ -308,6 +312,7 @@ impl<'a> Watch<'a> {
             lost: self.page()?.lost(),
             seconds: elapsed.as_secs_f64(),
             unseen: self.observer.failure(),
+            unstated: unstated.map(|error| error.to_string()),
             processes: self.observer.into_processes(),
         })
     }
@@ -455,6 +460,9 @@ impl Ended {
                 "{} recorded processes were still running when the program exited; what they did later is not recorded",
                 self.still_running
             ));
+        }
+        if let Some(failure) = &self.unstated {
+            warnings.push(format!("which allocators the processes used is not known: {failure}"));
         }
         if let Some(failure) = &self.unseen {
             warnings
