@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 mod hostile;
+mod kin;
 mod pauses;
 mod refusals;
 

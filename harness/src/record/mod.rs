@@ -16,6 +16,7 @@ mod calibration;
 mod collector;
 mod control;
 mod cost;
+mod cpu_time;
 mod diagnosis;
 mod directory;
 mod elf;
@@ -30,6 +31,7 @@ mod page;
 mod processes;
 mod question;
 mod shared;
+mod strangers;
 mod tree;
 mod watch;
 

@@ -86,6 +86,17 @@ impl Observer {
         self.write(&records);
     }
 
+    /// Takes note of the processes below this one that run before the program starts.
+    pub(super) fn note_strangers(&mut self) {
+        self.processes.note_strangers();
+    }
+
+    /// Begins with the program's own process.
+    pub(super) fn begin_tree(&mut self, program: u32) {
+        self.processes.begin_tree(program);
+        self.find(Duration::ZERO);
+    }
+
     /// Adds images.
     pub(super) fn take_images(&mut self, images: &Images, fresh: &[ImageId]) {
         self.processes.take_images(images, fresh);

@@ -1,4 +1,5 @@
-//! The processes of a recording: all descendants of this one, recorded or not, while they run and after they exit.
+//! The processes of a recording: the program's own and all that descend from it, recorded or not, while they run and
+//! after they exit. Orphans among them are adopted by this process.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,6 +13,7 @@ use heaplab_raw::{ImageId, SampleRecord, Text, write_sample};
 use super::diagnosis;
 use super::images::{Images, Page};
 use super::shared::SharedOverTime;
+use super::strangers::Strangers;
 use super::tree::{self, Member};
 use crate::sharing::Sharing;
 use crate::sharing::family::{Starter, is_borrowing, started_below};
@@ -24,6 +26,9 @@ const LOADING: Duration = Duration::from_millis(50);
 /// All processes that were seen, in order.
 pub(super) struct Processes {
     all: Vec<Process>,
+    /// The process that was started.
+    program: u32,
+    strangers: Strangers,
     /// The file name of the recorder's library.
     library: String,
     /// Bytes of all processes at the last sample.
@@ -70,6 +75,8 @@ impl Processes {
         let library = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Processes {
             all: Vec::new(),
+            program: 0,
+            strangers: Strangers::default(),
             library,
             tree_bytes: 0,
             sampled: None,
@@ -84,12 +91,37 @@ impl Processes {
         &self.all
     }
 
-    /// Adds new descendants of this process.
+    /// Takes note of the processes that run before the program starts: they, and what they start, are not its tree's.
+    pub(super) fn note_strangers(&mut self) {
+        self.strangers.note_present();
+    }
+
+    /// Begins with the program's process.
+    pub(super) fn begin_tree(&mut self, program: u32) {
+        self.program = program;
+    }
+
+    /// Whether a process below this one does not belong to the tree.
+    pub(super) fn is_stranger(&self, number: u32) -> bool {
+        self.strangers.contains(number)
+    }
+
+    /// Adds new processes of the tree.
     pub(super) fn find(&mut self, elapsed: Duration) {
-        for (number, starter) in started_below(std::process::id()) {
-            if self.running(number).is_none()
-                && let Some(process) = Process::open(number, starter, elapsed)
-            {
+        self.strangers.forget_gone();
+        let own = std::process::id();
+        for (number, starter) in started_below(own) {
+            if self.strangers.contains(number) || self.running(number).is_some() {
+                continue;
+            }
+            let is_adopted = || {
+                starter.process == own
+                    && number != self.program
+                    && self.strangers.is_adopted(number, self.library.as_ref())
+            };
+            if self.strangers.contains(starter.process) || is_adopted() {
+                self.strangers.add(number);
+            } else if let Some(process) = Process::open(number, starter, elapsed) {
                 self.all.push(process);
             }
         }
@@ -109,7 +141,8 @@ impl Processes {
                 .parent
                 .and_then(|parent| self.of_image(parent))
                 .map(|at| self.all[at].member.number);
-            if let Some(at) = self.choose(page.id, parent) {
+            let begin = Duration::from_micros(image.head().tick.elapsed_us());
+            if let Some(at) = self.choose(page.id, parent, begin) {
                 image.set_host_process(self.all[at].member.number);
                 let program: Vec<u8> = image.text(Text::Program).collect();
                 self.all[at].take_image(page.id, Path::new(OsStr::from_bytes(&program)));
@@ -121,10 +154,14 @@ impl Processes {
         self.all.iter().position(|process| process.images.contains(&image))
     }
 
-    /// The process of an image, by the PID that it has for itself.
-    fn choose(&self, image: ImageId, parent: Option<u32>) -> Option<usize> {
-        let candidates =
-            self.all.iter().enumerate().rev().filter(|(_, process)| process.member.inner == image.pid);
+    /// The process of an image that started at `begin`, by the PID that it has for itself.
+    fn choose(&self, image: ImageId, parent: Option<u32>, begin: Duration) -> Option<usize> {
+        let is_possible = |process: &Process| {
+            process.member.inner == image.pid
+                && process.ended.is_none_or(|ended| begin <= ended)
+                && !process.is_other(image)
+        };
+        let candidates = self.all.iter().enumerate().rev().filter(|(_, process)| is_possible(process));
         let rank = |process: &Process| {
             (
                 process.ended.is_none(),
@@ -213,6 +250,9 @@ impl Processes {
 
     /// Stores the end of a process that this one waited for.
     pub(super) fn end(&mut self, number: u32, status: u32, elapsed: Duration, records: &mut Vec<u8>) {
+        if self.strangers.contains(number) {
+            return;
+        }
         // A process without memory was found missing before it was waited for.
         if let Some(process) = self.all.iter_mut().rev().find(|process| process.member.number == number) {
             process.status = Some(status);
@@ -275,6 +315,14 @@ impl Process {
         if self.program.as_deref() == Some(program) {
             self.not_recorded = None;
         }
+    }
+
+    /// Whether an image that is not this process's has its PID, in another namespace: that of a process which was gone
+    /// before it was seen.
+    fn is_other(&self, image: ImageId) -> bool {
+        let is_inside = self.member.inner != self.member.number;
+        let has_begun = self.ended.is_none() && !self.images.is_empty();
+        is_inside && has_begun && tree::maps_image(self.member.number, image) == Some(false)
     }
 
     fn end(&mut self, elapsed: Duration, records: &mut Vec<u8>) {
@@ -393,66 +441,4 @@ fn micros(elapsed: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A process that exists: this one, under different PIDs.
-    fn process(number: u32, inner: u32, parent: u32) -> Process {
-        let starter = Starter { process: parent, thread: parent };
-        let own = Process::open(std::process::id(), starter, Duration::ZERO).expect("this process");
-        Process { member: Member { number, inner, parent }, ..own }
-    }
-
-    #[test]
-    fn an_image_is_of_the_process_that_knows_itself_by_its_number() {
-        let mut processes = Processes::new(Path::new("/x/library.so"));
-        processes.all =
-            vec![process(100, 100, 1), process(200, 2, 100), process(300, 3, 200), process(400, 3, 100)];
-        let of = |processes: &Processes, pid, parent| {
-            processes.choose(ImageId { pid, ordinal: 0 }, parent).map(|at| processes.all[at].member.number)
-        };
-        assert_eq!(of(&processes, 100, None), Some(100));
-        assert_eq!(of(&processes, 2, Some(100)), Some(200));
-        assert_eq!(of(&processes, 3, Some(200)), Some(300), "the parent decides");
-        assert_eq!(of(&processes, 3, None), Some(400), "otherwise the latest");
-        assert_eq!(of(&processes, 300, None), None, "a PID from here is not one from there");
-        processes.all[2].ended = Some(Duration::ZERO);
-        assert_eq!(of(&processes, 3, Some(200)), Some(400), "a process that has exited starts no image");
-    }
-
-    #[test]
-    fn what_records_is_recorded_whatever_was_seen_before() {
-        let mut late = process(1, 1, 0);
-        late.not_recorded = Some("the library was not loaded into it".to_owned());
-        late.program = Some("/x/server".into());
-        late.take_image(ImageId { pid: 1, ordinal: 0 }, Path::new("/bin/sh"));
-        assert!(late.not_recorded.is_some(), "what it was before");
-        late.take_image(ImageId { pid: 1, ordinal: 1 }, Path::new("/x/server"));
-        assert_eq!((late.images.len(), late.not_recorded), (2, None));
-    }
-
-    #[test]
-    fn shares_of_memory_are_over_time() {
-        let mut processes = Processes::new(Path::new("/x/library.so"));
-        processes.all = vec![process(1, 1, 0), process(2, 2, 1)];
-        let second = Duration::from_secs(1);
-        for (at, bytes) in [(0, [10, 30]), (1, [30, 30]), (3, [0, 0])] {
-            processes.add_up(second * at);
-            (processes.all[0].resident_bytes, processes.all[1].resident_bytes) = (bytes[0], bytes[1]);
-            processes.tree_bytes = bytes.iter().sum();
-        }
-        processes.all[0].images.push(ImageId { pid: 1, ordinal: 0 });
-        assert_eq!(
-            processes.choose_main(1),
-            1,
-            "a process that is not recorded cannot represent the recording"
-        );
-        processes.all[1].images.push(ImageId { pid: 2, ordinal: 1 });
-        assert_eq!((processes.choose_main(1), processes.choose_main(2)), (1, 2), "none has twice as much");
-        processes.all[0].byte_us /= 2;
-        assert_eq!(processes.choose_main(1), 2, "a launcher");
-        processes.all[0].byte_us *= 2;
-        let shares: Vec<_> = processes.all.iter().map(|process| processes.share_of(process)).collect();
-        assert_eq!(shares, [Some(70.0 / 160.0), Some(90.0 / 160.0)]);
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use heaplab_raw::ImageId;
+
 /// What stays the same while a process lives, except for its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
@@ -86,6 +88,13 @@ pub(super) fn program_of(number: u32) -> Option<PathBuf> {
 pub(super) fn maps_file(number: u32, name: &OsStr) -> Option<bool> {
     let maps = read_whole(number, "maps")?;
     Some(maps.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
+/// Whether a process has mapped the file that an image started; none if we may not see it.
+pub(super) fn maps_image(number: u32, image: ImageId) -> Option<bool> {
+    let (name, length) = heaplab_raw::image_name(image);
+    let path = [b"/", &name[..length]].concat();
+    maps_file(number, OsStr::from_bytes(&path))
 }
 
 /// Whether the environment that a process was started with has a variable; none if we may not see it.

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use heaplab_raw::{State, Tick};
 use heaplab_trace::Header;
 use indicatif::HumanBytes;
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -19,6 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use super::collector::Collector;
 use super::control::Control;
 use super::cost::{Cost, EVENT_COST_NOTE, WAKING_COST_NOTE, WAKINGS_NOTE};
+use super::cpu_time::CpuTime;
 use super::directory::Directory;
 use super::images::Images;
 use super::observer::Observer;
@@ -158,24 +157,6 @@ pub(super) struct Ended {
     unstated: Option<String>,
 }
 
-/// CPU time of all processes that this one waited for, and of those that they waited for.
-struct CpuTime {
-    user_us: i64,
-    system_us: i64,
-    /// How often their threads slept.
-    wakings: i64,
-}
-
-impl CpuTime {
-    fn of_children() -> CpuTime {
-        // It fails only for a wrong `who`.
-        let used = getrusage(UsageWho::RUSAGE_CHILDREN);
-        let us = |time: fn(&Usage) -> TimeVal| used.as_ref().map_or(0, |used| time(used).num_microseconds());
-        let wakings = used.as_ref().map_or(0, Usage::voluntary_context_switches);
-        CpuTime { user_us: us(Usage::user_time), system_us: us(Usage::system_time), wakings }
-    }
-}
-
 /// The clock and the state of a recording.
 pub(super) struct Watch<'a> {
     settings: &'a Settings,
@@ -190,6 +171,9 @@ pub(super) struct Watch<'a> {
     stop: Option<(Stop, Duration)>,
     /// When a signal that stops programs was first passed on to this program.
     asked_to_end: Option<Duration>,
+    /// CPU time of all processes that were waited for, and of those among them that are not the program's.
+    used: CpuTime,
+    foreign: CpuTime,
     /// What recording costs, if it is known.
     pub(super) cost: Option<Cost>,
     /// Prints a message to the user while the program runs.
@@ -217,6 +201,8 @@ impl<'a> Watch<'a> {
             next_room: Duration::ZERO,
             stop: None,
             asked_to_end: None,
+            used: CpuTime::default(),
+            foreign: CpuTime::default(),
             cost: None,
             tell,
         }
@@ -224,6 +210,7 @@ impl<'a> Watch<'a> {
 
     /// Stores the time before the program starts, because its first event is already recorded.
     pub(super) fn begin(&mut self) -> Result<(), RecordError> {
+        self.observer.note_strangers();
         self.begin = Instant::now();
         self.page()?.set_tick(Tick::new(0, self.state));
         Ok(())
@@ -234,14 +221,15 @@ impl<'a> Watch<'a> {
     pub(super) fn until_end(mut self, child: Child, requests: &Requests) -> Result<Ended, RecordError> {
         let process = child.id();
         let before = CpuTime::of_children();
+        self.used = before;
         let (mut images, mut collector) = (Images::default(), Collector::new());
         let (mut status, mut looks_at_none) = (None, 0);
-        self.observer.find(Duration::ZERO);
+        self.observer.begin_tree(process);
         loop {
             let elapsed = self.begin.elapsed();
             self.decide(requests, elapsed)?;
             self.page()?.set_tick(tick(elapsed, self.state));
-            if status.is_none() && pass_on(requests, process) {
+            if status.is_none() && pass_on(requests, process, self.observer.processes()) {
                 self.asked_to_end.get_or_insert(elapsed);
             }
             let fresh = images.find(elapsed, self.page()?.ordinals(), self.directory);
@@ -281,17 +269,14 @@ impl<'a> Watch<'a> {
         let still_running = self.observer.processes().count_running(process);
         let main = self.observer.processes().choose_main(process);
         self.observer.finish();
-        let used = CpuTime::of_children();
-        for (name, used_us) in [
-            ("cpu_user_ns", used.user_us - before.user_us),
-            ("cpu_system_ns", used.system_us - before.system_us),
-        ] {
+        let used = CpuTime::of_children().since(before).since(self.foreign);
+        for (name, used_us) in [("cpu_user_ns", used.user_us), ("cpu_system_ns", used.system_us)] {
             self.observer.fact(process, name, &(used_us * 1000).to_string());
         }
         if let Some(cost) = self.cost {
             self.observer.fact(process, EVENT_COST_NOTE, &format!("{:.2}", cost.event_ns));
             self.observer.fact(process, WAKING_COST_NOTE, &format!("{:.2}", cost.waking_ns));
-            self.observer.fact(process, WAKINGS_NOTE, &(used.wakings - before.wakings).to_string());
+            self.observer.fact(process, WAKINGS_NOTE, &used.wakings.to_string());
         }
         if let Some((stop @ (Stop::Failure(_) | Stop::Room(_)), _)) = self.stop {
             self.observer.fact(0, Header::FAILED_NOTE, &stop.describe(self.settings));
@@ -319,12 +304,18 @@ impl<'a> Watch<'a> {
 
     /// The processes that have exited and that this one has to wait for, each with the status from wait(2):
     /// the program, and processes of its tree that lost their parent; and whether others still run.
-    fn reap(&self) -> Result<(Vec<(u32, u32)>, bool), RecordError> {
+    fn reap(&mut self) -> Result<(Vec<(u32, u32)>, bool), RecordError> {
         let mut ended = Vec::new();
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((process, status))) => {
-                    ended.push((process.as_raw_nonzero().get() as u32, status.as_raw() as u32));
+                    let number = process.as_raw_nonzero().get() as u32;
+                    let used = CpuTime::of_children();
+                    if self.observer.processes().is_stranger(number) {
+                        self.foreign = self.foreign.plus(used.since(self.used));
+                    }
+                    self.used = used;
+                    ended.push((number, status.as_raw() as u32));
                 }
                 Ok(None) => return Ok((ended, true)),
                 Err(Errno::CHILD) => return Ok((ended, false)),
@@ -427,11 +418,13 @@ fn tick(elapsed: Duration, state: State) -> Tick {
 
 /// Passes signals on to the program, and returns whether any of them asks it to stop. A program that has exited, or that
 /// now belongs to another user, gets none.
-fn pass_on(requests: &Requests, process: u32) -> bool {
+fn pass_on(requests: &Requests, process: u32, processes: &Processes) -> bool {
     let asked = [(&requests.end, Signal::TERM), (&requests.hang_up, Signal::HUP)];
     let asked = asked.into_iter().filter(|(flag, _)| flag.swap(false, Ordering::Relaxed));
     // What a process of the tree sends to its group, or to its parent, has reached whom it was meant for.
-    let is_foreign = |sender: u32| sender == 0 || !descendants(std::process::id()).contains(&sender);
+    let is_foreign = |sender: u32| {
+        sender == 0 || processes.is_stranger(sender) || !descendants(std::process::id()).contains(&sender)
+    };
     let sent = requests.sent.iter().filter(|(_, sent)| sent.take().is_some_and(is_foreign));
     let signals: Vec<Signal> =
         asked.map(|(_, signal)| signal).chain(sent.map(|(signal, _)| *signal)).collect();
