@@ -401,3 +401,22 @@ fn calls_are_served_while_the_next_allocator_is_looked_for() {
     let totals = ["malloc", "calloc", "free"].map(|name| trace["summary"][name].as_u64());
     assert_eq!(totals, [Some(1000), Some(0), Some(1000)], "the early call is in no recording");
 }
+
+/// The kernel compares the limit with all addresses of a process, used or not.
+#[test]
+fn a_program_may_lock_all_its_memory_within_a_limit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("ours");
+    let program = compile("locks_memory.c", directory.path(), &[]);
+    // Root may lock as much as it likes.
+    let as_nobody = match rustix::process::getuid().is_root() {
+        true => "setpriv --reuid 65534 --regid 65534 --clear-groups",
+        false => "",
+    };
+    let limited = format!("ulimit -l 8192; exec {as_nobody} {}", program.display());
+    let run = Recorded::run(directory, "/bin/sh".as_ref(), &[], &["-c", &limited], &[]);
+    run.assert_unchanged();
+    assert_eq!((run.alone.status.code(), &run.alone.stdout[..]), (Some(28), &b"locked\n"[..]));
+    assert_eq!(count_sized(&run, 1 << 20), 1, "{}", run.said());
+}

@@ -1,4 +1,5 @@
-//! Limits that the program sets itself: what this library has reserved counts for that of the address space.
+//! Limits that the program sets itself, or reaches: what this library has reserved counts for that of the address
+//! space, and for that of locked memory.
 
 use core::ffi::{c_int, c_void};
 
@@ -66,4 +67,27 @@ pub(crate) unsafe extern "C" fn setrlimit(resource: c_int, limit: *const c_void)
 pub(crate) unsafe extern "C" fn setrlimit64(resource: c_int, limit: *const c_void) -> c_int {
     // SAFETY: the caller keeps the contract.
     unsafe { setrlimit(resource, limit) }
+}
+
+/// `mlockall(2)`.
+///
+/// # Safety
+/// As of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn mlockall(flags: c_int) -> c_int {
+    // SAFETY: the caller keeps the contract.
+    let lock = || unsafe { system::mlockall(flags as usize) };
+    let mut outcome = lock();
+    if !system::is_quiet() {
+        let most_bytes = system::most_locked_bytes();
+        // More addresses than it may lock.
+        if outcome == Err(libc::ENOMEM) {
+            region::give_back_locked(most_bytes);
+            outcome = lock();
+        }
+        if outcome.is_ok() && most_bytes != libc::RLIM_INFINITY {
+            region::unlock();
+        }
+    }
+    system::told(outcome) as c_int
 }

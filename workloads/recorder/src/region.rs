@@ -19,8 +19,10 @@ use crate::system;
 const MAPPED_MOST_BYTES: usize = 1 << 30;
 /// The part of a limited address space that is used for the file.
 const MAPPED_PART: u64 = 16;
-/// At least that much is kept beyond what is used when a process limits its address space later.
+/// At least that much is kept beyond what is used when a process limits its address space later, and when it locks all
+/// its memory.
 const KEPT_LEAST_BYTES: u64 = 4 << 20;
+const KEPT_LOCKED_BYTES: u64 = 1 << 20;
 /// Room that the process makes at the start, and later when it must.
 const ROOM_BYTES: usize = 1 << 20;
 /// With less room there could be no image.
@@ -28,11 +30,11 @@ const ROOM_LEAST_BYTES: usize = PAGE_BYTES + FIRST_CHUNK_BYTES;
 /// How long, in milliseconds, a process that may not extend its file waits for the command.
 const PATIENCE: u32 = 2000;
 
-/// How often a thread makes room, if others take it.
-const ROOM_TRIES: u32 = 100;
 /// How often the file of copies is opened, if the command makes it or removes it at the same moment.
 const COPIES_TRIES: u32 = 3;
 
+/// How often a thread makes room, if others take it.
+const ROOM_TRIES: u32 = 100;
 /// How long, in milliseconds, a thread that may not extend the file waits for the command.
 const CARVING_PATIENCE: u32 = 500;
 
@@ -103,9 +105,28 @@ fn map_ahead(descriptor: usize, room: usize) -> Result<(usize, usize), i32> {
 /// Unmaps addresses that the file does not use yet, so that a process that may have only `most_bytes` of them from now on
 /// can use the others itself.
 pub(crate) fn give_back(most_bytes: u64) {
+    keep_beyond((most_bytes / MAPPED_PART).max(KEPT_LEAST_BYTES));
+}
+
+/// The same for a process that may lock only so many bytes: the kernel compares that with all its addresses.
+pub(crate) fn give_back_locked(most_bytes: u64) {
+    keep_beyond((most_bytes / MAPPED_PART).max(KEPT_LOCKED_BYTES));
+}
+
+/// Lets the kernel take pages of the file back, which a process has locked with all its memory: they would count for
+/// its limit.
+pub(crate) fn unlock() {
+    let base = BASE.load(Ordering::Acquire);
+    if !base.is_null() {
+        // Otherwise they stay locked, which does the program no harm until it reaches its limit.
+        let _ = system::unlock(base as usize, MAPPED_BYTES.load(Ordering::Relaxed));
+    }
+}
+
+/// Unmaps what is more than `beyond` bytes after the end that is used now.
+fn keep_beyond(beyond: u64) {
     let Some(image) = first() else { return };
     let mapped = MAPPED_BYTES.load(Ordering::Relaxed);
-    let beyond = (most_bytes / MAPPED_PART).max(KEPT_LEAST_BYTES);
     let kept = whole_pages(image.next_offset().saturating_add(beyond));
     if kept >= mapped {
         return;
@@ -211,23 +232,6 @@ pub(crate) fn is_final(errno: i32) -> bool {
     matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO | libc::EROFS)
 }
 
-/// Copies a full buffer to the file of copies, whose path is given.
-///
-/// # Safety
-/// The buffer can be read.
-pub(crate) unsafe fn copy(from: *const u8, bytes: usize, path: &CStr) -> Result<(), i32> {
-    let image = first().ok_or(libc::ENOENT)?;
-    let descriptor = open_copies(path)?;
-    let offset = image.take_copy(bytes as u64);
-    let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
-        Err(libc::EFBIG)
-    } else {
-        // SAFETY: the caller keeps the contract.
-        unsafe { system::write(descriptor, from, bytes, offset) }
-    };
-    system::close(descriptor);
-    copied.map(|_| ())
-}
 /// Opens the file of copies, which this process makes if the command has not.
 fn open_copies(path: &CStr) -> Result<usize, i32> {
     for _ in 0..COPIES_TRIES {
@@ -256,3 +260,20 @@ fn is_trusted(descriptor: usize) -> bool {
     owner.is_some() && (owner == Some(0) || owner == system::user())
 }
 
+/// Copies a full buffer to the file of copies, whose path is given.
+///
+/// # Safety
+/// The buffer can be read.
+pub(crate) unsafe fn copy(from: *const u8, bytes: usize, path: &CStr) -> Result<(), i32> {
+    let image = first().ok_or(libc::ENOENT)?;
+    let descriptor = open_copies(path)?;
+    let offset = image.take_copy(bytes as u64);
+    let copied = if offset.wrapping_add(bytes as u64) > system::largest_file_bytes() {
+        Err(libc::EFBIG)
+    } else {
+        // SAFETY: the caller keeps the contract.
+        unsafe { system::write(descriptor, from, bytes, offset) }
+    };
+    system::close(descriptor);
+    copied.map(|_| ())
+}

@@ -135,6 +135,21 @@ pub(crate) unsafe fn prlimit([process, resource, limit, before]: [usize; 4]) -> 
     unsafe { call(libc::SYS_prlimit64, [process, resource, limit, before, 0, 0]) }
 }
 
+/// `mlockall` as the program calls it.
+///
+/// # Safety
+/// As the call itself demands.
+pub(crate) unsafe fn mlockall(flags: usize) -> Outcome {
+    // SAFETY: the caller keeps the contract.
+    unsafe { call(libc::SYS_mlockall, [flags, 0, 0, 0, 0, 0]) }
+}
+
+/// Lets the kernel take pages of the recorder's own memory back.
+pub(crate) fn unlock(at: usize, bytes: usize) -> Outcome {
+    // SAFETY: it changes no content.
+    unsafe { call(libc::SYS_munlock, [at, bytes, 0, 0, 0, 0]) }
+}
+
 /// `seccomp` as the program calls it.
 ///
 /// # Safety
@@ -161,21 +176,6 @@ pub(crate) fn close(descriptor: usize) {
     let _ = unsafe { call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]) };
 }
 
-/// The zeros that a file is extended by where the file system cannot reserve bytes.
-static ZEROS: [u8; 4096] = [0; 4096];
-/// Where the size of files is limited, this much less is appended by a process itself: several threads may append at
-/// once, each by less than [`ZEROS`] too much, and beyond the limit a write is a signal.
-const APPENDED_LEAST_LEFT: u64 = 16 << 20;
-
-/// Makes a file at least `to` bytes long, and reserves its bytes from `from` on, so that writing there cannot fail
-/// later. What is there already stays: others may extend the file at the same time, and use what they added. The file
-/// was opened with O_APPEND.
-pub(crate) fn extend(descriptor: usize, from: u64, to: u64) -> Outcome {
-    let bytes = to.saturating_sub(from) as usize;
-    // SAFETY: numbers alone.
-    let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, from as usize, bytes, 0, 0]) };
-    match reserved {
-        Err(libc::EOPNOTSUPP | libc::ENOSYS) => append_zeros(descriptor, from, to),
 /// The user whom an open file belongs to; none if the system does not say.
 pub(crate) fn owner(descriptor: usize) -> Option<u32> {
     // SAFETY: all zeros is a value of this plain structure, which the kernel overwrites.
@@ -191,6 +191,21 @@ pub(crate) fn user() -> Option<u32> {
     unsafe { call(libc::SYS_geteuid, [0; 6]) }.ok().map(|user| user as u32)
 }
 
+/// The zeros that a file is extended by where the file system cannot reserve bytes.
+static ZEROS: [u8; 4096] = [0; 4096];
+/// Where the size of files is limited, this much less is appended by a process itself: several threads may append at
+/// once, each by less than [`ZEROS`] too much, and beyond the limit a write is a signal.
+const APPENDED_LEAST_LEFT: u64 = 16 << 20;
+
+/// Makes a file at least `to` bytes long, and reserves its bytes from `from` on, so that writing there cannot fail
+/// later. What is there already stays: others may extend the file at the same time, and use what they added. The file
+/// was opened with O_APPEND.
+pub(crate) fn extend(descriptor: usize, from: u64, to: u64) -> Outcome {
+    let bytes = to.saturating_sub(from) as usize;
+    // SAFETY: numbers alone.
+    let reserved = unsafe { call(libc::SYS_fallocate, [descriptor, 0, from as usize, bytes, 0, 0]) };
+    match reserved {
+        Err(libc::EOPNOTSUPP | libc::ENOSYS) => append_zeros(descriptor, from, to),
         other => other,
     }
 }
@@ -352,6 +367,11 @@ pub(crate) fn largest_file_bytes() -> u64 {
 /// The bytes of address space that the process may use.
 pub(crate) fn most_address_bytes() -> u64 {
     limit(libc::RLIMIT_AS as usize)
+}
+
+/// The bytes that the process may lock into memory without the privilege to.
+pub(crate) fn most_locked_bytes() -> u64 {
+    limit(libc::RLIMIT_MEMLOCK as usize)
 }
 
 fn limit(resource: usize) -> u64 {
