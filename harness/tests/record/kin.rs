@@ -1,6 +1,9 @@
 //! Which processes belong to a recording, and what is known of each.
 
+use std::collections::BTreeSet;
 use std::process::Command;
+
+use heaplab_workloads::import::raw;
 
 use crate::support::heaplab;
 use crate::support::recording::{Recorded, compile, info};
@@ -56,4 +59,17 @@ fn sandboxes_at_the_same_time_have_their_own_memory_to_their_end() {
         let peak = trace["summary"]["resident_peak_bytes"].as_u64().expect("bytes");
         assert!((24 << 20..32 << 20).contains(&peak), "{peak}: {text}");
     }
+}
+
+#[test]
+fn forks_at_the_same_time_have_numbers_of_their_own() {
+    let run = Recorded::hazard("concurrent_forks.c", &["--keep-raw"], &[]);
+    assert_eq!(run.recorded.status.code(), Some(29), "{}", run.said());
+    let recording = raw::Recording::open(&run.directory.path().join("trace.hlt.raw")).expect("raw files");
+    let forked = recording.images().iter().filter(|image| recording.is_forked(**image));
+    let numbers: Vec<u32> = forked
+        .map(|image| recording.facts_of(*image, |page| page.fork()).flatten().expect("a number"))
+        .collect();
+    assert_eq!(numbers.len(), 320, "{}", run.said());
+    assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 320, "{}", run.said());
 }

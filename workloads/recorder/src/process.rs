@@ -178,10 +178,9 @@ pub(crate) fn number_fork() -> u32 {
     FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
-/// In a forked child: stores the number of its fork, which its image will state.
-pub(crate) fn inherit_fork() {
+/// In a forked child: stores the number of its fork, which its image will state; 0 if its parent made no mark.
+pub(crate) fn inherit_fork(number: u32) {
     // If the number of an ancestor's fork is still here, this process's parent had no image.
-    let number = FORKS.load(Ordering::Relaxed);
     let _ = BEGUN_BY.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
 }
 
