@@ -88,3 +88,29 @@ fn an_allocator_that_root_may_not_ask_is_known_by_its_name() {
         assert_eq!(allocator["hash"].as_str().map(str::len), Some(64), "{allocator}");
     }
 }
+
+/// Their names can be guessed, and other users may write into root's directory.
+#[test]
+fn a_link_in_the_place_of_the_copies_is_not_written_through() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = compile("many_events.c", directory.path(), &[]);
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "kept").expect("a file");
+    // While heaplab is stopped, the program copies full buffers itself. Its image is the one after the shell's.
+    let script = "ln -s \"$1\" \"$HEAPLAB_RECORD_DIR/$$-1.copies\"
+        (sleep 1; kill -CONT $PPID) &
+        kill -STOP $PPID
+        exec \"$0\"";
+    let mut command = heaplab();
+    command.timeout(PATIENCE).args(["record", "--only-this-process", "-o"]);
+    command
+        .arg(directory.path().join("trace.hlt"))
+        .args(["--", "sh", "-c", script])
+        .args([&program, &victim]);
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(14), &b"many\n"[..]), "{said}");
+    assert!(said.contains("-1.copies: it is not a regular file: there are no copies"), "{said}");
+    assert_eq!(std::fs::read_to_string(&victim).expect("a file"), "kept", "{said}");
+    assert_eq!(info(&directory.path().join("trace.hlt"))["summary"]["malloc"], 500_000, "{said}");
+}
