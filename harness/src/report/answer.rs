@@ -403,13 +403,13 @@ impl Contest<'_> {
         let measured = describe_ratio(of_against, against, question);
         match shown {
             Some(Verdict::Smaller) => {
-                let others = || others.iter().copied().filter(|other| other != against);
+                let rest = others.iter().copied().filter(|other| other != against);
                 let is_behind = |other: &&str| {
                     standing(other)
                         .ratio
                         .is_some_and(|ratio| verdict(&ratio, NOISE_THRESHOLD) == Verdict::Smaller)
                 };
-                let level: Vec<&str> = others().filter(|other| !is_behind(other)).collect();
+                let level: Vec<&str> = rest.filter(|other| !is_behind(other)).collect();
                 if !level.is_empty() {
                     return format!(
                         "{best} has {least}, {value}, {measured}; no difference from {} is shown.",
@@ -417,7 +417,7 @@ impl Contest<'_> {
                     );
                 }
                 // The second is named already if it is what the best was compared with.
-                let next = self.others.first().filter(|next| *next != against);
+                let next = others.first().filter(|next| *next != against);
                 let then = next.map(|next| format!("; next is {next}")).unwrap_or_default();
                 format!("{best} {}: {value}, {measured}{then}.", question.best)
             }

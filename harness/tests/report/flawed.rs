@@ -29,6 +29,24 @@ fn the_best_of_those_that_finished_is_named_with_those_that_did_not() {
     assert!(said.contains("monitor-server, speed: ptmalloc2 is the fastest"), "{said}");
 }
 
+/// Whatever its place by medians, a variant whose interval reaches the best one's is level with it.
+#[test]
+fn the_best_is_compared_with_every_other() {
+    let directory = written(&Shape::new(&FOUR, 10));
+    let said = answers(directory.path());
+    assert!(said.contains("memory: ptmalloc2 needs the least"), "{said}");
+    let last = FOUR.iter().filter(|variant| !["ptmalloc2", "jemalloc", "floor"].contains(variant)).last();
+    let last = last.expect("another variant");
+    let block = columns::<Sample>().iter().position(|name| *name == "block").expect("a column");
+    set_column(directory.path(), (last, "memory"), "resident_peak_bytes", |row| {
+        let is_even = row[block].parse::<u32>().expect("a number") % 2 == 0;
+        if is_even { "50000000" } else { "900000000" }.to_owned()
+    });
+    let said = answers(directory.path());
+    assert!(said.contains("memory: ptmalloc2 has the lowest median, "), "{said}");
+    assert!(said.contains(&format!("; no difference from {last} is shown.")), "{said}");
+}
+
 #[test]
 fn plots_mark_variants_of_which_samples_failed() {
     let directory = written(&Shape::new(&FOUR, 10));
