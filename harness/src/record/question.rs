@@ -32,9 +32,10 @@ const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// The library's family and version; none if it cannot be asked.
 pub(super) fn ask(library: &Path) -> Option<(Family, String)> {
-    let program = std::env::current_exe().ok()?;
+    // NOTE: the link leads to this program's file wherever it lies: nobody may not search root's home for it.
+    let program = Path::new("/proc/self/exe");
     let variant = Variant::parse(&format!("recorded={}", library.to_str()?)).ok()?;
-    let mut command = probe::command(&program, &variant);
+    let mut command = probe::command(program, &variant);
     if geteuid().is_root() {
         // The system changes the groups of a process only where both users are root.
         getuid().is_root().then(|| give_up_rights(&mut command))?;
