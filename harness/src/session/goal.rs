@@ -84,7 +84,7 @@ struct State {
 }
 
 impl<'a> Pursuit<'a> {
-    /// Starts with the samples that a run already holds.
+    /// Starts with the samples that a run already holds and need not take again.
     pub(super) fn new(replays: &'a Replays, goal: &'a Goal, done: &[Sample]) -> Pursuit<'a> {
         let named = replays.options.baseline.as_deref().unwrap_or(DEFAULT_BASELINE);
         let pursuit = Pursuit {
@@ -92,12 +92,12 @@ impl<'a> Pursuit<'a> {
             goal,
             baseline: replays.variants.iter().position(|variant| variant.label == named),
             begun: Instant::now(),
-            done: done.iter().filter(|sample| sample.status == Status::Ok).map(Sample::key).collect(),
+            done: done.iter().map(Sample::key).collect(),
             shown: RefCell::default(),
             of_floor: RefCell::default(),
             state: RefCell::default(),
         };
-        done.iter().filter(|sample| sample.status == Status::Ok).for_each(|sample| pursuit.add(sample));
+        done.iter().for_each(|sample| pursuit.add(sample));
         pursuit
     }
 

@@ -100,7 +100,9 @@ impl Sampling<'_> {
                 self.take_steps(missing, count, &mut directory, |_| ())?
             }
             Some(goal) => {
-                let pursuit = Pursuit::new(self.replays, goal, &results::load(&path)?.samples);
+                let mut done = results::load(&path)?.samples;
+                done.retain(|sample| directory.done().contains(&sample.key()));
+                let pursuit = Pursuit::new(self.replays, goal, &done);
                 let steps = std::iter::from_fn(|| pursuit.next_step());
                 let finished = self.take_steps(steps, None, &mut directory, |sample| pursuit.add(sample))?;
                 if finished {
