@@ -129,7 +129,7 @@ impl Loaded {
     }
 }
 
-/// What to say of a library whose file is another than the one that the trial run proved.
+/// Says that a library's file has changed since the trial run.
 pub(crate) fn tell_change(library: &Path) -> String {
     format!("the file {} has changed since the run began: it may be another build", library.display())
 }

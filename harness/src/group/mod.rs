@@ -2,8 +2,8 @@
 //!
 //! Either version of the kernel's interface serves, whichever exists and is permitted (`place`). The
 //! processes enter by themselves: to heaplab, a group is only a directory. What a group was charged is an
-//! [`Account`], which the kernel keeps; what the groups that we are in allow us is in `room`. If heaplab is killed, a separate process removes the group
-//! (`watcher`). Nothing is measured or judged here.
+//! [`Account`], which the kernel keeps; what the groups that we are in allow us is in `room`. If heaplab is
+//! killed, a separate process removes the group (`watcher`). Nothing is measured or judged here.
 
 mod account;
 mod limits;
