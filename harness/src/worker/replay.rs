@@ -174,6 +174,11 @@ fn note_replay(engine: &Engine, order: Order, reply: &mut Reply) {
     measured.waits = Some(counts.waits.load(Relaxed));
     measured.wakeups = Some(counts.wakeups.load(Relaxed));
     measured.window_stalls = Some(counts.window_stalls.load(Relaxed));
+    if measured.busy_ns.is_some() && measured.busy_background_ns.is_none() {
+        reply.warnings.push(
+            "the process's threads cannot be listed: what the allocator's own threads work is not in its time".to_owned(),
+        );
+    }
     reply.warnings.extend(engine.threads.stacks().0);
 }
 
