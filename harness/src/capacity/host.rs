@@ -7,7 +7,6 @@ use super::need::{Basis, BlockNeed, Need};
 use super::node::{Curve, Draws, count_fitting};
 use super::pods::is_decided;
 use super::request::{Host, Request, TODAYS_HOSTS};
-use crate::results::metrics::resident_interval;
 use crate::stats::{Interval, NOISE_THRESHOLD, Ratio, Verdict, median, paired_ratio, verdict};
 
 /// Most processes of a host, where they are drawn.
@@ -144,7 +143,7 @@ fn fit(need: &Need, base: Option<&Need>, host: &Host, request: &Request, seed: u
     let non_heap = non_heap_bytes as f64;
     let values = |figure: fn(&BlockNeed) -> f64| need.blocks.values().map(figure).collect::<Vec<f64>>();
     let process: Vec<f64> = values(BlockNeed::process_bytes).iter().map(|bytes| bytes + non_heap).collect();
-    let (middle, interval) = (median(&process), resident_interval(&process));
+    let (middle, interval) = (median(&process), need.interval(&process));
     let ratio = base.filter(|base| base.variant != need.variant).and_then(|base| ratio(need, base, non_heap));
     let within: Option<Interval> = ratio.and_then(|ratio| ratio.interval);
     let planned =

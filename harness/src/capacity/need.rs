@@ -11,8 +11,9 @@ use heaplab_allocators::registry::FLOOR;
 
 use super::node::{Curve, PodBlock};
 use crate::predict::{PLANNED_FRACTION, Predictions, predict, predict_cpu_times_ns};
+use crate::results::metrics::resident_interval;
 use crate::results::{Pass, ResultsError, Run, RunWorkload, Sample, Status};
-use crate::stats::{median, median_interval, percentile_over_time, shown_growth};
+use crate::stats::{Interval, median, median_interval, percentile_over_time, shown_growth};
 
 /// Whose memory the figures are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -78,6 +79,8 @@ pub struct Need {
     pub load: Option<(String, f64)>,
     /// Whose memory it is; the same for all variants of a workload.
     pub basis: Basis,
+    /// Whether its memory is that of the recording in every block, because it is the build that was recorded.
+    pub is_one_recording: bool,
     /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where the program did not run and
     /// its recording does not say.
     pub cpus_used: Option<f64>,
@@ -95,6 +98,11 @@ impl Need {
     /// What is added to a process: memory outside its heap, unless the whole process is known.
     pub(super) fn beside(&self, non_heap_bytes: u64) -> f64 {
         if self.basis == Basis::Heap { non_heap_bytes as f64 } else { 0.0 }
+    }
+
+    /// The interval of its memory, from values in blocks; none for one recording, however often it was replayed.
+    pub(crate) fn interval(&self, bytes: &[f64]) -> Option<Interval> {
+        resident_interval(bytes).filter(|_| !self.is_one_recording)
     }
 }
 
@@ -132,6 +140,8 @@ pub fn read_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<Need>, Resul
             need.failed += 1;
             continue;
         }
+        let recorded_under = points.predictions.as_recorded.get(&sample.workload);
+        need.is_one_recording = basis == Basis::Predicted && recorded_under == Some(&sample.variant);
         need.cpus.insert(sample.cpus);
         need.threads = need.threads.max(sample.threads);
         need.library_bytes = need.library_bytes.max(sample.library_file_bytes);

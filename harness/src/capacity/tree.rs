@@ -16,7 +16,8 @@ pub(super) fn read_tree_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<
     if run.file.trees.is_empty() {
         return Ok(Vec::new());
     }
-    let mut found = predict_trees(run, &predict(run)?);
+    let predictions = predict(run)?;
+    let mut found = predict_trees(run, &predictions);
     notes.append(&mut found.notes);
     let mut needs = Vec::new();
     for tree in &run.file.trees {
@@ -31,8 +32,11 @@ pub(super) fn read_tree_needs(run: &Run, notes: &mut Vec<String>) -> Result<Vec<
         let mut of_tree = found.all.iter().filter(|found| found.tree == tree.name).peekable();
         let by_once = of_tree.peek().is_some() && of_tree.all(|found| found.once.is_some());
         let of_variants = run.file.variants.iter();
-        let of_variants = of_variants.map(|variant| need(run, tree, &variant.label, &found, by_once));
-        needs.extend(of_variants.flatten());
+        let of_variants = of_variants.filter_map(|variant| need(run, tree, &variant.label, &found, by_once));
+        let recorded_under = predictions.recorded_under(run, &tree.name);
+        needs.extend(
+            of_variants.map(|need| Need { is_one_recording: recorded_under == Some(&*need.variant), ..need }),
+        );
         let has_some = found.all.iter().any(|found| found.tree == tree.name && found.once.is_some());
         if has_some && !by_once {
             notes.push(format!(

@@ -207,7 +207,8 @@ impl Group<'_> {
         let values = self.values(variant);
         let failed =
             self.workloads.iter().filter_map(|workload| self.run.row(workload, variant, self.metric));
-        let interval = interval_of(self.metric, &values);
+        let is_one = self.workloads.iter().any(|of| self.run.is_one_recording(of, variant, self.metric));
+        let interval = interval_of(self.metric, &values).filter(|_| !is_one);
         let base = self.run.baseline.as_deref();
         let ratio = base.filter(|base| *base != variant).and_then(|base| self.ratio(variant, base));
         let within = ratio.and_then(|ratio| ratio.interval);

@@ -126,6 +126,11 @@ impl<'r> Analysis<'r> {
         self.figures.values(workload, variant, metric)
     }
 
+    /// Whether a figure is that of one recording, however often it was replayed.
+    pub(crate) fn is_one_recording(&self, workload: &str, variant: &str, metric: &str) -> bool {
+        self.figures.is_one_recording(workload, variant, metric)
+    }
+
     /// Whether a metric is the time of a call whose median is less than the timer can resolve.
     pub fn is_under_resolution(&self, workload: &str, variant: &str, metric: &str) -> bool {
         let row = self.row(workload, variant, metric);

@@ -1,7 +1,6 @@
 //! The memory that a run's plan uses and its report answers with: the same figure in `plan`, `report` and `validate`.
 
 use crate::capacity::{Basis, Capacity, Need};
-use crate::results::metrics::resident_interval;
 use crate::stats::{Ratio, median, paired_ratio};
 
 /// A variant that finished every sample, with its figure.
@@ -52,7 +51,7 @@ impl PlannedMemory {
                 variant: &need.variant,
                 n: values.len(),
                 median: median(&values)?,
-                interval: resident_interval(&values).map(|interval| (interval.low, interval.high)),
+                interval: need.interval(&values).map(|interval| (interval.low, interval.high)),
             })
         });
         entrants.collect()

@@ -255,6 +255,13 @@ impl Figures {
         Some(means)
     }
 
+    /// Whether a figure is that of one recording, however often it was replayed: then nothing is known of other starts of
+    /// the program.
+    pub(super) fn is_one_recording(&self, workload: &str, variant: &str, metric: &str) -> bool {
+        (PREDICTED.contains(&metric) || TREE_PREDICTED.contains(&metric))
+            && self.as_recorded.get(workload).is_some_and(|recorded| recorded == variant)
+    }
+
     /// Samples of a pass that are not ok.
     pub(super) fn failed(&self, workload: &str, variant: &str, pass: Pass) -> u64 {
         self.failed.get(&(workload.to_owned(), variant.to_owned(), pass)).copied().unwrap_or(0)
@@ -308,9 +315,7 @@ impl Figures {
     ) -> SummaryRow {
         let values: Vec<f64> =
             self.values(workload, variant, metric).into_iter().flat_map(BTreeMap::values).copied().collect();
-        // One recording, however often it was replayed: nothing is known of other starts of the program.
-        let is_one = (PREDICTED.contains(&metric) || TREE_PREDICTED.contains(&metric))
-            && self.as_recorded.get(workload).is_some_and(|recorded| recorded == variant);
+        let is_one = self.is_one_recording(workload, variant, metric);
         let interval = interval_of(metric, &values).filter(|_| !is_one);
         let base = baseline.filter(|base| *base != variant);
         let ratio = base.and_then(|base| self.ratio(workload, variant, base, metric));
