@@ -190,6 +190,58 @@ fn what_was_recorded_comes_back_and_other_variants_differ_by_their_heaps() {
     assert!(assumed.contains("For a predicted process") && !assumed.contains("was replayed"), "{assumed}");
 }
 
+/// Replaying a recording again says nothing about other starts of the program.
+#[test]
+fn memory_under_the_recorded_build_is_one_recording_without_an_interval() {
+    let place = tempfile::tempdir().expect("a directory");
+    write_trace(&place.path().join("process.hlt"), &own_c_library());
+    let ask = |arguments: &str, status: i32| {
+        let output =
+            heaplab().current_dir(place.path()).args(arguments.split(' ')).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {said}");
+        (String::from_utf8(output.stdout).expect("UTF-8"), said)
+    };
+    ask("run process.hlt -o out --pass memory --reps 6 -a ptmalloc2 -a jemalloc --baseline jemalloc", 0);
+    // Whether the variants' rows have an interval.
+    let seen = |rows: &serde_json::Value, name: &str| {
+        let rows = rows.as_array().expect("rows");
+        ["ptmalloc2", "jemalloc"].map(|variant| {
+            let row = rows.iter().find(|row| row["variant"] == variant).expect("a row");
+            row[name].is_number()
+        })
+    };
+    let json = |arguments: &str| -> serde_json::Value {
+        serde_json::from_str(&ask(&format!("{arguments} --format json"), 0).0).expect("JSON")
+    };
+
+    let plan = json("plan out --host-memory 1GiB --processes 4");
+    assert_eq!(seen(&plan["hosts"], "process_high_bytes"), [false, true]);
+    assert_eq!(seen(&plan["hosts"], "planned_bytes"), [true, true]);
+    let metric = "--metric predicted_resident_peak_bytes";
+    let compared = json(&format!("compare out {metric}"));
+    assert_eq!(seen(&compared, "high"), [false, true]);
+    assert_eq!(seen(&compared, "ratio_high"), [true, false], "jemalloc is the baseline");
+
+    let two = json(&format!("compare out out {metric}"));
+    let verdicts = ["old_high", "new_high", "ratio_high", "p"].map(|name| seen(&two, name));
+    assert_eq!(verdicts, [[false, true]; 4], "{two}");
+    let (table, said) = ask(&format!("compare out out {metric} --fail-over 5%"), 3);
+    assert!(table.contains("one recording"), "{table}");
+    assert!(said.contains("one recording, however often it was replayed"), "{said}");
+    let over = json(&format!("compare out out {metric} --baseline jemalloc"));
+    assert!(over[0]["ratio_high"].is_number(), "{over}");
+
+    // The same at several loads.
+    let loads = "plan --load 100=out --load 200=more --at 150";
+    ask("run process.hlt -o more --pass memory --reps 6 -a ptmalloc2 -a jemalloc", 0);
+    let plan = json(loads);
+    assert_eq!(seen(&plan["loads"], "process_bytes"), [true, true]);
+    assert_eq!(seen(&plan["loads"], "process_high_bytes"), [false, true]);
+    let (text, _) = ask(loads, 0);
+    assert!(text.contains("(no interval: it rests on one recording of each load)"), "{text}");
+}
+
 /// A recording from another machine, with a different C library: a note, and everything that needs no
 /// recording.
 #[test]

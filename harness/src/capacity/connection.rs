@@ -27,7 +27,7 @@ pub struct ConnectionRow {
     pub n: u64,
     /// Memory that one more connection takes; empty where a load is further than [`MOST_BEND`] from the line.
     pub connection_bytes: Option<f64>,
-    /// Lower end of its interval; empty where a load has fewer than 6 samples.
+    /// Lower end of its interval; empty where a load has fewer than 6 samples, or is one recording.
     pub connection_low_bytes: Option<f64>,
     /// Upper end of its interval.
     pub connection_high_bytes: Option<f64>,
@@ -41,6 +41,9 @@ pub struct ConnectionRow {
     pub coverage: Option<f64>,
     /// Largest distance of a load's median from the line, over that median.
     pub bend: Option<f64>,
+    /// Whether a load is one recording, however often it was replayed.
+    #[serde(skip)]
+    pub is_one_recording: bool,
 }
 
 /// Fits the line of every model and variant. `needs` are those of one or more runs; `non_heap_bytes` are added to heaps;
@@ -67,6 +70,13 @@ pub(super) fn keys(needs: &[Need]) -> Vec<(&str, &str)> {
 pub(super) struct Load {
     pub(super) connections: f64,
     pub(super) bytes: Vec<f64>,
+    pub(super) is_one_recording: bool,
+}
+
+/// Whether a line would have the recorded build's memory from one recording of a load: the distance of that start of the
+/// program from others is not known.
+pub(super) fn is_one_recording(loads: &[Load]) -> bool {
+    loads.iter().any(|load| load.is_one_recording)
 }
 
 fn fit(loads: &[Load], model: &str, variant: &str, seed: u64) -> ConnectionRow {
@@ -78,7 +88,8 @@ fn fit(loads: &[Load], model: &str, variant: &str, seed: u64) -> ConnectionRow {
     // Readers would believe a slope even where there is no line.
     let line = found.filter(|_| bend.is_none_or(|bend| bend <= MOST_BEND));
     let interval = |figure: fn((f64, f64)) -> f64| -> Option<Interval> {
-        bca_interval(&groups, seed, |groups| self::line(&connections, groups).map(figure))
+        let found = bca_interval(&groups, seed, |groups| self::line(&connections, groups).map(figure));
+        found.filter(|_| !is_one_recording(loads))
     };
     let (slope, base) = match line {
         Some(_) => (interval(|line| line.0), interval(|line| line.1)),
@@ -96,6 +107,7 @@ fn fit(loads: &[Load], model: &str, variant: &str, seed: u64) -> ConnectionRow {
         base_high_bytes: base.map(|interval| interval.high),
         coverage: slope.map(|interval| interval.coverage),
         bend,
+        is_one_recording: is_one_recording(loads),
         connections,
     }
 }
@@ -108,8 +120,15 @@ pub(super) fn loads(needs: &[Need], model: &str, variant: &str, non_heap_bytes: 
         let more = need.beside(non_heap_bytes);
         let bytes = need.blocks.values().map(|block| block.process_bytes() + more);
         match loads.iter_mut().find(|load| load.connections == *connections) {
-            Some(load) => load.bytes.extend(bytes),
-            None => loads.push(Load { connections: *connections, bytes: bytes.collect() }),
+            Some(load) => {
+                load.bytes.extend(bytes);
+                load.is_one_recording |= need.is_one_recording;
+            }
+            None => loads.push(Load {
+                connections: *connections,
+                bytes: bytes.collect(),
+                is_one_recording: need.is_one_recording,
+            }),
         }
     }
     loads.sort_by(|one, other| one.connections.total_cmp(&other.connections));
@@ -186,6 +205,17 @@ mod tests {
         near(row.connection_low_bytes, 500.0);
         near(row.connection_high_bytes, 500.0);
         assert!(row.bend.is_some_and(|bend| bend < 1e-9));
+    }
+
+    #[test]
+    fn a_line_through_single_recordings_has_no_interval() {
+        let at = |connections: u32, is_one_recording: bool| Need {
+            is_one_recording,
+            ..need(connections, std::iter::repeat_n(1e6 + 500.0 * f64::from(connections), 6))
+        };
+        let row = fit_connections(&[at(20, true), at(80, false), at(140, false)], 0, 1).remove(0);
+        assert!(row.is_one_recording && row.connection_bytes.is_some() && row.base_bytes.is_some());
+        assert_eq!((row.connection_low_bytes, row.base_high_bytes, row.coverage), (None, None, None));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct HostRow {
     pub page_table_bytes: Option<u64>,
     /// Memory of a process that no other shares: the two above and `non_heap_bytes`, median over blocks.
     pub process_bytes: Option<u64>,
-    /// Lower end of its interval; empty for fewer than 6 blocks.
+    /// Lower end of its interval; empty for fewer than 6 blocks, and for one recording.
     pub process_low_bytes: Option<u64>,
     /// Upper end of its interval.
     pub process_high_bytes: Option<u64>,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::connection::{MOST_BEND, fit_connections, keys, line, loads};
+use super::connection::{MOST_BEND, fit_connections, is_one_recording, keys, line, loads};
 use super::need::Need;
 use crate::results::metrics::resident_interval;
 use crate::stats::{Interval, bca_interval, median};
@@ -35,7 +35,7 @@ pub struct LoadRow {
     /// Memory of a process: the median of its samples, or the line's value there; empty where no line describes the
     /// loads.
     pub process_bytes: Option<f64>,
-    /// Lower end of its interval.
+    /// Lower end of its interval; empty for fewer than 6 samples, and for one recording.
     pub process_low_bytes: Option<f64>,
     /// Upper end of its interval.
     pub process_high_bytes: Option<f64>,
@@ -72,7 +72,8 @@ pub fn read_loads(needs: &[Need], asked: &[f64], non_heap_bytes: u64, seed: u64)
                 .iter()
                 .map(|load| {
                     let (n, middle) = (load.bytes.len() as u64, median(&load.bytes));
-                    row(load.connections, LoadSource::Measured, n, middle, resident_interval(&load.bytes))
+                    let interval = resident_interval(&load.bytes).filter(|_| !load.is_one_recording);
+                    row(load.connections, LoadSource::Measured, n, middle, interval)
                 })
                 .collect();
             for &load in asked.iter().filter(|load| !measured.contains(load)) {
@@ -83,7 +84,8 @@ pub fn read_loads(needs: &[Need], asked: &[f64], non_heap_bytes: u64, seed: u64)
                     && measured.last().is_some_and(|last| load < *last);
                 let source = if inside { LoadSource::Interpolated } else { LoadSource::Extrapolated };
                 let bytes = described.then(|| at(&whole)).flatten().filter(|bytes| *bytes > 0.0);
-                let interval = bytes.and_then(|_| bca_interval(&groups, seed, at));
+                let interval = bytes.filter(|_| !is_one_recording(&found));
+                let interval = interval.and_then(|_| bca_interval(&groups, seed, at));
                 rows.push(row(load, source, fitted.n, bytes, interval));
             }
             rows.sort_by(|one, other| one.load.total_cmp(&other.load));
@@ -128,6 +130,16 @@ mod tests {
             assert!((bytes - (1e6 + 500.0 * row.load)).abs() < 20.0, "{row:?}");
             assert!(row.process_low_bytes <= Some(bytes) && Some(bytes) <= row.process_high_bytes, "{row:?}");
         }
+    }
+
+    #[test]
+    fn one_recording_has_no_interval_and_no_line_through_it_has_one() {
+        let recorded = Need { is_one_recording: true, ..need(100.0, 0.0) };
+        let rows = read_loads(&[recorded, need(200.0, 0.0)], &[150.0], 0, 1);
+        let found: Vec<(f64, bool)> =
+            rows.iter().map(|row| (row.load, row.process_high_bytes.is_some())).collect();
+        assert_eq!(found, [(100.0, false), (150.0, false), (200.0, true)]);
+        assert!(rows.iter().all(|row| row.process_bytes.is_some()));
     }
 
     #[test]

@@ -81,6 +81,9 @@ pub struct Need {
     pub basis: Basis,
     /// Whether its memory is that of the recording in every block, because it is the build that was recorded.
     pub is_one_recording: bool,
+    /// Whether every block replayed the same load, that of a recording or of one seed: how the load of one day differs from
+    /// another's is not in the figures.
+    pub is_of_one_load: bool,
     /// CPUs that a process keeps busy on average: CPU time over elapsed time; none where the program did not run and
     /// its recording does not say.
     pub cpus_used: Option<f64>,
@@ -360,6 +363,7 @@ fn empty(sample: &Sample, workload: Option<&RunWorkload>, basis: Basis) -> Need 
         variant: sample.variant.clone(),
         load,
         basis,
+        is_of_one_load: basis != Basis::Program && workload.is_some_and(|workload| !workload.varies_load),
         ..Need::default()
     }
 }

@@ -64,6 +64,8 @@ pub struct PodRow {
     pub holds_for_s: Option<f64>,
     /// How many times as long as the runs the lifetime is over which measured growth is continued.
     pub growth_continued: Option<f64>,
+    /// Whether every sample replayed the same load. The odds are then of another replay, and of no other day.
+    pub is_of_one_load: bool,
     /// Odds that one pod is killed in a day.
     pub pod_odds: f64,
     /// Odds that any pod of the fleet is killed in a day.
@@ -97,9 +99,15 @@ pub struct PodRow {
 
 impl PodRow {
     /// Whether it is known how often a pod is killed: not if memory grew for longer than it was measured, unless its
-    /// growth is continued for a few times that long only.
+    /// growth is continued for a few times that long only, and not if every sample replayed the same load.
     #[must_use]
     pub fn knows_odds(&self) -> bool {
+        self.knows_growth() && !self.is_of_one_load
+    }
+
+    /// Whether what its memory grows by is known as far as the odds need it.
+    #[must_use]
+    pub fn knows_growth(&self) -> bool {
         self.holds_for_s.is_none() && self.growth_continued.is_none_or(|times| times <= MOST_CONTINUED)
     }
 }
@@ -261,6 +269,7 @@ fn row(need: &Need, request: &PodRequest, stated: Stated, seed: u64) -> PodRow {
         spread_of_20_bytes: of_20.zip(middle).map(|(limit, middle)| bytes(limit - middle)),
         holds_for_s: ends_with_run.then_some(lived_s),
         growth_continued: continued.map(|uptime_s| uptime_s / lived_s),
+        is_of_one_load: need.is_of_one_load,
         pod_odds: request.odds,
         fleet_odds,
         shown_odds: (n > 0).then(|| 1.0 / (n as f64 + 1.0)),

@@ -59,6 +59,7 @@ fn need(run: &Run, tree: &RunTree, variant: &str, found: &TreePredictions, by_on
         workload: tree.name.clone(),
         variant: variant.to_owned(),
         basis: Basis::Tree,
+        is_of_one_load: true,
         failed: samples.iter().filter(|sample| sample.status != Status::Ok).count() as u64,
         cpus: samples.iter().map(|sample| sample.cpus).collect(),
         library_bytes: samples.iter().filter_map(|sample| sample.library_file_bytes).max(),

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::report::Analysis;
 use crate::results::{interval_of, name_on};
-use crate::stats::{MIN_BLOCKS, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict};
+use crate::stats::{
+    MIN_BLOCKS, Ratio, Verdict, mann_whitney, median, median_interval, separate_ratio, verdict,
+};
 
 /// A metric of one variant in two runs. An empty cell means not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +160,9 @@ impl RunComparison {
                     Some(side) => open(format!("missing in {}", name_of_side(side))),
                     None => open("a value of 0 has no ratio".to_owned()),
                 },
+                (Some(_), None) if row.verdict == Some(Verdict::OneRecording) => {
+                    open("one recording, however often it was replayed".to_owned())
+                }
                 (Some(_), None) => open(format!("fewer than {MIN_BLOCKS} blocks")),
                 (Some(_), Some(_)) if row.verdict == Some(Verdict::UnderResolution) => {
                     open("under the timer's resolution".to_owned())
@@ -260,8 +265,16 @@ impl Pair<'_> {
             Some(_) => median_interval(values),
             None => interval_of(metric, values),
         };
-        let (of_old, of_new) = (interval(&old), interval(&new));
-        let ratio = separate_ratio(&new, &old);
+        // Nothing is known of other starts of a program that was recorded once. Ratios have the baseline's replays.
+        let is_one = [self.old, self.new].map(|run| {
+            self.baseline.is_none()
+                && workloads.iter().any(|workload| run.is_one_recording(workload, variant, metric))
+        });
+        let of_old = interval(&old).filter(|_| !is_one[0]);
+        let of_new = interval(&new).filter(|_| !is_one[1]);
+        let is_judged = is_one == [false; 2];
+        let ratio = separate_ratio(&new, &old)
+            .map(|ratio| Ratio { interval: ratio.interval.filter(|_| is_judged), ..ratio });
         let within = ratio.and_then(|ratio| ratio.interval);
         let unresolved = || {
             let of = |run: &Analysis<'_>| {
@@ -305,8 +318,9 @@ impl Pair<'_> {
             ratio_low: within.map(|interval| interval.low),
             ratio_high: within.map(|interval| interval.high),
             ratio_coverage: within.map(|interval| interval.coverage),
-            p: mann_whitney(&new, &old),
+            p: mann_whitney(&new, &old).filter(|_| is_judged),
             verdict: ratio.map(|ratio| match verdict(&ratio, self.question.threshold) {
+                _ if !is_judged => Verdict::OneRecording,
                 Verdict::TooFew => Verdict::TooFew,
                 _ if unresolved() => Verdict::UnderResolution,
                 other => other,

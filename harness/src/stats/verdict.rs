@@ -26,6 +26,9 @@ pub enum Verdict {
     /// A latency below what the timer resolves.
     #[serde(rename = "under resolution")]
     UnderResolution,
+    /// Memory of a process that was recorded once, however often it was replayed.
+    #[serde(rename = "one recording")]
+    OneRecording,
 }
 
 impl Verdict {
@@ -37,6 +40,7 @@ impl Verdict {
             Verdict::Larger => "larger",
             Verdict::NoDifference => "no difference shown",
             Verdict::UnderResolution => "under resolution",
+            Verdict::OneRecording => "one recording",
         }
     }
 

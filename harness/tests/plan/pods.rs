@@ -129,6 +129,42 @@ fn where_memory_grew_is_said_of_each_variant() {
     }
 }
 
+/// A recording that was replayed ten times is one day.
+#[test]
+fn replays_of_one_load_say_nothing_of_other_days() {
+    let directory = written(&Shape { checkpoints: 60, varies_load: false, ..Shape::new(&FOUR[..2], 10) });
+    let of = |arguments: &[&str]| stdout(&plan(directory.path(), arguments));
+    let text = of(&[&PODS[..], &["--odds", "5%"]].concat());
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.contains("alloc") && line.contains("iB*")).collect();
+    assert!(rows.len() == 2 && text.contains("`*` after a limit of monitor-server: every sample"), "{text}");
+    assert!(
+        text.contains("EVERY SAMPLE REPLAYED THE SAME LOAD, so this limit is only for days like it"),
+        "{text}"
+    );
+    assert!(!text.contains("killed in a day with odds of"), "{text}");
+    let patch = of(&[&PODS[..], &["--odds", "5%", "--yaml", "jemalloc"]].concat());
+    assert!(patch.contains("killed on another day are not known"), "{patch}");
+    let hosts = ["--host-memory", "16GiB", "--odds", "5%"];
+    let told = "EVERY SAMPLE REPLAYED THE SAME LOAD, so the odds are only for days like it.";
+    assert!(of(&hosts).contains(told), "{}", of(&hosts));
+    assert!(!of(&hosts[..2]).contains(told), "no odds");
+    let report = heaplab().arg("report").arg(directory.path()).output().expect("it runs");
+    assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
+    let html = fs::read_to_string(directory.path().join("report.html")).expect("written");
+    for told in [
+        "every sample replayed the same load, so no odds of being killed under it are known",
+        ">one load<",
+        ">jemalloc: a limit for days with this load<",
+    ] {
+        assert!(html.contains(told), "{told}");
+    }
+    // Loads that differ are days.
+    let days = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 10) });
+    let text = stdout(&plan(days.path(), &[&PODS[..], &["--odds", "5%"]].concat()));
+    assert!(text.contains("killed in a day with odds of") && !text.contains("SAME LOAD"), "{text}");
+}
+
 #[test]
 fn a_patch_is_of_one_workload_and_says_which_samples_failed() {
     let directory = written(&Shape { checkpoints: 60, ..Shape::new(&FOUR[..2], 10) });

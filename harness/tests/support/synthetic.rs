@@ -19,6 +19,8 @@ pub(crate) struct Shape {
     /// Multiplies every size and time.
     pub(crate) scale: f64,
     pub(crate) checkpoints: u64,
+    /// Whether each block has a load of its own, as of a load model.
+    pub(crate) varies_load: bool,
     /// The variant whose samples all fail.
     pub(crate) broken: Option<String>,
     /// Latencies and memory of zero.
@@ -42,6 +44,7 @@ impl Shape {
             has_times: true,
             scale: 1.0,
             checkpoints: 400,
+            varies_load: true,
             broken: None,
             zero: false,
             alike: false,
@@ -83,6 +86,7 @@ impl Shape {
             source: "definition monitor-server".to_owned(),
             trace_hash: Some("ab".repeat(32)),
             has_times: self.has_times,
+            varies_load: self.varies_load,
             events: Some(EVENTS),
             threads: Some(26),
             requested_peak_bytes: Some((100.0 * MIB * self.scale) as u64),

@@ -117,7 +117,17 @@ fn answer_hosts(capacity: &Capacity, workload: &str, host: &Host) -> String {
     };
     let compared = Compared { best, base: base.copied(), few, alike };
     let answer = if best.hosts.is_some() { compared.describe_hosts() } else { compared.describe_fits() };
-    format!("{answer}{}", describe_left_out(&failed))
+    format!("{answer}{}{}", describe_left_out(&failed), describe_one_load(capacity, workload))
+}
+
+/// What odds of hosts do not include if every sample replayed the same load.
+fn describe_one_load(capacity: &Capacity, workload: &str) -> &'static str {
+    let is_of_one = capacity.needs.iter().any(|need| need.workload == workload && need.is_of_one_load);
+    if is_of_one && capacity.request.odds.is_some() {
+        " EVERY SAMPLE REPLAYED THE SAME LOAD, so the odds are only for days like it."
+    } else {
+        ""
+    }
 }
 
 /// The variant with the fewest hosts, and what it is compared with.
@@ -260,6 +270,7 @@ fn answer_connection(row: &ConnectionRow, unit: Option<&str>) -> String {
             units::bytes(high),
             units::percent(row.coverage.unwrap_or(0.0))
         ),
+        None if row.is_one_recording => " (no interval: it rests on one recording of each load)".to_owned(),
         None => format!(" (too few samples for an interval: it takes {MIN_BLOCKS} of each load)"),
     };
     let bend = row.bend.map_or_else(String::new, |bend| match row.connections.len() {

@@ -41,7 +41,7 @@ pub(in crate::report) fn pod_grid(capacity: &Capacity, workload: &str, columns: 
             if row.failed == 0 { all.to_string() } else { format!("{} of {all}", row.n) },
             bytes(row.request_bytes),
             match row.limit_bytes {
-                Some(limit) if grew(row) => format!("{}*", units::bytes(limit as f64)),
+                Some(limit) if grew(row) || row.is_of_one_load => format!("{}*", units::bytes(limit as f64)),
                 limit => bytes(limit),
             },
             row.request_millicpus.map_or_else(dash, |cpus| format!("{cpus}m")),
@@ -221,7 +221,7 @@ fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
         ),
     };
     let continued = match row.growth_continued {
-        Some(times) if !row.knows_odds() => {
+        Some(times) if !row.knows_growth() => {
             return format!(
                 "DO NOT TRUST THIS LIMIT: memory still grew, and its growth is continued for {} times as long as it was \
                  measured, so the odds that a pod is killed are not known: measure for longer.",
@@ -234,6 +234,12 @@ fn describe_odds(capacity: &Capacity, row: &PodRow) -> String {
         ),
         _ => String::new(),
     };
+    if row.is_of_one_load {
+        return format!(
+            "EVERY SAMPLE REPLAYED THE SAME LOAD, so this limit is only for days like it, and the odds that a pod is killed \
+             on another day are not known: measure the program itself (heaplab exec), or a load model.{continued}"
+        );
+    }
     format!("A pod is killed in a day with odds of {}{fleet}.{continued}", units::odds(row.pod_odds))
 }
 
@@ -276,8 +282,18 @@ pub(in crate::report) fn assume_pods(capacity: &Capacity) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let of_one: Vec<&PodRow> = capacity.pods.iter().filter(|row| row.is_of_one_load).collect();
+    if !of_one.is_empty() {
+        let mut names: Vec<&str> = of_one.iter().map(|row| &*row.workload).collect();
+        names.dedup();
+        sentences.push(format!(
+            "`*` after a limit of {}: every sample replayed the same load, so the spread is that of replays and not of days.",
+            units::names(&names)
+        ));
+    }
     sentences.extend(capacity.pods.iter().filter_map(describe_few));
-    let shown = capacity.pods.iter().filter_map(|row| row.shown_odds).max_by(f64::total_cmp);
+    let shown = capacity.pods.iter().filter(|row| !row.is_of_one_load).filter_map(|row| row.shown_odds);
+    let shown = shown.max_by(f64::total_cmp);
     if let Some(shown) = shown.filter(|shown| asked.odds < *shown) {
         sentences.push(format!(
             "The samples alone cannot show odds of {} (they reach {}), so the tail is assumed to be log-normal; {} samples \
@@ -323,8 +339,11 @@ pub fn pod_patch(capacity: &Capacity, variant: &str) -> Option<String> {
     let name = if name.is_empty() { "main" } else { name };
     let cpu = row.request_millicpus.map_or_else(String::new, |cpus| format!("              cpu: {cpus}m\n"));
     let holds = match row.holds_for_s {
-        None if !row.knows_odds() => {
+        None if !row.knows_growth() => {
             "memory still grew, and was measured for too short a time to know its odds".to_owned()
+        }
+        None if row.is_of_one_load => {
+            "every sample replayed the same load, so the odds that a pod is killed on another day are not known".to_owned()
         }
         Some(0.0) => {
             "memory still grew while it was measured; only for pods that do no more than the trace".to_owned()

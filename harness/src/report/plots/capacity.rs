@@ -139,7 +139,7 @@ fn draw_host(canvas: &mut Canvas, capacity: &Capacity, host: &Host, rows: &[&Hos
 }
 
 fn draw_row(canvas: &mut Canvas, capacity: &Capacity, bars: &Bars, axis: &Axis, row: &HostRow, y: f64) {
-    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, false));
+    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, &[]));
     let (Some(process), Some(planned), Some(fits)) = (row.process_bytes, row.planned_bytes, row.fits) else {
         canvas.text((bars.left + 12.0, y), Anchor::Left, "not measured", BODY.coloured(MUTED));
         return;

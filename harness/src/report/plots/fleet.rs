@@ -4,7 +4,7 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas};
 use super::super::units::{self, whole};
-use super::frame::{Bars, Key, SMALL, flaws, legend, title};
+use super::frame::{Bars, Key, SMALL, flaws_of_pods, legend, title};
 use crate::capacity::{PodRequest, PodRow};
 
 const ROW: f64 = 64.0;
@@ -44,7 +44,7 @@ pub(super) fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow], asked:
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, replicas: f64, y: f64) {
-    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, !row.knows_odds()));
+    bars.draw_label(canvas, y, &row.variant, &flaws_of_pods(row));
     let fleet = row.fleet_low_bytes.zip(row.fleet_bytes).zip(row.fleet_high_bytes);
     let Some((((low, middle), high), limit)) = fleet.zip(row.limit_bytes) else {
         canvas.text(

@@ -7,6 +7,7 @@ use super::super::drawing::axis::Axis;
 use super::super::drawing::palette::{Colour, GRID, INK, Look, MUTED};
 use super::super::drawing::{Anchor, BODY, Canvas, Type, WIDTH};
 use super::super::growth::Growth;
+use crate::capacity::PodRow;
 use crate::results::Pass;
 
 /// What a plot of one workload shows, and the PNG that it becomes.
@@ -27,10 +28,28 @@ const WIDEST_LABEL: f64 = 330.0;
 /// Height of such a line.
 const LINE: f64 = 19.0;
 
-/// What spoils a variant's figures, in a few words: `2 failed, still grew`; empty if nothing does.
-pub(super) fn flaws(failed: u64, grew: bool) -> String {
+/// What spoils a variant's figures, in a few words: `2 failed, still grew`; empty if nothing does. Of `others`, those
+/// that hold.
+pub(super) fn flaws(failed: u64, others: &[(bool, &str)]) -> String {
     let failed = (failed > 0).then(|| format!("{failed} failed"));
-    failed.into_iter().chain(grew.then(|| "still grew".to_owned())).collect::<Vec<String>>().join(", ")
+    let others = others.iter().filter(|(holds, _)| *holds).map(|(_, flaw)| (*flaw).to_owned());
+    failed.into_iter().chain(others).collect::<Vec<String>>().join(", ")
+}
+
+/// What spoils the plan of a variant's pods.
+pub(super) fn flaws_of_pods(row: &PodRow) -> String {
+    flaws(row.failed, &[(!row.knows_growth(), "still grew"), (row.is_of_one_load, "one load")])
+}
+
+/// Why the odds of some rows are not known, as a clause.
+pub(super) fn why_no_odds(rows: &[&PodRow]) -> String {
+    let has = |flaw: fn(&PodRow) -> bool| rows.iter().any(|row| flaw(row));
+    let reasons = [
+        (has(|row| !row.knows_growth()), "memory still grew"),
+        (has(|row| row.is_of_one_load), "every sample replayed the same load"),
+    ];
+    let reasons = reasons.into_iter().filter_map(|(holds, why)| holds.then_some(why));
+    reasons.collect::<Vec<&str>>().join(", or ")
 }
 
 /// What spoils a variant's samples of some passes.
@@ -42,7 +61,7 @@ pub(super) fn describe_flaws(
 ) -> String {
     let failed: u64 = passes.iter().map(|pass| analysis.figures.failed(workload, variant, *pass)).sum();
     let grew = passes.iter().any(|pass| Growth::of(analysis, workload, variant, *pass).is_some());
-    flaws(failed, grew)
+    flaws(failed, &[(grew, "still grew")])
 }
 
 /// Draws title and subtitle; returns where the plot may start.

@@ -5,7 +5,7 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, WIDTH};
 use super::super::units::{self, whole};
-use super::frame::{MARGIN, Panel, title};
+use super::frame::{MARGIN, Panel, title, why_no_odds};
 use crate::capacity::{Curve, Need, PodBlock, PodRow};
 
 /// Height of a panel.
@@ -84,7 +84,7 @@ fn draw_panel(
     is_last: bool,
 ) {
     panel.draw_grid(canvas, time, bytes, is_last);
-    let heading = format!("{}{}", row.variant, describe_growth(row));
+    let heading = format!("{}{}", row.variant, describe_flaws(row));
     let heading = canvas.fit(&heading, WIDTH - MARGIN - panel.left, BODY.bold());
     canvas.text((panel.left, panel.top - 17.0), Anchor::Left, &heading, BODY.bold());
     let Some(limit) = row.limit_bytes.map(|bytes| bytes as f64) else {
@@ -120,20 +120,23 @@ fn draw_panel(
 
 /// The odds that the limits were chosen for, which are the same for every variant for which they are known.
 fn describe_odds(rows: &[(&PodRow, &Need)]) -> String {
-    let known: Vec<&PodRow> = rows.iter().map(|(row, _)| *row).filter(|row| row.knows_odds()).collect();
+    let all: Vec<&PodRow> = rows.iter().map(|(row, _)| *row).collect();
+    let known: Vec<&&PodRow> = all.iter().filter(|row| row.knows_odds()).collect();
+    let why = why_no_odds(&all);
     let Some(row) = known.first() else {
-        return "Memory still grew, so no odds of being killed under these limits are known.".to_owned();
+        return format!("No odds of being killed under these limits are known: {why}.");
     };
+    let unknown = if why.is_empty() { String::new() } else { format!("; where {why}, they are not known") };
     format!(
-        "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}{}.",
+        "Odds that a pod is killed in a day under its limit: {}; that any of the fleet is: {}{unknown}.",
         units::odds(row.pod_odds),
         units::odds(row.fleet_odds),
-        if known.len() == rows.len() { "" } else { "; where memory still grew, they are not known" },
     )
 }
 
-/// What the growth of a variant's memory means for its limit.
-fn describe_growth(row: &PodRow) -> String {
+/// What a variant's samples mean for its limit.
+fn describe_flaws(row: &PodRow) -> String {
+    let load = if row.is_of_one_load { ": a limit for days with this load" } else { "" };
     match row.holds_for_s {
         Some(0.0) => ": memory still grew, a limit for pods that do no more than the trace".to_owned(),
         Some(lived_s) => {
@@ -142,8 +145,10 @@ fn describe_growth(row: &PodRow) -> String {
                 units::nanoseconds(lived_s * 1e9)
             )
         }
-        None if !row.knows_odds() => ": memory still grew, and was measured for too short a time".to_owned(),
-        None => String::new(),
+        None if !row.knows_growth() => {
+            ": memory still grew, and was measured for too short a time".to_owned()
+        }
+        None => load.to_owned(),
     }
 }
 

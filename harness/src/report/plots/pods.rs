@@ -9,7 +9,7 @@ use super::super::drawing::axis::{Axis, Unit};
 use super::super::drawing::palette::{Colour, INK, MUTED, PAPER, hue, mix};
 use super::super::drawing::{Anchor, BODY, Canvas, draw};
 use super::super::units::{self, whole};
-use super::frame::{Bars, Key, SMALL, flaws, legend, title};
+use super::frame::{Bars, Key, SMALL, flaws_of_pods, legend, title, why_no_odds};
 use super::{Plot, file_stem, fleet, limit};
 use crate::capacity::{Capacity, Need, PodRow};
 use crate::results::ResultsError;
@@ -72,11 +72,14 @@ fn with_needs<'a>(capacity: &'a Capacity, rows: &[&'a PodRow]) -> Vec<(&'a PodRo
 fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
     let odds = units::odds(rows.first().map_or(0.0, |row| row.pod_odds));
     let under = format!("A bar ends at the limit under which a pod is killed in a day with odds of {odds}");
-    let limit = match rows.iter().filter(|row| row.knows_odds()).count() {
+    let known = rows.iter().filter(|row| row.knows_odds()).count();
+    let limit = match known {
         known if known == rows.len() => format!("{under}."),
-        0 => "A bar ends at the limit; memory still grew, so no odds of being killed under it are known."
-            .to_owned(),
-        _ => format!("{under}; where memory still grew, the odds are not known."),
+        0 => format!(
+            "A bar ends at the limit; {}, so no odds of being killed under it are known.",
+            why_no_odds(rows)
+        ),
+        _ => format!("{under}; where {}, the odds are not known.", why_no_odds(rows)),
     };
     let subtitle = format!(
         "{limit} Vertical lines: the request in black; in red the results of VPA's rule (90th percentile and 15 %) and \
@@ -87,7 +90,7 @@ fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
     let entries = [
         (shade(0.0), "anonymous".to_owned()),
         (shade(0.35), "kernel, page cache, growth".to_owned()),
-        (shade(0.7), "spread at those odds".to_owned()),
+        (shade(0.7), if known == 0 { "spread over samples" } else { "spread at those odds" }.to_owned()),
         (Key::Box(OTHERS), "VPA's and KRR's rules".to_owned()),
     ];
     let top = legend(canvas, top, &entries) + 30.0;
@@ -103,7 +106,7 @@ fn plot(canvas: &mut Canvas, workload: &str, rows: &[&PodRow]) -> f64 {
 }
 
 fn draw_row(canvas: &mut Canvas, bars: &Bars, axis: &Axis, row: &PodRow, y: f64) {
-    bars.draw_label(canvas, y, &row.variant, &flaws(row.failed, !row.knows_odds()));
+    bars.draw_label(canvas, y, &row.variant, &flaws_of_pods(row));
     let (Some(limit), Some(anonymous), Some(spread)) =
         (row.limit_bytes, row.anonymous_bytes, row.spread_bytes)
     else {
