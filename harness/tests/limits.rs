@@ -216,7 +216,7 @@ fn what_fails_for_another_reason_than_the_limit_is_no_limit() {
     assert!(stderr(&output).contains("0 of 1 finished; --prepare exited"), "{}", stderr(&output));
 
     // Every sample but the first takes longer than any limit explains.
-    let slower = format!("test -e ran && sleep 1; touch ran; awk '{awk}'");
+    let slower = format!("test -e ran && sleep 0.5; touch ran; awk '{awk}'");
     let output = find(&["--slowdown", "5%", "--", "sh", "-c", &slower]).expect("as before");
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
