@@ -87,7 +87,7 @@ impl Waiting {
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process")).expect("a process");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut waiting = Waiting { directory, child, pid, lines };
-        while waiting.next().as_deref() != Some("ready") {}
+        while waiting.next().expect("it does not end before it is ready") != "ready" {}
         waiting
     }
 
