@@ -157,26 +157,22 @@ mod tests {
     use super::*;
     use crate::sharing::family::started_below;
     use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{Read, Write};
     use std::process::{Child, Command, Stdio};
 
     #[test]
     fn a_tree_is_found_with_its_figures() {
-        // cat waits for its input; the shell waits for cat.
-        let mut shell =
-            Command::new("sh").args(["-c", "cat; true"]).stdin(Stdio::piped()).spawn().expect("a shell");
-        let mut below = descendants(shell.id());
-        for _ in 0..500 {
-            let runs_cat = |process: &u32| {
-                read_member(*process, None)
-                    .and_then(|member| member.program)
-                    .is_some_and(|program| program.ends_with("cat"))
-            };
-            if below.iter().any(runs_cat) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            below = descendants(shell.id());
-        }
+        // cat waits for more input, and the shell for cat.
+        let mut shell = Command::new("sh")
+            .args(["-c", "cat; true"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        // What comes back has gone through a cat that has started.
+        shell.stdin.as_mut().expect("a pipe").write_all(b"\n").expect("the shell runs");
+        shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("cat runs");
+        let below = descendants(shell.id());
         let cat = *below.first().expect("cat is below the shell");
         assert!(descendants(std::process::id()).is_superset(&below));
         let member = read_member(cat, None).expect("cat runs");

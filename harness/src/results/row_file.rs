@@ -52,7 +52,7 @@ impl RowFile {
         Ok(rows)
     }
 
-    /// Locks the file for this process until it exits.
+    /// Locks the file for this process until this is dropped.
     pub(super) fn lock(&self, directory: &Path) -> Result<(), ResultsError> {
         lock_run(&self.file, &self.path, directory)
     }
@@ -87,6 +87,14 @@ impl RowFile {
 
     fn unwritable(&self, source: std::io::Error) -> ResultsError {
         ResultsError::Io { path: self.path.clone(), action: "write", source }
+    }
+}
+
+impl Drop for RowFile {
+    fn drop(&mut self) {
+        // The file stays open in a child that another thread forked until it executes its program, and so would the lock. It
+        // is released as well where this fails, with the last of them.
+        let _ = self.file.unlock();
     }
 }
 
@@ -160,6 +168,19 @@ mod tests {
         let mut rows = RowFile { path: PathBuf::from("/somewhere/samples.csv"), file, length_bytes: 0 };
         let message = format!("{:#}", anyhow::Error::from(rows.append(&[("a", 1)]).expect_err("no space")));
         assert!(message.starts_with("/somewhere/samples.csv: cannot write: No space left"), "{message}");
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_owner_though_a_forked_child_still_has_the_file() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let rows = RowFile::create(dir.path().join("rows.csv"), &["a"]).expect("creates");
+        rows.lock(dir.path()).expect("free");
+        let inherited = rows.file.try_clone().expect("a second descriptor of the same open file");
+        let again = RowFile::open(dir.path().join("rows.csv"), &["a"]).expect("opens");
+        assert!(matches!(again.lock(dir.path()), Err(ResultsError::InUse { .. })), "it is locked");
+        drop(rows);
+        again.lock(dir.path()).expect("released");
+        drop(inherited);
     }
 
     #[test]
