@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packed;
-use super::row_file::{FILES, RowFile, io};
+use super::row_file::{FILES, RowFile, RunLock, io};
 use super::whole_file::write_whole;
 use super::{
     HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow,
@@ -46,6 +46,7 @@ impl Sample {
 pub struct RunDirectory {
     path: PathBuf,
     file: RunFile,
+    _lock: RunLock,
     samples: RowFile,
     timeline: RowFile,
     latency: RowFile,
@@ -67,10 +68,11 @@ impl RunDirectory {
         }
         clear_false_start(directory)?;
         let samples = RowFile::create(directory.join("samples.csv"), columns::<Sample>())?;
-        samples.lock(directory)?;
+        let lock = samples.lock(directory)?;
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
+            _lock: lock,
             samples,
             timeline: RowFile::create(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::create(directory.join("latency.csv"), columns::<LatencyBucket>())?,
@@ -93,7 +95,7 @@ impl RunDirectory {
         let mut file = reader::read_run_file(directory)?;
         file.finished = false;
         let samples = RowFile::open(directory.join("samples.csv"), columns::<Sample>())?;
-        samples.lock(directory)?;
+        let lock = samples.lock(directory)?;
         packed::unpack_locked(directory)?;
         let run = loading::load(directory)?;
         let whole = run.samples.iter().enumerate().filter(|(place, sample)| {
@@ -131,6 +133,7 @@ impl RunDirectory {
         let run = RunDirectory {
             path: directory.to_owned(),
             file,
+            _lock: lock,
             samples,
             timeline: RowFile::open(directory.join("timeline.csv"), columns::<TimelinePoint>())?,
             latency: RowFile::open(directory.join("latency.csv"), columns::<LatencyBucket>())?,
@@ -220,10 +223,9 @@ fn clear_false_start(directory: &Path) -> Result<(), ResultsError> {
     if !header.as_bytes().starts_with(&found) {
         return Err(ResultsError::HoldsRun { path: directory.to_owned() });
     }
-    if found.len() == header.len() {
-        // It may be another process that is creating the other files at this moment.
-        RowFile::open(samples, columns::<Sample>())?.lock(directory)?;
-    }
+    // It may be another process that is creating the other files at this moment.
+    let is_begun = found.len() == header.len();
+    let _lock = is_begun.then(|| RowFile::open(samples, columns::<Sample>())?.lock(directory)).transpose()?;
     for path in FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()) {
         fs::remove_file(&path).map_err(io(&path, "remove"))?;
     }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::ResultsError;
-use super::row_file::{FILES, io as failed, lock_run};
+use super::row_file::{FILES, RunLock, io as failed, lock_run};
 use super::whole_file::{replace_whole, write_whole};
 
 /// The highest level that needs no special window for unpacking.
@@ -49,7 +49,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 /// Packs the large files of a run that nobody writes to. Files that are already packed stay so.
 pub fn pack(directory: &Path) -> Result<Packing, ResultsError> {
-    let _samples = lock(directory)?;
+    let _lock = lock(directory)?;
     let mut all = Packing::default();
     for path in large_files(directory).filter(|path| path.exists()) {
         let packed = packed_path(&path);
@@ -72,7 +72,7 @@ pub fn pack(directory: &Path) -> Result<Packing, ResultsError> {
 
 /// Unpacks every packed file of a run that nobody writes to.
 pub fn unpack(directory: &Path) -> Result<Packing, ResultsError> {
-    let _samples = lock(directory)?;
+    let _lock = lock(directory)?;
     unpack_locked(directory)
 }
 
@@ -116,14 +116,13 @@ fn packed_path(path: &Path) -> PathBuf {
 }
 
 /// Locks the run, so that nobody writes to it meanwhile.
-fn lock(directory: &Path) -> Result<File, ResultsError> {
+fn lock(directory: &Path) -> Result<RunLock, ResultsError> {
     if !directory.join("run.toml").exists() {
         return Err(ResultsError::NoRun { path: directory.to_owned() });
     }
     let path = directory.join(FILES[0]);
     let samples = File::open(&path).map_err(failed(&path, "read"))?;
-    lock_run(&samples, &path, directory)?;
-    Ok(samples)
+    lock_run(&samples, &path, directory)
 }
 
 fn compress(content: &[u8]) -> io::Result<Vec<u8>> {

@@ -52,8 +52,8 @@ impl RowFile {
         Ok(rows)
     }
 
-    /// Locks the file for this process until this is dropped.
-    pub(super) fn lock(&self, directory: &Path) -> Result<(), ResultsError> {
+    /// Locks the run in `directory` through this file.
+    pub(super) fn lock(&self, directory: &Path) -> Result<RunLock, ResultsError> {
         lock_run(&self.file, &self.path, directory)
     }
 
@@ -87,14 +87,6 @@ impl RowFile {
 
     fn unwritable(&self, source: std::io::Error) -> ResultsError {
         ResultsError::Io { path: self.path.clone(), action: "write", source }
-    }
-}
-
-impl Drop for RowFile {
-    fn drop(&mut self) {
-        // The file stays open in a child that another thread forked until it executes its program, and so would the lock. It
-        // is released as well where this fails, with the last of them.
-        let _ = self.file.unlock();
     }
 }
 
@@ -144,12 +136,27 @@ pub(super) fn whole_length(file: &mut File) -> std::io::Result<WholeLength> {
     Ok(WholeLength { whole_bytes, torn_bytes: length - whole_bytes })
 }
 
-/// Locks the run in `directory` through its open file `path`, until that is closed.
-pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<(), ResultsError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => ResultsError::InUse { path: directory.to_owned() },
-        TryLockError::Error(source) => ResultsError::Io { path: path.to_owned(), action: "lock", source },
-    })
+/// The lock of a run, which is held until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct RunLock(File);
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child that another thread forked has the file open, and so the lock, until it
+        // executes its program. Where this fails, the lock ends with the last of them.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks the run in `directory` through its open file `path`.
+pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<RunLock, ResultsError> {
+    let file = file.try_clone().map_err(io(path, "lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(RunLock(file)),
+        Err(TryLockError::WouldBlock) => Err(ResultsError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io(path, "lock")(source)),
+    }
 }
 
 /// Gives an I/O error its path.
@@ -174,12 +181,13 @@ mod tests {
     fn a_lock_ends_with_its_owner_though_a_forked_child_still_has_the_file() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let rows = RowFile::create(dir.path().join("rows.csv"), &["a"]).expect("creates");
-        rows.lock(dir.path()).expect("free");
+        let lock = rows.lock(dir.path()).expect("free");
         let inherited = rows.file.try_clone().expect("a second descriptor of the same open file");
+        drop(rows);
         let again = RowFile::open(dir.path().join("rows.csv"), &["a"]).expect("opens");
         assert!(matches!(again.lock(dir.path()), Err(ResultsError::InUse { .. })), "it is locked");
-        drop(rows);
-        again.lock(dir.path()).expect("released");
+        drop(lock);
+        let _lock = again.lock(dir.path()).expect("released");
         drop(inherited);
     }
 
