@@ -19,8 +19,9 @@ use rustix::process::{Pid, test_kill_process};
 use super::directory::Directory;
 use super::page::SharedPage;
 
-/// The interval at which images that have a number but have not appeared yet are searched for.
-const RETRY_STEP: Duration = Duration::from_millis(100);
+/// The intervals at which images that have a number but have not appeared yet are searched for: the first, from which
+/// each is twice the one before, and the longest. Most appear a moment later, but some never will.
+const RETRY_STEPS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 /// Room that is made in the file of a process that may not extend it: as much as the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
 /// Zeros that are written at once where the file system cannot reserve bytes.
@@ -38,6 +39,7 @@ pub(super) struct Images {
     /// The numbers that had been assigned when everything was last seen.
     seen_ordinals: u64,
     next_retry: Duration,
+    retry_step: Duration,
 }
 
 /// A file of images.
@@ -84,8 +86,11 @@ impl Images {
         if is_complete || (ordinals == self.seen_ordinals && elapsed < self.next_retry) {
             return Vec::new();
         }
+        let [first, longest] = RETRY_STEPS;
+        self.retry_step =
+            if ordinals == self.seen_ordinals { (2 * self.retry_step).min(longest) } else { first };
         self.seen_ordinals = ordinals;
-        self.next_retry = elapsed.saturating_add(RETRY_STEP);
+        self.next_retry = elapsed.saturating_add(self.retry_step);
         self.files.iter_mut().for_each(ImageFile::let_go);
         if self.files.len() > MOST_FILES {
             self.files.retain(|file| file.is_awake);
@@ -110,9 +115,10 @@ impl Images {
         &mut self.files
     }
 
-    /// The images that may still run.
-    pub(super) fn pages(&self) -> impl Iterator<Item = &Page> {
-        self.files.iter().flat_map(|file| &file.pages)
+    /// The images that may still run, each with the one that its file is named after.
+    pub(super) fn pages(&self) -> impl Iterator<Item = (ImageId, &Page)> {
+        let files = self.files.iter().filter_map(|file| Some((file.pages.first()?.id, file)));
+        files.flat_map(|(first, file)| file.pages.iter().map(move |page| (first, page)))
     }
 }
 
@@ -319,9 +325,28 @@ mod tests {
         let _second = begin(&directory, ids[2]);
         assert_eq!(images.find(STEP, 3, &directory), [], "not at every moment");
         assert_eq!(images.find(2 * STEP, 3, &directory), [ids[2]]);
-        assert_eq!(images.pages().map(|page| page.id).collect::<Vec<_>>(), ids[1..]);
+        assert_eq!(images.pages().map(|(_, page)| page.id).collect::<Vec<_>>(), ids[1..]);
         let _late = begin(&directory, ids[0]);
         assert_eq!(images.find(3 * STEP, 3, &directory), [ids[0]]);
+    }
+
+    #[test]
+    fn an_image_that_comes_late_is_soon_found() {
+        // Searches are after 1, 3, 7, 15, 31, 63 and 127 ms, and then every 100 ms.
+        for (comes_ms, is_found_ms) in [(1, 1), (2, 3), (8, 15), (64, 127), (128, 227), (228, 327)] {
+            let place = tempfile::tempdir().expect("a directory");
+            let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+            let id = ImageId { pid: std::process::id(), ordinal: 0 };
+            let mut images = Images::default();
+            let mut page = None;
+            let found_ms = (0..400).find(|ms| {
+                if *ms == comes_ms {
+                    page = Some(begin(&directory, id));
+                }
+                images.find(Duration::from_millis(*ms), 1, &directory) == [id]
+            });
+            assert_eq!(found_ms, Some(is_found_ms), "it came after {comes_ms} ms");
+        }
     }
 
     #[test]
@@ -336,7 +361,7 @@ mod tests {
         Image::open(forked[0].words()).expect("a head").set_state(ImageState::Exited);
         assert_eq!(images.find(2 * STEP, 4, &directory), []);
         assert_eq!(
-            images.pages().map(|page| page.id).collect::<Vec<_>>(),
+            images.pages().map(|(_, page)| page.id).collect::<Vec<_>>(),
             [ids[0], ids[2]],
             "a file's own stays"
         );

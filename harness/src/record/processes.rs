@@ -1,6 +1,7 @@
 //! The processes of a recording: the program's own and all that descend from it, recorded or not, while they run and
 //! after they exit. Orphans among them are adopted by this process.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -29,6 +30,8 @@ pub(super) struct Processes {
     /// The process that was started.
     program: u32,
     strangers: Strangers,
+    /// When processes were last searched for, and the time before.
+    searched: [Duration; 2],
     /// The file name of the recorder's library.
     library: String,
     /// Bytes of all processes at the last sample.
@@ -43,6 +46,9 @@ pub(super) struct Processes {
 /// One process.
 pub(super) struct Process {
     pub(super) member: Member,
+    /// It started no image before: two searches before it was first seen. A single search may miss a process whose
+    /// parent exits meanwhile.
+    not_before: Duration,
     /// When it was first seen, and when it was first missing.
     pub(super) began: Duration,
     pub(super) ended: Option<Duration>,
@@ -56,6 +62,8 @@ pub(super) struct Process {
     /// Why the program that it runs is not recorded.
     pub(super) not_recorded: Option<String>,
     pub(super) images: Vec<ImageId>,
+    /// The images that their files are named after.
+    files: Vec<ImageId>,
     /// What started it, for as long as it may run in that process's memory.
     lender: Option<Starter>,
     pub(super) peak_bytes: u64,
@@ -70,6 +78,28 @@ pub(super) struct Process {
     byte_us: u128,
 }
 
+/// Where an image comes from.
+struct Origin {
+    id: ImageId,
+    /// The image that its file is named after.
+    file: ImageId,
+    /// The process that forked it.
+    parent: Option<u32>,
+    /// When it began.
+    begin: Duration,
+}
+
+/// What a process maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maps {
+    /// The image's file.
+    Image,
+    /// Not that file, and it would, or it has another image there: the image is of a process that was gone before it was
+    /// seen.
+    Other,
+    Unknown,
+}
+
 impl Processes {
     pub(super) fn new(library: &Path) -> Processes {
         let library = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -77,6 +107,7 @@ impl Processes {
             all: Vec::new(),
             program: 0,
             strangers: Strangers::default(),
+            searched: [Duration::ZERO; 2],
             library,
             tree_bytes: 0,
             sampled: None,
@@ -109,6 +140,8 @@ impl Processes {
     /// Adds new processes of the tree.
     pub(super) fn find(&mut self, elapsed: Duration) {
         self.strangers.forget_gone();
+        let [last, not_before] = self.searched;
+        self.searched = [elapsed, last];
         let own = std::process::id();
         for (number, starter) in started_below(own) {
             if self.strangers.contains(number) || self.running(number).is_some() {
@@ -122,7 +155,7 @@ impl Processes {
             if self.strangers.contains(starter.process) || is_adopted() {
                 self.strangers.add(number);
             } else if let Some(process) = Process::open(number, starter, elapsed) {
-                self.all.push(process);
+                self.all.push(Process { not_before, ..process });
             }
         }
     }
@@ -132,20 +165,23 @@ impl Processes {
     pub(super) fn take_images(&mut self, images: &Images, fresh: &[ImageId]) {
         // Parents first: if two processes have the same PID in their own namespaces, the parent shows which
         // one is meant.
-        let mut pages: Vec<&Page> = images.pages().filter(|page| fresh.contains(&page.id)).collect();
-        pages.sort_by_key(|page| page.id.ordinal);
-        for page in pages {
+        let is_fresh = |(_, page): &(ImageId, &Page)| fresh.contains(&page.id);
+        let mut pages: Vec<_> = images.pages().filter(is_fresh).collect();
+        pages.sort_by_key(|(_, page)| page.id.ordinal);
+        for (file, page) in pages {
             let Some(image) = page.image() else { continue };
-            let parent = image
-                .head()
-                .parent
-                .and_then(|parent| self.of_image(parent))
-                .map(|at| self.all[at].member.number);
-            let begin = Duration::from_micros(image.head().tick.elapsed_us());
-            if let Some(at) = self.choose(page.id, parent, begin) {
+            let head = image.head();
+            let parent = head.parent.and_then(|parent| self.of_image(parent));
+            let origin = Origin {
+                id: page.id,
+                file,
+                parent: parent.map(|at| self.all[at].member.number),
+                begin: Duration::from_micros(head.tick.elapsed_us()),
+            };
+            if let Some(at) = self.choose(&origin) {
                 image.set_host_process(self.all[at].member.number);
                 let program: Vec<u8> = image.text(Text::Program).collect();
-                self.all[at].take_image(page.id, Path::new(OsStr::from_bytes(&program)));
+                self.all[at].take_image(&origin, Path::new(OsStr::from_bytes(&program)));
             }
         }
     }
@@ -154,22 +190,22 @@ impl Processes {
         self.all.iter().position(|process| process.images.contains(&image))
     }
 
-    /// The process of an image that started at `begin`, by the PID that it has for itself.
-    fn choose(&self, image: ImageId, parent: Option<u32>, begin: Duration) -> Option<usize> {
-        let is_possible = |process: &Process| {
-            process.member.inner == image.pid
-                && process.ended.is_none_or(|ended| begin <= ended)
-                && !process.is_other(image)
+    /// The process of an image, by the PID that it has for itself. Where several have that PID, each in its own
+    /// namespace, it is the one that maps the image's file; what follows tells of those that map no such file any more,
+    /// and of two that were forked by the same program.
+    fn choose(&self, image: &Origin) -> Option<usize> {
+        let rank = |at: usize, process: &Process| {
+            let maps = process.maps(image);
+            let lived = process.lived_at(image.begin);
+            let is_possible = maps == Maps::Image || (lived && maps != Maps::Other);
+            let by_image = (maps == Maps::Image, lived, image.parent == Some(process.member.parent));
+            let by_state = (process.ended.is_none(), process.images.is_empty());
+            // The latest, and of those that were first seen at the same time the first: images are in order too.
+            is_possible.then_some((by_image, by_state, process.not_before, Reverse(at)))
         };
-        let candidates = self.all.iter().enumerate().rev().filter(|(_, process)| is_possible(process));
-        let rank = |process: &Process| {
-            (
-                process.ended.is_none(),
-                parent.is_some_and(|parent| process.member.parent == parent),
-                process.images.is_empty(),
-            )
-        };
-        candidates.max_by_key(|(at, process)| (rank(process), *at)).map(|(at, _)| at)
+        let of_number =
+            self.all.iter().enumerate().filter(|(_, process)| process.member.inner == image.id.pid);
+        of_number.filter_map(|(at, process)| rank(at, process)).max().map(|(.., Reverse(at))| at)
     }
 
     fn running(&mut self, number: u32) -> Option<&mut Process> {
@@ -287,6 +323,7 @@ impl Process {
     fn read(number: u32, starter: Starter, elapsed: Duration) -> Option<Process> {
         Some(Process {
             member: tree::read_member(number)?,
+            not_before: Duration::ZERO,
             began: elapsed,
             ended: None,
             status: None,
@@ -295,6 +332,7 @@ impl Process {
             is_checked: false,
             not_recorded: None,
             images: Vec::new(),
+            files: Vec::new(),
             lender: Some(starter),
             peak_bytes: 0,
             statm: File::open(format!("/proc/{number}/statm")).ok()?,
@@ -308,8 +346,9 @@ impl Process {
     }
 
     /// Adds an image that it started as `program`.
-    fn take_image(&mut self, image: ImageId, program: &Path) {
-        self.images.push(image);
+    fn take_image(&mut self, image: &Origin, program: &Path) {
+        self.images.push(image.id);
+        self.files.push(image.file);
         // NOTE: the library is loaded, whatever was seen before: on a busy machine loading may take longer than we
         // wait. A program that the process has executed since is a different one.
         if self.program.as_deref() == Some(program) {
@@ -317,12 +356,28 @@ impl Process {
         }
     }
 
-    /// Whether an image that is not this process's has its PID, in another namespace: that of a process which was gone
-    /// before it was seen.
-    fn is_other(&self, image: ImageId) -> bool {
+    /// Whether it may have started an image then.
+    fn lived_at(&self, begin: Duration) -> bool {
+        self.not_before <= begin && self.ended.is_none_or(|ended| begin <= ended)
+    }
+
+    /// What it maps, as far as that shows whether an image is its own: a PID that no namespace changed is enough.
+    fn maps(&self, image: &Origin) -> Maps {
+        // A fork begins one image in its parent's file, and an exec makes another file.
+        if self.files.contains(&image.file) {
+            return Maps::Other;
+        }
         let is_inside = self.member.inner != self.member.number;
-        let has_begun = self.ended.is_none() && !self.images.is_empty();
-        is_inside && has_begun && tree::maps_image(self.member.number, image) == Some(false)
+        if !is_inside || self.ended.is_some() {
+            return Maps::Unknown;
+        }
+        // One that has no earlier image may have executed another program since it started this one.
+        let has_begun = self.images.iter().any(|own| own.ordinal < image.id.ordinal);
+        match tree::maps_image(self.member.number, image.file) {
+            Some(true) => Maps::Image,
+            Some(false) if has_begun => Maps::Other,
+            _ => Maps::Unknown,
+        }
     }
 
     fn end(&mut self, elapsed: Duration, records: &mut Vec<u8>) {

@@ -9,7 +9,7 @@
 //! word  0  magic            "HLRIMAG\n"; written last
 //!       1  version u32, 0 u32
 //!       2  pid u32, ordinal u32            the ordinal counts the recording's images from 0
-//!       3  parent's pid u32, ordinal u32   of the image that forked or was replaced by exec; zeros: none
+//!       3  parent's pid u32, ordinal u32   of the image that forked it; zeros: none, a start or an exec
 //!       4  tick at begin
 //!       5  next offset       of a chunk in the file       each chunk adds its length; first image of a file
 //!       6  next thread       ordinal                      each thread adds 1
@@ -121,7 +121,7 @@ impl Text {
 pub struct ImageHead {
     /// Who it is.
     pub id: ImageId,
-    /// The image before an exec, or the one that forked; none for the first.
+    /// The one that forked it; none of an image that a start or an exec began.
     pub parent: Option<ImageId>,
     /// The tick at its beginning.
     pub tick: Tick,
