@@ -20,7 +20,8 @@ use super::directory::Directory;
 use super::page::SharedPage;
 
 /// The intervals at which images that have a number but have not appeared yet are searched for: the first, from which
-/// each is twice the one before, and the longest. Most appear a moment later, but some never will.
+/// each is twice the one before, and the longest. Most appear a moment later, but some never will: only one more that is
+/// missing begins anew.
 const RETRY_STEPS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 /// Room that is made in the file of a process that may not extend it: as much as the library makes elsewhere.
 const FIRST_ROOM_BYTES: u64 = 1 << 20;
@@ -82,15 +83,11 @@ impl Page {
 impl Images {
     /// Adds new images, `ordinals` of which have been started, and returns them; drops those that have ended.
     pub(super) fn find(&mut self, elapsed: Duration, ordinals: u64, directory: &Directory) -> Vec<ImageId> {
-        let is_complete = self.known.len() as u64 >= ordinals;
-        if is_complete || (ordinals == self.seen_ordinals && elapsed < self.next_retry) {
+        if self.missing(ordinals) == 0 || (ordinals == self.seen_ordinals && elapsed < self.next_retry) {
             return Vec::new();
         }
-        let [first, longest] = RETRY_STEPS;
-        self.retry_step =
-            if ordinals == self.seen_ordinals { (2 * self.retry_step).min(longest) } else { first };
+        let missing_before = self.missing(self.seen_ordinals);
         self.seen_ordinals = ordinals;
-        self.next_retry = elapsed.saturating_add(self.retry_step);
         self.files.iter_mut().for_each(ImageFile::let_go);
         if self.files.len() > MOST_FILES {
             self.files.retain(|file| file.is_awake);
@@ -107,7 +104,16 @@ impl Images {
         }
         self.files.iter_mut().for_each(|file| fresh.extend(file.find_forked()));
         self.known.extend(&fresh);
+        let [first, longest] = RETRY_STEPS;
+        let is_awaited = self.missing(ordinals) > missing_before;
+        self.retry_step = if is_awaited { first } else { (2 * self.retry_step).min(longest) };
+        self.next_retry = elapsed.saturating_add(self.retry_step);
         fresh
+    }
+
+    /// How many of that many images have not appeared.
+    fn missing(&self, ordinals: u64) -> u64 {
+        ordinals.saturating_sub(self.known.len() as u64)
     }
 
     /// The files of images that may still run.
@@ -346,6 +352,20 @@ mod tests {
                 images.find(Duration::from_millis(*ms), 1, &directory) == [id]
             });
             assert_eq!(found_ms, Some(is_found_ms), "it came after {comes_ms} ms");
+        }
+    }
+
+    #[test]
+    fn an_image_that_never_comes_is_no_more_often_searched_for_because_others_come() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Directory::create(&place.path().join("x.hlt")).expect("a directory");
+        let mut images = Images::default();
+        let mut pages = Vec::new();
+        for ordinal in 0..12 {
+            let now = Duration::from_millis(u64::from(ordinal));
+            assert_eq!(images.find(now, u64::from(ordinal) + 1, &directory).len(), pages.len().min(1));
+            assert!(ordinal < 8 || images.retry_step == RETRY_STEPS[1], "{ordinal}: {:?}", images.retry_step);
+            pages.push(begin(&directory, ImageId { pid: std::process::id(), ordinal: ordinal + 1 }));
         }
     }
 

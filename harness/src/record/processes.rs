@@ -46,8 +46,8 @@ pub(super) struct Processes {
 /// One process.
 pub(super) struct Process {
     pub(super) member: Member,
-    /// It started no image before: two searches before it was first seen. A single search may miss a process whose
-    /// parent exits meanwhile.
+    /// When the last search but one took place that did not see it: it had not started then. A single search may miss a
+    /// process whose parent exits meanwhile.
     not_before: Duration,
     /// When it was first seen, and when it was first missing.
     pub(super) began: Duration,
@@ -94,8 +94,7 @@ struct Origin {
 enum Maps {
     /// The image's file.
     Image,
-    /// Not that file, and it would, or it has another image there: the image is of a process that was gone before it was
-    /// seen.
+    /// Not that file although it would if the image were its own, or that file for another image.
     Other,
     Unknown,
 }
@@ -356,9 +355,16 @@ impl Process {
         }
     }
 
-    /// Whether it may have started an image then.
+    /// Whether its PID is its own in a namespace only: another process may have the same in another one.
+    fn is_inside(&self) -> bool {
+        self.member.inner != self.member.number
+    }
+
+    /// Whether it may have started an image then. Searches miss processes while others exit, so that a PID that no
+    /// namespace changed counts for more.
     fn lived_at(&self, begin: Duration) -> bool {
-        self.not_before <= begin && self.ended.is_none_or(|ended| begin <= ended)
+        let has_started = !self.is_inside() || self.not_before <= begin;
+        has_started && self.ended.is_none_or(|ended| begin <= ended)
     }
 
     /// What it maps, as far as that shows whether an image is its own: a PID that no namespace changed is enough.
@@ -367,8 +373,7 @@ impl Process {
         if self.files.contains(&image.file) {
             return Maps::Other;
         }
-        let is_inside = self.member.inner != self.member.number;
-        if !is_inside || self.ended.is_some() {
+        if !self.is_inside() || self.ended.is_some() {
             return Maps::Unknown;
         }
         // One that has no earlier image may have executed another program since it started this one.
@@ -423,8 +428,7 @@ impl Process {
             let Ok(name) = fs::read_to_string(format!("/proc/{number}/task/{task}/comm")) else { continue };
             let name = name.trim_end_matches('\n').to_owned();
             // A recording has the TIDs that threads have for themselves.
-            let is_inside = self.member.inner != number;
-            let tid = if is_inside { tree::inner_thread(number, task) } else { Some(task) };
+            let tid = if self.is_inside() { tree::inner_thread(number, task) } else { Some(task) };
             let Some(tid) = tid else { continue };
             if gone.remove(&tid).as_deref() != Some(name.as_str()) {
                 append(records, &SampleRecord::ThreadName { elapsed_us, pid, tid, name: name.as_bytes() });

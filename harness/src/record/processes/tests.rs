@@ -37,6 +37,8 @@ fn an_image_is_of_the_process_that_knows_itself_by_its_number() {
     assert_eq!(of(&processes, 3, None), Some(400), "and of others the latest");
     processes.all[3].not_before = Duration::from_millis(1001);
     assert_eq!(of(&processes, 3, None), Some(300), "one that started later starts no image");
+    processes.all[0].not_before = Duration::from_millis(1001);
+    assert_eq!(of(&processes, 100, None), Some(100), "whose PID is known from here is certain");
     processes.all[3].not_before = Duration::ZERO;
     processes.all[2].ended = Some(Duration::from_secs(2));
     assert_eq!(of(&processes, 3, None), Some(400), "one that still runs comes first");
@@ -100,10 +102,10 @@ fn a_process_started_no_image_before_the_search_that_missed_it() {
     }
     let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it runs");
     processes.find(Duration::from_millis(40));
-    let of_child = processes.all.iter().find(|process| process.member.number == child.id());
-    assert_eq!(of_child.map(|process| process.not_before), Some(Duration::from_millis(20)));
     child.kill().expect("it runs");
     child.wait().expect("it ends");
+    let of_child = processes.all.iter().find(|process| process.member.number == child.id());
+    assert_eq!(of_child.map(|process| process.not_before), Some(Duration::from_millis(20)));
 }
 
 #[test]
