@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packed;
-use super::row_file::{FILES, RowFile, RunLock, io};
+use super::row_file::{FILES, RowFile, RunLock, io, lock_run};
 use super::whole_file::write_whole;
 use super::{
     HeapMapCell, LatencyBucket, Pass, RequestRow, ResultsError, Rows, RunFile, Sample, SizeRow, StatsRow,
@@ -92,10 +92,10 @@ impl RunDirectory {
     /// Torn last rows are cut off, and points and buckets of samples that did not end well are dropped, so that a
     /// sample that is measured again does not count twice.
     pub fn resume(directory: &Path) -> Result<RunDirectory, ResultsError> {
+        let lock = packed::lock(directory)?;
         let mut file = reader::read_run_file(directory)?;
         file.finished = false;
         let samples = RowFile::open(directory.join("samples.csv"), columns::<Sample>())?;
-        let lock = samples.lock(directory)?;
         packed::unpack_locked(directory)?;
         let run = loading::load(directory)?;
         let whole = run.samples.iter().enumerate().filter(|(place, sample)| {
@@ -225,7 +225,7 @@ fn clear_false_start(directory: &Path) -> Result<(), ResultsError> {
     }
     // It may be another process that is creating the other files at this moment.
     let is_begun = found.len() == header.len();
-    let _lock = is_begun.then(|| RowFile::open(samples, columns::<Sample>())?.lock(directory)).transpose()?;
+    let _lock = is_begun.then(|| lock_run(directory)).transpose()?;
     for path in FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()) {
         fs::remove_file(&path).map_err(io(&path, "remove"))?;
     }
@@ -240,6 +240,23 @@ mod tests {
         let text = "schema = 2\nheaplab_version = \"1\"\nrun_id = \"r\"\nstarted_utc = \"\"\nargv = []\n[options]\n\
                     seed = \"1\"\npasses = []\nreps = 1\n";
         toml::from_str(text).expect("a run file")
+    }
+
+    /// Between the two moments in which a resumed run looks for a torn row and cuts it off, a run that goes on may have
+    /// completed it.
+    #[test]
+    fn a_run_that_is_being_written_loses_nothing_to_a_refused_resume() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let samples = place.path().join("samples.csv");
+        let run = RunDirectory::create(place.path(), file()).expect("creates");
+        let torn = fs::read_to_string(&samples).expect("readable") + "1,2";
+        fs::write(&samples, &torn).expect("writable");
+        let error = RunDirectory::resume(place.path()).expect_err("it is being written");
+        assert!(matches!(error, ResultsError::InUse { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&samples).expect("readable"), torn);
+        drop(run);
+        drop(RunDirectory::resume(place.path()).expect("it resumes"));
+        assert_eq!(torn.strip_suffix("1,2"), fs::read_to_string(&samples).ok().as_deref());
     }
 
     #[test]

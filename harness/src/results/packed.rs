@@ -116,13 +116,11 @@ fn packed_path(path: &Path) -> PathBuf {
 }
 
 /// Locks the run, so that nobody writes to it meanwhile.
-fn lock(directory: &Path) -> Result<RunLock, ResultsError> {
+pub(super) fn lock(directory: &Path) -> Result<RunLock, ResultsError> {
     if !directory.join("run.toml").exists() {
         return Err(ResultsError::NoRun { path: directory.to_owned() });
     }
-    let path = directory.join(FILES[0]);
-    let samples = File::open(&path).map_err(failed(&path, "read"))?;
-    lock_run(&samples, &path, directory)
+    lock_run(directory)
 }
 
 fn compress(content: &[u8]) -> io::Result<Vec<u8>> {

@@ -52,9 +52,10 @@ impl RowFile {
         Ok(rows)
     }
 
-    /// Locks the run in `directory` through this file.
+    /// Locks the run in `directory` through this file, which is its first and has just been created.
     pub(super) fn lock(&self, directory: &Path) -> Result<RunLock, ResultsError> {
-        lock_run(&self.file, &self.path, directory)
+        let file = self.file.try_clone().map_err(io(&self.path, "lock"))?;
+        lock_file(file, &self.path, directory)
     }
 
     /// Appends rows in one write.
@@ -149,9 +150,16 @@ impl Drop for RunLock {
     }
 }
 
-/// Locks the run in `directory` through its open file `path`.
-pub(super) fn lock_run(file: &File, path: &Path, directory: &Path) -> Result<RunLock, ResultsError> {
-    let file = file.try_clone().map_err(io(path, "lock"))?;
+/// Locks the run in `directory`, of which nothing is changed. A torn row that another process is writing is not cut off.
+pub(super) fn lock_run(directory: &Path) -> Result<RunLock, ResultsError> {
+    let path = directory.join(FILES[0]);
+    // Some network file systems lock only what can be written.
+    let file =
+        OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path, "open for writing"))?;
+    lock_file(file, &path, directory)
+}
+
+fn lock_file(file: File, path: &Path, directory: &Path) -> Result<RunLock, ResultsError> {
     match file.try_lock() {
         Ok(()) => Ok(RunLock(file)),
         Err(TryLockError::WouldBlock) => Err(ResultsError::InUse { path: directory.to_owned() }),
@@ -180,14 +188,13 @@ mod tests {
     #[test]
     fn a_lock_ends_with_its_owner_though_a_forked_child_still_has_the_file() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let rows = RowFile::create(dir.path().join("rows.csv"), &["a"]).expect("creates");
+        let rows = RowFile::create(dir.path().join(FILES[0]), &["a"]).expect("creates");
         let lock = rows.lock(dir.path()).expect("free");
         let inherited = rows.file.try_clone().expect("a second descriptor of the same open file");
         drop(rows);
-        let again = RowFile::open(dir.path().join("rows.csv"), &["a"]).expect("opens");
-        assert!(matches!(again.lock(dir.path()), Err(ResultsError::InUse { .. })), "it is locked");
+        assert!(matches!(lock_run(dir.path()), Err(ResultsError::InUse { .. })), "it is locked");
         drop(lock);
-        let _lock = again.lock(dir.path()).expect("released");
+        let _lock = lock_run(dir.path()).expect("released");
         drop(inherited);
     }
 
